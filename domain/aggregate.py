@@ -1,0 +1,152 @@
+"""What all aggregates share: facts with explicit topics, and life cycles as tables.
+
+A fact is named in the past tense and says itself what it is called in the ledger (``TOPIC``), from
+which states it may happen (``FROM``; empty: from any), where it leads (``TO``; empty: nowhere else),
+which of its payload belongs to a person (``PERSONAL``), and whether it shows as the last change in
+``log_information`` (``STAMPS``). The aggregate checks ``FROM`` when a
+command triggers a fact and never when history is replayed: a rule tightened today cannot break
+what happened last year.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Self, cast
+from uuid import UUID
+
+from eventsourcing.domain import (
+    AggregateCreated,
+    AggregateEvent,
+    BaseAggregate,
+    CanInitAggregate,
+    CanMutateAggregate,
+)
+
+from domain.errors import InvalidLifeCycleState
+
+__all__ = ["AGGREGATES", "FACTS", "WHOLE", "Aggregate", "Beginning", "Fact", "Stamp"]
+
+FACTS: dict[str, type[Fact]] = {}
+"""Every fact by its topic."""
+
+AGGREGATES: dict[str, type[Aggregate]] = {}
+"""Every aggregate by its topic, the first part of its facts' topics."""
+
+WHOLE: frozenset[str] | None = None
+"""In `Fact.PERSONAL`: the whole value belongs to a person, not some of its keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who acts and when: the moment in UTC, the ids of user and unit (None for the system)."""
+
+    at: datetime
+    user: str | None = None
+    unit: str | None = None
+
+
+class Fact(AggregateEvent):
+    """Something that happened to one aggregate."""
+
+    TOPIC: ClassVar[str] = ""
+    SCHEMA: ClassVar[int] = 1
+    FROM: ClassVar[tuple[str, ...]] = ()
+    TO: ClassVar[str] = ""
+    PERSONAL: ClassVar[Mapping[str, frozenset[str] | None]] = {}
+    STAMPS: ClassVar[bool] = True
+
+    user: str | None
+    unit: str | None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        topic = cls.__dict__.get("TOPIC", "")
+        if topic and topic in FACTS:
+            raise TypeError(f"two facts have the topic {topic}")
+        if topic:
+            FACTS[topic] = cls
+
+    def apply(self, aggregate: Any) -> None:
+        """Moves the aggregate along its life cycle, then lets the fact change it."""
+        aggregate.state = self.TO or aggregate.state
+        if self.STAMPS:
+            aggregate.stamp = self.stamp
+        self.change(aggregate)
+
+    def change(self, aggregate: Any) -> None:
+        """What the fact changes besides the state; builds new values, never edits its own."""
+
+    @property
+    def stamp(self) -> Stamp:
+        """Who caused it and when."""
+        return Stamp(self.timestamp, self.user, self.unit)
+
+
+Beginning = AggregateCreated
+"""Beside an aggregate's ``Event``: makes a fact the first one of its aggregate."""
+
+
+class Aggregate(BaseAggregate[UUID]):
+    """An entity whose state is the sum of its facts.
+
+    ``state`` is its life cycle state, ``created`` and ``stamp`` say who made the first and the
+    last change that counts, and when.
+    """
+
+    TOPIC: ClassVar[str] = ""
+
+    class Event(Fact):
+        """The base of all facts."""
+
+    def __init__(self) -> None:
+        self.state = ""
+        self.created: Stamp
+        self.stamp: Stamp
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.TOPIC in AGGREGATES:
+            raise TypeError(f"two aggregates have the topic {cls.TOPIC}")
+        AGGREGATES[cls.TOPIC] = cls
+
+    @classmethod
+    def begin(
+        cls, fact: type[CanInitAggregate[UUID]], by: Stamp, *, id: UUID, **payload: Any
+    ) -> Self:  # noqa: A002
+        """A new aggregate whose first fact is ``fact``."""
+        new = cls._create(fact, id=id, timestamp=by.at, user=by.user, unit=by.unit, **payload)
+        new.created = by
+        return new
+
+    def record(self, fact: type[Fact], by: Stamp, **payload: Any) -> None:
+        """Lets ``fact`` happen; refuses with `InvalidLifeCycleState` where it may not."""
+        if fact.FROM:
+            self.require(*fact.FROM)
+        self.trigger_event(fact, timestamp=by.at, user=by.user, unit=by.unit, **payload)
+
+    def require(self, *states: str) -> None:
+        """Refuses with `InvalidLifeCycleState` in any other state than these."""
+        if self.state not in states:
+            raise InvalidLifeCycleState
+
+    @classmethod
+    def replay(cls, facts: Iterator[Fact]) -> Self:
+        """The aggregate that ``facts``, in order, make."""
+        aggregate: Any = None
+        for fact in facts:
+            aggregate = cast(CanMutateAggregate[UUID], fact).mutate(aggregate)
+            if fact.originator_version == cls.INITIAL_VERSION:
+                aggregate.created = fact.stamp
+        return cast(Self, aggregate)
+
+    @property
+    def subject(self) -> UUID | None:
+        """The contact whose personal data its facts hold, if any."""
+        return None
+
+    @property
+    def facts(self) -> tuple[type[Fact], ...]:
+        """The kinds of fact that can happen to it, in the order of their declaration."""
+        return tuple(f for topic, f in FACTS.items() if topic.startswith(f"{self.TOPIC}."))

@@ -1,0 +1,34 @@
+"""Changes of passive fields: what differs, and what comes of it."""
+
+from __future__ import annotations
+
+from domain.fields import Values
+
+__all__ = ["difference", "merged"]
+
+
+def difference(current: Values, given: Values) -> Values:
+    """The part of ``given`` that is not so yet; of a nested object the keys that differ.
+
+    Unset and None are the same.
+    """
+    changes: Values = {}
+    for name, value in given.items():
+        now = current.get(name)
+        if isinstance(value, dict):
+            value = {key: v for key, v in value.items() if (now or {}).get(key) != v}
+            if value:
+                changes[name] = value
+        elif now != value:
+            changes[name] = value
+    return changes
+
+
+def merged(current: Values, changes: Values) -> Values:
+    """``current`` with ``changes`` made; nested objects are merged key by key."""
+    result = dict(current)
+    for name, value in changes.items():
+        now = result.get(name)
+        both = isinstance(value, dict) and isinstance(now, dict)
+        result[name] = now | value if both else value
+    return result

@@ -1,0 +1,272 @@
+"""Contact information: persons and companies, their addresses, phones, emails and relations.
+
+Contract: contact_information.md. The life cycle (section 9) is moved by the accounts that the
+contact comes to own, never by a caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from domain.aggregate import WHOLE, Aggregate, Beginning, Stamp
+from domain.changes import difference, merged
+from domain.contact_fields import PERSONAL
+from domain.errors import DuplicateEntity, EntityNotFound, InvalidParameterValue
+from domain.fields import Values
+from domain.identifiers import Identifier
+
+__all__ = ["ContactInformation", "check_entry"]
+
+Entry = Values
+
+PROFILE_NUMBERS = {
+    "PERSON": ("demographics", ("id_number", "passport_number", "social_security_number")),
+    "COMPANY": ("company_profile", ("vat_registration_number",)),
+}
+"""Where the numbers stand that a uniqueness rule can name."""
+
+
+class ContactInformation(Aggregate):
+    """A person or company; ``details`` holds the passive fields, ``sets`` the entries by set."""
+
+    TOPIC = "contact_information"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = ""
+        self.type = ""
+        self.details: Values = {}
+        self.sets: dict[str, list[Values]] = {}
+        self.marketing: dict[str, Values] = {}
+        self.photo: Values | None = None
+        self.photographed = False
+        self.accounts: frozenset[str] = frozenset()
+
+    class Event(Aggregate.Event):
+        """What happens to a contact."""
+
+    class Registered(Event, Beginning):
+        """A contact was registered, with its first entries."""
+
+        TOPIC = "contact_information.registered"
+        TO = "MARKETING"
+        PERSONAL = {"details": PERSONAL, "sets": WHOLE}
+        number: str
+        type: str
+        details: Values
+        sets: dict[str, list[Values]]
+
+        def change(self, aggregate: ContactInformation) -> None:
+            aggregate.number, aggregate.type = self.number, self.type
+            aggregate.details, aggregate.sets = self.details, self.sets
+
+    class Amended(Event):
+        """Passive fields changed; nested objects name only the keys that changed."""
+
+        TOPIC = "contact_information.amended"
+        PERSONAL = {"changes": PERSONAL}
+        changes: Values
+
+        def change(self, aggregate: ContactInformation) -> None:
+            aggregate.details = merged(aggregate.details, self.changes)
+
+    class EntryAdded(Event):
+        """An address, phone, email or relation was added at the end of its set."""
+
+        TOPIC = "contact_information.entry_added"
+        PERSONAL = {"entry": WHOLE}
+        set_name: str
+        entry: Values
+
+        def change(self, aggregate: ContactInformation) -> None:
+            entries = [*aggregate.sets.get(self.set_name, []), self.entry]
+            aggregate.sets = aggregate.sets | {self.set_name: entries}
+
+    class EntryChanged(Event):
+        """Fields of an entry changed."""
+
+        TOPIC = "contact_information.entry_changed"
+        PERSONAL = {"changes": WHOLE}
+        set_name: str
+        entry_id: str
+        changes: Values
+
+        def change(self, aggregate: ContactInformation) -> None:
+            aggregate.sets = aggregate.sets | {
+                self.set_name: [
+                    entry | self.changes if entry["id"] == self.entry_id else entry
+                    for entry in aggregate.sets[self.set_name]
+                ]
+            }
+
+    class EntryRemoved(Event):
+        """An entry was removed from its set."""
+
+        TOPIC = "contact_information.entry_removed"
+        set_name: str
+        entry_id: str
+
+        def change(self, aggregate: ContactInformation) -> None:
+            kept = [e for e in aggregate.sets[self.set_name] if e["id"] != self.entry_id]
+            aggregate.sets = aggregate.sets | {self.set_name: kept}
+
+    class MarketingDecided(Event):
+        """The contact was asked whether material may be sent; None takes the answer back."""
+
+        TOPIC = "contact_information.marketing_decided"
+        material: str
+        send: bool | None
+
+        def change(self, aggregate: ContactInformation) -> None:
+            decision = {"send": self.send, "at": self.timestamp, "user": self.user}
+            unset = {"send": None, "at": None, "user": None}
+            aggregate.marketing = aggregate.marketing | {
+                self.material: unset if self.send is None else decision
+            }
+
+    class ProfilePhotoAdded(Event):
+        """A photo took the place of the former one, if any; its bytes are kept beside the ledger."""
+
+        TOPIC = "contact_information.profile_photo_added"
+        PERSONAL = {"file_name": WHOLE}
+        photo_id: str
+        file_name: str
+        mime_type: str
+        size: int
+        digest: str
+
+        def change(self, aggregate: ContactInformation) -> None:
+            aggregate.photographed = True
+            aggregate.photo = {
+                "id": self.photo_id,
+                "file_name": self.file_name,
+                "mime_type": self.mime_type,
+            }
+
+    class ProfilePhotoRemoved(Event):
+        """The photo was removed."""
+
+        TOPIC = "contact_information.profile_photo_removed"
+
+        def change(self, aggregate: ContactInformation) -> None:
+            aggregate.photo = None
+
+    class AccountGained(Event):
+        """The contact became the owner of an accounts receivable."""
+
+        TOPIC = "contact_information.account_gained"
+        TO = "FINANCIAL"
+        STAMPS = False
+        accounts_receivable: str
+
+        def change(self, aggregate: ContactInformation) -> None:
+            aggregate.accounts = aggregate.accounts | {self.accounts_receivable}
+
+    class AccountLost(Event):
+        """The contact owns one accounts receivable less, and still another one."""
+
+        TOPIC = "contact_information.account_lost"
+        FROM = ("FINANCIAL",)
+        STAMPS = False
+        accounts_receivable: str
+
+        def change(self, aggregate: ContactInformation) -> None:
+            aggregate.accounts = aggregate.accounts - {self.accounts_receivable}
+
+    class LastAccountLost(AccountLost):
+        """No accounts receivable is related to the contact any more."""
+
+        TOPIC = "contact_information.last_account_lost"
+        TO = "MARKETING"
+
+    @property
+    def subject(self) -> UUID:
+        return self.id
+
+    def amend(self, given: Values, by: Stamp) -> None:
+        """Changes the passive fields that differ; a nested object is merged key by key."""
+        changes = difference(self.details, given)
+        if changes:
+            self.record(self.Amended, by, changes=changes)
+
+    def add_entry(self, set_name: str, entry: Entry, by: Stamp, at: str) -> None:
+        """Adds a complete entry; ``at`` is the item's path. Raises what `check_entry` does."""
+        check_entry(self.id, set_name, self.sets.get(set_name, []), entry, at)
+        self.record(self.EntryAdded, by, set_name=set_name, entry=entry)
+
+    def change_entry(
+        self, set_name: str, entry: Entry, changes: Values, by: Stamp, at: str
+    ) -> None:
+        """Changes the fields of an entry that differ. Raises what `check_entry` does."""
+        changes = difference(entry, changes)
+        if changes:
+            check_entry(self.id, set_name, self.sets[set_name], entry | changes, at)
+            self.record(
+                self.EntryChanged, by, set_name=set_name, entry_id=entry["id"], changes=changes
+            )
+
+    def remove_entry(self, set_name: str, entry: Entry, by: Stamp) -> None:
+        """Removes an entry."""
+        self.record(self.EntryRemoved, by, set_name=set_name, entry_id=entry["id"])
+
+    def entry(self, set_name: str, identifier: Identifier) -> Entry:
+        """The entry that an identifier means; by type the active one is preferred.
+
+        Raises `EntityNotFound`.
+        """
+        found = [
+            entry
+            for entry in self.sets.get(set_name, ())
+            if entry.get(identifier.field) == identifier.value
+        ]
+        if not found:
+            raise EntityNotFound(identifier.at)
+        return next((entry for entry in found if entry.get("state") == "Active"), found[0])
+
+    def decide_marketing(self, material: str, send: bool | None, by: Stamp) -> None:  # noqa: FBT001
+        """Records the contact's answer about marketing material; null on an unset one is none."""
+        if send is not None or self.marketing.get(material, {}).get("send") is not None:
+            self.record(self.MarketingDecided, by, material=material, send=send)
+
+    def gain_account(self, account: str, by: Stamp) -> None:
+        """Makes the contact the owner of an accounts receivable."""
+        if account not in self.accounts:
+            self.record(self.AccountGained, by, accounts_receivable=account)
+
+    def lose_account(self, account: str, by: Stamp) -> None:
+        """Ends the ownership of an accounts receivable."""
+        if account in self.accounts:
+            last = self.accounts == {account}
+            fact = self.LastAccountLost if last else self.AccountLost
+            self.record(fact, by, accounts_receivable=account)
+
+    def identifying(self) -> dict[str, str]:
+        """The values a uniqueness rule can name (contact_information.md, section 8) that are set.
+
+        Names are trimmed and compared without regard to case, numbers are trimmed.
+        """
+        profile, fields = PROFILE_NUMBERS[self.type]
+        numbers = self.details.get(profile) or {}
+        values = {field: (numbers.get(field) or "").strip() for field in fields}
+        parts = ("first_name", "last_name") if self.type == "PERSON" else ("company_name",)
+        names = [(self.details.get(part) or "").strip().casefold() for part in parts]
+        values["name"] = "\x1f".join(names) if all(names) else ""
+        return {field: value for field, value in values.items() if value}
+
+
+def check_entry(
+    contact: UUID, set_name: str, entries: Iterable[Entry], entry: Entry, at: str
+) -> None:
+    """Refuses an entry that the others of its set exclude.
+
+    Raises `DuplicateEntity` for a second active entry of a type or a relation of the same type to
+    the same contact, and `InvalidParameterValue` for a relation to the contact itself
+    (contact_information.md, sections 4.6 and 7).
+    """
+    if entry.get("contact_information") == contact.hex.upper():
+        raise InvalidParameterValue(f"{at}.contact_information_identifier")
+    key = ("type", "contact_information") if set_name == "relation_set" else ("type", "state")
+    others = (other for other in entries if other["id"] != entry["id"])
+    if any(all(other.get(k) == entry.get(k) for k in key) for other in others):
+        raise DuplicateEntity(f"{at}.type")

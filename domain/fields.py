@@ -1,0 +1,387 @@
+"""The field table: each parameter and response field of the contract, declared once.
+
+A `Field` knows how it is read from a call, how a kept value is sent, and how both look in the
+OpenAPI description. A `Parameters` table is what one method accepts, a `Shape` what one object of
+a response holds; validation, identifier resolution, documents, documentation and audit labels all
+come from these two. The rules are those of common.md, sections 3, 4, 7 and 8.
+
+The kinds of field that hold other fields or lead to other entities are in `domain.nested`.
+
+Read values are plain: text, numbers, booleans, dicts and lists, `Identifier` for a reference.
+An absent parameter is absent from the result; ``None`` means that the caller sent null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import Enum
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from domain.errors import (
+    InvalidParameterValue,
+    MandatoryParameter,
+    SemiOptionalParameter,
+)
+from domain.values import (
+    java_date,
+    read_boolean,
+    read_date,
+    read_enumeration,
+    read_integer,
+    read_number,
+    read_text,
+)
+
+__all__ = [
+    "CONTENT",
+    "NOTES",
+    "Boolean",
+    "Date",
+    "Enumeration",
+    "Field",
+    "Integer",
+    "JsonSchema",
+    "Level",
+    "Number",
+    "Parameters",
+    "Reading",
+    "Row",
+    "Shape",
+    "Text",
+    "Values",
+    "keep",
+    "mandatory",
+    "nullable",
+    "udf",
+    "when",
+]
+
+Values = dict[str, Any]
+JsonSchema = dict[str, Any]
+
+NOTES = 4000
+CONTENT = 65535
+"""Longest texts in characters (common.md, section 7); other texts hold 255."""
+
+
+class Level(Enum):
+    """Whether a parameter must, may or must not be given (common.md, section 4)."""
+
+    OPTIONAL = "optional"
+    MANDATORY = "mandatory"
+    KEPT = "optional, but neither null nor blank"
+    NOT_APPLICABLE = "not applicable"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a value cannot say of itself.
+
+    ``zone`` is the service's time zone and ``today`` its date; ``textual`` is set for query
+    strings and forms, where identifiers are texts; ``updating`` for items of sets that carry an
+    action.
+    """
+
+    zone: ZoneInfo
+    today: date
+    textual: bool = False
+    updating: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One parameter or response field.
+
+    ``sent_as`` is the name in responses where it is another; ``personal`` marks what belongs to
+    a person and is encrypted inside facts; ``since`` is the release that brought it.
+    """
+
+    name: str
+    sent_as: str = ""
+    personal: bool = False
+    since: str = ""
+
+    @property
+    def parameter(self) -> str:
+        """The name under which a call gives it."""
+        return self.name
+
+    def given(self, raw: Mapping[str, Any], at: str, reading: Reading) -> Any:
+        """The raw value of this parameter among ``raw``; None for null and for nothing.
+
+        A query string that repeats it has the value that comes last.
+        """
+        value = raw.get(self.parameter)
+        return value[-1] if reading.textual and isinstance(value, list) else value
+
+    def is_given(self, raw: Mapping[str, Any]) -> bool:
+        """Whether the caller named this parameter at all."""
+        return self.parameter in raw
+
+    def read(self, value: Any, at: str, reading: Reading) -> Any:
+        """The value to keep, from one that is not null; raises the refusal that names ``at``."""
+        raise NotImplementedError
+
+    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+        """The kept value (or None) as a response holds it."""
+        return kept
+
+    def schema(self) -> JsonSchema:
+        """What a call may give, as JSON Schema."""
+        raise NotImplementedError
+
+    def sent_schema(self) -> JsonSchema:
+        """What a response holds, as JSON Schema."""
+        return nullable(self.schema())
+
+    @property
+    def key(self) -> str:
+        """The name in responses."""
+        return self.sent_as or self.name
+
+
+def nullable(schema: JsonSchema) -> JsonSchema:
+    """The schema of a value that may also be null."""
+    if "type" in schema and isinstance(schema["type"], str):
+        return (
+            schema
+            | {"type": [schema["type"], "null"]}
+            | ({"enum": [*schema["enum"], None]} if "enum" in schema else {})
+        )
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text(Field):
+    """A String of at most ``longest`` characters; ``""`` is null where null is allowed.
+
+    ``clean`` turns it into what is kept, or into None where it is not allowed.
+    """
+
+    longest: int = 255
+    clean: Callable[[str], str | None] | None = None
+
+    def read(self, value: Any, at: str, reading: Reading) -> str | None:
+        text = read_text(value, at, self.longest)
+        if not text or self.clean is None:
+            return text or None
+        cleaned = self.clean(text)
+        if cleaned is None:
+            raise InvalidParameterValue(at)
+        return cleaned
+
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "maxLength": self.longest}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Integer(Field):
+    """An Integer within ``least``..``most``."""
+
+    least: int = -(2**53) + 1
+    most: int = 2**53 - 1
+
+    def read(self, value: Any, at: str, reading: Reading) -> int:
+        return read_integer(value, at, self.least, self.most)
+
+    def schema(self) -> JsonSchema:
+        return {"type": "integer", "minimum": self.least, "maximum": self.most}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number(Field):
+    """A Number or Float."""
+
+    def read(self, value: Any, at: str, reading: Reading) -> int | float:
+        return read_number(value, at)
+
+    def schema(self) -> JsonSchema:
+        return {"type": "number"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boolean(Field):
+    """A Boolean; ``numeric`` ones are sent as 1 and 0."""
+
+    numeric: bool = False
+
+    def read(self, value: Any, at: str, reading: Reading) -> bool:
+        return read_boolean(value, at)
+
+    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+        return int(bool(kept)) if self.numeric else bool(kept)
+
+    def schema(self) -> JsonSchema:
+        return {"type": "boolean"}
+
+    def sent_schema(self) -> JsonSchema:
+        return {"enum": [0, 1]} if self.numeric else {"type": "boolean"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Date(Field):
+    """A wall-clock date; ``java`` ones are sent in Java style."""
+
+    java: bool = False
+
+    def read(self, value: Any, at: str, reading: Reading) -> str:
+        return read_date(value, at, reading.zone)
+
+    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+        return java_date(kept, zone) if self.java and kept else kept
+
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "examples": ["2014-05-05T15:49:59"]}
+
+    def sent_schema(self) -> JsonSchema:
+        example = "Mon May 05 15:49:59 EEST 2014" if self.java else "2014-05-05T15:49:59"
+        return {"type": ["string", "null"], "examples": [example]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enumeration(Field):
+    """One word of a list; ``words`` is the list, separated by blanks."""
+
+    words: str
+    _words: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_words", frozenset(self.words.split()))
+
+    def read(self, value: Any, at: str, reading: Reading) -> str | None:
+        if value == "":
+            return None
+        return read_enumeration(value, at, self._words)
+
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "enum": self.words.split()}
+
+
+Rule = Level | Callable[[Values], Level]
+Row = Field | tuple[Field, Rule]
+
+
+def mandatory(row: Field) -> Row:
+    """A parameter that must be given."""
+    return row, Level.MANDATORY
+
+
+def keep(row: Field) -> Row:
+    """A parameter that may be absent but not null or blank."""
+    return row, Level.KEPT
+
+
+def when(row: Field, rule: Callable[[Values], Level]) -> Row:
+    """A parameter whose level depends on those read before it."""
+    return row, rule
+
+
+def udf(*, string: int, floating: int, date: int, personal: bool = True) -> tuple[Field, ...]:
+    """The user-defined fields of an entity: so many of each type."""
+    return (
+        *(Text(name=f"udf_string_{n}", personal=personal) for n in range(1, string + 1)),
+        *(Number(name=f"udf_float_{n}", personal=personal) for n in range(1, floating + 1)),
+        *(Date(name=f"udf_date_{n}", personal=personal) for n in range(1, date + 1)),
+    )
+
+
+class Parameters:
+    """What one method (or one nested object) accepts, in the order in which it is checked.
+
+    ``exactly_one`` and ``at_least_one`` name a group of semi-optional parameters; ``check`` refuses
+    given values that contradict each other.
+    """
+
+    def __init__(
+        self,
+        *rows: Row,
+        exactly_one: Iterable[str] = (),
+        at_least_one: Iterable[str] = (),
+        check: Callable[[Values], None] | None = None,
+    ) -> None:
+        self.rows: tuple[tuple[Field, Rule], ...] = tuple(
+            row if isinstance(row, tuple) else (row, Level.OPTIONAL) for row in rows
+        )
+        self.exactly_one = frozenset(exactly_one)
+        self.at_least_one = frozenset(at_least_one)
+        self._check = check
+
+    def __iter__(self) -> Iterator[tuple[Field, Rule]]:
+        return iter(self.rows)
+
+    def read(self, raw: Mapping[str, Any], reading: Reading, at: str = "") -> Values:
+        """The given values by field name; raises the first refusal in the table's order."""
+        given: Values = {}
+        for row, rule in self.rows:
+            level = rule(given) if callable(rule) else rule
+            if row.is_given(raw) or level is Level.MANDATORY:
+                self._read(row, level, raw, reading, at, given)
+        self._check_groups(given)
+        if self._check:
+            self._check(given)
+        return given
+
+    @staticmethod
+    def _read(
+        row: Field,
+        level: Level,
+        raw: Mapping[str, Any],
+        reading: Reading,
+        at: str,
+        given: Values,
+    ) -> None:
+        name = f"{at}{row.parameter}"
+        value = row.given(raw, name, reading)
+        required = level in (Level.MANDATORY, Level.KEPT)
+        if value is None or (required and isinstance(value, str) and not value.strip()):
+            if required:
+                raise MandatoryParameter(name)
+            given[row.name] = None
+        elif level is Level.NOT_APPLICABLE:
+            raise InvalidParameterValue(name)
+        else:
+            given[row.name] = row.read(value, name, reading)
+
+    def _check_groups(self, given: Values) -> None:
+        def count(group: frozenset[str]) -> int:
+            return sum(given.get(name) is not None for name in group)
+
+        if self.exactly_one and count(self.exactly_one) != 1:
+            raise SemiOptionalParameter(self._names(self.exactly_one))
+        if self.at_least_one and count(self.at_least_one) == 0:
+            raise SemiOptionalParameter(self._names(self.at_least_one))
+
+    def _names(self, group: frozenset[str]) -> str:
+        return ", ".join(row.parameter for row, _ in self.rows if row.name in group)
+
+    def schema(self) -> JsonSchema:
+        """The parameters as the JSON Schema of an object."""
+        required = [row.parameter for row, rule in self.rows if rule is Level.MANDATORY]
+        properties = {row.parameter: nullable(row.schema()) for row, _ in self.rows}
+        return {"type": "object", "properties": properties} | (
+            {"required": required} if required else {}
+        )
+
+
+class Shape:
+    """One object of a response: its keys in order, each always present."""
+
+    def __init__(self, name: str, *rows: Field) -> None:
+        self.name = name
+        self.rows = rows
+
+    def render(self, values: Mapping[str, Any], zone: ZoneInfo) -> Values:
+        """The object for kept ``values`` by field name; what is not among them is null."""
+        return {row.key: row.sent(values.get(row.name), zone) for row in self.rows}
+
+    def schema(self) -> JsonSchema:
+        """The object as JSON Schema."""
+        return {
+            "type": "object",
+            "properties": {row.key: row.sent_schema() for row in self.rows},
+            "required": [row.key for row in self.rows],
+            "additionalProperties": False,
+        }

@@ -1,0 +1,90 @@
+"""Identifiers: how a caller names an entity (contract common.md, section 3)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from domain.errors import InvalidIdentifier, InvalidParameterType, SemiOptionalParameter
+from domain.values import read_enumeration, read_text
+
+__all__ = ["Identifiable", "Identifier", "normalised"]
+
+_HEXADECIMAL_ID = re.compile(r"[0-9a-fA-F]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """One entity, named by one of its identifier fields.
+
+    ``at`` is the parameter it came in, for the description of a refusal.
+    """
+
+    entity: str
+    field: str
+    value: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identifiable:
+    """The identifier fields of one kind of entity (reference_entities.md, section 3).
+
+    ``folded`` fields are compared without regard to case; ``enumerated`` ones hold a word of a list.
+    """
+
+    entity: str
+    fields: tuple[str, ...]
+    folded: frozenset[str] = frozenset()
+    enumerated: Mapping[str, frozenset[str]] | None = None
+
+    def read(self, value: object, at: str, *, textual: bool) -> Identifier:
+        """One identifier out of a JSON object or, where ``textual``, of ``field=value``.
+
+        Raises `InvalidIdentifier` for what is neither or has a field not listed (checked before
+        counting), and `SemiOptionalParameter` unless exactly one field has a value.
+        """
+        given = [pair for pair in _members(value, at, textual=textual) if pair[1] not in (None, "")]
+        if not {name for name, _ in given} <= set(self.fields):
+            raise InvalidIdentifier(at)
+        if len(given) != 1:
+            raise SemiOptionalParameter(at)
+        field, member = given[0]
+        if isinstance(member, dict | list):
+            raise InvalidParameterType(f"{at}.{field}")
+        return Identifier(self.entity, field, self._value(field, member, at), at)
+
+    def _value(self, field: str, member: object, at: str) -> str:
+        words = (self.enumerated or {}).get(field)
+        if words is not None:
+            return read_enumeration(member, f"{at}.{field}", words)
+        return normalised(field, read_text(member, f"{at}.{field}"), folded=field in self.folded)
+
+
+def _members(value: object, at: str, *, textual: bool) -> list[tuple[str, object]]:
+    """The fields with their values; a parameter that a query repeats gives one field each."""
+    if textual and isinstance(value, list):
+        return [pair for text in value for pair in _members(text, at, textual=True)]
+    if textual and isinstance(value, str):
+        if not value.lstrip().startswith("{"):
+            field, separator, member = value.partition("=")
+            if not separator:
+                raise InvalidIdentifier(at)
+            return [(field.strip(), member)]
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise InvalidIdentifier(at) from error
+    if not isinstance(value, dict):
+        raise InvalidIdentifier(at)
+    return list(value.items())
+
+
+def normalised(field: str, value: str, *, folded: bool = False) -> str:
+    """An identifying value as it is compared: without surrounding blanks, ids in upper case."""
+    value = value.strip()
+    if field == "id" and _HEXADECIMAL_ID.fullmatch(value):
+        return value.upper()
+    return value.casefold() if folded else value

@@ -1,0 +1,233 @@
+"""Fields that hold other fields, and fields that lead to other entities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from domain.errors import (
+    InvalidIdentifier,
+    InvalidParameterType,
+    InvalidParameterValue,
+    MandatoryParameter,
+    SemiOptionalParameter,
+)
+from domain.fields import (
+    Field,
+    JsonSchema,
+    Level,
+    Parameters,
+    Reading,
+    Shape,
+    Values,
+    nullable,
+)
+from domain.identifiers import Identifiable, Identifier
+from domain.values import read_enumeration, read_integer
+
+__all__ = ["Calendar", "Items", "Object", "Reference"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calendar(Field):
+    """A day of the calendar as an object of Integers: all ``parts`` or none.
+
+    With a year it must be a real day that is not in the future; without, one of a leap year.
+    """
+
+    parts: tuple[str, ...] = ("day", "month", "year")
+
+    def read(self, value: Any, at: str, reading: Reading) -> Values | None:
+        if not isinstance(value, dict):
+            raise InvalidParameterType(at)
+        members = {part: value.get(part) for part in self.parts}
+        if all(member is None for member in members.values()):
+            return None
+        if None in members.values():
+            raise InvalidParameterValue(at)
+        found = {part: read_integer(v, f"{at}.{part}") for part, v in members.items()}
+        try:
+            day = date(found.get("year", 2000), found["month"], found["day"])
+        except (ValueError, OverflowError) as error:
+            raise InvalidParameterValue(at) from error
+        if "year" in found and day > reading.today:
+            raise InvalidParameterValue(at)
+        return found
+
+    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+        return {part: (kept or {}).get(part) for part in self.parts}
+
+    def schema(self) -> JsonSchema:
+        properties = {part: {"type": ["integer", "null"]} for part in self.parts}
+        return {"type": "object", "properties": properties}
+
+    def sent_schema(self) -> JsonSchema:
+        return self.schema() | {"required": list(self.parts)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference(Field):
+    """A link to another entity: ``<name>_identifier`` in a call, its compact object in a response.
+
+    ``alias`` is a second name that items of an updated set may use (contact_information.md,
+    section 7).
+    """
+
+    to: Identifiable
+    alias: str = ""
+
+    @property
+    def parameter(self) -> str:
+        return f"{self.name}_identifier"
+
+    def given(self, raw: Mapping[str, Any], at: str, reading: Reading) -> Any:
+        value, other = (
+            raw.get(self.parameter),
+            raw.get(self.alias) if self.alias else None,
+        )
+        if other is None or not reading.updating:
+            return value
+        if value is not None:
+            raise SemiOptionalParameter(at)
+        return other
+
+    def is_given(self, raw: Mapping[str, Any]) -> bool:
+        return self.parameter in raw or (bool(self.alias) and self.alias in raw)
+
+    def read(self, value: Any, at: str, reading: Reading) -> Identifier:
+        return self.to.read(value, at, textual=reading.textual)
+
+    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+        return {"$ref": f"{self.to.entity}/{kept}"} if kept else None
+
+    def schema(self) -> JsonSchema:
+        return {"$ref": f"#/components/schemas/{self.to.entity}_identifier"}
+
+    def sent_schema(self) -> JsonSchema:
+        return nullable({"$ref": f"#/components/schemas/{self.to.entity}"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Object(Field):
+    """A nested object; ``closed`` ones refuse keys they do not know.
+
+    An unset one is sent with every key null, or as null itself where it is ``absent_as_null``.
+    """
+
+    rows: tuple[Field, ...]
+    closed: bool = False
+    absent_as_null: bool = False
+
+    def read(self, value: Any, at: str, reading: Reading) -> Values:
+        if not isinstance(value, dict):
+            raise InvalidParameterType(at)
+        if self.closed and not value.keys() <= {row.parameter for row in self.rows}:
+            raise InvalidIdentifier(at)
+        return Parameters(*self.rows).read(value, reading, at=f"{at}.")
+
+    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+        if kept is None and self.absent_as_null:
+            return None
+        return {row.key: row.sent((kept or {}).get(row.name), zone) for row in self.rows}
+
+    def schema(self) -> JsonSchema:
+        return {
+            "type": "object",
+            "properties": {r.parameter: r.schema() for r in self.rows},
+        }
+
+    def sent_schema(self) -> JsonSchema:
+        schema = Shape(self.name, *self.rows).schema()
+        return nullable(schema) if self.absent_as_null else schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Items(Field):
+    """A ``*_set`` parameter: items that are added, or on update added, changed and removed.
+
+    ``rows`` are an item's fields, ``needed`` those an added item must have and a changed one may
+    not null, ``fixed`` those a changed item ignores. ``entry`` identifies an item inside its
+    parent, as ``<entry>_identifier``; ``check`` refuses items whose fields contradict each other.
+    A read item is a dict with ``action``, for changed and
+    removed ones ``identifier``, and the fields given.
+    """
+
+    rows: tuple[Field, ...]
+    entry: Identifiable
+    needed: frozenset[str] = frozenset()
+    fixed: frozenset[str] = frozenset()
+    updating: bool = False
+    shape: tuple[Field, ...] = ()
+    check: Callable[[Values, str], None] | None = None
+
+    def read(self, value: Any, at: str, reading: Reading) -> list[Values]:
+        if not isinstance(value, list):
+            raise InvalidParameterType(at)
+        reading = replace(reading, updating=self.updating)
+        return [self._item(item, f"{at}[{n}]", reading) for n, item in enumerate(value)]
+
+    def _item(self, item: Any, at: str, reading: Reading) -> Values:
+        if not isinstance(item, dict):
+            raise InvalidParameterType(at)
+        action = self._action(item.get("action"), f"{at}.action")
+        found: Values = {"action": action}
+        if action != "ADD":
+            found["identifier"] = self._identifier(item, at)
+        if action == "REMOVE":
+            return found
+        level = Level.MANDATORY if action == "ADD" else Level.KEPT
+        rows = (
+            (row, level if row.name in self.needed else Level.OPTIONAL)
+            for row in self.rows
+            if action == "ADD" or row.name not in self.fixed
+        )
+        found |= Parameters(*rows).read(item, reading, at=f"{at}.")
+        if self.check:
+            self.check(found, at)
+        return found
+
+    def _action(self, value: Any, at: str) -> str:
+        if value in (None, ""):
+            if self.updating:
+                raise MandatoryParameter(at)
+            return "ADD"
+        allowed = {"ADD", "UPDATE", "REMOVE"} if self.updating else {"ADD"}
+        return read_enumeration(value, at, allowed)
+
+    def _identifier(self, item: Mapping[str, Any], at: str) -> Identifier:
+        name = f"{self.entry.entity}_identifier"
+        value = item.get(name)
+        if value is None:
+            raise MandatoryParameter(f"{at}.{name}")
+        return self.entry.read(value, f"{at}.{name}", textual=False)
+
+    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+        rows = self.shape or self.rows
+        return [{r.key: r.sent(item.get(r.name), zone) for r in rows} for item in kept or ()]
+
+    def for_update(self) -> Items:
+        """The same set as an update takes it, with an action in each item."""
+        return replace(self, updating=True)
+
+    def schema(self) -> JsonSchema:
+        properties: JsonSchema = {"action": {"type": "string", "enum": ["ADD"]}}
+        if self.updating:
+            properties["action"] = {
+                "type": "string",
+                "enum": ["ADD", "UPDATE", "REMOVE"],
+            }
+            members = {name: {"type": "string"} for name in self.entry.fields}
+            identifier = {"type": "object", "properties": members}
+            properties[f"{self.entry.entity}_identifier"] = identifier
+        properties |= {row.parameter: row.schema() for row in self.rows}
+        item: JsonSchema = {"type": "object", "properties": properties}
+        return {"type": "array", "items": item}
+
+    def sent_schema(self) -> JsonSchema:
+        return {
+            "type": "array",
+            "items": Shape(self.name, *(self.shape or self.rows)).schema(),
+        }

@@ -1,0 +1,116 @@
+"""Every entity that callers can name, and what an operator can register of it.
+
+`KINDS` are the rows of reference_entities.md, sections 3.2 to 3.10, in their order; `ENTITIES` adds
+what the service owns itself (section 3.1). The rows stand in the modules `reference_kinds_*`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from domain.fields import Text
+from domain.identifiers import Identifiable
+from domain.reference_kinds_billing import BILLING, REWARDS
+from domain.reference_kinds_customers import CUSTOMERS, PRODUCTS
+from domain.reference_kinds_organisation import INSTALLATION, ORGANISATION
+from domain.reference_kinds_setup import COMMUNICATIONS, CONTACTS, SERVICE_REQUESTS
+from domain.registration import Kind
+
+__all__ = ["ENTITIES", "KINDS", "REFERRING_TO", "SECRETS", "identifiable"]
+
+
+def _by_key(kinds: Iterable[Kind]) -> dict[str, Kind]:
+    found: dict[str, Kind] = {}
+    for kind in kinds:
+        if found.setdefault(kind.key, kind) is not kind:
+            raise TypeError(f"two kinds are called {kind.key}")
+    return found
+
+
+def _by_entity(identifiables: Iterable[Identifiable]) -> dict[str, Identifiable]:
+    found: dict[str, Identifiable] = {}
+    for one in identifiables:
+        if found.setdefault(one.entity, one) is not one:
+            raise TypeError(f"two entities are called {one.entity}")
+    return found
+
+
+KINDS: dict[str, Kind] = _by_key(
+    (
+        *CUSTOMERS,
+        *BILLING,
+        *REWARDS,
+        *PRODUCTS,
+        *ORGANISATION,
+        *COMMUNICATIONS,
+        *CONTACTS,
+        *SERVICE_REQUESTS,
+        *INSTALLATION,
+    )
+)
+"""What can be registered, by its key."""
+
+_OWNED = (
+    Identifiable(
+        "contact_information",
+        (
+            "id",
+            "number",
+            "id_number",
+            "passport_number",
+            "social_security_number",
+            "vat_registration_number",
+            "registration_number",
+        ),
+    ),
+    Identifiable("communication", ("id", "number")),
+    Identifiable("communication_queue", ("id", "number")),
+    Identifiable("access_token", ("authentication_code", "identifier")),
+    Identifiable("service_request", ("id", "number")),
+)
+
+ENTITIES: dict[str, Identifiable] = _by_entity(
+    (*_OWNED, *(kind.identifiable for kind in KINDS.values()))
+)
+"""The identifier fields of every entity, by its name; of an access token those of the plain form."""
+
+
+def _key(text: str) -> str | None:
+    found = text.strip().upper()
+    return found if re.fullmatch(r"[0-9A-F]{32}", found) else None
+
+
+SECRETS: dict[str, Text] = {
+    "password": Text(name="password"),
+    "key": Text(name="key", clean=_key),
+}
+"""How a secret is read that a kind names; it never becomes a field of the record."""
+
+REFERRING_TO: tuple[str, ...] = (
+    "subscription",
+    "accounts_receivable",
+    "activity",
+    "job",
+    "communication",
+    "bill",
+    "notification",
+    "payment",
+    "payment_gateway_card",
+    "payment_gateway_request",
+    "service_request",
+    "rewards_participant",
+    "award_reward_transaction",
+    "spend_reward_transaction",
+    "lead",
+    "buy_in_advance_request",
+    "access_token",
+    "purchase_customer_event",
+    "spend_request_customer_event",
+)
+"""What a communication can refer to (communications.md, section 3)."""
+
+
+def identifiable(entity: str) -> Identifiable:
+    """How callers identify an entity; raises `KeyError` for a name that is none."""
+    return ENTITIES[entity]

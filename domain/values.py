@@ -1,0 +1,164 @@
+"""The value types of the contract (common.md, sections 7 and 8): what is accepted, what is kept.
+
+Every reader takes a value as it came out of JSON or a query string, never null, and returns the
+value as it is kept: text, int or float, bool, the one spelling of an enumeration, or a date as the
+wall-clock text ``YYYY-MM-DDTHH:MM:SS`` of the service's time zone. A value that is not of the type
+raises `InvalidParameterType`, one outside its range or list `InvalidParameterValue`; both name
+``at``, the parameter's path in the caller's words.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from domain.errors import InvalidParameterType, InvalidParameterValue
+
+__all__ = [
+    "java_date",
+    "number",
+    "read_boolean",
+    "read_date",
+    "read_enumeration",
+    "read_integer",
+    "read_number",
+    "read_text",
+    "wall_clock",
+]
+
+ALIASES = {"F2F": "FACE_TO_FACE", "COMPLETE": "COMPLETED"}
+"""Spellings that published pages print, accepted on input and never sent (common.md, section 7)."""
+
+MAX_INTEGER = 2**53 - 1
+"""The largest integer that every JSON reader keeps exact."""
+
+_DATE = re.compile(
+    r"(\d{4})-(\d{2})-(\d{2})"
+    r"(?:[T ](\d{2}):(\d{2}):(\d{2})(?:\.\d+)?\s*(Z|[+-]\d{2}:?\d{2})?)?",
+    re.ASCII,
+)
+_INTEGER = re.compile(r"[+-]?\d{1,20}(?:\.0*)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = (
+    "Jan",
+    "Feb",
+    "Mar",
+    "Apr",
+    "May",
+    "Jun",
+    "Jul",
+    "Aug",
+    "Sep",
+    "Oct",
+    "Nov",
+    "Dec",
+)
+
+
+def read_text(value: object, at: str, longest: int = 255) -> str:
+    """A String; a JSON number is read as its text."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise InvalidParameterType(at)
+    text = str(number(value, at)) if isinstance(value, float) else str(value)
+    if len(text) > longest or "\0" in text:
+        raise InvalidParameterValue(at)
+    return text
+
+
+def read_integer(value: object, at: str, least: int = -MAX_INTEGER, most: int = MAX_INTEGER) -> int:
+    """An Integer: a JSON number or numeric text without a fraction, within ``least``..``most``."""
+    if isinstance(value, str):
+        text = value.strip()
+        if not _INTEGER.fullmatch(text):
+            raise InvalidParameterType(at)
+        found = int(text.partition(".")[0])
+    elif isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:
+        raise InvalidParameterType(at)
+    else:
+        found = int(value)
+    if not least <= found <= most:
+        raise InvalidParameterValue(at)
+    return found
+
+
+def read_number(value: object, at: str) -> int | float:
+    """A Number or Float: a JSON number or numeric text; whole values are kept as integers."""
+    if isinstance(value, str):
+        text = value.strip()
+        if not _NUMBER.fullmatch(text) or len(text) > 64:
+            raise InvalidParameterType(at)
+        return number(float(text), at)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidParameterType(at)
+    return number(value, at)
+
+
+def number(value: float, at: str) -> int | float:
+    """The shortest form of a number: whole values that are exact lose their fraction.
+
+    Numbers that JSON cannot carry (infinities) or no reader keeps exact (integers beyond 2**53)
+    raise `InvalidParameterValue`.
+    """
+    if isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            raise InvalidParameterValue(at)
+        return value
+    if not math.isfinite(value):
+        raise InvalidParameterValue(at)
+    return int(value) if value % 1 == 0 and abs(value) <= MAX_INTEGER else value
+
+
+def read_boolean(value: object, at: str) -> bool:
+    """A Boolean: true, false, 1, 0 and the same as texts."""
+    if isinstance(value, bool):
+        return value
+    known = _TRUTH.get(str(value).strip().lower()) if isinstance(value, str | int) else None
+    if known is None:
+        raise InvalidParameterType(at)
+    return known
+
+
+def read_enumeration(value: object, at: str, allowed: Collection[str]) -> str:
+    """The spelling in ``allowed`` that a text means: trimmed, upper case, blanks and ``-`` as ``_``."""
+    if not isinstance(value, str):
+        raise InvalidParameterType(at)
+    word = re.sub(r"[ _-]+", "_", value.strip().upper())
+    word = word if word in allowed else ALIASES.get(word, word)
+    if word not in allowed:
+        raise InvalidParameterValue(at)
+    return word
+
+
+def read_date(value: object, at: str, zone: ZoneInfo) -> str:
+    """A Date as wall-clock text of ``zone``; one with ``Z`` or an offset is converted to it."""
+    found = _DATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise InvalidParameterType(at)
+    *parts, offset = found.groups(default="0")
+    try:
+        date = datetime(*map(int, parts))  # type: ignore[arg-type]  # noqa: DTZ001 (a wall clock)
+        if offset != "0":
+            shifted = datetime.fromisoformat(f"{date.isoformat()}{offset.replace('Z', '+00:00')}")
+            date = shifted.astimezone(zone).replace(tzinfo=None)
+    except (ValueError, OverflowError) as error:
+        raise InvalidParameterValue(at) from error
+    return date.isoformat()
+
+
+def wall_clock(moment: datetime, zone: ZoneInfo) -> str:
+    """A moment as it is kept and sent: seconds of ``zone``'s wall clock, without a zone."""
+    return moment.astimezone(zone).replace(tzinfo=None, microsecond=0).isoformat()
+
+
+def java_date(kept: str, zone: ZoneInfo) -> str:
+    """A kept date in Java style: ``Mon May 05 15:49:59 EEST 2014`` (common.md, section 8)."""
+    date = datetime.fromisoformat(kept).replace(tzinfo=zone)
+    return (
+        f"{_DAYS[date.weekday()]} {_MONTHS[date.month - 1]} {date.day:02d} "
+        f"{date:%H:%M:%S} {date.tzname()} {date.year:04d}"
+    )

@@ -1,0 +1,165 @@
+"""The composition root: one process of the service, from settings to listening sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import asyncpg
+from aiohttp import web
+
+from domain.errors import TooManyRequests
+from infra.http.admin import Admin
+from infra.http.api import Api
+from infra.http.edge import Edge
+from infra.http.pages import pages
+from infra.http.reference import Reference
+from infra.images import inspect_image_off_loop
+from infra.ledger.cipher import KeyRing
+from infra.ledger.store import PostgresLedger
+from infra.postgres import Lanes
+from infra.secrets import Secrets
+from infra.settings import Settings
+from services import communications, contact_information, queue  # noqa: F401 (fills the registry)
+from services.authentication import Desk
+from services.registration import Registrar
+from services.run import Runner
+from services.tokens import Tokens
+from services.write import Writer
+
+__all__ = ["Application", "Limit", "listening", "opened"]
+
+LONGEST_LINE = 16 * 1024
+"""Bytes of a request line (contract common.md, section 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """The use cases of one process, wired to one database."""
+
+    settings: Settings
+    zone: ZoneInfo
+    ledger: PostgresLedger
+    secrets: Secrets
+    runner: Runner
+    desk: Desk
+    registrar: Registrar
+
+    def edge(self) -> Edge:
+        """Everything that is served on the first port."""
+        edge = Edge()
+        Api(self.runner, self.desk).routes(edge)
+        key = self.settings.operator_key
+        Reference(self.registrar, self.ledger, key, self.zone).routes(edge)
+        pages(edge)
+        return edge
+
+
+class Limit:
+    """At most so many calls per second and session, in bursts of as many (common.md, section 1).
+
+    Each process counts for itself.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self._rate = per_second
+        self._burst = max(per_second, 1.0)
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def __call__(self, session: str) -> None:
+        """Counts a call. Raises `TooManyRequests` with the seconds to wait."""
+        now = time.monotonic()
+        left, then = self._left.pop(session, (self._burst, now))
+        left = min(self._burst, left + (now - then) * self._rate)
+        self._left[session] = (left - 1 if left >= 1 else left, now)
+        if len(self._left) > 10_000:
+            del self._left[next(iter(self._left))]
+        if left < 1:
+            raise TooManyRequests(retry_after=max(1, round((1 - left) / self._rate)))
+
+
+def _unlimited(_: str) -> None:
+    return None
+
+
+@asynccontextmanager
+async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
+    """The application on the database at ``url``, closed again at the end."""
+    zone = ZoneInfo(settings.time_zone)
+    reads = Lanes(url, settings.connections)
+    writes = Lanes(url, 2)
+    ledger = PostgresLedger(reads, writes, KeyRing(settings.service_key), zone)
+    secrets = Secrets(settings.service_key)
+    tokens = Tokens(settings.token_secret)
+    limit: Callable[[str], None] = Limit(settings.rate_limit) if settings.rate_limit else _unlimited
+    writer = Writer(ledger, zone)
+    runner = Runner(ledger, tokens, zone, writer, limit, inspect_image_off_loop)
+    desk = Desk(ledger, tokens, secrets, zone)
+    registrar = Registrar(ledger, secrets, zone)
+    try:
+        yield Application(settings, zone, ledger, secrets, runner, desk, registrar)
+    finally:
+        await ledger.drain()
+        await ledger.close()
+        secrets.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where a process listens."""
+
+    port: int
+    admin_port: int
+
+
+@asynccontextmanager
+async def listening(application: Application) -> AsyncIterator[Ports]:
+    """Serves until left; then answers the calls that have begun, and no others."""
+    settings = application.settings
+    admin = Admin(application.ledger)
+    runner = web.ServerRunner(
+        web.Server(
+            application.edge().handle,
+            auto_decompress=False,
+            max_line_size=LONGEST_LINE,
+            access_log=None,
+        ),
+        shutdown_timeout=10,
+    )
+    admin_runner = web.ServerRunner(web.Server(admin.edge().handle, access_log=None))
+    await runner.setup()
+    await admin_runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port, reuse_port=False, backlog=1024)
+        admin_site = web.TCPSite(admin_runner, settings.host, settings.admin_port)
+        await site.start()
+        await admin_site.start()
+        yield Ports(_port(runner), _port(admin_runner))
+        admin.leaving = True
+    finally:
+        await runner.cleanup()
+        await admin_runner.cleanup()
+
+
+def _port(runner: web.ServerRunner) -> int:
+    port: int = runner.addresses[0][1]
+    return port
+
+
+async def reachable(url: str, seconds: float = 30) -> None:
+    """Waits until the database answers. Raises what it said last after so many seconds."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            connection = await asyncpg.connect(url, timeout=5)
+        except (OSError, TimeoutError, asyncpg.PostgresError):
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(0.25)
+        else:
+            await connection.close()
+            return

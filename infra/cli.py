@@ -1,0 +1,205 @@
+"""The ``crmledger`` program."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import asyncpg
+import uvloop
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from infra.app import Application, listening, opened, reachable
+from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_bytes
+from infra.embedded import EmbeddedPostgres
+from infra.schema.migrate import MigrationError, assert_current, migrate, status
+from infra.settings import Settings, SettingsError
+from infra.telemetry import configure_logs
+from services.importing import import_lines
+
+__all__ = ["main"]
+
+app = App(name="crmledger", help="An event-sourced CRM service over PostgreSQL.")
+db = App(name="db", help="The database's schema.")
+app.command(db)
+
+out = Console()
+err = Console(stderr=True)
+
+
+def main() -> None:
+    """Runs the program; exits with 1 and one line where it cannot go on."""
+    try:
+        uvloop.install()
+        app()
+    except (SettingsError, MigrationError, FileNotFoundError) as error:
+        err.print(f"crmledger: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[str]:
+    """The URL of the database: the given server's, or the embedded one's while it is needed."""
+    if settings.database_url:
+        await reachable(settings.database_url)
+        yield settings.database_url
+        return
+    server = await asyncio.to_thread(EmbeddedPostgres.start, settings.data_dir / "postgres")
+    try:
+        yield server.url
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+async def _prepare(url: str, *, own: bool) -> None:
+    """Brings the schema up to date where the database is our own, else insists that it is."""
+    connection = await asyncpg.connect(url)
+    try:
+        await (migrate(connection) if own else assert_current(connection))
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def application(settings: Settings) -> AsyncIterator[Application]:
+    """The application on a database that is ready for it."""
+    async with database(settings) as url:
+        await _prepare(url, own=settings.embedded)
+        async with opened(settings, url) as running:
+            yield running
+
+
+def progress() -> Progress:
+    """A progress bar on standard error."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=err,
+    )
+
+
+@app.command
+async def serve(*, demo: bool = False) -> None:
+    """Serves the API until it is told to stop (SIGTERM or Ctrl-C).
+
+    Parameters
+    ----------
+    demo
+        Load the demo organisation first, and print a login to try.
+    """
+    settings = Settings.from_environment()
+    configure_logs()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with application(settings) as running:
+        made_up = await _load_demo(running) if demo else None
+        async with listening(running) as ports:
+            _welcome(settings, ports.port, ports.admin_port, made_up)
+            await stop.wait()
+
+
+async def _load_demo(running: Application) -> DemoSecrets:
+    path = running.settings.data_dir / "secrets" / "demo.json"
+    with progress() as bar:
+        task = bar.add_task("demo organisation", total=total_bytes())
+        return await load_demo(running, path, lambda count: bar.advance(task, count))
+
+
+def _welcome(settings: Settings, port: int, admin_port: int, made_up: DemoSecrets | None) -> None:
+    base = f"http://{settings.host}:{port}"
+    out.print(f"API and documentation  {base}/docs")
+    out.print(f"Health and metrics     http://{settings.host}:{admin_port}/health/ready")
+    if made_up is not None:
+        password = made_up.passwords["demo"]
+        body = f'{{"username":"demo","password":"{password}","organisation":"{ORGANISATION}"}}'
+        out.print(f"Login                  demo / {password} / {ORGANISATION}", highlight=False)
+        out.print("Try                    ", end="")
+        print(f"curl -s {base}/crmapi/rest/v2/authentication/token -d '{body}'")  # noqa: T201
+    out.file.flush()
+
+
+@app.command(name="import")
+async def import_(
+    file: Annotated[
+        Path | None, Parameter(help="JSON Lines; standard input if it is left out.")
+    ] = None,
+    *,
+    organisation: str | None = None,
+    kind: str | None = None,
+) -> None:
+    """Registers reference records, one JSON object a line, in order.
+
+    Parameters
+    ----------
+    organisation
+        Name of the organisation for records that do not say theirs.
+    kind
+        Kind for records that do not say theirs.
+    """
+    content = file.read_bytes() if file else sys.stdin.buffer.read()
+    async with application(Settings.from_environment()) as running:
+        with progress() as bar:
+            task = bar.add_task("records", total=len(content) + 1)
+            report = await import_lines(
+                running.registrar,
+                content.split(b"\n"),
+                organisation=organisation,
+                kind=kind,
+                source=f"import {file or '-'}",
+                advance=lambda count: bar.advance(task, count),
+            )
+    for refusal in report.refused:
+        line, code, description = refusal["line"], refusal["code"], refusal["description"]
+        err.print(f"line {line}: {code} {description}", markup=False, highlight=False)
+    counts = {name: n for name, n in report.summary().items() if isinstance(n, int)}
+    out.print(" ".join(f"{name} {n}" for name, n in counts.items()), "refused", len(report.refused))
+    if report.refused:
+        sys.exit(1)
+
+
+@db.command(name="migrate")
+async def db_migrate() -> None:
+    """Applies the migrations that the database does not have yet."""
+    async with database(Settings.from_environment()) as url:
+        connection = await asyncpg.connect(url)
+        try:
+            for migration in await migrate(connection):
+                out.print(f"applied {migration}")
+        finally:
+            await connection.close()
+
+
+@db.command(name="status")
+async def db_status() -> None:
+    """Lists the migrations and how each stands."""
+    table = Table("version", "name", "state", "applied at")
+    async with database(Settings.from_environment()) as url:
+        connection = await asyncpg.connect(url)
+        try:
+            for row in await status(connection):
+                table.add_row(str(row.version), row.name, row.state, str(row.applied_at or ""))
+        finally:
+            await connection.close()
+    out.print(table)
+
+
+@db.command(name="assert")
+async def db_assert() -> None:
+    """Exits with 1 unless the database has exactly this program's schema."""
+    async with database(Settings.from_environment()) as url:
+        await _prepare(url, own=False)
+
+
+if __name__ == "__main__":
+    main()

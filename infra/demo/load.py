@@ -1,0 +1,183 @@
+"""Loads the demo organisation, once; what is there already stays as it is."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+
+from domain.errors import ServiceError
+from infra.app import Application
+from services.authentication import token
+from services.call import Request
+from services.endpoint import METHODS
+from services.importing import import_lines
+
+__all__ = ["ORGANISATION", "DemoSecrets", "load_demo", "total_bytes"]
+
+ORGANISATION = "CRMDEMO"
+USER = "demo"
+
+
+class DemoSecrets(msgspec.Struct):
+    """What the first run made up: passwords by username, web API keys by number.
+
+    ``loaded`` is the hash of the organisation's first fact in the database that was loaded.
+    """
+
+    passwords: dict[str, str] = {}
+    keys: dict[str, str] = {}
+    loaded: str = ""
+
+
+class DemoError(RuntimeError):
+    """The demo data and this build do not fit; the message says which line was refused."""
+
+
+def total_bytes() -> int:
+    """The size of the demo data, for a progress bar."""
+    return sum(len(line) + 1 for name in _FILES for line in _lines(name))
+
+
+async def load_demo(
+    application: Application, path: Path, advance: Callable[[int], None]
+) -> DemoSecrets:
+    """Registers the demo organisation and creates its contacts and communications.
+
+    :param path: where the made-up secrets are kept, readable by this user only.
+    :param advance: is told how many bytes of the data were dealt with.
+    """
+    made_up = _stored(path)
+    if made_up.loaded and made_up.loaded == await _first_fact(application):
+        advance(total_bytes())
+        return made_up
+    for name in ("10-organisation", "20-countries", "30-setup"):
+        await _register(application, _with_secrets(name, made_up), advance)
+    _store(path, made_up)
+    session = await _login(application, made_up)
+    contacts: dict[str, str] = {}
+    for line in _lines("40-contacts"):
+        contacts |= await _contact(application, session, line, contacts)
+        advance(len(line) + 1)
+    await _register(application, _with_contacts("50-customers", contacts), advance)
+    for n, line in enumerate(_with_contacts("60-communications", contacts)):
+        body = orjson.loads(line)["body"]
+        await _call(application, session, "communications/create", body, f"demo/communication/{n}")
+        advance(len(line) + 1)
+    made_up.loaded = await _first_fact(application)
+    _store(path, made_up)
+    return made_up
+
+
+_FILES = (
+    "10-organisation",
+    "20-countries",
+    "30-setup",
+    "40-contacts",
+    "50-customers",
+    "60-communications",
+)
+
+
+def _lines(name: str) -> list[bytes]:
+    return (files("infra.demo") / f"{name}.jsonl").read_bytes().splitlines()
+
+
+def _with_secrets(name: str, made_up: DemoSecrets) -> Iterator[bytes]:
+    for line in _lines(name):
+        record = orjson.loads(line)
+        if record["kind"] == "user":
+            username = record["username"]
+            record["password"] = made_up.passwords.setdefault(username, secrets.token_urlsafe(12))
+        elif record["kind"] == "web_api_key":
+            number = record["number"]
+            record["key"] = made_up.keys.setdefault(number, secrets.token_hex(16).upper())
+        yield orjson.dumps(record)
+
+
+def _with_contacts(name: str, contacts: dict[str, str]) -> Iterator[bytes]:
+    for line in _lines(name):
+        yield orjson.dumps(_named(orjson.loads(line), contacts))
+
+
+def _named(value: Any, contacts: dict[str, str]) -> Any:
+    """The value with every ``@alias`` replaced by the id of the contact."""
+    if isinstance(value, str) and value.startswith("@"):
+        return contacts[value[1:]]
+    if isinstance(value, dict):
+        return {name: _named(member, contacts) for name, member in value.items()}
+    return [_named(member, contacts) for member in value] if isinstance(value, list) else value
+
+
+async def _register(
+    application: Application, lines: Iterator[bytes], advance: Callable[[int], None]
+) -> None:
+    report = await import_lines(
+        application.registrar,
+        lines,
+        organisation=ORGANISATION,
+        kind=None,
+        source="demo",
+        advance=advance,
+    )
+    if report.refused:
+        raise DemoError(str(report.refused[0]))
+
+
+async def _login(application: Application, made_up: DemoSecrets) -> str:
+    given = {
+        "username": USER,
+        "password": made_up.passwords[USER],
+        "organisation": ORGANISATION,
+    }
+    return str((await token(Request(given), given, application.desk))["token"])
+
+
+async def _contact(
+    application: Application, session: str, line: bytes, contacts: dict[str, str]
+) -> dict[str, str]:
+    """Creates a contact unless one with its number is there; returns its id by its alias."""
+    record = orjson.loads(line)
+    body = _named(record["body"], contacts)
+    numbers = (body.get("demographics") or {}) | (body.get("company_profile") or {})
+    name = "id_number" if body["type"] == "PERSON" else "vat_registration_number"
+    listed = METHODS["contact_information/list"]
+    query = {"token": [session], name: [numbers[name]]}
+    found = orjson.loads(await application.runner.run(listed, Request(query, textual=True)))
+    if not found:
+        path, key = "contact_information/create", f"demo/contact/{record['alias']}"
+        found = [await _call(application, session, path, body, key)]
+    return {record["alias"]: found[0]["id"]}
+
+
+async def _call(application: Application, session: str, path: str, body: Any, key: str) -> Any:
+    request = Request(body | {"token": session}, idempotency_key=key, request_id="demo")
+    try:
+        return orjson.loads(await application.runner.run(METHODS[path], request))
+    except ServiceError as error:
+        raise DemoError(f"{path} {key}: {error.code} {error.description}") from error
+
+
+async def _first_fact(application: Application) -> str:
+    organisation = await application.ledger.organisation(ORGANISATION, fresh=True)
+    return await application.ledger.first_hash(organisation) if organisation else ""
+
+
+def _stored(path: Path) -> DemoSecrets:
+    if not path.exists():
+        return DemoSecrets()
+    return msgspec.json.decode(path.read_bytes(), type=DemoSecrets)
+
+
+def _store(path: Path, made_up: DemoSecrets) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(msgspec.json.encode(made_up))
+    draft.replace(path)

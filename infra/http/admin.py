@@ -1,0 +1,51 @@
+"""The second port, for operators: is the process alive, can it answer, what did it do."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+from aiohttp import web
+
+from domain.errors import ServiceError
+from infra.http.edge import Edge, Exchange, response
+from infra.ledger.store import PostgresLedger
+from infra.telemetry import READY, metrics
+
+__all__ = ["Admin"]
+
+SECONDS = 2.0
+"""How long the database may take to answer before the process says that it is not ready."""
+
+
+class Admin:
+    """Health and metrics. ``leaving`` makes it not ready, so that no new calls are sent."""
+
+    def __init__(self, ledger: PostgresLedger) -> None:
+        self._ledger = ledger
+        self.leaving = False
+
+    def edge(self) -> Edge:
+        """What is served on the second port."""
+        edge = Edge()
+        edge.add("GET", "/health/live", self._live)
+        edge.add("GET", "/health/ready", self._ready)
+        edge.add("GET", "/metrics", self._metrics)
+        return edge
+
+    async def _live(self, exchange: Exchange) -> web.StreamResponse:
+        return response(b'{"live":true}')
+
+    async def _ready(self, exchange: Exchange) -> web.StreamResponse:
+        problems = [] if not self.leaving else ["leaving"]
+        try:
+            async with asyncio.timeout(SECONDS):
+                problems += await self._ledger.problems()
+        except (ServiceError, TimeoutError):
+            problems.append("database")
+        READY.set(not problems)
+        body = orjson.dumps({"ready": not problems, "problems": problems})
+        return response(body, status=503 if problems else 200)
+
+    async def _metrics(self, exchange: Exchange) -> web.StreamResponse:
+        return response(metrics(), mime_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,141 @@
+"""The Web API itself: every registered method below its base path, and the image download."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from domain.errors import (
+    AccessDenied,
+    EntityNotFound,
+    InvalidRequest,
+    InvalidToken,
+    Refusal,
+    TokenExpired,
+)
+from domain.fields import Reading
+from infra.http.body import is_multipart, parse_multipart, read_body
+from infra.http.edge import Edge, Exchange, Handler, response
+from infra.http.envelope import ok
+from infra.http.json_body import parse_json_object
+from infra.http.query import parse_query
+from infra.images import clean_file_name
+from services.authentication import Desk
+from services.call import Request, Upload
+from services.endpoint import METHODS, Method
+from services.run import Runner, utc_now
+
+__all__ = ["BASE", "IMAGES", "Api"]
+
+BASE = "/crmapi/rest/v2/"
+IMAGES = "/crm/ImageDownloadServlet"
+JSON_LIMIT = 1024 * 1024
+FORM_LIMIT = 10 * 1024 * 1024
+SECONDS = 30.0
+"""How long a body may take to arrive."""
+
+IMAGE_STATUS = {InvalidToken: 401, TokenExpired: 401, EntityNotFound: 404, AccessDenied: 404}
+"""An image is fetched by browsers, which go by the HTTP status (common.md, section 12)."""
+
+
+class Api:
+    """Handlers of the Web API."""
+
+    def __init__(self, runner: Runner, desk: Desk) -> None:
+        self._runner = runner
+        self._desk = desk
+
+    def routes(self, edge: Edge) -> None:
+        """Serves every method of the registry."""
+        for method in METHODS.values():
+            edge.add(method.verb, BASE + method.path, self._handler(method), method.path)
+        edge.add("GET", IMAGES, self._image, "ImageDownloadServlet")
+
+    def _handler(self, method: Method) -> Handler:
+        async def handle(exchange: Exchange) -> web.StreamResponse:
+            request = await _request(method, exchange)
+            if method.kind == "open":
+                return response(ok(await self._open(method, request)))
+            return response(ok(await self._runner.run(method, request)))
+
+        return handle
+
+    async def _open(self, method: Method, request: Request) -> bytes:
+        zone = self._desk.zone
+        given = method.parameters.read(
+            request.raw, Reading(zone, utc_now().astimezone(zone).date())
+        )
+        values = await method.function(request, given, self._desk)
+        assert method.returns is not None
+        return orjson.dumps(method.returns.render(values, zone))
+
+    async def _image(self, exchange: Exchange) -> web.StreamResponse:
+        """Contract contact_information.md, section 11."""
+        query = parse_query(exchange.query)
+        try:
+            session = await self._runner.session(query.get("token", [None])[-1])
+            photo_id = query.get("id", [""])[-1].strip().upper()
+            photo = await self._desk.ledger.photo(session.organisation, photo_id)
+            if photo is None:
+                raise EntityNotFound("id")
+        except Refusal as error:
+            exchange.status = IMAGE_STATUS.get(type(error), error.status)
+            raise
+        content, mime_type = photo
+        return response(content, mime_type=mime_type)
+
+
+async def _request(method: Method, exchange: Exchange) -> Request:
+    """The parameters of a call. Raises `InvalidRequest` and `RequestTooLarge`."""
+    http = exchange.request
+    raw: dict[str, Any]
+    files: dict[str, Upload] = {}
+    if method.verb == "GET":
+        raw = dict(parse_query(exchange.query))
+    else:
+        content_type = http.headers.get("Content-Type", "")
+        if is_multipart(content_type) is not method.multipart:
+            raise InvalidRequest("Content-Type")
+        body = await read_body(http, FORM_LIMIT if method.multipart else JSON_LIMIT, SECONDS)
+        if method.multipart:
+            form, uploads = await parse_multipart(content_type, body)
+            raw = dict(form)
+            for name, upload in uploads.items():
+                files[name] = Upload(clean_file_name(upload.file_name), upload.content)
+        else:
+            raw = parse_json_object(body)
+    return Request(
+        raw=raw,
+        textual=method.verb == "GET" or method.multipart,
+        files=files,
+        web_api_key=_basic(http.headers.get("Authorization", "")),
+        idempotency_key=_idempotency_key(http.headers.get("Idempotency-Key")),
+        request_id=exchange.request_id,
+        correlation_id=exchange.correlation_id,
+        client=http.remote or "",
+    )
+
+
+def _basic(header: str) -> str | None:
+    """The key of a Basic header: the user name, with or without a colon and no password."""
+    scheme, _, credentials = header.strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        text = base64.b64decode(credentials.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    key, _, password = text.partition(":")
+    return None if password else key or None
+
+
+def _idempotency_key(header: str | None) -> str | None:
+    if header is None or not header.strip():
+        return None
+    if len(header) > 255 or not header.isprintable():
+        raise InvalidRequest("Idempotency-Key")
+    return header.strip()

@@ -1,0 +1,182 @@
+"""Request bodies as bytes, and ``multipart/form-data`` out of them (contract common.md, section 1).
+
+Bytes are counted here and nowhere else: aiohttp's own limit has been passed by several routes, and
+its multipart reader looks for the first boundary line by line, without a limit. So a body is first
+read whole, bounded in size and time, and then taken apart by searches that cost the same whatever
+the bytes are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from email.message import Message
+from email.parser import HeaderParser
+from typing import Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from domain.errors import InvalidRequest, RequestTooLarge
+
+__all__ = ["MAX_PARTS", "MAX_PART_HEADER", "Upload", "is_multipart", "parse_multipart", "read_body"]
+
+MAX_PARTS: Final = 64
+"""Most parts of one multipart body: more than any method has parameters."""
+
+MAX_PART_HEADER: Final = 4096
+"""Most bytes of the header lines of one part."""
+
+_MAX_HEADER_PARAMETERS: Final = 16  # the header parser's work grows with the square of their number
+
+# RFC 2046, section 5.1.1.
+_BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
+_PLAIN_ENCODINGS: Final = frozenset({"7bit", "8bit", "binary"})
+# Those of RFC 5987; Python knows others, some of which fail or take long.
+_CHARSETS: Final = frozenset({"utf-8", "iso-8859-1"})
+_FILE_TYPES: Final = ("application/octet-stream", "image/")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One uploaded file. Its name and type are the client's words: neither safe nor true."""
+
+    file_name: str
+    content: bytes
+    declared_type: str
+
+
+async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> bytes:
+    """Reads a request's body, still encoded as it was sent (common.md, section 1, "Limits").
+
+    :param limit: most bytes; one more is too many, whatever ``Content-Length`` promised.
+    :param seconds: wall-clock time for the whole body.
+    :raises RequestTooLarge: the body is, or claims to be, larger than the limit; the rest is left
+        unread.
+    :raises InvalidRequest: it did not arrive in time, its framing is broken, or the client went
+        away before its end (then nobody will see the answer).
+    """
+    if (request.content_length or 0) > limit:
+        raise RequestTooLarge(f"the body is larger than {limit} bytes")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            while chunk := await request.content.readany():
+                body += chunk
+                if len(body) > limit:
+                    raise RequestTooLarge(f"the body is larger than {limit} bytes")
+    except TimeoutError as error:
+        raise InvalidRequest("the body did not arrive in time") from error
+    except (ConnectionError, HttpProcessingError) as error:
+        raise InvalidRequest("the body is incomplete") from error
+    return bytes(body)
+
+
+def is_multipart(content_type: str) -> bool:
+    """Whether a ``Content-Type`` header means a form; else the body is JSON (section 1)."""
+    return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
+
+
+async def parse_multipart(
+    content_type: str, raw: bytes
+) -> tuple[dict[str, list[str]], dict[str, Upload]]:
+    """Takes a form apart (common.md, section 1, "Multipart POST"; RFC 7578).
+
+    A part is a file if it has a file name or declares a type of ``_FILE_TYPES``, else a field of
+    UTF-8 text. Of several files of one name the last one counts.
+
+    :param content_type: the request's header, with the boundary.
+    :param raw: the body, already limited in size. Nothing in it is decoded or decompressed.
+    :return: the fields, name -> values in the order given; and the files.
+    :raises InvalidRequest: the form is malformed or incomplete, has more than ``MAX_PARTS`` parts,
+        a part without a name or with a transfer encoding, or a field that is not UTF-8.
+    """
+    fields: dict[str, list[str]] = {}
+    files: dict[str, Upload] = {}
+    for part in _parts(_boundary(content_type), raw):
+        await asyncio.sleep(0)  # a part costs a millisecond; others may have a turn in between
+        header, blank_line, content = part.partition(b"\r\n\r\n")
+        # RFC 2046 lets an empty part end with its header.
+        if not blank_line and not header.endswith(b"\r\n"):
+            raise _malformed("a part without an end of its header")
+        headers = _headers(header)
+        name, file_name = (_disposition(headers, parameter) for parameter in ("name", "filename"))
+        if not name:
+            raise _malformed("a part without a name")
+        declared = headers.get_content_type() if "Content-Type" in headers else ""
+        if file_name is not None or declared.startswith(_FILE_TYPES):
+            files[name] = Upload(file_name or "", content, declared)
+        else:
+            fields.setdefault(name, []).append(_text(content))
+    return fields, files
+
+
+def _boundary(content_type: str) -> bytes:
+    header = Message()
+    header["Content-Type"] = content_type
+    boundary = header.get_param("boundary")
+    if not isinstance(boundary, str) or not _BOUNDARY.fullmatch(boundary):
+        raise _malformed("no boundary")
+    return boundary.encode()
+
+
+def _parts(boundary: bytes, raw: bytes) -> list[bytes]:
+    """The parts; what stands before the first and after the last boundary is left out."""
+    # The line break before a boundary belongs to it; the first boundary may have none.
+    pieces = (b"\r\n" + raw).split(b"\r\n--" + boundary, MAX_PARTS + 2)[1:]
+    if len(pieces) > MAX_PARTS + 1:
+        raise _malformed(f"more than {MAX_PARTS} parts")
+    parts: list[bytes] = []
+    for piece in pieces:
+        if piece.startswith(b"--"):
+            return parts
+        padding, line_break, part = piece.partition(b"\r\n")
+        if not line_break or padding.strip(b" \t"):
+            raise _malformed("a broken boundary")
+        parts.append(part)
+    raise _malformed("no closing boundary")
+
+
+def _headers(raw: bytes) -> Message:
+    if len(raw) > MAX_PART_HEADER or raw.count(b";") > _MAX_HEADER_PARAMETERS:
+        raise _malformed("the header of a part is too long")
+    message = HeaderParser().parsestr(_text(raw))
+    if message.defects or message.get_payload():
+        raise _malformed("the header of a part is broken")
+    if (
+        len(message.get_all("Content-Disposition", [])) != 1
+        or message.get_content_disposition() != "form-data"
+    ):
+        raise _malformed("a part that is no form-data")
+    encoding = str(message.get("Content-Transfer-Encoding", "binary")).strip().lower()
+    if encoding not in _PLAIN_ENCODINGS or "Content-Encoding" in message:
+        # RFC 7578, section 4.7, deprecates it, and decoders are what bombs are made for.
+        raise _malformed("an encoded part")
+    if message.get_content_maintype() == "multipart":
+        raise _malformed("a form inside the form")
+    return message
+
+
+def _disposition(headers: Message, parameter: str) -> str | None:
+    value = headers.get_param(parameter, header="Content-Disposition")
+    if not isinstance(value, tuple):
+        return value
+    charset, _, text = value  # the extended notation, `name*=`: one character per byte
+    if charset is None or charset.lower() not in _CHARSETS:
+        raise _malformed("a name of unknown charset")
+    try:
+        return text.encode("latin-1").decode(charset)
+    except UnicodeError as error:
+        raise _malformed("a broken name") from error
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise _malformed("text that is not UTF-8") from error
+
+
+def _malformed(reason: str) -> InvalidRequest:
+    return InvalidRequest(f"the multipart body is malformed: {reason}")

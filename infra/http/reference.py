@@ -1,0 +1,127 @@
+"""Registration over HTTP, for operators (contract reference_entities.md, section 1)."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from zoneinfo import ZoneInfo
+
+import orjson
+from aiohttp import web
+
+from domain.errors import EntityNotFound, InvalidToken, MethodNotFound, Refusal
+from domain.fields import Parameters, Reading, Text, Values, mandatory
+from domain.reference_entities import KINDS
+from infra.http.api import FORM_LIMIT, SECONDS
+from infra.http.body import read_body
+from infra.http.edge import Edge, Exchange, response
+from infra.http.envelope import ok
+from infra.http.json_body import parse_json_object
+from infra.http.query import parse_query
+from infra.ledger.store import PostgresLedger
+from services.importing import import_lines
+from services.paging import PAGING, page
+from services.ports import Question
+from services.registration import Registrar
+from services.run import utc_now
+from services.tenancy import ask_by_name
+
+__all__ = ["REFERENCE", "Reference"]
+
+REFERENCE = "/reference/v1/"
+LIST = Parameters(mandatory(Text(name="organisation")), *PAGING)
+
+
+class Reference:
+    """Handlers of the operator's own paths; each call shows the operator key as a bearer."""
+
+    def __init__(
+        self, registrar: Registrar, ledger: PostgresLedger, operator_key: str, zone: ZoneInfo
+    ) -> None:
+        self._registrar = registrar
+        self._ledger = ledger
+        self._key = operator_key.encode()
+        self._zone = zone
+
+    def routes(self, edge: Edge) -> None:
+        """Serves ``PUT kind/id``, ``POST kind`` and ``GET kind[/id]``."""
+        for verb, handler in (("PUT", self._put), ("POST", self._post), ("GET", self._get)):
+            edge.add(verb, f"{REFERENCE}*", handler, "reference")
+
+    async def _put(self, exchange: Exchange) -> web.StreamResponse:
+        kind, id_ = self._checked(exchange)
+        if not id_:
+            raise MethodNotFound
+        body = await read_body(exchange.request, FORM_LIMIT, SECONDS)
+        record = parse_json_object(body) | {"kind": kind, "id": id_}
+        with _status(exchange, 400):
+            result = await self._registrar.register(
+                record, _organisation(exchange), exchange.request_id
+            )
+        return response(ok(orjson.dumps({"id": id_, "result": result})))
+
+    async def _post(self, exchange: Exchange) -> web.StreamResponse:
+        kind, id_ = self._checked(exchange)
+        if id_:
+            raise MethodNotFound
+        body = await read_body(exchange.request, FORM_LIMIT, SECONDS)
+        report = await import_lines(
+            self._registrar,
+            body.split(b"\n"),
+            organisation=_organisation(exchange),
+            kind=kind,
+            source=exchange.request_id,
+        )
+        return response(ok(orjson.dumps(report.summary())))
+
+    async def _get(self, exchange: Exchange) -> web.StreamResponse:
+        kind, id_ = self._checked(exchange)
+        reading = Reading(self._zone, utc_now().astimezone(self._zone).date(), textual=True)
+        with _status(exchange, 400):
+            given = LIST.read(parse_query(exchange.query), reading)
+        records = await self._records(exchange, kind, id_, given)
+        return response(ok(orjson.dumps(records[0] if id_ else records)))
+
+    async def _records(
+        self, exchange: Exchange, kind: str, id_: str, given: Values
+    ) -> list[Values]:
+        told = await ask_by_name(self._ledger, given["organisation"], Question())
+        if told is None:
+            exchange.status = 404
+            raise EntityNotFound("organisation")
+        wanted = page("records", {}, given)
+        records = await self._ledger.records(
+            told.directory.organisation, kind, id_ or None, wanted.limit, wanted.offset
+        )
+        if id_ and not records:
+            exchange.status = 404
+            raise EntityNotFound("id")
+        said: Mapping[str, str] = {"kind": kind, "organisation": given["organisation"]}
+        return [dict(said) | record for record in records]
+
+    def _checked(self, exchange: Exchange) -> tuple[str, str]:
+        """Kind and id of the path. Raises `InvalidToken` (401) and `MethodNotFound`."""
+        scheme, _, key = exchange.request.headers.get("Authorization", "").strip().partition(" ")
+        given = key.strip().encode("utf-8", "surrogateescape")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._key):
+            exchange.status = 401
+            raise InvalidToken
+        kind, _, id_ = exchange.rest.partition("/")
+        if kind not in KINDS or "/" in id_:
+            raise MethodNotFound
+        return kind, id_
+
+
+def _organisation(exchange: Exchange) -> str | None:
+    return parse_query(exchange.query).get("organisation", [None])[-1]
+
+
+@contextmanager
+def _status(exchange: Exchange, status: int) -> Iterator[None]:
+    """Operators' refusals have an HTTP status of their own."""
+    try:
+        yield
+    except Refusal:
+        exchange.status = status
+        raise

@@ -1,0 +1,111 @@
+"""Loading what commands decide on: facts, contacts' keys, compact objects, in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+
+from infra.batching import Batcher
+from infra.ledger.cipher import KeyRing
+from infra.ledger.mapper import StoredFact, replayed
+from infra.postgres import Lanes
+from infra.views.reading import CLOSURE, compacts
+from services.ports import Loaded
+
+__all__ = ["Loader"]
+
+LOAD = f"""
+WITH RECURSIVE facts AS (
+    SELECT * FROM ledger.events WHERE organisation = $1 AND stream_id = ANY ($2::uuid[])
+), page (id, refs) AS (
+    SELECT CASE WHEN starts_with(ref, 'follow_ups/') THEN substr(ref, 12) END, ARRAY[ref] FROM unnest($4::text[]) AS w (ref)
+), {CLOSURE}
+SELECT 'fact' AS what, stream_id AS stream, version, topic AS ref, schema_version AS schema, subject,
+       payload AS document, metadata, NULL::bytea AS key, NULL::text[] AS refs
+  FROM facts
+UNION ALL
+SELECT 'key', NULL, NULL, NULL, NULL, k.subject, NULL, NULL, k.wrapped, NULL
+  FROM ledger.personal_keys k
+ WHERE k.organisation = $1
+   AND k.subject = ANY ($3::uuid[] || ARRAY(SELECT DISTINCT subject FROM facts WHERE subject IS NOT NULL))
+UNION ALL
+SELECT what, NULL, NULL, ref, NULL, NULL, document, NULL, NULL, refs FROM shown
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one command wants loaded."""
+
+    streams: tuple[UUID, ...]
+    subjects: tuple[UUID, ...]
+    refs: tuple[str, ...]
+
+
+class Loader:
+    """Loads aggregates by replaying their facts, and what belongs to them."""
+
+    def __init__(self, lanes: Lanes, ring: KeyRing) -> None:
+        self._lanes = lanes
+        self._ring = ring
+        self._batcher: Batcher[Wanted, Loaded] = Batcher(self._load, places=lanes.count, most=64)
+
+    async def load(
+        self,
+        organisation: str,
+        streams: Sequence[UUID],
+        subjects: Sequence[UUID],
+        refs: Sequence[str],
+    ) -> Loaded:
+        """Raises ``ValueError`` if a fact cannot be read: this build or key is not the right one."""
+        wanted = Wanted(tuple(streams), tuple(subjects), tuple(refs))
+        return await self._batcher.submit(organisation, wanted)
+
+    async def _load(self, key: Hashable, wanted: list[Wanted]) -> list[Loaded | BaseException]:
+        streams = list({stream for w in wanted for stream in w.streams})
+        subjects = list({subject for w in wanted for subject in w.subjects})
+        refs = list({ref for w in wanted for ref in w.refs})
+        rows = await self._lanes.read(
+            lambda connection: connection.fetch(LOAD, key, streams, subjects, refs)
+        )
+        facts: dict[UUID, list[StoredFact]] = {}
+        keys: dict[UUID, bytes] = {}
+        for row in rows:
+            if row["what"] == "fact":
+                facts.setdefault(UUID(bytes=row["stream"].bytes), []).append(_stored(row))
+            elif row["what"] == "key":
+                keys[UUID(bytes=row["subject"].bytes)] = self._ring.unwrap(row["key"])
+        shown = compacts(row for row in rows if row["what"] in ("ref", "follow_ups"))
+        for stored in facts.values():
+            stored.sort(key=lambda fact: fact.version)
+        return [_loaded(w, facts, keys, shown) for w in wanted]
+
+
+def _loaded(
+    wanted: Wanted,
+    facts: dict[UUID, list[StoredFact]],
+    keys: dict[UUID, bytes],
+    shown: dict[str, bytes],
+) -> Loaded | BaseException:
+    """Each command has aggregates of its own, which it may change."""
+    try:
+        found = {s: replayed(facts[s], keys) for s in wanted.streams if s in facts}
+    except ValueError as error:
+        return error
+    return Loaded(found, dict(keys), dict(shown))
+
+
+def _stored(row: asyncpg.Record) -> StoredFact:
+    subject = row["subject"]
+    return StoredFact(
+        stream=UUID(bytes=row["stream"].bytes),
+        version=row["version"],
+        topic=row["ref"],
+        schema=row["schema"],
+        subject=UUID(bytes=subject.bytes) if subject else None,
+        payload=row["document"],
+        metadata=row["metadata"],
+    )

@@ -1,0 +1,118 @@
+"""Between facts and rows of the ledger.
+
+A payload is plain JSON that an analyst can read; the values that belong to a person stand, encrypted
+together, under ``personal``. Who and when come from the metadata, which all facts of a command share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import orjson
+
+from domain.aggregate import AGGREGATES, FACTS, Aggregate, Fact
+from domain.fields import Values
+from infra.ledger.cipher import opened, sealed
+
+__all__ = ["StoredFact", "replayed", "to_fact", "to_payload"]
+
+_ADMINISTRATIVE = frozenset(
+    {"originator_id", "originator_version", "originator_topic", "timestamp", "user", "unit"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFact:
+    """A fact as the ledger holds it; ``payload`` and ``metadata`` are JSON."""
+
+    stream: UUID
+    version: int
+    topic: str
+    schema: int
+    subject: UUID | None
+    payload: bytes
+    metadata: bytes
+    position: int = 0
+    recorded_at: datetime | None = None
+
+
+@cache
+def _members(fact: type[Fact]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(fact) if f.name not in _ADMINISTRATIVE)
+
+
+def _place(stream: UUID, version: int) -> str:
+    return f"{stream}/{version}"
+
+
+def to_payload(fact: Fact, key: bytes | None) -> bytes:
+    """The payload of a fact, its personal part encrypted with ``key``."""
+    payload: Values = {name: getattr(fact, name) for name in _members(type(fact))}
+    if not fact.PERSONAL:
+        return orjson.dumps(payload)
+    personal: Values = {}
+    for name, keys in fact.PERSONAL.items():
+        value = payload[name]
+        if keys is None:
+            personal[name] = payload.pop(name)
+        elif value is not None:
+            personal[name] = {k: v for k, v in value.items() if k in keys}
+            payload[name] = {k: v for k, v in value.items() if k not in keys}
+    if key is None:
+        raise ValueError(f"{fact.TOPIC} holds personal data and has no subject")
+    place = _place(fact.originator_id, fact.originator_version)
+    return orjson.dumps(payload | {"personal": sealed(key, orjson.dumps(personal), place)})
+
+
+def to_fact(stored: StoredFact, key: bytes | None) -> Fact:
+    """The fact of a row. Raises ``ValueError`` for a topic, form or key that is not known."""
+    fact = FACTS.get(stored.topic)
+    if fact is None or stored.schema > fact.SCHEMA:
+        raise ValueError(f"fact {stored.topic} version {stored.schema} is not known to this build")
+    payload: Values = orjson.loads(stored.payload)
+    box = payload.pop("personal", None)
+    if box is not None:
+        _merge(payload, _open(stored, box, key))
+    for version in range(stored.schema, fact.SCHEMA):
+        payload = getattr(fact, f"upcast_v{version}_v{version + 1}")(payload)
+    metadata = orjson.loads(stored.metadata)
+    payload |= {
+        "originator_id": stored.stream,
+        "originator_version": stored.version,
+        "timestamp": metadata["at"],
+        "user": metadata.get("user"),
+        "unit": metadata.get("unit"),
+    }
+    if stored.version == Aggregate.INITIAL_VERSION:
+        payload["originator_topic"] = stored.topic.partition(".")[0]
+    try:
+        return msgspec.convert(payload, fact)
+    except msgspec.ValidationError as error:
+        raise ValueError(
+            f"{stored.topic} at {_place(stored.stream, stored.version)}: {error}"
+        ) from error
+
+
+def _open(stored: StoredFact, box: str, key: bytes | None) -> Values:
+    if key is None:
+        raise ValueError(f"the key of contact {stored.subject} is gone")
+    personal: Values = orjson.loads(opened(key, box, _place(stored.stream, stored.version)))
+    return personal
+
+
+def _merge(payload: Values, personal: Mapping[str, Any]) -> None:
+    for name, value in personal.items():
+        plain = payload.get(name)
+        payload[name] = plain | value if isinstance(plain, dict) else value
+
+
+def replayed(stored: list[StoredFact], keys: Mapping[UUID, bytes]) -> Aggregate:
+    """The aggregate of one stream's facts, in order."""
+    aggregate = AGGREGATES[stored[0].topic.partition(".")[0]]
+    return aggregate.replay(to_fact(s, keys.get(s.subject) if s.subject else None) for s in stored)

@@ -1,0 +1,137 @@
+"""What calls ask before they are decided, answered for all that wait in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import orjson
+
+from infra.batching import Batcher
+from infra.postgres import Lanes
+from services.directory import Directory, Entry, Match
+from services.ports import Answer, Question, Session, Told
+
+__all__ = ["Questions"]
+
+ASK = """
+SELECT 'head' AS what, 0::bigint AS n, NULL AS a, NULL AS b, max(changed) AS c, NULL::boolean AS d,
+       NULL::bytea AS e, clock_timestamp() AS moment
+  FROM views.records WHERE organisation = $1 AND directory
+UNION ALL
+SELECT 'session', w.n, s.user_id, s.unit_id, s.expires_at, s.released, NULL, NULL
+  FROM unnest($2::text[]) WITH ORDINALITY AS w (id, n)
+  JOIN views.sessions s ON s.organisation = $1 AND s.id = w.id
+UNION ALL
+SELECT 'answer', w.n, a.request_hash, NULL, NULL, NULL, a.answer, NULL
+  FROM unnest($3::text[]) WITH ORDINALITY AS w (key, n)
+  JOIN ledger.answers a ON a.organisation = $1 AND a.key = w.key
+ WHERE a.recorded_at > clock_timestamp() - interval '24 hours'
+UNION ALL
+SELECT 'match', w.n, split_part(m.ref, '/', 2), NULL, NULL, m.retired, NULL, NULL
+  FROM unnest($4::text[], $5::text[], $6::text[]) WITH ORDINALITY AS w (kind, field, value, n)
+  JOIN views.entities m ON m.organisation = $1 AND m.ref = w.kind || '/' || w.value
+ WHERE w.field = 'id'
+UNION ALL
+SELECT 'match', w.n, m.id, NULL, NULL, m.retired, NULL, NULL
+  FROM unnest($4::text[], $5::text[], $6::text[]) WITH ORDINALITY AS w (kind, field, value, n),
+       LATERAL (SELECT id, retired FROM views.names m
+                 WHERE m.organisation = $1 AND m.kind = w.kind AND m.field = w.field AND m.value = w.value
+                 ORDER BY m.retired LIMIT 3) AS m
+ WHERE w.field <> 'id'
+"""
+DIRECTORY = """
+SELECT kind, id, document, retired, changed, version FROM views.records
+ WHERE organisation = $1 AND directory AND changed > $2 ORDER BY changed
+"""
+
+
+class Questions:
+    """Answers questions; holds each organisation's directory and keeps it current."""
+
+    def __init__(self, lanes: Lanes, zone: ZoneInfo) -> None:
+        self._lanes = lanes
+        self._zone = zone
+        self._directories: dict[str, Directory] = {}
+        self._batcher: Batcher[Question, Told] = Batcher(self._ask, places=lanes.count)
+
+    async def ask(self, organisation: str, question: Question) -> Told:
+        """The answer; its directory is as current as its session."""
+        return await self._batcher.submit(organisation, question)
+
+    async def _ask(self, key: Hashable, questions: list[Question]) -> list[Told]:
+        organisation = str(key)
+
+        async def work(connection: asyncpg.Connection) -> list[Told]:
+            rows = await connection.fetch(ASK, organisation, *_arguments(questions))
+            head = next(row for row in rows if row["what"] == "head")
+            directory = await self._directory(connection, organisation, head["c"] or 0)
+            return _told(questions, rows, head["moment"], directory)
+
+        return await self._lanes.read(work)
+
+    async def _directory(
+        self, connection: asyncpg.Connection, organisation: str, position: int
+    ) -> Directory:
+        directory = self._directories.get(organisation) or Directory(organisation, self._zone)
+        if directory.position < position:
+            rows = await connection.fetch(DIRECTORY, organisation, directory.position)
+            directory.update(_entry(row) for row in rows)
+            self._directories[organisation] = directory
+        return directory
+
+
+def _entry(row: asyncpg.Record) -> Entry:
+    return Entry(
+        kind=row["kind"],
+        id=row["id"],
+        fields=orjson.loads(row["document"]),
+        retired=row["retired"],
+        changed=row["changed"],
+        version=row["version"],
+    )
+
+
+def _arguments(questions: list[Question]) -> list[list[str | None]]:
+    asked = [i for question in questions for i in question.identifiers]
+    return [
+        [question.session for question in questions],
+        [question.key for question in questions],
+        [identifier.entity for identifier in asked],
+        [identifier.field for identifier in asked],
+        [identifier.value for identifier in asked],
+    ]
+
+
+def _told(
+    questions: list[Question], rows: list[asyncpg.Record], now: datetime, directory: Directory
+) -> list[Told]:
+    sessions: dict[int, Session] = {}
+    answers: dict[int, Answer] = {}
+    matches: dict[int, list[Match]] = {}
+    for row in rows:
+        n: int = row["n"]
+        if row["what"] == "session":
+            sessions[n] = _session(questions[n - 1].session or "", row)
+        elif row["what"] == "answer":
+            answers[n] = Answer(row["a"], row["e"])
+        elif row["what"] == "match":
+            matches.setdefault(n, []).append(Match(row["a"], row["d"]))
+    told: list[Told] = []
+    first = 1
+    for n, question in enumerate(questions, start=1):
+        own = range(first, first + len(question.identifiers))
+        first += len(question.identifiers)
+        found = tuple(matches.get(i, ()) for i in own)
+        moment = now.astimezone(UTC)
+        told.append(Told(moment, directory, sessions.get(n), answers.get(n), found))
+    return told
+
+
+def _session(id_: str, row: asyncpg.Record) -> Session:
+    details: Any = (row["a"], row["b"], row["c"], row["d"])
+    return Session(id_, *details)

@@ -1,0 +1,211 @@
+"""Numbered SQL files, applied in order and recorded in the database.
+
+Each file of `migrations/` runs in its own transaction. Before it starts, the transaction takes the one advisory lock of
+all migrating programs, so any number of them may be started at once. A statement that waits for a table's lock holds
+up every later reader and writer of that table; so it gives up after LOCK_TIMEOUT, lets them pass, and the file is tried
+anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from importlib import resources
+from typing import Literal, TypeAlias
+
+import asyncpg
+import msgspec
+
+__all__ = [
+    "Connection",
+    "Migration",
+    "MigrationError",
+    "MigrationState",
+    "assert_current",
+    "available",
+    "migrate",
+    "status",
+]
+
+FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+ADVISORY_LOCK = 0x63726D6C  # "crml"
+LOCK_TIMEOUT = "1s"
+ATTEMPTS = 100
+LONGEST_PAUSE = 5.0
+"""Seconds between two attempts."""
+RECORDS = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    version int PRIMARY KEY,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+class MigrationError(RuntimeError):
+    """The database and the code do not fit, or a migration could not be applied; nothing of it was."""
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """One SQL file."""
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text, the same on every platform's line endings; hexadecimal."""
+        return hashlib.sha256(self.sql.replace("\r\n", "\n").encode()).hexdigest()
+
+    def __str__(self) -> str:
+        return f"{self.version:04}_{self.name}"
+
+
+class MigrationState(msgspec.Struct, frozen=True):
+    """How one migration stands in a database."""
+
+    version: int
+    name: str
+    state: Literal["applied", "pending", "changed", "unknown"]
+    """changed: the file is not what was applied; unknown: applied by other code, there is no such file."""
+    applied_at: datetime | None
+
+
+def available() -> list[Migration]:
+    """The migrations of this code, in order.
+
+    :raises MigrationError: a file is misnamed or the numbers are not 1, 2, 3, ...
+    """
+    found = []
+    for file in resources.files("infra.schema").joinpath("migrations").iterdir():
+        if file.name.endswith(".sql"):
+            match = FILE_NAME.fullmatch(file.name)
+            if not match:
+                raise MigrationError(f"{file.name} is not named like 0001_some_name.sql")
+            found.append(Migration(int(match[1]), match[2], file.read_text(encoding="utf-8")))
+    found.sort(key=lambda migration: migration.version)
+    for number, migration in enumerate(found, 1):
+        if migration.version != number:
+            raise MigrationError(f"{migration} should have the number {number:04}")
+    return found
+
+
+async def migrate(
+    connection: Connection, migrations: Sequence[Migration] | None = None, *, attempts: int = ATTEMPTS
+) -> list[Migration]:
+    """Apply what is pending.
+
+    :param connection: outside a transaction, of a role that owns the schema.
+    :param migrations: by default the code's own.
+    :param attempts: how often one migration is tried while others hold locks it needs.
+    :return: those that this call applied.
+    :raises MigrationError: the database does not fit the code, or a migration failed; earlier ones stay applied.
+    """
+    wanted = available() if migrations is None else migrations
+    applied = []
+    while migration := await _patiently(connection, wanted, attempts):
+        applied.append(migration)
+    return applied
+
+
+async def status(connection: Connection, migrations: Sequence[Migration] | None = None) -> list[MigrationState]:
+    """How every migration stands, those of the code and those of the database, by number.
+
+    :param migrations: by default the code's own.
+    """
+    wanted = {migration.version: migration for migration in (available() if migrations is None else migrations)}
+    exists = await connection.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL")
+    rows = await connection.fetch("SELECT * FROM schema_migrations") if exists else []
+    states = [_recorded(row, wanted.pop(row["version"], None)) for row in rows]
+    states += [MigrationState(migration.version, migration.name, "pending", None) for migration in wanted.values()]
+    return sorted(states, key=lambda state: state.version)
+
+
+async def assert_current(connection: Connection, migrations: Sequence[Migration] | None = None) -> None:
+    """Check that the database is exactly at this code's schema.
+
+    :param migrations: by default the code's own.
+    :raises MigrationError: it is not; the message says in what and what to do.
+    """
+    states = await status(connection, migrations)
+    _check(states)
+    pending = [f"{state.version:04}_{state.name}" for state in states if state.state == "pending"]
+    if pending:
+        raise MigrationError(f"not applied yet: {', '.join(pending)}; run `crmledger db migrate`")
+
+
+def _recorded(row: asyncpg.Record, migration: Migration | None) -> MigrationState:
+    fits = migration is not None and migration.checksum == row["checksum"]
+    state: Literal["applied", "changed", "unknown"] = "applied" if fits else "changed" if migration else "unknown"
+    return MigrationState(row["version"], row["name"], state, row["applied_at"])
+
+
+def _check(states: Sequence[MigrationState]) -> None:
+    """Refuse what no migration can mend."""
+    seen_pending: MigrationState | None = None
+    for state in states:
+        label = f"{state.version:04}_{state.name}"
+        if state.state == "unknown":
+            raise MigrationError(f"the database has {label}, which this code does not know; run the newer code")
+        if state.state == "changed":
+            raise MigrationError(f"{label} was changed after it was applied; undo that and write a new migration")
+        if state.state == "pending":
+            seen_pending = seen_pending or state
+        elif seen_pending:
+            missing = f"{seen_pending.version:04}_{seen_pending.name}"
+            raise MigrationError(f"{missing} was not applied before {label}; the numbers of two branches were mixed")
+
+
+async def _patiently(connection: Connection, wanted: Sequence[Migration], attempts: int) -> Migration | None:
+    pause = 0.05
+    for left in reversed(range(attempts)):
+        try:
+            return await _apply_next(connection, wanted)
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+            if not left:
+                raise MigrationError(f"gave up after {attempts} attempts: {error}") from error
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+        pause = min(pause * 2, LONGEST_PAUSE)
+    return None
+
+
+async def _apply_next(connection: Connection, wanted: Sequence[Migration]) -> Migration | None:
+    """Apply the first pending migration, if any, in one transaction."""
+    async with connection.transaction(isolation="read_committed"):
+        # Another program's migrations may take any time: wait for them without a limit.
+        await connection.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", ADVISORY_LOCK)
+        await connection.execute(RECORDS)
+        states = await status(connection, wanted)
+        _check(states)
+        pending = {state.version for state in states if state.state == "pending"}
+        migration = next((migration for migration in wanted if migration.version in pending), None)
+        if migration:
+            await _apply(connection, migration)
+        return migration
+
+
+async def _apply(connection: Connection, migration: Migration) -> None:
+    # First, since the file may change the search path.
+    await connection.execute(
+        "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+        migration.version,
+        migration.name,
+        migration.checksum,
+    )
+    await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+    try:
+        await connection.execute(migration.sql)
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+        raise
+    except asyncpg.PostgresError as error:
+        line = migration.sql.count("\n", 0, int(error.position or 0)) + 1
+        raise MigrationError(f"{migration}, line {line}: {error}") from error

@@ -1,0 +1,336 @@
+-- The one way into the ledger.
+
+CREATE FUNCTION ledger.append_lock(in_organisation text) RETURNS bigint LANGUAGE sql IMMUTABLE AS
+    $$ SELECT hashtextextended('crmledger.append/' || in_organisation, 0) $$;
+COMMENT ON FUNCTION ledger.append_lock IS 'The advisory lock that orders the appends of one organisation.';
+
+CREATE FUNCTION ledger.write_views(
+    in_organisation text,
+    view_name text[], view_stream uuid[], view_version integer[],
+    view_columns text[], view_document text[], view_refs text[]
+) RETURNS void LANGUAGE plpgsql AS $$
+-- Table names are not qualified: append writes the live views, a rebuild those beside them.
+BEGIN
+    IF 'entities' = ANY (view_name) THEN
+        INSERT INTO entities (organisation, ref, stream_id, retired, document, refs)
+        SELECT in_organisation, r.kind || '/' || r.id, w.stream, coalesce(r.retired, false),
+               w.document::json, string_to_array(w.refs, ' ')
+          FROM unnest(view_name, view_stream, view_columns, view_document, view_refs)
+                   AS w (name, stream, columns, document, refs),
+               json_to_record(w.columns::json) AS r (kind text, id text, retired boolean)
+         WHERE w.name = 'entities'
+        ON CONFLICT (organisation, ref) DO UPDATE
+           SET retired = excluded.retired, document = excluded.document, refs = excluded.refs;
+        DELETE FROM names n
+         USING unnest(view_name, view_columns) AS w (name, columns),
+               json_to_record(w.columns::json) AS r (kind text, id text, names json)
+         WHERE w.name = 'entities' AND r.names IS NOT NULL
+           AND n.organisation = in_organisation AND n.kind = r.kind AND n.id = r.id;
+        INSERT INTO names (organisation, kind, field, value, id, retired)
+        SELECT in_organisation, r.kind, n.field, n.value, r.id, coalesce(r.retired, false)
+          FROM unnest(view_name, view_columns) AS w (name, columns),
+               json_to_record(w.columns::json) AS r (kind text, id text, retired boolean, names json),
+               json_each_text(r.names) AS n (field, value)
+         WHERE w.name = 'entities' AND r.names IS NOT NULL;
+    END IF;
+    IF 'records' = ANY (view_name) THEN
+        INSERT INTO records (organisation, kind, id, created, changed, version, directory, retired, document)
+        SELECT in_organisation, r.kind, r.id, first.position, last.position, w.version, r.directory, r.retired,
+               w.document::json
+          FROM unnest(view_name, view_stream, view_version, view_columns, view_document)
+                   AS w (name, stream, version, columns, document)
+          JOIN ledger.events first
+            ON first.organisation = in_organisation AND first.stream_id = w.stream AND first.version = 1
+          JOIN ledger.events last
+            ON last.organisation = in_organisation AND last.stream_id = w.stream AND last.version = w.version,
+               json_to_record(w.columns::json) AS r (kind text, id text, directory boolean, retired boolean)
+         WHERE w.name = 'records'
+        ON CONFLICT (organisation, kind, id) DO UPDATE
+           SET changed = excluded.changed, version = excluded.version, retired = excluded.retired,
+               document = excluded.document;
+    END IF;
+    IF 'sessions' = ANY (view_name) THEN
+        INSERT INTO sessions (organisation, id, created, version, user_id, unit_id, expires_at, released)
+        SELECT in_organisation, r.id, e.position, w.version, r.user_id, r.unit_id, r.expires_at, r.released
+          FROM unnest(view_name, view_stream, view_version, view_columns) AS w (name, stream, version, columns)
+          JOIN ledger.events e
+            ON e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1,
+               json_to_record(w.columns::json)
+                   AS r (id text, user_id text, unit_id text, expires_at bigint, released boolean)
+         WHERE w.name = 'sessions'
+        ON CONFLICT (organisation, id) DO UPDATE
+           SET version = excluded.version, released = excluded.released;
+    END IF;
+    IF 'contacts' = ANY (view_name) THEN
+        INSERT INTO contacts (organisation, id, created, version, document, refs, type, life_cycle_state, id_number,
+               passport_number, social_security_number, vat_registration_number, emails, phones, photo, identity)
+        SELECT in_organisation, r.id, e.position, w.version, w.document::json, string_to_array(w.refs, ' '),
+               r.type, r.life_cycle_state, r.id_number, r.passport_number, r.social_security_number,
+               r.vat_registration_number, r.emails, r.phones, r.photo, r.identity
+          FROM unnest(view_name, view_stream, view_version, view_columns, view_document, view_refs)
+                   AS w (name, stream, version, columns, document, refs)
+          JOIN ledger.events e
+            ON e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1,
+               json_to_record(w.columns::json) AS r (id text, type text, life_cycle_state text, id_number text,
+                   passport_number text, social_security_number text, vat_registration_number text,
+                   emails text[], phones text[], photo text, identity json)
+         WHERE w.name = 'contacts'
+        ON CONFLICT (organisation, id) DO UPDATE
+           SET version = excluded.version, document = excluded.document, refs = excluded.refs,
+               life_cycle_state = excluded.life_cycle_state, id_number = excluded.id_number,
+               passport_number = excluded.passport_number,
+               social_security_number = excluded.social_security_number,
+               vat_registration_number = excluded.vat_registration_number, emails = excluded.emails,
+               phones = excluded.phones, photo = excluded.photo, identity = excluded.identity;
+    END IF;
+    IF 'communications' = ANY (view_name) THEN
+        INSERT INTO communications (organisation, id, created, version, document, refs, code, contact_information,
+               category, direction, media, life_cycle_state)
+        SELECT in_organisation, r.id, e.position, w.version, w.document::json, string_to_array(w.refs, ' '),
+               r.code, r.contact_information, r.category, r.direction, r.media, r.life_cycle_state
+          FROM unnest(view_name, view_stream, view_version, view_columns, view_document, view_refs)
+                   AS w (name, stream, version, columns, document, refs)
+          JOIN ledger.events e
+            ON e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1,
+               json_to_record(w.columns::json) AS r (id text, code text, contact_information text, category text,
+                   direction text, media text, life_cycle_state text)
+         WHERE w.name = 'communications'
+        ON CONFLICT (organisation, id) DO UPDATE
+           SET version = excluded.version, document = excluded.document, refs = excluded.refs,
+               category = excluded.category, direction = excluded.direction, media = excluded.media,
+               life_cycle_state = excluded.life_cycle_state;
+    END IF;
+    IF 'queue_entries' = ANY (view_name) THEN
+        INSERT INTO queue_entries (organisation, id, created, version, document, refs, communication,
+               contact_information, media, external_system, life_cycle_state)
+        SELECT in_organisation, r.id, e.position, w.version, w.document::json, string_to_array(w.refs, ' '),
+               r.communication, r.contact_information, r.media, r.external_system, r.life_cycle_state
+          FROM unnest(view_name, view_stream, view_version, view_columns, view_document, view_refs)
+                   AS w (name, stream, version, columns, document, refs)
+          JOIN ledger.events e
+            ON e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1,
+               json_to_record(w.columns::json) AS r (id text, communication text, contact_information text,
+                   media text, external_system text, life_cycle_state text)
+         WHERE w.name = 'queue_entries'
+        ON CONFLICT (organisation, id) DO UPDATE
+           SET version = excluded.version, document = excluded.document, refs = excluded.refs,
+               life_cycle_state = excluded.life_cycle_state;
+    END IF;
+END $$;
+COMMENT ON FUNCTION ledger.write_views IS 'Writes rows of the views in the search path: one element per row in each array.';
+
+CREATE FUNCTION ledger.losers(
+    in_organisation text, in_effects jsonb[], in_moment timestamptz,
+    fact_command integer[], fact_stream uuid[], fact_version integer[]
+) RETURNS TABLE (command integer, verdict text, detail text) LANGUAGE sql STABLE AS $$
+    SELECT DISTINCT ON (refused.command) refused.command::integer, refused.verdict, refused.detail
+      FROM (
+        SELECT e.n AS command, 1 AS rank, 'REPEATED' AS verdict, '' AS detail
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n)
+          JOIN ledger.answers a ON a.organisation = in_organisation AND a.key = e.effects ->> 'key'
+         WHERE a.recorded_at > in_moment - interval '24 hours'
+        UNION ALL
+        SELECT f.command, 2, 'CONFLICT', f.stream::text
+          FROM (SELECT u.command, u.stream, min(u.version) AS first
+                  FROM unnest(fact_command, fact_stream, fact_version) AS u (command, stream, version)
+                 GROUP BY u.command, u.stream) AS f
+         WHERE f.first - 1 <> coalesce((SELECT max(e.version) FROM ledger.events e
+                                         WHERE e.organisation = in_organisation AND e.stream_id = f.stream), 0)
+        UNION ALL
+        SELECT e.n, 2, 'CONFLICT', t.stream::text
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               jsonb_to_recordset(e.effects -> 'expect') AS t (stream uuid, version integer)
+         WHERE t.version <> coalesce((SELECT max(v.version) FROM ledger.events v
+                                       WHERE v.organisation = in_organisation AND v.stream_id = t.stream), 0)
+        UNION ALL
+        SELECT e.n, 3, 'CLAIMED', t.at
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               jsonb_to_recordset(e.effects -> 'take') AS t (claim text, stream uuid, at text)
+          JOIN ledger.claims c ON c.organisation = in_organisation AND c.claim = t.claim
+         WHERE c.stream_id <> t.stream
+        UNION ALL
+        SELECT e.n, 3, 'CLAIMED', t.at
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               jsonb_to_recordset(e.effects -> 'take_worldwide') AS t (claim text, stream uuid, at text)
+          JOIN ledger.world_claims c ON c.claim = t.claim
+         WHERE c.organisation <> in_organisation OR c.stream_id <> t.stream
+      ) AS refused
+     ORDER BY refused.command, refused.rank
+$$;
+COMMENT ON FUNCTION ledger.losers IS 'The commands of a batch that must not be written, each with one reason.';
+
+CREATE FUNCTION ledger.reclaim(in_organisation text, in_type text, in_rule text[]) RETURNS void LANGUAGE sql AS $$
+    DELETE FROM ledger.claims
+     WHERE organisation = in_organisation AND starts_with(claim, 'contact_information:' || in_type || E'\x1e');
+    -- Contacts that are equal by the new rule stay; the oldest holds the claim.
+    INSERT INTO ledger.claims (organisation, claim, stream_id)
+    SELECT in_organisation,
+           array_to_string(array['contact_information:' || in_type] || in_rule || i.values, E'\x1e'), c.id::uuid
+      FROM views.contacts c,
+           LATERAL (SELECT array_agg(c.identity ->> r.field ORDER BY r.n) AS values
+                      FROM unnest(in_rule) WITH ORDINALITY AS r (field, n)) AS i
+     WHERE c.organisation = in_organisation AND c.type = in_type
+       AND cardinality(in_rule) > 0 AND array_position(i.values, NULL::text) IS NULL
+     ORDER BY c.created
+    ON CONFLICT (organisation, claim) DO NOTHING
+$$;
+COMMENT ON FUNCTION ledger.reclaim IS 'Claims the uniqueness of all contacts of a type anew, when an organisation changes its rule (in_rule in alphabetical order).';
+
+CREATE FUNCTION ledger.write_effects(in_organisation text, in_effects jsonb[], in_moment timestamptz)
+RETURNS void LANGUAGE plpgsql AS $$
+-- What a command changes beside facts and views. Winners only; the views are as they were before.
+BEGIN
+    DELETE FROM ledger.claims c
+     USING unnest(in_effects) AS e (effects), jsonb_to_recordset(e.effects -> 'release') AS t (claim text, stream uuid)
+     WHERE c.organisation = in_organisation AND c.claim = t.claim AND c.stream_id = t.stream;
+    PERFORM ledger.reclaim(in_organisation, t.type, t.rule)
+       FROM unnest(in_effects) AS e (effects), jsonb_to_recordset(e.effects -> 'reclaim') AS t (type text, rule text[]);
+    INSERT INTO ledger.claims (organisation, claim, stream_id)
+    SELECT in_organisation, t.claim, t.stream
+      FROM unnest(in_effects) AS e (effects), jsonb_to_recordset(e.effects -> 'take') AS t (claim text, stream uuid);
+    DELETE FROM ledger.world_claims c
+     USING unnest(in_effects) AS e (effects),
+           jsonb_to_recordset(e.effects -> 'release_worldwide') AS t (claim text, stream uuid)
+     WHERE c.organisation = in_organisation AND c.claim = t.claim AND c.stream_id = t.stream;
+    INSERT INTO ledger.world_claims (claim, organisation, stream_id, entity)
+    SELECT t.claim, in_organisation, t.stream, t.entity
+      FROM unnest(in_effects) AS e (effects),
+           jsonb_to_recordset(e.effects -> 'take_worldwide') AS t (claim text, stream uuid, entity text);
+    DELETE FROM ledger.secrets s
+     USING unnest(in_effects) AS e (effects), jsonb_to_recordset(e.effects -> 'secrets') AS t (owner text, name text)
+     WHERE s.organisation = in_organisation AND s.owner = t.owner AND s.name = t.name;
+    INSERT INTO ledger.secrets (organisation, key_id, owner, name, verifier)
+    SELECT in_organisation, t.key_id, t.owner, t.name, t.verifier
+      FROM unnest(in_effects) AS e (effects),
+           jsonb_to_recordset(e.effects -> 'secrets') AS t (key_id text, owner text, name text, verifier text);
+    INSERT INTO ledger.personal_keys (organisation, subject, wrapped)
+    SELECT in_organisation, t.subject, decode(t.wrapped, 'base64')
+      FROM unnest(in_effects) AS e (effects),
+           jsonb_to_recordset(e.effects -> 'personal_keys') AS t (subject uuid, wrapped text);
+    DELETE FROM ledger.photos p
+     USING unnest(in_effects) AS e (effects)
+     WHERE p.organisation = in_organisation AND p.contact = e.effects ->> 'drop_photo_of';
+    INSERT INTO ledger.photos (organisation, id, contact, file_name, mime_type, content)
+    SELECT in_organisation, t.id, t.contact, t.file_name, t.mime_type, decode(t.content, 'base64')
+      FROM unnest(in_effects) AS e (effects),
+           jsonb_to_recordset(e.effects -> 'photos')
+               AS t (id text, contact text, file_name text, mime_type text, content text);
+END $$;
+COMMENT ON FUNCTION ledger.write_effects IS 'Claims, secrets, keys and photos of the commands that are written.';
+
+CREATE FUNCTION ledger.append(
+    in_organisation text, in_deadline timestamptz,
+    in_metadata text[], in_effects text[], in_answers bytea[],
+    fact_command integer[], fact_stream uuid[], fact_version integer[], fact_topic text[],
+    fact_schema smallint[], fact_subject uuid[], fact_payload text[],
+    view_command integer[], view_name text[], view_stream uuid[], view_version integer[],
+    view_columns text[], view_document text[], view_refs text[]
+) RETURNS TABLE (command integer, verdict text, detail text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = views, pg_catalog, pg_temp AS $$
+DECLARE
+    effects  jsonb[] := in_effects::jsonb[];
+    lost     integer[];
+    verdicts text[];
+    details  text[];
+    head     bigint;
+    moment   timestamptz;
+BEGIN
+    PERFORM pg_advisory_xact_lock(ledger.append_lock(in_organisation));
+    moment := clock_timestamp();
+    -- A caller that lost its connection decides after the deadline what became of the batch; nothing
+    -- may be written later than that.
+    IF moment > in_deadline THEN
+        RETURN QUERY SELECT n, 'LATE', '' FROM generate_series(1, cardinality(in_metadata)) AS n;
+        RETURN;
+    END IF;
+    SELECT e.position, greatest(moment, e.recorded_at) INTO head, moment
+      FROM ledger.events e WHERE e.organisation = in_organisation ORDER BY e.position DESC LIMIT 1;
+    moment := coalesce(moment, clock_timestamp());
+
+    SELECT coalesce(array_agg(l.command), '{}'), array_agg(l.verdict), array_agg(l.detail)
+      INTO lost, verdicts, details
+      FROM ledger.losers(in_organisation, effects, moment, fact_command, fact_stream, fact_version) AS l;
+
+    INSERT INTO ledger.events (organisation, position, stream_id, version, topic, schema_version, subject, payload,
+           metadata, recorded_at, event_hash)
+    SELECT in_organisation, f.position, f.stream, f.version, f.topic, f.schema, f.subject, f.payload::json,
+           f.metadata::json, moment,
+           ledger.event_hash(in_organisation, f.position, f.stream, f.version, f.topic, f.schema, f.subject,
+                             f.payload, f.metadata, moment)
+      FROM (SELECT coalesce(head, 0) + row_number() OVER (ORDER BY u.n) AS position, u.*,
+                   in_metadata[u.command] AS metadata
+              FROM unnest(fact_command, fact_stream, fact_version, fact_topic, fact_schema, fact_subject, fact_payload)
+                       WITH ORDINALITY AS u (command, stream, version, topic, schema, subject, payload, n)
+             WHERE u.command <> ALL (lost)) AS f;
+
+    PERFORM ledger.write_effects(in_organisation, array_agg(e.effects ORDER BY e.n), moment)
+       FROM unnest(effects) WITH ORDINALITY AS e (effects, n) WHERE e.n <> ALL (lost) AND e.effects <> '{}';
+    INSERT INTO ledger.answers (organisation, key, request_hash, answer, recorded_at)
+    SELECT in_organisation, e.effects ->> 'key', e.effects ->> 'request_hash', in_answers[e.n], moment
+      FROM unnest(effects) WITH ORDINALITY AS e (effects, n)
+     WHERE e.n <> ALL (lost) AND e.effects ? 'key'
+    ON CONFLICT (organisation, key) DO UPDATE
+       SET request_hash = excluded.request_hash, answer = excluded.answer, recorded_at = excluded.recorded_at;
+
+    PERFORM ledger.write_views(in_organisation, array_agg(w.name ORDER BY w.n), array_agg(w.stream ORDER BY w.n),
+                               array_agg(w.version ORDER BY w.n), array_agg(w.columns ORDER BY w.n),
+                               array_agg(w.document ORDER BY w.n), array_agg(w.refs ORDER BY w.n))
+       FROM unnest(view_command, view_name, view_stream, view_version, view_columns, view_document, view_refs)
+                WITH ORDINALITY AS w (command, name, stream, version, columns, document, refs, n)
+      WHERE w.command <> ALL (lost);
+
+    RETURN QUERY SELECT * FROM unnest(lost, verdicts, details);
+END $$;
+COMMENT ON FUNCTION ledger.append IS
+    'Writes a batch of commands of one organisation: each wholly or not at all, the facts at dense positions. Returns the commands that were not written: REPEATED (the idempotency key is known), CONFLICT (another fact came first), CLAIMED (a uniqueness claim is taken; detail names the parameter), LATE (all of them: the deadline had passed).';
+
+CREATE FUNCTION ledger.outcome(in_organisation text, in_stream uuid, in_version integer, in_command text)
+RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Whoever holds the lock is deciding; wait for it before looking.
+    PERFORM pg_advisory_xact_lock_shared(ledger.append_lock(in_organisation));
+    RETURN EXISTS (SELECT FROM ledger.events e
+                    WHERE e.organisation = in_organisation AND e.stream_id = in_stream AND e.version = in_version
+                      AND e.metadata ->> 'command' = in_command);
+END $$;
+COMMENT ON FUNCTION ledger.outcome IS 'Whether a command whose answer was lost has been written.';
+
+CREATE FUNCTION ledger.take_numbers(in_organisation text, in_names text[], in_counts integer[])
+RETURNS TABLE (name text, last bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- An append that uses a number is flushed after this reservation and flushes it, too.
+    PERFORM set_config('synchronous_commit', 'off', true);
+    RETURN QUERY
+        INSERT INTO ledger.sequences AS s (organisation, name, value)
+        SELECT in_organisation, t.name, t.count FROM unnest(in_names, in_counts) AS t (name, count) ORDER BY t.name
+        ON CONFLICT ON CONSTRAINT sequences_pkey DO UPDATE SET value = s.value + excluded.value
+        RETURNING s.name, s.value;
+END $$;
+COMMENT ON FUNCTION ledger.take_numbers IS 'Gives out so many numbers of each sequence; returns the last one of each.';
+
+CREATE FUNCTION ledger.forget_answers(in_organisation text) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH forgotten AS (
+        DELETE FROM ledger.answers
+         WHERE organisation = in_organisation AND recorded_at < clock_timestamp() - interval '24 hours' RETURNING 1)
+    SELECT count(*) FROM forgotten
+$$;
+COMMENT ON FUNCTION ledger.forget_answers IS 'Drops answers to idempotency keys that are older than 24 hours.';
+
+-- The service reads, and writes through these functions only.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'crmledger_service') THEN
+        CREATE ROLE crmledger_service NOLOGIN;
+    END IF;
+    EXECUTE format('GRANT crmledger_service TO %I', current_user);
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL; -- another database of the server creates the role at the same moment
+END $$;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
+GRANT USAGE ON SCHEMA ledger, views TO crmledger_service;
+GRANT SELECT ON ALL TABLES IN SCHEMA ledger, views TO crmledger_service;
+GRANT SELECT ON schema_migrations TO crmledger_service;
+GRANT EXECUTE ON FUNCTION ledger.append, ledger.outcome, ledger.take_numbers, ledger.forget_answers, ledger.append_lock,
+    ledger.event_hash TO crmledger_service;

@@ -1,0 +1,55 @@
+"""Verifiers of secrets: Argon2id for passwords, keyed hashes for random keys."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from concurrent.futures import ThreadPoolExecutor
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+
+from infra.ledger.cipher import derived
+
+__all__ = ["Secrets"]
+
+AT_ONCE = 2
+"""How many hashes are computed at the same time: each takes 19 MiB and a core."""
+
+
+class Secrets:
+    """Hashes and verifies off the event loop, so many at once and no more."""
+
+    def __init__(self, service_key: str) -> None:
+        self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="argon2")
+        self._mac_key = derived(service_key, "keys")
+        self._dummy = self._hasher.hash("no user has this password")
+
+    async def hash(self, secret: str) -> str:
+        """A slow, salted hash of a password."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._hasher.hash, secret)
+
+    async def verify(self, verifier: str | None, secret: str) -> bool:
+        """Whether a password fits its hash; takes as long, and fails, when there is none."""
+        loop = asyncio.get_running_loop()
+        fits = await loop.run_in_executor(
+            self._threads, self._verify, verifier or self._dummy, secret
+        )
+        return fits and verifier is not None
+
+    def mac(self, secret: str) -> str:
+        """A keyed hash of a key of at least 128 random bits."""
+        return hmac.new(self._mac_key, secret.encode(), hashlib.sha256).hexdigest()
+
+    def close(self) -> None:
+        """Ends the threads when they are idle."""
+        self._threads.shutdown(wait=False)
+
+    def _verify(self, verifier: str, secret: str) -> bool:
+        try:
+            return self._hasher.verify(verifier, secret)
+        except (Argon2Error, InvalidHashError):
+            return False

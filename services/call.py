@@ -1,0 +1,120 @@
+"""One call on its way: what the caller gave, who calls, and what an endpoint may use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from domain.aggregate import Aggregate, Stamp
+from domain.errors import InvalidParameterType
+from domain.fields import Field, JsonSchema, Reading, Values
+from domain.values import wall_clock
+from services.compose import Composer
+from services.directory import Directory
+from services.ids import id_text, new_id
+from services.ports import Session
+
+__all__ = ["Call", "File", "Request", "Upload"]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that came with a form; ``mime_type`` is what its content is, not what was declared."""
+
+    file_name: str
+    content: bytes
+    mime_type: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class File(Field):
+    """A file of a form."""
+
+    def read(self, value: Any, at: str, reading: Reading) -> Upload:
+        if not isinstance(value, Upload):
+            raise InvalidParameterType(at)
+        return value
+
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "format": "binary"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as the edge hands it in.
+
+    ``raw`` holds the parameters (lists of texts where ``textual``), ``web_api_key`` the key of the
+    Basic header, None if there was no well-formed one.
+    """
+
+    raw: Mapping[str, Any]
+    textual: bool = False
+    files: Mapping[str, Upload] = field(default_factory=dict)
+    web_api_key: str | None = None
+    idempotency_key: str | None = None
+    request_id: str = ""
+    correlation_id: str = ""
+    client: str = ""
+
+
+@dataclass(slots=True)
+class Call:
+    """What an endpoint sees.
+
+    ``given`` are the parameters by field name, references already resolved to ids; ``now`` is the
+    service's wall clock; ``numbers`` are drawn by `number`, the unused ones go back; ``others`` are
+    the further aggregates, by id, that the method wants to look at.
+    """
+
+    session: Session
+    directory: Directory
+    given: Values
+    by: Stamp
+    reading: Reading
+    composer: Composer
+    numbers: dict[str, int] = field(default_factory=dict)
+    others: Mapping[str, Aggregate] = field(default_factory=dict)
+    effects: Values = field(default_factory=dict)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The service's time zone."""
+        return self.reading.zone
+
+    @property
+    def now(self) -> str:
+        """The time of the call on the service's wall clock."""
+        return wall_clock(self.by.at, self.zone)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The organisation's settings."""
+        return self.directory.settings
+
+    @property
+    def own_group(self) -> str | None:
+        """The group of the session's unit, the default owner of what is created."""
+        group: str | None = self.directory.fields("unit", self.session.unit).get("group")
+        return group
+
+    def number(self, sequence: str) -> int:
+        """The next number of a sequence that the method declares."""
+        return self.numbers.pop(sequence)
+
+    def new_id(self) -> UUID:
+        """The id of a new entity."""
+        return new_id()
+
+    def new_id_text(self) -> str:
+        """An id for something inside an entity."""
+        return id_text(new_id())
+
+    def shown(self, kind: str, id_: str | None) -> Values | None:
+        """The compact object of an entity as a caller would see it now; None if there is none."""
+        found: Values | None = orjson.loads(self.composer.compact(f"{kind}/{id_}")) if id_ else None
+        return found

@@ -1,0 +1,62 @@
+"""Answers from stored documents: every embedded object as it is now, without decoding anything.
+
+A stored document holds ``{"$ref":"kind/id"}`` where an answer shows another entity's compact
+object, and ``{"$name":["First Last","Last First"]}`` where the organisation's setting decides
+which name is shown. Quotes inside JSON texts are escaped, so neither can be part of a text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+__all__ = ["Composer", "references"]
+
+_PLACE = re.compile(rb'\{"\$(?:ref":"([^"]+)"|name":\[("(?:[^"\\]|\\.)*"),("(?:[^"\\]|\\.)*")\])\}')
+_REFERENCE = re.compile(rb'\{"\$ref":"([^"]+)"\}')
+
+
+def references(document: bytes) -> tuple[str, ...]:
+    """The entities that a document shows, as ``kind/id``, each once."""
+    return tuple(dict.fromkeys(ref.decode() for ref in _REFERENCE.findall(document)))
+
+
+class Composer:
+    """Fills the places of stored documents from compact objects.
+
+    ``compacts`` holds stored compact objects by ``kind/id``, ``directory`` finds those of the
+    organisation's set-up; an entity found in neither is shown as null. ``last_name_first`` is the
+    organisation's ``name_display``.
+    """
+
+    def __init__(
+        self,
+        compacts: Mapping[str, bytes],
+        directory: Callable[[str], bytes | None],
+        *,
+        last_name_first: bool,
+    ) -> None:
+        self._stored = compacts
+        self._directory = directory
+        self._name = 3 if last_name_first else 2
+        self._filled: dict[str, bytes] = {}
+
+    def fill(self, document: bytes) -> bytes:
+        """The document as a caller sees it."""
+        return _PLACE.sub(self._place, document)
+
+    def fill_all(self, documents: Iterable[bytes]) -> bytes:
+        """A JSON array of documents as a caller sees them."""
+        return b"[" + b",".join(map(self.fill, documents)) + b"]"
+
+    def compact(self, ref: str) -> bytes:
+        """The compact object of one entity, filled itself."""
+        known = self._filled.get(ref)
+        if known is None:
+            found = self._stored.get(ref) or self._directory(ref)
+            known = self._filled[ref] = b"null" if found is None else self.fill(found)
+        return known
+
+    def _place(self, place: re.Match[bytes]) -> bytes:
+        ref = place[1]
+        return place[self._name] if ref is None else self.compact(ref.decode())

@@ -1,0 +1,124 @@
+"""An organisation's set-up, held in memory: countries, units, users, categories, templates, ...
+
+These records are few, change seldom and are needed by every call, so each process keeps them all.
+They cannot be stale: every call learns from the database, in the same question that checks its
+session, how far the set-up has changed, and what is newer is read before the call goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from domain.fields import Values
+from domain.identifiers import Identifier
+from domain.reference_entities import KINDS
+
+__all__ = ["Directory", "Entry", "Match"]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An entity that an identifier means."""
+
+    id: str
+    retired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record of the set-up as it was registered."""
+
+    kind: str
+    id: str
+    fields: Values
+    retired: bool
+    changed: int
+    version: int
+
+
+class Directory:
+    """The set-up records of one organisation, up to ``position`` of its ledger."""
+
+    def __init__(self, organisation: str, zone: ZoneInfo) -> None:
+        self.organisation = organisation
+        self.position = 0
+        self._zone = zone
+        self._entries: dict[str, Entry] = {}
+        self._names: dict[tuple[str, str, str], dict[str, Match]] = {}
+        self._compacts: dict[str, bytes] = {}
+
+    def update(self, entries: Iterable[Entry]) -> None:
+        """Takes in records that are new or changed."""
+        for entry in entries:
+            ref = f"{entry.kind}/{entry.id}"
+            former = self._entries.get(ref)
+            if former is None or former.changed < entry.changed:
+                self._forget(former)
+                self._entries[ref] = entry
+                self._learn(entry)
+                self.position = max(self.position, entry.changed)
+        self._compacts.clear()
+
+    def entry(self, kind: str, id_: str | None) -> Entry | None:
+        """One record, or None."""
+        return self._entries.get(f"{kind}/{id_}")
+
+    def fields(self, kind: str, id_: str | None) -> Mapping[str, Any]:
+        """The fields of one record; empty for one that is unknown."""
+        entry = self.entry(kind, id_)
+        return entry.fields if entry else {}
+
+    def matches(self, identifier: Identifier) -> list[Match]:
+        """What an identifier means, retired records included."""
+        key = (identifier.entity, identifier.field, identifier.value)
+        return list(self._names.get(key, {}).values())
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The organisation's settings (common.md, section 14)."""
+        return self.fields("organisation", self.organisation)
+
+    @property
+    def last_name_first(self) -> bool:
+        """Whether persons are shown by their last name first."""
+        return bool(self.settings.get("name_display") == "LAST_FIRST")
+
+    def compact(self, ref: str) -> bytes | None:
+        """The compact object of a record, with places for what it refers to in turn."""
+        if ref not in self._compacts:
+            entry = self._entries.get(ref)
+            if entry is None:
+                return None
+            kind = KINDS[entry.kind]
+            derived = {key: self._follow(entry, path) for key, path in kind.derived.items()}
+            values = entry.fields | {"id": entry.id} | derived
+            self._compacts[ref] = orjson.dumps(kind.shape.render(values, self._zone))
+        return self._compacts[ref]
+
+    def _follow(self, entry: Entry, path: tuple[str, ...]) -> Any:
+        """The field at the end of a path of links."""
+        *links, name = path
+        for link in links:
+            target = self.entry(link, entry.fields.get(link))
+            if target is None:
+                return None
+            entry = target
+        return entry.fields.get(name)
+
+    def _learn(self, entry: Entry) -> None:
+        for key in self._keys(entry):
+            self._names.setdefault(key, {})[entry.id] = Match(entry.id, entry.retired)
+
+    def _forget(self, entry: Entry | None) -> None:
+        for key in self._keys(entry) if entry else ():
+            self._names[key].pop(entry.id, None)  # type: ignore[union-attr]
+
+    @staticmethod
+    def _keys(entry: Entry) -> list[tuple[str, str, str]]:
+        values = KINDS[entry.kind].identifying(entry.fields, entry.id)
+        return [(entry.kind, field, value) for field, value in values.items()]

@@ -1,0 +1,151 @@
+"""From changed aggregates to one change of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import cast
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
+
+from domain.aggregate import Aggregate, Fact
+from domain.contact_information import ContactInformation
+from domain.errors import ServiceUnavailable
+from domain.fields import Values
+from domain.registration import Record
+from services.directory import Directory
+from services.ids import record_stream
+from services.ports import Change, Ledger, Loaded, Written
+from services.views import Projection, Row, project
+
+__all__ = ["Draft", "begun"]
+
+
+@dataclass(slots=True)
+class Draft:
+    """What a command has decided and not yet written.
+
+    ``before`` holds the projections of the loaded aggregates, ``after`` those of the changed
+    ones, and ``shown`` the projection of any aggregate by stream, changed or not.
+    """
+
+    directory: Directory
+    zone: ZoneInfo
+    loaded: Loaded
+    before: dict[UUID, Projection] = field(default_factory=dict)
+    after: dict[UUID, Projection] = field(default_factory=dict)
+    facts: dict[UUID, list[Fact]] = field(default_factory=dict)
+    aggregates: dict[UUID, Aggregate] = field(default_factory=dict)
+    effects: Values = field(default_factory=dict)
+
+    def collect(self, aggregates: Iterable[Aggregate]) -> None:
+        """Takes the new facts of aggregates and projects what they changed."""
+        for aggregate in aggregates:
+            facts = [cast(Fact, fact) for fact in aggregate.collect_events()]
+            if facts:
+                self.facts[aggregate.id] = facts
+                self.aggregates[aggregate.id] = aggregate
+                self.after[aggregate.id] = self._project(aggregate)
+
+    def shown(self, aggregate: Aggregate) -> Projection:
+        """The aggregate as it is after the command."""
+        return (
+            self.after.get(aggregate.id)
+            or self.before.get(aggregate.id)
+            or self._project(aggregate)
+        )
+
+    def compacts(self) -> dict[str, bytes]:
+        """The compact objects that the command has changed."""
+        return {
+            f"{row.columns['kind']}/{row.columns['id']}": row.document
+            for shown in self.after.values()
+            for row in shown.rows
+            if row.view == "entities" and row.document is not None
+        }
+
+    def change(self, ledger: Ledger, metadata: Values, answer: bytes | None = None) -> Change:
+        """The change to append. Raises `ServiceUnavailable` if a contact's key is gone."""
+        effects = dict(self.effects)
+        written = [self._written(stream, ledger, effects) for stream in self.facts]
+        for stream in self.facts:
+            self._claim(stream, effects)
+        command = uuid4().hex
+        return Change(
+            command=command,
+            metadata=metadata | {"command": command},
+            written=written,
+            rows=list(self._rows()),
+            effects=effects,
+            answer=answer,
+        )
+
+    def _project(self, aggregate: Aggregate) -> Projection:
+        return project(aggregate, self.directory.settings, self.zone)
+
+    def _written(self, stream: UUID, ledger: Ledger, effects: Values) -> Written:
+        aggregate = self.aggregates[stream]
+        subject = aggregate.subject
+        if subject is None:
+            return Written(self.facts[stream])
+        key = self.loaded.keys.get(subject)
+        if key is None:
+            if not isinstance(aggregate, ContactInformation) or stream in self.before:
+                raise ServiceUnavailable("personal key")
+            key, wrapped = ledger.new_key()
+            self.loaded.keys[subject] = key
+            effects["personal_keys"] = [{"subject": str(subject), "wrapped": wrapped}]
+        return Written(self.facts[stream], subject, key)
+
+    def _claim(self, stream: UUID, effects: Values) -> None:
+        before, after = self.before.get(stream, Projection()), self.after[stream]
+        aggregate = self.aggregates[stream]
+        entity: Values = {"stream": str(stream)}
+        if isinstance(aggregate, Record):
+            entity["entity"] = f"{aggregate.kind}/{aggregate.record_id}"
+        for suffix, old, new in (
+            ("", before.claims, after.claims),
+            ("_worldwide", before.worldwide, after.worldwide),
+        ):
+            taken = [entity | {"claim": c, "at": at} for c, at in new.items() if c not in old]
+            dropped = [entity | {"claim": claim} for claim in old if claim not in new]
+            _extend(effects, f"take{suffix}", taken)
+            _extend(effects, f"release{suffix}", dropped)
+        if after.claims and isinstance(aggregate, ContactInformation):
+            _extend(effects, "expect", [self._settings_as_read()])
+
+    def _settings_as_read(self) -> Values:
+        """Contacts are unique by a rule of the settings; it must still be the same when written."""
+        organisation = self.directory.organisation
+        entry = self.directory.entry("organisation", organisation)
+        stream = record_stream(organisation, "organisation", organisation)
+        return {"stream": str(stream), "version": entry.version if entry else 0}
+
+    def _rows(self) -> Iterable[Row]:
+        for stream, after in self.after.items():
+            before = self.before.get(stream)
+            former = {_kind(row): row for row in before.rows} if before else {}
+            for row in after.rows:
+                old = former.get(_kind(row)) if row.view == "entities" else None
+                if old is None:
+                    yield row
+                elif (old.columns, old.document) != (row.columns, row.document):
+                    named = old.columns == row.columns
+                    yield replace(row, columns=row.columns | {"names": None}) if named else row
+
+
+def _kind(row: Row) -> tuple[str, str | None]:
+    return row.view, row.columns.get("kind")
+
+
+def _extend(effects: Values, name: str, items: list[Values]) -> None:
+    if items:
+        effects[name] = [*effects.get(name, []), *items]
+
+
+def begun(directory: Directory, zone: ZoneInfo, loaded: Loaded) -> Draft:
+    """A draft on loaded aggregates, with their projections as they are before the command."""
+    draft = Draft(directory, zone, loaded)
+    for stream, aggregate in loaded.aggregates.items():
+        draft.before[stream] = project(aggregate, directory.settings, zone)
+    return draft

@@ -1,0 +1,168 @@
+"""The registry of methods: each endpoint is one short function and one decorator.
+
+A command is a plain function from what was loaded and given to changes of aggregates; a query
+says which documents it wants. Neither sees HTTP, SQL or a transaction. Path, parameters, shape of
+the answer and documentation are read from what the decorator and the function already say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from domain.aggregate import Aggregate
+from domain.fields import Parameters, Shape, Values
+from domain.nested import Reference
+
+if TYPE_CHECKING:
+    from services.call import Call
+    from services.ports import Select
+
+__all__ = ["METHODS", "Method", "command", "create", "open_method", "query"]
+
+Deciding = TypeVar("Deciding", bound=Callable[..., Iterable[Aggregate] | None])
+Selecting = Callable[["Call"], "Select | tuple[str, bytes]"]
+Opening = Callable[..., Awaitable[Any]]
+
+METHODS: dict[str, Method] = {}
+"""Every method by its path below the base path, in the order of common.md, section 15."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One method of the API.
+
+    ``kind`` says which way a call takes: ``query``, ``command`` on one loaded aggregate, ``create``,
+    or ``open`` (no session needed). ``on`` identifies the loaded aggregate; where it is None a
+    command works on the session itself. ``shows`` names the document of the projection that is
+    answered, ``numbers`` the sequences that a call may draw from, ``also`` the ids of further
+    aggregates that it looks at.
+    """
+
+    number: int
+    verb: str
+    path: str
+    kind: str
+    parameters: Parameters
+    function: Callable[..., Any]
+    returns: Shape | None = None
+    many: bool = False
+    on: Reference | None = None
+    aggregate: type[Aggregate] | None = None
+    shows: str = "full"
+    numbers: tuple[str, ...] = ()
+    also: Callable[[Values], Iterable[str]] = lambda _: ()
+    multipart: bool = False
+    fields_set: bool = True
+
+    @property
+    def ends_session(self) -> bool:
+        """Whether it works on the session itself."""
+        return self.kind == "command" and self.on is None
+
+    @property
+    def summary(self) -> str:
+        """What it does, in one line."""
+        return (self.function.__doc__ or "").strip().partition("\n")[0]
+
+
+def _register(method: Method) -> None:
+    if method.path in METHODS or any(m.number == method.number for m in METHODS.values()):
+        raise TypeError(f"method {method.number} {method.path} is registered twice")
+    METHODS[method.path] = method
+
+
+def query(
+    number: int, path: str, parameters: Parameters, returns: Shape, *, many: bool = False
+) -> Callable[[Selecting], Selecting]:
+    """A GET method: the function returns a `Select`, or ``kind/id`` of one compact object.
+
+    The second comes with what is shown where there is none.
+    """
+
+    def declare(function: Selecting) -> Selecting:
+        _register(
+            Method(
+                number=number,
+                verb="GET",
+                path=path,
+                kind="query",
+                parameters=parameters,
+                function=function,
+                returns=returns,
+                many=many,
+            )
+        )
+        return function
+
+    return declare
+
+
+def create(
+    number: int, path: str, parameters: Parameters, returns: Shape, **more: Any
+) -> Callable[[Deciding], Deciding]:
+    """A POST method that makes aggregates: the function returns them, the answered one first."""
+
+    def declare(function: Deciding) -> Deciding:
+        _register(
+            Method(
+                number=number,
+                verb="POST",
+                path=path,
+                kind="create",
+                parameters=parameters,
+                function=function,
+                returns=returns,
+                **more,
+            )
+        )
+        return function
+
+    return declare
+
+
+def command(
+    number: int, path: str, parameters: Parameters, returns: Shape | None, **more: Any
+) -> Callable[[Deciding], Deciding]:
+    """A POST method on one aggregate: the function changes it and returns new ones, if any."""
+
+    def declare(function: Deciding) -> Deciding:
+        _register(
+            Method(
+                number=number,
+                verb="POST",
+                path=path,
+                kind="command",
+                parameters=parameters,
+                function=function,
+                returns=returns,
+                **more,
+            )
+        )
+        return function
+
+    return declare
+
+
+def open_method(
+    number: int, path: str, parameters: Parameters, returns: Shape
+) -> Callable[[Opening], Opening]:
+    """A POST method that needs no session: a coroutine that returns the answer's values."""
+
+    def declare(function: Opening) -> Opening:
+        _register(
+            Method(
+                number=number,
+                verb="POST",
+                path=path,
+                kind="open",
+                parameters=parameters,
+                function=function,
+                returns=returns,
+                fields_set=False,
+            )
+        )
+        return function
+
+    return declare

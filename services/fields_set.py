@@ -1,0 +1,38 @@
+"""The ``fields_set`` parameter: which keys of the answer are wanted (contract common.md, section 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from domain.errors import InvalidParameterType
+
+__all__ = ["cut", "read_fields_set"]
+
+# Values stay the bytes they are: faster than parsing them, and no number changes its spelling.
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def read_fields_set(value: Any, *, textual: bool) -> frozenset[str] | None:
+    """The wanted keys, or None for all.
+
+    A comma-separated text or a list of texts; of a repeated query parameter the last one.
+    """
+    if isinstance(value, list) and textual:
+        value = value[-1]
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InvalidParameterType("fields_set")
+    wanted = frozenset(name.strip() for name in names) - {""}
+    return wanted or None
+
+
+def cut(document: bytes, names: frozenset[str] | None) -> bytes:
+    """A JSON object with only its top-level keys in ``names``; whole if that is None."""
+    if names is None:
+        return document
+    members = _MEMBERS.decode(document)
+    return msgspec.json.encode({name: raw for name, raw in members.items() if name in names})

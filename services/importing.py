@@ -1,0 +1,124 @@
+"""Importing records as JSON Lines: in order, refused lines reported and passed over.
+
+Contract reference_entities.md, section 1. Neighbouring lines that cannot depend on each other are
+registered together, so that they share transactions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from domain.errors import InvalidRequest, ServiceError, ServiceUnavailable
+from domain.fields import Values
+from domain.reference_entities import KINDS
+from domain.registration import Link
+from services.registration import CREATED, UNCHANGED, UPDATED, Registrar
+
+__all__ = ["Report", "import_lines"]
+
+TOGETHER = 64
+"""How many lines are registered at the same time at most."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the lines; ``refused`` holds line number (from 1), code and description."""
+
+    results: dict[str, int] = field(default_factory=lambda: {CREATED: 0, UPDATED: 0, UNCHANGED: 0})
+    refused: list[Values] = field(default_factory=list)
+
+    def summary(self) -> Values:
+        """The report as it is answered."""
+        return {name.lower(): count for name, count in self.results.items()} | {
+            "refused": self.refused
+        }
+
+
+async def import_lines(
+    registrar: Registrar,
+    lines: Iterable[bytes],
+    *,
+    organisation: str | None,
+    kind: str | None,
+    source: str,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Report:
+    """Registers every line. ``advance`` is told how many bytes were dealt with.
+
+    :param organisation: the name for records that do not say theirs.
+    :param kind: the kind for records that do not say theirs.
+    Raises `ServiceUnavailable` when the database is away; what was registered stays so.
+    """
+    report = Report()
+    batch: list[tuple[int, Any]] = []
+    keys: set[object] = set()
+    former: str | None = None
+    for number, line in enumerate(lines, start=1):
+        advance(len(line) + 1)
+        record = _read(line, kind)
+        if record is None:
+            continue
+        own = _keys(record)
+        own_kind = record.get("kind") if own else None
+        if len(batch) == TOGETHER or own_kind != former or not own or keys & own:
+            await _register(registrar, batch, organisation, source, report)
+            batch, keys, former = [], set(), own_kind
+        batch.append((number, record))
+        keys |= own
+    await _register(registrar, batch, organisation, source, report)
+    return report
+
+
+def _read(line: bytes, kind: str | None) -> Any:
+    """The record of a line; None for a blank one, an error for one that is no JSON object."""
+    if not line.strip():
+        return None
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return InvalidRequest("not strict JSON")
+    if not isinstance(record, dict):
+        return InvalidRequest("not a JSON object")
+    return ({"kind": kind} if kind else {}) | record
+
+
+def _keys(record: Any) -> set[object]:
+    """What no two lines registered together may share; nothing for a line that must go alone."""
+    kind = KINDS.get(str(record.get("kind"))) if isinstance(record, dict) else None
+    if kind is None or kind.key == "organisation":
+        return set()
+    if any(isinstance(row, Link) and row.to == kind.key for row in kind.fields):
+        return set()
+    named = ("id", *kind.unique, "account_owner_id")
+    return {(name, str(record[name]).casefold()) for name in named if record.get(name)}
+
+
+async def _register(
+    registrar: Registrar,
+    batch: list[tuple[int, Any]],
+    organisation: str | None,
+    source: str,
+    report: Report,
+) -> None:
+    async def one(record: Any) -> str | ServiceError:
+        if isinstance(record, ServiceError):
+            return record
+        try:
+            return await registrar.register(record, organisation, source)
+        except ServiceError as error:
+            return error
+
+    outcomes = await asyncio.gather(*(one(record) for _, record in batch))
+    for (number, _), outcome in zip(batch, outcomes, strict=True):
+        if isinstance(outcome, ServiceUnavailable):
+            raise outcome
+        if isinstance(outcome, ServiceError):
+            refusal = {"line": number, "code": outcome.code, "description": outcome.description}
+            report.refused.append(refusal)
+        else:
+            report.results[outcome] += 1

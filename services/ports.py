@@ -1,0 +1,203 @@
+"""What the use cases need of the world: the ledger with its views, and secrets.
+
+`infra` implements these; nothing here knows HTTP, SQL or asyncpg.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from domain.aggregate import Aggregate, Fact
+from domain.fields import Values
+from domain.identifiers import Identifier
+from services.directory import Directory, Match
+from services.views import Row
+
+__all__ = [
+    "Answer",
+    "Change",
+    "Found",
+    "Hasher",
+    "Ledger",
+    "Loaded",
+    "Question",
+    "Select",
+    "Session",
+    "Told",
+    "Verdict",
+    "Written",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session as it is stored; ``expires_at`` in seconds since 1970 UTC."""
+
+    id: str
+    user: str
+    unit: str
+    expires_at: int
+    released: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The first answer to an idempotency key: a hash of its request and ``data`` as sent."""
+
+    request_hash: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a call must know before it can be decided: all of it is asked at once."""
+
+    session: str | None = None
+    key: str | None = None
+    identifiers: tuple[Identifier, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The answer to a `Question`; ``matches`` in the order of its identifiers, ``now`` in UTC.
+
+    ``directory`` is the organisation's set-up as it is now.
+    """
+
+    now: datetime
+    directory: Directory
+    session: Session | None = None
+    answer: Answer | None = None
+    matches: tuple[Sequence[Match], ...] = ()
+
+
+@dataclass(slots=True)
+class Loaded:
+    """Aggregates by stream, contacts' keys by contact, and compact objects by ``kind/id``."""
+
+    aggregates: dict[UUID, Aggregate] = field(default_factory=dict)
+    keys: dict[UUID, bytes] = field(default_factory=dict)
+    compacts: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """Which documents of a view, in order of creation.
+
+    ``where`` holds columns and the values they must have: a text for equality, a tuple for any of
+    several, a list for an array column that contains its one element.
+    """
+
+    view: str
+    where: Mapping[str, Any]
+    descending: bool = False
+    limit: int = 100
+    offset: int = 0
+
+
+@dataclass(slots=True)
+class Found:
+    """Documents as they are stored, and the compact objects that they show."""
+
+    documents: list[bytes] = field(default_factory=list)
+    compacts: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The new facts of one aggregate; ``key`` encrypts their personal part."""
+
+    facts: Sequence[Fact]
+    subject: UUID | None = None
+    key: bytes | None = None
+
+
+@dataclass(slots=True)
+class Change:
+    """All that one command writes, wholly or not at all.
+
+    ``effects`` are the claims, secrets, keys and photos in the form of the append function.
+    """
+
+    command: str
+    metadata: Values
+    written: list[Written]
+    rows: list[Row]
+    effects: Values = field(default_factory=dict)
+    answer: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a change: ``WRITTEN``, or why it was not: ``CONFLICT`` (another fact came
+    first), ``CLAIMED`` (``detail`` names the parameter), ``REPEATED`` (the idempotency key is known).
+    """
+
+    name: str
+    detail: str = ""
+
+
+class Ledger(Protocol):
+    """The ledger and its views. Every method raises `ServiceUnavailable` when it cannot answer."""
+
+    async def organisation(self, name: str, *, fresh: bool = False) -> str | None:
+        """The id of the organisation that has that name, or had it when it was last looked up.
+
+        :param fresh: look it up now.
+        """
+
+    async def holder(self, claim: str) -> tuple[str, str] | None:
+        """Who holds a claim over all organisations: organisation and ``kind/id``."""
+
+    async def ask(self, organisation: str, question: Question) -> Told:
+        """Answers what a call must know."""
+
+    async def load(
+        self,
+        organisation: str,
+        streams: Sequence[UUID],
+        subjects: Sequence[UUID] = (),
+        refs: Sequence[str] = (),
+    ) -> Loaded:
+        """Loads aggregates with their contacts' keys, further contacts' keys, and compacts."""
+
+    async def numbers(self, organisation: str, names: Sequence[str]) -> dict[str, int]:
+        """One unused number of each sequence."""
+
+    def return_numbers(self, organisation: str, numbers: Mapping[str, int]) -> None:
+        """Takes back numbers that no fact has used."""
+
+    async def append(self, organisation: str, change: Change) -> Verdict:
+        """Writes one command; it is durable when this returns ``WRITTEN``."""
+
+    async def select(self, organisation: str, select: Select) -> Found:
+        """Reads documents of a view."""
+
+    async def compact(self, organisation: str, ref: str) -> bytes | None:
+        """One stored compact object."""
+
+    async def secret(self, organisation: str, owner: str, name: str) -> str | None:
+        """The verifier of a secret."""
+
+    async def photo(self, organisation: str, photo_id: str) -> tuple[bytes, str] | None:
+        """The bytes and mime type of a current profile photo."""
+
+    def new_key(self) -> tuple[bytes, str]:
+        """A new contact's key: itself, and wrapped for storage as base64 text."""
+
+
+class Hasher(Protocol):
+    """Verifiers of secrets."""
+
+    async def hash(self, secret: str) -> str:
+        """A slow, salted hash of a password."""
+
+    async def verify(self, verifier: str | None, secret: str) -> bool:
+        """Whether the secret fits; takes as long when there is no verifier."""
+
+    def mac(self, secret: str) -> str:
+        """A keyed hash of a key of at least 128 random bits."""

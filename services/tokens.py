@@ -1,0 +1,75 @@
+"""Session tokens: JWTs signed with HS256 (contract authentication.md, section 2)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import jwt
+from jwt.types import Options
+
+from domain.errors import InvalidToken
+from domain.fields import Values
+
+__all__ = ["LIFETIME", "Claims", "Tokens"]
+
+LIFETIME = 7200
+"""Seconds from issue to expiry, used or not."""
+
+_SESSION_ID = re.compile(r"[0-9A-F]{32}")
+_WITHOUT_TIMES: Options = {
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+    "verify_jti": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says: session id, organisation name, expiry in seconds since 1970 UTC."""
+
+    session: str
+    organisation: str
+    expires_at: int
+
+
+class Tokens:
+    """Issues and verifies tokens with one secret (a text of at least 32 bytes)."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    def issue(self, session: str, user: str, organisation: str, unit: str, now: datetime) -> str:
+        """A token for a session: its id, the username, the organisation's name, the unit's id."""
+        issued = int(now.timestamp())
+        claims: Values = {
+            "jti": session,
+            "usr": user,
+            "org": organisation,
+            "oun": unit,
+            "iat": issued,
+            "exp": issued + LIFETIME,
+        }
+        return jwt.encode(claims, self._secret, algorithm="HS256")
+
+    def verify(self, token: object) -> Claims:
+        """The claims of a well-signed token, expired or not. Raises `InvalidToken`."""
+        if not isinstance(token, str) or token.count(".") != 2 or len(token) > 4096:
+            raise InvalidToken
+        try:
+            claims = jwt.decode(token, self._secret, algorithms=["HS256"], options=_WITHOUT_TIMES)
+            return _read(claims)
+        except (jwt.InvalidTokenError, KeyError, TypeError, ValueError) as error:
+            raise InvalidToken from error
+
+
+def _read(claims: dict[str, Any]) -> Claims:
+    """Complete claims; published tokens carry the times as texts, so both forms are read."""
+    texts = [claims[name] for name in ("jti", "usr", "org", "oun")]
+    int(claims["iat"])
+    if not all(isinstance(text, str) for text in texts) or not _SESSION_ID.fullmatch(texts[0]):
+        raise ValueError("claims")
+    return Claims(texts[0], texts[2], int(claims["exp"]))

@@ -1,0 +1,38 @@
+"""Turns: commands on one entity that meet in one process wait for each other.
+
+The ledger refuses all but one of them anyway; waiting only spares the others a vain attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+__all__ = ["Turns"]
+
+
+class Turns:
+    """One lock per entity, for as long as somebody wants it."""
+
+    def __init__(self) -> None:
+        self._locks: dict[UUID, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def turn(self, stream: UUID | None) -> AsyncIterator[None]:
+        """Waits for the entity's turn; at once for an entity that does not exist yet."""
+        if stream is None:
+            yield
+            return
+        lock, waiting = self._locks.get(stream, (asyncio.Lock(), 0))
+        self._locks[stream] = (lock, waiting + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._locks[stream]
+            if waiting == 1:
+                del self._locks[stream]
+            else:
+                self._locks[stream] = (lock, waiting - 1)

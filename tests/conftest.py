@@ -1,0 +1,45 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from infra.embedded import EmbeddedPostgres
+from tests import databases
+
+
+def pytest_configure() -> None:
+    # A killed run must not leave its server behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """One server for the whole run, without fsync."""
+    with databases.server() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session")
+async def template(postgres: EmbeddedPostgres) -> str:
+    """Name of the migrated and otherwise empty database that `database` copies."""
+    await databases.build_template(postgres)
+    return databases.TEMPLATE
+
+
+@pytest_asyncio.fixture
+async def database(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
+    """URL of a migrated database of the test's own."""
+    async with databases.database(postgres, template) as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def empty_database(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """URL of a database of the test's own in which nothing was migrated."""
+    async with databases.database(postgres, "template0") as url:
+        yield url

@@ -1,0 +1,1 @@
+"""Contract tests: the published examples, replayed against the service over HTTP."""

@@ -1,0 +1,287 @@
+"""Contract contact_information.md, section 11, and fault 42 for pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import struct
+import threading
+import zlib
+from io import BytesIO
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from domain.errors import InvalidProfilePhoto
+from infra import images
+from infra.images import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    clean_file_name,
+    inspect_image,
+    inspect_image_off_loop,
+)
+
+
+def noise(size: tuple[int, int] = (64, 48), mode: str = "RGB") -> Image.Image:
+    channels = len(Image.new(mode, (1, 1)).tobytes())
+    return Image.frombytes(mode, size, random.Random(7).randbytes(size[0] * size[1] * channels))
+
+
+def encoded(kind: str, mode: str = "RGB", **options: Any) -> bytes:
+    stream = BytesIO()
+    noise(mode=mode).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+FRAMES = [noise(mode="L"), noise(mode="L").rotate(180)]
+PICTURES = {
+    "jpeg": (encoded("JPEG"), "image/jpeg"),
+    "progressive jpeg": (encoded("JPEG", progressive=True), "image/jpeg"),
+    "grey jpeg": (encoded("JPEG", "L"), "image/jpeg"),
+    "cmyk jpeg": (encoded("JPEG", "CMYK"), "image/jpeg"),
+    "phone jpeg": (encoded("MPO", save_all=True, append_images=[noise()]), "image/jpeg"),
+    "png": (encoded("PNG"), "image/png"),
+    "transparent png": (encoded("PNG", "RGBA"), "image/png"),
+    "animated png": (encoded("PNG", save_all=True, append_images=[noise()]), "image/png"),
+    "gif": (encoded("GIF"), "image/gif"),
+    "animated gif": (encoded("GIF", "L", save_all=True, append_images=FRAMES), "image/gif"),
+}
+
+
+@pytest.mark.parametrize(("content", "mime_type"), PICTURES.values(), ids=PICTURES)
+def test_recognised_by_content(content: bytes, mime_type: str) -> None:
+    assert inspect_image(content) == mime_type
+
+
+@pytest.mark.parametrize("part", [0.05, 0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in PICTURES if kind not in ("phone jpeg", "animated png")]
+)
+def test_truncated_pictures_are_refused(kind: str, part: float) -> None:
+    content, _ = PICTURES[kind]
+    with pytest.raises(InvalidProfilePhoto):
+        inspect_image(content[: int(len(content) * part)])
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "BMP", "TIFF", "ICO", "PPM", "PDF"])
+def test_other_formats_are_refused(kind: str) -> None:
+    with pytest.raises(InvalidProfilePhoto):
+        inspect_image(encoded(kind))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0",
+        b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n",
+        b"GIF89a=1;alert(1)//",
+        b"\xff\xd8\xff<script>alert(1)</script>",
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff\xe0",
+        b"<html>" + encoded("PNG"),
+    ],
+)
+def test_what_is_no_picture_is_refused(content: bytes) -> None:
+    with pytest.raises(InvalidProfilePhoto):
+        inspect_image(content)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "gif"])
+def test_a_polyglot_is_only_ever_called_an_image(kind: str) -> None:
+    content, mime_type = PICTURES[kind]
+    assert inspect_image(content + b"<script>alert(1)</script>PK\x05\x06") == mime_type
+
+
+def test_a_png_without_its_end_is_refused() -> None:
+    content = encoded("PNG")
+    with pytest.raises(InvalidProfilePhoto):
+        inspect_image(content[: content.index(b"IEND") - 4])
+
+
+def test_a_jpeg_is_decoded_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    real = JpegImageFile.load
+
+    def load(self: JpegImageFile) -> Any:
+        sizes.append(self.size)
+        return real(self)
+
+    monkeypatch.setattr(JpegImageFile, "load", load)
+    inspect_image(encoded("JPEG"))
+    assert sizes == [(8, 6)]
+
+
+def test_a_broken_checksum_is_refused() -> None:
+    content = bytearray(encoded("PNG"))
+    content[-20] ^= 1
+    with pytest.raises(InvalidProfilePhoto):
+        inspect_image(bytes(content))
+
+
+def test_the_size_has_one_limit() -> None:
+    content = encoded("JPEG")
+    assert inspect_image(content.ljust(MAX_BYTES, b"\0")) == "image/jpeg"
+    with pytest.raises(InvalidProfilePhoto, match="larger"):
+        inspect_image(content.ljust(MAX_BYTES + 1, b"\0"))
+
+
+def png(width: int, height: int, data: bytes) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(data))
+        + chunk(b"IEND", b"")
+    )
+
+
+def resized(content: bytes, offset: int, form: str, width: int, height: int) -> bytes:
+    return (
+        content[:offset]
+        + struct.pack(form, width, height)
+        + content[offset + struct.calcsize(form) :]
+    )
+
+
+JPEG = encoded("JPEG")
+BOMBS = {
+    "png": png(MAX_PIXELS, 2, b""),
+    "png beyond the decoder's limit": png(60_000, 60_000, b""),
+    "jpeg": resized(JPEG, JPEG.index(b"\xff\xc0") + 5, ">HH", 6000, 6000),
+    "gif": resized(encoded("GIF"), 6, "<HH", 6000, 6000),
+}
+
+
+@pytest.mark.parametrize("content", BOMBS.values(), ids=BOMBS)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_pixel_bombs_are_refused_before_decoding(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decoding(*_: object) -> None:
+        pytest.fail("decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decoding)
+    with pytest.raises(InvalidProfilePhoto):
+        inspect_image(content)
+
+
+def test_a_picture_of_all_pixels_allowed_is_accepted() -> None:
+    assert inspect_image(png(MAX_PIXELS // 1000, 1000, b"\0" * (MAX_PIXELS + 1000))) == "image/png"
+
+
+def test_surplus_pixel_data_is_ignored() -> None:
+    assert inspect_image(png(1, 1, bytes(50_000_000))) == "image/png"
+
+
+def test_a_jpeg_of_too_many_scans_is_refused() -> None:
+    content = encoded("JPEG", progressive=True)
+    start = content.rindex(b"\xff\xda")
+    with pytest.raises(InvalidProfilePhoto, match="scans"):
+        inspect_image(content[:start] + content[start:-2] * 300 + content[-2:])
+
+
+def gif_of(frames: int, width: int = 1000, height: int = 1000) -> bytes:
+    pixels = BytesIO()
+    Image.new("L", (1, 1)).save(pixels, "GIF")
+    content = resized(pixels.getvalue(), 6, "<HH", width, height)
+    start = content.index(b"\x2c\0\0\0\0")
+    return content[:start] + content[start:-1] * frames + b";"
+
+
+def test_decoding_an_animation_has_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = 0
+    real = Image.Image.load
+
+    def load(self: Image.Image) -> Any:
+        nonlocal loads
+        loads += 1
+        return real(self)
+
+    def work(frames: int) -> int:
+        nonlocal loads
+        loads = 0
+        assert inspect_image(gif_of(frames)) == "image/gif"
+        return loads
+
+    monkeypatch.setattr(Image.Image, "load", load)
+    affordable = MAX_PIXELS // 1_000_000
+    assert work(affordable // 2) < work(affordable) == work(10_000)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [6000, 8000])
+def test_a_later_frame_must_not_outgrow_the_limit(side: int) -> None:
+    content = gif_of(2)
+    last = content.rindex(b"\x2c\0\0\0\0")
+    with pytest.raises(InvalidProfilePhoto) as caught:
+        inspect_image(resized(content, last + 5, "<HH", side, side))
+    made_first = caught.value.__cause__ is None
+    assert made_first is (side * side <= 2 * MAX_PIXELS), "the decoder's own limit must hold"
+
+
+async def test_off_the_loop_it_works_in_its_own_few_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names: set[str] = set()
+    both = threading.Barrier(2)
+
+    def inspect(content: bytes) -> str:
+        names.add(threading.current_thread().name)
+        both.wait(10)
+        return "image/png"
+
+    monkeypatch.setattr(images, "inspect_image", inspect)
+    assert (
+        await asyncio.gather(*(inspect_image_off_loop(b"") for _ in range(6))) == ["image/png"] * 6
+    )
+    assert len(names) == 2
+    assert threading.current_thread().name not in names
+
+
+async def test_off_the_loop_it_refuses_the_same() -> None:
+    with pytest.raises(InvalidProfilePhoto):
+        await inspect_image_off_loop(b"no image")
+
+
+@pytest.mark.parametrize(
+    ("name", "clean"),
+    [
+        ("me.jpg", "me.jpg"),
+        ("фото 1.png", "фото 1.png"),
+        ("/etc/passwd", "passwd"),
+        ("..\\..\\win.ini", "win.ini"),
+        ("C:\\x/y\\me.gif", "me.gif"),
+        ("a\0b\r\nc\x7f\u202e\u2028\ud800.png", "abc.png"),
+        (" . .htaccess. ", "htaccess"),
+        ("", "photo"),
+        ("..", "photo"),
+        ("dir/", "photo"),
+        ("\x01 .", "photo"),
+        ("x" * 300, "x" * 255),
+        ("x" * 254 + " .y", "x" * 254),
+    ],
+)
+def test_file_names(name: str, clean: str) -> None:
+    assert clean_file_name(name) == clean
+
+
+@given(st.text(st.characters() | st.sampled_from("/\\. \0\n"), max_size=300))
+def test_a_clean_name_is_one_and_stays_one(name: str) -> None:
+    clean = clean_file_name(name)
+    assert 0 < len(clean) <= 255
+    assert not set(clean) & set("/\\\0\r\n")
+    assert clean == clean.strip().strip(".")
+    assert clean_file_name(clean) == clean
+    clean.encode()
