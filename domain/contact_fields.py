@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+
 from domain.fields import NOTES, Boolean, Date, Enumeration, Field, Integer, Number, Text, udf
 from domain.identifiers import Identifiable
 from domain.nested import Calendar, Items, Object, Reference

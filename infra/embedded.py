@@ -28,7 +28,16 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from infra.embedded_process import PidFile, clear, forget_sockets, is_postmaster, kill_all, running, send, socket_folder
+from infra.embedded_process import (
+    PidFile,
+    clear,
+    forget_sockets,
+    is_postmaster,
+    kill_all,
+    running,
+    send,
+    socket_folder,
+)
 from infra.embedded_site import (
     Account,
     EmbeddedPostgresError,
@@ -105,7 +114,9 @@ class EmbeddedPostgres:
                 fcntl.flock(users, fcntl.LOCK_SH)
                 server = cls(data_dir, find_site(data_dir), users)
                 if not server._adopt():
-                    server._launch(binaries or wheel_binaries(), port or 5432, {**OPTIONS, **options})
+                    server._launch(
+                        binaries or wheel_binaries(), port or 5432, {**OPTIONS, **options}
+                    )
             except BaseException:
                 os.close(users)
                 raise
@@ -152,7 +163,10 @@ class EmbeddedPostgres:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -170,7 +184,15 @@ class EmbeddedPostgres:
         if next((binaries.parent / "lib").rglob("pg_stat_statements.*"), None):
             options.setdefault("shared_preload_libraries", "pg_stat_statements")
         sockets = socket_folder(self._cluster, port, self._account)
-        command = [str(binaries / "postgres"), "-D", str(self._cluster), "-k", sockets, "-p", str(port)]
+        command = [
+            str(binaries / "postgres"),
+            "-D",
+            str(self._cluster),
+            "-k",
+            sockets,
+            "-p",
+            str(port),
+        ]
         self._spawn([*command, *(f"--{name}={value}" for name, value in options.items())])
 
     def _spawn(self, command: list[str]) -> None:
@@ -260,10 +282,24 @@ def _initdb(cluster: Path, account: Account | None, binaries: Path, *, sync: boo
     draft = Path(tempfile.mkdtemp(prefix=f"{cluster.name}.new-", dir=cluster.parent))
     try:
         give(draft, account)
-        wanted = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--data-checksums"]
-        made = execute([str(binaries / "initdb"), "-D", str(draft), *wanted, *([] if sync else ["--no-sync"])], account)
+        wanted = [
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--data-checksums",
+        ]
+        made = execute(
+            [str(binaries / "initdb"), "-D", str(draft), *wanted, *([] if sync else ["--no-sync"])],
+            account,
+        )
         if made.returncode:
-            raise EmbeddedPostgresError(f"initdb failed: {made.stderr.strip() or made.stdout.strip()}")
+            raise EmbeddedPostgresError(
+                f"initdb failed: {made.stderr.strip() or made.stdout.strip()}"
+            )
         draft.rename(cluster)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

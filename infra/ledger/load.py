@@ -78,7 +78,8 @@ class Loader:
                 facts.setdefault(UUID(bytes=row["stream"].bytes), []).append(_stored(row))
             elif row["what"] == "key":
                 keys[UUID(bytes=row["subject"].bytes)] = self._ring.unwrap(row["key"])
-        shown = compacts(row for row in rows if row["what"] in ("ref", "follow_ups"))
+        shown = {ref: b"[]" for ref in refs if ref.startswith("follow_ups/")}
+        shown |= compacts(row for row in rows if row["what"] in ("ref", "follow_ups"))
         for stored in facts.values():
             stored.sort(key=lambda fact: fact.version)
         return [_loaded(w, facts, keys, shown) for w in wanted]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo

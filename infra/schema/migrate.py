@@ -99,7 +99,10 @@ def available() -> list[Migration]:
 
 
 async def migrate(
-    connection: Connection, migrations: Sequence[Migration] | None = None, *, attempts: int = ATTEMPTS
+    connection: Connection,
+    migrations: Sequence[Migration] | None = None,
+    *,
+    attempts: int = ATTEMPTS,
 ) -> list[Migration]:
     """Apply what is pending.
 
@@ -116,20 +119,30 @@ async def migrate(
     return applied
 
 
-async def status(connection: Connection, migrations: Sequence[Migration] | None = None) -> list[MigrationState]:
+async def status(
+    connection: Connection, migrations: Sequence[Migration] | None = None
+) -> list[MigrationState]:
     """How every migration stands, those of the code and those of the database, by number.
 
     :param migrations: by default the code's own.
     """
-    wanted = {migration.version: migration for migration in (available() if migrations is None else migrations)}
+    wanted = {
+        migration.version: migration
+        for migration in (available() if migrations is None else migrations)
+    }
     exists = await connection.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL")
     rows = await connection.fetch("SELECT * FROM schema_migrations") if exists else []
     states = [_recorded(row, wanted.pop(row["version"], None)) for row in rows]
-    states += [MigrationState(migration.version, migration.name, "pending", None) for migration in wanted.values()]
+    states += [
+        MigrationState(migration.version, migration.name, "pending", None)
+        for migration in wanted.values()
+    ]
     return sorted(states, key=lambda state: state.version)
 
 
-async def assert_current(connection: Connection, migrations: Sequence[Migration] | None = None) -> None:
+async def assert_current(
+    connection: Connection, migrations: Sequence[Migration] | None = None
+) -> None:
     """Check that the database is exactly at this code's schema.
 
     :param migrations: by default the code's own.
@@ -144,7 +157,9 @@ async def assert_current(connection: Connection, migrations: Sequence[Migration]
 
 def _recorded(row: asyncpg.Record, migration: Migration | None) -> MigrationState:
     fits = migration is not None and migration.checksum == row["checksum"]
-    state: Literal["applied", "changed", "unknown"] = "applied" if fits else "changed" if migration else "unknown"
+    state: Literal["applied", "changed", "unknown"] = (
+        "applied" if fits else "changed" if migration else "unknown"
+    )
     return MigrationState(row["version"], row["name"], state, row["applied_at"])
 
 
@@ -154,17 +169,25 @@ def _check(states: Sequence[MigrationState]) -> None:
     for state in states:
         label = f"{state.version:04}_{state.name}"
         if state.state == "unknown":
-            raise MigrationError(f"the database has {label}, which this code does not know; run the newer code")
+            raise MigrationError(
+                f"the database has {label}, which this code does not know; run the newer code"
+            )
         if state.state == "changed":
-            raise MigrationError(f"{label} was changed after it was applied; undo that and write a new migration")
+            raise MigrationError(
+                f"{label} was changed after it was applied; undo that and write a new migration"
+            )
         if state.state == "pending":
             seen_pending = seen_pending or state
         elif seen_pending:
             missing = f"{seen_pending.version:04}_{seen_pending.name}"
-            raise MigrationError(f"{missing} was not applied before {label}; the numbers of two branches were mixed")
+            raise MigrationError(
+                f"{missing} was not applied before {label}; the numbers of two branches were mixed"
+            )
 
 
-async def _patiently(connection: Connection, wanted: Sequence[Migration], attempts: int) -> Migration | None:
+async def _patiently(
+    connection: Connection, wanted: Sequence[Migration], attempts: int
+) -> Migration | None:
     pause = 0.05
     for left in reversed(range(attempts)):
         try:

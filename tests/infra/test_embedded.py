@@ -112,7 +112,10 @@ async def test_serves_what_we_promise(either: Server) -> None:
             "TimeZone": "UTC",
         }
         assert {name: await value(server, f"SHOW {name}") for name in promised} == promised
-        assert await value(server, "SELECT datcollate FROM pg_database WHERE datname = 'postgres'") == "C.UTF-8"
+        assert (
+            await value(server, "SELECT datcollate FROM pg_database WHERE datname = 'postgres'")
+            == "C.UTF-8"
+        )
     assert not is_postmaster(server.pid, either.cluster)
 
 
@@ -153,7 +156,9 @@ async def test_a_stale_pid_that_a_stranger_has_now(embedded: Server) -> None:
     server = embedded.start()
     server.kill()
     owner = embedded.cluster.stat()
-    identity: dict[str, Any] = {"user": owner.st_uid, "group": owner.st_gid} if os.geteuid() == 0 else {}
+    identity: dict[str, Any] = (
+        {"user": owner.st_uid, "group": owner.st_gid} if os.geteuid() == 0 else {}
+    )
     with subprocess.Popen(["sleep", "60"], cwd="/", **identity) as stranger:
         for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
             file = embedded.cluster / name
@@ -255,7 +260,9 @@ async def test_a_refused_start_says_why_and_spoils_nothing(embedded: Server) -> 
         assert await value(server, "SELECT 1") == 1
 
 
-async def test_variables_of_other_clients_do_not_matter(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_variables_of_other_clients_do_not_matter(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         for name in ("PGDATA", "PGPORT", "PGUSER", "PGHOST", "PGOPTIONS", "LC_ALL", "LANG"):
             patch.setenv(name, "nonsense")

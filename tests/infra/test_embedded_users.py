@@ -19,7 +19,9 @@ from infra.embedded_site import Account, execute, find_site, wheel_binaries
 from tests import databases
 from tests.infra.test_embedded import PROGRAM, REPOSITORY
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a server as another user")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can run a server as another user"
+)
 
 ORDINARY = Account(65534, 65534)
 
@@ -78,7 +80,9 @@ async def test_a_strict_umask(home: Path) -> None:
 
 
 @pytest.mark.parametrize("trick", ["writable", "symlink", "foreign"])
-def test_a_shelter_that_somebody_else_prepared(home: Path, closed: Path, shelter: Path, trick: str) -> None:
+def test_a_shelter_that_somebody_else_prepared(
+    home: Path, closed: Path, shelter: Path, trick: str
+) -> None:
     target = home / "target"
     target.mkdir(mode=0o711)
     if trick == "symlink":
@@ -163,7 +167,12 @@ def link(source: str, target: str) -> None:
 
 def ordinary_python() -> str:
     """An interpreter that everybody may run; root's own is often in root's home."""
-    for python in (sys.executable, "/usr/local/bin/python3", "/usr/bin/python3", "/usr/bin/python3.11"):
+    for python in (
+        sys.executable,
+        "/usr/local/bin/python3",
+        "/usr/bin/python3",
+        "/usr/bin/python3.11",
+    ):
         command = ["/usr/bin/env", python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
         if execute(command, ORDINARY).returncode == 0:
             return python

@@ -13,9 +13,19 @@ import asyncpg
 import pytest
 
 from infra.schema import migrate as module
-from infra.schema.migrate import Connection, Migration, MigrationError, assert_current, available, migrate, status
+from infra.schema.migrate import (
+    Connection,
+    Migration,
+    MigrationError,
+    assert_current,
+    available,
+    migrate,
+    status,
+)
 
-FIRST = Migration(1, "first", "CREATE TABLE letters (letter text);\r\nINSERT INTO letters VALUES ('a');\r\n")
+FIRST = Migration(
+    1, "first", "CREATE TABLE letters (letter text);\r\nINSERT INTO letters VALUES ('a');\r\n"
+)
 SECOND = Migration(2, "second", "ALTER TABLE letters ADD number int;")
 THIRD = Migration(3, "third", "INSERT INTO letters VALUES ('c', 3);")
 THIRD_ALONE = Migration(3, "third", "SELECT 3")
@@ -38,9 +48,16 @@ async def test_applies_what_is_pending_and_records_it(connection: Connection) ->
     assert await migrate(connection, ALL[:2]) == ALL[:2]
     assert await migrate(connection, ALL) == [THIRD]
     assert await migrate(connection, ALL) == []
-    assert [tuple(row) for row in await connection.fetch("SELECT * FROM letters")] == [("a", None), ("c", 3)]
-    rows = await connection.fetch("SELECT version, name, checksum FROM schema_migrations ORDER BY version")
-    assert [tuple(row) for row in rows] == [(each.version, each.name, each.checksum) for each in ALL]
+    assert [tuple(row) for row in await connection.fetch("SELECT * FROM letters")] == [
+        ("a", None),
+        ("c", 3),
+    ]
+    rows = await connection.fetch(
+        "SELECT version, name, checksum FROM schema_migrations ORDER BY version"
+    )
+    assert [tuple(row) for row in rows] == [
+        (each.version, each.name, each.checksum) for each in ALL
+    ]
     for state in await status(connection, ALL):
         assert state.applied_at
         assert abs(datetime.now(UTC) - state.applied_at) < timedelta(minutes=1)
@@ -48,13 +65,19 @@ async def test_applies_what_is_pending_and_records_it(connection: Connection) ->
 
 def test_the_checksum_is_of_the_text_and_not_of_the_platform() -> None:
     unix = FIRST.sql.replace("\r\n", "\n")
-    assert FIRST.checksum == Migration(1, "first", unix).checksum == hashlib.sha256(unix.encode()).hexdigest()
+    assert (
+        FIRST.checksum
+        == Migration(1, "first", unix).checksum
+        == hashlib.sha256(unix.encode()).hexdigest()
+    )
     assert FIRST.checksum != Migration(1, "first", unix + " ").checksum
 
 
 async def test_a_failing_migration_leaves_no_trace(connection: Connection) -> None:
     broken = Migration(2, "broken", "CREATE TABLE half ();\nSELECT 1;\nSELECT nothing;\n")
-    with pytest.raises(MigrationError, match='0002_broken, line 3: column "nothing" does not exist'):
+    with pytest.raises(
+        MigrationError, match='0002_broken, line 3: column "nothing" does not exist'
+    ):
         await migrate(connection, [FIRST, broken])
     assert await connection.fetchval("SELECT to_regclass('half')") is None
     assert await states(connection, [FIRST, broken]) == ["applied", "pending"]
@@ -85,7 +108,9 @@ async def test_a_gap_is_refused(connection: Connection) -> None:
 
 
 async def test_assert_current(connection: Connection) -> None:
-    with pytest.raises(MigrationError, match="not applied yet: 0001_first, 0002_second, 0003_third"):
+    with pytest.raises(
+        MigrationError, match="not applied yet: 0001_first, 0002_second, 0003_third"
+    ):
         await assert_current(connection, ALL)
     await migrate(connection, ALL)
     await assert_current(connection, ALL)
@@ -96,7 +121,10 @@ async def test_programs_started_at_once_apply_each_once(empty_database: str) -> 
     connections = [await asyncpg.connect(empty_database) for _ in range(4)]
     try:
         applied = await asyncio.gather(*(migrate(each, slow, attempts=1) for each in connections))
-        assert sorted((each for some in applied for each in some), key=lambda each: each.version) == slow
+        assert (
+            sorted((each for some in applied for each in some), key=lambda each: each.version)
+            == slow
+        )
         assert await connections[0].fetchval("SELECT count(*) FROM letters") == 2
     finally:
         for each in connections:
@@ -122,7 +150,9 @@ async def test_writers_never_wait_long_for_a_migration_that_waits(
             waits.append(time.monotonic() - start)
             await asyncio.sleep(0.05)
         assert not migrating.done()
-        assert 0.05 < max(waits) < 1.5, "either nobody ever queued, or somebody queued for longer than the timeout"
+        assert 0.05 < max(waits) < 1.5, (
+            "either nobody ever queued, or somebody queued for longer than the timeout"
+        )
         await transaction.rollback()
         assert await migrating == [SECOND]
     finally:
@@ -150,7 +180,9 @@ async def test_our_own_are_numbered_and_applied(database: str) -> None:
     connection = await asyncpg.connect(database)
     try:
         await assert_current(connection)
-        assert [state.version for state in await status(connection)] == list(range(1, len(available()) + 1))
+        assert [state.version for state in await status(connection)] == list(
+            range(1, len(available()) + 1)
+        )
     finally:
         await connection.close()
 

@@ -22,7 +22,12 @@ def settings(path: Path, **variables: str) -> Settings:
 def test_nothing_need_be_set(tmp_path: Path) -> None:
     found = Settings.from_environment({"HOME": str(tmp_path)})
     assert found.data_dir == tmp_path / ".local" / "share" / "crmledger"
-    assert (found.embedded, found.host, found.port, found.admin_port) == (True, "127.0.0.1", 8080, 8081)
+    assert (found.embedded, found.host, found.port, found.admin_port) == (
+        True,
+        "127.0.0.1",
+        8080,
+        8081,
+    )
     assert (found.time_zone, found.rate_limit, found.connections) == ("Asia/Nicosia", None, 4)
 
 
@@ -99,8 +104,15 @@ def test_generated_secrets_are_kept_private(tmp_path: Path) -> None:
     again = settings(tmp_path / "data")
     assert again == first
     assert len({first.token_secret, first.service_key, first.operator_key}) == 3
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data").rglob("*")}
-    assert modes == {"secrets": 0o700, "token_secret": 0o600, "service_key": 0o600, "operator_key": 0o600}
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data").rglob("*")
+    }
+    assert modes == {
+        "secrets": 0o700,
+        "token_secret": 0o600,
+        "service_key": 0o600,
+        "operator_key": 0o600,
+    }
 
 
 def test_a_folder_that_was_open_is_closed(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ COMMENT ON COLUMN ledger.events.stream_id IS 'The entity that the fact is about.
 COMMENT ON COLUMN ledger.events.version IS 'Dense per entity, from 1.';
 COMMENT ON COLUMN ledger.events.topic IS 'What happened: entity, a dot, the fact in the past tense.';
 COMMENT ON COLUMN ledger.events.schema_version IS 'The form of the payload.';
-COMMENT ON COLUMN ledger.events.subject IS 'The contact whose key encrypts the payload''s personal part; null if it has none.';
+COMMENT ON COLUMN ledger.events.subject IS 'The contact that the fact is about, whose key encrypts the payload''s personal part; null if there is none.';
 COMMENT ON COLUMN ledger.events.payload IS 'What the fact says; personal values are encrypted under "personal".';
 COMMENT ON COLUMN ledger.events.metadata IS 'When it was decided, by whom (user, unit, session), in which request and command.';
 COMMENT ON COLUMN ledger.events.recorded_at IS 'When it was recorded, by the database''s clock; never earlier than the position before.';
