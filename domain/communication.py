@@ -14,21 +14,11 @@ from domain.errors import (
     InvalidParameterValue,
     MandatoryParameter,
 )
-from domain.fields import (
-    CONTENT,
-    NOTES,
-    Date,
-    Enumeration,
-    Field,
-    Integer,
-    Number,
-    Text,
-    Values,
-    udf,
-)
+from domain.fields import Field, Values
 from domain.identifiers import Identifiable, Identifier
 from domain.nested import Items, Object, Reference
 from domain.reference_entities import REFERRING_TO, identifiable
+from domain.scalars import CONTENT, NOTES, Date, Enumeration, Integer, Number, Text, udf
 
 __all__ = [
     "CATEGORY",

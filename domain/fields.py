@@ -5,7 +5,7 @@ OpenAPI description. A `Parameters` table is what one method accepts, a `Shape` 
 a response holds; validation, identifier resolution, documents, documentation and audit labels all
 come from these two. The rules are those of common.md, sections 3, 4, 7 and 8.
 
-The kinds of field that hold other fields or lead to other entities are in `domain.nested`.
+The kinds of field are in `domain.scalars` (one value) and `domain.nested` (other fields, entities).
 
 Read values are plain: text, numbers, booleans, dicts and lists, `Identifier` for a reference.
 An absent parameter is absent from the result; ``None`` means that the caller sent null.
@@ -14,7 +14,7 @@ An absent parameter is absent from the result; ``None`` means that the caller se
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from typing import Any
@@ -25,46 +25,24 @@ from domain.errors import (
     MandatoryParameter,
     SemiOptionalParameter,
 )
-from domain.values import (
-    java_date,
-    read_boolean,
-    read_date,
-    read_enumeration,
-    read_integer,
-    read_number,
-    read_text,
-)
 
 __all__ = [
-    "CONTENT",
-    "NOTES",
-    "Boolean",
-    "Date",
-    "Enumeration",
     "Field",
-    "Integer",
     "JsonSchema",
     "Level",
-    "Number",
     "Parameters",
     "Reading",
     "Row",
     "Shape",
-    "Text",
     "Values",
     "keep",
     "mandatory",
     "nullable",
-    "udf",
     "when",
 ]
 
 Values = dict[str, Any]
 JsonSchema = dict[str, Any]
-
-NOTES = 4000
-CONTENT = 65535
-"""Longest texts in characters (common.md, section 7); other texts hold 255."""
 
 
 class Level(Enum):
@@ -154,112 +132,6 @@ def nullable(schema: JsonSchema) -> JsonSchema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Text(Field):
-    """A String of at most ``longest`` characters; ``""`` is null where null is allowed.
-
-    ``clean`` turns it into what is kept, or into None where it is not allowed.
-    """
-
-    longest: int = 255
-    clean: Callable[[str], str | None] | None = None
-
-    def read(self, value: Any, at: str, reading: Reading) -> str | None:
-        text = read_text(value, at, self.longest)
-        if not text or self.clean is None:
-            return text or None
-        cleaned = self.clean(text)
-        if cleaned is None:
-            raise InvalidParameterValue(at)
-        return cleaned
-
-    def schema(self) -> JsonSchema:
-        return {"type": "string", "maxLength": self.longest}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Integer(Field):
-    """An Integer within ``least``..``most``."""
-
-    least: int = -(2**53) + 1
-    most: int = 2**53 - 1
-
-    def read(self, value: Any, at: str, reading: Reading) -> int:
-        return read_integer(value, at, self.least, self.most)
-
-    def schema(self) -> JsonSchema:
-        return {"type": "integer", "minimum": self.least, "maximum": self.most}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Number(Field):
-    """A Number or Float."""
-
-    def read(self, value: Any, at: str, reading: Reading) -> int | float:
-        return read_number(value, at)
-
-    def schema(self) -> JsonSchema:
-        return {"type": "number"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Boolean(Field):
-    """A Boolean; ``numeric`` ones are sent as 1 and 0."""
-
-    numeric: bool = False
-
-    def read(self, value: Any, at: str, reading: Reading) -> bool:
-        return read_boolean(value, at)
-
-    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
-        return int(bool(kept)) if self.numeric else bool(kept)
-
-    def schema(self) -> JsonSchema:
-        return {"type": "boolean"}
-
-    def sent_schema(self) -> JsonSchema:
-        return {"enum": [0, 1]} if self.numeric else {"type": "boolean"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Date(Field):
-    """A wall-clock date; ``java`` ones are sent in Java style."""
-
-    java: bool = False
-
-    def read(self, value: Any, at: str, reading: Reading) -> str:
-        return read_date(value, at, reading.zone)
-
-    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
-        return java_date(kept, zone) if self.java and kept else kept
-
-    def schema(self) -> JsonSchema:
-        return {"type": "string", "examples": ["2014-05-05T15:49:59"]}
-
-    def sent_schema(self) -> JsonSchema:
-        example = "Mon May 05 15:49:59 EEST 2014" if self.java else "2014-05-05T15:49:59"
-        return {"type": ["string", "null"], "examples": [example]}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Enumeration(Field):
-    """One word of a list; ``words`` is the list, separated by blanks."""
-
-    words: str
-    _words: frozenset[str] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_words", frozenset(self.words.split()))
-
-    def read(self, value: Any, at: str, reading: Reading) -> str | None:
-        if value == "":
-            return None
-        return read_enumeration(value, at, self._words)
-
-    def schema(self) -> JsonSchema:
-        return {"type": "string", "enum": self.words.split()}
-
-
 Rule = Level | Callable[[Values], Level]
 Row = Field | tuple[Field, Rule]
 
@@ -277,15 +149,6 @@ def keep(row: Field) -> Row:
 def when(row: Field, rule: Callable[[Values], Level]) -> Row:
     """A parameter whose level depends on those read before it."""
     return row, rule
-
-
-def udf(*, string: int, floating: int, date: int, personal: bool = True) -> tuple[Field, ...]:
-    """The user-defined fields of an entity: so many of each type."""
-    return (
-        *(Text(name=f"udf_string_{n}", personal=personal) for n in range(1, string + 1)),
-        *(Number(name=f"udf_float_{n}", personal=personal) for n in range(1, floating + 1)),
-        *(Date(name=f"udf_date_{n}", personal=personal) for n in range(1, date + 1)),
-    )
 
 
 class Parameters:
@@ -360,10 +223,19 @@ class Parameters:
     def schema(self) -> JsonSchema:
         """The parameters as the JSON Schema of an object."""
         required = [row.parameter for row, rule in self.rows if rule is Level.MANDATORY]
-        properties = {row.parameter: nullable(row.schema()) for row, _ in self.rows}
+        properties = {row.parameter: self._schema(row, rule) for row, rule in self.rows}
         return {"type": "object", "properties": properties} | (
             {"required": required} if required else {}
         )
+
+    @staticmethod
+    def _schema(row: Field, rule: Rule) -> JsonSchema:
+        if rule in (Level.MANDATORY, Level.KEPT):
+            return row.schema()
+        schema = nullable(row.schema())
+        if callable(rule):
+            schema["description"] = "Whether it must or may be given depends on other parameters."
+        return schema
 
 
 class Shape:

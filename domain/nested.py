@@ -28,7 +28,23 @@ from domain.fields import (
 from domain.identifiers import Identifiable, Identifier
 from domain.values import read_enumeration, read_integer
 
-__all__ = ["Calendar", "Items", "Object", "Reference"]
+__all__ = ["Calendar", "Items", "Object", "Reference", "identifier_schema"]
+
+
+def identifier_schema(to: Identifiable) -> JsonSchema:
+    """An identifier as a JSON object: exactly one of the fields."""
+    words = to.enumerated or {}
+    properties: JsonSchema = {
+        name: {"type": "string"} | ({"enum": sorted(words[name])} if name in words else {})
+        for name in to.fields
+    }
+    return {
+        "type": "object",
+        "properties": properties,
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": False,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,10 +150,8 @@ class Object(Field):
         return {row.key: row.sent((kept or {}).get(row.name), zone) for row in self.rows}
 
     def schema(self) -> JsonSchema:
-        return {
-            "type": "object",
-            "properties": {r.parameter: r.schema() for r in self.rows},
-        }
+        schema = Parameters(*self.rows).schema()
+        return schema | {"additionalProperties": False} if self.closed else schema
 
     def sent_schema(self) -> JsonSchema:
         schema = Shape(self.name, *self.rows).schema()
@@ -213,17 +227,20 @@ class Items(Field):
         return replace(self, updating=True)
 
     def schema(self) -> JsonSchema:
-        properties: JsonSchema = {"action": {"type": "string", "enum": ["ADD"]}}
+        needed = [row.parameter for row in self.rows if row.name in self.needed]
+        properties: JsonSchema = {"action": nullable({"type": "string", "enum": ["ADD"]})}
         if self.updating:
-            properties["action"] = {
-                "type": "string",
-                "enum": ["ADD", "UPDATE", "REMOVE"],
+            actions = {"type": "string", "enum": ["ADD", "UPDATE", "REMOVE"]}
+            properties = {
+                "action": actions | {"description": f"An added item needs {', '.join(needed)}."},
+                f"{self.entry.entity}_identifier": identifier_schema(self.entry)
+                | {"description": "Names the item that is changed or removed."},
             }
-            members = {name: {"type": "string"} for name in self.entry.fields}
-            identifier = {"type": "object", "properties": members}
-            properties[f"{self.entry.entity}_identifier"] = identifier
-        properties |= {row.parameter: row.schema() for row in self.rows}
+        for row in self.rows:
+            given = row.schema() if row.name in self.needed else nullable(row.schema())
+            properties[row.parameter] = given
         item: JsonSchema = {"type": "object", "properties": properties}
+        item["required"] = ["action"] if self.updating else needed
         return {"type": "array", "items": item}
 
     def sent_schema(self) -> JsonSchema:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from domain.fields import Text
 from domain.identifiers import Identifiable
 from domain.reference_kinds_billing import BILLING, REWARDS
 from domain.reference_kinds_customers import CUSTOMERS, PRODUCTS
 from domain.reference_kinds_organisation import INSTALLATION, ORGANISATION
 from domain.reference_kinds_setup import COMMUNICATIONS, CONTACTS, SERVICE_REQUESTS
 from domain.registration import Kind
+from domain.scalars import Text
 
 __all__ = ["ENTITIES", "KINDS", "REFERRING_TO", "SECRETS", "identifiable"]
 

@@ -8,8 +8,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from domain.errors import InvalidParameterType, InvalidParameterValue
-from domain.fields import NOTES, Boolean, Enumeration, Field, Integer, JsonSchema, Reading, Text
+from domain.fields import Field, JsonSchema, Reading
 from domain.nested import Object
+from domain.scalars import NOTES, Boolean, Enumeration, Integer, Text
 from domain.values import read_enumeration
 
 __all__ = [

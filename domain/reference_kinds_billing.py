@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from domain.fields import Date, Enumeration, Integer, Number, Text
 from domain.reference_fields import CODE, DESCRIPTION, NUMBER, REFERENCE_NUMBER, state
 from domain.registration import Kind, Link
+from domain.scalars import Date, Enumeration, Integer, Number, Text
 
 __all__ = ["BILLING", "REWARDS"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.fields import Boolean, Date, Text, mandatory
+from domain.fields import mandatory
 from domain.reference_fields import (
     ALTERNATIVE_CODE,
     CODE,
@@ -13,6 +13,7 @@ from domain.reference_fields import (
     state,
 )
 from domain.registration import Kind, Link
+from domain.scalars import Boolean, Date, Text
 
 __all__ = ["CUSTOMERS", "PRODUCTS"]
 

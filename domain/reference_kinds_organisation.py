@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.fields import Boolean, Enumeration, Integer, Text, mandatory
+from domain.fields import mandatory
 from domain.reference_fields import (
     ALTERNATIVE_CODE,
     DESCRIPTION,
@@ -15,6 +15,7 @@ from domain.reference_fields import (
     Words,
 )
 from domain.registration import Kind, Link
+from domain.scalars import Boolean, Enumeration, Integer, Text
 
 __all__ = ["INSTALLATION", "ORGANISATION"]
 

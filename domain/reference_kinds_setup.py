@@ -5,7 +5,7 @@ These are sections 3.7, 3.8 and 3.9 of reference_entities.md.
 
 from __future__ import annotations
 
-from domain.fields import CONTENT, Boolean, Enumeration, Integer, Text, mandatory
+from domain.fields import mandatory
 from domain.reference_fields import (
     ALTERNATIVE_CODE,
     CODE,
@@ -18,6 +18,7 @@ from domain.reference_fields import (
     state,
 )
 from domain.registration import Kind, Link
+from domain.scalars import CONTENT, Boolean, Enumeration, Integer, Text
 
 __all__ = ["COMMUNICATIONS", "CONTACTS", "SERVICE_REQUESTS"]
 

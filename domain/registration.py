@@ -15,20 +15,10 @@ from zoneinfo import ZoneInfo
 
 from domain.aggregate import Aggregate, Beginning, Stamp
 from domain.errors import InvalidParameterType, InvalidParameterValue, MandatoryParameter
-from domain.fields import (
-    Boolean,
-    Field,
-    JsonSchema,
-    Parameters,
-    Reading,
-    Row,
-    Shape,
-    Text,
-    Values,
-    nullable,
-)
+from domain.fields import Field, JsonSchema, Parameters, Reading, Row, Shape, Values, nullable
 from domain.identifiers import Identifiable, normalised
 from domain.nested import Object
+from domain.scalars import Boolean, Text
 
 __all__ = ["Kind", "Link", "Record", "record_id"]
 

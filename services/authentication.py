@@ -13,9 +13,10 @@ from domain.errors import (
     InvalidUnit,
     InvalidWebApiKey,
 )
-from domain.fields import Parameters, Shape, Text, Values, mandatory
+from domain.fields import Parameters, Shape, Values, mandatory
 from domain.identifiers import Identifier, normalised
 from domain.reference_entities import SECRETS
+from domain.scalars import Text
 from domain.session import Session
 from services.call import Call, Request
 from services.directory import Directory, Entry

@@ -28,23 +28,13 @@ from domain.errors import (
     InvalidParameterValue,
     MandatoryParameter,
 )
-from domain.fields import (
-    CONTENT,
-    Date,
-    Field,
-    Level,
-    Parameters,
-    Row,
-    Values,
-    keep,
-    mandatory,
-    when,
-)
+from domain.fields import Field, Level, Parameters, Row, Values, keep, mandatory, when
 from domain.nested import Reference
 from domain.queue_entry import QueueEntry
 from domain.reference_entities import identifiable
+from domain.scalars import CONTENT, Date
 from services.call import Call
-from services.documents import COMMUNICATION, COMPACT_COMMUNICATION
+from services.communication_documents import COMMUNICATION, COMPACT_COMMUNICATION
 from services.endpoint import command, create, query
 from services.ids import id_text
 from services.paging import PAGING, page

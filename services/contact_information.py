@@ -9,12 +9,12 @@ from collections.abc import Callable
 from domain.contact_fields import COMPANY_NAME, MARKETING, PASSIVE, PERSON_NAME, PROFILES, SETS, UDF
 from domain.contact_information import ContactInformation
 from domain.errors import InvalidParameterValue, MandatoryParameter
-from domain.fields import Field, Level, Parameters, Row, Text, Values, keep, mandatory, when
+from domain.fields import Field, Level, Parameters, Row, Values, keep, mandatory, when
 from domain.nested import Reference
 from domain.reference_entities import identifiable
+from domain.scalars import Text
 from services.call import Call, File, Upload
-from services.contact_entries import apply_items, first_entries
-from services.documents import (
+from services.contact_documents import (
     COMPACT_CONTACT,
     CONTACT_INFORMATION,
     CONTACT_TYPE,
@@ -22,6 +22,7 @@ from services.documents import (
     PHOTO,
     dialled,
 )
+from services.contact_entries import apply_items, first_entries
 from services.endpoint import command, create, query
 from services.ids import id_text
 from services.paging import PAGING, page

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from domain.fields import Field, Integer, Values
+from domain.fields import Field, Values
+from domain.scalars import Integer
 from services.ports import Select
 
 __all__ = ["NUMBER", "PAGING", "page"]

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from domain.communication import CONTACT, EXTERNAL_SYSTEM, MEDIA, Communication
-from domain.fields import Enumeration, Parameters, Row, Values, mandatory
+from domain.fields import Parameters, Row, Values, mandatory
 from domain.nested import Reference
 from domain.queue_entry import ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
 from domain.reference_entities import identifiable
+from domain.scalars import Enumeration
 from services.call import Call
-from services.documents import QUEUE_ENTRY
+from services.communication_documents import QUEUE_ENTRY
 from services.endpoint import command, query
 from services.ids import id_text
 from services.paging import NUMBER, PAGING, page

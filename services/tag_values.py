@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from domain.contact_fields import DEMOGRAPHICS
-from domain.fields import Boolean, Date, Enumeration, Field, Integer, Number, Text, Values
+from domain.fields import Field, Values
+from domain.scalars import Boolean, Date, Enumeration, Integer, Number, Text
 from domain.tags import resolve
 from domain.values import java_date
 from services.call import Call

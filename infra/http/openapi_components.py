@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from domain.errors import CATALOGUE
+from domain.errors import (
+    CATALOGUE,
+    InternalError,
+    InvalidRequest,
+    KeyReused,
+    RequestTooLarge,
+    ServiceError,
+    ServiceUnavailable,
+    StillRunning,
+    TooManyRequests,
+)
 from domain.fields import JsonSchema, Shape, nullable
 from domain.nested import identifier_schema
 from domain.reference_entities import ENTITIES, KINDS, SECRETS
@@ -17,10 +27,41 @@ from domain.registration import Kind
 from services.documents import COMPACTS
 from services.endpoint import Method
 
-__all__ = ["answer", "data", "refs", "schema_ref", "schemas"]
+__all__ = [
+    "EXAMPLE_ID",
+    "FIELDS_SET",
+    "TOKEN",
+    "Document",
+    "answer",
+    "components",
+    "data",
+    "failure",
+    "query_parameter",
+    "refs",
+    "schema_ref",
+]
+
+Document = dict[str, Any]
+
+TRANSPORT: tuple[type[ServiceError], ...] = (
+    InvalidRequest,
+    StillRunning,
+    RequestTooLarge,
+    KeyReused,
+    TooManyRequests,
+    InternalError,
+    ServiceUnavailable,
+)
+"""What a call to an existing method can fail with that has an HTTP status of its own."""
 
 PREFIX = "#/components/schemas/"
+EXAMPLE_ID = "18686813304341ECAFC8175A85594C9B"
 TEXT: JsonSchema = {"type": "string"}
+TOKEN: JsonSchema = TEXT | {"description": "The token that a login answered."}
+FIELDS_SET: JsonSchema = {
+    "description": "The wanted keys of the result, separated by commas; all if absent.",
+    "examples": ["id,number"],
+}
 
 
 def schema_ref(name: str) -> JsonSchema:
@@ -40,7 +81,60 @@ def refs(node: Any) -> Iterator[str]:
             yield from refs(member)
 
 
-def schemas(methods: Iterable[Method]) -> dict[str, JsonSchema]:
+def components(methods: Iterable[Method]) -> Document:
+    """All that the description refers to by name."""
+    idempotency_key = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "With the same key and body again, the first answer is repeated.",
+        "schema": TEXT | {"minLength": 1, "maxLength": 255},
+    }
+    web_api_key = {
+        "type": "http",
+        "scheme": "basic",
+        "description": "The web API key as user name, with an empty password.",
+    }
+    operator_key = {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The operator key of the service.",
+    }
+    return {
+        "schemas": _schemas(methods),
+        "parameters": {
+            "token": query_parameter("token", TOKEN, required=True),
+            "fields_set": query_parameter("fields_set", TEXT | FIELDS_SET),
+            "idempotency_key": idempotency_key,
+        },
+        "responses": {error.__name__: _transport_failure(error) for error in TRANSPORT},
+        "securitySchemes": {"web_api_key": web_api_key, "operator_key": operator_key},
+    }
+
+
+def _transport_failure(error: type[ServiceError]) -> Document:
+    found = failure(error.message)
+    if error in (TooManyRequests, ServiceUnavailable):
+        seconds = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+        found["headers"] = {"Retry-After": seconds}
+    return found
+
+
+def failure(description: str) -> Document:
+    """A response of another HTTP status, which holds the envelope of an error."""
+    content = {"application/json": {"schema": schema_ref("error")}}
+    return {"description": f"{description}.", "content": content}
+
+
+def query_parameter(
+    name: str, schema: JsonSchema, description: str = "", *, required: bool = False
+) -> Document:
+    """A parameter of a query; the description may also stand in its schema."""
+    described = {"description": description} if description else {}
+    mandatory = {"required": True} if required else {}
+    return {"name": name, "in": "query"} | described | mandatory | {"schema": schema}
+
+
+def _schemas(methods: Iterable[Method]) -> dict[str, JsonSchema]:
     """All of them by name. Raises `TypeError` for a name that means two things."""
     found: dict[str, JsonSchema] = {}
 

@@ -11,8 +11,9 @@ import orjson
 from aiohttp import web
 
 from domain.errors import EntityNotFound, InvalidToken, MethodNotFound, Refusal
-from domain.fields import Parameters, Reading, Text, Values, mandatory
+from domain.fields import Parameters, Reading, Values, mandatory
 from domain.reference_entities import KINDS
+from domain.scalars import Text
 from infra.http.api import FORM_LIMIT, SECONDS
 from infra.http.body import read_body
 from infra.http.edge import Edge, Exchange, response

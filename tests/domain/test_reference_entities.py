@@ -18,10 +18,11 @@ from domain.errors import (
     MandatoryParameter,
     ServiceError,
 )
-from domain.fields import Boolean, Field, Level, Reading
+from domain.fields import Field, Level, Reading
 from domain.nested import Object
 from domain.reference_entities import ENTITIES, KINDS, REFERRING_TO, SECRETS, identifiable
 from domain.registration import Kind, Link
+from domain.scalars import Boolean
 
 READING = Reading(zone=ZoneInfo("Asia/Nicosia"), today=date(2015, 5, 5))
 DEMO = Path(infra.demo.__file__).parent

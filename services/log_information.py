@@ -1,0 +1,40 @@
+"""Who made the first and the last change of an entity (contract common.md, section 10)."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+from domain.aggregate import Stamp
+from domain.fields import Values
+from domain.nested import Object, Reference
+from domain.reference_entities import identifiable
+from domain.scalars import Date
+from domain.values import wall_clock
+
+__all__ = ["LOG_INFORMATION", "USER", "log_information"]
+
+USER, UNIT = identifiable("user"), identifiable("unit")
+
+LOG_INFORMATION = Object(
+    name="log_information",
+    rows=(
+        Date(name="created_date"),
+        Date(name="updated_date"),
+        Reference(name="created_by_user", to=USER),
+        Reference(name="updated_by_user", to=USER),
+        Reference(name="created_by_unit", to=UNIT),
+        Reference(name="updated_by_unit", to=UNIT),
+    ),
+)
+
+
+def log_information(created: Stamp, updated: Stamp, zone: ZoneInfo) -> Values:
+    """Who made the first and the last change, and when (common.md, section 10)."""
+    return {
+        "created_date": wall_clock(created.at, zone),
+        "updated_date": wall_clock(updated.at, zone),
+        "created_by_user": created.user,
+        "updated_by_user": updated.user,
+        "created_by_unit": created.unit,
+        "updated_by_unit": updated.unit,
+    }
