@@ -21,13 +21,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
+from infra.embedded_files import LOG_BYTES, locked, open_log, open_private
 from infra.embedded_process import (
     PidFile,
     clear,
@@ -64,7 +64,6 @@ OPTIONS: Mapping[str, str] = {
     "log_timezone": "UTC",
     "wal_compression": "off",
 }
-LOG_BYTES = 8 << 20
 STOPPING = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
 """Fast shutdown; if it hangs, ever ruder ones. The seconds each is given."""
 
@@ -108,8 +107,8 @@ class EmbeddedPostgres:
         """
         data_dir = data_dir.resolve()
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
-        with _locked(data_dir):
-            users = _open(data_dir / "users")
+        with locked(data_dir):
+            users = open_private(data_dir / "users")
             try:
                 fcntl.flock(users, fcntl.LOCK_SH)
                 server = cls(data_dir, find_site(data_dir), users)
@@ -143,7 +142,7 @@ class EmbeddedPostgres:
         """Leave the server; if no other program uses it, shut it down (open transactions are rolled back) and wait."""
         if self._users is None:
             return
-        with _locked(self._data_dir):
+        with locked(self._data_dir):
             if self._leave():
                 # It was started anew by another program if it crashed in the meantime.
                 self._server = PidFile.read(self._cluster) or self._server
@@ -196,7 +195,7 @@ class EmbeddedPostgres:
         self._spawn([*command, *(f"--{name}={value}" for name, value in options.items())])
 
     def _spawn(self, command: list[str]) -> None:
-        log = _open_log(self._data_dir)
+        log = open_log(self._data_dir)
         try:
             start = os.lseek(log, 0, os.SEEK_END)
             # A session of its own: Ctrl-C is for us, who still answer calls while we shut down.
@@ -258,25 +257,6 @@ class EmbeddedPostgres:
         return False
 
 
-def _open(path: Path) -> int:
-    """A file of ours in the data folder; root must not lock out the folder's owner."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-    if os.geteuid() == 0:
-        folder = path.parent.stat()
-        os.fchown(handle, folder.st_uid, folder.st_gid)
-    return handle
-
-
-@contextmanager
-def _locked(data_dir: Path) -> Iterator[None]:
-    handle = _open(data_dir / "lock")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 def _initdb(cluster: Path, account: Account | None, binaries: Path, *, sync: bool) -> None:
     """Make the cluster whole or not at all."""
     draft = Path(tempfile.mkdtemp(prefix=f"{cluster.name}.new-", dir=cluster.parent))
@@ -303,10 +283,3 @@ def _initdb(cluster: Path, account: Account | None, binaries: Path, *, sync: boo
         draft.rename(cluster)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def _open_log(data_dir: Path) -> int:
-    path = data_dir / "server.log"
-    if path.exists() and path.stat().st_size > LOG_BYTES:
-        path.replace(path.with_suffix(".log.1"))
-    return _open(path)

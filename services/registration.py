@@ -54,10 +54,12 @@ class _Work:
 
     @property
     def stream(self) -> UUID:
+        """The stream of the record."""
         return record_stream(self.organisation, self.kind.key, self.id)
 
     @property
     def ref(self) -> str:
+        """The record as ``kind/id``."""
         return f"{self.kind.key}/{self.id}"
 
 

@@ -49,13 +49,14 @@ def environment(database_url: str, **more: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Service:
-    """Where a service answers; ``pid`` if it is a process of its own."""
+    """Where a service answers, on which database; ``pid`` if it is a process of its own."""
 
     url: str
     admin_url: str
     http: aiohttp.ClientSession
     pid: int = 0
     process: asyncio.subprocess.Process | None = None
+    database: str = ""
 
     async def send(
         self,
@@ -132,7 +133,7 @@ class Api:
         elif form is not None or file is not None:
             data = _form({"token": self.token} | dict(form or {}), file)
         elif raw_body is not None:
-            data = raw_body.replace("{", '{"token":"%s",' % self.token, 1).encode()
+            data = raw_body.replace("{", f'{{"token":"{self.token}",', 1).encode()
         else:
             data = json.dumps({"token": self.token} | (body or {})).encode()
         if isinstance(data, bytes):
@@ -196,7 +197,7 @@ async def in_process(database_url: str, **more: str) -> AsyncIterator[Service]:
         aiohttp.ClientSession() as http,
     ):
         host = f"http://{settings.host}"
-        yield Service(f"{host}:{ports.port}", f"{host}:{ports.admin_port}", http)
+        yield Service(f"{host}:{ports.port}", f"{host}:{ports.admin_port}", http, database=database_url)
 
 
 @asynccontextmanager
@@ -216,7 +217,7 @@ async def process(database_url: str, **more: str) -> AsyncIterator[Service]:
         async with asyncio.timeout(60):
             urls = await _announced(child)
         async with aiohttp.ClientSession() as http:
-            yield Service(*urls, http, child.pid, child)
+            yield Service(*urls, http, child.pid, child, database_url)
     finally:
         with contextlib.suppress(ProcessLookupError):
             child.send_signal(signal.SIGKILL)

@@ -175,21 +175,10 @@ def reference() -> dict[str, Document]:
         query_parameter(row.parameter, row.schema(), required=rule is Level.MANDATORY)
         for row, rule in LIST
     ]
-    record, counted = schema_ref("record"), {"type": "integer", "minimum": 0}
+    record = schema_ref("record")
     kind = _path_parameter("kind", {"type": "string", "enum": list(KINDS)})
     id_ = _path_parameter("id", {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,64}$"})
     words = {"type": "string", "enum": ["CREATED", "UPDATED", "UNCHANGED"]}
-    refused = _object(
-        line={"type": "integer", "minimum": 1},
-        code={"type": "string"},
-        description={"type": "string"},
-    )
-    report = _object(
-        created=counted,
-        updated=counted,
-        unchanged=counted,
-        refused={"type": "array", "items": refused},
-    )
     lines = {"type": "string", "description": "One record a line, each a JSON object."}
     return {
         f"{REFERENCE}{{kind}}": {
@@ -203,7 +192,7 @@ def reference() -> dict[str, Document]:
             "post": _operator(
                 "import",
                 "Registers records, one a line, and reports refused lines.",
-                report,
+                _report(),
                 RequestTooLarge,
             )
             | {"parameters": [organisation], "requestBody": _content("application/jsonl", lines)},
@@ -220,6 +209,21 @@ def reference() -> dict[str, Document]:
             | {"parameters": [organisation], "requestBody": _content("application/json", record)},
         },
     }
+
+
+def _report() -> JsonSchema:
+    counted: JsonSchema = {"type": "integer", "minimum": 0}
+    refused = _object(
+        line={"type": "integer", "minimum": 1},
+        code={"type": "string"},
+        description={"type": "string"},
+    )
+    return _object(
+        created=counted,
+        updated=counted,
+        unchanged=counted,
+        refused={"type": "array", "items": refused},
+    )
 
 
 def _operator(name: str, summary: str, result: JsonSchema, *errors: type[ServiceError]) -> Document:

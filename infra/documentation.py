@@ -1,0 +1,154 @@
+"""The reference pages in docs/reference, written from the tables that the service runs on.
+
+``python -m infra.documentation`` writes them anew; a test fails when they are not current.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+from domain.aggregate import AGGREGATES, FACTS, Aggregate, Beginning, Fact
+from domain.errors import CATALOGUE
+from domain.fields import Level
+from domain.reference_entities import KINDS
+from infra.http.api import BASE
+from services import (
+    authentication,
+    communications,
+    contact_information,
+    documents,
+    queue,
+)
+from services.endpoint import METHODS, Method
+
+__all__ = ["FOLDER", "PAGES", "write"]
+
+FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+FILLED = (authentication, communications, contact_information, documents, queue)
+"""The modules whose import fills the registries."""
+
+ADMINISTRATIVE = {"originator_id", "originator_version", "originator_topic", "timestamp"}
+NOTICE = "<!-- Written by `python -m infra.documentation`. Do not edit. -->"
+
+
+def table(head: str, rows: Iterable[Iterable[object]]) -> Iterator[str]:
+    """A Markdown table; ``head`` is its first line without the outer bars."""
+    yield f"| {head} |"
+    yield "|" + " --- |" * (head.count("|") + 1)
+    for row in rows:
+        yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
+
+
+def methods() -> Iterator[str]:
+    """Every method with its parameters."""
+    yield "# Methods"
+    yield f"\nPaths stand below `{BASE}`. Numbers are those of the contract."
+    for method in sorted(METHODS.values(), key=lambda method: method.number):
+        yield f"\n## {method.number}. {method.verb} {method.path}\n"
+        yield method.summary
+        yield ""
+        yield from table("parameter | level | type", _parameters(method))
+
+
+def _parameters(method: Method) -> Iterator[tuple[str, str, str]]:
+    if method.kind != "open":
+        yield "`token`", "mandatory", "Text"
+    semi = method.parameters.exactly_one | method.parameters.at_least_one
+    for row, rule in method.parameters:
+        level = rule.value if isinstance(rule, Level) else "depends on the others"
+        level = "semi-optional" if row.name in semi else level
+        yield f"`{row.parameter}`", level, type(row).__name__
+    if method.fields_set:
+        yield "`fields_set`", "optional", "Text"
+
+
+def errors() -> Iterator[str]:
+    """The catalogue of refusals."""
+    yield "# Errors\n"
+    yield "What a call is refused with. Decide on `status.code`, not on the HTTP status.\n"
+    rows = ((f"`{e.code}`", e.status, e.message) for e in CATALOGUE.values())
+    yield from table("code | HTTP | message", rows)
+
+
+def facts() -> Iterator[str]:
+    """Every fact of every aggregate, and the life cycles that they make.
+
+    Facts that may happen in any state and leave it as it is are not drawn.
+    """
+    yield "# Facts and life cycles\n"
+    yield "What the ledger can say, by the entity it says it of. Values in italics belong to a"
+    yield "person and are encrypted with the contact's key."
+    for topic, aggregate in AGGREGATES.items():
+        own = [fact for name, fact in FACTS.items() if name.startswith(f"{topic}.")]
+        if own:
+            yield f"\n## {topic}\n"
+            yield _first_line(aggregate)
+            yield from _diagram(own)
+            yield from table("fact | says | payload", map(_fact_row, own))
+
+
+def _first_line(documented: type[Aggregate] | type[Fact]) -> str:
+    return (documented.__doc__ or "").strip().partition("\n")[0].replace("``", "`")
+
+
+def _fact_row(fact: type[Fact]) -> tuple[str, str, str]:
+    names = [f.name for f in fields(fact) if f.name not in ADMINISTRATIVE | {"user", "unit"}]
+    payload = (f"*{name}*" if name in fact.PERSONAL else name for name in names)
+    return f"`{fact.TOPIC}`", _first_line(fact), ", ".join(payload)
+
+
+def _diagram(own: list[type[Fact]]) -> Iterator[str]:
+    states = {fact.TO for fact in own if fact.TO} | {s for fact in own for s in fact.FROM}
+    yield "\n```mermaid\nstateDiagram-v2"
+    for fact in (fact for fact in own if fact.FROM or fact.TO):
+        first = issubclass(fact, Beginning)
+        sources = ("[*]",) if first else fact.FROM or tuple(sorted(states))
+        for source in sources:
+            yield f"    {source} --> {fact.TO or source}: {fact.__name__}"
+    yield "```\n"
+
+
+def kinds() -> Iterator[str]:
+    """Every kind of record that can be registered."""
+    yield "# Registered records\n"
+    yield "Kinds of `/reference/v1/{kind}` and of `crmledger import`, with the fields of a record."
+    yield "Unique identifier fields carry a `!`. Every record also has `id` and may have `retired`."
+    for kind in KINDS.values():
+        yield f"\n## {kind.key}\n"
+        yield f"Identified by: {', '.join(f'`{name}`' for name in kind.identified.split())}\n"
+        rows = (
+            (f"`{row.parameter}`", type(row).__name__, "yes" if rule is Level.MANDATORY else "")
+            for row, rule in kind.parameters
+        )
+        yield from table("field | type | mandatory", [*rows, *_secrets(kind.secrets)])
+
+
+def _secrets(names: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
+    return ((f"`{name}`", "secret, kept hashed", "") for name in names)
+
+
+PAGES: dict[str, Callable[[], Iterator[str]]] = {
+    "methods.md": methods,
+    "errors.md": errors,
+    "facts.md": facts,
+    "records.md": kinds,
+}
+"""Page by file name."""
+
+
+def text(page: str) -> str:
+    """One page as it should stand."""
+    return "\n".join([NOTICE, *PAGES[page]()]) + "\n"
+
+
+def write() -> None:
+    """Writes all pages."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for page in PAGES:
+        (FOLDER / page).write_text(text(page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,42 @@
+"""The files of ours beside an embedded cluster: locks and the server's log."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["LOG_BYTES", "locked", "open_log", "open_private"]
+
+LOG_BYTES = 8 << 20
+"""From this size on the log is kept as ``server.log.1`` and begun anew."""
+
+
+def open_private(path: Path) -> int:
+    """A file of ours in the data folder; root must not lock out the folder's owner."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    if os.geteuid() == 0:
+        folder = path.parent.stat()
+        os.fchown(handle, folder.st_uid, folder.st_gid)
+    return handle
+
+
+@contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """Keeps other programs from starting or stopping the server of this folder meanwhile."""
+    handle = open_private(data_dir / "lock")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def open_log(data_dir: Path) -> int:
+    """The server's log, to append to."""
+    path = data_dir / "server.log"
+    if path.exists() and path.stat().st_size > LOG_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    return open_private(path)
