@@ -16,9 +16,9 @@ def difference(current: Values, given: Values) -> Values:
     for name, value in given.items():
         now = current.get(name)
         if isinstance(value, dict):
-            value = {key: v for key, v in value.items() if (now or {}).get(key) != v}
-            if value:
-                changes[name] = value
+            different = {key: v for key, v in value.items() if (now or {}).get(key) != v}
+            if different:
+                changes[name] = different
         elif now != value:
             changes[name] = value
     return changes

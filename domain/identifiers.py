@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import msgspec
 
 from domain.errors import InvalidIdentifier, InvalidParameterType, SemiOptionalParameter
 from domain.values import read_enumeration, read_text
@@ -74,7 +75,7 @@ def _members(value: object, at: str, *, textual: bool) -> list[tuple[str, object
                 raise InvalidIdentifier(at)
             return [(field.strip(), member)]
         try:
-            value = json.loads(value)
+            value = msgspec.json.decode(value)
         except (ValueError, RecursionError) as error:
             raise InvalidIdentifier(at) from error
     if not isinstance(value, dict):

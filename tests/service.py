@@ -197,7 +197,9 @@ async def in_process(database_url: str, **more: str) -> AsyncIterator[Service]:
         aiohttp.ClientSession() as http,
     ):
         host = f"http://{settings.host}"
-        yield Service(f"{host}:{ports.port}", f"{host}:{ports.admin_port}", http, database=database_url)
+        yield Service(
+            f"{host}:{ports.port}", f"{host}:{ports.admin_port}", http, database=database_url
+        )
 
 
 @asynccontextmanager

@@ -96,9 +96,7 @@ class World:
 
     async def create(self, body: Json | None = None, **more: Any) -> Json:
         """A new contact, as the create answers it; a person if no body is given."""
-        return dict(
-            await self.api.post("contact_information/create", **(body or person()) | more)
-        )
+        return dict(await self.api.post("contact_information/create", **(body or person()) | more))
 
     async def contact(self, body: Json | None = None, **more: Any) -> str:
         """The id of a new contact."""

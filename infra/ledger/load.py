@@ -33,7 +33,7 @@ SELECT 'key', NULL, NULL, NULL, NULL, k.subject, NULL, NULL, k.wrapped, NULL
    AND k.subject = ANY ($3::uuid[] || ARRAY(SELECT DISTINCT subject FROM facts WHERE subject IS NOT NULL))
 UNION ALL
 SELECT what, NULL, NULL, ref, NULL, NULL, document, NULL, NULL, refs FROM shown
-"""
+"""  # noqa: S608 (constants only)
 
 
 @dataclass(frozen=True, slots=True)

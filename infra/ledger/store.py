@@ -23,7 +23,7 @@ from services.ports import Change, Found, Loaded, Question, Select, Told, Verdic
 __all__ = ["PostgresLedger"]
 
 HOLDER = "SELECT organisation, entity FROM ledger.world_claims WHERE claim = $1"
-SECRET = """
+VERIFIER = """
 SELECT verifier FROM ledger.secrets WHERE organisation = $1 AND owner = $2 AND name = $3
 """
 COMPACT = "SELECT document FROM views.entities WHERE organisation = $1 AND ref = $2"
@@ -126,7 +126,7 @@ class PostgresLedger:
     async def secret(self, organisation: str, owner: str, name: str) -> str | None:
         """The verifier of a secret."""
         found: str | None = await self._reads.read(
-            lambda connection: connection.fetchval(SECRET, organisation, owner, name)
+            lambda connection: connection.fetchval(VERIFIER, organisation, owner, name)
         )
         return found
 

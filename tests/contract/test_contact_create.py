@@ -1,9 +1,309 @@
-from tests.service import Api
-from tests.world import world, untouched, person
+"""Method 20, contact_information/create: what it makes and what it refuses."""
 
-async def test_creates(api: Api) -> None:
-    w = await world(api)
-    c = await w.create()
-    async with untouched(api):
-        assert await api.refused("contact_information/create", type="X") == ("INVALIDPARAMETERVALUE", "type")
-    print(await w.show(c["id"]))
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from tests.contract.shapes import SHAPES, assert_shape
+from tests.service import refusal
+from tests.world import (
+    CATEGORY,
+    GROUP,
+    OTHER_GROUP,
+    PRIVACY_LEVEL,
+    World,
+    company,
+    no_id,
+    person,
+    rows,
+    untouched,
+)
+
+PATH = "contact_information/create"
+SHORT = [
+    "id",
+    "type",
+    "life_cycle_state",
+    "name",
+    "title",
+    "first_name",
+    "middle_name",
+    "last_name",
+    "company_name",
+    "demographics",
+    "company_profile",
+]
+
+
+async def test_creates(shared: World) -> None:
+    made = await shared.create(
+        person(
+            title="Mr",
+            first_name="Jaime",
+            middle_name="T",
+            last_name="Lannister",
+            preferred_language="ell",
+            category_identifier={"name": "Gold"},
+            privacy_level_identifier={"name": "Moderate"},
+            udf_string_16="text",
+            udf_float_8="10",
+            udf_date_8="2015-01-02",
+        )
+    )
+    assert_shape(made, SHAPES[PATH])
+    assert list(made) == SHORT
+    assert made["name"] == "Jaime Lannister"
+    assert made["life_cycle_state"] == "MARKETING"
+    assert made["company_profile"] is None
+    assert made["demographics"]["date_of_birth"] == {"day": None, "month": None, "year": None}
+    full = await shared.show(made["id"])
+    assert {key: full[key] for key in ("title", "middle_name", "company_name")} == {
+        "title": "Mr",
+        "middle_name": "T",
+        "company_name": None,
+    }
+    assert full["preferred_language"] == "ELL"
+    assert full["category"] == {"id": CATEGORY, "name": "Gold", "code": "GLD"}
+    assert full["privacy_level"]["id"] == PRIVACY_LEVEL
+    assert full["owned_by_group"]["id"] == GROUP
+    assert (full["udf_string_16"], full["udf_float_8"]) == ("text", 10)
+    assert full["udf_date_8"] == "2015-01-02T00:00:00"
+    log = full["log_information"]
+    assert log["created_date"] == log["updated_date"]
+    assert log["created_by_user"] == log["updated_by_user"]
+    assert log["created_by_user"]["username"] == "demo"
+    assert log["created_by_unit"] == log["updated_by_unit"]
+
+
+async def test_creates_a_company(shared: World) -> None:
+    made = await shared.create(
+        company(company_name="Acme Ltd", company_profile={"profile_year": "2015"})
+    )
+    assert made["name"] == made["company_name"] == "Acme Ltd"
+    assert made["demographics"] is None
+    assert made["company_profile"]["profile_year"] == 2015
+    assert [made[key] for key in ("title", "first_name", "middle_name", "last_name")] == [None] * 4
+
+
+async def test_creates_with_its_own_profile_even_if_nothing_was_sent(shared: World) -> None:
+    assert (await shared.create(company()))["company_profile"]["annual_turnover"] is None
+    assert (await shared.create(person()))["demographics"]["gender"] is None
+
+
+async def test_creates_for_the_group_that_is_named(shared: World) -> None:
+    contact = await shared.contact(owned_by_group_identifier={"alternative_code": "NO"})
+    assert (await shared.show(contact))["owned_by_group"]["id"] == OTHER_GROUP
+
+
+async def test_creates_and_answers_only_the_wanted_fields_of_the_short_form(shared: World) -> None:
+    made = await shared.create(fields_set=" type , name,number, email_set, demographics.gender")
+    assert list(made) == ["type", "name"]
+    assert await shared.create(fields_set=["type"]) == {"type": "PERSON"}
+    assert await shared.create(fields_set="emails_set") == {}
+    for everything in (None, "", "  "):
+        assert list(await shared.create(fields_set=everything)) == SHORT
+
+
+async def test_numbers_are_given_in_sequence(fresh: World) -> None:
+    numbers = [(await fresh.show(await fresh.contact()))["number"] for _ in range(3)]
+    assert numbers == ["CI000001", "CI000002", "CI000003"]
+
+
+@pytest.mark.parametrize("given", [True, 1, "1", "true"])
+async def test_decisions_about_marketing_are_stamped(shared: World, given: object) -> None:
+    contact = await shared.contact(send_direct_marketing_material=given)
+    full = await shared.show(contact)
+    settings = full["authorization_settings"]
+    assert settings["send_direct_marketing_material"] is True
+    created = full["log_information"]["created_date"]
+    assert settings["direct_marketing_setting_updated_date"] == created
+    assert settings["direct_marketing_setting_updated_by_user"]["username"] == "demo"
+    assert settings["send_affiliate_marketing_material"] is False
+    assert settings["affiliate_marketing_setting_updated_date"] is None
+    assert settings["affiliate_marketing_setting_updated_by_user"] is None
+
+
+async def test_null_is_as_if_absent(shared: World) -> None:
+    names = ("title", "notes", "category_identifier", "owned_by_group_identifier", "address_set")
+    nothing = dict.fromkeys((*names, "demographics", "company_profile", "company_name"), None)
+    marketing = {"send_direct_marketing_material": None, "udf_date_1": None}
+    full = await shared.show(await shared.contact(**nothing, **marketing, unknown={"any": 1}))
+    assert full["owned_by_group"]["id"] == GROUP
+    assert full["notes"] is full["category"] is full["title"] is None
+    assert full["authorization_settings"]["send_direct_marketing_material"] is False
+
+
+async def test_texts_that_are_empty_or_numbers(shared: World) -> None:
+    full = await shared.show(await shared.contact(title="", udf_string_1=12, middle_name=" X "))
+    assert (full["title"], full["udf_string_1"], full["middle_name"]) == (None, "12", " X ")
+
+
+async def test_sets_inside_demographics_are_unknown_keys(shared: World) -> None:
+    phones = [{"type": "NONSENSE"}]
+    contact = await shared.contact(demographics={"phone_set": phones, "email_set": 5})
+    assert (await shared.show(contact))["phones_set"] == []
+
+
+MANDATORY, VALUE, TYPE = "MANDATORYPARAMETER", "INVALIDPARAMETERVALUE", "INVALIDPARAMETERTYPE"
+NOT_FOUND, INVALID = "ENTITYNOTFOUND", "INVALIDIDENTIFIER"
+P, C = person(), company()
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "parameter"),
+    [
+        ({}, MANDATORY, "type"),
+        ({"type": None}, MANDATORY, "type"),
+        ({"type": " "}, MANDATORY, "type"),
+        ({"type": "ROBOT"}, VALUE, "type"),
+        ({"type": 5}, TYPE, "type"),
+        ({"type": "PERSON"}, MANDATORY, "first_name"),
+        ({"type": "PERSON", "first_name": "A"}, MANDATORY, "last_name"),
+        (P | {"last_name": None}, MANDATORY, "last_name"),
+        (P | {"first_name": "  "}, MANDATORY, "first_name"),
+        ({"type": "COMPANY"}, MANDATORY, "company_name"),
+        (C | {"company_name": ""}, MANDATORY, "company_name"),
+        (P | {"company_name": "A"}, VALUE, "company_name"),
+        (P | {"company_profile": {}}, VALUE, "company_profile"),
+        *((C | {name: "A"}, VALUE, name) for name in ("first_name", "last_name")),
+        *((C | {name: "A"}, VALUE, name) for name in ("middle_name", "title")),
+        (C | {"demographics": {}}, VALUE, "demographics"),
+        (C | {"demographics": 5}, TYPE, "demographics"),
+        (P | {"title": "x" * 51}, VALUE, "title"),
+        (P | {"first_name": "x" * 256}, VALUE, "first_name"),
+        (P | {"notes": "x" * 4001}, VALUE, "notes"),
+        (P | {"udf_string_1": "x" * 256}, VALUE, "udf_string_1"),
+        (P | {"udf_string_1": "a\0b"}, VALUE, "udf_string_1"),
+        (P | {"first_name": True}, TYPE, "first_name"),
+        (P | {"first_name": ["A"]}, TYPE, "first_name"),
+        (P | {"preferred_language": "KLINGON"}, VALUE, "preferred_language"),
+        (P | {"category_identifier": "name=Gold"}, INVALID, "category_identifier"),
+        (P | {"category_identifier": {}}, "SEMIOPTIONALPARAMETER", "category_identifier"),
+        (P | {"category_identifier": {"name": "No"}}, NOT_FOUND, "category_identifier"),
+        (P | {"category_identifier": {"title": "x"}}, INVALID, "category_identifier"),
+        (P | {"owned_by_group_identifier": {"id": "9"}}, NOT_FOUND, "owned_by_group_identifier"),
+        (P | {"privacy_level_identifier": {"number": "9"}}, NOT_FOUND, "privacy_level_identifier"),
+        (P | {"send_direct_marketing_material": "yes"}, TYPE, "send_direct_marketing_material"),
+        (P | {"udf_float_1": "ten"}, TYPE, "udf_float_1"),
+        (P | {"udf_date_1": "2015-02-30"}, VALUE, "udf_date_1"),
+        (P | {"udf_date_1": "today"}, TYPE, "udf_date_1"),
+        (P | {"demographics": []}, TYPE, "demographics"),
+        (P | {"address_set": {}}, TYPE, "address_set"),
+        (P | {"address_set": [5]}, TYPE, "address_set[0]"),
+        (P | {"fields_set": 5}, TYPE, "fields_set"),
+    ],
+)
+async def test_refuses(shared: World, body: dict[str, Any], name: str, parameter: str) -> None:
+    async with untouched(shared.api):
+        assert await shared.api.refused(PATH, **body) == (name, parameter)
+
+
+async def test_an_empty_text_for_what_does_not_apply_is_null(shared: World) -> None:
+    await shared.create(person(company_name=""))
+    await shared.create(company(first_name="", title=""))
+
+
+@pytest.mark.parametrize(
+    ("more", "name", "parameter"),
+    [
+        # Parameters in the order of the table, each wholly before the next.
+        ({"first_name": None, "notes": 5, "title": {}}, MANDATORY, "first_name"),
+        ({"title": {}, "udf_date_1": "x", "demographics": 5}, TYPE, "title"),
+        # All parameters before all identifiers, identifiers before uniqueness.
+        ({"category_identifier": {"id": "9"}, "demographics": 5}, TYPE, "demographics"),
+        ({"category_identifier": {"id": "9"}}, NOT_FOUND, "category_identifier"),
+        ({"email_set": [{"type": "BUSINESS", "email_address": "a@b"}] * 2}, "DUPLICATEENTITY", "t"),
+        ({}, "DUPLICATEENTITY", "name, id_number"),
+    ],
+)
+async def test_refuses_in_the_order_of_checks(
+    shared: World, more: dict[str, Any], name: str, parameter: str
+) -> None:
+    taken = person(demographics={"id_number": no_id()})
+    await shared.create(taken)
+    refused = await shared.api.refused(PATH, **taken | more)
+    assert refused == (name, "email_set[1].type" if parameter == "t" else parameter)
+
+
+async def test_refuses_without_a_session_before_all_else(shared: World) -> None:
+    answer = await shared.api.open(PATH, {"type": 5, "token": "x"})
+    assert refusal(answer)[0] == "INVALIDTOKEN"
+
+
+async def test_refuses_other_transports(shared: World) -> None:
+    token = shared.api.token or await shared.api.login()
+    send = shared.api.service.send
+    path = f"/crmapi/rest/v2/{PATH}"
+    assert (await send("GET", path, query={"token": token}))[0] == 405
+    assert (await send("POST", path, data=b"{'type':1}"))[0] == 400
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert (await send("POST", path, data=b"--x--", headers=form))[0] == 400
+    body = json.dumps(person() | {"token": token}).replace("}", ",}").encode()
+    status, answer, _ = await send("POST", path + "/", data=body, headers={"Content-Type": "x/y"})
+    assert (status, answer["status"]["code"]) == (200, "OK")
+
+
+async def test_repeating_without_a_key_makes_another(shared: World) -> None:
+    body = person()
+    first, second = await shared.create(body), await shared.create(body)
+    assert first["id"] != second["id"]
+
+
+async def test_repeating_with_a_key_gives_the_first_answer(shared: World) -> None:
+    key = {"Idempotency-Key": no_id()}
+    body = person(demographics={"id_number": no_id()})
+    first = await shared.api.call("POST", PATH, body=body, headers=key)
+    async with untouched(shared.api):
+        assert await shared.api.call("POST", PATH, body=body, headers=key) == first
+    shared.api.token = await shared.api.login()
+    async with untouched(shared.api):
+        assert await shared.api.call("POST", PATH, body=body, headers=key) == first
+
+
+async def test_repeating_a_key_with_another_body_is_refused(shared: World) -> None:
+    headers = {"Idempotency-Key": no_id(), "Content-Type": "application/json"}
+    await shared.create()
+    body = person() | {"token": shared.api.token}
+    send, path = shared.api.service.send, f"/crmapi/rest/v2/{PATH}"
+    assert (await send("POST", path, data=json.dumps(body), headers=headers))[0] == 200
+    async with untouched(shared.api):
+        changed = json.dumps(body | {"title": "Mr"})
+        status, answer, _ = await send("POST", path, data=changed, headers=headers)
+    assert (status, refusal(answer)[0]) == (422, "INVALIDREQUEST")
+
+
+async def test_loses_the_race_for_a_unique_contact(shared: World) -> None:
+    body = person(demographics={"id_number": no_id()})
+    answers = await asyncio.gather(*(shared.api.call("POST", PATH, body=body) for _ in range(20)))
+    won = [answer for answer in answers if answer["status"]["code"] == "OK"]
+    lost = [refusal(answer) for answer in answers if answer not in won]
+    assert len(won) == 1
+    assert lost == [("DUPLICATEENTITY", "name, id_number")] * 19
+    number = body["demographics"]["id_number"]
+    found = await shared.api.get("contact_information/list", id_number=number)
+    assert [contact["id"] for contact in found] == [won[0]["data"]["id"]]
+
+
+async def test_loses_the_race_of_one_key(shared: World) -> None:
+    key, body = {"Idempotency-Key": no_id()}, person(demographics={"id_number": no_id()})
+    calls = (shared.api.call("POST", PATH, body=body, headers=key) for _ in range(10))
+    answers = await asyncio.gather(*calls)
+    first = next(answer for answer in answers if answer["status"]["code"] == "OK")
+    for answer in answers:
+        assert answer == first or refusal(answer)[0] == "CONCURRENTUPDATE"
+    number = body["demographics"]["id_number"]
+    assert len(await shared.api.get("contact_information/list", id_number=number)) == 1
+
+
+async def test_parallel_creates_have_numbers_of_their_own(fresh: World) -> None:
+    made = await asyncio.gather(*(fresh.contact() for _ in range(20)))
+    numbers = {(await fresh.show(contact))["number"] for contact in made}
+    assert len(numbers) == 20
+    positions = await rows(
+        fresh.api, "SELECT position FROM ledger.events WHERE organisation = $1 ORDER BY 1"
+    )
+    assert [row["position"] for row in positions] == list(range(1, len(positions) + 1))

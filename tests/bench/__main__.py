@@ -1,0 +1,96 @@
+"""``python -m tests.bench``: measures everything on a PostgreSQL of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import asyncpg
+import msgspec
+import uvloop
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from infra.embedded import EmbeddedPostgres
+from tests.bench.append import append
+from tests.bench.http import http
+from tests.bench.machine import machine, settings, versions
+from tests.bench.measure import Plan, Progress
+from tests.bench.rebuild import rebuild
+from tests.bench.report import markdown, show
+from tests.bench.results import Report, Table
+from tests.databases import build_template, server
+
+DOCS = Path(__file__).parents[2] / "docs"
+SECTIONS: dict[str, Callable[[EmbeddedPostgres, Plan, Progress], Awaitable[list[Table]]]] = {
+    "append": append,
+    "http": http,
+    "rebuild": rebuild,
+}
+
+app = App(name="python -m tests.bench", help="The benchmarks, each beside its reference.")
+console = Console()
+
+
+async def measure(plan: Plan, sections: list[str], progress: Progress) -> Report:
+    """Runs sections on a new server."""
+    around = machine()
+    with server(durable=True) as postgres:
+        await build_template(postgres)
+        connection = await asyncpg.connect(postgres.url)
+        used, set_to = await versions(connection), await settings(connection)
+        await connection.close()
+        tables = []
+        for name in sections:
+            tables += await SECTIONS[name](postgres, plan, progress)
+    taken_at = datetime.now(UTC).isoformat(timespec="seconds")
+    return Report(taken_at, plan.quick, plan.passes, plan.seconds, around, used, set_to, tables)
+
+
+def written(report: Report) -> bytes:
+    """A report as JSON that people can compare line by line."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
+
+
+@app.default
+def main(
+    *,
+    quick: bool = False,
+    only: Annotated[list[str] | None, Parameter(negative="")] = None,
+    json: Path | None = None,
+    read: Path | None = None,
+    docs: bool = False,
+) -> None:
+    """Measures, and prints tables of rates and ratios.
+
+    Parameters
+    ----------
+    quick
+        Fewer and shorter passes: under three minutes.
+    only
+        A section (append, http, rebuild) to run without the others; may be repeated.
+    json
+        Where to write the results.
+    read
+        Results of an earlier run to show in place of a new one.
+    docs
+        Also write docs/benchmarks.md, with the results beside it as benchmarks.json.
+    """
+    if read:
+        report = msgspec.json.decode(read.read_bytes(), type=Report)
+    else:
+        plan = Plan.small() if quick else Plan.full()
+        with console.status("starting PostgreSQL") as status:
+            report = uvloop.run(measure(plan, only or list(SECTIONS), status.update))
+    show(report, console)
+    if json:
+        json.write_bytes(written(report))
+    if docs:
+        (DOCS / "benchmarks.json").write_bytes(written(report))
+        (DOCS / "benchmarks.md").write_text(markdown(report), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,108 @@
+"""Appending: our ledger beside three others, one fact a command."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import asyncpg
+
+from infra.embedded import EmbeddedPostgres
+from infra.ledger.cipher import KeyRing
+from infra.ledger.mapper import to_payload
+from infra.ledger.store import PostgresLedger
+from infra.postgres import Lanes
+from services.ports import Change
+from tests.bench.append_references import Sample, function_call, library, pgbench
+from tests.bench.examples import Life, caught, facts_only, fresh
+from tests.bench.measure import Cell, Plan, Progress, Run, in_tasks, measured
+from tests.bench.results import Outcome, Table
+from tests.databases import TEMPLATE, database
+
+__all__ = ["append", "ledger_on"]
+
+WRITERS = (1, 16, 64)
+MOST = {"facts": 40_000, "documents": 12_000}
+"""Commands a second for which changes are made beforehand; more than can be written."""
+
+NOTE = (
+    "One fact of {fact} bytes a command, with documents also two rows of {documents} bytes together "
+    "(what show and other entities show of it). Ours encrypts the personal part within the measured "
+    "time; the references write {fact} bytes that are ready, and no documents. All order their "
+    "facts without gaps but pgbench, which is the server's own speed at a commit per command."
+)
+
+
+def ledger_on(url: str) -> PostgresLedger:
+    """A ledger with as many connections as a process of the service has by default."""
+    ring = KeyRing("service-key-of-the-benchmarks-0123456789")
+    return PostgresLedger(Lanes(url, 4), Lanes(url, 2), ring, ZoneInfo("Asia/Nicosia"))
+
+
+async def append(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> list[Table]:
+    """One table for each number of writers."""
+    async with database(postgres) as url:
+        life = await caught(url)
+    sample, documents = _sample(life.received)
+    note = NOTE.format(fact=len(sample.state), documents=documents)
+    return [
+        await measured(
+            plan,
+            progress,
+            f"append-{writers}",
+            f"Append, {writers} writer{'s' if writers > 1 else ''}",
+            "commands/s",
+            _cells(postgres, life, sample, writers),
+            note,
+        )
+        for writers in WRITERS
+    ]
+
+
+def _sample(change: Change) -> tuple[Sample, int]:
+    """The fact as the references write it, and the size of its documents."""
+    (written,) = change.written
+    state = to_payload(written.facts[0], written.key)
+    return Sample(written.facts[0].TOPIC, state), sum(len(r.document or b"") for r in change.rows)
+
+
+def _cells(postgres: EmbeddedPostgres, life: Life, sample: Sample, writers: int) -> list[Cell]:
+    received, bare = life.received, facts_only(life.received)
+    return [
+        Cell("facts", "ours, facts", _ours(postgres, bare, writers, "facts"), ours=True),
+        Cell(
+            "documents",
+            "ours, facts and documents",
+            _ours(postgres, received, writers, "documents"),
+            ours=True,
+        ),
+        Cell("library", "eventsourcing's recorder", library(postgres, sample, writers)),
+        Cell("function", "a function call per command", function_call(postgres, sample, writers)),
+        Cell("pgbench", "pgbench, INSERT per transaction", pgbench(postgres, sample, writers)),
+    ]
+
+
+def _ours(postgres: EmbeddedPostgres, change: Change, writers: int, kind: str) -> Run:
+    async def run(seconds: float) -> Outcome:
+        most = int(MOST[kind] * seconds * min(1, writers / 8))
+        changes = [fresh(change) for _ in range(most)]
+        async with database(postgres, TEMPLATE) as url:
+            ledger = ledger_on(url)
+            await _checkpoint(url)
+
+            async def act(_: int, one: Change) -> None:
+                verdict = await ledger.append("BENCH", one)
+                assert verdict.name == "WRITTEN", verdict
+
+            try:
+                await act(0, fresh(change))
+                return await in_tasks(changes, act, writers, seconds)
+            finally:
+                await ledger.close()
+
+    return run
+
+
+async def _checkpoint(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("CHECKPOINT")
+    await connection.close()

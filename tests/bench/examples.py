@@ -1,0 +1,112 @@
+"""What is written and read: the communication of a golden pair, as the service itself makes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+from uuid import UUID
+
+import orjson
+
+from infra.ledger.store import PostgresLedger
+from services.ids import id_text, new_id
+from services.ports import Change, Verdict, Written
+from services.views import Row
+from tests.contract.scenes import Case, Scene, cases
+from tests.service import Api, Service, in_process
+
+__all__ = ["Example", "Life", "caught", "example", "facts_only", "fresh"]
+
+CASE = "communications/show_1.json"
+CONTACTS = 50
+SENT = {"life_cycle_state": "COMPLETED"}
+RECEIVED = {"life_cycle_state": "COMPLETED", "direction": "INCOMING"}
+
+
+@dataclass
+class Example:
+    """An organisation with contacts, and the body of a create for each of them."""
+
+    api: Api
+    bodies: list[dict[str, Any]]
+
+    async def create(self, n: int, changed: dict[str, Any]) -> dict[str, Any]:
+        """A communication with one of the contacts."""
+        body = self.bodies[n % len(self.bodies)]
+        created: dict[str, Any] = await self.api.post("communications/create", **body | changed)
+        return created
+
+
+def _case() -> Case:
+    return next(case for case in cases() if case.name == CASE)
+
+
+async def example(service: Service) -> Example:
+    """Registers everything the golden pair starts from, and further contacts like its own."""
+    case, scene = _case(), Scene(Api(service))
+    await scene.prepare(case.given)
+    body = scene.resolve(case.given["calls"][0]["body"])
+    person = case.given["contacts"][0]["body"]
+    bodies = []
+    for n in range(CONTACTS):
+        numbers = person["demographics"] | {"id_number": f"B{n}", "passport_number": f"P{n}"}
+        contact = await scene.api.post(  # type: ignore[attr-defined]
+            "contact_information/create", **person | {"demographics": numbers}
+        )
+        bodies.append(body | {"contact_information_identifier": {"id": contact["id"]}})
+    return Example(scene.api, bodies)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """The changes of one communication: it is received, and seen."""
+
+    received: Change
+    seen: Change
+    organisation: str
+
+
+async def caught(url: str) -> Life:
+    """Lets a service receive a communication and mark it as viewed, and keeps what it appends."""
+    changes: list[Change] = []
+    append = PostgresLedger.append
+
+    async def appended(ledger: PostgresLedger, organisation: str, change: Change) -> Verdict:
+        changes.append(change)
+        return await append(ledger, organisation, change)
+
+    with patch.object(PostgresLedger, "append", appended):
+        async with in_process(url) as service:
+            given = await example(service)
+            created = await given.create(0, RECEIVED)
+            on = {"communication_identifier": {"id": created["id"]}}
+            await given.api.post("communications/set_as_viewed", **on)
+    return Life(changes[-2], changes[-1], given.api.organisation)
+
+
+def facts_only(change: Change) -> Change:
+    """The change without its documents."""
+    return replace(change, rows=[])
+
+
+def fresh(change: Change, id_: UUID | None = None) -> Change:
+    """The same change of another entity."""
+    (written,) = change.written
+    old, new = written.facts[0].originator_id, id_ or new_id()
+    command = new_id().hex
+    facts = [replace(fact, originator_id=new) for fact in written.facts]
+    return Change(
+        command=command,
+        metadata=change.metadata | {"command": command},
+        written=[Written(facts, written.subject, written.key)],
+        rows=[_row(row, new, id_text(old), id_text(new)) for row in change.rows],
+        effects=change.effects,
+    )
+
+
+def _row(row: Row, stream: UUID, old: str, new: str) -> Row:
+    columns = orjson.loads(orjson.dumps(row.columns).replace(old.encode(), new.encode()))
+    assert row.document is not None
+    document = row.document.replace(old.encode(), new.encode())
+    return replace(row, stream=stream, columns=columns, document=document)

@@ -1,0 +1,127 @@
+"""Measuring: contenders take turns, pass after pass, each for a bounded time and a bounded count."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tests.bench.results import Measured, Outcome, Table, ratios
+
+__all__ = ["Cell", "Plan", "Progress", "Run", "in_tasks", "in_threads", "measured"]
+
+T = TypeVar("T")
+Progress = Callable[[str], None]
+Run = Callable[[float], Awaitable[Outcome]]
+"""Measures a contender once, for about so many seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much a run measures: passes of each table, seconds of each cell."""
+
+    passes: int
+    seconds: float
+    documents: int
+    facts: int
+    quick: bool = False
+
+    @classmethod
+    def full(cls) -> Plan:
+        """For publishing."""
+        return cls(passes=7, seconds=3, documents=2000, facts=200_000)
+
+    @classmethod
+    def small(cls) -> Plan:
+        """For a look: under three minutes."""
+        return cls(passes=3, seconds=1, documents=500, facts=10_000, quick=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A contender."""
+
+    name: str
+    title: str
+    run: Run
+    ours: bool = False
+
+
+async def measured(
+    plan: Plan, progress: Progress, name: str, title: str, unit: str, cells: list[Cell], note: str
+) -> Table:
+    """A table of contenders measured in turns (A, B, C, A, B, C, ...) after a warm-up of each."""
+    found = [Measured(cell.name, cell.title, cell.ours, []) for cell in cells]
+    for number in range(plan.passes + 1):
+        for cell, into in zip(cells, found, strict=True):
+            progress(f"{title}: {cell.title}")
+            gc.collect()
+            outcome = await cell.run(plan.seconds if number else plan.seconds / 4)
+            if number:
+                into.passes.append(outcome)
+    return Table(name, title, unit, found, note, ratios(found))
+
+
+class _Clock:
+    """Latencies of operations that begin before a deadline."""
+
+    def __init__(self, seconds: float) -> None:
+        self.started = time.perf_counter()
+        self.until = self.started + seconds
+        self.took: list[float] = []
+
+    def note(self, begun: float) -> bool:
+        """Counts an operation that has just ended; whether there is time for another one."""
+        now = time.perf_counter()
+        self.took.append(now - begun)
+        return now < self.until
+
+    def outcome(self) -> Outcome:
+        seconds = time.perf_counter() - self.started
+        took = sorted(self.took)
+        p50, p99 = (took[int(len(took) * share)] * 1000 for share in (0.5, 0.99))
+        return Outcome(len(took) / seconds, p50, p99)
+
+
+async def in_tasks(
+    items: Sequence[T], act: Callable[[int, T], Awaitable[object]], writers: int, seconds: float
+) -> Outcome:
+    """Deals items out to so many tasks, until the time is over or no item is left."""
+    left, clock = iter(items), _Clock(seconds)
+
+    async def work(writer: int) -> None:
+        for item in left:
+            begun = time.perf_counter()
+            await act(writer, item)
+            if not clock.note(begun):
+                return
+
+    await asyncio.gather(*(work(writer) for writer in range(writers)))
+    return clock.outcome()
+
+
+async def in_threads(
+    items: Sequence[T], act: Callable[[T], object], writers: int, seconds: float
+) -> Outcome:
+    """The same with threads, for what is not asynchronous."""
+    left: Iterator[T] = iter(items)
+
+    def work(clock: _Clock) -> None:
+        for item in left:
+            begun = time.perf_counter()
+            act(item)
+            if not clock.note(begun):
+                return
+
+    def all_of_them() -> Outcome:
+        with ThreadPoolExecutor(writers) as pool:
+            clock = _Clock(seconds)
+            for done in [pool.submit(work, clock) for _ in range(writers)]:
+                done.result()
+            return clock.outcome()
+
+    return await asyncio.to_thread(all_of_them)

@@ -1,0 +1,270 @@
+"""Method 7, communications/create: contract communications.md, sections 5.1 and 9.1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.communications_world import Desk, desk, facts, names, new_key, together
+from tests.service import Service
+from tests.world import GROUP, OTHER_GROUP, PRIVACY_LEVEL, UNIT, no_id, untouched
+
+CREATE = "communications/create"
+MAIL = {"media": "EMAIL", "to": "a@b"}
+NEVER = ...
+"""In a body: the member is left out."""
+
+
+@pytest_asyncio.fixture(scope="module")
+async def here(service: Service) -> Desk:
+    return await desk(service)
+
+
+async def test_happens(here: Desk) -> None:
+    said = await here.say(
+        **MAIL,
+        notes="By the way",
+        category_identifier={"code": "SAL"},
+        communication_queue_external_system_identifier={"alternative_code": "PM"},
+        owned_by_group_identifier={"name": "Nicosia Office"},
+        privacy_level_identifier={"name": "Moderate"},
+        udf_string_8="last",
+        udf_float_4="497.41",
+        udf_date_4="2014-05-05",
+    )
+    assert said["number"].startswith("CM")
+    assert (said["life_cycle_state"], said["direction"], said["media"]) == (
+        "COMPLETED",
+        "OUTGOING",
+        "EMAIL",
+    )
+    assert (said["to"], said["notes"]) == ("a@b", "By the way")
+    assert (said["viewed"], said["viewed_on"], said["follow_up_set"]) == (0, None, [])
+    assert said["contact_information"]["id"] == here.reader
+    assert said["category"]["name"] == "Sales"
+    assert said["communication_queue_external_system"]["name"] == "Postman"
+    assert said["owned_by_group"]["id"] == OTHER_GROUP
+    assert said["privacy_level"]["id"] == PRIVACY_LEVEL
+    assert (said["udf_string_8"], said["udf_float_4"]) == ("last", 497.41)
+    assert said["udf_date_4"] == "2014-05-05T00:00:00"
+    log = said["log_information"]
+    assert log["created_by_user"] == log["updated_by_user"]
+    assert (log["created_by_user"]["username"], log["created_by_unit"]["id"]) == ("demo", UNIT)
+    assert log["created_date"] == log["updated_date"]
+    assert await here.see(said) == said
+
+
+async def test_what_is_not_given(here: Desk) -> None:
+    said = await here.say()
+    unset = ("from", "to", "notes", "viewed_on", "category", "privacy_level", "udf_string_1")
+    assert [said[name] for name in unset] == [None] * len(unset)
+    assert said["communication_queue_external_system"] is None
+    assert said["owned_by_group"]["id"] == GROUP
+    assert set(said["referring_to"].values()) == {None}
+    assert said["unrestricted_parameter_set"] == []
+
+
+async def test_the_group_is_that_of_the_unit_chosen_at_login(here: Desk) -> None:
+    token = await here.api.login(unit="83FEA79C4ADC57C16330F36173A02B8D")
+    answer = await here.api.open(CREATE, here.body(token=token))
+    said = answer["data"]
+    assert said["owned_by_group"]["id"] == OTHER_GROUP
+    assert said["log_information"]["created_by_unit"]["name"] == "Call Centre"
+
+
+ACCEPTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "lower case": ({"media": "phone", "direction": " incoming "}, {"media": "PHONE"}),
+    "blanks in words": ({"media": "face to face"}, {"media": "FACE_TO_FACE"}),
+    "hyphens in words": ({"media": "Face-To-Face"}, {"media": "FACE_TO_FACE"}),
+    "alias of media": ({"media": "F2F"}, {"media": "FACE_TO_FACE"}),
+    "alias of state": ({"life_cycle_state": "complete"}, {"life_cycle_state": "COMPLETED"}),
+    "state null": ({"life_cycle_state": None}, {"life_cycle_state": "COMPLETED"}),
+    "draft": ({"life_cycle_state": "draft"}, {"life_cycle_state": "DRAFT"}),
+    "number as text": ({"subject": 5, "content": 1.5}, {"subject": "5", "content": "1.5"}),
+    "blanks are kept": ({"subject": " x "}, {"subject": " x "}),
+    "SMS to nobody": ({"media": "SMS"}, {"to": None}),
+    "to of a call is any text": ({"to": "nowhere"}, {"to": "nowhere"}),
+    "empty texts are null": ({"notes": "", "to": "", "udf_string_1": ""}, {"notes": None}),
+    "nulls are absent": (
+        {"template_identifier": None, "referring_to": None, "unrestricted_parameter_set": None},
+        {"media": "PHONE"},
+    ),
+    "longest subject": ({"subject": "x" * 255}, {"subject": "x" * 255}),
+    "longest content": ({"content": "é" * 65535}, {"content": "é" * 65535}),
+    "longest notes": ({"notes": "x" * 4000}, {"notes": "x" * 4000}),
+    "numeric text": ({"udf_float_1": " 10.0 "}, {"udf_float_1": 10}),
+    "unknown members": ({"type ": 1, "viewed": 1, "from": "x", "number": "CM9"}, {"from": None}),
+}
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+async def test_accepted(here: Desk, case: str) -> None:
+    given, expected = ACCEPTED[case]
+    said = await here.say(**given)
+    assert {name: said[name] for name in expected} == expected
+
+
+CONTACT = "contact_information_identifier"
+LINKS = {
+    "template_identifier": "name",
+    "category_identifier": "code",
+    "communication_queue_external_system_identifier": "name",
+    "owned_by_group_identifier": "name",
+    "privacy_level_identifier": "number",
+}
+REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    ({CONTACT: NEVER}, "MANDATORYPARAMETER", CONTACT),
+    ({CONTACT: None}, "MANDATORYPARAMETER", CONTACT),
+    ({CONTACT: {}}, "SEMIOPTIONALPARAMETER", CONTACT),
+    ({CONTACT: {"id": None, "number": ""}}, "SEMIOPTIONALPARAMETER", CONTACT),
+    ({CONTACT: {"id": "1", "number": "2"}}, "SEMIOPTIONALPARAMETER", CONTACT),
+    ({CONTACT: {"id": "1", "name": "2"}}, "INVALIDIDENTIFIER", CONTACT),
+    ({CONTACT: "1"}, "INVALIDIDENTIFIER", CONTACT),
+    ({CONTACT: ["1"]}, "INVALIDIDENTIFIER", CONTACT),
+    ({CONTACT: {"id": no_id()}}, "ENTITYNOTFOUND", CONTACT),
+    *(({name: {field: "nothing"}}, "ENTITYNOTFOUND", name) for name, field in LINKS.items()),
+    *(({name: {"viewed": "1"}}, "INVALIDIDENTIFIER", name) for name in LINKS),
+    *(
+        ({name: value}, "MANDATORYPARAMETER", name)
+        for name in ("direction", "media", "subject", "content")
+        for value in (NEVER, None, "", " ")
+    ),
+    ({"direction": "SIDEWAYS"}, "INVALIDPARAMETERVALUE", "direction"),
+    ({"direction": 1}, "INVALIDPARAMETERTYPE", "direction"),
+    ({"media": "FAX"}, "INVALIDPARAMETERVALUE", "media"),
+    ({"media": True}, "INVALIDPARAMETERTYPE", "media"),
+    ({"subject": "x" * 256}, "INVALIDPARAMETERVALUE", "subject"),
+    ({"subject": "a\0b"}, "INVALIDPARAMETERVALUE", "subject"),
+    ({"subject": {}}, "INVALIDPARAMETERTYPE", "subject"),
+    ({"subject": True}, "INVALIDPARAMETERTYPE", "subject"),
+    ({"content": "x" * 65536}, "INVALIDPARAMETERVALUE", "content"),
+    ({"media": "EMAIL"}, "MANDATORYPARAMETER", "to"),
+    ({"media": "EMAIL", "to": " "}, "MANDATORYPARAMETER", "to"),
+    ({"media": "EMAIL", "direction": "INCOMING"}, "MANDATORYPARAMETER", "to"),
+    *(
+        ({"media": "EMAIL", "to": to}, "INVALIDPARAMETERVALUE", "to")
+        for to in ("ab", "@b", "a@", "a@b@c", " @ ", "x" * 254 + "@b")
+    ),
+    ({"to": "x" * 256}, "INVALIDPARAMETERVALUE", "to"),
+    ({"notes": "x" * 4001}, "INVALIDPARAMETERVALUE", "notes"),
+    ({"life_cycle_state": "PENDING"}, "INVALIDPARAMETERVALUE", "life_cycle_state"),
+    ({"udf_string_1": "x" * 256}, "INVALIDPARAMETERVALUE", "udf_string_1"),
+    ({"udf_float_1": "ten"}, "INVALIDPARAMETERTYPE", "udf_float_1"),
+    ({"udf_date_1": "5 May"}, "INVALIDPARAMETERTYPE", "udf_date_1"),
+    ({"udf_date_1": "2014-02-30"}, "INVALIDPARAMETERVALUE", "udf_date_1"),
+    ({"referring_to": "x"}, "INVALIDPARAMETERTYPE", "referring_to"),
+    ({"unrestricted_parameter_set": {}}, "INVALIDPARAMETERTYPE", "unrestricted_parameter_set"),
+]
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda c: f"{c[1]}-{str(c[0])[:60]}")
+async def test_refused(here: Desk, case: tuple[dict[str, Any], str, str]) -> None:
+    given, name, description = case
+    assert await here.unsaid(**given) == (name, description)
+
+
+async def test_a_refusal_leaves_nothing_behind(here: Desk) -> None:
+    async with untouched(here.api):
+        for given, _, _ in REFUSED[:20]:
+            await here.unsaid(**given)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameter", "fields"),
+    [
+        ("communication_category", "category_identifier", {"name": "Old"}),
+        (
+            "communication_queue_external_system",
+            "communication_queue_external_system_identifier",
+            {"name": "Old"},
+        ),
+        ("communication_template", "template_identifier", {"name": "Old"}),
+        ("group", "owned_by_group_identifier", {"name": "Old"}),
+        ("privacy_level", "privacy_level_identifier", {"name": "Old"}),
+    ],
+)
+async def test_retired_records_cannot_be_chosen(
+    here: Desk, kind: str, parameter: str, fields: dict[str, Any]
+) -> None:
+    await here.register(kind, "OLD1", retired=True, **fields)
+    for named in ({"id": "OLD1"}, {"name": "Old"}):
+        assert await here.unsaid(**{parameter: named}) == ("ENTITYNOTFOUND", parameter)
+
+
+async def test_a_name_of_two_records_is_not_unique(here: Desk) -> None:
+    for id_ in ("TWIN1", "TWIN2"):
+        await here.register("communication_category", id_, name="Twin")
+    refused = await here.unsaid(category_identifier={"name": "Twin"})
+    assert refused == ("ENTITYNOTUNIQUE", "category_identifier")
+
+
+async def test_numbers_and_codes_count_per_organisation(service: Service) -> None:
+    first, second = await desk(service), await desk(service)
+    assert [(await first.draft())["number"], (await first.say())["number"]] == [
+        "CM000001",
+        "CM000002",
+    ]
+    said = await second.say()
+    assert (said["number"], said["code"]) == ("CM000001", "1")
+
+
+async def test_repeated_without_a_key_happens_again(here: Desk) -> None:
+    first, second = await here.say(), await here.say()
+    assert first["id"] != second["id"]
+
+
+async def test_repeated_with_a_key_answers_the_first_answer(here: Desk) -> None:
+    api, key = here.api, new_key()
+    body = here.body(**MAIL)
+    first = (await together(api, [(CREATE, body)], **{"Idempotency-Key": key}))[0]
+    written = await facts(api)
+    answers = await together(api, [(CREATE, body)] * 3, **{"Idempotency-Key": key})
+    assert [first] * 3 == answers
+    api.token = await api.login()
+    again = (await together(api, [(CREATE, body)], **{"Idempotency-Key": key}))[0]
+    assert again == first
+    assert len(await facts(api)) == len(written) + 1  # the login
+
+
+async def test_fifty_equal_calls_at_once_are_one(here: Desk) -> None:
+    api = here.api
+    before = await facts(api)
+    answers = await together(
+        api, [(CREATE, here.body(**MAIL))] * 50, **{"Idempotency-Key": new_key()}
+    )
+    assert answers == [answers[0]] * 50
+    assert answers[0]["status"]["code"] == "OK"
+    assert (await facts(api))[len(before) :] == ["communication.recorded", "queue_entry.queued"]
+
+
+async def test_a_key_of_another_body_is_refused(here: Desk) -> None:
+    key = {"Idempotency-Key": new_key()}
+    await together(here.api, [(CREATE, here.body())], **key)
+    async with untouched(here.api):
+        for path, body in ((CREATE, here.body(subject="Other")), ("communications/complete", {})):
+            answer = await here.api.call("POST", path, body=body, headers=key)
+            assert answer["status"]["code"].endswith(
+                (".INVALIDREQUESTEXCEPTION", "PARAMETEREXCEPTION")
+            )
+    assert answer["data"] == {}
+
+
+async def test_a_refused_call_does_not_use_up_its_key(here: Desk) -> None:
+    key = {"Idempotency-Key": new_key()}
+    refused = await together(here.api, [(CREATE, here.body(media="FAX"))], **key)
+    accepted = await together(here.api, [(CREATE, here.body())], **key)
+    assert names([*refused, *accepted]) == ["INVALIDPARAMETERVALUE", "OK"]
+
+
+async def test_raced(here: Desk) -> None:
+    answers = await together(here.api, [(CREATE, here.body(**MAIL))] * 20)
+    assert names(answers) == ["OK"] * 20
+    for member in ("id", "number", "code"):
+        assert len({answer["data"][member] for answer in answers}) == 20
+    ids = {answer["data"]["id"] for answer in answers}
+    entries = await here.api.get("communications/queue/list", media="EMAIL", number_of_results=1000)
+    assert sorted(
+        e["communication"]["id"] for e in entries if e["communication"]["id"] in ids
+    ) == sorted(ids)
