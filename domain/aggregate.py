@@ -113,7 +113,12 @@ class Aggregate(BaseAggregate[UUID]):
 
     @classmethod
     def begin(
-        cls, fact: type[CanInitAggregate[UUID]], by: Stamp, *, id: UUID, **payload: Any  # noqa: A002
+        cls,
+        fact: type[CanInitAggregate[UUID]],
+        by: Stamp,
+        *,
+        id: UUID,
+        **payload: Any,  # noqa: A002
     ) -> Self:
         """A new aggregate whose first fact is ``fact``."""
         new = cls._create(fact, id=id, timestamp=by.at, user=by.user, unit=by.unit, **payload)

@@ -87,7 +87,9 @@ def check_value(item: Values, kind: str, at: str, *, needed: bool) -> None:
     for value in VALUES.values():
         if value.name != own and item.get(value.name) is not None:
             raise InvalidParameterValue(f"{at}.{value.name}")
-    if item.get(own) is None and (needed or own in item):
+    given = item.get(own)
+    blank = given is None or (isinstance(given, str) and not given.strip())
+    if blank and (needed or own in item):
         raise MandatoryParameter(f"{at}.{own}")
 
 

@@ -40,9 +40,9 @@ COUNTRY, INDUSTRY, SECTOR = map(identifiable, ("country", "industry", "industry_
 
 
 def email_address(text: str) -> str | None:
-    """An address with one ``@`` and text on both sides, without surrounding blanks; else None."""
-    name, _, host = text.strip().partition("@")
-    return text.strip() if name.strip() and host.strip() and "@" not in host else None
+    """An address with one ``@`` and text on both sides, as it is; else None."""
+    name, _, host = text.partition("@")
+    return text if name.strip() and host.strip() and "@" not in host else None
 
 
 def phone_number(text: str) -> str | None:

@@ -154,8 +154,9 @@ def when(row: Field, rule: Callable[[Values], Level]) -> Row:
 class Parameters:
     """What one method (or one nested object) accepts, in the order in which it is checked.
 
-    ``exactly_one`` and ``at_least_one`` name a group of semi-optional parameters; ``check`` refuses
-    given values that contradict each other.
+    ``exactly_one`` and ``at_least_one`` name a group of semi-optional parameters, checked with the
+    last of them; ``check`` refuses given values that contradict each other and is asked after each
+    one, so that an earlier parameter's fault comes first.
     """
 
     def __init__(
@@ -171,6 +172,9 @@ class Parameters:
         self.exactly_one = frozenset(exactly_one)
         self.at_least_one = frozenset(at_least_one)
         self._check = check
+        groups = self.exactly_one | self.at_least_one
+        own = (row.name for row, _ in reversed(self.rows) if row.name in groups)
+        self._last_of_groups = next(own, None)
 
     def __iter__(self) -> Iterator[tuple[Field, Rule]]:
         return iter(self.rows)
@@ -182,9 +186,10 @@ class Parameters:
             level = rule(given) if callable(rule) else rule
             if row.is_given(raw) or level is Level.MANDATORY:
                 self._read(row, level, raw, reading, at, given)
-        self._check_groups(given)
-        if self._check:
-            self._check(given)
+                if self._check:
+                    self._check(given)
+            if row.name == self._last_of_groups:
+                self._check_groups(given)
         return given
 
     @staticmethod
@@ -203,10 +208,10 @@ class Parameters:
             if required:
                 raise MandatoryParameter(name)
             given[row.name] = None
-        elif level is Level.NOT_APPLICABLE:
-            raise InvalidParameterValue(name)
         else:
             given[row.name] = row.read(value, name, reading)
+            if level is Level.NOT_APPLICABLE and given[row.name] is not None:
+                raise InvalidParameterValue(name)
 
     def _check_groups(self, given: Values) -> None:
         def count(group: frozenset[str]) -> int:

@@ -104,6 +104,9 @@ class Reference(Field):
             raw.get(self.parameter),
             raw.get(self.alias) if self.alias else None,
         )
+        if reading.textual and isinstance(value, list):
+            # A blank text is no identifier, as a blank value is none of any other parameter.
+            return [text for text in value if text.strip()] or None
         if other is None or not reading.updating:
             return value
         if value is not None:

@@ -222,6 +222,7 @@ SERVICE_REQUESTS = (
     ),
     Kind(
         key="service_request_priority",
+        together=("urgency_level", "impact_level"),
         rows=(
             mandatory(
                 Enumeration(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
@@ -81,7 +81,8 @@ class Kind:
     with a ``!``; ``compact`` the keys of the object shown where it is referred to; ``derived``
     keys of it that are found by following links. ``directory`` kinds are an organisation's set-up,
     which each process holds in memory; the others may be many and are read when needed. ``secrets``
-    are given with a record and kept apart from it.
+    are given with a record and kept apart from it. ``worldwide`` is the field that is unique over
+    all organisations, ``together`` are fields whose combination no two current records share.
     """
 
     key: str
@@ -94,6 +95,7 @@ class Kind:
     directory: bool = True
     secrets: tuple[str, ...] = ()
     worldwide: str = ""
+    together: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> Parameters:
@@ -165,7 +167,8 @@ def _links(rows: tuple[Field, ...], values: Mapping[str, Any]) -> Iterator[tuple
         if isinstance(row, Link):
             yield from ((row, target) for target in row.targets(kept))
         elif isinstance(row, Object) and kept:
-            yield from _links(row.rows, kept)
+            for link, target in _links(row.rows, kept):
+                yield replace(link, given_as=f"{row.parameter}.{link.parameter}"), target
 
 
 def _written(rows: tuple[Field, ...], values: Mapping[str, Any]) -> Values:

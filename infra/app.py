@@ -18,6 +18,7 @@ from infra.http.api import Api
 from infra.http.edge import Edge
 from infra.http.pages import pages
 from infra.http.reference import Reference
+from infra.http.server import Server
 from infra.images import inspect_image_off_loop
 from infra.ledger.cipher import KeyRing
 from infra.ledger.store import PostgresLedger
@@ -122,7 +123,7 @@ async def listening(application: Application) -> AsyncIterator[Ports]:
     settings = application.settings
     admin = Admin(application.ledger)
     runner = web.ServerRunner(
-        web.Server(
+        Server(
             application.edge().handle,
             auto_decompress=False,
             max_line_size=LONGEST_LINE,
@@ -130,7 +131,7 @@ async def listening(application: Application) -> AsyncIterator[Ports]:
         ),
         shutdown_timeout=10,
     )
-    admin_runner = web.ServerRunner(web.Server(admin.edge().handle, access_log=None))
+    admin_runner = web.ServerRunner(Server(admin.edge().handle, access_log=None))
     await runner.setup()
     await admin_runner.setup()
     try:

@@ -7,16 +7,20 @@ are taken gather, and the next free place takes them all.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 from domain.errors import ServiceUnavailable
 
-__all__ = ["Batcher"]
+__all__ = ["WAITING", "Batcher"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+WAITING = 5_000
+"""How many calls may wait; those beyond are better told at once to come again."""
 
 
 class Batcher(Generic[Item, Result]):
@@ -24,7 +28,8 @@ class Batcher(Generic[Item, Result]):
 
     ``run`` takes a key and its items and returns one result, or one exception, for each in order.
     ``places`` runs go on at once, never two of one key where ``exclusive``; a run takes at most
-    ``most`` items, and more than ``waiting`` items are turned away with `ServiceUnavailable`.
+    ``most`` items, and more than ``waiting`` items are turned away with `ServiceUnavailable`. Keys
+    take turns, so that a busy one does not keep the others waiting.
     """
 
     def __init__(
@@ -33,7 +38,7 @@ class Batcher(Generic[Item, Result]):
         *,
         places: int,
         most: int = 256,
-        waiting: int = 10_000,
+        waiting: int = WAITING,
         exclusive: bool = False,
     ) -> None:
         self._run = run
@@ -42,10 +47,11 @@ class Batcher(Generic[Item, Result]):
         self._waiting = waiting
         self._exclusive = exclusive
         self._queues: dict[Hashable, deque[tuple[Item, asyncio.Future[Result]]]] = {}
-        self._running: dict[Hashable, int] = {}
+        self._running: Counter[Hashable] = Counter()
         self._count = 0
         self._scheduled = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
 
     async def submit(self, key: Hashable, item: Item) -> Result:
         """The result of one item. A caller that is cancelled leaves its item to run."""
@@ -63,31 +69,49 @@ class Batcher(Generic[Item, Result]):
     async def drain(self) -> None:
         """Waits until nothing runs and nothing waits."""
         while self._tasks or self._count:
-            await asyncio.sleep(0.005)
+            self._idle.clear()
+            await self._idle.wait()
 
     def _start(self) -> None:
         self._scheduled = False
-        for key in list(self._queues):
-            if sum(self._running.values()) >= self._places:
+        while len(self._tasks) < self._places:
+            key = next((k for k in self._queues if self._may_run(k)), None)
+            if key is None:
                 return
-            if self._exclusive and key in self._running:
-                continue
-            queue = self._queues[key]
+            queue = self._queues.pop(key)
             batch = [queue.popleft() for _ in range(min(len(queue), self._most))]
-            if not queue:
-                del self._queues[key]
+            if queue:
+                self._queues[key] = queue
             self._count -= len(batch)
-            self._running[key] = self._running.get(key, 0) + 1
+            self._running[key] += 1
             task = asyncio.create_task(self._work(key, batch))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._done, key))
+
+    def _may_run(self, key: Hashable) -> bool:
+        return not self._exclusive or key not in self._running
+
+    def _done(self, key: Hashable, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._running[key] -= 1
+        if not self._running[key]:
+            del self._running[key]
+        self._start()
+        if not self._tasks and not self._count:
+            self._idle.set()
 
     async def _work(self, key: Hashable, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         results: Sequence[Result | BaseException]
         try:
             results = await self._run(key, [item for item, _ in batch])
+            if len(results) != len(batch):
+                raise RuntimeError("a run must have a result for every item")
         except Exception as error:
             results = [error] * len(batch)
+        except BaseException:
+            for _, future in batch:
+                future.cancel()
+            raise
         for (_, future), result in zip(batch, results, strict=True):
             if future.done():
                 continue
@@ -95,7 +119,3 @@ class Batcher(Generic[Item, Result]):
                 future.set_exception(result)
             else:
                 future.set_result(result)
-        self._running[key] -= 1
-        if not self._running[key]:
-            del self._running[key]
-        self._start()

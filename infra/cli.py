@@ -13,16 +13,15 @@ from typing import Annotated
 import asyncpg
 import uvloop
 from cyclopts import App, Parameter
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from infra.app import Application, listening, opened, reachable
-from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_bytes
-from infra.embedded import EmbeddedPostgres
-from infra.schema.migrate import MigrationError, assert_current, migrate, status
+from infra.app import Application, listening, opened
+from infra.cli_views import project, views
+from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
+from infra.schema.migrate import MigrationError, migrate, status
 from infra.settings import Settings, SettingsError
 from infra.telemetry import configure_logs
+from infra.terminal import database, err, out, prepare, progress
 from services.importing import import_lines
 
 __all__ = ["main"]
@@ -30,9 +29,8 @@ __all__ = ["main"]
 app = App(name="crmledger", help="An event-sourced CRM service over PostgreSQL.")
 db = App(name="db", help="The database's schema.")
 app.command(db)
-
-out = Console()
-err = Console(stderr=True)
+app.command(views)
+app.command(project)
 
 
 def main() -> None:
@@ -46,46 +44,12 @@ def main() -> None:
 
 
 @asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[str]:
-    """The URL of the database: the given server's, or the embedded one's while it is needed."""
-    if settings.database_url:
-        await reachable(settings.database_url)
-        yield settings.database_url
-        return
-    server = await asyncio.to_thread(EmbeddedPostgres.start, settings.data_dir / "postgres")
-    try:
-        yield server.url
-    finally:
-        await asyncio.to_thread(server.stop)
-
-
-async def _prepare(url: str, *, own: bool) -> None:
-    """Brings the schema up to date where the database is our own, else insists that it is."""
-    connection = await asyncpg.connect(url)
-    try:
-        await (migrate(connection) if own else assert_current(connection))
-    finally:
-        await connection.close()
-
-
-@asynccontextmanager
 async def application(settings: Settings) -> AsyncIterator[Application]:
     """The application on a database that is ready for it."""
     async with database(settings) as url:
-        await _prepare(url, own=settings.embedded)
+        await prepare(url, own=settings.embedded)
         async with opened(settings, url) as running:
             yield running
-
-
-def progress() -> Progress:
-    """A progress bar on standard error."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=err,
-    )
 
 
 @app.command
@@ -112,7 +76,7 @@ async def serve(*, demo: bool = False) -> None:
 async def _load_demo(running: Application) -> DemoSecrets:
     path = running.settings.data_dir / "secrets" / "demo.json"
     with progress() as bar:
-        task = bar.add_task("demo organisation", total=total_bytes())
+        task = bar.add_task("demo organisation", total=total_lines())
         return await load_demo(running, path, lambda count: bar.advance(task, count))
 
 
@@ -198,7 +162,7 @@ async def db_status() -> None:
 async def db_assert() -> None:
     """Exits with 1 unless the database has exactly this program's schema."""
     async with database(Settings.from_environment()) as url:
-        await _prepare(url, own=False)
+        await prepare(url, own=False)
 
 
 if __name__ == "__main__":

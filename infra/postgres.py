@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import asyncpg
@@ -21,6 +22,7 @@ LOST = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
@@ -30,16 +32,24 @@ LOST = (
 
 SERVICE_ROLE = "crmledger_service"
 PATIENCE = 3.0
-"""Seconds for which a read waits for a server that is away, such as one that restarts."""
+"""Seconds for which a use waits for a connection, such as to a server that restarts."""
+LOCK_SECONDS = 5.0
+"""How long a statement may wait for a lock of the server."""
+PAUSE = 0.05
+"""Seconds between two attempts to reach the server."""
 
 
 class Lane:
-    """One connection, with what is known of its server: process id and clock."""
+    """One connection, with its server's clock.
 
-    def __init__(self, connection: asyncpg.Connection, pid: int, ahead: timedelta) -> None:
+    The clock is read once and then kept by this machine's monotonic one: nobody who sets this
+    machine's time moves it.
+    """
+
+    def __init__(self, connection: asyncpg.Connection, clock: datetime) -> None:
         self.connection = connection
-        self.pid = pid
-        self._ahead = ahead
+        self._clock = clock
+        self._read_at = time.monotonic()
 
     @classmethod
     async def open(cls, url: str, timeout: float) -> Lane:
@@ -52,38 +62,52 @@ class Lane:
                 "role": SERVICE_ROLE,
                 "application_name": "crmledger",
                 "statement_timeout": str(int(timeout * 1000)),
+                "lock_timeout": str(int(min(timeout, LOCK_SECONDS) * 1000)),
+                # The append decides on what was committed when it got its lock, not before.
+                "default_transaction_isolation": "read committed",
                 "TimeZone": "UTC",
             },
         )
-        await connection.set_type_codec(
-            "json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
-        )
-        clock: datetime = await connection.fetchval("SELECT clock_timestamp()")
-        return cls(connection, connection.get_server_pid(), clock - datetime.now(UTC))
+        try:
+            await connection.set_type_codec(
+                "json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
+            )
+            return cls(connection, await connection.fetchval("SELECT clock_timestamp()"))
+        except BaseException:
+            connection.terminate()
+            raise
 
     def now(self) -> datetime:
-        """The time by the server's clock, to within the time of a round trip."""
-        return datetime.now(UTC) + self._ahead
+        """The time by the server's clock, at most a round trip behind."""
+        return self._clock + timedelta(seconds=time.monotonic() - self._read_at)
 
 
 class Lanes:
     """A fixed number of connections, opened when first needed and after they were lost."""
 
-    def __init__(self, url: str, count: int, *, timeout: float = 10) -> None:
+    def __init__(
+        self, url: str, count: int, *, timeout: float = 10, patience: float = PATIENCE
+    ) -> None:
         self._url = url
         self._timeout = timeout
+        self._patience = patience
         self._free: asyncio.LifoQueue[Lane | None] = asyncio.LifoQueue()
         self.count = count
         for _ in range(count):
             self._free.put_nowait(None)
 
     @asynccontextmanager
-    async def lane(self) -> AsyncIterator[Lane]:
-        """A connection for one use; one on which anything failed is not used again."""
-        lane = await self._free.get()
+    async def lane(self, until: float | None = None) -> AsyncIterator[Lane]:
+        """A connection for one use; one on which anything failed is not used again.
+
+        :param until: the monotonic time up to which to wait for it; our patience by default.
+        Raises `ServiceUnavailable` if there is none by then: nothing was sent.
+        """
+        until = time.monotonic() + self._patience if until is None else until
+        lane = await self._next(until)
         try:
             if lane is None or lane.connection.is_closed():
-                lane = await Lane.open(self._url, self._timeout)
+                lane = await self._opened(until)
             yield lane
         except BaseException:
             if lane is not None:
@@ -94,19 +118,37 @@ class Lanes:
 
     async def read(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """Runs a read, again if the connection was lost. Raises `ServiceUnavailable`."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + self._patience
         while True:
             try:
-                async with self.lane() as lane:
+                async with self.lane(until) as lane:
                     return await work(lane.connection)
-            except LOST as error:
+            except (*LOST, asyncpg.LockNotAvailableError) as error:
                 if time.monotonic() > until:
                     raise ServiceUnavailable("the database is away", retry_after=1) from error
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(PAUSE)
 
     async def close(self) -> None:
         """Closes all connections that are not in use."""
         while not self._free.empty():
             lane = self._free.get_nowait()
             if lane is not None:
-                await lane.connection.close(timeout=2)
+                with contextlib.suppress(*LOST, asyncpg.PostgresError):
+                    await lane.connection.close(timeout=2)
+
+    async def _next(self, until: float) -> Lane | None:
+        if not self._free.empty():
+            return self._free.get_nowait()
+        try:
+            return await asyncio.wait_for(self._free.get(), max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            raise ServiceUnavailable("too many calls are waiting", retry_after=1) from None
+
+    async def _opened(self, until: float) -> Lane:
+        while True:
+            try:
+                return await Lane.open(self._url, self._timeout)
+            except (*LOST, asyncpg.PostgresError) as error:
+                if time.monotonic() > until:
+                    raise ServiceUnavailable("the database is away", retry_after=1) from error
+                await asyncio.sleep(PAUSE)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -53,6 +57,26 @@ def metrics() -> bytes:
     return generate_latest(REGISTRY)
 
 
+def _failure(exc_info: tuple[type[BaseException], BaseException, TracebackType | None]) -> Any:
+    """Which exceptions, and where; neither their texts nor any values, which may be a person's."""
+    found: list[dict[str, object]] = []
+    error: BaseException | None = exc_info[1]
+    while error is not None and len(found) < 10:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = [f"{_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames]
+        state = getattr(error, "sqlstate", None)
+        found.append(
+            {"type": type(error).__name__, "at": where[-20:]}
+            | ({"sqlstate": state} if state else {})
+        )
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return found
+
+
+def _short(path: str) -> str:
+    return "/".join(Path(path).parts[-3:])
+
+
 def configure_logs(*, level: str = "INFO") -> None:
     """One JSON object a line on standard error, those of libraries included."""
     shared: list[structlog.typing.Processor] = [
@@ -72,7 +96,7 @@ def configure_logs(*, level: str = "INFO") -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.dict_tracebacks,
+                structlog.processors.ExceptionRenderer(_failure),
                 structlog.processors.JSONRenderer(),
             ],
         )

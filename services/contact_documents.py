@@ -5,6 +5,7 @@ Shapes: contract common.md section 10, contact_information.md section 10.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -176,7 +177,7 @@ def contact_information(
     unsearched = ("number", "registration_number")
     columns: Values = {k: v for k, v in shown.names.items() if k not in unsearched}
     phones = {dialled(p[k]) for p in contact.sets.get("phone_set", ()) for k in _PHONE_KEYS}
-    emails = {e["email_address"].casefold() for e in contact.sets.get("email_set", ())}
+    emails = {e["email_address"].strip().casefold() for e in contact.sets.get("email_set", ())}
     columns |= {
         "id": id_,
         "type": contact.type,
@@ -222,15 +223,13 @@ def _photo(contact: ContactInformation) -> bytes:
 def _contact_claims(contact: ContactInformation, settings: Mapping[str, Any]) -> dict[str, str]:
     """One claim on the values that the organisation's rule wants unique together, if all are set.
 
-    `ledger.reclaim` makes the same text when the rule changes.
+    `ledger.reclaim` makes the same text when the rule changes. It holds a hash of the values: they
+    are personal, and may be longer than what an index can hold.
     """
     rule = settings.get("unique_person" if contact.type == "PERSON" else "unique_company") or []
     identity = contact.identifying()
     values = [identity[name] for name in sorted(rule) if name in identity]
     if not rule or len(values) < len(rule):
         return {}
-    return {
-        "\x1e".join((f"contact_information:{contact.type}", *sorted(rule), *values)): ", ".join(
-            rule
-        )
-    }
+    digest = hashlib.sha256("\x1e".join((*sorted(rule), *values)).encode()).hexdigest()
+    return {f"contact_information:{contact.type}\x1e{digest}": ", ".join(rule)}

@@ -52,6 +52,14 @@ class Directory:
         self._names: dict[tuple[str, str, str], dict[str, Match]] = {}
         self._compacts: dict[str, bytes] = {}
 
+    def copy(self) -> Directory:
+        """The same set-up, to be updated while calls go on with this one."""
+        other = Directory(self.organisation, self._zone)
+        other.position = self.position
+        other._entries = dict(self._entries)
+        other._names = {key: dict(matches) for key, matches in self._names.items()}
+        return other
+
     def update(self, entries: Iterable[Entry]) -> None:
         """Takes in records that are new or changed."""
         for entry in entries:

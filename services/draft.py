@@ -110,7 +110,7 @@ class Draft:
             dropped = [entity | {"claim": claim} for claim in old if claim not in new]
             _extend(effects, f"take{suffix}", taken)
             _extend(effects, f"release{suffix}", dropped)
-        if after.claims and isinstance(aggregate, ContactInformation):
+        if isinstance(aggregate, ContactInformation):
             _extend(effects, "expect", [self._settings_as_read()])
 
     def _settings_as_read(self) -> Values:

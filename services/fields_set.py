@@ -21,6 +21,8 @@ def read_fields_set(value: Any, *, textual: bool) -> frozenset[str] | None:
     """
     if isinstance(value, list) and textual:
         value = value[-1]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)  # no key is called so, but a number is a String (section 7)
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     names = value.split(",") if isinstance(value, str) else value

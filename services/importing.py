@@ -66,11 +66,11 @@ async def import_lines(
         own = _keys(record)
         own_kind = record.get("kind") if own else None
         if len(batch) == TOGETHER or own_kind != former or not own or keys & own:
-            await _register(registrar, batch, organisation, source, report)
+            await _register_in_order(registrar, batch, organisation, source, report)
             batch, keys, former = [], set(), own_kind
         batch.append((number, record))
         keys |= own
-    await _register(registrar, batch, organisation, source, report)
+    await _register_in_order(registrar, batch, organisation, source, report)
     return report
 
 
@@ -94,8 +94,31 @@ def _keys(record: Any) -> set[object]:
         return set()
     if any(isinstance(row, Link) and row.to == kind.key for row in kind.fields):
         return set()
-    named = ("id", *kind.unique, "account_owner_id")
-    return {(name, str(record[name]).casefold()) for name in named if record.get(name)}
+    named = ("id", *kind.unique, kind.worldwide, *kind.together, "account_owner_id")
+    return {(name, str(record[name]).strip().casefold()) for name in named if record.get(name)}
+
+
+async def _register_in_order(
+    registrar: Registrar,
+    batch: list[tuple[int, Any]],
+    organisation: str | None,
+    source: str,
+    report: Report,
+) -> None:
+    """Registers the lines of a batch, those apart of which one takes what another gives up."""
+    together: list[tuple[int, Any]] = []
+    keys: set[object] = set()
+    stored: list[Values] = [{}] * len(batch)
+    if len(batch) > 1:
+        stored = await asyncio.gather(*(registrar.stored(r, organisation) for _, r in batch))
+    for line, former in zip(batch, stored, strict=True):
+        own = _keys(line[1]) | _keys(former)
+        if own & keys:
+            await _register(registrar, together, organisation, source, report)
+            together, keys = [], set()
+        together.append(line)
+        keys |= own
+    await _register(registrar, together, organisation, source, report)
 
 
 async def _register(

@@ -10,7 +10,7 @@ import orjson
 
 from domain.fields import Values
 from domain.reference_entities import KINDS
-from domain.registration import Record
+from domain.registration import Kind, Record
 from domain.session import Session
 from services.ids import id_text
 from services.views import Projection, Row, document, entity_row, projection
@@ -30,11 +30,7 @@ def record(record: Record, settings: Mapping[str, Any], zone: ZoneInfo) -> Proje
     shown = Projection(full=orjson.dumps(record.fields), retired=record.is_retired)
     identifying = kind.identifying(record.fields, record.record_id)
     if not record.is_retired:
-        shown.claims = {
-            f"{kind.key}.{name}={identifying[name]}": name
-            for name in kind.unique
-            if name in identifying and name != kind.worldwide
-        }
+        shown.claims = _claims(kind, record.fields, identifying)
         if record.fields.get(kind.worldwide):
             name = worldwide_name(kind.key, record.fields[kind.worldwide])
             shown.worldwide = {name: kind.worldwide}
@@ -47,6 +43,19 @@ def record(record: Record, settings: Mapping[str, Any], zone: ZoneInfo) -> Proje
         shown.names = {name: v for name, v in identifying.items() if name != "id"}
         shown.rows.append(entity_row(kind.key, record, record.record_id, shown, shown.names))
     return shown
+
+
+def _claims(kind: Kind, fields: Values, identifying: Mapping[str, str]) -> dict[str, str]:
+    """What no other current record of the organisation may have."""
+    claims = {
+        f"{kind.key}.{name}={identifying[name]}": name
+        for name in kind.unique
+        if name in identifying and name != kind.worldwide
+    }
+    if kind.together:
+        values = "\x1e".join(str(fields[name]) for name in kind.together)
+        claims[f"{kind.key}={values}"] = ", ".join(kind.together)
+    return claims
 
 
 @projection(Session)

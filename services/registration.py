@@ -6,6 +6,8 @@ between MARKETING and FINANCIAL (contact_information.md, section 9) in the same 
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,16 +22,19 @@ from domain.errors import (
     EntityNotFound,
     InvalidParameterValue,
     MandatoryParameter,
+    Refusal,
 )
 from domain.fields import Reading, Values
 from domain.identifiers import Identifier
 from domain.reference_entities import KINDS, SECRETS
 from domain.registration import Kind, Link, Record, record_id
+from domain.values import read_text
 from services.draft import Draft, begun
 from services.ids import record_stream
 from services.ports import Hasher, Ledger, Question, Told
 from services.run import utc_now
 from services.tenancy import ask_by_name
+from services.turns import Turns
 from services.write import ATTEMPTS
 
 __all__ = ["CREATED", "UNCHANGED", "UPDATED", "Registrar"]
@@ -70,6 +75,7 @@ class Registrar:
         self._ledger = ledger
         self._hasher = hasher
         self._zone = zone
+        self._turns = Turns()
 
     async def register(self, raw: Mapping[str, Any], organisation: str | None, source: str) -> str:
         """Makes one record be as given: `CREATED`, `UPDATED` or `UNCHANGED`.
@@ -80,18 +86,28 @@ class Registrar:
         Raises the refusals of the contract, naming the field.
         """
         work = await self._read(raw, organisation)
-        for _ in range(ATTEMPTS):
-            result = await self._attempt(work, source)
+        for attempt in range(ATTEMPTS):
+            async with self._turns.turn(work.stream), self._turns.turn(_new_owner(work)):
+                result = await self._attempt(work, source)
             if result:
                 return result
+            await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)
             work.told = await self._ask(work.organisation, work.kind, work.fields)
         raise ConcurrentUpdate
 
+    async def stored(self, raw: Mapping[str, Any], organisation: str | None) -> Values:
+        """What a record would replace: its kind and fields; empty if there is nothing."""
+        try:
+            kind, id_ = _kind(raw), record_id(raw.get("id"))
+            organisation = await self._organisation(kind, id_, raw, organisation)
+        except Refusal:
+            return {}
+        stream = record_stream(organisation, kind.key, id_)
+        record = (await self._ledger.load(organisation, [stream])).aggregates.get(stream)
+        return {"kind": kind.key} | record.fields if isinstance(record, Record) else {}
+
     async def _read(self, raw: Mapping[str, Any], name: str | None) -> _Work:
-        kind = KINDS.get(str(raw.get("kind")))
-        if kind is None:
-            raise InvalidParameterValue("kind")
-        id_ = record_id(raw.get("id"))
+        kind, id_ = _kind(raw), record_id(raw.get("id"))
         organisation = await self._organisation(kind, id_, raw, name)
         reading = Reading(self._zone, utc_now().astimezone(self._zone).date())
         fields = kind.read(raw, reading)
@@ -109,11 +125,14 @@ class Registrar:
         self, kind: Kind, id_: str, raw: Mapping[str, Any], name: str | None
     ) -> str:
         if kind.key == "organisation":
+            if "organisation" in raw:
+                raise InvalidParameterValue("organisation")
             return id_
-        name = raw.get("organisation") or name
-        if not isinstance(name, str):
+        given = raw.get("organisation")
+        name = name if given in (None, "") else read_text(given, "organisation")
+        if not name:
             raise MandatoryParameter("organisation")
-        told = await ask_by_name(self._ledger, name, Question())
+        told = await ask_by_name(self._ledger, read_text(name, "organisation"), Question())
         if told is None:
             raise EntityNotFound("organisation")
         return told.directory.organisation
@@ -175,7 +194,8 @@ class Registrar:
     async def _secrets(self, work: _Work) -> dict[str, str]:
         """The key ids of secrets that differ from the stored ones, whose verifiers are written."""
         keys: dict[str, str] = {}
-        work.effects.pop("secrets", None)
+        for effect in ("secrets", "take_worldwide", "release_worldwide"):
+            work.effects.pop(effect, None)
         for name, secret in work.secrets.items():
             stored = await self._ledger.secret(work.organisation, work.ref, name)
             if name == work.kind.worldwide:
@@ -200,6 +220,13 @@ class Registrar:
         if former:
             released = {"stream": str(work.stream), "claim": f"{work.kind.key}={former}"}
             work.effects["release_worldwide"] = [released]
+
+
+def _kind(raw: Mapping[str, Any]) -> Kind:
+    kind = KINDS.get(str(raw.get("kind")))
+    if kind is None:
+        raise InvalidParameterValue("kind")
+    return kind
 
 
 def _stored_links(kind: Kind, fields: Values) -> list[tuple[Link, str]]:
@@ -232,6 +259,15 @@ def _check_links(work: _Work, record: Record | None) -> None:
             exists = any(not match.retired for match in found[link.to, target])
         if not exists:
             raise EntityNotFound(link.parameter)
+
+
+def _new_owner(work: _Work) -> UUID | None:
+    """The contact for whom the records of its accounts take turns, too."""
+    owner = work.fields.get("account_owner")
+    try:
+        return UUID(owner) if owner else None
+    except ValueError:
+        return None  # it is refused when the links are checked
 
 
 def _owners(work: _Work, record: Record | None) -> dict[str, bool]:

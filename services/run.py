@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-import orjson
+import msgspec
 
 from domain.aggregate import Stamp
 from domain.errors import (
@@ -168,19 +168,22 @@ class Runner:
         told = await ask_by_name(self._ledger, claims.organisation, question)
         if told is None:
             raise InvalidToken
-        session = _session(claims, told)
+        session = _session(claims, told, again=method.ends_session and told.answer is not None)
         if refusal is not None:
             raise refusal
         organisation = told.directory.organisation
         run = Run(method, request, organisation, told, session, reading, given, names=names)
         run.request_hash = _request_hash(run) if key else ""
+        if session.released and told.answer and told.answer.request_hash != run.request_hash:
+            raise InvalidToken
         return run, asked
 
     def _claims(self, method: Method, request: Request) -> Claims:
         token = request.raw.get("token")
         if isinstance(token, list) and request.textual:
             token = token[-1]
-        if token in (None, "") and method.ends_session:
+        blank = token is None or (isinstance(token, str) and not token.strip())
+        if blank and method.ends_session:
             raise MandatoryParameter("token")
         return self._tokens.verify(token)
 
@@ -205,10 +208,13 @@ class Runner:
         return documents[0]
 
 
-def _session(claims: Claims, told: Told) -> Session:
-    """The session of a token, checked in the order of authentication.md, section 2."""
+def _session(claims: Claims, told: Told, *, again: bool = False) -> Session:
+    """The session of a token, checked in the order of authentication.md, section 2.
+
+    Where ``again``, a released session is let through: its release may be answered once more.
+    """
     session, directory = told.session, told.directory
-    if session is None or session.released:
+    if session is None or (session.released and not again):
         raise InvalidToken
     if told.now.timestamp() >= claims.expires_at:
         raise TokenExpired
@@ -235,8 +241,13 @@ def _repeated(answer: Answer, request_hash: str) -> bytes:
 
 
 def _request_hash(run: Run) -> str:
-    """What makes two requests the same: the method, the user and the body but for the token."""
+    """What makes two requests the same: the method, the user and the body but for the token.
+
+    A session that is to be ended is named by nothing else than the token.
+    """
     body = {name: value for name, value in run.request.raw.items() if name != "token"}
     files = {name: hashlib.sha256(f.content).hexdigest() for name, f in run.request.files.items()}
-    said = [run.method.path, run.session.user, body, files]
-    return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    ended = [run.session.id] if run.method.ends_session else []
+    said = [run.method.path, run.session.user, body, files, *ended]
+    # orjson knows no integers beyond 64 bits, and a body may hold any.
+    return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()

@@ -19,6 +19,7 @@ async def ask_by_name(ledger: Ledger, name: str, question: Question) -> Told | N
             continue
         told = await ledger.ask(organisation, question)
         entry = told.directory.entry("organisation", organisation)
-        if entry and not entry.retired and entry.fields.get("name") == name.strip():
+        named = entry and str(entry.fields.get("name")).strip() == name.strip()
+        if entry and named and not entry.retired:
             return told
     return None

@@ -19,6 +19,9 @@ LIFETIME = 7200
 """Seconds from issue to expiry, used or not."""
 
 _SESSION_ID = re.compile(r"[0-9A-F]{32}")
+_UNREADABLE = (KeyError, TypeError, ValueError, OverflowError, RecursionError)
+"""What else reading a token may raise: its header is anybody's JSON, however deep."""
+
 _WITHOUT_TIMES: Options = {
     "verify_exp": False,
     "verify_iat": False,
@@ -62,7 +65,7 @@ class Tokens:
         try:
             claims = jwt.decode(token, self._secret, algorithms=["HS256"], options=_WITHOUT_TIMES)
             return _read(claims)
-        except (jwt.InvalidTokenError, KeyError, TypeError, ValueError) as error:
+        except (jwt.InvalidTokenError, *_UNREADABLE) as error:
             raise InvalidToken from error
 
 

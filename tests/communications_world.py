@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 from uuid import uuid4
 
+from infra.http.api import BASE
 from tests.service import Api, Service, refusal
 from tests.world import OTHER_GROUP, UNIT, World, rows, world
 
@@ -20,8 +22,9 @@ __all__ = [
     "Desk",
     "desk",
     "facts",
-    "new_key",
     "names",
+    "new_key",
+    "posted",
     "together",
 ]
 
@@ -202,6 +205,14 @@ async def together(api: Api, calls: Sequence[tuple[str, Json]], **headers: str) 
     api.token = api.token or await api.login()
     sent = (api.call("POST", path, body=body, headers=headers) for path, body in calls)
     return list(await asyncio.gather(*sent))
+
+
+async def posted(api: Api, path: str, body: Json, **headers: str) -> tuple[int, Json]:
+    """HTTP status and envelope of a POST with a session's token."""
+    api.token = api.token or await api.login()
+    data = json.dumps({"token": api.token} | body).encode()
+    status, answer, _ = await api.service.send("POST", BASE + path, data=data, headers=headers)
+    return status, answer
 
 
 def names(answers: Sequence[Json]) -> list[str]:

@@ -7,10 +7,24 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 
 from infra.embedded import EmbeddedPostgres
 from tests import databases
 from tests.service import Api, Service, in_process
+
+# The same examples in every run; `--hypothesis-profile=deep` looks for new ones, and longer.
+SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)
+settings.register_profile(
+    "ci",
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=SLOW,
+)
+settings.register_profile("deep", max_examples=1000, deadline=None, suppress_health_check=SLOW)
+settings.load_profile("ci")
 
 
 def pytest_configure() -> None:

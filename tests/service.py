@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -180,7 +181,7 @@ def _form(fields: Mapping[str, str], file: Upload | None) -> aiohttp.MultipartWr
         part.set_content_disposition("form-data", name=name)
     if file is not None:
         file_name, content, declared = file
-        part = writer.append(content, {"Content-Type": declared})  # type: ignore[arg-type]
+        part = writer.append(BytesIO(content), {"Content-Type": declared})  # type: ignore[arg-type]
         part.set_content_disposition(
             "form-data", quote_fields=False, name="file", filename=file_name
         )

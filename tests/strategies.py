@@ -8,6 +8,8 @@ with a ``clean`` that takes none of `CANDIDATES`) fails loudly and asks for a ca
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from functools import lru_cache, singledispatch
 from typing import Any
@@ -16,6 +18,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 
 from domain.contact_fields import SETS
+from domain.errors import Refusal
 from domain.fields import Field, Reading, Values
 from domain.identifiers import Identifiable, Identifier
 from domain.nested import Calendar, Items, Object, Reference
@@ -43,7 +46,7 @@ Known = Mapping[str, list[Values]]
 """Identifiers that mean something, by entity."""
 
 IDS = st.uuids().map(lambda id_: id_.hex.upper())
-_CHARACTERS = st.characters(exclude_categories=("Cs",), exclude_characters="\0")
+_CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 _AWKWARD = st.sampled_from(
     [
         '{"$ref":"contact_information/1"}',
@@ -110,7 +113,12 @@ def _text(field: Text, known: Known) -> st.SearchStrategy[Any]:
     cleaned = [s for sample, s in CANDIDATES.items() if field.clean(sample) is not None]
     if not cleaned:
         raise LookupError(f"no candidate text for {field.name}")
-    return st.one_of(*cleaned).filter(lambda text: field.clean(text) is not None)  # type: ignore[misc]
+    clean = field.clean
+
+    def accepted(text: Any) -> bool:
+        return clean(text) is not None
+
+    return st.one_of(*cleaned).filter(accepted)
 
 
 @said.register
@@ -174,7 +182,11 @@ def _object(field: Object, known: Known) -> st.SearchStrategy[Any]:
 def _items(field: Items, known: Known) -> st.SearchStrategy[Any]:
     needed = [row for row in field.rows if row.name in field.needed]
     others = [row for row in field.rows if row.name not in field.needed]
-    added = said_rows(others, known, needed=needed, most=3)
+    if field.check:
+        whole = said_rows((), known, needed=field.rows)
+        added = whole.map(lambda item: _agreeing(field, item))
+    else:
+        added = said_rows(others, known, needed=needed, most=3)
     if not field.updating:
         return st.lists(added, max_size=3)
     entry = {f"{field.entry.entity}_identifier": identifiers(field.entry, known)}
@@ -189,6 +201,17 @@ def _items(field: Items, known: Known) -> st.SearchStrategy[Any]:
     return st.lists(item, max_size=3)
 
 
+def _agreeing(field: Items, whole: Values) -> Values:
+    """What an item must have and the first other member that its ``check`` lets stand beside it."""
+    needed = {name: whole[name] for name in field.needed}
+    for row in field.rows:
+        item = needed | {row.parameter: whole[row.parameter]}
+        with suppress(Refusal):
+            replace(field, updating=False).read([item], field.name, READING)
+            return item
+    return needed
+
+
 def identifiers(to: Identifiable, known: Known) -> st.SearchStrategy[Values]:
     """Identifiers of an entity: known ones, else ones that may mean nothing."""
     words = to.enumerated or {}
@@ -201,14 +224,23 @@ def identifiers(to: Identifiable, known: Known) -> st.SearchStrategy[Values]:
         )
     )
     sure = known.get(to.entity)
-    return st.one_of(*[st.sampled_from(sure)] * 9, guessed) if sure else guessed
+    if not sure:
+        return guessed
+    return st.integers(0, 9).flatmap(lambda n: guessed if n == 9 else st.sampled_from(sure))
 
 
 def said_rows(
     rows: Iterable[Field], known: Known, *, needed: Iterable[Field] = (), most: int = 6
 ) -> st.SearchStrategy[Values]:
-    """An object with all ``needed`` rows and at most so many of the others."""
-    optional = {row.parameter: row for row in rows}
+    """An object with all ``needed`` rows and at most so many of the others.
+
+    Where something is known, links to what is not are left to `junk`.
+    """
+    optional = {
+        row.parameter: row
+        for row in rows
+        if not (known and isinstance(row, Reference) and row.to.entity not in known)
+    }
     always = st.fixed_dictionaries({row.parameter: said(row, known) for row in needed})
     if not optional:
         return always
@@ -255,7 +287,8 @@ def entries(set_name: str) -> st.SearchStrategy[Values]:
     """Complete entries of a contact's set, without their id."""
     items = SETS[set_name]
     rows: dict[str, Field] = {row.name: row for row in items.shape if row.name != "id"}
-    needed = {name: kept(rows[name]) for name in items.needed}
+    derived = rows.keys() - {row.name for row in items.rows} - {"state"}
+    needed = {name: kept(rows[name]) for name in sorted(items.needed | derived)}
     if "state" in rows:
         needed["state"] = st.just("Active")
     others = [row for name, row in rows.items() if name not in needed]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 import orjson
 from aiohttp import web
 
 from domain.errors import ServiceError
 from infra.http.edge import Edge, Exchange, response
-from infra.ledger.store import PostgresLedger
 from infra.telemetry import READY, metrics
 
 __all__ = ["Admin"]
@@ -18,11 +18,18 @@ SECONDS = 2.0
 """How long the database may take to answer before the process says that it is not ready."""
 
 
+class Worker(Protocol):
+    """What a process does: answering calls, feeding views."""
+
+    async def problems(self) -> list[str]:
+        """What keeps it from doing so. May raise `ServiceError` if it cannot tell."""
+
+
 class Admin:
     """Health and metrics. ``leaving`` makes it not ready, so that no new calls are sent."""
 
-    def __init__(self, ledger: PostgresLedger) -> None:
-        self._ledger = ledger
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
         self.leaving = False
 
     def edge(self) -> Edge:
@@ -40,7 +47,7 @@ class Admin:
         problems = [] if not self.leaving else ["leaving"]
         try:
             async with asyncio.timeout(SECONDS):
-                problems += await self._ledger.problems()
+                problems += await self._worker.problems()
         except (ServiceError, TimeoutError):
             problems.append("database")
         READY.set(not problems)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import re
 from typing import Any
 
 import orjson
@@ -38,6 +38,7 @@ FORM_LIMIT = 10 * 1024 * 1024
 SECONDS = 30.0
 """How long a body may take to arrive."""
 
+_PHOTO_ID = re.compile(r"[0-9A-F]{32}")
 IMAGE_STATUS = {InvalidToken: 401, TokenExpired: 401, EntityNotFound: 404, AccessDenied: 404}
 """An image is fetched by browsers, which go by the HTTP status (common.md, section 12)."""
 
@@ -79,7 +80,9 @@ class Api:
         try:
             session = await self._runner.session(query.get("token", [None])[-1])
             photo_id = query.get("id", [""])[-1].strip().upper()
-            photo = await self._desk.ledger.photo(session.organisation, photo_id)
+            photo = None
+            if _PHOTO_ID.fullmatch(photo_id):
+                photo = await self._desk.ledger.photo(session.organisation, photo_id)
             if photo is None:
                 raise EntityNotFound("id")
         except Refusal as error:
@@ -127,7 +130,7 @@ def _basic(header: str) -> str | None:
         return None
     try:
         text = base64.b64decode(credentials.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no base64, no UTF-8, or a header that is not even ASCII
         return None
     key, _, password = text.partition(":")
     return None if password else key or None

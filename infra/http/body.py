@@ -59,6 +59,9 @@ async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> byt
     """
     if (request.content_length or 0) > limit:
         raise RequestTooLarge(f"the body is larger than {limit} bytes")
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
     body = bytearray()
     try:
         async with asyncio.timeout(seconds):

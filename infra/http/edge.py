@@ -33,6 +33,9 @@ JSON = "application/json; charset=utf-8"
 SECONDS = 60.0
 """The longest that one call may take."""
 
+_ORIGIN = re.compile(r"^https?://[^/?#]*", re.IGNORECASE)
+"""Before the path where a proxy is spoken to; RFC 9112, section 3.2.2, wants it understood."""
+
 _SLASHES = re.compile(r"/+")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
@@ -72,11 +75,12 @@ def response(
     mime_type: str = JSON,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
-    """A response that no cache keeps and no browser guesses at."""
+    """A response that no cache keeps, no browser guesses at, and that names no versions."""
     fixed = {
         "Content-Type": mime_type,
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
+        "Server": "crmledger",
     }
     return web.Response(body=body, status=status, headers=fixed | dict(headers or {}))
 
@@ -98,7 +102,7 @@ class Edge:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The response to any request; never raises, but for a client that went away."""
-        target, _, query = request.raw_path.partition("?")
+        target, _, query = _ORIGIN.sub("", request.raw_path, count=1).partition("?")
         given = request.headers.get("X-Request-Id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
         exchange = Exchange(request, request_id, _normalised(target), query)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -13,6 +14,7 @@ from aiohttp import web
 from domain.errors import EntityNotFound, InvalidToken, MethodNotFound, Refusal
 from domain.fields import Parameters, Reading, Values, mandatory
 from domain.reference_entities import KINDS
+from domain.registration import record_id
 from domain.scalars import Text
 from infra.http.api import FORM_LIMIT, SECONDS
 from infra.http.body import read_body
@@ -31,7 +33,9 @@ from services.tenancy import ask_by_name
 __all__ = ["REFERENCE", "Reference"]
 
 REFERENCE = "/reference/v1/"
-LIST = Parameters(mandatory(Text(name="organisation")), *PAGING)
+ORGANISATION = "organisation"
+LIST = Parameters(mandatory(Text(name=ORGANISATION)), *PAGING)
+ITSELF = Parameters()
 
 
 class Reference:
@@ -60,7 +64,7 @@ class Reference:
             result = await self._registrar.register(
                 record, _organisation(exchange), exchange.request_id
             )
-        return response(ok(orjson.dumps({"id": id_, "result": result})))
+        return response(ok(orjson.dumps({"id": record_id(id_), "result": result})))
 
     async def _post(self, exchange: Exchange) -> web.StreamResponse:
         kind, id_ = self._checked(exchange)
@@ -80,26 +84,36 @@ class Reference:
         kind, id_ = self._checked(exchange)
         reading = Reading(self._zone, utc_now().astimezone(self._zone).date(), textual=True)
         with _status(exchange, 400):
-            given = LIST.read(parse_query(exchange.query), reading)
+            # An organisation stands in no other one.
+            listed = ITSELF if kind == ORGANISATION and id_ else LIST
+            given = listed.read(parse_query(exchange.query), reading)
         records = await self._records(exchange, kind, id_, given)
         return response(ok(orjson.dumps(records[0] if id_ else records)))
 
     async def _records(
         self, exchange: Exchange, kind: str, id_: str, given: Values
     ) -> list[Values]:
-        told = await ask_by_name(self._ledger, given["organisation"], Question())
+        with _status(exchange, 404):
+            id_ = _existing(id_) if id_ else ""
+            organisation = await self._organisation(given.get(ORGANISATION), id_)
+            wanted = page("records", {}, given)
+            records = await self._ledger.records(
+                organisation, kind, id_ or None, wanted.limit, wanted.offset
+            )
+            if id_ and not records:
+                raise EntityNotFound("id")
+        said = {"kind": kind}
+        if kind != ORGANISATION:
+            said |= {ORGANISATION: given[ORGANISATION]}
+        return [said | record for record in records]
+
+    async def _organisation(self, name: str | None, id_: str) -> str:
+        if name is None:
+            return id_
+        told = await ask_by_name(self._ledger, name, Question())
         if told is None:
-            exchange.status = 404
-            raise EntityNotFound("organisation")
-        wanted = page("records", {}, given)
-        records = await self._ledger.records(
-            told.directory.organisation, kind, id_ or None, wanted.limit, wanted.offset
-        )
-        if id_ and not records:
-            exchange.status = 404
-            raise EntityNotFound("id")
-        said: Mapping[str, str] = {"kind": kind, "organisation": given["organisation"]}
-        return [dict(said) | record for record in records]
+            raise EntityNotFound(ORGANISATION)
+        return told.directory.organisation
 
     def _checked(self, exchange: Exchange) -> tuple[str, str]:
         """Kind and id of the path. Raises `InvalidToken` (401) and `MethodNotFound`."""
@@ -108,10 +122,18 @@ class Reference:
         if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._key):
             exchange.status = 401
             raise InvalidToken
-        kind, _, id_ = exchange.rest.partition("/")
+        kind, _, id_ = unquote(exchange.rest).partition("/")
         if kind not in KINDS or "/" in id_:
             raise MethodNotFound
         return kind, id_
+
+
+def _existing(id_: str) -> str:
+    """The id as it is kept; what can be none is not found."""
+    try:
+        return record_id(id_)
+    except Refusal as error:
+        raise EntityNotFound("id") from error
 
 
 def _organisation(exchange: Exchange) -> str | None:

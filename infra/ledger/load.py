@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from infra.batching import Batcher
 from infra.ledger.cipher import KeyRing
@@ -16,6 +17,8 @@ from infra.views.reading import CLOSURE, compacts
 from services.ports import Loaded
 
 __all__ = ["Loader"]
+
+log = structlog.get_logger(__name__)
 
 LOAD = f"""
 WITH RECURSIVE facts AS (
@@ -77,12 +80,20 @@ class Loader:
             if row["what"] == "fact":
                 facts.setdefault(UUID(bytes=row["stream"].bytes), []).append(_stored(row))
             elif row["what"] == "key":
-                keys[UUID(bytes=row["subject"].bytes)] = self._ring.unwrap(row["key"])
+                keys |= self._unwrapped(row)
         shown = {ref: b"[]" for ref in refs if ref.startswith("follow_ups/")}
         shown |= compacts(row for row in rows if row["what"] in ("ref", "follow_ups"))
         for stored in facts.values():
             stored.sort(key=lambda fact: fact.version)
         return [_loaded(w, facts, keys, shown) for w in wanted]
+
+    def _unwrapped(self, row: asyncpg.Record) -> dict[UUID, bytes]:
+        """One contact's key; nothing where it was wrapped by another service key."""
+        try:
+            return {UUID(bytes=row["subject"].bytes): self._ring.unwrap(row["key"])}
+        except ValueError:
+            log.exception("load.key", subject=str(row["subject"]))
+            return {}
 
 
 def _loaded(
@@ -91,10 +102,10 @@ def _loaded(
     keys: dict[UUID, bytes],
     shown: dict[str, bytes],
 ) -> Loaded | BaseException:
-    """Each command has aggregates of its own, which it may change."""
+    """Each command has aggregates of its own, which it may change, and its own failure."""
     try:
         found = {s: replayed(facts[s], keys) for s in wanted.streams if s in facts}
-    except ValueError as error:
+    except Exception as error:
         return error
     return Loaded(found, dict(keys), dict(shown))
 

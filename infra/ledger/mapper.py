@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 import orjson
 
-from domain.aggregate import AGGREGATES, FACTS, Aggregate, Fact
+from domain.aggregate import AGGREGATES, FACTS, WHOLE, Aggregate, Fact
 from domain.fields import Values
 from infra.ledger.cipher import opened, sealed
 
@@ -75,12 +75,11 @@ def to_fact(stored: StoredFact, key: bytes | None) -> Fact:
     fact = FACTS.get(stored.topic)
     if fact is None or stored.schema > fact.SCHEMA:
         raise ValueError(f"fact {stored.topic} version {stored.schema} is not known to this build")
-    payload: Values = orjson.loads(stored.payload)
-    box = payload.pop("personal", None)
-    if box is not None:
-        _merge(payload, _open(stored, box, key))
+    payload = _said(stored, fact, key)
     for version in range(stored.schema, fact.SCHEMA):
         payload = getattr(fact, f"upcast_v{version}_v{version + 1}")(payload)
+    if payload.keys() != set(_members(fact)):
+        raise _drifted(stored, "it has other members")
     metadata = orjson.loads(stored.metadata)
     payload |= {
         "originator_id": stored.stream,
@@ -94,9 +93,29 @@ def to_fact(stored: StoredFact, key: bytes | None) -> Fact:
     try:
         return msgspec.convert(payload, fact)
     except msgspec.ValidationError as error:
-        raise ValueError(
-            f"{stored.topic} at {_place(stored.stream, stored.version)}: {error}"
-        ) from error
+        raise _drifted(stored, str(error)) from error
+
+
+def _drifted(stored: StoredFact, how: str) -> ValueError:
+    return ValueError(f"{stored.topic} at {_place(stored.stream, stored.version)}: {how}")
+
+
+def _said(stored: StoredFact, fact: type[Fact], key: bytes | None) -> Values:
+    """The payload with its personal part opened and put back where it belongs."""
+    payload: Any = orjson.loads(stored.payload)
+    box = payload.pop("personal", None) if isinstance(payload, dict) else ""
+    if not isinstance(payload, dict) or not isinstance(box, str | None):
+        raise _drifted(stored, "it has another form")
+    if box is None and fact.PERSONAL and stored.schema == fact.SCHEMA:
+        raise _drifted(stored, "its personal part is missing")
+    for name, value in (_open(stored, box, key) if box is not None else {}).items():
+        if name in payload:
+            payload[name] = _merged(stored, payload[name], value)
+        elif fact.PERSONAL.get(name) is not WHOLE:
+            raise _drifted(stored, f"{name} is missing")
+        else:
+            payload[name] = value
+    return cast(Values, payload)
 
 
 def _open(stored: StoredFact, box: str, key: bytes | None) -> Values:
@@ -106,13 +125,15 @@ def _open(stored: StoredFact, box: str, key: bytes | None) -> Values:
     return personal
 
 
-def _merge(payload: Values, personal: Mapping[str, Any]) -> None:
-    for name, value in personal.items():
-        plain = payload.get(name)
-        payload[name] = plain | value if isinstance(plain, dict) else value
+def _merged(stored: StoredFact, plain: Any, personal: Any) -> Values:
+    if not isinstance(plain, dict) or not isinstance(personal, dict):
+        raise _drifted(stored, "its plain and its personal part do not fit together")
+    return plain | personal
 
 
 def replayed(stored: list[StoredFact], keys: Mapping[UUID, bytes]) -> Aggregate:
-    """The aggregate of one stream's facts, in order."""
-    aggregate = AGGREGATES[stored[0].topic.partition(".")[0]]
+    """The aggregate of one stream's facts, in order. Raises ``ValueError`` as `to_fact` does."""
+    aggregate = AGGREGATES.get(stored[0].topic.partition(".")[0])
+    if aggregate is None:
+        raise ValueError(f"fact {stored[0].topic} is not known to this build")
     return aggregate.replay(to_fact(s, keys.get(s.subject) if s.subject else None) for s in stored)

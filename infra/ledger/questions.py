@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import orjson
 
-from infra.batching import Batcher
+from infra.batching import WAITING, Batcher
 from infra.postgres import Lanes
 from services.directory import Directory, Entry, Match
 from services.ports import Answer, Question, Session, Told
@@ -52,11 +52,14 @@ SELECT kind, id, document, retired, changed, version FROM views.records
 class Questions:
     """Answers questions; holds each organisation's directory and keeps it current."""
 
-    def __init__(self, lanes: Lanes, zone: ZoneInfo) -> None:
+    def __init__(self, lanes: Lanes, zone: ZoneInfo, *, waiting: int = WAITING) -> None:
+        """:param waiting: how many questions may wait; as every call asks one, how many calls."""
         self._lanes = lanes
         self._zone = zone
         self._directories: dict[str, Directory] = {}
-        self._batcher: Batcher[Question, Told] = Batcher(self._ask, places=lanes.count)
+        self._batcher: Batcher[Question, Told] = Batcher(
+            self._ask, places=lanes.count, waiting=waiting
+        )
 
     async def ask(self, organisation: str, question: Question) -> Told:
         """The answer; its directory is as current as its session."""
@@ -77,11 +80,17 @@ class Questions:
         self, connection: asyncpg.Connection, organisation: str, position: int
     ) -> Directory:
         directory = self._directories.get(organisation) or Directory(organisation, self._zone)
-        if directory.position < position:
-            rows = await connection.fetch(DIRECTORY, organisation, directory.position)
-            directory.update(_entry(row) for row in rows)
-            self._directories[organisation] = directory
-        return directory
+        if directory.position >= position:
+            return directory
+        rows = await connection.fetch(DIRECTORY, organisation, directory.position)
+        # A call that has begun goes on with the set-up as it was told: it claims by those rules and
+        # lets the append check that they are still the same.
+        current = directory.copy()
+        current.update(_entry(row) for row in rows)
+        kept = self._directories.get(organisation)
+        if kept is None or kept.position < current.position:
+            self._directories[organisation] = current
+        return current
 
 
 def _entry(row: asyncpg.Record) -> Entry:

@@ -10,6 +10,7 @@ import orjson
 
 from domain.fields import Values
 from domain.reference_entities import KINDS
+from infra.batching import WAITING
 from infra.ledger.append import Appender
 from infra.ledger.cipher import KeyRing
 from infra.ledger.load import Loader
@@ -40,15 +41,18 @@ SELECT id, retired, document FROM views.records
 class PostgresLedger:
     """One process's way to the database: ``reads`` for questions, ``writes`` for appends."""
 
-    def __init__(self, reads: Lanes, writes: Lanes, ring: KeyRing, zone: ZoneInfo) -> None:
+    def __init__(
+        self, reads: Lanes, writes: Lanes, ring: KeyRing, zone: ZoneInfo, *, waiting: int = WAITING
+    ) -> None:
+        """:param waiting: how many calls may wait; those beyond are turned away at once."""
         self._reads = reads
         self._writes = writes
         self._ring = ring
-        self._questions = Questions(reads, zone)
+        self._questions = Questions(reads, zone, waiting=waiting)
         self._loader = Loader(reads, ring)
         self._reader = Reader(reads)
         self._numbers = Numbers(reads)
-        self._appender = Appender(writes)
+        self._appender = Appender(writes, waiting=waiting)
         self._names: dict[str, str] = {}
 
     async def organisation(self, name: str, *, fresh: bool = False) -> str | None:

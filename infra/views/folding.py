@@ -3,32 +3,24 @@
 Facts are read stream by stream in the order of their key, replayed and projected by the code that
 answers calls, and written by ``ledger.write_views``, the function that every append writes with.
 Reading, folding and writing overlap: the next page is read and the last one written while one is
-folded. At most three pages and the facts of one entity are in memory.
+folded. At most a few pages for each processor and the facts of one entity are in memory.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from itertools import batched, groupby
-from operator import itemgetter
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import aclosing
 from typing import Any, TypeAlias, TypeVar
-from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import asyncpg
-import orjson
 
 from domain.registration import Record
-from infra.ledger.cipher import KeyRing
-from infra.ledger.mapper import StoredFact, replayed
-from services import documents  # noqa: F401 (declares the projections)
+from infra.views.pages import Folded, Key, Workers
 from services.ids import record_stream
-from services.views import Row, project
 
-__all__ = ["Connection", "Folder", "Heads", "connected", "heads"]
+__all__ = ["Connection", "Folder", "Heads", "analyse", "connected", "heads"]
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -42,9 +34,6 @@ STREAMS = 1_000
 """Touched streams that are read at once."""
 WINDOW = 20_000
 """Positions that are searched for touched streams at once."""
-KEYS = 50_000
-"""Contacts' keys that are remembered."""
-
 # One index probe for each organisation: the ledger may be too long to be read for their names.
 HEADS = """
 WITH RECURSIVE o (organisation) AS (
@@ -73,20 +62,41 @@ SELECT DISTINCT stream_id FROM ledger.events
 WRITE = "SELECT ledger.write_views($1, $2, $3, $4, $5, $6, $7)"
 
 
-async def connected(url: str, search_path: str = "pg_catalog") -> Connection:
-    """A connection of the owner's, for long statements; ``json`` and ``uuid`` are bytes on it."""
+# Pages are read in the order of the key. Left alone, a server without current statistics sorts the
+# rest of the ledger for each page.
+BY_KEY = {
+    f"enable_{way}": "off" for way in ("bitmapscan", "hashjoin", "mergejoin", "seqscan", "sort")
+}
+
+
+async def connected(
+    url: str, search_path: str = "pg_catalog", *, by_key: bool = False
+) -> Connection:
+    """A connection of the owner's, for long statements; ``json`` and ``uuid`` are bytes on it.
+
+    :param by_key: for a `Folder` to read on.
+    """
     settings = {
         "application_name": "crmledger views",
         "search_path": search_path,
         "statement_timeout": "0",
         "TimeZone": "UTC",
-    }
+    } | (BY_KEY if by_key else {})
     connection = await asyncpg.connect(url, timeout=10, server_settings=settings)
     for name in ("json", "uuid"):
         await connection.set_type_codec(
             name, schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
         )
     return connection
+
+
+async def analyse(connection: Connection) -> None:
+    """Lets the server count the ledger: what writes a batch looks each stream's facts up in it.
+
+    A server that takes the ledger for empty, after a restore or an import, would read all of it
+    for every batch.
+    """
+    await connection.execute("ANALYZE ledger.events; ANALYZE ledger.personal_keys")
 
 
 async def heads(connection: Connection) -> Heads:
@@ -98,24 +108,21 @@ class Folder:
     """Folds streams into the tables that ``writer``'s search path names.
 
     :param reader: another connection than ``writer``; both see the same facts, or ``reader`` more.
-    :param advance: is told how many facts were folded.
+    :param advance: is told how many facts were folded and written.
     """
 
     def __init__(
         self,
         reader: Connection,
         writer: Connection,
-        ring: KeyRing,
-        zone: ZoneInfo,
+        workers: Workers,
         advance: Callable[[int], None],
     ) -> None:
         self._reader = reader
         self._writer = writer
-        self._ring = ring
-        self._zone = zone
+        self._workers = workers
         self._advance = advance
-        self._keys: dict[bytes, tuple[UUID, bytes | None]] = {}
-        self.written: set[tuple[str, ...]] | None = None
+        self.written: set[Key] | None = None
         """If it is a set: the view, organisation and key of what is written are put into it."""
 
     async def whole(self, organisation: str) -> None:
@@ -132,31 +139,99 @@ class Folder:
         """
         await self._write(organisation, self._touched(organisation, after, upto))
 
-    async def _pages(self, organisation: str) -> AsyncIterator[Facts]:
+    async def _pages(self, organisation: str) -> AsyncGenerator[Facts, None]:
         """Whole streams: the last one of a page waits for the page that shows where it ends."""
         held: Facts = []
-        async with _ahead(self._after(organisation, bytes(16), 0)) as first:
-            reading = first
-            while page := await reading.result():
+        reading = await _begun(self._after(organisation, bytes(16), 0))
+        try:
+            while len(page := await reading) == PAGE:
                 last = page[-1]
-                if len(page) == PAGE:
-                    await reading.next(
-                        self._after(organisation, last["stream_id"], last["version"])
-                    )
+                after = self._after(organisation, last["stream_id"], last["version"])
+                reading = await _begun(after)
                 held += page
-                if len(page) < PAGE:
-                    break
-                begin = _first_of_last(held)
-                yield held[:begin]
-                held = held[begin:]
-        yield held
+                end = _begin_of_last(held)
+                if end:
+                    yield held[:end]
+                    held = held[end:]
+            yield held + page
+        finally:
+            reading.cancel()
 
     def _after(self, organisation: str, stream: bytes, version: int) -> Coroutine[Any, Any, Facts]:
         return self._reader.fetch(FACTS_AFTER, organisation, stream, version, PAGE)
 
-    async def _touched(self, organisation: str, after: int, upto: int) -> AsyncIterator[Facts]:
+    async def _touched(
+        self, organisation: str, after: int, upto: int
+    ) -> AsyncGenerator[Facts, None]:
         for start in range(after, upto, WINDOW):
             end = min(start + WINDOW, upto)
             rows = await self._reader.fetch(TOUCHED, organisation, start, end)
-            for some in batched((row["stream_id"] for row in rows), STREAMS):
-                yield await self._reader.fetch(FACTS_OF, organisation, list(some))
+            streams = [row["stream_id"] for row in rows]
+            for n in range(0, len(streams), STREAMS):
+                yield await self._reader.fetch(FACTS_OF, organisation, streams[n : n + STREAMS])
+
+    async def _write(self, organisation: str, pages: AsyncGenerator[Facts, None]) -> None:
+        settings = await self._settings(organisation)
+        folding: deque[asyncio.Task[Folded]] = deque()
+        writing: asyncio.Task[None] | None = None
+        try:
+            async with aclosing(pages):
+                async for page in pages:
+                    facts = [tuple(fact) for fact in page]
+                    wanted = self.written is not None
+                    work = self._workers.fold(organisation, facts, settings, keys=wanted)
+                    folding.append(await _begun(work))
+                    if len(folding) > self._workers.count:
+                        writing = await self._next(organisation, folding, writing)
+            while folding:
+                writing = await self._next(organisation, folding, writing)
+            if writing:
+                await writing
+        finally:
+            for task in (*folding, writing):
+                if task:
+                    task.cancel()
+
+    async def _next(
+        self,
+        organisation: str,
+        folding: deque[asyncio.Task[Folded]],
+        writing: asyncio.Task[None] | None,
+    ) -> asyncio.Task[None]:
+        """Begins to write the next folded page when the one before is written."""
+        folded = await folding.popleft()
+        if writing:
+            await writing
+        return await _begun(self._put(organisation, folded))
+
+    async def _put(self, organisation: str, folded: Folded) -> None:
+        await self._writer.execute(WRITE, organisation, *folded.columns)
+        if self.written is not None:
+            self.written |= folded.keys
+        self._advance(folded.facts)
+
+    async def _settings(self, organisation: str) -> Mapping[str, Any]:
+        """The organisation's settings as they are now.
+
+        Every row is projected with the same ones, though it was first written under those of its
+        time: no row may depend on them, for nothing is projected anew when they change.
+        """
+        stream = record_stream(organisation, "organisation", organisation)
+        facts = await self._reader.fetch(FACTS_OF, organisation, [stream.bytes])
+        record = self._workers.own.replayed([tuple(fact) for fact in facts]) if facts else None
+        return record.fields if isinstance(record, Record) else {}
+
+
+def _begin_of_last(facts: Facts) -> int:
+    """Where the last stream's facts begin."""
+    last, n = facts[-1]["stream_id"], len(facts) - 1
+    while n and facts[n - 1]["stream_id"] == last:
+        n -= 1
+    return n
+
+
+async def _begun(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A statement that is sent before this returns, so that the server is at it meanwhile."""
+    task = asyncio.create_task(work)
+    await asyncio.sleep(0)
+    return task

@@ -14,6 +14,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from infra.embedded import EmbeddedPostgres
+from infra.telemetry import configure_logs
 from tests.bench.append import append
 from tests.bench.http import http
 from tests.bench.machine import machine, settings, versions
@@ -81,6 +82,7 @@ def main(
     if read:
         report = msgspec.json.decode(read.read_bytes(), type=Report)
     else:
+        configure_logs(level="WARNING")
         plan = Plan.small() if quick else Plan.full()
         with console.status("starting PostgreSQL") as status:
             report = uvloop.run(measure(plan, only or list(SECTIONS), status.update))

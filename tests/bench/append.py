@@ -83,7 +83,7 @@ def _cells(postgres: EmbeddedPostgres, life: Life, sample: Sample, writers: int)
 
 def _ours(postgres: EmbeddedPostgres, change: Change, writers: int, kind: str) -> Run:
     async def run(seconds: float) -> Outcome:
-        most = int(MOST[kind] * seconds * min(1, writers / 8))
+        most = int(MOST[kind] * seconds * 1.5 * min(1, writers / 8))
         changes = [fresh(change) for _ in range(most)]
         async with database(postgres, TEMPLATE) as url:
             ledger = ledger_on(url)
@@ -94,7 +94,6 @@ def _ours(postgres: EmbeddedPostgres, change: Change, writers: int, kind: str) -
                 assert verdict.name == "WRITTEN", verdict
 
             try:
-                await act(0, fresh(change))
                 return await in_tasks(changes, act, writers, seconds)
             finally:
                 await ledger.close()

@@ -22,7 +22,7 @@ from tests.databases import database
 
 __all__ = ["Sample", "function_call", "library", "pgbench", "place"]
 
-MOST = 12_000
+MOST = 15_000
 """Commands a second for which events are made beforehand."""
 
 TABLE = """
@@ -101,8 +101,8 @@ def _recorder(url: str, writers: int) -> PostgresApplicationRecorder:
         at["user"],
         "",
         pool_size=writers,
-        pool_open_timeout=30,
     )
+    datastore.pool.open(wait=True, timeout=30)
     recorder = PostgresApplicationRecorder(datastore)
     recorder.create_table()
     return recorder

@@ -63,14 +63,13 @@ class Communications(Application[UUID]):
 class References:
     """The handlers."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, pool: asyncpg.Pool) -> None:
         at = place(url)
         persistence = {"PERSISTENCE_MODULE": "eventsourcing.postgres", "POSTGRES_PASSWORD": ""}
         persistence |= {f"POSTGRES_{name.upper()}": value for name, value in at.items()}
         self._threads = ThreadPoolExecutor(THREADS)
         self._library = Communications(persistence | {"POSTGRES_POOL_SIZE": str(THREADS)})
-        self._url = url
-        self._pool: asyncpg.Pool | None = None
+        self._pool = pool
 
     async def hello(self, _: web.Request) -> web.Response:
         """Nothing."""
@@ -82,7 +81,6 @@ class References:
 
     async def usual(self, request: web.Request) -> web.Response:
         """A stored document."""
-        self._pool = self._pool or await asyncpg.create_pool(self._url)
         found = await self._pool.fetchval(SELECT, request.query["id"])
         return web.json_response({"status": {"code": "OK"}, "data": json.loads(found)})
 
@@ -95,7 +93,7 @@ class References:
 
 
 async def _serve(url: str) -> None:
-    handlers, app = References(url), web.Application()
+    handlers, app = References(url, await asyncpg.create_pool(url)), web.Application()
     app.router.add_get("/hello", handlers.hello)
     app.router.add_post("/echo", handlers.echo)
     app.router.add_get("/usual", handlers.usual)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from typing import cast
 
 import msgspec
 import uvloop
 
+from tests.bench.measure import WARM_UP
 from tests.bench.results import Outcome
 
 __all__ = ["Load", "loaded"]
@@ -42,7 +44,7 @@ class Counted:
         self.sent = 0
         self.took: list[float] = []
         self.wrong: bytes | None = None
-        self.until = time.perf_counter() + load.seconds
+        self.until = time.perf_counter() + load.seconds * 2
 
     def next(self) -> bytes | None:
         """The next request, unless the time is over or enough were sent."""
@@ -64,8 +66,7 @@ class Connection(asyncio.Protocol):
         self.done = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
@@ -112,10 +113,12 @@ async def _run(load: Load) -> Outcome:
             lambda: Connection(counted), load.host, load.port
         )
         connections.append(connection)
-    begun = time.perf_counter()
-    counted.until = begun + load.seconds
     for connection in connections:
         connection.send()
+    await asyncio.sleep(load.seconds * WARM_UP)
+    counted.took.clear()
+    begun = time.perf_counter()
+    counted.until = begun + load.seconds
     await asyncio.gather(*(connection.done for connection in connections))
     seconds = time.perf_counter() - begun
     if counted.wrong is not None:

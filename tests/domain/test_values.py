@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,6 +27,8 @@ from tests.strategies import TEXTS, ZONE
 
 TYPE, VALUE = InvalidParameterType, InvalidParameterValue
 MEDIA = frozenset({"FACE_TO_FACE", "EMAIL", "COMPLETED", "IN_PROGRESS", "TEMPORARY_RESOLVED"})
+A_DAY = timedelta(days=1)
+MOMENTS = st.integers(1, 3_650_000).map(lambda days: datetime(1, 1, 1) + days * A_DAY / 7)  # noqa: DTZ001
 STRUCTURES: list[Any] = [[], {}, ["a"], {"a": 1}]
 
 
@@ -35,8 +37,9 @@ def outcome(read: Any, value: Any, *more: Any) -> Any:
     try:
         return read(value, "its_name", *more)
     except (TYPE, VALUE) as error:
-        assert error.description == "its_name"
-        return type(error)
+        refused = error
+    assert refused.description == "its_name"
+    return type(refused)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +216,7 @@ def test_an_alias_means_nothing_where_its_word_is_not_allowed() -> None:
         ("2014-05-05Z", TYPE),
         ("today", TYPE),
         ("", TYPE),
-        ("٢٠١٤-٠٥-٠٥", TYPE),
+        ("\u0662\u0660\u0661\u0664-05-05", TYPE),
         (20140505, TYPE),
         (True, TYPE),
         *((structure, TYPE) for structure in STRUCTURES),
@@ -243,7 +246,7 @@ def test_a_sent_date_is_read_as_itself(moment: datetime) -> None:
     assert read_date(read_date(text, "d", ZONE), "d", ZONE) == text
 
 
-@given(st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)))
+@given(MOMENTS)
 def test_a_moment_is_read_as_the_wall_clock_shows_it(moment: datetime) -> None:
     utc = moment.replace(microsecond=0, tzinfo=ZoneInfo("UTC"))
     assert read_date(utc.isoformat(), "d", ZONE) == wall_clock(utc, ZONE)

@@ -61,9 +61,9 @@ CREATE TABLE ledger.claims (
     organisation text NOT NULL,
     claim        text NOT NULL,
     stream_id    uuid NOT NULL,
-    PRIMARY KEY (organisation, claim)
+    PRIMARY KEY (organisation, claim, stream_id)
 );
-COMMENT ON TABLE ledger.claims IS 'What only one entity of an organisation may have at a time, and which one has it.';
+COMMENT ON TABLE ledger.claims IS 'What no entity of an organisation may take that another one has. Several have the same only where a rule was made stricter over them.';
 
 CREATE TABLE ledger.world_claims (
     claim        text PRIMARY KEY,
@@ -84,6 +84,7 @@ COMMENT ON TABLE ledger.sequences IS 'The last number given out of each sequence
 CREATE TABLE ledger.answers (
     organisation text        NOT NULL,
     key          text        NOT NULL,
+    command      text        NOT NULL,
     request_hash text        NOT NULL,
     answer       bytea       NOT NULL,
     recorded_at  timestamptz NOT NULL,
@@ -91,6 +92,14 @@ CREATE TABLE ledger.answers (
 );
 CREATE INDEX answers_by_age ON ledger.answers (recorded_at);
 COMMENT ON TABLE ledger.answers IS 'The first answer to each Idempotency-Key, kept for 24 hours.';
+
+CREATE TABLE ledger.given_up (
+    organisation text        NOT NULL,
+    command      text        NOT NULL,
+    recorded_at  timestamptz NOT NULL,
+    PRIMARY KEY (organisation, command)
+);
+COMMENT ON TABLE ledger.given_up IS 'Commands whose callers lost their connection and were told that nothing was written: should they arrive late, they are refused.';
 
 CREATE TABLE ledger.secrets (
     organisation text NOT NULL,

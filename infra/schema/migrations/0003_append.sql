@@ -162,17 +162,17 @@ COMMENT ON FUNCTION ledger.losers IS 'The commands of a batch that must not be w
 CREATE FUNCTION ledger.reclaim(in_organisation text, in_type text, in_rule text[]) RETURNS void LANGUAGE sql AS $$
     DELETE FROM ledger.claims
      WHERE organisation = in_organisation AND starts_with(claim, 'contact_information:' || in_type || E'\x1e');
-    -- Contacts that are equal by the new rule stay; the oldest holds the claim.
+    -- Contacts that are equal by the new rule stay, and keep others out as long as one of them is left.
     INSERT INTO ledger.claims (organisation, claim, stream_id)
     SELECT in_organisation,
-           array_to_string(array['contact_information:' || in_type] || in_rule || i.values, E'\x1e'), c.id::uuid
+           'contact_information:' || in_type || E'\x1e'
+               || encode(sha256(convert_to(array_to_string(in_rule || i.values, E'\x1e'), 'UTF8')), 'hex'),
+           c.id::uuid
       FROM views.contacts c,
            LATERAL (SELECT array_agg(c.identity ->> r.field ORDER BY r.n) AS values
                       FROM unnest(in_rule) WITH ORDINALITY AS r (field, n)) AS i
      WHERE c.organisation = in_organisation AND c.type = in_type
        AND cardinality(in_rule) > 0 AND array_position(i.values, NULL::text) IS NULL
-     ORDER BY c.created
-    ON CONFLICT (organisation, claim) DO NOTHING
 $$;
 COMMENT ON FUNCTION ledger.reclaim IS 'Claims the uniqueness of all contacts of a type anew, when an organisation changes its rule (in_rule in alphabetical order).';
 
@@ -218,6 +218,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION ledger.write_effects IS 'Claims, secrets, keys and photos of the commands that are written.';
 
+CREATE FUNCTION ledger.is_given_up(in_organisation text, in_metadata text[]) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Nearly always there is none, and nothing needs to be parsed.
+    IF NOT EXISTS (SELECT FROM ledger.given_up WHERE organisation = in_organisation) THEN
+        RETURN false;
+    END IF;
+    RETURN EXISTS (SELECT FROM unnest(in_metadata) AS m (metadata)
+                     JOIN ledger.given_up g
+                       ON g.organisation = in_organisation AND g.command = m.metadata::json ->> 'command');
+END $$;
+COMMENT ON FUNCTION ledger.is_given_up IS 'Whether a batch, known by the metadata of its commands, was given up by ledger.settle.';
+
 CREATE FUNCTION ledger.append(
     in_organisation text, in_deadline timestamptz,
     in_metadata text[], in_effects text[], in_answers bytea[],
@@ -237,9 +250,9 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(ledger.append_lock(in_organisation));
     moment := clock_timestamp();
-    -- A caller that lost its connection decides after the deadline what became of the batch; nothing
-    -- may be written later than that.
-    IF moment > in_deadline THEN
+    -- A batch that lay on its way for long, or whose caller lost its connection and was told by
+    -- ledger.settle that nothing was written, must not be written any more.
+    IF moment > in_deadline OR ledger.is_given_up(in_organisation, in_metadata) THEN
         RETURN QUERY SELECT n, 'LATE', '' FROM generate_series(1, cardinality(in_metadata)) AS n;
         RETURN;
     END IF;
@@ -265,12 +278,13 @@ BEGIN
 
     PERFORM ledger.write_effects(in_organisation, array_agg(e.effects ORDER BY e.n), moment)
        FROM unnest(effects) WITH ORDINALITY AS e (effects, n) WHERE e.n <> ALL (lost) AND e.effects <> '{}';
-    INSERT INTO ledger.answers (organisation, key, request_hash, answer, recorded_at)
-    SELECT in_organisation, e.effects ->> 'key', e.effects ->> 'request_hash', in_answers[e.n], moment
+    INSERT INTO ledger.answers (organisation, key, command, request_hash, answer, recorded_at)
+    SELECT in_organisation, e.effects ->> 'key', in_metadata[e.n]::json ->> 'command',
+           e.effects ->> 'request_hash', in_answers[e.n], moment
       FROM unnest(effects) WITH ORDINALITY AS e (effects, n)
      WHERE e.n <> ALL (lost) AND e.effects ? 'key'
     ON CONFLICT (organisation, key) DO UPDATE
-       SET request_hash = excluded.request_hash, answer = excluded.answer, recorded_at = excluded.recorded_at;
+       SET command = excluded.command, request_hash = excluded.request_hash, answer = excluded.answer, recorded_at = excluded.recorded_at;
 
     PERFORM ledger.write_views(in_organisation, array_agg(w.name ORDER BY w.n), array_agg(w.stream ORDER BY w.n),
                                array_agg(w.version ORDER BY w.n), array_agg(w.columns ORDER BY w.n),
@@ -282,25 +296,41 @@ BEGIN
     RETURN QUERY SELECT * FROM unnest(lost, verdicts, details);
 END $$;
 COMMENT ON FUNCTION ledger.append IS
-    'Writes a batch of commands of one organisation: each wholly or not at all, the facts at dense positions. Returns the commands that were not written: REPEATED (the idempotency key is known), CONFLICT (another fact came first), CLAIMED (a uniqueness claim is taken; detail names the parameter), LATE (all of them: the deadline had passed).';
+    'Writes a batch of commands of one organisation: each wholly or not at all, the facts at dense positions. Returns the commands that were not written: REPEATED (the idempotency key is known), CONFLICT (another fact came first), CLAIMED (a uniqueness claim is taken; detail names the parameter), LATE (all of them: the deadline had passed, or the batch was given up).';
 
-CREATE FUNCTION ledger.outcome(in_organisation text, in_stream uuid, in_version integer, in_command text)
-RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION ledger.settle(
+    in_organisation text, in_commands text[], in_streams uuid[], in_versions integer[], in_keys text[]
+) RETURNS boolean[] LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    written boolean[];
 BEGIN
-    -- Whoever holds the lock is deciding; wait for it before looking.
-    PERFORM pg_advisory_xact_lock_shared(ledger.append_lock(in_organisation));
-    RETURN EXISTS (SELECT FROM ledger.events e
-                    WHERE e.organisation = in_organisation AND e.stream_id = in_stream AND e.version = in_version
-                      AND e.metadata ->> 'command' = in_command);
+    -- Whoever holds the lock is still deciding; whoever takes it later finds the commands given up.
+    PERFORM pg_advisory_xact_lock(ledger.append_lock(in_organisation));
+    SELECT array_agg(
+               CASE WHEN c.stream IS NULL
+                    THEN EXISTS (SELECT FROM ledger.answers a
+                                  WHERE a.organisation = in_organisation AND a.key = c.key AND a.command = c.command)
+                    ELSE EXISTS (SELECT FROM ledger.events e
+                                  WHERE e.organisation = in_organisation AND e.stream_id = c.stream
+                                    AND e.version = c.version AND e.metadata ->> 'command' = c.command)
+               END ORDER BY c.n)
+      INTO written
+      FROM unnest(in_commands, in_streams, in_versions, in_keys)
+               WITH ORDINALITY AS c (command, stream, version, key, n);
+    INSERT INTO ledger.given_up (organisation, command, recorded_at)
+    SELECT in_organisation, c.command, clock_timestamp()
+      FROM unnest(in_commands, written) AS c (command, written) WHERE NOT c.written
+    ON CONFLICT DO NOTHING;
+    RETURN written;
 END $$;
-COMMENT ON FUNCTION ledger.outcome IS 'Whether a command whose answer was lost has been written.';
+COMMENT ON FUNCTION ledger.settle IS
+    'Which commands whose answer was lost have been written, one for each; the others never will be. A command is found by one of its facts (stream and version), or by its idempotency key if it has none.';
 
 CREATE FUNCTION ledger.take_numbers(in_organisation text, in_names text[], in_counts integer[])
 RETURNS TABLE (name text, last bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- An append that uses a number is flushed after this reservation and flushes it, too.
-    PERFORM set_config('synchronous_commit', 'off', true);
+    -- Must be durable before a number is used: after a crash of the server it would be given out again.
     RETURN QUERY
         INSERT INTO ledger.sequences AS s (organisation, name, value)
         SELECT in_organisation, t.name, t.count FROM unnest(in_names, in_counts) AS t (name, count) ORDER BY t.name
@@ -311,12 +341,14 @@ COMMENT ON FUNCTION ledger.take_numbers IS 'Gives out so many numbers of each se
 
 CREATE FUNCTION ledger.forget_answers(in_organisation text) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    DELETE FROM ledger.given_up
+     WHERE organisation = in_organisation AND recorded_at < clock_timestamp() - interval '24 hours';
     WITH forgotten AS (
         DELETE FROM ledger.answers
          WHERE organisation = in_organisation AND recorded_at < clock_timestamp() - interval '24 hours' RETURNING 1)
     SELECT count(*) FROM forgotten
 $$;
-COMMENT ON FUNCTION ledger.forget_answers IS 'Drops answers to idempotency keys that are older than 24 hours.';
+COMMENT ON FUNCTION ledger.forget_answers IS 'Drops answers to idempotency keys, and notes of given up commands, that are older than 24 hours.';
 
 -- The service reads, and writes through these functions only.
 DO $$
@@ -332,5 +364,5 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
 GRANT USAGE ON SCHEMA ledger, views TO crmledger_service;
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger, views TO crmledger_service;
 GRANT SELECT ON schema_migrations TO crmledger_service;
-GRANT EXECUTE ON FUNCTION ledger.append, ledger.outcome, ledger.take_numbers, ledger.forget_answers, ledger.append_lock,
+GRANT EXECUTE ON FUNCTION ledger.append, ledger.settle, ledger.take_numbers, ledger.forget_answers, ledger.append_lock,
     ledger.event_hash TO crmledger_service;

@@ -1,0 +1,195 @@
+"""``crmledger views`` and ``crmledger project``."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import asyncpg
+from aiohttp import web
+from cyclopts import App, Parameter
+from rich.filesize import decimal
+from rich.table import Table
+
+from infra.http.admin import Admin
+from infra.ledger.cipher import KeyRing
+from infra.settings import Settings
+from infra.telemetry import configure_logs
+from infra.terminal import database, err, out, prepare, progress
+from infra.views.comparing import LIMIT, Difference
+from infra.views.listing import ViewState, view_states
+from infra.views.projector import Projector
+from infra.views.rebuild import RebuildError, rebuild, rollback
+from infra.views.verify import verify
+
+__all__ = ["project", "views"]
+
+views = App(name="views", help="The views that calls read, and those of analysts.")
+
+SHOWN = 20
+"""Differing rows that are printed."""
+
+
+@asynccontextmanager
+async def _ready() -> AsyncIterator[tuple[str, KeyRing, ZoneInfo]]:
+    """A database at this program's schema, and what is needed to read its facts."""
+    settings = Settings.from_environment()
+    async with database(settings) as url:
+        await prepare(url, own=settings.embedded)
+        yield url, KeyRing(settings.service_key), ZoneInfo(settings.time_zone)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """One line and exit status 1 for what a command cannot do."""
+    try:
+        yield
+    except (RebuildError, ValueError, asyncpg.InsufficientPrivilegeError) as error:
+        err.print(f"crmledger: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+    """A bar of facts: what sets its end, and what moves it."""
+    with progress() as bar:
+        task = bar.add_task(what, total=None)
+        yield (
+            lambda count: bar.update(task, total=max(count, 1)),
+            lambda count: bar.advance(task, count),
+        )
+
+
+@views.command(name="list")
+async def list_() -> None:
+    """Lists the views: rows, size on disk, version of definition, and how far behind they are."""
+    with _refusals():
+        async with _ready() as (url, _, _):
+            states = await view_states(url)
+    table = Table("view", "rows", "size", "version", "behind")
+    for state in states:
+        table.add_row(
+            state.name, f"{state.rows:,}", decimal(state.size), _version(state), _behind(state)
+        )
+    out.print(table)
+
+
+def _version(state: ViewState) -> str:
+    stale = state.version != state.wanted
+    return f"{state.version or '-'} (this program: {state.wanted})" if stale else f"{state.version}"
+
+
+def _behind(state: ViewState) -> str:
+    if state.lag_positions is None:
+        return "never"
+    if state.lag_positions < 0:
+        return f"ahead by {-state.lag_positions:,} positions"
+    return f"{state.lag_positions:,} positions, {state.lag_seconds:.1f} s"
+
+
+@views.command(name="rebuild")
+async def rebuild_(
+    *,
+    accept_differences: Annotated[
+        bool,
+        Parameter(help="Switch even if rows differ, as they do after a view was redefined."),
+    ] = False,
+) -> None:
+    """Builds the views anew from the ledger, compares them with the live ones and switches.
+
+    Calls are served meanwhile. The former tables are kept for `views rollback`.
+    """
+    with _refusals():
+        async with _ready() as (url, ring, zone):
+            with _bar("facts") as (total, advance):
+                report = await rebuild(
+                    url,
+                    ring,
+                    zone,
+                    accept_differences=accept_differences,
+                    total=total,
+                    advance=advance,
+                )
+    _show(report.differences)
+    speed = report.facts / report.seconds if report.seconds else 0
+    out.print(f"{report.facts:,} facts folded, {speed:,.0f} a second", highlight=False)
+    if not report.switched:
+        err.print(
+            "The live views stay; the new ones are in views_next. "
+            "`views rebuild --accept-differences` switches in spite of differences."
+        )
+        sys.exit(1)
+    out.print(f"Switched; writes waited {report.held * 1000:,.0f} ms.", highlight=False)
+
+
+@views.command(name="rollback")
+async def rollback_() -> None:
+    """Goes back to the tables that were live before the last rebuild, caught up with the ledger."""
+    with _refusals():
+        async with _ready() as (url, ring, zone):
+            report = await rollback(url, ring, zone)
+    _show(report.differences)
+    out.print("Switched back.")
+
+
+@views.command(name="verify")
+async def verify_() -> None:
+    """Replays the ledger and compares every row of the views; exits with 1 if one differs."""
+    with _refusals():
+        async with _ready() as (url, ring, zone):
+            with _bar("facts") as (total, advance):
+                findings = await verify(url, ring, zone, total=total, advance=advance)
+    _show(findings.differences)
+    out.print(f"{findings.facts:,} facts, {findings.rows:,} rows", highlight=False)
+    if findings.differences:
+        sys.exit(1)
+
+
+def _show(differences: list[Difference]) -> None:
+    for difference in differences[:SHOWN]:
+        err.print(str(difference), markup=False, highlight=False, soft_wrap=True)
+    if differences:
+        more = " or more" if len(differences) >= LIMIT else ""
+        err.print(f"{len(differences):,}{more} rows differ", highlight=False)
+
+
+async def project(
+    *,
+    lease: Annotated[float, Parameter(help="Seconds after which others take over.")] = 15.0,
+    pause: Annotated[float, Parameter(help="Seconds between two looks at the ledger.")] = 0.5,
+    admin_port: Annotated[
+        int | None, Parameter(help="Port of health and metrics, if not CRMLEDGER_ADMIN_PORT.")
+    ] = None,
+) -> None:
+    """Feeds the analytics views until it is told to stop (SIGTERM or Ctrl-C)."""
+    settings = Settings.from_environment()
+    port = settings.admin_port if admin_port is None else admin_port
+    configure_logs()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with database(settings) as url:
+        await prepare(url, own=settings.embedded)
+        projector = Projector(url, lease=lease, pause=pause)
+        async with _serving(Admin(projector), settings.host, port) as address:
+            out.print(f"Health and metrics     http://{address}/health/ready", highlight=False)
+            out.file.flush()
+            await projector.run(stop)
+
+
+@asynccontextmanager
+async def _serving(admin: Admin, host: str, port: int) -> AsyncIterator[str]:
+    """Answers the operators' questions; where."""
+    runner = web.ServerRunner(web.Server(admin.edge().handle, access_log=None))
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield f"{host}:{runner.addresses[0][1]}"
+        admin.leaving = True
+    finally:
+        await runner.cleanup()

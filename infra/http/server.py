@@ -1,0 +1,51 @@
+"""The HTTP server, with the contract's envelope also for what is no HTTP (common.md, section 1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from domain.errors import InternalError, InvalidRequest, TransportError
+from infra.http.edge import response
+from infra.http.envelope import failed
+
+__all__ = ["Server"]
+
+log = structlog.get_logger(__name__)
+
+
+class _Connection(web.RequestHandler):
+    """One client. What the parser cannot read is refused like everything else."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what never became a request. aiohttp's own would echo what was sent.
+
+        Raises ``ConnectionError`` if an answer has already begun, as aiohttp expects.
+        """
+        log.warning("malformed", error=type(exc).__name__ if exc else "")
+        if request.writer.output_size > 0:
+            raise ConnectionError
+        refused: TransportError = InvalidRequest("the request is not well-formed HTTP")
+        if status >= InternalError.status:
+            refused = InternalError()
+        answer = response(failed(refused), status=refused.status)
+        answer.force_close()
+        return answer
+
+
+class Server(web.Server):
+    """aiohttp's low-level server with connections of our own."""
+
+    def __call__(self) -> Any:
+        """A new connection; what asyncio calls for each client."""
+        return _Connection(self, loop=self._loop, **self._kwargs)

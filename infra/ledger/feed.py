@@ -1,0 +1,116 @@
+"""The feed of an organisation: its facts in order, each once, none skipped.
+
+Positions are dense and become visible in their order, because an append takes the organisation's
+lock before it looks for the next position and holds it until it is committed. A reader therefore
+needs no waiting time and no watermark: a position that is missing below a visible one will never
+come, so it is corruption, and the reader stops there instead of going on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from uuid import UUID
+
+import asyncpg
+
+from domain.errors import ServiceUnavailable
+from infra.ledger.mapper import StoredFact
+from infra.postgres import Lanes
+
+__all__ = ["BrokenLedgerError", "Feed", "HoleError", "LostTailError", "stored_fact"]
+
+# The fact that the reader saw last is read again: that it is still there is the proof that nothing
+# before the new ones was lost.
+PAGE = """
+SELECT position, stream_id, version, topic, schema_version, subject, payload, metadata, recorded_at
+  FROM ledger.events WHERE organisation = $1 AND position >= $2 ORDER BY position LIMIT $3
+"""
+HEAD = "SELECT coalesce(max(position), 0) FROM ledger.events WHERE organisation = $1"
+
+MOST = 1_000
+"""Facts that `Feed.follow` reads at once."""
+SHORTEST, LONGEST = 0.005, 0.25
+"""Seconds between two looks at a ledger to which nothing is added; doubled from look to look."""
+
+
+class BrokenLedgerError(Exception):
+    """The ledger is not what it was; ``position`` is the first at fault."""
+
+    def __init__(self, organisation: str, position: int, what: str) -> None:
+        super().__init__(f"ledger of {organisation}: {what} at position {position}")
+        self.organisation = organisation
+        self.position = position
+
+
+class HoleError(BrokenLedgerError):
+    """A position is missing below a later one, or positions are out of order."""
+
+
+class LostTailError(BrokenLedgerError):
+    """The ledger ends before a position that this reader has seen, as after a restored backup."""
+
+
+class Feed:
+    """Reads facts in the order of their positions."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+
+    async def read(self, organisation: str, after: int, limit: int) -> list[StoredFact]:
+        """The facts after a position, at most ``limit``; empty at the ledger's end.
+
+        Raises `HoleError`, `LostTailError`, and `ServiceUnavailable` if the database is away.
+        """
+        if after < 0 or limit < 1:
+            raise ValueError("a feed is read from a position on, at least one fact at a time")
+        rows = await self._lanes.read(
+            lambda connection: connection.fetch(PAGE, organisation, after, limit + (after > 0))
+        )
+        if after > 0 and not rows:
+            head = await self._lanes.read(lambda c: c.fetchval(HEAD, organisation))
+            raise LostTailError(organisation, head + 1, "the ledger ends")
+        facts = [stored_fact(row) for row in rows]
+        check_dense(organisation, after or 1, facts)
+        return facts[1:] if after > 0 else facts
+
+    async def follow(self, organisation: str, after: int) -> AsyncIterator[list[StoredFact]]:
+        """The facts after a position, in pages that are never empty, for as long as it is asked.
+
+        A database that is away is waited for. Raises `HoleError` and `LostTailError`.
+        """
+        pause = SHORTEST
+        while True:
+            try:
+                facts = await self.read(organisation, after, MOST)
+            except ServiceUnavailable:
+                facts = []
+            if facts:
+                yield facts
+                after, pause = facts[-1].position, SHORTEST
+            else:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST)
+
+
+def check_dense(organisation: str, first: int, facts: Iterable[StoredFact]) -> None:
+    """Raises `HoleError` unless the facts have the positions from ``first`` on, in order."""
+    for wanted, fact in enumerate(facts, start=first):
+        if fact.position != wanted:
+            raise HoleError(organisation, wanted, f"{fact.position} stands")
+
+
+def stored_fact(row: asyncpg.Record) -> StoredFact:
+    """A fact of a row that has all columns of ``ledger.events`` but organisation and hash."""
+    subject = row["subject"]
+    return StoredFact(
+        stream=UUID(bytes=row["stream_id"].bytes),
+        version=row["version"],
+        topic=row["topic"],
+        schema=row["schema_version"],
+        subject=UUID(bytes=subject.bytes) if subject else None,
+        payload=row["payload"],
+        metadata=row["metadata"],
+        position=row["position"],
+        recorded_at=row["recorded_at"],
+    )

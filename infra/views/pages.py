@@ -1,0 +1,177 @@
+"""Folding one page of facts: the part that only computes, here or in other processes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from multiprocessing import get_context
+from operator import itemgetter
+from typing import Any, TypeAlias
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from domain.aggregate import Aggregate
+from infra.ledger.cipher import KeyRing
+from infra.ledger.mapper import StoredFact, replayed
+from services import documents  # noqa: F401 (declares the projections)
+from services.views import Row, project
+
+__all__ = ["Fact", "Folded", "Key", "PageFolder", "Workers", "workers"]
+
+Fact: TypeAlias = tuple[bytes, int, str, int, bytes | None, bytes, bytes, bytes | None]
+"""Stream, version, topic, schema, subject, payload, metadata, and the subject's wrapped key."""
+Key: TypeAlias = tuple[str, ...]
+"""A view, an organisation, and the rest of what finds a row."""
+
+KEYS = 50_000
+"""Contacts' keys that are remembered."""
+
+WORTHWHILE = 50_000
+"""Facts for which it pays to start further processes."""
+
+_stream = itemgetter(0)
+
+
+@dataclass(slots=True)
+class Folded:
+    """The arrays of ``ledger.write_views``, and the keys of the rows that they write."""
+
+    facts: int
+    columns: list[list[Any]] = field(default_factory=lambda: [[] for _ in range(6)])
+    keys: set[Key] = field(default_factory=set)
+
+
+class PageFolder:
+    """Replays and projects whole streams."""
+
+    def __init__(self, ring: KeyRing, zone: ZoneInfo) -> None:
+        self._ring = ring
+        self._zone = zone
+        self._keys: dict[bytes, tuple[UUID, bytes | None]] = {}
+
+    def fold(
+        self, organisation: str, page: list[Fact], settings: Mapping[str, Any], *, keys: bool
+    ) -> Folded:
+        """The rows of a page of whole streams, each stream's facts together and in order.
+
+        :param settings: the organisation's, for all rows.
+        :param keys: whether the keys are wanted, too.
+        Raises ``ValueError`` naming a fact that this build or key cannot read.
+        """
+        folded = Folded(len(page))
+        names, streams, versions, searched, shown, references = folded.columns
+        with _no_gc():
+            for stream, facts in groupby(page, _stream):
+                for row in project(self.replayed(list(facts)), settings, self._zone).rows:
+                    names.append(row.view)
+                    streams.append(stream)
+                    versions.append(row.version)
+                    searched.append(orjson.dumps(row.columns).decode())
+                    shown.append(row.document.decode() if row.document is not None else None)
+                    references.append(" ".join(row.refs))
+                    if keys:
+                        folded.keys |= _keys(organisation, row)
+        return folded
+
+    def replayed(self, facts: list[Fact]) -> Aggregate:
+        """The aggregate of one stream. Raises as `fold`."""
+        stream = UUID(bytes=facts[0][0])
+        keys: dict[UUID, bytes] = {}
+        return replayed([self._stored(stream, fact, keys) for fact in facts], keys)
+
+    def _stored(self, stream: UUID, fact: Fact, keys: dict[UUID, bytes]) -> StoredFact:
+        _, version, topic, schema, subject, payload, metadata, wrapped = fact
+        contact = None
+        if subject is not None:
+            contact, key = self._key(subject, wrapped)
+            if key is not None:
+                keys[contact] = key
+        return StoredFact(stream, version, topic, schema, contact, payload, metadata)
+
+    def _key(self, subject: bytes, wrapped: bytes | None) -> tuple[UUID, bytes | None]:
+        found = self._keys.get(subject)
+        if found is None:
+            if len(self._keys) >= KEYS:
+                self._keys.clear()
+            key = self._ring.unwrap(wrapped) if wrapped is not None else None
+            found = self._keys[subject] = UUID(bytes=subject), key
+        return found
+
+
+def _keys(organisation: str, row: Row) -> set[Key]:
+    """Which rows of which tables ``ledger.write_views`` writes for a row."""
+    kind, id_ = str(row.columns.get("kind")), str(row.columns["id"])
+    if row.view == "entities":
+        return {("entities", organisation, f"{kind}/{id_}"), ("names", organisation, kind, id_)}
+    key = (kind, id_) if row.view == "records" else (id_,)
+    return {(row.view, organisation, *key)}
+
+
+@contextmanager
+def _no_gc() -> Iterator[None]:
+    """Without the collector, which would look for cycles where there are none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class Workers:
+    """Folds pages: in this process, or ``count`` of them at a time in others."""
+
+    def __init__(self, own: PageFolder, pool: ProcessPoolExecutor | None, count: int) -> None:
+        self.own = own
+        self.count = count
+        self._pool = pool
+
+    async def fold(
+        self, organisation: str, page: list[Fact], settings: Mapping[str, Any], *, keys: bool
+    ) -> Folded:
+        """As `PageFolder.fold`."""
+        if self._pool is None:
+            return self.own.fold(organisation, page, settings, keys=keys)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, _fold, organisation, page, settings, keys)
+
+
+_in_this_process: list[PageFolder] = []
+
+
+def _begin(ring: KeyRing, zone: ZoneInfo) -> None:
+    _in_this_process.append(PageFolder(ring, zone))
+
+
+def _fold(organisation: str, page: list[Fact], settings: Mapping[str, Any], keys: bool) -> Folded:  # noqa: FBT001
+    return _in_this_process[0].fold(organisation, page, settings, keys=keys)
+
+
+@asynccontextmanager
+async def workers(
+    ring: KeyRing, zone: ZoneInfo, facts: int, count: int | None = None
+) -> AsyncIterator[Workers]:
+    """Processes for so many facts: one for each processor, or none where they would not pay.
+
+    :param count: how many, if not that.
+    """
+    if count is None:
+        count = os.cpu_count() or 1 if facts >= WORTHWHILE else 1
+    own = PageFolder(ring, zone)
+    if count == 1:
+        yield Workers(own, None, 1)
+        return
+    pool = ProcessPoolExecutor(count, get_context("spawn"), _begin, (ring, zone))
+    try:
+        yield Workers(own, pool, count)
+    finally:
+        await asyncio.to_thread(pool.shutdown, cancel_futures=True)

@@ -1,0 +1,122 @@
+"""No password, key or token is kept or logged: contract authentication.md, section 2."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import structlog
+
+from infra.telemetry import configure_logs
+from tests.communications_world import Desk, desk
+from tests.service import OPERATOR_KEY, Service, environment
+from tests.world import UNIT
+
+Json = dict[str, Any]
+
+
+async def traces_of(database: str, secrets: list[str]) -> list[str]:
+    """The tables of the ledger and the views in which a secret stands, as text or as bytes."""
+    connection = await asyncpg.connect(database)
+    forms = [(secret, form) for secret in secrets for form in (secret, secret.encode().hex())]
+    try:
+        tables = await connection.fetch(
+            "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables"
+            " WHERE schemaname IN ('ledger', 'views')"
+        )
+        assert len(tables) > 10
+        return [
+            f"{table['name']}: {secret}"
+            for table in tables
+            for secret, form in forms
+            if await connection.fetchval(
+                f"SELECT EXISTS (SELECT FROM {table['name']} t"
+                " WHERE strpos(lower(t::text), $1) > 0)",
+                form.lower(),
+            )
+        ]
+    finally:
+        await connection.close()
+
+
+async def calls(own: Desk, secrets: dict[str, str]) -> list[str]:
+    """Logs in, right and wrong, by password and key, calls and releases; the tokens it got."""
+    api, key = own.api, secrets["key"]
+    await own.register(
+        "user", "S", username="s", default_unit_id=UNIT, password=secrets["password"]
+    )
+    await own.register("web_api_key", "S", classification="SYSTEMIC_KEY", user_id="S", key=key)
+    named: Json = {"username": "s", "organisation": api.organisation}
+    headers = {"Idempotency-Key": uuid4().hex}
+    tokens = []
+    for password in (secrets["password"], secrets["wrong"], secrets["password"]):
+        body = named | {"password": password}
+        tokens.append((await api.open("authentication/token", body, headers))["data"].get("token"))
+    for text in (f"{key}:", f"{key}:{secrets['wrong']}", secrets["wrong"]):
+        basic = {"Authorization": f"Basic {base64.b64encode(text.encode()).decode()}"} | headers
+        answer = await api.open("authentication/web_api_key/token", {}, basic)
+        tokens.append(answer["data"].get("token"))
+    got = [token for token in tokens if token]
+    assert len(got) == 3
+    body = own.body(token=got[0])
+    await api.open("communications/create", body, {"Idempotency-Key": uuid4().hex})
+    await api.service.send(
+        "GET", "/crmapi/rest/v2/communications/list", query={"token": got[0], "media": "x"}
+    )
+    await api.open("authentication/token/release", {"token": got[1]}, headers)
+    await api.open("authentication/token/release", {"token": got[1][:-1]})
+    return got
+
+
+async def test_nothing_secret_is_kept_or_logged(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = await desk(service)
+    secrets = {
+        "password": f"password-{uuid4().hex}",
+        "wrong": f"mistyped-{uuid4().hex}",
+        "key": uuid4().hex,
+    }
+    with caplog.at_level(logging.DEBUG), structlog.testing.capture_logs() as logs:
+        tokens = await calls(own, secrets)
+    told = str(logs) + caplog.text
+    assert "authentication/token" in told
+    hidden = [*secrets.values(), *tokens, *(token.rpartition(".")[2] for token in tokens)]
+    hidden += [OPERATOR_KEY, environment("")["CRMLEDGER_TOKEN_SECRET"]]
+    assert [secret for secret in hidden if secret.lower() in told.lower()] == []
+    assert await traces_of(service.database, hidden) == []
+
+
+async def test_a_failure_that_nobody_foresaw_tells_no_values(
+    service: Service, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither the answer nor the log of an unexpected failure shows what the call carried."""
+    own = await desk(service)
+    token = await own.api.login()
+    subject = f"private-{uuid4().hex}"
+
+    def broken(text: str, *_: Any) -> str:
+        raise LookupError(text)
+
+    monkeypatch.setattr("services.tag_values.resolve", broken)
+    handlers, before = logging.getLogger().handlers[:], structlog.get_config()
+    try:
+        configure_logs()
+        structlog.configure(cache_logger_on_first_use=False)
+        body = own.body(token=token, subject=subject, content=subject)
+        answer = await own.api.open("communications/create", body)
+    finally:
+        logging.getLogger().handlers[:] = handlers
+        structlog.configure(**before)
+    assert answer["status"]["code"].endswith(".INTERNALERROREXCEPTION")
+    assert answer["data"] == {}
+    said = "".join(capfd.readouterr())
+    assert "LookupError" in said
+    assert "tag_values" in said
+    for secret in (subject, token):
+        assert secret not in said
+        assert secret not in str(answer)

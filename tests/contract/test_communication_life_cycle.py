@@ -1,0 +1,274 @@
+"""Methods 9 and 10 and the life cycle: contract communications.md, sections 8.1, 8.5, 8.6 and 9.1."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.communications_world import Desk, desk, facts, names, new_key, posted, together
+from tests.service import Service, refusal
+from tests.world import untouched
+
+Json = dict[str, Any]
+COMPACT = {
+    "id",
+    "number",
+    "life_cycle_state",
+    "subject",
+    "viewed",
+    "viewed_on",
+    "contact_information",
+}
+MAIL = {"media": "EMAIL", "to": "a@b"}
+ON = "communication_identifier"
+
+
+@pytest_asyncio.fixture(scope="module")
+async def here(service: Service) -> Desk:
+    return await desk(service)
+
+
+def on(method: str, communication: Json, **more: Any) -> tuple[str, Json]:
+    return f"communications/{method}", {ON: {"id": communication["id"]}} | more
+
+
+TABLE = [
+    ("DRAFT", "update", {}, "DRAFT"),
+    ("DRAFT", "update", {"life_cycle_state": "DRAFT"}, "DRAFT"),
+    ("DRAFT", "update", {"life_cycle_state": "COMPLETED"}, "COMPLETED"),
+    ("DRAFT", "complete", {}, "COMPLETED"),
+    ("DRAFT", "set_as_viewed", {}, None),
+    ("COMPLETED", "update", {}, None),
+    ("COMPLETED", "update", {"life_cycle_state": "COMPLETED"}, None),
+    ("COMPLETED", "complete", {}, None),
+    ("COMPLETED", "set_as_viewed", {}, "COMPLETED"),
+]
+
+
+@pytest.mark.parametrize(("state", "method", "given", "leads_to"), TABLE)
+async def test_the_table(
+    here: Desk, state: str, method: str, given: Json, leads_to: str | None
+) -> None:
+    one = await here.say(**MAIL, life_cycle_state=state)
+    before = await facts(here.api, "queue_entry.queued")
+    if leads_to:
+        assert (await here.on(method, one, **given))["life_cycle_state"] == leads_to
+    else:
+        async with untouched(here.api):
+            refused = await here.not_on(method, one, **given)
+        assert refused[0] == "INVALIDLIFECYCLESTATE"
+    queued = len(await facts(here.api, "queue_entry.queued")) - len(before)
+    assert queued == (1 if state == "DRAFT" and leads_to == "COMPLETED" else 0)
+    assert (await here.see(one))["life_cycle_state"] == leads_to or state
+
+
+QUEUED = {
+    (direction, media, system): direction == "OUTGOING" and (system or media in ("EMAIL", "SMS"))
+    for direction, media, system in product(
+        ("INCOMING", "OUTGOING"),
+        ("EMAIL", "SMS", "PHONE", "LETTER", "FACE_TO_FACE"),
+        (False, True),
+    )
+}
+
+
+@pytest.mark.parametrize("way", ["create", "complete", "update"])
+@pytest.mark.parametrize(("case", "expected"), QUEUED.items(), ids=str)
+async def test_what_is_queued(
+    here: Desk, way: str, case: tuple[str, str, bool], expected: bool
+) -> None:
+    direction, media, system = case
+    given: Json = {"direction": direction, "media": media, "to": "a@b"}
+    if system:
+        given["communication_queue_external_system_identifier"] = {"id": "ES1"}
+    if way == "create":
+        one = await here.say(**given)
+    else:
+        one = await here.draft(**given)
+        more = {"life_cycle_state": "COMPLETED"} if way == "update" else {}
+        await here.on(way, one, **more)
+    entries = await here.api.get("communications/queue/list", media=media, number_of_results=1000)
+    mine = [entry for entry in entries if entry["communication"]["id"] == one["id"]]
+    assert len(mine) == int(expected)
+    for entry in mine:
+        assert entry["life_cycle_state"] == "PENDING"
+        assert (entry["error_code"], entry["error_description"]) == (None, None)
+        assert (entry["communication_queue_external_system"] or {}).get("id") == (
+            "ES1" if system else None
+        )
+
+
+@pytest.mark.parametrize(("media", "setting"), [("EMAIL", "email"), ("SMS", "sms")])
+async def test_servers_that_are_off_queue_nothing(
+    service: Service, media: str, setting: str
+) -> None:
+    own = await desk(service)
+    await own.settings(**{f"{setting}_server_enabled": False})
+    await own.say(media=media, to="a@b")
+    assert await facts(own.api, "queue_entry") == []
+    other = "SMS" if media == "EMAIL" else "EMAIL"
+    await own.say(media=other, to="a@b")
+    await own.say(
+        media=media, to="a@b", communication_queue_external_system_identifier={"id": "ES1"}
+    )
+    assert await facts(own.api, "queue_entry") == ["queue_entry.queued"] * 2
+
+
+async def test_the_entry_is_of_the_session_that_completes(here: Desk) -> None:
+    draft = await here.draft(**MAIL)
+    token = await here.api.login(unit="83FEA79C4ADC57C16330F36173A02B8D")
+    await here.api.open(*_with(on("complete", draft), token=token))
+    entries = await here.api.get("communications/queue/get_latest", media="EMAIL", number=1)
+    log = entries[0]["log_information"]
+    assert entries[0]["communication"]["id"] == draft["id"]
+    assert log["created_by_unit"]["name"] == log["updated_by_unit"]["name"] == "Call Centre"
+
+
+def _with(call: tuple[str, Json], **more: Any) -> tuple[str, Json]:
+    return call[0], call[1] | more
+
+
+async def test_complete_happens(here: Desk) -> None:
+    draft = await here.draft()
+    done = await here.on("complete", draft)
+    assert set(done) == COMPACT
+    assert done["life_cycle_state"] == "COMPLETED"
+    assert await here.see(draft) == draft | {
+        "life_cycle_state": "COMPLETED",
+        "log_information": (await here.see(draft))["log_information"],
+    }
+    assert (await facts(here.api))[-1] == "communication.completed"
+
+
+async def test_complete_does_not_resolve_tags(here: Desk) -> None:
+    nested = {"type": "STRING", "name": "nested", "string_value": "#subscription.number"}
+    draft = await here.draft(
+        content="#unrestricted_string.nested",
+        referring_to={"subscription_identifier": {"id": "SU1"}},
+        unrestricted_parameter_set=[nested],
+    )
+    await here.on("complete", draft)
+    assert (await here.see(draft))["content"] == "#subscription.number"
+
+
+async def test_viewed_now(here: Desk) -> None:
+    said = await here.say()
+    seen = await here.on("set_as_viewed", said)
+    assert set(seen) == COMPACT
+    assert seen["viewed"] == 1
+    assert seen["viewed_on"]
+    assert (await here.see(said))["viewed_on"] == seen["viewed_on"]
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("2014-05-05T15:49:59", "Mon May 05 15:49:59 EEST 2014"),
+        ("2014-01-05", "Sun Jan 05 00:00:00 EET 2014"),
+        ("1999-12-31 23:59:59.999", "Fri Dec 31 23:59:59 EET 1999"),
+        ("2014-05-05T12:49:59Z", "Mon May 05 15:49:59 EEST 2014"),
+        ("2014-05-05T12:49:59+01:00", "Mon May 05 14:49:59 EEST 2014"),
+        ("2999-05-05T15:49:59", "Sun May 05 15:49:59 EEST 2999"),
+    ],
+)
+async def test_viewed_on(here: Desk, given: str, shown: str) -> None:
+    said = await here.say()
+    await here.on("set_as_viewed", said, viewed_on="2001-01-01")
+    seen = await here.on("set_as_viewed", said, viewed_on=given)
+    assert (seen["viewed"], seen["viewed_on"]) == (1, shown)
+
+
+@pytest.mark.parametrize("given", [{"viewed_on": None}, {}])
+async def test_viewed_by_default(here: Desk, given: Json) -> None:
+    said = await here.say()
+    assert (await here.on("set_as_viewed", said, **given))["viewed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("yesterday", "INVALIDPARAMETERTYPE"),
+        (5, "INVALIDPARAMETERTYPE"),
+        ("2014-02-30", "INVALIDPARAMETERVALUE"),
+        ("2014-05-05T25:00:00", "INVALIDPARAMETERVALUE"),
+    ],
+)
+async def test_viewed_on_refused(here: Desk, value: Any, name: str) -> None:
+    said = await here.say()
+    async with untouched(here.api):
+        refused = await here.not_on("set_as_viewed", said, viewed_on=value)
+    assert refused == (name, "viewed_on")
+
+
+async def test_viewing_does_not_touch_the_queue(here: Desk) -> None:
+    entry = await here.mail()
+    await here.on("set_as_viewed", entry["communication"])
+    now = await here.entry(entry["id"])
+    assert now["communication"]["viewed"] == 1
+    assert now | {"communication": None} == entry | {"communication": None}
+
+
+CALLS: dict[str, Json] = {"complete": {}, "set_as_viewed": {"viewed_on": "2014-05-05"}}
+
+
+@pytest.mark.parametrize("method", CALLS)
+async def test_repeated(here: Desk, method: str) -> None:
+    state = "DRAFT" if method == "complete" else "COMPLETED"
+    one = await here.say(**MAIL, life_cycle_state=state)
+    call, key = on(method, one, **CALLS[method]), {"Idempotency-Key": new_key()}
+    before = await facts(here.api)
+    answers = await together(here.api, [call] * 50, **key)
+    assert answers == [answers[0]] * 50
+    assert answers[0]["status"]["code"] == "OK"
+    new = (await facts(here.api))[len(before) :]
+    expected = {
+        "complete": ["communication.completed", "queue_entry.queued"],
+        "set_as_viewed": ["communication.marked_viewed"],
+    }
+    assert new == expected[method]
+    async with untouched(here.api):
+        assert await together(here.api, [call], **key) == [answers[0]]
+        status, answer = await posted(here.api, call[0], call[1] | {"x": 1}, **key)
+        assert (status, refusal(answer)[0]) == (422, "INVALIDREQUEST")
+
+
+async def test_repeated_without_a_key(here: Desk) -> None:
+    draft = await here.draft()
+    call = on("complete", draft)
+    assert names(await together(here.api, [call])) == ["OK"]
+    assert names(await together(here.api, [call])) == ["INVALIDLIFECYCLESTATE"]
+    viewed = on("set_as_viewed", draft)
+    assert names([*await together(here.api, [viewed]), *await together(here.api, [viewed])]) == [
+        "OK",
+        "OK",
+    ]
+
+
+async def test_completing_twice_at_once(here: Desk) -> None:
+    for _ in range(5):
+        draft = await here.draft(**MAIL)
+        before = await facts(here.api)
+        answers = await together(here.api, [on("complete", draft)] * 2)
+        assert names(answers) == ["INVALIDLIFECYCLESTATE", "OK"]
+        new = (await facts(here.api))[len(before) :]
+        assert new == ["communication.completed", "queue_entry.queued"]
+
+
+async def test_viewing_and_completing_at_once(here: Desk) -> None:
+    draft = await here.draft()
+    answers = await together(here.api, [on("set_as_viewed", draft), on("complete", draft)])
+    assert answers[1]["status"]["code"] == "OK"
+    viewed = answers[0]["status"]["code"] == "OK"
+    assert (await here.see(draft))["viewed"] == int(viewed)
+
+
+async def test_viewing_at_once_the_last_one_counts(here: Desk) -> None:
+    said = await here.say()
+    calls = [on("set_as_viewed", said, viewed_on=f"20{n:02}-01-01") for n in range(10, 20)]
+    answers = await together(here.api, calls)
+    assert names(answers) == ["OK"] * 10
+    shown = {answer["data"]["viewed_on"] for answer in answers}
+    assert (await here.see(said))["viewed_on"] in shown

@@ -1,0 +1,226 @@
+"""Bodies: contract common.md, sections 1 and 1.1."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from infra.http.api import BASE, FORM_LIMIT, JSON_LIMIT
+from services.endpoint import METHODS
+from tests.communications_world import Desk, desk
+from tests.service import Service, _form, refusal
+from tests.world import untouched
+
+Json = dict[str, Any]
+UPDATE, PHOTO = "communications/update", "contact_information/profile_photo/add"
+POSTS = [path for path, method in METHODS.items() if method.verb == "POST"]
+FORMS = [path for path in POSTS if METHODS[path].multipart]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def here(service: Service) -> Desk:
+    own = await desk(service)
+    own.api.token = await own.api.login()
+    return own
+
+
+async def post(
+    here: Desk, body: bytes, path: str = UPDATE, content_type: str | None = "application/json"
+) -> tuple[int, Json]:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    status, answer, _ = await here.api.service.send("POST", BASE + path, data=body, headers=headers)
+    return status, answer
+
+
+async def draft_body(here: Desk) -> tuple[Json, Json]:
+    draft = await here.draft()
+    named = {"id": draft["id"]}
+    return draft, {"token": here.api.token, "communication_identifier": named, "notes": "é"}
+
+
+TYPES = [
+    "application/json",
+    "application/json; charset=utf-8",
+    "application/jason",
+    "appliction/json",
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "application/octet-stream",
+    "multipart/mixed; boundary=x",
+    "multipart/form-data2",
+    "nonsense",
+    "",
+    "application/json; charset=latin-1",
+]
+
+
+@pytest.mark.parametrize("content_type", TYPES)
+async def test_json_whatever_the_type_says(here: Desk, content_type: str) -> None:
+    _, body = await draft_body(here)
+    raw = json.dumps(body, ensure_ascii=False).encode()
+    status, answer = await post(here, raw, content_type=content_type)
+    assert (status, answer["data"].get("notes")) == (200, "é")
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("body", [b"", b"{}", b" {} "])
+async def test_an_empty_body_is_an_empty_object(here: Desk, path: str, body: bytes) -> None:
+    status, answer = await post(here, body, path)
+    if path in FORMS:
+        assert (status, refusal(answer)[0]) == (400, "INVALIDREQUEST")
+    else:
+        assert status == 200
+        names = ("INVALIDTOKEN", "MANDATORYPARAMETER", "INVALIDWEBAPIKEY")
+        assert refusal(answer)[0] in names
+
+
+ACCEPTED: dict[str, str] = {
+    "a comma after the last member": '{"token":"%s","communication_identifier":{"id":"%s",},"notes":"x",}',
+    "a comma after the last element": '{"token":"%s","communication_identifier":{"id":"%s"},"notes":"x","y":[1,2,]}',
+    "leading zeros": '{"token":"%s","communication_identifier":{"id":"%s"},"notes":"x","udf_float_1":007}',
+    "a repeated key": '{"notes":"first","token":"%s","communication_identifier":{"id":"%s"},"notes":"x"}',
+    "blanks": ' \t\r\n{ "token" : "%s" ,\n"communication_identifier":{"id":"%s"},"notes":"x"}\r\n',
+    "escapes": '{"token":"%s","communication_identifier":{"id":"%s"},"notes":"\\u0078"}',
+    "tricks in strings": '{"token":"%s","communication_identifier":{"id":"%s"},"notes":"x","z":",}007",}',
+}
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+async def test_accepted(here: Desk, case: str) -> None:
+    draft, _ = await draft_body(here)
+    raw = ACCEPTED[case] % (here.api.token, draft["id"])
+    status, answer = await post(here, raw.encode())
+    assert (status, answer["data"].get("notes")) == (200, "x")
+    assert answer["data"]["udf_float_1"] == (7 if "zeros" in case else None)
+
+
+REJECTED: dict[str, bytes] = {
+    "no JSON": b"token=x",
+    "an array": b"[]",
+    "a text": b'"x"',
+    "null": b"null",
+    "a number": b"1",
+    "unfinished": b'{"token":"x"',
+    "text behind": b'{"token":"x"} x',
+    "two objects": b"{}{}",
+    "a comment": b'{"token":"x"/* y */}',
+    "a line comment": b'{"token":"x"} // y',
+    "single quotes": b"{'token':'x'}",
+    "an unquoted key": b'{token:"x"}',
+    "NaN": b'{"token":NaN}',
+    "Infinity": b'{"token":Infinity}',
+    "a control character": b'{"token":"a\nb"}',
+    "another blank": b'{"token":\xc2\xa0"x"}',
+    "a form feed": b'{"token":\x0c"x"}',
+    "a BOM": b"\xef\xbb\xbf{}",
+    "no UTF-8": b'{"token":"\xff"}',
+    "UTF-16": '{"token":"x"}'.encode("utf-16"),
+    "a lone surrogate": b'{"token":"\\ud800"}',
+    "two commas": b'{"token":"x",,}',
+    "a leading comma": b'{,"token":"x"}',
+    "nothing but a comma": b"{,}",
+    "only blanks": b"   ",
+    "too deep": b'{"a":' * 33 + b"1" + b"}" * 33,
+    "far too deep": b"[" * 100_000,
+    "too large a number": b'{"token":1e999}',
+}
+
+
+@pytest.mark.parametrize("case", REJECTED)
+async def test_rejected(here: Desk, case: str) -> None:
+    async with untouched(here.api):
+        status, answer = await post(here, REJECTED[case])
+    assert (status, refusal(answer)[0]) == (400, "INVALIDREQUEST")
+    assert len(answer["status"]["description"]) < 200
+
+
+async def test_nested_32_deep(here: Desk) -> None:
+    _, body = await draft_body(here)
+    raw = json.dumps(body).encode()[:-1] + b',"x":' + b"[" * 31 + b"]" * 31 + b"}"
+    assert (await post(here, raw))[0] == 200
+    deeper = raw.replace(b"[", b"[[", 1).replace(b"]", b"]]", 1)
+    assert (await post(here, deeper))[0] == 400
+
+
+@pytest.mark.parametrize("path", POSTS)
+async def test_forms_only_where_they_are_documented(here: Desk, path: str) -> None:
+    _, body = await draft_body(here)
+    writer = _form({"token": here.api.token}, None)
+    status, answer, _ = await here.api.service.send("POST", BASE + path, data=writer)
+    if path in FORMS:
+        assert (status, refusal(answer)[0]) == (200, "MANDATORYPARAMETER")
+        status, answer = await post(here, json.dumps(body).encode(), path)
+    assert (status, refusal(answer)[0]) == (400, "INVALIDREQUEST")
+    assert answer["status"]["description"] == "Content-Type"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["Multipart/Form-Data; boundary=x", " multipart/form-data ;boundary=x"]
+)
+async def test_forms_are_known_by_their_type(here: Desk, content_type: str) -> None:
+    status, answer = await post(here, b"{}", UPDATE, content_type)
+    assert (status, answer["status"]["description"]) == (400, "Content-Type")
+
+
+async def test_broken_forms(here: Desk) -> None:
+    for content_type, body in (
+        ("multipart/form-data", b"--x\r\n\r\n"),
+        ("multipart/form-data; boundary=x", b""),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\n1"),
+        ("multipart/form-data; boundary=x", b'--x\r\nX: form-data; name="a"\r\n\r\n1\r\n--x--'),
+    ):
+        status, answer = await post(here, body, PHOTO, content_type)
+        assert (status, refusal(answer)[0]) == (400, "INVALIDREQUEST")
+
+
+def padded(body: Json, size: int) -> bytes:
+    raw = json.dumps(body).encode()
+    return raw[:-1] + b" " * (size - len(raw)) + b"}"
+
+
+async def chunks(raw: bytes) -> Any:
+    """A body of unknown length."""
+    for n in range(0, len(raw), 65536):
+        yield raw[n : n + 65536]
+
+
+async def test_a_body_of_1_mib(here: Desk) -> None:
+    _, body = await draft_body(here)
+    status, answer = await post(here, padded(body, JSON_LIMIT))
+    assert (status, answer["data"]["notes"]) == (200, "é")
+    assert JSON_LIMIT == 1024 * 1024
+    async with untouched(here.api):
+        for given in (padded(body, JSON_LIMIT + 1), chunks(padded(body, JSON_LIMIT + 1))):
+            status, answer, _ = await here.api.service.send("POST", BASE + UPDATE, data=given)
+            assert (status, refusal(answer)[0]) == (413, "REQUESTTOOLARGE")
+
+
+@pytest.mark.parametrize("path", [p for p in POSTS if p not in FORMS])
+async def test_the_limit_is_the_same_for_all(here: Desk, path: str) -> None:
+    status, answer = await post(here, b" " * (JSON_LIMIT + 1), path)
+    assert (status, refusal(answer)[0]) == (413, "REQUESTTOOLARGE")
+
+
+async def test_a_form_of_10_mib(here: Desk) -> None:
+    assert FORM_LIMIT == 10 * 1024 * 1024
+    named = {"token": here.api.token, "contact_information_identifier": f"id={here.reader}"}
+    for size, expected in ((FORM_LIMIT - 2000, 200), (FORM_LIMIT, 413)):
+        writer = _form(named, ("x.png", b"x" * size, "image/png"))
+        status, answer, _ = await here.api.service.send("POST", BASE + PHOTO, data=writer)
+        assert status == expected
+        name = "INVALIDPROFILEPHOTO" if expected == 200 else "REQUESTTOOLARGE"
+        assert refusal(answer)[0] == name
+
+
+async def test_a_compressed_body_is_not_unpacked(here: Desk) -> None:
+    import gzip
+
+    headers = {"Content-Encoding": "gzip"}
+    for body in (gzip.compress(b"{}"), gzip.compress(b" " * 100_000_000)):
+        status, answer, _ = await here.api.service.send(
+            "POST", BASE + UPDATE, data=body, headers=headers
+        )
+        assert (status, refusal(answer)[0]) == (400, "INVALIDREQUEST")

@@ -1,0 +1,84 @@
+"""Strategies for the payload of every fact.
+
+A payload is made from the members' written types, so a new fact is covered without edits; a type
+that is not known here fails loudly. What belongs to a person is made of `MARKERS`, texts that a
+search in bytes cannot miss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hypothesis import strategies as st
+
+from domain.aggregate import FACTS, WHOLE, Aggregate, Fact
+from domain.fields import Values
+from tests.domain.scenario import members
+from tests.strategies import TEXTS
+
+__all__ = ["MARKERS", "beginnings", "payloads"]
+
+MARKERS = st.integers(10**8, 10**9 - 1).map(lambda n: f'PERSONAL{n}é"')
+"""Texts that belong to a person and occur nowhere else."""
+
+_SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**53) + 1, 2**53 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    TEXTS,
+)
+
+
+def _values(leaves: st.SearchStrategy[Any], names: st.SearchStrategy[str]) -> Any:
+    nested = st.one_of(
+        leaves, st.lists(leaves, max_size=2), st.dictionaries(names, leaves, max_size=2)
+    )
+    return st.dictionaries(names, nested, max_size=3)
+
+
+NAMES = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
+TYPES: Mapping[str, Any] = {
+    "str": lambda leaves: leaves.filter(lambda leaf: isinstance(leaf, str)),
+    "str | None": lambda leaves: st.none() | TYPES["str"](leaves),
+    "int": lambda leaves: st.integers(0, 2**53 - 1),
+    "bool": lambda leaves: st.booleans(),
+    "bool | None": lambda leaves: st.none() | st.booleans(),
+    "Values": lambda leaves: _values(leaves, NAMES),
+    "Values | None": lambda leaves: st.none() | _values(leaves, NAMES),
+    "list[str]": lambda leaves: st.lists(TYPES["str"](leaves), max_size=3),
+    "list[Values]": lambda leaves: st.lists(_values(leaves, NAMES), max_size=2),
+    "list[Values] | None": lambda leaves: st.none() | TYPES["list[Values]"](leaves),
+    "dict[str, str]": lambda leaves: st.dictionaries(NAMES, TYPES["str"](leaves), max_size=3),
+    "dict[str, list[Values]]": lambda leaves: st.dictionaries(
+        NAMES, TYPES["list[Values]"](leaves), max_size=2
+    ),
+}
+"""Strategies by a member's written type; each takes a strategy for the leaves."""
+
+
+def payloads(fact: type[Fact]) -> st.SearchStrategy[Values]:
+    """What a fact may say; what is personal consists of markers."""
+    return st.fixed_dictionaries(
+        {name: _member(fact, name, written) for name, written in members(fact).items()}
+    )
+
+
+def _member(fact: type[Fact], name: str, written: str) -> st.SearchStrategy[Any]:
+    if written not in TYPES:
+        raise LookupError(f"no strategy for {written} ({fact.TOPIC}.{name})")
+    plain = TEXTS if written.startswith("str") else _SCALARS
+    keys = fact.PERSONAL.get(name, frozenset())
+    whole: st.SearchStrategy[Any] = TYPES[written](MARKERS if keys is WHOLE else plain)
+    if not keys:
+        return whole
+    personal = st.dictionaries(st.sampled_from(sorted(keys)), MARKERS, max_size=3)
+    rest = whole.map(lambda v: {k: m for k, m in v.items() if k not in keys})
+    return st.tuples(rest, personal).map(lambda parts: parts[0] | parts[1])
+
+
+def beginnings(aggregate: type[Aggregate]) -> list[type[Fact]]:
+    """The facts that can be the first of an aggregate."""
+    topics = (t for t in FACTS if t.partition(".")[0] == aggregate.TOPIC)
+    return [f for t in topics if "originator_topic" in (f := FACTS[t]).__dataclass_fields__]

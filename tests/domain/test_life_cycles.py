@@ -1,0 +1,169 @@
+"""Life cycles: each aggregate's table of moves, and that it is what its facts allow.
+
+`CONTRACT` is written from the contract (communications.md 8.1 and 9.2, contact_information.md 9,
+authentication.md 2, reference_entities.md 1): state, fact, next state; `-` is before the first
+fact. Every other move is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import services.documents  # noqa: F401 (declares every aggregate)
+from domain.aggregate import AGGREGATES, FACTS, Aggregate, Fact
+from domain.errors import InvalidLifeCycleState
+from tests.domain.samples import beginnings
+from tests.domain.scenario import BY, ID, given, happened, members
+
+CONTRACT = {
+    "communication": """
+        - drafted DRAFT
+        - recorded COMPLETED
+        DRAFT amended DRAFT
+        DRAFT completed COMPLETED
+        COMPLETED marked_viewed COMPLETED
+    """,
+    "queue_entry": """
+        - queued PENDING
+        PENDING processed COMPLETED
+        PENDING rejected REJECTED
+        PENDING removed COMPLETED_AND_REMOVED
+        REJECTED processed COMPLETED
+        REJECTED rejected REJECTED
+        COMPLETED processed COMPLETED
+        COMPLETED removed COMPLETED_AND_REMOVED
+    """,
+    "contact_information": """
+        - registered MARKETING
+        * amended *
+        * entry_added *
+        * entry_changed *
+        * entry_removed *
+        * marketing_decided *
+        * profile_photo_added *
+        * profile_photo_removed *
+        MARKETING account_gained FINANCIAL
+        FINANCIAL account_gained FINANCIAL
+        FINANCIAL account_lost FINANCIAL
+        FINANCIAL last_account_lost MARKETING
+    """,
+    "record": """
+        - registered CURRENT
+        CURRENT replaced CURRENT
+        RETIRED replaced RETIRED
+        CURRENT retired RETIRED
+        RETIRED reinstated CURRENT
+    """,
+    "session": """
+        - issued OPEN
+        OPEN released RELEASED
+    """,
+}
+Move = tuple[str, str, str]
+KNOWN = [topic for topic in CONTRACT if topic in AGGREGATES]
+
+
+def facts_of(aggregate: str) -> dict[str, type[Fact]]:
+    return {t.partition(".")[2]: f for t, f in FACTS.items() if t.partition(".")[0] == aggregate}
+
+
+def states_of(aggregate: str) -> set[str]:
+    facts = facts_of(aggregate).values()
+    return {state for fact in facts for state in (*fact.FROM, fact.TO)} - {""}
+
+
+def written(aggregate: str) -> set[Move]:
+    """The moves of the contract."""
+    moves: set[Move] = set()
+    for line in CONTRACT[aggregate].strip().splitlines():
+        state, fact, after = line.split()
+        starts = states_of(aggregate) if state == "*" else {state}
+        moves |= {(start, fact, start if after == "*" else after) for start in starts}
+    return moves
+
+
+def declared(aggregate: str) -> Iterator[Move]:
+    """The moves that the facts allow, by their ``FROM`` and ``TO``."""
+    first = beginnings(AGGREGATES[aggregate])
+    for name, fact in facts_of(aggregate).items():
+        starts = ("-",) if fact in first else fact.FROM or tuple(states_of(aggregate))
+        for start in starts:
+            yield start, name, fact.TO or start
+
+
+def attempts() -> list[tuple[str, str, str]]:
+    """Every aggregate in every state, with every fact that is not a first one."""
+    return [
+        (aggregate, state, name)
+        for aggregate in AGGREGATES
+        for state in sorted(states_of(aggregate))
+        for name, fact in facts_of(aggregate).items()
+        if fact not in beginnings(AGGREGATES[aggregate])
+    ]
+
+
+@pytest.mark.parametrize("aggregate", KNOWN)
+def test_the_facts_allow_what_the_contract_says(aggregate: str) -> None:
+    assert set(declared(aggregate)) == written(aggregate)
+
+
+def samples(fact: type[Fact]) -> dict[str, object]:
+    """A payload that suits the written types; what it says does not matter here."""
+    empty: dict[str, object] = {"str": "x", "int": 1, "bool": True, "Values": {}}
+    kinds: dict[str, object] = {"list": [], "dict": {}}
+    return {
+        name: empty.get(kind, kinds.get(kind.partition("[")[0]))
+        for name, kind in members(fact).items()
+    }
+
+
+@pytest.fixture
+def inert(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Facts move their aggregate and change nothing else, so that any payload will do."""
+    for fact in FACTS.values():
+        monkeypatch.setattr(fact, "change", lambda self, aggregate: None)
+
+
+def in_state(aggregate: str, state: str) -> Aggregate:
+    """An aggregate that has come to ``state``."""
+    first = beginnings(AGGREGATES[aggregate])[0]
+    found: Aggregate = given(happened(first, **samples(first))).aggregate
+    found.state = state
+    return found
+
+
+@pytest.mark.usefixtures("inert")
+@pytest.mark.parametrize(("aggregate", "state", "name"), attempts())
+def test_every_fact_in_every_state(aggregate: str, state: str, name: str) -> None:
+    fact = facts_of(aggregate)[name]
+    moved = in_state(aggregate, state)
+    if fact.FROM and state not in fact.FROM:
+        with pytest.raises(InvalidLifeCycleState):
+            moved.record(fact, BY, **samples(fact))
+        assert (moved.state, moved.version, list(moved.pending_events)) == (state, 1, [])
+    else:
+        moved.record(fact, BY, **samples(fact))
+        assert (moved.state, moved.version) == (fact.TO or state, 2)
+
+
+@pytest.mark.usefixtures("inert")
+@pytest.mark.parametrize(("aggregate", "state", "name"), attempts())
+def test_history_is_never_checked(aggregate: str, state: str, name: str) -> None:
+    fact = facts_of(aggregate)[name]
+    moved = in_state(aggregate, state)
+    past = happened(fact, **samples(fact)).at(version=2)
+    past.mutate(moved)
+    assert moved.state == (fact.TO or state)
+
+
+@pytest.mark.parametrize("topic", FACTS)
+def test_a_first_fact_says_where_it_leads(topic: str) -> None:
+    fact = FACTS[topic]
+    aggregate = AGGREGATES[topic.partition(".")[0]]
+    if fact in beginnings(aggregate):
+        assert fact.TO
+        assert not fact.FROM
+        new = aggregate.begin(fact, BY, id=ID, **samples(fact))  # type: ignore[arg-type]
+        assert (new.state, new.created, new.stamp, new.version) == (fact.TO, BY, BY, 1)

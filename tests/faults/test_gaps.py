@@ -1,0 +1,150 @@
+"""Faults 14 and 15: a late commit below the head, and positions that failed commands might burn."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from infra.ledger.feed import Feed, HoleError
+from tests.faults.failpoints import LOCK, patched
+from tests.ledgers import (
+    ORGANISATION,
+    ask_append,
+    lanes,
+    record,
+    renamed,
+    unsound,
+    written,
+)
+
+NEXT = "coalesce(head, 0) + row_number() OVER (ORDER BY u.n)"
+
+
+async def interleaved(url: str) -> tuple[bool, list[list[int]]]:
+    """Two appends, the first of which commits last: did the second wait, and what was seen when."""
+    first, second = await asyncpg.connect(url), await asyncpg.connect(url)
+    seen: list[list[int]] = []
+    async with lanes(url) as own:
+        feed = Feed(own)
+
+        async def look() -> None:
+            after = seen[-1][-1] if seen and seen[-1] else 0
+            facts = await feed.read(ORGANISATION, after, 100)
+            seen.append([*(seen[-1] if seen else []), *(fact.position for fact in facts)])
+
+        try:
+            assert await ask_append(first, written(record())) == ["WRITTEN"]
+            await look()
+            transaction = first.transaction()
+            await transaction.start()
+            assert await ask_append(first, written(record(), record())) == ["WRITTEN"]
+            other = asyncio.create_task(ask_append(second, written(record())))
+            waited = await _blocked_or_done(first, second, other)
+            await look()
+            await transaction.commit()
+            await look()
+            assert await other == ["WRITTEN"]
+            await look()
+        finally:
+            await first.close()
+            await second.close()
+    return waited, seen
+
+
+async def _blocked_or_done(
+    first: asyncpg.Connection, second: asyncpg.Connection, other: asyncio.Task[list[str]]
+) -> bool:
+    """Whether the second connection waits for the first one."""
+    sql = "SELECT $1 = ANY (pg_blocking_pids($2))"
+    async with asyncio.timeout(30):
+        while not other.done():
+            pids = first.get_server_pid(), second.get_server_pid()
+            if await first.fetchval(sql, *pids):
+                return True
+            await asyncio.sleep(0.01)
+    return False
+
+
+async def test_a_late_commit_is_never_below_the_head(database: str) -> None:
+    waited, seen = await interleaved(database)
+    assert waited
+    assert seen == [[1], [1], [1, 2, 3], [1, 2, 3, 4]]
+    assert await unsound(database) == []
+
+
+async def test_revert_without_the_lock_positions_collide(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    await patched(connection, "append", LOCK, "")
+    await connection.close()
+    # The key of the table is the second guard: the second one is refused, not written elsewhere.
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await interleaved(database)
+
+
+async def test_revert_positions_of_a_sequence_without_the_lock_leave_a_hole(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    await connection.execute("CREATE SEQUENCE ledger.positions")
+    await patched(connection, "append", LOCK, "")
+    await patched(connection, "append", NEXT, "nextval('ledger.positions')")
+    await connection.close()
+    with pytest.raises(HoleError, match="at position 2") as raised:
+        await interleaved(database)
+    assert raised.value.position == 2
+
+
+async def test_a_command_that_fails_burns_no_position(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    claim = [{"claim": "name=A", "stream": str(record("A").id), "at": "name"}]
+    theirs = [{"claim": "name=A", "stream": str(record("B").id), "at": "name"}]
+    existing = record("A")
+    assert await ask_append(connection, written(existing, take=claim)) == ["WRITTEN"]
+    stale = renamed(record("A"))
+    batch = [
+        written(record("C")),
+        written(stale),
+        written(record("B"), take=theirs),
+        written(renamed(existing)),
+    ]
+    verdicts = ["WRITTEN", "CONFLICT", "CLAIMED", "WRITTEN"]
+    assert await ask_append(connection, *batch) == verdicts
+    unreadable = [{"claim": "\0", "stream": str(record("D").id), "at": "name"}]
+    broken = written(record("D"), take=unreadable)
+    with pytest.raises(asyncpg.PostgresError):
+        await ask_append(connection, broken)
+    assert await ask_append(connection, written(record("E"))) == ["WRITTEN"]
+    positions = await connection.fetch("SELECT position FROM ledger.events ORDER BY position")
+    await connection.close()
+    assert [row["position"] for row in positions] == [1, 2, 3, 4]
+    assert await unsound(database) == []
+
+
+async def test_revert_a_sequence_burns_the_positions_of_failed_commands(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    await connection.execute("CREATE SEQUENCE ledger.positions")
+    await patched(connection, "append", NEXT, "nextval('ledger.positions')")
+    transaction = connection.transaction()
+    await transaction.start()
+    await ask_append(connection, written(record()))
+    await transaction.rollback()
+    await ask_append(connection, written(record()))
+    await connection.close()
+    assert await unsound(database) == ["position 1 is missing: 2 follows"]
+
+
+async def test_revert_without_the_check_of_versions_a_change_is_lost(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    await connection.execute(
+        "ALTER TABLE ledger.events DROP CONSTRAINT events_organisation_stream_id_version_key"
+    )
+    await patched(connection, "losers", "WHERE f.first - 1 <>", "WHERE false AND f.first - 1 <>")
+    one, same = record("A"), record("A")
+    await ask_append(connection, written(one))
+    same.collect_events()
+    changes = [written(renamed(one)), written(renamed(same))]
+    for change in changes:
+        change.rows.clear()
+        assert await ask_append(connection, change) == ["WRITTEN"]
+    await connection.close()
+    assert any("version 2" in found for found in await unsound(database))

@@ -1,0 +1,87 @@
+"""``crmledger views`` as an operator types it, on a real server and on the embedded one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+
+from tests.communications_world import Desk
+from tests.databases import folder
+from tests.service import environment, in_process
+from tests.views_world import connection, lived, views_of
+
+ROOT = Path(__file__).parents[2]
+
+
+async def run(variables: dict[str, str], *words: str) -> tuple[int, str]:
+    """Exit status of a command and all that it says."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "infra.cli", *words),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "COLUMNS": "200"} | variables,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await child.communicate()
+    return child.returncode or 0, said.decode()
+
+
+@pytest_asyncio.fixture
+async def made(database: str) -> AsyncIterator[Desk]:
+    async with in_process(database) as service:
+        yield await lived(service)
+
+
+async def test_the_life_of_views(made: Desk, database: str) -> None:
+    variables = environment(database)
+    status, said = await run(variables, "views", "list")
+    assert status == 0, said
+    rows = {line.split()[1]: line for line in said.splitlines() if "." in line}
+    assert "never" in rows["views.contacts"]
+    assert " positions, " in rows["analytics.daily_facts"]
+
+    status, said = await run(variables, "views", "verify")
+    assert status == 0, said
+    status, said = await run(variables, "views", "rebuild")
+    assert status == 0, said
+    assert "Switched" in said
+    status, said = await run(variables, "views", "rollback")
+    assert status == 0, said
+    assert await views_of(database) == {"views", "views_former"}
+
+
+async def test_a_wrong_row_is_named_and_exits_with_1(made: Desk, database: str) -> None:
+    variables = environment(database)
+    async with connection(database) as owner:
+        await owner.execute("UPDATE views.contacts SET phones = '{77}' WHERE id = $1", made.reader)
+    wrong = (
+        f"views.contacts {made.api.organisation}/{made.reader}: "
+        "column phones: expected '{}', found '{77}'"
+    )
+    for command in ("verify", "rebuild"):
+        status, said = await run(variables, "views", command)
+        assert status == 1, said
+        assert wrong in said
+    status, said = await run(variables, "views", "rebuild", "--accept-differences")
+    assert status == 0, said
+    status, said = await run(variables, "views", "verify")
+    assert status == 0, said
+
+
+async def test_a_refusal_is_one_line(database: str) -> None:
+    status, said = await run(environment(database), "views", "rollback")
+    assert (status, said) == (1, "crmledger: there are no former views to go back to\n")
+
+
+async def test_the_embedded_server_is_started_for_it() -> None:
+    with folder() as home:
+        variables = {"CRMLEDGER_DATA_DIR": str(home)}
+        for command in ("rebuild", "verify", "list"):
+            status, said = await run(variables, "views", command)
+            assert status == 0, said

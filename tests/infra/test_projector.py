@@ -1,0 +1,216 @@
+"""The projector: every fact counted once, whoever dies, sleeps or competes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from infra.views.projector import Projector, lags
+from tests.communications_world import Desk
+from tests.service import environment, in_process
+from tests.views_world import connection, lived
+
+ROOT = Path(__file__).parents[2]
+TRUTH = """
+SELECT organisation, (recorded_at AT TIME ZONE 'UTC')::date AS day, topic, count(*) AS facts
+  FROM ledger.events GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+VIEW = "SELECT organisation, day, topic, facts FROM analytics.daily_facts ORDER BY 1, 2, 3"
+
+
+@pytest_asyncio.fixture
+async def made(database: str) -> AsyncIterator[Desk]:
+    async with in_process(database) as service:
+        yield await lived(service)
+
+
+async def is_true(url: str) -> bool:
+    """Whether the view says what the ledger says."""
+    async with connection(url) as asked:
+        return bool(await asked.fetch(TRUTH) == await asked.fetch(VIEW))
+
+
+@dataclass
+class Process:
+    """A running ``crmledger project``."""
+
+    child: asyncio.subprocess.Process
+    url: str
+
+    async def ask(self, path: str) -> tuple[int, str]:
+        async with aiohttp.ClientSession() as http, http.get(self.url + path) as answer:
+            return answer.status, await answer.text()
+
+
+@asynccontextmanager
+async def program(url: str) -> AsyncIterator[Process]:
+    command = ("-m", "infra.cli", "project", "--lease", "1", "--pause", "0.05", "--admin-port", "0")
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "COLUMNS": "200"} | environment(url),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        assert child.stdout is not None
+        said = (await child.stdout.readline()).decode()
+        found = re.search(r"http://[\d.]+:\d+", said)
+        assert found, said
+        yield Process(child, found[0])
+    finally:
+        if child.returncode is None:
+            child.kill()
+        await child.wait()
+
+
+async def caught_up(url: str) -> None:
+    """Returns once the view lacks nothing."""
+    async with asyncio.timeout(60), connection(url) as asked:
+        while any(lag.positions for lag in await lags(asked, "daily_facts")):
+            await asyncio.sleep(0.02)
+
+
+async def test_it_counts_every_fact_once(made: Desk, database: str) -> None:
+    for most in (1_000_000, 7):
+        projector = Projector(database, most=most)
+        await projector.once()
+        assert await is_true(database)
+        await projector.once()
+        assert await is_true(database)
+        assert await projector.problems() == []
+        await projector.close()
+        await made.contact()
+
+
+async def test_two_at_once_count_once(made: Desk, database: str) -> None:
+    # A lease that has ended before it began leaves only the compare-and-swap between the two.
+    rivals = [Projector(database, most=3, lease=lease) for lease in (-1, -1, 5)]
+    for _ in range(3):
+        await made.contact()
+        await asyncio.gather(*(rival.once() for rival in rivals))
+    while not await is_true(database):
+        await asyncio.gather(*(rival.once() for rival in rivals))
+    async with connection(database) as asked:
+        assert not any(lag.positions for lag in await lags(asked, "daily_facts"))
+    for rival in rivals:
+        await rival.close()
+
+
+async def test_a_lease_keeps_others_away_until_it_is_given_back(made: Desk, database: str) -> None:
+    first, second = Projector(database, lease=600), Projector(database)
+    await first.once()
+    await made.contact()
+    await second.once()
+    assert not await is_true(database)
+    await first.close()
+    await second.once()
+    assert await is_true(database)
+    await second.close()
+
+
+async def test_a_view_ahead_of_its_ledger_is_a_problem(made: Desk, database: str) -> None:
+    projector = Projector(database)
+    await projector.once()
+    async with connection(database) as owner:
+        await owner.execute("UPDATE analytics.progress SET position = position + 1")
+        await owner.execute(
+            "INSERT INTO analytics.progress (organisation, view, position) VALUES ('GONE', 'daily_facts', 3)"
+        )
+    await projector.once()
+    name = made.api.organisation
+    assert sorted(await projector.problems()) == [
+        "daily_facts of GONE is ahead of the ledger",
+        f"daily_facts of {name} is ahead of the ledger",
+    ]
+    await projector.close()
+
+
+async def test_killed_again_and_again_it_counts_once(made: Desk, database: str) -> None:
+    done = asyncio.Event()
+
+    async def write() -> None:
+        while not done.is_set():
+            await made.contact()
+
+    writing = asyncio.create_task(write())
+    for _ in range(3):
+        async with program(database) as running, asyncio.timeout(60):
+            async with connection(database) as asked:
+                before = await asked.fetchval(
+                    "SELECT coalesce(sum(facts), 0) FROM analytics.daily_facts"
+                )
+                now = "SELECT coalesce(sum(facts), 0) FROM analytics.daily_facts"
+                while await asked.fetchval(now) == before:
+                    await asyncio.sleep(0.01)
+            running.child.send_signal(signal.SIGKILL)
+            await running.child.wait()
+    done.set()
+    await writing
+    async with program(database):
+        await caught_up(database)
+    assert await is_true(database)
+
+
+async def test_it_serves_health_and_metrics_and_stops_gracefully(made: Desk, database: str) -> None:
+    async with program(database) as running:
+        await caught_up(database)
+        assert (await running.ask("/health/live"))[0] == 200
+        async with asyncio.timeout(30):
+            while (await running.ask("/health/ready"))[0] != 200:
+                await asyncio.sleep(0.02)
+        _, metrics = await running.ask("/metrics")
+        labels = f'{{organisation="{made.api.organisation}",view="daily_facts"}} 0.0'
+        assert f"crmledger_projection_lag_positions{labels}" in metrics
+        assert f"crmledger_projection_lag_seconds{labels}" in metrics
+        async with connection(database) as owner:
+            await owner.execute("UPDATE analytics.progress SET position = position + 1000")
+        async with asyncio.timeout(30):
+            while (await running.ask("/health/ready"))[0] == 200:
+                await asyncio.sleep(0.02)
+        assert "ahead of the ledger" in (await running.ask("/health/ready"))[1]
+        running.child.send_signal(signal.SIGTERM)
+        assert await running.child.wait() == 0
+    async with connection(database) as owner:
+        assert (
+            await owner.fetchval("SELECT count(*) FROM analytics.progress WHERE holder IS NOT NULL")
+            == 0
+        )
+
+
+async def test_a_lost_connection_is_opened_anew(made: Desk, database: str) -> None:
+    projector, stop = Projector(database, pause=0.02), asyncio.Event()
+    running = asyncio.create_task(projector.run(stop))
+    await caught_up(database)
+    async with connection(database) as owner:
+        await owner.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'crmledger project' AND datname = current_database()"
+        )
+    await made.contact()
+    await caught_up(database)
+    assert await is_true(database)
+    stop.set()
+    await running
+
+
+@pytest.mark.parametrize("role", ["crmledger_service", "crmledger_analyst"])
+async def test_others_may_only_read(made: Desk, database: str, role: str) -> None:
+    async with connection(database) as owner:
+        await owner.execute(f"SET ROLE {role}")
+        await owner.fetch(VIEW)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await owner.execute("UPDATE analytics.daily_facts SET facts = 1")

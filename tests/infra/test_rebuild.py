@@ -1,0 +1,285 @@
+"""Rebuilding the views: the same rows as those that commands wrote, and nobody notices."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from domain.aggregate import FACTS, Aggregate
+from infra.ledger.mapper import StoredFact, replayed
+from infra.views import folding, pages, rebuild
+from infra.views.rebuild import RebuildError
+from infra.views.tables import VERSIONS
+from services.views import project
+from tests.communications_world import Desk
+from tests.service import in_process
+from tests.views_world import (
+    TABLES,
+    catalogue,
+    connection,
+    keys_of,
+    lived,
+    rebuilt,
+    rolled_back,
+    verified,
+    view_rows,
+    views_of,
+)
+
+
+@pytest_asyncio.fixture
+async def made(database: str) -> AsyncIterator[Desk]:
+    async with in_process(database) as service:
+        yield await lived(service)
+
+
+async def listed(made: Desk) -> list[Any]:
+    """The first communications with the reader, as a call lists them."""
+    named = f"id={made.reader}"
+    return list(
+        await made.api.get(
+            "communications/list", contact_information_identifier=named, number_of_results=5
+        )
+    )
+
+
+async def test_a_rebuild_gives_the_rows_that_commands_wrote(made: Desk, database: str) -> None:
+    before = await view_rows(database)
+    assert all(before.values())
+    report = await rebuilt(database)
+    assert report.differences == []
+    assert report.switched
+    assert await view_rows(database) == before
+    assert await view_rows(database, "views_former") == before
+
+
+async def test_pages_may_end_anywhere(
+    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await view_rows(database)
+    for page in (1, 2, 7):
+        monkeypatch.setattr(folding, "PAGE", page)
+        assert (await rebuilt(database)).switched
+        assert await view_rows(database) == before
+
+
+async def test_many_facts_are_folded_by_several_processes(
+    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await view_rows(database)
+    monkeypatch.setattr(pages, "WORTHWHILE", 1)
+    monkeypatch.setattr(folding, "PAGE", 20)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    report = await rebuilt(database)
+    assert report.switched
+    assert report.facts
+    assert await view_rows(database) == before
+
+
+async def test_a_rebuild_leaves_the_catalogue_as_it_was(made: Desk, database: str) -> None:
+    async with connection(database) as owner:
+        await owner.execute("GRANT SELECT (id, created) ON views.contacts TO crmledger_analyst")
+    before = await catalogue(database)
+    await rebuilt(database)
+    assert await catalogue(database) == before
+    await rolled_back(database)
+    assert await catalogue(database) == before
+    assert await views_of(database) == {"views", "views_former"}
+
+
+async def test_sql_views_over_the_tables_follow_the_switch(made: Desk, database: str) -> None:
+    async with connection(database) as owner:
+        await owner.execute(
+            "CREATE VIEW persons AS SELECT id FROM views.contacts WHERE type = 'PERSON'"
+        )
+        await rebuilt(database)
+        count = await owner.fetchval("SELECT count(*) FROM persons")
+        await made.contact()
+        assert await owner.fetchval("SELECT count(*) FROM persons") == count + 1
+
+
+async def test_nothing_fails_while_it_runs(
+    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "PAGE", 50)
+    done = asyncio.Event()
+
+    async def write() -> int:
+        count = 0
+        while not done.is_set():
+            contact = await made.contact()
+            said = await made.say(contact_information_identifier={"id": contact})
+            assert (await made.see(said))["contact_information"]["id"] == contact
+            count += 1
+        return count
+
+    async def read() -> int:
+        count = 0
+        while not done.is_set():
+            assert (await made.show(made.reader))["id"] == made.reader
+            assert len(await listed(made)) == 5
+            count += 1
+        return count
+
+    assert len(await listed(made)) == 5
+    working = [asyncio.create_task(work()) for work in (write, write, read, read)]
+    reports = [await rebuilt(database) for _ in range(3)] + [await rolled_back(database)]
+    done.set()
+    assert all(await asyncio.gather(*working))
+    assert all(report.switched for report in reports)
+    assert [report.differences for report in reports[:3]] == [[], [], []]
+    assert (await verified(database)).differences == []
+
+
+async def test_differing_rows_refuse_the_switch_unless_accepted(made: Desk, database: str) -> None:
+    right = await view_rows(database)
+    async with connection(database) as owner:
+        await owner.execute("UPDATE views.contacts SET phones = '{1}' WHERE id = $1", made.reader)
+        await owner.execute("DELETE FROM views.names WHERE kind = 'communication'")
+    wrong = await view_rows(database)
+    report = await rebuilt(database)
+    assert not report.switched
+    assert {(d.view, d.what) for d in report.differences} == {
+        ("contacts", "different"),
+        ("names", "missing"),
+    }
+    assert await view_rows(database) == wrong
+    report = await rebuilt(database, accept_differences=True)
+    assert report.switched
+    assert report.differences
+    assert await view_rows(database) == right
+
+
+async def test_a_rollback_brings_the_former_tables_up_to_date(made: Desk, database: str) -> None:
+    await rebuilt(database)
+    contact = await made.contact()
+    await made.update(made.reader, first_name="Later")
+    now = await view_rows(database)
+    assert (await rolled_back(database)).switched
+    assert await view_rows(database) == now
+    assert (await made.show(contact))["id"] == contact
+    assert (await rolled_back(database)).switched
+    assert await view_rows(database) == now
+
+
+async def test_there_is_nothing_to_go_back_to_at_first(database: str) -> None:
+    with pytest.raises(RebuildError, match="no former views"):
+        await rolled_back(database)
+
+
+async def test_an_empty_ledger_is_rebuilt(database: str) -> None:
+    assert (await rebuilt(database)).switched
+
+
+async def test_one_rebuild_at_a_time(database: str) -> None:
+    async with connection(database) as other:
+        assert await other.fetchval(rebuild.ONE_AT_A_TIME)
+        with pytest.raises(RebuildError, match="already"):
+            await rebuilt(database)
+
+
+async def test_who_keeps_the_tables_is_named(made: Desk, database: str) -> None:
+    before = await catalogue(database)
+    async with connection(database) as reader, reader.transaction():
+        await reader.execute("SET application_name = 'report of the year'")
+        await reader.fetch("SELECT FROM views.contacts")
+        with pytest.raises(RebuildError, match="report of the year"):
+            await rebuilt(database, patience=0)
+        await made.contact()
+    assert await catalogue(database) == before
+    assert (await rebuilt(database)).switched
+
+
+async def test_a_fact_that_cannot_be_read_stops_it(made: Desk, database: str) -> None:
+    async with connection(database) as owner:
+        await owner.execute(
+            "DELETE FROM ledger.personal_keys WHERE organisation = $1", made.api.organisation
+        )
+    with pytest.raises(ValueError, match="key of contact"):
+        await rebuilt(database)
+    assert await listed(made)
+
+
+async def test_every_view_has_a_version(database: str) -> None:
+    async with connection(database) as owner:
+        tables = await owner.fetch(
+            "SELECT 'views.' || relname AS name FROM pg_class WHERE relnamespace = 'views'::regnamespace AND relkind = 'r'"
+        )
+        noted = await owner.fetch("SELECT view FROM ledger.view_versions WHERE view LIKE 'views.%'")
+    assert {row["name"] for row in tables} == {row["view"] for row in noted}
+    assert {row["name"] for row in tables} == {f"views.{view}" for view in VERSIONS}
+    assert set(VERSIONS) == set(TABLES)
+
+
+async def test_the_service_may_not_write_the_new_tables(made: Desk, database: str) -> None:
+    await rebuilt(database)
+    async with connection(database) as owner:
+        await owner.execute("SET ROLE crmledger_service")
+        assert await owner.fetchval("SELECT count(*) FROM views.contacts")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await owner.execute("DELETE FROM views.contacts")
+
+
+UNSHOWN = {"contact_information.account_lost"}
+"""Facts that leave no trace in a view but a higher version: there, other accounts are left."""
+
+
+async def test_every_fact_is_seen_in_the_views(made: Desk, database: str) -> None:
+    """No topic is passed over in silence: each changes what its aggregate's views show."""
+    happened: set[str] = set()
+    seen: set[str] = set()
+    for facts in (await streams_of(database)).values():
+        before: list[tuple[Any, ...]] = []
+        for n, (topic, aggregate) in enumerate(facts, start=1):
+            shown = project(aggregate, {}, ZoneInfo("Asia/Nicosia")).rows
+            assert all(row.version == n for row in shown)
+            after = [(row.view, row.columns, row.document) for row in shown]
+            if after != before:
+                seen.add(topic)
+            happened.add(topic)
+            before = after
+    assert happened == set(FACTS)
+    assert seen == set(FACTS) - UNSHOWN
+
+
+async def test_no_row_depends_on_the_settings(made: Desk, database: str) -> None:
+    """Nothing is projected anew when an organisation changes its settings."""
+    zone = ZoneInfo("Asia/Nicosia")
+    others = {
+        "unique_person": ["id_number"],
+        "name_display": "LAST_FIRST",
+        "default_country_id": "181",
+    }
+    for facts in (await streams_of(database)).values():
+        _, aggregate = facts[-1]
+        assert project(aggregate, {}, zone).rows == project(aggregate, others, zone).rows
+
+
+async def streams_of(url: str) -> dict[UUID, list[tuple[str, Aggregate]]]:
+    """Each stream's topics, with the aggregate as it was after each."""
+    ring, _ = keys_of(url)
+    async with connection(url) as asked:
+        rows = await asked.fetch("""
+            SELECT e.*, e.payload::text AS said, e.metadata::text AS about, k.wrapped FROM ledger.events e
+              LEFT JOIN ledger.personal_keys k ON k.organisation = e.organisation AND k.subject = e.subject
+             ORDER BY stream_id, version""")
+    facts: dict[UUID, list[StoredFact]] = {}
+    found: dict[UUID, list[tuple[str, Aggregate]]] = {}
+    for row in rows:
+        stream, subject = UUID(bytes=row["stream_id"].bytes), row["subject"]
+        owner = UUID(bytes=subject.bytes) if subject else None
+        keys = {owner: ring.unwrap(row["wrapped"])} if owner else {}
+        said, about = row["said"].encode(), row["about"].encode()
+        stored = StoredFact(
+            stream, row["version"], row["topic"], row["schema_version"], owner, said, about
+        )
+        facts.setdefault(stream, []).append(stored)
+        found.setdefault(stream, []).append((row["topic"], replayed(facts[stream], keys)))
+    return found

@@ -1,0 +1,86 @@
+"""Verifying the views: right ones pass, and each way of being wrong is named."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.communications_world import Desk
+from tests.service import in_process
+from tests.views_world import connection, lived, rebuilt, verified
+
+
+@pytest_asyncio.fixture
+async def made(database: str) -> AsyncIterator[Desk]:
+    async with in_process(database) as service:
+        yield await lived(service)
+
+
+async def test_views_that_commands_wrote_are_right(made: Desk, database: str) -> None:
+    findings = await verified(database)
+    assert findings.differences == []
+    assert findings.facts
+    assert findings.rows
+
+
+TAMPERINGS = {
+    "contacts: column life_cycle_state": "UPDATE views.contacts SET life_cycle_state = 'FINANCIAL' WHERE id = $1",
+    "contacts: column document": "UPDATE views.contacts SET document = '{}' WHERE id = $1",
+    "contacts: column created": "UPDATE views.contacts SET created = created + 1 WHERE id = $1",
+    "entities: column document": "UPDATE views.entities SET document = NULL WHERE ref = 'contact_information/' || $1",
+    "names: column retired": "UPDATE views.names SET retired = true WHERE id = $1 AND field = 'number'",
+    "contacts: missing row": "DELETE FROM views.contacts WHERE id = $1",
+    "sessions: missing row": "DELETE FROM views.sessions WHERE $1 <> ''",
+    "names: additional row": "INSERT INTO views.names SELECT organisation, kind, 'nickname', 'X', id, false"
+    " FROM views.names WHERE id = $1 AND field = 'number'",
+    "records: column changed": "UPDATE views.records SET changed = 0 WHERE kind = 'organisation' AND $1 <> ''",
+}
+
+
+@pytest.mark.parametrize("what", TAMPERINGS)
+async def test_a_wrong_row_is_named_and_mended(made: Desk, database: str, what: str) -> None:
+    async with connection(database) as owner:
+        await owner.execute(TAMPERINGS[what], made.reader)
+    first, *others = (await verified(database)).differences
+    view, _, fault = what.partition(": ")
+    assert str(first).startswith(f"views.{view} {made.api.organisation}/")
+    assert f": {fault}" in str(first)
+    assert not others
+    await rebuilt(database, accept_differences=True)
+    assert (await verified(database)).differences == []
+
+
+async def test_the_value_is_told(made: Desk, database: str) -> None:
+    async with connection(database) as owner:
+        await owner.execute("UPDATE views.contacts SET phones = '{77}' WHERE id = $1", made.reader)
+    (difference,) = (await verified(database)).differences
+    assert difference.key == (made.api.organisation, made.reader)
+    assert (difference.column, difference.expected, difference.found) == ("phones", "{}", "{77}")
+
+
+async def test_what_is_written_meanwhile_is_no_difference(made: Desk, database: str) -> None:
+    done = asyncio.Event()
+
+    async def write() -> int:
+        count = 0
+        while not done.is_set():
+            await made.update(await made.contact(), first_name="Other")
+            count += 1
+        return count
+
+    working = asyncio.create_task(write())
+    findings = [await verified(database) for _ in range(3)]
+    done.set()
+    assert await working
+    assert [found.differences for found in findings] == [[], [], []]
+
+
+async def test_it_writes_nothing(made: Desk, database: str) -> None:
+    schemas = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname !~ '^pg_'"
+    async with connection(database) as owner:
+        before = await owner.fetchval(schemas)
+        await verified(database)
+        assert await owner.fetchval(schemas) == before

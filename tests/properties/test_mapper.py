@@ -1,0 +1,192 @@
+"""Facts survive the ledger unchanged, hide what is personal, and are refused when they have drifted."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import services.documents  # noqa: F401 (declares every aggregate)
+from domain.aggregate import AGGREGATES, FACTS, Fact, Stamp
+from infra.ledger.cipher import KeyRing
+from infra.ledger.mapper import StoredFact, replayed, to_fact, to_payload
+from tests.domain.samples import beginnings, payloads
+from tests.domain.scenario import BY, ID, Happened, members
+
+KEY, _ = KeyRing("service-key-of-the-tests-0123456789").new()
+OTHER_KEY, _ = KeyRing("service-key-of-the-tests-0123456789").new()
+MARKER = re.compile(rb"PERSONAL\d{9}")
+OTHER = UUID(int=7)
+WHO = st.builds(
+    Stamp, st.just(BY.at), st.none() | st.text(max_size=9), st.none() | st.text(max_size=9)
+)
+
+
+def first_or_later(fact: type[Fact]) -> int:
+    return 1 if fact in beginnings(AGGREGATES[fact.TOPIC.partition(".")[0]]) else 2
+
+
+def stored(fact: Fact) -> StoredFact:
+    """The fact as the ledger holds it."""
+    who = {"at": fact.timestamp.isoformat(), "user": fact.user, "unit": fact.unit}
+    return StoredFact(
+        fact.originator_id,
+        fact.originator_version,
+        fact.TOPIC,
+        fact.SCHEMA,
+        fact.originator_id,
+        to_payload(fact, KEY),
+        json.dumps({name: value for name, value in who.items() if value is not None}).encode(),
+    )
+
+
+def changed(row: StoredFact, **payload: Any) -> StoredFact:
+    """The row with other members in its payload; `...` takes one away."""
+    whole = json.loads(row.payload) | payload
+    kept = {name: value for name, value in whole.items() if value is not ...}
+    return replace(row, payload=json.dumps(kept).encode())
+
+
+@cache
+def sample(topic: str) -> tuple[Fact, StoredFact]:
+    """Some fact of a topic, in memory and in the ledger, the same in every run."""
+    fact = FACTS[topic]
+    found: list[Fact] = []
+
+    @settings(max_examples=5)
+    @given(payloads(fact))
+    def look(payload: Any) -> None:
+        found.append(Happened(fact, payload).at(first_or_later(fact)))
+
+    look()
+    return found[-1], stored(found[-1])
+
+
+@pytest.mark.parametrize("topic", FACTS)
+def test_every_fact_comes_back(topic: str) -> None:
+    fact = FACTS[topic]
+
+    @given(payloads(fact), WHO)
+    def comes_back(payload: Any, by: Stamp) -> None:
+        before = Happened(fact, payload, by).at(first_or_later(fact))
+        after = to_fact(stored(before), KEY)
+        assert type(after) is fact
+        assert after == before
+        assert to_fact(stored(after), KEY) == before
+
+    comes_back()
+
+
+def said_of(payload: Any) -> set[bytes]:
+    return set(MARKER.findall(repr(payload).encode()))
+
+
+@pytest.mark.parametrize("topic", [topic for topic, fact in FACTS.items() if fact.PERSONAL])
+def test_nothing_personal_stands_in_clear(topic: str) -> None:
+    fact = FACTS[topic]
+
+    @given(payloads(fact))
+    def hidden(payload: Any) -> None:
+        row = stored(Happened(fact, payload).at(first_or_later(fact)))
+        assert not MARKER.search(row.payload)
+        assert set(MARKER.findall(repr(to_fact(row, KEY)).encode())) == said_of(payload)
+
+    hidden()
+
+
+@pytest.mark.parametrize("topic", FACTS)
+def test_a_payload_says_in_clear_what_is_not_personal(topic: str) -> None:
+    fact, row = sample(topic)
+    said = json.loads(row.payload)
+    for name in members(type(fact)):
+        keys = fact.PERSONAL.get(name, frozenset())
+        if not keys and keys is not None:
+            assert said[name] == json.loads(json.dumps(getattr(fact, name)))
+        elif keys is None:
+            assert name not in said
+
+
+@pytest.mark.parametrize("topic", FACTS)
+class TestDrift:
+    def test_an_additional_member(self, topic: str) -> None:
+        with pytest.raises(ValueError, match="other members"):
+            to_fact(changed(sample(topic)[1], surprise=1), KEY)
+
+    def test_a_missing_member(self, topic: str) -> None:
+        _, row = sample(topic)
+        for name in json.loads(row.payload):
+            with pytest.raises(ValueError, match=topic):
+                to_fact(changed(row, **{name: ...}), KEY)
+
+    def test_a_member_of_another_type(self, topic: str) -> None:
+        fact, row = sample(topic)
+        for name in members(type(fact)):
+            if name in json.loads(row.payload):
+                with pytest.raises(ValueError, match=topic):
+                    to_fact(changed(row, **{name: [[1]]}), KEY)
+
+    def test_an_unknown_topic(self, topic: str) -> None:
+        with pytest.raises(ValueError, match="not known"):
+            to_fact(replace(sample(topic)[1], topic=f"{topic}_never"), KEY)
+
+    def test_a_newer_schema(self, topic: str) -> None:
+        with pytest.raises(ValueError, match="not known"):
+            to_fact(replace(sample(topic)[1], schema=FACTS[topic].SCHEMA + 1), KEY)
+
+    def test_a_payload_that_is_no_object(self, topic: str) -> None:
+        for payload in (b"[]", b"null", b'"x"', b"", b"{"):
+            with pytest.raises(ValueError):  # noqa: PT011 (each says something else)
+                to_fact(replace(sample(topic)[1], payload=payload), KEY)
+
+
+@pytest.mark.parametrize("topic", [topic for topic, fact in FACTS.items() if fact.PERSONAL])
+class TestEncryption:
+    def test_the_wrong_key(self, topic: str) -> None:
+        with pytest.raises(ValueError, match="cannot be opened"):
+            to_fact(sample(topic)[1], OTHER_KEY)
+
+    def test_no_key(self, topic: str) -> None:
+        fact, row = sample(topic)
+        with pytest.raises(ValueError, match="is gone"):
+            to_fact(row, None)
+        with pytest.raises(ValueError, match="no subject"):
+            to_payload(fact, None)
+
+    def test_moved_to_another_place(self, topic: str) -> None:
+        _, row = sample(topic)
+        for moved in (replace(row, stream=OTHER), replace(row, version=row.version + 1)):
+            with pytest.raises(ValueError, match="cannot be opened"):
+                to_fact(moved, KEY)
+
+    def test_changed_ciphertext(self, topic: str) -> None:
+        _, row = sample(topic)
+        box = json.loads(row.payload)["personal"]
+        turned = ("B" if box[20] != "B" else "C").join((box[:20], box[21:]))
+        for wrong in (turned, box[:20], "", "AAAA", "é", 7, None):
+            with pytest.raises(ValueError):  # noqa: PT011 (each says something else)
+                to_fact(changed(row, personal=wrong), KEY)
+
+    def test_the_same_text_never_looks_the_same(self, topic: str) -> None:
+        fact, row = sample(topic)
+        again = json.loads(to_payload(fact, KEY))["personal"]
+        assert again != json.loads(row.payload)["personal"]
+
+
+def test_an_unknown_aggregate() -> None:
+    row = replace(sample("session.issued")[1], topic="nobody.issued")
+    with pytest.raises(ValueError, match="not known"):
+        replayed([row], {})
+
+
+def test_a_stream_comes_back_as_its_aggregate() -> None:
+    _, first = sample("communication.drafted")
+    _, second = sample("communication.completed")
+    found = replayed([first, second], {ID: KEY})
+    assert (type(found).__name__, found.state, found.version) == ("Communication", "COMPLETED", 2)

@@ -1,0 +1,240 @@
+"""Whatever is done to an aggregate, its stored facts make it again: same state, same documents.
+
+Each machine does legal and illegal things in any order. After every step the facts go through the
+ledger's mapper and back, and the aggregate that they make is compared with the one that was used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import orjson
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from domain.aggregate import Aggregate, Stamp
+from domain.communication import (
+    CATEGORY,
+    DIRECTION,
+    EXTERNAL_SYSTEM,
+    FILING,
+    MEDIA,
+    REFERENCES,
+    TEXTS,
+    UDF,
+    UNRESTRICTED,
+    Communication,
+    with_parameter,
+)
+from domain.contact_fields import COMPANY_NAME, PASSIVE, PERSON_NAME, PROFILES, SETS
+from domain.contact_fields import UDF as CONTACT_UDF
+from domain.contact_information import ContactInformation
+from domain.errors import Refusal
+from domain.fields import Values
+from domain.identifiers import Identifier
+from domain.queue_entry import ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
+from domain.reference_entities import KINDS
+from domain.registration import Record
+from infra.ledger.mapper import replayed
+from services.views import project
+from tests.domain.scenario import BY, ID
+from tests.properties.test_mapper import KEY, OTHER, stored
+from tests.strategies import IDS, READING, ZONE, entries, kept, kept_rows, said
+
+CONTACT = OTHER
+SETTINGS: Values = {"unique_person": ["name", "id_number"], "unique_company": ["name"]}
+STEPS = settings(max_examples=20, stateful_step_count=12)
+
+
+class Replay(RuleBasedStateMachine):
+    """One aggregate with all that happened to it."""
+
+    aggregate: Any = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[Any] = []
+        self.steps = 0
+
+    @property
+    def by(self) -> Stamp:
+        """Now it is later, and somebody else."""
+        self.steps += 1
+        return Stamp(BY.at + timedelta(seconds=self.steps), str(self.steps % 3), BY.unit)
+
+    def attempt(self, command: Callable[[Any], object]) -> None:
+        """Does something; what is refused leaves no trace."""
+        before = project(self.aggregate, SETTINGS, ZONE)
+        try:
+            command(self.aggregate)
+        except Refusal:
+            assert list(self.aggregate.pending_events) == []
+            assert project(self.aggregate, SETTINGS, ZONE) == before
+
+    @invariant()
+    @precondition(lambda self: self.aggregate is not None)
+    def comes_back(self) -> None:
+        """The facts so far make an equal aggregate and the same bytes."""
+        self.rows += [stored(fact) for fact in self.aggregate.collect_events()]
+        versions = [row.version for row in self.rows]
+        assert versions == list(range(1, self.aggregate.version + 1))
+        again: Aggregate = replayed(self.rows, {CONTACT: KEY, ID: KEY})
+        assert again == self.aggregate
+        shown = project(again, SETTINGS, ZONE)
+        assert shown == project(self.aggregate, SETTINGS, ZONE)
+        for document in filter(None, (shown.full, shown.compact, shown.photo)):
+            orjson.loads(document)
+        for row in shown.rows:
+            orjson.dumps(row.columns)
+
+
+ROWS = (DIRECTION, MEDIA, *TEXTS, CATEGORY, EXTERNAL_SYSTEM, *FILING, *UDF, REFERENCES)
+DATES = st.datetimes().map(lambda moment: moment.replace(microsecond=0).isoformat())
+
+
+class Communications(Replay):
+    @initialize(details=kept_rows(ROWS, unset=False), draft=st.integers(0, 3))
+    def write(self, details: Values, draft: int) -> None:
+        first = Communication.Drafted if draft else Communication.Recorded
+        said: Values = {
+            "number": "CM000001",
+            "code": "1",
+            "contact_information": CONTACT.hex.upper(),
+        }
+        self.aggregate = Communication.begin(
+            first, self.by, id=ID, details=details, parameters=[], **said
+        )
+
+    @rule(given=kept_rows(ROWS))
+    def amend(self, given: Values) -> None:
+        self.attempt(lambda c: c.amend(given, c.parameters, self.by))
+
+    @rule(items=said(UNRESTRICTED, {}), new=IDS, removed=st.booleans())
+    def set_parameters(self, items: Any, new: str, removed: bool) -> None:
+        def amend(communication: Communication) -> None:
+            parameters = communication.parameters
+            for n, item in enumerate(UNRESTRICTED.read(items, "set", READING)):
+                parameters = with_parameter(parameters, item, f"{n}{new[1:]}", "set")
+            if removed and parameters:
+                name = Identifier("unrestricted_parameter", "id", parameters[0]["id"], "set")
+                gone = {"action": "REMOVE", "identifier": name}
+                parameters = with_parameter(parameters, gone, new, "set")
+            communication.amend({}, parameters, self.by)
+
+        self.attempt(amend)
+
+    @rule()
+    def complete(self) -> None:
+        self.attempt(lambda c: c.complete(self.by))
+
+    @rule(viewed_on=DATES)
+    def mark_viewed(self, viewed_on: str) -> None:
+        self.attempt(lambda c: c.mark_viewed(viewed_on, self.by))
+
+
+class QueueEntries(Replay):
+    @initialize(system=st.none() | IDS, media=kept(MEDIA))
+    def queue(self, system: str | None, media: str) -> None:
+        said = {"number": "1", "communication": "C1", "contact_information": CONTACT.hex.upper()}
+        self.aggregate = QueueEntry.begin(
+            QueueEntry.Queued, self.by, id=ID, media=media, external_system=system, **said
+        )
+
+    @rule()
+    def process(self) -> None:
+        self.attempt(lambda entry: entry.process(self.by))
+
+    @rule(code=kept(ERROR_CODE), description=kept(ERROR_DESCRIPTION))
+    def reject(self, code: str, description: str) -> None:
+        self.attempt(lambda entry: entry.reject(code, description, self.by))
+
+    @rule()
+    def remove(self) -> None:
+        self.attempt(lambda entry: entry.remove(self.by))
+
+
+PERSON = (*PERSON_NAME, *PASSIVE, *CONTACT_UDF, PROFILES[0])
+COMPANY = (COMPANY_NAME, *PASSIVE, *CONTACT_UDF, PROFILES[1])
+ENTRIES = st.sampled_from(list(SETS)).flatmap(
+    lambda name: st.tuples(st.just(name), entries(name), IDS)
+)
+
+
+class Contacts(Replay):
+    @initialize(person=kept_rows(PERSON, unset=False), company=st.none() | kept_rows(COMPANY))
+    def register(self, person: Values, company: Values | None) -> None:
+        type_ = "PERSON" if company is None else "COMPANY"
+        details = person if company is None else company
+        self.aggregate = ContactInformation.begin(
+            ContactInformation.Registered,
+            self.by,
+            id=ID,
+            number="CI000001",
+            type=type_,
+            details={name: value for name, value in details.items() if value is not None},
+            sets={},
+        )
+
+    @rule(person=kept_rows(PERSON), company=kept_rows(COMPANY))
+    def amend(self, person: Values, company: Values) -> None:
+        given = person if self.aggregate.type == "PERSON" else company
+        self.attempt(lambda c: c.amend(given, self.by))
+
+    @rule(item=ENTRIES)
+    def add_entry(self, item: Any) -> None:
+        name, entry, id_ = item
+        self.attempt(lambda c: c.add_entry(name, entry | {"id": id_}, self.by, name))
+
+    @rule(item=ENTRIES, removed=st.booleans())
+    def change_or_remove_entry(self, item: Any, removed: bool) -> None:
+        name, changes, _ = item
+        for entry in self.aggregate.sets.get(name, ())[:1]:
+            remove = partial(self.aggregate.remove_entry, name, entry)
+            change = partial(self.aggregate.change_entry, name, entry, changes, at=name)
+            self.attempt(lambda _, do=remove if removed else change: do(by=self.by))  # type: ignore[misc]
+
+    @rule(material=st.sampled_from(["direct", "affiliate"]), send=st.none() | st.booleans())
+    def decide_marketing(self, material: str, send: bool | None) -> None:
+        self.attempt(lambda c: c.decide_marketing(material, send, self.by))
+
+    @rule(account=st.sampled_from("ab"), gained=st.booleans())
+    def own_accounts(self, account: str, gained: bool) -> None:
+        self.attempt(lambda c: (c.gain_account if gained else c.lose_account)(account, self.by))
+        owns = self.aggregate.accounts
+        assert self.aggregate.state == ("FINANCIAL" if owns else "MARKETING")
+
+    @rule(photo_id=IDS, file_name=st.text('ab\u00e9"\\', min_size=1), added=st.booleans())
+    def change_photo(self, photo_id: str, file_name: str, added: bool) -> None:
+        file: Values = {"photo_id": photo_id, "file_name": file_name, "mime_type": "image/gif"}
+        facts = self.aggregate.ProfilePhotoAdded, self.aggregate.ProfilePhotoRemoved
+        payload = file | {"size": 1, "digest": "d"} if added else {}
+        self.attempt(lambda c: c.record(facts[not added], self.by, **payload))
+
+
+class Records(Replay):
+    @initialize(kind=st.sampled_from(sorted(KINDS)), data=st.data())
+    def register(self, kind: str, data: Any) -> None:
+        fields = data.draw(kept_rows(KINDS[kind].fields))
+        said: Values = {"kind": kind, "record_id": "R1", "secrets": {}}
+        self.aggregate = Record.begin(Record.Registered, self.by, id=ID, fields=fields, **said)
+
+    @rule(data=st.data(), retired=st.booleans(), secrets=st.sampled_from([{}, {"password": "k"}]))
+    def replace(self, data: Any, retired: bool, secrets: dict[str, str]) -> None:
+        fields = data.draw(kept_rows(KINDS[self.aggregate.kind].fields))
+        self.attempt(lambda r: r.replace(fields, secrets, self.by, retired=retired))
+        assert self.aggregate.is_retired is retired
+        assert self.aggregate.fields == fields
+
+
+TestCommunications = Communications.TestCase
+TestCommunications.settings = STEPS
+TestQueueEntries = QueueEntries.TestCase
+TestQueueEntries.settings = STEPS
+TestContacts = Contacts.TestCase
+TestContacts.settings = STEPS
+TestRecords = Records.TestCase
+TestRecords.settings = STEPS
