@@ -117,8 +117,8 @@ class Aggregate(BaseAggregate[UUID]):
         fact: type[CanInitAggregate[UUID]],
         by: Stamp,
         *,
-        id: UUID,
-        **payload: Any,  # noqa: A002
+        id: UUID,  # noqa: A002
+        **payload: Any,
     ) -> Self:
         """A new aggregate whose first fact is ``fact``."""
         new = cls._create(fact, id=id, timestamp=by.at, user=by.user, unit=by.unit, **payload)

@@ -6,6 +6,7 @@ contact comes to own, never by a caller.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -25,6 +26,8 @@ PROFILE_NUMBERS = {
     "COMPANY": ("company_profile", ("vat_registration_number",)),
 }
 """Where the numbers stand that a uniqueness rule can name."""
+
+_BLANKS = {0x1E: " ", 0x1F: " "}
 
 
 class ContactInformation(Aggregate):
@@ -229,6 +232,18 @@ class ContactInformation(Aggregate):
         if send is not None or self.marketing.get(material, {}).get("send") is not None:
             self.record(self.MarketingDecided, by, material=material, send=send)
 
+    def add_photo(self, photo: Values, content: bytes, by: Stamp) -> None:
+        """Gives the contact a photo with ``id``, ``file_name`` and ``mime_type``."""
+        self.record(
+            self.ProfilePhotoAdded,
+            by,
+            photo_id=photo["id"],
+            file_name=photo["file_name"],
+            mime_type=photo["mime_type"],
+            size=len(content),
+            digest=hashlib.sha256(content).hexdigest(),
+        )
+
     def gain_account(self, account: str, by: Stamp) -> None:
         """Makes the contact the owner of an accounts receivable."""
         if account not in self.accounts:
@@ -244,15 +259,17 @@ class ContactInformation(Aggregate):
     def identifying(self) -> dict[str, str]:
         """The values a uniqueness rule can name (contact_information.md, section 8) that are set.
 
-        Names are trimmed and compared without regard to case, numbers are trimmed.
+        Names are trimmed and compared without regard to case, numbers are trimmed. The characters
+        that part values in a claim count as blanks.
         """
         profile, fields = PROFILE_NUMBERS[self.type]
         numbers = self.details.get(profile) or {}
         values = {field: (numbers.get(field) or "").strip() for field in fields}
         parts = ("first_name", "last_name") if self.type == "PERSON" else ("company_name",)
         names = [(self.details.get(part) or "").strip().casefold() for part in parts]
-        values["name"] = "\x1f".join(names) if all(names) else ""
-        return {field: value for field, value in values.items() if value}
+        parted = {field: value.translate(_BLANKS) for field, value in values.items()}
+        parted["name"] = "\x1f".join(n.translate(_BLANKS) for n in names) if all(names) else ""
+        return {field: value for field, value in parted.items() if value}
 
 
 def check_entry(

@@ -47,6 +47,10 @@ def identifier_schema(to: Identifiable) -> JsonSchema:
     }
 
 
+LARGEST_SET = 1000
+"""Most items of one set in one call; the contract's largest page (common.md, section 6)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Calendar(Field):
     """A day of the calendar as an object of Integers: all ``parts`` or none.
@@ -183,6 +187,8 @@ class Items(Field):
     def read(self, value: Any, at: str, reading: Reading) -> list[Values]:
         if not isinstance(value, list):
             raise InvalidParameterType(at)
+        if len(value) > LARGEST_SET:
+            raise InvalidParameterValue(at)
         reading = replace(reading, updating=self.updating)
         return [self._item(item, f"{at}[{n}]", reading) for n, item in enumerate(value)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from base64 import b64encode
 from collections.abc import Callable
 
@@ -61,6 +60,7 @@ def _typed(row: Field) -> Row:
 TITLE, FIRST_NAME, MIDDLE_NAME, LAST_NAME = PERSON_NAME
 NAMES: tuple[Field, ...] = (FIRST_NAME, LAST_NAME, MIDDLE_NAME, TITLE, COMPANY_NAME)
 FIELDS: tuple[Field, ...] = (*NAMES, *PASSIVE, *MARKETING, *UDF, *PROFILES)
+DETAILS = tuple(row.name for row in FIELDS if row.name not in MATERIALS)
 
 CREATE = Parameters(mandatory(CONTACT_TYPE), *map(_typed, FIELDS), *SETS.values())
 UPDATE = Parameters(
@@ -102,18 +102,13 @@ def list_(call: Call) -> Select:
 def create_(call: Call) -> list[ContactInformation]:
     """Registers a contact."""
     given, id_ = call.given, call.new_id()
-    passive = {row.name for row in FIELDS} - MATERIALS.keys()
-    details = {name: given[name] for name in passive if given.get(name) is not None}
-    details.setdefault("owned_by_group", call.own_group)
-    if "notes" in details:
-        details["notes"] = signed(call, details["notes"])
     contact = ContactInformation.begin(
         ContactInformation.Registered,
         call.by,
         id=id_,
         number=f"CI{call.number('contact_information'):06d}",
         type=given["type"],
-        details=details,
+        details=_details(call),
         sets=first_entries(call, id_, given),
     )
     _decide_marketing(contact, call)
@@ -127,8 +122,7 @@ def update(contact: ContactInformation, call: Call) -> None:
     if given.get("notes"):
         former = contact.details.get("notes")
         given["notes"] = "\n".join(filter(None, (former, signed(call, given["notes"]))))
-    passive = {row.name for row in FIELDS} - MATERIALS.keys()
-    contact.amend({name: given[name] for name in passive if name in given}, call.by)
+    contact.amend({name: given[name] for name in DETAILS if name in given}, call.by)
     _decide_marketing(contact, call)
     apply_items(contact, call)
 
@@ -151,19 +145,11 @@ def view_photo(call: Call) -> tuple[str, bytes]:
 def add_photo(contact: ContactInformation, call: Call) -> None:
     """Gives a contact a profile photo in place of the former one."""
     file: Upload = call.given["file"]
-    photo_id, id_ = call.new_id_text(), id_text(contact.id)
-    kept = {"file_name": file.file_name, "mime_type": file.mime_type}
-    contact.record(
-        contact.ProfilePhotoAdded,
-        call.by,
-        photo_id=photo_id,
-        size=len(file.content),
-        digest=hashlib.sha256(file.content).hexdigest(),
-        **kept,
-    )
-    content = b64encode(file.content).decode()
+    photo = {"id": call.new_id_text(), "file_name": file.file_name, "mime_type": file.mime_type}
+    contact.add_photo(photo, file.content, call.by)
+    id_, content = id_text(contact.id), b64encode(file.content).decode()
     call.effects["drop_photo_of"] = id_
-    call.effects["photos"] = [{"id": photo_id, "contact": id_, "content": content} | kept]
+    call.effects["photos"] = [photo | {"contact": id_, "content": content}]
 
 
 @command(
@@ -180,6 +166,15 @@ def remove_photo(contact: ContactInformation, call: Call) -> None:
     if contact.photo:
         contact.record(contact.ProfilePhotoRemoved, call.by)
         call.effects["drop_photo_of"] = id_text(contact.id)
+
+
+def _details(call: Call) -> Values:
+    """The fields with which a contact begins."""
+    details = {name: value for name in DETAILS if (value := call.given.get(name)) is not None}
+    details.setdefault("owned_by_group", call.own_group)
+    if "notes" in details:
+        details["notes"] = signed(call, details["notes"])
+    return details
 
 
 def signed(call: Call, text: str) -> str:

@@ -74,7 +74,7 @@ class Directory:
 
     def entry(self, kind: str, id_: str | None) -> Entry | None:
         """One record, or None."""
-        return self._entries.get(f"{kind}/{id_}")
+        return self._entries.get(f"{kind}/{id_}") if id_ else None
 
     def fields(self, kind: str, id_: str | None) -> Mapping[str, Any]:
         """The fields of one record; empty for one that is unknown."""

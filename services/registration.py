@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -31,7 +32,7 @@ from domain.registration import Kind, Link, Record, record_id
 from domain.values import read_text
 from services.draft import Draft, begun
 from services.ids import record_stream
-from services.ports import Hasher, Ledger, Question, Told
+from services.ports import Hasher, Ledger, Loaded, Question, Told
 from services.run import utc_now
 from services.tenancy import ask_by_name
 from services.turns import Turns
@@ -87,7 +88,7 @@ class Registrar:
         """
         work = await self._read(raw, organisation)
         for attempt in range(ATTEMPTS):
-            async with self._turns.turn(work.stream), self._turns.turn(_new_owner(work)):
+            async with self._turns.turn(work.stream):
                 result = await self._attempt(work, source)
             if result:
                 return result
@@ -148,6 +149,19 @@ class Registrar:
         assert record is None or isinstance(record, Record)
         _check_links(work, record)
         owners = _owners(work, record)
+        async with AsyncExitStack() as turns:
+            for owner in sorted(owners):
+                await turns.enter_async_context(self._turns.turn(UUID(owner)))
+            return await self._decide(work, source, record, loaded, owners)
+
+    async def _decide(
+        self,
+        work: _Work,
+        source: str,
+        record: Record | None,
+        loaded: Loaded,
+        owners: dict[str, bool],
+    ) -> str | None:
         contacts = await self._ledger.load(work.organisation, [UUID(o) for o in owners])
         loaded.aggregates |= contacts.aggregates
         loaded.keys |= contacts.keys
@@ -259,15 +273,6 @@ def _check_links(work: _Work, record: Record | None) -> None:
             exists = any(not match.retired for match in found[link.to, target])
         if not exists:
             raise EntityNotFound(link.parameter)
-
-
-def _new_owner(work: _Work) -> UUID | None:
-    """The contact for whom the records of its accounts take turns, too."""
-    owner = work.fields.get("account_owner")
-    try:
-        return UUID(owner) if owner else None
-    except ValueError:
-        return None  # it is refused when the links are checked
 
 
 def _owners(work: _Work, record: Record | None) -> dict[str, bool]:

@@ -21,7 +21,7 @@ def pages(edge: Edge) -> None:
 
 
 async def _home(exchange: Exchange) -> web.StreamResponse:
-    return response(b"", status=302, headers={"Location": "/docs"})
+    return response(b"", status=302, mime_type="text/plain", headers={"Location": "/docs"})
 
 
 async def _openapi(exchange: Exchange) -> web.StreamResponse:

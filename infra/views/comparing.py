@@ -20,13 +20,31 @@ SCOPES = {"names": ("organisation", "kind", "id")}
 """The key by which rows of a view are written together, where it is not the primary key."""
 
 COLUMNS = """
-SELECT a.attname, coalesce(k.n, 0) AS place
+SELECT quote_ident(a.attname) AS name, coalesce(k.n, 0) AS place
   FROM pg_attribute a
   LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
   LEFT JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, n) ON k.attnum = a.attnum
  WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum
 """
+
+
+# Filled in with names only, all of them the catalogue's own and quoted by it.
+COMPARE = """
+SELECT ARRAY[{key}] AS key, ARRAY[{scope}] AS scope,
+       CASE WHEN f.organisation IS NULL THEN 'missing' WHEN e.organisation IS NULL THEN 'additional'
+            ELSE 'different' END AS what,
+       d.name, left(d.expected, {shown}), left(d.found, {shown})
+  FROM (SELECT * FROM {fresh}.{view}{where}) AS e
+  FULL JOIN (SELECT * FROM views.{view}{where}) AS f USING ({primary})
+  LEFT JOIN LATERAL (
+       SELECT name, expected, found FROM (VALUES {pairs}) AS v (n, name, expected, found)
+        WHERE e.organisation IS NOT NULL AND f.organisation IS NOT NULL
+          AND v.expected IS DISTINCT FROM v.found ORDER BY n LIMIT 1) AS d ON true
+ WHERE e.organisation IS NULL OR f.organisation IS NULL OR ROW({expected}) IS DISTINCT FROM ROW({found})
+ ORDER BY {primary} LIMIT {limit}
+"""
+ONLY = " WHERE ({scope}) IN (SELECT * FROM unnest({given}))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +82,8 @@ async def compare(
     if only is not None and not only:
         return []
     columns = await connection.fetch(COLUMNS, f"views.{view}")
-    primary = [row["attname"] for row in sorted(columns, key=lambda r: r["place"]) if row["place"]]
-    others = [row["attname"] for row in columns if not row["place"]]
+    primary = [row["name"] for row in sorted(columns, key=lambda r: r["place"]) if row["place"]]
+    others = [row["name"] for row in columns if not row["place"]]
     scope = SCOPES.get(view, tuple(primary))
     statement = _statement(view, fresh, primary, others, scope, scoped=only is not None)
     given = (
@@ -90,22 +108,21 @@ def _statement(
     where = ""
     if scoped:
         given = ", ".join(f"${n}::text[]" for n in range(1, len(scope) + 1))
-        where = f" WHERE ({', '.join(scope)}) IN (SELECT * FROM unnest({given}))"  # noqa: S608
+        where = ONLY.format(scope=", ".join(scope), given=given)
     expected, found = (", ".join(f"{side}.{c}::text" for c in others) for side in ("e", "f"))
-    pairs = ", ".join(f"({n}, '{c}', e.{c}::text, f.{c}::text)" for n, c in enumerate(others))
-    return f"""
-SELECT ARRAY[{_texts(primary)}] AS key, ARRAY[{_texts(scope)}] AS scope,
-       CASE WHEN f.organisation IS NULL THEN 'missing' WHEN e.organisation IS NULL THEN 'additional'
-            ELSE 'different' END AS what,
-       d.name, left(d.expected, {SHOWN}), left(d.found, {SHOWN})
-  FROM (SELECT * FROM {fresh}.{view}{where}) AS e
-  FULL JOIN (SELECT * FROM views.{view}{where}) AS f USING ({", ".join(primary)})
-  LEFT JOIN LATERAL (
-       SELECT name, expected, found FROM (VALUES {pairs}) AS v (n, name, expected, found)
-        WHERE e.organisation IS NOT NULL AND f.organisation IS NOT NULL
-          AND v.expected IS DISTINCT FROM v.found ORDER BY n LIMIT 1) AS d ON true
- WHERE e.organisation IS NULL OR f.organisation IS NULL OR ROW({expected}) IS DISTINCT FROM ROW({found})
- ORDER BY {", ".join(primary)} LIMIT {LIMIT}"""  # noqa: S608 (names from the catalogue only)
+    return COMPARE.format(
+        view=view,
+        fresh=fresh,
+        where=where,
+        key=_texts(primary),
+        scope=_texts(scope),
+        primary=", ".join(primary),
+        expected=expected,
+        found=found,
+        pairs=", ".join(f"({n}, '{c}', e.{c}::text, f.{c}::text)" for n, c in enumerate(others)),
+        shown=SHOWN,
+        limit=LIMIT,
+    )
 
 
 def _texts(columns: Sequence[str]) -> str:

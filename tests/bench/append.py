@@ -20,7 +20,6 @@ from tests.databases import TEMPLATE, database
 
 __all__ = ["append", "ledger_on"]
 
-WRITERS = (1, 16, 64)
 MOST = {"facts": 40_000, "documents": 12_000}
 """Commands a second for which changes are made beforehand; more than can be written."""
 
@@ -54,7 +53,7 @@ async def append(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> 
             _cells(postgres, life, sample, writers),
             note,
         )
-        for writers in WRITERS
+        for writers in plan.writers
     ]
 
 

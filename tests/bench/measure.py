@@ -31,6 +31,7 @@ class Plan:
     seconds: float
     documents: int
     facts: int
+    writers: tuple[int, ...] = (1, 16, 64)
     quick: bool = False
 
     @classmethod
@@ -41,7 +42,7 @@ class Plan:
     @classmethod
     def small(cls) -> Plan:
         """For a look: under three minutes."""
-        return cls(passes=3, seconds=0.7, documents=500, facts=6000, quick=True)
+        return cls(passes=3, seconds=0.4, documents=500, facts=6000, writers=(1, 64), quick=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import structlog
 from infra.telemetry import configure_logs
 from tests.communications_world import Desk, desk
 from tests.service import OPERATOR_KEY, Service, environment
-from tests.world import UNIT
+from tests.world import UNIT, rows
 
 Json = dict[str, Any]
 
@@ -120,3 +120,34 @@ async def test_a_failure_that_nobody_foresaw_tells_no_values(
     for secret in (subject, token):
         assert secret not in said
         assert secret not in str(answer)
+
+
+async def test_texts_stand_in_no_fact_in_clear_and_in_no_log(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is said to a contact is personal: facts hold it encrypted, logs do not hold it."""
+    own = await desk(service)
+    said = [f"private-{n}-{uuid4().hex}" for n in range(8)]
+    with caplog.at_level(logging.DEBUG), structlog.testing.capture_logs() as logs:
+        parameter = {"type": "STRING", "name": "n", "string_value": said[4]}
+        draft = await own.draft(
+            subject=said[0],
+            content=said[1],
+            notes=said[2],
+            media="EMAIL",
+            to=f"{said[3]}@b",
+            udf_string_1=said[5],
+            unrestricted_parameter_set=[parameter],
+        )
+        await own.on("update", draft, notes=said[6], life_cycle_state="COMPLETED")
+        [entry] = await own.api.get("communications/queue/get_latest", media="EMAIL", number=1)
+        await own.queue("reject", entry, error_description=said[7])
+        await own.not_on("update", draft, notes=said[0])
+    told = str(logs) + caplog.text
+    found = await rows(
+        own.api, "SELECT e::text AS fact FROM ledger.events e WHERE organisation = $1"
+    )
+    written = "".join(row["fact"] for row in found)
+    assert "communication.amended" in written
+    assert "queue_entry.rejected" in written
+    assert [text for text in said if text in told or text in written] == []

@@ -211,13 +211,31 @@ SEMI = "id_number, passport_number, social_security_number, vat_registration_num
     [
         ({}, "SEMIOPTIONALPARAMETER", f"{SEMI}email_address, phone_number"),
         ({"id_number": ""}, "SEMIOPTIONALPARAMETER", f"{SEMI}email_address, phone_number"),
-        ({"number_of_results": "0"}, "INVALIDPARAMETERVALUE", "number_of_results"),
-        ({"number_of_results": "1001"}, "INVALIDPARAMETERVALUE", "number_of_results"),
-        ({"number_of_results": "1.5"}, "INVALIDPARAMETERTYPE", "number_of_results"),
-        ({"number_of_results": "many"}, "INVALIDPARAMETERTYPE", "number_of_results"),
-        ({"offset": "-1"}, "INVALIDPARAMETERVALUE", "offset"),
-        ({"offset": "x"}, "INVALIDPARAMETERTYPE", "offset"),
+        (
+            {"id_number": "1", "number_of_results": "0"},
+            "INVALIDPARAMETERVALUE",
+            "number_of_results",
+        ),
+        (
+            {"id_number": "1", "number_of_results": "1001"},
+            "INVALIDPARAMETERVALUE",
+            "number_of_results",
+        ),
+        (
+            {"id_number": "1", "number_of_results": "1.5"},
+            "INVALIDPARAMETERTYPE",
+            "number_of_results",
+        ),
+        (
+            {"id_number": "1", "number_of_results": "many"},
+            "INVALIDPARAMETERTYPE",
+            "number_of_results",
+        ),
+        ({"id_number": "1", "offset": "-1"}, "INVALIDPARAMETERVALUE", "offset"),
+        ({"id_number": "1", "offset": "x"}, "INVALIDPARAMETERTYPE", "offset"),
         ({"id_number": "x" * 256}, "INVALIDPARAMETERVALUE", "id_number"),
+        # The group is complete, or not, before what stands after it in the table.
+        ({"offset": "x"}, "SEMIOPTIONALPARAMETER", f"{SEMI}email_address, phone_number"),
         ({"id_number": "a\0"}, "INVALIDPARAMETERVALUE", "id_number"),
     ],
 )

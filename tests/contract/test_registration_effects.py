@@ -128,6 +128,17 @@ async def test_accounts_in_parallel(fresh: World) -> None:
         assert len((await fresh.show(owner))["notes"].split("\n")) == 3
 
 
+async def test_many_accounts_of_one_contact_come_and_go_together(fresh: World) -> None:
+    operator, contact = Operator(fresh.api), await fresh.contact()
+    for owner, result in ((contact, "CREATED"), (None, "UPDATED")):
+        results = await asyncio.gather(
+            *(operator.put(AR, f"A{n}", account_owner_id=owner) for n in range(40))
+        )
+        assert set(results) == {result}
+        assert await state(fresh, contact) == ("FINANCIAL" if owner else "MARKETING")
+    assert await versions(fresh, contact) == list(range(1, 82))
+
+
 async def test_one_account_that_many_want(fresh: World) -> None:
     operator, owners = Operator(fresh.api), [await fresh.contact() for _ in range(10)]
     results = await asyncio.gather(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 from typing import Any
 
@@ -31,7 +33,9 @@ async def post(
     here: Desk, body: bytes, path: str = UPDATE, content_type: str | None = "application/json"
 ) -> tuple[int, Json]:
     headers = {} if content_type is None else {"Content-Type": content_type}
-    status, answer, _ = await here.api.service.send("POST", BASE + path, data=body, headers=headers)
+    status, answer, _ = await here.api.service.send(
+        "POST", BASE + path, data=io.BytesIO(body), headers=headers
+    )
     return status, answer
 
 
@@ -193,7 +197,10 @@ async def test_a_body_of_1_mib(here: Desk) -> None:
     assert (status, answer["data"]["notes"]) == (200, "é")
     assert JSON_LIMIT == 1024 * 1024
     async with untouched(here.api):
-        for given in (padded(body, JSON_LIMIT + 1), chunks(padded(body, JSON_LIMIT + 1))):
+        for given in (
+            io.BytesIO(padded(body, JSON_LIMIT + 1)),
+            chunks(padded(body, JSON_LIMIT + 1)),
+        ):
             status, answer, _ = await here.api.service.send("POST", BASE + UPDATE, data=given)
             assert (status, refusal(answer)[0]) == (413, "REQUESTTOOLARGE")
 
@@ -216,8 +223,6 @@ async def test_a_form_of_10_mib(here: Desk) -> None:
 
 
 async def test_a_compressed_body_is_not_unpacked(here: Desk) -> None:
-    import gzip
-
     headers = {"Content-Encoding": "gzip"}
     for body in (gzip.compress(b"{}"), gzip.compress(b" " * 100_000_000)):
         status, answer, _ = await here.api.service.send(

@@ -69,6 +69,7 @@ BASIC = b"POST " + COMPLETE + b" HTTP/1.1\r\nHost: x\r\n"
 MALFORMED: dict[str, bytes] = {
     "noise": b"private-noise\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03private-noise\r\n\r\n",
+    "a verb that is none": b"BREW /private-noise HTTP/1.1\r\nHost: x\r\n\r\n",
     "another version": b"GET /private-noise HTTP/9.9.9\r\n\r\n",
     "a blank in the path": b"GET /private noise HTTP/1.1\r\nHost: x\r\n\r\n",
     "a header without a colon": BASIC + b"private-noise\r\n\r\n",

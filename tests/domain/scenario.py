@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -114,8 +114,3 @@ def _said(fact: Fact) -> Values:
 def given(*history: Happened) -> Given:
     """What had happened before."""
     return Given(history)
-
-
-def later(by: Stamp, seconds: int) -> Stamp:
-    """The same person some time afterwards."""
-    return Stamp(by.at + timedelta(seconds=seconds), by.user, by.unit)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -76,6 +76,10 @@ class Journal:
     @property
     def organisation(self) -> str:
         return self.api.organisation
+
+    def at_service(self) -> Api:
+        """The organisation as this journal's service serves it."""
+        return replace(self.api, service=self.service)
 
     async def send(self, path: str, body: Json, key: str | None = None) -> Attempt:
         """One request, once; never raises for what happens to it."""

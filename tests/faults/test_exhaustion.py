@@ -81,7 +81,10 @@ async def test_an_organisation_that_is_stuck_does_not_stop_another(database: str
         await sound(free, database)
 
 
-async def test_a_lock_that_is_never_free_ends_in_a_refusal(database: str) -> None:
+async def test_a_lock_that_is_never_free_ends_in_a_refusal(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.postgres.LOCK_SECONDS", 0.5)
     async with failpoints(database) as points, in_process(database) as service:
         journal = await begun(service)
         sql = "SELECT pg_advisory_lock(ledger.append_lock($1))"

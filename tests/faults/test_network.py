@@ -12,6 +12,7 @@ import pytest
 
 from infra.ledger.append import Appender, Outcome
 from infra.ledger.parcels import Parcel
+from infra.postgres import Lanes
 from tests.faults.failpoints import LOCK, failpoints, patched
 from tests.faults.journal import ACKNOWLEDGED, REFUSED, UNKNOWN, Journal, begun
 from tests.faults.oracle import sound, violations
@@ -124,6 +125,7 @@ async def test_a_database_that_stays_away_is_never_guessed_about(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("infra.ledger.store.Appender", partial(Appender, giving_up=0.1))
+    monkeypatch.setattr("infra.app.Lanes", partial(Lanes, patience=0.2))
     async with reached(database) as (journal, proxy):
         proxy.arm("lose answer")
         sent = asyncio.create_task(journal.create("key"))

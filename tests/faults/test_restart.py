@@ -62,7 +62,7 @@ async def _loaded(url: str, folder: Path, server: EmbeddedPostgres) -> None:
         journal = await begun(service)
         async with following(url, journal.organisation) as follower:
             clients = [asyncio.create_task(journal.work()) for _ in range(16)]
-            for how in (fast, immediate, killed, fast, immediate):
+            for how in (fast, immediate, killed, fast):
                 await journal.acknowledged(20)
                 await restarted(folder, server, how)
             await journal.acknowledged(20)

@@ -93,8 +93,7 @@ async def test_a_hole_stops_the_reader(database: str, lost: int) -> None:
         with pytest.raises(HoleError):
             await feed.read(ORGANISATION, lost, 10)
         with pytest.raises(HoleError):
-            async for _ in feed.follow(ORGANISATION, 0):
-                raise AssertionError("nothing of a broken page is handed out")
+            await anext(feed.follow(ORGANISATION, 0))
 
 
 async def test_a_lost_tail_stops_the_reader(database: str) -> None:

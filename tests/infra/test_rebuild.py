@@ -76,7 +76,7 @@ async def test_many_facts_are_folded_by_several_processes(
     before = await view_rows(database)
     monkeypatch.setattr(pages, "WORTHWHILE", 1)
     monkeypatch.setattr(folding, "PAGE", 20)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
     report = await rebuilt(database)
     assert report.switched
     assert report.facts

@@ -27,7 +27,7 @@ async def test_views_that_commands_wrote_are_right(made: Desk, database: str) ->
 
 
 TAMPERINGS = {
-    "contacts: column life_cycle_state": "UPDATE views.contacts SET life_cycle_state = 'FINANCIAL' WHERE id = $1",
+    "contacts: column life_cycle_state": "UPDATE views.contacts SET life_cycle_state = 'GONE' WHERE id = $1",
     "contacts: column document": "UPDATE views.contacts SET document = '{}' WHERE id = $1",
     "contacts: column created": "UPDATE views.contacts SET created = created + 1 WHERE id = $1",
     "entities: column document": "UPDATE views.entities SET document = NULL WHERE ref = 'contact_information/' || $1",

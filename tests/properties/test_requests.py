@@ -85,7 +85,7 @@ async def test_any_number_may_stand_beside_an_idempotency_key(
     playground: Playground, number: float
 ) -> None:
     """What makes two requests the same is reckoned from numbers of any size."""
-    sent = Sent(key=f"number {number:.3g}")
+    sent = Sent(key=f"number {type(number)} {number:.3g}")
     for name, expected in (("unknown", 200), ("unknown", 200), ("other", 422)):
         text = json.dumps({"token": playground.api.token, "type": "PERSON", name: number})
         sent.body = f'{text[:-1]},"first_name":"A","last_name":"{number:.3g}"}}'.encode()

@@ -14,6 +14,7 @@ from tests import databases
 from tests.communications_world import Desk, desk
 from tests.service import in_process
 from tests.views_world import rebuilt, verified
+from tests.world import company, person
 
 STEPS = (
     *("contact", "company", "rename", "phone", "marketing", "own", "disown"),
@@ -41,8 +42,8 @@ class Player:
     async def step(self, name: str, n: int) -> None:
         contact = self.contacts[n % len(self.contacts)]
         if name in ("contact", "company"):
-            more: Any = {"type": "COMPANY", "company_name": f"C{n}"} if name == "company" else {}
-            self.contacts.append(await self.made.contact(**more))
+            body = company() if name == "company" else person()
+            self.contacts.append(await self.made.contact(body))
         elif name in ("rename", "phone", "marketing"):
             await self.update(name, contact, n)
         elif name in ("own", "disown", "retire", "reinstate", "setting"):
@@ -72,7 +73,7 @@ class Player:
             owner = contact if name == "own" else None
             await self.made.register("accounts_receivable", f"A{n}", account_owner_id=owner)
         else:
-            await self.made.register("lead", f"L{n}", number=f"L{n}", retired=name == "retire")
+            await self.made.register("lead", f"LX{n}", number=f"LX{n}", retired=name == "retire")
 
     async def talk(self, name: str, n: int) -> None:
         made = self.made

@@ -1,0 +1,212 @@
+"""Rate limit, Idempotency-Key, availability: contract common.md, sections 1, 12 and 13."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from infra.embedded import EmbeddedPostgres
+from infra.http.api import BASE
+from tests import databases
+from tests.communications_world import Desk, desk, facts, names, new_key, posted, together
+from tests.service import Api, Service, in_process, refusal
+from tests.world import UNIT, rows, untouched, world
+
+Json = dict[str, Any]
+CREATE = "communications/create"
+LISTED = {"category_identifier": "id=MC1"}
+
+
+@pytest_asyncio.fixture(scope="module")
+async def here(service: Service) -> Desk:
+    return await desk(service)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def own_database(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
+    async with databases.database(postgres, template) as url:
+        yield url
+
+
+@pytest_asyncio.fixture(scope="module")
+async def limited(own_database: str) -> AsyncIterator[Desk]:
+    """A service that lets each session call twice a second."""
+    async with in_process(own_database, CRMLEDGER_RATE_LIMIT="2") as service:
+        own = Desk((await world(Api(service))).api)
+        own.contacts = [await own.contact()]
+        yield own
+
+
+async def sent(api: Api, token: str) -> tuple[int, str, str | None]:
+    """HTTP status, ``OK`` or NAME, and Retry-After of a read."""
+    query = {"token": token, "category_identifier": "id=MC1"}
+    path = f"{BASE}communications/list"
+    status, answer, headers = await api.service.send("GET", path, query=query)
+    return status, names([answer])[0], headers.get("Retry-After")
+
+
+async def test_no_limit_by_default(here: Desk) -> None:
+    token = await here.api.login()
+    answers = await asyncio.gather(*(sent(here.api, token) for _ in range(50)))
+    assert {answer[:2] for answer in answers} == {(200, "OK")}
+
+
+async def test_a_session_that_calls_too_often(limited: Desk) -> None:
+    api = limited.api
+    token = await api.login()
+    answers = [await sent(api, token) for _ in range(8)]
+    assert [answer[1] for answer in answers[:2]] == ["OK", "OK"]
+    refused = [answer for answer in answers if answer[1] != "OK"]
+    assert {answer[:2] for answer in refused} == {(429, "TOOMANYREQUESTS")}
+    assert all(int(answer[2] or 0) >= 1 for answer in refused)
+    other = await api.login()
+    assert (await sent(api, other))[1] == "OK"
+    await asyncio.sleep(1.1)
+    assert (await sent(api, token))[1] == "OK"
+
+
+async def test_the_limit_comes_after_the_signature_and_before_all_else(limited: Desk) -> None:
+    api = limited.api
+    token = await api.login()
+    for _ in range(4):
+        await sent(api, token)
+    before = await facts(api)
+    status, answer = await posted(Api(api.service, api.organisation, token), CREATE, {})
+    assert (status, refusal(answer)) == (429, ("TOOMANYREQUESTS", ""))
+    assert await facts(api) == before
+    assert (await sent(api, f"{token[:-2]}xx"))[1] == "INVALIDTOKEN"
+    assert (await api.open("nowhere", {}))["status"]["code"].endswith("METHODNOTFOUNDEXCEPTION")
+
+
+KEYS = ["k", "a b", "x" * 255, '"quoted"', "é"]
+
+
+@pytest.mark.parametrize("key", KEYS)
+async def test_keys_are_any_visible_text(here: Desk, key: str) -> None:
+    key = f"{new_key()}{key}"[:255]
+    answers = [
+        (await together(here.api, [(CREATE, here.body())], **{"Idempotency-Key": form}))[0]
+        for form in (key, f"  {key}  ")
+    ]
+    assert names(answers) == ["OK", "OK"]
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("key", ["x" * 256, "a\tb", "\u00a0x"])
+async def test_other_keys_are_refused(here: Desk, key: str) -> None:
+    api = here.api
+    async with untouched(api):
+        status, answer = await posted(api, CREATE, here.body(), **{"Idempotency-Key": key})
+    assert (status, refusal(answer)) == (400, ("INVALIDREQUEST", "Idempotency-Key"))
+
+
+@pytest.mark.parametrize("key", ["", "   "])
+async def test_a_blank_key_is_none(here: Desk, key: str) -> None:
+    answers = [
+        (await together(here.api, [(CREATE, here.body())], **{"Idempotency-Key": key}))[0]
+        for _ in range(2)
+    ]
+    assert answers[0]["data"]["id"] != answers[1]["data"]["id"]
+
+
+async def test_a_key_belongs_to_user_method_and_organisation(service: Service) -> None:
+    first, second = await desk(service), await desk(service)
+    key = {"Idempotency-Key": new_key()}
+    await first.register(
+        "user",
+        "2",
+        username="other",
+        default_unit_id=UNIT,
+        password="p" * 9,
+    )
+    other = Api(service, first.api.organisation, await first.api.login("other", "p" * 9))
+    assert (await posted(first.api, CREATE, first.body(), **key))[0] == 200
+    assert (await posted(other, CREATE, first.body(), **key))[0] == 422
+    path = "communications/update"
+    assert (await posted(first.api, path, first.body(communication_identifier={"id": "1"}), **key))[
+        0
+    ] == 422
+    assert (await posted(second.api, CREATE, second.body(), **key))[0] == 200
+
+
+async def test_the_token_and_the_order_of_members_do_not_make_another_request(here: Desk) -> None:
+    key, body = {"Idempotency-Key": new_key()}, here.body()
+    first = await posted(here.api, CREATE, body, **key)
+    here.api.token = await here.api.login()
+    turned = dict(reversed(body.items()))
+    assert await posted(here.api, CREATE, turned, **key) == first
+
+
+async def test_the_answer_keeps_its_fields_set(here: Desk) -> None:
+    key, body = {"Idempotency-Key": new_key()}, here.body(fields_set="id")
+    first = await posted(here.api, CREATE, body, **key)
+    assert list(first[1]["data"]) == ["id"]
+    assert await posted(here.api, CREATE, body, **key) == first
+
+
+async def test_answers_are_kept_for_24_hours(own_database: str, limited: Desk) -> None:
+    """An older answer counts no more: the same call happens again and is kept anew."""
+    api = limited.api
+    key, body = new_key(), limited.body()
+    api.token = await api.login()
+    first = await posted(api, CREATE, body, **{"Idempotency-Key": key})
+    connection = await asyncpg.connect(own_database)
+    for age, same in (("23 hours", True), ("25 hours", False)):
+        await connection.execute(
+            "UPDATE ledger.answers SET recorded_at = clock_timestamp() - $1::text::interval WHERE key = $2",
+            age,
+            key,
+        )
+        api.token = await api.login()
+        again = await posted(api, CREATE, body, **{"Idempotency-Key": key})
+        assert again[0] == 200
+        assert (again == first) is same
+    await connection.close()
+    api.token = await api.login()
+    assert await posted(api, CREATE, body, **{"Idempotency-Key": key}) == again
+    kept = await rows(
+        api, "SELECT key FROM ledger.answers WHERE organisation = $1 AND key = $2", key
+    )
+    assert len(kept) == 1
+
+
+async def test_keys_of_reads_mean_nothing(here: Desk) -> None:
+    key = {"Idempotency-Key": new_key()}
+    async with untouched(here.api):
+        for query in (LISTED, LISTED | {"media": "SMS"}):
+            answer = await here.api.call("GET", "communications/list", query=query, headers=key)
+            assert names([answer]) == ["OK"]
+
+
+async def test_without_its_database_a_service_says_so(
+    postgres: EmbeddedPostgres, template: str
+) -> None:
+    async with databases.database(postgres, template) as url, in_process(url) as service:
+        own = await desk(service)
+        query = {"token": await own.api.login()} | LISTED
+        path = f"{BASE}communications/list"
+        [row] = await rows(own.api, "SELECT current_database() AS name, $1::text")
+        admin = await asyncpg.connect(postgres.url)
+        try:
+            await admin.execute(f"ALTER DATABASE {row['name']} ALLOW_CONNECTIONS false")
+            await admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1",
+                row["name"],
+            )
+            status, answer, headers = await service.send("GET", path, query=query)
+            assert (status, refusal(answer)[0]) == (503, "SERVICEUNAVAILABLE")
+            assert int(headers["Retry-After"]) >= 1
+            async with service.http.get(f"{service.admin_url}/health/ready") as ready:
+                assert ready.status == 503
+            async with service.http.get(f"{service.admin_url}/health/live") as live:
+                assert live.status == 200
+        finally:
+            await admin.execute(f"ALTER DATABASE {row['name']} ALLOW_CONNECTIONS true")
+            await admin.close()
+        status, answer, _ = await service.send("GET", path, query=query)
+        assert (status, answer["status"]["code"]) == (200, "OK")

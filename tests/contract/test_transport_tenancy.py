@@ -1,0 +1,219 @@
+"""Tenancy, for every method of the registry: contract common.md, sections 11 and 12."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import jwt
+import pytest
+import pytest_asyncio
+
+from domain.fields import Field, Level, Parameters, Values
+from domain.nested import Object, Reference
+from domain.reference_entities import KINDS
+from domain.scalars import Enumeration, Integer
+from infra.http.api import BASE
+from services.endpoint import METHODS, Method
+from tests.communications_world import Desk, desk
+from tests.service import Service, _form, environment, refusal
+from tests.world import GROUP, traces
+
+Json = dict[str, Any]
+SECRET = environment("")["CRMLEDGER_TOKEN_SECRET"]
+CLOSED = [path for path, method in METHODS.items() if method.kind != "open"]
+PNG = ("x.png", b"x", "image/png")
+
+
+async def send(here: Desk, method: Method, token: Any, given: Json) -> Json:
+    """The envelope of a call as its verb wants it; identifiers are ``{"id": ...}``."""
+    given = given | ({} if token is None else {"token": token})
+    service, path = here.api.service, BASE + method.path
+    if method.verb == "POST" and not method.multipart:
+        return await here.api.open(method.path, given)
+    texts = {k: f"id={v['id']}" if isinstance(v, dict) else str(v) for k, v in given.items()}
+    if method.multipart:
+        return (await service.send("POST", path, data=_form(texts, PNG)))[1]
+    return (await service.send("GET", path, query=texts))[1]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def here(service: Service) -> Desk:
+    return await desk(service)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def tokens(here: Desk) -> Json:
+    """Tokens that must not work, by what is wrong with them."""
+    released, session = await here.api.login(), await here.api.login()
+    await here.api.open("authentication/token/release", {"token": released})
+    claims = jwt.decode(session, SECRET, algorithms=["HS256"])
+    expired = claims | {"exp": int(time.time()) - 1}
+    return {
+        "absent": None,
+        "empty": "",
+        "noise": "x.y.z",
+        "foreign": jwt.encode(claims, "another-secret-of-at-least-32-bytes!"),
+        "unknown": jwt.encode(claims | {"jti": uuid4().hex.upper()}, SECRET),
+        "released": released,
+        "expired": jwt.encode(expired, SECRET),
+    }
+
+
+@pytest.mark.parametrize(
+    "case", ["absent", "empty", "noise", "foreign", "unknown", "released", "expired"]
+)
+@pytest.mark.parametrize("path", CLOSED)
+async def test_no_method_without_a_session(here: Desk, tokens: Json, path: str, case: str) -> None:
+    method = METHODS[path]
+    expected = "TOKENEXPIRED" if case == "expired" else "INVALIDTOKEN"
+    if method.ends_session and case in ("absent", "empty"):
+        expected = "MANDATORYPARAMETER"
+    for given in ({}, {"fields_set": "nothing", "number": "x"}):
+        assert refusal(await send(here, method, tokens[case], given))[0] == expected
+
+
+async def test_the_image_download_without_a_session(here: Desk, tokens: Json) -> None:
+    for token in tokens.values():
+        query = {"id": uuid4().hex} | ({} if token is None else {"token": token})
+        status, answer, _ = await here.api.service.send(
+            "GET", "/crm/ImageDownloadServlet", query=query
+        )
+        assert (status, refusal(answer)[0] in ("INVALIDTOKEN", "TOKENEXPIRED")) == (401, True)
+
+
+def sample(row: Field) -> Any:
+    """A value that the parameter accepts, of what is no reference."""
+    if isinstance(row, Enumeration):
+        return row.words.split()[0]
+    return 1 if isinstance(row, Integer) else "a@b"
+
+
+def acceptable(method: Method, wanted: Reference, inside: str, ids: Json) -> Json:
+    """The parameters that must stand beside a reference for it to be looked up."""
+    table, given = method.parameters, {}
+    kept: Values = {} if inside else {wanted.name: ids[wanted.to.entity]}
+    groups = table.exactly_one | table.at_least_one
+    for row, rule in table:
+        level = rule(kept) if callable(rule) else rule
+        needed = level is Level.MANDATORY
+        if row.name in groups and not groups & kept.keys():
+            needed = not isinstance(row, Reference)
+        if needed and row.name not in kept and row.name != "file":
+            value = {"id": ids[row.to.entity]} if isinstance(row, Reference) else sample(row)
+            if row.name == "type" and inside == "company_profile":
+                value = "COMPANY"
+            given[row.parameter] = kept[row.name] = value
+    return given
+
+
+def references(table: Parameters) -> Iterator[tuple[Reference, str]]:
+    """The references of a method with the object they are in, if any."""
+    for row, _ in table:
+        if isinstance(row, Reference):
+            yield row, ""
+        elif isinstance(row, Object):
+            yield from ((inner, row.name) for inner in row.rows if isinstance(inner, Reference))
+
+
+MADE = {"contact_information", "communication", "communication_queue"}
+"""What the service owns and these tests can make."""
+
+MATRIX = [
+    (path, row, inside)
+    for path in CLOSED
+    for row, inside in references(METHODS[path].parameters)
+    if row.to.entity in KINDS.keys() | MADE
+]
+
+
+async def made(own: Desk) -> Json:
+    """One entity of each that is in `MADE`."""
+    draft, entry = await own.draft(), await own.mail()
+    return {
+        "contact_information": own.reader,
+        "communication": draft["id"],
+        "communication_queue": entry["id"],
+    }
+
+
+@pytest_asyncio.fixture(scope="module")
+async def ids(here: Desk) -> Json:
+    """An id of every kind of entity that exists in this organisation only."""
+    found = await made(here)
+    wanted = {row.to.entity for _, row, _ in MATRIX}
+    for kind in sorted(wanted & KINDS.keys()):
+        id_ = found[kind] = uuid4().hex.upper()
+        fields: Json = {"name": id_} if "name" in {f.name for f in KINDS[kind].fields} else {}
+        fields |= {"group_id": GROUP} if kind == "unit" else {}
+        if kind == "communication_template":
+            fields |= {"life_cycle_state": "EFFECTIVE", "media": "PHONE"}
+            fields |= {"subject": "x", "content": "x"}
+        await here.register(kind, id_, **fields)
+    return found
+
+
+@pytest_asyncio.fixture(scope="module")
+async def stranger(service: Service) -> Desk:
+    own = await desk(service)
+    own.api.token = await own.api.login()
+    return own
+
+
+@pytest_asyncio.fixture(scope="module")
+async def theirs(stranger: Desk) -> Json:
+    return await made(stranger)
+
+
+@pytest.mark.parametrize(
+    ("path", "row", "inside"), MATRIX, ids=[f"{p}-{i}{r.parameter}" for p, r, i in MATRIX]
+)
+async def test_entities_of_another_organisation_do_not_exist(
+    here: Desk, stranger: Desk, ids: Json, theirs: Json, path: str, row: Reference, inside: str
+) -> None:
+    method = METHODS[path]
+    named: Json = {row.parameter: {"id": ids[row.to.entity]}}
+    at = f"{inside}.{row.parameter}" if inside else row.parameter
+
+    async def is_found(own: Desk, beside: Json) -> bool:
+        given = acceptable(method, row, inside, beside) | ({inside: named} if inside else named)
+        own.api.token = own.api.token or await own.api.login()
+        answer = await send(own, method, own.api.token, given)
+        if answer["status"]["code"] == "OK":
+            return True
+        name, description = refusal(answer)
+        assert description == at or name not in _BEFORE, answer["status"]
+        return name != "ENTITYNOTFOUND"
+
+    before = await traces(stranger.api)
+    assert not await is_found(stranger, ids | theirs)
+    assert await traces(stranger.api) == before
+    assert await is_found(here, ids)
+
+
+_BEFORE = {"MANDATORYPARAMETER", "SEMIOPTIONALPARAMETER", "INVALIDPARAMETERTYPE"}
+"""What would keep a reference from being looked up."""
+
+
+async def test_the_matrix_is_not_empty() -> None:
+    assert len(MATRIX) > 60
+    assert {path for path, _, _ in MATRIX} >= {
+        path for path in CLOSED if METHODS[path].on is not None
+    }
+
+
+async def test_lists_never_mix_organisations(here: Desk, stranger: Desk) -> None:
+    for own in (here, stranger):
+        await own.mail(category_identifier={"id": "MC1"}, subject=own.api.organisation)
+        for path, query in (
+            ("communications/list", {"category_identifier": "id=MC1"}),
+            ("communications/queue/list", {"media": "EMAIL"}),
+            ("communications/queue/get_latest", {"media": "EMAIL", "number": 100}),
+            ("communications/queue/get_pending_completed", {"media": "EMAIL"}),
+        ):
+            found = str(await own.api.get(path, **query))
+            assert own.api.organisation in found
+            other = stranger if own is here else here
+            assert other.api.organisation not in found

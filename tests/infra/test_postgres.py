@@ -1,0 +1,112 @@
+"""Connections: given out, taken back, thrown away after a failure, and waited for with an end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from domain.errors import ServiceUnavailable
+from infra.ledger.cipher import KeyRing
+from infra.ledger.load import Loader
+from infra.ledger.questions import Questions
+from infra.postgres import Lanes
+from services.ports import Question
+from tests.faults.journal import begun
+from tests.faults.proxy import proxied
+from tests.ledgers import ZONE, appender, lanes, record, renamed, written
+from tests.service import environment, in_process
+
+
+async def pid(own: Lanes) -> int:
+    return int(await own.read(lambda connection: connection.fetchval("SELECT pg_backend_pid()")))
+
+
+async def test_a_connection_is_kept_and_thrown_away_after_a_failure(database: str) -> None:
+    async with lanes(database, 1) as own:
+        first = await pid(own)
+        assert await pid(own) == first
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await own.read(lambda connection: connection.fetchval("SELECT 1 / 0"))
+        second = await pid(own)
+        assert second != first
+        task = asyncio.create_task(own.read(lambda c: c.fetchval("SELECT pg_sleep(60)")))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait([task])
+        assert await pid(own) != second
+        assert own._free.qsize() == 1
+
+
+async def test_a_read_survives_the_loss_of_its_connection(database: str) -> None:
+    async with lanes(database, 1) as own:
+        killer = await asyncpg.connect(database)
+        for _ in range(3):
+            first = await pid(own)
+            await killer.execute("SELECT pg_terminate_backend($1)", first)
+            assert await pid(own) != first
+        await killer.close()
+
+
+async def test_waiting_for_a_connection_has_an_end(database: str) -> None:
+    async with lanes(database, 1, patience=0.1) as own:
+        async with own.lane():
+            with pytest.raises(ServiceUnavailable, match="waiting") as refused:
+                await pid(own)
+            assert refused.value.retry_after
+        assert await pid(own)
+
+
+async def test_a_server_that_is_away_is_waited_for_and_then_said_to_be_away(database: str) -> None:
+    async with proxied(database) as proxy, lanes(proxy.url, 1, patience=0.1) as own:
+        proxy.leave()
+        with pytest.raises(ServiceUnavailable, match="away"):
+            await pid(own)
+        proxy.come_back()
+        assert await pid(own)
+    async with proxied(database) as proxy, lanes(proxy.url, 1, patience=30) as own:
+        proxy.leave()
+        task = asyncio.create_task(pid(own))
+        await asyncio.sleep(0.1)
+        proxy.come_back()
+        assert await task
+
+
+async def test_a_key_that_cannot_be_opened_harms_only_its_own_contact(database: str) -> None:
+    async with in_process(database) as service:
+        journal = await begun(service, contacts=2)
+        broken, sound = journal.contacts
+    connection = await asyncpg.connect(database)
+    await connection.execute(
+        "UPDATE ledger.personal_keys SET wrapped = '\\x00' || wrapped WHERE subject = $1::uuid",
+        broken,
+    )
+    rows = await connection.fetch("SELECT $1::uuid AS b, $2::uuid AS s", broken, sound)
+    await connection.close()
+    ring = KeyRing(environment(database)["CRMLEDGER_SERVICE_KEY"])
+    async with lanes(database, 1) as own:
+        loader = Loader(own, ring)
+        results = await asyncio.gather(
+            *(
+                loader.load(journal.organisation, [row], [], [])
+                for row in (rows[0]["b"], rows[0]["s"])
+            ),
+            return_exceptions=True,
+        )
+    assert isinstance(results[0], ValueError)
+    assert not isinstance(results[1], BaseException)
+    assert rows[0]["s"] in results[1].aggregates
+
+
+async def test_the_set_up_of_a_call_does_not_change_under_it(database: str) -> None:
+    async with lanes(database, 2) as own, appender(database) as one:
+        industry = record("A")
+        await one.append("LEDGER", written(industry))
+        questions = Questions(own, ZONE)
+        before = (await questions.ask("LEDGER", Question())).directory
+        await one.append("LEDGER", written(renamed(industry, "New")))
+        after = (await questions.ask("LEDGER", Question())).directory
+        assert before.fields("industry", "A")["name"] == "A"
+        assert after.fields("industry", "A")["name"] == "New"
+        assert (await questions.ask("LEDGER", Question())).directory is after
