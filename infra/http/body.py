@@ -59,12 +59,10 @@ async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> byt
     """
     if (request.content_length or 0) > limit:
         raise RequestTooLarge(f"the body is larger than {limit} bytes")
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
     body = bytearray()
     try:
         async with asyncio.timeout(seconds):
+            await _ask_on(request)
             while chunk := await request.content.readany():
                 body += chunk
                 if len(body) > limit:
@@ -74,6 +72,13 @@ async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> byt
     except (ConnectionError, HttpProcessingError) as error:
         raise InvalidRequest("the body is incomplete") from error
     return bytes(body)
+
+
+async def _ask_on(request: web.BaseRequest) -> None:
+    """Tells a client that waits for permission to send its body (RFC 9110, section 10.1.1)."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # else aiohttp takes the response for begun
 
 
 def is_multipart(content_type: str) -> bool:

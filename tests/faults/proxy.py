@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -29,15 +30,15 @@ class Proxy:
         query = parse_qs(parts.query)
         self._name = f".s.PGSQL.{query['port'][0]}"
         self._target = str(Path(query["host"][0]) / self._name)
-        self._folder = Path(tempfile.mkdtemp(prefix="crmledger-proxy-"))
-        self.url = parts._replace(query=f"host={self._folder}&port={query['port'][0]}").geturl()
+        self.folder = Path(tempfile.mkdtemp(prefix="crmledger-proxy-"))
+        self.url = parts._replace(query=f"host={self.folder}&port={query['port'][0]}").geturl()
         self.fault = ""
         self.struck = asyncio.Event()
         self._kept: tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> asyncio.Server:
-        return await asyncio.start_unix_server(self._accept, self._folder / self._name)
+        return await asyncio.start_unix_server(self._accept, self.folder / self._name)
 
     def arm(self, fault: str) -> None:
         """The next append meets this fault."""
@@ -138,3 +139,4 @@ async def proxied(url: str) -> AsyncIterator[Proxy]:
     finally:
         proxy.leave()
         server.close()
+        shutil.rmtree(proxy.folder)

@@ -162,6 +162,7 @@ class Failing:
     def __init__(self, error: BaseException) -> None:
         self.error = error
         self.content = self
+        self.headers: dict[str, str] = {}
 
     async def readany(self) -> bytes:
         raise self.error

@@ -10,6 +10,7 @@ CREATE FUNCTION ledger.write_views(
     view_columns text[], view_document text[], view_refs text[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 -- Table names are not qualified: append writes the live views, a rebuild those beside them.
+-- Positions are looked up row by row, by the key: a join may be planned as a scan of the whole ledger.
 BEGIN
     IF 'entities' = ANY (view_name) THEN
         INSERT INTO entities (organisation, ref, stream_id, retired, document, refs)
@@ -35,14 +36,15 @@ BEGIN
     END IF;
     IF 'records' = ANY (view_name) THEN
         INSERT INTO records (organisation, kind, id, created, changed, version, directory, retired, document)
-        SELECT in_organisation, r.kind, r.id, first.position, last.position, w.version, r.directory, r.retired,
+        SELECT in_organisation, r.kind, r.id, 
+               (SELECT e.position FROM ledger.events e
+                 WHERE e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1),
+               (SELECT e.position FROM ledger.events e
+                 WHERE e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = w.version),
+                w.version, r.directory, r.retired,
                w.document::json
           FROM unnest(view_name, view_stream, view_version, view_columns, view_document)
-                   AS w (name, stream, version, columns, document)
-          JOIN ledger.events first
-            ON first.organisation = in_organisation AND first.stream_id = w.stream AND first.version = 1
-          JOIN ledger.events last
-            ON last.organisation = in_organisation AND last.stream_id = w.stream AND last.version = w.version,
+                   AS w (name, stream, version, columns, document),
                json_to_record(w.columns::json) AS r (kind text, id text, directory boolean, retired boolean)
          WHERE w.name = 'records'
         ON CONFLICT (organisation, kind, id) DO UPDATE
@@ -51,10 +53,11 @@ BEGIN
     END IF;
     IF 'sessions' = ANY (view_name) THEN
         INSERT INTO sessions (organisation, id, created, version, user_id, unit_id, expires_at, released)
-        SELECT in_organisation, r.id, e.position, w.version, r.user_id, r.unit_id, r.expires_at, r.released
-          FROM unnest(view_name, view_stream, view_version, view_columns) AS w (name, stream, version, columns)
-          JOIN ledger.events e
-            ON e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1,
+        SELECT in_organisation, r.id,
+               (SELECT e.position FROM ledger.events e
+                 WHERE e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1),
+               w.version, r.user_id, r.unit_id, r.expires_at, r.released
+          FROM unnest(view_name, view_stream, view_version, view_columns) AS w (name, stream, version, columns),
                json_to_record(w.columns::json)
                    AS r (id text, user_id text, unit_id text, expires_at bigint, released boolean)
          WHERE w.name = 'sessions'
@@ -64,13 +67,14 @@ BEGIN
     IF 'contacts' = ANY (view_name) THEN
         INSERT INTO contacts (organisation, id, created, version, document, refs, type, life_cycle_state, id_number,
                passport_number, social_security_number, vat_registration_number, emails, phones, photo, identity)
-        SELECT in_organisation, r.id, e.position, w.version, w.document::json, string_to_array(w.refs, ' '),
+        SELECT in_organisation, r.id,
+               (SELECT e.position FROM ledger.events e
+                 WHERE e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1),
+               w.version, w.document::json, string_to_array(w.refs, ' '),
                r.type, r.life_cycle_state, r.id_number, r.passport_number, r.social_security_number,
                r.vat_registration_number, r.emails, r.phones, r.photo, r.identity
           FROM unnest(view_name, view_stream, view_version, view_columns, view_document, view_refs)
-                   AS w (name, stream, version, columns, document, refs)
-          JOIN ledger.events e
-            ON e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1,
+                   AS w (name, stream, version, columns, document, refs),
                json_to_record(w.columns::json) AS r (id text, type text, life_cycle_state text, id_number text,
                    passport_number text, social_security_number text, vat_registration_number text,
                    emails text[], phones text[], photo text, identity json)
@@ -86,12 +90,13 @@ BEGIN
     IF 'communications' = ANY (view_name) THEN
         INSERT INTO communications (organisation, id, created, version, document, refs, code, contact_information,
                category, direction, media, life_cycle_state)
-        SELECT in_organisation, r.id, e.position, w.version, w.document::json, string_to_array(w.refs, ' '),
+        SELECT in_organisation, r.id,
+               (SELECT e.position FROM ledger.events e
+                 WHERE e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1),
+               w.version, w.document::json, string_to_array(w.refs, ' '),
                r.code, r.contact_information, r.category, r.direction, r.media, r.life_cycle_state
           FROM unnest(view_name, view_stream, view_version, view_columns, view_document, view_refs)
-                   AS w (name, stream, version, columns, document, refs)
-          JOIN ledger.events e
-            ON e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1,
+                   AS w (name, stream, version, columns, document, refs),
                json_to_record(w.columns::json) AS r (id text, code text, contact_information text, category text,
                    direction text, media text, life_cycle_state text)
          WHERE w.name = 'communications'
@@ -103,12 +108,13 @@ BEGIN
     IF 'queue_entries' = ANY (view_name) THEN
         INSERT INTO queue_entries (organisation, id, created, version, document, refs, communication,
                contact_information, media, external_system, life_cycle_state)
-        SELECT in_organisation, r.id, e.position, w.version, w.document::json, string_to_array(w.refs, ' '),
+        SELECT in_organisation, r.id,
+               (SELECT e.position FROM ledger.events e
+                 WHERE e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1),
+               w.version, w.document::json, string_to_array(w.refs, ' '),
                r.communication, r.contact_information, r.media, r.external_system, r.life_cycle_state
           FROM unnest(view_name, view_stream, view_version, view_columns, view_document, view_refs)
-                   AS w (name, stream, version, columns, document, refs)
-          JOIN ledger.events e
-            ON e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1,
+                   AS w (name, stream, version, columns, document, refs),
                json_to_record(w.columns::json) AS r (id text, communication text, contact_information text,
                    media text, external_system text, life_cycle_state text)
          WHERE w.name = 'queue_entries'
