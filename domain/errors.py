@@ -205,12 +205,6 @@ class KeyReused(InvalidRequest, status=422):
     """The idempotency key was used for another request."""
 
 
-class StillRunning(TransportError, status=409):
-    """The first request with this idempotency key is still running."""
-
-    code = ConcurrentUpdate.code
-
-
 class MethodNotFound(TransportError, name="METHODNOTFOUND", status=404):
     """There is no such method."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,9 +11,10 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import structlog
 from aiohttp import web
 
-from domain.errors import TooManyRequests
+from domain.errors import ServiceError, TooManyRequests
 from infra.http.admin import Admin
 from infra.http.api import Api
 from infra.http.edge import Edge
@@ -32,7 +34,12 @@ from services.run import Runner
 from services.tokens import Tokens
 from services.write import Writer
 
+log = structlog.get_logger(__name__)
+
 __all__ = ["Application", "Limit", "listening", "opened"]
+
+CLEANING = 600.0
+"""Seconds between two looks for answers that are too old."""
 
 LONGEST_LINE = 16 * 1024
 """Bytes of a request line (contract common.md, section 1)."""
@@ -101,12 +108,24 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     runner = Runner(ledger, tokens, zone, writer, limit, inspect_image_off_loop)
     desk = Desk(ledger, tokens, secrets, zone)
     registrar = Registrar(ledger, secrets, zone)
+    cleaning = asyncio.create_task(_clean(ledger))
     try:
         yield Application(settings, zone, ledger, secrets, runner, desk, registrar)
     finally:
+        cleaning.cancel()
         await ledger.drain()
         await ledger.close()
         secrets.close()
+
+
+async def _clean(ledger: PostgresLedger) -> None:
+    """Drops answers to idempotency keys that are too old to be asked for, every now and then."""
+    while True:
+        await asyncio.sleep(CLEANING)
+        try:
+            await ledger.forget_answers()
+        except ServiceError as error:
+            log.warning("cleaning", error=type(error).__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +158,10 @@ async def listening(application: Application) -> AsyncIterator[Ports]:
         admin_site = web.TCPSite(admin_runner, settings.host, settings.admin_port)
         await site.start()
         await admin_site.start()
+        # What is there now stays: later collections need not look at it, and come less often.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 100)
         yield Ports(_port(runner), _port(admin_runner))
         admin.leaving = True
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -14,6 +15,9 @@ from domain.errors import InvalidToken
 from domain.fields import Values
 
 __all__ = ["LIFETIME", "Claims", "Tokens"]
+
+REMEMBERED = 4096
+"""How many tokens a process need not verify again."""
 
 LIFETIME = 7200
 """Seconds from issue to expiry, used or not."""
@@ -44,6 +48,8 @@ class Tokens:
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
+        # A signature stays good; expiry and release are looked at in every call.
+        self._claims = lru_cache(maxsize=REMEMBERED)(self._read)
 
     def issue(self, session: str, user: str, organisation: str, unit: str, now: datetime) -> str:
         """A token for a session: its id, the username, the organisation's name, the unit's id."""
@@ -62,6 +68,9 @@ class Tokens:
         """The claims of a well-signed token, expired or not. Raises `InvalidToken`."""
         if not isinstance(token, str) or token.count(".") != 2 or len(token) > 4096:
             raise InvalidToken
+        return self._claims(token)
+
+    def _read(self, token: str) -> Claims:
         try:
             claims = jwt.decode(token, self._secret, algorithms=["HS256"], options=_WITHOUT_TIMES)
             return _read(claims)

@@ -53,7 +53,9 @@ def test_files_are_short(path: Path) -> None:
 
 def test_functions_are_short() -> None:
     sizes = {
-        f"{path.relative_to(ROOT)}:{f.name}": body_lines(f) for path in SOURCES for f in functions(path)
+        f"{path.relative_to(ROOT)}:{f.name}": body_lines(f)
+        for path in SOURCES
+        for f in functions(path)
     }
     assert statistics.quantiles(sizes.values(), n=10)[-1] <= FUNCTION
     assert not {name: size for name, size in sizes.items() if size > LONGEST}
@@ -85,7 +87,9 @@ def is_nested(path: Path, function: ast.FunctionDef | ast.AsyncFunctionDef) -> b
     tree = ast.parse(path.read_text("utf-8"))
     owners = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
     inner = any(
-        o.lineno < function.lineno <= (o.end_lineno or 0) for o in owners if o.lineno != function.lineno
+        o.lineno < function.lineno <= (o.end_lineno or 0)
+        for o in owners
+        if o.lineno != function.lineno
     )
     overriding = {"read", "sent", "schema", "sent_schema", "given", "is_given", "parameter", "key"}
     return inner or function.name in overriding | {"change", "subject"}

@@ -17,7 +17,6 @@ from domain.errors import (
     RequestTooLarge,
     ServiceError,
     ServiceUnavailable,
-    StillRunning,
     TooManyRequests,
 )
 from domain.fields import JsonSchema, Shape, nullable
@@ -45,7 +44,6 @@ Document = dict[str, Any]
 
 TRANSPORT: tuple[type[ServiceError], ...] = (
     InvalidRequest,
-    StillRunning,
     RequestTooLarge,
     KeyReused,
     TooManyRequests,

@@ -11,7 +11,6 @@ from domain.errors import (
     RequestTooLarge,
     ServiceError,
     ServiceUnavailable,
-    StillRunning,
     TooManyRequests,
 )
 from domain.fields import Field, JsonSchema, Level, Rule
@@ -61,7 +60,7 @@ def _operation(method: Method) -> Document:
         errors.append(TooManyRequests)
     if method.verb == "POST" and method.kind != "open":
         parameters.append({"$ref": "#/components/parameters/idempotency_key"})
-        errors += [KeyReused, StillRunning]
+        errors += [KeyReused]
     described = _groups(method)
     operation: Document = {
         "operationId": method.path.replace("/", "_"),

@@ -17,7 +17,7 @@ class Numbers:
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
         self._kept: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-        self._batcher: Batcher[str, int] = Batcher(self._draw, places=1)
+        self._batcher: Batcher[tuple[str, ...], dict[str, int]] = Batcher(self._draw, places=1)
 
     async def take(self, organisation: str, names: Sequence[str]) -> dict[str, int]:
         """One number of each sequence."""
@@ -26,9 +26,9 @@ class Numbers:
             kept = self._kept[organisation, name]
             if kept:
                 numbers[name] = kept.pop(0)
-        for name in names:
-            if name not in numbers:
-                numbers[name] = await self._batcher.submit(organisation, name)
+        missing = tuple(name for name in names if name not in numbers)
+        if missing:
+            numbers |= await self._batcher.submit(organisation, missing)
         return numbers
 
     def give_back(self, organisation: str, numbers: Mapping[str, int]) -> None:
@@ -37,8 +37,10 @@ class Numbers:
             self._kept[organisation, name].append(number)
             self._kept[organisation, name].sort()
 
-    async def _draw(self, organisation: Hashable, names: list[str]) -> list[int]:
-        counts = Counter(names)
+    async def _draw(
+        self, organisation: Hashable, wanted: list[tuple[str, ...]]
+    ) -> list[dict[str, int]]:
+        counts = Counter(name for names in wanted for name in names)
         rows = await self._lanes.read(
             lambda connection: connection.fetch(
                 "SELECT name, last FROM ledger.take_numbers($1, $2, $3)",
@@ -48,8 +50,9 @@ class Numbers:
             )
         )
         following = {row["name"]: row["last"] - counts[row["name"]] for row in rows}
-        drawn: list[int] = []
-        for name in names:
-            following[name] += 1
-            drawn.append(following[name])
+        drawn: list[dict[str, int]] = []
+        for names in wanted:
+            for name in names:
+                following[name] += 1
+            drawn.append({name: following[name] for name in names})
         return drawn

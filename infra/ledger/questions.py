@@ -23,17 +23,18 @@ SELECT 'head' AS what, 0::bigint AS n, NULL AS a, NULL AS b, max(changed) AS c, 
   FROM views.records WHERE organisation = $1 AND directory
 UNION ALL
 SELECT 'session', w.n, s.user_id, s.unit_id, s.expires_at, s.released, NULL, NULL
-  FROM unnest($2::text[]) WITH ORDINALITY AS w (id, n)
-  JOIN views.sessions s ON s.organisation = $1 AND s.id = w.id
+  FROM unnest($2::text[]) WITH ORDINALITY AS w (id, n),
+       LATERAL (SELECT * FROM views.sessions s WHERE s.organisation = $1 AND s.id = w.id LIMIT 1) AS s
 UNION ALL
 SELECT 'answer', w.n, a.request_hash, NULL, NULL, NULL, a.answer, NULL
-  FROM unnest($3::text[]) WITH ORDINALITY AS w (key, n)
-  JOIN ledger.answers a ON a.organisation = $1 AND a.key = w.key
+  FROM unnest($3::text[]) WITH ORDINALITY AS w (key, n),
+       LATERAL (SELECT * FROM ledger.answers a WHERE a.organisation = $1 AND a.key = w.key LIMIT 1) AS a
  WHERE a.recorded_at > clock_timestamp() - interval '24 hours'
 UNION ALL
 SELECT 'match', w.n, split_part(m.ref, '/', 2), NULL, NULL, m.retired, NULL, NULL
-  FROM unnest($4::text[], $5::text[], $6::text[]) WITH ORDINALITY AS w (kind, field, value, n)
-  JOIN views.entities m ON m.organisation = $1 AND m.ref = w.kind || '/' || w.value
+  FROM unnest($4::text[], $5::text[], $6::text[]) WITH ORDINALITY AS w (kind, field, value, n),
+       LATERAL (SELECT ref, retired FROM views.entities m
+                 WHERE m.organisation = $1 AND m.ref = w.kind || '/' || w.value LIMIT 1) AS m
  WHERE w.field = 'id'
 UNION ALL
 SELECT 'match', w.n, m.id, NULL, NULL, m.retired, NULL, NULL
@@ -60,6 +61,10 @@ class Questions:
         self._batcher: Batcher[Question, Told] = Batcher(
             self._ask, places=lanes.count, waiting=waiting
         )
+
+    def organisations(self) -> list[str]:
+        """Those whose directory this process holds."""
+        return list(self._directories)
 
     async def ask(self, organisation: str, question: Question) -> Told:
         """The answer; its directory is as current as its session."""

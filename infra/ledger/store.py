@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import asyncpg
 import orjson
 
 from domain.fields import Values
@@ -30,12 +32,17 @@ SELECT verifier FROM ledger.secrets WHERE organisation = $1 AND owner = $2 AND n
 COMPACT = "SELECT document FROM views.entities WHERE organisation = $1 AND ref = $2"
 PHOTO = "SELECT content, mime_type FROM ledger.photos WHERE organisation = $1 AND id = $2"
 FIRST = "SELECT event_hash FROM ledger.events WHERE organisation = $1 AND position = 1"
+FORGET = "SELECT ledger.forget_answers($1)"
 VERSIONS = "SELECT version, checksum FROM schema_migrations"
 RECORDS = """
 SELECT id, retired, document FROM views.records
  WHERE organisation = $1 AND kind = $2 AND ($3::text IS NULL OR id = $3)
  ORDER BY id LIMIT $4 OFFSET $5
 """
+
+
+async def _forget(connection: asyncpg.Connection, *, organisation: str) -> None:
+    await connection.execute(FORGET, organisation)
 
 
 class PostgresLedger:
@@ -151,6 +158,11 @@ class PostgresLedger:
     def new_key(self) -> tuple[bytes, str]:
         """A new contact's key: itself, and wrapped for storage as base64 text."""
         return self._ring.new()
+
+    async def forget_answers(self) -> None:
+        """Drops answers older than 24 hours, in the organisations that this process has served."""
+        for organisation in self._questions.organisations():
+            await self._reads.read(partial(_forget, organisation=organisation))
 
     async def drain(self) -> None:
         """Waits until all changes are decided."""

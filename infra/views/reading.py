@@ -15,26 +15,33 @@ __all__ = ["CLOSURE", "Reader", "compacts"]
 
 CLOSURE = """
 follow (id, refs) AS (
-    SELECT c.id, array_agg('communication/' || f.id ORDER BY f.created)
-      FROM views.communications c
-      JOIN views.communications f
-        ON f.organisation = c.organisation AND f.code = c.code AND f.created > c.created
-     WHERE c.organisation = $1 AND c.id IN (SELECT id FROM page)
-     GROUP BY c.id
+    SELECT p.id, f.refs
+      FROM page p,
+           LATERAL (SELECT code, created FROM views.communications c
+                     WHERE c.organisation = $1 AND c.id = p.id LIMIT 1) AS c,
+           LATERAL (SELECT array_agg('communication/' || f.id ORDER BY f.created) AS refs
+                      FROM views.communications f
+                     WHERE f.organisation = $1 AND f.code = c.code AND f.created > c.created
+                    HAVING count(*) > 0) AS f
+     WHERE p.id IS NOT NULL
 ), wanted (ref) AS (
     SELECT unnest(refs) FROM page
     UNION SELECT unnest(refs) FROM follow
-    UNION SELECT unnest(e.refs) FROM wanted w JOIN views.entities e ON e.organisation = $1 AND e.ref = w.ref
+    UNION SELECT unnest(e.refs) FROM wanted w, LATERAL (
+        SELECT refs FROM views.entities e WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1) AS e
 ), shown (what, ref, document, refs) AS (
-    SELECT 'ref', e.ref, e.document, NULL::text[]
-      FROM wanted w JOIN views.entities e ON e.organisation = $1 AND e.ref = w.ref
+    SELECT 'ref', w.ref, e.document, NULL::text[]
+      FROM wanted w, LATERAL (
+        SELECT document FROM views.entities e WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1) AS e
      WHERE e.document IS NOT NULL
     UNION ALL
     SELECT 'follow_ups', 'follow_ups/' || id, NULL, refs FROM follow
 )"""
 """Common table expressions that follow references: from ``page`` (id, refs) to ``shown``.
 
-``follow`` finds the later communications of the same code, the one set that is not stored.
+``follow`` finds the later communications of the same code, the one set that is not stored. Every
+look-up is LATERAL with a limit, so that it is made by its key: without statistics a join may be planned
+as a scan of the whole organisation.
 """
 
 COLUMNS: dict[str, frozenset[str]] = {

@@ -36,12 +36,12 @@ BEGIN
     END IF;
     IF 'records' = ANY (view_name) THEN
         INSERT INTO records (organisation, kind, id, created, changed, version, directory, retired, document)
-        SELECT in_organisation, r.kind, r.id, 
+        SELECT in_organisation, r.kind, r.id,
                (SELECT e.position FROM ledger.events e
                  WHERE e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1),
                (SELECT e.position FROM ledger.events e
                  WHERE e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = w.version),
-                w.version, r.directory, r.retired,
+               w.version, r.directory, r.retired,
                w.document::json
           FROM unnest(view_name, view_stream, view_version, view_columns, view_document)
                    AS w (name, stream, version, columns, document),
@@ -282,8 +282,10 @@ BEGIN
                        WITH ORDINALITY AS u (command, stream, version, topic, schema, subject, payload, n)
              WHERE u.command <> ALL (lost)) AS f;
 
-    PERFORM ledger.write_effects(in_organisation, array_agg(e.effects ORDER BY e.n), moment)
-       FROM unnest(effects) WITH ORDINALITY AS e (effects, n) WHERE e.n <> ALL (lost) AND e.effects <> '{}';
+    IF '{}' <> ANY (effects) THEN
+        PERFORM ledger.write_effects(in_organisation, array_agg(e.effects ORDER BY e.n), moment)
+           FROM unnest(effects) WITH ORDINALITY AS e (effects, n) WHERE e.n <> ALL (lost) AND e.effects <> '{}';
+    END IF;
     INSERT INTO ledger.answers (organisation, key, command, request_hash, answer, recorded_at)
     SELECT in_organisation, e.effects ->> 'key', in_metadata[e.n]::json ->> 'command',
            e.effects ->> 'request_hash', in_answers[e.n], moment
