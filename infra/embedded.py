@@ -67,9 +67,6 @@ OPTIONS: Mapping[str, str] = {
 STOPPING = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
 """Fast shutdown; if it hangs, ever ruder ones. The seconds each is given."""
 
-_LEFT: list[subprocess.Popen[bytes]] = []
-"""Servers that other programs still use: Python complains of a child that is forgotten while it runs."""
-
 
 class EmbeddedPostgres:
     """A running PostgreSQL of this machine, reached over a Unix socket that only its user and root can open."""
@@ -240,7 +237,8 @@ class EmbeddedPostgres:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if self._process:
-                _LEFT.append(self._process)
+                # Another program ends it; Python must not ask us what became of our child.
+                self._process.returncode = 0
             return False
         finally:
             os.close(users)
