@@ -48,17 +48,20 @@ bench: $(VENV)/.stamp-bench
 bench-quick: $(VENV)/.stamp-bench
 	$(BIN)/python -m tests.bench --quick
 
-# --inexact: one verb does not remove what another one installed.
+# --inexact: one verb does not remove what another one installed. The second try is for networks whose
+# certificates only the system knows.
+SYNC := $(UV) sync --frozen --quiet --inexact --no-default-groups
+
 $(VENV)/.stamp-run: $(UV) $(LOCKED)
-	$(UV) sync --frozen --quiet --inexact --no-default-groups
+	@$(SYNC) 2>/dev/null || $(SYNC) --system-certs
 	@touch $@
 
 $(VENV)/.stamp-dev: $(UV) $(LOCKED)
-	$(UV) sync --frozen --quiet --inexact --no-default-groups --group dev
+	@$(SYNC) --group dev 2>/dev/null || $(SYNC) --group dev --system-certs
 	@touch $@
 
 $(VENV)/.stamp-bench: $(UV) $(LOCKED)
-	$(UV) sync --frozen --quiet --inexact --no-default-groups --group bench
+	@$(SYNC) --group bench 2>/dev/null || $(SYNC) --group bench --system-certs
 	@touch $@
 
 # sys.executable, because what is called python3 may be a shim that needs the caller's home.
