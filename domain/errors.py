@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = ["CATALOGUE", "Refusal", "ServiceError", "TransportError"]
+__all__ = ["CATALOGUE", "UNKNOWN", "Refusal", "ServiceError", "TransportError"]
 
 CATALOGUE: dict[str, type[ServiceError]] = {}
 """NAME of the contract's table -> class."""
@@ -232,3 +232,7 @@ class InternalError(TransportError, name="INTERNALERROR", status=500):
 
 class ServiceUnavailable(TransportError, name="SERVICEUNAVAILABLE", status=503):
     """The service is not available at the moment."""
+
+
+UNKNOWN = "the outcome is not known; ask again with the same key"
+"""Description of a `ServiceUnavailable` after which the call may have been written."""

@@ -23,6 +23,7 @@ __all__ = ["METHODS", "Method", "command", "create", "open_method", "query"]
 
 Deciding = TypeVar("Deciding", bound=Callable[..., Iterable[Aggregate] | None])
 Selecting = Callable[["Call"], "Select | tuple[str, bytes]"]
+Function = TypeVar("Function", bound=Callable[..., Any])
 Opening = Callable[..., Awaitable[Any]]
 
 METHODS: dict[str, Method] = {}
@@ -73,6 +74,14 @@ def _register(method: Method) -> None:
     METHODS[method.path] = method
 
 
+def _declaring(**method: Any) -> Callable[[Function], Function]:
+    def declare(function: Function) -> Function:
+        _register(Method(function=function, **method))
+        return function
+
+    return declare
+
+
 def query(
     number: int, path: str, parameters: Parameters, returns: Shape, *, many: bool = False
 ) -> Callable[[Selecting], Selecting]:
@@ -80,89 +89,36 @@ def query(
 
     The second comes with what is shown where there is none.
     """
-
-    def declare(function: Selecting) -> Selecting:
-        _register(
-            Method(
-                number=number,
-                verb="GET",
-                path=path,
-                kind="query",
-                parameters=parameters,
-                function=function,
-                returns=returns,
-                many=many,
-            )
-        )
-        return function
-
-    return declare
+    return _declaring(
+        number=number,
+        verb="GET",
+        path=path,
+        kind="query",
+        parameters=parameters,
+        returns=returns,
+        many=many,
+    )
 
 
 def create(
     number: int, path: str, parameters: Parameters, returns: Shape, **more: Any
 ) -> Callable[[Deciding], Deciding]:
     """A POST method that makes aggregates: the function returns them, the answered one first."""
-
-    def declare(function: Deciding) -> Deciding:
-        _register(
-            Method(
-                number=number,
-                verb="POST",
-                path=path,
-                kind="create",
-                parameters=parameters,
-                function=function,
-                returns=returns,
-                **more,
-            )
-        )
-        return function
-
-    return declare
+    said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
+    return _declaring(verb="POST", kind="create", **said, **more)
 
 
 def command(
     number: int, path: str, parameters: Parameters, returns: Shape | None, **more: Any
 ) -> Callable[[Deciding], Deciding]:
     """A POST method on one aggregate: the function changes it and returns new ones, if any."""
-
-    def declare(function: Deciding) -> Deciding:
-        _register(
-            Method(
-                number=number,
-                verb="POST",
-                path=path,
-                kind="command",
-                parameters=parameters,
-                function=function,
-                returns=returns,
-                **more,
-            )
-        )
-        return function
-
-    return declare
+    said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
+    return _declaring(verb="POST", kind="command", **said, **more)
 
 
 def open_method(
     number: int, path: str, parameters: Parameters, returns: Shape
 ) -> Callable[[Opening], Opening]:
     """A POST method that needs no session: a coroutine that returns the answer's values."""
-
-    def declare(function: Opening) -> Opening:
-        _register(
-            Method(
-                number=number,
-                verb="POST",
-                path=path,
-                kind="open",
-                parameters=parameters,
-                function=function,
-                returns=returns,
-                fields_set=False,
-            )
-        )
-        return function
-
-    return declare
+    said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
+    return _declaring(verb="POST", kind="open", fields_set=False, **said)

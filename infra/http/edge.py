@@ -17,6 +17,7 @@ import structlog
 from aiohttp import web
 
 from domain.errors import (
+    UNKNOWN,
     InternalError,
     MethodNotAllowed,
     MethodNotFound,
@@ -128,7 +129,10 @@ class Edge:
                 return await handler(exchange)
         except ServiceError as error:
             refused = error
-        except (TimeoutError, *LOST) as error:
+        except TimeoutError:
+            log.warning("late")
+            refused = ServiceUnavailable(UNKNOWN)
+        except LOST as error:
             log.warning("unavailable", error=type(error).__name__)
             refused = ServiceUnavailable(retry_after=1)
         except Exception:

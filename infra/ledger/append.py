@@ -15,7 +15,7 @@ from datetime import timedelta
 import asyncpg
 import structlog
 
-from domain.errors import ServiceUnavailable
+from domain.errors import UNKNOWN, ServiceUnavailable
 from infra.batching import WAITING, Batcher
 from infra.ledger.parcels import Parcel, apart, append_arguments, packed, settle_arguments
 from infra.postgres import LOST, Lanes
@@ -151,7 +151,7 @@ class Appender:
             except Exception as another:
                 log.warning("append.unsettled", error=type(another).__name__)
                 await asyncio.sleep(PAUSE)
-        unknown = ServiceUnavailable("the outcome is not known; ask again with the same key")
+        unknown = ServiceUnavailable(UNKNOWN)
         return [unknown] * len(batch)
 
 
