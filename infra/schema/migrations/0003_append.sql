@@ -359,15 +359,28 @@ $$;
 COMMENT ON FUNCTION ledger.forget_answers IS 'Drops answers to idempotency keys, and notes of given up commands, that are older than 24 hours.';
 
 -- The service reads, and writes through these functions only.
-DO $$
+-- Roles belong to the server: another database may create one at the same moment, or an administrator may have
+-- created it beforehand for an owner who may not.
+CREATE FUNCTION ledger.have_role(in_name text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'crmledger_service') THEN
-        CREATE ROLE crmledger_service NOLOGIN;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = in_name) THEN
+        BEGIN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', in_name);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
     END IF;
-    EXECUTE format('GRANT crmledger_service TO %I', current_user);
-EXCEPTION WHEN duplicate_object OR unique_violation THEN
-    NULL; -- another database of the server creates the role at the same moment
+    EXECUTE format('GRANT %I TO %I', in_name, current_user);
+EXCEPTION
+    WHEN unique_violation THEN
+        NULL;
+    WHEN insufficient_privilege THEN
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = in_name) OR NOT pg_has_role(current_user, in_name, 'MEMBER') THEN
+            RAISE;
+        END IF;
 END $$;
+COMMENT ON FUNCTION ledger.have_role IS 'Makes sure that a role exists and that the owner of the schema may switch to it.';
+SELECT ledger.have_role('crmledger_service');
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
 GRANT USAGE ON SCHEMA ledger, views TO crmledger_service;
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger, views TO crmledger_service;

@@ -43,25 +43,8 @@ SELECT name, 1
   FROM unnest(ARRAY['views.communications', 'views.contacts', 'views.entities', 'views.names', 'views.queue_entries',
                     'views.records', 'views.sessions', 'analytics.daily_facts']) AS v (name);
 
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['crmledger_projector', 'crmledger_analyst'] LOOP
-        BEGIN
-            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
-                EXECUTE format('CREATE ROLE %I NOLOGIN', name);
-            END IF;
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL; -- another database of the server creates the role at the same moment
-        END;
-    END LOOP;
-    BEGIN
-        EXECUTE format('GRANT crmledger_projector TO %I', current_user);
-    EXCEPTION WHEN unique_violation THEN
-        NULL;
-    END;
-END $$;
+SELECT ledger.have_role('crmledger_projector');
+SELECT ledger.have_role('crmledger_analyst');
 GRANT USAGE ON SCHEMA analytics TO crmledger_service, crmledger_projector, crmledger_analyst;
 GRANT SELECT ON ALL TABLES IN SCHEMA analytics TO crmledger_service, crmledger_projector, crmledger_analyst;
 GRANT INSERT, UPDATE ON ALL TABLES IN SCHEMA analytics TO crmledger_projector;
