@@ -10,7 +10,8 @@ CREATE FUNCTION ledger.write_views(
     view_columns text[], view_document text[], view_refs text[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 -- Table names are not qualified: append writes the live views, a rebuild those beside them.
--- Positions are looked up row by row, by the key: a join may be planned as a scan of the whole ledger.
+-- Rows of others are looked up one by one, by their key (LATERAL with a limit, or a subquery): a join may be
+-- planned as a scan of all that the organisation has.
 BEGIN
     IF 'entities' = ANY (view_name) THEN
         INSERT INTO entities (organisation, ref, stream_id, retired, document, refs)
@@ -22,11 +23,13 @@ BEGIN
          WHERE w.name = 'entities'
         ON CONFLICT (organisation, ref) DO UPDATE
            SET retired = excluded.retired, document = excluded.document, refs = excluded.refs;
-        DELETE FROM names n
-         USING unnest(view_name, view_columns) AS w (name, columns),
-               json_to_record(w.columns::json) AS r (kind text, id text, names json)
-         WHERE w.name = 'entities' AND r.names IS NOT NULL
-           AND n.organisation = in_organisation AND n.kind = r.kind AND n.id = r.id;
+        DELETE FROM names WHERE organisation = in_organisation AND ctid = ANY (ARRAY(
+            SELECT n.ctid
+              FROM unnest(view_name, view_columns) AS w (name, columns),
+                   json_to_record(w.columns::json) AS r (kind text, id text, names json),
+                   LATERAL (SELECT n.ctid FROM names n
+                             WHERE n.organisation = in_organisation AND n.kind = r.kind AND n.id = r.id LIMIT 100) AS n
+             WHERE w.name = 'entities' AND r.names IS NOT NULL));
         INSERT INTO names (organisation, kind, field, value, id, retired)
         SELECT in_organisation, r.kind, n.field, n.value, r.id, coalesce(r.retired, false)
           FROM unnest(view_name, view_columns) AS w (name, columns),
@@ -132,8 +135,9 @@ CREATE FUNCTION ledger.losers(
     SELECT DISTINCT ON (refused.command) refused.command::integer, refused.verdict, refused.detail
       FROM (
         SELECT e.n AS command, 1 AS rank, 'REPEATED' AS verdict, '' AS detail
-          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n)
-          JOIN ledger.answers a ON a.organisation = in_organisation AND a.key = e.effects ->> 'key'
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               LATERAL (SELECT a.recorded_at FROM ledger.answers a
+                         WHERE a.organisation = in_organisation AND a.key = e.effects ->> 'key' LIMIT 1) AS a
          WHERE a.recorded_at > in_moment - interval '24 hours'
         UNION ALL
         SELECT f.command, 2, 'CONFLICT', f.stream::text
@@ -151,15 +155,17 @@ CREATE FUNCTION ledger.losers(
         UNION ALL
         SELECT e.n, 3, 'CLAIMED', t.at
           FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
-               jsonb_to_recordset(e.effects -> 'take') AS t (claim text, stream uuid, at text)
-          JOIN ledger.claims c ON c.organisation = in_organisation AND c.claim = t.claim
-         WHERE c.stream_id <> t.stream
+               jsonb_to_recordset(e.effects -> 'take') AS t (claim text, stream uuid, at text),
+               LATERAL (SELECT FROM ledger.claims c
+                         WHERE c.organisation = in_organisation AND c.claim = t.claim AND c.stream_id <> t.stream
+                         LIMIT 1) AS c
         UNION ALL
         SELECT e.n, 3, 'CLAIMED', t.at
           FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
-               jsonb_to_recordset(e.effects -> 'take_worldwide') AS t (claim text, stream uuid, at text)
-          JOIN ledger.world_claims c ON c.claim = t.claim
-         WHERE c.organisation <> in_organisation OR c.stream_id <> t.stream
+               jsonb_to_recordset(e.effects -> 'take_worldwide') AS t (claim text, stream uuid, at text),
+               LATERAL (SELECT FROM ledger.world_claims c
+                         WHERE c.claim = t.claim AND (c.organisation <> in_organisation OR c.stream_id <> t.stream)
+                         LIMIT 1) AS c
       ) AS refused
      ORDER BY refused.command, refused.rank
 $$;
