@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 import structlog
-from aiohttp import web
 
 from domain.errors import ServiceError, TooManyRequests
 from infra.http.admin import Admin
@@ -20,7 +18,7 @@ from infra.http.api import Api
 from infra.http.edge import Edge
 from infra.http.pages import pages
 from infra.http.reference import Reference
-from infra.http.server import Server
+from infra.http.server import serving
 from infra.images import inspect_image_off_loop
 from infra.ledger.cipher import KeyRing
 from infra.ledger.store import PostgresLedger
@@ -141,37 +139,15 @@ async def listening(application: Application) -> AsyncIterator[Ports]:
     """Serves until left; then answers the calls that have begun, and no others."""
     settings = application.settings
     admin = Admin(application.ledger)
-    runner = web.ServerRunner(
-        Server(
-            application.edge().handle,
-            auto_decompress=False,
-            max_line_size=LONGEST_LINE,
-            access_log=None,
-        ),
-        shutdown_timeout=10,
-    )
-    admin_runner = web.ServerRunner(Server(admin.edge().handle, access_log=None))
-    await runner.setup()
-    await admin_runner.setup()
-    try:
-        site = web.TCPSite(runner, settings.host, settings.port, reuse_port=False, backlog=1024)
-        admin_site = web.TCPSite(admin_runner, settings.host, settings.admin_port)
-        await site.start()
-        await admin_site.start()
-        # What is there now stays: later collections need not look at it, and come less often.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 100)
-        yield Ports(_port(runner), _port(admin_runner))
+    handle = application.edge().handle
+    bounds = {"auto_decompress": False, "max_line_size": LONGEST_LINE}
+    # The second port is left last: it says that the process is leaving while calls still end.
+    async with (
+        serving(admin.edge().handle, settings.host, settings.admin_port) as admin_port,
+        serving(handle, settings.host, settings.port, **bounds) as port,
+    ):
+        yield Ports(port, admin_port)
         admin.leaving = True
-    finally:
-        await runner.cleanup()
-        await admin_runner.cleanup()
-
-
-def _port(runner: web.ServerRunner) -> int:
-    port: int = runner.addresses[0][1]
-    return port
 
 
 async def reachable(url: str, seconds: float = 30) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
+import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +20,7 @@ from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
 from infra.schema.migrate import MigrationError, migrate, status
 from infra.settings import Settings, SettingsError
 from infra.telemetry import configure_logs
-from infra.terminal import database, err, out, prepare, progress
+from infra.terminal import database, err, out, prepare, progress, told_to_stop
 from services.importing import import_lines
 
 __all__ = ["main"]
@@ -63,14 +62,20 @@ async def serve(*, demo: bool = False) -> None:
     """
     settings = Settings.from_environment()
     configure_logs()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = told_to_stop()
     async with application(settings) as running:
         made_up = await _load_demo(running) if demo else None
+        _settle_memory()
         async with listening(running) as ports:
             _welcome(settings, ports.port, ports.admin_port, made_up)
             await stop.wait()
+
+
+def _settle_memory() -> None:
+    """What is there now stays: later collections need not look at it, and come less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 async def _load_demo(running: Application) -> DemoSecrets:

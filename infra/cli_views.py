@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -11,16 +9,16 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import asyncpg
-from aiohttp import web
 from cyclopts import App, Parameter
 from rich.filesize import decimal
 from rich.table import Table
 
 from infra.http.admin import Admin
+from infra.http.server import serving
 from infra.ledger.cipher import KeyRing
 from infra.settings import Settings
 from infra.telemetry import configure_logs
-from infra.terminal import database, err, out, prepare, progress
+from infra.terminal import database, err, out, prepare, progress, told_to_stop
 from infra.views.comparing import LIMIT, Difference
 from infra.views.listing import ViewState, view_states
 from infra.views.projector import Projector
@@ -170,26 +168,14 @@ async def project(
     settings = Settings.from_environment()
     port = settings.admin_port if admin_port is None else admin_port
     configure_logs()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = told_to_stop()
     async with database(settings) as url:
         await prepare(url, own=settings.embedded)
         projector = Projector(url, lease=lease, pause=pause)
-        async with _serving(Admin(projector), settings.host, port) as address:
+        admin = Admin(projector)
+        async with serving(admin.edge().handle, settings.host, port) as port:
+            address = f"{settings.host}:{port}"
             out.print(f"Health and metrics     http://{address}/health/ready", highlight=False)
             out.file.flush()
             await projector.run(stop)
-
-
-@asynccontextmanager
-async def _serving(admin: Admin, host: str, port: int) -> AsyncIterator[str]:
-    """Answers the operators' questions; where."""
-    runner = web.ServerRunner(web.Server(admin.edge().handle, access_log=None))
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-        yield f"{host}:{runner.addresses[0][1]}"
-        admin.leaving = True
-    finally:
-        await runner.cleanup()
+            admin.leaving = True

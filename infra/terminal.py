@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,7 +16,7 @@ from infra.embedded import EmbeddedPostgres
 from infra.schema.migrate import assert_current, migrate
 from infra.settings import Settings
 
-__all__ = ["database", "err", "out", "prepare", "progress"]
+__all__ = ["database", "err", "out", "prepare", "progress", "told_to_stop"]
 
 out = Console()
 err = Console(stderr=True)
@@ -56,3 +57,11 @@ def progress() -> Progress:
         TimeRemainingColumn(),
         console=err,
     )
+
+
+def told_to_stop() -> asyncio.Event:
+    """An event of the running loop that SIGTERM and Ctrl-C set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -11,7 +13,10 @@ from domain.errors import InternalError, InvalidRequest, TransportError
 from infra.http.edge import response
 from infra.http.envelope import failed
 
-__all__ = ["Server"]
+__all__ = ["Server", "serving"]
+
+SHUTDOWN = 10.0
+"""Seconds that calls have to end in when the process is told to stop."""
 
 log = structlog.get_logger(__name__)
 
@@ -49,3 +54,25 @@ class Server(web.Server):
     def __call__(self) -> Any:
         """A new connection; what asyncio calls for each client."""
         return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+@asynccontextmanager
+async def serving(
+    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+    host: str,
+    port: int,
+    **options: Any,
+) -> AsyncIterator[int]:
+    """Answers requests on a port until left; then those that have begun, and no others.
+
+    :param options: what `Server` takes besides.
+    :return: the port, which is a free one where 0 was given.
+    """
+    server = Server(handle, access_log=None, **options)
+    runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, backlog=1024).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
