@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from domain.credentials import ACCESS_TOKEN
 from domain.identifiers import Identifiable
 from domain.reference_kinds_billing import BILLING, REWARDS
 from domain.reference_kinds_customers import CUSTOMERS, PRODUCTS
@@ -66,7 +67,7 @@ _OWNED = (
     ),
     Identifiable("communication", ("id", "number")),
     Identifiable("communication_queue", ("id", "number")),
-    Identifiable("access_token", ("authentication_code", "identifier")),
+    ACCESS_TOKEN,
     Identifiable("service_request", ("id", "number")),
 )
 

@@ -17,6 +17,8 @@ __all__ = [
     "ALTERNATIVE_CODE",
     "CODE",
     "DESCRIPTION",
+    "GUESS_LIMITS",
+    "GUESS_SETTINGS",
     "MEDIA",
     "NAME",
     "NUMBER",
@@ -146,3 +148,19 @@ TOKEN_DEFINITION: dict[str, Any] = {
     "not_effective_when_unrelated": True,
 }
 """The definition of an organisation that registered none."""
+
+GUESS_SETTINGS: tuple[Field, ...] = (
+    Integer(name="attempts_per_source", least=1, most=1000),
+    Integer(name="attempts_per_token", least=1, most=1000),
+    Integer(name="first_wait_seconds", least=1, most=86400),
+    Integer(name="longest_wait_seconds", least=1, most=86400),
+)
+"""How often a secret of an access token may be tried; an extension of ours."""
+
+GUESS_LIMITS: dict[str, Any] = {
+    "attempts_per_source": 5,
+    "attempts_per_token": 20,
+    "first_wait_seconds": 30,
+    "longest_wait_seconds": 900,
+}
+"""The limits of an organisation that registered none."""

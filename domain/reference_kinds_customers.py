@@ -132,6 +132,7 @@ PRODUCTS = (
             mandatory(Link(name="product_type", to="product_type")),
         ),
         directory=False,
+        common=True,
     ),
     Kind(
         key="installed_item",
@@ -150,6 +151,7 @@ PRODUCTS = (
         ),
         defaults={"under_warranty": False},
         directory=False,
+        common=True,
     ),
     Kind(
         key="warranty_coverage_reason",

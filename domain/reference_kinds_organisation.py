@@ -6,6 +6,8 @@ from domain.fields import mandatory
 from domain.reference_fields import (
     ALTERNATIVE_CODE,
     DESCRIPTION,
+    GUESS_LIMITS,
+    GUESS_SETTINGS,
     MEDIA,
     NAME,
     NUMBER,
@@ -101,6 +103,7 @@ INSTALLATION = (
                 defaults=TOKEN_DEFINITION,
             ),
             Text(name="consumer_username"),
+            Embedded(name="guess_limits", rows=GUESS_SETTINGS, defaults=GUESS_LIMITS),
         ),
         defaults={
             "name_display": "FIRST_LAST",
@@ -110,6 +113,7 @@ INSTALLATION = (
             "email_server_enabled": True,
             "sms_server_enabled": True,
             "access_token_definition": TOKEN_DEFINITION,
+            "guess_limits": GUESS_LIMITS,
         },
     ),
     Kind(

@@ -22,6 +22,11 @@ from domain.scalars import Boolean, Text
 
 __all__ = ["Kind", "Link", "Record", "record_id"]
 
+OWNING = frozenset(
+    {"contact_information", "accounts_receivable", "rewards_participant", "subscription"}
+)
+"""What a customer is, and has: whatever is linked to one of these is that customer's."""
+
 _RECORD_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _ADMINISTRATIVE = frozenset({"kind", "organisation", "id", "retired"})
 
@@ -83,6 +88,7 @@ class Kind:
     which each process holds in memory; the others may be many and are read when needed. ``secrets``
     are given with a record and kept apart from it. ``worldwide`` is the field that is unique over
     all organisations, ``together`` are fields whose combination no two current records share.
+    ``common`` kinds outside the directory belong to no customer, so that each may name them.
     """
 
     key: str
@@ -96,6 +102,7 @@ class Kind:
     secrets: tuple[str, ...] = ()
     worldwide: str = ""
     together: tuple[str, ...] = ()
+    common: bool = False
 
     @property
     def parameters(self) -> Parameters:
@@ -153,6 +160,11 @@ class Kind:
     def links(self, fields: Mapping[str, Any]) -> Iterator[tuple[Link, str]]:
         """Each link of a record with an id it leads to."""
         yield from _links(self.fields, fields)
+
+    def owners(self, fields: Mapping[str, Any]) -> Iterator[str]:
+        """The customers' entities (``kind/id``) whose a record is; an account is its own."""
+        if self.key != "accounts_receivable":
+            yield from (f"{link.to}/{id_}" for link, id_ in self.links(fields) if link.to in OWNING)
 
     def identifying(self, fields: Mapping[str, Any], own_id: str) -> dict[str, str]:
         """The record's identifying values, as they are compared, by identifier field."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from domain.aggregate import Aggregate, Beginning, Stamp
 
 __all__ = ["Session"]
 
 
 class Session(Aggregate):
-    """One session of a user; its id is the token's ``jti``."""
+    """One session of a user; its id is the token's ``jti``.
+
+    ``consumer`` is empty, or holds the ids of the ``access_token`` that a customer has shown, of
+    the ``account`` to which it led, and of the ``contact`` that owns it.
+    """
 
     TOPIC = "session"
 
@@ -17,6 +23,7 @@ class Session(Aggregate):
         self.user = ""
         self.unit = ""
         self.expires_at = 0
+        self.consumer: Mapping[str, str] = {}
 
     class Event(Aggregate.Event):
         """What happens to a session."""
@@ -33,6 +40,22 @@ class Session(Aggregate):
         def change(self, aggregate: Session) -> None:
             aggregate.user, aggregate.unit = self.session_user, self.session_unit
             aggregate.expires_at = self.expires_at
+
+    class IssuedToConsumer(Issued):
+        """A customer has logged in with an access token, through the user of an application."""
+
+        TOPIC = "session.issued_to_consumer"
+        access_token: str
+        account: str
+        contact: str
+
+        def change(self, aggregate: Session) -> None:
+            super().change(aggregate)
+            aggregate.consumer = {
+                "access_token": self.access_token,
+                "account": self.account,
+                "contact": self.contact,
+            }
 
     class Released(Event):
         """The session was ended before its time."""

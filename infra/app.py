@@ -27,6 +27,7 @@ from infra.secrets import Secrets
 from infra.settings import Settings
 from services import communications, contact_information, queue  # noqa: F401 (fills the registry)
 from services.authentication import Desk
+from services.credentials import Authenticator
 from services.registration import Registrar
 from services.run import Runner
 from services.tokens import Tokens
@@ -102,8 +103,9 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     secrets = Secrets(settings.service_key)
     tokens = Tokens(settings.token_secret)
     limit: Callable[[str], None] = Limit(settings.rate_limit) if settings.rate_limit else _unlimited
-    writer = Writer(ledger, zone)
-    runner = Runner(ledger, tokens, zone, writer, limit, inspect_image_off_loop)
+    authenticator = Authenticator(ledger, secrets)
+    writer = Writer(ledger, secrets, authenticator, zone)
+    runner = Runner(ledger, tokens, authenticator, zone, writer, limit, inspect_image_off_loop)
     desk = Desk(ledger, tokens, secrets, zone)
     registrar = Registrar(ledger, secrets, zone)
     cleaning = asyncio.create_task(_clean(ledger))

@@ -60,9 +60,9 @@ async def token(request: Request, given: Values, desk: Desk) -> Values:
     user = _user_called(told.directory, given["username"]) if told else None
     organisation = told.directory.organisation if told else ""
     owner = f"user/{user.id if user else ''}"
-    verifier = await desk.ledger.secret(organisation, owner, "password")
+    kept = await desk.ledger.secret(organisation, owner, "password")
     # The slow comparison is made for users that do not exist, too: it takes as long for them.
-    fits = await desk.hasher.verify(verifier, given["password"])
+    fits = await desk.hasher.verify(kept.verifier if kept else None, given["password"])
     if told is None or user is None or not fits:
         raise InvalidCredentials
     return await _begin(request, given, user, told, desk)

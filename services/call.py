@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -13,13 +14,14 @@ import orjson
 from domain.aggregate import Aggregate, Stamp
 from domain.errors import InvalidParameterType
 from domain.fields import Field, JsonSchema, Reading, Values
+from domain.registration import Record
 from domain.values import wall_clock
 from services.compose import Composer
 from services.directory import Directory
-from services.ids import id_text, new_id
+from services.ids import id_text, new_id, record_stream
 from services.ports import Session
 
-__all__ = ["Call", "File", "Request", "Upload"]
+__all__ = ["Call", "File", "Kept", "Request", "Upload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,31 @@ class Request:
     client: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A new secret of an entity, to be kept as a verifier.
+
+    Short-lived codes (with ``expires_at``, or not ``slow``) are kept as keyed hashes.
+    """
+
+    owner: str
+    name: str
+    key_id: str
+    secret: str
+    slow: bool = True
+    expires_at: datetime | None = None
+
+
 @dataclass(slots=True)
 class Call:
     """What an endpoint sees.
 
     ``given`` are the parameters by field name, references already resolved to ids; ``now`` is the
     service's wall clock; ``numbers`` are drawn by `number`, the unused ones go back; ``others`` are
-    the further aggregates, by id, that the method wants to look at.
+    the further aggregates, by stream, that the method wants to look at. ``secrets`` are new ones to
+    keep, ``revealed`` are keys of this one answer that no document holds. ``generated`` are
+    parameters whose value was made up: where another entity has it already, the call is decided
+    anew instead of refused.
     """
 
     session: Session
@@ -77,9 +97,12 @@ class Call:
     by: Stamp
     reading: Reading
     composer: Composer
-    numbers: dict[str, int] = field(default_factory=dict)
-    others: Mapping[str, Aggregate] = field(default_factory=dict)
+    numbers: dict[str, list[int]] = field(default_factory=dict)
+    others: Mapping[UUID, Aggregate] = field(default_factory=dict)
     effects: Values = field(default_factory=dict)
+    secrets: list[Kept] = field(default_factory=list)
+    generated: set[str] = field(default_factory=set)
+    revealed: Values = field(default_factory=dict)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -104,7 +127,34 @@ class Call:
 
     def number(self, sequence: str) -> int:
         """The next number of a sequence that the method declares."""
-        return self.numbers.pop(sequence)
+        return self.numbers[sequence].pop(0)
+
+    def other(self, id_: str | None) -> Aggregate | None:
+        """An entity that the method looks at, once it is loaded."""
+        return self.others.get(UUID(id_)) if id_ else None
+
+    def record_id(self, kind: str, id_: str) -> UUID:
+        """The stream of a registered record."""
+        return record_stream(self.directory.organisation, kind, id_)
+
+    def record(self, kind: str, id_: str | None) -> Record | None:
+        """A registered record that the method looks at, once it is loaded."""
+        found = self.others.get(self.record_id(kind, id_)) if id_ else None
+        return found if isinstance(found, Record) else None
+
+    def keep(
+        self,
+        owner: str,
+        name: str,
+        secret: str,
+        *,
+        slow: bool = True,
+        expires_at: datetime | None = None,
+    ) -> str:
+        """Keeps a verifier of a secret of ``owner`` (``kind/id``); the key id for facts to name."""
+        key_id = uuid4().hex
+        self.secrets.append(Kept(owner, name, key_id, secret, slow, expires_at))
+        return key_id
 
     def new_id(self) -> UUID:
         """The id of a new entity."""

@@ -6,6 +6,8 @@ The order is that of section 8.4: template, given fields, references, unrestrict
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from domain.changes import merged
 from domain.communication import (
     CATEGORY,
@@ -55,10 +57,10 @@ def check_recipient(values: Values) -> None:
         raise InvalidParameterValue(TO.name)
 
 
-def followed(given: Values) -> list[str]:
+def followed(call: Call) -> list[UUID]:
     """The communication that a new one follows up."""
-    reference = (given.get(REFERENCES.name) or {}).get("communication")
-    return [reference] if reference else []
+    reference = (call.given.get(REFERENCES.name) or {}).get("communication")
+    return [UUID(reference)] if reference else []
 
 
 def begun(call: Call) -> Values:
@@ -72,7 +74,7 @@ def begun(call: Call) -> Values:
     details = _resolved(details, contact, parameters, call)
     return {
         "number": f"CM{call.number('communication'):06d}",
-        "code": _code(given, call),
+        "code": _code(call),
         "contact_information": contact,
         "details": {name: value for name, value in details.items() if value is not None},
         "parameters": parameters,
@@ -167,9 +169,9 @@ def _sender(values: Values, call: Call) -> str | None:
     return sender
 
 
-def _code(given: Values, call: Call) -> str:
+def _code(call: Call) -> str:
     """The code of the communication that is followed up, else a new one (section 6)."""
-    for id_ in followed(given):
+    for id_ in followed(call):
         communication = call.others[id_]
         assert isinstance(communication, Communication)
         return communication.code

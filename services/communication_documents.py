@@ -120,6 +120,7 @@ def communication(
         full=document(COMMUNICATION, full, zone),
         compact=document(COMPACT_COMMUNICATION, compact, zone),
         names={"number": communication.number},
+        owners=(f"contact_information/{communication.contact_information}",),
     )
     searched = ("id", "code", "contact_information", "category", "direction", "media")
     columns = {name: full.get(name) for name in (*searched, "life_cycle_state")}
@@ -145,7 +146,11 @@ def queue_entry(entry: QueueEntry, settings: Mapping[str, Any], zone: ZoneInfo) 
         "communication_queue_external_system": entry.external_system,
         "log_information": log_information(entry.created, entry.stamp, zone),
     }
-    shown = Projection(full=document(QUEUE_ENTRY, values, zone), names={"number": entry.number})
+    shown = Projection(
+        full=document(QUEUE_ENTRY, values, zone),
+        names={"number": entry.number},
+        owners=(f"contact_information/{entry.contact_information}",),
+    )
     columns = {
         "id": id_,
         "communication": entry.communication,

@@ -89,7 +89,7 @@ LIST = Parameters(
     at_least_one=("contact_information", "category"),
 )
 IDENTIFIED: tuple[Row, ...] = (mandatory(ON),)
-ON_COMMUNICATION: Values = {"on": ON, "aggregate": Communication}
+ON_COMMUNICATION: Values = {"on": (ON,), "aggregate": Communication}
 
 
 @query(5, "communications/show", Parameters(*IDENTIFIED), COMMUNICATION)

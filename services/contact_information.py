@@ -70,7 +70,7 @@ UPDATE = Parameters(
 )
 IDENTIFIED = Parameters(mandatory(CONTACT))
 LIST = Parameters(*(Text(name=name) for name in SOUGHT), *PAGING, at_least_one=SOUGHT)
-ON_CONTACT: Values = {"on": CONTACT, "aggregate": ContactInformation}
+ON_CONTACT: Values = {"on": (CONTACT,), "aggregate": ContactInformation}
 
 
 @query(18, "contact_information/show", IDENTIFIED, CONTACT_INFORMATION)

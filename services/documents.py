@@ -8,6 +8,7 @@ from __future__ import annotations
 from domain.fields import Shape
 from domain.reference_entities import KINDS
 from services import record_documents  # noqa: F401 (declares its projections)
+from services.access_token_documents import COMPACT_ACCESS_TOKEN
 from services.communication_documents import COMPACT_COMMUNICATION
 from services.contact_documents import COMPACT_CONTACT
 
@@ -16,5 +17,6 @@ __all__ = ["COMPACTS"]
 COMPACTS: dict[str, Shape] = {
     "contact_information": COMPACT_CONTACT,
     "communication": COMPACT_COMMUNICATION,
+    "access_token": COMPACT_ACCESS_TOKEN,
 } | {kind.key: kind.shape for kind in KINDS.values() if kind.compact}
 """The compact object of every entity that is shown inside others, by entity."""

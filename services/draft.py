@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
 from uuid import UUID, uuid4
@@ -14,7 +14,7 @@ from domain.errors import ServiceUnavailable
 from domain.fields import Values
 from domain.registration import Record
 from services.directory import Directory
-from services.ids import record_stream
+from services.ids import id_text, record_stream
 from services.ports import Change, Ledger, Loaded, Written
 from services.views import Projection, Row, project
 
@@ -43,6 +43,8 @@ class Draft:
         for aggregate in aggregates:
             facts = [cast(Fact, fact) for fact in aggregate.collect_events()]
             if facts:
+                if aggregate.id in self.loaded.aggregates and aggregate.id not in self.before:
+                    raise RuntimeError(f"{aggregate.TOPIC} {aggregate.id} was only to be looked at")
                 self.facts[aggregate.id] = facts
                 self.aggregates[aggregate.id] = aggregate
                 self.after[aggregate.id] = self._project(aggregate)
@@ -63,6 +65,11 @@ class Draft:
             for row in shown.rows
             if row.view == "entities" and row.document is not None
         }
+
+    def expect(self, versions: Mapping[UUID, int]) -> None:
+        """Makes the change fail unless these streams still have these versions."""
+        expected = [{"stream": str(id_), "version": v} for id_, v in versions.items()]
+        _extend(self.effects, "expect", expected)
 
     def change(self, ledger: Ledger, metadata: Values, answer: bytes | None = None) -> Change:
         """The change to append. Raises `ServiceUnavailable` if a contact's key is gone."""
@@ -89,7 +96,7 @@ class Draft:
         key = self.loaded.keys.get(subject) if subject else None
         personal = any(fact.PERSONAL for fact in self.facts[stream])
         if subject is not None and key is None and personal:
-            if not isinstance(aggregate, ContactInformation) or stream in self.before:
+            if subject != stream or stream in self.before:
                 raise ServiceUnavailable("personal key")
             key, wrapped = ledger.new_key()
             self.loaded.keys[subject] = key
@@ -110,6 +117,9 @@ class Draft:
             dropped = [entity | {"claim": claim} for claim in old if claim not in new]
             _extend(effects, f"take{suffix}", taken)
             _extend(effects, f"release{suffix}", dropped)
+        owner = f"{aggregate.TOPIC}/{id_text(aggregate.id)}"
+        void = [name for name in before.secrets if name not in after.secrets]
+        _extend(effects, "drop_secrets", [{"owner": owner, "name": name} for name in void])
         if isinstance(aggregate, ContactInformation):
             _extend(effects, "expect", [self._settings_as_read()])
 
@@ -142,9 +152,18 @@ def _extend(effects: Values, name: str, items: list[Values]) -> None:
         effects[name] = [*effects.get(name, []), *items]
 
 
-def begun(directory: Directory, zone: ZoneInfo, loaded: Loaded) -> Draft:
-    """A draft on loaded aggregates, with their projections as they are before the command."""
+def begun(
+    directory: Directory,
+    zone: ZoneInfo,
+    loaded: Loaded,
+    changing: Collection[UUID] | None = None,
+) -> Draft:
+    """A draft on loaded aggregates, with their projections as they are before the command.
+
+    :param changing: the aggregates that the command may change, all of them unless it is given.
+    """
     draft = Draft(directory, zone, loaded)
     for stream, aggregate in loaded.aggregates.items():
-        draft.before[stream] = project(aggregate, directory.settings, zone)
+        if changing is None or stream in changing:
+            draft.before[stream] = project(aggregate, directory.settings, zone)
     return draft

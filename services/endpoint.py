@@ -7,13 +7,14 @@ the answer and documentation are read from what the decorator and the function a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 from domain.aggregate import Aggregate
-from domain.fields import Parameters, Shape, Values
-from domain.nested import Reference
+from domain.errors import Refusal
+from domain.fields import Field, Parameters, Shape
 
 if TYPE_CHECKING:
     from services.call import Call
@@ -35,10 +36,19 @@ class Method:
     """One method of the API.
 
     ``kind`` says which way a call takes: ``query``, ``command`` on one loaded aggregate, ``create``,
-    or ``open`` (no session needed). ``on`` identifies the loaded aggregate; where it is None a
-    command works on the session itself. ``shows`` names the document of the projection that is
-    answered, ``numbers`` the sequences that a call may draw from, ``also`` the ids of further
-    aggregates that it looks at.
+    or ``open`` (no session needed). ``on`` are the parameters of which one identifies the loaded
+    aggregate; where there are none a command works on the session itself. ``shows`` names the
+    document of the projection that is answered; keys of ``returns`` that it lacks are said by the
+    function. ``numbers`` are the sequences that a call may draw from, one number for each time
+    that one is named.
+
+    ``also`` are the ids of further aggregates that the function looks at, or may change. It is
+    asked again with what was loaded until it names nothing new. What was looked at must still be
+    so when the facts are written, else the call is decided anew.
+
+    ``consumers`` opens the method to consumer sessions (common.md, section 11). ``code`` names a
+    parameter that must fit a secret of the loaded aggregate, and what a wrong one is refused with.
+    ``aliases`` are other names of keys of the answer that ``fields_set`` may use.
     """
 
     number: int
@@ -49,18 +59,26 @@ class Method:
     function: Callable[..., Any]
     returns: Shape | None = None
     many: bool = False
-    on: Reference | None = None
+    on: tuple[Field, ...] = ()
     aggregate: type[Aggregate] | None = None
     shows: str = "full"
     numbers: tuple[str, ...] = ()
-    also: Callable[[Values], Iterable[str]] = lambda _: ()
+    also: Callable[[Call], Iterable[UUID]] = lambda _: ()
     multipart: bool = False
     fields_set: bool = True
+    consumers: bool = False
+    code: tuple[str, type[Refusal]] | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ends_session(self) -> bool:
         """Whether it works on the session itself."""
-        return self.kind == "command" and self.on is None
+        return self.kind == "command" and not self.on
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything."""
+        return self.kind in ("command", "create")
 
     @property
     def summary(self) -> str:
@@ -83,21 +101,14 @@ def _declaring(**method: Any) -> Callable[[Function], Function]:
 
 
 def query(
-    number: int, path: str, parameters: Parameters, returns: Shape, *, many: bool = False
+    number: int, path: str, parameters: Parameters, returns: Shape, **more: Any
 ) -> Callable[[Selecting], Selecting]:
-    """A GET method: the function returns a `Select`, or ``kind/id`` of one compact object.
+    """A method that reads: the function returns a `Select`, or ``kind/id`` of one compact object.
 
-    The second comes with what is shown where there is none.
+    The second comes with what is shown where there is none. It is a GET unless said otherwise.
     """
-    return _declaring(
-        number=number,
-        verb="GET",
-        path=path,
-        kind="query",
-        parameters=parameters,
-        returns=returns,
-        many=many,
-    )
+    said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
+    return _declaring(**{"verb": "GET", "kind": "query"} | said | more)
 
 
 def create(

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from domain.errors import InvalidParameterType
 
-__all__ = ["cut", "read_fields_set"]
+__all__ = ["completed", "cut", "read_fields_set"]
 
 # Values stay the bytes they are: faster than parsing them, and no number changes its spelling.
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def read_fields_set(value: Any, *, textual: bool) -> frozenset[str] | None:
+def read_fields_set(
+    value: Any, *, textual: bool, aliases: Mapping[str, str] | None = None
+) -> frozenset[str] | None:
     """The wanted keys, or None for all.
 
     A comma-separated text or a list of texts; of a repeated query parameter the last one.
+
+    :param aliases: other names of keys.
     """
     if isinstance(value, list) and textual:
         value = value[-1]
@@ -29,7 +34,7 @@ def read_fields_set(value: Any, *, textual: bool) -> frozenset[str] | None:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InvalidParameterType("fields_set")
     wanted = frozenset(name.strip() for name in names) - {""}
-    return wanted or None
+    return frozenset((aliases or {}).get(name, name) for name in wanted) or None
 
 
 def cut(document: bytes, names: frozenset[str] | None) -> bytes:
@@ -38,3 +43,9 @@ def cut(document: bytes, names: frozenset[str] | None) -> bytes:
         return document
     members = _MEMBERS.decode(document)
     return msgspec.json.encode({name: raw for name, raw in members.items() if name in names})
+
+
+def completed(document: bytes, keys: Iterable[str], more: Mapping[str, Any]) -> bytes:
+    """A JSON object with exactly ``keys``: those of ``more``, the rest out of ``document``."""
+    members = _MEMBERS.decode(document)
+    return msgspec.json.encode({name: more.get(name, members.get(name)) for name in keys})

@@ -20,11 +20,14 @@ from services.views import Row
 __all__ = [
     "Answer",
     "Change",
+    "Customer",
     "Found",
+    "GuessLimits",
     "Hasher",
     "Ledger",
     "Loaded",
     "Question",
+    "Secret",
     "Select",
     "Session",
     "Told",
@@ -34,14 +37,27 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
+class Customer:
+    """Whose data a consumer session sees: the ids of an accounts receivable and of its owner."""
+
+    contact: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
-    """A session as it is stored; ``expires_at`` in seconds since 1970 UTC."""
+    """A session as it is stored; ``expires_at`` in seconds since 1970 UTC.
+
+    ``customer`` is set for consumer sessions. One whose access token or account no longer leads
+    to that customer counts as released.
+    """
 
     id: str
     user: str
     unit: str
     expires_at: int
     released: bool
+    customer: Customer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +69,44 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Secret:
+    """The verifier of a secret and the id by which facts name it.
+
+    ``owner`` is ``kind/id``, ``expired`` is judged by the database's clock.
+    """
+
+    owner: str
+    key_id: str
+    verifier: str
+    expired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GuessLimits:
+    """How often a secret may be tried without success, and how long to wait after that.
+
+    ``per_source`` tries from one source and ``per_secret`` from all sources are free; from then on
+    each costs a wait, ``first_wait`` seconds at first and doubled from try to try up to
+    ``longest_wait``.
+    """
+
+    per_source: int
+    per_secret: int
+    first_wait: int
+    longest_wait: int
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
-    """What a call must know before it can be decided: all of it is asked at once."""
+    """What a call must know before it can be decided: all of it is asked at once.
+
+    Identifiers mean nothing that is not ``customer``'s, where there is one.
+    """
 
     session: str | None = None
     key: str | None = None
     identifiers: tuple[Identifier, ...] = ()
+    customer: Customer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +137,8 @@ class Select:
     """Which documents of a view, in order of creation.
 
     ``where`` holds columns and the values they must have: a text for equality, a tuple for any of
-    several, a list for an array column that contains its one element.
+    several, a list for an array column that contains its one element. Where there is a
+    ``customer``, nothing of other customers' is found.
     """
 
     view: str
@@ -97,6 +146,7 @@ class Select:
     descending: bool = False
     limit: int = 100
     offset: int = 0
+    customer: Customer | None = None
 
 
 @dataclass(slots=True)
@@ -162,13 +212,17 @@ class Ledger(Protocol):
         streams: Sequence[UUID],
         subjects: Sequence[UUID] = (),
         refs: Sequence[str] = (),
+        customer: Customer | None = None,
     ) -> Loaded:
-        """Loads aggregates with their contacts' keys, further contacts' keys, and compacts."""
+        """Loads aggregates with their contacts' keys, further contacts' keys, and compacts.
 
-    async def numbers(self, organisation: str, names: Sequence[str]) -> dict[str, int]:
-        """One unused number of each sequence."""
+        :param customer: compacts of other customers' are left out.
+        """
 
-    def return_numbers(self, organisation: str, numbers: Mapping[str, int]) -> None:
+    async def numbers(self, organisation: str, names: Sequence[str]) -> dict[str, list[int]]:
+        """Unused numbers: for each time that a sequence is named, one of it."""
+
+    def return_numbers(self, organisation: str, numbers: Mapping[str, Sequence[int]]) -> None:
         """Takes back numbers that no fact has used."""
 
     async def append(self, organisation: str, change: Change) -> Verdict:
@@ -180,8 +234,26 @@ class Ledger(Protocol):
     async def compact(self, organisation: str, ref: str) -> bytes | None:
         """One stored compact object."""
 
-    async def secret(self, organisation: str, owner: str, name: str) -> str | None:
-        """The verifier of a secret."""
+    async def secret(self, organisation: str, owner: str, name: str) -> Secret | None:
+        """The secret of that name of an entity (``kind/id``)."""
+
+    async def secret_by_verifier(
+        self, organisation: str, name: str, verifier: str
+    ) -> Secret | None:
+        """The secret of that name with that verifier, whoever has it."""
+
+    async def count_guess(
+        self, organisation: str, secret: str, source: str, limits: GuessLimits
+    ) -> int:
+        """Counts a try before it is made: 0 if it may be, else the seconds to wait first.
+
+        What is counted stays so whatever becomes of the call.
+
+        :param secret: what is tried; ``source`` who tries.
+        """
+
+    async def forgive_guesses(self, organisation: str, secret: str, source: str) -> None:
+        """Forgets the tries of a source that has now succeeded, and remembers that it has."""
 
     async def photo(self, organisation: str, photo_id: str) -> tuple[bytes, str] | None:
         """The bytes and mime type of a current profile photo."""
@@ -194,10 +266,10 @@ class Hasher(Protocol):
     """Verifiers of secrets."""
 
     async def hash(self, secret: str) -> str:
-        """A slow, salted hash of a password."""
+        """A slow, salted hash of a password or pass code."""
 
     async def verify(self, verifier: str | None, secret: str) -> bool:
         """Whether the secret fits; takes as long when there is no verifier."""
 
     def mac(self, secret: str) -> str:
-        """A keyed hash of a key of at least 128 random bits."""
+        """A keyed hash: of a key of many random bits, or of a short code that lives shortly."""

@@ -27,7 +27,7 @@ STATE = Enumeration(
 FILTERS: tuple[Row, ...] = (EXTERNAL_SYSTEM, MEDIA, CONTACT)
 EITHER = (EXTERNAL_SYSTEM.name, MEDIA.name)
 IDENTIFIED: tuple[Row, ...] = (mandatory(ON),)
-ON_ENTRY: Values = {"on": ON, "aggregate": QueueEntry}
+ON_ENTRY: Values = {"on": (ON,), "aggregate": QueueEntry}
 
 
 def queued(communication: Communication, call: Call) -> Iterator[QueueEntry]:

@@ -41,6 +41,7 @@ def record(record: Record, settings: Mapping[str, Any], zone: ZoneInfo) -> Proje
         values = record.fields | {"id": record.record_id}
         shown.compact = document(kind.shape, values, zone)
         shown.names = {name: v for name, v in identifying.items() if name != "id"}
+        shown.owners = list(kind.owners(record.fields))
         shown.rows.append(entity_row(kind.key, record, record.record_id, shown, shown.names))
     return shown
 
@@ -61,11 +62,12 @@ def _claims(kind: Kind, fields: Values, identifying: Mapping[str, str]) -> dict[
 @projection(Session)
 def session(session: Session, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
     """A session as every call checks it."""
-    columns = {
+    columns: Values = {
         "id": id_text(session.id),
         "user_id": session.user,
         "unit_id": session.unit,
         "expires_at": session.expires_at,
         "released": session.state == "RELEASED",
     }
+    columns |= session.consumer
     return Projection(rows=[Row("sessions", session.id, session.version, columns)])

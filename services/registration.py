@@ -211,7 +211,8 @@ class Registrar:
         for effect in ("secrets", "take_worldwide", "release_worldwide"):
             work.effects.pop(effect, None)
         for name, secret in work.secrets.items():
-            stored = await self._ledger.secret(work.organisation, work.ref, name)
+            known = await self._ledger.secret(work.organisation, work.ref, name)
+            stored = known.verifier if known else None
             if name == work.kind.worldwide:
                 verifier, same = self._hasher.mac(secret), stored == self._hasher.mac(secret)
             else:

@@ -1,21 +1,24 @@
 """The one way of a call, for all methods (contract common.md, section 12, order of checks).
 
-session token -> parameters -> one question to the database (session, idempotency key, identifiers)
--> load -> decide -> append facts and views in one transaction -> answer from the new state.
+session token -> method open to the session -> parameters -> one question to the database (session,
+idempotency key, identifiers) -> credentials -> load -> decide -> append facts and views in one
+transaction -> answer from the new state.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from domain.aggregate import Stamp
+from domain.credentials import Credential
 from domain.errors import (
+    AccessDenied,
     EntityNotFound,
     InvalidToken,
     KeyReused,
@@ -27,10 +30,12 @@ from domain.fields import Reading, Values
 from domain.identifiers import Identifier
 from services.call import Call, Request, Upload
 from services.compose import Composer
+from services.credentials import Authenticator, Caller, Proof
+from services.directory import Match
 from services.endpoint import Method
 from services.fields_set import cut, read_fields_set
 from services.ports import Answer, Found, Ledger, Question, Select, Session, Told
-from services.resolve import identifiers, is_stored, resolved
+from services.resolve import asked, identifiers, resolved
 from services.tenancy import ask_by_name
 from services.tokens import Claims, Tokens
 
@@ -46,8 +51,10 @@ def utc_now() -> datetime:
 class Run:
     """One call between its checks and its answer.
 
-    ``given`` are the parameters with references resolved, ``refs`` the entities outside the
-    directory that they name, ``names`` the wanted keys of the answer.
+    ``read`` are the parameters as read, ``asked`` the identifiers among them that ``told`` answers,
+    ``given`` the parameters with references resolved, ``refs`` the entities outside the directory
+    that they name, ``proofs`` what their credentials have shown. ``names`` are the wanted keys of
+    the answer.
     """
 
     method: Method
@@ -56,15 +63,27 @@ class Run:
     told: Told
     session: Session
     reading: Reading
-    given: Values
+    read: Values
+    asked: tuple[Identifier, ...] = ()
+    given: Values = field(default_factory=dict)
     refs: tuple[str, ...] = ()
+    proofs: dict[Credential, Proof] = field(default_factory=dict)
+    checked: set[str] = field(default_factory=set)
     names: frozenset[str] | None = None
     request_hash: str = ""
 
     @property
     def key(self) -> str | None:
         """The idempotency key, for methods that write."""
-        return self.request.idempotency_key if self.method.verb == "POST" else None
+        return self.request.idempotency_key if self.method.writes else None
+
+    @property
+    def caller(self) -> Caller:
+        """Who shows credentials: tries are counted by user, customer and network address."""
+        customer = self.session.customer
+        account = customer.account if customer else ""
+        source = f"{self.session.user}/{account}@{self.request.client}"
+        return Caller(self.told.directory, source, customer)
 
     def composer(self, compacts: dict[str, bytes]) -> Composer:
         """Fills documents for this caller."""
@@ -91,20 +110,23 @@ class OpenSession:
     session: Session
 
 
-Write = Callable[[Run], Coroutine[None, None, bytes]]
+Again = Callable[[Run], Awaitable[None]]
+Write = Callable[[Run, Again], Coroutine[None, None, bytes]]
 
 
 class Runner:
     """Runs the methods that need a session.
 
-    ``limit`` is asked before each call of a session and may raise `TooManyRequests`;
-    ``inspect_image`` returns the mime type of an image or raises `InvalidProfilePhoto`.
+    ``write`` runs those that write: it is given a call and the way to resolve it anew. ``limit`` is
+    asked before each call of a session and may raise `TooManyRequests`; ``inspect_image`` returns
+    the mime type of an image or raises `InvalidProfilePhoto`.
     """
 
     def __init__(
         self,
         ledger: Ledger,
         tokens: Tokens,
+        authenticator: Authenticator,
         zone: ZoneInfo,
         write: Write,
         limit: Callable[[str], None],
@@ -112,6 +134,7 @@ class Runner:
     ) -> None:
         self._ledger = ledger
         self._tokens = tokens
+        self._authenticator = authenticator
         self._zone = zone
         self._write = write
         self._limit = limit
@@ -119,19 +142,16 @@ class Runner:
 
     async def run(self, method: Method, request: Request) -> bytes:
         """The answer's ``data`` as JSON. Raises what the call is refused with, or `ServiceError`."""
-        run, asked = await self._checked(method, request)
+        run = await self._checked(method, request)
         if run.key and run.told.answer is not None:
             return _repeated(run.told.answer, run.request_hash)
         try:
-            run.given, run.refs = resolved(
-                run.given,
-                dict(zip(asked, run.told.matches, strict=True)),
-                run.told.directory,
-                choosing=method.verb == "POST",
-            )
+            await self._resolve(run)
             if method.multipart:
                 await self._inspect(run)
-            return await (self._read(run) if method.kind == "query" else self._write(run))
+            if method.writes:
+                return await self._write(run, self._resolve_again)
+            return await self._read(run)
         except Refusal:
             # A twin with the same key may have won while this call was being decided.
             answer = await repeated(self._ledger, run)
@@ -148,10 +168,29 @@ class Runner:
             raise InvalidToken
         return OpenSession(told.directory.organisation, _session(claims, told))
 
-    async def _checked(
-        self, method: Method, request: Request
-    ) -> tuple[Run, tuple[Identifier, ...]]:
-        """The call with its session and parameters checked, and the identifiers asked for."""
+    async def _resolve(self, run: Run) -> None:
+        """Finds what the parameters name, and checks the credentials among them once."""
+
+        async def prove(credential: Credential, matches: Sequence[Match]) -> str:
+            if credential not in run.proofs:
+                proof = await self._authenticator.prove(run.caller, credential, matches)
+                run.proofs[credential] = proof
+            return run.proofs[credential].entity_id
+
+        matches = dict(zip(run.asked, run.told.matches, strict=True))
+        directory, choosing = run.told.directory, run.method.writes
+        run.given, run.refs = await resolved(run.read, matches, directory, prove, choosing=choosing)
+
+    async def _resolve_again(self, run: Run) -> None:
+        """The same after another change came first."""
+        file = run.given.get("file")
+        question = Question(identifiers=run.asked, customer=run.session.customer)
+        run.told = await self._ledger.ask(run.organisation, question)
+        await self._resolve(run)
+        run.given |= {"file": file} if file else {}
+
+    async def _checked(self, method: Method, request: Request) -> Run:
+        """The call with its session and parameters checked."""
         claims = self._claims(method, request)
         self._limit(claims.session)
         reading = Reading(self._zone, utc_now().astimezone(self._zone).date(), request.textual)
@@ -159,24 +198,28 @@ class Runner:
         names, refusal = None, None
         try:
             given = method.parameters.read({**request.raw, **request.files}, reading)
-            names = read_fields_set(request.raw.get("fields_set"), textual=request.textual)
+            names = read_fields_set(
+                request.raw.get("fields_set"), textual=request.textual, aliases=method.aliases
+            )
         except Refusal as error:
             refusal = error
-        asked = tuple(dict.fromkeys(i for i in identifiers(given) if is_stored(i)))
-        key = request.idempotency_key if method.verb == "POST" else None
-        question = Question(claims.session, key, asked)
+        named = asked(identifiers(given))
+        key = request.idempotency_key if method.writes else None
+        question = Question(claims.session, key, named, claims.customer)
         told = await ask_by_name(self._ledger, claims.organisation, question)
         if told is None:
             raise InvalidToken
         session = _session(claims, told, again=method.ends_session and told.answer is not None)
+        if session.customer and not method.consumers:
+            raise AccessDenied
         if refusal is not None:
             raise refusal
         organisation = told.directory.organisation
-        run = Run(method, request, organisation, told, session, reading, given, names=names)
+        run = Run(method, request, organisation, told, session, reading, given, named, names=names)
         run.request_hash = _request_hash(run) if key else ""
         if session.released and told.answer and told.answer.request_hash != run.request_hash:
             raise InvalidToken
-        return run, asked
+        return run
 
     def _claims(self, method: Method, request: Request) -> Claims:
         token = request.raw.get("token")
@@ -195,6 +238,7 @@ class Runner:
     async def _read(self, run: Run) -> bytes:
         wanted: Select | tuple[str, bytes] = run.method.function(run.call({}))
         if isinstance(wanted, Select):
+            wanted = replace(wanted, customer=run.session.customer)
             page = await self._ledger.select(run.organisation, wanted)
         else:
             ref, otherwise = wanted
@@ -215,6 +259,8 @@ def _session(claims: Claims, told: Told, *, again: bool = False) -> Session:
     """
     session, directory = told.session, told.directory
     if session is None or (session.released and not again):
+        raise InvalidToken
+    if session.customer != claims.customer:
         raise InvalidToken
     if told.now.timestamp() >= claims.expires_at:
         raise TokenExpired
@@ -248,6 +294,8 @@ def _request_hash(run: Run) -> str:
     body = {name: value for name, value in run.request.raw.items() if name != "token"}
     files = {name: hashlib.sha256(f.content).hexdigest() for name, f in run.request.files.items()}
     ended = [run.session.id] if run.method.ends_session else []
-    said = [run.method.path, run.session.user, body, files, *ended]
+    customer = run.session.customer
+    whose = [run.session.user, *([customer.account] if customer else [])]
+    said = [run.method.path, *whose, body, files, *ended]
     # orjson knows no integers beyond 64 bits, and a body may hold any.
     return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()

@@ -13,6 +13,7 @@ from jwt.types import Options
 
 from domain.errors import InvalidToken
 from domain.fields import Values
+from services.ports import Customer
 
 __all__ = ["LIFETIME", "Claims", "Tokens"]
 
@@ -36,11 +37,15 @@ _WITHOUT_TIMES: Options = {
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says: session id, organisation name, expiry in seconds since 1970 UTC."""
+    """What a token says: session id, organisation name, expiry in seconds since 1970 UTC.
+
+    ``customer`` is whose data a consumer session sees.
+    """
 
     session: str
     organisation: str
     expires_at: int
+    customer: Customer | None = None
 
 
 class Tokens:
@@ -51,7 +56,15 @@ class Tokens:
         # A signature stays good; expiry and release are looked at in every call.
         self._claims = lru_cache(maxsize=REMEMBERED)(self._read)
 
-    def issue(self, session: str, user: str, organisation: str, unit: str, now: datetime) -> str:
+    def issue(
+        self,
+        session: str,
+        user: str,
+        organisation: str,
+        unit: str,
+        now: datetime,
+        customer: Customer | None = None,
+    ) -> str:
         """A token for a session: its id, the username, the organisation's name, the unit's id."""
         issued = int(now.timestamp())
         claims: Values = {
@@ -62,6 +75,8 @@ class Tokens:
             "iat": issued,
             "exp": issued + LIFETIME,
         }
+        if customer is not None:
+            claims |= {"cii": customer.contact, "acr": customer.account}
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
     def verify(self, token: object) -> Claims:
@@ -82,6 +97,10 @@ def _read(claims: dict[str, Any]) -> Claims:
     """Complete claims; published tokens carry the times as texts, so both forms are read."""
     texts = [claims[name] for name in ("jti", "usr", "org", "oun")]
     int(claims["iat"])
-    if not all(isinstance(text, str) for text in texts) or not _SESSION_ID.fullmatch(texts[0]):
+    whose = [claims[name] for name in ("cii", "acr") if name in claims]
+    if not all(isinstance(text, str) for text in (*texts, *whose)):
         raise ValueError("claims")
-    return Claims(texts[0], texts[2], int(claims["exp"]))
+    if not _SESSION_ID.fullmatch(texts[0]) or len(whose) == 1:
+        raise ValueError("claims")
+    customer = Customer(*whose) if whose else None
+    return Claims(texts[0], texts[2], int(claims["exp"]), customer)

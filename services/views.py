@@ -6,7 +6,7 @@ definition of what show and list return.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -44,6 +44,8 @@ class Projection:
 
     ``full``, ``compact`` and ``photo`` are documents, ``names`` the identifying values by field,
     ``claims`` what no other entity may have at the same time, each with the parameter to name.
+    ``owners`` are the entities (``kind/id``) whose it is: a consumer session sees what is its
+    customer's, directly or through further owners. ``secrets`` are the key ids that count.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -53,6 +55,8 @@ class Projection:
     names: Mapping[str, str] = field(default_factory=dict)
     claims: Mapping[str, str] = field(default_factory=dict)
     worldwide: Mapping[str, str] = field(default_factory=dict)
+    owners: Sequence[str] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)
     retired: bool = False
 
 
@@ -99,6 +103,7 @@ def entity_row(
 ) -> Row:
     """The row by which others find an entity and what they show of it."""
     columns: Values = {"kind": kind, "id": id_, "names": dict(names), "retired": shown.retired}
+    columns["owners"] = list(shown.owners)
     compact = shown.compact
     refs = stored_references(compact) if compact else ()
     return Row("entities", aggregate.id, aggregate.version, columns, compact, refs)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterator
+from typing import cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from domain.access_token import AccessToken
 from domain.aggregate import Aggregate
 from domain.errors import ConcurrentUpdate, DuplicateEntity, Refusal
 from domain.fields import Values
 from services.call import Call
 from services.compose import references
+from services.credentials import Authenticator, Proof, short_code
 from services.draft import Draft, begun
-from services.fields_set import cut
+from services.fields_set import completed, cut
 from services.ids import id_text
-from services.ports import Ledger, Loaded, Question, Verdict
-from services.run import Run, repeated
+from services.ports import Hasher, Ledger, Loaded, Verdict
+from services.run import Again, Run, repeated
 from services.turns import Turns
 
 __all__ = ["ATTEMPTS", "Writer"]
@@ -28,15 +32,22 @@ ATTEMPTS = 8
 class Writer:
     """Runs commands: a callable from a checked call to its answer's ``data``."""
 
-    def __init__(self, ledger: Ledger, zone: ZoneInfo) -> None:
+    def __init__(
+        self, ledger: Ledger, hasher: Hasher, authenticator: Authenticator, zone: ZoneInfo
+    ) -> None:
         self._ledger = ledger
+        self._hasher = hasher
+        self._authenticator = authenticator
         self._zone = zone
         self._turns = Turns()
 
-    async def __call__(self, run: Run) -> bytes:
-        """The answer. Raises the endpoint's refusals, `DuplicateEntity` and `ConcurrentUpdate`."""
-        stream = _stream(run)
+    async def __call__(self, run: Run, again: Again) -> bytes:
+        """The answer. Raises the endpoint's refusals, `DuplicateEntity` and `ConcurrentUpdate`.
+
+        :param again: resolves the call anew after another change came first.
+        """
         for attempt in range(ATTEMPTS):
+            stream = _stream(run)
             async with self._turns.turn(stream):
                 answer, verdict = await self._attempt(run, stream)
             if verdict.name == "WRITTEN":
@@ -46,26 +57,33 @@ class Writer:
             if verdict.name == "REPEATED" and (first := await repeated(self._ledger, run)):
                 return first
             await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)
-            run.told = await self._ledger.ask(run.organisation, Question())
+            await again(run)
         raise ConcurrentUpdate
 
     async def _attempt(self, run: Run, stream: UUID | None) -> tuple[bytes, Verdict]:
         loaded = await self._load(run, stream)
-        draft = begun(run.told.directory, self._zone, loaded)
-        await self._complete(run, loaded, draft)
         call = run.call(loaded.compacts)
+        call.others = loaded.aggregates
+        await self._look(run, call, loaded, stream)
+        draft = begun(run.told.directory, self._zone, loaded, _changing(run, stream))
+        await self._complete(run, loaded, draft)
+        aggregate = loaded.aggregates.get(stream) if stream else None
+        _check_proofs(run, loaded)
+        await self._check_code(run, aggregate)
         call.numbers = await self._ledger.numbers(run.organisation, run.method.numbers)
-        drawn = dict(call.numbers)
-        call.others = {id_text(id_): found for id_, found in loaded.aggregates.items()}
+        drawn = {name: list(numbers) for name, numbers in call.numbers.items()}
         try:
-            aggregates = _decide(run, call, loaded.aggregates.get(stream) if stream else None)
+            aggregates = _decide(run, call, aggregate)
         except Refusal:
             self._ledger.return_numbers(run.organisation, drawn)
             raise
-        draft.collect(aggregates)
+        draft.collect([*aggregates, *_use_proofs(run, loaded, call)])
         draft.effects |= call.effects
-        answer = await self._answer(run, draft, aggregates[0])
+        await self._keep(call, draft)
+        answer = await self._answer(run, call, draft, aggregates[0])
         verdict = await self._append(run, draft, answer)
+        if verdict.name == "CLAIMED" and verdict.detail in call.generated:
+            verdict = Verdict("CONFLICT", verdict.detail)
         # Numbers of an unknown outcome stay drawn: an append that raises may yet be found written.
         unused = call.numbers if verdict.name == "WRITTEN" else drawn
         self._ledger.return_numbers(run.organisation, unused)
@@ -74,11 +92,49 @@ class Writer:
     async def _load(self, run: Run, stream: UUID | None) -> Loaded:
         contact = run.given.get("contact_information")
         subjects = [UUID(contact)] if isinstance(contact, str) else []
-        streams = [stream] if stream else []
-        streams += [UUID(other) for other in run.method.also(run.given)]
+        streams = [*([stream] if stream else []), *(p.token for p in run.proofs.values())]
         if not (streams or subjects or run.refs):
             return Loaded()
-        return await self._ledger.load(run.organisation, streams, subjects, run.refs)
+        return await self._ledger.load(
+            run.organisation, streams, subjects, run.refs, run.session.customer
+        )
+
+    async def _look(self, run: Run, call: Call, loaded: Loaded, stream: UUID | None) -> None:
+        """Loads what the method also looks at, until it wants nothing more."""
+        seen: set[UUID] = set(loaded.aggregates) | ({stream} if stream else set())
+        while new := [id_ for id_ in dict.fromkeys(run.method.also(call)) if id_ not in seen]:
+            seen |= set(new)
+            found = await self._ledger.load(run.organisation, new)
+            loaded.aggregates |= found.aggregates
+            loaded.keys |= found.keys
+
+    async def _check_code(self, run: Run, aggregate: Aggregate | None) -> None:
+        """Checks the code that the method wants shown, once; not where there is none to show."""
+        if run.method.code is None or not isinstance(aggregate, AccessToken):
+            return
+        name, wrong = run.method.code
+        key_id = aggregate.secrets.get(name)
+        if key_id is None or key_id in run.checked:
+            return
+        given = run.given[name]
+        await self._authenticator.check_code(run.caller, aggregate, name, given, wrong(name))
+        run.checked.add(key_id)
+
+    async def _keep(self, call: Call, draft: Draft) -> None:
+        """Turns new secrets into verifiers, the slow ones off the event loop."""
+        for kept in call.secrets:
+            if kept.slow:
+                verifier = await self._hasher.hash(kept.secret)
+            else:
+                verifier = self._hasher.mac(short_code(kept.owner, kept.name, kept.secret))
+            row = {
+                "key_id": kept.key_id,
+                "owner": kept.owner,
+                "name": kept.name,
+                "verifier": verifier,
+                "expires_at": kept.expires_at.isoformat() if kept.expires_at else None,
+            }
+            draft.effects["secrets"] = [*draft.effects.get("secrets", []), row]
 
     async def _complete(self, run: Run, loaded: Loaded, draft: Draft) -> None:
         """Adds the compact objects that the loaded aggregates show, for tags and the answer."""
@@ -89,10 +145,10 @@ class Writer:
         compact = run.told.directory.compact
         missing = [ref for ref in refs if ref not in loaded.compacts and compact(ref) is None]
         if missing:
-            found = await self._ledger.load(run.organisation, (), (), missing)
+            found = await self._ledger.load(run.organisation, (), (), missing, run.session.customer)
             loaded.compacts |= found.compacts
 
-    async def _answer(self, run: Run, draft: Draft, aggregate: Aggregate) -> bytes:
+    async def _answer(self, run: Run, call: Call, draft: Draft, aggregate: Aggregate) -> bytes:
         if run.method.shows == "nothing":
             return b"{}"
         document: bytes = getattr(draft.shown(aggregate), run.method.shows)
@@ -101,13 +157,18 @@ class Writer:
             changed[f"follow_ups/{id_text(aggregate.id)}"] = b"[]"
         await self._fetch(run, draft.loaded, set(references(document)) - changed.keys())
         composer = run.composer(draft.loaded.compacts | changed)
-        return cut(composer.fill(document), run.names)
+        answer = composer.fill(document)
+        if call.revealed and run.method.returns:
+            keys = [row.key for row in run.method.returns.rows]
+            answer = completed(answer, keys, call.revealed)
+        return cut(answer, run.names)
 
     async def _append(self, run: Run, draft: Draft, answer: bytes) -> Verdict:
         if run.key:
             draft.effects |= {"key": run.key, "request_hash": run.request_hash}
         elif not draft.facts:
             return Verdict("WRITTEN")
+        draft.expect(_looked_at(run, draft))
         change = draft.change(self._ledger, _metadata(run), answer if run.key else None)
         return await self._ledger.append(run.organisation, change)
 
@@ -115,7 +176,43 @@ class Writer:
 def _stream(run: Run) -> UUID | None:
     if run.method.kind == "create":
         return None
-    return UUID(run.given[run.method.on.name] if run.method.on else run.session.id)
+    if run.method.ends_session:
+        return UUID(run.session.id)
+    return UUID(next(id_ for row in run.method.on if (id_ := run.given.get(row.name))))
+
+
+def _changing(run: Run, stream: UUID | None) -> set[UUID]:
+    """The loaded aggregates that the call may change."""
+    return {proof.token for proof in run.proofs.values()} | ({stream} if stream else set())
+
+
+def _looked_at(run: Run, draft: Draft) -> dict[UUID, int]:
+    """The aggregates that the call has gone by without changing them, with their versions."""
+    return {
+        id_: aggregate.version
+        for id_, aggregate in draft.loaded.aggregates.items()
+        if id_ not in draft.facts
+    }
+
+
+def _tokens(run: Run, loaded: Loaded) -> Iterator[tuple[Proof, AccessToken]]:
+    for proof in run.proofs.values():
+        yield proof, cast(AccessToken, loaded.aggregates[proof.token])
+
+
+def _check_proofs(run: Run, loaded: Loaded) -> None:
+    for proof, token in _tokens(run, loaded):
+        proof.check(token)
+
+
+def _use_proofs(run: Run, loaded: Loaded, call: Call) -> list[Aggregate]:
+    """Uses up what may be shown only once; the tokens that this has changed."""
+    used: dict[UUID, Aggregate] = {}
+    for proof, token in _tokens(run, loaded):
+        if proof.entity_id != proof.token.hex.upper():
+            proof.use(token, call.by)
+            used[token.id] = token
+    return list(used.values())
 
 
 def _decide(run: Run, call: Call, aggregate: Aggregate | None) -> list[Aggregate]:

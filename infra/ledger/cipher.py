@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 __all__ = ["KeyRing", "derived", "opened", "sealed"]
 
 _NONCE = 12
+_SEALED = b"\x01"
+"""Begins what is sealed; no JSON begins so."""
 
 
 def derived(secret: str, purpose: str) -> bytes:
@@ -42,11 +44,27 @@ class KeyRing:
     def __init__(self, service_key: str) -> None:
         """:param service_key: the secret text of at least 32 bytes that all processes share."""
         self._wrapping = derived(service_key, "personal-keys")
+        self._answers = AESGCM(derived(service_key, "answers"))
 
     def new(self) -> tuple[bytes, str]:
         """A new key, and the same wrapped for storage."""
         key = AESGCM.generate_key(256)
         return key, sealed(self._wrapping, key, "key")
+
+    def sealed_answer(self, answer: bytes, key: str) -> bytes:
+        """An answer as it is kept for its idempotency key: it may hold secrets and persons' data."""
+        nonce = os.urandom(_NONCE)
+        return _SEALED + nonce + self._answers.encrypt(nonce, answer, key.encode())
+
+    def opened_answer(self, kept: bytes, key: str) -> bytes:
+        """The answer again. Raises ``ValueError`` if another service key has sealed it."""
+        if not kept.startswith(_SEALED):
+            return kept  # JSON: it was kept before answers were sealed
+        box = kept[len(_SEALED) :]
+        try:
+            return self._answers.decrypt(box[:_NONCE], box[_NONCE:], key.encode())
+        except InvalidTag as error:
+            raise ValueError("a kept answer cannot be opened") from error
 
     def unwrap(self, wrapped: bytes) -> bytes:
         """The key. Raises ``ValueError`` if another service key wrapped it."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -13,8 +14,8 @@ from infra.batching import Batcher
 from infra.ledger.cipher import KeyRing
 from infra.ledger.mapper import StoredFact, replayed
 from infra.postgres import Lanes
-from infra.views.reading import CLOSURE, compacts
-from services.ports import Loaded
+from infra.views.reading import CLOSURE, compacts, customer_refs
+from services.ports import Customer, Loaded
 
 __all__ = ["Loader"]
 
@@ -22,9 +23,9 @@ log = structlog.get_logger(__name__)
 
 LOAD = f"""
 WITH RECURSIVE facts AS (
-    SELECT * FROM ledger.events WHERE organisation = $1 AND stream_id = ANY ($2::uuid[])
+    SELECT * FROM ledger.events WHERE organisation = $1 AND stream_id = ANY ($3::uuid[])
 ), page (id, refs) AS (
-    SELECT CASE WHEN starts_with(ref, 'follow_ups/') THEN substr(ref, 12) END, ARRAY[ref] FROM unnest($4::text[]) AS w (ref)
+    SELECT CASE WHEN starts_with(ref, 'follow_ups/') THEN substr(ref, 12) END, ARRAY[ref] FROM unnest($5::text[]) AS w (ref)
 ), {CLOSURE}
 SELECT 'fact' AS what, stream_id AS stream, version, topic AS ref, schema_version AS schema, subject,
        payload AS document, metadata, NULL::bytea AS key, NULL::text[] AS refs
@@ -33,7 +34,7 @@ UNION ALL
 SELECT 'key', NULL, NULL, NULL, NULL, k.subject, NULL, NULL, k.wrapped, NULL
   FROM ledger.personal_keys k
  WHERE k.organisation = $1
-   AND k.subject = ANY ($3::uuid[] || ARRAY(SELECT DISTINCT subject FROM facts WHERE subject IS NOT NULL))
+   AND k.subject = ANY ($4::uuid[] || ARRAY(SELECT DISTINCT subject FROM facts WHERE subject IS NOT NULL))
 UNION ALL
 SELECT what, NULL, NULL, ref, NULL, NULL, document, NULL, NULL, refs FROM shown
 """  # noqa: S608 (constants only)
@@ -62,17 +63,21 @@ class Loader:
         streams: Sequence[UUID],
         subjects: Sequence[UUID],
         refs: Sequence[str],
+        customer: Customer | None = None,
     ) -> Loaded:
         """Raises ``ValueError`` if a fact cannot be read: this build or key is not the right one."""
         wanted = Wanted(tuple(streams), tuple(subjects), tuple(refs))
-        return await self._batcher.submit(organisation, wanted)
+        return await self._batcher.submit((organisation, customer), wanted)
 
-    async def _load(self, key: Hashable, wanted: list[Wanted]) -> list[Loaded | BaseException]:
+    async def _load(self, key: Any, wanted: list[Wanted]) -> list[Loaded | BaseException]:
+        organisation, customer = key
         streams = list({stream for w in wanted for stream in w.streams})
         subjects = list({subject for w in wanted for subject in w.subjects})
         refs = list({ref for w in wanted for ref in w.refs})
         rows = await self._lanes.read(
-            lambda connection: connection.fetch(LOAD, key, streams, subjects, refs)
+            lambda connection: connection.fetch(
+                LOAD, organisation, customer_refs(customer), streams, subjects, refs
+            )
         )
         facts: dict[UUID, list[StoredFact]] = {}
         keys: dict[UUID, bytes] = {}

@@ -17,29 +17,36 @@ class Numbers:
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
         self._kept: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-        self._batcher: Batcher[tuple[str, ...], dict[str, int]] = Batcher(self._draw, places=1)
+        self._batcher: Batcher[tuple[str, ...], dict[str, list[int]]] = Batcher(
+            self._draw, places=1
+        )
 
-    async def take(self, organisation: str, names: Sequence[str]) -> dict[str, int]:
-        """One number of each sequence."""
-        numbers: dict[str, int] = {}
+    async def take(self, organisation: str, names: Sequence[str]) -> dict[str, list[int]]:
+        """Numbers by sequence: one for each time that it is named."""
+        numbers: dict[str, list[int]] = {name: [] for name in names}
+        missing: list[str] = []
         for name in names:
             kept = self._kept[organisation, name]
             if kept:
-                numbers[name] = kept.pop(0)
-        missing = tuple(name for name in names if name not in numbers)
+                numbers[name].append(kept.pop(0))
+            else:
+                missing.append(name)
         if missing:
-            numbers |= await self._batcher.submit(organisation, missing)
+            drawn = await self._batcher.submit(organisation, tuple(missing))
+            for name, more in drawn.items():
+                numbers[name] += more
         return numbers
 
-    def give_back(self, organisation: str, numbers: Mapping[str, int]) -> None:
+    def give_back(self, organisation: str, numbers: Mapping[str, Sequence[int]]) -> None:
         """Keeps numbers that no fact has used for the next call of this process."""
-        for name, number in numbers.items():
-            self._kept[organisation, name].append(number)
-            self._kept[organisation, name].sort()
+        for name, unused in numbers.items():
+            kept = self._kept[organisation, name]
+            kept += unused
+            kept.sort()
 
     async def _draw(
         self, organisation: Hashable, wanted: list[tuple[str, ...]]
-    ) -> list[dict[str, int]]:
+    ) -> list[dict[str, list[int]]]:
         counts = Counter(name for names in wanted for name in names)
         rows = await self._lanes.read(
             lambda connection: connection.fetch(
@@ -50,9 +57,11 @@ class Numbers:
             )
         )
         following = {row["name"]: row["last"] - counts[row["name"]] for row in rows}
-        drawn: list[dict[str, int]] = []
+        drawn: list[dict[str, list[int]]] = []
         for names in wanted:
+            numbers: dict[str, list[int]] = {name: [] for name in names}
             for name in names:
                 following[name] += 1
-            drawn.append({name: following[name] for name in names})
+                numbers[name].append(following[name])
+            drawn.append(numbers)
         return drawn

@@ -41,6 +41,8 @@ def packed(change: Change) -> Parcel:
     writes: set[Any] = {str(written.facts[0].originator_id) for written in change.written}
     writes |= {("claim", item["claim"]) for name in CLAIMS for item in effects.get(name, ())}
     writes |= {("key", effects["key"])} if "key" in effects else set()
+    writes |= {("tokens", item["column"], item["id"]) for item in effects.get("expect_tokens", ())}
+    writes |= {("secret", row["verifier"]) for row in effects.get("secrets", ())}
     return Parcel(
         command=change.command,
         metadata=orjson.dumps(change.metadata).decode(),

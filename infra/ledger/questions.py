@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import asyncpg
 import orjson
 
+from domain.identifiers import Identifier
+from domain.reference_entities import KINDS
 from infra.batching import WAITING, Batcher
+from infra.ledger.cipher import KeyRing
 from infra.postgres import Lanes
+from infra.views.reading import customer_refs
 from services.directory import Directory, Entry, Match
-from services.ports import Answer, Question, Session, Told
+from services.ports import Answer, Customer, Question, Session, Told
 
 __all__ = ["Questions"]
 
 ASK = """
 SELECT 'head' AS what, 0::bigint AS n, NULL AS a, NULL AS b, max(changed) AS c, NULL::boolean AS d,
-       NULL::bytea AS e, clock_timestamp() AS moment
+       NULL::bytea AS e, clock_timestamp() AS moment, NULL AS account, NULL AS contact
   FROM views.records WHERE organisation = $1 AND directory
 UNION ALL
-SELECT 'session', w.n, s.user_id, s.unit_id, s.expires_at, s.released, NULL, NULL
+SELECT 'session', w.n, s.user_id, s.unit_id, s.expires_at,
+       s.released OR s.access_token IS NOT NULL
+                     AND NOT views.session_stands($1, s.access_token, s.account, s.contact),
+       NULL, NULL, s.account, s.contact
   FROM unnest($2::text[]) WITH ORDINALITY AS w (id, n),
        LATERAL (SELECT * FROM views.sessions s WHERE s.organisation = $1 AND s.id = w.id LIMIT 1) AS s
 UNION ALL
-SELECT 'answer', w.n, a.request_hash, NULL, NULL, NULL, a.answer, NULL
+SELECT 'answer', w.n, a.request_hash, a.key, NULL, NULL, a.answer, NULL, NULL, NULL
   FROM unnest($3::text[]) WITH ORDINALITY AS w (key, n),
        LATERAL (SELECT * FROM ledger.answers a WHERE a.organisation = $1 AND a.key = w.key LIMIT 1) AS a
  WHERE a.recorded_at > clock_timestamp() - interval '24 hours'
 UNION ALL
-SELECT 'match', w.n, split_part(m.ref, '/', 2), NULL, NULL, m.retired, NULL, NULL
-  FROM unnest($4::text[], $5::text[], $6::text[]) WITH ORDINALITY AS w (kind, field, value, n),
+SELECT 'match', w.n, split_part(m.ref, '/', 2), NULL, NULL, m.retired, NULL, NULL, NULL, NULL
+  FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+           WITH ORDINALITY AS w (kind, field, value, account, contact, n),
        LATERAL (SELECT ref, retired FROM views.entities m
                  WHERE m.organisation = $1 AND m.ref = w.kind || '/' || w.value LIMIT 1) AS m
- WHERE w.field = 'id'
+ WHERE w.field = 'id' AND (w.account IS NULL OR views.reaches($1, m.ref, ARRAY[w.account, w.contact]))
 UNION ALL
-SELECT 'match', w.n, m.id, NULL, NULL, m.retired, NULL, NULL
-  FROM unnest($4::text[], $5::text[], $6::text[]) WITH ORDINALITY AS w (kind, field, value, n),
+SELECT 'match', w.n, m.id, NULL, NULL, m.retired, NULL, NULL, NULL, NULL
+  FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+           WITH ORDINALITY AS w (kind, field, value, account, contact, n),
        LATERAL (SELECT id, retired FROM views.names m
                  WHERE m.organisation = $1 AND m.kind = w.kind AND m.field = w.field AND m.value = w.value
+                   AND (w.account IS NULL
+                        OR views.reaches($1, w.kind || '/' || m.id, ARRAY[w.account, w.contact]))
                  ORDER BY m.retired LIMIT 3) AS m
  WHERE w.field <> 'id'
 """
@@ -53,9 +63,12 @@ SELECT kind, id, document, retired, changed, version FROM views.records
 class Questions:
     """Answers questions; holds each organisation's directory and keeps it current."""
 
-    def __init__(self, lanes: Lanes, zone: ZoneInfo, *, waiting: int = WAITING) -> None:
+    def __init__(
+        self, lanes: Lanes, ring: KeyRing, zone: ZoneInfo, *, waiting: int = WAITING
+    ) -> None:
         """:param waiting: how many questions may wait; as every call asks one, how many calls."""
         self._lanes = lanes
+        self._ring = ring
         self._zone = zone
         self._directories: dict[str, Directory] = {}
         self._batcher: Batcher[Question, Told] = Batcher(
@@ -77,7 +90,7 @@ class Questions:
             rows = await connection.fetch(ASK, organisation, *_arguments(questions))
             head = next(row for row in rows if row["what"] == "head")
             directory = await self._directory(connection, organisation, head["c"] or 0)
-            return _told(questions, rows, head["moment"], directory)
+            return self._told(questions, rows, head["moment"], directory)
 
         return await self._lanes.read(work)
 
@@ -97,6 +110,34 @@ class Questions:
             self._directories[organisation] = current
         return current
 
+    def _told(
+        self,
+        questions: list[Question],
+        rows: list[asyncpg.Record],
+        now: datetime,
+        directory: Directory,
+    ) -> list[Told]:
+        sessions: dict[int, Session] = {}
+        answers: dict[int, Answer] = {}
+        matches: dict[int, list[Match]] = {}
+        for row in rows:
+            n: int = row["n"]
+            if row["what"] == "session":
+                sessions[n] = _session(questions[n - 1].session or "", row)
+            elif row["what"] == "answer":
+                answers[n] = Answer(row["a"], self._ring.opened_answer(row["e"], row["b"]))
+            elif row["what"] == "match":
+                matches.setdefault(n, []).append(Match(row["a"], row["d"]))
+        told: list[Told] = []
+        first = 1
+        for n, question in enumerate(questions, start=1):
+            own = range(first, first + len(question.identifiers))
+            first += len(question.identifiers)
+            found = tuple(matches.get(i, ()) for i in own)
+            moment = now.astimezone(UTC)
+            told.append(Told(moment, directory, sessions.get(n), answers.get(n), found))
+        return told
+
 
 def _entry(row: asyncpg.Record) -> Entry:
     return Entry(
@@ -110,41 +151,27 @@ def _entry(row: asyncpg.Record) -> Entry:
 
 
 def _arguments(questions: list[Question]) -> list[list[str | None]]:
-    asked = [i for question in questions for i in question.identifiers]
+    asked = [(i, question.customer) for question in questions for i in question.identifiers]
+    walls = [_wall(identifier, customer) for identifier, customer in asked]
     return [
         [question.session for question in questions],
         [question.key for question in questions],
-        [identifier.entity for identifier in asked],
-        [identifier.field for identifier in asked],
-        [identifier.value for identifier in asked],
+        [identifier.entity for identifier, _ in asked],
+        [identifier.field for identifier, _ in asked],
+        [identifier.value for identifier, _ in asked],
+        [account for account, _ in walls],
+        [contact for _, contact in walls],
     ]
 
 
-def _told(
-    questions: list[Question], rows: list[asyncpg.Record], now: datetime, directory: Directory
-) -> list[Told]:
-    sessions: dict[int, Session] = {}
-    answers: dict[int, Answer] = {}
-    matches: dict[int, list[Match]] = {}
-    for row in rows:
-        n: int = row["n"]
-        if row["what"] == "session":
-            sessions[n] = _session(questions[n - 1].session or "", row)
-        elif row["what"] == "answer":
-            answers[n] = Answer(row["a"], row["e"])
-        elif row["what"] == "match":
-            matches.setdefault(n, []).append(Match(row["a"], row["d"]))
-    told: list[Told] = []
-    first = 1
-    for n, question in enumerate(questions, start=1):
-        own = range(first, first + len(question.identifiers))
-        first += len(question.identifiers)
-        found = tuple(matches.get(i, ()) for i in own)
-        moment = now.astimezone(UTC)
-        told.append(Told(moment, directory, sessions.get(n), answers.get(n), found))
-    return told
+def _wall(identifier: Identifier, customer: Customer | None) -> Sequence[str | None]:
+    """The entities to one of which a match must lead; none if it may be anybody's."""
+    kind = KINDS.get(identifier.entity)
+    if customer is None or (kind is not None and kind.common):
+        return None, None
+    return customer_refs(customer) or (None, None)
 
 
 def _session(id_: str, row: asyncpg.Record) -> Session:
-    details: Any = (row["a"], row["b"], row["c"], row["d"])
-    return Session(id_, *details)
+    customer = Customer(row["contact"], row["account"]) if row["account"] else None
+    return Session(id_, row["a"], row["b"], row["c"], row["d"], customer)

@@ -21,14 +21,32 @@ from infra.ledger.questions import Questions
 from infra.postgres import Lanes
 from infra.schema.migrate import available
 from infra.views.reading import Reader
-from services.ports import Change, Found, Loaded, Question, Select, Told, Verdict
+from services.ports import (
+    Change,
+    Customer,
+    Found,
+    GuessLimits,
+    Loaded,
+    Question,
+    Secret,
+    Select,
+    Told,
+    Verdict,
+)
 
 __all__ = ["PostgresLedger"]
 
 HOLDER = "SELECT organisation, entity FROM ledger.world_claims WHERE claim = $1"
-VERIFIER = """
-SELECT verifier FROM ledger.secrets WHERE organisation = $1 AND owner = $2 AND name = $3
+_KEPT = (
+    "SELECT owner, key_id, verifier, expires_at <= clock_timestamp() AS expired FROM ledger.secrets"
+)
+SECRET = f"{_KEPT} WHERE organisation = $1 AND owner = $2 AND name = $3"
+BY_VERIFIER = f"""{_KEPT}
+ WHERE organisation = $1 AND name = $2 AND verifier = $3 AND expires_at IS NOT NULL
+ ORDER BY expires_at DESC LIMIT 1
 """
+COUNT_GUESS = "SELECT ledger.count_guess($1, $2, $3, $4, $5, $6, $7)"
+FORGIVE = "SELECT ledger.forgive_guesses($1, $2, $3)"
 COMPACT = "SELECT document FROM views.entities WHERE organisation = $1 AND ref = $2"
 PHOTO = "SELECT content, mime_type FROM ledger.photos WHERE organisation = $1 AND id = $2"
 FIRST = "SELECT event_hash FROM ledger.events WHERE organisation = $1 AND position = 1"
@@ -45,6 +63,12 @@ async def _forget(connection: asyncpg.Connection, *, organisation: str) -> None:
     await connection.execute(FORGET, organisation)
 
 
+def _secret(row: asyncpg.Record | None) -> Secret | None:
+    return (
+        Secret(row["owner"], row["key_id"], row["verifier"], bool(row["expired"])) if row else None
+    )
+
+
 class PostgresLedger:
     """One process's way to the database: ``reads`` for questions, ``writes`` for appends."""
 
@@ -55,7 +79,7 @@ class PostgresLedger:
         self._reads = reads
         self._writes = writes
         self._ring = ring
-        self._questions = Questions(reads, zone, waiting=waiting)
+        self._questions = Questions(reads, ring, zone, waiting=waiting)
         self._loader = Loader(reads, ring)
         self._reader = Reader(reads)
         self._numbers = Numbers(reads)
@@ -87,20 +111,23 @@ class PostgresLedger:
         streams: Sequence[UUID],
         subjects: Sequence[UUID] = (),
         refs: Sequence[str] = (),
+        customer: Customer | None = None,
     ) -> Loaded:
         """Loads aggregates with their contacts' keys, further contacts' keys, and compacts."""
-        return await self._loader.load(organisation, streams, subjects, refs)
+        return await self._loader.load(organisation, streams, subjects, refs, customer)
 
-    async def numbers(self, organisation: str, names: Sequence[str]) -> dict[str, int]:
-        """One unused number of each sequence."""
+    async def numbers(self, organisation: str, names: Sequence[str]) -> dict[str, list[int]]:
+        """Unused numbers: for each time that a sequence is named, one of it."""
         return await self._numbers.take(organisation, names)
 
-    def return_numbers(self, organisation: str, numbers: Mapping[str, int]) -> None:
+    def return_numbers(self, organisation: str, numbers: Mapping[str, Sequence[int]]) -> None:
         """Takes back numbers that no fact has used."""
         self._numbers.give_back(organisation, numbers)
 
     async def append(self, organisation: str, change: Change) -> Verdict:
         """Writes one command; it is durable when this returns ``WRITTEN``."""
+        if change.answer is not None:
+            change.answer = self._ring.sealed_answer(change.answer, change.effects["key"])
         return await self._appender.append(organisation, change)
 
     async def select(self, organisation: str, select: Select) -> Found:
@@ -134,12 +161,44 @@ class PostgresLedger:
         )
         return found.hex() if found else ""
 
-    async def secret(self, organisation: str, owner: str, name: str) -> str | None:
-        """The verifier of a secret."""
-        found: str | None = await self._reads.read(
-            lambda connection: connection.fetchval(VERIFIER, organisation, owner, name)
+    async def secret(self, organisation: str, owner: str, name: str) -> Secret | None:
+        """The secret of that name of an entity (``kind/id``)."""
+        return _secret(
+            await self._reads.read(
+                lambda connection: connection.fetchrow(SECRET, organisation, owner, name)
+            )
         )
-        return found
+
+    async def secret_by_verifier(
+        self, organisation: str, name: str, verifier: str
+    ) -> Secret | None:
+        """The secret of that name with that verifier, whoever has it."""
+        return _secret(
+            await self._reads.read(
+                lambda connection: connection.fetchrow(BY_VERIFIER, organisation, name, verifier)
+            )
+        )
+
+    async def count_guess(
+        self, organisation: str, secret: str, source: str, limits: GuessLimits
+    ) -> int:
+        """Counts a try before it is made: 0 if it may be, else the seconds to wait first.
+
+        A lost answer may count it twice, never not at all.
+        """
+        bounds = (limits.per_source, limits.per_secret, limits.first_wait, limits.longest_wait)
+        wait: int = await self._reads.read(
+            lambda connection: connection.fetchval(
+                COUNT_GUESS, organisation, secret, source, *bounds
+            )
+        )
+        return wait
+
+    async def forgive_guesses(self, organisation: str, secret: str, source: str) -> None:
+        """Forgets the tries of a source that has now succeeded, and remembers that it has."""
+        await self._reads.read(
+            lambda connection: connection.execute(FORGIVE, organisation, secret, source)
+        )
 
     async def photo(self, organisation: str, photo_id: str) -> tuple[bytes, str] | None:
         """The bytes and mime type of a current profile photo."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import asyncpg
 
 from infra.batching import Batcher
 from infra.postgres import Lanes
-from services.ports import Found, Select
+from services.ports import Customer, Found, Select
 
-__all__ = ["CLOSURE", "Reader", "compacts"]
+__all__ = ["CLOSURE", "Reader", "compacts", "customer_refs"]
 
 CLOSURE = """
 follow (id, refs) AS (
@@ -22,6 +22,7 @@ follow (id, refs) AS (
            LATERAL (SELECT array_agg('communication/' || f.id ORDER BY f.created) AS refs
                       FROM views.communications f
                      WHERE f.organisation = $1 AND f.code = c.code AND f.created > c.created
+                       AND ($2::text[] IS NULL OR 'contact_information/' || f.contact_information = ANY ($2::text[]))
                     HAVING count(*) > 0) AS f
      WHERE p.id IS NOT NULL
 ), wanted (ref) AS (
@@ -32,14 +33,17 @@ follow (id, refs) AS (
 ), shown (what, ref, document, refs) AS (
     SELECT 'ref', w.ref, e.document, NULL::text[]
       FROM wanted w, LATERAL (
-        SELECT document FROM views.entities e WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1) AS e
+        SELECT document, owners FROM views.entities e WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1) AS e
      WHERE e.document IS NOT NULL
+       AND ($2::text[] IS NULL OR views.reaches($1, w.ref, $2::text[])
+            OR e.owners = '{}' AND NOT starts_with(w.ref, 'contact_information/'))
     UNION ALL
     SELECT 'follow_ups', 'follow_ups/' || id, NULL, refs FROM follow
 )"""
 """Common table expressions that follow references: from ``page`` (id, refs) to ``shown``.
 
-``follow`` finds the later communications of the same code, the one set that is not stored. Every
+``follow`` finds the later communications of the same code, the one set that is not stored. ``$2`` is
+null, or the entities of the customer who is shown nothing that is another one's. Every
 look-up is LATERAL with a limit, so that it is made by its key: without statistics a join may be planned
 as a scan of the whole organisation.
 """
@@ -57,16 +61,34 @@ COLUMNS: dict[str, frozenset[str]] = {
         }
     ),
     "communications": frozenset({"id", "contact_information", "category", "direction", "media"}),
+    "access_tokens": frozenset(
+        {
+            "id",
+            "classification",
+            "accounts_receivable",
+            "rewards_participant",
+            "associated",
+            "life_cycle_state",
+        }
+    ),
     "queue_entries": frozenset(
         {"id", "external_system", "media", "contact_information", "life_cycle_state"}
     ),
 }
 """The views that can be selected from, and the columns by which; no other name reaches SQL."""
 
+WALLS: dict[str, str] = {
+    "contacts": "'contact_information/' || id = ANY ($2::text[])",
+    "communications": "'contact_information/' || contact_information = ANY ($2::text[])",
+    "access_tokens": "views.reaches($1, 'access_token/' || id, $2::text[])",
+}
+"""Which rows of a view are a customer's; of the others, none."""
+
 PAGE = """
 WITH RECURSIVE page AS (
     SELECT id, refs, document, created FROM views.{view}
-     WHERE organisation = $1{conditions} ORDER BY created {order} LIMIT $2 OFFSET $3
+     WHERE organisation = $1 AND ($2::text[] IS NULL OR {wall}){conditions}
+     ORDER BY created {order} LIMIT $3 OFFSET $4
 ), {closure}
 SELECT 'page' AS what, id AS ref, document, NULL::text[] AS refs, created FROM page
 UNION ALL
@@ -84,11 +106,13 @@ class Reader:
     async def select(self, organisation: str, select: Select) -> Found:
         """The documents of a page, in its order."""
         if set(select.where) == {"id"}:
-            return await self._single.submit((organisation, select.view), select.where["id"])
+            key = (organisation, select.view, select.customer)
+            return await self._single.submit(key, select.where["id"])
         sql, values = _statement(select)
+        customer = customer_refs(select.customer)
         rows = await self._lanes.read(
             lambda connection: connection.fetch(
-                sql, organisation, select.limit, select.offset, *values
+                sql, organisation, customer, select.limit, select.offset, *values
             )
         )
         pages = [row for row in rows if row["what"] == "page"]
@@ -97,12 +121,12 @@ class Reader:
         found.compacts = _shown(rows)
         return found
 
-    async def _documents(self, key: Hashable, ids: list[str]) -> list[Found]:
-        assert isinstance(key, tuple)
-        organisation, view = str(key[0]), str(key[1])
+    async def _documents(self, key: Any, ids: list[str]) -> list[Found]:
+        organisation, view, customer = key
         sql, values = _statement(Select(view, {"id": tuple(set(ids))}))
+        refs = customer_refs(customer)
         rows = await self._lanes.read(
-            lambda connection: connection.fetch(sql, organisation, len(ids), 0, *values)
+            lambda connection: connection.fetch(sql, organisation, refs, len(ids), 0, *values)
         )
         documents = {row["ref"]: row["document"] for row in rows if row["what"] == "page"}
         shown = _shown(rows)
@@ -110,13 +134,13 @@ class Reader:
 
 
 def _statement(select: Select) -> tuple[str, list[Any]]:
-    """The SQL of a page and the values of its conditions, from the fourth parameter on."""
+    """The SQL of a page and the values of its conditions, from the fifth parameter on."""
     conditions, values = "", []
     for column, value in select.where.items():
         if column not in COLUMNS[select.view]:
             raise KeyError(column)
         values.append(list(value) if isinstance(value, tuple) else value)
-        n = len(values) + 3
+        n = len(values) + 4
         if isinstance(value, tuple):
             conditions += f" AND {column} = ANY (${n}::text[])"
         elif isinstance(value, list):
@@ -124,8 +148,18 @@ def _statement(select: Select) -> tuple[str, list[Any]]:
         else:
             conditions += f" AND {column} = ${n}"
     order = "DESC" if select.descending else "ASC"
-    sql = PAGE.format(view=select.view, conditions=conditions, order=order, closure=CLOSURE)
+    wall = WALLS.get(select.view, "false")
+    sql = PAGE.format(
+        view=select.view, wall=wall, conditions=conditions, order=order, closure=CLOSURE
+    )
     return sql, values
+
+
+def customer_refs(customer: Customer | None) -> tuple[str, str] | None:
+    """The entities that are a customer, as ``kind/id``."""
+    if customer is None:
+        return None
+    return f"accounts_receivable/{customer.account}", f"contact_information/{customer.contact}"
 
 
 def _shown(rows: list[asyncpg.Record]) -> dict[str, bytes]:

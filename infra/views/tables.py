@@ -25,13 +25,14 @@ __all__ = [
 NEXT, FORMER = "views_next", "views_former"
 
 VERSIONS = {
+    "access_tokens": 1,
     "communications": 1,
     "contacts": 1,
-    "entities": 1,
+    "entities": 2,
     "names": 1,
     "queue_entries": 1,
     "records": 1,
-    "sessions": 1,
+    "sessions": 2,
 }
 """The version of each view's definition in this code; whoever changes what it holds raises it."""
 

@@ -1,0 +1,265 @@
+"""Access tokens: the credentials of customers (contract access_tokens.md).
+
+Secrets never stand in facts: a fact names the key id under which a verifier is kept beside the
+ledger. ``secrets`` of the aggregate are the key ids that count, by the secret's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+from uuid import UUID
+
+from domain.aggregate import Aggregate, Beginning, Fact, Stamp
+from domain.changes import difference, merged
+from domain.errors import InvalidLifeCycleState
+from domain.fields import Field, Values
+from domain.scalars import Text, udf
+
+__all__ = ["AUTHENTICATION_CODE", "IDENTIFIER", "LIFE_CYCLE_STATES", "UDF", "AccessToken"]
+
+LIFE_CYCLE_STATES = "EFFECTIVE NOT_EFFECTIVE PENDING_VERIFICATION"
+AUTHENTICATION_CODE = Text(name="authentication_code", personal=True)
+IDENTIFIER = Text(name="identifier", personal=True)
+UDF: tuple[Field, ...] = udf(string=8, floating=4, date=4)
+
+ALIVE, TERMINATED, RETIRED = "ALIVE", "TERMINATED", "RETIRED"
+"""What has become of an entity that a token is related to."""
+
+CODES = frozenset({AUTHENTICATION_CODE.name, IDENTIFIER.name})
+_UDF = frozenset(row.name for row in UDF)
+
+
+class Begun(Fact):
+    """What is known of an access token from its first fact on; ``secrets`` are key ids."""
+
+    PERSONAL = {"codes": CODES, "details": _UDF}
+    number: str
+    codes: Values
+    secrets: dict[str, str]
+    classification: str | None
+    relations: dict[str, str]
+    details: Values
+
+    def change(self, aggregate: AccessToken) -> None:
+        aggregate.number, aggregate.codes = self.number, self.codes
+        aggregate.secrets, aggregate.classification = self.secrets, self.classification
+        aggregate.relations, aggregate.details = self.relations, self.details
+        aggregate.fates = dict.fromkeys(self.relations, ALIVE)
+
+
+class AccessToken(Aggregate):
+    """The credential of a customer.
+
+    ``codes`` are its authentication code and identifier, ``relations`` the ids of the account and
+    participant that it belongs to by kind, ``fates`` what has become of them.
+    """
+
+    TOPIC = "access_token"
+    EFFECTIVE: ClassVar[str] = "EFFECTIVE"
+    PENDING: ClassVar[str] = "PENDING_VERIFICATION"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = ""
+        self.codes: Values = {}
+        self.secrets: Mapping[str, str] = {}
+        self.classification: str | None = None
+        self.relations: Mapping[str, str] = {}
+        self.fates: Mapping[str, str] = {}
+        self.details: Values = {}
+        self.verified: Stamp | None = None
+
+    class Event(Aggregate.Event):
+        """What happens to an access token."""
+
+    class Issued(Event, Begun, Beginning):
+        """An access token was made that can be used at once."""
+
+        TOPIC = "access_token.issued"
+        TO = "EFFECTIVE"
+
+    class IssuedUnverified(Event, Begun, Beginning):
+        """An access token was made that authenticates nobody until its code is verified."""
+
+        TOPIC = "access_token.issued_unverified"
+        TO = "PENDING_VERIFICATION"
+
+    class CredentialsChanged(Event):
+        """Codes were changed (null: taken away) or a pass code set; a one-time password is void.
+
+        ``pass_code`` is the new key id, empty where there is no pass code any more.
+        """
+
+        TOPIC = "access_token.credentials_changed"
+        PERSONAL = {"codes": CODES}
+        codes: Values
+        pass_code: str | None
+
+        def change(self, aggregate: AccessToken) -> None:
+            aggregate.codes = merged(aggregate.codes, self.codes)
+            secrets = _without(aggregate.secrets, "one_time_password")
+            if self.pass_code is not None:
+                secrets = _without(secrets, "pass_code")
+            aggregate.secrets = secrets | ({"pass_code": self.pass_code} if self.pass_code else {})
+
+    class Amended(Event):
+        """User-defined fields were changed."""
+
+        TOPIC = "access_token.amended"
+        PERSONAL = {"changes": _UDF}
+        changes: Values
+
+        def change(self, aggregate: AccessToken) -> None:
+            aggregate.details = merged(aggregate.details, self.changes)
+
+    class Verified(Event):
+        """The verification code was shown; ``pass_code`` is the key id of a new one, if any."""
+
+        TOPIC = "access_token.verified"
+        FROM = ("PENDING_VERIFICATION",)
+        TO = "EFFECTIVE"
+        pass_code: str | None
+
+        def change(self, aggregate: AccessToken) -> None:
+            aggregate.verified = self.stamp
+            new = {"pass_code": self.pass_code} if self.pass_code else {}
+            aggregate.secrets = _without(aggregate.secrets, "verification_code") | new
+
+    class PassCodeReset(Event):
+        """A new pass code took the place of the former one; a one-time password is void."""
+
+        TOPIC = "access_token.pass_code_reset"
+        FROM = ("EFFECTIVE",)
+        pass_code: str
+
+        def change(self, aggregate: AccessToken) -> None:
+            kept = _without(aggregate.secrets, "one_time_password")
+            aggregate.secrets = kept | {"pass_code": self.pass_code}
+
+    class VerificationCodeReset(Event):
+        """A new verification code took the place of the former one."""
+
+        TOPIC = "access_token.verification_code_reset"
+        FROM = ("PENDING_VERIFICATION",)
+        verification_code: str
+
+        def change(self, aggregate: AccessToken) -> None:
+            new = {"verification_code": self.verification_code}
+            aggregate.secrets = {**aggregate.secrets, **new}
+
+    class OneTimePasswordGenerated(Event):
+        """A one-time password was given out; a former one is void. ``expires_at`` is in UTC."""
+
+        TOPIC = "access_token.one_time_password_generated"
+        FROM = ("EFFECTIVE",)
+        STAMPS = False
+        one_time_password: str
+        expires_at: str
+
+        def change(self, aggregate: AccessToken) -> None:
+            new = {"one_time_password": self.one_time_password}
+            aggregate.secrets = {**aggregate.secrets, **new}
+
+    class OneTimePasswordUsed(Event):
+        """A one-time password identified what the token is related to, and is used up."""
+
+        TOPIC = "access_token.one_time_password_used"
+        FROM = ("EFFECTIVE",)
+        STAMPS = False
+        one_time_password: str
+
+        def change(self, aggregate: AccessToken) -> None:
+            aggregate.secrets = _without(aggregate.secrets, "one_time_password")
+
+    class Disabled(Event):
+        """The token was set as not effective; a one-time password is void."""
+
+        TOPIC = "access_token.disabled"
+        FROM = ("EFFECTIVE",)
+        TO = "NOT_EFFECTIVE"
+
+        def change(self, aggregate: AccessToken) -> None:
+            aggregate.secrets = _without(aggregate.secrets, "one_time_password")
+
+    class Enabled(Event):
+        """The token was set as effective again."""
+
+        TOPIC = "access_token.enabled"
+        FROM = ("NOT_EFFECTIVE",)
+        TO = "EFFECTIVE"
+
+    class RelatedEntityChanged(Event):
+        """An account or participant of the token was terminated, retired, or came back (alive)."""
+
+        TOPIC = "access_token.related_entity_changed"
+        STAMPS = False
+        entity: str
+        fate: str
+
+        def change(self, aggregate: AccessToken) -> None:
+            aggregate.fates = {**aggregate.fates, self.entity: self.fate}
+
+    class LastRelatedEntityRetired(RelatedEntityChanged):
+        """The token lost the last entity it was related to, and with it its effect."""
+
+        TOPIC = "access_token.last_related_entity_retired"
+        FROM = ("EFFECTIVE",)
+        TO = "NOT_EFFECTIVE"
+
+        def change(self, aggregate: AccessToken) -> None:
+            super().change(aggregate)
+            aggregate.secrets = _without(aggregate.secrets, "one_time_password")
+
+    class GuessesForgiven(Event):
+        """An operator lifted the waits that wrong guesses had brought about."""
+
+        TOPIC = "access_token.guesses_forgiven"
+        STAMPS = False
+
+    @property
+    def subject(self) -> UUID:
+        """The token itself: it may belong to nobody, and has a key of its own."""
+        return self.id
+
+    @property
+    def is_associated(self) -> bool:
+        """Whether an entity that it is related to is neither terminated nor retired."""
+        return ALIVE in self.fates.values()
+
+    def amend(self, codes: Values, pass_code: str | None, details: Values, by: Stamp) -> None:
+        """Changes codes and user-defined fields that differ, and sets a new pass code.
+
+        :param pass_code: the key id of a new one, empty to take it away, None to leave it.
+        """
+        changed = difference(self.codes, codes)
+        if changed or pass_code is not None:
+            self.record(self.CredentialsChanged, by, codes=changed, pass_code=pass_code)
+        changes = difference(self.details, details)
+        if changes:
+            self.record(self.Amended, by, changes=changes)
+
+    def disable(self, by: Stamp) -> None:
+        """Sets it as not effective, unless a participant that is not terminated holds it."""
+        self.require(self.EFFECTIVE)
+        if self.fates.get("rewards_participant") == ALIVE:
+            raise InvalidLifeCycleState
+        self.record(self.Disabled, by)
+
+    def follow(self, entity: str, fate: str, by: Stamp, *, loses_effect: bool) -> None:
+        """Notes what became of the related ``entity`` (its kind).
+
+        :param loses_effect: what the settings say of a token whose last entity is retired.
+        """
+        if self.fates.get(entity) == fate:
+            return
+        others = [f for kind, f in self.fates.items() if kind != entity]
+        last = fate == RETIRED and all(other == RETIRED for other in others)
+        effective = self.state == self.EFFECTIVE
+        ends = last and effective and loses_effect
+        fact = self.LastRelatedEntityRetired if ends else self.RelatedEntityChanged
+        self.record(fact, by, entity=entity, fate=fate)
+
+
+def _without(secrets: Mapping[str, str], name: str) -> dict[str, str]:
+    return {kept: key for kept, key in secrets.items() if kept != name}
