@@ -50,8 +50,9 @@ def answer(date: str, by: str) -> Obj:
     category = Obj(
         {"id": ID, **leaves("name code description"), "requires_customer_acceptance": BOOLEAN}
     )
-    said = {"category": category, date: ID, by: sure(USER), "description": TEXT}
-    return maybe(Obj({**said, "accepted_by": CONTACT, "accepted_date": TEXT}))
+    said: dict[str, Shape] = {"category": category, date: ID, by: sure(USER)}
+    accepted: dict[str, Shape] = {"accepted_by": CONTACT, "accepted_date": TEXT}
+    return maybe(Obj({**said, "description": TEXT, **accepted}))
 
 
 SERVICE = Obj({"id": ID, "product": PRODUCT})
