@@ -1,6 +1,6 @@
 """Compare an answer with an expected one that holds matchers where the value is the service's own.
 
-A matcher is a whole string in angle brackets: `"<id>"`, `"<number:CM>"`, `"<notes:Family>"`.
+A matcher is a whole string in angle brackets: `"<id>"`, `"<number:CM>"`, `"<digits:6>"`.
 Everything else is literal and compared with its type, for `1`, `1.0` and `true` are different
 answers to a client although Python calls them equal.
 """
@@ -17,6 +17,8 @@ AUTHOR = "Marios Lannister"
 """person_name of the session's user in golden/base.jsonl: the prefix of a contact's notes."""
 
 MATCHER = re.compile(r"<(?P<name>[a-z][a-z ]*)(?::(?P<argument>[^\n]*))?>")
+PADDED = {"CM": 6, "CI": 6, "ACT": 10, "SR": 8}
+"""Prefix of a number -> its digits (contract common.md section 9), more once they are used up."""
 JAVA_DATE = re.compile(r"(\w{3} \w{3} \d{2} \d{2}:\d{2}:\d{2}) (?:EET|EEST) (\d{4})")
 
 
@@ -27,9 +29,14 @@ def pattern(expression: str) -> Callable[[str, str], bool]:
 
 
 def is_number(text: str, prefix: str) -> bool:
-    """A number: plain decimal without a prefix, else the prefix and at least six digits."""
-    digits = r"\d{6,}" if prefix else r"[1-9]\d*"
+    """A number: plain decimal without a prefix, else the prefix and at least its digits."""
+    digits = rf"[0-9]{{{PADDED[prefix]},}}" if prefix else r"[1-9][0-9]*"
     return re.fullmatch(re.escape(prefix) + digits, text) is not None
+
+
+def is_secret(text: str, length: str) -> bool:
+    """A code of exactly so many digits, the first of which may be zero."""
+    return re.fullmatch(rf"[0-9]{{{int(length)}}}", text) is not None
 
 
 def is_date(text: str, _argument: str) -> bool:
@@ -61,6 +68,7 @@ def is_photo(text: str, name: str) -> bool:
 MATCHERS: dict[str, Callable[[str, str], bool]] = {
     "id": pattern(r"[0-9A-F]{32}"),
     "number": is_number,
+    "digits": is_secret,
     "code": pattern(r"[1-9]\d*"),
     "date": is_date,
     "java date": is_java_date,
@@ -69,7 +77,13 @@ MATCHERS: dict[str, Callable[[str, str], bool]] = {
     "photo url": pattern(r"/crm/ImageDownloadServlet\?id=[0-9A-F]{32}"),
     "text": pattern(r"(?s).*\S.*"),
 }
-WITH_ARGUMENT = {"number", "notes", "photo"}
+ARGUMENTS: dict[str, str] = {
+    "number": "|".join(PADDED),
+    "digits": "[1-9][0-9]*",
+    "notes": ".*",
+    "photo": ".*",
+}
+"""What may follow the colon, for the matchers that may have one."""
 
 
 def is_matcher(value: object) -> bool:
@@ -77,8 +91,9 @@ def is_matcher(value: object) -> bool:
     found = MATCHER.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         return False
-    known, argument = found["name"] in MATCHERS, found["argument"]
-    if not known or (argument is not None and found["name"] not in WITH_ARGUMENT):
+    name, argument = found["name"], found["argument"]
+    bare = argument is None and name in MATCHERS and name != "digits"
+    if not bare and re.fullmatch(ARGUMENTS.get(name, "(?!)"), argument or "") is None:
         raise ValueError(f"there is no matcher {value}")
     return True
 

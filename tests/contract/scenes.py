@@ -1,8 +1,9 @@
 """Golden files: reading them, and playing one against the service.
 
-A file is a scene: what is given (reference records, contacts, earlier calls), one call, and the
-whole answer expected. `@alias.path` anywhere in it stands for a value of an entity created
-earlier; the alias names a contact or an earlier call, the path leads into its `data`.
+A file is a scene: what is given (reference records, contacts, earlier calls and, where it matters,
+records that change after them), one call, and the whole answer expected. `@alias.path` anywhere in
+it stands for a value of an entity created earlier; the alias names a contact or an earlier call,
+the path leads into its `data`.
 """
 
 from __future__ import annotations
@@ -142,6 +143,7 @@ class Scene:
         await self.register(late)
         for call in given["calls"]:
             await self.succeed(call)
+        await self.register(given.get("changes", []))
 
     async def register(self, records: Sequence[Json]) -> None:
         """Register records for the fixture's organisation, whatever the files call it."""

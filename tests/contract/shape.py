@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-__all__ = ["Leaf", "Many", "Obj", "Shape", "assert_shape", "leaves", "maybe", "misfits"]
+__all__ = ["Leaf", "Many", "Obj", "Shape", "assert_shape", "leaves", "maybe", "misfits", "sure"]
 
 
 class Leaf(Enum):
@@ -45,6 +45,11 @@ def leaves(names: str, leaf: Leaf = Leaf.TEXT) -> dict[str, Shape]:
 def maybe(shape: Obj) -> Obj:
     """The same object, or null."""
     return replace(shape, nullable=True)
+
+
+def sure(shape: Obj) -> Obj:
+    """The same object, never null."""
+    return replace(shape, nullable=False)
 
 
 def assert_shape(data: object, shape: Shape, fields: frozenset[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The response keys of every communications and contact_information method, at every depth.
+"""The response keys of every method, at every depth; those of a resource may stand beside it.
 
 Written down from the contract alone, without looking at any golden file: the two are compared
 with each other (test_coverage.py), so a key forgotten in one of them shows.
@@ -7,6 +7,7 @@ with each other (test_coverage.py), so a key forgotten in one of them shows.
 from __future__ import annotations
 
 from tests.contract.shape import Leaf, Many, Obj, Shape, assert_shape, leaves
+from tests.contract.shapes_access_tokens import ACCESS_TOKENS
 from tests.contract.shapes_common import (
     COMPACT_CONTACT,
     COMPANY_PROFILE,
@@ -22,6 +23,7 @@ from tests.contract.shapes_common import (
     udf,
 )
 from tests.contract.shapes_reference import COMPACT_COMMUNICATION, REFERRING_TO
+from tests.contract.shapes_service_requests import SERVICE_REQUESTS
 
 __all__ = ["NOTHING", "SHAPES", "STATUS", "assert_shape"]
 
@@ -141,5 +143,7 @@ SHAPES: dict[str, Shape] = {
     "contact_information/profile_photo/view": FILE,
     "contact_information/profile_photo/add": FILE,
     "contact_information/profile_photo/remove": NOTHING,
+    **ACCESS_TOKENS,
+    **SERVICE_REQUESTS,
 }
 """Method path -> shape of its `data`."""

@@ -6,7 +6,7 @@ The compact service request is from service_requests.md section 7.
 
 from __future__ import annotations
 
-from tests.contract.shape import Leaf, Obj, Shape, leaves, maybe
+from tests.contract.shape import Leaf, Obj, Shape, leaves, maybe, sure
 from tests.contract.shapes_common import (
     ACCOUNT,
     COMPACT_CONTACT,
@@ -16,7 +16,15 @@ from tests.contract.shapes_common import (
     coded,
 )
 
-__all__ = ["COMPACT_COMMUNICATION", "REFERRING_TO"]
+__all__ = [
+    "COMPACT_ACCESS_TOKEN",
+    "COMPACT_COMMUNICATION",
+    "COMPACT_SERVICE_REQUEST",
+    "JOB",
+    "PARTICIPANT",
+    "REFERRING_TO",
+    "SUBSCRIPTION",
+]
 
 ID, TEXT, NUMBER, FLAG = Leaf.ID, Leaf.TEXT, Leaf.NUMBER, Leaf.FLAG
 
@@ -32,6 +40,7 @@ SUBSCRIPTION = maybe(
     )
 )
 DESCRIBED = {**NUMBERED, "description": TEXT}
+JOB = maybe(Obj(DESCRIBED))
 BILL = maybe(
     Obj(
         {
@@ -68,14 +77,16 @@ EVENT = {
     "accounts_receivable": ACCOUNT,
     "performed_by_unit": UNIT,
 }
-SERVICE_REQUEST = Obj(
+COMPACT_SERVICE_REQUEST = Obj(
     {
-        **DESCRIBED,
-        "type": coded("name alternative_code"),
-        "status": coded("name alternative_code life_cycle_state"),
-        "contact_information": CONTACT,
+        **leaves("id number life_cycle_state", ID),
+        "description": TEXT,
+        "type": sure(coded("name alternative_code")),
+        "status": sure(coded("name alternative_code life_cycle_state")),
+        "contact_information": COMPACT_CONTACT,
     }
 )
+COMPACT_ACCESS_TOKEN = Obj(leaves("id number authentication_code life_cycle_state", ID))
 COMPACT_COMMUNICATION = Obj(
     {
         "id": ID,
@@ -91,7 +102,7 @@ REFERRING_TO: dict[str, Shape] = {
     "subscription": SUBSCRIPTION,
     "accounts_receivable": ACCOUNT,
     "activity": maybe(Obj({**DESCRIBED, "contact_information": CONTACT})),
-    "job": maybe(Obj(DESCRIBED)),
+    "job": JOB,
     "communication": maybe(COMPACT_COMMUNICATION),
     "bill": BILL,
     "notification": maybe(
@@ -110,7 +121,7 @@ REFERRING_TO: dict[str, Shape] = {
             }
         )
     ),
-    "service_request": maybe(SERVICE_REQUEST),
+    "service_request": maybe(COMPACT_SERVICE_REQUEST),
     "rewards_participant": PARTICIPANT,
     "award_reward_transaction": maybe(
         Obj({**REWARD, "contribution_percentage": NUMBER, "expiration_date": TEXT})
@@ -127,7 +138,7 @@ REFERRING_TO: dict[str, Shape] = {
             }
         )
     ),
-    "access_token": coded("number authentication_code life_cycle_state"),
+    "access_token": maybe(COMPACT_ACCESS_TOKEN),
     "purchase_customer_event": maybe(
         Obj({**EVENT, **leaves("total_amount net_amount vat_amount", NUMBER)})
     ),

@@ -21,31 +21,43 @@ from tests.contract.scenes import (
 from tests.contract.shapes import NOTHING, SHAPES, STATUS, assert_shape
 
 CASES = {case.name: case for case in cases()}
-INDEX: list[Json] = json.loads((GOLDEN / "index.json").read_text("utf-8"))
-EXAMPLES = {"000": 19, "001": 1, "002": 10}
-"""Examples printed on each of the three pages, counted by hand: the index must not shrink."""
+INDEX: dict[str, list[Json]] = json.loads((GOLDEN / "index.json").read_text("utf-8"))
+PRINTED, WRITTEN = INDEX["printed"], INDEX["written"]
+"""Examples that a page prints; and those written from the contract where no page prints any.
+
+A written one names the place of its method on a page without examples, or a contract section.
+"""
+EXAMPLES = {"000": 19, "001": 1, "002": 10, "003": 10}
+"""Examples printed on each of the four pages, counted by hand: the index must not shrink."""
 
 PART = {"query", "body", "raw_body", "form", "file"}
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
 
 def test_index_holds_every_example() -> None:
-    assert Counter(entry["seed"] for entry in INDEX) == EXAMPLES
-    places = [(entry["seed"], entry["line"]) for entry in INDEX]
-    assert len(set(places)) == len(places)
+    assert Counter(entry["seed"] for entry in PRINTED) == EXAMPLES
+    assert not any(entry.get("seed") in EXAMPLES for entry in WRITTEN)
+    sources = [tuple(source(entry).values()) for entry in [*PRINTED, *WRITTEN]]
+    assert len(set(sources)) == len(sources)
 
 
-@pytest.mark.parametrize("entry", INDEX, ids=lambda entry: f"{entry['seed']}:{entry['line']}")
+@pytest.mark.parametrize("entry", [*PRINTED, *WRITTEN], ids=lambda entry: str(source(entry)))
 def test_example_has_its_files(entry: Json) -> None:
+    assert source(entry).keys() in ({"seed", "line"}, {"contract"})
     assert entry["files"]
     for name in entry["files"]:
         case = CASES[name]
         assert case.method == entry["method"]
-        assert case.content["source"] == {"seed": entry["seed"], "line": entry["line"]}
+        assert case.content["source"] == source(entry)
+
+
+@pytest.mark.parametrize("name", [name for entry in WRITTEN for name in entry["files"]])
+def test_what_nobody_printed_differs_from_nothing(name: str) -> None:
+    assert CASES[name].content["differs"] == []
 
 
 def test_every_file_is_indexed_once() -> None:
-    indexed = Counter(name for entry in INDEX for name in entry["files"])
+    indexed = Counter(name for entry in [*PRINTED, *WRITTEN] for name in entry["files"])
     assert indexed == Counter(CASES.keys())
 
 
@@ -56,7 +68,7 @@ def test_every_method_has_an_example() -> None:
 @each_case
 def test_file_is_complete(case: Case) -> None:
     assert case.content.keys() == {"title", "source", "differs", "given", "call", "response"}
-    assert case.given.keys() == {"records", "contacts", "calls"}
+    assert case.given.keys() - {"changes"} == {"records", "contacts", "calls"}
     assert case.content["title"].startswith(f"{case.method}: ")
     assert case.name.rsplit("_", 1)[0] == case.method
     for call in [*case.given["calls"], case.call]:
@@ -85,8 +97,8 @@ def test_matchers_are_known_and_only_expected(case: Case) -> None:
 def test_aliases_exist_when_mentioned(case: Case) -> None:
     known: set[str] = set()
     early, late = split_records(case.given["records"])
-    steps = [early, *case.given["contacts"], late, *case.given["calls"], case.call, case.response]
-    for step in steps:
+    before = [early, *case.given["contacts"], late, *case.given["calls"]]
+    for step in [*before, case.given.get("changes", []), case.call, case.response]:
         assert {found["alias"] for found in mentions(step)} <= known
         alias = step.get("alias") if isinstance(step, dict) else None
         assert alias not in known
@@ -96,7 +108,8 @@ def test_aliases_exist_when_mentioned(case: Case) -> None:
 @each_case
 def test_records_are_in_link_order(case: Case) -> None:
     seen: set[str] = set()
-    for record in [*base_records(), *case.given["records"]]:
+    given = [*case.given["records"], *case.given.get("changes", [])]
+    for record in [*base_records(), *given]:
         for link in links(record):
             assert link in seen or link.startswith("@"), f"{record['kind']} links to {link}"
         seen.add(record["id"])
@@ -113,6 +126,11 @@ def test_base_records() -> None:
     assert not any(mentions(records))
 
 
+def source(entry: Json) -> Json:
+    """Where an entry of the index comes from, as its files say it."""
+    return {key: entry[key] for key in ("seed", "line", "contract") if key in entry}
+
+
 def strings(value: object) -> list[str]:
     """Every string value at any depth."""
     if isinstance(value, dict):
@@ -124,6 +142,12 @@ def strings(value: object) -> list[str]:
 
 def links(record: Json) -> list[str]:
     """The ids a record links to; the default country is a setting and may point to nothing."""
-    single = [v for k, v in record.items() if k.endswith("_id") and k != "default_country_id"]
-    several = [v for k, values in record.items() if k.endswith("_ids") for v in values]
-    return [*single, *several]
+    found: list[str] = []
+    for key, value in record.items():
+        if key.endswith("_id") and key != "default_country_id":
+            found.append(value)
+        elif key.endswith("_ids"):
+            found += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, dict):
+            found += links(value)
+    return found

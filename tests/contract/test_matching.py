@@ -15,7 +15,11 @@ ID = "0F" * 16
         ("<id>", ID),
         ("<number:CM>", "CM000680"),
         ("<number:CI>", "CI1000000"),
+        ("<number:ACT>", "ACT0000000142"),
+        ("<number:SR>", "SR00000275"),
         ("<number>", "2701"),
+        ("<digits:6>", "073482"),
+        ("<digits:7>", "2264365"),
         ("<code>", "657"),
         ("<date>", "2015-04-30T13:23:51"),
         ("<java date>", "Mon May 05 15:49:59 EEST 2014"),
@@ -40,9 +44,16 @@ def test_matches(matcher: str, text: str) -> None:
         ("<id>", None),
         ("<number:CM>", "CM00680"),
         ("<number:CM>", "CI000680"),
+        ("<number:ACT>", "ACT000142"),
+        ("<number:SR>", "SR0000275"),
         ("<number>", "CM000680"),
         ("<number>", "007"),
         ("<number>", 7),
+        ("<digits:6>", "73482"),
+        ("<digits:6>", "0734821"),
+        ("<digits:6>", "07348a"),
+        ("<digits:6>", "\N{ARABIC-INDIC DIGIT ONE}73482"),
+        ("<digits:6>", 734821),
         ("<code>", ""),
         ("<date>", "2015-04-30"),
         ("<date>", "2015-04-31T13:23:51"),
@@ -64,7 +75,19 @@ def test_does_not_match(matcher: str, value: object) -> None:
     assert differences(matcher, value) == [f"$: expected {matcher!r}, got {value!r}"]
 
 
-@pytest.mark.parametrize("wrong", ["<nothing>", "<id:CM>", "<java date:x>"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "<nothing>",
+        "<nothing:>",
+        "<id:CM>",
+        "<java date:x>",
+        "<number:XX>",
+        "<digits>",
+        "<digits:>",
+        "<digits:six>",
+    ],
+)
 def test_unknown_matcher_is_a_mistake(wrong: str) -> None:
     with pytest.raises(ValueError, match="no matcher"):
         differences(wrong, "anything")

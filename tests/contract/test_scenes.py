@@ -69,6 +69,17 @@ def test_records_naming_a_contact_wait_for_it_and_keep_order() -> None:
     assert api.calls == [("POST", "contact_information/create", {"body": {"type": "PERSON"}})]
 
 
+def test_changes_of_records_come_after_the_calls() -> None:
+    api = Recorder({"id": "AB"}, {"id": "CD"})
+    given = {
+        "contacts": [{"alias": "who", "body": {}}],
+        "calls": [{"verb": "POST", "path": "p", "alias": "it", "body": {}}],
+        "changes": [{"kind": "accounts_receivable", "id": "A", "name": "@it.id"}],
+    }
+    play(api, given)
+    assert api.records[-1]["name"] == "CD"
+
+
 def test_mentions_are_resolved_everywhere() -> None:
     api = Recorder({"id": "AB", "set": [{"number": 7}]})
     scene = play(api, {"contacts": [{"alias": "who", "body": {}}]})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from tests.contract.shape import (
@@ -13,6 +15,7 @@ from tests.contract.shape import (
     leaves,
     maybe,
     misfits,
+    sure,
 )
 from tests.contract.shapes import SHAPES
 from tests.contract.shapes_reference import REFERRING_TO
@@ -45,6 +48,11 @@ def test_every_misfit_is_reported_at_once() -> None:
         "$.data.set[1]: 2 is not an object",
         "$.data.viewed: missing",
     ]
+
+
+def test_what_is_sure_is_not_null() -> None:
+    assert list(misfits(None, sure(maybe(INNER)))) == ["$.data: None is not an object"]
+    assert list(misfits(None, maybe(sure(INNER)))) == []
 
 
 def test_sets_are_never_null() -> None:
@@ -83,12 +91,27 @@ def test_leaves(leaf: Leaf, good: list[object], bad: list[object]) -> None:
         ("contact_information/show", 56),
         ("contact_information/create", 11),
         ("contact_information/profile_photo/view", 3),
+        ("access_tokens/create", 28),
+        ("access_tokens/reset_pass_code", 7),
+        ("access_tokens/reset_verification_code", 7),
+        ("access_tokens/generate_otp", 4),
+        ("service_requests/create", 47),
     ],
 )
 def test_number_of_keys(method: str, count: int) -> None:
     shape: Shape = SHAPES[method]
     assert isinstance(shape, Obj)
     assert len(shape.keys) == count
+
+
+def test_every_method_has_a_shape() -> None:
+    resources = Counter(method.partition("/")[0] for method in SHAPES)
+    assert resources == {
+        "communications": 13,
+        "contact_information": 7,
+        "access_tokens": 11,
+        "service_requests": 22,
+    }
 
 
 def test_nineteen_kinds_can_be_referred_to() -> None:
