@@ -139,6 +139,10 @@ def _statement(select: Select) -> tuple[str, list[Any]]:
     for column, value in select.where.items():
         if column not in COLUMNS[select.view]:
             raise KeyError(column)
+        if isinstance(value, bool):
+            # As a constant, or the planner could not use an index on half of the rows.
+            conditions += f" AND {'' if value else 'NOT '}{column}"
+            continue
         values.append(list(value) if isinstance(value, tuple) else value)
         n = len(values) + 4
         if isinstance(value, tuple):
