@@ -38,11 +38,13 @@ from services.ports import (
 __all__ = ["PostgresLedger"]
 
 HOLDER = "SELECT organisation, entity FROM ledger.world_claims WHERE claim = $1"
-_KEPT = (
-    "SELECT owner, key_id, verifier, expires_at <= clock_timestamp() AS expired FROM ledger.secrets"
-)
-SECRET = f"{_KEPT} WHERE organisation = $1 AND owner = $2 AND name = $3"
-BY_VERIFIER = f"""{_KEPT}
+OF_OWNER = """
+SELECT owner, key_id, verifier, expires_at <= clock_timestamp() AS expired
+  FROM ledger.secrets WHERE organisation = $1 AND owner = $2 AND name = $3
+"""
+BY_VERIFIER = """
+SELECT owner, key_id, verifier, expires_at <= clock_timestamp() AS expired
+  FROM ledger.secrets
  WHERE organisation = $1 AND name = $2 AND verifier = $3 AND expires_at IS NOT NULL
  ORDER BY expires_at DESC LIMIT 1
 """
@@ -196,7 +198,7 @@ class PostgresLedger:
         """The secret of that name of an entity (``kind/id``)."""
         return _secret(
             await self._reads.read(
-                lambda connection: connection.fetchrow(SECRET, organisation, owner, name)
+                lambda connection: connection.fetchrow(OF_OWNER, organisation, owner, name)
             )
         )
 
