@@ -15,6 +15,7 @@ import structlog
 from domain.errors import ServiceError, TooManyRequests
 from infra.http.admin import Admin
 from infra.http.api import Api
+from infra.http.audit import Audit
 from infra.http.edge import Edge
 from infra.http.operator import Operating
 from infra.http.pages import pages
@@ -32,6 +33,7 @@ from services import (  # noqa: F401 (fills the registry)
     contact_information,
     queue,
 )
+from services.auditing import Auditing
 from services.authentication import Desk
 from services.credentials import Authenticator
 from services.operating import Operator
@@ -63,6 +65,7 @@ class Application:
     desk: Desk
     registrar: Registrar
     operator: Operator
+    auditing: Auditing
 
     def edge(self) -> Edge:
         """Everything that is served on the first port."""
@@ -71,6 +74,7 @@ class Application:
         key = self.settings.operator_key
         Reference(self.registrar, self.ledger, key, self.zone).routes(edge)
         Operating(self.operator, self.ledger, key).routes(edge)
+        Audit(self.auditing, self.ledger).routes(edge)
         pages(edge)
         return edge
 
@@ -118,9 +122,12 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     desk = Desk(ledger, tokens, secrets, authenticator, zone)
     registrar = Registrar(ledger, secrets, zone)
     operator = Operator(ledger, zone)
+    auditing = Auditing(ledger, runner, zone)
     cleaning = asyncio.create_task(_clean(ledger))
     try:
-        yield Application(settings, zone, ledger, secrets, runner, desk, registrar, operator)
+        yield Application(
+            settings, zone, ledger, secrets, runner, desk, registrar, operator, auditing
+        )
     finally:
         cleaning.cancel()
         await ledger.drain()

@@ -101,10 +101,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class OpenSession:
-    """A session that may be used, with the id of its organisation."""
+    """A session that may be used, with the id and the set-up of its organisation."""
 
     organisation: str
     session: Session
+    told: Told
 
 
 Again = Callable[[Run], Awaitable[None]]
@@ -163,7 +164,7 @@ class Runner:
         told = await ask_by_name(self._ledger, claims.organisation, Question(claims.session))
         if told is None:
             raise InvalidToken
-        return OpenSession(told.directory.organisation, _session(claims, told))
+        return OpenSession(told.directory.organisation, _session(claims, told), told)
 
     async def _resolve(self, run: Run) -> None:
         """Finds what the parameters name, and checks the credentials among them once."""

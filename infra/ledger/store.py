@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -64,6 +65,10 @@ COMPACT = "SELECT document FROM views.entities WHERE organisation = $1 AND ref =
 PHOTO = """
 SELECT content, mime_type FROM ledger.photos
  WHERE organisation = $1 AND id = $2 AND ($3::text IS NULL OR contact = $3)
+"""
+HEAD = """
+SELECT position, recorded_at FROM ledger.events
+ WHERE organisation = $1 ORDER BY position DESC LIMIT 1
 """
 FIRST = "SELECT event_hash FROM ledger.events WHERE organisation = $1 AND position = 1"
 FORGET = "SELECT ledger.forget_answers($1)"
@@ -186,6 +191,11 @@ class PostgresLedger:
             dict(row) | {"username": directory.fields("user", row["user_id"]).get("username")}
             for row in rows
         ]
+
+    async def head(self, organisation: str) -> tuple[int, datetime | None]:
+        """The last position of a ledger and when it was recorded; 0 and None if it is empty."""
+        row = await self._reads.read(lambda connection: connection.fetchrow(HEAD, organisation))
+        return (row["position"], row["recorded_at"]) if row else (0, None)
 
     async def first_hash(self, organisation: str) -> str:
         """The hash of an organisation's first fact, in hex: no other ledger has it."""

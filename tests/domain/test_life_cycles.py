@@ -72,6 +72,9 @@ CONTRACT = {
         EFFECTIVE last_related_entity_retired NOT_EFFECTIVE
         * guesses_forgiven *
     """,
+    "access": """
+        - read DONE
+    """,
     "session": """
         - issued OPEN
         - issued_to_consumer OPEN
