@@ -10,6 +10,7 @@ what happened last year.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -139,12 +140,18 @@ class Aggregate(BaseAggregate[UUID]):
     @classmethod
     def replay(cls, facts: Iterator[Fact]) -> Self:
         """The aggregate that ``facts``, in order, make."""
+        (aggregate,) = deque(cls.states(facts), maxlen=1)
+        return aggregate
+
+    @classmethod
+    def states(cls, facts: Iterator[Fact]) -> Iterator[Self]:
+        """The aggregate after each of ``facts``: one object, which the next fact changes."""
         aggregate: Any = None
         for fact in facts:
             aggregate = cast(CanMutateAggregate[UUID], fact).mutate(aggregate)
             if fact.originator_version == cls.INITIAL_VERSION:
                 aggregate.created = fact.stamp
-        return cast(Self, aggregate)
+            yield aggregate
 
     @property
     def subject(self) -> UUID | None:

@@ -15,6 +15,7 @@ import structlog
 from domain.errors import ServiceError, TooManyRequests
 from infra.http.admin import Admin
 from infra.http.api import Api
+from infra.http.as_of import AsOfMethods
 from infra.http.audit import Audit
 from infra.http.edge import Edge
 from infra.http.operator import Operating
@@ -23,16 +24,19 @@ from infra.http.reference import Reference
 from infra.http.server import serving
 from infra.images import inspect_image_off_loop
 from infra.ledger.cipher import KeyRing
+from infra.ledger.past import PostgresPast
 from infra.ledger.store import PostgresLedger
 from infra.postgres import Lanes
 from infra.secrets import Secrets
 from infra.settings import Settings
+from infra.views.history import History
 from services import (  # noqa: F401 (fills the registry)
     access_tokens,
     communications,
     contact_information,
     queue,
 )
+from services.as_of import AsOf
 from services.auditing import Auditing
 from services.authentication import Desk
 from services.credentials import Authenticator
@@ -66,6 +70,7 @@ class Application:
     registrar: Registrar
     operator: Operator
     auditing: Auditing
+    as_of: AsOf
 
     def edge(self) -> Edge:
         """Everything that is served on the first port."""
@@ -74,7 +79,9 @@ class Application:
         key = self.settings.operator_key
         Reference(self.registrar, self.ledger, key, self.zone).routes(edge)
         Operating(self.operator, self.ledger, key).routes(edge)
-        Audit(self.auditing, self.ledger).routes(edge)
+        audit = Audit(self.auditing, self.ledger)
+        audit.routes(edge)
+        AsOfMethods(audit, self.as_of).routes(edge)
         pages(edge)
         return edge
 
@@ -112,7 +119,8 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     zone = ZoneInfo(settings.time_zone)
     reads = Lanes(url, settings.connections)
     writes = Lanes(url, 2)
-    ledger = PostgresLedger(reads, writes, KeyRing(settings.service_key), zone)
+    ring = KeyRing(settings.service_key)
+    ledger = PostgresLedger(reads, writes, ring, zone)
     secrets = Secrets(settings.service_key)
     tokens = Tokens(settings.token_secret)
     limit: Callable[[str], None] = Limit(settings.rate_limit) if settings.rate_limit else _unlimited
@@ -123,10 +131,11 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     registrar = Registrar(ledger, secrets, zone)
     operator = Operator(ledger, zone)
     auditing = Auditing(ledger, runner, zone)
+    as_of = AsOf(PostgresPast(reads, History(reads, ring, zone), ring, zone), auditing, zone)
     cleaning = asyncio.create_task(_clean(ledger))
     try:
         yield Application(
-            settings, zone, ledger, secrets, runner, desk, registrar, operator, auditing
+            settings, zone, ledger, secrets, runner, desk, registrar, operator, auditing, as_of
         )
     finally:
         cleaning.cancel()

@@ -6,7 +6,7 @@ together, under ``personal``. Who and when come from the metadata, which all fac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
@@ -20,7 +20,7 @@ from domain.aggregate import AGGREGATES, FACTS, WHOLE, Aggregate, Fact
 from domain.fields import Values
 from infra.ledger.cipher import opened, sealed
 
-__all__ = ["StoredFact", "replayed", "to_fact", "to_payload"]
+__all__ = ["StoredFact", "replayed", "states", "to_fact", "to_payload"]
 
 _ADMINISTRATIVE = frozenset(
     {"originator_id", "originator_version", "originator_topic", "timestamp", "user", "unit"}
@@ -133,7 +133,20 @@ def _merged(stored: StoredFact, plain: Any, personal: Any) -> Values:
 
 def replayed(stored: list[StoredFact], keys: Mapping[UUID, bytes]) -> Aggregate:
     """The aggregate of one stream's facts, in order. Raises ``ValueError`` as `to_fact` does."""
-    aggregate = AGGREGATES.get(stored[0].topic.partition(".")[0])
+    return _aggregate(stored[0]).replay(_facts(stored, keys))
+
+
+def states(stored: list[StoredFact], keys: Mapping[UUID, bytes]) -> Iterator[Aggregate]:
+    """The same after each fact, one object that the next fact changes. Raises as `replayed`."""
+    return _aggregate(stored[0]).states(_facts(stored, keys))
+
+
+def _aggregate(first: StoredFact) -> type[Aggregate]:
+    aggregate = AGGREGATES.get(first.topic.partition(".")[0])
     if aggregate is None:
-        raise ValueError(f"fact {stored[0].topic} is not known to this build")
-    return aggregate.replay(to_fact(s, keys.get(s.subject) if s.subject else None) for s in stored)
+        raise ValueError(f"fact {first.topic} is not known to this build")
+    return aggregate
+
+
+def _facts(stored: list[StoredFact], keys: Mapping[UUID, bytes]) -> Iterator[Fact]:
+    return (to_fact(s, keys.get(s.subject) if s.subject else None) for s in stored)

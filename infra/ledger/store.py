@@ -61,7 +61,6 @@ SELECT id FROM views.access_tokens
 }
 COUNT_GUESS = "SELECT ledger.count_guess($1, $2, $3, $4, $5, $6, $7)"
 FORGIVE = "SELECT ledger.forgive_guesses($1, $2, $3)"
-COMPACT = "SELECT document FROM views.entities WHERE organisation = $1 AND ref = $2"
 PHOTO = """
 SELECT content, mime_type FROM ledger.photos
  WHERE organisation = $1 AND id = $2 AND ($3::text IS NULL OR contact = $3)
@@ -164,10 +163,7 @@ class PostgresLedger:
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
         """One stored compact object."""
-        found: bytes | None = await self._reads.read(
-            lambda connection: connection.fetchval(COMPACT, organisation, ref)
-        )
-        return found
+        return await self._reader.compact(organisation, ref)
 
     async def records(
         self, organisation: str, kind: str, id_: str | None, limit: int, offset: int

@@ -1,0 +1,117 @@
+-- The views as they were: every row that any of them has ever had, with the positions between which it stood.
+-- Folded from the ledger after the fact, so all of it can be dropped and folded again.
+
+CREATE SCHEMA history;
+COMMENT ON SCHEMA history IS 'Every row that the views have ever had; behind the ledger by what analytics.progress says of the view "history".';
+CREATE SCHEMA past;
+COMMENT ON SCHEMA past IS 'The views as they were after the position that the setting crmledger.position says: SET crmledger.position = 120.';
+
+ALTER TABLE analytics.progress ADD COLUMN version integer NOT NULL DEFAULT 0;
+COMMENT ON COLUMN analytics.progress.version IS 'Of a view that is folded from the ledger: the definition by which its rows of this organisation were written.';
+
+CREATE FUNCTION history.remake() RETURNS void LANGUAGE plpgsql AS $$
+-- Whoever changes the columns of a table in `views`, or adds one, calls this at the end of the migration.
+DECLARE
+    made record;
+    ddl  text;
+BEGIN
+    FOR made IN
+        SELECT c.relname AS name, obj_description(c.oid, 'pg_class') AS says, coalesce('WITH (' || array_to_string(c.reloptions, ', ') || ')', '') AS options,
+               (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
+               (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.n)
+                  FROM pg_index i, unnest(i.indkey) WITH ORDINALITY AS k (attnum, n), pg_attribute a
+                 WHERE i.indrelid = c.oid AND i.indisprimary AND a.attrelid = c.oid AND a.attnum = k.attnum) AS key
+          FROM pg_class c WHERE c.relnamespace = 'views'::regnamespace AND c.relkind = 'r' ORDER BY c.relname
+    LOOP
+        EXECUTE format('DROP TABLE IF EXISTS history.%I CASCADE', made.name);
+        EXECUTE format('CREATE TABLE history.%I (LIKE views.%1$I INCLUDING COMMENTS) %s', made.name, made.options);
+        -- The end of a row is part of its key: the row of a position is the first one that ends after it.
+        EXECUTE format('ALTER TABLE history.%I ADD COLUMN IF NOT EXISTS stream_id uuid NOT NULL,'
+                       ' ADD COLUMN valid_from bigint NOT NULL, ADD COLUMN valid_to bigint NOT NULL,'
+                       ' ADD CHECK (valid_from < valid_to), ADD PRIMARY KEY (%s, valid_to)', made.name, made.key);
+        EXECUTE format('CREATE INDEX ON history.%I (organisation, stream_id)', made.name);
+        FOR ddl IN SELECT replace(pg_get_indexdef(i.indexrelid), ' ON views.', ' ON history.') FROM pg_index i
+                    WHERE i.indrelid = format('views.%I', made.name)::regclass AND NOT i.indisprimary
+        LOOP
+            EXECUTE ddl;
+        END LOOP;
+        EXECUTE format('CREATE VIEW past.%I AS SELECT %s FROM history.%1$I'
+                       ' WHERE valid_from <= nullif(current_setting(''crmledger.position'', true), '''')::bigint'
+                       '   AND valid_to > nullif(current_setting(''crmledger.position'', true), '''')::bigint',
+                       made.name, made.columns);
+        EXECUTE format('COMMENT ON TABLE history.%I IS %L', made.name, 'Through time: ' || made.says);
+        EXECUTE format('COMMENT ON VIEW past.%I IS %L', made.name, 'As it was after crmledger.position: ' || made.says);
+        EXECUTE format('COMMENT ON COLUMN history.%I.stream_id IS %L', made.name, 'The entity from whose facts the row was made.');
+        EXECUTE format('COMMENT ON COLUMN history.%I.valid_from IS %L', made.name, 'The position of the fact after which the row looked so.');
+        EXECUTE format('COMMENT ON COLUMN history.%I.valid_to IS %L', made.name,
+                       'The position of the fact after which it no longer did; the largest bigint while it still does.');
+        EXECUTE format('GRANT SELECT ON past.%I TO crmledger_service', made.name);
+    END LOOP;
+    DELETE FROM analytics.progress WHERE view = 'history';
+END $$;
+COMMENT ON FUNCTION history.remake IS 'Makes the tables of history and the views of past anew, empty, after those of views.';
+SELECT history.remake();
+
+CREATE FUNCTION history.begin(in_organisation text, in_version integer) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known record;
+    name  text;
+BEGIN
+    INSERT INTO analytics.progress (organisation, view, version) VALUES (in_organisation, 'history', in_version)
+    ON CONFLICT DO NOTHING;
+    SELECT position, version INTO known FROM analytics.progress
+     WHERE organisation = in_organisation AND view = 'history' FOR UPDATE;
+    IF known.version > in_version THEN
+        RETURN NULL;
+    ELSIF known.version = in_version THEN
+        RETURN known.position;
+    END IF;
+    FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'history'::regnamespace AND relkind = 'r' LOOP
+        EXECUTE format('DELETE FROM history.%I WHERE organisation = $1', name) USING in_organisation;
+    END LOOP;
+    UPDATE analytics.progress SET position = 0, version = in_version, moved_at = clock_timestamp()
+     WHERE organisation = in_organisation AND view = 'history';
+    RETURN 0;
+END $$;
+COMMENT ON FUNCTION history.begin IS 'The position up to which the history of an organisation is written by this version of its definition; what an older one has written is dropped. Null if a newer one writes it.';
+
+CREATE FUNCTION history.write(
+    in_organisation text, in_version integer, in_after bigint, in_upto bigint, in_streams uuid[],
+    ended_view text[], ended_row text[], begun_view text[], begun_row text[]
+) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name      text;
+    insertion text;
+BEGIN
+    UPDATE analytics.progress SET position = in_upto, moved_at = clock_timestamp()
+     WHERE organisation = in_organisation AND view = 'history' AND position = in_after AND version = in_version;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'history'::regnamespace AND relkind = 'r' LOOP
+        IF cardinality(in_streams) > 0 THEN
+            EXECUTE format('DELETE FROM history.%I WHERE organisation = $1 AND stream_id = ANY ($2)', name)
+              USING in_organisation, in_streams;
+        END IF;
+        insertion := format('INSERT INTO history.%I SELECT r.* FROM unnest($2, $3) AS w (view, row),'
+                            ' json_populate_record(NULL::history.%1$I, w.row::json) AS r'
+                            ' WHERE w.view = %1$L AND r.organisation = $1', name);
+        -- What ends stands there with the same key, because nothing else ends so late. A join would find it,
+        -- too, and might be planned as a scan of all that the organisation has.
+        IF name = ANY (ended_view) THEN
+            EXECUTE insertion || format(' ON CONFLICT ON CONSTRAINT %I DO UPDATE SET valid_to = excluded.valid_from', name || '_pkey')
+              USING in_organisation, ended_view, ended_row;
+        END IF;
+        IF name = ANY (begun_view) THEN
+            EXECUTE insertion USING in_organisation, begun_view, begun_row;
+        END IF;
+    END LOOP;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION history.write IS 'Moves the history of an organisation from one position to another and writes the rows that ended (as JSON, valid_from being where) and begun between them, in one transaction; false, and nothing is written, if it does not stand at the first. All former rows of in_streams are dropped.';
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA history FROM PUBLIC;
+GRANT USAGE ON SCHEMA history, past TO crmledger_service;
+GRANT EXECUTE ON FUNCTION history.begin, history.write TO crmledger_service;
