@@ -15,6 +15,7 @@ from domain.fields import Values
 from domain.reference_entities import KINDS
 from infra.batching import WAITING
 from infra.ledger.append import Appender
+from infra.ledger.certificate import certificate
 from infra.ledger.cipher import KeyRing
 from infra.ledger.load import Loader
 from infra.ledger.numbers import Numbers
@@ -165,6 +166,10 @@ class PostgresLedger(Vault, Relations):
         """The last position of a ledger and when it was recorded; 0 and None if it is empty."""
         row = await self._reads.read(lambda connection: connection.fetchrow(HEAD, organisation))
         return (row["position"], row["recorded_at"]) if row else (0, None)
+
+    async def certificate(self, organisation: str, contact: UUID) -> Values:
+        """What was erased of a forgotten contact. Raises `EntityNotFound` for another one."""
+        return await certificate(self._reads, organisation, contact)
 
     async def first_hash(self, organisation: str) -> str:
         """The hash of an organisation's first fact, in hex: no other ledger has it."""
