@@ -31,8 +31,13 @@ SELECT 'fact' AS what, stream_id AS stream, version, topic AS ref, schema_versio
        payload AS document, metadata, NULL::bytea AS key, NULL::text[] AS refs
   FROM facts
 UNION ALL
-SELECT 'key', NULL, NULL, NULL, NULL, w.subject, NULL, NULL, ledger.key_of($1, w.subject), NULL
+SELECT 'key', NULL, NULL, NULL, NULL, w.subject, NULL, NULL,
+       CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END, NULL
   FROM unnest($4::uuid[] || ARRAY(SELECT DISTINCT subject FROM facts WHERE subject IS NOT NULL)) AS w (subject)
+  LEFT JOIN LATERAL (SELECT wrapped FROM ledger.personal_keys k
+                      WHERE k.organisation = $1 AND k.subject = w.subject LIMIT 1) AS k ON true
+  LEFT JOIN LATERAL (SELECT subject FROM ledger.forgotten f
+                      WHERE f.organisation = $1 AND f.subject = w.subject LIMIT 1) AS f ON true
 UNION ALL
 SELECT what, NULL, NULL, ref, NULL, NULL, document, NULL, NULL, refs FROM shown
 """  # noqa: S608 (constants only)

@@ -24,14 +24,6 @@ COMMENT ON FUNCTION ledger.refuse_forgotten IS 'Leaves out keys of people who we
 CREATE TRIGGER forgotten BEFORE INSERT OR UPDATE ON ledger.personal_keys
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_forgotten();
 
-CREATE FUNCTION ledger.key_of(in_organisation text, in_subject uuid) RETURNS bytea LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM ledger.forgotten f
-                              WHERE f.organisation = in_organisation AND f.subject = in_subject) THEN ''
-                ELSE (SELECT k.wrapped FROM ledger.personal_keys k
-                       WHERE k.organisation = in_organisation AND k.subject = in_subject) END
-$$;
-COMMENT ON FUNCTION ledger.key_of IS 'A contact''s wrapped key; empty if it was destroyed on purpose, null if there is none.';
-
 CREATE FUNCTION ledger.id_text(in_id uuid) RETURNS text LANGUAGE sql IMMUTABLE AS
     $$ SELECT upper(replace(in_id::text, '-', '')) $$;
 COMMENT ON FUNCTION ledger.id_text IS 'An id as callers see it: 32 upper-case hex digits.';
@@ -193,4 +185,4 @@ BEGIN
 END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ledger.key_of, ledger.streams_of, ledger.id_text TO crmledger_service;
+GRANT EXECUTE ON FUNCTION ledger.streams_of, ledger.id_text TO crmledger_service;
