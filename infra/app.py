@@ -18,6 +18,7 @@ from infra.http.api import Api
 from infra.http.as_of import AsOfMethods
 from infra.http.audit import Audit
 from infra.http.edge import Edge
+from infra.http.forgetting import forgetting
 from infra.http.operator import Operating
 from infra.http.pages import pages
 from infra.http.reference import Reference
@@ -40,6 +41,7 @@ from services.as_of import AsOf
 from services.auditing import Auditing
 from services.authentication import Desk
 from services.credentials import Authenticator
+from services.forgetting import Forgetting
 from services.operating import Operator
 from services.registration import Registrar
 from services.run import Runner
@@ -70,6 +72,7 @@ class Application:
     registrar: Registrar
     operator: Operator
     auditing: Auditing
+    forgetting: Forgetting
     as_of: AsOf
 
     def edge(self) -> Edge:
@@ -81,6 +84,7 @@ class Application:
         Operating(self.operator, self.ledger, key).routes(edge)
         audit = Audit(self.auditing, self.ledger)
         audit.routes(edge)
+        forgetting(audit, edge, self.forgetting, self.ledger)
         AsOfMethods(audit, self.as_of).routes(edge)
         pages(edge)
         return edge
@@ -132,10 +136,21 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     operator = Operator(ledger, zone)
     auditing = Auditing(ledger, runner, zone)
     as_of = AsOf(PostgresPast(reads, History(reads, ring, zone), ring, zone), auditing, zone)
+    forget = Forgetting(ledger, zone)
     cleaning = asyncio.create_task(_clean(ledger))
     try:
         yield Application(
-            settings, zone, ledger, secrets, runner, desk, registrar, operator, auditing, as_of
+            settings,
+            zone,
+            ledger,
+            secrets,
+            runner,
+            desk,
+            registrar,
+            operator,
+            auditing,
+            forget,
+            as_of,
         )
     finally:
         cleaning.cancel()

@@ -81,7 +81,7 @@ def facts() -> Iterator[str]:
     yield "# Facts and life cycles\n"
     yield "What the ledger can say, by the entity it says it of. Values in italics belong to a"
     yield "person and are encrypted with the contact's key."
-    for topic, aggregate in AGGREGATES.items():
+    for topic, aggregate in sorted(AGGREGATES.items()):
         own = [fact for name, fact in FACTS.items() if name.startswith(f"{topic}.")]
         if own:
             yield f"\n## {topic}\n"

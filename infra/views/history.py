@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -19,9 +19,10 @@ import asyncpg
 from domain.errors import ServiceUnavailable
 from infra.ledger.cipher import KeyRing
 from infra.postgres import Lanes
-from infra.views.pages import PageFolder
+from infra.views.folding import FACTS
+from infra.views.pages import Fact, PageFolder
 from infra.views.tables import VERSIONS
-from infra.views.versions import Placed, Versions, versions
+from infra.views.versions import versions
 
 __all__ = ["HISTORY", "PAST", "VERSION", "History", "Then"]
 
@@ -38,23 +39,21 @@ BATCH = 1_000
 PATIENCE = 5.0
 """Seconds for which a reader brings history forward before it is told to come again."""
 
-POSITION = """
-SELECT position FROM analytics.progress WHERE organisation = $1 AND view = 'history' AND version = $2
+AT = """
+SELECT position FROM analytics.progress p
+ WHERE organisation = $1 AND view = 'history' AND version = $2
+   AND NOT EXISTS (SELECT FROM history.dropped d WHERE d.organisation = $1)
 """
-BEGIN = "SELECT history.begin($1, $2)"
-WRITE = "SELECT history.write($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+BEGIN = "SELECT at, in_generation, streams FROM history.begin($1, $2, $3)"
+WRITE = "SELECT history.write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 STAND_AT = "SELECT set_config('crmledger.position', $1, true)"
-
-_FACTS = """
-SELECT e.position, e.stream_id, e.version, e.topic, e.schema_version, e.subject, e.payload, e.metadata, k.wrapped
-  FROM ledger.events e
-  LEFT JOIN ledger.personal_keys k ON k.organisation = e.organisation AND k.subject = e.subject
- WHERE e.organisation = $1 AND e.position <= $2 AND e.stream_id = ANY ({}) ORDER BY e.stream_id, e.version
-"""
-FACTS_OF = _FACTS.format("$3::uuid[]")
-FACTS_OF_TOUCHED = _FACTS.format("""ARRAY(
-    SELECT DISTINCT t.stream_id FROM ledger.events t
-     WHERE t.organisation = $1 AND t.position > $3 AND t.position <= $2)""")
+FACTS_OF = FACTS.format("e.position <= $2 AND e.stream_id = ANY ($3::uuid[])", "")
+FACTS_OF_TOUCHED = FACTS.format(
+    """e.position <= $2 AND e.stream_id = ANY (ARRAY(
+       SELECT DISTINCT t.stream_id FROM ledger.events t
+        WHERE t.organisation = $1 AND t.position > $3 AND t.position <= $2))""",
+    "",
+)
 
 
 class Then:
@@ -85,8 +84,8 @@ class History:
     def __init__(self, lanes: Lanes, ring: KeyRing, zone: ZoneInfo) -> None:
         """:param lanes: of the service's role; a statement writes at most one batch."""
         self._lanes = lanes
+        self._ring = ring
         self._zone = zone
-        self._folder = PageFolder(ring, zone)
         self._turn = asyncio.Lock()
 
     async def bring(self, organisation: str, position: int, seconds: float = PATIENCE) -> None:
@@ -96,85 +95,58 @@ class History:
         naming a fact that this build or key cannot read.
         """
         until = time.monotonic() + seconds
-        while (at := await self._position(organisation)) < position:
+        while (at := await self._at(organisation)) < position:
             if time.monotonic() > until:
                 raise ServiceUnavailable(f"history is written up to position {at}", retry_after=1)
             async with self._turn:
-                at = await self._begun(organisation)
-                if at < position:
-                    await self._advance(organisation, at, min(at + BATCH, position))
+                await self._advance(organisation, position)
 
-    async def refold(self, organisation: str, streams: Collection[UUID]) -> None:
-        """Drops all that history says of some streams and folds it anew from what their facts say now.
+    async def _at(self, organisation: str) -> int:
+        """Up to which position history can be read; -1 if none of it can."""
+        found: int | None = await self._lanes.read(
+            lambda connection: connection.fetchval(AT, organisation, VERSION)
+        )
+        return -1 if found is None else found
 
-        Raises as `bring`.
+    async def _advance(self, organisation: str, position: int) -> None:
+        """Writes one batch: of entities whose rows were dropped, if there are any, else of facts.
+
+        Nothing is written if another process was faster.
         """
-        async with self._turn:
-            written = False
-            while not written:
-                at = await self._begun(organisation)
-                facts = await self._facts(FACTS_OF, organisation, at, list(streams))
-                found = await self._folded(organisation, facts, 0)
-                written = await self._written(organisation, at, at, found, streams)
-
-    async def _advance(self, organisation: str, after: int, upto: int) -> None:
-        """Writes one batch, unless another process does."""
-        facts = await self._facts(FACTS_OF_TOUCHED, organisation, upto, after)
-        found = await self._folded(organisation, facts, after)
-        await self._written(organisation, after, upto, found)
-
-    async def _position(self, organisation: str) -> int:
-        """How far it is; 0 if it is not yet written by this definition."""
-        found: int | None = await self._lanes.read(
-            lambda connection: connection.fetchval(POSITION, organisation, VERSION)
+        ((at, generation, streams),) = await self._lanes.read(
+            lambda connection: connection.fetch(BEGIN, organisation, VERSION, BATCH)
         )
-        return found or 0
-
-    async def _begun(self, organisation: str) -> int:
-        """How far it is, ready to be brought forward."""
-        found: int | None = await self._lanes.read(
-            lambda connection: connection.fetchval(BEGIN, organisation, VERSION)
-        )
-        if found is None:
+        if at is None:
             raise ServiceUnavailable("history is written by a newer program", retry_after=1)
-        return found
+        if streams:
+            await self._write(organisation, generation, (at, at), streams)
+        elif at < position:
+            await self._write(organisation, generation, (at, min(at + BATCH, position)))
 
-    async def _facts(self, sql: str, organisation: str, upto: int, which: object) -> list[Placed]:
+    async def _write(
+        self,
+        organisation: str,
+        generation: int,
+        between: tuple[int, int],
+        streams: Sequence[UUID] = (),
+    ) -> None:
+        """Folds and writes what happened between two positions, or all of some streams anew."""
+        after, upto = between
+        sql, which = (FACTS_OF, list(streams)) if streams else (FACTS_OF_TOUCHED, after)
         rows = await self._lanes.read(
             lambda connection: connection.fetch(sql, organisation, upto, which)
         )
-        return [_placed(row) for row in rows]
-
-    async def _folded(self, organisation: str, facts: list[Placed], after: int) -> Versions:
-        return await asyncio.to_thread(
-            versions, self._folder, self._zone, organisation, facts, after
-        )
-
-    async def _written(
-        self,
-        organisation: str,
-        after: int,
-        upto: int,
-        found: Versions,
-        streams: Collection[UUID] = (),
-    ) -> bool:
-        values = (after, upto, list(streams), *found.ended, *found.begun)
-        written: bool = await self._lanes.read(
+        # Each batch unwraps the keys anew: the key of a person who was forgotten must not be remembered.
+        folder, facts = PageFolder(self._ring, self._zone), [_fact(row) for row in rows]
+        since = 0 if streams else after
+        found = await asyncio.to_thread(versions, folder, self._zone, organisation, facts, since)
+        values = (generation, after, upto, list(streams), *found.ended, *found.begun)
+        await self._lanes.read(
             lambda connection: connection.fetchval(WRITE, organisation, VERSION, *values)
         )
-        return written
 
 
-def _placed(row: asyncpg.Record) -> Placed:
-    position, stream, version, topic, schema, subject, payload, metadata, wrapped = row
-    contact = subject.bytes if subject else None
-    return position, (
-        stream.bytes,
-        version,
-        topic,
-        schema,
-        contact,
-        payload,
-        metadata,
-        wrapped,
-    )
+def _fact(row: asyncpg.Record) -> Fact:
+    """A fact whose ids are bytes."""
+    stream, version, topic, schema, subject, *rest = row
+    return (stream.bytes, version, topic, schema, subject.bytes if subject else None, *rest)

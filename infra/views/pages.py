@@ -26,8 +26,8 @@ from services.views import Row, project
 
 __all__ = ["Fact", "Folded", "Key", "PageFolder", "Workers", "workers"]
 
-Fact: TypeAlias = tuple[bytes, int, str, int, bytes | None, bytes, bytes, bytes | None]
-"""Stream, version, topic, schema, subject, payload, metadata, and the subject's wrapped key."""
+Fact: TypeAlias = tuple[bytes, int, str, int, bytes | None, bytes, bytes, bytes | None, int]
+"""Stream, version, topic, schema, subject, payload, metadata, the subject's wrapped key, position."""
 Key: TypeAlias = tuple[str, ...]
 """A view, an organisation, and the rest of what finds a row."""
 
@@ -96,7 +96,7 @@ class PageFolder:
         return [self._stored(stream, fact, keys) for fact in facts], keys
 
     def _stored(self, stream: UUID, fact: Fact, keys: dict[UUID, bytes]) -> StoredFact:
-        _, version, topic, schema, subject, payload, metadata, wrapped = fact
+        _, version, topic, schema, subject, payload, metadata, wrapped, _ = fact
         contact = None
         if subject is not None:
             contact, key = self._key(subject, wrapped)
@@ -109,7 +109,7 @@ class PageFolder:
         if found is None:
             if len(self._keys) >= KEYS:
                 self._keys.clear()
-            key = self._ring.unwrap(wrapped) if wrapped is not None else None
+            key = self._ring.unwrap(wrapped) if wrapped else wrapped
             found = self._keys[subject] = UUID(bytes=subject), key
         return found
 

@@ -20,19 +20,17 @@ from domain.fields import Values
 from infra.views.pages import Fact, PageFolder
 from services.views import Row, project
 
-__all__ = ["FOREVER", "Placed", "Versions", "versions"]
+__all__ = ["FOREVER", "Versions", "versions"]
 
 FOREVER = 2**63 - 1
 """Where a row ends that still stands."""
 
-Placed: TypeAlias = tuple[int, Fact]
-"""A fact and its position."""
 RowKey: TypeAlias = tuple[Any, ...]
 
 KEYS = ("ref", "kind", "id", "field", "value")
 """The columns that tell the rows of one entity in a view apart, of those that the view has."""
 
-_stream = itemgetter(0)
+_stream, _position = itemgetter(0), itemgetter(8)
 
 
 @dataclass(slots=True)
@@ -93,7 +91,7 @@ class _Stream:
 
 
 def versions(
-    folder: PageFolder, zone: ZoneInfo, organisation: str, facts: list[Placed], after: int
+    folder: PageFolder, zone: ZoneInfo, organisation: str, facts: list[Fact], after: int
 ) -> Versions:
     """The rows that began and ended after a position.
 
@@ -102,14 +100,13 @@ def versions(
     Raises ``ValueError`` naming a fact that this build or key cannot read.
     """
     found = Versions()
-    for stream, own in groupby(facts, lambda placed: _stream(placed[1])):
-        placed = list(own)
+    for stream, grouped in groupby(facts, _stream):
+        own = list(grouped)
         common = {"organisation": organisation, "stream_id": stream.hex()}
         entity = _Stream(common, after, found)
-        positions = [position for position, _ in placed]
-        follows = [*positions[1:], FOREVER]
-        states = folder.states([fact for _, fact in placed])
-        for position, following, aggregate in zip(positions, follows, states, strict=True):
+        positions = [*map(_position, own), FOREVER]
+        states = folder.states(own)
+        for position, following, aggregate in zip(positions, positions[1:], states, strict=False):
             # Of what is written already, only how it looked at last counts.
             if following > after:
                 entity.show(_rows(aggregate, zone, positions[0], position), position)

@@ -6,8 +6,26 @@ COMMENT ON SCHEMA history IS 'Every row that the views have ever had; behind the
 CREATE SCHEMA past;
 COMMENT ON SCHEMA past IS 'The views as they were after the position that the setting crmledger.position says: SET crmledger.position = 120.';
 
-ALTER TABLE analytics.progress ADD COLUMN version integer NOT NULL DEFAULT 0;
+ALTER TABLE analytics.progress
+    ADD COLUMN version    integer NOT NULL DEFAULT 0,
+    ADD COLUMN generation bigint  NOT NULL DEFAULT 0;
 COMMENT ON COLUMN analytics.progress.version IS 'Of a view that is folded from the ledger: the definition by which its rows of this organisation were written.';
+COMMENT ON COLUMN analytics.progress.generation IS 'Of a view that is folded from the ledger: how often rows were dropped because a person was forgotten. What was read in an earlier generation is not written any more.';
+
+CREATE TABLE history.dropped (
+    organisation text NOT NULL,
+    stream_id    uuid NOT NULL,
+    PRIMARY KEY (organisation, stream_id)
+);
+COMMENT ON TABLE history.dropped IS 'Entities whose rows were dropped and are to be folded anew before anything is read.';
+COMMENT ON COLUMN history.dropped.organisation IS 'The id of the organisation.';
+COMMENT ON COLUMN history.dropped.stream_id IS 'The entity.';
+
+CREATE FUNCTION history.tables() RETURNS SETOF name LANGUAGE sql STABLE AS $$
+    SELECT relname FROM pg_catalog.pg_class
+     WHERE relnamespace = 'history'::regnamespace AND relkind = 'r' AND relname <> 'dropped' ORDER BY relname
+$$;
+COMMENT ON FUNCTION history.tables IS 'The tables that follow those of views.';
 
 CREATE FUNCTION history.remake() RETURNS void LANGUAGE plpgsql AS $$
 -- Whoever changes the columns of a table in `views`, or adds one, calls this at the end of the migration.
@@ -48,37 +66,39 @@ BEGIN
                        'The position of the fact after which it no longer did; the largest bigint while it still does.');
         EXECUTE format('GRANT SELECT ON past.%I TO crmledger_service', made.name);
     END LOOP;
-    DELETE FROM analytics.progress WHERE view = 'history';
+    UPDATE analytics.progress SET position = 0, version = 0 WHERE view = 'history';
 END $$;
 COMMENT ON FUNCTION history.remake IS 'Makes the tables of history and the views of past anew, empty, after those of views.';
 SELECT history.remake();
 
-CREATE FUNCTION history.begin(in_organisation text, in_version integer) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION history.begin(
+    in_organisation text, in_version integer, in_most integer,
+    OUT at bigint, OUT in_generation bigint, OUT streams uuid[]
+) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    known record;
-    name  text;
+    written integer;
+    name    text;
 BEGIN
     INSERT INTO analytics.progress (organisation, view, version) VALUES (in_organisation, 'history', in_version)
     ON CONFLICT DO NOTHING;
-    SELECT position, version INTO known FROM analytics.progress
-     WHERE organisation = in_organisation AND view = 'history' FOR UPDATE;
-    IF known.version > in_version THEN
-        RETURN NULL;
-    ELSIF known.version = in_version THEN
-        RETURN known.position;
+    SELECT p.version, p.position, p.generation INTO written, at, in_generation FROM analytics.progress p
+     WHERE p.organisation = in_organisation AND p.view = 'history' FOR UPDATE;
+    IF written < in_version THEN
+        at := 0;
+        FOR name IN SELECT * FROM history.tables() UNION ALL SELECT 'dropped' LOOP
+            EXECUTE format('DELETE FROM history.%I WHERE organisation = $1', name) USING in_organisation;
+        END LOOP;
+        UPDATE analytics.progress p SET position = 0, version = in_version, moved_at = clock_timestamp()
+         WHERE p.organisation = in_organisation AND p.view = 'history';
+    ELSIF written > in_version THEN
+        at := NULL;
     END IF;
-    FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'history'::regnamespace AND relkind = 'r' LOOP
-        EXECUTE format('DELETE FROM history.%I WHERE organisation = $1', name) USING in_organisation;
-    END LOOP;
-    UPDATE analytics.progress SET position = 0, version = in_version, moved_at = clock_timestamp()
-     WHERE organisation = in_organisation AND view = 'history';
-    RETURN 0;
+    streams := ARRAY(SELECT d.stream_id FROM history.dropped d WHERE d.organisation = in_organisation LIMIT in_most);
 END $$;
-COMMENT ON FUNCTION history.begin IS 'The position up to which the history of an organisation is written by this version of its definition; what an older one has written is dropped. Null if a newer one writes it.';
+COMMENT ON FUNCTION history.begin IS 'The position up to which the history of an organisation is written by this version of its definition, its generation, and some of the entities that are to be folded anew. What an older version has written is dropped; null if a newer one writes.';
 
 CREATE FUNCTION history.write(
-    in_organisation text, in_version integer, in_after bigint, in_upto bigint, in_streams uuid[],
+    in_organisation text, in_version integer, in_generation bigint, in_after bigint, in_upto bigint, in_streams uuid[],
     ended_view text[], ended_row text[], begun_view text[], begun_row text[]
 ) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -86,11 +106,13 @@ DECLARE
     insertion text;
 BEGIN
     UPDATE analytics.progress SET position = in_upto, moved_at = clock_timestamp()
-     WHERE organisation = in_organisation AND view = 'history' AND position = in_after AND version = in_version;
+     WHERE organisation = in_organisation AND view = 'history'
+       AND position = in_after AND version = in_version AND generation = in_generation;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'history'::regnamespace AND relkind = 'r' LOOP
+    DELETE FROM history.dropped WHERE organisation = in_organisation AND stream_id = ANY (in_streams);
+    FOR name IN SELECT * FROM history.tables() LOOP
         IF cardinality(in_streams) > 0 THEN
             EXECUTE format('DELETE FROM history.%I WHERE organisation = $1 AND stream_id = ANY ($2)', name)
               USING in_organisation, in_streams;
@@ -112,6 +134,33 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION history.write IS 'Moves the history of an organisation from one position to another and writes the rows that ended (as JSON, valid_from being where) and begun between them, in one transaction; false, and nothing is written, if it does not stand at the first. All former rows of in_streams are dropped.';
 
+CREATE FUNCTION history.drop(in_organisation text, in_streams uuid[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name text;
+BEGIN
+    -- Whoever is writing is waited for; whoever has only read will find that it was in vain.
+    INSERT INTO analytics.progress AS p (organisation, view) VALUES (in_organisation, 'history')
+    ON CONFLICT (organisation, view) DO UPDATE SET generation = p.generation + 1;
+    FOR name IN SELECT * FROM history.tables() LOOP
+        EXECUTE format('DELETE FROM history.%I WHERE organisation = $1 AND stream_id = ANY ($2)', name)
+          USING in_organisation, in_streams;
+    END LOOP;
+    INSERT INTO history.dropped SELECT in_organisation, unnest(in_streams) ON CONFLICT DO NOTHING;
+END $$;
+COMMENT ON FUNCTION history.drop IS 'Drops the rows of entities, which are folded anew from what their facts say now before anything is read again.';
+
+-- A person is forgotten in the past, too, and in the same transaction.
+CREATE FUNCTION history.forget() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM history.drop(NEW.organisation, ledger.streams_of(NEW.organisation, NEW.subject) || NEW.subject);
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION history.forget IS 'Drops what history says of a person whose key is destroyed.';
+CREATE TRIGGER history AFTER INSERT ON ledger.forgotten FOR EACH ROW EXECUTE FUNCTION history.forget();
+
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA history FROM PUBLIC;
 GRANT USAGE ON SCHEMA history, past TO crmledger_service;
 GRANT EXECUTE ON FUNCTION history.begin, history.write TO crmledger_service;
+GRANT SELECT ON history.dropped TO crmledger_service;
