@@ -15,7 +15,7 @@ import structlog
 from domain.errors import ServiceError, TooManyRequests
 from infra.http.admin import Admin
 from infra.http.api import Api
-from infra.http.as_of import AsOfMethods
+from infra.http.as_of import as_of_methods
 from infra.http.audit import Audit
 from infra.http.edge import Edge
 from infra.http.forgetting import forgetting
@@ -85,7 +85,7 @@ class Application:
         audit = Audit(self.auditing, self.ledger)
         audit.routes(edge)
         forgetting(audit, edge, self.forgetting, self.ledger)
-        AsOfMethods(audit, self.as_of).routes(edge)
+        as_of_methods(audit, edge, self.as_of)
         pages(edge)
         return edge
 
