@@ -14,7 +14,7 @@ from rich.table import Table
 
 from infra.app import Application, listening
 from infra.cli_operator import access_tokens, application, contacts, sessions
-from infra.cli_views import project, views
+from infra.cli_views import project, replay, views
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
 from infra.schema.migrate import MigrationError, migrate, status
 from infra.settings import Settings, SettingsError
@@ -29,6 +29,7 @@ db = App(name="db", help="The database's schema.")
 app.command(db)
 app.command(views)
 app.command(project)
+app.command(replay)
 app.command(sessions)
 app.command(access_tokens)
 app.command(contacts)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from infra.ledger.cipher import KeyRing
@@ -14,7 +16,7 @@ from infra.views.reading import Reader
 from services.as_of import Moment
 from services.ports import Found, Question, Select, Told
 
-__all__ = ["MOMENT", "PastViews", "PostgresPast"]
+__all__ = ["PastViews", "PostgresPast", "moment_of"]
 
 # Times never go back from one position to the next, and positions are dense: the last one of a time
 # is found by halving, without an index that every append would have to keep.
@@ -31,6 +33,20 @@ WITH RECURSIVE search (low, high) AS (
 SELECT low FROM search WHERE low = high
 """
 RECORDED = "SELECT recorded_at FROM ledger.events WHERE organisation = $1 AND position = $2"
+
+
+async def moment_of(
+    fetchval: Callable[..., Awaitable[Any]], organisation: str, when: int | datetime
+) -> Moment | None:
+    """A position, or the last one recorded at or before a time; None beyond the ledger's end.
+
+    :param fetchval: asks the database, as a connection does.
+    """
+    position: int = when if isinstance(when, int) else await fetchval(MOMENT, organisation, when)
+    if position == 0:
+        return Moment(0)
+    recorded_at = await fetchval(RECORDED, organisation, position)
+    return Moment(position, recorded_at) if recorded_at else None
 
 
 class PastViews:
@@ -67,20 +83,9 @@ class PostgresPast:
 
     async def moment(self, organisation: str, when: int | datetime) -> Moment | None:
         """A position, or the last one recorded at or before a time; None beyond the ledger's end."""
-        position = when if isinstance(when, int) else await self._last(organisation, when)
-        if position == 0:
-            return Moment(0)
-        recorded_at = await self._lanes.read(
-            lambda connection: connection.fetchval(RECORDED, organisation, position)
+        return await self._lanes.read(
+            lambda connection: moment_of(connection.fetchval, organisation, when)
         )
-        return Moment(position, recorded_at) if recorded_at else None
-
-    async def _last(self, organisation: str, time: datetime) -> int:
-        """The last position recorded at or before a time; 0 if it was before the first."""
-        found: int = await self._lanes.read(
-            lambda connection: connection.fetchval(MOMENT, organisation, time)
-        )
-        return found
 
     async def at(self, organisation: str, moment: Moment) -> PastViews:
         """The views as they were after a position.

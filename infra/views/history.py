@@ -19,7 +19,7 @@ import asyncpg
 from domain.errors import ServiceUnavailable
 from infra.ledger.cipher import KeyRing
 from infra.postgres import Lanes
-from infra.views.folding import FACTS
+from infra.views.folding import FACTS, FACTS_OF
 from infra.views.pages import Fact, PageFolder
 from infra.views.tables import VERSIONS
 from infra.views.versions import versions
@@ -47,7 +47,6 @@ SELECT position FROM analytics.progress p
 BEGIN = "SELECT at, in_generation, streams FROM history.begin($1, $2, $3)"
 WRITE = "SELECT history.write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 STAND_AT = "SELECT set_config('crmledger.position', $1, true)"
-FACTS_OF = FACTS.format("e.position <= $2 AND e.stream_id = ANY ($3::uuid[])", "")
 FACTS_OF_TOUCHED = FACTS.format(
     """e.position <= $2 AND e.stream_id = ANY (ARRAY(
        SELECT DISTINCT t.stream_id FROM ledger.events t

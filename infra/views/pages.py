@@ -24,12 +24,15 @@ from infra.ledger.mapper import StoredFact, replayed, states
 from services import documents  # noqa: F401 (declares the projections)
 from services.views import Row, project
 
-__all__ = ["Fact", "Folded", "Key", "PageFolder", "Workers", "workers"]
+__all__ = ["FOREVER", "Fact", "Folded", "Key", "PageFolder", "Workers", "workers"]
 
 Fact: TypeAlias = tuple[bytes, int, str, int, bytes | None, bytes, bytes, bytes | None, int]
 """Stream, version, topic, schema, subject, payload, metadata, the subject's wrapped key, position."""
 Key: TypeAlias = tuple[str, ...]
 """A view, an organisation, and the rest of what finds a row."""
+
+FOREVER = 2**63 - 1
+"""A position that no ledger reaches."""
 
 KEYS = 50_000
 """Contacts' keys that are remembered."""

@@ -17,13 +17,10 @@ import orjson
 
 from domain.aggregate import Aggregate
 from domain.fields import Values
-from infra.views.pages import Fact, PageFolder
+from infra.views.pages import FOREVER, Fact, PageFolder
 from services.views import Row, project
 
-__all__ = ["FOREVER", "Versions", "versions"]
-
-FOREVER = 2**63 - 1
-"""Where a row ends that still stands."""
+__all__ = ["Versions", "versions"]
 
 RowKey: TypeAlias = tuple[Any, ...]
 
