@@ -79,7 +79,7 @@ async def test_a_receipt_is_reproduced_to_the_byte(
     ):
         await copy.stand_at(80)
         async with connection(other) as owner:
-            name = other.rpartition("/")[2].partition("?")[0]
+            name = await owner.fetchval("SELECT current_database()")
             await owner.execute(f"ALTER DATABASE {name} SET \"DateStyle\" = 'German, DMY'")
         assert await replayer(made, other).whole(60) == first
 
