@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
+
+from infra.http.api import BASE
 from tests.communications_world import Desk, desk
-from tests.service import Api, Service, refusal
+from tests.service import PASSWORD, Api, Service, refusal
 from tests.world import UNIT
 
 __all__ = [
@@ -25,7 +31,9 @@ __all__ = [
     "basic",
     "by_code",
     "by_pass_code",
+    "elsewhere",
     "token_desk",
+    "tried",
     "unique",
 ]
 
@@ -197,6 +205,24 @@ def named(method: str, token: Json) -> Json:
     return by_code(token) if method.startswith("reset_") else {ON: by_code(token)}
 
 
+async def tried(
+    api: Api, path: str, body: Json, headers: Mapping[str, str] | None = None
+) -> tuple[str, int]:
+    """``OK`` or the NAME of the refusal of a POST, and its seconds of Retry-After (0: none)."""
+    data = json.dumps({"token": api.token} | body).encode()
+    _, answer, said = await api.service.send("POST", BASE + path, data=data, headers=headers)
+    name = "OK" if answer["status"]["code"] == "OK" else refusal(answer)[0]
+    return name, int(said.get("Retry-After", 0))
+
+
+@asynccontextmanager
+async def elsewhere(api: Api, address: str) -> AsyncIterator[Api]:
+    """The same organisation for somebody with another network address (127.0.0.x)."""
+    connector = aiohttp.TCPConnector(local_addr=(address, 0))
+    async with aiohttp.ClientSession(connector=connector) as http:
+        yield Api(replace(api.service, http=http), api.organisation, api.token)
+
+
 async def token_desk(service: Service) -> TokenDesk:
     """An organisation of its own on ``service``, whose first contact owns no account."""
     begun = await desk(service)
@@ -205,6 +231,7 @@ async def token_desk(service: Service) -> TokenDesk:
     records = [{"kind": "access_token_classification"} | record for record in CLASSIFICATIONS]
     application = {"id": "AP1", "classification": "CONSUMER_APPLICATION_KEY", "user_id": "1"}
     user = {"kind": "user", "id": "2", "username": "second", "default_unit_id": UNIT}
+    user |= {"password": PASSWORD}
     await made.api.register(
         [*records, {"kind": "web_api_key", "key": made.key} | application, user]
     )
