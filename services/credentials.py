@@ -194,9 +194,8 @@ class Authenticator:
             owner_of(id_) if id_ else f"{NOBODY}/{self._hasher.mac(f'{named.field}={named.value}')}"
         )
         await self._count(caller, owner, name, wrong)
-        kept = None
-        if id_:
-            kept = await self._ledger.secret(caller.directory.organisation, owner, name)
+        # Nobody has no secret; that it is asked for keeps the time the same.
+        kept = await self._ledger.secret(caller.directory.organisation, owner, name)
         shown = getattr(credential, name)
         if name == ONCE:
             fits = kept is not None and not kept.expired and self._fits(kept, owner, name, shown)
