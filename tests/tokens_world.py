@@ -15,7 +15,7 @@ import aiohttp
 
 from infra.http.api import BASE
 from tests.communications_world import Desk, desk
-from tests.service import PASSWORD, Api, Service, refusal
+from tests.service import OPERATOR_KEY, PASSWORD, Api, Service, refusal
 from tests.world import UNIT
 
 __all__ = [
@@ -187,6 +187,14 @@ class TokenDesk(Desk):
         token = await self.issue(accounts_receivable_identifier={"id": account})
         api = await self.entered(by_code(token))
         return Consumer(api, contact, account, participant, token)
+
+    async def forgive(self, token: Json) -> None:
+        """An operator lifts the waits after wrong guesses."""
+        path = f"/operator/v1/access_tokens/{token['number']}/forgive"
+        query = {"organisation": self.api.organisation}
+        key = {"Authorization": f"Bearer {OPERATOR_KEY}"}
+        status, answer, _ = await self.api.service.send("POST", path, query=query, headers=key)
+        assert status == 200, answer
 
     def referring(self, shown: Json, kind: str = "accounts_receivable") -> tuple[str, Json]:
         """A communication about what a token leads to: path and body."""
