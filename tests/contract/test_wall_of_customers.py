@@ -95,7 +95,10 @@ async def test_only_incoming_communications_are_written(here: TokenDesk, own: Co
     received = await here.draft(**named(own) | INCOMING)
     create, update = "communications/create", "communications/update"
     on = {"communication_identifier": {"id": received["id"]}}
+    said = await here.say(**named(own) | OUTGOING)
     denied: list[tuple[str, Json]] = [
+        (update, {"communication_identifier": {"id": draft["id"]}}),
+        (update, {"communication_identifier": {"id": said["id"]}, "subject": "x"}),
         (create, named(own) | OUTGOING),
         (create, named(own) | {"template_identifier": template}),
         (create, named(own) | {"template_identifier": allowed, "direction": "OUTGOING"}),
