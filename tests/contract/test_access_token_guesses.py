@@ -246,6 +246,27 @@ async def test_a_repeated_call_is_no_other_try(here: TokenDesk) -> None:
     assert await tried(here.api, "access_tokens/update", body, headers) == ("OK", 0)
 
 
+COUNT_CHANGES = """
+    SELECT count(*) FROM ledger.events
+     WHERE organisation = $1 AND topic = 'access_token.credentials_changed'"""
+
+
+async def test_giving_a_token_the_pass_code_that_it_has_is_a_guess_too(here: TokenDesk) -> None:
+    """Else whoever may change a token could find its pass code by updates that fail for another reason."""
+    token, other = await here.keyed(), await here.issue()
+    path, taken = "access_tokens/update", {"authentication_code": other["authentication_code"]}
+    for n in range(PER_SOURCE):
+        body = {ON: by_code(token), "pass_code": f"guess {n}"} | taken
+        assert await tried(here.api, path, body) == ("DUPLICATEENTITY", 0)
+    found, wait = await tried(here.api, SHOW, {ON: by_pass_code(token)})
+    assert (found, wait > 0) == ("ENTITYNOTFOUND", True)
+    before = await rows(here.api, COUNT_CHANGES)
+    same = {ON: by_code(token), "pass_code": PASS_CODE}
+    assert await tried(here.api, path, same) == ("OK", 0)
+    after = await rows(here.api, COUNT_CHANGES)
+    assert after[0][0] == before[0][0] + 1, "it is not looked whether it is the same"
+
+
 async def test_what_is_counted_names_no_source_and_no_unknown_name(here: TokenDesk) -> None:
     name = unique("Nobody")
     await tried(here.api, SHOW, {ON: {"identifier": name, "pass_code": "x"}})
