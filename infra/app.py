@@ -130,7 +130,9 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     limit: Callable[[str], None] = Limit(settings.rate_limit) if settings.rate_limit else _unlimited
     authenticator = Authenticator(ledger, secrets)
     writer = Writer(ledger, secrets, authenticator, zone)
-    runner = Runner(ledger, tokens, authenticator, zone, writer, limit, inspect_image_off_loop)
+    runner = Runner(
+        ledger, tokens, authenticator, zone, writer, limit, inspect_image_off_loop, secrets.mac
+    )
     desk = Desk(ledger, tokens, secrets, authenticator, zone)
     registrar = Registrar(ledger, secrets, zone)
     operator = Operator(ledger, zone)

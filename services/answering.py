@@ -30,8 +30,9 @@ class Run:
 
     ``read`` are the parameters as read, ``asked`` the identifiers among them that ``told`` answers,
     ``given`` the parameters with references resolved, ``refs`` the entities outside the directory
-    that they name, ``proofs`` what their credentials have shown. ``names`` are the wanted keys of
-    the answer.
+    that they name, ``proofs`` what their credentials have shown. ``checked`` are the key ids of
+    codes that were shown rightly, ``compared`` those of secrets that were given anew, and whether
+    they are the same. ``names`` are the wanted keys of the answer.
     """
 
     method: Method
@@ -46,6 +47,7 @@ class Run:
     refs: tuple[str, ...] = ()
     proofs: dict[Credential, Proof] = field(default_factory=dict)
     checked: set[str] = field(default_factory=set)
+    compared: dict[str, bool] = field(default_factory=dict)
     names: frozenset[str] | None = None
     request_hash: str = ""
 

@@ -58,7 +58,7 @@ class Runner:
 
     ``write`` runs those that write: it is given a call and the way to resolve it anew. ``limit`` is
     asked before each call of a session and may raise `TooManyRequests`; ``inspect_image`` returns
-    the mime type of an image or raises `InvalidProfilePhoto`.
+    the mime type of an image or raises `InvalidProfilePhoto`; ``mac`` is a keyed hash.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Runner:
         write: Write,
         limit: Callable[[str], None],
         inspect_image: Callable[[bytes], Awaitable[str]],
+        mac: Callable[[str], str],
     ) -> None:
         self._ledger = ledger
         self._tokens = tokens
@@ -78,6 +79,7 @@ class Runner:
         self._write = write
         self._limit = limit
         self._inspect_image = inspect_image
+        self._mac = mac
 
     async def run(self, method: Method, request: Request) -> bytes:
         """The answer's ``data`` as JSON. Raises what the call is refused with, or `ServiceError`."""
@@ -150,7 +152,7 @@ class Runner:
             raise refusal
         organisation = told.directory.organisation
         run = Run(method, request, organisation, told, session, reading, given, named, names=names)
-        run.request_hash = request_hash(run) if key else ""
+        run.request_hash = request_hash(run, self._mac) if key else ""
         if session.released and told.answer and told.answer.request_hash != run.request_hash:
             raise InvalidToken
         return run
