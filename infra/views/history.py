@@ -94,11 +94,13 @@ class History:
         naming a fact that this build or key cannot read.
         """
         until = time.monotonic() + seconds
-        while (at := await self._at(organisation)) < position:
-            if time.monotonic() > until:
-                raise ServiceUnavailable(f"history is written up to position {at}", retry_after=1)
+        at = await self._at(organisation)
+        while at < position:
             async with self._turn:
                 await self._advance(organisation, position)
+            at = await self._at(organisation)
+            if at < position and time.monotonic() > until:
+                raise ServiceUnavailable(f"history is written up to position {at}", retry_after=1)
 
     async def _at(self, organisation: str) -> int:
         """Up to which position history can be read; -1 if none of it can."""

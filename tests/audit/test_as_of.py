@@ -18,17 +18,17 @@ from services.as_of import methods
 from services.endpoint import Method
 from tests import databases
 from tests.auditors import Auditor, auditor
-from tests.communications_world import Desk
 from tests.past import Pool, Replay, pool, replay
 from tests.properties.test_views import STEPS, Player
 from tests.service import in_process
+from tests.tokens_world import TokenDesk, token_desk
 from tests.views_world import connection
 from tests.world import GROUP, UNIT
 
 ZONE = ZoneInfo("Asia/Nicosia")
 READ = [method.path for method in methods()]
 TALK = ("draft", "mail", "change", "complete", "view", "process", "reject", "rename", "phone")
-CALLS = 4
+CALLS = 3
 """Calls of each method at each position."""
 
 Json = dict[str, Any]
@@ -38,36 +38,26 @@ Json = dict[str, Any]
 async def lived(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Auditor]:
     """An organisation in a database of its own, in which much has happened."""
     async with databases.database(postgres, template) as url, in_process(url) as service:
-        made = await auditor(service)
-        await live(made)
+        desk = await token_desk(service)
+        made = await auditor(service, desk)
+        await live(desk)
         yield made
 
 
-async def live(made: Auditor) -> None:
+async def live(desk: TokenDesk) -> None:
     """Contacts, communications, tokens and set-up that come, change, go and are called anew."""
-    desk, chance = made.desk, random.Random(8)
-    player = Player(desk)
-    await desk.register("accounts_receivable", "AR1", number="ACR1", life_cycle_state="ACTIVE")
+    chance, player = random.Random(8), Player(desk)
     for n in range(120):
         await player.step(chance.choice(STEPS if n % 3 == 0 else TALK), n)
         if n % 10 == 0:
-            await _change_tokens_and_set_up(desk, n)
+            category = {"category_identifier": {"id": "MC2"}}
+            system = {"communication_queue_external_system_identifier": {"id": "ES2"}}
+            await desk.say(media="EMAIL", to="a@b", **category, **system)
+            await desk.register("unit", UNIT, name=f"Unit {n}", group_id=GROUP)
+            await desk.settings(name_display=("FIRST_LAST", "LAST_FIRST")[n // 10 % 2])
     for contact, number in zip([0, 0, 1], ["K77", None, "K77"], strict=True):
         await desk.update(desk.contacts[contact], demographics={"id_number": number})
     await desk.register("communication_category", "MC2", name="Care", code="CAR", retired=True)
-
-
-async def _change_tokens_and_set_up(desk: Desk, n: int) -> None:
-    account = {"accounts_receivable_identifier": {"id": "AR1"}} if n % 20 else {}
-    words = {"identifier": f"ann{n}@example.org", "pass_code": "Secret-1"}
-    token = await desk.api.post("access_tokens/create", **words, **account)
-    named = {"access_token_identifier": {"authentication_code": token["authentication_code"]}}
-    await desk.api.post("access_tokens/update", **named, udf_string_1=f"U{n}")
-    category = {"category_identifier": {"id": "MC2"}}
-    system = {"communication_queue_external_system_identifier": {"id": "ES2"}}
-    await desk.say(media="EMAIL", to="a@b", **category, **system)
-    await desk.register("unit", UNIT, name=f"Unit {n}", group_id=GROUP)
-    await desk.settings(name_display=("FIRST_LAST", "LAST_FIRST")[n // 10 % 2])
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -102,7 +92,7 @@ async def then(made: Auditor, method: Method, as_of: object, query: Json) -> tup
     return ("OK", answer["data"]) if said["code"] == "OK" else (said["code"], said["description"])
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 async def test_as_of_is_a_replay(lived: Auditor, replayed: Replay, named: Pool, seed: int) -> None:
     chance = random.Random(seed)

@@ -17,6 +17,7 @@ from tests.world import GROUP, UNIT, rows
 Json = dict[str, Any]
 
 LIST = "as_of/communications/list"
+UNNAMED = "as_of/access_tokens/get_not_associated"
 SHOW = "as_of/contact_information/show"
 READINGS = """
 SELECT e.payload ->> 'method' AS method, e.payload ->> 'about' AS about
@@ -37,8 +38,8 @@ async def times(made: Auditor) -> dict[int, datetime]:
 
 async def meant(made: Auditor, as_of: str) -> Mapping[str, str]:
     """The headers of an answer."""
-    status, answer, headers = await made.ask(LIST, as_of=as_of, category_identifier="id=MC2")
-    assert status == 200 or refusal(answer)[0] == "ENTITYNOTFOUND", answer
+    status, answer, headers = await made.ask(UNNAMED, as_of=as_of, number=5)
+    assert status == 200, answer
     return headers
 
 
@@ -46,7 +47,7 @@ async def test_a_time_is_the_last_position_at_or_before_it(audited: Auditor) -> 
     await audited.desk.say()
     recorded = await times(audited)
     zone = ZoneInfo(Settings.from_environment(environment("postgresql://x")).time_zone)
-    for place in (len(recorded), len(recorded) // 2, 70):
+    for place in (len(recorded), len(recorded) // 2, 7):
         at = recorded[place]
         last = max(n for n, moment in recorded.items() if moment == at)
         before = max((n for n, moment in recorded.items() if moment < at), default=0)
@@ -61,10 +62,9 @@ async def test_a_time_is_the_last_position_at_or_before_it(audited: Auditor) -> 
     assert (await meant(audited, tomorrow))["X-As-Of-Position"] == str(len(recorded))
 
 
-@pytest.mark.parametrize("as_of", ["0", "2001-09-09", "0001-01-01T00:00:00"])
+@pytest.mark.parametrize("as_of", ["0", "2001-09-09", "1001-01-01T00:00:00"])
 async def test_before_the_first_fact_there_is_nothing(audited: Auditor, as_of: str) -> None:
-    path = "as_of/access_tokens/get_not_associated"
-    status, answer, headers = await audited.ask(path, as_of=as_of, number=5)
+    status, answer, headers = await audited.ask(UNNAMED, as_of=as_of, number=5)
     assert (status, answer["data"], headers["X-As-Of-Position"]) == (200, [], "0")
     assert "X-As-Of-Recorded-At" not in headers
     named = {"contact_information_identifier": f"id={audited.desk.reader}"}

@@ -180,6 +180,7 @@ async def test_who_is_forgotten_is_forgotten_in_the_past(
                 if status == 200:
                     expected = ("OK", answer["data"])
                     assert await replayed.answer(method, query) == expected
+    await made.get(NAMED, as_of=await head(made), contact_information_identifier=named)
     assert await is_true(made)
 
 
