@@ -52,9 +52,11 @@ async def moment_of(
 class PastViews:
     """The views after one position, read by the statements that read them now."""
 
-    def __init__(self, lanes: Lanes, ring: KeyRing, zone: ZoneInfo, moment: Moment) -> None:
-        """:param moment: to which history has been brought."""
-        then = Then(lanes, moment.position)
+    def __init__(
+        self, lanes: Lanes, ring: KeyRing, zone: ZoneInfo, organisation: str, moment: Moment
+    ) -> None:
+        """:param moment: to which the history of the organisation has been brought."""
+        then = Then(lanes, organisation, moment.position)
         self._questions = Questions(then, ring, zone, schema=PAST)
         self._reader = Reader(then, PAST)
         self._now = moment.recorded_at
@@ -93,4 +95,4 @@ class PostgresPast:
         Raises `ServiceUnavailable` if they have to be brought so far first and that takes long.
         """
         await self._history.bring(organisation, moment.position)
-        return PastViews(self._lanes, self._ring, self._zone, moment)
+        return PastViews(self._lanes, self._ring, self._zone, organisation, moment)

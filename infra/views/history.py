@@ -46,7 +46,7 @@ SELECT position FROM analytics.progress p
 """
 BEGIN = "SELECT at, in_generation, streams FROM history.begin($1, $2, $3)"
 WRITE = "SELECT history.write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-STAND_AT = "SELECT set_config('crmledger.position', $1, true)"
+STAND_AT = f"SELECT ({AT}) AS at, set_config('crmledger.position', $3, true)"
 FACTS_OF_TOUCHED = FACTS.format(
     """e.position <= $2 AND e.stream_id = ANY (ARRAY(
        SELECT DISTINCT t.stream_id FROM ledger.events t
@@ -56,22 +56,27 @@ FACTS_OF_TOUCHED = FACTS.format(
 
 
 class Then:
-    """The lanes of another one, on which the views in `PAST` are as they were after a position."""
+    """Lanes on which the views in `PAST` are as they were after a position of one organisation."""
 
-    def __init__(self, lanes: Lanes, position: int) -> None:
+    def __init__(self, lanes: Lanes, organisation: str, position: int) -> None:
         self.count = lanes.count
         self._lanes = lanes
-        self._position = str(position)
+        self._organisation = organisation
+        self._position = position
 
     async def read(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """Runs a read in one snapshot, again if the connection was lost.
 
-        Raises `ServiceUnavailable`.
+        Raises `ServiceUnavailable`, also if rows were dropped since history was brought so far: then
+        it would look as if there had never been any.
         """
 
         async def then(connection: asyncpg.Connection) -> T:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                await connection.execute(STAND_AT, self._position)
+                values = (self._organisation, VERSION, str(self._position))
+                at: int | None = await connection.fetchval(STAND_AT, *values)
+                if at is None or at < self._position:
+                    raise ServiceUnavailable("history is being folded anew", retry_after=1)
                 return await work(connection)
 
         return await self._lanes.read(then)

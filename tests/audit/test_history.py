@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
 
 from domain.errors import ServiceUnavailable
 from infra.embedded import EmbeddedPostgres
+from infra.ledger.past import PostgresPast
 from infra.postgres import Lanes
 from infra.views import history
 from infra.views.comparing import compare
 from infra.views.history import History
 from infra.views.projector import Projector, lags
 from infra.views.tables import views
-from services.as_of import methods
+from services.as_of import Moment, methods
+from services.ports import Select
 from tests import databases
 from tests.auditors import Auditor, auditor
 from tests.infra.test_projector import program
@@ -197,3 +200,22 @@ async def test_what_was_read_before_somebody_was_forgotten_is_not_written(
         values = (organisation, history.VERSION)
         assert not await owner.fetchval(write, *values, generation)
         assert await owner.fetchval(write, *values, generation + 1)
+
+
+async def test_rows_that_are_dropped_while_one_reads_are_missed(
+    made: Auditor, database: str
+) -> None:
+    organisation, end = made.desk.api.organisation, await head(made)
+    lanes = Lanes(database, 1)
+    past = PostgresPast(lanes, History(lanes, *keys_of(database)), *keys_of(database))
+    view = await past.at(organisation, Moment(end))
+    wanted = Select("contacts", {"id": made.desk.reader})
+    assert (await view.select(organisation, wanted)).documents
+    async with connection(database) as owner:
+        stream = UUID(made.desk.reader)
+        await owner.execute("SELECT history.drop($1, $2)", organisation, [stream])
+    with pytest.raises(ServiceUnavailable, match="anew"):
+        await view.select(organisation, wanted)
+    await past.at(organisation, Moment(end))
+    assert (await view.select(organisation, wanted)).documents
+    await lanes.close()
