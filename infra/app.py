@@ -16,13 +16,17 @@ from domain.errors import ServiceError, TooManyRequests
 from infra.http.admin import Admin
 from infra.http.api import Api
 from infra.http.audit import Audit
+from infra.http.audit_events import AuditEvents
+from infra.http.audit_history import AuditHistory
 from infra.http.edge import Edge
 from infra.http.operator import Operating
 from infra.http.pages import pages
 from infra.http.reference import Reference
 from infra.http.server import serving
 from infra.images import inspect_image_off_loop
+from infra.ledger.archive import LedgerArchive
 from infra.ledger.cipher import KeyRing
+from infra.ledger.search import Search
 from infra.ledger.store import PostgresLedger
 from infra.postgres import Lanes
 from infra.secrets import Secrets
@@ -36,6 +40,7 @@ from services import (  # noqa: F401 (fills the registry)
 from services.auditing import Auditing
 from services.authentication import Desk
 from services.credentials import Authenticator
+from services.historian import Historian
 from services.operating import Operator
 from services.registration import Registrar
 from services.run import Runner
@@ -66,6 +71,8 @@ class Application:
     registrar: Registrar
     operator: Operator
     auditing: Auditing
+    historian: Historian
+    search: Search
 
     def edge(self) -> Edge:
         """Everything that is served on the first port."""
@@ -74,7 +81,10 @@ class Application:
         key = self.settings.operator_key
         Reference(self.registrar, self.ledger, key, self.zone).routes(edge)
         Operating(self.operator, self.ledger, key).routes(edge)
-        Audit(self.auditing, self.ledger).routes(edge)
+        audit = Audit(self.auditing, self.ledger)
+        audit.routes(edge)
+        AuditHistory(audit, self.historian).routes(edge)
+        AuditEvents(audit, self.historian, self.search).routes(edge)
         pages(edge)
         return edge
 
@@ -112,7 +122,8 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     zone = ZoneInfo(settings.time_zone)
     reads = Lanes(url, settings.connections)
     writes = Lanes(url, 2)
-    ledger = PostgresLedger(reads, writes, KeyRing(settings.service_key), zone)
+    ring = KeyRing(settings.service_key)
+    ledger = PostgresLedger(reads, writes, ring, zone)
     secrets = Secrets(settings.service_key)
     tokens = Tokens(settings.token_secret)
     limit: Callable[[str], None] = Limit(settings.rate_limit) if settings.rate_limit else _unlimited
@@ -123,10 +134,21 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     registrar = Registrar(ledger, secrets, zone)
     operator = Operator(ledger, zone)
     auditing = Auditing(ledger, runner, zone)
+    historian = Historian(ledger, LedgerArchive(reads, ring), auditing, zone)
     cleaning = asyncio.create_task(_clean(ledger))
     try:
         yield Application(
-            settings, zone, ledger, secrets, runner, desk, registrar, operator, auditing
+            settings,
+            zone,
+            ledger,
+            secrets,
+            runner,
+            desk,
+            registrar,
+            operator,
+            auditing,
+            historian,
+            Search(reads),
         )
     finally:
         cleaning.cancel()

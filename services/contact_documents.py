@@ -173,6 +173,7 @@ def contact_information(
         photo=_photo(contact),
         names=_contact_names(contact),
         claims=_contact_claims(contact, settings),
+        beside=_beside(contact),
     )
     unsearched = ("number", "registration_number")
     columns: Values = {k: v for k, v in shown.names.items() if k not in unsearched}
@@ -202,6 +203,12 @@ def contact_information(
         photo: Values = {"kind": "profile_photo", "id": id_}
         shown.rows.append(Row("entities", contact.id, contact.version, photo, shown.photo))
     return shown
+
+
+def _beside(contact: ContactInformation) -> Values:
+    """What a contact's document does not show: its photo and the accounts that it owns."""
+    accounts = [{"$ref": f"accounts_receivable/{id_}"} for id_ in sorted(contact.accounts)]
+    return {"profile_photo": contact.photo, "accounts_receivable_set": accounts}
 
 
 _PHONE_KEYS = ("number", "full_number")

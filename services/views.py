@@ -46,6 +46,8 @@ class Projection:
     ``claims`` what no other entity may have at the same time, each with the parameter to name.
     ``owners`` are the entities (``kind/id``) whose it is: a consumer session sees what is its
     customer's, directly or through further owners. ``secrets`` are the key ids that count.
+    ``beside`` is what belongs to the entity and no document shows, for its history; its form is
+    that of a document.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -57,6 +59,7 @@ class Projection:
     worldwide: Mapping[str, str] = field(default_factory=dict)
     owners: Sequence[str] = ()
     secrets: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, Any] = field(default_factory=dict)
     retired: bool = False
 
 

@@ -52,9 +52,9 @@ class Auditor:
         return answer["data"]
 
 
-async def auditor(service: Service) -> Auditor:
-    """An organisation of its own on ``service``, with a user for each role."""
-    made = await desk(service)
+async def auditor(service: Service, made: Desk | None = None) -> Auditor:
+    """An organisation of its own on ``service``, or ``made``, with a user for each role."""
+    made = made or await desk(service)
     tokens: dict[str, str] = {}
     for n, role in enumerate(ROLES, start=10):
         fields = {"username": role, "default_unit_id": UNIT, "roles": [role], "password": PASSWORD}
