@@ -19,6 +19,7 @@ from infra.http.audit import Audit
 from infra.http.audit_events import AuditEvents
 from infra.http.audit_history import AuditHistory
 from infra.http.edge import Edge
+from infra.http.history_pages import HistoryPages
 from infra.http.operator import Operating
 from infra.http.pages import pages
 from infra.http.reference import Reference
@@ -85,6 +86,7 @@ class Application:
         audit.routes(edge)
         AuditHistory(audit, self.historian).routes(edge)
         AuditEvents(audit, self.historian, self.search).routes(edge)
+        HistoryPages(self.historian, self.auditing, self.runner, self.desk).routes(edge)
         pages(edge)
         return edge
 

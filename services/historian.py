@@ -16,12 +16,12 @@ from domain.identifiers import Identifier, normalised
 from domain.reference_entities import ENTITIES, KINDS
 from services.auditing import Auditing, Reader
 from services.directory import Directory
-from services.history import Entry, Neighbour, Step, blame, entries
+from services.history import Blame, Entry, Neighbour, Step, blame, entries
 from services.ids import id_text, record_stream
 from services.ports import Ledger, Question
 from services.resolve import is_stored, only
 
-__all__ = ["ENTITY", "MOST", "Archive", "Entity", "Historian", "History"]
+__all__ = ["ENTITY", "MOST", "Archive", "Entity", "Historian", "History", "View"]
 
 ENTITY = "entity"
 """The parameter that names an entity: ``kind/id`` or ``kind/field=value``."""
@@ -53,6 +53,15 @@ class History:
     first: int
     last: int
     entries: list[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An entity as it was at a version, field by field, and the page of its history around it."""
+
+    history: History
+    version: int
+    fields: list[Blame]
 
 
 class Archive(Protocol):
@@ -109,19 +118,26 @@ class Historian:
         self, reader: Reader, entity: Entity, first: int = 1, last: int | None = None
     ) -> History:
         """The entries from version ``first`` to ``last``, at most `MOST` of them."""
-        await self._auditing.record(reader, "history", {ENTITY: entity.ref})
-        organisation = reader.organisation
-        position, steps = await self._archive.steps(organisation, entity.stream)
+        position, steps = await self._steps(reader, entity, "history")
         last = min(len(steps), first + MOST - 1, last or len(steps))
         told = await self._told(steps[:last], reader.told.directory, first)
-        beside = await self._archive.neighbours(organisation, entity.stream, told)
-        linked = [_linked(entry, beside.get(entry.command or "", [])) for entry in told]
+        linked = await self._linked(reader, entity, told)
         return History(entity.ref, position, len(steps), first, last, linked)
+
+    async def view(self, reader: Reader, entity: Entity, version: int | None = None) -> View:
+        """The entity as it was at a version, now unless one is given, amid its history."""
+        position, steps = await self._steps(reader, entity, "history")
+        version = min(version or len(steps), len(steps))
+        first = (version - 1) // MOST * MOST + 1
+        last = min(len(steps), first + MOST - 1)
+        told = await self._told(steps[:last], reader.told.directory)
+        linked = await self._linked(reader, entity, told[first - 1 :])
+        history = History(entity.ref, position, len(steps), first, last, linked)
+        return View(history, version, blame(told[:version]))
 
     async def blame(self, reader: Reader, entity: Entity, upto: int | None = None) -> Values:
         """For each field, its value and the fact that set it: now, or at version ``upto``."""
-        await self._auditing.record(reader, "blame", {ENTITY: entity.ref})
-        position, steps = await self._archive.steps(reader.organisation, entity.stream)
+        position, steps = await self._steps(reader, entity, "blame")
         told = await self._told(steps[:upto], reader.told.directory)
         return {
             ENTITY: entity.ref,
@@ -129,6 +145,16 @@ class Historian:
             "version": len(told),
             "fields": [_blamed(set_.field, set_.value, set_.entry) for set_ in blame(told)],
         }
+
+    async def _steps(self, reader: Reader, entity: Entity, method: str) -> tuple[int, list[Step]]:
+        """All facts of an entity, once it is recorded that they are read."""
+        await self._auditing.record(reader, method, {ENTITY: entity.ref})
+        return await self._archive.steps(reader.organisation, entity.stream)
+
+    async def _linked(self, reader: Reader, entity: Entity, told: list[Entry]) -> list[Entry]:
+        """The entries with their causes and effects."""
+        beside = await self._archive.neighbours(reader.organisation, entity.stream, told)
+        return [_linked(entry, beside.get(entry.command or "", [])) for entry in told]
 
     async def _told(
         self, steps: Sequence[Step], directory: Directory, first: int = 1

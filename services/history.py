@@ -22,8 +22,8 @@ from services.views import project
 
 __all__ = ["Blame", "Change", "Entry", "Neighbour", "Ref", "Step", "blame", "entries", "shown"]
 
-UNTOLD = "log_information"
-"""Who changed the entity last, and when, stands in each entry."""
+UNTOLD = ("id", "log_information")
+"""Which entity it is, is known; who changed it last, and when, stands in each entry."""
 FOUND_LATER = "follow_ups/"
 """Begins a reference to what is no part of the entity, but found when its document is read."""
 
@@ -132,9 +132,9 @@ def shown(aggregate: Aggregate, directory: Directory, zone: ZoneInfo) -> Values:
     """
     projection = project(aggregate, directory.settings, zone)
     document = orjson.loads(projection.full or b"{}") | dict(projection.beside)
-    document.pop(UNTOLD, None)
+    told = {name: value for name, value in document.items() if name not in UNTOLD}
     found: Values = {}
-    _flatten(document, "", int(directory.last_name_first), found)
+    _flatten(told, "", int(directory.last_name_first), found)
     return found
 
 
