@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from infra.app import Application, listening
+from infra.cli_history import history
 from infra.cli_operator import access_tokens, application, sessions
 from infra.cli_views import project, views
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
@@ -29,6 +30,7 @@ db = App(name="db", help="The database's schema.")
 app.command(db)
 app.command(views)
 app.command(project)
+app.command(history)
 app.command(sessions)
 app.command(access_tokens)
 

@@ -23,6 +23,7 @@ from services import (
     queue,
 )
 from services.endpoint import METHODS, Method
+from services.sentences import template
 
 __all__ = ["FOLDER", "PAGES", "write"]
 
@@ -80,8 +81,9 @@ def facts() -> Iterator[str]:
     """
     yield "# Facts and life cycles\n"
     yield "What the ledger can say, by the entity it says it of. Values in italics belong to a"
-    yield "person and are encrypted with the contact's key."
-    for topic, aggregate in AGGREGATES.items():
+    yield "person and are encrypted with the contact's key; members of a fact stand in braces in what"
+    yield "its history says."
+    for topic, aggregate in sorted(AGGREGATES.items()):
         own = [fact for name, fact in FACTS.items() if name.startswith(f"{topic}.")]
         if own:
             yield f"\n## {topic}\n"
@@ -90,14 +92,14 @@ def facts() -> Iterator[str]:
             yield from table("fact | says | payload", map(_fact_row, own))
 
 
-def _first_line(documented: type[Aggregate] | type[Fact]) -> str:
+def _first_line(documented: type[Aggregate]) -> str:
     return (documented.__doc__ or "").strip().partition("\n")[0].replace("``", "`")
 
 
 def _fact_row(fact: type[Fact]) -> tuple[str, str, str]:
     names = [f.name for f in fields(fact) if f.name not in ADMINISTRATIVE | {"user", "unit"}]
     payload = (f"*{name}*" if name in fact.PERSONAL else name for name in names)
-    return f"`{fact.TOPIC}`", _first_line(fact), ", ".join(payload)
+    return f"`{fact.TOPIC}`", template(fact), ", ".join(payload)
 
 
 def _diagram(own: list[type[Fact]]) -> Iterator[str]:

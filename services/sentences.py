@@ -13,7 +13,7 @@ from typing import Any
 
 from domain.aggregate import Fact
 
-__all__ = ["SAYS", "headline", "sentence", "words"]
+__all__ = ["SAYS", "headline", "sentence", "template", "words"]
 
 SAYS: Mapping[str, str] = {
     "access.read": "History was read with the method {method}.",
@@ -52,6 +52,7 @@ class _Sentences(Formatter):
     """Fills in members as people read them."""
 
     def format_field(self, value: Any, format_spec: str) -> str:
+        """A member in words; ``format_spec`` is ``name``, ``lower`` or empty."""
         text = "yes" if value is True else "no" if value is False else str(value)
         text = "empty" if value is None else text
         if format_spec == "name":
@@ -73,6 +74,11 @@ def headline(fact: type[Fact]) -> str:
     said = _END.split(_ASIDE.sub("", said), maxsplit=1)[0]
     said = said or words(fact.TOPIC.replace(".", " "))
     return f"{said[0].upper()}{said[1:]}."
+
+
+def template(fact: type[Fact]) -> str:
+    """What every fact of a kind says, its members in braces."""
+    return SAYS.get(fact.TOPIC) or headline(fact)
 
 
 def sentence(fact: Fact) -> str:
