@@ -79,7 +79,8 @@ class Archive(Protocol):
     async def neighbours(
         self, organisation: str, stream: UUID, told: Sequence[Entry]
     ) -> dict[str, list[Neighbour]]:
-        """By command, the facts that the commands of these entries wrote about other entities."""
+        """By command, the facts that the commands of these entries wrote about other entities, in
+        their order."""
 
 
 class Historian:
@@ -182,11 +183,11 @@ class Historian:
 
 
 def _linked(entry: Entry, beside: Sequence[Neighbour]) -> Entry:
-    return replace(
-        entry,
-        causes=[one for one in beside if one.position < entry.position],
-        effects=[one for one in beside if one.position > entry.position],
-    )
+    """The entry with what it brought about, where its entity is the one that the command began
+    with, or else with what the command began with."""
+    if not beside or beside[0].position > entry.position:
+        return replace(entry, effects=list(beside))
+    return replace(entry, causes=[one for one in beside if one.entity == beside[0].entity])
 
 
 def _blamed(name: str, value: Any, entry: Entry) -> Values:

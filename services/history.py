@@ -68,8 +68,8 @@ class Entry:
     """One fact as people read it.
 
     ``at`` is when it was decided, ``recorded_at`` when it was written. ``by`` says who and from
-    where, ``causes`` and ``effects`` are the facts that its command wrote before and after it
-    about other entities, ``changes`` what differs since the fact before.
+    where, ``changes`` what differs since the fact before. ``causes`` are the facts about another
+    entity with which its command began, ``effects`` those that followed about other entities.
     """
 
     position: int

@@ -70,7 +70,9 @@ def words(name: str) -> str:
 
 def headline(fact: type[Fact]) -> str:
     """What every fact of a kind says, without its members."""
-    said = " ".join((fact.__doc__ or "").split()) if "__doc__" in fact.__dict__ else ""
+    said = " ".join((fact.__doc__ or "").split())
+    if said.startswith(f"{fact.__name__}("):
+        said = ""  # what a dataclass says of itself where nobody has
     said = _END.split(_ASIDE.sub("", said), maxsplit=1)[0]
     said = said or words(fact.TOPIC.replace(".", " "))
     return f"{said[0].upper()}{said[1:]}."

@@ -77,7 +77,8 @@ class LedgerArchive:
     async def neighbours(
         self, organisation: str, stream: UUID, told: Sequence[Entry]
     ) -> dict[str, list[Neighbour]]:
-        """By command, the facts that the commands of these entries wrote about other entities."""
+        """By command, the facts that the commands of these entries wrote about other entities, in
+        their order."""
         positions, commands = [e.position for e in told], [e.command for e in told]
         rows = await self._lanes.read(
             lambda connection: connection.fetch(
