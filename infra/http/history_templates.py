@@ -121,7 +121,7 @@ def _field(name: str) -> str:
     parts = [words(part) for part in name.split(".")]
     if bracket:
         parts += [entry[-SHORT:], *(words(part) for part in member.split(".") if part)]
-    return " › ".join(parts)  # noqa: RUF001 (it leads inwards)
+    return " › ".join(parts)
 
 
 def _label(ref: str, directory: Directory | None) -> str:

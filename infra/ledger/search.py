@@ -53,6 +53,8 @@ SELECTIVE = frozenset({"stream", "request", "cause"})
 """Filters that leave so little that all positions can be looked through at once."""
 WINDOW = 100_000
 """Positions that one page looks through at most, with any other filter."""
+LOOKING = 5.0
+"""Seconds for which the first fact that fits is looked for among those that are there."""
 SHORTEST, LONGEST = 0.02, 0.25
 """Seconds between two looks at a ledger to which nothing is added; doubled from look to look."""
 
@@ -125,13 +127,17 @@ class Search:
     async def awaited(
         self, ledger: str, after: int, limit: int, wanted: Filter, seconds: float
     ) -> Page:
-        """The same; where nothing fits yet, the first page in which something does, or the page
-        that is there after so many seconds. Raises as `page`."""
-        until, pause = time.monotonic() + seconds, SHORTEST
+        """The first page in which something fits; if nothing comes for so many seconds, the page
+        that says so. Raises as `page`."""
+        pause, started = SHORTEST, time.monotonic()
         page = await self.page(ledger, after, limit, wanted)
-        while not page.events and (page.last < page.head or time.monotonic() < until):
-            if page.last == page.head:
-                await asyncio.sleep(min(pause, max(0.0, until - time.monotonic())))
+        while not page.events:
+            at_end = page.last == page.head
+            left = started + (seconds if at_end else max(seconds, LOOKING)) - time.monotonic()
+            if left <= 0:
+                break
+            if at_end:
+                await asyncio.sleep(min(pause, left))
                 pause = min(pause * 2, LONGEST)
             if await self._value(HEAD, ledger) > page.last:
                 further = await self.page(ledger, page.last, limit, wanted)

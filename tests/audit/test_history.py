@@ -158,8 +158,8 @@ async def test_a_registered_record_is_a_cause_by_its_kind(past: Auditor) -> None
     record = await past.get("history", entity="accounts_receivable/A2")
     assert cause["entity"] == record["entity"]
     effects = record["entries"][-1]["effects"]
-    topics = ["contact_information.last_account_lost", "contact_information.account_gained"]
-    assert [effect["topic"] for effect in effects] == topics
+    topics = {"contact_information.last_account_lost", "contact_information.account_gained"}
+    assert {effect["topic"] for effect in effects} == topics
 
 
 @pytest.mark.parametrize(
