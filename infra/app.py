@@ -19,6 +19,7 @@ from infra.http.audit import Audit
 from infra.http.audit_events import AuditEvents
 from infra.http.audit_history import AuditHistory
 from infra.http.edge import Edge
+from infra.http.forgetting import forgetting
 from infra.http.history_pages import HistoryPages
 from infra.http.operator import Operating
 from infra.http.pages import pages
@@ -41,6 +42,7 @@ from services import (  # noqa: F401 (fills the registry)
 from services.auditing import Auditing
 from services.authentication import Desk
 from services.credentials import Authenticator
+from services.forgetting import Forgetting
 from services.historian import Historian
 from services.operating import Operator
 from services.registration import Registrar
@@ -74,6 +76,7 @@ class Application:
     auditing: Auditing
     historian: Historian
     search: Search
+    forgetting: Forgetting
 
     def edge(self) -> Edge:
         """Everything that is served on the first port."""
@@ -87,6 +90,7 @@ class Application:
         AuditHistory(audit, self.historian).routes(edge)
         AuditEvents(audit, self.historian, self.search).routes(edge)
         HistoryPages(self.historian, self.auditing, self.runner, self.desk).routes(edge)
+        forgetting(audit, edge, self.forgetting, self.ledger)
         pages(edge)
         return edge
 
@@ -151,6 +155,7 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
             auditing,
             historian,
             Search(reads),
+            Forgetting(ledger, zone),
         )
     finally:
         cleaning.cancel()

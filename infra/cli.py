@@ -14,7 +14,7 @@ from rich.table import Table
 
 from infra.app import Application, listening
 from infra.cli_history import history
-from infra.cli_operator import access_tokens, application, sessions
+from infra.cli_operator import access_tokens, application, contacts, sessions
 from infra.cli_views import project, views
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
 from infra.schema.migrate import MigrationError, migrate, status
@@ -33,6 +33,7 @@ app.command(project)
 app.command(history)
 app.command(sessions)
 app.command(access_tokens)
+app.command(contacts)
 
 
 def main() -> None:

@@ -151,6 +151,11 @@ def _authorization_settings(contact: ContactInformation, zone: ZoneInfo) -> Valu
     return values
 
 
+def _known(contact: ContactInformation, set_name: str) -> list[Values]:
+    """The entries of a set but for those of which nothing is left but that they were there."""
+    return [entry for entry in contact.sets.get(set_name, ()) if entry.get("id")]
+
+
 def _contact_names(contact: ContactInformation) -> dict[str, str]:
     person = ("id_number", "passport_number", "social_security_number")
     company = ("vat_registration_number", "registration_number")
@@ -174,11 +179,12 @@ def contact_information(
         names=_contact_names(contact),
         claims=_contact_claims(contact, settings),
         beside=_beside(contact),
+        retired=contact.forgotten,
     )
     unsearched = ("number", "registration_number")
     columns: Values = {k: v for k, v in shown.names.items() if k not in unsearched}
-    phones = {dialled(p[k]) for p in contact.sets.get("phone_set", ()) for k in _PHONE_KEYS}
-    emails = {e["email_address"].strip().casefold() for e in contact.sets.get("email_set", ())}
+    phones = {dialled(p[k]) for p in _known(contact, "phone_set") for k in _PHONE_KEYS}
+    emails = {e["email_address"].strip().casefold() for e in _known(contact, "email_set")}
     columns |= {
         "id": id_,
         "type": contact.type,
@@ -206,9 +212,13 @@ def contact_information(
 
 
 def _beside(contact: ContactInformation) -> Values:
-    """What a contact's document does not show: its photo and the accounts that it owns."""
+    """What a contact's document does not show: its photo, its accounts, whether it is forgotten."""
     accounts = [{"$ref": f"accounts_receivable/{id_}"} for id_ in sorted(contact.accounts)]
-    return {"profile_photo": contact.photo, "accounts_receivable_set": accounts}
+    return {
+        "profile_photo": contact.photo,
+        "accounts_receivable_set": accounts,
+        "forgotten": contact.forgotten or None,
+    }
 
 
 _PHONE_KEYS = ("number", "full_number")

@@ -11,7 +11,7 @@ import orjson
 from domain.aggregate import FACTS
 from infra.ledger.cipher import KeyRing
 from infra.ledger.feed import stored_fact
-from infra.ledger.mapper import StoredFact, to_fact
+from infra.ledger.mapper import ERASED, StoredFact, to_fact
 from infra.postgres import Lanes
 from services.history import Entry, Neighbour, Step
 from services.ids import id_text
@@ -22,9 +22,10 @@ __all__ = ["LedgerArchive"]
 TOPIC = "SELECT topic FROM ledger.events WHERE organisation = $1 AND stream_id = $2 AND version = 1"
 STEPS = """
 SELECT e.position, e.stream_id, e.version, e.topic, e.schema_version, e.subject, e.payload, e.metadata,
-       e.recorded_at, k.wrapped, h.head
+       e.recorded_at, CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END AS wrapped, h.head
   FROM ledger.events e
-  LEFT JOIN ledger.personal_keys k ON k.organisation = e.organisation AND k.subject = e.subject,
+  LEFT JOIN ledger.personal_keys k ON k.organisation = e.organisation AND k.subject = e.subject
+  LEFT JOIN ledger.forgotten f ON f.organisation = e.organisation AND f.subject = e.subject,
        (SELECT max(position) AS head FROM ledger.events WHERE organisation = $1) AS h
  WHERE e.organisation = $1 AND e.stream_id = $2 ORDER BY e.version
 """
@@ -92,9 +93,11 @@ class LedgerArchive:
 
     def _step(self, row: asyncpg.Record) -> Step:
         stored: StoredFact = stored_fact(row)
-        key = self._ring.unwrap(row["wrapped"]) if row["wrapped"] else None
-        fact = to_fact(stored, key)
-        return Step(fact, stored.position, row["recorded_at"], orjson.loads(stored.metadata))
+        wrapped = row["wrapped"]
+        key = ERASED if wrapped == b"" else self._ring.unwrap(wrapped) if wrapped else None
+        return Step(
+            to_fact(stored, key), stored.position, row["recorded_at"], orjson.loads(stored.metadata)
+        )
 
 
 def _neighbour(row: asyncpg.Record) -> Neighbour:

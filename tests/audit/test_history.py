@@ -311,3 +311,25 @@ async def test_blame_of_one_field_and_of_the_past(past: Auditor) -> None:
     assert (field["value"], field["sentence"]) == ("K2", "Details of the contact were changed.")
     then = await past.get("blame", entity=entity, field="demographics.id_number", version=1)
     assert [(f["value"], f["version"]) for f in then["fields"]] == [("K1", 1)]
+
+
+async def test_of_who_is_forgotten_only_the_facts_are_left(audited: Auditor) -> None:
+    desk, name = audited.desk, "Ermintrude"
+    phone = {"type": "LANDLINE", "number": "99887766"}
+    contact = await desk.contact(first_name=name, last_name="Q", type="PERSON", phone_set=[phone])
+    to = {"contact_information_identifier": {"id": contact}, "subject": f"Dear {name}"}
+    draft = await desk.draft(**to)
+    entities = (f"contact_information/{contact}", f"communication/{draft['id']}")
+    before = [await audited.get("history", entity=entity) for entity in entities]
+    assert all(name in json.dumps(history) for history in before)
+    forget = {"role": "operator", "verb": "POST", "data": json.dumps({"reason": "asked for"})}
+    status, answer, _ = await audited.ask(f"contacts/{contact}/forget", **forget)
+    assert status == 200, answer
+    after = [await audited.get("history", entity=entity) for entity in entities]
+    told = json.dumps([after, [await audited.get("blame", entity=entity) for entity in entities]])
+    assert name not in told
+    assert "99887766" not in told
+    assert [e["topic"] for e in after[1]["entries"]] == ["communication.drafted"]
+    last = after[0]["entries"][-1]
+    assert last["sentence"].endswith("was erased for good. Reason: asked for.")
+    assert changed(last)["forgotten"] == (None, True)
