@@ -7,6 +7,7 @@ import base64
 import itertools
 import os
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,9 +19,19 @@ __all__ = ["ARTIFACTS", "CHROMIUM", "Tab", "tab"]
 
 ARTIFACTS = Path(__file__).parent.parent / ".artifacts"
 """What a run of the tests leaves to be looked at; git ignores it."""
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+
+
+def _starts(program: str) -> bool:
+    """Whether it is a browser, and not the stub that some systems have in its place."""
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return said.returncode == 0
+
+
+_FOUND = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+CHROMIUM = next((program for program in _FOUND if program and _starts(program)), None)
 OPTIONS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
