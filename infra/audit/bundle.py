@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Literal, TypeVar
+from typing import IO, Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -40,7 +40,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     first: Count
     """The first position in it, and below the last: those of whole seals."""
     last: Count
-    facts: Count
+    facts: Annotated[int, msgspec.Meta(ge=0)]
     """How many facts there are, and below how many seals."""
     seals: Count
     events_sha256: Digest

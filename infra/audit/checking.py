@@ -54,6 +54,7 @@ class Check:
         self._recorded_at: datetime | None = None
         self._streams = StreamMap()
         self._range: _Range | None = None
+        self._remade: TamperError | None = None
         before = outside.get(self.seals)
         if before is not None and before.hash() != self._former:
             raise TamperError(
@@ -124,6 +125,8 @@ class Check:
                 at = (self.position if self.position < seal.last else self.sealed) + 1
                 why = f"seal {number}, kept outside, reaches to {seal.last} and is not among the seals"
                 raise TamperError(at, "cut", why)
+        if self._remade is not None:
+            raise self._remade
 
     def _check_place(self, seal: Seal) -> None:
         first = self.position + 1
@@ -143,15 +146,17 @@ class Check:
             )
 
     def _check_origin(self, seal: Seal, signed: SignedSeal) -> None:
-        outside = self._outside.get(seal.number)
-        if outside is not None and outside.statement != signed.statement:
+        kept = self._outside.get(seal.number)
+        if kept is not None and kept.statement != signed.statement:
             why = f"seal {seal.number}, up to {seal.last}, is not the one kept outside"
-            raise TamperError(seal.first, "rewritten", why)
+            remade, there = TamperError(seal.first, "rewritten", why), kept.seal()
+            if (there.first, there.last, there.root) != (seal.first, seal.last, seal.root):
+                raise remade
+            # Its facts are the same: a later seal may tell where they are not.
+            self._remade = self._remade or remade
         if not signed.fits(self._keys):
-            known = (
-                "its signature does not fit" if seal.key in self._keys else "its key is not known"
-            )
-            raise TamperError(seal.first, "rewritten", f"seal {seal.number}: {known}")
+            known = "signature does not fit" if seal.key in self._keys else "key is not known"
+            raise TamperError(seal.first, "rewritten", f"seal {seal.number}: its {known}")
 
     def _tip(self, fact: StoredFact) -> Tip:
         """How far the fact's stream has come without it."""

@@ -12,7 +12,7 @@ from infra.audit.checking import Check
 from infra.audit.lines import FactLine
 from infra.audit.merkle import inclusion_proof
 from infra.audit.proofs import CompletenessProof, InclusionProof
-from infra.audit.reading import Connection, facts, facts_of, last_seal, seals, way_to
+from infra.audit.reading import Connection, facts, facts_of, last_seal, sealed_bounds, seals, way_to
 from infra.audit.statements import SealError, SignedSeal
 from infra.audit.streams import Tip, completeness_proof
 
@@ -63,10 +63,10 @@ async def export(
 
     The same range gives the same bytes. Raises `SealError` if nothing there is sealed.
     """
-    bounds = [s.seal() async for s in seals(connection, organisation, first, last)]
-    if not bounds:
+    bounds = await sealed_bounds(connection, organisation, first, last)
+    if bounds is None:
         raise SealError(f"{organisation} has no seal there: run `crmledger audit seal`")
-    first, last = bounds[0].first, bounds[-1].last
+    first, last = bounds
     with written_bundle(path) as bundle:
         with bundle.events() as events:
             async for fact, _ in facts(connection, organisation, first, last):
@@ -83,7 +83,7 @@ async def export(
             seals=written.count,
             events_sha256=events.sha256,
             seals_sha256=written.sha256,
-            key=bounds[-1].key,
+            key=signed.seal().key,
             build=f"crmledger {version('crmledger')}",
         )
         bundle.manifest(manifest)

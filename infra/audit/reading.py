@@ -23,6 +23,7 @@ __all__ = [
     "load_nodes",
     "load_tips",
     "named",
+    "sealed_bounds",
     "sealed_organisations",
     "seals",
     "snapshot",
@@ -49,6 +50,11 @@ SELECT statement::text AS statement, signature, leaves
   FROM ledger.seals
  WHERE organisation = $1 AND last_position >= $2 AND ($3::bigint IS NULL OR first_position <= $3)
  ORDER BY number
+"""
+BOUNDS = """
+SELECT min(first_position) AS first, max(last_position) AS last
+  FROM ledger.seals
+ WHERE organisation = $1 AND last_position >= $2 AND ($3::bigint IS NULL OR first_position <= $3)
 """
 LAST = """
 SELECT statement::text AS statement, signature, ''::bytea AS leaves
@@ -112,6 +118,14 @@ async def seals(
     """The seals, in order, of which any position lies in these bounds; all without them."""
     async for row in connection.cursor(SEALS, organisation, first, last, prefetch=4):
         yield _signed(row)
+
+
+async def sealed_bounds(
+    connection: Connection, organisation: str, first: int, last: int | None
+) -> tuple[int, int] | None:
+    """The first and the last position of the seals between two positions; None if there are none."""
+    row = await connection.fetchrow(BOUNDS, organisation, first, last)
+    return (row["first"], row["last"]) if row and row["first"] is not None else None
 
 
 async def last_seal(connection: Connection, organisation: str) -> SignedSeal | None:
