@@ -14,10 +14,10 @@ from cyclopts import App, Parameter
 
 from infra.audit.checking import Check
 from infra.audit.ledgers import export, prove, prove_entity, verify
-from infra.audit.reading import Connection, last_seal, named, sealed_organisations, snapshot
+from infra.audit.reading import Connection, last_seal, named, sealed_organisations, seals, snapshot
 from infra.audit.sealer import signer_of
 from infra.audit.sealing import seal_next
-from infra.audit.statements import SealError, SignedSeal, kept_outside, signed_seals
+from infra.audit.statements import SealError, SignedSeal, Signer, kept_outside, signed_seals
 from infra.audit.tampering import TamperError
 from infra.ledger.feed import BrokenLedgerError
 from infra.postgres import Lane
@@ -79,21 +79,35 @@ async def key() -> None:
 
 
 @audit.command
-async def seal(organisation: str | None = None) -> None:
+async def seal(
+    organisation: str | None = None,
+    *,
+    every: Annotated[bool, Parameter(name="--all", help="Print every seal, not the last.")] = False,
+) -> None:
     """Seals all facts now, and prints each ledger's last seal: keep it where the database's owner cannot."""
     with _findings():
         async with _ready() as (settings, url):
-            signer = signer_of(settings.service_key)
-            lane = await Lane.open(url, SECONDS)
-            try:
-                for each in await _organisations(lane.connection, organisation):
-                    while await seal_next(lane.connection, each, signer):
-                        pass
-                    last = await last_seal(lane.connection, each)
-                    if last is not None:
+            wanted = await _sealed(url, signer_of(settings.service_key), organisation)
+            async with snapshot(url) as connection:
+                for each in wanted:
+                    if every:
+                        async for signed in seals(connection, each):
+                            _print(signed.without_leaves())
+                    elif (last := await last_seal(connection, each)) is not None:
                         _print(last)
-            finally:
-                await lane.connection.close()
+
+
+async def _sealed(url: str, signer: Signer, organisation: str | None) -> list[str]:
+    """Seals one ledger or all: whose they are."""
+    lane = await Lane.open(url, SECONDS)
+    try:
+        wanted = await _organisations(lane.connection, organisation)
+        for each in wanted:
+            while await seal_next(lane.connection, each, signer):
+                pass
+    finally:
+        await lane.connection.close()
+    return wanted
 
 
 async def _organisations(connection: Connection, name: str | None) -> list[str]:

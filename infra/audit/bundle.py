@@ -42,7 +42,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     last: Count
     facts: Annotated[int, msgspec.Meta(ge=0)]
     """How many facts there are, and below how many seals."""
-    seals: Count
+    seals: Annotated[int, msgspec.Meta(ge=0)]
     events_sha256: Digest
     """Of the member, as that of the seals below."""
     seals_sha256: Digest

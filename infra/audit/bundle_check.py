@@ -65,10 +65,10 @@ def _begun(
     except SealError as error:
         raise TamperError(manifest.first, "rewritten", str(error)) from None
     for number in outside:
-        if number < first.number - 1:
+        if manifest.first > 1 and number < first.number - 1:
             what = f"seal {number} was kept outside, and the bundle begins with seal {first.number}"
             raise SealError(what)
-    since = first if first.number > 1 else None
+    since = first if manifest.first > 1 and first.number > 1 else None
     return Check(manifest.organisation, keys, outside, since)
 
 

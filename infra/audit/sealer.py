@@ -29,7 +29,9 @@ SELECT h.organisation, h.head, coalesce(s.last, 0) AS sealed,
   FROM heads h
   LEFT JOIN LATERAL (SELECT max(l.last_position) AS last FROM ledger.seals l
                       WHERE l.organisation = h.organisation) s ON true
-  LEFT JOIN ledger.events e ON e.organisation = h.organisation AND e.position = coalesce(s.last, 0) + 1
+  LEFT JOIN LATERAL (SELECT f.recorded_at FROM ledger.events f
+                      WHERE f.organisation = h.organisation AND f.position > coalesce(s.last, 0)
+                      ORDER BY f.position LIMIT 1) e ON true
 """
 BACKLOGS = _BACKLOGS.format(heads=HEADS)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -127,7 +127,10 @@ Edit = Callable[[list[bytes]], list[bytes]]
 
 
 def edited(
-    path: Path, events: Edit | None = None, seals: Edit | None = None, **manifest: object
+    path: Path,
+    events: Edit | None = None,
+    seals: Edit | None = None,
+    manifest: Mapping[str, object] | None = None,
 ) -> None:
     """Changes the lines of a bundle, as somebody would who then makes its manifest fit again.
 
@@ -142,7 +145,7 @@ def edited(
         members[f"{name}.ndjson"] = b"".join(lines)
         told[f"{name}_sha256"] = sha256(b"".join(lines)).hexdigest()
         told["facts" if name == "events" else name] = len(lines)
-    members["manifest.json"] = msgspec.json.encode(told | manifest)
+    members["manifest.json"] = msgspec.json.encode(told | dict(manifest or {}))
     with ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(ZipInfo(name), content)
