@@ -80,10 +80,23 @@ class Completeness(msgspec.Struct, frozen=True):
 
 def fold(items: Sequence[Item]) -> bytes:
     """The hash of the tree over items that are sorted by their keys, which are of one length."""
-    if len(items) <= 1:
-        return items[0][1] if items else EMPTY
-    bit, middle = _fork(items)
-    return _node(bit, fold(items[:middle]), fold(items[middle:]))
+    if not items:
+        return EMPTY
+    # Between neighbours stands the fork of the first bit in which they differ; the lower the bit, the
+    # higher the fork. So one walk folds the tree: what is open are the forks whose right side is not done.
+    bits = 8 * len(items[0][0])
+    before, found = int.from_bytes(items[0][0], "big"), items[0][1]
+    opened: list[tuple[int, bytes]] = []
+    for key, hash_ in items[1:]:
+        now = int.from_bytes(key, "big")
+        bit = bits - (before ^ now).bit_length()
+        while opened and opened[-1][0] > bit:
+            found = _node(*opened.pop(), found)
+        opened.append((bit, found))
+        before, found = now, hash_
+    while opened:
+        found = _node(*opened.pop(), found)
+    return found
 
 
 def descend(items: Sequence[Item], key: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
