@@ -20,10 +20,10 @@ from infra.audit.sealing import seal_next
 from infra.audit.statements import SealError, SignedSeal, Signer, kept_outside, signed_seals
 from infra.audit.tampering import TamperError
 from infra.ledger.feed import BrokenLedgerError
+from infra.ledger.heads import heads
 from infra.postgres import Lane
 from infra.settings import Settings
 from infra.terminal import database, err, out, prepare, progress
-from infra.views.folding import heads
 from services.ids import record_stream
 
 __all__ = ["audit"]

@@ -16,9 +16,9 @@ from infra.audit.sealing import MOST, seal_next
 from infra.audit.statements import Signer
 from infra.ledger.cipher import derived
 from infra.ledger.feed import BrokenLedgerError
+from infra.ledger.heads import HEADS
 from infra.postgres import Lanes
 from infra.telemetry import REGISTRY
-from infra.views.folding import HEADS
 
 __all__ = ["Backlog", "Sealer", "backlogs", "signer_of"]
 

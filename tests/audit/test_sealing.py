@@ -12,6 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from infra.audit.checking import Check
+from infra.audit.ledgers import verify
+from infra.audit.reading import snapshot
 from infra.audit.sealer import Sealer, backlogs
 from infra.audit.sealing import ADD, seal_next
 from infra.audit.statements import Seal
@@ -20,7 +22,8 @@ from infra.postgres import Lane
 from infra.telemetry import metrics
 from tests.audit.world import FACTS, MOST, SIGNER, ledger, said, seal_all, tampering
 from tests.ledgers import ORGANISATION, Connection, ask_append, record, renamed, written
-from tests.views_world import connection
+from tests.service import in_process
+from tests.views_world import connection, lived
 
 LOCK = "SELECT pg_advisory_lock(hashtextextended('crmledger.seal/' || $1, 0))"
 WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -243,3 +246,14 @@ async def test_a_clock_that_was_set_back_does_not_move_seals_back(database: str)
         assert made
         assert made.seal().sealed_at == future
     await whole(database)
+
+
+async def test_who_is_forgotten_leaves_every_seal_as_it_was(database: str) -> None:
+    async with in_process(database) as running:
+        organisation = (await lived(running)).api.organisation
+    async with connection(database) as owner, service(database) as asked:
+        assert await seal_next(asked, organisation, SIGNER)
+        assert await owner.execute("DELETE FROM ledger.personal_keys") != "DELETE 0"
+    async with snapshot(database) as asked:
+        check = await verify(asked, organisation, {SIGNER.key}, {})
+    assert check.position == check.sealed > 20
