@@ -13,6 +13,7 @@ import asyncpg
 import structlog
 
 from domain.errors import ServiceError, TooManyRequests
+from infra.audit.sealer import Sealer, signer_of
 from infra.http.admin import Admin
 from infra.http.api import Api
 from infra.http.audit import Audit
@@ -46,7 +47,7 @@ from services.write import Writer
 
 log = structlog.get_logger(__name__)
 
-__all__ = ["Application", "Limit", "listening", "opened"]
+__all__ = ["Application", "Limit", "listening", "opened", "sealing"]
 
 CLEANING = 600.0
 """Seconds between two looks for answers that are too old."""
@@ -60,6 +61,7 @@ class Application:
     """The use cases of one process, wired to one database."""
 
     settings: Settings
+    url: str
     zone: ZoneInfo
     ledger: PostgresLedger
     secrets: Secrets
@@ -134,7 +136,17 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     cleaning = asyncio.create_task(_clean(ledger))
     try:
         yield Application(
-            settings, zone, ledger, secrets, runner, desk, registrar, operator, auditing, forget
+            settings=settings,
+            url=url,
+            zone=zone,
+            ledger=ledger,
+            secrets=secrets,
+            runner=runner,
+            desk=desk,
+            registrar=registrar,
+            operator=operator,
+            auditing=auditing,
+            forgetting=forget,
         )
     finally:
         cleaning.cancel()
@@ -151,6 +163,19 @@ async def _clean(ledger: PostgresLedger) -> None:
             await ledger.forget_answers()
         except ServiceError as error:
             log.warning("cleaning", error=type(error).__name__)
+
+
+@asynccontextmanager
+async def sealing(settings: Settings, url: str) -> AsyncIterator[None]:
+    """Seals what gets old enough, in the background, until left."""
+    sealer = Sealer(url, signer_of(settings.service_key), seconds=settings.seal_seconds)
+    task = asyncio.create_task(sealer.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await sealer.close()
 
 
 @dataclass(frozen=True, slots=True)
