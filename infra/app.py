@@ -13,6 +13,7 @@ import asyncpg
 import structlog
 
 from domain.errors import ServiceError, TooManyRequests
+from infra.audit.sealer import Sealer, signer_of
 from infra.http.admin import Admin
 from infra.http.api import Api
 from infra.http.audit import Audit
@@ -52,7 +53,7 @@ from services.write import Writer
 
 log = structlog.get_logger(__name__)
 
-__all__ = ["Application", "Limit", "listening", "opened"]
+__all__ = ["Application", "Limit", "listening", "opened", "sealing"]
 
 CLEANING = 600.0
 """Seconds between two looks for answers that are too old."""
@@ -66,6 +67,7 @@ class Application:
     """The use cases of one process, wired to one database."""
 
     settings: Settings
+    url: str
     zone: ZoneInfo
     ledger: PostgresLedger
     secrets: Secrets
@@ -135,7 +137,9 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     limit: Callable[[str], None] = Limit(settings.rate_limit) if settings.rate_limit else _unlimited
     authenticator = Authenticator(ledger, secrets)
     writer = Writer(ledger, secrets, authenticator, zone)
-    runner = Runner(ledger, tokens, authenticator, zone, writer, limit, inspect_image_off_loop)
+    runner = Runner(
+        ledger, tokens, authenticator, zone, writer, limit, inspect_image_off_loop, secrets.mac
+    )
     desk = Desk(ledger, tokens, secrets, authenticator, zone)
     registrar = Registrar(ledger, secrets, zone)
     operator = Operator(ledger, zone)
@@ -144,18 +148,19 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     cleaning = asyncio.create_task(_clean(ledger))
     try:
         yield Application(
-            settings,
-            zone,
-            ledger,
-            secrets,
-            runner,
-            desk,
-            registrar,
-            operator,
-            auditing,
-            historian,
-            Search(reads),
-            Forgetting(ledger, zone),
+            settings=settings,
+            url=url,
+            zone=zone,
+            ledger=ledger,
+            secrets=secrets,
+            runner=runner,
+            desk=desk,
+            registrar=registrar,
+            operator=operator,
+            auditing=auditing,
+            forgetting=Forgetting(ledger, zone),
+            historian=historian,
+            search=Search(reads),
         )
     finally:
         cleaning.cancel()
@@ -172,6 +177,19 @@ async def _clean(ledger: PostgresLedger) -> None:
             await ledger.forget_answers()
         except ServiceError as error:
             log.warning("cleaning", error=type(error).__name__)
+
+
+@asynccontextmanager
+async def sealing(settings: Settings, url: str) -> AsyncIterator[None]:
+    """Seals what gets old enough, in the background, until left."""
+    sealer = Sealer(url, signer_of(settings.service_key), seconds=settings.seal_seconds)
+    task = asyncio.create_task(sealer.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await sealer.close()
 
 
 @dataclass(frozen=True, slots=True)

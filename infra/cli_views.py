@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from rich.filesize import decimal
 from rich.table import Table
 
+from infra.app import sealing
 from infra.http.admin import Admin
 from infra.http.server import serving
 from infra.ledger.cipher import KeyRing
@@ -164,7 +165,7 @@ async def project(
         int | None, Parameter(help="Port of health and metrics, if not CRMLEDGER_ADMIN_PORT.")
     ] = None,
 ) -> None:
-    """Feeds the analytics views until it is told to stop (SIGTERM or Ctrl-C)."""
+    """Feeds the analytics views, and seals, until it is told to stop (SIGTERM or Ctrl-C)."""
     settings = Settings.from_environment()
     port = settings.admin_port if admin_port is None else admin_port
     configure_logs()
@@ -177,5 +178,6 @@ async def project(
             address = f"{settings.host}:{port}"
             out.print(f"Health and metrics     http://{address}/health/ready", highlight=False)
             out.file.flush()
-            await projector.run(stop)
+            async with sealing(settings, url):
+                await projector.run(stop)
             admin.leaving = True

@@ -38,7 +38,15 @@ from services.call import Call
 from services.ids import id_text
 from services.tag_values import filled_in
 
-__all__ = ["TEMPLATE", "TEMPLATED", "amended", "begun", "check_recipient", "followed"]
+__all__ = [
+    "TEMPLATE",
+    "TEMPLATED",
+    "amended",
+    "begun",
+    "check_open",
+    "check_recipient",
+    "followed",
+]
 
 SUBJECT, TEXT, TO, NOTES = TEXTS
 TEMPLATE = Reference(name="template", to=identifiable("communication_template"))
@@ -64,12 +72,18 @@ def followed(call: Call) -> list[UUID]:
     return [UUID(reference)] if reference else []
 
 
+def check_open(call: Call, details: Values) -> None:
+    """Customers may only write what is incoming (common.md, section 11). Raises `AccessDenied`."""
+    if call.session.customer and details.get(DIRECTION.name) != "INCOMING":
+        raise AccessDenied(DIRECTION.name)
+
+
 def begun(call: Call) -> Values:
     """The payload of a new communication's first fact. Raises as sections 3 to 7 say."""
     given = {name: value for name, value in call.given.items() if value is not None}
     contact: str = given["contact_information"]
     details = _template(call) | {"owned_by_group": call.own_group} | _stored(given)
-    _check_open(call, details)
+    check_open(call, details)
     _check_complete(details)
     parameters = _parameters([], given, call)
     details["from"] = _sender(details, call)
@@ -87,7 +101,7 @@ def amended(communication: Communication, call: Call) -> tuple[Values, list[Valu
     """Details and unrestricted parameters after an update. Raises as sections 3 to 7 say."""
     given, before = call.given, communication.details
     details = merged(before, _template(call) | _stored(given))
-    _check_open(call, before, details)
+    check_open(call, details)
     _check_complete(details)
     details = merged(details, _references(communication, given))
     parameters = _parameters(communication.parameters, given, call)
@@ -118,13 +132,6 @@ def _template(call: Call) -> Values:
     if template.get("life_cycle_state") != "EFFECTIVE":
         raise InvalidLifeCycleState(TEMPLATE.parameter)
     return {name: template[name] for name in FROM_TEMPLATE if template.get(name) is not None}
-
-
-def _check_open(call: Call, *versions: Values) -> None:
-    """Customers may only write what is incoming (common.md, section 11). Raises `AccessDenied`."""
-    outgoing = any(details.get(DIRECTION.name) != "INCOMING" for details in versions)
-    if call.session.customer and outgoing:
-        raise AccessDenied(DIRECTION.name)
 
 
 def _check_complete(values: Values) -> None:

@@ -30,6 +30,7 @@ from services.communication_details import (
     TEMPLATED,
     amended,
     begun,
+    check_open,
     check_recipient,
     followed,
 )
@@ -133,6 +134,7 @@ def create_(call: Call) -> Iterable[Communication | QueueEntry]:
 )
 def update(communication: Communication, call: Call) -> list[QueueEntry]:
     """Changes a draft and, if it is said to be completed, completes it."""
+    check_open(call, communication.details)
     communication.require("DRAFT")
     if set(call.given) != {ON.name}:
         communication.amend(*amended(communication, call), call.by)

@@ -144,6 +144,19 @@ class Authenticator:
             raise wrong
         await self._forgive(caller, owner, name)
 
+    async def has_already(self, caller: Caller, token: AccessToken, name: str, given: str) -> bool:
+        """Whether a token has that secret already: a guess, too, which is not made too often."""
+        owner = owner_of(token.id.hex.upper())
+        if await self._wait(caller, owner, name):
+            return False
+        kept = await self._ledger.secret(caller.directory.organisation, owner, name)
+        if kept is None or kept.key_id != token.secrets.get(name):
+            return False
+        fits = await self._hasher.verify(kept.verifier, given)
+        if fits:
+            await self._forgive(caller, owner, name)
+        return fits
+
     async def customer(self, caller: Caller, proof: Proof) -> Customer | None:
         """Whom a token authenticates: nobody unless it is effective and leads to an owner."""
         loaded = await self._ledger.load(caller.directory.organisation, [proof.token])
@@ -194,9 +207,8 @@ class Authenticator:
             owner_of(id_) if id_ else f"{NOBODY}/{self._hasher.mac(f'{named.field}={named.value}')}"
         )
         await self._count(caller, owner, name, wrong)
-        kept = None
-        if id_:
-            kept = await self._ledger.secret(caller.directory.organisation, owner, name)
+        # Nobody has no secret; that it is asked for keeps the time the same.
+        kept = await self._ledger.secret(caller.directory.organisation, owner, name)
         shown = getattr(credential, name)
         if name == ONCE:
             fits = kept is not None and not kept.expired and self._fits(kept, owner, name, shown)
@@ -237,12 +249,16 @@ class Authenticator:
 
     async def _count(self, caller: Caller, owner: str, name: str, wrong: Refusal) -> None:
         """Counts a try that is about to be made. Raises ``wrong`` if it comes too soon."""
-        wait = await self._ledger.count_guess(
-            caller.directory.organisation, f"{owner}/{name}", self._source(caller), caller.limits
-        )
+        wait = await self._wait(caller, owner, name)
         if wait:
             wrong.retry_after = wait
             raise wrong
+
+    async def _wait(self, caller: Caller, owner: str, name: str) -> int:
+        """Counts a try that is about to be made; the seconds to wait if it comes too soon."""
+        return await self._ledger.count_guess(
+            caller.directory.organisation, f"{owner}/{name}", self._source(caller), caller.limits
+        )
 
     async def _forgive(self, caller: Caller, owner: str, name: str) -> None:
         await self._ledger.forgive_guesses(

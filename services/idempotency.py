@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,10 +32,13 @@ def first_answer(answer: Answer, request_hash: str) -> bytes:
     return answer.data
 
 
-def request_hash(run: Run) -> str:
+def request_hash(run: Run, mac: Callable[[str], str]) -> str:
     """What makes two requests the same: the method, the user and the body but for the token.
 
     A session that is to be ended is named by nothing else than the token.
+
+    :param mac: a keyed hash, for a body may hold a pass code or a one-time password: whoever reads
+        what is stored could try them all with one that needs no key.
     """
     body = {name: value for name, value in run.request.raw.items() if name != "token"}
     files = {name: hashlib.sha256(f.content).hexdigest() for name, f in run.request.files.items()}
@@ -43,4 +47,4 @@ def request_hash(run: Run) -> str:
     whose = [run.session.user, *([customer.account] if customer else [])]
     said = [run.method.path, *whose, body, files, *ended]
     # orjson knows no integers beyond 64 bits, and a body may hold any.
-    return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
+    return mac(f"request/{msgspec.json.encode(said, order='sorted').decode()}")

@@ -50,8 +50,9 @@ class Run:
 
     ``read`` are the parameters as read, ``asked`` the identifiers among them that ``told`` answers,
     ``given`` the parameters with references resolved, ``refs`` the entities outside the directory
-    that they name, ``proofs`` what their credentials have shown. ``names`` are the wanted keys of
-    the answer.
+    that they name, ``proofs`` what their credentials have shown. ``checked`` are the key ids of
+    codes that were shown rightly, ``compared`` those of secrets that were given anew, and whether
+    they are the same. ``names`` are the wanted keys of the answer.
     """
 
     method: Method
@@ -66,6 +67,7 @@ class Run:
     refs: tuple[str, ...] = ()
     proofs: dict[Credential, Proof] = field(default_factory=dict)
     checked: set[str] = field(default_factory=set)
+    compared: dict[str, bool] = field(default_factory=dict)
     names: frozenset[str] | None = None
     request_hash: str = ""
 
@@ -117,7 +119,7 @@ class Runner:
 
     ``write`` runs those that write: it is given a call and the way to resolve it anew. ``limit`` is
     asked before each call of a session and may raise `TooManyRequests`; ``inspect_image`` returns
-    the mime type of an image or raises `InvalidProfilePhoto`.
+    the mime type of an image or raises `InvalidProfilePhoto`; ``mac`` is a keyed hash.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class Runner:
         write: Write,
         limit: Callable[[str], None],
         inspect_image: Callable[[bytes], Awaitable[str]],
+        mac: Callable[[str], str],
     ) -> None:
         self._ledger = ledger
         self._tokens = tokens
@@ -137,6 +140,7 @@ class Runner:
         self._write = write
         self._limit = limit
         self._inspect_image = inspect_image
+        self._mac = mac
 
     async def run(self, method: Method, request: Request) -> bytes:
         """The answer's ``data`` as JSON. Raises what the call is refused with, or `ServiceError`."""
@@ -214,7 +218,7 @@ class Runner:
             raise refusal
         organisation = told.directory.organisation
         run = Run(method, request, organisation, told, session, reading, given, named, names=names)
-        run.request_hash = request_hash(run) if key else ""
+        run.request_hash = request_hash(run, self._mac) if key else ""
         if session.released and told.answer and told.answer.request_hash != run.request_hash:
             raise InvalidToken
         return run

@@ -15,7 +15,7 @@ from domain.errors import ConcurrentUpdate, DuplicateEntity, MaximumAccessTokens
 from domain.fields import Values
 from services.call import Call
 from services.compose import references
-from services.credentials import Authenticator, Proof, owner_of, short_code
+from services.credentials import Authenticator, Proof, short_code
 from services.draft import Draft, begun
 from services.fields_set import completed, cut
 from services.idempotency import repeated
@@ -126,18 +126,16 @@ class Writer:
         run.checked.add(key_id)
 
     async def _unchanged(self, run: Run, aggregate: Aggregate | None) -> frozenset[str]:
-        """The given secrets that the aggregate has already."""
-        fitting: set[str] = set()
+        """The given secrets that the aggregate has already; each is compared once."""
+        if not isinstance(aggregate, AccessToken):
+            return frozenset()
         for name in run.method.compares:
-            given = run.given.get(name)
-            if given is None or not isinstance(aggregate, AccessToken):
-                continue
-            owner = owner_of(id_text(aggregate.id))
-            kept = await self._ledger.secret(run.organisation, owner, name)
-            current = kept is not None and kept.key_id == aggregate.secrets.get(name)
-            if kept and current and await self._hasher.verify(kept.verifier, given):
-                fitting.add(name)
-        return frozenset(fitting)
+            given, key_id = run.given.get(name), aggregate.secrets.get(name)
+            if given is not None and key_id is not None and key_id not in run.compared:
+                fits = await self._authenticator.has_already(run.caller, aggregate, name, given)
+                run.compared[key_id] = fits
+        names = run.method.compares
+        return frozenset(n for n in names if run.compared.get(aggregate.secrets.get(n, "")))
 
     async def _keep(self, call: Call, draft: Draft) -> None:
         """Turns new secrets into verifiers, the slow ones off the event loop."""

@@ -15,8 +15,9 @@ from infra.ledger.cipher import KeyRing
 from infra.settings import Settings
 from infra.views.rebuild import Report, rebuild, rollback
 from infra.views.verify import Findings, verify
-from tests.communications_world import Desk, desk
+from tests.communications_world import Desk
 from tests.service import environment
+from tests.tokens_world import TokenDesk, token_desk
 
 __all__ = [
     "TABLES",
@@ -55,8 +56,9 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 async def lived(service: Any) -> Desk:
     """An organisation in which every fact has happened."""
-    made = await desk(service)
+    made = await token_desk(service)
     await _contacts(made)
+    await _tokens(made)
     draft = await made.draft()
     await made.on("update", draft, subject="Again")
     await made.on("complete", draft)
@@ -72,6 +74,26 @@ async def lived(service: Any) -> Desk:
     await made.api.call("POST", "authentication/token/release", body={})
     made.api.token = ""
     return made
+
+
+async def _tokens(made: TokenDesk) -> None:
+    """What others do later shows in who did it last, for it may happen in the same second."""
+    customer = await made.consumer()
+    of = {"accounts_receivable_identifier": {"id": customer.account}}
+    pending, keyed = await made.pending(**of), await made.keyed(**of)
+    made.api.token = await made.api.login("second")
+    reset = await made.do("reset_verification_code", pending)
+    await made.do("reset_pass_code", keyed)
+    made.api.token = await made.api.login()
+    await made.do("verify", pending, verification_code=reset["verification_code"])
+    assert await made.refer({"one_time_password": await made.once(keyed)}) == "OK"
+    await made.once(keyed)
+    await made.do("update", keyed, identifier=None, udf_string_1="x")
+    for method in ("set_as_not_effective", "set_as_effective"):
+        await made.do(method, keyed)
+    await made.forgive(keyed)
+    for state in ({"life_cycle_state": "TERMINATED"}, {"retired": True}, {}):
+        await made.account(customer.account, account_owner_id=customer.contact, **state)
 
 
 async def _contacts(made: Desk) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from domain.errors import InternalError, ServiceUnavailable, TooManyRequests
-from domain.fields import JsonSchema, Level, Parameters
+from domain.fields import JsonSchema, Level, Parameters, nullable
 from infra.http.audit import AUDIT
 from infra.http.audit_events import EVENTS, NDJSON
 from infra.http.audit_history import BLAME, HISTORY
@@ -177,6 +177,6 @@ FEED = {
     "count": COUNT,
     "left_out": COUNT,
     "head": COUNT,
-    "seal": {"type": ["object", "null"]},
+    "seal": nullable(_object({"number": COUNT, "first": COUNT, "last": COUNT, "root": TEXT})),
     "events": _list(EVENT),
 }

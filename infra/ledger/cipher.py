@@ -39,7 +39,7 @@ def opened(key: bytes, box: str, place: str) -> bytes:
 
 
 class KeyRing:
-    """Makes contacts' keys and unwraps stored ones."""
+    """Makes contacts' keys and unwraps stored ones; goes to other processes as it is."""
 
     def __init__(self, service_key: str) -> None:
         """:param service_key: the secret text of at least 32 bytes that all processes share."""

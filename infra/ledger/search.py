@@ -30,10 +30,9 @@ SELECT organisation, position, stream_id, version, topic, schema_version, subjec
 ORDER = " ORDER BY position LIMIT $4"
 HEAD = "SELECT coalesce(max(position), 0) FROM ledger.events WHERE organisation = $1"
 BEFORE = "SELECT ledger.last_before($1, $2)"
-SEALED = "SELECT to_regclass('ledger.seals') IS NOT NULL"
 SEAL = """
-SELECT number, "from", "to" FROM ledger.seals
- WHERE organisation = $1 AND "to" >= $2 ORDER BY "to" LIMIT 1
+SELECT number, first_position AS first, last_position AS last, encode(root, 'hex') AS root FROM ledger.seals
+ WHERE organisation = $1 AND last_position >= $2 AND first_position <= $2 ORDER BY last_position LIMIT 1
 """
 
 CONDITIONS = {
@@ -162,9 +161,7 @@ class Search:
         return await self._lanes.read(lambda connection: connection.fetchval(statement, *values))
 
     async def _seal(self, ledger: str, position: int) -> Mapping[str, Any] | None:
-        """The seal that covers a position; None if there is none, or no seals at all."""
-        if not await self._value(SEALED):
-            return None
+        """The seal that covers a position; None where none does yet."""
         row = await self._lanes.read(lambda connection: connection.fetchrow(SEAL, ledger, position))
         return dict(row) if row else None
 

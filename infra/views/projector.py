@@ -17,10 +17,11 @@ import asyncpg
 import structlog
 from prometheus_client import Counter, Gauge
 
+from infra.ledger.heads import HEADS
 from infra.postgres import LOST
 from infra.schema.migrate import available
 from infra.telemetry import REGISTRY
-from infra.views.folding import HEADS, Connection
+from infra.views.folding import Connection
 
 __all__ = ["ANALYTICS", "AnalyticsView", "Lag", "Projector", "lags"]
 

@@ -36,14 +36,15 @@ follow (id, refs) AS (
         SELECT document, owners FROM views.entities e WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1) AS e
      WHERE e.document IS NOT NULL
        AND ($2::text[] IS NULL OR views.reaches($1, w.ref, $2::text[])
-            OR e.owners = '{}' AND NOT starts_with(w.ref, 'contact_information/'))
+            OR e.owners = '{}' AND w.ref !~ '^(contact_information|accounts_receivable|access_token)/')
     UNION ALL
     SELECT 'follow_ups', 'follow_ups/' || id, NULL, refs FROM follow
 )"""
 """Common table expressions that follow references: from ``page`` (id, refs) to ``shown``.
 
 ``follow`` finds the later communications of the same code, the one set that is not stored. ``$2`` is
-null, or the entities of the customer who is shown nothing that is another one's. Every
+null, or the entities of the customer who is shown nothing that is another one's: what has no owners is
+shown, but contacts and accounts are their own, and access tokens that nobody has are nobody's. Every
 look-up is LATERAL with a limit, so that it is made by its key: without statistics a join may be planned
 as a scan of the whole organisation.
 """

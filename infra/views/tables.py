@@ -7,7 +7,8 @@ position of every ledger the others hold the facts.
 
 from __future__ import annotations
 
-from infra.views.folding import Connection, Heads
+from infra.ledger.heads import Heads
+from infra.views.folding import Connection
 
 __all__ = [
     "FORMER",

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from infra.audit.sealer import signer_of
+from infra.audit.sealing import seal_next
 from infra.http.audit import AUDIT
 from infra.http.audit_events import NDJSON
 from infra.ledger import search
+from infra.postgres import Lane
 from services.auditing import access_ledger
 from tests.auditors import Auditor
-from tests.service import refusal
+from tests.service import environment, refusal
 from tests.world import rows
 
 Json = dict[str, Any]
@@ -72,6 +75,25 @@ async def test_payloads_are_sent_byte_by_byte(past: Auditor) -> None:
         raw = (await answer.read()).decode()
     for row in await rows(past.desk.api, EVENTS):
         assert f'"payload":{row["payload"]},"metadata":{row["metadata"]},' in raw
+
+
+async def test_a_page_names_the_seal_that_it_lies_under(audited: Auditor) -> None:
+    api = audited.desk.api
+    head = (await audited.get("head"))["position"]
+    signer = signer_of(environment("")["CRMLEDGER_SERVICE_KEY"])
+    lane = await Lane.open(api.service.database, 30)
+    try:
+        sealed = await seal_next(lane.connection, api.organisation, signer)
+    finally:
+        await lane.connection.close()
+    assert sealed
+    seal = (await audited.get("events", after=3, limit=2))["seal"]
+    (row,) = await rows(api, "SELECT statement::text FROM ledger.seals WHERE organisation = $1")
+    statement = json.loads(row["statement"])
+    assert seal == {name: statement[name] for name in ("number", "first", "last", "root")}
+    assert (seal["first"], seal["last"]) == (1, head)
+    await audited.desk.say()
+    assert (await audited.get("events", after=head))["seal"] is None
 
 
 async def test_pages_follow_on_each_other(past: Auditor) -> None:

@@ -24,11 +24,12 @@ async def test_the_walk(database: str, tmp_path: Path) -> None:
     settings = Settings.from_environment(environment(database))
     async with opened(settings, database) as application:
         made_up = await load_demo(application, tmp_path / "demo.json", lambda _: None)
-        passwords = {
+        words = {
             "PASSWORD": made_up.passwords["demo"],
             "AUDITOR_PASSWORD": made_up.passwords["auditor"],
+            "TMPDIR": str(tmp_path),
         }
-        known = {"PATH": os.environ["PATH"], "COLUMNS": "100"} | environment(database) | passwords
+        known = {"PATH": os.environ["PATH"], "COLUMNS": "100"} | environment(database) | words
         async with listening(application) as ports:
             printed = await outputs(PAGE, f"http://{settings.host}:{ports.port}", known)
     asked = list(commands(PAGE))

@@ -16,6 +16,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from domain.access_token import ALIVE, RELATIONS, RETIRED, TERMINATED, AccessToken
+from domain.access_token import UDF as TOKEN_UDF
 from domain.aggregate import Aggregate, Stamp
 from domain.communication import (
     CATEGORY,
@@ -230,6 +232,75 @@ class Records(Replay):
         assert self.aggregate.fields == fields
 
 
+KEYS = st.sampled_from(["K1", "K2", "K3"])
+CODE = st.sampled_from(["a", " b ", "é"])
+CODES = st.fixed_dictionaries(
+    {}, optional={"authentication_code": CODE, "identifier": st.none() | CODE}
+)
+SECRETS = ("pass_code", "verification_code", "one_time_password")
+
+
+class AccessTokens(Replay):
+    @initialize(
+        pending=st.booleans(),
+        relations=st.dictionaries(st.sampled_from(RELATIONS), IDS),
+        details=kept_rows(TOKEN_UDF, unset=False),
+    )
+    def issue(self, pending: bool, relations: dict[str, str], details: Values) -> None:
+        first = AccessToken.IssuedUnverified if pending else AccessToken.Issued
+        self.aggregate = AccessToken.begin(
+            first,
+            self.by,
+            id=ID,
+            number="ACT0000000001",
+            codes={"authentication_code": "a", "identifier": "b"},
+            secrets={"pass_code": "K0"} | ({"verification_code": "K0"} if pending else {}),
+            classification=None,
+            relations=relations,
+            details=details,
+        )
+
+    @rule(codes=CODES, pass_code=st.none() | st.just("") | KEYS, details=kept_rows(TOKEN_UDF))
+    def amend(self, codes: Values, pass_code: str | None, details: Values) -> None:
+        self.attempt(lambda t: t.amend(codes, pass_code, details, self.by))
+
+    @rule(key=KEYS, fact=st.sampled_from(["Verified", "PassCodeReset", "VerificationCodeReset"]))
+    def replace_a_secret(self, key: str, fact: str) -> None:
+        name = "verification_code" if fact == "VerificationCodeReset" else "pass_code"
+        self.attempt(lambda t: t.record(getattr(t, fact), self.by, **{name: key}))
+
+    @rule(key=KEYS, used=st.booleans())
+    def make_or_use_a_one_time_password(self, key: str, used: bool) -> None:
+        fact = AccessToken.OneTimePasswordUsed if used else AccessToken.OneTimePasswordGenerated
+        said = {} if used else {"expires_at": self.by.at.isoformat()}
+        self.attempt(lambda t: t.record(fact, self.by, one_time_password=key, **said))
+
+    @rule(fact=st.sampled_from(["Enabled", "GuessesForgiven"]), off=st.booleans())
+    def switch(self, fact: str, off: bool) -> None:
+        self.attempt(lambda t: t.disable(self.by) if off else t.record(getattr(t, fact), self.by))
+
+    @rule(
+        entity=st.sampled_from(RELATIONS),
+        fate=st.sampled_from([ALIVE, TERMINATED, RETIRED]),
+        loses=st.booleans(),
+    )
+    def follow(self, entity: str, fate: str, loses: bool) -> None:
+        if entity in self.aggregate.relations:
+            self.attempt(lambda t: t.follow(entity, fate, self.by, loses_effect=loses))
+
+    @invariant()
+    @precondition(lambda self: self.aggregate is not None)
+    def keeps_the_contract(self) -> None:
+        """No document shows a secret; a password lives only while its token has effect."""
+        token = self.aggregate
+        assert set(token.secrets) <= set(SECRETS)
+        assert (token.state == "PENDING_VERIFICATION") == ("verification_code" in token.secrets)
+        assert token.state == "EFFECTIVE" or "one_time_password" not in token.secrets
+        shown = project(token, SETTINGS, ZONE)
+        for key in token.secrets.values():
+            assert f'"{key}"'.encode() not in shown.full + (shown.compact or b"")
+
+
 TestCommunications = Communications.TestCase
 TestCommunications.settings = STEPS
 TestQueueEntries = QueueEntries.TestCase
@@ -238,3 +309,5 @@ TestContacts = Contacts.TestCase
 TestContacts.settings = STEPS
 TestRecords = Records.TestCase
 TestRecords.settings = STEPS
+TestAccessTokens = AccessTokens.TestCase
+TestAccessTokens.settings = STEPS

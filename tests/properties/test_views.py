@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from infra.embedded import EmbeddedPostgres
 from tests import databases
-from tests.communications_world import Desk, desk
 from tests.service import in_process
+from tests.tokens_world import ON, TokenDesk, by_code, token_desk
 from tests.views_world import rebuilt, verified
 from tests.world import company, person
 
@@ -20,24 +20,30 @@ STEPS = (
     *("contact", "company", "rename", "phone", "marketing", "own", "disown"),
     *("draft", "change", "complete", "view", "mail", "process", "reject", "remove"),
     *("retire", "reinstate", "setting", "login", "release"),
+    *("issue", "pending", "verify", "amend", "once", "use", "off", "on", "end", "back", "enter"),
 )
 
 
 @pytest_asyncio.fixture(scope="module")
-async def own(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[tuple[str, Desk]]:
+async def own(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[tuple[str, TokenDesk]]:
     """An organisation in a database of its own, and the database."""
     async with databases.database(postgres, template) as url, in_process(url) as service:
-        yield url, await desk(service)
+        yield url, await token_desk(service)
+
+
+TOKENS = STEPS[STEPS.index("issue") :]
 
 
 class Player:
     """Takes steps; those that are not legal where they come are refused, which changes nothing."""
 
-    def __init__(self, made: Desk) -> None:
+    def __init__(self, made: TokenDesk) -> None:
         self.made = made
         self.contacts = list(made.contacts)
         self.said: list[dict[str, Any]] = []
         self.queued: list[dict[str, Any]] = []
+        self.tokens: list[dict[str, Any]] = []
+        self.password = ""
 
     async def step(self, name: str, n: int) -> None:
         contact = self.contacts[n % len(self.contacts)]
@@ -53,6 +59,8 @@ class Player:
         elif name == "release":
             await self.made.api.call("POST", "authentication/token/release", body={})
             self.made.api.token = ""
+        elif name in TOKENS:
+            await self.show(name, contact, n)
         else:
             await self.talk(name, n)
 
@@ -75,6 +83,36 @@ class Player:
         else:
             await self.made.register("lead", f"LX{n}", number=f"LX{n}", retired=name == "retire")
 
+    async def show(self, name: str, contact: str, n: int) -> None:
+        """What happens to access tokens, and to accounts that have some."""
+        made, account = self.made, f"T{n % 2}"
+        if name in ("issue", "pending", "end", "back"):
+            states = ({"retired": True}, {"life_cycle_state": "TERMINATED"})
+            fields = states[n % 2] if name == "end" else {}
+            await made.account(account, account_owner_id=contact, **fields)
+        if name in ("issue", "pending"):
+            make = made.pending if name == "pending" else made.issue
+            of = {"accounts_receivable_identifier": {"id": account}} if n else {}
+            self.tokens.append(await make(**of))
+        elif name == "use":
+            await made.refer({"one_time_password": self.password or "none"})
+        elif self.tokens and name not in ("end", "back"):
+            await self.act(name, self.tokens[n % len(self.tokens)], n)
+
+    async def act(self, name: str, token: dict[str, Any], n: int) -> None:
+        if name == "enter":
+            await self.made.enter(by_code(token))
+            return
+        more: dict[str, dict[str, Any]] = {
+            "verify": {"verification_code": token["verification_code"] or "0"},
+            "amend": {"udf_string_1": f"U{n}"},
+        }
+        methods = {"amend": "update", "once": "generate_otp", "on": "set_as_effective"}
+        methods |= {"off": "set_as_not_effective", "verify": "verify"}
+        body = {ON: by_code(token)} | more.get(name, {})
+        answer = await self.made.api.call("POST", f"access_tokens/{methods[name]}", body=body)
+        self.password = answer["data"].get("one_time_password", self.password)
+
     async def talk(self, name: str, n: int) -> None:
         made = self.made
         if name == "draft":
@@ -96,7 +134,7 @@ class Player:
     steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 5)), min_size=5, max_size=25)
 )
 async def test_inline_views_are_the_rebuilt_ones(
-    own: tuple[str, Desk], steps: list[tuple[str, int]]
+    own: tuple[str, TokenDesk], steps: list[tuple[str, int]]
 ) -> None:
     url, made = own
     player = Player(made)

@@ -1,0 +1,199 @@
+"""Faults 35 to 37: parallel guesses, a one-time password used at once, the lock as a weapon."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from infra.embedded import EmbeddedPostgres
+from tests import databases
+from tests.faults.failpoints import patched
+from tests.service import Api, Service, in_process, process
+from tests.tokens_world import (
+    CONSUMER_KEY_LOGIN,
+    ON,
+    TokenDesk,
+    basic,
+    by_code,
+    by_pass_code,
+    elsewhere,
+    token_desk,
+    tried,
+)
+from tests.world import rows
+
+Json = dict[str, Any]
+ACCOUNT = "accounts_receivable_identifier"
+PER_SOURCE, PER_TOKEN, GUESSES = 5, 8, 200
+LIMITS: Json = {
+    "attempts_per_source": PER_SOURCE,
+    "attempts_per_token": PER_TOKEN,
+    "first_wait_seconds": 600,
+}
+LOCKED, WAITS = "ORDER BY g.source FOR UPDATE", "IF wait IS NOT NULL THEN"
+
+
+@pytest_asyncio.fixture(scope="module")
+async def processes(
+    postgres: EmbeddedPostgres, template: str
+) -> AsyncIterator[tuple[Service, Service]]:
+    """Two processes on one database."""
+    async with (
+        databases.database(postgres, template) as url,
+        process(url) as one,
+        process(url) as two,
+    ):
+        yield one, two
+
+
+@pytest_asyncio.fixture
+async def made(processes: tuple[Service, Service]) -> TokenDesk:
+    """An organisation with limits."""
+    own = await token_desk(processes[0])
+    await own.settings(guess_limits=LIMITS)
+    return own
+
+
+@pytest_asyncio.fixture
+async def apis(processes: tuple[Service, Service], made: TokenDesk) -> list[Api]:
+    """One session of it, by way of each process."""
+    token = await made.api.login()
+    return [Api(service, made.api.organisation, token) for service in processes]
+
+
+async def guess(apis: Sequence[Api], path: str, bodies: Sequence[Json]) -> list[tuple[str, int]]:
+    """All at once, through all processes in turn."""
+    calls = (tried(apis[n % len(apis)], path, body) for n, body in enumerate(bodies))
+    return list(await asyncio.gather(*calls))
+
+
+def evaluated(answers: Sequence[tuple[str, int]]) -> int:
+    """How many tries were made: the others have been told to wait."""
+    return sum(wait == 0 for _, wait in answers)
+
+
+async def counted(made: TokenDesk, token: Json, secret: str) -> dict[bool, int]:
+    """The tries of a secret: of one source (True), and of all together (False)."""
+    sql = "SELECT source <> '' AS one, tries FROM ledger.guesses WHERE organisation = $1 AND secret = $2"
+    found = await rows(made.api, sql, f"access_token/{token['id']}/{secret}")
+    return {row["one"]: row["tries"] for row in found}
+
+
+async def test_parallel_guesses_do_not_pass_the_limit(made: TokenDesk, apis: list[Api]) -> None:
+    """Fault 35, for each kind of secret; the right one is among the guesses that come too late."""
+    keyed = await made.keyed(**{ACCOUNT: {"id": "AR1"}})
+    pending, password = await made.pending(), await made.once(keyed)
+
+    def passwords(code: Any) -> Json:
+        return made.referring(by_code(keyed) | {"one_time_password": f"X{code}"})[1]
+
+    kinds: list[tuple[str, Json, str, Any, Any]] = [
+        ("access_tokens/show", keyed, "pass_code", lambda n: {ON: by_pass_code(keyed, n)}, {ON: by_pass_code(keyed)}),
+        ("access_tokens/verify", pending, "verification_code",
+         lambda n: {ON: by_code(pending), "verification_code": f"X{n}"},
+         {ON: by_code(pending), "verification_code": pending["verification_code"]}),
+        ("communications/create", keyed, "one_time_password", passwords,
+         made.referring(by_code(keyed) | {"one_time_password": password})[1]),
+    ]  # fmt: skip
+    for path, token, secret, wrong, right in kinds:
+        answers = await guess(apis, path, [wrong(n) for n in range(GUESSES)])
+        assert len({name for name, _ in answers}) == 1
+        assert evaluated(answers) == PER_SOURCE, secret
+        assert await counted(made, token, secret) == {True: PER_SOURCE, False: PER_SOURCE}
+        for api in apis:
+            name, wait = await tried(api, path, right)
+            assert (name, wait > 0) == (answers[0][0], True)
+
+
+async def test_parallel_guesses_from_many_sources(made: TokenDesk, apis: list[Api]) -> None:
+    token = await made.keyed(**{ACCOUNT: {"id": await made.owned()}})
+    wrong, headers = {ON: by_pass_code(token, "0")}, basic(made.key)
+
+    async def attack(n: int) -> list[tuple[str, int]]:
+        async with elsewhere(apis[n % 2], f"127.0.0.{n + 2}") as api:
+            calls = (tried(api, CONSUMER_KEY_LOGIN, wrong, headers) for _ in range(10))
+            return list(await asyncio.gather(*calls))
+
+    answers = [a for group in await asyncio.gather(*map(attack, range(20))) for a in group]
+    assert {name for name, _ in answers} == {"INVALIDCREDENTIALS"}
+    assert evaluated(answers) == PER_TOKEN
+    found, wait = await tried(apis[0], CONSUMER_KEY_LOGIN, {ON: by_pass_code(token)}, headers)
+    assert (found, wait > 0) == ("INVALIDCREDENTIALS", True)
+
+
+async def test_revert_without_the_lock_guesses_pass_the_limit(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    await patched(connection, "count_guess", LOCKED, "ORDER BY g.source")
+    await patched(connection, "count_guess", WAITS, f"PERFORM pg_sleep(0.02);\n{WAITS}")
+    await connection.close()
+    async with in_process(database) as one, in_process(database) as two:
+        made = await token_desk(one)
+        await made.settings(guess_limits=LIMITS)
+        session = await made.api.login()
+        apis = [Api(service, made.api.organisation, session) for service in (one, two)]
+        token = await made.pending()
+        body = {ON: by_code(token), "verification_code": "X"}
+        answers = await guess(apis, "access_tokens/verify", [body] * 40)
+        assert evaluated(answers) > PER_SOURCE
+
+
+@pytest.mark.parametrize("form", ["alone", "named"])
+async def test_a_one_time_password_is_used_once(
+    made: TokenDesk, apis: list[Api], form: str
+) -> None:
+    """Fault 36."""
+    await made.settings()
+    token = await made.issue(**{ACCOUNT: {"id": "AR1"}})
+    for _ in range(3):
+        shown = {"one_time_password": await made.once(token)}
+        path, body = made.referring(shown if form == "alone" else by_code(token) | shown)
+        answers = await guess(apis, path, [body] * 50)
+        assert sorted(name for name, _ in answers) == ["INVALIDONETIMEPASSWORD"] * 49 + ["OK"]
+    sql = "SELECT topic FROM ledger.events WHERE organisation = $1"
+    topics = [row["topic"] for row in await rows(made.api, sql)]
+    assert topics.count("access_token.one_time_password_used") == 3
+    assert topics.count("communication.recorded") == 3
+
+
+async def test_the_owner_keeps_a_way_in(made: TokenDesk, apis: list[Api]) -> None:
+    """Fault 37: what an attacker exhausts elsewhere does not lock out whoever knows the secret."""
+    token = await made.keyed(**{ACCOUNT: {"id": await made.owned()}})
+    wrong, right = ({ON: by_pass_code(token, code)} for code in ("0", "Pass-Code1"))
+    headers, home = basic(made.key), apis[0]
+
+    async def enter(api: Api, body: Json) -> tuple[str, bool]:
+        name, wait = await tried(api, CONSUMER_KEY_LOGIN, body, headers)
+        return name, wait > 0
+
+    assert await enter(home, right) == ("OK", False)
+    for n in range(4):
+        async with elsewhere(apis[n % 2], f"127.0.0.{n + 10}") as attacker:
+            for _ in range(PER_SOURCE + 1):
+                last = await enter(attacker, wrong)
+            assert last == ("INVALIDCREDENTIALS", True)
+    # from where the owner has been before
+    for api in apis:
+        assert await enter(api, right) == ("OK", False)
+    async with elsewhere(home, "127.0.0.99") as abroad:
+        # from a new place the pass code must wait; the authentication code need not
+        assert await enter(abroad, right) == ("INVALIDCREDENTIALS", True)
+        assert await enter(abroad, {ON: by_code(token)}) == ("OK", False)
+        # and an operator may lift the wait
+        await made.forgive(token)
+        assert await enter(abroad, right) == ("OK", False)
+
+
+async def test_exhausted_one_time_passwords_still_work_with_the_token_s_name(
+    made: TokenDesk, apis: list[Api]
+) -> None:
+    token = await made.issue(**{ACCOUNT: {"id": "AR1"}})
+    path, wrong = made.referring({"one_time_password": "X"})
+    answers = await guess(apis, path, [wrong] * 40)
+    assert evaluated(answers) == PER_SOURCE
+    shown = by_code(token) | {"one_time_password": await made.once(token)}
+    assert await tried(apis[1], path, made.referring(shown)[1]) == ("OK", 0)

@@ -1,0 +1,89 @@
+"""Names that nobody has cost the same work as names that somebody has: access_tokens.md, section 1.1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from infra.ledger.store import PostgresLedger
+from infra.secrets import Secrets
+from tests.service import Service
+from tests.tokens_world import CONSUMER_KEY_LOGIN, LOGIN, ON, TokenDesk, basic, token_desk, unique
+
+Json = dict[str, Any]
+WORK = ((Secrets, "verify"), (PostgresLedger, "count_guess"), (PostgresLedger, "secret"))
+
+
+@pytest_asyncio.fixture(scope="module")
+async def here(service: Service) -> TokenDesk:
+    made = await token_desk(service)
+    made.api.token = await made.api.login()
+    return made
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The costly steps that calls take, in their order."""
+    steps: list[str] = []
+
+    def noted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        async def step(*arguments: Any) -> Any:
+            steps.append(name)
+            return await real(*arguments)
+
+        return step
+
+    for owner, name in WORK:
+        monkeypatch.setattr(owner, name, noted(name, getattr(owner, name)))
+    return steps
+
+
+def places(here: TokenDesk, shown: Json) -> list[tuple[str, Json, Json]]:
+    """Every place where a name with its secret is shown."""
+    named = {"organisation": here.api.organisation}
+    return [
+        ("access_tokens/show", {ON: shown}, {}),
+        ("access_tokens/update", {ON: shown}, {}),
+        (*here.referring(shown), {}),
+        (LOGIN, {ON: shown} | named, {}),
+        (CONSUMER_KEY_LOGIN, {ON: shown}, basic(here.key)),
+    ]
+
+
+async def test_unknown_and_known_names_cost_the_same(here: TokenDesk, done: list[str]) -> None:
+    keyed, bare = await here.keyed(), await here.issue()
+    names = [keyed["identifier"], unique(), bare["authentication_code"]]
+    for n in range(5):
+        found = []
+        for name in names:
+            path, body, headers = places(here, {"identifier": name, "pass_code": "wrong"})[n]
+            done.clear()
+            answer = await here.api.open(path, {"token": here.api.token} | body, headers)
+            found.append((done[:], answer))
+        assert found[0][0] == ["count_guess", "secret", "verify"]
+        assert found == [found[0]] * len(names)
+
+
+async def test_one_time_passwords_of_unknown_names_too(here: TokenDesk, done: list[str]) -> None:
+    account = {"id": await here.account()}
+    token = await here.keyed(accounts_receivable_identifier=account)
+    await here.once(token)
+    found = []
+    for name in (token["identifier"], unique()):
+        done.clear()
+        refused = await here.refer({"identifier": name, "one_time_password": "wrong"})
+        found.append((done[:], refused))
+    assert found == [(["count_guess", "secret"], "INVALIDONETIMEPASSWORD")] * 2
+
+
+async def test_logins_to_unknown_organisations_are_as_slow(
+    here: TokenDesk, done: list[str]
+) -> None:
+    shown = {"identifier": unique(), "pass_code": "x"}
+    for body in ({ON: shown}, {"username": "demo", "password": "x"}):
+        done.clear()
+        await here.api.open(LOGIN, body | {"organisation": "nowhere"})
+        assert "verify" in done
