@@ -88,7 +88,7 @@ class Call:
     the further aggregates, by stream, that the method wants to look at. ``secrets`` are new ones to
     keep, ``revealed`` are keys of this one answer that no document holds. ``generated`` are
     parameters whose value was made up: where another entity has it already, the call is decided
-    anew instead of refused.
+    anew instead of refused. ``causes`` says of new entities which fact made them necessary.
     """
 
     session: Session
@@ -103,6 +103,7 @@ class Call:
     secrets: list[Kept] = field(default_factory=list)
     generated: set[str] = field(default_factory=set)
     revealed: Values = field(default_factory=dict)
+    causes: dict[str, str] = field(default_factory=dict)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -155,6 +156,10 @@ class Call:
         key_id = uuid4().hex
         self.secrets.append(Kept(owner, name, key_id, secret, slow, expires_at))
         return key_id
+
+    def note_cause(self, new: Aggregate, cause: Aggregate) -> None:
+        """Notes that the last fact of ``cause`` has led to a new entity."""
+        self.causes[str(new.id)] = f"{cause.id}/{cause.version}"
 
     def new_id(self) -> UUID:
         """The id of a new entity."""
