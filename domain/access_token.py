@@ -16,7 +16,15 @@ from domain.errors import InvalidLifeCycleState
 from domain.fields import Field, Values
 from domain.scalars import Text, udf
 
-__all__ = ["AUTHENTICATION_CODE", "IDENTIFIER", "LIFE_CYCLE_STATES", "UDF", "AccessToken"]
+__all__ = [
+    "AUTHENTICATION_CODE",
+    "IDENTIFIER",
+    "LIFE_CYCLE_STATES",
+    "RELATIONS",
+    "UDF",
+    "AccessToken",
+    "fate_of",
+]
 
 LIFE_CYCLE_STATES = "EFFECTIVE NOT_EFFECTIVE PENDING_VERIFICATION"
 AUTHENTICATION_CODE = Text(name="authentication_code", personal=True)
@@ -25,6 +33,9 @@ UDF: tuple[Field, ...] = udf(string=8, floating=4, date=4)
 
 ALIVE, TERMINATED, RETIRED = "ALIVE", "TERMINATED", "RETIRED"
 """What has become of an entity that a token is related to."""
+
+RELATIONS = ("accounts_receivable", "rewards_participant")
+"""The kinds of entity that a token can be related to."""
 
 CODES = frozenset({AUTHENTICATION_CODE.name, IDENTIFIER.name})
 _UDF = frozenset(row.name for row in UDF)
@@ -259,6 +270,13 @@ class AccessToken(Aggregate):
         ends = last and effective and loses_effect
         fact = self.LastRelatedEntityRetired if ends else self.RelatedEntityChanged
         self.record(fact, by, entity=entity, fate=fate)
+
+
+def fate_of(fields: Mapping[str, object], *, retired: bool) -> str:
+    """What has become of an account or participant that is registered so."""
+    if retired:
+        return RETIRED
+    return TERMINATED if fields.get("life_cycle_state") == "TERMINATED" else ALIVE
 
 
 def _without(secrets: Mapping[str, str], name: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from domain.aggregate import WHOLE, Aggregate, Beginning, Fact, Stamp
 from domain.changes import difference, merged
+from domain.credentials import TokenReference
 from domain.errors import (
     DuplicateEntity,
     EntityNotFound,
@@ -54,10 +55,16 @@ FILING: tuple[Field, ...] = (
     Reference(name="owned_by_group", to=identifiable("group")),
     Reference(name="privacy_level", to=identifiable("privacy_level")),
 )
+BY_TOKEN = frozenset({"accounts_receivable", "rewards_participant"})
+"""What an access token can stand for (access_tokens.md, section 1.3)."""
+
 UDF = udf(string=8, floating=4, date=4)
 REFERENCES = Object(
     name="referring_to",
-    rows=tuple(Reference(name=kind, to=identifiable(kind)) for kind in REFERRING_TO),
+    rows=tuple(
+        (TokenReference if kind in BY_TOKEN else Reference)(name=kind, to=identifiable(kind))
+        for kind in REFERRING_TO
+    ),
     closed=True,
 )
 

@@ -15,7 +15,9 @@ import structlog
 from domain.errors import ServiceError, TooManyRequests
 from infra.http.admin import Admin
 from infra.http.api import Api
+from infra.http.audit import Audit
 from infra.http.edge import Edge
+from infra.http.operator import Operating
 from infra.http.pages import pages
 from infra.http.reference import Reference
 from infra.http.server import serving
@@ -25,9 +27,16 @@ from infra.ledger.store import PostgresLedger
 from infra.postgres import Lanes
 from infra.secrets import Secrets
 from infra.settings import Settings
-from services import communications, contact_information, queue  # noqa: F401 (fills the registry)
+from services import (  # noqa: F401 (fills the registry)
+    access_tokens,
+    communications,
+    contact_information,
+    queue,
+)
+from services.auditing import Auditing
 from services.authentication import Desk
 from services.credentials import Authenticator
+from services.operating import Operator
 from services.registration import Registrar
 from services.run import Runner
 from services.tokens import Tokens
@@ -55,6 +64,8 @@ class Application:
     runner: Runner
     desk: Desk
     registrar: Registrar
+    operator: Operator
+    auditing: Auditing
 
     def edge(self) -> Edge:
         """Everything that is served on the first port."""
@@ -62,6 +73,8 @@ class Application:
         Api(self.runner, self.desk).routes(edge)
         key = self.settings.operator_key
         Reference(self.registrar, self.ledger, key, self.zone).routes(edge)
+        Operating(self.operator, self.ledger, key).routes(edge)
+        Audit(self.auditing, self.ledger).routes(edge)
         pages(edge)
         return edge
 
@@ -106,11 +119,15 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     authenticator = Authenticator(ledger, secrets)
     writer = Writer(ledger, secrets, authenticator, zone)
     runner = Runner(ledger, tokens, authenticator, zone, writer, limit, inspect_image_off_loop)
-    desk = Desk(ledger, tokens, secrets, zone)
+    desk = Desk(ledger, tokens, secrets, authenticator, zone)
     registrar = Registrar(ledger, secrets, zone)
+    operator = Operator(ledger, zone)
+    auditing = Auditing(ledger, runner, zone)
     cleaning = asyncio.create_task(_clean(ledger))
     try:
-        yield Application(settings, zone, ledger, secrets, runner, desk, registrar)
+        yield Application(
+            settings, zone, ledger, secrets, runner, desk, registrar, operator, auditing
+        )
     finally:
         cleaning.cancel()
         await ledger.drain()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +12,8 @@ import uvloop
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from infra.app import Application, listening, opened
+from infra.app import Application, listening
+from infra.cli_operator import access_tokens, application, sessions
 from infra.cli_views import project, views
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
 from infra.schema.migrate import MigrationError, migrate, status
@@ -30,6 +29,8 @@ db = App(name="db", help="The database's schema.")
 app.command(db)
 app.command(views)
 app.command(project)
+app.command(sessions)
+app.command(access_tokens)
 
 
 def main() -> None:
@@ -40,15 +41,6 @@ def main() -> None:
     except (SettingsError, MigrationError, FileNotFoundError) as error:
         err.print(f"crmledger: {error}", style="red", markup=False, highlight=False)
         sys.exit(1)
-
-
-@asynccontextmanager
-async def application(settings: Settings) -> AsyncIterator[Application]:
-    """The application on a database that is ready for it."""
-    async with database(settings) as url:
-        await prepare(url, own=settings.embedded)
-        async with opened(settings, url) as running:
-            yield running
 
 
 @app.command

@@ -15,6 +15,7 @@ from domain.fields import Level
 from domain.reference_entities import KINDS
 from infra.http.api import BASE
 from services import (
+    access_tokens,
     authentication,
     communications,
     contact_information,
@@ -26,7 +27,7 @@ from services.endpoint import METHODS, Method
 __all__ = ["FOLDER", "PAGES", "write"]
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
-FILLED = (authentication, communications, contact_information, documents, queue)
+FILLED = (access_tokens, authentication, communications, contact_information, documents, queue)
 """The modules whose import fills the registries."""
 
 ADMINISTRATIVE = {"originator_id", "originator_version", "originator_topic", "timestamp"}

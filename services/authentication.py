@@ -1,4 +1,4 @@
-"""Methods 1, 2 and 4: logins and the end of a session (contract authentication.md)."""
+"""Methods 1 to 4: logins and the end of a session (contract authentication.md)."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from domain.aggregate import Stamp
+from domain.credentials import Credential, CredentialReference
 from domain.errors import (
     InvalidCredentials,
     InvalidToken,
     InvalidUnit,
     InvalidWebApiKey,
+    MandatoryParameter,
+    Refusal,
+    SemiOptionalParameter,
 )
-from domain.fields import Parameters, Shape, Values, mandatory
+from domain.fields import Level, Parameters, Shape, Values, mandatory, when
 from domain.identifiers import Identifier, normalised
 from domain.reference_entities import SECRETS
 from domain.scalars import Text
 from domain.session import Session
 from services.call import Call, Request
+from services.credentials import Authenticator, Caller
 from services.directory import Directory, Entry
 from services.draft import Draft
 from services.endpoint import command, open_method
 from services.ids import id_text
-from services.ports import Hasher, Ledger, Loaded, Question, Told
+from services.ports import Customer, Hasher, Ledger, Loaded, Question, Told
 from services.tenancy import ask_by_name
 from services.tokens import LIFETIME, Tokens
 
@@ -40,23 +45,60 @@ class Desk:
     ledger: Ledger
     tokens: Tokens
     hasher: Hasher
+    authenticator: Authenticator
     zone: ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A customer who has logged in, and the access token that was shown (ids)."""
+
+    access_token: str
+    customer: Customer
+
+    @property
+    def facts(self) -> Values:
+        """What the session's first fact says of it."""
+        return {
+            "access_token": self.access_token,
+            "account": self.customer.account,
+            "contact": self.customer.contact,
+        }
+
+
+ACCESS_TOKEN = CredentialReference(name="access_token")
+NAMED = (Text(name="username"), Text(name="password"))
+
+
+def _one_form(given: Values) -> None:
+    """Username and password, or an access token (section 3). Raises `SemiOptionalParameter`."""
+    if given.get(ACCESS_TOKEN.name) and any(given.get(row.name) for row in NAMED):
+        raise SemiOptionalParameter(f"username, password, {ACCESS_TOKEN.parameter}")
+
+
+def _whole_form(given: Values) -> Level:
+    """Raises `MandatoryParameter` where neither form is complete."""
+    for row in NAMED:
+        if not given.get(ACCESS_TOKEN.name) and not (given.get(row.name) or "").strip():
+            raise MandatoryParameter(row.name)
+    return Level.MANDATORY
 
 
 @open_method(
     1,
     "authentication/token",
     Parameters(
-        mandatory(Text(name="username")),
-        mandatory(Text(name="password")),
-        mandatory(Text(name="organisation")),
-        UNIT,
+        *NAMED, ACCESS_TOKEN, when(Text(name="organisation"), _whole_form), UNIT, check=_one_form
     ),
     TOKEN,
 )
 async def token(request: Request, given: Values, desk: Desk) -> Values:
-    """Begins a session of a user with username and password."""
-    told = await ask_by_name(desk.ledger, given["organisation"], Question())
+    """Begins a session of a user with username and password, or of a customer."""
+    credential: Credential | None = given.get(ACCESS_TOKEN.name)
+    asked = (credential.name,) if credential and credential.name else ()
+    told = await ask_by_name(desk.ledger, given["organisation"], Question(identifiers=asked))
+    if credential is not None:
+        return await _consumer(request, given, credential, told, desk)
     user = _user_called(told.directory, given["username"]) if told else None
     organisation = told.directory.organisation if told else ""
     owner = f"user/{user.id if user else ''}"
@@ -71,13 +113,24 @@ async def token(request: Request, given: Values, desk: Desk) -> Values:
 @open_method(2, "authentication/web_api_key/token", Parameters(UNIT), TOKEN)
 async def web_api_key_token(request: Request, given: Values, desk: Desk) -> Values:
     """Begins a session of the user that a systemic web API key stands for."""
-    key, told = await _key(request, desk)
-    if key.fields.get("classification") != "SYSTEMIC_KEY":
-        raise InvalidWebApiKey
-    user = told.directory.entry("user", key.fields.get("user"))
-    if user is None or user.retired:
-        raise InvalidWebApiKey
-    return await _begin(request, given, user, told, desk)
+    key, told = await _key(request, desk, "SYSTEMIC_KEY")
+    return await _begin(request, given, _user_of(key, told), told, desk)
+
+
+@open_method(
+    3,
+    "authentication/consumer_application_key/token",
+    Parameters(mandatory(ACCESS_TOKEN), UNIT),
+    TOKEN,
+)
+async def consumer_application_key_token(request: Request, given: Values, desk: Desk) -> Values:
+    """Begins a session of a customer, through the application that a key stands for."""
+    credential: Credential = given[ACCESS_TOKEN.name]
+    key, told = await _key(request, desk, "CONSUMER_APPLICATION_KEY")
+    asked = Question(identifiers=(credential.name,) if credential.name else ())
+    told = await desk.ledger.ask(told.directory.organisation, asked)
+    customer = await customer_of(request, credential, told, desk)
+    return await _begin(request, given, _user_of(key, told), told, desk, customer)
 
 
 @command(
@@ -88,12 +141,27 @@ async def web_api_key_token(request: Request, given: Values, desk: Desk) -> Valu
     shows="nothing",
     fields_set=False,
     aggregate=Session,
+    consumers=True,
 )
 def release(session: Session, call: Call) -> None:
     """Ends a session; its token is no longer accepted anywhere."""
     if session.state != "OPEN":
         raise InvalidToken
     session.release(call.by)
+
+
+async def customer_of(request: Request, credential: Credential, told: Told, desk: Desk) -> Consumer:
+    """The customer whose credential it is (section 6). Raises `InvalidCredentials`."""
+    caller = Caller(told.directory, request.client)
+    try:
+        matches = told.matches[0] if told.matches else ()
+        proof = await desk.authenticator.prove(caller, credential, matches)
+    except Refusal as error:
+        raise InvalidCredentials(retry_after=error.retry_after) from error
+    customer = await desk.authenticator.customer(caller, proof)
+    if customer is None:
+        raise InvalidCredentials
+    return Consumer(proof.entity_id, customer)
 
 
 def _user_called(directory: Directory, username: str) -> Entry | None:
@@ -104,7 +172,30 @@ def _user_called(directory: Directory, username: str) -> Entry | None:
     return None
 
 
-async def _key(request: Request, desk: Desk) -> tuple[Entry, Told]:
+async def _consumer(
+    request: Request, given: Values, credential: Credential, told: Told | None, desk: Desk
+) -> Values:
+    """A session of a customer, of the user that the organisation keeps for them (section 3)."""
+    if told is None:
+        await desk.hasher.verify(None, credential.pass_code or "")
+        raise InvalidCredentials
+    customer = await customer_of(request, credential, told, desk)
+    username = told.directory.settings.get("consumer_username")
+    user = _user_called(told.directory, username) if username else None
+    if user is None:
+        raise InvalidCredentials
+    return await _begin(request, given, user, told, desk, customer)
+
+
+def _user_of(key: Entry, told: Told) -> Entry:
+    """The user that a web API key stands for. Raises `InvalidWebApiKey`."""
+    user = told.directory.entry("user", key.fields.get("user"))
+    if user is None or user.retired:
+        raise InvalidWebApiKey
+    return user
+
+
+async def _key(request: Request, desk: Desk, classification: str) -> tuple[Entry, Told]:
     """The web API key of the Basic header, with its organisation. Raises `InvalidWebApiKey`."""
     clean = SECRETS["key"].clean
     key = clean(request.web_api_key) if clean and request.web_api_key else None
@@ -118,21 +209,31 @@ async def _key(request: Request, desk: Desk) -> tuple[Entry, Told]:
     tenant = told.directory.entry("organisation", organisation)
     if entry is None or entry.retired or tenant is None or tenant.retired:
         raise InvalidWebApiKey
+    if entry.fields.get("classification") != classification:
+        raise InvalidWebApiKey
     return entry, told
 
 
-async def _begin(request: Request, given: Values, user: Entry, told: Told, desk: Desk) -> Values:
+async def _begin(
+    request: Request,
+    given: Values,
+    user: Entry,
+    told: Told,
+    desk: Desk,
+    consumer: Consumer | None = None,
+) -> Values:
     """Records a new session and answers its token."""
     directory = told.directory
     unit = _unit(user, given.get("unit"), directory)
     by = Stamp(told.now, user.id, unit)
     session = Session.begin(
-        Session.Issued,
+        Session.IssuedToConsumer if consumer else Session.Issued,
         by,
         id=uuid4(),
         session_user=user.id,
         session_unit=unit,
         expires_at=int(told.now.timestamp()) + LIFETIME,
+        **(consumer.facts if consumer else {}),
     )
     draft = Draft(directory, desk.zone, Loaded())
     draft.collect([session])
@@ -140,7 +241,9 @@ async def _begin(request: Request, given: Values, user: Entry, told: Told, desk:
     await desk.ledger.append(directory.organisation, change)
     name = str(directory.settings["name"])
     username = str(user.fields["username"])
-    return {"token": desk.tokens.issue(id_text(session.id), username, name, unit, told.now)}
+    customer = consumer.customer if consumer else None
+    issued = desk.tokens.issue(id_text(session.id), username, name, unit, told.now, customer)
+    return {"token": issued}
 
 
 def _unit(user: Entry, given: str | None, directory: Directory) -> str:

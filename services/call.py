@@ -88,7 +88,8 @@ class Call:
     the further aggregates, by stream, that the method wants to look at. ``secrets`` are new ones to
     keep, ``revealed`` are keys of this one answer that no document holds. ``generated`` are
     parameters whose value was made up: where another entity has it already, the call is decided
-    anew instead of refused. ``causes`` says of new entities which fact made them necessary.
+    anew instead of refused. ``unchanged`` are parameters that fit the secret that is kept already,
+    ``causes`` says of new entities which fact made them necessary.
     """
 
     session: Session
@@ -102,6 +103,7 @@ class Call:
     effects: Values = field(default_factory=dict)
     secrets: list[Kept] = field(default_factory=list)
     generated: set[str] = field(default_factory=set)
+    unchanged: frozenset[str] = frozenset()
     revealed: Values = field(default_factory=dict)
     causes: dict[str, str] = field(default_factory=dict)
 

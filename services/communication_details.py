@@ -24,6 +24,7 @@ from domain.communication import (
 )
 from domain.contact_fields import email_address
 from domain.errors import (
+    AccessDenied,
     EntityNotFound,
     InvalidLifeCycleState,
     InvalidParameterValue,
@@ -68,6 +69,7 @@ def begun(call: Call) -> Values:
     given = {name: value for name, value in call.given.items() if value is not None}
     contact: str = given["contact_information"]
     details = _template(call) | {"owned_by_group": call.own_group} | _stored(given)
+    _check_open(call, details)
     _check_complete(details)
     parameters = _parameters([], given, call)
     details["from"] = _sender(details, call)
@@ -85,6 +87,7 @@ def amended(communication: Communication, call: Call) -> tuple[Values, list[Valu
     """Details and unrestricted parameters after an update. Raises as sections 3 to 7 say."""
     given, before = call.given, communication.details
     details = merged(before, _template(call) | _stored(given))
+    _check_open(call, before, details)
     _check_complete(details)
     details = merged(details, _references(communication, given))
     parameters = _parameters(communication.parameters, given, call)
@@ -115,6 +118,13 @@ def _template(call: Call) -> Values:
     if template.get("life_cycle_state") != "EFFECTIVE":
         raise InvalidLifeCycleState(TEMPLATE.parameter)
     return {name: template[name] for name in FROM_TEMPLATE if template.get(name) is not None}
+
+
+def _check_open(call: Call, *versions: Values) -> None:
+    """Customers may only write what is incoming (common.md, section 11). Raises `AccessDenied`."""
+    outgoing = any(details.get(DIRECTION.name) != "INCOMING" for details in versions)
+    if call.session.customer and outgoing:
+        raise AccessDenied(DIRECTION.name)
 
 
 def _check_complete(values: Values) -> None:

@@ -92,13 +92,13 @@ IDENTIFIED: tuple[Row, ...] = (mandatory(ON),)
 ON_COMMUNICATION: Values = {"on": (ON,), "aggregate": Communication}
 
 
-@query(5, "communications/show", Parameters(*IDENTIFIED), COMMUNICATION)
+@query(5, "communications/show", Parameters(*IDENTIFIED), COMMUNICATION, consumers=True)
 def show(call: Call) -> Select:
     """Shows one communication."""
     return Select("communications", {"id": call.given["communication"]})
 
 
-@query(6, "communications/list", LIST, COMMUNICATION, many=True)
+@query(6, "communications/list", LIST, COMMUNICATION, many=True, consumers=True)
 def list_(call: Call) -> Select:
     """Lists the communications of a contact or of a category."""
     columns = ("contact_information", "category", "direction", "media")
@@ -112,6 +112,7 @@ def list_(call: Call) -> Select:
     COMMUNICATION,
     numbers=("communication", "communication_code", "communication_queue"),
     also=followed,
+    consumers=True,
 )
 def create_(call: Call) -> Iterable[Communication | QueueEntry]:
     """Creates a communication, complete unless it is said to be a draft."""
@@ -127,6 +128,7 @@ def create_(call: Call) -> Iterable[Communication | QueueEntry]:
     UPDATE,
     COMMUNICATION,
     numbers=("communication_queue",),
+    consumers=True,
     **ON_COMMUNICATION,
 )
 def update(communication: Communication, call: Call) -> list[QueueEntry]:
@@ -159,6 +161,7 @@ def complete(communication: Communication, call: Call) -> list[QueueEntry]:
     Parameters(*IDENTIFIED, Date(name="viewed_on")),
     COMPACT_COMMUNICATION,
     shows="compact",
+    consumers=True,
     **ON_COMMUNICATION,
 )
 def set_as_viewed(communication: Communication, call: Call) -> None:

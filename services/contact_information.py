@@ -73,7 +73,7 @@ LIST = Parameters(*(Text(name=name) for name in SOUGHT), *PAGING, at_least_one=S
 ON_CONTACT: Values = {"on": (CONTACT,), "aggregate": ContactInformation}
 
 
-@query(18, "contact_information/show", IDENTIFIED, CONTACT_INFORMATION)
+@query(18, "contact_information/show", IDENTIFIED, CONTACT_INFORMATION, consumers=True)
 def show(call: Call) -> Select:
     """Shows one contact."""
     return Select("contacts", {"id": call.given["contact_information"]})
@@ -115,7 +115,9 @@ def create_(call: Call) -> list[ContactInformation]:
     return [contact]
 
 
-@command(21, "contact_information/update", UPDATE, CONTACT_INFORMATION, **ON_CONTACT)
+@command(
+    21, "contact_information/update", UPDATE, CONTACT_INFORMATION, consumers=True, **ON_CONTACT
+)
 def update(contact: ContactInformation, call: Call) -> None:
     """Changes a contact and its addresses, phones, emails and relations."""
     given = _applicable(contact.type, call.given)
@@ -127,7 +129,7 @@ def update(contact: ContactInformation, call: Call) -> None:
     apply_items(contact, call)
 
 
-@query(22, "contact_information/profile_photo/view", IDENTIFIED, PHOTO)
+@query(22, "contact_information/profile_photo/view", IDENTIFIED, PHOTO, consumers=True)
 def view_photo(call: Call) -> tuple[str, bytes]:
     """Shows where the profile photo of a contact is found."""
     return f"profile_photo/{call.given['contact_information']}", NO_PHOTO
@@ -140,6 +142,7 @@ def view_photo(call: Call) -> tuple[str, bytes]:
     PHOTO,
     shows="photo",
     multipart=True,
+    consumers=True,
     **ON_CONTACT,
 )
 def add_photo(contact: ContactInformation, call: Call) -> None:
@@ -159,6 +162,7 @@ def add_photo(contact: ContactInformation, call: Call) -> None:
     None,
     shows="nothing",
     fields_set=False,
+    consumers=True,
     **ON_CONTACT,
 )
 def remove_photo(contact: ContactInformation, call: Call) -> None:

@@ -30,10 +30,12 @@ from services.directory import Directory, Match
 from services.ids import record_stream
 from services.ports import Customer, GuessLimits, Hasher, Ledger, Question, Secret
 
-__all__ = ["Authenticator", "Caller", "Proof", "owner_of", "short_code"]
+__all__ = ["GUESSED", "Authenticator", "Caller", "Proof", "owner_of", "short_code"]
 
 ONCE = "one_time_password"
 NOBODY = "nobody"
+GUESSED = ("pass_code", "verification_code", ONCE)
+"""The secrets whose tries are counted for each token."""
 
 
 def owner_of(token_id: str) -> str:
@@ -142,7 +144,17 @@ class Authenticator:
             raise wrong
         await self._forgive(caller, owner, name)
 
-    async def account_of(self, directory: Directory, token: AccessToken) -> str | None:
+    async def customer(self, caller: Caller, proof: Proof) -> Customer | None:
+        """Whom a token authenticates: nobody unless it is effective and leads to an owner."""
+        loaded = await self._ledger.load(caller.directory.organisation, [proof.token])
+        token = cast(AccessToken, loaded.aggregates[proof.token])
+        account = await self._account(caller.directory, token)
+        owner = account.fields.get("account_owner") if account else None
+        if account is None or owner is None or token.state != AccessToken.EFFECTIVE:
+            return None
+        return Customer(owner, account.record_id)
+
+    async def _account(self, directory: Directory, token: AccessToken) -> Record | None:
         """The accounts receivable of a token, its own or its participant's; None if retired."""
         account = token.relations.get("accounts_receivable")
         if account is None:
@@ -150,8 +162,7 @@ class Authenticator:
                 directory, "rewards_participant", token.relations.get("rewards_participant")
             )
             account = participant.fields.get("accounts_receivable") if participant else None
-        found = await self._record(directory, "accounts_receivable", account)
-        return found.record_id if found else None
+        return await self._record(directory, "accounts_receivable", account)
 
     async def _once(self, caller: Caller, credential: Credential) -> Secret:
         """The one-time password that is shown alone: it says by itself whose it is."""
@@ -205,15 +216,13 @@ class Authenticator:
         if token.state != AccessToken.EFFECTIVE:
             raise InvalidLifeCycleState(credential.at)
         if credential.entity == "accounts_receivable":
-            related = await self.account_of(directory, token)
+            related = await self._account(directory, token)
         else:
-            found = await self._record(
-                directory, credential.entity, token.relations.get(credential.entity)
-            )
-            related = found.record_id if found else None
+            of = token.relations.get(credential.entity)
+            related = await self._record(directory, credential.entity, of)
         if related is None:
             raise EntityNotFound(credential.at)
-        return related
+        return related.record_id
 
     async def _record(self, directory: Directory, kind: str, id_: str | None) -> Record | None:
         """A registered record that is not retired."""

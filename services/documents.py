@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from domain.fields import Shape
 from domain.reference_entities import KINDS
-from services import record_documents  # noqa: F401 (declares its projections)
+from services import access_documents, record_documents  # noqa: F401 (declare projections)
 from services.access_token_documents import COMPACT_ACCESS_TOKEN
 from services.communication_documents import COMPACT_COMMUNICATION
 from services.contact_documents import COMPACT_CONTACT

@@ -47,7 +47,8 @@ class Method:
     so when the facts are written, else the call is decided anew.
 
     ``consumers`` opens the method to consumer sessions (common.md, section 11). ``code`` names a
-    parameter that must fit a secret of the loaded aggregate, and what a wrong one is refused with.
+    parameter that must fit a secret of the loaded aggregate, and what a wrong one is refused with;
+    ``compares`` parameters that may be the secrets that it has already.
     ``aliases`` are other names of keys of the answer that ``fields_set`` may use.
     """
 
@@ -68,6 +69,7 @@ class Method:
     fields_set: bool = True
     consumers: bool = False
     code: tuple[str, type[Refusal]] | None = None
+    compares: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     @property

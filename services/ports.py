@@ -186,7 +186,8 @@ class Change:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What became of a change: ``WRITTEN``, or why it was not: ``CONFLICT`` (another fact came
-    first), ``CLAIMED`` (``detail`` names the parameter), ``REPEATED`` (the idempotency key is known).
+    first), ``CLAIMED`` and ``LIMITED`` (what is to be unique is taken, what is limited is used up;
+    ``detail`` names the parameter), ``REPEATED`` (the idempotency key is known).
     """
 
     name: str
@@ -244,6 +245,9 @@ class Ledger(Protocol):
     ) -> Secret | None:
         """The secret of that name with that verifier, whoever has it."""
 
+    async def related_tokens(self, organisation: str, kind: str, id_: str) -> list[UUID]:
+        """The access tokens of an account or rewards participant, in the order of creation."""
+
     async def count_guess(
         self, organisation: str, secret: str, source: str, limits: GuessLimits
     ) -> int:
@@ -257,8 +261,10 @@ class Ledger(Protocol):
     async def forgive_guesses(self, organisation: str, secret: str, source: str) -> None:
         """Forgets the tries of a source that has now succeeded, and remembers that it has."""
 
-    async def photo(self, organisation: str, photo_id: str) -> tuple[bytes, str] | None:
-        """The bytes and mime type of a current profile photo."""
+    async def photo(
+        self, organisation: str, photo_id: str, customer: Customer | None = None
+    ) -> tuple[bytes, str] | None:
+        """The bytes and mime type of a current profile photo, of a customer's where there is one."""
 
     def new_key(self) -> tuple[bytes, str]:
         """A new contact's key: itself, and wrapped for storage as base64 text."""

@@ -1,7 +1,8 @@
 """Registering reference entities: one record at a time, upserted as a whole.
 
 Contract reference_entities.md, section 1. Registering an accounts receivable moves its owners
-between MARKETING and FINANCIAL (contact_information.md, section 9) in the same change.
+between MARKETING and FINANCIAL (contact_information.md, section 9) in the same change, and access
+tokens learn in it what became of their account or participant (access_tokens.md, section 2).
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ import asyncio
 import random
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
+from domain.access_token import RELATIONS
 from domain.aggregate import Aggregate, Stamp
-from domain.contact_information import ContactInformation
 from domain.errors import (
     ConcurrentUpdate,
     DuplicateEntity,
@@ -33,6 +33,15 @@ from domain.values import read_text
 from services.draft import Draft, begun
 from services.ids import record_stream
 from services.ports import Hasher, Ledger, Loaded, Question, Told
+from services.registration_work import (
+    Work,
+    check_links,
+    fate,
+    follow,
+    owners,
+    reclaim,
+    stored_links,
+)
 from services.run import utc_now
 from services.tenancy import ask_by_name
 from services.turns import Turns
@@ -41,32 +50,6 @@ from services.write import ATTEMPTS
 __all__ = ["CREATED", "UNCHANGED", "UPDATED", "Registrar"]
 
 CREATED, UPDATED, UNCHANGED = "CREATED", "UPDATED", "UNCHANGED"
-RULES = {"unique_person": "PERSON", "unique_company": "COMPANY"}
-
-
-@dataclass(slots=True)
-class _Work:
-    """One record on its way: as read, and what is stored of it."""
-
-    kind: Kind
-    id: str
-    fields: Values
-    secrets: dict[str, str]
-    retired: bool
-    organisation: str
-    told: Told
-    verifiers: list[Values] = field(default_factory=list)
-    effects: Values = field(default_factory=dict)
-
-    @property
-    def stream(self) -> UUID:
-        """The stream of the record."""
-        return record_stream(self.organisation, self.kind.key, self.id)
-
-    @property
-    def ref(self) -> str:
-        """The record as ``kind/id``."""
-        return f"{self.kind.key}/{self.id}"
 
 
 class Registrar:
@@ -107,7 +90,7 @@ class Registrar:
         record = (await self._ledger.load(organisation, [stream])).aggregates.get(stream)
         return {"kind": kind.key} | record.fields if isinstance(record, Record) else {}
 
-    async def _read(self, raw: Mapping[str, Any], name: str | None) -> _Work:
+    async def _read(self, raw: Mapping[str, Any], name: str | None) -> Work:
         kind, id_ = _kind(raw), record_id(raw.get("id"))
         organisation = await self._organisation(kind, id_, raw, name)
         reading = Reading(self._zone, utc_now().astimezone(self._zone).date())
@@ -120,7 +103,7 @@ class Registrar:
         told = await self._ask(organisation, kind, fields)
         retired = kind.retired(raw, reading)
         given = {name: secret for name, secret in secrets.items() if secret}
-        return _Work(kind, id_, fields, given, retired, organisation, told)
+        return Work(kind, id_, fields, given, retired, organisation, told)
 
     async def _organisation(
         self, kind: Kind, id_: str, raw: Mapping[str, Any], name: str | None
@@ -139,46 +122,53 @@ class Registrar:
         return told.directory.organisation
 
     async def _ask(self, organisation: str, kind: Kind, fields: Values) -> Told:
-        asked = tuple(_identifier(link, target) for link, target in _stored_links(kind, fields))
+        asked = tuple(_identifier(link, target) for link, target in stored_links(kind, fields))
         return await self._ledger.ask(organisation, Question(identifiers=asked))
 
-    async def _attempt(self, work: _Work, source: str) -> str | None:
+    async def _attempt(self, work: Work, source: str) -> str | None:
         """One try; None if another change came first."""
         loaded = await self._ledger.load(work.organisation, [work.stream])
         record = loaded.aggregates.get(work.stream)
         assert record is None or isinstance(record, Record)
-        _check_links(work, record)
-        owners = _owners(work, record)
+        check_links(work, record)
+        work.owners = owners(work, record)
+        others = {*map(UUID, work.owners), *await self._tokens(work, record)}
         async with AsyncExitStack() as turns:
-            for owner in sorted(owners):
-                await turns.enter_async_context(self._turns.turn(UUID(owner)))
-            return await self._decide(work, source, record, loaded, owners)
+            for stream in sorted(others):
+                await turns.enter_async_context(self._turns.turn(stream))
+            found = await self._ledger.load(work.organisation, list(others))
+            loaded.aggregates |= found.aggregates
+            loaded.keys |= found.keys
+            return await self._decide(work, source, record, loaded)
+
+    async def _tokens(self, work: Work, record: Record | None) -> list[UUID]:
+        """The access tokens that must learn what the record says of an account or participant."""
+        work.effects.pop("expect_tokens", None)
+        kind = work.kind.key
+        if kind not in RELATIONS or record is None or fate(record) == work.fate:
+            return []
+        tokens = await self._ledger.related_tokens(work.organisation, kind, work.id)
+        # A token that is issued meanwhile must not be passed over.
+        expected = {"column": kind, "id": work.id, "count": len(tokens)}
+        work.effects["expect_tokens"] = [expected]
+        return tokens
 
     async def _decide(
-        self,
-        work: _Work,
-        source: str,
-        record: Record | None,
-        loaded: Loaded,
-        owners: dict[str, bool],
+        self, work: Work, source: str, record: Record | None, loaded: Loaded
     ) -> str | None:
-        contacts = await self._ledger.load(work.organisation, [UUID(o) for o in owners])
-        loaded.aggregates |= contacts.aggregates
-        loaded.keys |= contacts.keys
         draft = begun(work.told.directory, self._zone, loaded)
         by = Stamp(work.told.now)
-        _reclaim(work, record)
+        reclaim(work, record)
         changed = await self._changed(work, record, by)
-        for owner, gains in owners.items():
-            contact = loaded.aggregates[UUID(owner)]
-            assert isinstance(contact, ContactInformation)
-            (contact.gain_account if gains else contact.lose_account)(work.id, by)
-        draft.collect([changed, *contacts.aggregates.values()])
+        others = [other for other in loaded.aggregates.values() if other is not record]
+        for other in others:
+            follow(work, other, by)
+        draft.collect([changed, *others])
         if not draft.facts:
             return UNCHANGED
         return await self._append(work, draft, source, CREATED if record is None else UPDATED)
 
-    async def _append(self, work: _Work, draft: Draft, source: str, result: str) -> str | None:
+    async def _append(self, work: Work, draft: Draft, source: str, result: str) -> str | None:
         draft.effects |= work.effects
         metadata = {"at": work.told.now.isoformat(), "source": source}
         change = draft.change(self._ledger, metadata)
@@ -187,7 +177,7 @@ class Registrar:
             raise DuplicateEntity(verdict.detail)
         return result if verdict.name == "WRITTEN" else None
 
-    async def _changed(self, work: _Work, record: Record | None, by: Stamp) -> Aggregate:
+    async def _changed(self, work: Work, record: Record | None, by: Stamp) -> Aggregate:
         secrets = await self._secrets(work)
         if record is not None:
             record.replace(work.fields, secrets, by, retired=work.retired)
@@ -205,7 +195,7 @@ class Registrar:
             new.record(Record.Retired, by)
         return new
 
-    async def _secrets(self, work: _Work) -> dict[str, str]:
+    async def _secrets(self, work: Work) -> dict[str, str]:
         """The key ids of secrets that differ from the stored ones, whose verifiers are written."""
         keys: dict[str, str] = {}
         for effect in ("secrets", "take_worldwide", "release_worldwide"):
@@ -228,7 +218,7 @@ class Registrar:
         return keys
 
     @staticmethod
-    def _claim_key(work: _Work, name: str, former: str | None, verifier: str) -> None:
+    def _claim_key(work: Work, name: str, former: str | None, verifier: str) -> None:
         """Web API keys are unique over all organisations: the key alone says whose it is."""
         entity = {"stream": str(work.stream), "entity": work.ref, "at": name}
         work.effects["take_worldwide"] = [entity | {"claim": f"{work.kind.key}={verifier}"}]
@@ -244,55 +234,5 @@ def _kind(raw: Mapping[str, Any]) -> Kind:
     return kind
 
 
-def _stored_links(kind: Kind, fields: Values) -> list[tuple[Link, str]]:
-    """The links that lead outside the directory."""
-    return [(link, t) for link, t in kind.links(fields) if not _in_directory(link.to)]
-
-
-def _in_directory(kind: str) -> bool:
-    return kind in KINDS and KINDS[kind].directory
-
-
 def _identifier(link: Link, target: str) -> Identifier:
     return Identifier(link.to, "id", target, link.parameter)
-
-
-def _check_links(work: _Work, record: Record | None) -> None:
-    """Targets of new links must exist and not be retired."""
-    former = set()
-    if record is not None:
-        former = {(link.name, target) for link, target in work.kind.links(record.fields)}
-    stored = zip(_stored_links(work.kind, work.fields), work.told.matches, strict=True)
-    found = {(link.to, target): matches for (link, target), matches in stored}
-    for link, target in work.kind.links(work.fields):
-        if (link.name, target) in former:
-            continue
-        if _in_directory(link.to):
-            entry = work.told.directory.entry(link.to, target)
-            exists = entry is not None and not entry.retired
-        else:
-            exists = any(not match.retired for match in found[link.to, target])
-        if not exists:
-            raise EntityNotFound(link.parameter)
-
-
-def _owners(work: _Work, record: Record | None) -> dict[str, bool]:
-    """The contacts that lose (False) or gain (True) an account by this record."""
-    if work.kind.key != "accounts_receivable":
-        return {}
-    former = record.fields.get("account_owner") if record and not record.is_retired else None
-    owner = None if work.retired else work.fields.get("account_owner")
-    if former == owner:
-        return {}
-    return {id_: gains for id_, gains in ((former, False), (owner, True)) if id_}
-
-
-def _reclaim(work: _Work, record: Record | None) -> None:
-    """Where an organisation changes what must be unique, all its contacts are claimed anew."""
-    if work.kind.key != "organisation" or record is None:
-        return
-    changed = [name for name in RULES if work.fields.get(name) != record.fields.get(name)]
-    if changed:
-        work.effects["reclaim"] = [
-            {"type": RULES[name], "rule": sorted(work.fields.get(name) or ())} for name in changed
-        ]

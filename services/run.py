@@ -7,13 +7,10 @@ transaction -> answer from the new state.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
-
-import msgspec
 
 from domain.aggregate import Stamp
 from domain.credentials import Credential
@@ -21,7 +18,6 @@ from domain.errors import (
     AccessDenied,
     EntityNotFound,
     InvalidToken,
-    KeyReused,
     MandatoryParameter,
     Refusal,
     TokenExpired,
@@ -34,12 +30,13 @@ from services.credentials import Authenticator, Caller, Proof
 from services.directory import Match
 from services.endpoint import Method
 from services.fields_set import cut, read_fields_set
-from services.ports import Answer, Found, Ledger, Question, Select, Session, Told
+from services.idempotency import first_answer, repeated, request_hash
+from services.ports import Found, Ledger, Question, Select, Session, Told
 from services.resolve import asked, identifiers, resolved
 from services.tenancy import ask_by_name
 from services.tokens import Claims, Tokens
 
-__all__ = ["OpenSession", "Run", "Runner", "Write", "repeated", "utc_now"]
+__all__ = ["OpenSession", "Run", "Runner", "Write", "utc_now"]
 
 
 def utc_now() -> datetime:
@@ -104,10 +101,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class OpenSession:
-    """A session that may be used, with the id of its organisation."""
+    """A session that may be used, with the id and the set-up of its organisation."""
 
     organisation: str
     session: Session
+    told: Told
 
 
 Again = Callable[[Run], Awaitable[None]]
@@ -144,7 +142,7 @@ class Runner:
         """The answer's ``data`` as JSON. Raises what the call is refused with, or `ServiceError`."""
         run = await self._checked(method, request)
         if run.key and run.told.answer is not None:
-            return _repeated(run.told.answer, run.request_hash)
+            return first_answer(run.told.answer, run.request_hash)
         try:
             await self._resolve(run)
             if method.multipart:
@@ -166,7 +164,7 @@ class Runner:
         told = await ask_by_name(self._ledger, claims.organisation, Question(claims.session))
         if told is None:
             raise InvalidToken
-        return OpenSession(told.directory.organisation, _session(claims, told))
+        return OpenSession(told.directory.organisation, _session(claims, told), told)
 
     async def _resolve(self, run: Run) -> None:
         """Finds what the parameters name, and checks the credentials among them once."""
@@ -216,7 +214,7 @@ class Runner:
             raise refusal
         organisation = told.directory.organisation
         run = Run(method, request, organisation, told, session, reading, given, named, names=names)
-        run.request_hash = _request_hash(run) if key else ""
+        run.request_hash = request_hash(run) if key else ""
         if session.released and told.answer and told.answer.request_hash != run.request_hash:
             raise InvalidToken
         return run
@@ -271,33 +269,3 @@ def _session(claims: Claims, told: Told, *, again: bool = False) -> Session:
         if entry is None or entry.retired:
             raise InvalidToken
     return session
-
-
-async def repeated(ledger: Ledger, run: Run) -> bytes | None:
-    """The first answer to the call's idempotency key, if there is one by now."""
-    if not run.key:
-        return None
-    told = await ledger.ask(run.organisation, Question(key=run.key))
-    return _repeated(told.answer, run.request_hash) if told.answer else None
-
-
-def _repeated(answer: Answer, request_hash: str) -> bytes:
-    """The first answer again; raises `KeyReused` if the key came with another request."""
-    if answer.request_hash != request_hash:
-        raise KeyReused("Idempotency-Key")
-    return answer.data
-
-
-def _request_hash(run: Run) -> str:
-    """What makes two requests the same: the method, the user and the body but for the token.
-
-    A session that is to be ended is named by nothing else than the token.
-    """
-    body = {name: value for name, value in run.request.raw.items() if name != "token"}
-    files = {name: hashlib.sha256(f.content).hexdigest() for name, f in run.request.files.items()}
-    ended = [run.session.id] if run.method.ends_session else []
-    customer = run.session.customer
-    whose = [run.session.user, *([customer.account] if customer else [])]
-    said = [run.method.path, *whose, body, files, *ended]
-    # orjson knows no integers beyond 64 bits, and a body may hold any.
-    return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()

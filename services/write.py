@@ -11,19 +11,23 @@ from zoneinfo import ZoneInfo
 
 from domain.access_token import AccessToken
 from domain.aggregate import Aggregate
-from domain.errors import ConcurrentUpdate, DuplicateEntity, Refusal
+from domain.errors import ConcurrentUpdate, DuplicateEntity, MaximumAccessTokens, Refusal
 from domain.fields import Values
 from services.call import Call
 from services.compose import references
-from services.credentials import Authenticator, Proof, short_code
+from services.credentials import Authenticator, Proof, owner_of, short_code
 from services.draft import Draft, begun
 from services.fields_set import completed, cut
+from services.idempotency import repeated
 from services.ids import id_text
 from services.ports import Hasher, Ledger, Loaded, Verdict
-from services.run import Again, Run, repeated
+from services.run import Again, Run
 from services.turns import Turns
 
 __all__ = ["ATTEMPTS", "Writer"]
+
+FINAL = {"CLAIMED": DuplicateEntity, "LIMITED": MaximumAccessTokens}
+"""What the ledger's verdicts mean that no other try would change."""
 
 ATTEMPTS = 8
 """How often a command is decided before it gives way (the contract wants at least 3 retries)."""
@@ -52,8 +56,8 @@ class Writer:
                 answer, verdict = await self._attempt(run, stream)
             if verdict.name == "WRITTEN":
                 return answer
-            if verdict.name == "CLAIMED":
-                raise DuplicateEntity(verdict.detail)
+            if verdict.name in FINAL:
+                raise FINAL[verdict.name](verdict.detail)
             if verdict.name == "REPEATED" and (first := await repeated(self._ledger, run)):
                 return first
             await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)
@@ -70,6 +74,7 @@ class Writer:
         aggregate = loaded.aggregates.get(stream) if stream else None
         _check_proofs(run, loaded)
         await self._check_code(run, aggregate)
+        call.unchanged = await self._unchanged(run, aggregate)
         call.numbers = await self._ledger.numbers(run.organisation, run.method.numbers)
         drawn = {name: list(numbers) for name, numbers in call.numbers.items()}
         try:
@@ -119,6 +124,20 @@ class Writer:
         given = run.given[name]
         await self._authenticator.check_code(run.caller, aggregate, name, given, wrong(name))
         run.checked.add(key_id)
+
+    async def _unchanged(self, run: Run, aggregate: Aggregate | None) -> frozenset[str]:
+        """The given secrets that the aggregate has already."""
+        fitting: set[str] = set()
+        for name in run.method.compares:
+            given = run.given.get(name)
+            if given is None or not isinstance(aggregate, AccessToken):
+                continue
+            owner = owner_of(id_text(aggregate.id))
+            kept = await self._ledger.secret(run.organisation, owner, name)
+            current = kept is not None and kept.key_id == aggregate.secrets.get(name)
+            if kept and current and await self._hasher.verify(kept.verifier, given):
+                fitting.add(name)
+        return frozenset(fitting)
 
     async def _keep(self, call: Call, draft: Draft) -> None:
         """Turns new secrets into verifiers, the slow ones off the event loop."""

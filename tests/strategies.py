@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 
 from domain.contact_fields import SETS
+from domain.credentials import Credential, CredentialReference, TokenKey, TokenReference
 from domain.errors import Refusal
 from domain.fields import Field, Reading, Values
 from domain.identifiers import Identifiable, Identifier
@@ -174,6 +175,29 @@ def _reference(field: Reference, known: Known) -> st.SearchStrategy[Any]:
 
 
 @said.register
+def _credential(field: CredentialReference, known: Known) -> st.SearchStrategy[Any]:
+    named = known.get(field.name)
+    return st.sampled_from(named) if named else _shown()
+
+
+@said.register
+def _token_reference(field: TokenReference, known: Known) -> st.SearchStrategy[Any]:
+    plain = identifiers(field.to, known)
+    return plain if known else plain | st.fixed_dictionaries({"access_token_identifier": _shown()})
+
+
+@said.register
+def _token_key(field: TokenKey, known: Known) -> st.SearchStrategy[Any]:
+    return IDS
+
+
+def _shown() -> st.SearchStrategy[Values]:
+    """Credentials of an access token that may not exist."""
+    by_code = st.fixed_dictionaries({"authentication_code": IDS})
+    return by_code | st.fixed_dictionaries({"identifier": IDS, "pass_code": IDS})
+
+
+@said.register
 def _object(field: Object, known: Known) -> st.SearchStrategy[Any]:
     return said_rows(field.rows, known, most=5)
 
@@ -262,6 +286,8 @@ def kept(field: Field) -> st.SearchStrategy[Any]:
 
 def _resolved(value: Any) -> Any:
     """As kept: identifiers give way to ids, of which any will do here."""
+    if isinstance(value, Credential):
+        return f"{sum(repr(value).encode()):032X}"
     if isinstance(value, Identifier):
         return value.value if value.field == "id" else f"{sum(value.value.encode()):032X}"
     if isinstance(value, dict):

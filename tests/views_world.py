@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 TABLES = (
+    "access_tokens",
     "communications",
     "contacts",
     "entities",

@@ -69,6 +69,7 @@ TABLES = (
     "views.contacts",
     "views.communications",
     "views.queue_entries",
+    "views.access_tokens",
 )
 """Everything that only an accepted call may change; numbers may be drawn in vain."""
 

@@ -82,7 +82,8 @@ class Api:
             photo_id = query.get("id", [""])[-1].strip().upper()
             photo = None
             if _PHOTO_ID.fullmatch(photo_id):
-                photo = await self._desk.ledger.photo(session.organisation, photo_id)
+                customer = session.session.customer
+                photo = await self._desk.ledger.photo(session.organisation, photo_id, customer)
             if photo is None:
                 raise EntityNotFound("id")
         except Refusal as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import unquote
@@ -11,7 +10,7 @@ from zoneinfo import ZoneInfo
 import orjson
 from aiohttp import web
 
-from domain.errors import EntityNotFound, InvalidToken, MethodNotFound, Refusal
+from domain.errors import EntityNotFound, MethodNotFound, Refusal
 from domain.fields import Parameters, Reading, Values, mandatory
 from domain.reference_entities import KINDS
 from domain.registration import record_id
@@ -21,6 +20,7 @@ from infra.http.body import read_body
 from infra.http.edge import Edge, Exchange, response
 from infra.http.envelope import ok
 from infra.http.json_body import parse_json_object
+from infra.http.operator import check_operator, organisation_named
 from infra.http.query import parse_query
 from infra.ledger.store import PostgresLedger
 from services.importing import import_lines
@@ -62,7 +62,7 @@ class Reference:
         record = parse_json_object(body) | {"kind": kind, "id": id_}
         with _status(exchange, 400):
             result = await self._registrar.register(
-                record, _organisation(exchange), exchange.request_id
+                record, organisation_named(exchange), exchange.request_id
             )
         return response(ok(orjson.dumps({"id": record_id(id_), "result": result})))
 
@@ -74,7 +74,7 @@ class Reference:
         report = await import_lines(
             self._registrar,
             body.split(b"\n"),
-            organisation=_organisation(exchange),
+            organisation=organisation_named(exchange),
             kind=kind,
             source=exchange.request_id,
         )
@@ -117,11 +117,7 @@ class Reference:
 
     def _checked(self, exchange: Exchange) -> tuple[str, str]:
         """Kind and id of the path. Raises `InvalidToken` (401) and `MethodNotFound`."""
-        scheme, _, key = exchange.request.headers.get("Authorization", "").strip().partition(" ")
-        given = key.strip().encode("utf-8", "surrogateescape")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._key):
-            exchange.status = 401
-            raise InvalidToken
+        check_operator(exchange, self._key)
         kind, _, id_ = unquote(exchange.rest).partition("/")
         if kind not in KINDS or "/" in id_:
             raise MethodNotFound
@@ -134,10 +130,6 @@ def _existing(id_: str) -> str:
         return record_id(id_)
     except Refusal as error:
         raise EntityNotFound("id") from error
-
-
-def _organisation(exchange: Exchange) -> str | None:
-    return parse_query(exchange.query).get("organisation", [None])[-1]
 
 
 @contextmanager

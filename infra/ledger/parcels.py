@@ -13,6 +13,9 @@ from services.ports import Change
 
 __all__ = ["Parcel", "apart", "append_arguments", "packed", "settle_arguments"]
 
+COUNTED = ("limit_tokens", "expect_tokens")
+"""Effects that are compared with how many tokens an entity has."""
+
 CLAIMS = ("take", "release", "take_worldwide", "release_worldwide")
 
 
@@ -41,7 +44,8 @@ def packed(change: Change) -> Parcel:
     writes: set[Any] = {str(written.facts[0].originator_id) for written in change.written}
     writes |= {("claim", item["claim"]) for name in CLAIMS for item in effects.get(name, ())}
     writes |= {("key", effects["key"])} if "key" in effects else set()
-    writes |= {("tokens", item["column"], item["id"]) for item in effects.get("expect_tokens", ())}
+    counted = (item for name in COUNTED for item in effects.get(name, ()))
+    writes |= {("tokens", item["column"], item["id"]) for item in counted}
     writes |= {("secret", row["verifier"]) for row in effects.get("secrets", ())}
     return Parcel(
         command=change.command,

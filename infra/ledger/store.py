@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -21,6 +22,7 @@ from infra.ledger.questions import Questions
 from infra.postgres import Lanes
 from infra.schema.migrate import available
 from infra.views.reading import Reader
+from services.directory import Directory
 from services.ports import (
     Change,
     Customer,
@@ -37,21 +39,46 @@ from services.ports import (
 __all__ = ["PostgresLedger"]
 
 HOLDER = "SELECT organisation, entity FROM ledger.world_claims WHERE claim = $1"
-_KEPT = (
-    "SELECT owner, key_id, verifier, expires_at <= clock_timestamp() AS expired FROM ledger.secrets"
-)
-SECRET = f"{_KEPT} WHERE organisation = $1 AND owner = $2 AND name = $3"
-BY_VERIFIER = f"""{_KEPT}
+OF_OWNER = """
+SELECT owner, key_id, verifier, expires_at <= clock_timestamp() AS expired
+  FROM ledger.secrets WHERE organisation = $1 AND owner = $2 AND name = $3
+"""
+BY_VERIFIER = """
+SELECT owner, key_id, verifier, expires_at <= clock_timestamp() AS expired
+  FROM ledger.secrets
  WHERE organisation = $1 AND name = $2 AND verifier = $3 AND expires_at IS NOT NULL
  ORDER BY expires_at DESC LIMIT 1
 """
+RELATED_TOKENS = {
+    "accounts_receivable": """
+SELECT id FROM views.access_tokens
+ WHERE organisation = $1 AND accounts_receivable = $2 ORDER BY created
+""",
+    "rewards_participant": """
+SELECT id FROM views.access_tokens
+ WHERE organisation = $1 AND rewards_participant = $2 ORDER BY created
+""",
+}
 COUNT_GUESS = "SELECT ledger.count_guess($1, $2, $3, $4, $5, $6, $7)"
 FORGIVE = "SELECT ledger.forgive_guesses($1, $2, $3)"
 COMPACT = "SELECT document FROM views.entities WHERE organisation = $1 AND ref = $2"
-PHOTO = "SELECT content, mime_type FROM ledger.photos WHERE organisation = $1 AND id = $2"
+PHOTO = """
+SELECT content, mime_type FROM ledger.photos
+ WHERE organisation = $1 AND id = $2 AND ($3::text IS NULL OR contact = $3)
+"""
+HEAD = """
+SELECT position, recorded_at FROM ledger.events
+ WHERE organisation = $1 ORDER BY position DESC LIMIT 1
+"""
 FIRST = "SELECT event_hash FROM ledger.events WHERE organisation = $1 AND position = 1"
 FORGET = "SELECT ledger.forget_answers($1)"
 VERSIONS = "SELECT version, checksum FROM schema_migrations"
+SESSIONS = """
+SELECT id, user_id, unit_id, expires_at, access_token, account, contact FROM views.sessions
+ WHERE organisation = $1 AND NOT released AND expires_at > extract(epoch FROM clock_timestamp())
+   AND (access_token IS NULL OR views.session_stands($1, access_token, account, contact))
+ ORDER BY created DESC LIMIT $2 OFFSET $3
+"""
 RECORDS = """
 SELECT id, retired, document FROM views.records
  WHERE organisation = $1 AND kind = $2 AND ($3::text IS NULL OR id = $3)
@@ -79,6 +106,7 @@ class PostgresLedger:
         self._reads = reads
         self._writes = writes
         self._ring = ring
+        self.zone = zone
         self._questions = Questions(reads, ring, zone, waiting=waiting)
         self._loader = Loader(reads, ring)
         self._reader = Reader(reads)
@@ -154,6 +182,21 @@ class PostgresLedger:
             for row in rows
         ]
 
+    async def sessions(self, directory: Directory, limit: int, offset: int) -> list[Values]:
+        """The sessions of an organisation that can still be used, the newest first."""
+        rows = await self._reads.read(
+            lambda connection: connection.fetch(SESSIONS, directory.organisation, limit, offset)
+        )
+        return [
+            dict(row) | {"username": directory.fields("user", row["user_id"]).get("username")}
+            for row in rows
+        ]
+
+    async def head(self, organisation: str) -> tuple[int, datetime | None]:
+        """The last position of a ledger and when it was recorded; 0 and None if it is empty."""
+        row = await self._reads.read(lambda connection: connection.fetchrow(HEAD, organisation))
+        return (row["position"], row["recorded_at"]) if row else (0, None)
+
     async def first_hash(self, organisation: str) -> str:
         """The hash of an organisation's first fact, in hex: no other ledger has it."""
         found: bytes | None = await self._reads.read(
@@ -165,7 +208,7 @@ class PostgresLedger:
         """The secret of that name of an entity (``kind/id``)."""
         return _secret(
             await self._reads.read(
-                lambda connection: connection.fetchrow(SECRET, organisation, owner, name)
+                lambda connection: connection.fetchrow(OF_OWNER, organisation, owner, name)
             )
         )
 
@@ -178,6 +221,13 @@ class PostgresLedger:
                 lambda connection: connection.fetchrow(BY_VERIFIER, organisation, name, verifier)
             )
         )
+
+    async def related_tokens(self, organisation: str, kind: str, id_: str) -> list[UUID]:
+        """The access tokens of an account or rewards participant, in the order of creation."""
+        rows = await self._reads.read(
+            lambda connection: connection.fetch(RELATED_TOKENS[kind], organisation, id_)
+        )
+        return [UUID(row["id"]) for row in rows]
 
     async def count_guess(
         self, organisation: str, secret: str, source: str, limits: GuessLimits
@@ -200,10 +250,13 @@ class PostgresLedger:
             lambda connection: connection.execute(FORGIVE, organisation, secret, source)
         )
 
-    async def photo(self, organisation: str, photo_id: str) -> tuple[bytes, str] | None:
-        """The bytes and mime type of a current profile photo."""
+    async def photo(
+        self, organisation: str, photo_id: str, customer: Customer | None = None
+    ) -> tuple[bytes, str] | None:
+        """The bytes and mime type of a current profile photo, of a customer's where there is one."""
+        contact = customer.contact if customer else None
         row = await self._reads.read(
-            lambda connection: connection.fetchrow(PHOTO, organisation, photo_id)
+            lambda connection: connection.fetchrow(PHOTO, organisation, photo_id, contact)
         )
         return (row["content"], row["mime_type"]) if row else None
 

@@ -1,7 +1,7 @@
 """Life cycles: each aggregate's table of moves, and that it is what its facts allow.
 
 `CONTRACT` is written from the contract (communications.md 8.1 and 9.2, contact_information.md 9,
-authentication.md 2, reference_entities.md 1): state, fact, next state; `-` is before the first
+access_tokens.md 2, authentication.md 2, reference_entities.md 1): state, fact, next state; `-` is before the first
 fact. Every other move is refused.
 """
 
@@ -56,8 +56,28 @@ CONTRACT = {
         CURRENT retired RETIRED
         RETIRED reinstated CURRENT
     """,
+    "access_token": """
+        - issued EFFECTIVE
+        - issued_unverified PENDING_VERIFICATION
+        * credentials_changed *
+        * amended *
+        PENDING_VERIFICATION verified EFFECTIVE
+        EFFECTIVE pass_code_reset EFFECTIVE
+        PENDING_VERIFICATION verification_code_reset PENDING_VERIFICATION
+        EFFECTIVE one_time_password_generated EFFECTIVE
+        EFFECTIVE one_time_password_used EFFECTIVE
+        EFFECTIVE disabled NOT_EFFECTIVE
+        NOT_EFFECTIVE enabled EFFECTIVE
+        * related_entity_changed *
+        EFFECTIVE last_related_entity_retired NOT_EFFECTIVE
+        * guesses_forgiven *
+    """,
+    "access": """
+        - read DONE
+    """,
     "session": """
         - issued OPEN
+        - issued_to_consumer OPEN
         OPEN released RELEASED
     """,
 }

@@ -115,7 +115,7 @@ description |
 service_request_priority | | | urgency_level, impact_level, priority_level
 organisation | id U, name U | | name, name_display, default_country_id, unique_person, \
 unique_company, email_server_enabled, sms_server_enabled, default_email_address, \
-default_sms_sender, content_limits, access_token_definition, consumer_username
+default_sms_sender, content_limits, access_token_definition, consumer_username, guess_limits
 web_api_key | | | number, classification, user_id
 """
 
@@ -151,6 +151,14 @@ MANDATORY = {
     "user": ["username", "default_unit_id"],
     "web_api_key": ["classification", "user_id"],
 }
+
+GUESS_LIMITS = {
+    "attempts_per_source": 5,
+    "attempts_per_token": 20,
+    "first_wait_seconds": 30,
+    "longest_wait_seconds": 900,
+}
+"""An extension of ours, not of the contract."""
 
 DEFINITION = {
     "identifier_creation": "NONE",
@@ -358,6 +366,7 @@ def test_organisation_defaults() -> None:
         "content_limits": None,
         "access_token_definition": DEFINITION,
         "consumer_username": None,
+        "guess_limits": GUESS_LIMITS,
     }
 
 

@@ -11,11 +11,11 @@ from tests.ledgers import lanes
 async def test_numbers_begin_at_one_and_are_given_out_once(database: str) -> None:
     async with lanes(database, 4) as own:
         one, two = Numbers(own), Numbers(own)
-        assert await one.take("A", ["x", "y"]) == {"x": 1, "y": 1}
-        assert await one.take("B", ["x"]) == {"x": 1}
+        assert await one.take("A", ["x", "y"]) == {"x": [1], "y": [1]}
+        assert await one.take("B", ["x"]) == {"x": [1]}
         taken = await asyncio.gather(*((one, two)[n % 2].take("A", ["x", "y"]) for n in range(100)))
-    assert sorted(numbers["x"] for numbers in taken) == list(range(2, 102))
-    assert sorted(numbers["y"] for numbers in taken) == list(range(2, 102))
+    assert sorted(numbers["x"][0] for numbers in taken) == list(range(2, 102))
+    assert sorted(numbers["y"][0] for numbers in taken) == list(range(2, 102))
 
 
 async def test_numbers_that_were_not_used_come_next_in_their_order(database: str) -> None:
@@ -24,7 +24,7 @@ async def test_numbers_that_were_not_used_come_next_in_their_order(database: str
         taken = await asyncio.gather(*(numbers.take("A", ["x"]) for _ in range(5)))
         for each in (taken[3], taken[1]):
             numbers.give_back("A", each)
-        assert [(await numbers.take("A", ["x"]))["x"] for _ in range(3)] == [2, 4, 6]
+        assert [(await numbers.take("A", ["x"]))["x"][0] for _ in range(3)] == [2, 4, 6]
 
 
 async def test_a_caller_that_is_cancelled_leaves_a_gap_and_no_number_twice(database: str) -> None:
@@ -35,6 +35,6 @@ async def test_a_caller_that_is_cancelled_leaves_a_gap_and_no_number_twice(datab
         for task in tasks[::3]:
             task.cancel()
         taken = await asyncio.gather(*tasks, return_exceptions=True)
-        got = [each["x"] for each in taken if isinstance(each, dict)]
-        got += [(await numbers.take("A", ["x"]))["x"] for _ in range(20)]
+        got = [each["x"][0] for each in taken if isinstance(each, dict)]
+        got += [(await numbers.take("A", ["x"]))["x"][0] for _ in range(20)]
     assert len(set(got)) == len(got)

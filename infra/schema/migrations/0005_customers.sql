@@ -39,7 +39,7 @@ CREATE TABLE views.access_tokens (
 ) WITH (toast_tuple_target = 8160);
 CREATE INDEX access_tokens_accounts_receivable ON views.access_tokens (organisation, accounts_receivable, created) WHERE accounts_receivable IS NOT NULL;
 CREATE INDEX access_tokens_rewards_participant ON views.access_tokens (organisation, rewards_participant, created) WHERE rewards_participant IS NOT NULL;
-CREATE INDEX access_tokens_not_associated ON views.access_tokens (organisation, life_cycle_state, created) WHERE NOT associated;
+CREATE INDEX access_tokens_not_associated ON views.access_tokens (organisation, created) WHERE NOT associated;
 COMMENT ON TABLE views.access_tokens IS 'Access tokens with the columns they are searched by.';
 COMMENT ON COLUMN views.access_tokens.associated IS 'Whether an account or participant of it is neither terminated nor retired.';
 GRANT SELECT ON views.access_tokens TO crmledger_service;
@@ -394,7 +394,17 @@ CREATE OR REPLACE FUNCTION ledger.losers(
                    ELSE (SELECT count(*) FROM views.access_tokens v
                           WHERE v.organisation = in_organisation AND v.rewards_participant = t.id) END
         UNION ALL
-        SELECT e.n, 3, 'CLAIMED', t.name
+        SELECT e.n, 3, 'LIMITED', t.column || '_identifier'
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               jsonb_to_recordset(e.effects -> 'limit_tokens') AS t ("column" text, id text, most integer)
+         WHERE t.most <= CASE t.column
+                   WHEN 'accounts_receivable' THEN
+                       (SELECT count(*) FROM views.access_tokens v
+                         WHERE v.organisation = in_organisation AND v.accounts_receivable = t.id)
+                   ELSE (SELECT count(*) FROM views.access_tokens v
+                          WHERE v.organisation = in_organisation AND v.rewards_participant = t.id) END
+        UNION ALL
+        SELECT e.n, 4, 'CLAIMED', t.name
           FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
                jsonb_to_recordset(e.effects -> 'secrets')
                    AS t (owner text, name text, verifier text, expires_at timestamptz),
@@ -403,14 +413,14 @@ CREATE OR REPLACE FUNCTION ledger.losers(
                            AND s.expires_at > in_moment AND s.owner <> t.owner LIMIT 1) AS s
          WHERE t.expires_at IS NOT NULL
         UNION ALL
-        SELECT e.n, 3, 'CLAIMED', t.at
+        SELECT e.n, 4, 'CLAIMED', t.at
           FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
                jsonb_to_recordset(e.effects -> 'take') AS t (claim text, stream uuid, at text),
                LATERAL (SELECT FROM ledger.claims c
                          WHERE c.organisation = in_organisation AND c.claim = t.claim AND c.stream_id <> t.stream
                          LIMIT 1) AS c
         UNION ALL
-        SELECT e.n, 3, 'CLAIMED', t.at
+        SELECT e.n, 4, 'CLAIMED', t.at
           FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
                jsonb_to_recordset(e.effects -> 'take_worldwide') AS t (claim text, stream uuid, at text),
                LATERAL (SELECT FROM ledger.world_claims c

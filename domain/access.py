@@ -1,0 +1,33 @@
+"""Readings of history, each a fact in a ledger of its own: who has looked at what, and when."""
+
+from __future__ import annotations
+
+from domain.aggregate import Aggregate, Beginning
+from domain.fields import Values
+
+__all__ = ["Access"]
+
+
+class Access(Aggregate):
+    """One reading of an organisation's history by an auditor."""
+
+    TOPIC = "access"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.method = ""
+        self.about: Values = {}
+
+    class Event(Aggregate.Event):
+        """What happens to a reading."""
+
+    class Read(Event, Beginning):
+        """History was read: by which audit method, and ``about`` what (ids and positions only)."""
+
+        TOPIC = "access.read"
+        TO = "DONE"
+        method: str
+        about: Values
+
+        def change(self, aggregate: Access) -> None:
+            aggregate.method, aggregate.about = self.method, self.about

@@ -1,0 +1,82 @@
+"""What the settings of access tokens ask of identifiers and pass codes (access_tokens.md, section 3).
+
+A token with a classification follows only that one's settings, one without the organisation's
+active definition.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from domain.contact_fields import email_address
+
+__all__ = ["TokenSettings", "count_characters"]
+
+_PHONE = re.compile(r"\+?[0-9][0-9 ()./-]*")
+
+FORMATS: Mapping[str, Callable[[str], bool]] = {
+    "EMAIL": lambda text: email_address(text) is not None,
+    "NUMBER": lambda text: text.isascii() and text.isdigit(),
+    "PHONE": lambda text: _PHONE.fullmatch(text) is not None,
+    "FREE_TEXT": bool,
+}
+
+
+def count_characters(text: str) -> dict[str, int]:
+    """How many characters of each sort a text has; a blank is of none."""
+    return {
+        "length": len(text),
+        "letters": sum(map(str.isalpha, text)),
+        "digits": sum(map(str.isdigit, text)),
+        "special": sum(not (c.isalnum() or c.isspace()) for c in text),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSettings:
+    """The settings that an access token follows."""
+
+    said: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls, classification: Mapping[str, Any] | None, organisation: Mapping[str, Any]
+    ) -> TokenSettings:
+        """Those of a classification's record if there is one, else of an organisation's."""
+        if classification is None:
+            return cls(organisation["access_token_definition"])
+        return cls(classification)
+
+    def is_generated(self, name: str) -> bool:
+        """Whether ``identifier``, ``pass_code`` or ``authentication_code`` is made up."""
+        return bool(self.said[f"{name}_creation"] != "NONE")
+
+    def least(self, name: str) -> dict[str, int]:
+        """How many characters of each sort an ``identifier`` or a ``pass_code`` must have."""
+        return {sort: self.said[f"{name}_min_{sort}"] or 0 for sort in count_characters("")}
+
+    def allows(self, name: str, text: str) -> bool:
+        """Whether a caller may choose this ``identifier`` or ``pass_code``."""
+        found = count_characters(text)
+        if not text.strip() or any(found[sort] < n for sort, n in self.least(name).items()):
+            return False
+        formatted = name == "identifier" and not self.is_generated(name)
+        return not formatted or FORMATS[self.said["identifier_format"]](text.strip())
+
+    @property
+    def needs_identifier(self) -> bool:
+        """Whether a token must have an identifier that somebody chose."""
+        return not (self.said["allow_no_identifier"] or self.is_generated("identifier"))
+
+    @property
+    def ends_unrelated(self) -> bool:
+        """Whether a token loses its effect with the last entity that it is related to."""
+        return bool(self.said["not_effective_when_unrelated"])
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether new tokens wait until their verification code is shown."""
+        return bool(self.said["generate_verification_code"])

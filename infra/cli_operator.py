@@ -1,0 +1,70 @@
+"""``crmledger sessions`` and ``crmledger access-tokens``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from cyclopts import App
+from rich.table import Table
+
+from domain.errors import ServiceError
+from infra.app import Application, opened
+from infra.settings import Settings
+from infra.terminal import database, err, out, prepare
+
+__all__ = ["access_tokens", "application", "sessions"]
+
+sessions = App(name="sessions", help="The sessions of an organisation.")
+access_tokens = App(name="access-tokens", help="The access tokens of an organisation.")
+
+
+@asynccontextmanager
+async def application(settings: Settings) -> AsyncIterator[Application]:
+    """The application on a database that is ready for it."""
+    async with database(settings) as url:
+        await prepare(url, own=settings.embedded)
+        async with opened(settings, url) as running:
+            yield running
+
+
+@asynccontextmanager
+async def _acting() -> AsyncIterator[Application]:
+    """The same; a refusal is one line, and exit status 1."""
+    try:
+        async with application(Settings.from_environment()) as running:
+            yield running
+    except ServiceError as error:
+        err.print(f"crmledger: {error.message}: {error.description}", markup=False)
+        sys.exit(1)
+
+
+@sessions.command(name="list")
+async def list_(organisation: str, *, limit: int = 100, offset: int = 0) -> None:
+    """Lists sessions that can still be used, the newest first."""
+    table = Table("session", "user", "expires at", "account")
+    async with _acting() as running:
+        told = await running.operator.told(organisation)
+        for row in await running.ledger.sessions(told.directory, limit, offset):
+            until = datetime.fromtimestamp(row["expires_at"], UTC).isoformat()
+            table.add_row(row["id"], row["username"], until, row["account"] or "")
+    out.print(table)
+
+
+@sessions.command
+async def release(organisation: str, session: str) -> None:
+    """Ends a session at once."""
+    async with _acting() as running:
+        await running.operator.release_session(organisation, session, "crmledger sessions release")
+    out.print("released", session)
+
+
+@access_tokens.command
+async def forgive(organisation: str, number: str) -> None:
+    """Lifts the waits after wrong guesses of an access token, from everywhere."""
+    source = "crmledger access-tokens forgive"
+    async with _acting() as running:
+        await running.operator.forgive_guesses(organisation, number, source)
+    out.print("forgiven", number)

@@ -1,0 +1,37 @@
+"""Codes that the service makes up, all from a cryptographic source (access_tokens.md, section 4)."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Mapping
+from random import SystemRandom
+
+__all__ = ["authentication_code", "digits", "mixed"]
+
+_SORTS = {"letters": string.ascii_uppercase, "digits": string.digits, "special": "!#$%*+-=?@_"}
+_random = SystemRandom()
+
+
+def authentication_code() -> str:
+    """32 upper-case hex digits."""
+    return secrets.token_hex(16).upper()
+
+
+def digits(length: int) -> str:
+    """So many digits; the first may be 0."""
+    return "".join(secrets.choice(string.digits) for _ in range(length))
+
+
+def mixed(least: Mapping[str, int], *, length: int, alphabet: str = string.digits) -> str:
+    """A text with at least so many characters of each sort, in no order that could be guessed.
+
+    :param length: how long it is at least, filled from ``alphabet``.
+    """
+    found = [
+        secrets.choice(letters) for sort, letters in _SORTS.items() for _ in range(least[sort])
+    ]
+    missing = max(length, least["length"]) - len(found)
+    found += [secrets.choice(alphabet) for _ in range(missing)]
+    _random.shuffle(found)
+    return "".join(found)

@@ -1,0 +1,46 @@
+"""Calls that are made again (contract common.md, section 13): the first answer, or a refusal."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from domain.errors import KeyReused
+from services.ports import Answer, Ledger, Question
+
+if TYPE_CHECKING:
+    from services.run import Run
+
+__all__ = ["first_answer", "repeated", "request_hash"]
+
+
+async def repeated(ledger: Ledger, run: Run) -> bytes | None:
+    """The first answer to the call's idempotency key, if there is one by now."""
+    if not run.key:
+        return None
+    told = await ledger.ask(run.organisation, Question(key=run.key))
+    return first_answer(told.answer, run.request_hash) if told.answer else None
+
+
+def first_answer(answer: Answer, request_hash: str) -> bytes:
+    """The first answer again; raises `KeyReused` if the key came with another request."""
+    if answer.request_hash != request_hash:
+        raise KeyReused("Idempotency-Key")
+    return answer.data
+
+
+def request_hash(run: Run) -> str:
+    """What makes two requests the same: the method, the user and the body but for the token.
+
+    A session that is to be ended is named by nothing else than the token.
+    """
+    body = {name: value for name, value in run.request.raw.items() if name != "token"}
+    files = {name: hashlib.sha256(f.content).hexdigest() for name, f in run.request.files.items()}
+    ended = [run.session.id] if run.method.ends_session else []
+    customer = run.session.customer
+    whose = [run.session.user, *([customer.account] if customer else [])]
+    said = [run.method.path, *whose, body, files, *ended]
+    # orjson knows no integers beyond 64 bits, and a body may hold any.
+    return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()

@@ -1,0 +1,64 @@
+"""Who may read history, and that every reading leaves a fact (services/auditing.py)."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.http.audit import AUDIT
+from services.auditing import access_ledger
+from tests.auditors import ROLES, Auditor
+from tests.service import refusal
+from tests.world import rows
+
+READINGS = """
+SELECT e.payload ->> 'method' AS method, e.metadata ->> 'user' AS user_id, e.position
+  FROM ledger.events e WHERE e.organisation = $1 || '~access' ORDER BY e.position
+"""
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_only_auditors_are_admitted(audited: Auditor, role: str) -> None:
+    status, answer, _ = await audited.ask("head", role=role)
+    if role == "auditor":
+        assert status == 200
+    else:
+        assert (status, refusal(answer)) == (403, ("ACCESSDENIED", ""))
+
+
+@pytest.mark.parametrize("header", [None, "", "Basic YTo=", "Bearer", "Bearer x.y.z"])
+async def test_who_shows_no_token_is_unknown(audited: Auditor, header: str | None) -> None:
+    service = audited.desk.api.service
+    headers = {} if header is None else {"Authorization": header}
+    status, answer, _ = await service.send("GET", AUDIT + "head", headers=headers)
+    assert (status, refusal(answer)) == (401, ("INVALIDTOKEN", ""))
+
+
+async def test_a_token_in_the_query_is_no_bearer(audited: Auditor) -> None:
+    service = audited.desk.api.service
+    query = {"token": audited.tokens["auditor"]}
+    status, _, _ = await service.send("GET", AUDIT + "head", query=query)
+    assert status == 401
+
+
+async def test_the_head_is_the_last_fact(audited: Auditor) -> None:
+    before = await audited.get("head")
+    await audited.desk.say()
+    after = await audited.get("head")
+    assert after["position"] == before["position"] + 1
+    assert after["organisation"] == audited.desk.api.organisation
+
+
+async def test_every_reading_is_a_fact_of_the_access_ledger(audited: Auditor) -> None:
+    before = await rows(audited.desk.api, READINGS)
+    await audited.get("head")
+    await audited.ask("head", role="service")
+    after = await rows(audited.desk.api, READINGS)
+    assert [dict(row) for row in after[len(before) :]] == [
+        {"method": "head", "user_id": "11", "position": len(before) + 1}
+    ]
+
+
+async def test_readings_do_not_stand_among_the_facts_that_are_read(audited: Auditor) -> None:
+    before = await audited.get("head")
+    assert await audited.get("head") == before
+    assert access_ledger("A") == "A~access"
