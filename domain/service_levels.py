@@ -14,7 +14,7 @@ from typing import Any
 from domain.errors import InvalidParameterValue
 from domain.fields import Values
 
-__all__ = ["check_dates", "later", "period_between", "priority", "scheduled"]
+__all__ = ["check_dates", "later", "latest", "period_between", "priority", "scheduled"]
 
 START, EXPECTED, ESTIMATED = "start_date", "expected_completion_date", "estimated_completion_time"
 MINUTES = {"WEEKS": 7 * 24 * 60, "DAYS": 24 * 60, "HOURS": 60, "MINUTES": 1}
@@ -34,6 +34,14 @@ def later(date: str, value: int, unit: str) -> str:
         raise OverflowError(year)
     day = min(start.day, monthrange(year, month + 1)[1])
     return start.replace(year=year, month=month + 1, day=day).isoformat()
+
+
+def latest(date: str, value: int, unit: str) -> str:
+    """As `later`, and the end of all dates where there are none so late."""
+    try:
+        return later(date, value, unit)
+    except OverflowError:
+        return f"{MAXYEAR}-12-31T23:59:59"
 
 
 def period_between(start: str, end: str) -> Values:

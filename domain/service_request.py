@@ -6,11 +6,9 @@ Contract service_requests.md, section 3. The table of moves is what the facts sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
 from uuid import UUID
 
-from domain.aggregate import FACTS, WHOLE, Aggregate, Beginning, Fact, Stamp
+from domain.aggregate import WHOLE, Aggregate, Beginning, Stamp
 from domain.changes import difference, merged
 from domain.errors import AcceptanceNotRequired, AlreadyAccepted, InvalidLifeCycleState
 from domain.fields import Values
@@ -22,9 +20,10 @@ from domain.service_request_answers import (
     Answering,
     Answers,
     Replacing,
+    Withdrawing,
     check_acceptance,
+    fact_of,
     is_accepted,
-    is_pending,
 )
 from domain.service_request_fields import PERSONAL
 from domain.service_request_items import Adding, Changing, Removing, check_item
@@ -49,7 +48,7 @@ class ServiceRequest(Aggregate):
         self.contact_information = ""
         self.status = ""
         self.details: Values = {}
-        self.answers: Mapping[str, Values] = {}
+        self.answers: dict[str, Values] = {}
         self.sets: dict[str, list[Values]] = {}
         self.cancellation_reason: str | None = None
         self.completed_date: str | None = None
@@ -148,11 +147,18 @@ class ServiceRequest(Aggregate):
         TO = "TEMPORARY_RESOLVED"
 
     class TemporaryResolutionReplaced(Event, Replacing):
-        """Another temporary resolution, or none, took the place of the former one, if there was one."""
+        """Another temporary resolution took the place of the former one, if there was one."""
 
         NAME = "temporary_resolution"
         TOPIC = "service_request.temporary_resolution_replaced"
         FROM = ("TEMPORARY_RESOLVED", "FINAL_RESOLVED")
+
+    class TemporaryResolutionWithdrawn(Event, Withdrawing):
+        """The temporary resolution was taken back, as the final one makes it unnecessary."""
+
+        NAME = "temporary_resolution"
+        TOPIC = "service_request.temporary_resolution_withdrawn"
+        FROM = ("FINAL_RESOLVED",)
 
     class TemporaryResolutionAccepted(Event, Accepting):
         """The temporary resolution was accepted for the customer."""
@@ -212,11 +218,10 @@ class ServiceRequest(Aggregate):
     def subject(self) -> UUID:
         return UUID(self.contact_information)
 
-    @property
-    def is_pending_acceptance(self) -> bool:
-        """Whether the answer that began the present state still waits to be accepted."""
-        answers = self.answers.items()
-        return any(is_pending(said) and STATES[name] == self.state for name, said in answers)
+    def require_step(self, to: str) -> None:
+        """Refuses with `InvalidLifeCycleState` where neither a step leads to ``to`` nor stays there."""
+        first = [state for fact in self.facts if to == fact.TO for state in fact.FROM]
+        self.require(*first, *((to,) if to in STATES.values() else ()))
 
     def require_way(self, to: str) -> None:
         """Refuses with `InvalidLifeCycleState` a way back, and any way from a final state."""
@@ -238,41 +243,40 @@ class ServiceRequest(Aggregate):
     def change_item(self, set_name: str, item: Values, changes: Values, by: Stamp) -> None:
         """Changes the fields of an item that differ."""
         changes = difference(item, changes)
+        changed = {"set_name": set_name, "item_id": item["id"], "changes": changes}
         if changes:
-            self.record(
-                self.ItemChanged, by, set_name=set_name, item_id=item["id"], changes=changes
-            )
+            self.record(self.ItemChanged, by, **changed)
 
     def remove_item(self, set_name: str, item: Values, by: Stamp) -> None:
         """Removes an item."""
         self.record(self.ItemRemoved, by, set_name=set_name, item_id=item["id"])
 
     def proceed(self, to: str, status: str, given: Answers, now: str, by: Stamp) -> None:
-        """Gives or replaces answers and goes on to the state ``to``, there in ``status``.
+        """Gives, replaces and withdraws answers, and goes on to the state ``to``, there in ``status``.
 
-        ``now`` is the date if that completes it. Raises `InvalidLifeCycleState` where the way is not
-        open, and what `check_acceptance` does.
+        ``now`` is the date if that completes it. Raises what `require_way` and `check_acceptance` do.
         """
         self.require_way(to)
         check_acceptance(to, self.answers, given)
         for name, state in STATES.items():
-            if name not in given or given[name] == self.answers.get(name):
-                continue
-            if WAY.index(self.state) >= WAY.index(state):
-                self.record(_fact(Replacing, name), by, answer=given[name])
-            else:
-                own = status if to == state else None
-                self.record(_fact(Answering, name), by, answer=given[name], status=own)
+            answer = given.get(name)
+            if answer and answer != self.answers.get(name):
+                self._answer(name, answer, status if to == state else None, by)
+        for name in [name for name in self.answers if given.get(name, {}) is None]:
+            self.record(fact_of(Withdrawing, name), by)
         if to == "COMPLETED":
             self.record(self.Completed, by, status=status, completed_date=now)
         elif status != self.status:
             self.record(self.StatusChanged, by, status=status)
 
-    def check_acceptable(self, name: str) -> None:
-        """Refuses to accept an answer whose state this is not, that needs it not, or has it.
+    def _answer(self, name: str, answer: Values, status: str | None, by: Stamp) -> None:
+        if WAY.index(self.state) >= WAY.index(STATES[name]):
+            self.record(fact_of(Replacing, name), by, answer=answer)
+        else:
+            self.record(fact_of(Answering, name), by, answer=answer, status=status)
 
-        Raises `InvalidLifeCycleState`, `AcceptanceNotRequired` or `AlreadyAccepted` (section 3).
-        """
+    def check_acceptable(self, name: str) -> None:
+        """Refuses with an error of section 3 what needs not be accepted, or not now or not again."""
         self.require(STATES[name])
         if not self.answers[name]["acceptance_required"]:
             raise AcceptanceNotRequired(name)
@@ -282,16 +286,10 @@ class ServiceRequest(Aggregate):
     def accept(self, name: str, accepted_by: str, accepted_date: str, by: Stamp) -> None:
         """Notes that an answer was accepted. Raises what `check_acceptable` does."""
         self.check_acceptable(name)
-        accepted = {"accepted_by": accepted_by, "accepted_date": accepted_date}
-        self.record(_fact(Accepting, name), by, **accepted)
+        self.record(
+            fact_of(Accepting, name), by, accepted_by=accepted_by, accepted_date=accepted_date
+        )
 
     def cancel(self, status: str, reason: str, by: Stamp) -> None:
         """Withdraws it before anybody has responded."""
         self.record(self.Cancelled, by, status=status, cancellation_reason=reason)
-
-
-@cache
-def _fact(kind: type[Fact], name: str) -> type[Fact]:
-    """The fact by which the answer of that name is given, replaced or accepted."""
-    facts = (f for f in FACTS.values() if issubclass(f, kind))
-    return next(fact for fact in facts if getattr(fact, "NAME", "") == name)

@@ -8,9 +8,10 @@ in the answer when it was given.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, ClassVar
 
-from domain.aggregate import Fact
+from domain.aggregate import FACTS, Fact
 from domain.errors import (
     AlreadyAccepted,
     InvalidParameterValue,
@@ -27,8 +28,10 @@ __all__ = [
     "Answering",
     "Answers",
     "Replacing",
+    "Withdrawing",
     "check_acceptance",
     "check_fit",
+    "fact_of",
     "is_accepted",
     "is_pending",
 ]
@@ -64,15 +67,24 @@ class Answering(Fact):
 
 
 class Replacing(Fact):
-    """Another answer, or none, took the place of one that was not accepted, or of none."""
+    """Another answer took the place of one that was not accepted, if there was one."""
 
     NAME: ClassVar[str] = ""
     PERSONAL = {"answer": frozenset({"description"})}
-    answer: Values | None
+    answer: Values
+
+    def change(self, aggregate: Any) -> None:
+        aggregate.answers = aggregate.answers | {self.NAME: self.answer}
+
+
+class Withdrawing(Fact):
+    """An answer that was not accepted was taken back."""
+
+    NAME: ClassVar[str] = ""
 
     def change(self, aggregate: Any) -> None:
         kept = {name: said for name, said in aggregate.answers.items() if name != self.NAME}
-        aggregate.answers = kept | ({self.NAME: self.answer} if self.answer else {})
+        aggregate.answers = kept
 
 
 class Accepting(Fact):
@@ -86,6 +98,13 @@ class Accepting(Fact):
         accepted = {"accepted_by": self.accepted_by, "accepted_date": self.accepted_date}
         answer = aggregate.answers[self.NAME] | accepted
         aggregate.answers = aggregate.answers | {self.NAME: answer}
+
+
+@cache
+def fact_of(kind: type[Fact], name: str) -> type[Fact]:
+    """The fact by which the answer of that name is given, replaced, withdrawn or accepted."""
+    facts = (fact for fact in FACTS.values() if issubclass(fact, kind))
+    return next(fact for fact in facts if getattr(fact, "NAME", "") == name)
 
 
 def is_accepted(answer: Values | None) -> bool:

@@ -21,6 +21,7 @@ __all__ = [
     "LEVELS",
     "LIFE_CYCLE_STATE",
     "PERSONAL",
+    "REASON",
     "REFERRING_TO",
     "SETS",
     "START_DATE",
@@ -36,6 +37,9 @@ UNITS_OF_TIME = "MINUTES HOURS DAYS WEEKS MONTHS YEARS"
 TYPE = Reference(name="type", to=identifiable("service_request_type"))
 STATUS = Reference(name="status", to=identifiable("service_request_status"))
 CATEGORY = Reference(name="category", to=identifiable("service_request_category"))
+REASON = Reference(
+    name="cancellation_reason", to=identifiable("service_request_cancellation_reason")
+)
 CALLER = Reference(name="contact_information", to=identifiable("contact_information"))
 LIFE_CYCLE_STATE = Enumeration(name="life_cycle_state", words=STATES)
 CALLER_TEXTS: tuple[Field, ...] = (

@@ -21,13 +21,26 @@ from services import (
     contact_information,
     documents,
     queue,
+    service_request_configuration,
+    service_request_lists,
+    service_requests,
 )
 from services.endpoint import METHODS, Method
 
 __all__ = ["FOLDER", "PAGES", "write"]
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
-FILLED = (access_tokens, authentication, communications, contact_information, documents, queue)
+FILLED = (
+    access_tokens,
+    authentication,
+    communications,
+    contact_information,
+    documents,
+    queue,
+    service_request_configuration,
+    service_request_lists,
+    service_requests,
+)
 """The modules whose import fills the registries."""
 
 ADMINISTRATIVE = {"originator_id", "originator_version", "originator_topic", "timestamp"}
@@ -81,7 +94,7 @@ def facts() -> Iterator[str]:
     yield "# Facts and life cycles\n"
     yield "What the ledger can say, by the entity it says it of. Values in italics belong to a"
     yield "person and are encrypted with the contact's key."
-    for topic, aggregate in AGGREGATES.items():
+    for topic, aggregate in sorted(AGGREGATES.items()):
         own = [fact for name, fact in FACTS.items() if name.startswith(f"{topic}.")]
         if own:
             yield f"\n## {topic}\n"

@@ -15,7 +15,7 @@ from domain.nested import Reference
 from domain.reference_entities import identifiable
 from domain.scalars import Date, Text
 from domain.service_request import ServiceRequest
-from domain.service_request_answers import OPEN
+from domain.service_request_answers import OPEN, STATES, is_pending
 from domain.service_request_fields import (
     ANSWERS,
     ASSIGNED_TO,
@@ -26,6 +26,7 @@ from domain.service_request_fields import (
     FILING,
     LEVELS,
     LIFE_CYCLE_STATE,
+    REASON,
     REFERRING_TO,
     SETS,
     START_DATE,
@@ -71,9 +72,7 @@ SERVICE_REQUEST = Shape(
     ASSIGNED_TO,
     REFERRING_TO,
     *ANSWERS,
-    Reference(
-        name="cancellation_reason", to=identifiable("service_request_cancellation_reason")
-    ),
+    REASON,
     *SETS.values(),
     *FILING,
     LOG_INFORMATION,
@@ -114,6 +113,7 @@ def service_request(
 def _columns(request: ServiceRequest) -> Values:
     """What it is searched by; ``due`` is its expected completion for as long as it is open."""
     is_open = request.state in OPEN
+    last = next((name for name, state in STATES.items() if state == request.state), "")
     return {
         "id": id_text(request.id),
         "accounts_receivable": request.accounts_receivable,
@@ -121,6 +121,6 @@ def _columns(request: ServiceRequest) -> Values:
         "type": request.type,
         "category": request.details.get("category"),
         "life_cycle_state": request.state,
-        "pending_acceptance": request.is_pending_acceptance,
+        "pending_acceptance": is_pending(request.answers.get(last)),
         "due": request.details.get("expected_completion_date") if is_open else None,
     }

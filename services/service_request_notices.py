@@ -51,13 +51,15 @@ def _written(
         "subject": f"Service request {request.number}: {_status(request, call)}"[:SUBJECT],
         "referring_to": {"service_request": id_text(request.id)},
     }
-    payload = begun(replace(call, given=given))
+    # The organisation says it, whoever has called.
+    payload = begun(replace(call, given=given, session=replace(call.session, customer=None)))
     communication = Communication.begin(
         Communication.Recorded, call.by, id=call.new_id(), **payload
     )
-    for new in (communication, *queued(communication, call)):
+    made: list[Communication | QueueEntry] = [communication, *queued(communication, call)]
+    for new in made:
         call.note_cause(new, request)
-        yield new
+    yield from made
 
 
 def _text(request: ServiceRequest, media: str, call: Call) -> str:

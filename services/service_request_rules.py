@@ -24,9 +24,10 @@ from domain.errors import (
     NotAllowedForType,
 )
 from domain.fields import Values
+from domain.nested import Reference
 from domain.service_request import ServiceRequest
 from domain.service_request_answers import STATES, WAY, Answers, check_acceptance, check_fit
-from domain.service_request_fields import CALLER, STATUS, TYPE
+from domain.service_request_fields import CALLER, REASON, STATUS, TYPE
 from services.call import Call
 
 __all__ = [
@@ -38,10 +39,12 @@ __all__ = [
     "check_allowed",
     "check_caller_texts",
     "check_contact",
-    "default_of",
+    "check_state",
     "looked_at",
     "state_of",
     "type_of",
+    "wanted_reason",
+    "wanted_status",
 ]
 
 ACCOUNT = "accounts_receivable"
@@ -79,11 +82,23 @@ def state_of(call: Call, status: str) -> str:
     return state
 
 
-def default_of(call: Call, kind: str, id_: str | None, parameter: str) -> str:
-    """A default that the type has registered. Raises `MandatoryParameter` where it has none."""
-    entry = call.directory.entry(kind, id_)
+def wanted_status(call: Call, type_: Mapping[str, Any], state: str) -> str:
+    """The given status, else the type's default for a state. Raises `MandatoryParameter`."""
+    defaults = type_.get("default_status_ids") or {}
+    return call.given.get(STATUS.name) or _default(call, STATUS, defaults.get(state))
+
+
+def wanted_reason(call: Call, type_: Mapping[str, Any]) -> str:
+    """The given cancellation reason, else the type's default. Raises `MandatoryParameter`."""
+    default = type_.get(f"default_{REASON.name}")
+    return call.given.get(REASON.name) or _default(call, REASON, default)
+
+
+def _default(call: Call, row: Reference, id_: str | None) -> str:
+    """A default that the type has, if it can still be chosen."""
+    entry = call.directory.entry(row.to.entity, id_)
     if entry is None or entry.retired:
-        raise MandatoryParameter(parameter)
+        raise MandatoryParameter(row.parameter)
     return entry.id
 
 
@@ -108,6 +123,7 @@ def _answer(call: Call, name: str) -> Values | None:
 def looked_at(call: Call) -> Iterator[UUID]:
     """What the rules look at besides the service request: contacts, and records it refers to."""
     request, given = call.other(call.given.get("service_request")), call.given
+    caller: str | None
     if isinstance(request, ServiceRequest):
         caller = request.contact_information
     else:
@@ -146,9 +162,7 @@ def check_account(call: Call) -> str:
     return caller
 
 
-def check_caller_texts(
-    type_: Mapping[str, Any], given: Values, *, amending: bool = False
-) -> None:
+def check_caller_texts(type_: Mapping[str, Any], given: Values, *, amending: bool = False) -> None:
     """Refuses with `MandatoryParameter` the lack of an address that the type's notices need (6.1).
 
     :param amending: what is not given stays as it is.
@@ -160,18 +174,19 @@ def check_caller_texts(
             raise MandatoryParameter(name)
 
 
-def check(call: Call, case: Case) -> None:
+def check(call: Call, case: Case, to: str | None = None) -> None:
     """Refuses what the rules do not allow, in their order (section 8).
 
     Raises `MandatoryParameter` and `InvalidParameterValue` for answers that do not fit,
     `NotAllowedForType`, `InvalidStatus`, what `check_acceptance` does, `InvalidCaller`,
     `InvalidAcceptingContact`, `InvalidAssignment` and `InvalidReference`.
+
+    :param to: the state in which the method leaves it; any of the way if the status decides.
     """
-    if case.to in WAY:
+    if to is None and case.to in WAY:
         check_fit(case.to, case.stored, case.given)
     _check_allowed(call, case)
-    if case.to not in WAY:
-        raise InvalidStatus(STATUS.parameter)
+    check_state(call, case.status, *((to,) if to else WAY))
     check_acceptance(case.to, case.stored, case.given)
     if ACCOUNT in call.given and not _related(call, _owner(call), case.caller):
         raise InvalidCaller(CALLER.parameter)
@@ -181,9 +196,17 @@ def check(call: Call, case: Case) -> None:
     _check_references(call, case.account, case.referring_to or {})
 
 
+def check_state(call: Call, status: str, *states: str) -> None:
+    """Refuses with `InvalidStatus` a status of another state."""
+    if state_of(call, status) not in states:
+        raise InvalidStatus(STATUS.parameter)
+
+
 def _check_allowed(call: Call, case: Case) -> None:
     chosen = {name: call.given.get(name) for name in ("status", "category")}
-    chosen |= {f"{name}_category": (said or {}).get("category") for name, said in case.given.items()}
+    chosen |= {
+        f"{name}_category": (said or {}).get("category") for name, said in case.given.items()
+    }
     for kind, id_ in chosen.items():
         check_allowed(case.type, kind, id_)
 
@@ -210,7 +233,9 @@ def _related(call: Call, one: str | None, other: str) -> bool:
 
 def _relations(call: Call, id_: str | None) -> set[str]:
     contact = call.other(id_)
-    entries = contact.sets.get("relation_set", ()) if isinstance(contact, ContactInformation) else ()
+    entries = (
+        contact.sets.get("relation_set", ()) if isinstance(contact, ContactInformation) else ()
+    )
     return {entry[CALLER.name] for entry in entries}
 
 

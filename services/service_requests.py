@@ -10,8 +10,8 @@ from uuid import UUID
 from domain.aggregate import Aggregate
 from domain.communication import Communication
 from domain.credentials import TokenReference
-from domain.errors import InvalidStatus, MandatoryParameter
-from domain.fields import Field, Level, Parameters, Row, Values, keep, mandatory, when
+from domain.errors import MandatoryParameter
+from domain.fields import Level, Parameters, Row, Values, keep, mandatory
 from domain.nested import Reference
 from domain.queue_entry import QueueEntry
 from domain.reference_entities import identifiable
@@ -26,6 +26,7 @@ from domain.service_request_fields import (
     COMPLETION,
     FILING,
     LEVELS,
+    REASON,
     REFERRING_TO,
     SETS,
     START_DATE,
@@ -43,17 +44,15 @@ from services.service_request_rules import (
     check,
     check_allowed,
     check_contact,
-    default_of,
+    check_state,
     looked_at,
-    state_of,
     type_of,
+    wanted_reason,
+    wanted_status,
 )
 from services.service_request_sets import apply_items, products_looked_at
 
 ON = Reference(name="service_request", to=identifiable("service_request"))
-REASON = Reference(
-    name="cancellation_reason", to=identifiable("service_request_cancellation_reason")
-)
 ACCEPTED_BY = Reference(name="accepted_by", to=identifiable("contact_information"))
 RESPONSE, TEMPORARY_RESOLUTION, FINAL_RESOLUTION = ANSWERS
 
@@ -74,9 +73,7 @@ def _both(call: Call) -> Iterator[UUID]:
 
 CREATE = Parameters(
     mandatory(TYPE),
-    mandatory(
-        TokenReference(name="accounts_receivable", to=identifiable("accounts_receivable"))
-    ),
+    mandatory(TokenReference(name="accounts_receivable", to=identifiable("accounts_receivable"))),
     CALLER,
     *CALLER_TEXTS,
     *TEXTS,
@@ -132,5 +129,152 @@ def create_(call: Call) -> list[Aggregate]:
     return [request, *notices(request, "", call)]
 
 
-def _on(number: int, path: str, *rows: Row | Field, **more: object):  # type: ignore[no-untyped-def]
-    ...
+ON_REQUEST: Values = {"on": (ON,), "aggregate": ServiceRequest, "also": _both}
+ANNOUNCED: Values = ON_REQUEST | {"numbers": NOTICE_NUMBERS}
+"""Of methods that change the status, of which the caller may be told."""
+
+
+def _moving(*rows: Row) -> Parameters:
+    """What every method takes that takes a service request a step on."""
+    return Parameters(mandatory(ON), *TEXTS, *rows)
+
+
+@command(48, "service_requests/update", UPDATE, SERVICE_REQUEST, **ANNOUNCED)
+def update(request: ServiceRequest, call: Call) -> Announced:
+    """Changes a service request and, if a later status is given, takes it there."""
+    case, details = amended(request, call)
+    former = request.status
+    request.amend(details, call.by)
+    apply_items(request, call)
+    request.proceed(case.to, case.status, case.given, call.now, call.by)
+    return notices(request, former, call)
+
+
+@command(
+    49,
+    "service_requests/respond",
+    _moving(mandatory(STATUS), mandatory(RESPONSE)),
+    SERVICE_REQUEST,
+    **ANNOUNCED,
+)
+def respond(request: ServiceRequest, call: Call) -> Announced:
+    """Gives the customer a response, or another one in place of one that is not accepted."""
+    return advance(request, call, "RESPONDED")
+
+
+@command(
+    50,
+    "service_requests/temporary_resolve",
+    _moving(STATUS, mandatory(TEMPORARY_RESOLUTION)),
+    SERVICE_REQUEST,
+    **ANNOUNCED,
+)
+def temporary_resolve(request: ServiceRequest, call: Call) -> Announced:
+    """Resolves a service request for the time being."""
+    return advance(request, call, "TEMPORARY_RESOLVED")
+
+
+@command(
+    51,
+    "service_requests/final_resolve",
+    _moving(mandatory(STATUS), mandatory(FINAL_RESOLUTION)),
+    SERVICE_REQUEST,
+    **ANNOUNCED,
+)
+def final_resolve(request: ServiceRequest, call: Call) -> Announced:
+    """Resolves a service request for good."""
+    return advance(request, call, "FINAL_RESOLVED")
+
+
+@command(52, "service_requests/complete", _moving(mandatory(STATUS)), SERVICE_REQUEST, **ANNOUNCED)
+def complete(request: ServiceRequest, call: Call) -> Announced:
+    """Completes a service request that was resolved for good."""
+    return advance(request, call, "COMPLETED")
+
+
+@command(
+    53,
+    "service_requests/response_accept",
+    _moving(mandatory(ACCEPTED_BY)),
+    SERVICE_REQUEST,
+    consumers=True,
+    **ON_REQUEST,
+)
+def response_accept(request: ServiceRequest, call: Call) -> None:
+    """Accepts the response for the customer."""
+    accept(request, call, RESPONSE.name)
+
+
+@command(
+    54,
+    "service_requests/temporary_resolution_accept",
+    _moving(mandatory(ACCEPTED_BY)),
+    SERVICE_REQUEST,
+    consumers=True,
+    **ON_REQUEST,
+)
+def temporary_resolution_accept(request: ServiceRequest, call: Call) -> None:
+    """Accepts the temporary resolution for the customer."""
+    accept(request, call, TEMPORARY_RESOLUTION.name)
+
+
+@command(
+    55,
+    "service_requests/final_resolution_accept",
+    _moving(ACCEPTED_BY),
+    SERVICE_REQUEST,
+    consumers=True,
+    **ON_REQUEST,
+)
+def final_resolution_accept(request: ServiceRequest, call: Call) -> None:
+    """Accepts the final resolution for the customer, in the caller's name unless it is said."""
+    accept(request, call, FINAL_RESOLUTION.name)
+
+
+@command(
+    56,
+    "service_requests/cancel",
+    Parameters(mandatory(ON), STATUS, REASON),
+    SERVICE_REQUEST,
+    consumers=True,
+    **ANNOUNCED,
+)
+def cancel(request: ServiceRequest, call: Call) -> Announced:
+    """Withdraws a service request before anybody has responded."""
+    request.require("PENDING")
+    type_, former = type_of(call, request.type), request.status
+    status = wanted_status(call, type_, "CANCELLED")
+    reason = wanted_reason(call, type_)
+    for kind, id_ in (("status", status), (REASON.name, reason)):
+        check_allowed(type_, kind, id_)
+    check_state(call, status, "CANCELLED")
+    request.cancel(status, reason, call.by)
+    return notices(request, former, call)
+
+
+def advance(request: ServiceRequest, call: Call, to: str) -> Announced:
+    """Takes a service request one step on to the state ``to``; the notices of that.
+
+    Raises `InvalidLifeCycleState` where no step leads there, and what `wanted_status`, `check` and
+    `check_state` do.
+    """
+    request.require_step(to)
+    case = case_of(request, call, wanted_status(call, type_of(call, request.type), to))
+    check(call, case, to)
+    former = request.status
+    request.amend(texts(call), call.by)
+    request.proceed(to, case.status, case.given, call.now, call.by)
+    return notices(request, former, call)
+
+
+def accept(request: ServiceRequest, call: Call, answer: str) -> None:
+    """Notes who has accepted an answer, now; the caller if nobody is named.
+
+    Raises what `ServiceRequest.check_acceptable` and `check_contact` do.
+    """
+    request.check_acceptable(answer)
+    caller = request.contact_information
+    accepting = call.given.get(ACCEPTED_BY.name) or caller
+    check_contact(call, caller, accepting)
+    request.amend(texts(call), call.by)
+    request.accept(answer, accepting, call.now, call.by)
