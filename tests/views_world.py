@@ -39,6 +39,7 @@ TABLES = (
     "names",
     "queue_entries",
     "records",
+    "service_requests",
     "sessions",
 )
 

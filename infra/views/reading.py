@@ -11,7 +11,7 @@ from infra.batching import Batcher
 from infra.postgres import Lanes
 from services.ports import Customer, Found, Select
 
-__all__ = ["CLOSURE", "Reader", "compacts", "customer_refs"]
+__all__ = ["CLOSURE", "Reader", "compacts", "customer_refs", "statement"]
 
 CLOSURE = """
 follow (id, refs) AS (
@@ -101,11 +101,12 @@ WALLS: dict[str, str] = {
 
 PAGE = """
 WITH RECURSIVE page AS (
-    SELECT id, refs, document, row_number() OVER (ORDER BY {order}) AS place FROM views.{view}
+    SELECT id, refs, document, {columns} FROM views.{view}
      WHERE organisation = $1{conditions}
      ORDER BY {order} LIMIT $3 OFFSET $4
 ), {closure}
-SELECT 'page' AS what, id AS ref, document, NULL::text[] AS refs, place FROM page
+SELECT 'page' AS what, id AS ref, document, NULL::text[] AS refs, row_number() OVER (ORDER BY {order}) AS place
+  FROM page
 UNION ALL
 SELECT what, ref, document, refs, NULL FROM shown
 """
@@ -126,7 +127,7 @@ class Reader:
         if set(select.where) == {"id"}:
             key = (organisation, select.view, select.customer)
             return await self._single.submit(key, select.where["id"])
-        sql, values = _statement(select)
+        sql, values = statement(select)
         customer = customer_refs(select.customer)
         rows = await self._lanes.read(
             lambda connection: connection.fetch(
@@ -141,7 +142,7 @@ class Reader:
 
     async def _documents(self, key: Any, ids: list[str]) -> list[Found]:
         organisation, view, customer = key
-        sql, values = _statement(Select(view, {"id": tuple(set(ids))}, customer=customer))
+        sql, values = statement(Select(view, {"id": tuple(set(ids))}, customer=customer))
         refs = customer_refs(customer)
         rows = await self._lanes.read(
             lambda connection: connection.fetch(sql, organisation, refs, len(ids), 0, *values)
@@ -151,7 +152,7 @@ class Reader:
         return [Found([documents[i]] if i in documents else [], shown) for i in ids]
 
 
-def _statement(select: Select) -> tuple[str, list[Any]]:
+def statement(select: Select) -> tuple[str, list[Any]]:
     """The SQL of a page and the values of its conditions, from the fifth parameter on.
 
     What narrows the rows stands in the text, and only where it is wanted: the plan is made for the
@@ -166,7 +167,10 @@ def _statement(select: Select) -> tuple[str, list[Any]]:
         conditions += f" AND {WALLS.get(select.view, 'false')}"
     direction = "DESC" if select.descending else "ASC"
     order = ", ".join(f"{column} {direction}" for column in select.order)
-    sql = PAGE.format(view=select.view, conditions=conditions, order=order, closure=CLOSURE)
+    columns = ", ".join(select.order)
+    sql = PAGE.format(
+        view=select.view, columns=columns, conditions=conditions, order=order, closure=CLOSURE
+    )
     return sql, values
 
 

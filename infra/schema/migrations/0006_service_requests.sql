@@ -23,7 +23,9 @@ CREATE INDEX service_requests_state ON views.service_requests (organisation, lif
 CREATE INDEX service_requests_state_by_type ON views.service_requests (organisation, type, life_cycle_state, created);
 CREATE INDEX service_requests_state_by_category ON views.service_requests (organisation, category, life_cycle_state, created);
 CREATE INDEX service_requests_pending_acceptance ON views.service_requests (organisation, life_cycle_state, created) WHERE pending_acceptance;
+CREATE INDEX service_requests_pending_acceptance_by_type ON views.service_requests (organisation, type, life_cycle_state, created) WHERE pending_acceptance;
 CREATE INDEX service_requests_due ON views.service_requests (organisation, due, created) WHERE due IS NOT NULL;
+CREATE INDEX service_requests_due_by_type ON views.service_requests (organisation, type, due, created) WHERE due IS NOT NULL;
 COMMENT ON TABLE views.service_requests IS 'Service requests with the columns they are searched by.';
 COMMENT ON COLUMN views.service_requests.contact_information IS 'The caller.';
 COMMENT ON COLUMN views.service_requests.pending_acceptance IS 'Whether the answer that began the present state still waits for the customer to accept it.';
