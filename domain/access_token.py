@@ -228,6 +228,16 @@ class AccessToken(Aggregate):
         TOPIC = "access_token.guesses_forgiven"
         STAMPS = False
 
+    class Forgotten(Event):
+        """The customer was forgotten: the key of the token's facts is destroyed."""
+
+        TOPIC = "access_token.forgotten"
+        TO = "NOT_EFFECTIVE"
+        reason: str
+
+        def change(self, aggregate: AccessToken) -> None:
+            aggregate.codes, aggregate.secrets, aggregate.details = {}, {}, {}
+
     @property
     def subject(self) -> UUID:
         """The token itself: it may belong to nobody, and has a key of its own."""

@@ -7,17 +7,17 @@ contact comes to own, never by a caller.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from uuid import UUID
 
 from domain.aggregate import WHOLE, Aggregate, Beginning, Stamp
 from domain.changes import difference, merged
+from domain.contact_entries import check_entry
 from domain.contact_fields import PERSONAL
-from domain.errors import DuplicateEntity, EntityNotFound, InvalidParameterValue
+from domain.errors import EntityNotFound
 from domain.fields import Values
 from domain.identifiers import Identifier
 
-__all__ = ["ContactInformation", "check_entry"]
+__all__ = ["ContactInformation"]
 
 Entry = Values
 
@@ -45,6 +45,8 @@ class ContactInformation(Aggregate):
         self.photo: Values | None = None
         self.photographed = False
         self.accounts: frozenset[str] = frozenset()
+        self.ever_owned: frozenset[str] = frozenset()
+        self.forgotten = False
 
     class Event(Aggregate.Event):
         """What happens to a contact."""
@@ -98,7 +100,7 @@ class ContactInformation(Aggregate):
         def change(self, aggregate: ContactInformation) -> None:
             aggregate.sets = aggregate.sets | {
                 self.set_name: [
-                    entry | self.changes if entry["id"] == self.entry_id else entry
+                    entry | self.changes if entry.get("id") == self.entry_id else entry
                     for entry in aggregate.sets[self.set_name]
                 ]
             }
@@ -111,7 +113,7 @@ class ContactInformation(Aggregate):
         entry_id: str
 
         def change(self, aggregate: ContactInformation) -> None:
-            kept = [e for e in aggregate.sets[self.set_name] if e["id"] != self.entry_id]
+            kept = [e for e in aggregate.sets[self.set_name] if e.get("id") != self.entry_id]
             aggregate.sets = aggregate.sets | {self.set_name: kept}
 
     class MarketingDecided(Event):
@@ -165,6 +167,7 @@ class ContactInformation(Aggregate):
 
         def change(self, aggregate: ContactInformation) -> None:
             aggregate.accounts = aggregate.accounts | {self.accounts_receivable}
+            aggregate.ever_owned = aggregate.ever_owned | {self.accounts_receivable}
 
     class AccountLost(Event):
         """The contact owns one accounts receivable less, and still another one."""
@@ -182,6 +185,17 @@ class ContactInformation(Aggregate):
 
         TOPIC = "contact_information.last_account_lost"
         TO = "MARKETING"
+
+    class Forgotten(Event):
+        """Everything personal was erased for good: the key of the contact's facts is destroyed."""
+
+        TOPIC = "contact_information.forgotten"
+        FROM = ("MARKETING",)
+        reason: str
+
+        def change(self, aggregate: ContactInformation) -> None:
+            aggregate.details = {k: v for k, v in aggregate.details.items() if k not in PERSONAL}
+            aggregate.sets, aggregate.photo, aggregate.forgotten = {}, None, True
 
     @property
     def subject(self) -> UUID:
@@ -256,6 +270,11 @@ class ContactInformation(Aggregate):
             fact = self.LastAccountLost if last else self.AccountLost
             self.record(fact, by, accounts_receivable=account)
 
+    def forget(self, reason: str, by: Stamp) -> None:
+        """Ends what is known of the person; refused while it owns an accounts receivable."""
+        self.require("MARKETING")
+        self.record(self.Forgotten, by, reason=reason)
+
     def identifying(self) -> dict[str, str]:
         """The values a uniqueness rule can name (contact_information.md, section 8) that are set.
 
@@ -270,20 +289,3 @@ class ContactInformation(Aggregate):
         parted = {field: value.translate(_BLANKS) for field, value in values.items()}
         parted["name"] = "\x1f".join(n.translate(_BLANKS) for n in names) if all(names) else ""
         return {field: value for field, value in parted.items() if value}
-
-
-def check_entry(
-    contact: UUID, set_name: str, entries: Iterable[Entry], entry: Entry, at: str
-) -> None:
-    """Refuses an entry that the others of its set exclude.
-
-    Raises `DuplicateEntity` for a second active entry of a type or a relation of the same type to
-    the same contact, and `InvalidParameterValue` for a relation to the contact itself
-    (contact_information.md, sections 4.6 and 7).
-    """
-    if entry.get("contact_information") == contact.hex.upper():
-        raise InvalidParameterValue(f"{at}.contact_information_identifier")
-    key = ("type", "contact_information") if set_name == "relation_set" else ("type", "state")
-    others = (other for other in entries if other["id"] != entry["id"])
-    if any(all(other.get(k) == entry.get(k) for k in key) for other in others):
-        raise DuplicateEntity(f"{at}.type")

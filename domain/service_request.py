@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from domain.aggregate import WHOLE, Aggregate, Beginning, Stamp
+from domain.aggregate import Aggregate, Beginning, Stamp
 from domain.changes import difference, merged
 from domain.errors import AcceptanceNotRequired, AlreadyAccepted, InvalidLifeCycleState
 from domain.fields import Values
@@ -61,21 +61,20 @@ class ServiceRequest(Aggregate):
 
         TOPIC = "service_request.opened"
         TO = "PENDING"
-        PERSONAL = {"details": PERSONAL, "sets": WHOLE}
+        PERSONAL = {"details": PERSONAL}
         number: str
         type: str
         accounts_receivable: str
         contact_information: str
         status: str | None
         details: Values
-        sets: dict[str, list[Values]]
 
         def change(self, aggregate: ServiceRequest) -> None:
             aggregate.number, aggregate.type = self.number, self.type
             aggregate.accounts_receivable = self.accounts_receivable
             aggregate.contact_information = self.contact_information
             aggregate.status = self.status or ""
-            aggregate.details, aggregate.sets = self.details, self.sets
+            aggregate.details = self.details
 
     class Amended(Event):
         """Passive fields changed; nested objects name only the keys that changed."""

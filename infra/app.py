@@ -17,6 +17,7 @@ from infra.http.admin import Admin
 from infra.http.api import Api
 from infra.http.audit import Audit
 from infra.http.edge import Edge
+from infra.http.forgetting import forgetting
 from infra.http.operator import Operating
 from infra.http.pages import pages
 from infra.http.reference import Reference
@@ -39,6 +40,7 @@ from services import (  # noqa: F401 (fills the registry)
 from services.auditing import Auditing
 from services.authentication import Desk
 from services.credentials import Authenticator
+from services.forgetting import Forgetting
 from services.operating import Operator
 from services.registration import Registrar
 from services.run import Runner
@@ -69,6 +71,7 @@ class Application:
     registrar: Registrar
     operator: Operator
     auditing: Auditing
+    forgetting: Forgetting
 
     def edge(self) -> Edge:
         """Everything that is served on the first port."""
@@ -77,7 +80,9 @@ class Application:
         key = self.settings.operator_key
         Reference(self.registrar, self.ledger, key, self.zone).routes(edge)
         Operating(self.operator, self.ledger, key).routes(edge)
-        Audit(self.auditing, self.ledger).routes(edge)
+        audit = Audit(self.auditing, self.ledger)
+        audit.routes(edge)
+        forgetting(audit, edge, self.forgetting, self.ledger)
         pages(edge)
         return edge
 
@@ -126,10 +131,11 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     registrar = Registrar(ledger, secrets, zone)
     operator = Operator(ledger, zone)
     auditing = Auditing(ledger, runner, zone)
+    forget = Forgetting(ledger, zone)
     cleaning = asyncio.create_task(_clean(ledger))
     try:
         yield Application(
-            settings, zone, ledger, secrets, runner, desk, registrar, operator, auditing
+            settings, zone, ledger, secrets, runner, desk, registrar, operator, auditing, forget
         )
     finally:
         cleaning.cancel()

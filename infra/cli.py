@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from infra.app import Application, listening
-from infra.cli_operator import access_tokens, application, sessions
+from infra.cli_operator import access_tokens, application, contacts, sessions
 from infra.cli_views import project, views
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
 from infra.schema.migrate import MigrationError, migrate, status
@@ -31,6 +31,7 @@ app.command(views)
 app.command(project)
 app.command(sessions)
 app.command(access_tokens)
+app.command(contacts)
 
 
 def main() -> None:

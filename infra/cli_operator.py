@@ -1,4 +1,4 @@
-"""``crmledger sessions`` and ``crmledger access-tokens``."""
+"""``crmledger sessions``, ``crmledger access-tokens`` and ``crmledger contacts``."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import orjson
 from cyclopts import App
 from rich.table import Table
 
+from domain.aggregate import Stamp
 from domain.errors import ServiceError
+from domain.fields import Values
 from infra.app import Application, opened
 from infra.settings import Settings
 from infra.terminal import database, err, out, prepare
+from services.forgetting import contact_named
 
-__all__ = ["access_tokens", "application", "sessions"]
+__all__ = ["access_tokens", "application", "contacts", "sessions"]
 
 sessions = App(name="sessions", help="The sessions of an organisation.")
+contacts = App(name="contacts", help="The contacts of an organisation.")
 access_tokens = App(name="access-tokens", help="The access tokens of an organisation.")
 
 
@@ -68,3 +73,39 @@ async def forgive(organisation: str, number: str) -> None:
     async with _acting() as running:
         await running.operator.forgive_guesses(organisation, number, source)
     out.print("forgiven", number)
+
+
+@contacts.command
+async def forget(organisation: str, contact: str, *, reason: str) -> None:
+    """Forgets a contact for good and prints the certificate.
+
+    Parameters
+    ----------
+    contact
+        Its id or number.
+    reason
+        Why, in words that say nothing of the person: they stay.
+    """
+    source = {"source": "crmledger contacts forget"}
+    async with _acting() as running:
+        told = await running.operator.told(organisation)
+        tenant = told.directory.organisation
+        await running.forgetting.forget(tenant, contact, reason, Stamp(told.now), source)
+        _print(await _certificate(running, tenant, contact))
+
+
+@contacts.command
+async def certificate(organisation: str, contact: str) -> None:
+    """Prints what was erased of a contact that was forgotten, and what is left where."""
+    async with _acting() as running:
+        told = await running.operator.told(organisation)
+        _print(await _certificate(running, told.directory.organisation, contact))
+
+
+async def _certificate(running: Application, organisation: str, contact: str) -> Values:
+    _, found = await contact_named(running.ledger, organisation, contact)
+    return await running.ledger.certificate(organisation, found)
+
+
+def _print(found: Values) -> None:
+    print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())  # noqa: T201

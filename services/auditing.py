@@ -44,6 +44,20 @@ class Admitted:
         """Who acts, and when."""
         return Stamp(self.told.now, self.session.user, self.session.unit)
 
+    @property
+    def metadata(self) -> Values:
+        """Who acts and why, as facts carry it."""
+        request = self.request
+        return {
+            "at": self.told.now.isoformat(),
+            "user": self.session.user,
+            "unit": self.session.unit,
+            "session": self.session.id,
+            "request": request.request_id,
+            "correlation": request.correlation_id or request.request_id,
+            "client": request.client,
+        }
+
 
 class Auditing:
     """Admits readers of history and records what they read."""
@@ -71,17 +85,7 @@ class Auditing:
         access = Access.begin(Access.Read, admitted.by, id=new_id(), method=method, about=about)
         draft = Draft(admitted.told.directory, self._zone, Loaded())
         draft.collect([access])
-        request = admitted.request
-        metadata = {
-            "at": admitted.told.now.isoformat(),
-            "user": admitted.session.user,
-            "unit": admitted.session.unit,
-            "session": admitted.session.id,
-            "request": request.request_id,
-            "correlation": request.correlation_id or request.request_id,
-            "client": request.client,
-        }
-        change = draft.change(self._ledger, metadata)
+        change = draft.change(self._ledger, admitted.metadata)
         verdict = await self._ledger.append(access_ledger(admitted.organisation), change)
         if verdict.name != "WRITTEN":
             raise ServiceUnavailable("the reading could not be recorded", retry_after=1)

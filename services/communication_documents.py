@@ -121,6 +121,8 @@ def communication(
         compact=document(COMPACT_COMMUNICATION, compact, zone),
         names={"number": communication.number},
         owners=(f"contact_information/{communication.contact_information}",),
+        # What belonged to a contact who was forgotten is shown, and can be named by nobody any more.
+        retired="subject" not in communication.details,
     )
     searched = ("id", "code", "contact_information", "category", "direction", "media")
     columns = {name: full.get(name) for name in (*searched, "life_cycle_state")}

@@ -151,6 +151,11 @@ def _authorization_settings(contact: ContactInformation, zone: ZoneInfo) -> Valu
     return values
 
 
+def _known(contact: ContactInformation, set_name: str) -> list[Values]:
+    """The entries of a set but for those of which nothing is left but that they were there."""
+    return [entry for entry in contact.sets.get(set_name, ()) if entry.get("id")]
+
+
 def _contact_names(contact: ContactInformation) -> dict[str, str]:
     person = ("id_number", "passport_number", "social_security_number")
     company = ("vat_registration_number", "registration_number")
@@ -173,11 +178,12 @@ def contact_information(
         photo=_photo(contact),
         names=_contact_names(contact),
         claims=_contact_claims(contact, settings),
+        retired=contact.forgotten,
     )
     unsearched = ("number", "registration_number")
     columns: Values = {k: v for k, v in shown.names.items() if k not in unsearched}
-    phones = {dialled(p[k]) for p in contact.sets.get("phone_set", ()) for k in _PHONE_KEYS}
-    emails = {e["email_address"].strip().casefold() for e in contact.sets.get("email_set", ())}
+    phones = {dialled(p[k]) for p in _known(contact, "phone_set") for k in _PHONE_KEYS}
+    emails = {e["email_address"].strip().casefold() for e in _known(contact, "email_set")}
     columns |= {
         "id": id_,
         "type": contact.type,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from domain.contact_entries import check_entry
 from domain.contact_fields import SETS
-from domain.contact_information import ContactInformation, check_entry
+from domain.contact_information import ContactInformation
 from domain.fields import Values
 from services.call import Call
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from domain.aggregate import Aggregate, Fact
 from domain.contact_information import ContactInformation
-from domain.errors import ServiceUnavailable
+from domain.errors import InvalidLifeCycleState, ServiceUnavailable
 from domain.fields import Values
 from domain.registration import Record
 from services.directory import Directory
@@ -72,7 +72,11 @@ class Draft:
         _extend(self.effects, "expect", expected)
 
     def change(self, ledger: Ledger, metadata: Values, answer: bytes | None = None) -> Change:
-        """The change to append. Raises `ServiceUnavailable` if a contact's key is gone."""
+        """The change to append.
+
+        Raises `InvalidLifeCycleState` if it says something of a contact who was forgotten, and
+        `ServiceUnavailable` if a contact's key is missing.
+        """
         effects = dict(self.effects)
         written = [self._written(stream, ledger, effects) for stream in self.facts]
         for stream in self.facts:
@@ -91,17 +95,28 @@ class Draft:
         return project(aggregate, self.directory.settings, self.zone)
 
     def _written(self, stream: UUID, ledger: Ledger, effects: Values) -> Written:
-        aggregate = self.aggregates[stream]
-        subject = aggregate.subject
-        key = self.loaded.keys.get(subject) if subject else None
-        personal = any(fact.PERSONAL for fact in self.facts[stream])
-        if subject is not None and key is None and personal:
-            if subject != stream or stream in self.before:
-                raise ServiceUnavailable("personal key")
+        subject, facts = self.aggregates[stream].subject, self.facts[stream]
+        if subject is None or not any(fact.PERSONAL for fact in facts):
+            return Written(facts, subject)
+        new = subject == stream and stream not in self.before
+        return Written(facts, subject, self._key(subject, ledger, effects, new=new))
+
+    def _key(self, subject: UUID, ledger: Ledger, effects: Values, *, new: bool) -> bytes:
+        """What encrypts the personal part of facts: a person's key, which begins with the first."""
+        key = self.loaded.keys.get(subject)
+        if key is None and new:
             key, wrapped = ledger.new_key()
             self.loaded.keys[subject] = key
-            effects["personal_keys"] = [{"subject": str(subject), "wrapped": wrapped}]
-        return Written(self.facts[stream], subject, key)
+            made = {"subject": str(subject), "wrapped": wrapped}
+            _extend(effects, "personal_keys", [made])
+        elif key is None:
+            raise ServiceUnavailable("personal key")
+        elif not key:
+            raise InvalidLifeCycleState
+        elif not any(m["subject"] == str(subject) for m in effects.get("personal_keys", ())):
+            # Whoever forgets the person meanwhile must not find that more was written.
+            _extend(effects, "expect_keys", [str(subject)])
+        return key
 
     def _claim(self, stream: UUID, effects: Values) -> None:
         before, after = self.before.get(stream, Projection()), self.after[stream]
@@ -147,7 +162,7 @@ def _kind(row: Row) -> tuple[str, str | None]:
     return row.view, row.columns.get("kind")
 
 
-def _extend(effects: Values, name: str, items: list[Values]) -> None:
+def _extend(effects: Values, name: str, items: Sequence[Any]) -> None:
     if items:
         effects[name] = [*effects.get(name, []), *items]
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -216,11 +216,19 @@ class Ledger(Protocol):
         subjects: Sequence[UUID] = (),
         refs: Sequence[str] = (),
         customer: Customer | None = None,
+        forgotten: Collection[UUID] = (),
     ) -> Loaded:
         """Loads aggregates with their contacts' keys, further contacts' keys, and compacts.
 
         :param customer: compacts of other customers' are left out.
+        :param forgotten: whose facts are read as if their keys were destroyed already.
         """
+
+    async def belongings(self, organisation: str, contact: UUID) -> list[UUID]:
+        """What else than a contact itself has facts that its key encrypts."""
+
+    async def tokens_of(self, organisation: str, accounts: Collection[str]) -> list[UUID]:
+        """The access tokens of accounts and of their rewards participants."""
 
     async def numbers(self, organisation: str, names: Sequence[str]) -> dict[str, list[int]]:
         """Unused numbers: for each time that a sequence is named, one of it."""

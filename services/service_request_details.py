@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 from domain.errors import MandatoryParameter
 from domain.fields import Values
@@ -32,7 +31,6 @@ from services.service_request_rules import (
     state_of,
     type_of,
 )
-from services.service_request_sets import first_items
 
 __all__ = ["amended", "case_of", "opened", "texts"]
 
@@ -46,10 +44,10 @@ def texts(call: Call) -> Values:
     return {row.name: call.given[row.name] for row in TEXTS if row.name in call.given}
 
 
-def opened(call: Call, id_: UUID) -> tuple[Case, Values]:
+def opened(call: Call) -> tuple[Case, Values]:
     """The case of a new service request, checked, and the payload of its first fact.
 
-    Raises what `check_account`, `check_caller_texts`, `scheduled`, `check` and `first_items` do, and
+    Raises what `check_account`, `check_caller_texts`, `scheduled` and `check` do, and
     `MandatoryParameter` where nobody is assigned.
     """
     given = {name: value for name, value in call.given.items() if value is not None}
@@ -70,7 +68,6 @@ def opened(call: Call, id_: UUID) -> tuple[Case, Values]:
     )
     check(call, case)
     return case, {
-        "sets": first_items(call, id_),
         "number": f"SR{call.number('service_request'):08d}",
         "type": given["type"],
         ACCOUNT: case.account,

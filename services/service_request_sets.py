@@ -10,10 +10,10 @@ from domain.errors import InvalidParameterValue, InvalidProduct, MandatoryParame
 from domain.fields import Values
 from domain.service_request import ServiceRequest
 from domain.service_request_fields import SETS
-from domain.service_request_items import check_item, identified
+from domain.service_request_items import identified
 from services.call import Call
 
-__all__ = ["apply_items", "first_items", "products_looked_at"]
+__all__ = ["apply_items", "products_looked_at"]
 
 RECORDS = {"product", "installed_item"}
 COVERAGE = "warranty_coverage_reason"
@@ -28,29 +28,11 @@ def products_looked_at(call: Call) -> Iterator[UUID]:
                     yield call.record_id(kind, item[kind])
 
 
-def first_items(call: Call, request: UUID) -> dict[str, list[Values]]:
-    """The items that a new service request begins with, by set.
-
-    Raises what `check_item` does, `InvalidProduct`, `MandatoryParameter` and `InvalidParameterValue`
-    as section 6.13 says.
-    """
-    sets: dict[str, list[Values]] = {}
-    for set_name in SETS:
-        items: list[Values] = []
-        for n, given in enumerate(call.given.get(set_name) or ()):
-            at = f"{set_name}[{n}]"
-            item = _item(call, set_name, given, at)
-            check_item(request, set_name, items, item, at)
-            items.append(item)
-        if items:
-            sets[set_name] = items
-    return sets
-
-
 def apply_items(request: ServiceRequest, call: Call) -> None:
     """Adds, changes and removes items in the order in which they are given.
 
-    Raises as `first_items`, and `EntityNotFound` and `EntityNotUnique` for identifiers.
+    Raises what `check_item` and `identified` do, and `InvalidProduct`, `MandatoryParameter` and
+    `InvalidParameterValue` as section 6.13 says.
     """
     for set_name, items in SETS.items():
         for n, given in enumerate(call.given.get(set_name) or ()):

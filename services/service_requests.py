@@ -122,9 +122,10 @@ UPDATE = Parameters(
 )
 def create_(call: Call) -> list[Aggregate]:
     """Opens a service request, in any state but cancelled."""
-    id_ = call.new_id()
-    case, payload = opened(call, id_)
-    request = ServiceRequest.begin(ServiceRequest.Opened, call.by, id=id_, **payload)
+    case, payload = opened(call)
+    fact = ServiceRequest.Opened
+    request = ServiceRequest.begin(fact, call.by, id=call.new_id(), **payload)
+    apply_items(request, call)
     request.proceed(case.to, case.status, case.given, call.now, call.by)
     return [request, *notices(request, "", call)]
 

@@ -44,7 +44,7 @@ class KeyRing:
     def __init__(self, service_key: str) -> None:
         """:param service_key: the secret text of at least 32 bytes that all processes share."""
         self._wrapping = derived(service_key, "personal-keys")
-        self._answers = AESGCM(derived(service_key, "answers"))
+        self._answers = derived(service_key, "answers")
 
     def new(self) -> tuple[bytes, str]:
         """A new key, and the same wrapped for storage."""
@@ -54,7 +54,7 @@ class KeyRing:
     def sealed_answer(self, answer: bytes, key: str) -> bytes:
         """An answer as it is kept for its idempotency key: it may hold secrets and persons' data."""
         nonce = os.urandom(_NONCE)
-        return _SEALED + nonce + self._answers.encrypt(nonce, answer, key.encode())
+        return _SEALED + nonce + AESGCM(self._answers).encrypt(nonce, answer, key.encode())
 
     def opened_answer(self, kept: bytes, key: str) -> bytes:
         """The answer again. Raises ``ValueError`` if another service key has sealed it."""
@@ -62,7 +62,7 @@ class KeyRing:
             return kept  # JSON: it was kept before answers were sealed
         box = kept[len(_SEALED) :]
         try:
-            return self._answers.decrypt(box[:_NONCE], box[_NONCE:], key.encode())
+            return AESGCM(self._answers).decrypt(box[:_NONCE], box[_NONCE:], key.encode())
         except InvalidTag as error:
             raise ValueError("a kept answer cannot be opened") from error
 

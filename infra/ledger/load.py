@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ import structlog
 
 from infra.batching import Batcher
 from infra.ledger.cipher import KeyRing
-from infra.ledger.mapper import StoredFact, replayed
+from infra.ledger.mapper import ERASED, StoredFact, replayed
 from infra.postgres import Lanes
 from infra.views.reading import CLOSURE, compacts, customer_refs
 from services.ports import Customer, Loaded
@@ -31,10 +31,13 @@ SELECT 'fact' AS what, stream_id AS stream, version, topic AS ref, schema_versio
        payload AS document, metadata, NULL::bytea AS key, NULL::text[] AS refs
   FROM facts
 UNION ALL
-SELECT 'key', NULL, NULL, NULL, NULL, k.subject, NULL, NULL, k.wrapped, NULL
-  FROM ledger.personal_keys k
- WHERE k.organisation = $1
-   AND k.subject = ANY ($4::uuid[] || ARRAY(SELECT DISTINCT subject FROM facts WHERE subject IS NOT NULL))
+SELECT 'key', NULL, NULL, NULL, NULL, w.subject, NULL, NULL,
+       CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END, NULL
+  FROM unnest($4::uuid[] || ARRAY(SELECT DISTINCT subject FROM facts WHERE subject IS NOT NULL)) AS w (subject)
+  LEFT JOIN LATERAL (SELECT wrapped FROM ledger.personal_keys k
+                      WHERE k.organisation = $1 AND k.subject = w.subject LIMIT 1) AS k ON true
+  LEFT JOIN LATERAL (SELECT subject FROM ledger.forgotten f
+                      WHERE f.organisation = $1 AND f.subject = w.subject LIMIT 1) AS f ON true
 UNION ALL
 SELECT what, NULL, NULL, ref, NULL, NULL, document, NULL, NULL, refs FROM shown
 """  # noqa: S608 (constants only)
@@ -47,6 +50,7 @@ class Wanted:
     streams: tuple[UUID, ...]
     subjects: tuple[UUID, ...]
     refs: tuple[str, ...]
+    forgotten: frozenset[UUID] = frozenset()
 
 
 class Loader:
@@ -64,9 +68,10 @@ class Loader:
         subjects: Sequence[UUID],
         refs: Sequence[str],
         customer: Customer | None = None,
+        forgotten: Collection[UUID] = (),
     ) -> Loaded:
         """Raises ``ValueError`` if a fact cannot be read: this build or key is not the right one."""
-        wanted = Wanted(tuple(streams), tuple(subjects), tuple(refs))
+        wanted = Wanted(tuple(streams), tuple(subjects), tuple(refs), frozenset(forgotten))
         return await self._batcher.submit((organisation, customer), wanted)
 
     async def _load(self, key: Any, wanted: list[Wanted]) -> list[Loaded | BaseException]:
@@ -93,7 +98,9 @@ class Loader:
         return [_loaded(w, facts, keys, shown) for w in wanted]
 
     def _unwrapped(self, row: asyncpg.Record) -> dict[UUID, bytes]:
-        """One contact's key; nothing where it was wrapped by another service key."""
+        """One contact's key; nothing where there is none, or another service key has wrapped it."""
+        if not row["key"]:
+            return {} if row["key"] is None else {UUID(bytes=row["subject"].bytes): ERASED}
         try:
             return {UUID(bytes=row["subject"].bytes): self._ring.unwrap(row["key"])}
         except ValueError:
@@ -108,6 +115,7 @@ def _loaded(
     shown: dict[str, bytes],
 ) -> Loaded | BaseException:
     """Each command has aggregates of its own, which it may change, and its own failure."""
+    keys = keys | dict.fromkeys(wanted.forgotten, ERASED)
     try:
         found = {s: replayed(facts[s], keys) for s in wanted.streams if s in facts}
     except Exception as error:

@@ -20,7 +20,10 @@ from domain.aggregate import AGGREGATES, FACTS, WHOLE, Aggregate, Fact
 from domain.fields import Values
 from infra.ledger.cipher import opened, sealed
 
-__all__ = ["StoredFact", "replayed", "to_fact", "to_payload"]
+__all__ = ["ERASED", "StoredFact", "replayed", "to_fact", "to_payload"]
+
+ERASED = b""
+"""In place of a contact's key: it was destroyed on purpose, and what it encrypted is no more."""
 
 _ADMINISTRATIVE = frozenset(
     {"originator_id", "originator_version", "originator_topic", "timestamp", "user", "unit"}
@@ -71,7 +74,10 @@ def to_payload(fact: Fact, key: bytes | None) -> bytes:
 
 
 def to_fact(stored: StoredFact, key: bytes | None) -> Fact:
-    """The fact of a row. Raises ``ValueError`` for a topic, form or key that is not known."""
+    """The fact of a row. Raises ``ValueError`` for a topic, form or key that is not known.
+
+    :param key: the subject's key; where it is `ERASED`, personal values are empty ones.
+    """
     fact = FACTS.get(stored.topic)
     if fact is None or stored.schema > fact.SCHEMA:
         raise ValueError(f"fact {stored.topic} version {stored.schema} is not known to this build")
@@ -108,6 +114,8 @@ def _said(stored: StoredFact, fact: type[Fact], key: bytes | None) -> Values:
         raise _drifted(stored, "it has another form")
     if box is None and fact.PERSONAL and stored.schema == fact.SCHEMA:
         raise _drifted(stored, "its personal part is missing")
+    if box is not None and key == ERASED:
+        return _nothing(fact) | payload
     for name, value in (_open(stored, box, key) if box is not None else {}).items():
         if name in payload:
             payload[name] = _merged(stored, payload[name], value)
@@ -116,6 +124,18 @@ def _said(stored: StoredFact, fact: type[Fact], key: bytes | None) -> Values:
         else:
             payload[name] = value
     return cast(Values, payload)
+
+
+def _nothing(fact: type[Fact]) -> Values:
+    """Empty values in place of those that belonged as a whole to a person who is forgotten."""
+    written = {field.name: str(field.type) for field in fields(fact)}
+    return {name: _empty(written[name]) for name, keys in fact.PERSONAL.items() if keys is WHOLE}
+
+
+def _empty(written: str) -> Any:
+    if "None" in written:
+        return None
+    return [] if written.startswith("list") else "" if written == "str" else {}
 
 
 def _open(stored: StoredFact, box: str, key: bytes | None) -> Values:

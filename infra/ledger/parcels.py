@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from domain.fields import Values
 from infra.ledger.mapper import to_payload
 from services.ports import Change
 
@@ -44,6 +45,7 @@ def packed(change: Change) -> Parcel:
     writes: set[Any] = {str(written.facts[0].originator_id) for written in change.written}
     writes |= {("claim", item["claim"]) for name in CLAIMS for item in effects.get(name, ())}
     writes |= {("key", effects["key"])} if "key" in effects else set()
+    writes |= {("key", item["subject"]) for item in effects.get("forget", ())}
     counted = (item for name in COUNTED for item in effects.get(name, ()))
     writes |= {("tokens", item["column"], item["id"]) for item in counted}
     writes |= {("secret", row["verifier"]) for row in effects.get("secrets", ())}
@@ -56,7 +58,14 @@ def packed(change: Change) -> Parcel:
         rows=_rows(change),
         key=effects.get("key"),
         writes=frozenset(writes),
-        reads=frozenset(item["stream"] for item in effects.get("expect", ())),
+        reads=_reads(effects),
+    )
+
+
+def _reads(effects: Values) -> frozenset[Any]:
+    return frozenset(
+        [item["stream"] for item in effects.get("expect", ())]
+        + [("key", subject) for subject in effects.get("expect_keys", ())]
     )
 
 

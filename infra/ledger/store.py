@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -15,10 +15,13 @@ from domain.fields import Values
 from domain.reference_entities import KINDS
 from infra.batching import WAITING
 from infra.ledger.append import Appender
+from infra.ledger.certificate import certificate
 from infra.ledger.cipher import KeyRing
 from infra.ledger.load import Loader
 from infra.ledger.numbers import Numbers
 from infra.ledger.questions import Questions
+from infra.ledger.relations import Relations
+from infra.ledger.vault import Vault
 from infra.postgres import Lanes
 from infra.schema.migrate import available
 from infra.views.reading import Reader
@@ -27,10 +30,8 @@ from services.ports import (
     Change,
     Customer,
     Found,
-    GuessLimits,
     Loaded,
     Question,
-    Secret,
     Select,
     Told,
     Verdict,
@@ -39,33 +40,7 @@ from services.ports import (
 __all__ = ["PostgresLedger"]
 
 HOLDER = "SELECT organisation, entity FROM ledger.world_claims WHERE claim = $1"
-OF_OWNER = """
-SELECT owner, key_id, verifier, expires_at <= clock_timestamp() AS expired
-  FROM ledger.secrets WHERE organisation = $1 AND owner = $2 AND name = $3
-"""
-BY_VERIFIER = """
-SELECT owner, key_id, verifier, expires_at <= clock_timestamp() AS expired
-  FROM ledger.secrets
- WHERE organisation = $1 AND name = $2 AND verifier = $3 AND expires_at IS NOT NULL
- ORDER BY expires_at DESC LIMIT 1
-"""
-RELATED_TOKENS = {
-    "accounts_receivable": """
-SELECT id FROM views.access_tokens
- WHERE organisation = $1 AND accounts_receivable = $2 ORDER BY created
-""",
-    "rewards_participant": """
-SELECT id FROM views.access_tokens
- WHERE organisation = $1 AND rewards_participant = $2 ORDER BY created
-""",
-}
-COUNT_GUESS = "SELECT ledger.count_guess($1, $2, $3, $4, $5, $6, $7)"
-FORGIVE = "SELECT ledger.forgive_guesses($1, $2, $3)"
 COMPACT = "SELECT document FROM views.entities WHERE organisation = $1 AND ref = $2"
-PHOTO = """
-SELECT content, mime_type FROM ledger.photos
- WHERE organisation = $1 AND id = $2 AND ($3::text IS NULL OR contact = $3)
-"""
 HEAD = """
 SELECT position, recorded_at FROM ledger.events
  WHERE organisation = $1 ORDER BY position DESC LIMIT 1
@@ -90,20 +65,14 @@ async def _forget(connection: asyncpg.Connection, *, organisation: str) -> None:
     await connection.execute(FORGET, organisation)
 
 
-def _secret(row: asyncpg.Record | None) -> Secret | None:
-    return (
-        Secret(row["owner"], row["key_id"], row["verifier"], bool(row["expired"])) if row else None
-    )
-
-
-class PostgresLedger:
+class PostgresLedger(Vault, Relations):
     """One process's way to the database: ``reads`` for questions, ``writes`` for appends."""
 
     def __init__(
         self, reads: Lanes, writes: Lanes, ring: KeyRing, zone: ZoneInfo, *, waiting: int = WAITING
     ) -> None:
         """:param waiting: how many calls may wait; those beyond are turned away at once."""
-        self._reads = reads
+        super().__init__(reads)
         self._writes = writes
         self._ring = ring
         self.zone = zone
@@ -140,9 +109,10 @@ class PostgresLedger:
         subjects: Sequence[UUID] = (),
         refs: Sequence[str] = (),
         customer: Customer | None = None,
+        forgotten: Collection[UUID] = (),
     ) -> Loaded:
         """Loads aggregates with their contacts' keys, further contacts' keys, and compacts."""
-        return await self._loader.load(organisation, streams, subjects, refs, customer)
+        return await self._loader.load(organisation, streams, subjects, refs, customer, forgotten)
 
     async def numbers(self, organisation: str, names: Sequence[str]) -> dict[str, list[int]]:
         """Unused numbers: for each time that a sequence is named, one of it."""
@@ -197,68 +167,16 @@ class PostgresLedger:
         row = await self._reads.read(lambda connection: connection.fetchrow(HEAD, organisation))
         return (row["position"], row["recorded_at"]) if row else (0, None)
 
+    async def certificate(self, organisation: str, contact: UUID) -> Values:
+        """What was erased of a forgotten contact. Raises `EntityNotFound` for another one."""
+        return await certificate(self._reads, organisation, contact)
+
     async def first_hash(self, organisation: str) -> str:
         """The hash of an organisation's first fact, in hex: no other ledger has it."""
         found: bytes | None = await self._reads.read(
             lambda connection: connection.fetchval(FIRST, organisation)
         )
         return found.hex() if found else ""
-
-    async def secret(self, organisation: str, owner: str, name: str) -> Secret | None:
-        """The secret of that name of an entity (``kind/id``)."""
-        return _secret(
-            await self._reads.read(
-                lambda connection: connection.fetchrow(OF_OWNER, organisation, owner, name)
-            )
-        )
-
-    async def secret_by_verifier(
-        self, organisation: str, name: str, verifier: str
-    ) -> Secret | None:
-        """The secret of that name with that verifier, whoever has it."""
-        return _secret(
-            await self._reads.read(
-                lambda connection: connection.fetchrow(BY_VERIFIER, organisation, name, verifier)
-            )
-        )
-
-    async def related_tokens(self, organisation: str, kind: str, id_: str) -> list[UUID]:
-        """The access tokens of an account or rewards participant, in the order of creation."""
-        rows = await self._reads.read(
-            lambda connection: connection.fetch(RELATED_TOKENS[kind], organisation, id_)
-        )
-        return [UUID(row["id"]) for row in rows]
-
-    async def count_guess(
-        self, organisation: str, secret: str, source: str, limits: GuessLimits
-    ) -> int:
-        """Counts a try before it is made: 0 if it may be, else the seconds to wait first.
-
-        A lost answer may count it twice, never not at all.
-        """
-        bounds = (limits.per_source, limits.per_secret, limits.first_wait, limits.longest_wait)
-        wait: int = await self._reads.read(
-            lambda connection: connection.fetchval(
-                COUNT_GUESS, organisation, secret, source, *bounds
-            )
-        )
-        return wait
-
-    async def forgive_guesses(self, organisation: str, secret: str, source: str) -> None:
-        """Forgets the tries of a source that has now succeeded, and remembers that it has."""
-        await self._reads.read(
-            lambda connection: connection.execute(FORGIVE, organisation, secret, source)
-        )
-
-    async def photo(
-        self, organisation: str, photo_id: str, customer: Customer | None = None
-    ) -> tuple[bytes, str] | None:
-        """The bytes and mime type of a current profile photo, of a customer's where there is one."""
-        contact = customer.contact if customer else None
-        row = await self._reads.read(
-            lambda connection: connection.fetchrow(PHOTO, organisation, photo_id, contact)
-        )
-        return (row["content"], row["mime_type"]) if row else None
 
     async def problems(self) -> list[str]:
         """What keeps this process from answering: a schema that is not this build's."""

@@ -48,9 +48,11 @@ SELECT organisation,
   FROM o WHERE organisation IS NOT NULL
 """
 _FACTS = """
-SELECT e.stream_id, e.version, e.topic, e.schema_version, e.subject, e.payload, e.metadata, k.wrapped
+SELECT e.stream_id, e.version, e.topic, e.schema_version, e.subject, e.payload, e.metadata,
+       CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END AS wrapped
   FROM ledger.events e
   LEFT JOIN ledger.personal_keys k ON k.organisation = e.organisation AND k.subject = e.subject
+  LEFT JOIN ledger.forgotten f ON f.organisation = e.organisation AND f.subject = e.subject
  WHERE e.organisation = $1 AND {} ORDER BY e.stream_id, e.version{}
 """
 FACTS_AFTER = _FACTS.format("(e.stream_id, e.version) > ($2, $3)", " LIMIT $4")
@@ -96,7 +98,9 @@ async def analyse(connection: Connection) -> None:
     A server that takes the ledger for empty, after a restore or an import, would read all of it
     for every batch.
     """
-    await connection.execute("ANALYZE ledger.events; ANALYZE ledger.personal_keys")
+    await connection.execute(
+        "ANALYZE ledger.events; ANALYZE ledger.personal_keys; ANALYZE ledger.forgotten"
+    )
 
 
 async def heads(connection: Connection) -> Heads:

@@ -101,7 +101,7 @@ class PageFolder:
         if found is None:
             if len(self._keys) >= KEYS:
                 self._keys.clear()
-            key = self._ring.unwrap(wrapped) if wrapped is not None else None
+            key = self._ring.unwrap(wrapped) if wrapped else wrapped
             found = self._keys[subject] = UUID(bytes=subject), key
         return found
 

@@ -49,6 +49,7 @@ CONTRACT = {
         FINANCIAL account_gained FINANCIAL
         FINANCIAL account_lost FINANCIAL
         FINANCIAL last_account_lost MARKETING
+        MARKETING forgotten MARKETING
     """,
     "record": """
         - registered CURRENT
@@ -72,6 +73,7 @@ CONTRACT = {
         * related_entity_changed *
         EFFECTIVE last_related_entity_retired NOT_EFFECTIVE
         * guesses_forgiven *
+        * forgotten NOT_EFFECTIVE
     """,
     "access": """
         - read DONE

@@ -103,7 +103,7 @@ async def test_the_set_up_of_a_call_does_not_change_under_it(database: str) -> N
     async with lanes(database, 2) as own, appender(database) as one:
         industry = record("A")
         await one.append("LEDGER", written(industry))
-        questions = Questions(own, ZONE)
+        questions = Questions(own, KeyRing("k" * 32), ZONE)
         before = (await questions.ask("LEDGER", Question())).directory
         await one.append("LEDGER", written(renamed(industry, "New")))
         after = (await questions.ask("LEDGER", Question())).directory
