@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from domain.aggregate import Aggregate, Stamp
+from domain.aggregate import Aggregate, Fact, Stamp
 from domain.errors import InvalidParameterType
 from domain.fields import Field, JsonSchema, Reading, Values
 from domain.registration import Record
@@ -159,9 +159,9 @@ class Call:
         self.secrets.append(Kept(owner, name, key_id, secret, slow, expires_at))
         return key_id
 
-    def note_cause(self, new: Aggregate, cause: Aggregate) -> None:
-        """Notes that the last fact of ``cause`` has led to a new entity."""
-        self.causes[str(new.id)] = f"{cause.id}/{cause.version}"
+    def note_cause(self, new: Aggregate, cause: Fact) -> None:
+        """Notes that a fact has led to a new entity."""
+        self.causes[str(new.id)] = f"{cause.originator_id}/{cause.originator_version}"
 
     def new_id(self) -> UUID:
         """The id of a new entity."""

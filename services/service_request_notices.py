@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
+from domain.aggregate import Fact
 from domain.communication import Communication
 from domain.contact_fields import email_address
 from domain.queue_entry import QueueEntry
@@ -32,14 +34,22 @@ SUBJECT = 255
 def notices(
     request: ServiceRequest, former: str, call: Call
 ) -> Iterator[Communication | QueueEntry]:
-    """The communications, with queue entries, about a status that is not the ``former`` one."""
+    """The communications, with queue entries, about a status that is not the ``former`` one.
+
+    They are caused by the fact that set it.
+    """
+    if request.status == former:
+        return
     type_ = call.directory.fields("service_request_type", request.type)
+    cause = next(f for f in reversed(request.pending_events) if getattr(f, "status", None))
     for media, rule, address in RULES:
         to = request.details.get(address) or ""
         reachable = email_address(to) if media == "EMAIL" else to.strip()
         text = _text(request, media, call)
-        if request.status != former and type_.get(rule) and reachable and text:
-            yield from _written(request, {"media": media, "to": to, "content": text}, call)
+        if type_.get(rule) and reachable and text:
+            for new in _written(request, {"media": media, "to": to, "content": text}, call):
+                call.note_cause(new, cast(Fact, cause))
+                yield new
 
 
 def _written(
@@ -53,13 +63,10 @@ def _written(
     }
     # The organisation says it, whoever has called.
     payload = begun(replace(call, given=given, session=replace(call.session, customer=None)))
-    communication = Communication.begin(
-        Communication.Recorded, call.by, id=call.new_id(), **payload
-    )
-    made: list[Communication | QueueEntry] = [communication, *queued(communication, call)]
-    for new in made:
-        call.note_cause(new, request)
-    yield from made
+    fact = Communication.Recorded
+    communication = Communication.begin(fact, call.by, id=call.new_id(), **payload)
+    yield communication
+    yield from queued(communication, call)
 
 
 def _text(request: ServiceRequest, media: str, call: Call) -> str:

@@ -36,7 +36,7 @@ follow (id, refs) AS (
         SELECT document, owners FROM views.entities e WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1) AS e
      WHERE e.document IS NOT NULL
        AND ($2::text[] IS NULL OR views.reaches($1, w.ref, $2::text[])
-            OR e.owners = '{}' AND NOT starts_with(w.ref, 'contact_information/'))
+            OR e.owners = '{}' AND split_part(w.ref, '/', 1) NOT IN ('contact_information', 'accounts_receivable'))
     UNION ALL
     SELECT 'follow_ups', 'follow_ups/' || id, NULL, refs FROM follow
 )"""

@@ -134,3 +134,21 @@ async def test_causation(here: Helpdesk) -> None:
         for row in found[2:]
     }
     assert len({(row["recorded_at"], row["said"]) for row in found}) == 1
+
+
+async def test_what_is_told_is_caused_by_what_set_the_status(here: Helpdesk) -> None:
+    one = await here.open(**BOTH, services_set=[{"product_identifier": {"id": "P1"}}])
+    waiting = {"status_identifier": {"id": "WAITING"}}
+    await here.on("update", one, notes="x", **waiting)
+    found = await rows(
+        here.api,
+        "SELECT e.topic, c.topic AS cause FROM ledger.events e, json_each_text(e.metadata -> 'causation') AS m"
+        " JOIN ledger.events c ON c.stream_id = split_part(m.value, '/', 1)::uuid"
+        " AND c.version = split_part(m.value, '/', 2)::integer"
+        " WHERE e.organisation = $1 AND c.organisation = $1 AND m.key = e.stream_id::text"
+        " AND e.topic = 'communication.recorded' ORDER BY e.position",
+    )
+    assert [row["cause"] for row in found] == [
+        *["service_request.opened"] * 2,
+        *["service_request.status_changed"] * 2,
+    ]
