@@ -40,6 +40,7 @@ TABLES = (
     "names",
     "queue_entries",
     "records",
+    "service_requests",
     "sessions",
 )
 
