@@ -39,6 +39,9 @@ from services import (  # noqa: F401 (fills the registry)
     communications,
     contact_information,
     queue,
+    service_request_configuration,
+    service_request_lists,
+    service_requests,
 )
 from services.auditing import Auditing
 from services.authentication import Desk

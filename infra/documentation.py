@@ -21,6 +21,9 @@ from services import (
     contact_information,
     documents,
     queue,
+    service_request_configuration,
+    service_request_lists,
+    service_requests,
 )
 from services.endpoint import METHODS, Method
 from services.sentences import template
@@ -28,7 +31,17 @@ from services.sentences import template
 __all__ = ["FOLDER", "PAGES", "write"]
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
-FILLED = (access_tokens, authentication, communications, contact_information, documents, queue)
+FILLED = (
+    access_tokens,
+    authentication,
+    communications,
+    contact_information,
+    documents,
+    queue,
+    service_request_configuration,
+    service_request_lists,
+    service_requests,
+)
 """The modules whose import fills the registries."""
 
 ADMINISTRATIVE = {"originator_id", "originator_version", "originator_topic", "timestamp"}
@@ -104,12 +117,14 @@ def _fact_row(fact: type[Fact]) -> tuple[str, str, str]:
 
 def _diagram(own: list[type[Fact]]) -> Iterator[str]:
     states = {fact.TO for fact in own if fact.TO} | {s for fact in own for s in fact.FROM}
-    yield "\n```mermaid\nstateDiagram-v2"
+    arrows: dict[tuple[str, str], list[str]] = {}
     for fact in (fact for fact in own if fact.FROM or fact.TO):
         first = issubclass(fact, Beginning)
-        sources = ("[*]",) if first else fact.FROM or tuple(sorted(states))
-        for source in sources:
-            yield f"    {source} --> {fact.TO or source}: {fact.__name__}"
+        for source in ("[*]",) if first else fact.FROM or tuple(sorted(states)):
+            arrows.setdefault((source, fact.TO or source), []).append(fact.__name__)
+    yield "\n```mermaid\nstateDiagram-v2"
+    for (source, target), names in arrows.items():
+        yield f"    {source} --> {target}: {', '.join(names)}"
     yield "```\n"
 
 

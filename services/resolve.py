@@ -60,8 +60,8 @@ async def resolved(
 
     The second are the entities outside the directory, as ``kind/id``.
 
-    Where ``choosing`` (a POST refers anew), retired records do not exist; else they are found
-    when nothing current is (reference_entities.md, section 1). ``prove`` finds the entity of a
+    Where ``choosing`` (a POST refers anew), retired records do not exist; else, and for what is
+    kept, they are found when nothing current is (reference_entities.md, section 1). ``prove`` finds the entity of a
     credential, or refuses it. Raises `EntityNotFound` or `EntityNotUnique` naming the parameter.
     """
     ids: dict[Named, str] = {}
@@ -74,7 +74,7 @@ async def resolved(
             continue
         stored = is_stored(named)
         found = matches[named] if stored else directory.matches(named)
-        ids[named] = only(found, named.at, choosing=choosing)
+        ids[named] = only(found, named.at, choosing=choosing and not named.kept)
         if stored:
             refs.append(f"{named.entity}/{ids[named]}")
     return {name: _replaced(value, ids) for name, value in given.items()}, tuple(refs)

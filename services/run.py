@@ -238,8 +238,10 @@ class Runner:
         run.given["file"] = replace(upload, mime_type=mime_type)
 
     async def _read(self, run: Run) -> bytes:
-        wanted: Select | tuple[str, bytes] = run.method.function(run.call({}))
-        if isinstance(wanted, Select):
+        wanted: Select | Found | tuple[str, bytes] = run.method.function(run.call({}))
+        if isinstance(wanted, Found):
+            page = wanted
+        elif isinstance(wanted, Select):
             wanted = replace(wanted, customer=run.session.customer)
             page = await self._ledger.select(run.organisation, wanted)
         else:

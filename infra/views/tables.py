@@ -33,6 +33,7 @@ VERSIONS = {
     "names": 1,
     "queue_entries": 1,
     "records": 1,
+    "service_requests": 1,
     "sessions": 2,
 }
 """The version of each view's definition in this code; whoever changes what it holds raises it."""
