@@ -10,8 +10,7 @@ what happened last year.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Self, cast
@@ -138,14 +137,16 @@ class Aggregate(BaseAggregate[UUID]):
             raise InvalidLifeCycleState
 
     @classmethod
-    def replay(cls, facts: Iterator[Fact]) -> Self:
+    def replay(cls, facts: Iterable[Fact]) -> Self:
         """The aggregate that ``facts``, in order, make."""
-        (aggregate,) = deque(cls.states(facts), maxlen=1)
-        return aggregate
+        aggregate: Any = None
+        for step in cls.steps(facts):
+            aggregate = step
+        return cast(Self, aggregate)
 
     @classmethod
-    def states(cls, facts: Iterator[Fact]) -> Iterator[Self]:
-        """The aggregate after each of ``facts``: one object, which the next fact changes."""
+    def steps(cls, facts: Iterable[Fact]) -> Iterator[Self]:
+        """The aggregate after each of ``facts``: one object, that changes from step to step."""
         aggregate: Any = None
         for fact in facts:
             aggregate = cast(CanMutateAggregate[UUID], fact).mutate(aggregate)

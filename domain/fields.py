@@ -154,9 +154,9 @@ def when(row: Field, rule: Callable[[Values], Level]) -> Row:
 class Parameters:
     """What one method (or one nested object) accepts, in the order in which it is checked.
 
-    ``exactly_one`` and ``at_least_one`` name a group of semi-optional parameters, checked with the
-    last of them; ``check`` refuses given values that contradict each other and is asked after each
-    one, so that an earlier parameter's fault comes first.
+    ``exactly_one``, ``at_least_one`` and ``at_most_one`` name a group of semi-optional parameters,
+    checked with the last of them; ``check`` refuses given values that contradict each other and is
+    asked after each one, so that an earlier parameter's fault comes first.
     """
 
     def __init__(
@@ -164,6 +164,7 @@ class Parameters:
         *rows: Row,
         exactly_one: Iterable[str] = (),
         at_least_one: Iterable[str] = (),
+        at_most_one: Iterable[str] = (),
         check: Callable[[Values], None] | None = None,
     ) -> None:
         self.rows: tuple[tuple[Field, Rule], ...] = tuple(
@@ -171,8 +172,9 @@ class Parameters:
         )
         self.exactly_one = frozenset(exactly_one)
         self.at_least_one = frozenset(at_least_one)
+        self.at_most_one = frozenset(at_most_one)
         self._check = check
-        groups = self.exactly_one | self.at_least_one
+        groups = self.exactly_one | self.at_least_one | self.at_most_one
         own = (row.name for row, _ in reversed(self.rows) if row.name in groups)
         self._last_of_groups = next(own, None)
 
@@ -195,7 +197,7 @@ class Parameters:
                 if self._check:
                     self._check(given)
             if row.name == self._last_of_groups:
-                self._check_groups(given)
+                self._check_groups(given, at)
         return given
 
     @staticmethod
@@ -219,17 +221,18 @@ class Parameters:
             if level is Level.NOT_APPLICABLE and given[row.name] is not None:
                 raise InvalidParameterValue(name)
 
-    def _check_groups(self, given: Values) -> None:
+    def _check_groups(self, given: Values, at: str) -> None:
         def count(group: frozenset[str]) -> int:
             return sum(given.get(name) is not None for name in group)
 
-        if self.exactly_one and count(self.exactly_one) != 1:
-            raise SemiOptionalParameter(self._names(self.exactly_one))
-        if self.at_least_one and count(self.at_least_one) == 0:
-            raise SemiOptionalParameter(self._names(self.at_least_one))
-
-    def _names(self, group: frozenset[str]) -> str:
-        return ", ".join(row.parameter for row, _ in self.rows if row.name in group)
+        for group, wrong in (
+            (self.exactly_one, count(self.exactly_one) != 1),
+            (self.at_least_one, count(self.at_least_one) == 0),
+            (self.at_most_one, count(self.at_most_one) > 1),
+        ):
+            if group and wrong:
+                names = (row.parameter for row, _ in self.rows if row.name in group)
+                raise SemiOptionalParameter(", ".join(f"{at}{name}" for name in names))
 
     def schema(self) -> JsonSchema:
         """The parameters as the JSON Schema of an object."""

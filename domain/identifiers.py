@@ -20,13 +20,15 @@ _HEXADECIMAL_ID = re.compile(r"[0-9a-fA-F]{32}")
 class Identifier:
     """One entity, named by one of its identifier fields.
 
-    ``at`` is the parameter it came in, for the description of a refusal.
+    ``at`` is the parameter it came in, for the description of a refusal; ``kept`` is set where it
+    names what is referred to already, which a retired record may be.
     """
 
     entity: str
     field: str
     value: str
     at: str
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

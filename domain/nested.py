@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -31,13 +31,14 @@ from domain.values import read_enumeration, read_integer
 __all__ = ["Calendar", "Items", "Object", "Reference", "identifier_schema"]
 
 
-def identifier_schema(to: Identifiable) -> JsonSchema:
-    """An identifier as a JSON object: exactly one of the fields."""
+def identifier_schema(to: Identifiable, links: Iterable[Reference] = ()) -> JsonSchema:
+    """An identifier as a JSON object: exactly one of the fields, or of the links."""
     words = to.enumerated or {}
     properties: JsonSchema = {
         name: {"type": "string"} | ({"enum": sorted(words[name])} if name in words else {})
         for name in to.fields
     }
+    properties |= {link.parameter: link.schema() for link in links}
     return {
         "type": "object",
         "properties": properties,
@@ -93,11 +94,12 @@ class Reference(Field):
     """A link to another entity: ``<name>_identifier`` in a call, its compact object in a response.
 
     ``alias`` is a second name that items of an updated set may use (contact_information.md,
-    section 7).
+    section 7). ``brief`` ones show the fewer keys that compact objects hold in turn.
     """
 
     to: Identifiable
     alias: str = ""
+    brief: bool = False
 
     @property
     def parameter(self) -> str:
@@ -123,33 +125,48 @@ class Reference(Field):
     def read(self, value: Any, at: str, reading: Reading) -> Identifier:
         return self.to.read(value, at, textual=reading.textual)
 
+    @property
+    def shown(self) -> str:
+        """What a response holds: the name of the object of the entity."""
+        return f"{self.to.entity}_brief" if self.brief else self.to.entity
+
     def sent(self, kept: Any, zone: ZoneInfo) -> Any:
-        return {"$ref": f"{self.to.entity}/{kept}"} if kept else None
+        return {"$ref": f"{self.shown}/{kept}"} if kept else None
 
     def schema(self) -> JsonSchema:
         return {"$ref": f"#/components/schemas/{self.to.entity}_identifier"}
 
     def sent_schema(self) -> JsonSchema:
-        return nullable({"$ref": f"#/components/schemas/{self.to.entity}"})
+        return nullable({"$ref": f"#/components/schemas/{self.shown}"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Object(Field):
     """A nested object; ``closed`` ones refuse keys they do not know.
 
-    An unset one is sent with every key null, or as null itself where it is ``absent_as_null``.
+    ``levels`` are those of its fields that are not optional, ``at_most_one`` is a group of which
+    one may be given. An unset one is sent with every key null, or as null itself where it is
+    ``absent_as_null``.
     """
 
     rows: tuple[Field, ...]
     closed: bool = False
     absent_as_null: bool = False
+    levels: Mapping[str, Level] = field(default_factory=dict)
+    at_most_one: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> Parameters:
+        """What a call may give of it."""
+        rows = ((row, self.levels.get(row.name, Level.OPTIONAL)) for row in self.rows)
+        return Parameters(*rows, at_most_one=self.at_most_one)
 
     def read(self, value: Any, at: str, reading: Reading) -> Values:
         if not isinstance(value, dict):
             raise InvalidParameterType(at)
         if self.closed and not value.keys() <= {row.parameter for row in self.rows}:
             raise InvalidIdentifier(at)
-        return Parameters(*self.rows).read(value, reading, at=f"{at}.")
+        return self.parameters.read(value, reading, at=f"{at}.")
 
     def sent(self, kept: Any, zone: ZoneInfo) -> Any:
         if kept is None and self.absent_as_null:
@@ -157,7 +174,7 @@ class Object(Field):
         return {row.key: row.sent((kept or {}).get(row.name), zone) for row in self.rows}
 
     def schema(self) -> JsonSchema:
-        schema = Parameters(*self.rows).schema()
+        schema = self.parameters.schema()
         return schema | {"additionalProperties": False} if self.closed else schema
 
     def sent_schema(self) -> JsonSchema:
@@ -170,16 +187,20 @@ class Items(Field):
     """A ``*_set`` parameter: items that are added, or on update added, changed and removed.
 
     ``rows`` are an item's fields, ``needed`` those an added item must have and a changed one may
-    not null, ``fixed`` those a changed item ignores. ``entry`` identifies an item inside its
-    parent, as ``<entry>_identifier``; ``check`` refuses items whose fields contradict each other.
-    A read item is a dict with ``action``, for changed and
-    removed ones ``identifier``, and the fields given.
+    not null, ``exactly_one`` a group of which an added item has one, ``fixed`` those a changed item
+    ignores. ``entry`` identifies an item inside its parent, as ``<entry>_identifier``, by fields of
+    its own or by what one of its ``links`` leads to; ``check`` refuses items whose fields contradict
+    each other. A read item is a dict with ``action``, for changed and removed ones ``identifier``
+    (an `Identifier`, or a link's name with what it leads to), and the fields given.
     """
 
     rows: tuple[Field, ...]
     entry: Identifiable
+    links: tuple[Reference, ...] = ()
     needed: frozenset[str] = frozenset()
+    exactly_one: tuple[str, ...] = ()
     fixed: frozenset[str] = frozenset()
+    actions: tuple[str, ...] = ("ADD", "UPDATE", "REMOVE")
     updating: bool = False
     shape: tuple[Field, ...] = ()
     check: Callable[[Values, str], None] | None = None
@@ -198,7 +219,7 @@ class Items(Field):
         action = self._action(item.get("action"), f"{at}.action")
         found: Values = {"action": action}
         if action != "ADD":
-            found["identifier"] = self._identifier(item, at)
+            found["identifier"] = self._identifier(item, at, reading)
         if action == "REMOVE":
             return found
         level = Level.MANDATORY if action == "ADD" else Level.KEPT
@@ -207,7 +228,8 @@ class Items(Field):
             for row in self.rows
             if action == "ADD" or row.name not in self.fixed
         )
-        found |= Parameters(*rows).read(item, reading, at=f"{at}.")
+        group = self.exactly_one if action == "ADD" else ()
+        found |= Parameters(*rows, exactly_one=group).read(item, reading, at=f"{at}.")
         if self.check:
             self.check(found, at)
         return found
@@ -217,15 +239,27 @@ class Items(Field):
             if self.updating:
                 raise MandatoryParameter(at)
             return "ADD"
-        allowed = {"ADD", "UPDATE", "REMOVE"} if self.updating else {"ADD"}
-        return read_enumeration(value, at, allowed)
+        return read_enumeration(value, at, self.actions if self.updating else ("ADD",))
 
-    def _identifier(self, item: Mapping[str, Any], at: str) -> Identifier:
+    def _identifier(
+        self, item: Mapping[str, Any], at: str, reading: Reading
+    ) -> Identifier | dict[str, Identifier]:
         name = f"{self.entry.entity}_identifier"
-        value = item.get(name)
+        value, at = item.get(name), f"{at}.{name}"
         if value is None:
-            raise MandatoryParameter(f"{at}.{name}")
-        return self.entry.read(value, f"{at}.{name}", textual=False)
+            raise MandatoryParameter(at)
+        links = {link.parameter: link for link in self.links}
+        members = value if isinstance(value, dict) else {}
+        given = {member for member, said in members.items() if said not in (None, "")}
+        if not given & links.keys():
+            return self.entry.read(value, at, textual=False)
+        if not given <= {*self.entry.fields, *links}:
+            raise InvalidIdentifier(at)
+        if len(given) > 1:
+            raise SemiOptionalParameter(at)
+        name = given.pop()
+        found = links[name].read(value[name], f"{at}.{name}", reading)
+        return {links[name].name: replace(found, kept=True)}
 
     def sent(self, kept: Any, zone: ZoneInfo) -> Any:
         rows = self.shape or self.rows
@@ -239,10 +273,12 @@ class Items(Field):
         needed = [row.parameter for row in self.rows if row.name in self.needed]
         properties: JsonSchema = {"action": nullable({"type": "string", "enum": ["ADD"]})}
         if self.updating:
-            actions = {"type": "string", "enum": ["ADD", "UPDATE", "REMOVE"]}
+            actions = {"type": "string", "enum": list(self.actions)}
+            one = " or ".join(r.parameter for r in self.rows if r.name in self.exactly_one)
+            says = f"An added item needs {', '.join(filter(None, [*needed, one]))}."
             properties = {
-                "action": actions | {"description": f"An added item needs {', '.join(needed)}."},
-                f"{self.entry.entity}_identifier": identifier_schema(self.entry)
+                "action": actions | {"description": says},
+                f"{self.entry.entity}_identifier": identifier_schema(self.entry, self.links)
                 | {"description": "Names the item that is changed or removed."},
             }
         for row in self.rows:

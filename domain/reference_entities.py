@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 
 from domain.credentials import ACCESS_TOKEN
+from domain.fields import Shape
 from domain.identifiers import Identifiable
 from domain.reference_kinds_billing import BILLING, REWARDS
 from domain.reference_kinds_customers import CUSTOMERS, PRODUCTS
@@ -18,7 +19,7 @@ from domain.reference_kinds_setup import COMMUNICATIONS, CONTACTS, SERVICE_REQUE
 from domain.registration import Kind
 from domain.scalars import Text
 
-__all__ = ["ENTITIES", "KINDS", "REFERRING_TO", "SECRETS", "identifiable"]
+__all__ = ["ENTITIES", "KINDS", "REFERRING_TO", "SECRETS", "SHOWN", "identifiable"]
 
 
 def _by_key(kinds: Iterable[Kind]) -> dict[str, Kind]:
@@ -51,6 +52,11 @@ KINDS: dict[str, Kind] = _by_key(
     )
 )
 """What can be registered, by its key."""
+
+SHOWN: dict[str, tuple[Kind, Shape]] = {
+    shape.name: (kind, shape) for kind in KINDS.values() if kind.directory for shape in kind.shapes
+}
+"""The objects that the directory shows of its records, by name."""
 
 _OWNED = (
     Identifiable(

@@ -20,7 +20,15 @@ from domain.reference_fields import (
 from domain.registration import Kind, Link
 from domain.scalars import CONTENT, Boolean, Enumeration, Integer, Text
 
-__all__ = ["COMMUNICATIONS", "CONTACTS", "SERVICE_REQUESTS"]
+__all__ = [
+    "COMMUNICATIONS",
+    "CONTACTS",
+    "IMPACT_LEVEL",
+    "PRIORITY_LEVEL",
+    "SERVICE_REQUESTS",
+    "STATES",
+    "URGENCY_LEVEL",
+]
 
 COMMUNICATIONS = (
     Kind(
@@ -127,7 +135,17 @@ CONTACTS = (
 )
 """Section 3.8."""
 
-_STATES = "PENDING RESPONDED TEMPORARY_RESOLVED FINAL_RESOLVED COMPLETED CANCELLED"
+STATES = "PENDING RESPONDED TEMPORARY_RESOLVED FINAL_RESOLVED COMPLETED CANCELLED"
+"""The life cycle states of a service request, to one of which each status belongs."""
+
+_CUSTOM = "CUSTOM1 CUSTOM2 CUSTOM3 CUSTOM4 CUSTOM5"
+
+URGENCY_LEVEL = Enumeration(name="urgency_level", words=f"URGENCY1 URGENCY2 URGENCY3 {_CUSTOM}")
+IMPACT_LEVEL = Enumeration(name="impact_level", words=f"IMPACT1 IMPACT2 IMPACT3 {_CUSTOM}")
+PRIORITY_LEVEL = Enumeration(
+    name="priority_level", words=f"PRIORITY1 PRIORITY2 PRIORITY3 PRIORITY4 PRIORITY5 {_CUSTOM}"
+)
+"""The levels of a service request (service_requests.md, section 5.2)."""
 
 
 def _choice(name: str) -> tuple[Link, Link]:
@@ -158,6 +176,7 @@ SERVICE_REQUESTS = (
         key="service_request_type",
         identified="id! name! alternative_code!",
         compact="id name alternative_code description",
+        brief="id name alternative_code",
         rows=(
             NAME,
             ALTERNATIVE_CODE,
@@ -167,7 +186,7 @@ SERVICE_REQUESTS = (
                 name="default_status_ids",
                 rows=tuple(
                     Link(name=word, to="service_request_status", given_as=word)
-                    for word in _STATES.split()
+                    for word in STATES.split()
                 ),
             ),
             *_choice("category"),
@@ -197,7 +216,8 @@ SERVICE_REQUESTS = (
         key="service_request_status",
         identified="id! name! alternative_code",
         compact="id name alternative_code description life_cycle_state",
-        rows=(NAME, ALTERNATIVE_CODE, DESCRIPTION, mandatory(state(_STATES))),
+        brief="id name alternative_code life_cycle_state",
+        rows=(NAME, ALTERNATIVE_CODE, DESCRIPTION, mandatory(state(STATES))),
     ),
     Kind(
         key="service_request_category",
@@ -223,27 +243,7 @@ SERVICE_REQUESTS = (
     Kind(
         key="service_request_priority",
         together=("urgency_level", "impact_level"),
-        rows=(
-            mandatory(
-                Enumeration(
-                    name="urgency_level",
-                    words="URGENCY1 URGENCY2 URGENCY3 CUSTOM1 CUSTOM2 CUSTOM3 CUSTOM4 CUSTOM5",
-                )
-            ),
-            mandatory(
-                Enumeration(
-                    name="impact_level",
-                    words="IMPACT1 IMPACT2 IMPACT3 CUSTOM1 CUSTOM2 CUSTOM3 CUSTOM4 CUSTOM5",
-                )
-            ),
-            mandatory(
-                Enumeration(
-                    name="priority_level",
-                    words="PRIORITY1 PRIORITY2 PRIORITY3 PRIORITY4 PRIORITY5"
-                    " CUSTOM1 CUSTOM2 CUSTOM3 CUSTOM4 CUSTOM5",
-                )
-            ),
-        ),
+        rows=(mandatory(URGENCY_LEVEL), mandatory(IMPACT_LEVEL), mandatory(PRIORITY_LEVEL)),
     ),
 )
 """Section 3.9."""

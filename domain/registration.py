@@ -83,8 +83,9 @@ class Kind:
     """One kind of registered entity.
 
     ``identified`` lists the identifier fields, those unique among records that are not retired
-    with a ``!``; ``compact`` the keys of the object shown where it is referred to; ``derived``
-    keys of it that are found by following links. ``directory`` kinds are an organisation's set-up,
+    with a ``!``; ``compact`` the keys of the object shown where it is referred to, ``brief`` those
+    shown inside compact objects where they are fewer; ``derived`` keys that are found by following
+    links. ``directory`` kinds are an organisation's set-up,
     which each process holds in memory; the others may be many and are read when needed. ``secrets``
     are given with a record and kept apart from it. ``worldwide`` is the field that is unique over
     all organisations, ``together`` are fields whose combination no two current records share.
@@ -95,6 +96,7 @@ class Kind:
     rows: tuple[Row, ...]
     identified: str = "id!"
     compact: str = ""
+    brief: str = ""
     derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     folded: str = ""
@@ -128,8 +130,17 @@ class Kind:
     @property
     def shape(self) -> Shape:
         """The compact object."""
+        return self._shape(self.key, self.compact)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The objects that are shown of it: the compact one and, if there is one, the brief one."""
+        brief = (self._shape(f"{self.key}_brief", self.brief),) if self.brief else ()
+        return (self.shape, *brief)
+
+    def _shape(self, name: str, keys: str) -> Shape:
         rows = {row.name: row for row in self.fields}
-        return Shape(self.key, *(rows.get(n, Text(name=n)) for n in self.compact.split()))
+        return Shape(name, *(rows.get(key, Text(name=key)) for key in keys.split()))
 
     def read(self, raw: Mapping[str, Any], reading: Reading) -> Values:
         """The fields of a record as they are kept; unknown ones are refused.

@@ -28,6 +28,7 @@ __all__ = [
     "Integer",
     "Number",
     "Text",
+    "Whole",
     "udf",
 ]
 
@@ -86,6 +87,25 @@ class Number(Field):
 
     def schema(self) -> JsonSchema:
         return {"type": "number"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole(Number):
+    """A Number that must be whole and not below ``least``."""
+
+    least: int = 0
+
+    def read(self, value: Any, at: str, reading: Reading) -> int:
+        found = read_number(value, at)
+        if not isinstance(found, int) or found < self.least:
+            raise InvalidParameterValue(at)
+        return found
+
+    def schema(self) -> JsonSchema:
+        return {"type": "integer", "minimum": self.least}
+
+    def sent_schema(self) -> JsonSchema:
+        return {"type": ["integer", "null"]}
 
 
 @dataclass(frozen=True, kw_only=True)

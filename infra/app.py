@@ -13,19 +13,25 @@ import asyncpg
 import structlog
 
 from domain.errors import ServiceError, TooManyRequests
+from infra.audit.sealer import Sealer, signer_of
 from infra.http.admin import Admin
 from infra.http.api import Api
 from infra.http.as_of import as_of_methods
 from infra.http.audit import Audit
+from infra.http.audit_events import AuditEvents
+from infra.http.audit_history import AuditHistory
 from infra.http.edge import Edge
 from infra.http.forgetting import forgetting
+from infra.http.history_pages import HistoryPages
 from infra.http.operator import Operating
 from infra.http.pages import pages
 from infra.http.reference import Reference
 from infra.http.server import serving
 from infra.images import inspect_image_off_loop
+from infra.ledger.archive import LedgerArchive
 from infra.ledger.cipher import KeyRing
 from infra.ledger.past import PostgresPast
+from infra.ledger.search import Search
 from infra.ledger.store import PostgresLedger
 from infra.postgres import Lanes
 from infra.secrets import Secrets
@@ -36,12 +42,16 @@ from services import (  # noqa: F401 (fills the registry)
     communications,
     contact_information,
     queue,
+    service_request_configuration,
+    service_request_lists,
+    service_requests,
 )
 from services.as_of import AsOf
 from services.auditing import Auditing
 from services.authentication import Desk
 from services.credentials import Authenticator
 from services.forgetting import Forgetting
+from services.historian import Historian
 from services.operating import Operator
 from services.registration import Registrar
 from services.run import Runner
@@ -50,7 +60,7 @@ from services.write import Writer
 
 log = structlog.get_logger(__name__)
 
-__all__ = ["Application", "Limit", "listening", "opened"]
+__all__ = ["Application", "Limit", "listening", "opened", "sealing"]
 
 CLEANING = 600.0
 """Seconds between two looks for answers that are too old."""
@@ -64,6 +74,7 @@ class Application:
     """The use cases of one process, wired to one database."""
 
     settings: Settings
+    url: str
     zone: ZoneInfo
     ledger: PostgresLedger
     secrets: Secrets
@@ -72,6 +83,8 @@ class Application:
     registrar: Registrar
     operator: Operator
     auditing: Auditing
+    historian: Historian
+    search: Search
     forgetting: Forgetting
     as_of: AsOf
 
@@ -84,6 +97,9 @@ class Application:
         Operating(self.operator, self.ledger, key).routes(edge)
         audit = Audit(self.auditing, self.ledger)
         audit.routes(edge)
+        AuditHistory(audit, self.historian).routes(edge)
+        AuditEvents(audit, self.historian, self.search).routes(edge)
+        HistoryPages(self.historian, self.auditing, self.runner, self.desk).routes(edge)
         forgetting(audit, edge, self.forgetting, self.ledger)
         as_of_methods(audit, edge, self.as_of)
         pages(edge)
@@ -137,22 +153,25 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     registrar = Registrar(ledger, secrets, zone)
     operator = Operator(ledger, zone)
     auditing = Auditing(ledger, runner, zone)
-    as_of = AsOf(PostgresPast(reads, History(reads, ring, zone), ring, zone), auditing, zone)
-    forget = Forgetting(ledger, zone)
+    historian = Historian(ledger, LedgerArchive(reads, ring), auditing, zone)
+    past = PostgresPast(reads, History(reads, ring, zone), ring, zone)
     cleaning = asyncio.create_task(_clean(ledger))
     try:
         yield Application(
-            settings,
-            zone,
-            ledger,
-            secrets,
-            runner,
-            desk,
-            registrar,
-            operator,
-            auditing,
-            forget,
-            as_of,
+            settings=settings,
+            url=url,
+            zone=zone,
+            ledger=ledger,
+            secrets=secrets,
+            runner=runner,
+            desk=desk,
+            registrar=registrar,
+            operator=operator,
+            auditing=auditing,
+            forgetting=Forgetting(ledger, zone),
+            historian=historian,
+            search=Search(reads),
+            as_of=AsOf(past, auditing, zone),
         )
     finally:
         cleaning.cancel()
@@ -169,6 +188,19 @@ async def _clean(ledger: PostgresLedger) -> None:
             await ledger.forget_answers()
         except ServiceError as error:
             log.warning("cleaning", error=type(error).__name__)
+
+
+@asynccontextmanager
+async def sealing(settings: Settings, url: str) -> AsyncIterator[None]:
+    """Seals what gets old enough, in the background, until left."""
+    sealer = Sealer(url, signer_of(settings.service_key), seconds=settings.seal_seconds)
+    task = asyncio.create_task(sealer.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await sealer.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ import uvloop
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from infra.app import Application, listening
+from infra.app import Application, listening, sealing
+from infra.cli_audit import audit
+from infra.cli_history import history
 from infra.cli_operator import access_tokens, application, contacts, sessions
 from infra.cli_views import project, replay, views
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
@@ -30,9 +32,11 @@ app.command(db)
 app.command(views)
 app.command(project)
 app.command(replay)
+app.command(history)
 app.command(sessions)
 app.command(access_tokens)
 app.command(contacts)
+app.command(audit)
 
 
 def main() -> None:
@@ -60,7 +64,7 @@ async def serve(*, demo: bool = False) -> None:
     async with application(settings) as running:
         made_up = await _load_demo(running) if demo else None
         _settle_memory()
-        async with listening(running) as ports:
+        async with sealing(settings, running.url), listening(running) as ports:
             _welcome(settings, ports.port, ports.admin_port, made_up)
             await stop.wait()
 

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from domain.errors import Refusal
 from domain.fields import Reading
+from infra.app import sealing
 from infra.http.admin import Admin
 from infra.http.server import serving
 from infra.ledger.cipher import KeyRing
@@ -215,7 +216,7 @@ async def project(
         int | None, Parameter(help="Port of health and metrics, if not CRMLEDGER_ADMIN_PORT.")
     ] = None,
 ) -> None:
-    """Feeds the analytics views and history until it is told to stop (SIGTERM or Ctrl-C)."""
+    """Feeds the analytics views and history, and seals, until it is told to stop (SIGTERM or Ctrl-C)."""
     settings = Settings.from_environment()
     port = settings.admin_port if admin_port is None else admin_port
     configure_logs()
@@ -230,6 +231,7 @@ async def project(
             address = f"{settings.host}:{port}"
             out.print(f"Health and metrics     http://{address}/health/ready", highlight=False)
             out.file.flush()
-            await projector.run(stop)
+            async with sealing(settings, url):
+                await projector.run(stop)
             admin.leaving = True
         await lanes.close()

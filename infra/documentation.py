@@ -21,13 +21,27 @@ from services import (
     contact_information,
     documents,
     queue,
+    service_request_configuration,
+    service_request_lists,
+    service_requests,
 )
 from services.endpoint import METHODS, Method
+from services.sentences import template
 
 __all__ = ["FOLDER", "PAGES", "write"]
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
-FILLED = (access_tokens, authentication, communications, contact_information, documents, queue)
+FILLED = (
+    access_tokens,
+    authentication,
+    communications,
+    contact_information,
+    documents,
+    queue,
+    service_request_configuration,
+    service_request_lists,
+    service_requests,
+)
 """The modules whose import fills the registries."""
 
 ADMINISTRATIVE = {"originator_id", "originator_version", "originator_topic", "timestamp"}
@@ -80,7 +94,8 @@ def facts() -> Iterator[str]:
     """
     yield "# Facts and life cycles\n"
     yield "What the ledger can say, by the entity it says it of. Values in italics belong to a"
-    yield "person and are encrypted with the contact's key."
+    yield "person and are encrypted with the contact's key; members of a fact stand in braces in what"
+    yield "its history says."
     for topic, aggregate in sorted(AGGREGATES.items()):
         own = [fact for name, fact in FACTS.items() if name.startswith(f"{topic}.")]
         if own:
@@ -90,24 +105,26 @@ def facts() -> Iterator[str]:
             yield from table("fact | says | payload", map(_fact_row, own))
 
 
-def _first_line(documented: type[Aggregate] | type[Fact]) -> str:
+def _first_line(documented: type[Aggregate]) -> str:
     return (documented.__doc__ or "").strip().partition("\n")[0].replace("``", "`")
 
 
 def _fact_row(fact: type[Fact]) -> tuple[str, str, str]:
     names = [f.name for f in fields(fact) if f.name not in ADMINISTRATIVE | {"user", "unit"}]
     payload = (f"*{name}*" if name in fact.PERSONAL else name for name in names)
-    return f"`{fact.TOPIC}`", _first_line(fact), ", ".join(payload)
+    return f"`{fact.TOPIC}`", template(fact), ", ".join(payload)
 
 
 def _diagram(own: list[type[Fact]]) -> Iterator[str]:
     states = {fact.TO for fact in own if fact.TO} | {s for fact in own for s in fact.FROM}
-    yield "\n```mermaid\nstateDiagram-v2"
+    arrows: dict[tuple[str, str], list[str]] = {}
     for fact in (fact for fact in own if fact.FROM or fact.TO):
         first = issubclass(fact, Beginning)
-        sources = ("[*]",) if first else fact.FROM or tuple(sorted(states))
-        for source in sources:
-            yield f"    {source} --> {fact.TO or source}: {fact.__name__}"
+        for source in ("[*]",) if first else fact.FROM or tuple(sorted(states)):
+            arrows.setdefault((source, fact.TO or source), []).append(fact.__name__)
+    yield "\n```mermaid\nstateDiagram-v2"
+    for (source, target), names in arrows.items():
+        yield f"    {source} --> {target}: {', '.join(names)}"
     yield "```\n"
 
 

@@ -61,6 +61,9 @@ class Settings(
     connections: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 4
     """Connections for reading, per process."""
 
+    seal_seconds: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 60
+    """Age at which a fact is sealed; 0: this process seals nothing."""
+
     def __repr__(self) -> str:
         shown = (
             f"{name}={getattr(self, name)!r}"

@@ -88,6 +88,7 @@ def access_token(token: AccessToken, settings: Mapping[str, Any], zone: ZoneInfo
         claims={f"access_token.{name}={code}": name for name, code in codes.items()},
         owners=[f"{kind}/{of}" for kind, of in token.relations.items()],
         secrets=token.secrets,
+        beside={"secrets": token.secrets, "related_entities": token.fates},
     )
     refs = stored_references(shown.full)
     shown.rows = [

@@ -101,8 +101,10 @@ async def resolve(run: Run, prove: Proving) -> None:
 
 async def answered(views: Views, run: Run) -> bytes:
     """The answer of a method that reads, as JSON. Raises `EntityNotFound` if there is none."""
-    wanted: Select | tuple[str, bytes] = run.method.function(run.call({}))
-    if isinstance(wanted, Select):
+    wanted: Select | Found | tuple[str, bytes] = run.method.function(run.call({}))
+    if isinstance(wanted, Found):
+        page = wanted
+    elif isinstance(wanted, Select):
         wanted = replace(wanted, customer=run.session.customer)
         page = await views.select(run.organisation, wanted)
     else:

@@ -7,6 +7,7 @@ of its own; its id is the organisation's with a suffix that no organisation's id
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from domain.access import Access
@@ -19,7 +20,7 @@ from services.ids import new_id
 from services.ports import Ledger, Loaded, Session, Told
 from services.run import Runner
 
-__all__ = ["AUDITOR", "OPERATOR", "Admitted", "Auditing", "access_ledger"]
+__all__ = ["AUDITOR", "OPERATOR", "Admitted", "AtTerminal", "Auditing", "Reader", "access_ledger"]
 
 AUDITOR, OPERATOR = "auditor", "operator"
 """Roles of a user's record (contract reference_entities.md, section 3.10)."""
@@ -28,6 +29,26 @@ AUDITOR, OPERATOR = "auditor", "operator"
 def access_ledger(organisation: str) -> str:
     """The id of the ledger in which readings of an organisation's history are facts."""
     return f"{organisation}~access"
+
+
+class Reader(Protocol):
+    """Who reads an organisation's history."""
+
+    @property
+    def organisation(self) -> str:
+        """The id of the organisation."""
+
+    @property
+    def told(self) -> Told:
+        """What the ledger knows of it."""
+
+    @property
+    def by(self) -> Stamp:
+        """Who acts, and when."""
+
+    @property
+    def metadata(self) -> Values:
+        """The same, as the fact of the reading carries it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +67,7 @@ class Admitted:
 
     @property
     def metadata(self) -> Values:
-        """Who acts and why, as facts carry it."""
+        """The same, with the session and the request."""
         request = self.request
         return {
             "at": self.told.now.isoformat(),
@@ -57,6 +78,29 @@ class Admitted:
             "correlation": request.correlation_id or request.request_id,
             "client": request.client,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class AtTerminal:
+    """An operator who reads with the program, beside the service; ``source`` is the command."""
+
+    told: Told
+    source: str
+
+    @property
+    def organisation(self) -> str:
+        """The id of the organisation."""
+        return self.told.directory.organisation
+
+    @property
+    def by(self) -> Stamp:
+        """Nobody who is known by name, and when."""
+        return Stamp(self.told.now)
+
+    @property
+    def metadata(self) -> Values:
+        """When, and with which command."""
+        return {"at": self.told.now.isoformat(), "source": self.source}
 
 
 class Auditing:
@@ -76,16 +120,16 @@ class Auditing:
             raise AccessDenied
         return Admitted(found.organisation, found.session, found.told, request)
 
-    async def record(self, admitted: Admitted, method: str, about: Values) -> None:
+    async def record(self, reader: Reader, method: str, about: Values) -> None:
         """Records a reading that is about to happen; it is durable when this returns.
 
         :param about: ids and positions, never what belongs to a person.
         Raises `ServiceUnavailable`, and then nothing must be shown.
         """
-        access = Access.begin(Access.Read, admitted.by, id=new_id(), method=method, about=about)
-        draft = Draft(admitted.told.directory, self._zone, Loaded())
+        access = Access.begin(Access.Read, reader.by, id=new_id(), method=method, about=about)
+        draft = Draft(reader.told.directory, self._zone, Loaded())
         draft.collect([access])
-        change = draft.change(self._ledger, admitted.metadata)
-        verdict = await self._ledger.append(access_ledger(admitted.organisation), change)
+        change = draft.change(self._ledger, reader.metadata)
+        verdict = await self._ledger.append(access_ledger(reader.organisation), change)
         if verdict.name != "WRITTEN":
             raise ServiceUnavailable("the reading could not be recorded", retry_after=1)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from domain.aggregate import Aggregate, Stamp
+from domain.aggregate import Aggregate, Fact, Stamp
 from domain.errors import InvalidParameterType
 from domain.fields import Field, JsonSchema, Reading, Values
 from domain.registration import Record
@@ -88,7 +88,8 @@ class Call:
     the further aggregates, by stream, that the method wants to look at. ``secrets`` are new ones to
     keep, ``revealed`` are keys of this one answer that no document holds. ``generated`` are
     parameters whose value was made up: where another entity has it already, the call is decided
-    anew instead of refused. ``unchanged`` are parameters that fit the secret that is kept already.
+    anew instead of refused. ``unchanged`` are parameters that fit the secret that is kept already,
+    ``causes`` says of new entities which fact made them necessary.
     """
 
     session: Session
@@ -104,6 +105,7 @@ class Call:
     generated: set[str] = field(default_factory=set)
     unchanged: frozenset[str] = frozenset()
     revealed: Values = field(default_factory=dict)
+    causes: dict[str, str] = field(default_factory=dict)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -156,6 +158,10 @@ class Call:
         key_id = uuid4().hex
         self.secrets.append(Kept(owner, name, key_id, secret, slow, expires_at))
         return key_id
+
+    def note_cause(self, new: Aggregate, cause: Fact) -> None:
+        """Notes that a fact has led to a new entity."""
+        self.causes[str(new.id)] = f"{cause.originator_id}/{cause.originator_version}"
 
     def new_id(self) -> UUID:
         """The id of a new entity."""

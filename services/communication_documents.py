@@ -137,7 +137,7 @@ def communication(
 @projection(QueueEntry)
 def queue_entry(entry: QueueEntry, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
     """A queue entry: its row; nothing else shows it."""
-    id_ = id_text(entry.id)
+    id_, contact = id_text(entry.id), f"contact_information/{entry.contact_information}"
     values = {
         "id": id_,
         "number": entry.number,
@@ -151,7 +151,8 @@ def queue_entry(entry: QueueEntry, settings: Mapping[str, Any], zone: ZoneInfo) 
     shown = Projection(
         full=document(QUEUE_ENTRY, values, zone),
         names={"number": entry.number},
-        owners=(f"contact_information/{entry.contact_information}",),
+        owners=(contact,),
+        beside={"media": entry.media, "contact_information": {"$ref": contact}},
     )
     columns = {
         "id": id_,

@@ -178,6 +178,7 @@ def contact_information(
         photo=_photo(contact),
         names=_contact_names(contact),
         claims=_contact_claims(contact, settings),
+        beside=_beside(contact),
         retired=contact.forgotten,
     )
     unsearched = ("number", "registration_number")
@@ -208,6 +209,16 @@ def contact_information(
         photo: Values = {"kind": "profile_photo", "id": id_}
         shown.rows.append(Row("entities", contact.id, contact.version, photo, shown.photo))
     return shown
+
+
+def _beside(contact: ContactInformation) -> Values:
+    """What a contact's document does not show: its photo, its accounts, whether it is forgotten."""
+    accounts = [{"$ref": f"accounts_receivable/{id_}"} for id_ in sorted(contact.accounts)]
+    return {
+        "profile_photo": contact.photo,
+        "accounts_receivable_set": accounts,
+        "forgotten": contact.forgotten or None,
+    }
 
 
 _PHONE_KEYS = ("number", "full_number")

@@ -16,7 +16,7 @@ import orjson
 
 from domain.fields import Values
 from domain.identifiers import Identifier
-from domain.reference_entities import KINDS
+from domain.reference_entities import KINDS, SHOWN
 
 __all__ = ["Directory", "Entry", "Match"]
 
@@ -51,6 +51,7 @@ class Directory:
         self._entries: dict[str, Entry] = {}
         self._names: dict[tuple[str, str, str], dict[str, Match]] = {}
         self._compacts: dict[str, bytes] = {}
+        self._current: dict[str, list[Entry]] = {}
 
     def copy(self) -> Directory:
         """The same set-up, to be updated while calls go on with this one."""
@@ -71,6 +72,7 @@ class Directory:
                 self._learn(entry)
                 self.position = max(self.position, entry.changed)
         self._compacts.clear()
+        self._current.clear()
 
     def entry(self, kind: str, id_: str | None) -> Entry | None:
         """One record, or None."""
@@ -80,6 +82,13 @@ class Directory:
         """The fields of one record; empty for one that is unknown."""
         entry = self.entry(kind, id_)
         return entry.fields if entry else {}
+
+    def current(self, kind: str) -> list[Entry]:
+        """The records of a kind that can be chosen, by id."""
+        if kind not in self._current:
+            chosen = (e for e in self._entries.values() if e.kind == kind and not e.retired)
+            self._current[kind] = sorted(chosen, key=lambda entry: entry.id)
+        return self._current[kind]
 
     def matches(self, identifier: Identifier) -> list[Match]:
         """What an identifier means, retired records included."""
@@ -97,15 +106,16 @@ class Directory:
         return bool(self.settings.get("name_display") == "LAST_FIRST")
 
     def compact(self, ref: str) -> bytes | None:
-        """The compact object of a record, with places for what it refers to in turn."""
+        """An object that is shown of a record, with places for what it refers to in turn."""
         if ref not in self._compacts:
-            entry = self._entries.get(ref)
-            if entry is None:
+            name, _, id_ = ref.partition("/")
+            kind, shape = SHOWN.get(name, (None, None))
+            entry = self.entry(kind.key, id_) if kind else None
+            if kind is None or shape is None or entry is None:
                 return None
-            kind = KINDS[entry.kind]
             derived = {key: self._follow(entry, path) for key, path in kind.derived.items()}
             values = entry.fields | {"id": entry.id} | derived
-            self._compacts[ref] = orjson.dumps(kind.shape.render(values, self._zone))
+            self._compacts[ref] = orjson.dumps(shape.render(values, self._zone))
         return self._compacts[ref]
 
     def _follow(self, entry: Entry, path: tuple[str, ...]) -> Any:

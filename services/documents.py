@@ -11,6 +11,7 @@ from services import access_documents, record_documents  # noqa: F401 (declare p
 from services.access_token_documents import COMPACT_ACCESS_TOKEN
 from services.communication_documents import COMPACT_COMMUNICATION
 from services.contact_documents import COMPACT_CONTACT
+from services.service_request_documents import COMPACT_SERVICE_REQUEST
 
 __all__ = ["COMPACTS"]
 
@@ -18,5 +19,6 @@ COMPACTS: dict[str, Shape] = {
     "contact_information": COMPACT_CONTACT,
     "communication": COMPACT_COMMUNICATION,
     "access_token": COMPACT_ACCESS_TOKEN,
-} | {kind.key: kind.shape for kind in KINDS.values() if kind.compact}
+    "service_request": COMPACT_SERVICE_REQUEST,
+} | {shape.name: shape for kind in KINDS.values() if kind.compact for shape in kind.shapes}
 """The compact object of every entity that is shown inside others, by entity."""

@@ -18,12 +18,12 @@ from domain.fields import Field, Parameters, Shape
 
 if TYPE_CHECKING:
     from services.call import Call
-    from services.ports import Select
+    from services.ports import Found, Select
 
 __all__ = ["METHODS", "Method", "command", "create", "open_method", "query"]
 
 Deciding = TypeVar("Deciding", bound=Callable[..., Iterable[Aggregate] | None])
-Selecting = Callable[["Call"], "Select | tuple[str, bytes]"]
+Selecting = Callable[["Call"], "Select | Found | tuple[str, bytes]"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 Opening = Callable[..., Awaitable[Any]]
 
@@ -105,9 +105,10 @@ def _declaring(**method: Any) -> Callable[[Function], Function]:
 def query(
     number: int, path: str, parameters: Parameters, returns: Shape, **more: Any
 ) -> Callable[[Selecting], Selecting]:
-    """A method that reads: the function returns a `Select`, or ``kind/id`` of one compact object.
+    """A method that reads: the function returns a `Select`, or the documents themselves.
 
-    The second comes with what is shown where there is none. It is a GET unless said otherwise.
+    It may also return ``kind/id`` of one compact object with what is shown where there is none. It
+    is a GET unless said otherwise.
     """
     said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
     return _declaring(**{"verb": "GET", "kind": "query"} | said | more)

@@ -20,11 +20,19 @@ PAGING: tuple[Field, ...] = (
 )
 
 
-def page(view: str, where: Values, given: Values, *, descending: bool = False) -> Select:
+def page(
+    view: str,
+    where: Values,
+    given: Values,
+    *,
+    order: tuple[str, ...] = ("created",),
+    descending: bool = False,
+) -> Select:
     """The page of a view that a caller asks for; conditions whose value is None do not count."""
     return Select(
         view,
         {column: value for column, value in where.items() if value is not None},
+        order=order,
         descending=descending,
         limit=given.get("number_of_results") or given.get("number") or DEFAULT,
         offset=given.get("offset") or 0,

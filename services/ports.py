@@ -135,15 +135,17 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """Which documents of a view, in order of creation.
+    """Which documents of a view, in the order of columns, of creation unless it is said.
 
-    ``where`` holds columns and the values they must have: a text for equality, a tuple for any of
-    several, a list for an array column that contains its one element, a truth. Where there is a
+    ``where`` holds columns and the values they must have: a text or truth value for equality, a
+    tuple for any of several, a list for an array column that contains its one element, for a column
+    of dates a mapping of ``<``, ``<=`` or ``>=`` to the dates that bound it. Where there is a
     ``customer``, nothing of other customers' is found.
     """
 
     view: str
     where: Mapping[str, Any]
+    order: tuple[str, ...] = ("created",)
     descending: bool = False
     limit: int = 100
     offset: int = 0

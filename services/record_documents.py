@@ -28,6 +28,7 @@ def record(record: Record, settings: Mapping[str, Any], zone: ZoneInfo) -> Proje
     """A registered record: as it was registered, and outside the directory its compact object."""
     kind = KINDS[record.kind]
     shown = Projection(full=orjson.dumps(record.fields), retired=record.is_retired)
+    shown.beside = {"retired": record.is_retired or None, "secrets": record.secrets}
     identifying = kind.identifying(record.fields, record.record_id)
     if not record.is_retired:
         shown.claims = _claims(kind, record.fields, identifying)
@@ -61,7 +62,7 @@ def _claims(kind: Kind, fields: Values, identifying: Mapping[str, str]) -> dict[
 
 @projection(Session)
 def session(session: Session, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
-    """A session as every call checks it."""
+    """A session as every call checks it; no call shows it."""
     columns: Values = {
         "id": id_text(session.id),
         "user_id": session.user,
@@ -69,5 +70,13 @@ def session(session: Session, settings: Mapping[str, Any], zone: ZoneInfo) -> Pr
         "expires_at": session.expires_at,
         "released": session.state == "RELEASED",
     }
+    beside: Values = {
+        "life_cycle_state": session.state,
+        "user": {"$ref": f"user/{session.user}"},
+        "unit": {"$ref": f"unit/{session.unit}"},
+        "expires_at": session.expires_at,
+        "consumer": session.consumer,
+    }
     columns |= session.consumer
-    return Projection(rows=[Row("sessions", session.id, session.version, columns)])
+    rows = [Row("sessions", session.id, session.version, columns)]
+    return Projection(rows=rows, beside=beside)

@@ -12,7 +12,7 @@ from domain.identifiers import Identifier
 from domain.reference_entities import ENTITIES, KINDS
 from services.directory import Directory, Match
 
-__all__ = ["Proving", "asked", "identifiers", "is_stored", "resolved"]
+__all__ = ["Proving", "asked", "identifiers", "is_stored", "only", "resolved"]
 
 Named = Identifier | Credential
 Proving = Callable[[Credential, Sequence[Match]], Awaitable[str]]
@@ -60,8 +60,8 @@ async def resolved(
 
     The second are the entities outside the directory, as ``kind/id``.
 
-    Where ``choosing`` (a POST refers anew), retired records do not exist; else they are found
-    when nothing current is (reference_entities.md, section 1). ``prove`` finds the entity of a
+    Where ``choosing`` (a POST refers anew), retired records do not exist; else, and for what is
+    kept, they are found when nothing current is (reference_entities.md, section 1). ``prove`` finds the entity of a
     credential, or refuses it. Raises `EntityNotFound` or `EntityNotUnique` naming the parameter.
     """
     ids: dict[Named, str] = {}
@@ -74,13 +74,18 @@ async def resolved(
             continue
         stored = is_stored(named)
         found = matches[named] if stored else directory.matches(named)
-        ids[named] = _only(found, named.at, choosing=choosing)
+        ids[named] = only(found, named.at, choosing=choosing and not named.kept)
         if stored:
             refs.append(f"{named.entity}/{ids[named]}")
     return {name: _replaced(value, ids) for name, value in given.items()}, tuple(refs)
 
 
-def _only(found: Sequence[Match], at: str, *, choosing: bool) -> str:
+def only(found: Sequence[Match], at: str, *, choosing: bool = False) -> str:
+    """The id of the one entity among those found; retired ones count when nothing current is
+    found, and not at all where ``choosing``.
+
+    Raises `EntityNotFound` or `EntityNotUnique` naming ``at``.
+    """
     current = [match for match in found if not match.retired]
     found = current if current or choosing else found
     if not found:

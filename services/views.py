@@ -16,7 +16,7 @@ import orjson
 
 from domain.aggregate import Aggregate
 from domain.fields import Shape, Values
-from domain.reference_entities import KINDS
+from domain.reference_entities import SHOWN
 from services.compose import references
 
 __all__ = ["PROJECTIONS", "Projection", "Row", "document", "project", "projection"]
@@ -46,6 +46,8 @@ class Projection:
     ``claims`` what no other entity may have at the same time, each with the parameter to name.
     ``owners`` are the entities (``kind/id``) whose it is: a consumer session sees what is its
     customer's, directly or through further owners. ``secrets`` are the key ids that count.
+    ``beside`` is what belongs to the entity and no document shows, for its history; its form is
+    that of a document.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -57,6 +59,7 @@ class Projection:
     worldwide: Mapping[str, str] = field(default_factory=dict)
     owners: Sequence[str] = ()
     secrets: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, Any] = field(default_factory=dict)
     retired: bool = False
 
 
@@ -83,6 +86,10 @@ def project(aggregate: Aggregate, settings: Mapping[str, Any], zone: ZoneInfo) -
     return PROJECTIONS[type(aggregate)](aggregate, settings, zone)
 
 
+_ELSEWHERE = frozenset({*SHOWN, "follow_ups"})
+"""What is shown and not stored as an entity's compact object."""
+
+
 def document(shape: Shape, values: Values, zone: ZoneInfo) -> bytes:
     """A document as it is stored."""
     return orjson.dumps(shape.render(values, zone))
@@ -90,12 +97,7 @@ def document(shape: Shape, values: Values, zone: ZoneInfo) -> bytes:
 
 def stored_references(document: bytes) -> tuple[str, ...]:
     """The entities that a document shows and that the database must be asked for."""
-    found = []
-    for ref in references(document):
-        kind = KINDS.get(ref.partition("/")[0])
-        if (kind is None or not kind.directory) and not ref.startswith("follow_ups/"):
-            found.append(ref)
-    return tuple(found)
+    return tuple(ref for ref in references(document) if ref.partition("/")[0] not in _ELSEWHERE)
 
 
 def entity_row(

@@ -87,7 +87,7 @@ class Writer:
         draft.effects |= call.effects
         await self._keep(call, draft)
         answer = await self._answer(run, call, draft, aggregates[0])
-        verdict = await self._append(run, draft, answer)
+        verdict = await self._append(run, call, draft, answer)
         if verdict.name == "CLAIMED" and verdict.detail in call.generated:
             verdict = Verdict("CONFLICT", verdict.detail)
         # Numbers of an unknown outcome stay drawn: an append that raises may yet be found written.
@@ -181,13 +181,13 @@ class Writer:
             answer = completed(answer, keys, call.revealed)
         return cut(answer, run.names)
 
-    async def _append(self, run: Run, draft: Draft, answer: bytes) -> Verdict:
+    async def _append(self, run: Run, call: Call, draft: Draft, answer: bytes) -> Verdict:
         if run.key:
             draft.effects |= {"key": run.key, "request_hash": run.request_hash}
         elif not draft.facts:
             return Verdict("WRITTEN")
         draft.expect(_looked_at(run, draft))
-        change = draft.change(self._ledger, _metadata(run), answer if run.key else None)
+        change = draft.change(self._ledger, _metadata(run, call), answer if run.key else None)
         return await self._ledger.append(run.organisation, change)
 
 
@@ -239,10 +239,13 @@ def _decide(run: Run, call: Call, aggregate: Aggregate | None) -> list[Aggregate
     return [aggregate, *(run.method.function(aggregate, call) or ())]
 
 
-def _metadata(run: Run) -> Values:
-    """Who did it and why, as every fact of the call carries it."""
+def _metadata(run: Run, call: Call) -> Values:
+    """Who did it and why, as every fact of the call carries it.
+
+    ``causation`` leads from the streams that came of another fact to that fact's stream and version.
+    """
     request = run.request
-    said = {
+    said: Values = {
         "at": run.told.now.isoformat(),
         "user": run.session.user,
         "unit": run.session.unit,
@@ -251,5 +254,6 @@ def _metadata(run: Run) -> Values:
         "request": request.request_id,
         "correlation": request.correlation_id or request.request_id,
         "client": request.client,
+        "causation": call.causes,
     }
     return {name: value for name, value in said.items() if value}

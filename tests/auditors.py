@@ -53,7 +53,7 @@ class Auditor:
 
 
 async def auditor(service: Service, made: Desk | None = None) -> Auditor:
-    """An organisation on ``service``, one of its own if none is given, with a user for each role."""
+    """An organisation of its own on ``service``, or ``made``, with a user for each role."""
     made = made or await desk(service)
     tokens: dict[str, str] = {}
     for n, role in enumerate(ROLES, start=10):

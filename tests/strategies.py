@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from domain.contact_fields import SETS
 from domain.credentials import Credential, CredentialReference, TokenKey, TokenReference
 from domain.errors import Refusal
-from domain.fields import Field, Reading, Values
+from domain.fields import Field, Level, Reading, Values
 from domain.identifiers import Identifiable, Identifier
 from domain.nested import Calendar, Items, Object, Reference
 from domain.reference_fields import Words
 from domain.registration import Link
-from domain.scalars import Boolean, Date, Enumeration, Integer, Number, Text
+from domain.scalars import Boolean, Date, Enumeration, Integer, Number, Text, Whole
 
 __all__ = [
     "IDS",
@@ -198,36 +198,49 @@ def _shown() -> st.SearchStrategy[Values]:
 
 
 @said.register
+def _whole(field: Whole, known: Known) -> st.SearchStrategy[Any]:
+    numbers = st.integers(field.least, 10**6)
+    return st.one_of(numbers, numbers.map(str), numbers.map(float))
+
+
+@said.register
 def _object(field: Object, known: Known) -> st.SearchStrategy[Any]:
-    return said_rows(field.rows, known, most=5)
+    needed = [row for row in field.rows if field.levels.get(row.name) is Level.MANDATORY]
+    kept = [row for row in field.rows if field.levels.get(row.name) is Level.KEPT]
+    others = [row for row in field.rows if row.name not in field.levels]
+    if field.at_most_one:
+        return st.sampled_from(others).flatmap(lambda row: said_rows([row], known))
+    if kept:
+        return said_rows(others, known) | said_rows(others, known, needed=kept)
+    return said_rows(others, known, needed=needed, most=5)
 
 
 @said.register
 def _items(field: Items, known: Known) -> st.SearchStrategy[Any]:
     needed = [row for row in field.rows if row.name in field.needed]
     others = [row for row in field.rows if row.name not in field.needed]
-    if field.check:
+    if field.check or field.exactly_one:
         whole = said_rows((), known, needed=field.rows)
         added = whole.map(lambda item: _agreeing(field, item))
     else:
         added = said_rows(others, known, needed=needed, most=3)
     if not field.updating:
         return st.lists(added, max_size=3)
-    entry = {f"{field.entry.entity}_identifier": identifiers(field.entry, known)}
-    changed = said_rows(field.rows, known, most=3)
-    item = st.one_of(
-        added.map(lambda item: item | {"action": "ADD"}),
-        st.tuples(changed, st.fixed_dictionaries(entry)).map(
-            lambda pair: pair[0] | pair[1] | {"action": "UPDATE"}
-        ),
-        st.fixed_dictionaries(entry | {"action": st.just("REMOVE")}),
-    )
-    return st.lists(item, max_size=3)
+    links = (st.fixed_dictionaries({r.parameter: said(r, known)}) for r in field.links)
+    entry = {f"{field.entry.entity}_identifier": st.one_of(identifiers(field.entry, known), *links)}
+    changed = st.tuples(said_rows(field.rows, known, most=3), st.fixed_dictionaries(entry))
+    actions = {
+        "ADD": added.map(lambda item: item | {"action": "ADD"}),
+        "UPDATE": changed.map(lambda pair: pair[0] | pair[1] | {"action": "UPDATE"}),
+        "REMOVE": st.fixed_dictionaries(entry | {"action": st.just("REMOVE")}),
+    }
+    return st.lists(st.one_of(*(actions[action] for action in field.actions)), max_size=3)
 
 
 def _agreeing(field: Items, whole: Values) -> Values:
     """What an item must have and the first other member that its ``check`` lets stand beside it."""
-    needed = {name: whole[name] for name in field.needed}
+    parameters = [row.parameter for row in field.rows if row.name in field.needed]
+    needed = {name: whole[name] for name in parameters}
     for row in field.rows:
         item = needed | {row.parameter: whole[row.parameter]}
         with suppress(Refusal):

@@ -22,8 +22,8 @@ SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py
 FILE, FUNCTION, LONGEST, ENDPOINT = 300, 20, 50, 12
 """Lines: of a file, of nine functions in ten, of any function, of an endpoint's body."""
 
-SERVED = {*range(1, 25), *range(26, 35), 57, 58}
-"""The methods of the contract's list (common.md, section 15) that exist so far; O1 and O2 are 57 and 58."""
+SERVED = {*range(1, 25), *range(26, 62)}
+"""The methods of the contract's list (common.md, section 15) that exist so far; O1 to O5 are 57 to 61."""
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

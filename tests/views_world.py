@@ -11,13 +11,15 @@ from zoneinfo import ZoneInfo
 import asyncpg
 from PIL import Image
 
+from infra.http.audit import AUDIT
 from infra.ledger.cipher import KeyRing
 from infra.settings import Settings
 from infra.views.rebuild import Report, rebuild, rollback
 from infra.views.verify import Findings, verify
 from tests.communications_world import Desk
-from tests.service import environment
+from tests.service import PASSWORD, environment
 from tests.tokens_world import TokenDesk, token_desk
+from tests.world import UNIT
 
 __all__ = [
     "TABLES",
@@ -40,6 +42,7 @@ TABLES = (
     "names",
     "queue_entries",
     "records",
+    "service_requests",
     "sessions",
 )
 
@@ -71,9 +74,30 @@ async def lived(service: Any) -> Desk:
     for number, retired in (("L2", True), ("L3", False)):
         state = {"number": number, "life_cycle_state": "PENDING", "retired": retired}
         await made.register("lead", "LE1", **state)
+    await _forgotten(made)
     await made.api.call("POST", "authentication/token/release", body={})
     made.api.token = ""
     return made
+
+
+async def _forgotten(made: TokenDesk) -> None:
+    """A contact and its access token are forgotten, and somebody reads that."""
+    roles = ["operator", "auditor"]
+    user = {"username": "both", "default_unit_id": UNIT, "roles": roles, "password": PASSWORD}
+    await made.register("user", "90", **user)
+    who = await made.contact(notes="to be forgotten")
+    owner = {"account_owner_id": who}
+    await made.register("accounts_receivable", "AF", **owner)
+    await made.keyed(accounts_receivable_identifier={"id": "AF"})
+    await made.register("accounts_receivable", "AF", **owner, retired=True)
+    bearer = {"Authorization": f"Bearer {await made.api.login('both')}"}
+    for verb, act, data in (
+        ("POST", "forget", b'{"reason":"asked"}'),
+        ("GET", "certificate", None),
+    ):
+        path = f"{AUDIT}contacts/{who}/{act}"
+        status, answer, _ = await made.api.service.send(verb, path, data=data, headers=bearer)
+        assert status == 200, answer
 
 
 async def _tokens(made: TokenDesk) -> None:

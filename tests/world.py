@@ -70,6 +70,7 @@ TABLES = (
     "views.communications",
     "views.queue_entries",
     "views.access_tokens",
+    "views.service_requests",
 )
 """Everything that only an accepted call may change; numbers may be drawn in vain."""
 

@@ -16,6 +16,7 @@ import orjson
 import services
 from domain.errors import CATALOGUE, TransportError
 from infra.http.api import BASE
+from infra.http.openapi_audit import AUDITING, audit
 from infra.http.openapi_components import Document, components
 from infra.http.openapi_paths import OPERATOR, image, method_paths, reference, tag
 from services.endpoint import METHODS
@@ -38,8 +39,10 @@ def document() -> Document:
             "description": _description(),
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in (*dict.fromkeys(map(tag, methods)), OPERATOR)],
-        "paths": method_paths(methods) | image() | reference(),
+        "tags": [
+            {"name": name} for name in (*dict.fromkeys(map(tag, methods)), OPERATOR, AUDITING)
+        ],
+        "paths": method_paths(methods) | image() | reference() | audit(),
         "components": components(methods),
     }
 

@@ -97,6 +97,11 @@ def components(methods: Iterable[Method]) -> Document:
         "scheme": "bearer",
         "description": "The operator key of the service.",
     }
+    session = {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The token of a session.",
+    }
     return {
         "schemas": _schemas(methods),
         "parameters": {
@@ -105,7 +110,11 @@ def components(methods: Iterable[Method]) -> Document:
             "idempotency_key": idempotency_key,
         },
         "responses": {error.__name__: _transport_failure(error) for error in TRANSPORT},
-        "securitySchemes": {"web_api_key": web_api_key, "operator_key": operator_key},
+        "securitySchemes": {
+            "web_api_key": web_api_key,
+            "operator_key": operator_key,
+            "session": session,
+        },
     }
 
 

@@ -36,11 +36,19 @@ SELECT 'contact_information' AS kind, id, version, created FROM views.contacts W
 UNION ALL SELECT 'communication', id, version, created FROM views.communications WHERE organisation = $1
 UNION ALL SELECT 'queue_entry', id, version, created FROM views.queue_entries WHERE organisation = $1
 UNION ALL SELECT 'access_token', id, version, created FROM views.access_tokens WHERE organisation = $1
+UNION ALL SELECT 'service_request', id, version, created FROM views.service_requests WHERE organisation = $1
 UNION ALL SELECT 'session', id, version, created FROM views.sessions WHERE organisation = $1
 UNION ALL SELECT kind, id, version, created FROM views.records WHERE organisation = $1
 """
 ENTITIES = frozenset(
-    {"access_token", "contact_information", "communication", "queue_entry", "session"}
+    {
+        "access_token",
+        "contact_information",
+        "communication",
+        "queue_entry",
+        "service_request",
+        "session",
+    }
 )
 """Topics of the aggregates whose rows' ids are their streams; the other rows are records."""
 

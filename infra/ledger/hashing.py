@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime, timedelta
 
-from infra.ledger.mapper import StoredFact
+from infra.ledger.stored import StoredFact
 
 __all__ = ["event_hash"]
 

@@ -7,8 +7,7 @@ together, under ``personal``. Who and when come from the metadata, which all fac
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from datetime import datetime
+from dataclasses import fields
 from functools import cache
 from typing import Any, cast
 from uuid import UUID
@@ -19,6 +18,7 @@ import orjson
 from domain.aggregate import AGGREGATES, FACTS, WHOLE, Aggregate, Fact
 from domain.fields import Values
 from infra.ledger.cipher import opened, sealed
+from infra.ledger.stored import StoredFact
 
 __all__ = ["ERASED", "StoredFact", "replayed", "states", "to_fact", "to_payload"]
 
@@ -28,21 +28,6 @@ ERASED = b""
 _ADMINISTRATIVE = frozenset(
     {"originator_id", "originator_version", "originator_topic", "timestamp", "user", "unit"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFact:
-    """A fact as the ledger holds it; ``payload`` and ``metadata`` are JSON."""
-
-    stream: UUID
-    version: int
-    topic: str
-    schema: int
-    subject: UUID | None
-    payload: bytes
-    metadata: bytes
-    position: int = 0
-    recorded_at: datetime | None = None
 
 
 @cache
@@ -158,7 +143,7 @@ def replayed(stored: list[StoredFact], keys: Mapping[UUID, bytes]) -> Aggregate:
 
 def states(stored: list[StoredFact], keys: Mapping[UUID, bytes]) -> Iterator[Aggregate]:
     """The same after each fact, one object that the next fact changes. Raises as `replayed`."""
-    return _aggregate(stored[0]).states(_facts(stored, keys))
+    return _aggregate(stored[0]).steps(_facts(stored, keys))
 
 
 def _aggregate(first: StoredFact) -> type[Aggregate]:

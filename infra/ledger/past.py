@@ -18,20 +18,7 @@ from services.ports import Found, Question, Select, Told
 
 __all__ = ["PastViews", "PostgresPast", "moment_of"]
 
-# Times never go back from one position to the next, and positions are dense: the last one of a time
-# is found by halving, without an index that every append would have to keep.
-MOMENT = """
-WITH RECURSIVE search (low, high) AS (
-    SELECT 0::bigint, coalesce(max(position), 0) FROM ledger.events WHERE organisation = $1
-    UNION ALL
-    SELECT CASE WHEN e.recorded_at <= $2 THEN m.middle ELSE m.low END,
-           CASE WHEN e.recorded_at <= $2 THEN m.high ELSE m.middle - 1 END
-      FROM (SELECT low, high, (low + high + 1) / 2 AS middle FROM search WHERE low < high) AS m,
-           LATERAL (SELECT recorded_at FROM ledger.events
-                     WHERE organisation = $1 AND position = m.middle) AS e
-)
-SELECT low FROM search WHERE low = high
-"""
+LAST = "SELECT ledger.last_before($1, $2::timestamptz + interval '1 microsecond')"
 RECORDED = "SELECT recorded_at FROM ledger.events WHERE organisation = $1 AND position = $2"
 
 
@@ -42,7 +29,7 @@ async def moment_of(
 
     :param fetchval: asks the database, as a connection does.
     """
-    position: int = when if isinstance(when, int) else await fetchval(MOMENT, organisation, when)
+    position: int = when if isinstance(when, int) else await fetchval(LAST, organisation, when)
     if position == 0:
         return Moment(0)
     recorded_at = await fetchval(RECORDED, organisation, position)

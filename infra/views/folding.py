@@ -20,12 +20,10 @@ from domain.registration import Record
 from infra.views.pages import FOREVER, Folded, Key, Workers
 from services.ids import record_stream
 
-__all__ = ["Connection", "Folder", "Heads", "analyse", "connected", "heads"]
+__all__ = ["Connection", "Folder", "analyse", "connected"]
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-Heads: TypeAlias = dict[str, int]
-"""The last position of each organisation's ledger."""
 Facts: TypeAlias = list[asyncpg.Record]
 
 PAGE = 5_000
@@ -34,19 +32,6 @@ STREAMS = 1_000
 """Touched streams that are read at once."""
 WINDOW = 20_000
 """Positions that are searched for touched streams at once."""
-# One index probe for each organisation: the ledger may be too long to be read for their names.
-HEADS = """
-WITH RECURSIVE o (organisation) AS (
-    (SELECT organisation FROM ledger.events ORDER BY organisation LIMIT 1)
-    UNION ALL
-    SELECT (SELECT e.organisation FROM ledger.events e WHERE e.organisation > o.organisation
-             ORDER BY e.organisation LIMIT 1)
-      FROM o WHERE o.organisation IS NOT NULL
-)
-SELECT organisation,
-       (SELECT max(position) FROM ledger.events e WHERE e.organisation = o.organisation) AS head
-  FROM o WHERE organisation IS NOT NULL
-"""
 FACTS = """
 SELECT e.stream_id, e.version, e.topic, e.schema_version, e.subject, e.payload, e.metadata,
        CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END AS wrapped, e.position
@@ -101,11 +86,6 @@ async def analyse(connection: Connection) -> None:
     await connection.execute(
         "ANALYZE ledger.events; ANALYZE ledger.personal_keys; ANALYZE ledger.forgotten"
     )
-
-
-async def heads(connection: Connection) -> Heads:
-    """The organisations that have facts, and how many."""
-    return {row["organisation"]: row["head"] for row in await connection.fetch(HEADS)}
 
 
 class Folder:

@@ -20,10 +20,11 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from domain.errors import ServiceUnavailable
+from infra.ledger.heads import HEADS
 from infra.postgres import LOST
 from infra.schema.migrate import available
 from infra.telemetry import REGISTRY
-from infra.views.folding import HEADS, Connection
+from infra.views.folding import Connection
 from infra.views.history import HISTORY, History
 
 __all__ = ["ANALYTICS", "AnalyticsView", "Lag", "Projector", "lags"]

@@ -11,7 +11,7 @@ from infra.batching import Batcher
 from infra.postgres import Reads
 from services.ports import Customer, Found, Select
 
-__all__ = ["CLOSURE", "NOW", "Reader", "about", "compacts", "customer_refs"]
+__all__ = ["CLOSURE", "NOW", "Reader", "about", "compacts", "customer_refs", "statement"]
 
 NOW = "views"
 """The schema of the views as they are."""
@@ -78,6 +78,18 @@ COLUMNS: dict[str, frozenset[str]] = {
     "queue_entries": frozenset(
         {"id", "external_system", "media", "contact_information", "life_cycle_state"}
     ),
+    "service_requests": frozenset(
+        {
+            "id",
+            "accounts_receivable",
+            "contact_information",
+            "type",
+            "category",
+            "life_cycle_state",
+            "pending_acceptance",
+            "due",
+        }
+    ),
 }
 """The views that can be selected from, and the columns by which; no other name reaches SQL."""
 
@@ -85,19 +97,26 @@ WALLS: dict[str, str] = {
     "contacts": "'contact_information/' || id = ANY ($2::text[])",
     "communications": "'contact_information/' || contact_information = ANY ($2::text[])",
     "access_tokens": "views.reaches($1, 'access_token/' || id, $2::text[])",
+    # Bare columns, so that the rows of one customer are found by two indexes.
+    "service_requests": "(accounts_receivable = split_part(($2::text[])[1], '/', 2)"
+    " OR contact_information = split_part(($2::text[])[2], '/', 2))",
 }
-"""Which rows of a view are a customer's; of the others, none."""
+"""Which rows of a view are a customer's (``$2`` as of `customer_refs`); of the others, none."""
 
 PAGE = """
 WITH RECURSIVE page AS (
-    SELECT id, refs, document, created FROM views.{view}
-     WHERE organisation = $1 AND ($2::text[] IS NULL OR {wall}){conditions}
-     ORDER BY created {order} LIMIT $3 OFFSET $4
+    SELECT id, refs, document, {columns} FROM views.{view}
+     WHERE organisation = $1{conditions}
+     ORDER BY {order} LIMIT $3 OFFSET $4
 ), {closure}
-SELECT 'page' AS what, id AS ref, document, NULL::text[] AS refs, created FROM page
+SELECT 'page' AS what, id AS ref, document, NULL::text[] AS refs, row_number() OVER (ORDER BY {order}) AS place
+  FROM page
 UNION ALL
 SELECT what, ref, document, refs, NULL FROM shown
 """
+
+COMPARISONS = {"<": "<", "<=": "<=", ">=": ">="}
+"""How a column of dates may be bounded; no other operator reaches SQL."""
 
 
 COMPACT = "SELECT document FROM views.entities WHERE organisation = $1 AND ref = $2"
@@ -130,7 +149,7 @@ class Reader:
             )
         )
         pages = [row for row in rows if row["what"] == "page"]
-        pages.sort(key=lambda row: row["created"], reverse=select.descending)
+        pages.sort(key=lambda row: row["place"])
         found = Found([row["document"] for row in pages])
         found.compacts = _shown(rows)
         return found
@@ -145,7 +164,7 @@ class Reader:
 
     async def _documents(self, key: Any, ids: list[str]) -> list[Found]:
         organisation, view, customer = key
-        sql, values = self._statement(Select(view, {"id": tuple(set(ids))}))
+        sql, values = self._statement(Select(view, {"id": tuple(set(ids))}, customer=customer))
         refs = customer_refs(customer)
         rows = await self._lanes.read(
             lambda connection: connection.fetch(sql, organisation, refs, len(ids), 0, *values)
@@ -155,34 +174,49 @@ class Reader:
         return [Found([documents[i]] if i in documents else [], shown) for i in ids]
 
     def _statement(self, select: Select) -> tuple[str, list[Any]]:
-        sql, values = _statement(select)
+        sql, values = statement(select)
         return about(self._schema, sql), values
 
 
-def _statement(select: Select) -> tuple[str, list[Any]]:
-    """The SQL of a page and the values of its conditions, from the fifth parameter on."""
-    conditions, values = "", []
-    for column, value in select.where.items():
-        if column not in COLUMNS[select.view]:
+def statement(select: Select) -> tuple[str, list[Any]]:
+    """The SQL of a page and the values of its conditions, from the fifth parameter on.
+
+    What narrows the rows stands in the text, and only where it is wanted: the plan is made for the
+    statement, not for its values, and takes an index only if it fits whatever they are.
+    """
+    for column in (*select.where, *select.order):
+        if column not in COLUMNS[select.view] | {"created"}:
             raise KeyError(column)
-        if isinstance(value, bool):
-            # As a constant, or the planner could not use an index on half of the rows.
-            conditions += f" AND {'' if value else 'NOT '}{column}"
-            continue
-        values.append(list(value) if isinstance(value, tuple) else value)
-        n = len(values) + 4
-        if isinstance(value, tuple):
-            conditions += f" AND {column} = ANY (${n}::text[])"
-        elif isinstance(value, list):
-            conditions += f" AND {column} @> ${n}::text[]"
-        else:
-            conditions += f" AND {column} = ${n}"
-    order = "DESC" if select.descending else "ASC"
-    wall = WALLS.get(select.view, "false")
+    values: list[Any] = []
+    conditions = "".join(f" AND {_condition(*one, values)}" for one in select.where.items())
+    if select.customer is not None:
+        conditions += f" AND {WALLS.get(select.view, 'false')}"
+    direction = "DESC" if select.descending else "ASC"
+    order = ", ".join(f"{column} {direction}" for column in select.order)
+    columns = ", ".join(select.order)
     sql = PAGE.format(
-        view=select.view, wall=wall, conditions=conditions, order=order, closure=CLOSURE
+        view=select.view, columns=columns, conditions=conditions, order=order, closure=CLOSURE
     )
     return sql, values
+
+
+def _condition(column: str, value: Any, values: list[Any]) -> str:
+    """One condition as SQL; what it compares with is added to ``values``."""
+
+    def parameter(value: Any) -> str:
+        values.append(value)
+        return f"${len(values) + 4}"
+
+    if isinstance(value, bool):
+        return column if value else f"NOT {column}"
+    if isinstance(value, tuple):
+        return f"{column} = ANY ({parameter(list(value))}::text[])"
+    if isinstance(value, list):
+        return f"{column} @> {parameter(value)}::text[]"
+    if isinstance(value, dict):
+        bounds = ((operator, parameter(date)) for operator, date in value.items())
+        return " AND ".join(f"{column} {COMPARISONS[op]} {n}::text::timestamp" for op, n in bounds)
+    return f"{column} = {parameter(value)}"
 
 
 def customer_refs(customer: Customer | None) -> tuple[str, str] | None:

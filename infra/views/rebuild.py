@@ -18,8 +18,9 @@ from zoneinfo import ZoneInfo
 import asyncpg
 
 from infra.ledger.cipher import KeyRing
+from infra.ledger.heads import Heads, heads
 from infra.views.comparing import LIMIT, Difference, compare
-from infra.views.folding import Connection, Folder, Heads, analyse, connected, heads
+from infra.views.folding import Connection, Folder, analyse, connected
 from infra.views.pages import Workers, workers
 from infra.views.tables import (
     FORMER,

@@ -7,7 +7,8 @@ position of every ledger the others hold the facts.
 
 from __future__ import annotations
 
-from infra.views.folding import Connection, Heads
+from infra.ledger.heads import Heads
+from infra.views.folding import Connection
 
 __all__ = [
     "FORMER",
@@ -32,6 +33,7 @@ VERSIONS = {
     "names": 1,
     "queue_entries": 1,
     "records": 1,
+    "service_requests": 1,
     "sessions": 2,
 }
 """The version of each view's definition in this code; whoever changes what it holds raises it."""

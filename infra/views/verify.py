@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from infra.ledger.cipher import KeyRing
+from infra.ledger.heads import heads
 from infra.views.comparing import Difference, compare
-from infra.views.folding import Connection, Folder, analyse, connected, heads
+from infra.views.folding import Connection, Folder, analyse, connected
 from infra.views.pages import workers
 from infra.views.tables import views
 

@@ -1,4 +1,4 @@
-"""The organisation that the tests of a file share."""
+"""The organisations that the tests of a file share."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import pytest_asyncio
 
 from tests.auditors import Auditor, auditor
 from tests.service import Service
+from tests.views_world import lived
 
 
 @pytest_asyncio.fixture(scope="module")
 async def audited(service: Service) -> Auditor:
     return await auditor(service)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def past(service: Service) -> Auditor:
+    """An organisation in which every fact of the API has happened."""
+    return await auditor(service, await lived(service))

@@ -1,8 +1,9 @@
 """Life cycles: each aggregate's table of moves, and that it is what its facts allow.
 
 `CONTRACT` is written from the contract (communications.md 8.1 and 9.2, contact_information.md 9,
-access_tokens.md 2, authentication.md 2, reference_entities.md 1): state, fact, next state; `-` is before the first
-fact. Every other move is refused.
+access_tokens.md 2, authentication.md 2, reference_entities.md 1, service_requests.md 3): states,
+fact, next state; `-` is before the first fact, `*` any state, or the same one. Every other move is
+refused.
 """
 
 from __future__ import annotations
@@ -82,6 +83,30 @@ CONTRACT = {
         - issued_to_consumer OPEN
         OPEN released RELEASED
     """,
+    "service_request": """
+        - opened PENDING
+        PENDING responded RESPONDED
+        PENDING cancelled CANCELLED
+        RESPONDED response_replaced RESPONDED
+        TEMPORARY_RESOLVED response_replaced TEMPORARY_RESOLVED
+        FINAL_RESOLVED response_replaced FINAL_RESOLVED
+        RESPONDED response_accepted RESPONDED
+        RESPONDED temporarily_resolved TEMPORARY_RESOLVED
+        TEMPORARY_RESOLVED temporary_resolution_replaced TEMPORARY_RESOLVED
+        FINAL_RESOLVED temporary_resolution_replaced FINAL_RESOLVED
+        FINAL_RESOLVED temporary_resolution_withdrawn FINAL_RESOLVED
+        TEMPORARY_RESOLVED temporary_resolution_accepted TEMPORARY_RESOLVED
+        RESPONDED finally_resolved FINAL_RESOLVED
+        TEMPORARY_RESOLVED finally_resolved FINAL_RESOLVED
+        FINAL_RESOLVED final_resolution_replaced FINAL_RESOLVED
+        FINAL_RESOLVED final_resolution_accepted FINAL_RESOLVED
+        FINAL_RESOLVED completed COMPLETED
+        PENDING,RESPONDED,TEMPORARY_RESOLVED,FINAL_RESOLVED amended *
+        PENDING,RESPONDED,TEMPORARY_RESOLVED,FINAL_RESOLVED item_added *
+        PENDING,RESPONDED,TEMPORARY_RESOLVED,FINAL_RESOLVED item_changed *
+        PENDING,RESPONDED,TEMPORARY_RESOLVED,FINAL_RESOLVED item_removed *
+        PENDING,RESPONDED,TEMPORARY_RESOLVED,FINAL_RESOLVED status_changed *
+    """,
 }
 Move = tuple[str, str, str]
 KNOWN = [topic for topic in CONTRACT if topic in AGGREGATES]
@@ -101,7 +126,7 @@ def written(aggregate: str) -> set[Move]:
     moves: set[Move] = set()
     for line in CONTRACT[aggregate].strip().splitlines():
         state, fact, after = line.split()
-        starts = states_of(aggregate) if state == "*" else {state}
+        starts = states_of(aggregate) if state == "*" else set(state.split(","))
         moves |= {(start, fact, start if after == "*" else after) for start in starts}
     return moves
 

@@ -40,7 +40,7 @@ TABLES = (
 
 NUMBERS = """
 SELECT kind, value FROM views.names
- WHERE organisation = $1 AND field = 'number' AND kind IN ('contact_information', 'communication')
+ WHERE organisation = $1 AND field = 'number' AND kind IN ('contact_information', 'communication', 'service_request')
  GROUP BY kind, value HAVING count(*) > 1
 """
 
@@ -185,6 +185,8 @@ async def _rows(connection: Connection, organisation: str) -> dict[tuple[str, st
         UNION ALL SELECT 'contacts', id, document::text FROM views.contacts WHERE organisation = $1
         UNION ALL SELECT 'communications', id, document::text FROM views.communications WHERE organisation = $1
         UNION ALL SELECT 'queue_entries', id, document::text FROM views.queue_entries WHERE organisation = $1
+        UNION ALL SELECT 'access_tokens', id, document::text FROM views.access_tokens WHERE organisation = $1
+        UNION ALL SELECT 'service_requests', id, document::text FROM views.service_requests WHERE organisation = $1
         UNION ALL SELECT 'sessions', id, NULL FROM views.sessions WHERE organisation = $1
         """,
         organisation,

@@ -18,6 +18,7 @@ from domain.errors import CATALOGUE
 from domain.fields import Level, Shape
 from domain.reference_entities import ENTITIES, KINDS
 from infra.http.api import BASE, IMAGES
+from infra.http.audit import AUDIT
 from infra.http.openapi import document, openapi_json, readable
 from infra.http.openapi_components import refs
 from services.documents import COMPACTS
@@ -66,6 +67,7 @@ def test_paths_are_those_that_are_served() -> None:
     api = {BASE + method.path: {method.verb.lower()} for method in ALL}
     record = "/reference/v1/{kind}"
     others = {IMAGES: {"get"}, record: {"get", "post"}, f"{record}/{{id}}": {"get", "put"}}
+    others |= {f"{AUDIT}{name}": {"get"} for name in ("head", "history", "blame", "events")}
     verbs = {path: set(item) - {"parameters"} for path, item in DESCRIBED["paths"].items()}
     assert verbs == api | others
 

@@ -55,13 +55,13 @@ class Process:
 
 
 @asynccontextmanager
-async def program(url: str) -> AsyncIterator[Process]:
+async def program(url: str, **settings: str) -> AsyncIterator[Process]:
     command = ("-m", "infra.cli", "project", "--lease", "1", "--pause", "0.05", "--admin-port", "0")
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "COLUMNS": "200"} | environment(url),
+        env={"PATH": os.environ["PATH"], "COLUMNS": "200"} | environment(url, **settings),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )

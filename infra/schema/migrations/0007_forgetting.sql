@@ -34,7 +34,10 @@ CREATE FUNCTION ledger.streams_of(in_organisation text, in_subject uuid) RETURNS
              WHERE c.organisation = in_organisation AND c.contact_information = ledger.id_text(in_subject)
             UNION ALL
             SELECT q.id FROM views.queue_entries q
-             WHERE q.organisation = in_organisation AND q.contact_information = ledger.id_text(in_subject)) AS s
+             WHERE q.organisation = in_organisation AND q.contact_information = ledger.id_text(in_subject)
+            UNION ALL
+            SELECT r.id FROM views.service_requests r
+             WHERE r.organisation = in_organisation AND r.contact_information = ledger.id_text(in_subject)) AS s
 $$;
 COMMENT ON FUNCTION ledger.streams_of IS 'What else than the contact itself has facts that its key encrypts.';
 

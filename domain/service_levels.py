@@ -1,0 +1,92 @@
+"""What is calculated of a service request: its completion and its priority.
+
+Contract service_requests.md, sections 5.1 and 5.2. Dates are wall-clock texts, and arithmetic on them
+knows nothing of daylight-saving changes (common.md, section 8).
+"""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections.abc import Iterable, Mapping
+from datetime import MAXYEAR, datetime, timedelta
+from typing import Any
+
+from domain.errors import InvalidParameterValue
+from domain.fields import Values
+
+__all__ = ["check_dates", "later", "latest", "period_between", "priority", "scheduled"]
+
+START, EXPECTED, ESTIMATED = "start_date", "expected_completion_date", "estimated_completion_time"
+MINUTES = {"WEEKS": 7 * 24 * 60, "DAYS": 24 * 60, "HOURS": 60, "MINUTES": 1}
+MONTHS = {"MONTHS": 1, "YEARS": 12}
+
+
+def later(date: str, value: int, unit: str) -> str:
+    """The date so many units after ``date``; of a month that is too short, the last day.
+
+    Raises ``OverflowError`` beyond the year 9999.
+    """
+    start = datetime.fromisoformat(date)
+    if unit in MINUTES:
+        return (start + timedelta(minutes=value * MINUTES[unit])).isoformat()
+    year, month = divmod(start.year * 12 + start.month - 1 + value * MONTHS[unit], 12)
+    if year > MAXYEAR:
+        raise OverflowError(year)
+    day = min(start.day, monthrange(year, month + 1)[1])
+    return start.replace(year=year, month=month + 1, day=day).isoformat()
+
+
+def latest(date: str, value: int, unit: str) -> str:
+    """As `later`, and the end of all dates where there are none so late."""
+    try:
+        return later(date, value, unit)
+    except OverflowError:
+        return f"{MAXYEAR}-12-31T23:59:59"
+
+
+def period_between(start: str, end: str) -> Values:
+    """The time from ``start`` to ``end``: minutes, rounded up, in the largest unit without rest."""
+    span = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    minutes = -(-span // timedelta(minutes=1))
+    unit = next(
+        u for u, size in MINUTES.items() if u == "MINUTES" or (minutes and not minutes % size)
+    )
+    return {"time_period_value": minutes // MINUTES[unit], "time_period_uot": unit}
+
+
+def check_dates(values: Values) -> None:
+    """Refuses an expected date before the start with `InvalidParameterValue`."""
+    if values.get(START) and values.get(EXPECTED) and values[EXPECTED] < values[START]:
+        raise InvalidParameterValue(EXPECTED)
+
+
+def scheduled(current: Values, given: Values) -> Values:
+    """Start, expected date and estimated time after ``given`` values are applied to the current.
+
+    Each of the latter two follows from the other; null for one clears both; a new start keeps the
+    period. Raises `InvalidParameterValue` as `check_dates`, and for a period that ends nowhere.
+    """
+    start = given.get(START) or current[START]
+    expected, period = given.get(EXPECTED), given.get(ESTIMATED)
+    if expected is None and period is None and not given.keys() & {EXPECTED, ESTIMATED}:
+        expected, period = current.get(EXPECTED), current.get(ESTIMATED)
+        expected = expected if start == current[START] else None
+    elif expected is not None:
+        check_dates({START: start, EXPECTED: expected})
+        period = period_between(start, expected)
+    if expected is None and period is not None:
+        try:
+            expected = later(start, period["time_period_value"], period["time_period_uot"])
+        except OverflowError as error:
+            raise InvalidParameterValue(ESTIMATED) from error
+    return {START: start, EXPECTED: expected, ESTIMATED: period}
+
+
+def priority(urgency: str, impact: str, matrix: Iterable[Mapping[str, Any]]) -> str | None:
+    """The priority level of two levels, by the rows of the organisation's matrix if it has any."""
+    rows = {(row["urgency_level"], row["impact_level"]): row["priority_level"] for row in matrix}
+    if rows:
+        return rows.get((urgency, impact))
+    if not (urgency.startswith("URGENCY") and impact.startswith("IMPACT")):
+        return None
+    return f"PRIORITY{int(urgency[-1]) + int(impact[-1]) - 1}"

@@ -1,0 +1,294 @@
+"""Service requests: the life cycle from the call to the accepted resolution.
+
+Contract service_requests.md, section 3. The table of moves is what the facts say under ``FROM`` and
+``TO``; what they have in common, and the rules on answers, are in `domain.service_request_answers`.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from domain.aggregate import Aggregate, Beginning, Stamp
+from domain.changes import difference, merged
+from domain.errors import AcceptanceNotRequired, AlreadyAccepted, InvalidLifeCycleState
+from domain.fields import Values
+from domain.service_request_answers import (
+    OPEN,
+    STATES,
+    WAY,
+    Accepting,
+    Answering,
+    Answers,
+    Replacing,
+    Withdrawing,
+    check_acceptance,
+    fact_of,
+    is_accepted,
+)
+from domain.service_request_fields import PERSONAL
+from domain.service_request_items import Adding, Changing, Removing, check_item
+
+__all__ = ["ServiceRequest"]
+
+
+class ServiceRequest(Aggregate):
+    """What a customer asked for.
+
+    ``contact_information`` is the caller, ``details`` holds the passive fields, ``answers`` what the
+    customer was told by name, ``sets`` the services, goods and relations by set.
+    """
+
+    TOPIC = "service_request"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = ""
+        self.type = ""
+        self.accounts_receivable = ""
+        self.contact_information = ""
+        self.status = ""
+        self.details: Values = {}
+        self.answers: dict[str, Values] = {}
+        self.sets: dict[str, list[Values]] = {}
+        self.cancellation_reason: str | None = None
+        self.completed_date: str | None = None
+
+    class Event(Aggregate.Event):
+        """What happens to a service request."""
+
+    class Opened(Event, Beginning):
+        """A customer's request was registered; ``status`` as in the answers that may follow."""
+
+        TOPIC = "service_request.opened"
+        TO = "PENDING"
+        PERSONAL = {"details": PERSONAL}
+        number: str
+        type: str
+        accounts_receivable: str
+        contact_information: str
+        status: str | None
+        details: Values
+
+        def change(self, aggregate: ServiceRequest) -> None:
+            aggregate.number, aggregate.type = self.number, self.type
+            aggregate.accounts_receivable = self.accounts_receivable
+            aggregate.contact_information = self.contact_information
+            aggregate.status = self.status or ""
+            aggregate.details = self.details
+
+    class Amended(Event):
+        """Passive fields changed; nested objects name only the keys that changed."""
+
+        TOPIC = "service_request.amended"
+        FROM = OPEN
+        PERSONAL = {"changes": PERSONAL}
+        changes: Values
+
+        def change(self, aggregate: ServiceRequest) -> None:
+            aggregate.details = merged(aggregate.details, self.changes)
+
+    class ItemAdded(Event, Adding):
+        """A service, a physical good or a relation was added."""
+
+        TOPIC = "service_request.item_added"
+        FROM = OPEN
+
+    class ItemChanged(Event, Changing):
+        """The description of a relation changed."""
+
+        TOPIC = "service_request.item_changed"
+        FROM = OPEN
+
+    class ItemRemoved(Event, Removing):
+        """A service, a physical good or a relation was removed."""
+
+        TOPIC = "service_request.item_removed"
+        FROM = OPEN
+
+    class StatusChanged(Event):
+        """Another status of the same state was set."""
+
+        TOPIC = "service_request.status_changed"
+        FROM = OPEN
+        status: str
+
+        def change(self, aggregate: ServiceRequest) -> None:
+            aggregate.status = self.status
+
+    class Responded(Event, Answering):
+        """The customer was given a first response."""
+
+        NAME = "response"
+        TOPIC = "service_request.responded"
+        FROM = ("PENDING",)
+        TO = "RESPONDED"
+
+    class ResponseReplaced(Event, Replacing):
+        """Another response took the place of the former one."""
+
+        NAME = "response"
+        TOPIC = "service_request.response_replaced"
+        FROM = ("RESPONDED", "TEMPORARY_RESOLVED", "FINAL_RESOLVED")
+
+    class ResponseAccepted(Event, Accepting):
+        """The response was accepted for the customer."""
+
+        NAME = "response"
+        TOPIC = "service_request.response_accepted"
+        FROM = ("RESPONDED",)
+
+    class TemporarilyResolved(Event, Answering):
+        """The customer was helped for the time being."""
+
+        NAME = "temporary_resolution"
+        TOPIC = "service_request.temporarily_resolved"
+        FROM = ("RESPONDED",)
+        TO = "TEMPORARY_RESOLVED"
+
+    class TemporaryResolutionReplaced(Event, Replacing):
+        """Another temporary resolution took the place of the former one, if there was one."""
+
+        NAME = "temporary_resolution"
+        TOPIC = "service_request.temporary_resolution_replaced"
+        FROM = ("TEMPORARY_RESOLVED", "FINAL_RESOLVED")
+
+    class TemporaryResolutionWithdrawn(Event, Withdrawing):
+        """The temporary resolution was taken back, as the final one makes it unnecessary."""
+
+        NAME = "temporary_resolution"
+        TOPIC = "service_request.temporary_resolution_withdrawn"
+        FROM = ("FINAL_RESOLVED",)
+
+    class TemporaryResolutionAccepted(Event, Accepting):
+        """The temporary resolution was accepted for the customer."""
+
+        NAME = "temporary_resolution"
+        TOPIC = "service_request.temporary_resolution_accepted"
+        FROM = ("TEMPORARY_RESOLVED",)
+
+    class FinallyResolved(Event, Answering):
+        """The customer was helped for good."""
+
+        NAME = "final_resolution"
+        TOPIC = "service_request.finally_resolved"
+        FROM = ("RESPONDED", "TEMPORARY_RESOLVED")
+        TO = "FINAL_RESOLVED"
+
+    class FinalResolutionReplaced(Event, Replacing):
+        """Another final resolution took the place of the former one."""
+
+        NAME = "final_resolution"
+        TOPIC = "service_request.final_resolution_replaced"
+        FROM = ("FINAL_RESOLVED",)
+
+    class FinalResolutionAccepted(Event, Accepting):
+        """The final resolution was accepted for the customer."""
+
+        NAME = "final_resolution"
+        TOPIC = "service_request.final_resolution_accepted"
+        FROM = ("FINAL_RESOLVED",)
+
+    class Completed(Event):
+        """Nothing was left to do."""
+
+        TOPIC = "service_request.completed"
+        FROM = ("FINAL_RESOLVED",)
+        TO = "COMPLETED"
+        status: str
+        completed_date: str
+
+        def change(self, aggregate: ServiceRequest) -> None:
+            aggregate.status, aggregate.completed_date = self.status, self.completed_date
+
+    class Cancelled(Event):
+        """The request was withdrawn before anybody responded."""
+
+        TOPIC = "service_request.cancelled"
+        FROM = ("PENDING",)
+        TO = "CANCELLED"
+        status: str
+        cancellation_reason: str
+
+        def change(self, aggregate: ServiceRequest) -> None:
+            aggregate.status = self.status
+            aggregate.cancellation_reason = self.cancellation_reason
+
+    @property
+    def subject(self) -> UUID:
+        return UUID(self.contact_information)
+
+    def require_step(self, to: str) -> None:
+        """Refuses with `InvalidLifeCycleState` where neither a step leads to ``to`` nor stays there."""
+        first = [state for fact in self.facts if to == fact.TO for state in fact.FROM]
+        self.require(*first, *((to,) if to in STATES.values() else ()))
+
+    def require_way(self, to: str) -> None:
+        """Refuses with `InvalidLifeCycleState` a way back, and any way from a final state."""
+        self.require(*OPEN)
+        if to in WAY and WAY.index(to) < WAY.index(self.state):
+            raise InvalidLifeCycleState
+
+    def amend(self, given: Values, by: Stamp) -> None:
+        """Changes the passive fields that differ."""
+        changes = difference(self.details, given)
+        if changes:
+            self.record(self.Amended, by, changes=changes)
+
+    def add_item(self, set_name: str, item: Values, by: Stamp, at: str) -> None:
+        """Adds a complete item; ``at`` is its path. Raises what `check_item` does."""
+        check_item(self.id, set_name, self.sets.get(set_name, ()), item, at)
+        self.record(self.ItemAdded, by, set_name=set_name, item=item)
+
+    def change_item(self, set_name: str, item: Values, changes: Values, by: Stamp) -> None:
+        """Changes the fields of an item that differ."""
+        changes = difference(item, changes)
+        changed = {"set_name": set_name, "item_id": item["id"], "changes": changes}
+        if changes:
+            self.record(self.ItemChanged, by, **changed)
+
+    def remove_item(self, set_name: str, item: Values, by: Stamp) -> None:
+        """Removes an item."""
+        self.record(self.ItemRemoved, by, set_name=set_name, item_id=item["id"])
+
+    def proceed(self, to: str, status: str, given: Answers, now: str, by: Stamp) -> None:
+        """Gives, replaces and withdraws answers, and goes on to the state ``to``, there in ``status``.
+
+        ``now`` is the date if that completes it. Raises what `require_way` and `check_acceptance` do.
+        """
+        self.require_way(to)
+        check_acceptance(to, self.answers, given)
+        for name, state in STATES.items():
+            answer = given.get(name)
+            if answer and answer != self.answers.get(name):
+                self._answer(name, answer, status if to == state else None, by)
+        for name in [name for name in self.answers if given.get(name, {}) is None]:
+            self.record(fact_of(Withdrawing, name), by)
+        if to == "COMPLETED":
+            self.record(self.Completed, by, status=status, completed_date=now)
+        elif status != self.status:
+            self.record(self.StatusChanged, by, status=status)
+
+    def _answer(self, name: str, answer: Values, status: str | None, by: Stamp) -> None:
+        if WAY.index(self.state) >= WAY.index(STATES[name]):
+            self.record(fact_of(Replacing, name), by, answer=answer)
+        else:
+            self.record(fact_of(Answering, name), by, answer=answer, status=status)
+
+    def check_acceptable(self, name: str) -> None:
+        """Refuses with an error of section 3 what needs not be accepted, or not now or not again."""
+        self.require(STATES[name])
+        if not self.answers[name]["acceptance_required"]:
+            raise AcceptanceNotRequired(name)
+        if is_accepted(self.answers[name]):
+            raise AlreadyAccepted(name)
+
+    def accept(self, name: str, accepted_by: str, accepted_date: str, by: Stamp) -> None:
+        """Notes that an answer was accepted. Raises what `check_acceptable` does."""
+        self.check_acceptable(name)
+        self.record(
+            fact_of(Accepting, name), by, accepted_by=accepted_by, accepted_date=accepted_date
+        )
+
+    def cancel(self, status: str, reason: str, by: Stamp) -> None:
+        """Withdraws it before anybody has responded."""
+        self.record(self.Cancelled, by, status=status, cancellation_reason=reason)

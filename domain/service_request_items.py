@@ -1,0 +1,96 @@
+"""What a service request is about: services, physical goods, other service requests.
+
+Contract service_requests.md, section 6.13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from domain.aggregate import Fact
+from domain.errors import (
+    DuplicateEntity,
+    EntityNotFound,
+    EntityNotUnique,
+    InvalidParameterValue,
+)
+from domain.fields import Values
+from domain.identifiers import Identifier
+
+__all__ = ["Adding", "Changing", "Removing", "check_item", "identified"]
+
+ONCE = {"services_set": "product", "related_service_requests_set": "service_request"}
+"""What no two items of a set may lead to both."""
+
+
+class Adding(Fact):
+    """An item came to the end of its set."""
+
+    PERSONAL = {"item": frozenset({"description"})}
+    set_name: str
+    item: Values
+
+    def change(self, aggregate: Any) -> None:
+        items = [*aggregate.sets.get(self.set_name, ()), self.item]
+        aggregate.sets = aggregate.sets | {self.set_name: items}
+
+
+class Changing(Fact):
+    """Fields of an item changed."""
+
+    PERSONAL = {"changes": frozenset({"description"})}
+    set_name: str
+    item_id: str
+    changes: Values
+
+    def change(self, aggregate: Any) -> None:
+        items = [
+            item | self.changes if item["id"] == self.item_id else item
+            for item in aggregate.sets[self.set_name]
+        ]
+        aggregate.sets = aggregate.sets | {self.set_name: items}
+
+
+class Removing(Fact):
+    """An item left its set."""
+
+    set_name: str
+    item_id: str
+
+    def change(self, aggregate: Any) -> None:
+        kept = [item for item in aggregate.sets[self.set_name] if item["id"] != self.item_id]
+        aggregate.sets = aggregate.sets | {self.set_name: kept}
+
+
+def check_item(own: UUID, set_name: str, items: Sequence[Values], item: Values, at: str) -> None:
+    """Refuses an item that the others of its set exclude.
+
+    Raises `InvalidParameterValue` for a relation of a service request to itself and
+    `DuplicateEntity` for a second service of a product or relation to a service request.
+    """
+    link = ONCE.get(set_name)
+    if link is None:
+        return
+    if item[link] == own.hex.upper():
+        raise InvalidParameterValue(f"{at}.{link}_identifier")
+    if any(other[link] == item[link] for other in items):
+        raise DuplicateEntity(f"{at}.{link}_identifier")
+
+
+def identified(
+    items: Sequence[Values], identifier: Identifier | Mapping[str, str], at: str
+) -> Values:
+    """The item that an identifier, or a link with what it leads to, means (section 2).
+
+    Raises `EntityNotFound` and `EntityNotUnique`.
+    """
+    if isinstance(identifier, Identifier):
+        identifier = {identifier.field: identifier.value}
+    found = [item for item in items if all(item.get(k) == v for k, v in identifier.items())]
+    if not found:
+        raise EntityNotFound(at)
+    if len(found) > 1:
+        raise EntityNotUnique(at)
+    return found[0]

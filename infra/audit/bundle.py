@@ -1,0 +1,164 @@
+"""Bundles: what an auditor takes away, one file that says all that `crmledger-verify` needs.
+
+A zip archive of three members, stored as they are, so that the same facts and seals give the same
+bytes everywhere: ``events.ndjson`` (`FactLine`), ``seals.ndjson`` (`SignedSeal`), ``manifest.json``.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Annotated, Literal, TypeVar
+
+import msgspec
+
+from infra.audit.lines import FactLine
+from infra.audit.statements import Count, Digest, SignedSeal
+
+__all__ = ["Bundle", "BundleError", "Manifest", "Member", "opened_bundle", "written_bundle"]
+
+EVENTS, SEALS, MANIFEST = "events.ndjson", "seals.ndjson", "manifest.json"
+LONGEST = 64 * 1024 * 1024
+"""Bytes of a line; more is no line of ours."""
+
+L = TypeVar("L", FactLine, SignedSeal)
+
+
+class BundleError(ValueError):
+    """A file is not a bundle, or a line of it cannot be read."""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a bundle says of itself."""
+
+    form: Literal["crmledger.bundle.1"] = "crmledger.bundle.1"
+    organisation: str
+    first: Count
+    """The first position in it, and below the last: those of whole seals."""
+    last: Count
+    facts: Annotated[int, msgspec.Meta(ge=0)]
+    """How many facts there are, and below how many seals."""
+    seals: Annotated[int, msgspec.Meta(ge=0)]
+    events_sha256: Digest
+    """Of the member, as that of the seals below."""
+    seals_sha256: Digest
+    key: Digest
+    """The Ed25519 public key of the last seal."""
+    build: str
+    """The program that wrote it."""
+
+
+class Member:
+    """Lines of JSON that are counted and digested on their way."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._digest = sha256()
+        self.count = 0
+
+    @property
+    def sha256(self) -> str:
+        """Of all that has passed, in hex."""
+        return self._digest.hexdigest()
+
+    def write(self, line: msgspec.Struct) -> None:
+        """Writes one line."""
+        text = msgspec.json.encode(line) + b"\n"
+        self._file.write(text)
+        self._passed(text)
+
+    def read(self, kind: type[L]) -> Iterator[L]:
+        """The lines from here on. Raises `BundleError` for one that is none."""
+        decoder = msgspec.json.Decoder(kind)
+        while text := self._file.readline(LONGEST):
+            self._passed(text)
+            try:
+                yield decoder.decode(text)
+            except (msgspec.MsgspecError, ValueError) as error:
+                raise BundleError(f"line {self.count} cannot be read: {error}") from None
+
+    def _passed(self, text: bytes) -> None:
+        self._digest.update(text)
+        self.count += 1
+
+
+class Writing:
+    """A bundle that is being written: events, then seals, then the manifest."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    @contextmanager
+    def events(self) -> Iterator[Member]:
+        """Where the facts go."""
+        with self._archive.open(_info(EVENTS), "w", force_zip64=True) as file:
+            yield Member(file)
+
+    @contextmanager
+    def seals(self) -> Iterator[Member]:
+        """Where the seals go."""
+        with self._archive.open(_info(SEALS), "w", force_zip64=True) as file:
+            yield Member(file)
+
+    def manifest(self, manifest: Manifest) -> None:
+        """Writes the manifest."""
+        text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+        self._archive.writestr(_info(MANIFEST), text + b"\n")
+
+
+class Bundle:
+    """A bundle that is being read; no more of it is held than a line of each member."""
+
+    def __init__(self, manifest: Manifest, events: Member, seals: Member) -> None:
+        self.manifest = manifest
+        self.events = events
+        self.seals = seals
+
+
+@contextmanager
+def written_bundle(path: Path) -> Iterator[Writing]:
+    """A bundle to write, which stands at ``path`` once it is whole."""
+    draft = path.with_name(f"{path.name}.part")
+    try:
+        with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:
+            yield Writing(archive)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def opened_bundle(path: Path) -> Iterator[Bundle]:
+    """A bundle to read. Raises `BundleError` for a file that is none, also while it is read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive)
+            manifest = msgspec.json.decode(archive.read(MANIFEST), type=Manifest)
+            with archive.open(EVENTS) as events, archive.open(SEALS) as seals:
+                yield Bundle(manifest, Member(events), Member(seals))
+    except (zipfile.BadZipFile, msgspec.MsgspecError, EOFError, NotImplementedError) as error:
+        raise BundleError(f"{path} is no bundle: {error}") from None
+
+
+def _check_members(archive: zipfile.ZipFile) -> None:
+    names = [info.filename for info in archive.infolist()]
+    if names != [EVENTS, SEALS, MANIFEST]:
+        raise zipfile.BadZipFile(f"its members are {', '.join(names) or 'none'}")
+    for info in archive.infolist():
+        # What is compressed may be of any size when it is read.
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise zipfile.BadZipFile(f"{info.filename} is compressed")
+    if archive.getinfo(MANIFEST).file_size > LONGEST:
+        raise zipfile.BadZipFile(f"{MANIFEST} is too long")
+
+
+def _info(name: str) -> zipfile.ZipInfo:
+    """A member without anything of the machine or the moment."""
+    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    info.create_system = 3
+    info.external_attr = 0o644 << 16
+    return info

@@ -1,0 +1,107 @@
+"""Proofs as documents: about one fact, or about all facts of one entity, against a signed seal.
+
+Binary members are base64. What is checked here needs nothing but the document and a public key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from infra.audit.lines import FactLine
+from infra.audit.merkle import check_inclusion
+from infra.audit.statements import Seal, SealError, SignedSeal
+from infra.audit.streams import Completeness, check_completeness
+from infra.ledger.hashing import event_hash
+
+__all__ = ["CompletenessProof", "InclusionProof", "Proof", "ProofError", "read_proof"]
+
+
+class ProofError(ValueError):
+    """A proof does not prove what it says."""
+
+
+class InclusionProof(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="form",
+    tag="crmledger.inclusion.1",
+):
+    """That a fact is in the sealed ledger; ``path`` are the hashes up to the seal's root."""
+
+    fact: FactLine
+    path: list[bytes]
+    seal: SignedSeal
+
+    def check(self, keys: Collection[str]) -> str:
+        """What is proved, in words. Raises `ProofError`."""
+        seal = _believed(self.seal, keys)
+        index, found = self.fact.position - seal.first, _hash(seal, self.fact)
+        if not check_inclusion(bytes.fromhex(seal.root), found, index, seal.count, self.path):
+            raise ProofError(
+                f"the fact is not at position {self.fact.position} of seal {seal.number}"
+            )
+        return f"position {self.fact.position} of {seal.organisation} is in seal {seal.number}"
+
+
+class CompletenessProof(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="form",
+    tag="crmledger.completeness.1",
+):
+    """That these are all facts of an entity up to the seal's last position."""
+
+    stream: UUID
+    facts: list[FactLine]
+    proof: Completeness
+    seal: SignedSeal
+
+    def check(self, keys: Collection[str]) -> str:
+        """What is proved, in words. Raises `ProofError`."""
+        seal = _believed(self.seal, keys)
+        hashes = [_hash(seal, fact) for fact in self.facts]
+        ours = all(fact.stream == self.stream for fact in self.facts)
+        root = bytes.fromhex(seal.streams)
+        if not ours or not check_completeness(root, self.stream, hashes, self.proof):
+            raise ProofError(f"these are not all facts of {self.stream} up to seal {seal.number}")
+        return (
+            f"{self.stream} of {seal.organisation} has these {len(hashes)} facts and no others "
+            f"up to position {seal.last}, seal {seal.number}"
+        )
+
+
+Proof: TypeAlias = InclusionProof | CompletenessProof
+
+
+def read_proof(text: bytes) -> Proof:
+    """The proof of a document. Raises `ProofError` if it is none."""
+    try:
+        proof: Proof = msgspec.json.decode(text, type=InclusionProof | CompletenessProof)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ProofError(f"this is no proof: {error}") from None
+    return proof
+
+
+def _believed(signed: SignedSeal, keys: Collection[str]) -> Seal:
+    try:
+        seal = signed.seal()
+    except SealError as error:
+        raise ProofError(str(error)) from None
+    if not signed.fits(keys):
+        raise ProofError(f"seal {seal.number} is not signed by a key that is believed")
+    return seal
+
+
+def _hash(seal: Seal, line: FactLine) -> bytes:
+    try:
+        return event_hash(seal.organisation, line.fact())
+    except ValueError as error:
+        raise ProofError(f"a fact cannot be read: {error}") from None

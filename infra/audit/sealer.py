@@ -1,0 +1,146 @@
+"""The background sealer of a process. Any number may run: of two that seal the same, one finds it done."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+
+import asyncpg
+import structlog
+from prometheus_client import Counter, Gauge
+
+from domain.errors import ServiceUnavailable
+from infra.audit.reading import Connection
+from infra.audit.sealing import MOST, seal_next
+from infra.audit.statements import Signer
+from infra.ledger.cipher import derived
+from infra.ledger.feed import BrokenLedgerError
+from infra.ledger.heads import HEADS
+from infra.postgres import Lanes
+from infra.telemetry import REGISTRY
+
+__all__ = ["Backlog", "Sealer", "backlogs", "signer_of"]
+
+_BACKLOGS = """
+WITH heads AS ({heads})
+SELECT h.organisation, h.head, coalesce(s.last, 0) AS sealed,
+       coalesce(extract(epoch FROM clock_timestamp() - e.recorded_at)::float8, 0) AS seconds
+  FROM heads h
+  LEFT JOIN LATERAL (SELECT max(l.last_position) AS last FROM ledger.seals l
+                      WHERE l.organisation = h.organisation) s ON true
+  LEFT JOIN LATERAL (SELECT f.recorded_at FROM ledger.events f
+                      WHERE f.organisation = h.organisation AND f.position > coalesce(s.last, 0)
+                      ORDER BY f.position LIMIT 1) e ON true
+"""
+BACKLOGS = _BACKLOGS.format(heads=HEADS)
+
+LOOKS = 4
+"""How often it looks in the time after which facts are to be sealed."""
+SHORTEST = 0.05
+"""Seconds between two looks."""
+
+SEALS = Counter("crmledger_seals_total", "Seals that this process has added.", registry=REGISTRY)
+SEALED_POSITION = Gauge(
+    "crmledger_sealed_position", "The last sealed position.", ["organisation"], registry=REGISTRY
+)
+UNSEALED_FACTS = Gauge(
+    "crmledger_unsealed_facts",
+    "Facts that no seal covers; negative: the ledger ends before its last seal.",
+    ["organisation"],
+    registry=REGISTRY,
+)
+UNSEALED_SECONDS = Gauge(
+    "crmledger_unsealed_seconds",
+    "Age of the first fact that no seal covers.",
+    ["organisation"],
+    registry=REGISTRY,
+)
+
+log = structlog.get_logger(__name__)
+
+
+def signer_of(service_key: str) -> Signer:
+    """What signs the seals of all processes that share a service key."""
+    return Signer(derived(service_key, "seals"))
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is not sealed of a ledger; ``seconds`` is the age of the first such fact."""
+
+    organisation: str
+    sealed: int
+    facts: int
+    seconds: float
+
+
+async def backlogs(connection: Connection) -> list[Backlog]:
+    """What is not sealed, for every ledger."""
+    return [
+        Backlog(row["organisation"], row["sealed"], row["head"] - row["sealed"], row["seconds"])
+        for row in await connection.fetch(BACKLOGS)
+    ]
+
+
+class Sealer:
+    """Seals every ledger as soon as its first unsealed fact is so many seconds old.
+
+    So the number of seals depends on the facts and not on how many processes run.
+
+    :param seconds: 0: never.
+    :param most: facts in one seal; as many are sealed at once, however young.
+    """
+
+    def __init__(self, url: str, signer: Signer, *, seconds: float, most: int = MOST) -> None:
+        self._lanes = Lanes(url, 1, timeout=60)
+        self._signer = signer
+        self._seconds = seconds
+        self._most = most
+
+    async def run(self) -> None:
+        """Seals until it is cancelled. A database that is away is waited for."""
+        while self._seconds:
+            await asyncio.sleep(max(self._seconds / LOOKS, SHORTEST))
+            try:
+                await self.once()
+            except ServiceUnavailable:
+                log.warning("sealer.database_away")
+
+    async def once(self) -> None:
+        """Looks at every ledger once. Raises `ServiceUnavailable` if the database is away."""
+        for backlog in await self._lanes.read(backlogs):
+            _observe(backlog)
+            if backlog.facts < 0:
+                log.error("sealer.ahead", organisation=backlog.organisation, sealed=backlog.sealed)
+            elif backlog.facts >= self._most or (
+                backlog.facts and backlog.seconds >= self._seconds
+            ):
+                await self._seal(backlog)
+
+    async def close(self) -> None:
+        """Closes its connection."""
+        await self._lanes.close()
+
+    async def _seal(self, backlog: Backlog) -> None:
+        """Seals what was there at the look, and no more: else a busy ledger would get seal upon seal."""
+        work = partial(
+            seal_next, organisation=backlog.organisation, signer=self._signer, most=self._most
+        )
+        left = backlog.facts
+        try:
+            while left > 0 and (signed := await self._lanes.read(work)) is not None:
+                SEALS.inc()
+                left -= signed.seal().count
+        except (BrokenLedgerError, asyncpg.PostgresError) as error:
+            where = getattr(error, "position", None)
+            kind = type(error).__name__
+            log.error(
+                "sealer.broken", organisation=backlog.organisation, position=where, error=kind
+            )
+
+
+def _observe(backlog: Backlog) -> None:
+    SEALED_POSITION.labels(backlog.organisation).set(backlog.sealed)
+    UNSEALED_FACTS.labels(backlog.organisation).set(backlog.facts)
+    UNSEALED_SECONDS.labels(backlog.organisation).set(backlog.seconds)

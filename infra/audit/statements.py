@@ -1,0 +1,148 @@
+"""Seals: small signed statements about a closed range of a ledger, each with the hash of the former."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from hashlib import sha256
+from typing import Annotated, Literal
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+__all__ = [
+    "FIRST",
+    "Count",
+    "Digest",
+    "Seal",
+    "SealError",
+    "SignedSeal",
+    "Signer",
+    "kept_outside",
+    "signed_seals",
+]
+
+Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+"""32 bytes in hex."""
+Count = Annotated[int, msgspec.Meta(ge=1)]
+FIRST = "0" * 64
+"""What the first seal has in the place of the former one's hash."""
+
+
+class SealError(ValueError):
+    """What should be a seal is none."""
+
+
+class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a seal says; its statement is this as JSON, members in this order, no spaces."""
+
+    form: Literal["crmledger.seal.1"] = "crmledger.seal.1"
+    organisation: str
+    number: Count
+    """Dense per organisation, from 1."""
+    first: Count
+    """The first position sealed: the one after the former seal's last."""
+    last: Count
+    root: Digest
+    """Over the hashes of the facts in these positions (`infra.audit.merkle`)."""
+    streams: Digest
+    """Over how far each stream has come at ``last`` (`infra.audit.streams`)."""
+    former: Digest
+    """SHA-256 of the former seal's statement; zeros for the first."""
+    sealed_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    """By the database's clock."""
+    key: Digest
+    """The Ed25519 public key that the signature fits to."""
+
+    @property
+    def count(self) -> int:
+        """How many facts it seals."""
+        return self.last - self.first + 1
+
+    def statement(self) -> str:
+        """The text that is signed."""
+        return msgspec.json.encode(self).decode()
+
+
+class SignedSeal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A seal as it is kept: the statement's very text, and the signature in hex.
+
+    ``leaves`` are the hashes of the sealed facts one after the other. They say nothing that the root
+    does not; but where the root no longer fits, they name the position.
+    """
+
+    statement: str
+    signature: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{128}\Z")]
+    leaves: bytes = b""
+
+    def seal(self) -> Seal:
+        """What it says. Raises `SealError` if that is not a statement, to the letter."""
+        try:
+            seal = msgspec.json.decode(self.statement, type=Seal)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise SealError(f"this is no seal: {error}") from None
+        if seal.statement() != self.statement or seal.last < seal.first:
+            raise SealError("this is not what a seal looks like")
+        return seal
+
+    def hash(self) -> str:
+        """What the next seal says of it."""
+        return sha256(self.statement.encode()).hexdigest()
+
+    def fits(self, keys: Collection[str]) -> bool:
+        """Whether the key that it names is one of these, and made the signature."""
+        key = self.seal().key
+        if key not in keys:
+            return False
+        try:
+            public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+            public.verify(bytes.fromhex(self.signature), self.statement.encode())
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    def without_leaves(self) -> SignedSeal:
+        """The same in the form that is printed and kept outside of the database."""
+        return msgspec.structs.replace(self, leaves=b"")
+
+
+class Signer:
+    """Signs with a private key of 32 bytes; ``key`` is the public one in hex."""
+
+    def __init__(self, seed: bytes) -> None:
+        self._private = Ed25519PrivateKey.from_private_bytes(seed)
+        self.key = self._private.public_key().public_bytes_raw().hex()
+
+    def sign(self, seal: Seal, leaves: bytes) -> SignedSeal:
+        """The signed seal."""
+        statement = seal.statement()
+        return SignedSeal(statement, self._private.sign(statement.encode()).hex(), leaves)
+
+
+def signed_seals(text: bytes) -> list[SignedSeal]:
+    """The seals of a text with one on each line, as they are printed.
+
+    Raises `SealError` if a line is none, or if there is no line at all.
+    """
+    try:
+        seals = [msgspec.json.decode(line, type=SignedSeal) for line in text.splitlines() if line]
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise SealError(f"this is no signed seal: {error}") from None
+    for signed in seals:
+        signed.seal()
+    if not seals:
+        raise SealError("there is no seal in it")
+    return seals
+
+
+def kept_outside(seals: Iterable[SignedSeal], organisation: str) -> dict[int, SignedSeal]:
+    """An organisation's seals by number. Raises `SealError` if two of one number contradict each other."""
+    found: dict[int, SignedSeal] = {}
+    for signed in seals:
+        seal = signed.seal()
+        if seal.organisation == organisation:
+            known = found.setdefault(seal.number, signed)
+            if known.statement != signed.statement:
+                raise SealError(f"two seals that were kept outside have the number {seal.number}")
+    return found

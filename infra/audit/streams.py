@@ -1,0 +1,206 @@
+"""How far each stream of a ledger has come, under one root, and proofs that a history is complete.
+
+The root stands over one `Tip` for each stream: its last version and a chain over the hashes of its
+facts. So the facts of one entity can be shown to be all that there are, unchanged and in order, with
+the tip and about ``log2(streams)`` hashes; that it has none at all, too.
+
+The tree is a Merkle crit-bit tree: streams are sorted by SHA-256 of their ids, and a fork stands at
+the first bit in which those below it differ. The fork's hash covers that bit's number, so a look-up
+has one way to go and cannot be led past a stream. Its shape depends on nothing but the set, and
+what lies below any prefix is a tree of the same kind: hashes of prefixes can be kept, and only the
+ways from changed streams are folded anew. No input or output: the stand-alone verifier uses it too.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from uuid import UUID
+
+import msgspec
+
+__all__ = [
+    "BUCKET",
+    "EMPTY",
+    "GROUP",
+    "Completeness",
+    "StreamMap",
+    "Tip",
+    "check_completeness",
+    "completeness_proof",
+    "descend",
+    "fold",
+]
+
+Item = tuple[bytes, bytes]
+"""A key or a prefix of keys, and the hash of what lies below it."""
+
+EMPTY = sha256().digest()
+"""The root of no streams."""
+BUCKET, GROUP = 2, 1
+"""Bytes of the prefixes whose hashes are kept."""
+
+
+class Tip(msgspec.Struct, frozen=True):
+    """How far a stream has come: its last version, and a chain over the hashes of its facts."""
+
+    stream: UUID
+    version: int = 0
+    chain: bytes = bytes(32)
+
+    def then(self, event_hash: bytes) -> Tip:
+        """The tip after one more fact."""
+        chain = sha256(b"\x04" + self.chain + event_hash).digest()
+        return Tip(self.stream, self.version + 1, chain)
+
+    @property
+    def key(self) -> bytes:
+        """Its place among the streams: spread evenly, whatever the ids have in common."""
+        return sha256(self.stream.bytes).digest()
+
+    @property
+    def hash(self) -> bytes:
+        """What the tree holds of it."""
+        version = self.version.to_bytes(8, "big")
+        return sha256(b"\x02" + self.stream.bytes + version + self.chain).digest()
+
+
+class Completeness(msgspec.Struct, frozen=True):
+    """The proof that a history is complete: where the look-up of its stream ends, and the way to it.
+
+    ``tip`` is the stream's own, or the one that stands where it would be if it has no facts; None if
+    there are no streams at all. ``path`` is each fork's bit and its other side, the lowest first.
+    """
+
+    tip: Tip | None
+    path: list[tuple[int, bytes]]
+
+
+def fold(items: Sequence[Item]) -> bytes:
+    """The hash of the tree over items that are sorted by their keys, which are of one length."""
+    if not items:
+        return EMPTY
+    # Between neighbours stands the fork of the first bit in which they differ; the lower the bit, the
+    # higher the fork. So one walk folds the tree: what is open are the forks whose right side is not done.
+    bits = 8 * len(items[0][0])
+    before, found = int.from_bytes(items[0][0], "big"), items[0][1]
+    opened: list[tuple[int, bytes]] = []
+    for key, hash_ in items[1:]:
+        now = int.from_bytes(key, "big")
+        bit = bits - (before ^ now).bit_length()
+        while opened and opened[-1][0] > bit:
+            found = _node(*opened.pop(), found)
+        opened.append((bit, found))
+        before, found = now, hash_
+    while opened:
+        found = _node(*opened.pop(), found)
+    return found
+
+
+def descend(items: Sequence[Item], key: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
+    """Where the look-up of a key ends among sorted items (at least one), and the forks it passes.
+
+    The key may be longer than the items' own. The forks are their bits and other sides, the lowest first.
+    """
+    path = []
+    while len(items) > 1:
+        bit, middle = _fork(items)
+        low, high = items[:middle], items[middle:]
+        items, other = (high, low) if _bit_of(key, bit) else (low, high)
+        path.append((bit, fold(other)))
+    return items[0][0], path[::-1]
+
+
+def completeness_proof(streams: StreamMap, stream: UUID) -> Completeness:
+    """The proof for a stream, whether it has facts or not.
+
+    ``streams`` is folded; of a part of the map, it has what the stream's look-up passes.
+    """
+    key, prefix = Tip(stream).key, b""
+    path: list[tuple[int, bytes]] = []
+    while len(prefix) < BUCKET:
+        if not streams.nodes[prefix]:
+            return Completeness(None, [])
+        prefix, passed = descend(sorted(streams.nodes[prefix].items()), key)
+        path = passed + path
+    tips = streams.tips[prefix]
+    found, passed = descend(_sorted_tips(tips.values()), key)
+    return Completeness(tips[found], passed + path)
+
+
+def check_completeness(
+    root: bytes, stream: UUID, hashes: Iterable[bytes], proof: Completeness
+) -> bool:
+    """Whether these are the hashes of all facts of a stream, in their order, under this root."""
+    tip = Tip(stream)
+    for event_hash in hashes:
+        tip = tip.then(event_hash)
+    found = proof.tip
+    if found is None:
+        return not tip.version and not proof.path and root == EMPTY
+    if found != tip and (found.stream == stream or tip.version):
+        return False
+    hash_, below = found.hash, 256
+    for bit, other in proof.path:
+        # The look-up must lead here: by falling bits, each as the stream's key has it.
+        if not 0 <= bit < below or _bit_of(found.key, bit) != _bit_of(tip.key, bit):
+            return False
+        hash_ = _node(bit, other, hash_) if _bit_of(tip.key, bit) else _node(bit, hash_, other)
+        below = bit
+    return hash_ == root
+
+
+class StreamMap:
+    """The tips of streams and the hashes above them: all, or those that some streams have to do with.
+
+    ``tips`` are by bucket (the first two bytes of the key) and key, ``nodes`` by parent prefix and prefix.
+    """
+
+    def __init__(self) -> None:
+        self.tips: defaultdict[bytes, dict[bytes, Tip]] = defaultdict(dict)
+        self.nodes: defaultdict[bytes, dict[bytes, bytes]] = defaultdict(dict)
+
+    def tip(self, stream: UUID) -> Tip:
+        """How far a stream has come; version 0 if it has no facts."""
+        new = Tip(stream)
+        return self.tips[new.key[:BUCKET]].get(new.key, new)
+
+    def put(self, tip: Tip) -> None:
+        """Moves a stream; `refold` makes it count."""
+        key = tip.key
+        self.tips[key[:BUCKET]][key] = tip
+
+    def refold(self, buckets: Iterable[bytes]) -> bytes:
+        """The root, when at most these buckets have changed since it was folded last."""
+        changed = set(buckets)
+        for bucket in changed:
+            self._keep(bucket, _sorted_tips(self.tips[bucket].values()))
+        for group in {bucket[:GROUP] for bucket in changed}:
+            self._keep(group, sorted(self.nodes[group].items()))
+        return fold(sorted(self.nodes[b""].items()))
+
+    def _keep(self, prefix: bytes, items: Sequence[Item]) -> None:
+        if items:
+            self.nodes[prefix[:-1]][prefix] = fold(items)
+
+
+def _sorted_tips(tips: Iterable[Tip]) -> list[Item]:
+    return sorted((tip.key, tip.hash) for tip in tips)
+
+
+def _fork(items: Sequence[Item]) -> tuple[int, int]:
+    """The first bit in which sorted keys differ, and how many have it unset."""
+    first, last = items[0][0], items[-1][0]
+    differing = int.from_bytes(first, "big") ^ int.from_bytes(last, "big")
+    bit = 8 * len(first) - differing.bit_length()
+    return bit, bisect_left(items, 1, key=lambda item: _bit_of(item[0], bit))
+
+
+def _bit_of(key: bytes, bit: int) -> int:
+    return key[bit >> 3] >> (7 - (bit & 7)) & 1
+
+
+def _node(bit: int, low: bytes, high: bytes) -> bytes:
+    return sha256(b"\x03" + bit.to_bytes(2, "big") + low + high).digest()

@@ -1,0 +1,22 @@
+"""What an audit finds."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+__all__ = ["Kind", "TamperError"]
+
+Kind: TypeAlias = Literal["changed", "missing", "inserted", "reordered", "cut", "rewritten"]
+
+
+class TamperError(Exception):
+    """A ledger is not what it was; ``position`` is the first bad one, ``kind`` what happened there.
+
+    ``rewritten`` is a seal that is not what was signed or kept: facts from this position on, or their
+    seals, are others.
+    """
+
+    def __init__(self, position: int, kind: Kind, why: str) -> None:
+        super().__init__(f"position {position}: {kind}: {why}")
+        self.position = position
+        self.kind = kind

@@ -1,0 +1,119 @@
+"""``crmledger-verify``: checks a bundle or a proof, with nothing but the file and what its reader keeps.
+
+It touches neither database nor network, and needs of this program only what is imported here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from infra.audit.bundle import BundleError, Manifest, opened_bundle
+from infra.audit.bundle_check import check_bundle
+from infra.audit.checking import Check
+from infra.audit.proofs import ProofError, read_proof
+from infra.audit.statements import SealError, SignedSeal, kept_outside, signed_seals
+from infra.audit.tampering import TamperError
+
+__all__ = ["main"]
+
+EPILOG = """
+exit status: 0 if everything is as it was sealed, 1 if not. An outside seal is what `crmledger audit seal`
+has printed, kept where whoever can write the database cannot. Without one, a ledger that was cut or
+rewritten and sealed anew by whoever has the key looks whole.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the program; 0 if everything is as it was sealed, else 1 and one line that says where not."""
+    options = _parser().parse_args(arguments)
+    try:
+        outside = [signed for path in options.seal for signed in signed_seals(path.read_bytes())]
+        if _is_proof(options.file):
+            said = _proof(options.file, options.key, outside)
+        else:
+            said = _bundle(options.file, options.key, outside)
+    except (TamperError, BundleError, ProofError, SealError, OSError) as error:
+        sys.stderr.write(f"crmledger-verify: {error}\n")
+        return 1
+    sys.stdout.write("".join(f"{line}\n" for line in said))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("crmledger-verify", description=__doc__, epilog=EPILOG)
+    parser.add_argument(
+        "file", type=Path, help="what `crmledger audit export` or `prove` has written"
+    )
+    parser.add_argument(
+        "--seal",
+        type=Path,
+        action="append",
+        default=[],
+        help="a file of seals that were kept outside",
+    )
+    parser.add_argument(
+        "--key", action="append", default=[], help="a public key to believe (`crmledger audit key`)"
+    )
+    return parser
+
+
+def _is_proof(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(1) == b"{"
+
+
+def _proof(path: Path, keys: list[str], outside: list[SignedSeal]) -> list[str]:
+    proof = read_proof(path.read_bytes())
+    said = proof.check(_believed(keys, outside, proof.seal.seal().key))
+    seal = proof.seal.seal()
+    kept = kept_outside(outside, seal.organisation)
+    if kept and kept.get(seal.number) != proof.seal.without_leaves():
+        raise ProofError(f"seal {seal.number} is not among those kept outside")
+    return [f"proved: {said}", _trust(keys, outside, seal.key)]
+
+
+def _bundle(path: Path, keys: list[str], outside: list[SignedSeal]) -> list[str]:
+    with opened_bundle(path) as bundle:
+        manifest = bundle.manifest
+        kept = kept_outside(outside, manifest.organisation)
+        if outside and not kept:
+            raise SealError(f"the seals kept outside are not of {manifest.organisation}")
+        check = check_bundle(bundle, _believed(keys, outside, manifest.key), kept)
+    return [*_reach(manifest, check, kept), _trust(keys, outside, manifest.key)]
+
+
+def _believed(keys: list[str], outside: list[SignedSeal], claimed: str) -> set[str]:
+    """The keys that the reader brings along; if there are none, the one that the file names itself."""
+    return {*keys, *(signed.seal().key for signed in outside)} or {claimed}
+
+
+def _reach(manifest: Manifest, check: Check, kept: dict[int, SignedSeal]) -> list[str]:
+    said = [
+        f"proved: positions {manifest.first} to {check.position} of {manifest.organisation} are "
+        f"{manifest.facts} facts, unchanged, in order, none missing, under {manifest.seals} seals"
+    ]
+    if check.whole:
+        said.append(
+            "proved: each entity's versions are dense, and the seals say how far each has come"
+        )
+    else:
+        said.append("not proved: what was before, and how far each entity had come")
+    if kept:
+        upto = max(signed.seal().last for signed in kept.values())
+        said.append(f"proved: up to {upto} nothing was cut or rewritten since the outside seal")
+    else:
+        said.append("not proved without an outside seal: that nothing was cut at the end")
+    return said
+
+
+def _trust(keys: list[str], outside: list[SignedSeal], key: str) -> str:
+    if keys or outside:
+        return f"signed by {key}, which you believe"
+    return f"signed by {key}, as the file itself says: compare it with `crmledger audit key`"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

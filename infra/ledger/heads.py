@@ -1,0 +1,31 @@
+"""The heads of all ledgers: for whoever works on every organisation, which no call does."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import asyncpg
+
+__all__ = ["HEADS", "Heads", "heads"]
+
+Heads: TypeAlias = dict[str, int]
+"""The last position of each organisation's ledger."""
+
+# One index probe for each organisation: the ledger may be too long to be read for their names.
+HEADS = """
+WITH RECURSIVE o (organisation) AS (
+    (SELECT organisation FROM ledger.events ORDER BY organisation LIMIT 1)
+    UNION ALL
+    SELECT (SELECT e.organisation FROM ledger.events e WHERE e.organisation > o.organisation
+             ORDER BY e.organisation LIMIT 1)
+      FROM o WHERE o.organisation IS NOT NULL
+)
+SELECT organisation,
+       (SELECT max(position) FROM ledger.events e WHERE e.organisation = o.organisation) AS head
+  FROM o WHERE organisation IS NOT NULL
+"""
+
+
+async def heads(connection: asyncpg.Connection[asyncpg.Record]) -> Heads:
+    """The organisations that have facts, and how many."""
+    return {row["organisation"]: row["head"] for row in await connection.fetch(HEADS)}

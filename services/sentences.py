@@ -1,0 +1,91 @@
+"""What a fact says, as a sentence of plain business language.
+
+`SAYS` holds the sentences in which members of the fact stand. Every other fact says the beginning
+of its docstring, and one without a docstring its topic: a new fact has a sentence from the start.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from string import Formatter
+from typing import Any
+
+from domain.aggregate import Fact
+
+__all__ = ["SAYS", "headline", "sentence", "template", "words"]
+
+SAYS: Mapping[str, str] = {
+    "access.read": "History was read with the method {method}.",
+    "access_token.issued": "Access token {number} was issued and can be used at once.",
+    "access_token.issued_unverified": "Access token {number} was issued and waits for its verification code.",
+    "access_token.credentials_changed": "The credentials of the access token were changed.",
+    "access_token.related_entity_changed": "The token's {entity:name} became {fate:lower}.",
+    "access_token.last_related_entity_retired": "The token's {entity:name} became {fate:lower}; it was the last entity of the token, which lost its effect.",
+    "access_token.forgotten": "The customer was forgotten, and the credentials of the token with them. Reason: {reason}.",
+    "communication.drafted": "Communication {number} was begun as a draft.",
+    "communication.recorded": "Communication {number} was made, complete from the start.",
+    "communication.amended": "The draft was changed.",
+    "communication.completed": "The draft became final.",
+    "communication.marked_viewed": "The contact has seen it on {viewed_on}.",
+    "contact_information.registered": "Contact {number} was registered.",
+    "contact_information.amended": "Details of the contact were changed.",
+    "contact_information.entry_added": "An entry was added to the {set_name:name}.",
+    "contact_information.entry_changed": "An entry of the {set_name:name} was changed.",
+    "contact_information.entry_removed": "An entry was removed from the {set_name:name}.",
+    "contact_information.marketing_decided": "The answer about {material} marketing material became {send}.",
+    "contact_information.profile_photo_added": "A new photo took the place of the former one, if there was one.",
+    "contact_information.account_gained": "The contact became the owner of accounts receivable {accounts_receivable}.",
+    "contact_information.account_lost": "The contact lost accounts receivable {accounts_receivable} and owns another one.",
+    "contact_information.last_account_lost": "The contact lost accounts receivable {accounts_receivable}, the last one.",
+    "contact_information.forgotten": "Everything personal of the contact was erased for good. Reason: {reason}.",
+    "queue_entry.queued": "Queue entry {number} was made: the message waits to be sent.",
+    "queue_entry.rejected": "The message could not be sent: error {error_code}.",
+    "record.registered": "The {kind:name} {record_id} was registered.",
+}
+"""Sentences by topic; members stand in braces, a name or an upper-case word among them with
+``:name`` or ``:lower``."""
+
+_ASIDE = re.compile(r"\s*\([^)]*\)")
+_END = re.compile(r"[.;:](?=\s|$)")
+
+
+class _Sentences(Formatter):
+    """Fills in members as people read them."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """A member in words; ``format_spec`` is ``name``, ``lower`` or empty."""
+        text = "yes" if value is True else "no" if value is False else str(value)
+        text = "empty" if value is None else text
+        if format_spec == "name":
+            return words(text)
+        return text.lower() if format_spec == "lower" else text
+
+
+_SENTENCES = _Sentences()
+
+
+def words(name: str) -> str:
+    """A name of the contract as people read it: ``phone_set`` is ``phone set``."""
+    return name.replace("_", " ")
+
+
+def headline(fact: type[Fact]) -> str:
+    """What every fact of a kind says, without its members."""
+    said = " ".join((fact.__doc__ or "").split())
+    if said.startswith(f"{fact.__name__}("):
+        said = ""  # what a dataclass says of itself where nobody has
+    said = _END.split(_ASIDE.sub("", said), maxsplit=1)[0]
+    said = said or words(fact.TOPIC.replace(".", " "))
+    return f"{said[0].upper()}{said[1:]}."
+
+
+def template(fact: type[Fact]) -> str:
+    """What every fact of a kind says, its members in braces."""
+    return SAYS.get(fact.TOPIC) or headline(fact)
+
+
+def sentence(fact: Fact) -> str:
+    """What a fact says; secrets are no members of facts, so none can stand in it."""
+    says = SAYS.get(fact.TOPIC)
+    return _SENTENCES.vformat(says, (), vars(fact)) if says else headline(type(fact))

@@ -1,0 +1,259 @@
+"""Sealing: dense and chained whoever seals, whoever dies; never what is not whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from infra.audit.checking import Check
+from infra.audit.ledgers import verify
+from infra.audit.reading import snapshot
+from infra.audit.sealer import Sealer, backlogs
+from infra.audit.sealing import ADD, seal_next
+from infra.audit.statements import Seal
+from infra.ledger.feed import BrokenLedgerError
+from infra.postgres import Lane
+from infra.telemetry import metrics
+from tests.audit.world import FACTS, MOST, SIGNER, ledger, said, seal_all, tampering
+from tests.ledgers import ORGANISATION, Connection, ask_append, record, renamed, written
+from tests.service import in_process
+from tests.views_world import connection, lived
+
+LOCK = "SELECT pg_advisory_lock(hashtextextended('crmledger.seal/' || $1, 0))"
+WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+
+
+@asynccontextmanager
+async def service(url: str) -> AsyncIterator[Connection]:
+    """A connection of the service's role."""
+    lane = await Lane.open(url, 60)
+    try:
+        yield lane.connection
+    finally:
+        await lane.connection.close()
+
+
+async def ranges(url: str) -> list[tuple[int, int, int]]:
+    async with connection(url) as asked:
+        rows = await asked.fetch(
+            "SELECT number, first_position, last_position FROM ledger.seals ORDER BY number"
+        )
+    return [tuple(row) for row in rows]
+
+
+async def whole(url: str) -> Check:
+    found = await said(url)
+    assert isinstance(found, Check), found
+    return found
+
+
+async def test_a_backlog_is_cut_into_ranges_and_nothing_is_sealed_twice(database: str) -> None:
+    _, seals = await ledger(database)
+    assert await ranges(database) == [(1, 1, 4), (2, 5, 8), (3, 9, 10)]
+    assert [seal.seal().former for seal in seals[1:]] == [seal.hash() for seal in seals[:-1]]
+    assert await seal_all(database) == []
+    async with connection(database) as owner:
+        await ask_append(owner, written(record()))
+    assert len(await seal_all(database)) == 1
+    found = await whole(database)
+    assert (found.position, found.sealed, found.seals) == (FACTS + 1, FACTS + 1, 4)
+
+
+async def test_sealers_that_race_make_one_chain(database: str) -> None:
+    sealers = [Sealer(database, SIGNER, seconds=0.001, most=2) for _ in range(4)]
+    async with connection(database) as owner:
+        known = [record() for _ in range(3)]
+        await ask_append(owner, *(written(one) for one in known))
+        for _ in range(8):
+            appends = asyncio.create_task(
+                ask_append(owner, *(written(renamed(one)) for one in known))
+            )
+            await asyncio.gather(appends, *(sealer.once() for sealer in sealers))
+        await asyncio.sleep(0.01)
+        await sealers[0].once()
+        assert all(backlog.facts == 0 for backlog in await backlogs(owner))
+    for sealer in sealers:
+        await sealer.close()
+    found = await whole(database)
+    assert found.sealed == 27
+    assert 'crmledger_sealed_position{organisation="LEDGER"}' in metrics().decode()
+
+
+async def test_one_that_is_killed_at_the_last_moment_leaves_nothing(database: str) -> None:
+    await ledger(database)
+    async with connection(database) as owner, service(database) as doomed:
+        await ask_append(owner, written(record()))
+        await owner.execute(LOCK, ORGANISATION)
+        task = asyncio.create_task(seal_next(doomed, ORGANISATION, SIGNER))
+        async with asyncio.timeout(30):
+            while not await owner.fetchval(WAITING):
+                await asyncio.sleep(0.01)
+        await owner.execute("SELECT pg_terminate_backend($1)", doomed.get_server_pid())
+        await asyncio.wait([task])
+        assert task.exception()
+    assert len(await ranges(database)) == 3
+    assert len(await seal_all(database)) == 1
+    assert (await whole(database)).sealed == FACTS + 1
+
+
+async def test_the_second_of_two_finds_it_done(database: str) -> None:
+    await ledger(database)
+    async with connection(database) as owner, service(database) as one, service(database) as two:
+        await ask_append(owner, written(record()))
+        await owner.execute(LOCK, ORGANISATION)
+        tasks = [asyncio.create_task(seal_next(each, ORGANISATION, SIGNER)) for each in (one, two)]
+        async with asyncio.timeout(30):
+            while len(await owner.fetch(WAITING)) < 2:
+                await asyncio.sleep(0.01)
+        await owner.execute("SELECT pg_advisory_unlock_all()")
+        made = [await task for task in tasks]
+    assert len([signed for signed in made if signed]) == 1
+    assert (await whole(database)).seals == 4
+
+
+async def test_a_fact_is_sealed_when_it_is_old_enough_or_there_are_many(database: str) -> None:
+    patient = Sealer(database, SIGNER, seconds=3600, most=MOST)
+    eager = Sealer(database, SIGNER, seconds=0.05, most=MOST)
+    async with connection(database) as owner:
+        for _ in range(MOST - 1):
+            await ask_append(owner, written(record()))
+        await patient.once()
+        assert await ranges(database) == []
+        await ask_append(owner, written(record()))
+        await patient.once()
+        assert await ranges(database) == [(1, 1, MOST)]
+        await ask_append(owner, written(record()))
+        running = asyncio.create_task(eager.run())
+        async with asyncio.timeout(30):
+            while len(await ranges(database)) < 2:
+                await asyncio.sleep(0.02)
+        running.cancel()
+    await asyncio.wait([running])
+    for sealer in (patient, eager):
+        await sealer.close()
+    never = Sealer(database, SIGNER, seconds=0)
+    await asyncio.wait_for(never.run(), 1)
+
+
+async def logged(url: str) -> list[str]:
+    """What a sealer says of a ledger that it does not seal."""
+    sealer = Sealer(url, SIGNER, seconds=0.001)
+    with capture_logs() as logs:
+        await sealer.once()
+    await sealer.close()
+    return [line["event"] for line in logs]
+
+
+BROKEN = [
+    ("DELETE FROM ledger.events WHERE position = 11", "12 stands at position 11"),
+    ("UPDATE ledger.events SET version = 5 WHERE position = 12", "version 5 .* at position 12"),
+    ("UPDATE ledger.sealed_streams SET version = 7", "kept map .* at position 11"),
+    ("UPDATE ledger.sealed_nodes SET hash = sha256(hash)", "kept map .* at position 11"),
+    ("DELETE FROM ledger.sealed_nodes", "kept map .* at position 11"),
+]
+
+
+@pytest.mark.parametrize(("damage", "what"), BROKEN)
+async def test_what_is_not_whole_is_never_sealed(database: str, damage: str, what: str) -> None:
+    known, _ = await ledger(database)
+    async with tampering(database) as owner, service(database) as asked:
+        await ask_append(owner, *(written(renamed(one)) for one in known[:3]))
+        await owner.execute(damage)
+        with pytest.raises(BrokenLedgerError, match=what):
+            await seal_next(asked, ORGANISATION, SIGNER)
+    assert await logged(database) == ["sealer.broken"]
+    assert len(await ranges(database)) == 3
+
+
+async def test_a_ledger_that_ends_before_its_seals_is_not_sealed(database: str) -> None:
+    await ledger(database)
+    async with tampering(database) as owner:
+        await owner.execute("DELETE FROM ledger.events WHERE position > 7")
+    assert await logged(database) == ["sealer.ahead"]
+
+
+def arguments(statement: str, leaves: bytes) -> list[object]:
+    return [ORGANISATION, statement, bytes(64), leaves, *([[]] * 6)]
+
+
+async def test_the_database_takes_only_the_next_seal_of_its_own_facts(database: str) -> None:
+    _, seals = await ledger(database)
+    async with connection(database) as owner, service(database) as asked:
+        await ask_append(owner, written(record()), written(record()))
+        leaves = b"".join(
+            row["event_hash"]
+            for row in await owner.fetch(
+                "SELECT event_hash FROM ledger.events WHERE position > 10 ORDER BY position"
+            )
+        )
+        last = seals[-1].seal()
+
+        def next_one(**other: object) -> str:
+            fields = {f: getattr(last, f) for f in last.__struct_fields__}
+            fields |= {"number": 4, "first": 11, "last": 12, "former": seals[-1].hash()}
+            return type(last)(**(fields | other)).statement()
+
+        assert not await asked.fetchval(ADD, *arguments(next_one(former=last.former), leaves))
+        for statement, given in [
+            (next_one(number=5), leaves),
+            (next_one(first=10), leaves),
+            (next_one(first=12), leaves[32:]),
+            (next_one(last=11), leaves),
+            (next_one(last=13), leaves),
+            (next_one(), leaves[:32] + bytes(32)),
+            (next_one(organisation="OTHER"), leaves),
+        ]:
+            with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+                await asked.fetchval(ADD, *arguments(statement, given))
+        assert await asked.fetchval(ADD, *arguments(next_one(), leaves))
+
+
+@pytest.mark.parametrize("table", ["seals", "sealed_streams", "sealed_nodes"])
+async def test_nobody_changes_seals_and_the_service_nothing_about_them(
+    database: str, table: str
+) -> None:
+    await ledger(database)
+    deeds = [f"UPDATE ledger.{table} SET organisation = 'X'", f"DELETE FROM ledger.{table}", f"TRUNCATE ledger.{table}"]  # fmt: skip
+    async with connection(database) as owner, service(database) as asked:
+        for deed in deeds:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await asked.execute(deed)
+            if table == "seals":
+                with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="append-only"):
+                    await owner.execute(deed)
+
+
+async def test_a_clock_that_was_set_back_does_not_move_seals_back(database: str) -> None:
+    await ledger(database, 4)
+    async with tampering(database) as owner, service(database) as asked:
+        future = await owner.fetchval("SELECT clock_timestamp() + interval '1 hour'")
+        statement = await owner.fetchval("SELECT statement::text FROM ledger.seals")
+        seal = msgspec.structs.replace(msgspec.json.decode(statement, type=Seal), sealed_at=future)
+        signed = SIGNER.sign(seal, b"")
+        await owner.execute(
+            "UPDATE ledger.seals SET statement = $1::text::json, signature = $2",
+            signed.statement,
+            bytes.fromhex(signed.signature),
+        )
+        await ask_append(owner, written(record()))
+        made = await seal_next(asked, ORGANISATION, SIGNER)
+        assert made
+        assert made.seal().sealed_at == future
+    await whole(database)
+
+
+async def test_who_is_forgotten_leaves_every_seal_as_it_was(database: str) -> None:
+    async with in_process(database) as running:
+        organisation = (await lived(running)).api.organisation
+    async with connection(database) as owner, service(database) as asked:
+        assert await seal_next(asked, organisation, SIGNER)
+        assert await owner.execute("DELETE FROM ledger.personal_keys") != "DELETE 0"
+    async with snapshot(database) as asked:
+        check = await verify(asked, organisation, {SIGNER.key}, {})
+    assert check.position == check.sealed > 20

@@ -1,0 +1,71 @@
+"""Every fact says what happened in a sentence (services/sentences.py).
+
+All of them are listed in docs/reference/facts.md, which is generated and checked to be current.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from string import Formatter
+
+import pytest
+
+from domain.aggregate import FACTS, Aggregate, Fact
+from domain.contact_information import ContactInformation
+from domain.registration import Record
+from services.sentences import SAYS, headline, sentence, template
+from tests.domain.scenario import BY, ID
+
+
+@pytest.mark.parametrize("fact", FACTS.values(), ids=FACTS)
+def test_it_reads_well(fact: type[Fact]) -> None:
+    said = template(fact)
+    assert re.fullmatch(r"[A-Z][^`_(]*\.", re.sub(r"\{\w+(:\w+)?\}", "X", said)), said
+    assert len(said) <= 140
+    assert re.fullmatch(r"[A-Z][^`_({]*\.", headline(fact))
+
+
+def test_only_members_of_the_fact_stand_in_it() -> None:
+    assert SAYS.keys() <= FACTS.keys()
+    for topic, said in SAYS.items():
+        members = {name for _, name, _, _ in Formatter().parse(said) if name}
+        assert members <= {f.name for f in fields(FACTS[topic])}, topic
+        assert not members & {"secrets", "pass_code", "one_time_password", "verification_code"}
+
+
+def test_what_members_look_like() -> None:
+    record = Record.begin(
+        Record.Registered,
+        BY,
+        id=ID,
+        kind="contact_category",
+        record_id="1_2",
+        fields={},
+        secrets={},
+    )
+    assert [sentence(fact) for fact in record.collect_events()] == [
+        "The contact category 1_2 was registered."
+    ]
+    said = {
+        sentence(ContactInformation.MarketingDecided(ID, 2, BY.at, None, None, "direct", send))
+        for send in (True, False, None)
+    }
+    begin = "The answer about direct marketing material became"
+    assert said == {f"{begin} yes.", f"{begin} no.", f"{begin} empty."}
+
+
+def test_a_fact_that_says_nothing_of_itself_says_its_topic() -> None:
+    class Silent(Aggregate.Event):
+        part: str
+
+    Silent.TOPIC = "service_request.parts_used_up"
+    assert headline(Silent) == "Service request parts used up."
+
+
+def test_asides_and_explanations_are_left_to_the_reference() -> None:
+    class Talkative(Aggregate.Event):
+        """Codes were changed (null: taken away) or set
+        anew; a password is void. More follows."""
+
+    assert headline(Talkative) == "Codes were changed or set anew."

@@ -1,0 +1,65 @@
+"""Fault 18: a ledger that was dumped and restored into a new database is the same ledger."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from infra.audit.checking import Check
+from infra.audit.sealer import backlogs
+from infra.embedded import EmbeddedPostgres, wheel_binaries
+from infra.ledger.feed import Feed
+from infra.views.projector import Projector, lags
+from tests import databases
+from tests.audit.world import FACTS, ledger, said, seal_all
+from tests.ledgers import ORGANISATION, ask_append, lanes, record, renamed, unsound, written
+
+
+def run(program: str, *words: str, **streams: object) -> None:
+    binaries = databases.binaries() or wheel_binaries()
+    done = subprocess.run(
+        [str(binaries / program), *words],
+        env={"PATH": os.environ["PATH"], "HOME": "/"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+async def test_a_restored_ledger_goes_on_where_it_was(
+    database: str, postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    records, seals = await ledger(database)
+    projector = Projector(database)
+    await projector.once()
+    await projector.close()
+    dump = str(tmp_path / "dump")
+    run("pg_dump", "--format=custom", f"--file={dump}", f"--dbname={database}")
+    async with databases.database(postgres, "template0") as restored:
+        run("pg_restore", "--exit-on-error", f"--dbname={restored}", dump)
+        assert await unsound(restored) == []
+        found = await said(restored, seals)
+        assert isinstance(found, Check)
+        assert (found.position, found.sealed, found.seals) == (FACTS, FACTS, 3)
+        owner = await asyncpg.connect(restored)
+        # A reader's and the views' checkpoints hold, and what is written next is delivered next.
+        async with lanes(restored) as own:
+            feed = Feed(own)
+            assert await feed.read(ORGANISATION, FACTS, 10) == []
+            assert [lag.positions for lag in await lags(owner, "daily_facts")] == [0]
+            await ask_append(owner, written(renamed(records[0])), written(record()))
+            assert [f.position for f in await feed.read(ORGANISATION, FACTS, 10)] == [11, 12]
+        projector = Projector(restored)
+        await projector.once()
+        await projector.close()
+        assert [lag.positions for lag in await lags(owner, "daily_facts")] == [0]
+        assert [backlog.facts for backlog in await backlogs(owner)] == [2]
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="append-only"):
+            await owner.execute("DELETE FROM ledger.seals")
+        await owner.close()
+        assert len(await seal_all(restored)) == 1
+        assert isinstance(await said(restored, seals), Check)
