@@ -18,7 +18,7 @@ from domain.errors import Refusal
 from domain.fields import Field, Level
 from domain.nested import Reference
 from domain.reference_entities import ENTITIES
-from domain.scalars import Boolean, Enumeration, Integer
+from domain.scalars import Boolean, Enumeration, Integer, Whole
 from infra.ledger.cipher import KeyRing
 from infra.ledger.store import PostgresLedger
 from infra.postgres import Lanes
@@ -177,8 +177,8 @@ class Pool:
             return chance.choice(self.values[row.name])
         if isinstance(row, Enumeration):
             return chance.choice(row.words.split())
-        if isinstance(row, Integer):
-            return str(chance.choice([row.least, 1, 2, 50]))
+        if isinstance(row, Integer | Whole):
+            return str(chance.choice([1, 2, 50]))
         return "true" if isinstance(row, Boolean) else "nobody"
 
 

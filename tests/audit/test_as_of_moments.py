@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,9 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from domain.values import wall_clock
 from infra.settings import Settings
-from tests.auditors import ROLES, Auditor
-from tests.service import environment, refusal
+from tests.auditors import ROLES, Auditor, auditor
+from tests.service import Service, environment, refusal
+from tests.service_requests_world import helpdesk
 from tests.world import GROUP, UNIT, rows
 
 Json = dict[str, Any]
@@ -172,3 +175,23 @@ async def test_every_question_is_recorded_and_says_nothing_personal(audited: Aud
         (SHOW, f'{{"position":{now + 1},"entities":["{entity}"]}}'),
         (SHOW, f'{{"position":{now},"entities":[]}}'),
     ]
+
+
+async def test_the_clock_is_that_of_the_position(service: Service) -> None:
+    desk = await helpdesk(service)
+    made = await auditor(service, desk)
+    zone = ZoneInfo(Settings.from_environment(environment("postgresql://x")).time_zone)
+    start = datetime.now(zone) - timedelta(seconds=58)
+    expected = {"time_period_value": 1, "time_period_uot": "MINUTES"}
+    opened = await desk.open(start_date=wall_clock(start, zone), estimated_completion_time=expected)
+    then, query = await position(made), {"fields_set": "number"}
+    overdue, close = (
+        f"service_requests/get_{name}" for name in ("overdue", "close_to_estimated_completion_time")
+    )
+    while not (late := await desk.api.get(overdue, **query)):
+        await asyncio.sleep(0.2)
+    assert late == [{"number": opened["number"]}]
+    assert await made.get(f"as_of/{overdue}", as_of=then, **query) == []
+    soon = {"period": 1, "uot": "HOURS"}
+    assert await made.get(f"as_of/{close}", as_of=then, **query, **soon) == late
+    assert await desk.api.get(close, **query, **soon) == []

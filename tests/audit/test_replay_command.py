@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from infra.embedded import EmbeddedPostgres
-from infra.views.folding import heads
+from infra.ledger.heads import heads
 from infra.views.replay import Replayer, schema_name
 from tests import databases
 from tests.auditors import Auditor, auditor
