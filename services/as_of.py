@@ -26,7 +26,7 @@ from services.endpoint import METHODS, Method
 from services.ports import Question, Views
 from services.resolve import asked, identifiers
 
-__all__ = ["AsOf", "Moment", "Past", "When", "methods"]
+__all__ = ["AS_OF", "AsOf", "Moment", "Past", "When", "methods"]
 
 LONGEST = 18
 """Digits of a position; no ledger is longer."""
@@ -79,11 +79,15 @@ AS_OF = Parameters(mandatory(When(name="as_of")))
 
 
 def methods() -> list[Method]:
-    """The methods that can be asked for the past: all that only read.
+    """The methods that can be asked for the past, as an auditor asks them: all that only read.
 
-    Where a caller would have to show an access token, an auditor names it.
+    All are GETs, and where a caller would have to show an access token, an auditor names it.
     """
-    return [method for method in METHODS.values() if method.kind == "query"]
+    return [
+        replace(method, verb="GET", parameters=method.parameters.changed(_named))
+        for method in METHODS.values()
+        if method.kind == "query"
+    ]
 
 
 def _named(row: Field) -> Field:
@@ -101,6 +105,7 @@ class AsOf:
     async def answer(self, method: Method, admitted: Admitted) -> tuple[Moment, bytes]:
         """The moment that ``as_of`` means, and the answer as JSON.
 
+        :param method: one of `methods`.
         Raises what the method itself refuses, `InvalidParameterValue` for a moment that is yet to
         come, and `ServiceUnavailable`.
         """
@@ -108,8 +113,7 @@ class AsOf:
         moment = await self._moment(admitted)
         today = moment.recorded_at.astimezone(self._zone).date()
         reading = Reading(self._zone, today, textual=True)
-        readable = replace(method, parameters=method.parameters.changed(_named))
-        given, names = parameters(readable, request, reading)
+        given, names = parameters(method, request, reading)
         named = asked(identifiers(given))
         views = await self._past.at(organisation, moment)
         told = await views.ask(organisation, Question(identifiers=named))
