@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -32,10 +33,30 @@ from tests.world import rows
 NAMED = "as_of/contact_information/show"
 
 
+@pytest_asyncio.fixture(scope="module")
+async def original(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[tuple[str, Auditor]]:
+    """The name of a database that each test has a copy of, and what lives in it."""
+    async with databases.database(postgres, template) as url:
+        async with in_process(url) as service:
+            made = await auditor(service)
+        async with connection(url) as owner:
+            name = await owner.fetchval("SELECT current_database()")
+        yield name, made
+
+
 @pytest_asyncio.fixture
-async def made(database: str) -> AsyncIterator[Auditor]:
+async def database(postgres: EmbeddedPostgres, original: tuple[str, Auditor]) -> AsyncIterator[str]:
+    """A copy of that database."""
+    async with databases.database(postgres, original[0]) as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def made(database: str, original: tuple[str, Auditor]) -> AsyncIterator[Auditor]:
+    """The organisation in the copy."""
+    desk, tokens = original[1].desk, original[1].tokens
     async with in_process(database) as service:
-        yield await auditor(service)
+        yield Auditor(replace(desk, api=replace(desk.api, service=service)), tokens)
 
 
 @asynccontextmanager
