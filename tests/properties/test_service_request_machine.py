@@ -147,19 +147,23 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.model = Model()
-        self.people = {
-            "customer": self.desk.customer,
-            "relative": self.desk.relative,
-            "stranger": self.desk.stranger,
-        }
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(60)
 
     @initialize()
-    def account(self) -> None:
+    def customer(self) -> None:
+        """A customer with an account and a relative; a stranger is nobody's."""
         self.own = f"M{next(self.numbers)}"
-        said = {"number": self.own, "account_owner_id": self.desk.customer}
+        customer = self.wait(self.desk.contact())
+        relation = {"type": "FRIEND", "contact_information_identifier": {"id": customer}}
+        relative = self.wait(self.desk.contact(relation_set=[relation]))
+        self.people = {
+            "customer": customer,
+            "relative": relative,
+            "stranger": self.desk.stranger,
+        }
+        said = {"number": self.own, "account_owner_id": customer}
         self.wait(self.desk.register("accounts_receivable", self.own, **said))
 
     def call(self, method: str, body: Json) -> tuple[str, Any]:
