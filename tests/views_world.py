@@ -17,6 +17,7 @@ from infra.views.rebuild import Report, rebuild, rollback
 from infra.views.verify import Findings, verify
 from tests.communications_world import Desk, desk
 from tests.service import environment
+from tests.service_requests_world import gone_all_ways, staffed
 
 __all__ = [
     "TABLES",
@@ -67,6 +68,7 @@ async def lived(service: Any) -> Desk:
     await made.queue("reject", await made.mail())
     await made.queue("remove", await made.mail())
     await made.mail()
+    await gone_all_ways(await staffed(made.api))
     for number, retired in (("L2", True), ("L3", False)):
         state = {"number": number, "life_cycle_state": "PENDING", "retired": retired}
         await made.register("lead", "LE1", **state)
