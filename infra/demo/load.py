@@ -48,7 +48,7 @@ def total_lines() -> int:
 async def load_demo(
     application: Application, path: Path, advance: Callable[[int], None]
 ) -> DemoSecrets:
-    """Registers the demo organisation and creates its contacts and communications.
+    """Registers the demo organisation and creates its contacts, communications, service requests.
 
     :param path: where the made-up secrets are kept, readable by this user only.
     :param advance: is told how many lines of the data were dealt with.
@@ -70,6 +70,13 @@ async def load_demo(
         body = orjson.loads(line)["body"]
         await _call(application, session, "communications/create", body, f"demo/communication/{n}")
         advance(1)
+    known = dict(contacts)
+    for n, line in enumerate(_lines("70-service-requests")):
+        said = orjson.loads(line)
+        body, key = _named(said["body"], known), f"demo/service_request/{n}"
+        answer = await _call(application, session, said["path"], body, key)
+        known |= {said["alias"]: answer["id"]} if "alias" in said else {}
+        advance(1)
     made_up.loaded = await _first_fact(application)
     _store(path, made_up)
     return made_up
@@ -82,6 +89,7 @@ _FILES = (
     "40-contacts",
     "50-customers",
     "60-communications",
+    "70-service-requests",
 )
 
 
@@ -106,13 +114,13 @@ def _with_contacts(name: str, contacts: dict[str, str]) -> Iterator[bytes]:
         yield orjson.dumps(_named(orjson.loads(line), contacts))
 
 
-def _named(value: Any, contacts: dict[str, str]) -> Any:
-    """The value with every ``@alias`` replaced by the id of the contact."""
+def _named(value: Any, known: dict[str, str]) -> Any:
+    """The value with every ``@alias`` replaced by the id that is known by it."""
     if isinstance(value, str) and value.startswith("@"):
-        return contacts[value[1:]]
+        return known[value[1:]]
     if isinstance(value, dict):
-        return {name: _named(member, contacts) for name, member in value.items()}
-    return [_named(member, contacts) for member in value] if isinstance(value, list) else value
+        return {name: _named(member, known) for name, member in value.items()}
+    return [_named(member, known) for member in value] if isinstance(value, list) else value
 
 
 async def _register(
