@@ -14,6 +14,7 @@ from rich.table import Table
 
 from infra.app import Application, listening, sealing
 from infra.cli_audit import audit
+from infra.cli_export import export_
 from infra.cli_operator import access_tokens, application, contacts, sessions
 from infra.cli_views import project, views
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
@@ -34,6 +35,7 @@ app.command(sessions)
 app.command(access_tokens)
 app.command(contacts)
 app.command(audit)
+app.command(export_, name="export")
 
 
 def main() -> None:
