@@ -70,6 +70,7 @@ async def load_demo(
         body = orjson.loads(line)["body"]
         await _call(application, session, "communications/create", body, f"demo/communication/{n}")
         advance(1)
+    await _serve(application, session, contacts, advance)
     made_up.loaded = await _first_fact(application)
     _store(path, made_up)
     return made_up
@@ -82,6 +83,7 @@ _FILES = (
     "40-contacts",
     "50-customers",
     "60-communications",
+    "70-service",
 )
 
 
@@ -154,6 +156,22 @@ async def _contact(
         path, key = "contact_information/create", f"demo/contact/{record['alias']}"
         found = [await _call(application, session, path, body, key)]
     return {record["alias"]: found[0]["id"]}
+
+
+async def _serve(
+    application: Application, session: str, known: dict[str, str], advance: Callable[[int], None]
+) -> None:
+    """Makes the calls of the last file, each with what the answers to earlier ones hold."""
+    known = known | {"secret": f"{secrets.token_urlsafe(12)}a1"}
+    for n, line in enumerate(_lines("70-service")):
+        record = orjson.loads(line)
+        body, key = _named(record["body"], known), f"demo/service/{n}"
+        answer = await _call(application, session, record["path"], body, key)
+        if "alias" in record:
+            texts = {name: value for name, value in answer.items() if isinstance(value, str)}
+            known = known | {f"{record['alias']}.{name}": text for name, text in texts.items()}
+            known[record["alias"]] = answer["id"]
+        advance(1)
 
 
 async def _call(application: Application, session: str, path: str, body: Any, key: str) -> Any:
