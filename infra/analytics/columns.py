@@ -20,6 +20,18 @@ __all__ = ["PLAIN", "Column", "Place", "columns", "labelled", "quoted", "record"
 PLAIN = frozenset({"log_information", "authorization_settings"})
 """Objects whose members stand under their own names; those of others have the object's before."""
 
+_SAYS = {
+    "id": "Its id.",
+    "number": "Its number, as people quote it.",
+    "name": "What it is called.",
+    "from": "The sender's address or number.",
+    "to": "The receiver's address or number.",
+    "viewed": "Whether the contact has seen it.",
+    "created_date": "When it was made.",
+    "updated_date": "When it was changed last.",
+}
+"""What a name does not say by itself, before what its kind of field says."""
+
 _LABELS = ("name", "username", "description", "code", "number")
 """What a record is called by, the first of these that its kind has."""
 
@@ -111,6 +123,7 @@ def _java(row: Field) -> bool:
 
 def _only(row: Field, place: Place, type_: str, says: str, sql: str = "") -> Column:
     since = f" Since {row.since}." if row.since else ""
+    says = f"{_SAYS[row.key]} {says}" if row.key in _SAYS else says
     name = place.prefix + row.key
     own = sql or f"{quoted(place.alias)}.{quoted(row.key)}"
     return Column(name, type_, says + since, own, place.personal)
