@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import singledispatch
 
 from domain.fields import Field
-from domain.nested import Calendar, Items, Object, Reference
+from domain.nested import Calendar, Object, Reference
 from domain.reference_entities import KINDS
 from domain.scalars import Boolean, Date, Enumeration, Integer, Number, Text, Whole
 
@@ -74,9 +74,8 @@ def quoted(name: str) -> str:
 
 def record(document: str, alias: str, rows: Iterable[Field]) -> str:
     """The join that takes the object ``document``, described by ``rows``, apart under ``alias``."""
-    members = ", ".join(
-        f"{quoted(row.key)} {type_}" for row in rows for type_ in _member(row) if type_
-    )
+    typed = ((quoted(row.key), _member(row)) for row in rows)
+    members = ", ".join(f"{name} {type_}" for name, type_ in typed if type_)
     return f"LEFT JOIN LATERAL json_to_record({document}) AS {quoted(alias)} ({members}) ON true"
 
 
@@ -102,23 +101,14 @@ def labelled(kind: str, id_: str) -> str:
     return _CALLED.format(label, kind, id_)
 
 
-def _member(row: Field) -> Iterator[str]:
-    """The type under which a member of a document is read; nothing for what becomes no column."""
+def _member(row: Field) -> str:
+    """The type under which a member of a document is read; empty for what becomes no column."""
     if isinstance(row, Reference | Object | Calendar):
-        yield "json"
-    elif not isinstance(row, Items):
-        yield from (_DATE_TEXT if c.type == _DATE and _java(row) else c.type for c in _sample(row))
-
-
-def _sample(row: Field) -> Iterator[Column]:
-    return columns((row,), Place(""))
-
-
-_DATE, _DATE_TEXT = "timestamp without time zone", "text"
-
-
-def _java(row: Field) -> bool:
-    return isinstance(row, Date) and row.java
+        return "json"
+    if isinstance(row, Date) and row.java:
+        return "text"
+    column = next(columns((row,), Place("")), None)
+    return column.type if column else ""
 
 
 def _only(row: Field, place: Place, type_: str, says: str, sql: str = "") -> Column:
@@ -165,7 +155,9 @@ def _(row: Boolean, place: Place) -> Iterator[Column]:
 def _(row: Date, place: Place) -> Iterator[Column]:
     own = f"{quoted(place.alias)}.{quoted(row.key)}"
     sql = f"analytics.wall_clock({own})" if row.java else own
-    yield _only(row, place, _DATE, "Date and time by the service's wall clock.", sql)
+    yield _only(
+        row, place, "timestamp without time zone", "Date and time by the service's wall clock.", sql
+    )
 
 
 @_columns.register

@@ -118,15 +118,15 @@ async def export(
     convert = None if form == "csv" else _converter(form)
     async with _snapshot(url) as connection:
         whose, upto = await _bounds(connection, what, wanted)
-        chosen = _chosen(what, whose, wanted.after, upto)
+        chosen, values = _chosen(what, whose, wanted.after, upto)
         if what is not LEDGER:
             await connection.execute(f"SET LOCAL ROLE {PERSONAL_ROLE if personal else ROLE}")
-        rows: int = await connection.fetchval(f"SELECT count(*) {chosen}")
+        rows: int = await connection.fetchval(f"SELECT count(*) {chosen}", *values)
         total(rows + 1)
         with _whole(file) as draft:
             lines = draft.with_suffix(".csv") if convert else draft
             query = f"SELECT {_cells(what, form)} {chosen} ORDER BY {_order(what)}"
-            await _copy(connection, query, lines, advance)
+            await _copy(connection, query, values, lines, advance)
             if convert is not None:
                 await asyncio.to_thread(convert, what, lines, draft, form)
     return Export(rows, upto)
@@ -164,14 +164,17 @@ async def _bounds(
     return whose, head if wanted.upto is None else wanted.upto
 
 
-def _chosen(what: Relation, whose: str | None, after: int, upto: int | None) -> str:
-    """The rows in SQL; ids of organisations are record ids, which need no escaping."""
+def _chosen(
+    what: Relation, whose: str | None, after: int, upto: int | None
+) -> tuple[str, list[str | int | None]]:
+    """The rows in SQL, and the values in it."""
     source = what.source if what is LEDGER else f"analytics.{what.name}"
-    conditions = [f"organisation = '{whose}'"] if whose is not None else []
-    if whose is not None and what.position:
-        conditions.append(f"{what.position} > {after} AND {what.position} <= {upto}")
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"FROM {source}{where}"
+    if whose is None:
+        return f"FROM {source}", []
+    if not what.position:
+        return f"FROM {source} WHERE organisation = $1", [whose]
+    ranged = f"organisation = $1 AND {what.position} > $2 AND {what.position} <= $3"
+    return f"FROM {source} WHERE {ranged}", [whose, after, upto]
 
 
 def _order(what: Relation) -> str:
@@ -194,7 +197,11 @@ def _cell(column: Column, form: Format) -> str:
 
 
 async def _copy(
-    connection: Connection, query: str, file: Path, advance: Callable[[int], None]
+    connection: Connection,
+    query: str,
+    values: list[str | int | None],
+    file: Path,
+    advance: Callable[[int], None],
 ) -> None:
     """Writes the rows as CSV with a line of names, and tells of each."""
     lines = _Lines()
@@ -205,7 +212,7 @@ async def _copy(
             advance(lines.ended(piece))
 
         await connection.copy_from_query(
-            query, output=take, format="csv", header=True, encoding="UTF8"
+            query, *values, output=take, format="csv", header=True, encoding="UTF8"
         )
 
 

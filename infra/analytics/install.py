@@ -18,15 +18,7 @@ __all__ = ["CHECKSUM", "current", "install"]
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-FORMER = """
-SELECT format('DROP VIEW %s', string_agg(v.oid::regclass::text, ', ')) AS ddl
-  FROM pg_class v WHERE v.relnamespace = 'analytics'::regnamespace AND v.relkind = 'v'
-HAVING count(*) > 0
-"""
-INSTALLED = """
-INSERT INTO analytics.definition (checksum) VALUES ($1)
-ON CONFLICT (one) DO UPDATE SET checksum = excluded.checksum, installed_at = clock_timestamp()
-"""
+INSTALLED = "INSERT INTO analytics.definition (checksum) VALUES ($1)"
 
 
 def _statements() -> Iterator[str]:
@@ -54,7 +46,6 @@ async def install(connection: Connection) -> bool:
     """
     if await current(connection):
         return False
-    former = await connection.fetchval(FORMER)
-    await connection.execute(";\n".join(filter(None, (former, SCHEMA))))
+    await connection.execute(f"SELECT analytics.take_down();\n{SCHEMA}")
     await connection.execute(INSTALLED, CHECKSUM)
     return True

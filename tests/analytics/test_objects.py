@@ -91,6 +91,16 @@ async def test_another_definition_is_replaced(database: str) -> None:
     assert sorted(await installed(database)) == sorted(declared())
 
 
+async def test_a_migration_can_take_them_down(database: str) -> None:
+    async with connection(database) as owner:
+        await owner.execute(
+            "SELECT analytics.take_down(); ALTER TABLE views.contacts ALTER created TYPE numeric"
+        )
+        assert not await install.current(owner)
+        await migrate(owner)
+    assert sorted(await installed(database)) == sorted(declared())
+
+
 async def test_what_was_built_on_them_is_not_torn_down(database: str) -> None:
     async with connection(database) as owner:
         await owner.execute("CREATE VIEW mine AS SELECT id FROM analytics.contacts")
