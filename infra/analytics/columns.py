@@ -1,7 +1,7 @@
 """From the field table to columns: what one contract field is called, typed and said to mean in SQL.
 
-A stored document is taken apart by ``json_to_record``, once for each object in it; every field says
-what it needs to be called there (`member`) and which columns it becomes (`columns`).
+A stored document is taken apart by ``json_to_record``, once for each object in it; every kind of field says
+as which type it is read there, and which columns it becomes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from domain.nested import Calendar, Object, Reference
 from domain.reference_entities import KINDS
 from domain.scalars import Boolean, Date, Enumeration, Integer, Number, Text, Whole
 
-__all__ = ["PLAIN", "Column", "Place", "columns", "labelled", "quoted", "record", "unfolded"]
+__all__ = ["PLAIN", "Column", "Place", "columns", "quoted", "record", "unfolded"]
 
 PLAIN = frozenset({"log_information", "authorization_settings"})
 """Objects whose members stand under their own names; those of others have the object's before."""
@@ -94,7 +94,7 @@ def columns(rows: Iterable[Field], place: Place) -> Iterator[Column]:
         yield from _columns(row, replace(place, personal=place.personal or row.personal))
 
 
-def labelled(kind: str, id_: str) -> str:
+def _called(kind: str, id_: str) -> str:
     """The SQL for what the record of a directory kind is called, whose id is the SQL ``id_``."""
     names = {row.name for row in KINDS[kind].fields}
     label = next(name for name in _LABELS if name in names)
@@ -180,7 +180,7 @@ def _(row: Reference, place: Place) -> Iterator[Column]:
     column = _only(row, place, "text", f"Id of {_a(kind)}.", id_)
     yield column
     if kind in KINDS and KINDS[kind].directory:
-        says, sql = f"What this {_words(kind)} is called.", labelled(kind, id_)
+        says, sql = f"What this {_words(kind)} is called.", _called(kind, id_)
         yield replace(column, name=f"{column.name}_name", says=says, sql=sql)
 
 

@@ -21,7 +21,7 @@ from services.communication_documents import COMMUNICATION, QUEUE_ENTRY
 from services.contact_documents import CONTACT_INFORMATION
 from services.service_request_documents import SERVICE_REQUEST
 
-__all__ = ["OBJECTS"]
+__all__ = ["ENTITIES", "OBJECTS"]
 
 _CHANGED = (
     "(SELECT e.position FROM ledger.events e WHERE e.organisation = v.organisation"
@@ -135,6 +135,7 @@ ENTITIES = (
         instead={"name": 'coalesce(v.document #>> \'{name,$name,0}\', "d"."name")'},
     ),
 )
+"""What crmledger owns, and analysts see."""
 
 
 def _entity(entity: _Entity) -> Iterator[Relation]:
