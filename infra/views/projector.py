@@ -20,6 +20,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from domain.errors import ServiceUnavailable
+from infra.analytics.fed import TRANSITIONS
 from infra.ledger.heads import HEADS
 from infra.postgres import LOST
 from infra.schema.migrate import available
@@ -95,7 +96,10 @@ class AnalyticsView:
     statement: str
 
 
-ANALYTICS: Mapping[str, AnalyticsView] = {"daily_facts": AnalyticsView(1, DAILY_FACTS)}
+ANALYTICS: Mapping[str, AnalyticsView] = {
+    "daily_facts": AnalyticsView(1, DAILY_FACTS),
+    "transitions": AnalyticsView(1, TRANSITIONS),
+}
 """The views by name; the table of each is in the schema ``analytics``."""
 
 
