@@ -1,4 +1,4 @@
-"""The objects that are tables, fed by the projector, and the statement that feeds transitions."""
+"""The objects that are tables, fed by the projector, and the statements that feed them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from infra.analytics.columns import Column
 from infra.analytics.facts import ID, STATES
 from infra.analytics.relation import ORGANISATION, Relation
 
-__all__ = ["FED", "TRANSITIONS"]
+__all__ = ["DAILY_FACTS", "FED", "TRANSITIONS"]
 
 # A fact that leads to the state its entity is in already is no transition. What was open before is
 # closed by the entity's first transition of the batch, the others close each other.
@@ -37,6 +37,15 @@ SELECT $1, entity, id, state, topic, position, recorded_at, left_position, left_
 """
 TRANSITIONS = _TRANSITIONS.format(id=ID, states=STATES)
 """Feeds ``analytics.transitions``: ``$1`` organisation, facts at ``$2 < position <= $3``."""
+
+DAILY_FACTS = """
+INSERT INTO analytics.daily_facts AS d (organisation, day, topic, facts)
+SELECT organisation, (recorded_at AT TIME ZONE 'UTC')::date, topic, count(*)
+  FROM ledger.events WHERE organisation = $1 AND position > $2 AND position <= $3
+ GROUP BY 1, 2, 3
+ON CONFLICT (organisation, day, topic) DO UPDATE SET facts = d.facts + excluded.facts
+"""
+"""Feeds ``analytics.daily_facts``, likewise."""
 
 _MOMENT = "timestamp with time zone"
 _ORGANISATION = replace(ORGANISATION, sql="")
@@ -90,6 +99,8 @@ FED = (
             Column("moved_at", _MOMENT, "When the position was moved last."),
             Column("holder", "uuid", "The process that has the lease; null if nobody has."),
             Column("held_until", _MOMENT, "When the lease ends unless it is renewed."),
+            Column("version", "integer", "Of history: the definition by which it was written."),
+            Column("generation", "bigint", "Of history: how often rows of it were dropped."),
         ),
         order=("view",),
     ),
