@@ -129,7 +129,7 @@ async def test_parallel_guesses_from_many_sources(made: TokenDesk, apis: list[Ap
 async def test_revert_without_the_lock_guesses_pass_the_limit(database: str) -> None:
     connection = await asyncpg.connect(database)
     await patched(connection, "count_guess", LOCKED, "ORDER BY g.source")
-    await patched(connection, "count_guess", WAITS, f"PERFORM pg_sleep(0.02);\n{WAITS}")
+    await patched(connection, "count_guess", WAITS, f"PERFORM pg_sleep(0.2);\n{WAITS}")
     await connection.close()
     async with in_process(database) as one, in_process(database) as two:
         made = await token_desk(one)
