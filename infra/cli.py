@@ -14,6 +14,7 @@ from rich.table import Table
 
 from infra.app import Application, listening, sealing
 from infra.cli_audit import audit
+from infra.cli_export import export_
 from infra.cli_history import history
 from infra.cli_operator import access_tokens, application, contacts, sessions
 from infra.cli_views import project, replay, views
@@ -37,6 +38,7 @@ app.command(sessions)
 app.command(access_tokens)
 app.command(contacts)
 app.command(audit)
+app.command(export_, name="export")
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ from infra.views.listing import ViewState, view_states
 from infra.views.projector import Projector
 from infra.views.rebuild import RebuildError, rebuild, rollback
 from infra.views.receipt import CANONICAL
+from infra.views.refeed import refeed
 from infra.views.replay import Replayer
 from infra.views.verify import verify
 from services.as_of import When
@@ -159,6 +160,15 @@ async def verify_() -> None:
     out.print(f"{findings.facts:,} facts, {findings.rows:,} rows", highlight=False)
     if findings.differences:
         sys.exit(1)
+
+
+@views.command(name="refeed")
+async def refeed_(view: str) -> None:
+    """Empties a table of analysts, so that `project` feeds it from the first fact on again."""
+    with _refusals():
+        async with _ready() as (url, _, _):
+            await refeed(url, view)
+    out.print(f"{view} is fed anew by whoever projects.", highlight=False)
 
 
 def _show(differences: list[Difference]) -> None:

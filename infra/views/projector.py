@@ -20,6 +20,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from domain.errors import ServiceUnavailable
+from infra.analytics.fed import DAILY_FACTS, TRANSITIONS
 from infra.ledger.heads import HEADS
 from infra.postgres import LOST
 from infra.schema.migrate import available
@@ -57,13 +58,6 @@ SELECT p.organisation, 0, p.position, 0
  WHERE p.view = $1 AND NOT EXISTS (SELECT FROM heads h WHERE h.organisation = p.organisation)
 """
 LAG = _LAG.format(heads=HEADS)
-DAILY_FACTS = """
-INSERT INTO analytics.daily_facts AS d (organisation, day, topic, facts)
-SELECT organisation, (recorded_at AT TIME ZONE 'UTC')::date, topic, count(*)
-  FROM ledger.events WHERE organisation = $1 AND position > $2 AND position <= $3
- GROUP BY 1, 2, 3
-ON CONFLICT (organisation, day, topic) DO UPDATE SET facts = d.facts + excluded.facts
-"""
 
 PROJECTED = Counter(
     "crmledger_projected_facts_total", "Facts fed to a view.", ["view"], registry=REGISTRY
@@ -95,7 +89,10 @@ class AnalyticsView:
     statement: str
 
 
-ANALYTICS: Mapping[str, AnalyticsView] = {"daily_facts": AnalyticsView(1, DAILY_FACTS)}
+ANALYTICS: Mapping[str, AnalyticsView] = {
+    "daily_facts": AnalyticsView(1, DAILY_FACTS),
+    "transitions": AnalyticsView(1, TRANSITIONS),
+}
 """The views by name; the table of each is in the schema ``analytics``."""
 
 

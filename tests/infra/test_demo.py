@@ -14,7 +14,7 @@ from tests.service import Api, environment, in_process
 STATES = {
     "pending": 1,
     "responded_pending_acceptance": 1,
-    "temporary_resolved_pending_acceptance": 1,
+    "responded": 2,
     "completed": 1,
     "overdue": 3,
 }
