@@ -63,7 +63,7 @@ def opened(call: Call) -> tuple[Case, Values]:
         to=state_of(call, given["status"]),
         status=given["status"],
         given=answers_given(call),
-        assigned_to=details["assigned_to"],
+        assigned_to=given.get("assigned_to"),
         referring_to=given.get(REFERRING_TO.name),
     )
     check(call, case)

@@ -12,6 +12,7 @@ from tests.world import UNIT, USER, World, world
 __all__ = [
     "ASK",
     "FREE",
+    "SET_UP",
     "STATUSES",
     "Helpdesk",
     "answer",
@@ -62,7 +63,7 @@ def _record(kind: str, id_: str, **fields: Any) -> Json:
     return {"kind": kind, "id": id_} | fields
 
 
-def _set_up() -> list[Json]:
+def _records() -> list[Json]:
     records = [
         _record(
             "unit", OTHER_UNIT, name="Call Centre", group_id="84F33366CB592BAAE7E2044D93611C6A"
@@ -155,6 +156,10 @@ def _set_up() -> list[Json]:
         ),
     ]
     return records
+
+
+SET_UP = _records()
+"""What service requests are chosen from, in link order."""
 
 
 def answer(name: str, category: str = FREE, **more: Any) -> Json:
@@ -257,7 +262,7 @@ async def helpdesk(service: Service) -> Helpdesk:
 
 async def staffed(api: Api) -> Helpdesk:
     """A usable organisation with what service requests need, its own records among it."""
-    await api.register(_set_up())
+    await api.register(SET_UP)
     made = Helpdesk(api)
     made.customer = await made.contact(first_name="Loukia", last_name="Papapavlou", type="PERSON")
     relation = {"type": "FAMILY_MEMBER", "contact_information_identifier": {"id": made.customer}}

@@ -10,6 +10,7 @@ import pytest_asyncio
 from tests.communications_world import KINDS
 from tests.contract.scenes import base_records
 from tests.service import Api, Service
+from tests.service_requests_world import SET_UP, STATUSES, Helpdesk
 from tests.world import (
     CATEGORY,
     COMMUNICATION_CATEGORY,
@@ -41,6 +42,7 @@ def _known() -> dict[str, list[Json]]:
         "contact_information": [{"number": f"CI{n:06d}"} for n in (1, 2, 3)],
         "communication": [{"number": f"CM{n:06d}"} for n in range(1, 12)],
         "communication_queue": [{"number": str(n)} for n in range(1, 8)],
+        "service_request": [{"number": f"SR{n:08d}"} for n in range(1, 7)],
         "contact_category": [{"id": CATEGORY}],
         "communication_category": [{"id": COMMUNICATION_CATEGORY}],
         "communication_queue_external_system": [{"id": EXTERNAL_SYSTEM}],
@@ -48,7 +50,7 @@ def _known() -> dict[str, list[Json]]:
         "industry": [{"id": INDUSTRY}],
         "industry_sector": [{"id": SECTOR}],
     }
-    for record in (*base_records(), *KINDS):
+    for record in (*base_records(), *KINDS, *SET_UP):
         known.setdefault(record["kind"], []).append({"id": record["id"]})
     return known
 
@@ -73,7 +75,7 @@ async def playground(service: Service) -> Playground:
     """Contacts, drafts, final communications and queue entries, so that most calls find something."""
     api = Api(service)
     await world(api)
-    for record in (*KINDS, TEMPLATE):
+    for record in (*KINDS, TEMPLATE, *SET_UP):
         await api.register([record])
     for body in (person(), person(), company()):
         await api.post("contact_information/create", **body)
@@ -82,4 +84,15 @@ async def playground(service: Service) -> Playground:
         contact = {"contact_information_identifier": {"number": "CI000001"}}
         state = {"life_cycle_state": "DRAFT" if n % 2 else "COMPLETED"}
         await api.post("communications/create", **said, **contact, **state)
+    await _service_requests(Helpdesk(api))
     return Playground(service, api)
+
+
+async def _service_requests(desk: Helpdesk) -> None:
+    """One in each state, for the account of the first contact."""
+    query = {"contact_information_identifier": "number=CI000001"}
+    desk.customer = (await desk.api.get("contact_information/show", **query))["id"]
+    said = {"number": "ACR1", "life_cycle_state": "ACTIVE", "account_owner_id": desk.customer}
+    await desk.register("accounts_receivable", "AR1", **said)
+    for state in STATUSES:
+        await desk.at(state)

@@ -7,11 +7,13 @@ model says what the answer must be. Each example has accounts of its own in one 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from itertools import count
+from random import Random
 from typing import Any, ClassVar
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -21,8 +23,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from infra.embedded import EmbeddedPostgres
+from tests import databases
 from tests.properties.service_requests_model import ANSWERS, FROM, OK, STATE_OF, Model, Request
-from tests.service import Service, refusal
+from tests.service import in_process, refusal
 from tests.service_requests_world import ANSWERS as TOLD
 from tests.service_requests_world import OTHER_UNIT, Helpdesk, helpdesk
 from tests.world import UNIT
@@ -34,106 +38,105 @@ NOW = "2500-01-01"
 """Between all dates that are drawn: some are long past, some far away."""
 
 UNITS = {"U1": UNIT, "U2": OTHER_UNIT}
-STATUSES = st.sampled_from(sorted(STATE_OF))
-PRODUCTS = st.sampled_from(["P1", "P1", "P2", "P2", "P3"])
-EARLY = "2020-02-28T23:59:59"
-DATES = st.sampled_from(
-    ["2020-01-31T09:00:00", "2020-02-29T23:59:59", "2021-06-01T00:00:30", "2990-12-31T00:00:00"]
+STATUSES = tuple(sorted(STATE_OF))
+PRODUCTS = ("P1", "P1", "P2", "P2", "P3")
+DATES = ("2020-01-31T09:00:00", "2020-02-29T23:59:59", "2021-06-01T00:00:30", "2990-12-31T00:00:00")
+PERIODS = (
+    *((n, u) for n in (1, 2) for u in ("MINUTES", "HOURS", "DAYS", "WEEKS", "MONTHS", "YEARS")),
+    (90, "WEEKS"),
+    (9000, "MONTHS"),
 )
-PERIODS = st.sampled_from(
-    [
-        *[(n, u) for n in (1, 2) for u in ("MINUTES", "HOURS", "DAYS", "WEEKS", "MONTHS", "YEARS")],
-        (90, "WEEKS"),
-        (9000, "MONTHS"),
-    ]
-)
-CATEGORIES = st.sampled_from(["CAT", "CAT", "CAT", "OTHER"])
-URGENCIES = st.sampled_from(["URGENCY1", "URGENCY2", "URGENCY3", "CUSTOM1"])
-IMPACTS = st.sampled_from(["IMPACT1", "IMPACT2", "IMPACT3", "CUSTOM1"])
-NOTES = st.sampled_from([None, "x", "y"])
+CATEGORIES = ("CAT", "CAT", "CAT", "OTHER")
+URGENCIES = ("URGENCY1", "URGENCY2", "URGENCY3", "CUSTOM1")
+IMPACTS = ("IMPACT1", "IMPACT2", "IMPACT3", "CUSTOM1")
+CONTACTS = (None, None, "customer", "customer", "relative")
+USERS = (None, None, "2")
+NOTES = (None, "x", "y")
 NEEDED = {
     "RESPONDED": ANSWERS[:1],
     "TEMPORARY_RESOLVED": ANSWERS[:2],
     "FINAL_RESOLVED": (ANSWERS[0], ANSWERS[2]),
     "COMPLETED": (ANSWERS[0], ANSWERS[2]),
 }
+FILTERS = {
+    "type": ("FAULT", "STRICT"),
+    "category": CATEGORIES,
+    "caller": ("customer", "relative"),
+}
+CHANCE = st.randoms(use_true_random=True)
+"""What a call says is drawn from a seed: drawing each word by itself takes longer than the call."""
 
 
-PLACES = st.sampled_from(range(12))
-
-
-def mostly(*usual: Any, seldom: Any) -> st.SearchStrategy[Any]:
+def mostly(chance: Random, usual: Sequence[Any], seldom: Any) -> Any:
     """One of the usual values, or once in a while another one."""
-    return st.sampled_from([*usual * (20 // len(usual)), seldom])
+    return seldom if chance.random() < 0.05 else chance.choice(usual)
 
 
-CONTACTS = mostly(None, "customer", None, "relative", seldom="stranger")
-USERS = mostly(None, None, "2", seldom="1")
-ANSWER = st.fixed_dictionaries(
-    {
-        "category": st.sampled_from(["FREE", "ASK"]),
-        "accepted_by": CONTACTS,
-        "description": st.sampled_from([None, "a", "b"]),
+def answer(chance: Random) -> Json:
+    return {
+        "category": chance.choice(("FREE", "ASK")),
+        "accepted_by": mostly(chance, CONTACTS, "stranger"),
+        "description": chance.choice((None, "a", "b")),
     }
-)
 
 
-@st.composite
-def answers(draw: st.DrawFn, status: str | None) -> Json:
+def answers(chance: Random, status: str | None) -> Json:
     """Mostly the answers that a status needs, once in a while fewer or more of them."""
     names = set(NEEDED.get(STATE_OF.get(status or "", ""), ()))
-    if draw(mostly(False, seldom=True)):
-        names ^= {draw(st.sampled_from(ANSWERS))}
-    return {name: draw(ANSWER) for name in sorted(names)}
+    if chance.random() < 0.05:
+        names ^= {chance.choice(ANSWERS)}
+    return {name: answer(chance) for name in ANSWERS if name in names}
 
 
-@st.composite
-def creates(draw: st.DrawFn) -> Json:
-    status = draw(STATUSES)
-    dated = draw(mostly("period", "expected", seldom="both"))
-    period = {"period": draw(PERIODS)} if dated != "expected" else {}
-    expected = {"expected": draw(DATES)} if dated != "period" else {}
+def create(chance: Random) -> Json:
+    """What a create gives."""
+    status = chance.choice(STATUSES)
+    dated = mostly(chance, ("period", "expected"), "both")
+    period = {"period": chance.choice(PERIODS)} if dated != "expected" else {}
+    expected = {"expected": chance.choice(DATES)} if dated != "period" else {}
     whole = {
-        "account": draw(mostly("own", seldom="terminated")),
-        "type": draw(st.sampled_from(["FAULT", "FAULT", "STRICT"])),
-        "caller": draw(mostly("customer", "relative", seldom="stranger")),
+        "account": mostly(chance, ("own",), "terminated"),
+        "type": chance.choice(("FAULT", "FAULT", "STRICT")),
+        "caller": mostly(chance, ("customer", "relative"), "stranger"),
         "status": status,
-        "category": draw(CATEGORIES),
-        "urgency": draw(URGENCIES),
-        "impact": draw(IMPACTS),
-        "start": draw(DATES if period else mostly("2020-01-31T09:00:00", seldom=EARLY)),
-        "assigned": (draw(mostly("U2", seldom="U1")), draw(USERS)),
-        "notes": draw(NOTES),
-        "services": draw(st.lists(PRODUCTS, max_size=1)),
+        "category": chance.choice(CATEGORIES),
+        "urgency": chance.choice(URGENCIES),
+        "impact": chance.choice(IMPACTS),
+        "start": chance.choice(DATES) if period else mostly(chance, DATES[:1], DATES[1]),
+        "assigned": (mostly(chance, ("U2",), "U1"), mostly(chance, USERS, "1")),
+        "notes": chance.choice(NOTES),
+        "services": chance.choices(PRODUCTS, k=chance.randint(0, 1)),
     }
-    return whole | period | expected | draw(answers(status))
+    return whole | period | expected | answers(chance, status)
 
 
-SOME: dict[str, st.SearchStrategy[Any]] = {
-    "category": CATEGORIES,
-    "urgency": URGENCIES,
-    "impact": IMPACTS,
-    "start": DATES,
-    "expected": st.none() | DATES,
-    "period": st.none() | PERIODS,
-    "notes": NOTES,
-    "assigned": st.fixed_dictionaries(
-        {}, optional={"unit": st.sampled_from(["U1", "U2"]), "user": USERS}
+SOME: dict[str, Callable[[Random], Any]] = {
+    "category": lambda chance: chance.choice(CATEGORIES),
+    "urgency": lambda chance: chance.choice(URGENCIES),
+    "impact": lambda chance: chance.choice(IMPACTS),
+    "start": lambda chance: chance.choice(DATES),
+    "expected": lambda chance: chance.choice((None, *DATES)),
+    "period": lambda chance: chance.choice((None, *PERIODS)),
+    "notes": lambda chance: chance.choice(NOTES),
+    "assigned": lambda chance: chance.choice(
+        ({}, {"unit": "U1"}, {"unit": "U2"}, {"user": "1"}, {"unit": "U1", "user": "2"})
     ),
-    "services": st.lists(st.tuples(st.sampled_from(["ADD", "REMOVE"]), PRODUCTS), max_size=2),
+    "services": lambda chance: [
+        (chance.choice(("ADD", "REMOVE")), chance.choice(PRODUCTS))
+        for _ in range(chance.randint(0, 2))
+    ],
 }
 
 
-@st.composite
-def updates(draw: st.DrawFn) -> Json:
-    status = draw(mostly(*sorted(STATE_OF), None, None, seldom="WITHDRAWN"))
-    given: Json = {"status": status} if status else {}
-    if status and draw(st.booleans()):
-        given |= draw(answers(status))
-    names = draw(st.lists(st.sampled_from(sorted(SOME)), unique=True, max_size=2))
-    if draw(mostly(False, seldom=True)):
-        given[draw(st.sampled_from(ANSWERS))] = draw(st.none() | ANSWER)
-    return {name: draw(SOME[name]) for name in names} | given
+def update(chance: Random) -> Json:
+    """What an update gives."""
+    status = chance.choice((*STATUSES, None, None))
+    given = {name: SOME[name](chance) for name in chance.sample(list(SOME), chance.randint(0, 2))}
+    if status:
+        given |= {"status": status} | (answers(chance, status) if chance.random() < 0.5 else {})
+    if chance.random() < 0.05:
+        given[chance.choice(ANSWERS)] = chance.choice((None, answer(chance)))
+    return given
 
 
 class Machine(RuleBasedStateMachine):
@@ -149,7 +152,7 @@ class Machine(RuleBasedStateMachine):
         self.model = Model()
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(60)
+        return self.loop.run_until_complete(coroutine)
 
     @initialize()
     def customer(self) -> None:
@@ -169,6 +172,7 @@ class Machine(RuleBasedStateMachine):
     def call(self, method: str, body: Json) -> tuple[str, Any]:
         """NAME or OK, and ``data``."""
         Machine.calls += 1
+        note(f"{method} {body}")
         path = f"service_requests/{method}"
         verb = "GET" if method.startswith(("get_", "list", "show")) else "POST"
         sent = {"query": body} if verb == "GET" else {"body": body}
@@ -218,11 +222,11 @@ class Machine(RuleBasedStateMachine):
             body["user_identifier"] = given["user"] and {"id": given["user"]}
         return {"assigned_to": body}
 
-    def one(self, at: int, suits: Callable[[Request], bool] = lambda one: one.open) -> Request:
+    def one(self, chance: Random, suits: Callable[[Request], bool]) -> Request:
         """One of the service requests: mostly a late one that suits the call, if there is one."""
         suiting = [one for one in self.model.requests if suits(one)]
-        found = suiting if suiting and at else self.model.requests
-        return found[-1 - at % min(len(found), 6)]
+        found = suiting if suiting and chance.random() < 0.9 else self.model.requests
+        return chance.choice(found[-6:])
 
     def on(self, one: Request, method: str, body: Json, expected: str) -> None:
         named = {"service_request_identifier": {"number": one.number}}
@@ -231,8 +235,9 @@ class Machine(RuleBasedStateMachine):
         if code == OK:
             self.compare(data, one)
 
-    @rule(given=creates())
-    def create(self, given: Json) -> None:
+    @rule(chance=CHANCE)
+    def create(self, chance: Random) -> None:
+        given = create(chance)
         account = self.own if given["account"] == "own" else "AR3"
         unit, user = given["assigned"]
         body = self.worded(given) | self.assigned({"unit": unit, "user": user})
@@ -249,9 +254,9 @@ class Machine(RuleBasedStateMachine):
     any_one = precondition(lambda self: self.model.requests)
 
     @any_one
-    @rule(at=PLACES, given=updates())
-    def update(self, at: int, given: Json) -> None:
-        one = self.one(at)
+    @rule(chance=CHANCE)
+    def update(self, chance: Random) -> None:
+        one, given = self.one(chance, lambda one: one.open), update(chance)
         body = self.worded(given)
         if "assigned" in given:
             body |= self.assigned(given["assigned"])
@@ -267,16 +272,9 @@ class Machine(RuleBasedStateMachine):
         return {"action": action} | named
 
     @any_one
-    @rule(
-        at=PLACES,
-        to=st.sampled_from(sorted(FROM)),
-        fitting=st.sampled_from(range(8)),
-        status=STATUSES,
-        said=ANSWER,
-        more=st.sampled_from([{}, {"notes": "z"}, {"notes": None}]),
-    )
-    def advance(self, at: int, to: str, fitting: int, status: str, said: Json, more: Json) -> None:
-        one = self.one(at, lambda one: one.state in FROM[to])
+    @rule(chance=CHANCE, to=st.sampled_from(sorted(FROM)))
+    def advance(self, chance: Random, to: str) -> None:
+        one = self.one(chance, lambda one: one.state in FROM[to])
         path = {
             "RESPONDED": ("respond", ANSWERS[0]),
             "TEMPORARY_RESOLVED": ("temporary_resolve", ANSWERS[1]),
@@ -285,45 +283,38 @@ class Machine(RuleBasedStateMachine):
         }
         method, name = path[to]
         right = next(s for s, state in STATE_OF.items() if state == to)
-        given = more | {"status": right if fitting else status} | ({name: said} if name else {})
-        if method == "temporary_resolve" and fitting == 1:
+        given: Json = {"status": mostly(chance, (right,), chance.choice(STATUSES))}
+        given |= chance.choice(({}, {"notes": "z"}, {"notes": None}))
+        given |= {name: answer(chance)} if name else {}
+        if method == "temporary_resolve" and chance.random() < 0.3:
             del given["status"]
         self.on(one, method, self.worded(given), self.model.advance(one, to, given))
 
     @any_one
-    @rule(at=PLACES, name=st.sampled_from(ANSWERS), contact=CONTACTS)
-    def accept(self, at: int, name: str, contact: str | None) -> None:
-        one = self.one(at, lambda one: one.waits)
-        name = one.told if one.told and at % 4 else name
+    @rule(chance=CHANCE, name=st.sampled_from(ANSWERS))
+    def accept(self, chance: Random, name: str) -> None:
+        one = self.one(chance, lambda one: one.waits)
+        name = one.told if one.told and chance.random() < 0.8 else name
+        contact = mostly(chance, CONTACTS, "stranger")
         contact = contact or ("customer" if name != ANSWERS[2] else None)
         by = {"accepted_by_identifier": {"id": self.people[contact]}} if contact else {}
         self.on(one, f"{name}_accept", by, self.model.accept(one, name, contact))
 
     @any_one
-    @rule(
-        at=PLACES,
-        status=st.sampled_from([None, None, "WITHDRAWN", "NEW"]),
-        reason=st.sampled_from([None, None, "AGAIN", "DOUBLE"]),
-    )
-    def cancel(self, at: int, status: str | None, reason: str | None) -> None:
-        one = self.one(at, lambda one: one.state == "PENDING")
+    @rule(chance=CHANCE)
+    def cancel(self, chance: Random) -> None:
+        one = self.one(chance, lambda one: one.state == "PENDING")
+        status = mostly(chance, (None, None, "WITHDRAWN"), "NEW")
+        reason = chance.choice((None, None, "AGAIN", "DOUBLE"))
         body: Json = {"status_identifier": {"id": status}} if status else {}
         body |= {"cancellation_reason_identifier": {"id": reason}} if reason else {}
         self.on(one, "cancel", body, self.model.cancel(one, status, reason))
 
-    @rule(
-        state=st.sampled_from([None, *FROM, "PENDING"]),
-        waiting=st.booleans(),
-        where=st.fixed_dictionaries(
-            {},
-            optional={
-                "type": st.sampled_from(["FAULT", "STRICT"]),
-                "category": CATEGORIES,
-                "caller": st.sampled_from(["customer", "relative"]),
-            },
-        ),
-    )
-    def read(self, state: str | None, waiting: bool, where: Json) -> None:
+    @rule(chance=CHANCE, state=st.sampled_from([None, *FROM, "PENDING"]), waiting=st.booleans())
+    def read(self, chance: Random, state: str | None, waiting: bool) -> None:
+        where = {
+            name: chance.choice(values) for name, values in FILTERS.items() if chance.random() < 0.3
+        }
         waiting = waiting and state in ("RESPONDED", "TEMPORARY_RESOLVED", "FINAL_RESOLVED")
         method = f"get_{state.lower()}" if state else "list"
         where = where if state else {k: v for k, v in where.items() if k == "category"}
@@ -397,14 +388,24 @@ def told(answer: Json) -> tuple[str, str | None, str | None]:
     return answer["category"]["id"], by and by["id"], answer["description"]
 
 
-async def test_ten_thousand_calls_without_a_difference(service: Service) -> None:
-    Machine.loop, Machine.desk = asyncio.get_running_loop(), await helpdesk(service)
-    Machine.calls = 0
+async def served(stack: AsyncExitStack, postgres: EmbeddedPostgres, template: str) -> Helpdesk:
+    database = await stack.enter_async_context(databases.database(postgres, template))
+    return await helpdesk(await stack.enter_async_context(in_process(database)))
+
+
+def test_ten_thousand_calls_without_a_difference(postgres: EmbeddedPostgres, template: str) -> None:
+    """On a loop of its own that runs while a call is on its way: Hypothesis does not wait for one."""
     walk = settings(
         max_examples=EXAMPLES,
         stateful_step_count=STEPS,
         phases=[Phase.generate],  # a shorter walk to the same difference costs minutes
         suppress_health_check=list(HealthCheck),
     )
-    await asyncio.to_thread(run_state_machine_as_test, Machine, settings=walk)
+    Machine.loop, stack = asyncio.new_event_loop(), AsyncExitStack()
+    try:
+        Machine.desk = Machine.loop.run_until_complete(served(stack, postgres, template))
+        run_state_machine_as_test(Machine, settings=walk)
+    finally:
+        Machine.loop.run_until_complete(stack.aclose())
+        Machine.loop.close()
     assert Machine.calls >= CALLS

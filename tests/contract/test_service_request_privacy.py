@@ -1,0 +1,82 @@
+"""What belongs to the caller stands in views in clear and in facts encrypted (decision 0003)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest_asyncio
+
+from tests.service import Service
+from tests.service_requests_world import ASK, STATUSES, Helpdesk, answer, helpdesk
+from tests.world import rows
+
+Json = dict[str, Any]
+MARK = "Quizzlebury"
+
+
+@pytest_asyncio.fixture
+async def here(service: Service) -> Helpdesk:
+    return await helpdesk(service)
+
+
+def text(name: str) -> str:
+    return f"{MARK} {name}"
+
+
+async def test_nothing_personal_stands_in_facts(here: Helpdesk) -> None:
+    other = await here.open()
+    related = {"service_request_identifier": {"id": other["id"]}, "description": text("relation")}
+    one = await here.open(
+        description=text("description"),
+        notes=text("notes"),
+        caller_email=f"{MARK}@mail.example",
+        caller_phone=text("phone"),
+        udf_string_1=text("udf"),
+        related_service_requests_set=[related],
+        type_identifier={"id": "BOTH"},
+    )
+    named = {
+        "service_request_relation_identifier": {"service_request_identifier": {"id": other["id"]}}
+    }
+    changed = named | {"action": "UPDATE", "description": text("changed")}
+    await here.on("update", one, notes=text("again"), related_service_requests_set=[changed])
+    for method, state, name in (
+        ("respond", "RESPONDED", "response"),
+        ("temporary_resolve", "TEMPORARY_RESOLVED", "temporary_resolution"),
+        ("final_resolve", "FINAL_RESOLVED", "final_resolution"),
+    ):
+        status = {"status_identifier": {"id": STATUSES[state]}}
+        for said in ("first", "second"):
+            given = answer(name, ASK, description=text(said))
+            await here.on(method, one, **status, **{name: given})
+        await here.on(f"{name}_accept", one, accepted_by_identifier={"id": here.customer})
+    facts = await rows(
+        here.api,
+        "SELECT topic, subject, payload::text || metadata::text AS said FROM ledger.events"
+        " WHERE organisation = $1 AND (starts_with(topic, 'service_request.') OR starts_with(topic, 'communication.'))",
+    )
+    assert len(facts) > 15
+    assert {row["subject"].hex.upper() for row in facts} == {here.customer}
+    assert not [row["topic"] for row in facts if MARK in row["said"]]
+    shown = await rows(
+        here.api,
+        "SELECT document::text AS said FROM views.service_requests WHERE organisation = $1",
+    )
+    assert any(MARK in row["said"] for row in shown)
+    whole = await here.see(one)
+    assert whole["description"] == text("description")
+    assert whole["final_resolution"]["description"] == text("second")
+
+
+async def test_states_and_references_stay_readable(here: Helpdesk) -> None:
+    await here.at("RESPONDED", {"response": ASK})
+    payloads = await rows(
+        here.api,
+        "SELECT payload ->> 'status' AS status, payload -> 'answer' ->> 'category' AS category,"
+        " payload -> 'details' ->> 'priority_level' AS priority FROM ledger.events"
+        " WHERE organisation = $1 AND starts_with(topic, 'service_request.') ORDER BY position",
+    )
+    assert [tuple(row.values()) for row in payloads] == [
+        (None, None, "PRIORITY2"),
+        ("ANSWERED", "ASK", None),
+    ]
