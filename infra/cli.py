@@ -15,6 +15,7 @@ from rich.table import Table
 from infra.app import Application, listening, sealing
 from infra.cli_audit import audit
 from infra.cli_history import history
+from infra.cli_operations import check, describe
 from infra.cli_operator import access_tokens, application, contacts, sessions
 from infra.cli_views import project, views
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
@@ -36,6 +37,8 @@ app.command(sessions)
 app.command(access_tokens)
 app.command(contacts)
 app.command(audit)
+app.command(check)
+app.command(describe)
 
 
 def main() -> None:
