@@ -19,6 +19,7 @@ from infra.http.api import Api
 from infra.http.audit import Audit
 from infra.http.audit_events import AuditEvents
 from infra.http.audit_history import AuditHistory
+from infra.http.console_pages import ConsolePages
 from infra.http.edge import Edge
 from infra.http.forgetting import forgetting
 from infra.http.history_pages import HistoryPages
@@ -31,6 +32,8 @@ from infra.ledger.archive import LedgerArchive
 from infra.ledger.cipher import KeyRing
 from infra.ledger.search import Search
 from infra.ledger.store import PostgresLedger
+from infra.operations.board import Boards
+from infra.operations.refusals import Refusals
 from infra.postgres import Lanes
 from infra.secrets import Secrets
 from infra.settings import Settings
@@ -81,12 +84,14 @@ class Application:
     auditing: Auditing
     historian: Historian
     search: Search
+    boards: Boards
+    refusals: Refusals
     forgetting: Forgetting
 
     def edge(self) -> Edge:
         """Everything that is served on the first port."""
         edge = Edge()
-        Api(self.runner, self.desk).routes(edge)
+        Api(self.runner, self.desk, self.refusals.note).routes(edge)
         key = self.settings.operator_key
         Reference(self.registrar, self.ledger, key, self.zone).routes(edge)
         Operating(self.operator, self.ledger, key).routes(edge)
@@ -95,6 +100,7 @@ class Application:
         AuditHistory(audit, self.historian).routes(edge)
         AuditEvents(audit, self.historian, self.search).routes(edge)
         HistoryPages(self.historian, self.auditing, self.runner, self.desk).routes(edge)
+        ConsolePages(self.boards, self.refusals, self.auditing, self.runner, self.desk).routes(edge)
         forgetting(audit, edge, self.forgetting, self.ledger)
         pages(edge)
         return edge
@@ -164,6 +170,8 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
             forgetting=Forgetting(ledger, zone),
             historian=historian,
             search=Search(reads),
+            boards=Boards(reads),
+            refusals=Refusals(tokens),
         )
     finally:
         cleaning.cancel()

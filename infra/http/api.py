@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from domain.errors import (
     InvalidRequest,
     InvalidToken,
     Refusal,
+    ServiceError,
     TokenExpired,
 )
 from domain.fields import Reading
@@ -46,9 +48,11 @@ IMAGE_STATUS = {InvalidToken: 401, TokenExpired: 401, EntityNotFound: 404, Acces
 class Api:
     """Handlers of the Web API."""
 
-    def __init__(self, runner: Runner, desk: Desk) -> None:
+    def __init__(self, runner: Runner, desk: Desk, refused: Callable[[object, str], None]) -> None:
+        """:param refused: is told the token and the error's code of each call that is refused."""
         self._runner = runner
         self._desk = desk
+        self._refused = refused
 
     def routes(self, edge: Edge) -> None:
         """Serves every method of the registry."""
@@ -61,7 +65,11 @@ class Api:
             request = await _request(method, exchange)
             if method.kind == "open":
                 return response(ok(await self._open(method, request)))
-            return response(ok(await self._runner.run(method, request)))
+            try:
+                return response(ok(await self._runner.run(method, request)))
+            except ServiceError as error:
+                self._refused(request.raw.get("token"), error.code)
+                raise
 
         return handle
 
