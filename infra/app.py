@@ -225,6 +225,8 @@ async def listening(application: Application) -> AsyncIterator[Ports]:
     ):
         yield Ports(port, admin_port)
         admin.leaving = True
+        # Whoever sends us calls must first learn that it should not.
+        await asyncio.sleep(settings.leaving_seconds)
 
 
 async def reachable(url: str, seconds: float = 30) -> None:

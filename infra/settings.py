@@ -63,6 +63,8 @@ class Settings(
 
     seal_seconds: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 60
     """Age at which a fact is sealed; 0: this process seals nothing."""
+    leaving_seconds: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0
+    """How long a process that was told to stop goes on answering while it says that it leaves."""
 
     def __repr__(self) -> str:
         shown = (
