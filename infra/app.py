@@ -37,6 +37,7 @@ from infra.operations.refusals import Refusals
 from infra.postgres import Lanes
 from infra.secrets import Secrets
 from infra.settings import Settings
+from infra.tracing import Tracing, exporting
 from services import (  # noqa: F401 (fills the registry)
     access_tokens,
     communications,
@@ -86,11 +87,12 @@ class Application:
     search: Search
     boards: Boards
     refusals: Refusals
+    tracing: Tracing
     forgetting: Forgetting
 
     def edge(self) -> Edge:
         """Everything that is served on the first port."""
-        edge = Edge()
+        edge = Edge(self.tracing)
         Api(self.runner, self.desk, self.refusals.note).routes(edge)
         key = self.settings.operator_key
         Reference(self.registrar, self.ledger, key, self.zone).routes(edge)
@@ -145,9 +147,18 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     tokens = Tokens(settings.token_secret)
     limit: Callable[[str], None] = Limit(settings.rate_limit) if settings.rate_limit else _unlimited
     authenticator = Authenticator(ledger, secrets)
-    writer = Writer(ledger, secrets, authenticator, zone)
+    tracing = exporting(settings.traces_url)
+    writer = Writer(ledger, secrets, authenticator, zone, tracing.stage)
     runner = Runner(
-        ledger, tokens, authenticator, zone, writer, limit, inspect_image_off_loop, secrets.mac
+        ledger,
+        tokens,
+        authenticator,
+        zone,
+        writer,
+        limit,
+        inspect_image_off_loop,
+        secrets.mac,
+        tracing.stage,
     )
     desk = Desk(ledger, tokens, secrets, authenticator, zone)
     registrar = Registrar(ledger, secrets, zone)
@@ -172,12 +183,14 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
             search=Search(reads),
             boards=Boards(reads),
             refusals=Refusals(tokens),
+            tracing=tracing,
         )
     finally:
         cleaning.cancel()
         await ledger.drain()
         await ledger.close()
         secrets.close()
+        await asyncio.to_thread(tracing.close)
 
 
 async def _clean(ledger: PostgresLedger) -> None:

@@ -63,6 +63,8 @@ class Settings(
 
     seal_seconds: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 60
     """Age at which a fact is sealed; 0: this process seals nothing."""
+    traces_url: Annotated[str, msgspec.Meta(pattern="^https?://")] | None = None
+    """Where spans are sent, as OTLP over HTTP; None: nowhere."""
     leaving_seconds: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0
     """How long a process that was told to stop goes on answering while it says that it leaves."""
 

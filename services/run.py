@@ -33,6 +33,7 @@ from services.fields_set import cut, read_fields_set
 from services.idempotency import first_answer, repeated, request_hash
 from services.ports import Found, Ledger, Question, Select, Session, Told
 from services.resolve import asked, identifiers, resolved
+from services.stages import Stage
 from services.tenancy import ask_by_name
 from services.tokens import Claims, Tokens
 
@@ -119,7 +120,8 @@ class Runner:
 
     ``write`` runs those that write: it is given a call and the way to resolve it anew. ``limit`` is
     asked before each call of a session and may raise `TooManyRequests`; ``inspect_image`` returns
-    the mime type of an image or raises `InvalidProfilePhoto`; ``mac`` is a keyed hash.
+    the mime type of an image or raises `InvalidProfilePhoto`; ``mac`` is a keyed hash; ``stage``
+    measures.
     """
 
     def __init__(
@@ -132,6 +134,7 @@ class Runner:
         limit: Callable[[str], None],
         inspect_image: Callable[[bytes], Awaitable[str]],
         mac: Callable[[str], str],
+        stage: Stage,
     ) -> None:
         self._ledger = ledger
         self._tokens = tokens
@@ -141,6 +144,7 @@ class Runner:
         self._limit = limit
         self._inspect_image = inspect_image
         self._mac = mac
+        self._stage = stage
 
     async def run(self, method: Method, request: Request) -> bytes:
         """The answer's ``data`` as JSON. Raises what the call is refused with, or `ServiceError`."""
@@ -175,19 +179,24 @@ class Runner:
 
         async def prove(credential: Credential, matches: Sequence[Match]) -> str:
             if credential not in run.proofs:
-                proof = await self._authenticator.prove(run.caller, credential, matches)
+                with self._stage("credentials"):
+                    proof = await self._authenticator.prove(run.caller, credential, matches)
                 run.proofs[credential] = proof
             return run.proofs[credential].entity_id
 
         matches = dict(zip(run.asked, run.told.matches, strict=True))
         directory, choosing = run.told.directory, run.method.writes
-        run.given, run.refs = await resolved(run.read, matches, directory, prove, choosing=choosing)
+        with self._stage("resolve"):
+            run.given, run.refs = await resolved(
+                run.read, matches, directory, prove, choosing=choosing
+            )
 
     async def _resolve_again(self, run: Run) -> None:
         """The same after another change came first."""
         file = run.given.get("file")
         question = Question(identifiers=run.asked, customer=run.session.customer)
-        run.told = await self._ledger.ask(run.organisation, question)
+        with self._stage("ask"):
+            run.told = await self._ledger.ask(run.organisation, question)
         await self._resolve(run)
         run.given |= {"file": file} if file else {}
 
@@ -208,7 +217,8 @@ class Runner:
         named = asked(identifiers(given))
         key = request.idempotency_key if method.writes else None
         question = Question(claims.session, key, named, claims.customer)
-        told = await ask_by_name(self._ledger, claims.organisation, question)
+        with self._stage("ask"):
+            told = await ask_by_name(self._ledger, claims.organisation, question)
         if told is None:
             raise InvalidToken
         session = _session(claims, told, again=method.ends_session and told.answer is not None)
@@ -239,21 +249,26 @@ class Runner:
 
     async def _read(self, run: Run) -> bytes:
         wanted: Select | Found | tuple[str, bytes] = run.method.function(run.call({}))
-        if isinstance(wanted, Found):
-            page = wanted
-        elif isinstance(wanted, Select):
-            wanted = replace(wanted, customer=run.session.customer)
-            page = await self._ledger.select(run.organisation, wanted)
-        else:
-            ref, otherwise = wanted
-            page = Found([await self._ledger.compact(run.organisation, ref) or otherwise])
-        fill = run.composer(page.compacts).fill
-        documents = [cut(fill(document), run.names) for document in page.documents]
+        with self._stage("select"):
+            page = await self._selected(run, wanted)
+        with self._stage("answer"):
+            fill = run.composer(page.compacts).fill
+            documents = [cut(fill(document), run.names) for document in page.documents]
         if run.method.many:
             return b"[" + b",".join(documents) + b"]"
         if not documents:
             raise EntityNotFound
         return documents[0]
+
+    async def _selected(self, run: Run, wanted: Select | Found | tuple[str, bytes]) -> Found:
+        """The documents that a method wants."""
+        if isinstance(wanted, Found):
+            return wanted
+        if isinstance(wanted, Select):
+            wanted = replace(wanted, customer=run.session.customer)
+            return await self._ledger.select(run.organisation, wanted)
+        ref, otherwise = wanted
+        return Found([await self._ledger.compact(run.organisation, ref) or otherwise])
 
 
 def _session(claims: Claims, told: Told, *, again: bool = False) -> Session:

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import asyncpg
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 from infra.ledger.heads import HEADS
 from infra.postgres import LOST
@@ -63,6 +63,13 @@ ON CONFLICT (organisation, day, topic) DO UPDATE SET facts = d.facts + excluded.
 
 PROJECTED = Counter(
     "crmledger_projected_facts_total", "Facts fed to a view.", ["view"], registry=REGISTRY
+)
+BATCH_SECONDS = Histogram(
+    "crmledger_projection_batch_seconds",
+    "Time of one batch of a view, commit included.",
+    ["view"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+    registry=REGISTRY,
 )
 LAG_POSITIONS = Gauge(
     "crmledger_projection_lag_positions",
@@ -229,7 +236,9 @@ class Projector:
         at = await connection.fetchval(LEASE, organisation, name, self._me, self._lease)
         while at is not None and at < head and not (stop and stop.is_set()):
             upto = min(at + self._most, head)
-            if not await self._batch(connection, name, view, organisation, at, upto):
+            with BATCH_SECONDS.labels(name).time():
+                written = await self._batch(connection, name, view, organisation, at, upto)
+            if not written:
                 log.warning("projector.overtaken", view=name, organisation=organisation)
                 return
             PROJECTED.labels(name).inc(upto - at)

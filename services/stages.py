@@ -1,0 +1,15 @@
+"""The stages that a call goes through, for whoever measures them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeAlias
+
+__all__ = ["STAGES", "Stage"]
+
+STAGES = ("ask", "resolve", "credentials", "load", "select", "decide", "answer", "append")
+"""In the order in which a call comes to them; ``credentials`` are looked at while it resolves, too."""
+
+Stage: TypeAlias = Callable[[str], AbstractContextManager[Any]]
+"""Given one of `STAGES`, what is entered when it begins and left when it ends, however it does."""
