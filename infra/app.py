@@ -161,10 +161,7 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
         tracing.stage,
     )
     desk = Desk(ledger, tokens, secrets, authenticator, zone)
-    registrar = Registrar(ledger, secrets, zone)
-    operator = Operator(ledger, zone)
     auditing = Auditing(ledger, runner, zone)
-    historian = Historian(ledger, LedgerArchive(reads, ring), auditing, zone)
     cleaning = asyncio.create_task(_clean(ledger))
     try:
         yield Application(
@@ -175,11 +172,11 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
             secrets=secrets,
             runner=runner,
             desk=desk,
-            registrar=registrar,
-            operator=operator,
+            registrar=Registrar(ledger, secrets, zone),
+            operator=Operator(ledger, zone),
             auditing=auditing,
             forgetting=Forgetting(ledger, zone),
-            historian=historian,
+            historian=Historian(ledger, LedgerArchive(reads, ring), auditing, zone),
             search=Search(reads),
             boards=Boards(reads),
             refusals=Refusals(tokens),

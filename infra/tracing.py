@@ -46,10 +46,11 @@ class _NotTraced:
     stage = staticmethod(timed)
 
     def call(self, headers: Mapping[str, str], said: Said) -> AbstractContextManager[Any]:
+        """Nothing surrounds a call."""
         return nullcontext()
 
     def close(self) -> None:
-        return None
+        """There is nothing to send."""
 
 
 NOT_TRACED: Tracing = _NotTraced()
