@@ -38,6 +38,7 @@ from infra.postgres import Lanes
 from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.tracing import Tracing, exporting
+from infra.views.replica import Replica
 from services import (  # noqa: F401 (fills the registry)
     access_tokens,
     communications,
@@ -140,9 +141,8 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     """The application on the database at ``url``, closed again at the end."""
     zone = ZoneInfo(settings.time_zone)
     reads = Lanes(url, settings.connections)
-    writes = Lanes(url, 2)
     ring = KeyRing(settings.service_key)
-    ledger = PostgresLedger(reads, writes, ring, zone)
+    ledger = PostgresLedger(reads, Lanes(url, 2), ring, zone, replica=_replica(settings))
     secrets = Secrets(settings.service_key)
     tokens = Tokens(settings.token_secret)
     limit: Callable[[str], None] = Limit(settings.rate_limit) if settings.rate_limit else _unlimited
@@ -188,6 +188,14 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
         await ledger.close()
         secrets.close()
         await asyncio.to_thread(tracing.close)
+
+
+def _replica(settings: Settings) -> Replica | None:
+    """The replica, if there is one. Whoever may ask the primary instead does not wait for it."""
+    if settings.replica_url is None:
+        return None
+    lanes = Lanes(settings.replica_url, settings.connections, patience=0.1)
+    return Replica(lanes, settings.replica_staleness)
 
 
 async def _clean(ledger: PostgresLedger) -> None:

@@ -265,7 +265,12 @@ class Runner:
         if isinstance(wanted, Found):
             return wanted
         if isinstance(wanted, Select):
-            wanted = replace(wanted, customer=run.session.customer)
+            customer, allowed = run.session.customer, run.request.staleness
+            if allowed is not None:
+                allowed.now = run.told.now
+            # What is a customer's may be another one's by now: nothing old is shown across that wall.
+            allowed = None if customer else allowed
+            wanted = replace(wanted, customer=customer, staleness=allowed)
             return await self._ledger.select(run.organisation, wanted)
         ref, otherwise = wanted
         return Found([await self._ledger.compact(run.organisation, ref) or otherwise])
