@@ -113,8 +113,8 @@ def _tiles(board: Board) -> list[Tile]:
     lag = max((lag.seconds for lag in board.lags), default=0.0)
     old = sum(one.by_age[-1] for one in board.waiting)
     return [
-        Tile(f"{_many(waiting)}", "messages wait", "late" if old else "calm"),
-        Tile(f"{_many(overdue)}", "requests overdue", "late" if overdue else "calm"),
+        Tile(_many(waiting), "messages wait", "late" if old else "calm"),
+        Tile(_many(overdue), "requests overdue", "late" if overdue else "calm"),
         Tile(_duration(lag), "views behind", "late" if lag > LATE else "calm"),
         Tile(f"{board.unsealed:,}", "facts unsealed", "late" if board.unsealed < 0 else "calm"),
     ]
@@ -138,7 +138,10 @@ def _system(one: Waiting, directory: Directory) -> str:
 
 
 def _requests(board: Board) -> Section:
-    heading, said = "Open service requests", "By state; overdue ones should be completed by now."
+    heading, said = (
+        "Open service requests",
+        f"By state, up to {MOST:,} of each; overdue ones should be completed by now.",
+    )
     if not any(map(sum, board.requests.values())):
         return Section("requests", heading, "No service request is open.")
     rows = [(words(state).capitalize(), counts) for state, counts in board.requests.items()]

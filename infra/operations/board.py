@@ -196,7 +196,7 @@ async def _requests(
     connection: asyncpg.Connection[asyncpg.Record], organisation: str, due: datetime
 ) -> dict[str, tuple[int, int]]:
     rows = await connection.fetch(REQUESTS, organisation, list(OPEN), MOST)
-    late = await connection.fetch(OVERDUE, organisation, due, MOST)
+    late = await connection.fetch(OVERDUE, organisation, due, MOST + 1)
     overdue = {row["state"]: row["requests"] for row in late}
     return {
         row["state"]: (

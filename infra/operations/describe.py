@@ -54,9 +54,7 @@ def _setting(
 ) -> dict[str, Any]:
     """A setting's value, and whether it was set, kept in the data folder or is the default."""
     value = getattr(settings, field)
-    kept = variable in SECRETS or field == "data_dir"
-    source = "environment" if env.get(variable) else "data folder" if kept else "default"
-    if field == "data_dir" and source != "environment":
-        source = "default"
+    otherwise = "data folder" if variable in SECRETS else "default"
+    source = "environment" if env.get(variable) else otherwise
     shown = "(hidden)" if field in HIDDEN and value is not None else value
     return {"name": variable, "value": shown if shown is None else str(shown), "source": source}
