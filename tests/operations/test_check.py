@@ -108,6 +108,16 @@ async def test_a_server_that_forgets_in_a_crash(database: str) -> None:
     assert (report.verdict, "fsync" in report.said) == ("failed", True)
 
 
+async def test_a_long_transaction_is_named(lively: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.operations.server_checks.LONG", 0.0)
+    async with connection(lively) as idle, idle.transaction():
+        pid = await idle.fetchval("SELECT pg_backend_pid()")
+        await idle.execute("SET LOCAL application_name = 'somebody'")
+        report = (await found(lively))["transactions"]
+    assert report.verdict == "warning"
+    assert f"process {pid} (somebody, database " in report.said
+
+
 async def test_no_database_is_one_line(lively: str) -> None:
     [report] = (await found(lively.replace("test_", "nowhere_"))).values()
     assert (report.check, report.verdict) == ("database", "failed")
@@ -143,5 +153,10 @@ async def test_the_commands(
     assert {method["path"] for method in described["methods"]} >= {"communications/create"}
     secrets = [variables[name] for name in variables if name.endswith(("_KEY", "_SECRET"))]
     assert not any(secret in said for secret in [*secrets, lively])
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    status, said = await printed(capsys, "check")
+    assert (status, said.startswith("failed   database      cannot be reached: ")) == (1, True)
+    assert len(said.splitlines()) == 1
+
     _, said = await printed(capsys, "describe")
     assert "CRMLEDGER_SERVICE_KEY = (hidden)  (environment)" in said
