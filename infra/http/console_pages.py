@@ -133,8 +133,9 @@ def _queue(board: Board, directory: Directory) -> Section:
 
 def _system(one: Waiting, directory: Directory) -> str:
     """What sends them: the external system by its name, else our own way for the media."""
-    name = one.system and (directory.fields(SYSTEM, one.system).get("name") or one.system)
-    return f"{name}, {words(one.media).lower()}" if name else f"{words(one.media)}, no system"
+    if one.system is None:
+        return f"{one.media}, no system"
+    return str(directory.fields(SYSTEM, one.system).get("name") or one.system)
 
 
 def _requests(board: Board) -> Section:

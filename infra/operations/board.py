@@ -6,6 +6,7 @@ first (no fact was recorded earlier than the one before it), so that nothing has
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -77,10 +78,10 @@ SELECT number, first_position AS first, last_position AS last, (statement ->> 's
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Messages that wait for one system, or for a media that no system was named for, by age."""
+    """Messages that wait for one system, or of one media if no system was named, by age."""
 
-    media: str
     system: str | None
+    media: str | None
     by_age: tuple[int, ...]
 
     @property
@@ -158,14 +159,14 @@ async def _look(
         hours = [now - timedelta(hours=n) for n in range(HOURS, 0, -1)]
         rows = await connection.fetch(BOUNDS, organisation, ages + hours)
         bounds = [row[0] for row in rows]
-        waiting = await _waiting(connection, organisation, bounds[: len(ages)])
+        waiting, full = await _waiting(connection, organisation, bounds[: len(ages)])
         seals = await connection.fetch(SEALED, organisation, SEALS)
         lags = await connection.fetch(LAGS, organisation, list(ANALYTICS), head)
         return Board(
             now=now,
             head=head,
-            waiting=sorted(waiting, key=lambda one: -one.entries),
-            full=_full(waiting),
+            waiting=waiting,
+            full=full,
             requests=await _requests(connection, organisation, due),
             lags=[Lag(row["name"], row["positions"], row["seconds"]) for row in lags],
             seals=[Sealed(**row) for row in reversed(seals)],
@@ -175,21 +176,18 @@ async def _look(
 
 async def _waiting(
     connection: asyncpg.Connection[asyncpg.Record], organisation: str, ages: Sequence[int]
-) -> list[Waiting]:
+) -> tuple[list[Waiting], list[str]]:
+    """What waits, the most first, and the media of which there is more than was counted."""
     rows = await connection.fetch(WAITING, organisation, MEDIA.words.split(), MOST + 1, *ages)
-    found: dict[tuple[str, str | None], list[int]] = {}
+    found: dict[tuple[str | None, str | None], list[int]] = {}
+    totals: Counter[str] = Counter()
     for row in rows:
-        counts = found.setdefault((row["media"], row["system"]), [0] * len(AGES))
-        counts[row["age"]] += row["entries"]
-    return [Waiting(*key, tuple(counts)) for key, counts in found.items()]
-
-
-def _full(waiting: Sequence[Waiting]) -> list[str]:
-    """The media of which there are more than were counted."""
-    totals: dict[str, int] = {}
-    for one in waiting:
-        totals[one.media] = totals.get(one.media, 0) + one.entries
-    return [media for media, total in totals.items() if total > MOST]
+        key = (row["system"], None if row["system"] else row["media"])
+        found.setdefault(key, [0] * len(AGES))[row["age"]] += row["entries"]
+        totals[row["media"]] += row["entries"]
+    waiting = [Waiting(*key, tuple(counts)) for key, counts in found.items()]
+    full = [media for media, total in totals.items() if total > MOST]
+    return sorted(waiting, key=lambda one: -one.entries), full
 
 
 async def _requests(

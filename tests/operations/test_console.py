@@ -142,8 +142,8 @@ async def test_operators_only(office: Office) -> None:
 async def test_what_it_says(office: Office) -> None:
     status, html, _ = await seen(office, username="operator")
     assert status == 200
-    assert re.search(r"Postman, email 5 2 2 1 10\b", section(html, "queue"))
-    assert re.search(r"SMS, no system 3 0 0 0 3\b", section(html, "queue"), re.IGNORECASE)
+    assert re.search(r"Postman 5 2 2 1 10\b", section(html, "queue"))
+    assert re.search(r"SMS, no system 3 0 0 0 3\b", section(html, "queue"))
     assert re.search(r"Pending 2 3 5\b", section(html, "requests"))
     assert "4 of them overdue" in section(html, "requests")
     assert re.search(r"number 4, of .* covers everything up to 131", section(html, "seals"))
@@ -185,8 +185,7 @@ async def test_a_look_is_bounded_and_stays_on_indexes(database: str) -> None:
     lanes = Lanes(database, 1)
     board = await Boards(lanes).look("BIG", "2026-01-01T00:00:00")
     await lanes.close()
-    counted = {one.media: one.entries for one in board.waiting}
-    assert counted == {"EMAIL": MOST + 1, "SMS": 10_000}
+    assert [one.entries for one in board.waiting] == [MOST + 1 + 10_000]
     assert board.full == ["EMAIL"]
 
 
