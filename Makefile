@@ -32,15 +32,18 @@ help:
 run: $(VENV)/.stamp-run
 	@exec $(BIN)/crmledger serve --demo
 
+# Two processes share the suite, each with a PostgreSQL of its own; ARGS="-n 0 ..." runs in one.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+
 test: $(VENV)/.stamp-dev
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 check: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict domain services infra
 	$(BIN)/lint-imports
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m tests.bench

@@ -181,6 +181,12 @@ class Parameters:
     def __iter__(self) -> Iterator[tuple[Field, Rule]]:
         return iter(self.rows)
 
+    def changed(self, change: Callable[[Field], Field]) -> Parameters:
+        """The same with each parameter replaced by what ``change`` makes of it."""
+        rows = [(change(row), rule) for row, rule in self.rows]
+        groups = {"exactly_one": self.exactly_one, "at_least_one": self.at_least_one}
+        return Parameters(*rows, **groups, check=self._check)
+
     def read(self, raw: Mapping[str, Any], reading: Reading, at: str = "") -> Values:
         """The given values by field name; raises the first refusal in the table's order."""
         given: Values = {}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from domain.errors import InvalidParameterType, InvalidParameterValue
@@ -24,6 +24,7 @@ __all__ = [
     "read_date",
     "read_enumeration",
     "read_integer",
+    "read_moment",
     "read_number",
     "read_text",
     "wall_clock",
@@ -37,7 +38,7 @@ MAX_INTEGER = 2**53 - 1
 
 _DATE = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})"
-    r"(?:[T ](\d{2}):(\d{2}):(\d{2})(?:\.\d+)?\s*(Z|[+-]\d{2}:?\d{2})?)?",
+    r"(?:[T ](\d{2}):(\d{2}):(\d{2})(\.\d+)?\s*(Z|[+-]\d{2}:?\d{2})?)?",
     re.ASCII,
 )
 _INTEGER = re.compile(r"[+-]?\d{1,20}(?:\.0*)?", re.ASCII)
@@ -136,18 +137,41 @@ def read_enumeration(value: object, at: str, allowed: Collection[str]) -> str:
 
 def read_date(value: object, at: str, zone: ZoneInfo) -> str:
     """A Date as wall-clock text of ``zone``; one with ``Z`` or an offset is converted to it."""
+    date = _date(value, at)
+    try:
+        if date.tzinfo is not None:
+            date = date.astimezone(zone)
+    except OverflowError as error:
+        raise InvalidParameterValue(at) from error
+    return date.replace(tzinfo=None, microsecond=0).isoformat()
+
+
+def read_moment(value: object, at: str, zone: ZoneInfo) -> datetime:
+    """A Date as the moment in UTC that it means, its fraction included.
+
+    Without ``Z`` or an offset it is by ``zone``'s wall clock; a time that this clock shows twice is
+    the first of the two.
+    """
+    date = _date(value, at)
+    try:
+        return (date if date.tzinfo else date.replace(tzinfo=zone)).astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidParameterValue(at) from error
+
+
+def _date(value: object, at: str) -> datetime:
+    """A Date as it is written: with a zone only if it has ``Z`` or an offset."""
     found = _DATE.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise InvalidParameterType(at)
-    *parts, offset = found.groups(default="0")
+    *parts, fraction, offset = found.groups(default="0")
     try:
         date = datetime(*map(int, parts))  # type: ignore[arg-type]  # noqa: DTZ001 (a wall clock)
         if offset != "0":
-            shifted = datetime.fromisoformat(f"{date.isoformat()}{offset.replace('Z', '+00:00')}")
-            date = shifted.astimezone(zone).replace(tzinfo=None)
-    except (ValueError, OverflowError) as error:
+            date = datetime.fromisoformat(f"{date.isoformat()}{offset.replace('Z', '+00:00')}")
+        return date.replace(microsecond=int(fraction[1:7].ljust(6, "0")))
+    except ValueError as error:
         raise InvalidParameterValue(at) from error
-    return date.isoformat()
 
 
 def wall_clock(moment: datetime, zone: ZoneInfo) -> str:

@@ -16,6 +16,7 @@ from domain.errors import ServiceError, TooManyRequests
 from infra.audit.sealer import Sealer, signer_of
 from infra.http.admin import Admin
 from infra.http.api import Api
+from infra.http.as_of import as_of_methods
 from infra.http.audit import Audit
 from infra.http.audit_events import AuditEvents
 from infra.http.audit_history import AuditHistory
@@ -30,6 +31,7 @@ from infra.http.server import serving
 from infra.images import inspect_image_off_loop
 from infra.ledger.archive import LedgerArchive
 from infra.ledger.cipher import KeyRing
+from infra.ledger.past import PostgresPast
 from infra.ledger.search import Search
 from infra.ledger.store import PostgresLedger
 from infra.operations.board import Boards
@@ -38,6 +40,7 @@ from infra.postgres import Lanes
 from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.tracing import Tracing, exporting
+from infra.views.history import History
 from infra.views.replica import Replica
 from services import (  # noqa: F401 (fills the registry)
     access_tokens,
@@ -48,6 +51,7 @@ from services import (  # noqa: F401 (fills the registry)
     service_request_lists,
     service_requests,
 )
+from services.as_of import AsOf
 from services.auditing import Auditing
 from services.authentication import Desk
 from services.credentials import Authenticator
@@ -90,6 +94,7 @@ class Application:
     refusals: Refusals
     tracing: Tracing
     forgetting: Forgetting
+    as_of: AsOf
 
     def edge(self) -> Edge:
         """Everything that is served on the first port."""
@@ -105,6 +110,7 @@ class Application:
         HistoryPages(self.historian, self.auditing, self.runner, self.desk).routes(edge)
         ConsolePages(self.boards, self.refusals, self.auditing, self.runner, self.desk).routes(edge)
         forgetting(audit, edge, self.forgetting, self.ledger)
+        as_of_methods(audit, edge, self.as_of)
         pages(edge)
         return edge
 
@@ -162,6 +168,7 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     )
     desk = Desk(ledger, tokens, secrets, authenticator, zone)
     auditing = Auditing(ledger, runner, zone)
+    past = PostgresPast(reads, History(reads, ring, zone), ring, zone)
     cleaning = asyncio.create_task(_clean(ledger))
     try:
         yield Application(
@@ -181,6 +188,7 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
             boards=Boards(reads),
             refusals=Refusals(tokens),
             tracing=tracing,
+            as_of=AsOf(past, auditing, zone),
         )
     finally:
         cleaning.cancel()

@@ -14,10 +14,11 @@ from rich.table import Table
 
 from infra.app import Application, listening, sealing
 from infra.cli_audit import audit
+from infra.cli_export import export_
 from infra.cli_history import history
 from infra.cli_operations import check, describe
 from infra.cli_operator import access_tokens, application, contacts, sessions
-from infra.cli_views import project, views
+from infra.cli_views import project, replay, views
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
 from infra.schema.migrate import MigrationError, migrate, status
 from infra.settings import Settings, SettingsError
@@ -32,6 +33,7 @@ db = App(name="db", help="The database's schema.")
 app.command(db)
 app.command(views)
 app.command(project)
+app.command(replay)
 app.command(history)
 app.command(sessions)
 app.command(access_tokens)
@@ -39,6 +41,7 @@ app.command(contacts)
 app.command(audit)
 app.command(check)
 app.command(describe)
+app.command(export_, name="export")
 
 
 def main() -> None:

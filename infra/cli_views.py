@@ -1,34 +1,47 @@
-"""``crmledger views`` and ``crmledger project``."""
+"""``crmledger views``, ``crmledger project`` and ``crmledger replay``."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import orjson
 from cyclopts import App, Parameter
 from rich.filesize import decimal
 from rich.table import Table
 
+from domain.errors import Refusal
+from domain.fields import Reading
 from infra.app import sealing
 from infra.http.admin import Admin
 from infra.http.server import serving
 from infra.ledger.cipher import KeyRing
+from infra.postgres import Lanes
 from infra.settings import Settings
 from infra.telemetry import configure_logs
 from infra.terminal import database, err, out, prepare, progress, told_to_stop
 from infra.views.comparing import LIMIT, Difference
+from infra.views.history import History
 from infra.views.listing import ViewState, view_states
 from infra.views.projector import Projector
 from infra.views.rebuild import RebuildError, rebuild, rollback
+from infra.views.receipt import CANONICAL
+from infra.views.refeed import refeed
+from infra.views.replay import Replayer
 from infra.views.verify import verify
+from services.as_of import When
 
-__all__ = ["project", "views"]
+__all__ = ["project", "replay", "views"]
 
 views = App(name="views", help="The views that calls read, and those of analysts.")
+
+FOLDING = 600.0
+"""Seconds that a statement may take which drops what an older program has folded."""
 
 SHOWN = 20
 """Differing rows that are printed."""
@@ -149,12 +162,60 @@ async def verify_() -> None:
         sys.exit(1)
 
 
+@views.command(name="refeed")
+async def refeed_(view: str) -> None:
+    """Empties a table of analysts, so that `project` feeds it from the first fact on again."""
+    with _refusals():
+        async with _ready() as (url, _, _):
+            await refeed(url, view)
+    out.print(f"{view} is fed anew by whoever projects.", highlight=False)
+
+
 def _show(differences: list[Difference]) -> None:
     for difference in differences[:SHOWN]:
         err.print(str(difference), markup=False, highlight=False, soft_wrap=True)
     if differences:
         more = " or more" if len(differences) >= LIMIT else ""
         err.print(f"{len(differences):,}{more} rows differ", highlight=False)
+
+
+async def replay(
+    organisation: str,
+    *,
+    at: Annotated[
+        str | None, Parameter(help="A position or a date; the ledger's end if left out.")
+    ] = None,
+    entity: Annotated[
+        str | None, Parameter(help="KIND/ID: print this one, and make no schema.")
+    ] = None,
+    schema: Annotated[
+        str | None, Parameter(help="Where to, if not replay_ORGANISATION_POSITION.")
+    ] = None,
+) -> None:
+    """Rebuilds an organisation as it was at a position, in a schema of its own; prints a receipt.
+
+    The receipt is the same to the last byte wherever the same program replays the same facts.
+    """
+    with _refusals():
+        async with _ready() as (url, ring, zone):
+            when = _when(at, zone)
+            replayer = Replayer(url, ring, zone, organisation)
+            if entity:
+                found = await replayer.entity(entity, when)
+            else:
+                with _bar("facts") as (total, advance):
+                    found = await replayer.whole(when, schema, total=total, advance=advance)
+    print(orjson.dumps(found, option=CANONICAL | orjson.OPT_INDENT_2).decode())  # noqa: T201
+
+
+def _when(at: str | None, zone: ZoneInfo) -> int | datetime | None:
+    """The position or time that is meant. Raises ``ValueError`` if it is neither."""
+    if at is None:
+        return None
+    try:
+        return When(name="at").read(at, "--at", Reading(zone, datetime.now(zone).date()))
+    except Refusal as error:
+        raise ValueError(f"{error.description}: {error.message}") from error
 
 
 async def project(
@@ -165,14 +226,16 @@ async def project(
         int | None, Parameter(help="Port of health and metrics, if not CRMLEDGER_ADMIN_PORT.")
     ] = None,
 ) -> None:
-    """Feeds the analytics views, and seals, until it is told to stop (SIGTERM or Ctrl-C)."""
+    """Feeds the analytics views and history, and seals, until it is told to stop (SIGTERM or Ctrl-C)."""
     settings = Settings.from_environment()
     port = settings.admin_port if admin_port is None else admin_port
     configure_logs()
     stop = told_to_stop()
     async with database(settings) as url:
         await prepare(url, own=settings.embedded)
-        projector = Projector(url, lease=lease, pause=pause)
+        lanes = Lanes(url, 1, timeout=FOLDING)
+        history = History(lanes, KeyRing(settings.service_key), ZoneInfo(settings.time_zone))
+        projector = Projector(url, history, lease=lease, pause=pause)
         admin = Admin(projector)
         async with serving(admin.edge().handle, settings.host, port) as port:
             address = f"{settings.host}:{port}"
@@ -181,3 +244,4 @@ async def project(
             async with sealing(settings, url):
                 await projector.run(stop)
             admin.leaving = True
+        await lanes.close()

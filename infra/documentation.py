@@ -13,6 +13,7 @@ from domain.aggregate import AGGREGATES, FACTS, Aggregate, Beginning, Fact
 from domain.errors import CATALOGUE
 from domain.fields import Level
 from domain.reference_entities import KINDS
+from infra.analytics.objects import OBJECTS
 from infra.http.api import BASE
 from services import (
     access_tokens,
@@ -147,11 +148,37 @@ def _secrets(names: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
     return ((f"`{name}`", "secret, kept hashed", "") for name in names)
 
 
+def analytics() -> Iterator[str]:
+    """The data dictionary of analysts."""
+    yield "# Data dictionary\n"
+    yield "The objects of the schema `analytics` ([how to use them](../analytics.md)). Columns in italics"
+    yield "belong to a person: they are null unless an operator has granted them."
+    for relation in OBJECTS.values():
+        yield f"\n## {relation.name}\n"
+        yield f"{relation.says} {_increments(relation.position)}\n"
+        rows = (
+            (
+                f"*{column.name}*" if column.personal else f"`{column.name}`",
+                column.type,
+                column.says,
+            )
+            for column in relation.columns
+        )
+        yield from table("column | type | meaning", rows)
+
+
+def _increments(position: str) -> str:
+    if not position:
+        return "Exported as a whole."
+    return f"Exported in ranges of `{position}`."
+
+
 PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "methods.md": methods,
     "errors.md": errors,
     "facts.md": facts,
     "records.md": kinds,
+    "analytics.md": analytics,
 }
 """Page by file name."""
 

@@ -8,13 +8,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import asyncpg
 
 from domain.errors import ServiceUnavailable
 
-__all__ = ["LOST", "Lane", "Lanes"]
+__all__ = ["LOST", "Lane", "Lanes", "Reads"]
 
 T = TypeVar("T")
 
@@ -37,6 +37,15 @@ LOCK_SECONDS = 5.0
 """How long a statement may wait for a lock of the server."""
 PAUSE = 0.05
 """Seconds between two attempts to reach the server."""
+
+
+class Reads(Protocol):
+    """Where statements that only read are run: ``count`` of them at a time."""
+
+    count: int
+
+    async def read(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """Runs a read, again if the connection was lost. Raises `ServiceUnavailable`."""
 
 
 class Lane:

@@ -43,7 +43,7 @@ __all__ = [
 
 ID = Text(name="id")
 NUMBER = Text(name="number")
-NAMES: tuple[Field, ...] = (Text(name="name"), *PERSON_NAME, COMPANY_NAME)
+NAMES: tuple[Field, ...] = (Text(name="name", personal=True), *PERSON_NAME, COMPANY_NAME)
 CONTACT_STATE = Enumeration(name="life_cycle_state", words="MARKETING FINANCIAL")
 CONTACT_TYPE = Enumeration(name="type", words="PERSON COMPANY")
 COMPACT_CONTACT = Shape(

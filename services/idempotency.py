@@ -12,7 +12,7 @@ from domain.errors import KeyReused
 from services.ports import Answer, Ledger, Question
 
 if TYPE_CHECKING:
-    from services.run import Run
+    from services.answering import Run
 
 __all__ = ["first_answer", "repeated", "request_hash"]
 

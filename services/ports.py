@@ -33,6 +33,7 @@ __all__ = [
     "Session",
     "Told",
     "Verdict",
+    "Views",
     "Written",
 ]
 
@@ -196,7 +197,20 @@ class Verdict:
     detail: str = ""
 
 
-class Ledger(Protocol):
+class Views(Protocol):
+    """The views, as they are or as they were. Raises `ServiceUnavailable` when it cannot answer."""
+
+    async def ask(self, organisation: str, question: Question) -> Told:
+        """Answers what a call must know."""
+
+    async def select(self, organisation: str, select: Select) -> Found:
+        """Reads documents of a view."""
+
+    async def compact(self, organisation: str, ref: str) -> bytes | None:
+        """One stored compact object."""
+
+
+class Ledger(Views, Protocol):
     """The ledger and its views. Every method raises `ServiceUnavailable` when it cannot answer."""
 
     async def organisation(self, name: str, *, fresh: bool = False) -> str | None:
@@ -207,9 +221,6 @@ class Ledger(Protocol):
 
     async def holder(self, claim: str) -> tuple[str, str] | None:
         """Who holds a claim over all organisations: organisation and ``kind/id``."""
-
-    async def ask(self, organisation: str, question: Question) -> Told:
-        """Answers what a call must know."""
 
     async def load(
         self,
@@ -240,12 +251,6 @@ class Ledger(Protocol):
 
     async def append(self, organisation: str, change: Change) -> Verdict:
         """Writes one command; it is durable when this returns ``WRITTEN``."""
-
-    async def select(self, organisation: str, select: Select) -> Found:
-        """Reads documents of a view."""
-
-    async def compact(self, organisation: str, ref: str) -> bytes | None:
-        """One stored compact object."""
 
     async def secret(self, organisation: str, owner: str, name: str) -> Secret | None:
         """The secret of that name of an entity (``kind/id``)."""

@@ -12,7 +12,7 @@ from domain.identifiers import Identifier
 from domain.reference_entities import ENTITIES, KINDS
 from services.directory import Directory, Match
 
-__all__ = ["asked", "identifiers", "is_stored", "only", "resolved"]
+__all__ = ["Proving", "asked", "identifiers", "is_stored", "only", "resolved"]
 
 Named = Identifier | Credential
 Proving = Callable[[Credential, Sequence[Match]], Awaitable[str]]

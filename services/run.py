@@ -8,98 +8,37 @@ transaction -> answer from the new state.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from domain.aggregate import Stamp
 from domain.credentials import Credential
 from domain.errors import (
     AccessDenied,
-    EntityNotFound,
     InvalidToken,
     MandatoryParameter,
     Refusal,
     TokenExpired,
 )
 from domain.fields import Reading, Values
-from domain.identifiers import Identifier
-from services.call import Call, Request, Upload
-from services.compose import Composer
-from services.credentials import Authenticator, Caller, Proof
+from services.answering import Run, answered, parameters, resolve
+from services.call import Request, Upload
+from services.credentials import Authenticator
 from services.directory import Match
 from services.endpoint import Method
-from services.fields_set import cut, read_fields_set
 from services.idempotency import first_answer, repeated, request_hash
-from services.ports import Found, Ledger, Question, Select, Session, Told
-from services.resolve import asked, identifiers, resolved
+from services.ports import Ledger, Question, Session, Told
+from services.resolve import asked, identifiers
 from services.stages import Stage
 from services.tenancy import ask_by_name
 from services.tokens import Claims, Tokens
 
-__all__ = ["OpenSession", "Run", "Runner", "Write", "utc_now"]
+__all__ = ["Again", "OpenSession", "Runner", "Write", "utc_now"]
 
 
 def utc_now() -> datetime:
     """The present moment."""
     return datetime.now(UTC)
-
-
-@dataclass(slots=True)
-class Run:
-    """One call between its checks and its answer.
-
-    ``read`` are the parameters as read, ``asked`` the identifiers among them that ``told`` answers,
-    ``given`` the parameters with references resolved, ``refs`` the entities outside the directory
-    that they name, ``proofs`` what their credentials have shown. ``checked`` are the key ids of
-    codes that were shown rightly, ``compared`` those of secrets that were given anew, and whether
-    they are the same. ``names`` are the wanted keys of the answer.
-    """
-
-    method: Method
-    request: Request
-    organisation: str
-    told: Told
-    session: Session
-    reading: Reading
-    read: Values
-    asked: tuple[Identifier, ...] = ()
-    given: Values = field(default_factory=dict)
-    refs: tuple[str, ...] = ()
-    proofs: dict[Credential, Proof] = field(default_factory=dict)
-    checked: set[str] = field(default_factory=set)
-    compared: dict[str, bool] = field(default_factory=dict)
-    names: frozenset[str] | None = None
-    request_hash: str = ""
-
-    @property
-    def key(self) -> str | None:
-        """The idempotency key, for methods that write."""
-        return self.request.idempotency_key if self.method.writes else None
-
-    @property
-    def caller(self) -> Caller:
-        """Who shows credentials: tries are counted by user, customer and network address."""
-        customer = self.session.customer
-        account = customer.account if customer else ""
-        source = f"{self.session.user}/{account}@{self.request.client}"
-        return Caller(self.told.directory, source, customer)
-
-    def composer(self, compacts: dict[str, bytes]) -> Composer:
-        """Fills documents for this caller."""
-        directory = self.told.directory
-        return Composer(compacts, directory.compact, last_name_first=directory.last_name_first)
-
-    def call(self, compacts: dict[str, bytes]) -> Call:
-        """What the endpoint sees."""
-        return Call(
-            session=self.session,
-            directory=self.told.directory,
-            given=self.given,
-            by=Stamp(self.told.now, self.session.user, self.session.unit),
-            reading=self.reading,
-            composer=self.composer(compacts),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +96,7 @@ class Runner:
                 await self._inspect(run)
             if method.writes:
                 return await self._write(run, self._resolve_again)
-            return await self._read(run)
+            return await answered(self._ledger, run, self._stage)
         except Refusal:
             # A twin with the same key may have won while this call was being decided.
             answer = await repeated(self._ledger, run)
@@ -184,12 +123,8 @@ class Runner:
                 run.proofs[credential] = proof
             return run.proofs[credential].entity_id
 
-        matches = dict(zip(run.asked, run.told.matches, strict=True))
-        directory, choosing = run.told.directory, run.method.writes
         with self._stage("resolve"):
-            run.given, run.refs = await resolved(
-                run.read, matches, directory, prove, choosing=choosing
-            )
+            await resolve(run, prove)
 
     async def _resolve_again(self, run: Run) -> None:
         """The same after another change came first."""
@@ -208,10 +143,7 @@ class Runner:
         given: Values = {}
         names, refusal = None, None
         try:
-            given = method.parameters.read({**request.raw, **request.files}, reading)
-            names = read_fields_set(
-                request.raw.get("fields_set"), textual=request.textual, aliases=method.aliases
-            )
+            given, names = parameters(method, request, reading)
         except Refusal as error:
             refusal = error
         named = asked(identifiers(given))
@@ -246,34 +178,6 @@ class Runner:
         upload: Upload = run.given["file"]
         mime_type = await self._inspect_image(upload.content)
         run.given["file"] = replace(upload, mime_type=mime_type)
-
-    async def _read(self, run: Run) -> bytes:
-        wanted: Select | Found | tuple[str, bytes] = run.method.function(run.call({}))
-        with self._stage("select"):
-            page = await self._selected(run, wanted)
-        with self._stage("answer"):
-            fill = run.composer(page.compacts).fill
-            documents = [cut(fill(document), run.names) for document in page.documents]
-        if run.method.many:
-            return b"[" + b",".join(documents) + b"]"
-        if not documents:
-            raise EntityNotFound
-        return documents[0]
-
-    async def _selected(self, run: Run, wanted: Select | Found | tuple[str, bytes]) -> Found:
-        """The documents that a method wants."""
-        if isinstance(wanted, Found):
-            return wanted
-        if isinstance(wanted, Select):
-            customer, allowed = run.session.customer, run.request.staleness
-            if allowed is not None:
-                allowed.now = run.told.now
-            # What is a customer's may be another one's by now: nothing old is shown across that wall.
-            allowed = None if customer else allowed
-            wanted = replace(wanted, customer=customer, staleness=allowed)
-            return await self._ledger.select(run.organisation, wanted)
-        ref, otherwise = wanted
-        return Found([await self._ledger.compact(run.organisation, ref) or otherwise])
 
 
 def _session(claims: Claims, told: Told, *, again: bool = False) -> Session:

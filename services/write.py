@@ -13,6 +13,7 @@ from domain.access_token import AccessToken
 from domain.aggregate import Aggregate
 from domain.errors import ConcurrentUpdate, DuplicateEntity, MaximumAccessTokens, Refusal
 from domain.fields import Values
+from services.answering import Run
 from services.call import Call
 from services.compose import references
 from services.credentials import Authenticator, Proof, short_code
@@ -21,7 +22,7 @@ from services.fields_set import completed, cut
 from services.idempotency import repeated
 from services.ids import id_text
 from services.ports import Hasher, Ledger, Loaded, Verdict
-from services.run import Again, Run
+from services.run import Again
 from services.stages import Stage
 from services.turns import Turns
 

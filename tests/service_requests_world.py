@@ -9,7 +9,16 @@ from typing import Any
 from tests.service import Api, Service
 from tests.world import UNIT, USER, World, world
 
-__all__ = ["ASK", "FREE", "STATUSES", "Helpdesk", "answer", "helpdesk"]
+__all__ = [
+    "ASK",
+    "FREE",
+    "STATUSES",
+    "Helpdesk",
+    "answer",
+    "gone_all_ways",
+    "helpdesk",
+    "staffed",
+]
 
 Json = dict[str, Any]
 
@@ -243,6 +252,11 @@ async def helpdesk(service: Service) -> Helpdesk:
     """An organisation of its own on ``service``."""
     api = Api(service)
     await world(api)
+    return await staffed(api)
+
+
+async def staffed(api: Api) -> Helpdesk:
+    """A usable organisation with what service requests need, its own records among it."""
     await api.register(_set_up())
     made = Helpdesk(api)
     made.customer = await made.contact(first_name="Loukia", last_name="Papapavlou", type="PERSON")
@@ -262,3 +276,32 @@ async def helpdesk(service: Service) -> Helpdesk:
     for id_, account in (("JO1", "AR1"), ("JO2", "AR2"), ("JO3", None)):
         await made.register("job", id_, number=id_, accounts_receivable_id=account)
     return made
+
+
+async def gone_all_ways(made: Helpdesk) -> None:
+    """Lets every fact of a service request happen."""
+    ask = {name: answer(name, ASK) for name in ANSWERS}
+    by = {"accepted_by_identifier": {"id": made.customer}}
+    other = await made.on(
+        "cancel", await made.open(type_identifier={"id": "BOTH"}, caller_phone="1")
+    )
+    related = {"service_request_identifier": {"id": other["id"]}}
+    one = await made.open(description="No picture", related_service_requests_set=[related])
+    named = {"service_request_relation_identifier": related}
+    changed = named | {"action": "UPDATE", "description": "Same house"}
+    await made.on("update", one, notes="n", related_service_requests_set=[changed])
+    removed = named | {"action": "REMOVE"}
+    await made.on("update", one, related_service_requests_set=[removed])
+    for method, state, name in (
+        ("respond", "RESPONDED", "response"),
+        ("temporary_resolve", "TEMPORARY_RESOLVED", "temporary_resolution"),
+        ("final_resolve", "FINAL_RESOLVED", "final_resolution"),
+    ):
+        status = {"status_identifier": {"id": STATUSES[state]}}
+        await made.on(method, one, **status, **{name: answer(name)})
+        await made.on(method, one, **status, **{name: ask[name]})
+        await made.on(f"{name}_accept", one, **by)
+        await made.on("update", one, status_identifier={"id": AGAIN[state]})
+    await made.on("complete", one, status_identifier={"id": STATUSES["COMPLETED"]})
+    back = await made.at("FINAL_RESOLVED", {"temporary_resolution": FREE})
+    await made.on("update", back, temporary_resolution=None)

@@ -18,6 +18,7 @@ from infra.views.rebuild import Report, rebuild, rollback
 from infra.views.verify import Findings, verify
 from tests.communications_world import Desk
 from tests.service import PASSWORD, environment
+from tests.service_requests_world import gone_all_ways, staffed
 from tests.tokens_world import TokenDesk, token_desk
 from tests.world import UNIT
 
@@ -71,6 +72,7 @@ async def lived(service: Any) -> Desk:
     await made.queue("reject", await made.mail())
     await made.queue("remove", await made.mail())
     await made.mail()
+    await gone_all_ways(await staffed(made.api))
     for number, retired in (("L2", True), ("L3", False)):
         state = {"number": number, "life_cycle_state": "PENDING", "retired": retired}
         await made.register("lead", "LE1", **state)

@@ -10,22 +10,24 @@ their names, the lines of a file in their order, because a link may only point t
     40-contacts.jsonl        persons and companies
     50-customers.jsonl       accounts, subscriptions, bills, payments, rewards, products and the like
     60-communications.jsonl  communications: sent, drafted, received
+    70-service.jsonl         what happens then: queue entries sent and not sent, access tokens, service requests
 
 Files 10, 20, 30 and 50 hold records of the import command: ``{"kind", "id", <fields>, <links>}``. They
 have no ``organisation`` member; the loader adds it to all but the first one, which is the organisation.
 A line of file 40 is ``{"alias", "body"}`` and of file 60 ``{"body"}``: the body of a
-``contact_information/create`` or ``communications/create`` call without its token.
+``contact_information/create`` or ``communications/create`` call without its token; of file 70 it is
+``{"path", "body"}`` of any call, with an ``alias`` where later lines need its answer.
 
 Contacts get their ids only when they are created. Therefore, from file 40 on, a string that consists of
-``@`` and the alias of an earlier contact, at any depth of a record or body, stands for that contact's id.
-No other string begins with ``@``.
+``@`` and the alias of an earlier contact or answer, at any depth of a record or body, stands for its id, and
+one that goes on with ``.`` and a name for that text of the answer. No other string begins with ``@``.
 
 Registered ids are fixed, so loading files 10, 20, 30 and 50 again changes nothing. The create calls are
 not idempotent: every contact has an ``id_number`` (person) or ``vat_registration_number`` (company) of
-its own by which a loader finds it instead of creating it twice; communications are created only once.
+its own by which a loader finds it instead of creating it twice; what files 60 and 70 do is done only once.
 
 No secret is shipped: users come without ``password`` and web API keys without ``key``; the loader
-generates them at the first run. The organisation's setting ``consumer_username`` names a user that
+generates them at the first run, and the pass code that ``@secret`` stands for, which nobody is told. The organisation's setting ``consumer_username`` names a user that
 a later line of the same file registers.
 
 Meant to be tried on: accounts in each state and contacts without an account; contacts related to an

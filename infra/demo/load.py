@@ -28,11 +28,13 @@ USER = "demo"
 class DemoSecrets(msgspec.Struct):
     """What the first run made up: passwords by username, web API keys by number.
 
-    ``loaded`` is the hash of the organisation's first fact in the database that was loaded.
+    ``pass_code`` is that of the access tokens, ``loaded`` the hash of the organisation's first fact
+    in the database that was loaded.
     """
 
     passwords: dict[str, str] = {}
     keys: dict[str, str] = {}
+    pass_code: str = ""
     loaded: str = ""
 
 
@@ -48,15 +50,18 @@ def total_lines() -> int:
 async def load_demo(
     application: Application, path: Path, advance: Callable[[int], None]
 ) -> DemoSecrets:
-    """Registers the demo organisation and creates its contacts and communications.
+    """Registers the demo organisation and creates its contacts, communications, service requests.
 
     :param path: where the made-up secrets are kept, readable by this user only.
     :param advance: is told how many lines of the data were dealt with.
     """
-    made_up = _stored(path)
-    if made_up.loaded and made_up.loaded == await _first_fact(application):
+    made_up, there = _stored(path), await _first_fact(application)
+    if made_up.loaded and made_up.loaded == there:
         advance(total_lines())
         return made_up
+    # Whoever lost the secrets cannot repeat the calls that were made with them.
+    served = bool(there) and not made_up.pass_code
+    made_up.pass_code = made_up.pass_code or f"{secrets.token_urlsafe(12)}a1"
     for name in ("10-organisation", "20-countries", "30-setup"):
         await _register(application, _with_secrets(name, made_up), advance)
     _store(path, made_up)
@@ -70,6 +75,11 @@ async def load_demo(
         body = orjson.loads(line)["body"]
         await _call(application, session, "communications/create", body, f"demo/communication/{n}")
         advance(1)
+    if served:
+        advance(len(_lines("70-service")))
+    else:
+        known = contacts | {"secret": made_up.pass_code}
+        await _serve(application, session, known, advance)
     made_up.loaded = await _first_fact(application)
     _store(path, made_up)
     return made_up
@@ -82,6 +92,7 @@ _FILES = (
     "40-contacts",
     "50-customers",
     "60-communications",
+    "70-service",
 )
 
 
@@ -106,13 +117,13 @@ def _with_contacts(name: str, contacts: dict[str, str]) -> Iterator[bytes]:
         yield orjson.dumps(_named(orjson.loads(line), contacts))
 
 
-def _named(value: Any, contacts: dict[str, str]) -> Any:
-    """The value with every ``@alias`` replaced by the id of the contact."""
+def _named(value: Any, known: dict[str, str]) -> Any:
+    """The value with every ``@alias`` replaced by the id that is known by it."""
     if isinstance(value, str) and value.startswith("@"):
-        return contacts[value[1:]]
+        return known[value[1:]]
     if isinstance(value, dict):
-        return {name: _named(member, contacts) for name, member in value.items()}
-    return [_named(member, contacts) for member in value] if isinstance(value, list) else value
+        return {name: _named(member, known) for name, member in value.items()}
+    return [_named(member, known) for member in value] if isinstance(value, list) else value
 
 
 async def _register(
@@ -154,6 +165,21 @@ async def _contact(
         path, key = "contact_information/create", f"demo/contact/{record['alias']}"
         found = [await _call(application, session, path, body, key)]
     return {record["alias"]: found[0]["id"]}
+
+
+async def _serve(
+    application: Application, session: str, known: dict[str, str], advance: Callable[[int], None]
+) -> None:
+    """Makes the calls of the last file, each with what the answers to earlier ones hold."""
+    for n, line in enumerate(_lines("70-service")):
+        record = orjson.loads(line)
+        body, key = _named(record["body"], known), f"demo/service/{n}"
+        answer = await _call(application, session, record["path"], body, key)
+        if "alias" in record:
+            texts = {name: value for name, value in answer.items() if isinstance(value, str)}
+            known = known | {f"{record['alias']}.{name}": text for name, text in texts.items()}
+            known[record["alias"]] = answer["id"]
+        advance(1)
 
 
 async def _call(application: Application, session: str, path: str, body: Any, key: str) -> Any:

@@ -25,7 +25,7 @@ from infra.ledger.store import PostgresLedger
 from services.auditing import AUDITOR, Admitted, Auditing
 from services.call import Request
 
-__all__ = ["AUDIT", "Audit", "AuditHandler", "bearer"]
+__all__ = ["AUDIT", "Audit", "AuditHandler", "Query", "bearer"]
 
 AUDIT = "/audit/v1/"
 STATUS = {InvalidToken: 401, TokenExpired: 401, AccessDenied: 403, EntityNotFound: 404}

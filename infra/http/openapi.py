@@ -16,7 +16,7 @@ import orjson
 import services
 from domain.errors import CATALOGUE, TransportError
 from infra.http.api import BASE
-from infra.http.openapi_audit import AUDITING, audit
+from infra.http.openapi_audit import AUDITING, audit, past
 from infra.http.openapi_components import Document, components
 from infra.http.openapi_paths import OPERATOR, image, method_paths, reference, tag
 from services.endpoint import METHODS
@@ -42,7 +42,7 @@ def document() -> Document:
         "tags": [
             {"name": name} for name in (*dict.fromkeys(map(tag, methods)), OPERATOR, AUDITING)
         ],
-        "paths": method_paths(methods) | image() | reference() | audit(),
+        "paths": method_paths(methods) | image() | reference() | audit() | past(),
         "components": components(methods),
     }
 

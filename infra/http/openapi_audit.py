@@ -9,9 +9,11 @@ from domain.fields import JsonSchema, Level, Parameters, nullable
 from infra.http.audit import AUDIT
 from infra.http.audit_events import EVENTS, NDJSON
 from infra.http.audit_history import BLAME, HISTORY
-from infra.http.openapi_components import Document, answer, failure, query_parameter
+from infra.http.openapi_components import Document, answer, data, failure, query_parameter
+from infra.http.openapi_paths import own_parameters
+from services.as_of import AS_OF, methods
 
-__all__ = ["AUDITING", "audit"]
+__all__ = ["AUDITING", "audit", "past"]
 
 AUDITING = "audit"
 """The tag of what auditors read."""
@@ -24,6 +26,7 @@ OPEN: JsonSchema = {"type": "object"}
 LEDGER: JsonSchema = {"type": ["string", "null"], "enum": ["EVENTS", "ACCESS", None]}
 
 SAID: Mapping[str, str] = {
+    "as_of": "A position, or a date: the last position recorded at or before it.",
     "entity": "An entity as `kind/id` or `kind/field=value`, such as `communication/number=CM000012`.",
     "from": "The first version to tell; the first of all if it is left out.",
     "to": "The last version to tell; at most 200 are told at once.",
@@ -63,6 +66,19 @@ def audit() -> dict[str, Document]:
     }
 
 
+def past() -> dict[str, Document]:
+    """The methods that only read, as of a position."""
+    return {
+        f"{AUDIT}as_of/{method.path}": _operation(
+            f"as_of_{method.path.replace('/', '_')}",
+            f"As of a position: {method.summary}",
+            [*_asked(AS_OF), *own_parameters(method)],
+            {"application/json": {"schema": answer(data(method))}},
+        )
+        for method in methods()
+    }
+
+
 def _reading(
     name: str,
     summary: str,
@@ -70,7 +86,12 @@ def _reading(
     data: JsonSchema,
     more: Mapping[str, Document] | None = None,
 ) -> Document:
-    asked = [
+    content = {"application/json": {"schema": answer(data)}} | dict(more or {})
+    return _operation(name, summary, _asked(parameters), content)
+
+
+def _asked(parameters: Parameters) -> list[Document]:
+    return [
         query_parameter(
             row.parameter,
             LEDGER if row.name == "ledger" else row.schema(),
@@ -79,7 +100,11 @@ def _reading(
         )
         for row, rule in parameters
     ]
-    content = {"application/json": {"schema": answer(data)}} | dict(more or {})
+
+
+def _operation(
+    name: str, summary: str, asked: list[Document], content: Mapping[str, Document]
+) -> Document:
     transport = (TooManyRequests, InternalError, ServiceUnavailable)
     operation: Document = {
         "operationId": f"{AUDITING}_{name}",
@@ -87,7 +112,7 @@ def _reading(
         "summary": summary,
         "description": "For users with the role `auditor`. The reading itself is recorded.",
         "security": [{"session": []}],
-        "responses": {"200": {"description": "The result.", "content": content}}
+        "responses": {"200": {"description": "The result.", "content": dict(content)}}
         | REFUSALS
         | {str(e.status): {"$ref": f"#/components/responses/{e.__name__}"} for e in transport},
     }

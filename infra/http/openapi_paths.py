@@ -31,7 +31,7 @@ from infra.http.openapi_components import (
 from infra.http.reference import LIST, REFERENCE
 from services.endpoint import Method
 
-__all__ = ["OPERATOR", "image", "method_paths", "reference", "tag"]
+__all__ = ["OPERATOR", "image", "method_paths", "own_parameters", "reference", "tag"]
 
 OPERATOR = "reference"
 """The tag of what is not part of the CRM.COM API."""
@@ -89,10 +89,14 @@ def _groups(method: Method) -> str:
 
 
 def _query_parameters(method: Method) -> list[Document]:
+    return [{"$ref": "#/components/parameters/token"}, *own_parameters(method)]
+
+
+def own_parameters(method: Method) -> list[Document]:
+    """What a query may hold besides the token."""
     own = [_query_parameter(row, rule) for row, rule in method.parameters]
-    first = {"$ref": "#/components/parameters/token"}
     last = [{"$ref": "#/components/parameters/fields_set"}] if method.fields_set else []
-    return [first, *own, *last]
+    return [*own, *last]
 
 
 def _query_parameter(row: Field, rule: Rule) -> Document:

@@ -6,7 +6,7 @@ together, under ``personal``. Who and when come from the metadata, which all fac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any, cast
@@ -20,7 +20,7 @@ from domain.fields import Values
 from infra.ledger.cipher import opened, sealed
 from infra.ledger.stored import StoredFact
 
-__all__ = ["ERASED", "StoredFact", "replayed", "to_fact", "to_payload"]
+__all__ = ["ERASED", "StoredFact", "replayed", "states", "to_fact", "to_payload"]
 
 ERASED = b""
 """In place of a contact's key: it was destroyed on purpose, and what it encrypted is no more."""
@@ -138,7 +138,20 @@ def _merged(stored: StoredFact, plain: Any, personal: Any) -> Values:
 
 def replayed(stored: list[StoredFact], keys: Mapping[UUID, bytes]) -> Aggregate:
     """The aggregate of one stream's facts, in order. Raises ``ValueError`` as `to_fact` does."""
-    aggregate = AGGREGATES.get(stored[0].topic.partition(".")[0])
+    return _aggregate(stored[0]).replay(_facts(stored, keys))
+
+
+def states(stored: list[StoredFact], keys: Mapping[UUID, bytes]) -> Iterator[Aggregate]:
+    """The same after each fact, one object that the next fact changes. Raises as `replayed`."""
+    return _aggregate(stored[0]).steps(_facts(stored, keys))
+
+
+def _aggregate(first: StoredFact) -> type[Aggregate]:
+    aggregate = AGGREGATES.get(first.topic.partition(".")[0])
     if aggregate is None:
-        raise ValueError(f"fact {stored[0].topic} is not known to this build")
-    return aggregate.replay(to_fact(s, keys.get(s.subject) if s.subject else None) for s in stored)
+        raise ValueError(f"fact {first.topic} is not known to this build")
+    return aggregate
+
+
+def _facts(stored: list[StoredFact], keys: Mapping[UUID, bytes]) -> Iterator[Fact]:
+    return (to_fact(s, keys.get(s.subject) if s.subject else None) for s in stored)

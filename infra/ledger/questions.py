@@ -13,8 +13,8 @@ from domain.identifiers import Identifier
 from domain.reference_entities import KINDS
 from infra.batching import WAITING, Batcher
 from infra.ledger.cipher import KeyRing
-from infra.postgres import Lanes
-from infra.views.reading import customer_refs
+from infra.postgres import Reads
+from infra.views.reading import NOW, about, customer_refs
 from services.directory import Directory, Entry, Match
 from services.ports import Answer, Customer, Question, Session, Told
 
@@ -64,10 +64,19 @@ class Questions:
     """Answers questions; holds each organisation's directory and keeps it current."""
 
     def __init__(
-        self, lanes: Lanes, ring: KeyRing, zone: ZoneInfo, *, waiting: int = WAITING
+        self,
+        lanes: Reads,
+        ring: KeyRing,
+        zone: ZoneInfo,
+        *,
+        waiting: int = WAITING,
+        schema: str = NOW,
     ) -> None:
-        """:param waiting: how many questions may wait; as every call asks one, how many calls."""
+        """:param waiting: how many questions may wait; as every call asks one, how many calls.
+        :param schema: where the views are read.
+        """
         self._lanes = lanes
+        self._asking, self._listing = about(schema, ASK), about(schema, DIRECTORY)
         self._ring = ring
         self._zone = zone
         self._directories: dict[str, Directory] = {}
@@ -87,7 +96,7 @@ class Questions:
         organisation = str(key)
 
         async def work(connection: asyncpg.Connection) -> list[Told]:
-            rows = await connection.fetch(ASK, organisation, *_arguments(questions))
+            rows = await connection.fetch(self._asking, organisation, *_arguments(questions))
             head = next(row for row in rows if row["what"] == "head")
             directory = await self._directory(connection, organisation, head["c"] or 0)
             return self._told(questions, rows, head["moment"], directory)
@@ -100,7 +109,7 @@ class Questions:
         directory = self._directories.get(organisation) or Directory(organisation, self._zone)
         if directory.position >= position:
             return directory
-        rows = await connection.fetch(DIRECTORY, organisation, directory.position)
+        rows = await connection.fetch(self._listing, organisation, directory.position)
         # A call that has begun goes on with the set-up as it was told: it claims by those rules and
         # lets the append check that they are still the same.
         current = directory.copy()

@@ -35,17 +35,19 @@ SELECT number, first_position AS first, last_position AS last, encode(root, 'hex
  WHERE organisation = $1 AND last_position >= $2 AND first_position <= $2 ORDER BY last_position LIMIT 1
 """
 
+ORIGINS = {"actor": "actor", "request": "request", "cause": "correlation"}
+"""The columns of ``ledger.origins`` that filters go by; a request that begins a chain is its id."""
+_OF_ORIGIN = """position = ANY (ARRAY(
+ SELECT position FROM ledger.origins
+  WHERE organisation = $1 AND origin = ${} AND position > $2 AND position <= $3))"""
+NOTE = "SELECT ledger.note_origins($1, $2, $3)"
+NOTED_AT_ONCE = 20_000
+"""Facts whose origins are noted in one statement."""
+
 CONDITIONS = {
     "stream": "stream_id = ${}",
     "topics": "topic = ANY (${})",
-    "actor": "metadata ->> 'user' = ${}",
-    "request": "metadata ->> 'request' = ${}",
-    # A request that begins a chain is the chain's id; calls that name another one are indexed apart.
-    "cause": "position = ANY (ARRAY("
-    "SELECT position FROM ledger.events WHERE organisation = $1 AND metadata ->> 'request' = ${0}"
-    " AND metadata ->> 'correlation' = ${0} UNION ALL "
-    "SELECT position FROM ledger.events WHERE organisation = $1 AND metadata ->> 'correlation' = ${0}"
-    " AND metadata ->> 'correlation' <> metadata ->> 'request'))",
+    **{name: _OF_ORIGIN.replace("origin =", f"{column} =") for name, column in ORIGINS.items()},
 }
 """Each filter's condition, with the place of its value."""
 SELECTIVE = frozenset({"stream", "request", "cause"})
@@ -112,6 +114,8 @@ class Search:
         if after > head:
             raise InvalidParameterValue("after")
         low, high, looked_through = await self._span(ledger, after, head, wanted)
+        if wanted.conditions.keys() & ORIGINS.keys():
+            await self._note(ledger, high)
         statement, values = _statement(wanted)
         rows = await self._lanes.read(
             lambda connection: connection.fetch(statement, ledger, low, high, limit, *values)
@@ -156,6 +160,11 @@ class Search:
         windowed = names and not names & SELECTIVE
         high = min(end, low + WINDOW) if windowed else end
         return low, high, head if high == end else high
+
+    async def _note(self, ledger: str, position: int) -> None:
+        """Has the origins of facts up to a position noted, where they are not yet."""
+        while await self._value(NOTE, ledger, position, NOTED_AT_ONCE) < position:
+            pass
 
     async def _value(self, statement: str, *values: Any) -> Any:
         return await self._lanes.read(lambda connection: connection.fetchval(statement, *values))

@@ -41,7 +41,6 @@ from services.ports import (
 __all__ = ["PostgresLedger"]
 
 HOLDER = "SELECT organisation, entity FROM ledger.world_claims WHERE claim = $1"
-COMPACT = "SELECT document FROM views.entities WHERE organisation = $1 AND ref = $2"
 HEAD = """
 SELECT position, recorded_at FROM ledger.events
  WHERE organisation = $1 ORDER BY position DESC LIMIT 1
@@ -149,10 +148,7 @@ class PostgresLedger(Vault, Relations):
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
         """One stored compact object."""
-        found: bytes | None = await self._reads.read(
-            lambda connection: connection.fetchval(COMPACT, organisation, ref)
-        )
-        return found
+        return await self._reader.compact(organisation, ref)
 
     async def records(
         self, organisation: str, kind: str, id_: str | None, limit: int, offset: int

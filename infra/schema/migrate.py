@@ -4,6 +4,9 @@ Each file of `migrations/` runs in its own transaction. Before it starts, the tr
 all migrating programs, so any number of them may be started at once. A statement that waits for a table's lock holds
 up every later reader and writer of that table; so it gives up after LOCK_TIMEOUT, lets them pass, and the file is tried
 anew.
+
+What follows from the code alone, the views of analysts, no file spells out: `infra.analytics.install` puts it up after
+the last of our own migrations, and anew whenever it is another one.
 """
 
 from __future__ import annotations
@@ -12,13 +15,17 @@ import asyncio
 import hashlib
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from importlib import resources
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import asyncpg
 import msgspec
+
+from infra.analytics import install
 
 __all__ = [
     "Connection",
@@ -31,6 +38,7 @@ __all__ = [
     "status",
 ]
 
+T = TypeVar("T")
 FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 ADVISORY_LOCK = 0x63726D6C  # "crml"
 LOCK_TIMEOUT = "1s"
@@ -114,8 +122,10 @@ async def migrate(
     """
     wanted = available() if migrations is None else migrations
     applied = []
-    while migration := await _patiently(connection, wanted, attempts):
+    while migration := await _patiently(connection, partial(_apply_next, wanted=wanted), attempts):
         applied.append(migration)
+    if migrations is None:
+        await _patiently(connection, _derive, attempts)
     return applied
 
 
@@ -153,6 +163,10 @@ async def assert_current(
     pending = [f"{state.version:04}_{state.name}" for state in states if state.state == "pending"]
     if pending:
         raise MigrationError(f"not applied yet: {', '.join(pending)}; run `crmledger db migrate`")
+    if migrations is None and not await install.current(connection):
+        raise MigrationError(
+            "the views of analysts are not this code's; run `crmledger db migrate`"
+        )
 
 
 def _recorded(row: asyncpg.Record, migration: Migration | None) -> MigrationState:
@@ -186,12 +200,12 @@ def _check(states: Sequence[MigrationState]) -> None:
 
 
 async def _patiently(
-    connection: Connection, wanted: Sequence[Migration], attempts: int
-) -> Migration | None:
+    connection: Connection, step: Callable[[Connection], Awaitable[T | None]], attempts: int
+) -> T | None:
     pause = 0.05
     for left in reversed(range(attempts)):
         try:
-            return await _apply_next(connection, wanted)
+            return await step(connection)
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
             if not left:
                 raise MigrationError(f"gave up after {attempts} attempts: {error}") from error
@@ -200,12 +214,31 @@ async def _patiently(
     return None
 
 
-async def _apply_next(connection: Connection, wanted: Sequence[Migration]) -> Migration | None:
-    """Apply the first pending migration, if any, in one transaction."""
+@asynccontextmanager
+async def _alone(connection: Connection) -> AsyncIterator[None]:
+    """A transaction that no other migrating program has at the same time."""
     async with connection.transaction(isolation="read_committed"):
         # Another program's migrations may take any time: wait for them without a limit.
         await connection.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", ADVISORY_LOCK)
+        yield
+
+
+async def _derive(connection: Connection) -> None:
+    """Put up what follows from the code."""
+    async with _alone(connection):
+        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+        try:
+            await install.install(connection)
+        except asyncpg.DependentObjectsStillExistError as error:
+            raise MigrationError(
+                f"drop what was built on the views of analysts first: {error.detail}"
+            ) from error
+
+
+async def _apply_next(connection: Connection, wanted: Sequence[Migration]) -> Migration | None:
+    """Apply the first pending migration, if any, in one transaction."""
+    async with _alone(connection):
         await connection.execute(RECORDS)
         states = await status(connection, wanted)
         _check(states)

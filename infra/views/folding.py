@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
 from domain.registration import Record
-from infra.views.pages import Folded, Key, Workers
+from infra.views.pages import FOREVER, Folded, Key, Workers
 from services.ids import record_stream
 
 __all__ = ["Connection", "Folder", "analyse", "connected"]
@@ -32,16 +32,16 @@ STREAMS = 1_000
 """Touched streams that are read at once."""
 WINDOW = 20_000
 """Positions that are searched for touched streams at once."""
-_FACTS = """
+FACTS = """
 SELECT e.stream_id, e.version, e.topic, e.schema_version, e.subject, e.payload, e.metadata,
-       CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END AS wrapped
+       CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END AS wrapped, e.position
   FROM ledger.events e
   LEFT JOIN ledger.personal_keys k ON k.organisation = e.organisation AND k.subject = e.subject
   LEFT JOIN ledger.forgotten f ON f.organisation = e.organisation AND f.subject = e.subject
  WHERE e.organisation = $1 AND {} ORDER BY e.stream_id, e.version{}
 """
-FACTS_AFTER = _FACTS.format("(e.stream_id, e.version) > ($2, $3)", " LIMIT $4")
-FACTS_OF = _FACTS.format("e.stream_id = ANY ($2::uuid[])", "")
+FACTS_AFTER = FACTS.format("e.position <= $2 AND (e.stream_id, e.version) > ($3, $4)", " LIMIT $5")
+FACTS_OF = FACTS.format("e.position <= $2 AND e.stream_id = ANY ($3::uuid[])", "")
 TOUCHED = """
 SELECT DISTINCT stream_id FROM ledger.events
  WHERE organisation = $1 AND position > $2 AND position <= $3
@@ -93,6 +93,7 @@ class Folder:
 
     :param reader: another connection than ``writer``; both see the same facts, or ``reader`` more.
     :param advance: is told how many facts were folded and written.
+    :param upto: the last position of which anything is known.
     """
 
     def __init__(
@@ -101,11 +102,13 @@ class Folder:
         writer: Connection,
         workers: Workers,
         advance: Callable[[int], None],
+        upto: int = FOREVER,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._workers = workers
         self._advance = advance
+        self._upto = upto
         self.written: set[Key] | None = None
         """If it is a set: the view, organisation and key of what is written are put into it."""
 
@@ -115,6 +118,10 @@ class Folder:
         Raises ``ValueError`` naming a fact that this build or key cannot read.
         """
         await self._write(organisation, self._pages(organisation))
+
+    async def only(self, organisation: str, streams: Sequence[bytes]) -> None:
+        """Folds some streams. Raises as `whole`."""
+        await self._write(organisation, self._some(organisation, streams))
 
     async def touched(self, organisation: str, after: int, upto: int) -> None:
         """Folds anew, as a whole, the streams with facts at the positions ``after < p <= upto``.
@@ -142,7 +149,16 @@ class Folder:
             reading.cancel()
 
     def _after(self, organisation: str, stream: bytes, version: int) -> Coroutine[Any, Any, Facts]:
-        return self._reader.fetch(FACTS_AFTER, organisation, stream, version, PAGE)
+        return self._reader.fetch(FACTS_AFTER, organisation, self._upto, stream, version, PAGE)
+
+    def _of(self, organisation: str, streams: Sequence[bytes]) -> Coroutine[Any, Any, Facts]:
+        return self._reader.fetch(FACTS_OF, organisation, self._upto, streams)
+
+    async def _some(
+        self, organisation: str, streams: Sequence[bytes]
+    ) -> AsyncGenerator[Facts, None]:
+        for n in range(0, len(streams), STREAMS):
+            yield await self._of(organisation, streams[n : n + STREAMS])
 
     async def _touched(
         self, organisation: str, after: int, upto: int
@@ -150,9 +166,8 @@ class Folder:
         for start in range(after, upto, WINDOW):
             end = min(start + WINDOW, upto)
             rows = await self._reader.fetch(TOUCHED, organisation, start, end)
-            streams = [row["stream_id"] for row in rows]
-            for n in range(0, len(streams), STREAMS):
-                yield await self._reader.fetch(FACTS_OF, organisation, streams[n : n + STREAMS])
+            async for page in self._some(organisation, [row["stream_id"] for row in rows]):
+                yield page
 
     async def _write(self, organisation: str, pages: AsyncGenerator[Facts, None]) -> None:
         settings = await self._settings(organisation)
@@ -201,7 +216,7 @@ class Folder:
         time: no row may depend on them, for nothing is projected anew when they change.
         """
         stream = record_stream(organisation, "organisation", organisation)
-        facts = await self._reader.fetch(FACTS_OF, organisation, [stream.bytes])
+        facts = await self._of(organisation, [stream.bytes])
         record = self._workers.own.replayed([tuple(fact) for fact in facts]) if facts else None
         return record.fields if isinstance(record, Record) else {}
 

@@ -20,16 +20,19 @@ import orjson
 
 from domain.aggregate import Aggregate
 from infra.ledger.cipher import KeyRing
-from infra.ledger.mapper import StoredFact, replayed
+from infra.ledger.mapper import StoredFact, replayed, states
 from services import documents  # noqa: F401 (declares the projections)
 from services.views import Row, project
 
-__all__ = ["Fact", "Folded", "Key", "PageFolder", "Workers", "workers"]
+__all__ = ["FOREVER", "Fact", "Folded", "Key", "PageFolder", "Workers", "workers"]
 
-Fact: TypeAlias = tuple[bytes, int, str, int, bytes | None, bytes, bytes, bytes | None]
-"""Stream, version, topic, schema, subject, payload, metadata, and the subject's wrapped key."""
+Fact: TypeAlias = tuple[bytes, int, str, int, bytes | None, bytes, bytes, bytes | None, int]
+"""Stream, version, topic, schema, subject, payload, metadata, the subject's wrapped key, position."""
 Key: TypeAlias = tuple[str, ...]
 """A view, an organisation, and the rest of what finds a row."""
+
+FOREVER = 2**63 - 1
+"""A position that no ledger reaches."""
 
 KEYS = 50_000
 """Contacts' keys that are remembered."""
@@ -83,12 +86,20 @@ class PageFolder:
 
     def replayed(self, facts: list[Fact]) -> Aggregate:
         """The aggregate of one stream. Raises as `fold`."""
+        return replayed(*self._readable(facts))
+
+    def states(self, facts: list[Fact]) -> Iterator[Aggregate]:
+        """The aggregate of one stream after each of its facts; one object. Raises as `fold`."""
+        return states(*self._readable(facts))
+
+    def _readable(self, facts: list[Fact]) -> tuple[list[StoredFact], dict[UUID, bytes]]:
+        """Facts of one stream, and the keys that open them."""
         stream = UUID(bytes=facts[0][0])
         keys: dict[UUID, bytes] = {}
-        return replayed([self._stored(stream, fact, keys) for fact in facts], keys)
+        return [self._stored(stream, fact, keys) for fact in facts], keys
 
     def _stored(self, stream: UUID, fact: Fact, keys: dict[UUID, bytes]) -> StoredFact:
-        _, version, topic, schema, subject, payload, metadata, wrapped = fact
+        _, version, topic, schema, subject, payload, metadata, wrapped, _ = fact
         contact = None
         if subject is not None:
             contact, key = self._key(subject, wrapped)

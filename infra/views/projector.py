@@ -1,4 +1,4 @@
-"""The projector: feeds the analytics views from the ledger, each fact exactly once.
+"""The projector: feeds the analytics views and history from the ledger, each fact exactly once.
 
 A batch of facts and the position it leads to are written in one transaction, and the position is
 moved only from where this process has read it (compare and swap). So a process that was killed,
@@ -9,19 +9,24 @@ from doing work in vain: that it is exclusive is never relied on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import math
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from uuid import uuid4
 
 import asyncpg
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from domain.errors import ServiceUnavailable
+from infra.analytics.fed import DAILY_FACTS, TRANSITIONS
 from infra.ledger.heads import HEADS
 from infra.postgres import LOST
 from infra.schema.migrate import available
 from infra.telemetry import REGISTRY
 from infra.views.folding import Connection
+from infra.views.history import HISTORY, History
 
 __all__ = ["ANALYTICS", "AnalyticsView", "Lag", "Projector", "lags"]
 
@@ -53,13 +58,6 @@ SELECT p.organisation, 0, p.position, 0
  WHERE p.view = $1 AND NOT EXISTS (SELECT FROM heads h WHERE h.organisation = p.organisation)
 """
 LAG = _LAG.format(heads=HEADS)
-DAILY_FACTS = """
-INSERT INTO analytics.daily_facts AS d (organisation, day, topic, facts)
-SELECT organisation, (recorded_at AT TIME ZONE 'UTC')::date, topic, count(*)
-  FROM ledger.events WHERE organisation = $1 AND position > $2 AND position <= $3
- GROUP BY 1, 2, 3
-ON CONFLICT (organisation, day, topic) DO UPDATE SET facts = d.facts + excluded.facts
-"""
 
 PROJECTED = Counter(
     "crmledger_projected_facts_total", "Facts fed to a view.", ["view"], registry=REGISTRY
@@ -98,7 +96,10 @@ class AnalyticsView:
     statement: str
 
 
-ANALYTICS: Mapping[str, AnalyticsView] = {"daily_facts": AnalyticsView(1, DAILY_FACTS)}
+ANALYTICS: Mapping[str, AnalyticsView] = {
+    "daily_facts": AnalyticsView(1, DAILY_FACTS),
+    "transitions": AnalyticsView(1, TRANSITIONS),
+}
 """The views by name; the table of each is in the schema ``analytics``."""
 
 
@@ -124,18 +125,31 @@ async def lags(connection: Connection, view: str) -> list[Lag]:
     ]
 
 
+Batch = Callable[[str, int, int], Awaitable[bool]]
+"""Feeds a view with an organisation's facts at ``after < position <= upto``; False if another
+process has moved it. Raises ``ValueError`` for a fact that cannot be read."""
+
+
 class Projector:
     """One process that feeds all views; any number may run.
 
+    :param history: what else is brought forward, if anything.
     :param lease: seconds after which others take over from a process that is gone.
     :param pause: seconds between two looks at the ledger.
     :param most: positions that one transaction takes in.
     """
 
     def __init__(
-        self, url: str, *, lease: float = 15.0, pause: float = 0.5, most: int = 10_000
+        self,
+        url: str,
+        history: History | None = None,
+        *,
+        lease: float = 15.0,
+        pause: float = 0.5,
+        most: int = 10_000,
     ) -> None:
         self._url = url
+        self._history = history
         self._lease = lease
         self._pause = pause
         self._most = most
@@ -155,6 +169,8 @@ class Projector:
         while not stop.is_set():
             try:
                 await self.once(stop)
+            except ServiceUnavailable as error:
+                self._problems = [error.description]
             except LOST as error:
                 log.warning("projector.database_away", error=type(error).__name__)
                 self._problems = ["database"]
@@ -172,7 +188,11 @@ class Projector:
         problems = await self._schema(connection)
         if not problems:
             for name, view in ANALYTICS.items():
-                problems += await self._feed(connection, name, view, stop)
+                batch = partial(self._batch, connection, name, view)
+                problems += await self._feed(connection, name, batch, stop)
+            if self._history is not None:
+                batch = partial(_remember, self._history)
+                problems += await self._feed(connection, HISTORY, batch, stop)
         self._problems = problems
 
     async def close(self) -> None:
@@ -207,7 +227,7 @@ class Projector:
         return ["schema"] if applied != wanted else []
 
     async def _feed(
-        self, connection: Connection, name: str, view: AnalyticsView, stop: asyncio.Event | None
+        self, connection: Connection, name: str, batch: Batch, stop: asyncio.Event | None
     ) -> list[str]:
         """Feeds a view from every ledger: the problems."""
         problems = []
@@ -216,33 +236,32 @@ class Projector:
                 problems.append(f"{name} of {lag.organisation} is ahead of the ledger")
                 log.error("projector.ahead", view=name, organisation=lag.organisation)
             elif lag.positions:
-                head = lag.position + lag.positions
-                await self._follow(connection, name, view, lag.organisation, head, stop)
+                problems += await self._follow(connection, name, batch, lag, stop)
         for lag in await lags(connection, name):
             LAG_POSITIONS.labels(name, lag.organisation).set(lag.positions)
             LAG_SECONDS.labels(name, lag.organisation).set(lag.seconds)
         return problems
 
     async def _follow(
-        self,
-        connection: Connection,
-        name: str,
-        view: AnalyticsView,
-        organisation: str,
-        head: int,
-        stop: asyncio.Event | None,
-    ) -> None:
-        """Feeds a view from one ledger up to ``head``, unless another process does it."""
+        self, connection: Connection, name: str, batch: Batch, lag: Lag, stop: asyncio.Event | None
+    ) -> list[str]:
+        """Feeds a view from one ledger up to its head, unless another process does it: the problems."""
+        organisation, head = lag.organisation, lag.position + lag.positions
         at = await connection.fetchval(LEASE, organisation, name, self._me, self._lease)
         while at is not None and at < head and not (stop and stop.is_set()):
             upto = min(at + self._most, head)
-            with BATCH_SECONDS.labels(name).time():
-                written = await self._batch(connection, name, view, organisation, at, upto)
+            try:
+                with BATCH_SECONDS.labels(name).time():
+                    written = await batch(organisation, at, upto)
+            except ValueError as error:
+                log.exception("projector.unreadable", view=name, organisation=organisation)
+                return [f"{name} of {organisation}: {error}"]
             if not written:
                 log.warning("projector.overtaken", view=name, organisation=organisation)
-                return
+                return []
             PROJECTED.labels(name).inc(upto - at)
             at = upto
+        return []
 
     async def _batch(
         self,
@@ -269,6 +288,12 @@ class Projector:
             raise
         await transaction.rollback()
         return False
+
+
+async def _remember(history: History, organisation: str, after: int, upto: int) -> bool:
+    """Brings history forward, in batches of its own, from wherever it is by now."""
+    await history.bring(organisation, upto, math.inf)
+    return True
 
 
 async def _undo(transaction: asyncpg.transaction.Transaction) -> None:

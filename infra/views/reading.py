@@ -8,10 +8,13 @@ from typing import Any
 import asyncpg
 
 from infra.batching import Batcher
-from infra.postgres import Lanes
+from infra.postgres import Reads
 from services.ports import Customer, Found, Select
 
-__all__ = ["CLOSURE", "Reader", "compacts", "customer_refs", "statement"]
+__all__ = ["CLOSURE", "NOW", "Reader", "about", "compacts", "customer_refs", "statement"]
+
+NOW = "views"
+"""The schema of the views as they are."""
 
 CLOSURE = """
 follow (id, refs) AS (
@@ -116,11 +119,21 @@ COMPARISONS = {"<": "<", "<=": "<=", ">=": ">="}
 """How a column of dates may be bounded; no other operator reaches SQL."""
 
 
+COMPACT = "SELECT document FROM views.entities WHERE organisation = $1 AND ref = $2"
+
+
+def about(schema: str, sql: str) -> str:
+    """A statement about the views, about those in ``schema``: there is one text for now and then."""
+    return sql.replace("FROM views.", f"FROM {schema}.")
+
+
 class Reader:
     """Reads documents; single ones that are wanted at the same moment share one statement."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: Reads, schema: str = NOW) -> None:
+        """:param schema: where the views are read."""
         self._lanes = lanes
+        self._schema = schema
         self._single: Batcher[str, Found] = Batcher(self._documents, places=lanes.count, most=64)
 
     async def select(self, organisation: str, select: Select) -> Found:
@@ -128,7 +141,7 @@ class Reader:
         if set(select.where) == {"id"}:
             key = (organisation, select.view, select.customer)
             return await self._single.submit(key, select.where["id"])
-        sql, values = statement(select)
+        sql, values = self._statement(select)
         customer = customer_refs(select.customer)
         rows = await self._lanes.read(
             lambda connection: connection.fetch(
@@ -141,9 +154,17 @@ class Reader:
         found.compacts = _shown(rows)
         return found
 
+    async def compact(self, organisation: str, ref: str) -> bytes | None:
+        """One stored compact object."""
+        sql = about(self._schema, COMPACT)
+        found: bytes | None = await self._lanes.read(
+            lambda connection: connection.fetchval(sql, organisation, ref)
+        )
+        return found
+
     async def _documents(self, key: Any, ids: list[str]) -> list[Found]:
         organisation, view, customer = key
-        sql, values = statement(Select(view, {"id": tuple(set(ids))}, customer=customer))
+        sql, values = self._statement(Select(view, {"id": tuple(set(ids))}, customer=customer))
         refs = customer_refs(customer)
         rows = await self._lanes.read(
             lambda connection: connection.fetch(sql, organisation, refs, len(ids), 0, *values)
@@ -151,6 +172,10 @@ class Reader:
         documents = {row["ref"]: row["document"] for row in rows if row["what"] == "page"}
         shown = _shown(rows)
         return [Found([documents[i]] if i in documents else [], shown) for i in ids]
+
+    def _statement(self, select: Select) -> tuple[str, list[Any]]:
+        sql, values = statement(select)
+        return about(self._schema, sql), values
 
 
 def statement(select: Select) -> tuple[str, list[Any]]:

@@ -17,6 +17,7 @@ from infra.embedded import EmbeddedPostgres
 from infra.telemetry import configure_logs
 from tests.bench.append import append
 from tests.bench.http import http
+from tests.bench.lists import lists
 from tests.bench.machine import machine, settings, versions
 from tests.bench.measure import Plan, Progress
 from tests.bench.rebuild import rebuild
@@ -28,6 +29,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 SECTIONS: dict[str, Callable[[EmbeddedPostgres, Plan, Progress], Awaitable[list[Table]]]] = {
     "append": append,
     "http": http,
+    "lists": lists,
     "rebuild": rebuild,
 }
 
@@ -71,7 +73,7 @@ def main(
     quick
         Fewer and shorter passes: under three minutes.
     only
-        A section (append, http, rebuild) to run without the others; may be repeated.
+        A section (append, http, lists, rebuild) to run without the others; may be repeated.
     json
         Where to write the results.
     read

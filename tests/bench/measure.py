@@ -31,18 +31,27 @@ class Plan:
     seconds: float
     documents: int
     facts: int
+    service_requests: int
     writers: tuple[int, ...] = (1, 16, 64)
     quick: bool = False
 
     @classmethod
     def full(cls) -> Plan:
         """For publishing."""
-        return cls(passes=7, seconds=3, documents=2000, facts=200_000)
+        return cls(passes=7, seconds=3, documents=2000, facts=200_000, service_requests=1_000_000)
 
     @classmethod
     def small(cls) -> Plan:
         """For a look: under three minutes."""
-        return cls(passes=3, seconds=0.4, documents=500, facts=6000, writers=(1, 64), quick=True)
+        return cls(
+            passes=3,
+            seconds=0.4,
+            documents=500,
+            facts=6000,
+            service_requests=50_000,
+            writers=(1, 64),
+            quick=True,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the caller is told of a status: contract service_requests.md, section 4; decision 0013."""
+"""What the caller is told of a status: contract service_requests.md, section 4."""
 
 from __future__ import annotations
 

@@ -14,12 +14,12 @@ import pytest_asyncio
 from domain.fields import Field, Level, Parameters, Values
 from domain.nested import Object, Reference
 from domain.reference_entities import KINDS
-from domain.scalars import Enumeration, Integer
+from domain.scalars import Date, Enumeration, Integer, Whole
 from infra.http.api import BASE
 from services.endpoint import METHODS, Method
 from tests.communications_world import Desk, desk
 from tests.service import Service, _form, environment, refusal
-from tests.world import GROUP, traces
+from tests.world import GROUP, UNIT, traces
 
 Json = dict[str, Any]
 SECRET = environment("")["CRMLEDGER_TOKEN_SECRET"]
@@ -88,7 +88,17 @@ def sample(row: Field) -> Any:
     """A value that the parameter accepts, of what is no reference."""
     if isinstance(row, Enumeration):
         return row.words.split()[0]
-    return 1 if isinstance(row, Integer) else "a@b"
+    if isinstance(row, Date):
+        return "2999-01-01"
+    return 1 if isinstance(row, Integer | Whole) else "a@b"
+
+
+def value_of(row: Field, ids: Json) -> Any:
+    """The same of any parameter: an object has what it must have."""
+    if isinstance(row, Object):
+        needed = (inner for inner in row.rows if row.levels.get(inner.name) is Level.MANDATORY)
+        return {inner.parameter: value_of(inner, ids) for inner in needed}
+    return {"id": ids[row.to.entity]} if isinstance(row, Reference) else sample(row)
 
 
 def acceptable(method: Method, wanted: Reference, inside: str, ids: Json) -> Json:
@@ -103,15 +113,22 @@ def acceptable(method: Method, wanted: Reference, inside: str, ids: Json) -> Jso
         if row.name in groups and not groups & kept.keys():
             needed = not plain or not isinstance(row, Reference)
         if needed and row.name not in kept and row.name != "file":
-            value = {"id": ids[row.to.entity]} if isinstance(row, Reference) else sample(row)
+            value = value_of(row, ids)
             if row.name == "type" and inside == "company_profile":
                 value = "COMPANY"
             given[row.parameter] = kept[row.name] = value
+    for row, _ in table:
+        if row.parameter == inside:
+            given[inside] = value_of(row, ids)
     return given | MORE.get(method.path, {})
 
 
-MORE: Json = {"access_tokens/create": {"identifier": "it", "pass_code": "1"}}
-"""What else a method must be given by the organisation's settings."""
+MORE: Json = {
+    "access_tokens/create": {"identifier": "it", "pass_code": "1"},
+    "service_requests/create": {"assigned_to": {"unit_identifier": {"id": UNIT}}},
+    "service_requests/update": {"status_identifier": {"id": "SRS"}},
+}
+"""What else a method must be given by the organisation's settings or beside other parameters."""
 
 
 def references(table: Parameters) -> Iterator[tuple[Reference, str]]:
@@ -123,7 +140,7 @@ def references(table: Parameters) -> Iterator[tuple[Reference, str]]:
             yield from ((inner, row.name) for inner in row.rows if isinstance(inner, Reference))
 
 
-MADE = {"contact_information", "communication", "communication_queue"}
+MADE = {"contact_information", "communication", "communication_queue", "service_request"}
 """What the service owns and these tests can make."""
 
 MATRIX = [
@@ -137,10 +154,26 @@ MATRIX = [
 async def made(own: Desk) -> Json:
     """One entity of each that is in `MADE`."""
     draft, entry = await own.draft(), await own.mail()
+    await own.register("service_request_status", "SRS", name="SRS", life_cycle_state="PENDING")
+    await own.register("service_request_status", "SRX", name="SRX", life_cycle_state="CANCELLED")
+    await own.register("service_request_cancellation_reason", "SRX", name="SRX")
+    withdrawn = {
+        "default_status_ids": {"CANCELLED": "SRX"},
+        "default_cancellation_reason_id": "SRX",
+    }
+    await own.register("service_request_type", "SR1", name="SR1", **withdrawn)
+    await own.register("service_request_category", "SR1", name="SR1")
+    await own.register("accounts_receivable", "AR0", account_owner_id=own.reader)
+    chosen = {"type": "SR1", "accounts_receivable": "AR0", "status": "SRS", "category": "SR1"}
+    said: Json = {f"{name}_identifier": {"id": id_} for name, id_ in chosen.items()}
+    said |= {"urgency_level": "URGENCY1", "impact_level": "IMPACT1"}
+    said |= {"expected_completion_date": "2999-01-01", **MORE["service_requests/create"]}
+    request = await own.api.post("service_requests/create", **said)
     return {
         "contact_information": own.reader,
         "communication": draft["id"],
         "communication_queue": entry["id"],
+        "service_request": request["id"],
     }
 
 
@@ -152,10 +185,19 @@ async def ids(here: Desk) -> Json:
     for kind in sorted(wanted & KINDS.keys()):
         id_ = found[kind] = uuid4().hex.upper()
         fields: Json = {"name": id_} if "name" in {f.name for f in KINDS[kind].fields} else {}
-        fields |= {"group_id": GROUP} if kind == "unit" else {}
-        if kind == "communication_template":
-            fields |= {"life_cycle_state": "EFFECTIVE", "media": "PHONE"}
-            fields |= {"subject": "x", "content": "x"}
+        own: Json = {
+            "unit": {"group_id": GROUP},
+            "user": {"username": id_, "default_unit_id": UNIT},
+            "service_request_status": {"life_cycle_state": "PENDING"},
+            "accounts_receivable": {"account_owner_id": here.reader},
+            "communication_template": {
+                "life_cycle_state": "EFFECTIVE",
+                "media": "PHONE",
+                "subject": "x",
+                "content": "x",
+            },
+        }
+        fields |= own.get(kind, {})
         await here.register(kind, id_, **fields)
     return found
 
@@ -183,7 +225,8 @@ async def test_entities_of_another_organisation_do_not_exist(
     at = f"{inside}.{row.parameter}" if inside else row.parameter
 
     async def is_found(own: Desk, beside: Json) -> bool:
-        given = acceptable(method, row, inside, beside) | ({inside: named} if inside else named)
+        given = acceptable(method, row, inside, beside)
+        given |= {inside: given[inside] | named} if inside else named
         own.api.token = own.api.token or await own.api.login()
         answer = await send(own, method, own.api.token, given)
         if answer["status"]["code"] == "OK":

@@ -19,6 +19,7 @@ from domain.values import (
     read_date,
     read_enumeration,
     read_integer,
+    read_moment,
     read_number,
     read_text,
     wall_clock,
@@ -281,3 +282,26 @@ def test_an_enumeration_is_one_of_its_words_or_refused(text: str, word: str) -> 
     assert outcome(read_enumeration, text, MEDIA) in {*MEDIA, VALUE}
     spelled = f" {word.lower().replace('_', ' ')} "
     assert outcome(read_enumeration, spelled, MEDIA) == word
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2014-05-05T15:49:59", "2014-05-05T12:49:59+00:00"),
+        ("2014-05-05T15:49:59.25", "2014-05-05T12:49:59.250000+00:00"),
+        ("2014-05-05T15:49:59.1234567Z", "2014-05-05T15:49:59.123456+00:00"),
+        ("2014-05-05 15:49:59+0530", "2014-05-05T10:19:59+00:00"),
+        ("2014-01-05", "2014-01-04T22:00:00+00:00"),
+        # The clock shows 03:30 twice that night; an offset says which one is meant.
+        ("2014-10-26T03:30:00", "2014-10-26T00:30:00+00:00"),
+        ("2014-10-26T03:30:00+02:00", "2014-10-26T01:30:00+00:00"),
+    ],
+)
+def test_a_moment_is_exact(text: str, moment: str) -> None:
+    assert read_moment(text, "at", ZONE).isoformat() == moment
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-01:00"])
+def test_a_moment_outside_the_calendar_is_refused(text: str) -> None:
+    with pytest.raises(InvalidParameterValue):
+        read_moment(text, "at", ZONE)

@@ -11,6 +11,14 @@ from infra.demo.load import ORGANISATION, USER, DemoSecrets, load_demo
 from infra.settings import Settings
 from tests.service import Api, environment, in_process
 
+STATES = {
+    "pending": 1,
+    "responded_pending_acceptance": 1,
+    "responded": 2,
+    "completed": 1,
+    "overdue": 3,
+}
+
 
 async def load(database: str, path: Path) -> tuple[DemoSecrets, int]:
     """Loads the demo organisation; what it made up, and how many facts there are now."""
@@ -38,6 +46,9 @@ async def test_loading_it_again_changes_nothing(database: str, tmp_path: Path) -
         contact = latest[0]["communication"]["contact_information"]["id"]
         identifier = f"id={contact}"
         assert await api.get("communications/list", contact_information_identifier=identifier)
+        for state, count in STATES.items():
+            found = await api.get(f"service_requests/get_{state}")
+            assert len(found) == count, state
 
 
 async def test_lost_secrets_are_made_up_anew(database: str, tmp_path: Path) -> None:

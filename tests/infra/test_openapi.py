@@ -68,6 +68,7 @@ def test_paths_are_those_that_are_served() -> None:
     record = "/reference/v1/{kind}"
     others = {IMAGES: {"get"}, record: {"get", "post"}, f"{record}/{{id}}": {"get", "put"}}
     others |= {f"{AUDIT}{name}": {"get"} for name in ("head", "history", "blame", "events")}
+    others |= {f"{AUDIT}as_of/{m.path}": {"get"} for m in ALL if m.kind == "query"}
     verbs = {path: set(item) - {"parameters"} for path, item in DESCRIBED["paths"].items()}
     assert verbs == api | others
 

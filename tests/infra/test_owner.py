@@ -11,7 +11,7 @@ import pytest_asyncio
 from infra.postgres import Lane
 from infra.schema.migrate import MigrationError, migrate
 
-ROLES = "crmledger_service, crmledger_projector, crmledger_analyst"
+ROLES = "crmledger_service, crmledger_projector, crmledger_analyst, crmledger_analyst_personal"
 
 
 @pytest_asyncio.fixture

@@ -41,11 +41,18 @@ from domain.identifiers import Identifier
 from domain.queue_entry import ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
 from domain.reference_entities import KINDS
 from domain.registration import Record
+from domain.service_request import ServiceRequest
+from domain.service_request_answers import STATES, WAY, check_fit
+from domain.service_request_fields import ASSIGNED_TO, CALLER_TEXTS, COMPLETION, LEVELS
+from domain.service_request_fields import SETS as REQUEST_SETS
+from domain.service_request_fields import TEXTS as REQUEST_TEXTS
+from domain.service_request_fields import UDF as REQUEST_UDF
 from infra.ledger.mapper import replayed
 from services.views import project
 from tests.domain.scenario import BY, ID
 from tests.properties.test_mapper import KEY, OTHER, stored
 from tests.strategies import IDS, READING, ZONE, entries, kept, kept_rows, said
+from tests.strategies import TEXTS as SAID
 
 CONTACT = OTHER
 SETTINGS: Values = {"unique_person": ["name", "id_number"], "unique_company": ["name"]}
@@ -157,6 +164,57 @@ class QueueEntries(Replay):
     @rule()
     def remove(self) -> None:
         self.attempt(lambda entry: entry.remove(self.by))
+
+
+REQUEST_ROWS = (*CALLER_TEXTS, *REQUEST_TEXTS, *LEVELS, *COMPLETION, *REQUEST_UDF, ASSIGNED_TO)
+ANSWERED = st.fixed_dictionaries(
+    {"category": IDS, "description": st.none() | SAID, "acceptance_required": st.booleans()}
+)
+
+
+class ServiceRequests(Replay):
+    @initialize(details=kept_rows(REQUEST_ROWS, unset=False))
+    def open(self, details: Values) -> None:
+        said: Values = {"number": "SR00000001", "type": "T", "accounts_receivable": "A"}
+        said |= {"contact_information": CONTACT.hex.upper(), "status": "PENDING"}
+        details = {"category": "C"} | details
+        self.aggregate = ServiceRequest.begin(
+            ServiceRequest.Opened, self.by, id=ID, details=details, **said
+        )
+
+    @rule(given=kept_rows(REQUEST_ROWS))
+    def amend(self, given: Values) -> None:
+        self.attempt(lambda r: r.amend(given, self.by))
+
+    @rule(
+        to=st.sampled_from(WAY),
+        again=st.booleans(),
+        said=st.dictionaries(st.sampled_from(list(STATES)), st.none() | ANSWERED),
+    )
+    def proceed(self, to: str, again: bool, said: Values) -> None:
+        def go(request: ServiceRequest) -> None:
+            check_fit(to, request.answers, said)
+            request.proceed(to, f"{to}{again}", said, "2024-01-01T00:00:00", self.by)
+
+        if self.aggregate.state in WAY[:-1]:
+            self.attempt(go)
+
+    @rule(name=st.sampled_from(list(STATES)), contact=IDS)
+    def accept(self, name: str, contact: str) -> None:
+        self.attempt(lambda r: r.accept(name, contact, "2024-01-01T00:00:00", self.by))
+
+    @rule()
+    def cancel(self) -> None:
+        self.attempt(lambda r: r.cancel("CANCELLED", "R", self.by))
+
+    @rule(name=st.sampled_from(list(REQUEST_SETS)), new=IDS, link=st.sampled_from("ab"), text=SAID)
+    def change_sets(self, name: str, new: str, link: str, text: str) -> None:
+        links = {"product": link, "service_request": link, "description": text}
+        items = self.aggregate.sets.get(name, [])
+        self.attempt(lambda r: r.add_item(name, {"id": new} | links, self.by, name))
+        for item in items[:1]:
+            self.attempt(lambda r, i=item: r.change_item(name, i, {"description": text}, self.by))
+            self.attempt(lambda r, i=item: r.remove_item(name, i, self.by))
 
 
 PERSON = (*PERSON_NAME, *PASSIVE, *CONTACT_UDF, PROFILES[0])
@@ -307,6 +365,8 @@ TestQueueEntries = QueueEntries.TestCase
 TestQueueEntries.settings = STEPS
 TestContacts = Contacts.TestCase
 TestContacts.settings = STEPS
+TestServiceRequests = ServiceRequests.TestCase
+TestServiceRequests.settings = STEPS
 TestRecords = Records.TestCase
 TestRecords.settings = STEPS
 TestAccessTokens = AccessTokens.TestCase

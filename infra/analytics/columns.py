@@ -1,0 +1,198 @@
+"""From the field table to columns: what one contract field is called, typed and said to mean in SQL.
+
+A stored document is taken apart by ``json_to_record``, once for each object in it; every kind of field says
+as which type it is read there, and which columns it becomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import singledispatch
+
+from domain.fields import Field
+from domain.nested import Calendar, Object, Reference
+from domain.reference_entities import KINDS
+from domain.scalars import Boolean, Date, Enumeration, Integer, Number, Text, Whole
+
+__all__ = ["PLAIN", "Column", "Place", "columns", "quoted", "record", "unfolded"]
+
+PLAIN = frozenset({"log_information", "authorization_settings"})
+"""Objects whose members stand under their own names; those of others have the object's before."""
+
+_SAYS = {
+    "id": "Its id.",
+    "number": "Its number, as people quote it.",
+    "name": "What it is called.",
+    "from": "The sender's address or number.",
+    "to": "The receiver's address or number.",
+    "viewed": "Whether the contact has seen it.",
+    "created_date": "When it was made.",
+    "updated_date": "When it was changed last.",
+}
+"""What a name does not say by itself, before what its kind of field says."""
+
+_LABELS = ("name", "username", "description", "code", "number")
+"""What a record is called by, the first of these that its kind has."""
+
+_CALLED = """(SELECT r.document ->> '{}' FROM views.records r
+      WHERE r.organisation = v.organisation AND r.kind = '{}' AND r.id = {})"""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its type in PostgreSQL, what it means, and the SQL that makes it.
+
+    ``personal`` ones are null for all but those who were granted to see what belongs to a person.
+    """
+
+    name: str
+    type: str
+    says: str
+    sql: str = ""
+    personal: bool = False
+
+    @property
+    def comment(self) -> str:
+        """What the database and the dictionary say of it."""
+        return f"{self.says} Personal." if self.personal else self.says
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a field stands: the alias of the record that holds it, the beginning of its columns' names."""
+
+    alias: str
+    prefix: str = ""
+    personal: bool = False
+
+
+def quoted(name: str) -> str:
+    """A name in SQL; several of the contract's are key words (``from``, ``to``)."""
+    return f'"{name}"'
+
+
+def record(document: str, alias: str, rows: Iterable[Field]) -> str:
+    """The join that takes the object ``document``, described by ``rows``, apart under ``alias``."""
+    typed = ((quoted(row.key), _member(row)) for row in rows)
+    members = ", ".join(f"{name} {type_}" for name, type_ in typed if type_)
+    return f"LEFT JOIN LATERAL json_to_record({document}) AS {quoted(alias)} ({members}) ON true"
+
+
+def unfolded(rows: Iterable[Field], place: Place) -> Iterator[str]:
+    """The joins that take the objects among ``rows`` apart."""
+    for row in rows:
+        if isinstance(row, Object):
+            inner = f"{place.alias}_{row.key}"
+            yield record(f"{quoted(place.alias)}.{quoted(row.key)}", inner, row.rows)
+            yield from unfolded(row.rows, Place(inner))
+
+
+def columns(rows: Iterable[Field], place: Place) -> Iterator[Column]:
+    """The columns that ``rows`` become."""
+    for row in rows:
+        yield from _columns(row, replace(place, personal=place.personal or row.personal))
+
+
+def _called(kind: str, id_: str) -> str:
+    """The SQL for what the record of a directory kind is called, whose id is the SQL ``id_``."""
+    names = {row.name for row in KINDS[kind].fields}
+    label = next(name for name in _LABELS if name in names)
+    return _CALLED.format(label, kind, id_)
+
+
+def _member(row: Field) -> str:
+    """The type under which a member of a document is read; empty for what becomes no column."""
+    if isinstance(row, Reference | Object | Calendar):
+        return "json"
+    if isinstance(row, Date) and row.java:
+        return "text"
+    column = next(columns((row,), Place("")), None)
+    return column.type if column else ""
+
+
+def _only(row: Field, place: Place, type_: str, says: str, sql: str = "") -> Column:
+    since = f" Since {row.since}." if row.since else ""
+    says = f"{_SAYS[row.key]} {says}" if row.key in _SAYS else says
+    name = place.prefix + row.key
+    own = sql or f"{quoted(place.alias)}.{quoted(row.key)}"
+    return Column(name, type_, says + since, own, place.personal)
+
+
+@singledispatch
+def _columns(row: Field, place: Place) -> Iterator[Column]:
+    """The columns of one field; fields of other kinds are found when a document is read."""
+    yield from ()
+
+
+@_columns.register
+def _(row: Text, place: Place) -> Iterator[Column]:
+    yield _only(row, place, "text", f"Text of at most {row.longest} characters.")
+
+
+@_columns.register
+def _(row: Enumeration, place: Place) -> Iterator[Column]:
+    yield _only(row, place, "text", f"One of {', '.join(row.words.split())}.")
+
+
+@_columns.register(Integer)
+@_columns.register(Whole)
+def _(row: Field, place: Place) -> Iterator[Column]:
+    yield _only(row, place, "bigint", "Whole number.")
+
+
+@_columns.register
+def _(row: Number, place: Place) -> Iterator[Column]:
+    yield _only(row, place, "double precision", "Number.")
+
+
+@_columns.register
+def _(row: Boolean, place: Place) -> Iterator[Column]:
+    yield _only(row, place, "boolean", "Yes or no.")
+
+
+@_columns.register
+def _(row: Date, place: Place) -> Iterator[Column]:
+    own = f"{quoted(place.alias)}.{quoted(row.key)}"
+    sql = f"analytics.wall_clock({own})" if row.java else own
+    yield _only(
+        row, place, "timestamp without time zone", "Date and time by the service's wall clock.", sql
+    )
+
+
+@_columns.register
+def _(row: Calendar, place: Place) -> Iterator[Column]:
+    own = f"{quoted(place.alias)}.{quoted(row.key)}"
+    parts = {part: f"({own} ->> '{part}')::integer" for part in row.parts}
+    if "year" in parts:
+        day = f"make_date({parts['year']}, {parts['month']}, {parts['day']})"
+        yield _only(row, place, "date", "Day of the calendar.", day)
+        return
+    for part, sql in parts.items():
+        name = f"{place.prefix}{row.key}_{part}"
+        yield Column(name, "integer", f"Its {part}.", sql, place.personal)
+
+
+@_columns.register
+def _(row: Reference, place: Place) -> Iterator[Column]:
+    kind = row.to.entity
+    id_ = f"split_part({quoted(place.alias)}.{quoted(row.key)} ->> '$ref', '/', 2)"
+    column = _only(row, place, "text", f"Id of {_a(kind)}.", id_)
+    yield column
+    if kind in KINDS and KINDS[kind].directory:
+        says, sql = f"What this {_words(kind)} is called.", _called(kind, id_)
+        yield replace(column, name=f"{column.name}_name", says=says, sql=sql)
+
+
+@_columns.register
+def _(row: Object, place: Place) -> Iterator[Column]:
+    prefix = "" if row.key in PLAIN else f"{place.prefix}{row.key}_"
+    yield from columns(row.rows, Place(f"{place.alias}_{row.key}", prefix, place.personal))
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", " ")
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeio' else 'a'} {_words(kind)}"

@@ -1,0 +1,134 @@
+"""Transitions: every state once, whoever feeds them, in whatever batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import pairwise
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from domain.aggregate import FACTS
+from infra.analytics.facts import ENTITIES
+from infra.views.projector import Projector
+from infra.views.refeed import refeed
+from tests.communications_world import Desk
+from tests.service import in_process
+from tests.views_world import connection, lived
+
+FED = """
+SELECT entity, id, state, topic, entered_position, entered_at, left_position, left_at, actor, unit, seconds,
+       changed_position
+  FROM analytics.transitions WHERE organisation = $1 ORDER BY id, entered_position
+"""
+FACTS_OF = """
+SELECT upper(replace(stream_id::text, '-', '')) AS id, topic, position, recorded_at,
+       metadata ->> 'user' AS actor, metadata ->> 'unit' AS unit
+  FROM ledger.events WHERE organisation = $1 ORDER BY 1, position
+"""
+
+
+@pytest_asyncio.fixture
+async def made(database: str) -> AsyncIterator[Desk]:
+    async with in_process(database) as service:
+        yield await lived(service)
+
+
+async def truth(asked: asyncpg.Connection, organisation: str) -> list[tuple[object, ...]]:
+    """What the ledger says, told by the domain's facts one after the other."""
+    entered: list[tuple[str, asyncpg.Record]] = []
+    for fact in await asked.fetch(FACTS_OF, organisation):
+        entity = fact["topic"].partition(".")[0]
+        state = FACTS[fact["topic"]].TO
+        former = entered[-1] if entered and entered[-1][1]["id"] == fact["id"] else None
+        if entity in ENTITIES and state and (former is None or former[0] != state):
+            entered.append((state, fact))
+    rows: list[tuple[object, ...]] = []
+    for (state, fact), (_, after) in pairwise([*entered, ("", None)]):
+        left = after if after is not None and after["id"] == fact["id"] else None
+        at, ended = fact["recorded_at"], left and left["recorded_at"]
+        rows.append(
+            (
+                fact["topic"].partition(".")[0],
+                fact["id"],
+                state,
+                fact["topic"],
+                fact["position"],
+                at,
+                left and left["position"],
+                ended,
+                fact["actor"],
+                fact["unit"],
+                (ended - at).total_seconds() if ended else None,
+                left["position"] if left else fact["position"],
+            )
+        )
+    return rows
+
+
+async def is_true(url: str, organisation: str) -> bool:
+    async with connection(url) as asked:
+        fed = [tuple(row) for row in await asked.fetch(FED, organisation)]
+        return bool(fed) and fed == await truth(asked, organisation)
+
+
+async def test_every_state_is_entered_and_left_once(made: Desk, database: str) -> None:
+    for most in (1, 3, 1_000_000):
+        projector = Projector(database, most=most)
+        await projector.once()
+        assert await is_true(database, made.api.organisation)
+        await made.queue("reject", await made.mail())
+        await projector.once()
+        assert await is_true(database, made.api.organisation)
+        await refeed(database, "transitions")
+        assert not await is_true(database, made.api.organisation)
+        await projector.close()
+
+
+async def test_what_stays_in_its_state_is_no_transition(made: Desk, database: str) -> None:
+    projector = Projector(database, most=1)
+    entry = await made.mail()
+    for _ in range(3):
+        await made.queue("reject", entry)
+        await projector.once()
+    await made.queue("process", entry)
+    await projector.once()
+    await projector.close()
+    asked = "SELECT state, left_at IS NULL AS lasts FROM analytics.transitions WHERE id = $1 ORDER BY entered_position"
+    async with connection(database) as owner:
+        rows = [tuple(row) for row in await owner.fetch(asked, entry["id"])]
+    assert rows == [("PENDING", False), ("REJECTED", False), ("COMPLETED", True)]
+
+
+async def test_rivals_write_each_state_once(made: Desk, database: str) -> None:
+    rivals = [Projector(database, most=2, lease=lease) for lease in (-1, -1, 5)]
+    for _ in range(3):
+        await made.queue("process", await made.mail())
+        await asyncio.gather(*(rival.once() for rival in rivals))
+    while not await is_true(database, made.api.organisation):
+        await asyncio.gather(*(rival.once() for rival in rivals))
+    for rival in rivals:
+        await rival.close()
+
+
+async def test_a_batch_that_began_before_is_not_kept(made: Desk, database: str) -> None:
+    projector = Projector(database, most=1_000_000)
+    async with connection(database) as other:
+        await projector.once()
+        await made.mail()
+        async with other.transaction():
+            await other.execute("LOCK TABLE analytics.progress IN EXCLUSIVE MODE")
+            feeding = asyncio.create_task(projector.once())
+            again = asyncio.create_task(refeed(database, "transitions"))
+            await asyncio.sleep(0.2)
+        await asyncio.gather(feeding, again)
+        await projector.once()
+    assert await is_true(database, made.api.organisation)
+    await projector.close()
+
+
+async def test_only_what_is_fed_can_be_fed_again(database: str) -> None:
+    with pytest.raises(ValueError, match="the projector feeds no contacts"):
+        await refeed(database, "contacts")

@@ -1,0 +1,242 @@
+"""History is folded once, whoever dies, competes, is upgraded, or is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+
+from domain.errors import ServiceUnavailable
+from infra.embedded import EmbeddedPostgres
+from infra.ledger.past import PostgresPast
+from infra.postgres import Lanes
+from infra.views import history
+from infra.views.comparing import compare
+from infra.views.history import History
+from infra.views.projector import Projector, lags
+from infra.views.tables import views
+from services.as_of import Moment, methods
+from services.ports import Select
+from tests import databases
+from tests.auditors import Auditor, auditor
+from tests.infra.test_projector import program
+from tests.past import replay
+from tests.service import in_process
+from tests.views_world import connection, keys_of
+from tests.world import rows
+
+NAMED = "as_of/contact_information/show"
+
+
+@pytest_asyncio.fixture(scope="module")
+async def original(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[tuple[str, Auditor]]:
+    """The name of a database that each test has a copy of, and what lives in it."""
+    async with databases.database(postgres, template) as url:
+        async with in_process(url) as service:
+            made = await auditor(service)
+        async with connection(url) as owner:
+            name = await owner.fetchval("SELECT current_database()")
+        yield name, made
+
+
+@pytest_asyncio.fixture
+async def database(postgres: EmbeddedPostgres, original: tuple[str, Auditor]) -> AsyncIterator[str]:
+    """A copy of that database."""
+    async with databases.database(postgres, original[0]) as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def made(database: str, original: tuple[str, Auditor]) -> AsyncIterator[Auditor]:
+    """The organisation in the copy."""
+    desk, tokens = original[1].desk, original[1].tokens
+    async with in_process(database) as service:
+        yield Auditor(replace(desk, api=replace(desk.api, service=service)), tokens)
+
+
+@asynccontextmanager
+async def follower(url: str) -> AsyncIterator[History]:
+    """One process's way of bringing history forward."""
+    lanes = Lanes(url, 1)
+    try:
+        yield History(lanes, *keys_of(url))
+    finally:
+        await lanes.close()
+
+
+async def head(made: Auditor) -> int:
+    """The last position."""
+    return int((await made.get("head"))["position"])
+
+
+async def is_true(made: Auditor) -> bool:
+    """Whether history ends in what the views hold, and no row ever stood twice at a time."""
+    overlap = """
+        SELECT count(*) FROM history.contacts a JOIN history.contacts b USING (organisation, id)
+         WHERE a.valid_from < b.valid_from AND a.valid_to > b.valid_from"""
+    url = made.desk.api.service.database
+    async with connection(url) as owner:
+        await owner.execute(f"SET crmledger.position = {await head(made)}")
+        differing = [await compare(owner, view, "past") for view in await views(owner)]
+        return not any(differing) and not await owner.fetchval(overlap)
+
+
+async def test_it_goes_on_where_it_was_killed(
+    made: Auditor, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "BATCH", 3)
+    organisation, end = made.desk.api.organisation, await head(made)
+    async with follower(database) as one:
+        for n in range(200):
+            bringing = asyncio.create_task(one.bring(organisation, end))
+            await asyncio.sleep(n / 5_000)
+            bringing.cancel()
+            if (await asyncio.gather(bringing, return_exceptions=True))[0] is None:
+                break
+        assert n > 2
+        await one.bring(organisation, end)
+    assert await is_true(made)
+
+
+async def test_rivals_write_everything_once(
+    made: Auditor, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "BATCH", 5)
+    organisation, end = made.desk.api.organisation, await head(made)
+    async with follower(database) as one, follower(database) as two, follower(database) as three:
+        await asyncio.gather(*(each.bring(organisation, end) for each in (one, two, three)))
+    assert await is_true(made)
+
+
+async def test_the_projector_brings_it_forward(made: Auditor, database: str) -> None:
+    async with follower(database) as one:
+        projector = Projector(database, one, most=7)
+        await projector.once()
+        assert await projector.problems() == []
+        await projector.close()
+    assert await is_true(made)
+    await made.desk.say()
+    async with program(database), asyncio.timeout(60), connection(database) as asked:
+        while any(lag.positions for lag in await lags(asked, "history")):
+            await asyncio.sleep(0.02)
+    assert await is_true(made)
+
+
+async def test_who_waits_too_long_is_told_to_come_again(
+    made: Auditor, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "BATCH", 10)
+    organisation, end = made.desk.api.organisation, await head(made)
+    async with follower(database) as one:
+        with pytest.raises(ServiceUnavailable, match="up to position 10") as told:
+            await one.bring(organisation, end, 0)
+        assert told.value.retry_after
+        await one.bring(organisation, end)
+    assert await is_true(made)
+
+
+async def test_a_new_definition_is_folded_anew_and_an_older_program_stops(
+    made: Auditor, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    organisation, end = made.desk.api.organisation, await head(made)
+    async with follower(database) as one:
+        await one.bring(organisation, end)
+        async with connection(database) as owner:
+            await owner.execute("UPDATE history.contacts SET document = '{}'")
+        monkeypatch.setattr(history, "VERSION", history.VERSION + 1)
+        await one.bring(organisation, end)
+        assert await is_true(made)
+        monkeypatch.setattr(history, "VERSION", history.VERSION - 1)
+        with pytest.raises(ServiceUnavailable, match="newer"):
+            await one.bring(organisation, end)
+
+
+async def test_a_changed_table_is_followed(made: Auditor, database: str) -> None:
+    contact = f"id={made.desk.reader}"
+    before = await made.get(NAMED, as_of=await head(made), contact_information_identifier=contact)
+    async with connection(database) as owner:
+        await owner.execute("ALTER TABLE views.contacts ADD COLUMN nickname text")
+        await owner.execute("SELECT history.remake()")
+        assert await owner.fetchval("SELECT count(*) FROM history.contacts") == 0
+    after = await made.get(NAMED, as_of=await head(made), contact_information_identifier=contact)
+    assert after == before
+    assert await is_true(made)
+
+
+async def test_who_is_forgotten_is_forgotten_in_the_past(
+    made: Auditor, database: str, postgres: EmbeddedPostgres, template: str
+) -> None:
+    desk = made.desk
+    contact = await desk.contact(first_name="Ermintrude", notes="likes tea")
+    to = {"contact_information_identifier": {"id": contact}}
+    letter = await desk.say(**to, content="Dear Ermintrude")
+    then, named = await head(made), f"id={contact}"
+    shown = await made.get(NAMED, as_of=then, contact_information_identifier=named)
+    assert shown["first_name"] == "Ermintrude"
+    body = b'{"reason":"asked for it"}'
+    status, answer, _ = await made.ask(
+        f"contacts/{contact}/forget", verb="POST", role="operator", data=body
+    )
+    assert status == 200, answer
+    for table in ("contacts", "communications", "names"):
+        left = await rows(
+            desk.api, f"SELECT t::text FROM history.{table} t WHERE organisation = $1"
+        )
+        assert not [row for row in left if "Ermintrude" in row[0] or contact in row[0]]
+    shown = await made.get(NAMED, as_of=then, contact_information_identifier=named)
+    assert (shown["id"], shown["first_name"], shown["notes"]) == (contact, None, None)
+    async with (
+        databases.database(postgres, template) as url,
+        replay(database, url, desk.api.organisation) as replayed,
+    ):
+        await replayed.stand_at(then)
+        for method in methods():
+            for query in (
+                {"contact_information_identifier": named},
+                {"communication_identifier": f"id={letter['id']}"},
+            ):
+                status, answer, _ = await made.ask(f"as_of/{method.path}", as_of=then, **query)
+                if status == 200:
+                    expected = ("OK", answer["data"])
+                    assert await replayed.answer(method, query) == expected
+    await made.get(NAMED, as_of=await head(made), contact_information_identifier=named)
+    assert await is_true(made)
+
+
+async def test_what_was_read_before_somebody_was_forgotten_is_not_written(
+    made: Auditor, database: str
+) -> None:
+    organisation = made.desk.api.organisation
+    begin = "SELECT at, in_generation FROM history.begin($1, $2, 1)"
+    write = "SELECT history.write($1, $2, $3, 0, 1, '{}', '{}', '{}', '{}', '{}')"
+    async with connection(database) as owner:
+        at, generation = await owner.fetchrow(begin, organisation, history.VERSION)
+        assert at == 0
+        await owner.execute("SELECT history.drop($1, '{}')", organisation)
+        values = (organisation, history.VERSION)
+        assert not await owner.fetchval(write, *values, generation)
+        assert await owner.fetchval(write, *values, generation + 1)
+
+
+async def test_rows_that_are_dropped_while_one_reads_are_missed(
+    made: Auditor, database: str
+) -> None:
+    organisation, end = made.desk.api.organisation, await head(made)
+    lanes = Lanes(database, 1)
+    past = PostgresPast(lanes, History(lanes, *keys_of(database)), *keys_of(database))
+    view = await past.at(organisation, Moment(end))
+    wanted = Select("contacts", {"id": made.desk.reader})
+    assert (await view.select(organisation, wanted)).documents
+    async with connection(database) as owner:
+        stream = UUID(made.desk.reader)
+        await owner.execute("SELECT history.drop($1, $2)", organisation, [stream])
+    with pytest.raises(ServiceUnavailable, match="anew"):
+        await view.select(organisation, wanted)
+    await past.at(organisation, Moment(end))
+    assert (await view.select(organisation, wanted)).documents
+    await lanes.close()

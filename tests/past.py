@@ -1,0 +1,210 @@
+"""A replay to compare the past with: the service's own reads, on a database that holds only the
+facts up to a position."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from io import BytesIO
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from domain.errors import Refusal
+from domain.fields import Field, Level
+from domain.nested import Reference
+from domain.reference_entities import ENTITIES
+from domain.scalars import Boolean, Enumeration, Integer, Whole
+from infra.ledger.cipher import KeyRing
+from infra.ledger.store import PostgresLedger
+from infra.postgres import Lanes
+from infra.views.folding import Folder, connected
+from infra.views.pages import workers
+from services.as_of import AsOf, Moment
+from services.auditing import Admitted
+from services.call import Request
+from services.endpoint import Method
+from services.ports import Found, Question, Select, Session, Told
+from tests.service import Api
+from tests.views_world import TABLES, connection, keys_of
+from tests.world import UNIT, USER, rows
+
+__all__ = ["Pool", "Replay", "pool", "replay"]
+
+Json = dict[str, Any]
+Parameters = dict[str, str]
+
+COPIED = ("personal_keys", "forgotten", "events")
+
+
+@dataclass
+class Frozen:
+    """A ledger whose clock stands still."""
+
+    ledger: PostgresLedger
+    now: datetime
+
+    async def ask(self, organisation: str, question: Question) -> Told:
+        return replace(await self.ledger.ask(organisation, question), now=self.now)
+
+    async def select(self, organisation: str, select: Select) -> Found:
+        return await self.ledger.select(organisation, select)
+
+    async def compact(self, organisation: str, ref: str) -> bytes | None:
+        return await self.ledger.compact(organisation, ref)
+
+
+class Unrecorded:
+    """Records nothing."""
+
+    async def record(self, admitted: Admitted, method: str, about: Json) -> None:
+        pass
+
+
+@dataclass
+class Replay:
+    """A database of its own, filled anew for each position."""
+
+    source: str
+    url: str
+    organisation: str
+    ring: KeyRing
+    zone: ZoneInfo
+    moment: Moment = field(default_factory=lambda: Moment(0))
+
+    def __post_init__(self) -> None:
+        self.ledger = self._opened()
+
+    def _opened(self) -> PostgresLedger:
+        return PostgresLedger(Lanes(self.url, 2), Lanes(self.url, 1), self.ring, self.zone)
+
+    async def stand_at(self, position: int) -> None:
+        """Forgets everything, takes the facts up to a position in and folds them."""
+        async with connection(self.url) as owner, connection(self.source) as source:
+            # Triggers keep facts for ever; here they have to go.
+            await owner.execute("SET session_replication_role = replica")
+            tables = [f"ledger.{t}" for t in COPIED] + [f"views.{t}" for t in TABLES]
+            await owner.execute(f"TRUNCATE {', '.join(tables)}")
+            for table in COPIED:
+                await self._copy(source, owner, table, position)
+            recorded = await owner.fetchval("SELECT max(recorded_at) FROM ledger.events")
+        self.moment = Moment(position, recorded) if recorded else Moment(0)
+        reader = await connected(self.url, by_key=True)
+        writer = await connected(self.url, "views, pg_catalog, pg_temp")
+        try:
+            async with workers(self.ring, self.zone, position) as working:
+                folder = Folder(reader, writer, working, lambda _: None)
+                await folder.whole(self.organisation)
+        finally:
+            await reader.close()
+            await writer.close()
+        # No process has ever seen a ledger become shorter: what this one remembers must go.
+        await self.ledger.close()
+        self.ledger = self._opened()
+
+    async def _copy(self, source: Any, owner: Any, table: str, position: int) -> None:
+        which = f" AND position <= {position}" if table == "events" else ""
+        sql = f"SELECT * FROM ledger.{table} WHERE organisation = '{self.organisation}'{which}"
+        copied = BytesIO()
+        await source.copy_from_query(sql, output=copied, format="binary")
+        copied.seek(0)
+        await owner.copy_to_table(table, schema_name="ledger", source=copied, format="binary")
+
+    async def answer(self, method: Method, given: Mapping[str, str]) -> tuple[str, Any]:
+        """What the method answers there: code, and data or description."""
+        told = await self.ledger.ask(self.organisation, Question())
+        request = Request({n: [v] for n, v in given.items()} | {"as_of": ["0"]}, textual=True)
+        session = Session("S", USER, UNIT, 0, released=False)
+        admitted = Admitted(self.organisation, session, told, request)
+        as_of = AsOf(_Here(self), Unrecorded(), self.zone)  # type: ignore[arg-type]
+        try:
+            return "OK", orjson.loads((await as_of.answer(method, admitted))[1])
+        except Refusal as error:
+            return error.code, error.description
+
+
+@dataclass
+class _Here:
+    """The only past that a replay has."""
+
+    replay: Replay
+
+    async def moment(self, organisation: str, when: int | datetime) -> Moment:
+        return self.replay.moment
+
+    async def at(self, organisation: str, moment: Moment) -> Frozen:
+        return Frozen(self.replay.ledger, moment.recorded_at)
+
+
+@asynccontextmanager
+async def replay(source: str, url: str, organisation: str) -> AsyncIterator[Replay]:
+    """A replay of an organisation of the database ``source`` in the database ``url``."""
+    made = Replay(source, url, organisation, *keys_of(source))
+    try:
+        yield made
+    finally:
+        await made.ledger.close()
+
+
+@dataclass
+class Pool:
+    """What calls may name: identifiers by entity, as texts, and other values by parameter."""
+
+    identifiers: dict[str, list[str]]
+    values: dict[str, list[str]]
+
+    def parameters(self, method: Method, chance: random.Random) -> Parameters:
+        """Parameters of a call that is mostly accepted."""
+        must = {row.name for row, rule in method.parameters if rule is Level.MANDATORY}
+        group = method.parameters.exactly_one or method.parameters.at_least_one
+        if group:
+            must.add(chance.choice(sorted(group)))
+        given: Parameters = {}
+        for row, _ in method.parameters:
+            if row.name in must or (row.name not in group and chance.random() < 0.15):
+                given[row.parameter] = self.value(row, chance)
+        return given | ({"fields_set": "id,number,name"} if chance.random() < 0.2 else {})
+
+    def value(self, row: Field, chance: random.Random) -> str:
+        """A value of one parameter as a query has it."""
+        if isinstance(row, Reference):
+            return chance.choice(self.identifiers.get(row.to.entity) or ["id=0"])
+        if row.name in self.values and chance.random() < 0.8:
+            return chance.choice(self.values[row.name])
+        if isinstance(row, Enumeration):
+            return chance.choice(row.words.split())
+        if isinstance(row, Integer | Whole):
+            return str(chance.choice([1, 2, 50]))
+        return "true" if isinstance(row, Boolean) else "nobody"
+
+
+IDENTIFIERS = """
+SELECT DISTINCT split_part(ref, '/', 1) AS kind, 'id' AS field, split_part(ref, '/', 2) AS value
+  FROM history.entities WHERE organisation = $1
+UNION SELECT kind, field, value FROM history.names WHERE organisation = $1
+UNION SELECT kind, 'id', id FROM history.records WHERE organisation = $1 ORDER BY 1, 2, 3
+"""
+VALUES = """
+SELECT DISTINCT field, value FROM history.names WHERE organisation = $1
+UNION SELECT 'email_address', unnest(emails) FROM history.contacts WHERE organisation = $1
+UNION SELECT 'phone_number', unnest(phones) FROM history.contacts WHERE organisation = $1
+UNION SELECT 'media', media FROM history.queue_entries WHERE organisation = $1 ORDER BY 1, 2
+"""
+
+
+async def pool(api: Api) -> Pool:
+    """Everything that anything in an organisation was ever called."""
+    identifiers: dict[str, list[str]] = {}
+    for row in await rows(api, IDENTIFIERS):
+        entity = ENTITIES.get(row["kind"])
+        if entity and row["field"] in entity.fields:
+            identifiers.setdefault(row["kind"], []).append(f"{row['field']}={row['value']}")
+    values: dict[str, list[str]] = {}
+    for row in await rows(api, VALUES):
+        if row["field"] != "number":
+            values.setdefault(row["field"], []).append(row["value"])
+    return Pool(identifiers, values)
