@@ -20,6 +20,7 @@ from infra.http.as_of import as_of_methods
 from infra.http.audit import Audit
 from infra.http.audit_events import AuditEvents
 from infra.http.audit_history import AuditHistory
+from infra.http.console_pages import ConsolePages
 from infra.http.edge import Edge
 from infra.http.forgetting import forgetting
 from infra.http.history_pages import HistoryPages
@@ -33,10 +34,14 @@ from infra.ledger.cipher import KeyRing
 from infra.ledger.past import PostgresPast
 from infra.ledger.search import Search
 from infra.ledger.store import PostgresLedger
+from infra.operations.board import Boards
+from infra.operations.refusals import Refusals
 from infra.postgres import Lanes
 from infra.secrets import Secrets
 from infra.settings import Settings
+from infra.tracing import Tracing, exporting
 from infra.views.history import History
+from infra.views.replica import Replica
 from services import (  # noqa: F401 (fills the registry)
     access_tokens,
     communications,
@@ -85,13 +90,16 @@ class Application:
     auditing: Auditing
     historian: Historian
     search: Search
+    boards: Boards
+    refusals: Refusals
+    tracing: Tracing
     forgetting: Forgetting
     as_of: AsOf
 
     def edge(self) -> Edge:
         """Everything that is served on the first port."""
-        edge = Edge()
-        Api(self.runner, self.desk).routes(edge)
+        edge = Edge(self.tracing)
+        Api(self.runner, self.desk, self.refusals.note).routes(edge)
         key = self.settings.operator_key
         Reference(self.registrar, self.ledger, key, self.zone).routes(edge)
         Operating(self.operator, self.ledger, key).routes(edge)
@@ -100,6 +108,7 @@ class Application:
         AuditHistory(audit, self.historian).routes(edge)
         AuditEvents(audit, self.historian, self.search).routes(edge)
         HistoryPages(self.historian, self.auditing, self.runner, self.desk).routes(edge)
+        ConsolePages(self.boards, self.refusals, self.auditing, self.runner, self.desk).routes(edge)
         forgetting(audit, edge, self.forgetting, self.ledger)
         as_of_methods(audit, edge, self.as_of)
         pages(edge)
@@ -138,22 +147,27 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     """The application on the database at ``url``, closed again at the end."""
     zone = ZoneInfo(settings.time_zone)
     reads = Lanes(url, settings.connections)
-    writes = Lanes(url, 2)
     ring = KeyRing(settings.service_key)
-    ledger = PostgresLedger(reads, writes, ring, zone)
+    ledger = PostgresLedger(reads, Lanes(url, 2), ring, zone, replica=_replica(settings))
     secrets = Secrets(settings.service_key)
     tokens = Tokens(settings.token_secret)
     limit: Callable[[str], None] = Limit(settings.rate_limit) if settings.rate_limit else _unlimited
     authenticator = Authenticator(ledger, secrets)
-    writer = Writer(ledger, secrets, authenticator, zone)
+    tracing = exporting(settings.traces_url)
+    writer = Writer(ledger, secrets, authenticator, zone, tracing.stage)
     runner = Runner(
-        ledger, tokens, authenticator, zone, writer, limit, inspect_image_off_loop, secrets.mac
+        ledger,
+        tokens,
+        authenticator,
+        zone,
+        writer,
+        limit,
+        inspect_image_off_loop,
+        secrets.mac,
+        tracing.stage,
     )
     desk = Desk(ledger, tokens, secrets, authenticator, zone)
-    registrar = Registrar(ledger, secrets, zone)
-    operator = Operator(ledger, zone)
     auditing = Auditing(ledger, runner, zone)
-    historian = Historian(ledger, LedgerArchive(reads, ring), auditing, zone)
     past = PostgresPast(reads, History(reads, ring, zone), ring, zone)
     cleaning = asyncio.create_task(_clean(ledger))
     try:
@@ -165,12 +179,15 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
             secrets=secrets,
             runner=runner,
             desk=desk,
-            registrar=registrar,
-            operator=operator,
+            registrar=Registrar(ledger, secrets, zone),
+            operator=Operator(ledger, zone),
             auditing=auditing,
             forgetting=Forgetting(ledger, zone),
-            historian=historian,
+            historian=Historian(ledger, LedgerArchive(reads, ring), auditing, zone),
             search=Search(reads),
+            boards=Boards(reads),
+            refusals=Refusals(tokens),
+            tracing=tracing,
             as_of=AsOf(past, auditing, zone),
         )
     finally:
@@ -178,6 +195,15 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
         await ledger.drain()
         await ledger.close()
         secrets.close()
+        await asyncio.to_thread(tracing.close)
+
+
+def _replica(settings: Settings) -> Replica | None:
+    """The replica, if there is one. Whoever may ask the primary instead does not wait for it."""
+    if settings.replica_url is None:
+        return None
+    lanes = Lanes(settings.replica_url, settings.connections, patience=0.1)
+    return Replica(lanes, settings.replica_staleness)
 
 
 async def _clean(ledger: PostgresLedger) -> None:
@@ -225,6 +251,8 @@ async def listening(application: Application) -> AsyncIterator[Ports]:
     ):
         yield Ports(port, admin_port)
         admin.leaving = True
+        # Whoever sends us calls must first learn that it should not.
+        await asyncio.sleep(settings.leaving_seconds)
 
 
 async def reachable(url: str, seconds: float = 30) -> None:

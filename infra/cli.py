@@ -16,6 +16,7 @@ from infra.app import Application, listening, sealing
 from infra.cli_audit import audit
 from infra.cli_export import export_
 from infra.cli_history import history
+from infra.cli_operations import check, describe
 from infra.cli_operator import access_tokens, application, contacts, sessions
 from infra.cli_views import project, replay, views
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
@@ -38,6 +39,8 @@ app.command(sessions)
 app.command(access_tokens)
 app.command(contacts)
 app.command(audit)
+app.command(check)
+app.command(describe)
 app.command(export_, name="export")
 
 

@@ -19,7 +19,7 @@ __all__ = ["Settings", "SettingsError"]
 
 SECRETS = ("CRMLEDGER_TOKEN_SECRET", "CRMLEDGER_SERVICE_KEY", "CRMLEDGER_OPERATOR_KEY")
 SECRET_BYTES = 32
-HIDDEN = frozenset({"database_url", "token_secret", "service_key", "operator_key"})
+HIDDEN = frozenset({"database_url", "replica_url", "token_secret", "service_key", "operator_key"})
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -48,6 +48,10 @@ class Settings(
     """Opens the operator's own methods."""
     database_url: str | None = None
     """None: the embedded PostgreSQL."""
+    replica_url: str | None = None
+    """A streaming replica, for reads whose callers allow them to be old; None: there is none."""
+    replica_staleness: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 5
+    """The most seconds by which it may be behind for anybody."""
     host: Text = "127.0.0.1"
     """Address to listen on, of both ports."""
     port: Port = 8080
@@ -63,6 +67,10 @@ class Settings(
 
     seal_seconds: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 60
     """Age at which a fact is sealed; 0: this process seals nothing."""
+    traces_url: Annotated[str, msgspec.Meta(pattern="^https?://")] | None = None
+    """Where spans are sent, as OTLP over HTTP; None: nowhere."""
+    leaving_seconds: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0
+    """How long a process that was told to stop goes on answering while it says that it leaves."""
 
     def __repr__(self) -> str:
         shown = (
@@ -115,9 +123,10 @@ def _converted(given: Mapping[str, str]) -> Settings:
 
 def _check(settings: Settings) -> None:
     """What the types cannot say."""
-    url = settings.database_url
-    if url and not url.startswith(("postgresql://", "postgres://")):
-        raise SettingsError("DATABASE_URL: expected postgresql://USER@HOST/DATABASE")
+    urls = {"DATABASE_URL": settings.database_url, "CRMLEDGER_REPLICA_URL": settings.replica_url}
+    for name, url in urls.items():
+        if url and not url.startswith(("postgresql://", "postgres://")):
+            raise SettingsError(f"{name}: expected postgresql://USER@HOST/DATABASE")
     if settings.port == settings.admin_port != 0:
         raise SettingsError("CRMLEDGER_ADMIN_PORT: must differ from CRMLEDGER_PORT")
     try:

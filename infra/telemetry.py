@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,7 +15,9 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-__all__ = ["BATCH", "REGISTRY", "configure_logs", "metrics", "observe"]
+from services.stages import STAGES
+
+__all__ = ["BATCH", "REGISTRY", "configure_logs", "metrics", "observe", "timed"]
 
 REGISTRY = CollectorRegistry()
 CALLS = Counter(
@@ -43,6 +48,13 @@ REFUSED = Counter(
     ["reason"],
     registry=REGISTRY,
 )
+STAGE_SECONDS = Histogram(
+    "crmledger_stage_seconds",
+    "Time of one stage of a call; waiting for others to share its trip is part of it.",
+    ["stage"],
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+    registry=REGISTRY,
+)
 READY = Gauge("crmledger_ready", "1 while the process answers calls.", registry=REGISTRY)
 
 
@@ -50,6 +62,30 @@ def observe(method: str, code: str, seconds: float) -> None:
     """Counts one call: its method's path, ``OK`` or the error's code, and how long it took."""
     CALLS.labels(method, code).inc()
     SECONDS.labels(method).observe(seconds)
+
+
+class _Timed:
+    """Observes how long it was entered."""
+
+    __slots__ = ("_observe", "_started")
+
+    def __init__(self, observe: Callable[[float], None]) -> None:
+        self._observe = observe
+        self._started = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._observe(time.perf_counter() - self._started)
+
+
+_OBSERVE = {name: STAGE_SECONDS.labels(name).observe for name in STAGES}
+
+
+def timed(stage: str) -> AbstractContextManager[None]:
+    """Surrounds one of `STAGES` of a call and observes how long it took."""
+    return _Timed(_OBSERVE[stage])
 
 
 def metrics() -> bytes:

@@ -20,6 +20,7 @@ from services.endpoint import Method
 from services.fields_set import cut, read_fields_set
 from services.ports import Found, Select, Session, Told, Views
 from services.resolve import Proving, resolved
+from services.stages import Stage, unmeasured
 
 __all__ = ["Run", "answered", "parameters", "resolve"]
 
@@ -99,21 +100,32 @@ async def resolve(run: Run, prove: Proving) -> None:
     run.given, run.refs = await resolved(run.read, matches, directory, prove, choosing=choosing)
 
 
-async def answered(views: Views, run: Run) -> bytes:
+async def answered(views: Views, run: Run, stage: Stage = unmeasured) -> bytes:
     """The answer of a method that reads, as JSON. Raises `EntityNotFound` if there is none."""
     wanted: Select | Found | tuple[str, bytes] = run.method.function(run.call({}))
-    if isinstance(wanted, Found):
-        page = wanted
-    elif isinstance(wanted, Select):
-        wanted = replace(wanted, customer=run.session.customer)
-        page = await views.select(run.organisation, wanted)
-    else:
-        ref, otherwise = wanted
-        page = Found([await views.compact(run.organisation, ref) or otherwise])
-    fill = run.composer(page.compacts).fill
-    documents = [cut(fill(document), run.names) for document in page.documents]
+    with stage("select"):
+        page = await _selected(views, run, wanted)
+    with stage("answer"):
+        fill = run.composer(page.compacts).fill
+        documents = [cut(fill(document), run.names) for document in page.documents]
     if run.method.many:
         return b"[" + b",".join(documents) + b"]"
     if not documents:
         raise EntityNotFound
     return documents[0]
+
+
+async def _selected(views: Views, run: Run, wanted: Select | Found | tuple[str, bytes]) -> Found:
+    """The documents that a method wants."""
+    if isinstance(wanted, Found):
+        return wanted
+    if isinstance(wanted, Select):
+        customer, allowed = run.session.customer, run.request.staleness
+        if allowed is not None:
+            allowed.now = run.told.now
+        # What is a customer's may be another one's by now: nothing old is shown across that wall.
+        allowed = None if customer else allowed
+        wanted = replace(wanted, customer=customer, staleness=allowed)
+        return await views.select(run.organisation, wanted)
+    ref, otherwise = wanted
+    return Found([await views.compact(run.organisation, ref) or otherwise])

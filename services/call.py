@@ -20,6 +20,7 @@ from services.compose import Composer
 from services.directory import Directory
 from services.ids import id_text, new_id, record_stream
 from services.ports import Session
+from services.staleness import Staleness
 
 __all__ = ["Call", "File", "Kept", "Request", "Upload"]
 
@@ -59,6 +60,7 @@ class Request:
     files: Mapping[str, Upload] = field(default_factory=dict)
     web_api_key: str | None = None
     idempotency_key: str | None = None
+    staleness: Staleness | None = None
     request_id: str = ""
     correlation_id: str = ""
     client: str = ""

@@ -15,6 +15,7 @@ from domain.aggregate import Aggregate, Fact
 from domain.fields import Values
 from domain.identifiers import Identifier
 from services.directory import Directory, Match
+from services.staleness import Staleness
 from services.views import Row
 
 __all__ = [
@@ -140,7 +141,7 @@ class Select:
     ``where`` holds columns and the values they must have: a text or truth value for equality, a
     tuple for any of several, a list for an array column that contains its one element, for a column
     of dates a mapping of ``<``, ``<=`` or ``>=`` to the dates that bound it. Where there is a
-    ``customer``, nothing of other customers' is found.
+    ``customer``, nothing of other customers' is found. ``staleness`` is allowed, and told.
     """
 
     view: str
@@ -150,6 +151,7 @@ class Select:
     limit: int = 100
     offset: int = 0
     customer: Customer | None = None
+    staleness: Staleness | None = None
 
 
 @dataclass(slots=True)

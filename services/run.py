@@ -29,6 +29,7 @@ from services.endpoint import Method
 from services.idempotency import first_answer, repeated, request_hash
 from services.ports import Ledger, Question, Session, Told
 from services.resolve import asked, identifiers
+from services.stages import Stage
 from services.tenancy import ask_by_name
 from services.tokens import Claims, Tokens
 
@@ -58,7 +59,8 @@ class Runner:
 
     ``write`` runs those that write: it is given a call and the way to resolve it anew. ``limit`` is
     asked before each call of a session and may raise `TooManyRequests`; ``inspect_image`` returns
-    the mime type of an image or raises `InvalidProfilePhoto`; ``mac`` is a keyed hash.
+    the mime type of an image or raises `InvalidProfilePhoto`; ``mac`` is a keyed hash; ``stage``
+    measures.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Runner:
         limit: Callable[[str], None],
         inspect_image: Callable[[bytes], Awaitable[str]],
         mac: Callable[[str], str],
+        stage: Stage,
     ) -> None:
         self._ledger = ledger
         self._tokens = tokens
@@ -80,6 +83,7 @@ class Runner:
         self._limit = limit
         self._inspect_image = inspect_image
         self._mac = mac
+        self._stage = stage
 
     async def run(self, method: Method, request: Request) -> bytes:
         """The answer's ``data`` as JSON. Raises what the call is refused with, or `ServiceError`."""
@@ -92,7 +96,7 @@ class Runner:
                 await self._inspect(run)
             if method.writes:
                 return await self._write(run, self._resolve_again)
-            return await answered(self._ledger, run)
+            return await answered(self._ledger, run, self._stage)
         except Refusal:
             # A twin with the same key may have won while this call was being decided.
             answer = await repeated(self._ledger, run)
@@ -114,17 +118,20 @@ class Runner:
 
         async def prove(credential: Credential, matches: Sequence[Match]) -> str:
             if credential not in run.proofs:
-                proof = await self._authenticator.prove(run.caller, credential, matches)
+                with self._stage("credentials"):
+                    proof = await self._authenticator.prove(run.caller, credential, matches)
                 run.proofs[credential] = proof
             return run.proofs[credential].entity_id
 
-        await resolve(run, prove)
+        with self._stage("resolve"):
+            await resolve(run, prove)
 
     async def _resolve_again(self, run: Run) -> None:
         """The same after another change came first."""
         file = run.given.get("file")
         question = Question(identifiers=run.asked, customer=run.session.customer)
-        run.told = await self._ledger.ask(run.organisation, question)
+        with self._stage("ask"):
+            run.told = await self._ledger.ask(run.organisation, question)
         await self._resolve(run)
         run.given |= {"file": file} if file else {}
 
@@ -142,7 +149,8 @@ class Runner:
         named = asked(identifiers(given))
         key = request.idempotency_key if method.writes else None
         question = Question(claims.session, key, named, claims.customer)
-        told = await ask_by_name(self._ledger, claims.organisation, question)
+        with self._stage("ask"):
+            told = await ask_by_name(self._ledger, claims.organisation, question)
         if told is None:
             raise InvalidToken
         session = _session(claims, told, again=method.ends_session and told.answer is not None)

@@ -23,6 +23,7 @@ from services.idempotency import repeated
 from services.ids import id_text
 from services.ports import Hasher, Ledger, Loaded, Verdict
 from services.run import Again
+from services.stages import Stage
 from services.turns import Turns
 
 __all__ = ["ATTEMPTS", "Writer"]
@@ -38,12 +39,19 @@ class Writer:
     """Runs commands: a callable from a checked call to its answer's ``data``."""
 
     def __init__(
-        self, ledger: Ledger, hasher: Hasher, authenticator: Authenticator, zone: ZoneInfo
+        self,
+        ledger: Ledger,
+        hasher: Hasher,
+        authenticator: Authenticator,
+        zone: ZoneInfo,
+        stage: Stage,
     ) -> None:
+        """:param stage: measures."""
         self._ledger = ledger
         self._hasher = hasher
         self._authenticator = authenticator
         self._zone = zone
+        self._stage = stage
         self._turns = Turns()
 
     async def __call__(self, run: Run, again: Again) -> bytes:
@@ -66,34 +74,50 @@ class Writer:
         raise ConcurrentUpdate
 
     async def _attempt(self, run: Run, stream: UUID | None) -> tuple[bytes, Verdict]:
-        loaded = await self._load(run, stream)
-        call = run.call(loaded.compacts)
-        call.others = loaded.aggregates
-        await self._look(run, call, loaded, stream)
+        loaded, call = await self._loaded(run, stream)
         draft = begun(run.told.directory, self._zone, loaded, _changing(run, stream))
         await self._complete(run, loaded, draft)
         aggregate = loaded.aggregates.get(stream) if stream else None
-        _check_proofs(run, loaded)
-        await self._check_code(run, aggregate)
-        call.unchanged = await self._unchanged(run, aggregate)
+        call.unchanged = await self._checked(run, loaded, aggregate)
         call.numbers = await self._ledger.numbers(run.organisation, run.method.numbers)
         drawn = {name: list(numbers) for name, numbers in call.numbers.items()}
         try:
-            aggregates = _decide(run, call, aggregate)
+            with self._stage("decide"):
+                aggregates = _decide(run, call, aggregate)
         except Refusal:
             self._ledger.return_numbers(run.organisation, drawn)
             raise
-        draft.collect([*aggregates, *_use_proofs(run, loaded, call)])
-        draft.effects |= call.effects
-        await self._keep(call, draft)
-        answer = await self._answer(run, call, draft, aggregates[0])
-        verdict = await self._append(run, call, draft, answer)
+        with self._stage("answer"):
+            draft.collect([*aggregates, *_use_proofs(run, loaded, call)])
+            draft.effects |= call.effects
+            await self._keep(call, draft)
+            answer = await self._answer(run, call, draft, aggregates[0])
+        with self._stage("append"):
+            verdict = await self._append(run, call, draft, answer)
         if verdict.name == "CLAIMED" and verdict.detail in call.generated:
             verdict = Verdict("CONFLICT", verdict.detail)
         # Numbers of an unknown outcome stay drawn: an append that raises may yet be found written.
         unused = call.numbers if verdict.name == "WRITTEN" else drawn
         self._ledger.return_numbers(run.organisation, unused)
         return answer, verdict
+
+    async def _loaded(self, run: Run, stream: UUID | None) -> tuple[Loaded, Call]:
+        """All that the method looks at, and what it sees."""
+        with self._stage("load"):
+            loaded = await self._load(run, stream)
+            call = run.call(loaded.compacts)
+            call.others = loaded.aggregates
+            await self._look(run, call, loaded, stream)
+        return loaded, call
+
+    async def _checked(
+        self, run: Run, loaded: Loaded, aggregate: Aggregate | None
+    ) -> frozenset[str]:
+        """Checks the credentials that were shown; the given secrets that are there already."""
+        with self._stage("credentials"):
+            _check_proofs(run, loaded)
+            await self._check_code(run, aggregate)
+            return await self._unchanged(run, aggregate)
 
     async def _load(self, run: Run, stream: UUID | None) -> Loaded:
         contact = run.given.get("contact_information")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from domain.errors import (
     InvalidRequest,
     InvalidToken,
     Refusal,
+    ServiceError,
     TokenExpired,
 )
 from domain.fields import Reading
@@ -28,6 +30,7 @@ from services.authentication import Desk
 from services.call import Request, Upload
 from services.endpoint import METHODS, Method
 from services.run import Runner, utc_now
+from services.staleness import Staleness
 
 __all__ = ["BASE", "IMAGES", "Api"]
 
@@ -38,6 +41,10 @@ FORM_LIMIT = 10 * 1024 * 1024
 SECONDS = 30.0
 """How long a body may take to arrive."""
 
+MOST = "X-Max-Staleness"
+"""The header by which a caller allows a read to be so many seconds old."""
+
+_SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _PHOTO_ID = re.compile(r"[0-9A-F]{32}")
 IMAGE_STATUS = {InvalidToken: 401, TokenExpired: 401, EntityNotFound: 404, AccessDenied: 404}
 """An image is fetched by browsers, which go by the HTTP status (common.md, section 12)."""
@@ -46,9 +53,11 @@ IMAGE_STATUS = {InvalidToken: 401, TokenExpired: 401, EntityNotFound: 404, Acces
 class Api:
     """Handlers of the Web API."""
 
-    def __init__(self, runner: Runner, desk: Desk) -> None:
+    def __init__(self, runner: Runner, desk: Desk, refused: Callable[[object, str], None]) -> None:
+        """:param refused: is told the token and the error's code of each call that is refused."""
         self._runner = runner
         self._desk = desk
+        self._refused = refused
 
     def routes(self, edge: Edge) -> None:
         """Serves every method of the registry."""
@@ -61,7 +70,12 @@ class Api:
             request = await _request(method, exchange)
             if method.kind == "open":
                 return response(ok(await self._open(method, request)))
-            return response(ok(await self._runner.run(method, request)))
+            try:
+                data = await self._runner.run(method, request)
+                return response(ok(data), headers=_age(request.staleness))
+            except ServiceError as error:
+                self._refused(request.raw.get("token"), error.code)
+                raise
 
         return handle
 
@@ -118,6 +132,7 @@ async def _request(method: Method, exchange: Exchange) -> Request:
         files=files,
         web_api_key=_basic(http.headers.get("Authorization", "")),
         idempotency_key=_idempotency_key(http.headers.get("Idempotency-Key")),
+        staleness=_staleness(http.headers.get(MOST)) if method.verb == "GET" else None,
         request_id=exchange.request_id,
         correlation_id=exchange.correlation_id,
         client=http.remote or "",
@@ -135,6 +150,24 @@ def _basic(header: str) -> str | None:
         return None
     key, _, password = text.partition(":")
     return None if password else key or None
+
+
+def _staleness(header: str | None) -> Staleness | None:
+    """What the caller allows. Raises `InvalidRequest` for what is no number of seconds."""
+    if header is None or not header.strip():
+        return None
+    if not _SECONDS.fullmatch(header.strip()):
+        raise InvalidRequest(MOST)
+    return Staleness(float(header))
+
+
+def _age(staleness: Staleness | None) -> dict[str, str]:
+    """Headers that say how old an answer is, to callers who have allowed it to be."""
+    if staleness is None:
+        return {}
+    if staleness.seconds is None:
+        return {"X-Staleness": "0"}
+    return {"X-Staleness": f"{staleness.seconds:.3f}", "X-Position": str(staleness.position)}
 
 
 def _idempotency_key(header: str | None) -> str | None:

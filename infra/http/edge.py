@@ -27,6 +27,7 @@ from domain.errors import (
 from infra.http.envelope import failed
 from infra.postgres import LOST
 from infra.telemetry import observe
+from infra.tracing import NOT_TRACED, Tracing
 
 __all__ = ["JSON", "Edge", "Exchange", "Handler", "response"]
 
@@ -92,7 +93,9 @@ class Edge:
     Exact paths are tried first, then prefixes, whose handlers find what follows in ``rest``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tracing: Tracing = NOT_TRACED) -> None:
+        """:param tracing: watches the calls."""
+        self._tracing = tracing
         self._exact: dict[str, dict[str, tuple[Handler, str]]] = {}
         self._prefixes: dict[str, dict[str, tuple[Handler, str]]] = {}
 
@@ -108,7 +111,10 @@ class Edge:
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
         exchange = Exchange(request, request_id, _normalised(target), query)
         started = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            self._tracing.call(request.headers, exchange),
+        ):
             answer = await self._answer(exchange)
             seconds = time.perf_counter() - started
             observe(exchange.label or "unknown", exchange.outcome, seconds)

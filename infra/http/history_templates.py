@@ -1,4 +1,7 @@
-"""The templates and files of the history pages, and how values look on them."""
+"""The templates and files of the pages for people, and how values look on them.
+
+The history pages have made them; what frames those frames the other pages, too.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from services.directory import Directory
 from services.historian import View
@@ -35,6 +38,8 @@ ASSETS: Final = {
 }
 NAMING: Final = ("number", "username", "name")
 """Fields that an entity is called by."""
+FOLDERS: Final = ("history", "console")
+"""Where templates are looked for."""
 SHORT = 12
 """Characters of a random id that tell entities apart on a page."""
 
@@ -50,15 +55,15 @@ class Row:
 
 
 @cache
-def asset(name: str) -> bytes:
+def asset(name: str, folder: str = "history") -> bytes:
     """The content of a file of the pages."""
-    return (files("infra.http") / "history" / name).read_bytes()
+    return (files("infra.http") / folder / name).read_bytes()
 
 
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("infra.http", "history"),
+        loader=ChoiceLoader([PackageLoader("infra.http", folder) for folder in FOLDERS]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

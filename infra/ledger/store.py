@@ -25,6 +25,7 @@ from infra.ledger.vault import Vault
 from infra.postgres import Lanes
 from infra.schema.migrate import available
 from infra.views.reading import Reader
+from infra.views.replica import Replica
 from services.directory import Directory
 from services.ports import (
     Change,
@@ -68,11 +69,21 @@ class PostgresLedger(Vault, Relations):
     """One process's way to the database: ``reads`` for questions, ``writes`` for appends."""
 
     def __init__(
-        self, reads: Lanes, writes: Lanes, ring: KeyRing, zone: ZoneInfo, *, waiting: int = WAITING
+        self,
+        reads: Lanes,
+        writes: Lanes,
+        ring: KeyRing,
+        zone: ZoneInfo,
+        *,
+        replica: Replica | None = None,
+        waiting: int = WAITING,
     ) -> None:
-        """:param waiting: how many calls may wait; those beyond are turned away at once."""
+        """:param replica: is asked for what may be a little old.
+        :param waiting: how many calls may wait; those beyond are turned away at once.
+        """
         super().__init__(reads)
         self._writes = writes
+        self._replica = replica
         self._ring = ring
         self.zone = zone
         self._questions = Questions(reads, ring, zone, waiting=waiting)
@@ -129,6 +140,10 @@ class PostgresLedger(Vault, Relations):
 
     async def select(self, organisation: str, select: Select) -> Found:
         """Reads documents of a view."""
+        if self._replica is not None and select.staleness is not None:
+            found = await self._replica.select(organisation, select)
+            if found is not None:
+                return found
         return await self._reader.select(organisation, select)
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
@@ -198,3 +213,5 @@ class PostgresLedger(Vault, Relations):
         """Closes the connections."""
         await self._reads.close()
         await self._writes.close()
+        if self._replica is not None:
+            await self._replica.close()

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import asyncpg
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 from domain.errors import ServiceUnavailable
 from infra.analytics.fed import DAILY_FACTS, TRANSITIONS
@@ -61,6 +61,13 @@ LAG = _LAG.format(heads=HEADS)
 
 PROJECTED = Counter(
     "crmledger_projected_facts_total", "Facts fed to a view.", ["view"], registry=REGISTRY
+)
+BATCH_SECONDS = Histogram(
+    "crmledger_projection_batch_seconds",
+    "Time of one batch of a view, commit included.",
+    ["view"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+    registry=REGISTRY,
 )
 LAG_POSITIONS = Gauge(
     "crmledger_projection_lag_positions",
@@ -244,12 +251,14 @@ class Projector:
         while at is not None and at < head and not (stop and stop.is_set()):
             upto = min(at + self._most, head)
             try:
-                if not await batch(organisation, at, upto):
-                    log.warning("projector.overtaken", view=name, organisation=organisation)
-                    return []
+                with BATCH_SECONDS.labels(name).time():
+                    written = await batch(organisation, at, upto)
             except ValueError as error:
                 log.exception("projector.unreadable", view=name, organisation=organisation)
                 return [f"{name} of {organisation}: {error}"]
+            if not written:
+                log.warning("projector.overtaken", view=name, organisation=organisation)
+                return []
             PROJECTED.labels(name).inc(upto - at)
             at = upto
         return []

@@ -1,0 +1,240 @@
+"""``/console``: how an organisation's work stands, at one look, for its operators.
+
+Pictures are made here and need no scripts; browsers load the page again every minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from domain.values import wall_clock
+from infra.http.edge import Edge, Exchange
+from infra.http.history_templates import ASSETS
+from infra.http.pictures import Picture, Series, bars, columns, gauges, strip
+from infra.http.signing_in import Pages, Site
+from infra.operations.board import AGES, MOST, Board, Boards, Waiting
+from infra.operations.refusals import Refusals
+from services.auditing import OPERATOR, Admitted, Auditing
+from services.authentication import Desk
+from services.directory import Directory
+from services.run import Runner
+from services.sentences import words
+
+__all__ = ["CONSOLE", "ConsolePages"]
+
+CONSOLE = "/console"
+SITE = Site(
+    path=CONSOLE,
+    cookie="crmledger_console",
+    role=OPERATOR,
+    word="console",
+    invitation="The console is open to operators.",
+    denied="The console is open to operators only",
+    stranger="This user is no operator.",
+    home="To the console",
+    assets={"console.css": ASSETS["history.css"]},
+)
+SYSTEM = "communication_queue_external_system"
+AGE_SERIES = [Series(f"age{n}", name) for n, (name, _) in enumerate(AGES)]
+DUE_SERIES = [Series("late", "overdue"), Series("calm", "in time")]
+CODES = 8
+"""Codes of refusals that are shown."""
+LATE = 60.0
+"""Seconds from which on a view or a seal counts as late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A figure that is seen first; ``kind`` is calm or late."""
+
+    figure: str
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A picture with its heading; ``said`` is what there is to say beside or instead of it."""
+
+    id: str
+    heading: str
+    said: str
+    picture: Picture | None = None
+
+
+class ConsolePages:
+    """The handler of the console."""
+
+    def __init__(
+        self, boards: Boards, refusals: Refusals, auditing: Auditing, runner: Runner, desk: Desk
+    ) -> None:
+        self._boards = boards
+        self._refusals = refusals
+        self._zone = desk.zone
+        self._pages = Pages(SITE, auditing, runner, desk)
+
+    def routes(self, edge: Edge) -> None:
+        """Serves the console."""
+        self._pages.routes(edge)
+        edge.add("GET", CONSOLE, self._pages.reading(self._console), "console")
+
+    async def _console(self, admitted: Admitted, exchange: Exchange) -> web.Response:
+        """The page; nothing on it belongs to a person, so that it was read is not recorded."""
+        directory, zone = admitted.told.directory, self._zone
+        clock = wall_clock(admitted.told.now, zone)
+        board = await self._boards.look(admitted.organisation, clock)
+        name = str(directory.settings.get("name"))
+        refused = self._refusals.recent(name)
+        return self._pages.page(
+            "console.html",
+            admitted=admitted,
+            organisation=name,
+            now=board.now,
+            tiles=_tiles(board),
+            sections=[
+                _queue(board, directory),
+                _requests(board),
+                _facts(board, zone),
+                _derived(board),
+                _seals(board, zone),
+                _refused(refused, self._refusals.seconds),
+            ],
+        )
+
+
+def _tiles(board: Board) -> list[Tile]:
+    waiting = sum(one.entries for one in board.waiting)
+    overdue = sum(late for late, _ in board.requests.values())
+    lag = max((lag.seconds for lag in board.lags), default=0.0)
+    old = sum(one.by_age[-1] for one in board.waiting)
+    return [
+        Tile(_many(waiting), "messages wait", "late" if old else "calm"),
+        Tile(_many(overdue), "requests overdue", "late" if overdue else "calm"),
+        Tile(_duration(lag), "views behind", "late" if lag > LATE else "calm"),
+        Tile(f"{board.unsealed:,}", "facts unsealed", "late" if board.unsealed < 0 else "calm"),
+    ]
+
+
+def _queue(board: Board, directory: Directory) -> Section:
+    rows = [(_system(one, directory), one.by_age) for one in board.waiting]
+    if not rows:
+        return Section("queue", "Sending queue", "Nothing waits to be sent.")
+    said = "By the system that is to send them, and by how long they have waited."
+    if board.full:
+        said += f" Of {', '.join(map(words, board.full))} the oldest {MOST:,} are counted."
+    described = f"{len(rows)} queues; the longest is that of {rows[0][0]}."
+    return Section("queue", "Sending queue", said, bars(described, "system", AGE_SERIES, rows))
+
+
+def _system(one: Waiting, directory: Directory) -> str:
+    """What sends them: the external system by its name, else our own way for the media."""
+    if one.system is None:
+        return f"{one.media}, no system"
+    return str(directory.fields(SYSTEM, one.system).get("name") or one.system)
+
+
+def _requests(board: Board) -> Section:
+    heading, said = (
+        "Open service requests",
+        f"By state, up to {MOST:,} of each; overdue ones should be completed by now.",
+    )
+    if not any(map(sum, board.requests.values())):
+        return Section("requests", heading, "No service request is open.")
+    rows = [(words(state).capitalize(), counts) for state, counts in board.requests.items()]
+    overdue = sum(late for late, _ in board.requests.values())
+    described = f"Open service requests in {len(rows)} states, {overdue:,} of them overdue."
+    return Section("requests", heading, said, bars(described, "state", DUE_SERIES, rows))
+
+
+def _facts(board: Board, zone: ZoneInfo) -> Section:
+    first = board.now - timedelta(hours=len(board.facts))
+    hours = [_hour(first + timedelta(hours=n), zone) for n in range(1, len(board.facts))]
+    values = list(zip([*hours, "now"], board.facts, strict=True))
+    described = f"{sum(board.facts):,} facts in {len(board.facts)} hours."
+    said = f"{described} Each column is the hour up to the time below it."
+    return Section(
+        "facts", "What was recorded", said, columns(described, "hour up to", "calm", values)
+    )
+
+
+def _hour(moment: datetime, zone: ZoneInfo) -> str:
+    return f"{moment.astimezone(zone):%H:%M}"
+
+
+def _derived(board: Board) -> Section:
+    rows = [
+        (
+            words(lag.view).capitalize(),
+            lag.seconds,
+            f"{lag.positions:,} facts, {_duration(lag.seconds)}",
+            "late" if lag.seconds > LATE or lag.positions < 0 else "calm",
+        )
+        for lag in board.lags
+    ]
+    said = f"The ledger stands at position {board.head:,}. "
+    said += "; ".join(f"{name} is {figure} behind" for name, _, figure, _ in rows) + "."
+    said += " What calls read is written with the facts and never behind."
+    return Section("views", "Views of analysts", said, gauges(said, "view", rows))
+
+
+def _seals(board: Board, zone: ZoneInfo) -> Section:
+    heading = "Seals"
+    if not board.seals:
+        return Section("seals", heading, f"Nothing is sealed yet; {board.head:,} facts wait.")
+    last = board.seals[-1]
+    when = f"{last.sealed_at.astimezone(zone):%d %b %Y, %H:%M:%S}"
+    said = f"The last one, number {last.number}, of {when}, covers everything up to {last.last:,}."
+    pieces = [
+        (
+            one.last - one.first + 1,
+            f"seal{one.number % 2}",
+            f"seal {one.number}: {one.first:,} to {one.last:,}",
+        )
+        for one in board.seals
+    ]
+    pieces.append((max(board.unsealed, 0), "open", f"not sealed: {board.unsealed:,}"))
+    drawn = strip(said, ["seal", "from", "to", "sealed at"], pieces)
+    drawn.rows = [
+        [one.number, one.first, one.last, f"{one.sealed_at.astimezone(zone):%Y-%m-%d %H:%M:%S}"]
+        for one in reversed(board.seals)
+    ]
+    drawn.legend = [
+        Series("seal1", "sealed facts, a piece for each seal"),
+        Series("open", "not sealed yet"),
+    ]
+    return Section("seals", heading, said, drawn)
+
+
+def _refused(refused: Sequence[tuple[str, int]], seconds: float) -> Section:
+    heading = "Refusals"
+    since = f"in the last {_duration(seconds)}, by the process that shows this page"
+    if not refused:
+        return Section("refusals", heading, f"None {since}.")
+    rows = [(_code(code), (count,)) for code, count in refused[:CODES]]
+    said = f"{sum(count for _, count in refused):,} calls were refused {since}."
+    return Section("refusals", heading, said, bars(said, "code", [Series("calm", "calls")], rows))
+
+
+def _code(code: str) -> str:
+    """The part of an error's code that tells it from others."""
+    return code.rpartition(".")[2].removesuffix("EXCEPTION").lower()
+
+
+def _many(count: int) -> str:
+    return f"{MOST:,}+" if count > MOST else f"{count:,}"
+
+
+LENGTHS: Mapping[str, float] = {"d": 86_400.0, "h": 3_600.0, "min": 60.0}
+
+
+def _duration(seconds: float) -> str:
+    """A time as people say it, in its largest unit."""
+    for unit, length in LENGTHS.items():
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 or not seconds else "under 1 s"

@@ -1,0 +1,162 @@
+"""The self-test: a sound installation passes, and each thing that can be wrong is named."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from infra.audit.sealer import signer_of
+from infra.audit.sealing import seal_next
+from infra.cli import app
+from infra.ledger.heads import heads
+from infra.operations.check import Report, run
+from infra.operations.ledger_checks import DEEP_CHECKS, LEDGER_CHECKS
+from infra.operations.server_checks import SERVER_CHECKS
+from infra.settings import Settings
+from infra.views.projector import Projector
+from tests.infra.test_cli_views import run as typed
+from tests.service import environment
+from tests.views_world import connection
+
+CHECKS = (*SERVER_CHECKS, *LEDGER_CHECKS)
+UNGUARDED = "ALTER TABLE ledger.events DISABLE TRIGGER USER; "
+LAST = "(SELECT organisation FROM ledger.events GROUP BY 1 ORDER BY count(*) DESC LIMIT 1)"
+
+
+async def found(url: str, *checks: object, **more: str) -> dict[str, Report]:
+    settings = Settings.from_environment(environment(url, **more))
+    reports = await run(url, settings, checks or CHECKS)  # type: ignore[arg-type]
+    return {report.check: report for report in reports}
+
+
+async def sealed(url: str) -> None:
+    """Feeds the views and seals, as the running service does."""
+    projector = Projector(url)
+    await projector.once()
+    await projector.close()
+    signer = signer_of(environment(url)["CRMLEDGER_SERVICE_KEY"])
+    async with connection(url) as owner:
+        for organisation in await heads(owner):
+            await seal_next(owner, organisation, signer, 4096)
+
+
+async def test_a_sound_installation(lively: str) -> None:
+    await sealed(lively)
+    reports = await found(lively, *CHECKS, *DEEP_CHECKS)
+    assert {name: report.said for name, report in reports.items() if report.verdict != "ok"} == {}
+    assert "none missing" in reports["positions"].said
+    assert "facts are whole" in reports["every fact"].said
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "said"),
+    [
+        ("UPDATE schema_migrations SET checksum = '' WHERE version = 2", "schema", "0002_views"),
+        (
+            "GRANT INSERT ON ledger.events TO crmledger_service",
+            "privileges",
+            "change ledger.events",
+        ),
+        ("GRANT SELECT ON views.contacts TO crmledger_analyst", "privileges", "views.contacts"),
+        ("ALTER TABLE ledger.events DISABLE TRIGGER append_only", "guards", "ledger.events"),
+        ("DROP TRIGGER append_only_whole ON ledger.seals", "guards", "ledger.seals"),
+        (
+            f"{UNGUARDED} DELETE FROM ledger.events WHERE position = 20 AND organisation = {LAST}",
+            "positions",
+            "lacks 1 of its last",
+        ),
+        (
+            f"{UNGUARDED} DELETE FROM ledger.events WHERE position = 1 AND organisation = {LAST}",
+            "positions",
+            "begins at 2",
+        ),
+        ("UPDATE ledger.sequences SET value = 1", "sequences", "stands at 1,"),
+        ("UPDATE analytics.progress SET position = 999", "views", "ahead of the ledger"),
+        (
+            f"{UNGUARDED} DELETE FROM ledger.events e WHERE position > 30",
+            "seals",
+            "ends before its last seal",
+        ),
+    ],
+)
+async def test_what_is_wrong_is_named(lively: str, change: str, check: str, said: str) -> None:
+    await sealed(lively)
+    async with connection(lively) as owner:
+        await owner.execute(change)
+    report = (await found(lively))[check]
+    assert report.verdict == "failed"
+    assert said in report.said
+
+
+async def test_what_is_only_late_is_a_warning(lively: str) -> None:
+    async with connection(lively) as owner:
+        await owner.execute(
+            "UPDATE ledger.view_versions SET version = 0 WHERE view = 'views.names'"
+        )
+    reports = await found(lively)
+    assert (reports["views"].verdict, "views.names" in reports["views"].said) == ("warning", True)
+
+
+async def test_another_service_key_is_noticed(lively: str) -> None:
+    reports = await found(lively, CRMLEDGER_SERVICE_KEY="another-service-key-0123456789-01234")
+    assert reports["secrets"].verdict == "failed"
+
+
+async def test_a_server_that_forgets_in_a_crash(database: str) -> None:
+    report = (await found(database))["durability"]
+    assert (report.verdict, "fsync" in report.said) == ("failed", True)
+
+
+async def test_a_long_transaction_is_named(lively: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.operations.server_checks.LONG", 0.0)
+    async with connection(lively) as idle, idle.transaction():
+        pid = await idle.fetchval("SELECT pg_backend_pid()")
+        await idle.execute("SET LOCAL application_name = 'somebody'")
+        report = (await found(lively))["transactions"]
+    assert report.verdict == "warning"
+    assert f"process {pid} (somebody, database " in report.said
+
+
+async def test_no_database_is_one_line(lively: str) -> None:
+    [report] = (await found(lively.replace("test_", "nowhere_"))).values()
+    assert (report.check, report.verdict) == ("database", "failed")
+
+
+async def printed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """Exit status of the program, run in this process, and what it prints."""
+    with pytest.raises(SystemExit) as left:
+        await app.run_async(words)
+    return int(left.value.code or 0), capsys.readouterr().out
+
+
+async def test_the_commands(
+    lively: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variables = environment(lively, COLUMNS="80")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    status, said = await typed(variables, "check", "--json", "--deep")
+    assert status == 0, said
+    reports = json.loads(said)
+    assert [report["check"] for report in reports][-1] == "every fact"
+    async with connection(lively) as owner:
+        await owner.execute("ALTER TABLE ledger.events DISABLE TRIGGER USER")
+    status, said = await printed(capsys, "check")
+    assert status == 1
+    assert "failed   guards        off: ledger.events (append_only)" in said
+
+    status, said = await printed(capsys, "describe", "--json")
+    assert status == 0
+    described = json.loads(said)
+    assert described["facts"]["communication"]["drafted"] == 1
+    assert {method["path"] for method in described["methods"]} >= {"communications/create"}
+    secrets = [variables[name] for name in variables if name.endswith(("_KEY", "_SECRET"))]
+    assert not any(secret in said for secret in [*secrets, lively])
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    status, said = await printed(capsys, "check")
+    assert (status, said.startswith("failed   database      cannot be reached: ")) == (1, True)
+    assert len(said.splitlines()) == 1
+
+    _, said = await printed(capsys, "describe")
+    assert "CRMLEDGER_SERVICE_KEY = (hidden)  (environment)" in said

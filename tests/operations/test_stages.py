@@ -1,0 +1,54 @@
+"""The stages of a call in the metrics, and what it costs to measure them."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from infra.telemetry import timed
+from services.stages import STAGES
+from tests.communications_world import desk
+from tests.service import Service
+
+OF_A_WRITE = ("ask", "resolve", "load", "credentials", "decide", "answer", "append")
+ROUNDS = 20_000
+SAMPLE = re.compile(r'^crmledger_stage_seconds_(count|sum)\{stage="(\w+)"\} (\S+)$', re.MULTILINE)
+
+
+async def measured(service: Service) -> dict[tuple[str, str], float]:
+    async with service.http.get(f"{service.admin_url}/metrics") as answer:
+        text = await answer.text()
+    assert "organisation=" not in "".join(
+        line for line in text.splitlines() if "_stage_" in line or "_call" in line
+    )
+    return {(what, stage): float(value) for what, stage, value in SAMPLE.findall(text)}
+
+
+async def test_every_stage_is_measured_once_for_each_call(service: Service) -> None:
+    made = await desk(service)
+    before = await measured(service)
+    assert {stage for _, stage in before} == set(STAGES)
+    for _ in range(20):
+        await made.say()
+    after = await measured(service)
+    counts = {stage: after["count", stage] - before["count", stage] for stage in STAGES}
+    assert counts == dict.fromkeys(OF_A_WRITE, 20) | {"select": 0}
+    await made.see(await made.say())
+    assert (await measured(service))["count", "select"] == after["count", "select"] + 1
+
+
+async def test_measuring_costs_next_to_nothing(service: Service) -> None:
+    made = await desk(service)
+    before = await measured(service)
+    for _ in range(50):
+        await made.say()
+    after = await measured(service)
+    seconds = sum(after["sum", stage] - before["sum", stage] for stage in OF_A_WRITE) / 50
+    started = time.perf_counter()
+    for _ in range(ROUNDS):
+        with timed("ask"):
+            pass
+    cost = (time.perf_counter() - started) / ROUNDS * len(OF_A_WRITE)
+    ratio = cost / seconds
+    print(f"measuring: {cost * 1e6:.1f} us of a write's {seconds * 1e6:.0f} us, ratio {ratio:.4f}")
+    assert ratio < 0.05
