@@ -155,17 +155,8 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     authenticator = Authenticator(ledger, secrets)
     tracing = exporting(settings.traces_url)
     writer = Writer(ledger, secrets, authenticator, zone, tracing.stage)
-    runner = Runner(
-        ledger,
-        tokens,
-        authenticator,
-        zone,
-        writer,
-        limit,
-        inspect_image_off_loop,
-        secrets.mac,
-        tracing.stage,
-    )
+    looks = (limit, inspect_image_off_loop, secrets.mac, tracing.stage)
+    runner = Runner(ledger, tokens, authenticator, zone, writer, *looks)
     desk = Desk(ledger, tokens, secrets, authenticator, zone)
     auditing = Auditing(ledger, runner, zone)
     past = PostgresPast(reads, History(reads, ring, zone), ring, zone)

@@ -7,12 +7,24 @@ import hashlib
 import hmac
 from concurrent.futures import ThreadPoolExecutor
 
-from argon2 import PasswordHasher
+from argon2 import Parameters, PasswordHasher, Type
 from argon2.exceptions import Argon2Error, InvalidHashError
+from argon2.low_level import ARGON2_VERSION
 
 from infra.ledger.cipher import derived
 
 __all__ = ["Secrets"]
+
+COST = Parameters(
+    type=Type.ID,
+    version=ARGON2_VERSION,
+    salt_len=16,
+    hash_len=32,
+    time_cost=2,
+    memory_cost=19 * 1024,
+    parallelism=1,
+)
+"""The least that OWASP's cheat sheet advises: passes over the memory, and KiB of it."""
 
 AT_ONCE = 2
 """How many hashes are computed at the same time: each takes 19 MiB and a core."""
@@ -22,7 +34,7 @@ class Secrets:
     """Hashes and verifies off the event loop, so many at once and no more."""
 
     def __init__(self, service_key: str) -> None:
-        self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+        self._hasher = PasswordHasher.from_parameters(COST)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="argon2")
         self._mac_key = derived(service_key, "keys")
         self._dummy = self._hasher.hash("no user has this password")

@@ -55,6 +55,28 @@ STAGE_SECONDS = Histogram(
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
     registry=REGISTRY,
 )
+PROJECTED = Counter(
+    "crmledger_projected_facts_total", "Facts fed to a view.", ["view"], registry=REGISTRY
+)
+BATCH_SECONDS = Histogram(
+    "crmledger_projection_batch_seconds",
+    "Time of one batch of a view, commit included.",
+    ["view"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+    registry=REGISTRY,
+)
+LAG_POSITIONS = Gauge(
+    "crmledger_projection_lag_positions",
+    "Facts that a view lacks; negative: it is ahead of the ledger.",
+    ["view", "organisation"],
+    registry=REGISTRY,
+)
+LAG_SECONDS = Gauge(
+    "crmledger_projection_lag_seconds",
+    "Age of the first fact that a view lacks.",
+    ["view", "organisation"],
+    registry=REGISTRY,
+)
 READY = Gauge("crmledger_ready", "1 while the process answers calls.", registry=REGISTRY)
 
 

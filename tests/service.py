@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,29 @@ from uuid import uuid4
 
 import aiohttp
 
+from infra import secrets
 from infra.app import listening, opened
 from infra.http.api import BASE
 from infra.http.reference import REFERENCE
 from infra.settings import Settings
 
-__all__ = ["OPERATOR_KEY", "PASSWORD", "Api", "Service", "environment", "in_process", "process"]
+__all__ = [
+    "OPERATOR_KEY",
+    "PASSWORD",
+    "PRODUCTION_COST",
+    "Api",
+    "Service",
+    "environment",
+    "in_process",
+    "process",
+]
 
 Json = dict[str, Any]
 Upload = tuple[str, bytes, str]
+
+PRODUCTION_COST = secrets.COST
+"""What a hash of a password costs; in the process of the tests, which make thousands, it costs less."""
+secrets.COST = replace(secrets.COST, time_cost=1, memory_cost=64)
 
 OPERATOR_KEY = "operator-key-of-the-tests-0123456789"
 PASSWORD = "demo-password"

@@ -17,14 +17,13 @@ from uuid import uuid4
 
 import asyncpg
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
 
 from domain.errors import ServiceUnavailable
 from infra.analytics.fed import DAILY_FACTS, TRANSITIONS
 from infra.ledger.heads import HEADS
 from infra.postgres import LOST
 from infra.schema.migrate import available
-from infra.telemetry import REGISTRY
+from infra.telemetry import BATCH_SECONDS, LAG_POSITIONS, LAG_SECONDS, PROJECTED
 from infra.views.folding import Connection
 from infra.views.history import HISTORY, History
 
@@ -58,29 +57,6 @@ SELECT p.organisation, 0, p.position, 0
  WHERE p.view = $1 AND NOT EXISTS (SELECT FROM heads h WHERE h.organisation = p.organisation)
 """
 LAG = _LAG.format(heads=HEADS)
-
-PROJECTED = Counter(
-    "crmledger_projected_facts_total", "Facts fed to a view.", ["view"], registry=REGISTRY
-)
-BATCH_SECONDS = Histogram(
-    "crmledger_projection_batch_seconds",
-    "Time of one batch of a view, commit included.",
-    ["view"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
-    registry=REGISTRY,
-)
-LAG_POSITIONS = Gauge(
-    "crmledger_projection_lag_positions",
-    "Facts that a view lacks; negative: it is ahead of the ledger.",
-    ["view", "organisation"],
-    registry=REGISTRY,
-)
-LAG_SECONDS = Gauge(
-    "crmledger_projection_lag_seconds",
-    "Age of the first fact that a view lacks.",
-    ["view", "organisation"],
-    registry=REGISTRY,
-)
 
 log = structlog.get_logger(__name__)
 

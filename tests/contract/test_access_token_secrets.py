@@ -206,7 +206,7 @@ async def test_pass_codes_are_hashed_slowly_and_short_codes_with_a_key(service: 
     finally:
         await connection.close()
     owner = f"access_token/{token['id']}"
-    assert kept[owner, "pass_code"].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert kept[owner, "pass_code"].startswith("$argon2id$")
     codes = {
         kept[owner, "verification_code"]: token["verification_code"],
         kept[f"access_token/{other['id']}", "one_time_password"]: password,

@@ -1,0 +1,32 @@
+"""Verifiers of secrets: what they cost, and that they fit what they were made of."""
+
+from __future__ import annotations
+
+from argon2 import Type, extract_parameters
+
+from infra import secrets as module
+from infra.secrets import Secrets
+from tests.service import PRODUCTION_COST
+
+KEY = "service-key-of-the-tests-0123456789"
+
+
+def test_a_hash_costs_what_is_advised() -> None:
+    assert PRODUCTION_COST.type is Type.ID
+    assert (PRODUCTION_COST.time_cost, PRODUCTION_COST.memory_cost) == (2, 19456)
+
+
+async def test_the_cost_stands_in_the_verifier() -> None:
+    secrets = Secrets(KEY)
+    assert extract_parameters(await secrets.hash("open sesame")) == module.COST
+    secrets.close()
+
+
+async def test_a_verifier_fits_its_own_secret_only() -> None:
+    secrets = Secrets(KEY)
+    verifier = await secrets.hash("open sesame")
+    assert await secrets.verify(verifier, "open sesame")
+    assert not await secrets.verify(verifier, "open sesame ")
+    assert not await secrets.verify(None, "open sesame")
+    assert not await secrets.verify("no verifier", "open sesame")
+    secrets.close()
