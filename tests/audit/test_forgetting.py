@@ -18,6 +18,7 @@ from infra.ledger.check import problems
 from tests import databases
 from tests.auditors import Auditor, auditor
 from tests.service import in_process, refusal
+from tests.service_requests_world import staffed
 from tests.views_world import connection, rebuilt, verified
 from tests.world import no_id, rows
 
@@ -290,3 +291,16 @@ async def test_a_rebuild_brings_nothing_back(made: Auditor, gone: tuple[Person, 
     await rebuilt(made.desk.api.service.database)
     text = await dump(made)
     assert not [word for word in SECRET_WORDS if word in text]
+
+
+async def test_the_service_requests_of_a_caller_are_erased(made: Auditor) -> None:
+    help_desk = await staffed(made.desk.api)
+    caller = {"contact_information_identifier": {"id": help_desk.relative}}
+    words = {"description": "Quizzlebury's modem", "caller_email": "ermi@quizzlebury.example"}
+    request = await help_desk.open(**caller, **words)
+    assert (await forget(made, help_desk.relative))[0] == 200
+    shown = await help_desk.see(request)
+    assert [shown[name] for name in words] == [None, None]
+    assert (shown["number"], shown["life_cycle_state"]) == (request["number"], "PENDING")
+    assert "Quizzlebury's modem" not in await dump(made)
+    assert await help_desk.not_on("update", request, notes="x") == ("INVALIDLIFECYCLESTATE", "")
