@@ -46,10 +46,10 @@ check: $(VENV)/.stamp-dev
 	$(PYTEST) $(ARGS)
 
 bench: $(VENV)/.stamp-bench
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(ARGS)
 
 bench-quick: $(VENV)/.stamp-bench
-	$(BIN)/python -m tests.bench --quick
+	$(BIN)/python -m tests.bench --quick $(ARGS)
 
 # --inexact: one verb does not remove what another one installed. The second try is for networks whose
 # certificates only the system knows.
