@@ -32,7 +32,7 @@ from services.endpoint import METHODS, Method
 from services.run import Runner, utc_now
 from services.staleness import Staleness
 
-__all__ = ["BASE", "IMAGES", "Api"]
+__all__ = ["AGE", "BASE", "IMAGES", "MOST", "MOST_FORMAT", "POSITION", "Api"]
 
 BASE = "/crmapi/rest/v2/"
 IMAGES = "/crm/ImageDownloadServlet"
@@ -44,7 +44,10 @@ SECONDS = 30.0
 MOST = "X-Max-Staleness"
 """The header by which a caller allows a read to be so many seconds old."""
 
-_SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+MOST_FORMAT = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+AGE, POSITION = "X-Staleness", "X-Position"
+"""The headers of an answer that say how old it is at most, and up to where it holds everything."""
+
 _PHOTO_ID = re.compile(r"[0-9A-F]{32}")
 IMAGE_STATUS = {InvalidToken: 401, TokenExpired: 401, EntityNotFound: 404, AccessDenied: 404}
 """An image is fetched by browsers, which go by the HTTP status (common.md, section 12)."""
@@ -156,7 +159,7 @@ def _staleness(header: str | None) -> Staleness | None:
     """What the caller allows. Raises `InvalidRequest` for what is no number of seconds."""
     if header is None or not header.strip():
         return None
-    if not _SECONDS.fullmatch(header.strip()):
+    if not MOST_FORMAT.fullmatch(header.strip()):
         raise InvalidRequest(MOST)
     return Staleness(float(header))
 
@@ -166,8 +169,8 @@ def _age(staleness: Staleness | None) -> dict[str, str]:
     if staleness is None:
         return {}
     if staleness.seconds is None:
-        return {"X-Staleness": "0"}
-    return {"X-Staleness": f"{staleness.seconds:.3f}", "X-Position": str(staleness.position)}
+        return {AGE: "0"}
+    return {AGE: f"{staleness.seconds:.3f}", POSITION: str(staleness.position)}
 
 
 def _idempotency_key(header: str | None) -> str | None:

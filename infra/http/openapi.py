@@ -89,6 +89,9 @@ zone. Numbers may also be sent as texts, and enumerations in any case.
 
 **`Idempotency-Key`** makes a POST repeatable: the same key with the same body gets the first answer
 again, for 24 hours; with another body it is refused.
+
+**`X-Max-Staleness`** lets a GET be answered from a replica that is so many seconds old at most. The
+answer's `X-Staleness` says how old it is.
 """
 
 

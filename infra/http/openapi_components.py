@@ -23,6 +23,7 @@ from domain.fields import JsonSchema, Shape, nullable
 from domain.nested import identifier_schema
 from domain.reference_entities import ENTITIES, KINDS, SECRETS
 from domain.registration import Kind
+from infra.http.api import AGE, MOST, MOST_FORMAT, POSITION
 from services.documents import COMPACTS
 from services.endpoint import Method
 
@@ -81,39 +82,65 @@ def refs(node: Any) -> Iterator[str]:
 
 def components(methods: Iterable[Method]) -> Document:
     """All that the description refers to by name."""
-    idempotency_key = {
-        "name": "Idempotency-Key",
-        "in": "header",
-        "description": "With the same key and body again, the first answer is repeated.",
-        "schema": TEXT | {"minLength": 1, "maxLength": 255},
-    }
-    web_api_key = {
-        "type": "http",
-        "scheme": "basic",
-        "description": "The web API key as user name, with an empty password.",
-    }
-    operator_key = {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "The operator key of the service.",
-    }
-    session = {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "The token of a session.",
-    }
     return {
         "schemas": _schemas(methods),
-        "parameters": {
-            "token": query_parameter("token", TOKEN, required=True),
-            "fields_set": query_parameter("fields_set", TEXT | FIELDS_SET),
-            "idempotency_key": idempotency_key,
-        },
+        "parameters": _parameters(),
+        "headers": _headers(),
         "responses": {error.__name__: _transport_failure(error) for error in TRANSPORT},
-        "securitySchemes": {
-            "web_api_key": web_api_key,
-            "operator_key": operator_key,
-            "session": session,
+        "securitySchemes": _security_schemes(),
+    }
+
+
+def _parameters() -> Document:
+    """What many methods take, in the query or as a header."""
+    return {
+        "token": query_parameter("token", TOKEN, required=True),
+        "fields_set": query_parameter("fields_set", TEXT | FIELDS_SET),
+        "idempotency_key": {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "description": "With the same key and body again, the first answer is repeated.",
+            "schema": TEXT | {"minLength": 1, "maxLength": 255},
+        },
+        "max_staleness": {
+            "name": MOST,
+            "in": "header",
+            "description": "How many seconds old the answer may be; a replica may give it then.",
+            "schema": TEXT | {"pattern": f"^{MOST_FORMAT.pattern}$", "examples": ["2"]},
+        },
+    }
+
+
+def _headers() -> Document:
+    """How old the answer of a replica is."""
+    return {
+        AGE: {
+            "description": f"Where {MOST} was sent: how many seconds old the answer is at most.",
+            "schema": {"type": "number", "minimum": 0},
+        },
+        POSITION: {
+            "description": "The position of the ledger that a replica had reached.",
+            "schema": {"type": "integer", "minimum": 0},
+        },
+    }
+
+
+def _security_schemes() -> Document:
+    return {
+        "web_api_key": {
+            "type": "http",
+            "scheme": "basic",
+            "description": "The web API key as user name, with an empty password.",
+        },
+        "operator_key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The operator key of the service.",
+        },
+        "session": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The token of a session.",
         },
     }
 

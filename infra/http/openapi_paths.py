@@ -16,7 +16,7 @@ from domain.errors import (
 from domain.fields import Field, JsonSchema, Level, Rule
 from domain.nested import Reference
 from domain.reference_entities import KINDS
-from infra.http.api import BASE, IMAGES
+from infra.http.api import AGE, BASE, IMAGES, POSITION
 from infra.http.openapi_components import (
     EXAMPLE_ID,
     FIELDS_SET,
@@ -61,6 +61,12 @@ def _operation(method: Method) -> Document:
     if method.verb == "POST" and method.kind != "open":
         parameters.append({"$ref": "#/components/parameters/idempotency_key"})
         errors += [KeyReused]
+    success = _result(data(method))
+    if method.verb == "GET" and method.kind != "open":
+        parameters.append({"$ref": "#/components/parameters/max_staleness"})
+        success["headers"] = {
+            name: {"$ref": f"#/components/headers/{name}"} for name in (AGE, POSITION)
+        }
     described = _groups(method)
     operation: Document = {
         "operationId": method.path.replace("/", "_"),
@@ -72,7 +78,7 @@ def _operation(method: Method) -> Document:
     operation |= {"requestBody": _body(method)} if method.verb == "POST" else {}
     if method.kind == "open" and "_key/" in method.path:
         operation["security"] = [{"web_api_key": []}]
-    return operation | {"responses": {"200": _result(data(method))} | _failures(errors)}
+    return operation | {"responses": {"200": success} | _failures(errors)}
 
 
 def _groups(method: Method) -> str:

@@ -106,8 +106,16 @@ def test_every_parameter_is_described(method: Method) -> None:
             shared[p["$ref"].rpartition("/")[2]] if "$ref" in p else p
             for p in operation(method)["parameters"]
         ]
-        assert {p["name"] for p in given} == names
+        assert {p["name"] for p in given if p["in"] == "query"} == names
         assert {p["name"] for p in given if p.get("required")} == needed
+
+
+@EVERY
+def test_only_a_reading_in_a_session_may_be_old(method: Method) -> None:
+    reads = method.verb == "GET" and method.kind != "open"
+    assert ("max_staleness" in str(operation(method).get("parameters"))) is reads
+    headers = set(operation(method)["responses"]["200"].get("headers", {}))
+    assert headers == ({"X-Staleness", "X-Position"} if reads else set())
 
 
 @EVERY
