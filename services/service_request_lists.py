@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from domain.fields import Field, Parameters, mandatory
+from domain.fields import Field, Parameters, Values, mandatory
 from domain.nested import Reference
 from domain.reference_entities import identifiable
 from domain.scalars import Enumeration, Whole
@@ -31,6 +31,7 @@ WITHIN = Parameters(
     *PAGING,
 )
 BY_DUE_DATE = ("due", "created")
+LISTED: Values = {"returns": SERVICE_REQUEST, "many": True, "consumers": True}
 
 
 @query(35, "service_requests/show", Parameters(mandatory(ON)), SERVICE_REQUEST, consumers=True)
@@ -39,103 +40,68 @@ def show(call: Call) -> Select:
     return Select("service_requests", {"id": call.given["service_request"]})
 
 
-@query(36, "service_requests/list", ONE_OF_THEM, SERVICE_REQUEST, many=True, consumers=True)
+@query(36, "service_requests/list", ONE_OF_THEM, **LISTED)
 def list_(call: Call) -> Select:
     """Lists the service requests of an account, of a type or of a caller."""
     return _page(call)
 
 
-@query(37, "service_requests/get_overdue", ANY, SERVICE_REQUEST, many=True, consumers=True)
+@query(37, "service_requests/get_overdue", ANY, **LISTED)
 def get_overdue(call: Call) -> Select:
     """Lists the open service requests that should have been completed by now."""
     return _page(call, order=BY_DUE_DATE, due={"<": call.now})
 
 
-@query(38, "service_requests/get_pending", ANY, SERVICE_REQUEST, many=True, consumers=True)
+@query(38, "service_requests/get_pending", ANY, **LISTED)
 def get_pending(call: Call) -> Select:
     """Lists the service requests to which nobody has responded."""
     return _page(call, life_cycle_state="PENDING")
 
 
-@query(
-    39,
-    "service_requests/get_close_to_estimated_completion_time",
-    WITHIN,
-    SERVICE_REQUEST,
-    many=True,
-    consumers=True,
-)
+@query(39, "service_requests/get_close_to_estimated_completion_time", WITHIN, **LISTED)
 def get_close_to_estimated_completion_time(call: Call) -> Select:
     """Lists the open service requests that should be completed within a period from now."""
     until = latest(call.now, call.given["period"], call.given["uot"])
     return _page(call, order=BY_DUE_DATE, due={">=": call.now, "<=": until})
 
 
-@query(40, "service_requests/get_responded", ANY, SERVICE_REQUEST, many=True, consumers=True)
+@query(40, "service_requests/get_responded", ANY, **LISTED)
 def get_responded(call: Call) -> Select:
     """Lists the service requests whose customer was given a response."""
     return _page(call, life_cycle_state="RESPONDED")
 
 
-@query(
-    41,
-    "service_requests/get_responded_pending_acceptance",
-    ANY,
-    SERVICE_REQUEST,
-    many=True,
-    consumers=True,
-)
+@query(41, "service_requests/get_responded_pending_acceptance", ANY, **LISTED)
 def get_responded_pending_acceptance(call: Call) -> Select:
     """Lists the service requests whose response waits to be accepted."""
     return _page(call, life_cycle_state="RESPONDED", pending_acceptance=True)
 
 
-@query(
-    42,
-    "service_requests/get_temporary_resolved",
-    ANY,
-    SERVICE_REQUEST,
-    many=True,
-    consumers=True,
-)
+@query(42, "service_requests/get_temporary_resolved", ANY, **LISTED)
 def get_temporary_resolved(call: Call) -> Select:
     """Lists the service requests that are resolved for the time being."""
     return _page(call, life_cycle_state="TEMPORARY_RESOLVED")
 
 
-@query(
-    43,
-    "service_requests/get_temporary_resolved_pending_acceptance",
-    ANY,
-    SERVICE_REQUEST,
-    many=True,
-    consumers=True,
-)
+@query(43, "service_requests/get_temporary_resolved_pending_acceptance", ANY, **LISTED)
 def get_temporary_resolved_pending_acceptance(call: Call) -> Select:
     """Lists the service requests whose temporary resolution waits to be accepted."""
     return _page(call, life_cycle_state="TEMPORARY_RESOLVED", pending_acceptance=True)
 
 
-@query(44, "service_requests/get_final_resolved", ANY, SERVICE_REQUEST, many=True, consumers=True)
+@query(44, "service_requests/get_final_resolved", ANY, **LISTED)
 def get_final_resolved(call: Call) -> Select:
     """Lists the service requests that are resolved for good."""
     return _page(call, life_cycle_state="FINAL_RESOLVED")
 
 
-@query(
-    45,
-    "service_requests/get_final_resolved_pending_acceptance",
-    ANY,
-    SERVICE_REQUEST,
-    many=True,
-    consumers=True,
-)
+@query(45, "service_requests/get_final_resolved_pending_acceptance", ANY, **LISTED)
 def get_final_resolved_pending_acceptance(call: Call) -> Select:
     """Lists the service requests whose final resolution waits to be accepted."""
     return _page(call, life_cycle_state="FINAL_RESOLVED", pending_acceptance=True)
 
 
-@query(46, "service_requests/get_completed", ANY, SERVICE_REQUEST, many=True, consumers=True)
+@query(46, "service_requests/get_completed", ANY, **LISTED)
 def get_completed(call: Call) -> Select:
     """Lists the completed service requests."""
     return _page(call, life_cycle_state="COMPLETED")
