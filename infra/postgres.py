@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -14,7 +14,7 @@ import asyncpg
 
 from domain.errors import ServiceUnavailable
 
-__all__ = ["LOST", "Lane", "Lanes", "Reads"]
+__all__ = ["LOST", "Lane", "Lanes", "Reads", "snapshot"]
 
 T = TypeVar("T")
 
@@ -165,3 +165,14 @@ class Lanes:
                 if time.monotonic() > until:
                     raise ServiceUnavailable("the database is away", retry_after=1) from error
                 await asyncio.sleep(PAUSE)
+
+
+@asynccontextmanager
+async def snapshot(url: str, settings: Mapping[str, str]) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of its own, with the server's ``settings``, that sees one moment of the database."""
+    connection = await asyncpg.connect(url, timeout=10, server_settings=dict(settings))
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            yield connection
+    finally:
+        await connection.close()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +20,8 @@ import asyncpg
 from infra.analytics.columns import Column, quoted
 from infra.analytics.objects import OBJECTS
 from infra.analytics.relation import ORGANISATION, PERSONAL_ROLE, ROLE, Relation
+from infra.ledger.heads import HEAD
+from infra.postgres import snapshot
 
 __all__ = ["LEDGER", "Export", "ExportError", "Format", "Range", "export", "relation"]
 
@@ -33,8 +35,10 @@ SETTINGS = {
     "bytea_output": "hex",
     "extra_float_digits": "1",
     "search_path": "pg_catalog",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
 }
-"""Whatever the server's are: they shape the text of values."""
+"""Whatever the server's are: they shape the text of values, and an export takes as long as it takes."""
 
 LEDGER = Relation(
     "ledger",
@@ -61,7 +65,6 @@ NAMED = """
 SELECT r.id FROM views.records r
  WHERE r.kind = 'organisation' AND $1 IN (r.id, r.document ->> 'name')
 """
-HEAD = "SELECT coalesce(max(position), 0) FROM ledger.events WHERE organisation = $1"
 # A spreadsheet takes a text that begins so for a formula, and runs it.
 FORMULA = r"^[=+@\t\r\n-]"
 
@@ -116,7 +119,7 @@ async def export(
     :raises ExportError: for a range that ``what`` or the ledger does not have, or a missing extra.
     """
     convert = None if form == "csv" else _converter(form)
-    async with _snapshot(url) as connection:
+    async with snapshot(url, SETTINGS) as connection:
         whose, upto = await _bounds(connection, what, wanted)
         chosen, values = _chosen(what, whose, wanted.after, upto)
         if what is not LEDGER:
@@ -130,18 +133,6 @@ async def export(
             if convert is not None:
                 await asyncio.to_thread(convert, what, lines, draft, form)
     return Export(rows, upto)
-
-
-@asynccontextmanager
-async def _snapshot(url: str) -> AsyncIterator[Connection]:
-    """One state of the database for as long as it takes."""
-    settings = SETTINGS | {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
-    connection = await asyncpg.connect(url, timeout=10, server_settings=settings)
-    try:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            yield connection
-    finally:
-        await connection.close()
 
 
 async def _bounds(

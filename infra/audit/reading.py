@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import TypeAlias
 from uuid import UUID
 
 import asyncpg
 
+from infra import postgres
 from infra.audit.statements import SignedSeal
 from infra.audit.streams import BUCKET, StreamMap, Tip, descend
 from infra.ledger.feed import stored_fact
 from infra.ledger.stored import StoredFact
-from infra.postgres import SERVICE_ROLE
 
 __all__ = [
     "Connection",
@@ -68,24 +68,18 @@ SELECT stream_id, version, chain FROM ledger.sealed_streams WHERE organisation =
 NODES = "SELECT parent, prefix, hash FROM ledger.sealed_nodes WHERE organisation = $1 AND parent = ANY ($2)"
 PAGE = 500
 """Facts that are held at once."""
+SETTINGS = {
+    "role": postgres.SERVICE_ROLE,
+    "application_name": "crmledger audit",
+    "TimeZone": "UTC",
+    # Facts are read in the order of their key; a server may think that sorting them all is cheaper.
+    "enable_sort": "off",
+}
 
 
-@asynccontextmanager
-async def snapshot(url: str) -> AsyncIterator[Connection]:
+def snapshot(url: str) -> AbstractAsyncContextManager[Connection]:
     """A connection of the service's role that sees one moment of the database."""
-    settings = {
-        "role": SERVICE_ROLE,
-        "application_name": "crmledger audit",
-        "TimeZone": "UTC",
-        # Facts are read in the order of their key; a server may think that sorting them all is cheaper.
-        "enable_sort": "off",
-    }
-    connection = await asyncpg.connect(url, timeout=10, server_settings=settings)
-    try:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            yield connection
-    finally:
-        await connection.close()
+    return postgres.snapshot(url, SETTINGS)
 
 
 async def named(connection: Connection, name: str) -> str:

@@ -15,6 +15,7 @@ from uuid import UUID
 import asyncpg
 
 from domain.errors import ServiceUnavailable
+from infra.ledger.heads import HEAD
 from infra.ledger.mapper import StoredFact
 from infra.postgres import Lanes
 
@@ -26,7 +27,6 @@ PAGE = """
 SELECT position, stream_id, version, topic, schema_version, subject, payload, metadata, recorded_at
   FROM ledger.events WHERE organisation = $1 AND position >= $2 ORDER BY position LIMIT $3
 """
-HEAD = "SELECT coalesce(max(position), 0) FROM ledger.events WHERE organisation = $1"
 
 MOST = 1_000
 """Facts that `Feed.follow` reads at once."""

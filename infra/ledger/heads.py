@@ -1,4 +1,4 @@
-"""The heads of all ledgers: for whoever works on every organisation, which no call does."""
+"""The head of one ledger, and those of all: for whoever works on every organisation, which no call does."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import TypeAlias
 
 import asyncpg
 
-__all__ = ["HEADS", "Heads", "heads"]
+__all__ = ["HEAD", "HEADS", "Heads", "heads"]
 
 Heads: TypeAlias = dict[str, int]
 """The last position of each organisation's ledger."""
+
+HEAD = "SELECT coalesce(max(position), 0) FROM ledger.events WHERE organisation = $1"
+"""The last position of the ledger of ``$1``; 0 if it is empty."""
 
 # One index probe for each organisation: the ledger may be too long to be read for their names.
 HEADS = """

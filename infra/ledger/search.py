@@ -19,6 +19,7 @@ import orjson
 
 from domain.errors import InvalidParameterValue
 from infra.ledger.feed import HoleError
+from infra.ledger.heads import HEAD
 from infra.postgres import Lanes
 
 __all__ = ["Filter", "Page", "Search"]
@@ -28,7 +29,6 @@ SELECT organisation, position, stream_id, version, topic, schema_version, subjec
        recorded_at, event_hash
   FROM ledger.events WHERE organisation = $1 AND position > $2 AND position <= $3"""
 ORDER = " ORDER BY position LIMIT $4"
-HEAD = "SELECT coalesce(max(position), 0) FROM ledger.events WHERE organisation = $1"
 BEFORE = "SELECT ledger.last_before($1, $2)"
 SEAL = """
 SELECT number, first_position AS first, last_position AS last, encode(root, 'hex') AS root FROM ledger.seals

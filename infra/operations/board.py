@@ -16,6 +16,7 @@ import asyncpg
 
 from domain.communication import MEDIA
 from domain.service_request_answers import OPEN
+from infra.ledger.heads import HEAD
 from infra.postgres import Lanes
 from infra.views.projector import ANALYTICS
 
@@ -36,7 +37,6 @@ SEALS = 24
 """Seals that are shown."""
 
 NOW = "SELECT clock_timestamp()"
-HEAD = "SELECT coalesce(max(position), 0) FROM ledger.events WHERE organisation = $1"
 # The positions before which a fact was recorded earlier than each moment.
 BOUNDS = """
 SELECT ledger.last_before($1, m.moment) FROM unnest($2::timestamptz[]) WITH ORDINALITY AS m (moment, n) ORDER BY m.n

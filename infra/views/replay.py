@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from domain.fields import Values
 from domain.reference_entities import ENTITIES, KINDS
 from infra.ledger.cipher import KeyRing
+from infra.ledger.heads import HEAD
 from infra.ledger.past import moment_of
 from infra.views.folding import Connection, Folder, connected
 from infra.views.pages import workers
@@ -27,7 +28,6 @@ from services.ids import record_stream
 __all__ = ["Replayer", "schema_name"]
 
 ORGANISATION = "SELECT organisation FROM ledger.world_claims WHERE claim = 'organisation=' || $1"
-HEAD = "SELECT coalesce(max(position), 0) FROM ledger.events WHERE organisation = $1"
 SAYS = "SELECT obj_description(to_regnamespace($1), 'pg_namespace')"
 COMMENT = "SELECT format('COMMENT ON SCHEMA %I IS %L', $1::text, $2::text)"
 EXISTS = "SELECT to_regnamespace($1) IS NOT NULL"
