@@ -18,7 +18,8 @@ from infra.cli_export import export_
 from infra.cli_history import history
 from infra.cli_operations import check, describe
 from infra.cli_operator import access_tokens, application, contacts, sessions
-from infra.cli_views import project, replay, views
+from infra.cli_project import project
+from infra.cli_views import replay, views
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
 from infra.schema.migrate import MigrationError, migrate, status
 from infra.settings import Settings, SettingsError

@@ -17,26 +17,23 @@ from rich.table import Table
 
 from domain.errors import Refusal
 from domain.fields import Reading
-from infra.app import sealing
-from infra.http.admin import Admin
-from infra.http.server import serving
 from infra.ledger.cipher import KeyRing
 from infra.postgres import Lanes
 from infra.settings import Settings
-from infra.telemetry import configure_logs
-from infra.terminal import database, err, out, prepare, progress, told_to_stop
+from infra.terminal import database, err, out, prepare, progress
 from infra.views.comparing import LIMIT, Difference
 from infra.views.history import History
 from infra.views.listing import ViewState, view_states
+from infra.views.parking import Parked, parked
 from infra.views.projector import Projector
-from infra.views.rebuild import RebuildError, rebuild, rollback
+from infra.views.rebuild import RebuildError, discard_all, rebuild, rollback
 from infra.views.receipt import CANONICAL
 from infra.views.refeed import refeed
 from infra.views.replay import Replayer
 from infra.views.verify import verify
 from services.as_of import When
 
-__all__ = ["project", "replay", "views"]
+__all__ = ["FOLDING", "replay", "views"]
 
 views = App(name="views", help="The views that calls read, and those of analysts.")
 
@@ -79,15 +76,15 @@ def _bar(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], Non
 
 @views.command(name="list")
 async def list_() -> None:
-    """Lists the views: rows, size on disk, version of definition, and how far behind they are."""
+    """Lists the views: rows, size, version of definition, how far behind, how many entities are parked."""
     with _refusals():
         async with _ready() as (url, _, _):
             states = await view_states(url)
-    table = Table("view", "rows", "size", "version", "behind")
+    table = Table("view", "rows", "size", "version", "behind", "parked")
     for state in states:
-        table.add_row(
-            state.name, f"{state.rows:,}", decimal(state.size), _version(state), _behind(state)
-        )
+        rows, size = f"{state.rows:,}", decimal(state.size)
+        parked = f"{state.parked:,}" if state.lag_positions is not None else ""
+        table.add_row(state.name, rows, size, _version(state), _behind(state), parked)
     out.print(table)
 
 
@@ -114,7 +111,8 @@ async def rebuild_(
 ) -> None:
     """Builds the views anew from the ledger, compares them with the live ones and switches.
 
-    Calls are served meanwhile. The former tables are kept for `views rollback`.
+    Calls are served meanwhile. One that was interrupted is gone on with. The former tables are kept for
+    `views rollback`.
     """
     with _refusals():
         async with _ready() as (url, ring, zone):
@@ -128,13 +126,19 @@ async def rebuild_(
                     advance=advance,
                 )
     _show(report.differences)
+    for one in report.unreadable[:SHOWN]:
+        err.print(f"cannot be read: {one}", markup=False, highlight=False, soft_wrap=True)
     speed = report.facts / report.seconds if report.seconds else 0
-    out.print(f"{report.facts:,} facts folded, {speed:,.0f} a second", highlight=False)
+    resumed = " more" if report.resumed else ""
+    out.print(f"{report.facts:,}{resumed} facts folded, {speed:,.0f} a second", highlight=False)
     if not report.switched:
-        err.print(
-            "The live views stay; the new ones are in views_next. "
-            "`views rebuild --accept-differences` switches in spite of differences."
-        )
+        err.print("The live views stay; the new ones are in views_next.")
+        if report.unreadable:
+            err.print(
+                f"{len(report.unreadable):,} entities cannot be read, as by an older program."
+            )
+        else:
+            err.print("`views rebuild --accept-differences` switches in spite of differences.")
         sys.exit(1)
     out.print(f"Switched; writes waited {report.held * 1000:,.0f} ms.", highlight=False)
 
@@ -160,6 +164,54 @@ async def verify_() -> None:
     out.print(f"{findings.facts:,} facts, {findings.rows:,} rows", highlight=False)
     if findings.differences:
         sys.exit(1)
+
+
+@views.command(name="discard")
+async def discard_() -> None:
+    """Drops the tables that a rebuild has left: those of before its switch, or unfinished ones."""
+    with _refusals():
+        async with _ready() as (url, _, _):
+            found = await discard_all(url)
+    out.print(f"Dropped: {', '.join(found)}." if found else "There was nothing to drop.")
+
+
+@views.command(name="parked")
+async def parked_() -> None:
+    """Lists the entities whose facts a view could not take in, and why."""
+    async with _ready() as (url, _, _):
+        connection = await asyncpg.connect(url)
+        try:
+            found = await parked(connection)
+        finally:
+            await connection.close()
+    _print_parked(found)
+
+
+@views.command(name="retry")
+async def retry_(view: str | None = None) -> None:
+    """Tries again to take in what is parked, of one view or all; exits with 1 if some of it still is."""
+    with _refusals():
+        async with _ready() as (url, ring, zone):
+            lanes = Lanes(url, 1, timeout=FOLDING)
+            projector = Projector(url, History(lanes, ring, zone))
+            found = await projector.retry(view)
+            await projector.close()
+            await lanes.close()
+    _print_parked(found)
+    if found:
+        sys.exit(1)
+
+
+def _print_parked(found: list[Parked]) -> None:
+    if not found:
+        out.print("Nothing is parked.")
+        return
+    table = Table("view", "organisation", "entity", "from position", "tries", "reason")
+    for one in found:
+        place = f"{one.position:,}"
+        entity = one.stream.hex.upper()
+        table.add_row(one.view, one.organisation, entity, place, f"{one.tries}", one.reason)
+    out.print(table)
 
 
 @views.command(name="refeed")
@@ -216,32 +268,3 @@ def _when(at: str | None, zone: ZoneInfo) -> int | datetime | None:
         return When(name="at").read(at, "--at", Reading(zone, datetime.now(zone).date()))
     except Refusal as error:
         raise ValueError(f"{error.description}: {error.message}") from error
-
-
-async def project(
-    *,
-    lease: Annotated[float, Parameter(help="Seconds after which others take over.")] = 15.0,
-    pause: Annotated[float, Parameter(help="Seconds between two looks at the ledger.")] = 0.5,
-    admin_port: Annotated[
-        int | None, Parameter(help="Port of health and metrics, if not CRMLEDGER_ADMIN_PORT.")
-    ] = None,
-) -> None:
-    """Feeds the analytics views and history, and seals, until it is told to stop (SIGTERM or Ctrl-C)."""
-    settings = Settings.from_environment()
-    port = settings.admin_port if admin_port is None else admin_port
-    configure_logs()
-    stop = told_to_stop()
-    async with database(settings) as url:
-        await prepare(url, own=settings.embedded)
-        lanes = Lanes(url, 1, timeout=FOLDING)
-        history = History(lanes, KeyRing(settings.service_key), ZoneInfo(settings.time_zone))
-        projector = Projector(url, history, lease=lease, pause=pause)
-        admin = Admin(projector)
-        async with serving(admin.edge().handle, settings.host, port) as port:
-            address = f"{settings.host}:{port}"
-            out.print(f"Health and metrics     http://{address}/health/ready", highlight=False)
-            out.file.flush()
-            async with sealing(settings, url):
-                await projector.run(stop)
-            admin.leaving = True
-        await lanes.close()

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import asyncpg
 
 from domain.errors import ServiceUnavailable
+from infra.views.definitions import VERSION
 
 __all__ = ["LOST", "Lane", "Lanes", "Reads", "snapshot"]
 
@@ -79,6 +80,8 @@ class Lane:
                 "plan_cache_mode": "force_generic_plan",
                 "jit": "off",
                 "TimeZone": "UTC",
+                # By which definitions this program projects: the server refuses rows of older ones.
+                "crmledger.views": str(VERSION),
             },
         )
         try:

@@ -77,6 +77,12 @@ LAG_SECONDS = Gauge(
     ["view", "organisation"],
     registry=REGISTRY,
 )
+PARKED = Gauge(
+    "crmledger_projection_parked",
+    "Entities whose facts a view could not take in.",
+    ["view", "organisation"],
+    registry=REGISTRY,
+)
 READY = Gauge("crmledger_ready", "1 while the process answers calls.", registry=REGISTRY)
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "TABLES",
     "catalogue",
     "connection",
+    "forgotten",
     "keys_of",
     "lived",
     "rebuilt",
@@ -92,12 +93,17 @@ async def _forgotten(made: TokenDesk) -> None:
     await made.register("accounts_receivable", "AF", **owner)
     await made.keyed(accounts_receivable_identifier={"id": "AF"})
     await made.register("accounts_receivable", "AF", **owner, retired=True)
+    await forgotten(made, who)
+
+
+async def forgotten(made: Desk, contact: str) -> None:
+    """A contact is forgotten, by the user for whom `lived` has made a place."""
     bearer = {"Authorization": f"Bearer {await made.api.login('both')}"}
     for verb, act, data in (
         ("POST", "forget", b'{"reason":"asked"}'),
         ("GET", "certificate", None),
     ):
-        path = f"{AUDIT}contacts/{who}/{act}"
+        path = f"{AUDIT}contacts/{contact}/{act}"
         status, answer, _ = await made.api.service.send(verb, path, data=data, headers=bearer)
         assert status == 200, answer
 

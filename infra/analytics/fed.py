@@ -18,7 +18,7 @@ WITH moved AS (
            e.metadata ->> 'user' AS actor, e.metadata ->> 'unit' AS unit,
            lag(s.state) OVER (PARTITION BY e.stream_id ORDER BY e.position) AS former
       FROM ledger.events e JOIN {states} ON s.topic = e.topic
-     WHERE e.organisation = $1 AND e.position > $2 AND e.position <= $3
+     WHERE e.organisation = $1 AND e.position > $2 AND e.position <= $3 AND {{which}}
 ), entered AS (
     SELECT m.*, row_number() OVER w AS n,
            lead(m.position) OVER w AS left_position, lead(m.recorded_at) OVER w AS left_at
@@ -36,12 +36,12 @@ INSERT INTO analytics.transitions
 SELECT $1, entity, id, state, topic, position, recorded_at, left_position, left_at, actor, unit FROM entered
 """
 TRANSITIONS = _TRANSITIONS.format(id=ID, states=STATES)
-"""Feeds ``analytics.transitions``: ``$1`` organisation, facts at ``$2 < position <= $3``."""
+"""Feeds ``analytics.transitions``: ``$1`` organisation, facts ``e`` at ``$2 < position <= $3`` that are ``which``."""
 
 DAILY_FACTS = """
 INSERT INTO analytics.daily_facts AS d (organisation, day, topic, facts)
-SELECT organisation, (recorded_at AT TIME ZONE 'UTC')::date, topic, count(*)
-  FROM ledger.events WHERE organisation = $1 AND position > $2 AND position <= $3
+SELECT e.organisation, (e.recorded_at AT TIME ZONE 'UTC')::date, e.topic, count(*)
+  FROM ledger.events e WHERE e.organisation = $1 AND e.position > $2 AND e.position <= $3 AND {which}
  GROUP BY 1, 2, 3
 ON CONFLICT (organisation, day, topic) DO UPDATE SET facts = d.facts + excluded.facts
 """

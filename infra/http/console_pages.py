@@ -171,15 +171,21 @@ def _derived(board: Board) -> Section:
         (
             words(lag.view).capitalize(),
             lag.seconds,
-            f"{lag.positions:,} facts, {_duration(lag.seconds)}",
-            "late" if lag.seconds > LATE or lag.positions < 0 else "calm",
+            f"{lag.positions:,} facts, {_duration(lag.seconds)}{_parked(lag.parked)}",
+            "late" if lag.seconds > LATE or lag.positions < 0 or lag.parked else "calm",
         )
         for lag in board.lags
     ]
     said = f"The ledger stands at position {board.head:,}. "
     said += "; ".join(f"{name} is {figure} behind" for name, _, figure, _ in rows) + "."
+    if any(lag.parked for lag in board.lags):
+        said += " What is parked is named, with the reason, by `crmledger views parked`."
     said += " What calls read is written with the facts and never behind."
     return Section("views", "Views of analysts", said, gauges(said, "view", rows))
+
+
+def _parked(entities: int) -> str:
+    return f", {entities:,} parked" if entities else ""
 
 
 def _seals(board: Board, zone: ZoneInfo) -> Section:

@@ -42,6 +42,8 @@ PAUSE = 0.1
 WRITTEN = Verdict("WRITTEN")
 RACED = (asyncpg.TransactionRollbackError, asyncpg.UniqueViolationError)
 """A deadlock, or a claim over all organisations that another one took at the same moment."""
+NOT_NOW = (asyncpg.LockNotAvailableError, asyncpg.ObjectNotInPrerequisiteStateError)
+"""Others have the lock for too long, or the views were written by a newer program than this one."""
 
 Outcome = Verdict | BaseException
 
@@ -93,7 +95,7 @@ class Appender:
         for _ in range(ATTEMPTS):
             try:
                 verdicts = await self._sent(organisation, batch)
-            except (ServiceUnavailable, asyncpg.LockNotAvailableError):
+            except (ServiceUnavailable, *NOT_NOW):
                 return [_unwritten() for _ in batch]
             except RACED as error:
                 last = error

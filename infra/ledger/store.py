@@ -15,6 +15,7 @@ from domain.fields import Values
 from domain.reference_entities import KINDS
 from infra.batching import WAITING
 from infra.ledger.append import Appender
+from infra.ledger.bell import Bell
 from infra.ledger.certificate import certificate
 from infra.ledger.cipher import KeyRing
 from infra.ledger.load import Loader
@@ -24,6 +25,7 @@ from infra.ledger.relations import Relations
 from infra.ledger.vault import Vault
 from infra.postgres import Lanes
 from infra.schema.migrate import available
+from infra.views.definitions import VERSION
 from infra.views.reading import Reader
 from infra.views.replica import Replica
 from services.directory import Directory
@@ -48,6 +50,9 @@ SELECT position, recorded_at FROM ledger.events
 FIRST = "SELECT event_hash FROM ledger.events WHERE organisation = $1 AND position = 1"
 FORGET = "SELECT ledger.forget_answers($1)"
 VERSIONS = "SELECT version, checksum FROM schema_migrations"
+WRITTEN_BY = (
+    "SELECT sum(version)::integer FROM ledger.view_versions WHERE starts_with(view, 'views.')"
+)
 SESSIONS = """
 SELECT id, user_id, unit_id, expires_at, access_token, account, contact FROM views.sessions
  WHERE organisation = $1 AND NOT released AND expires_at > extract(epoch FROM clock_timestamp())
@@ -91,6 +96,7 @@ class PostgresLedger(Vault, Relations):
         self._reader = Reader(reads)
         self._numbers = Numbers(reads)
         self._appender = Appender(writes, waiting=waiting)
+        self._bell = Bell(reads)
         self._names: dict[str, str] = {}
 
     async def organisation(self, name: str, *, fresh: bool = False) -> str | None:
@@ -136,7 +142,10 @@ class PostgresLedger(Vault, Relations):
         """Writes one command; it is durable when this returns ``WRITTEN``."""
         if change.answer is not None:
             change.answer = self._ring.sealed_answer(change.answer, change.effects["key"])
-        return await self._appender.append(organisation, change)
+        verdict = await self._appender.append(organisation, change)
+        if verdict.name == "WRITTEN":
+            self._bell.ring()
+        return verdict
 
     async def select(self, organisation: str, select: Select) -> Found:
         """Reads documents of a view."""
@@ -190,11 +199,12 @@ class PostgresLedger(Vault, Relations):
         return found.hex() if found else ""
 
     async def problems(self) -> list[str]:
-        """What keeps this process from answering: a schema that is not this build's."""
+        """What keeps this process from answering: a schema that is not this build's, newer views."""
         rows = await self._reads.read(lambda connection: connection.fetch(VERSIONS))
         applied = {(row["version"], row["checksum"]) for row in rows}
         wanted = {(migration.version, migration.checksum) for migration in available()}
-        return ["schema"] if applied != wanted else []
+        written = await self._reads.read(lambda connection: connection.fetchval(WRITTEN_BY))
+        return ["schema"] * (applied != wanted) + ["views"] * (written > VERSION)
 
     def new_key(self) -> tuple[bytes, str]:
         """A new contact's key: itself, and wrapped for storage as base64 text."""
@@ -211,6 +221,7 @@ class PostgresLedger(Vault, Relations):
 
     async def close(self) -> None:
         """Closes the connections."""
+        await self._bell.close()
         await self._reads.close()
         await self._writes.close()
         if self._replica is not None:

@@ -18,7 +18,8 @@ from domain.communication import MEDIA
 from domain.service_request_answers import OPEN
 from infra.ledger.heads import HEAD
 from infra.postgres import Lanes
-from infra.views.projector import ANALYTICS
+from infra.views.feeding import ANALYTICS
+from infra.views.history import HISTORY
 
 __all__ = ["AGES", "HOURS", "MOST", "Board", "Boards", "Lag", "Sealed", "Waiting"]
 
@@ -64,7 +65,8 @@ SELECT life_cycle_state AS state, count(*) AS requests
 """
 LAGS = """
 SELECT v.name, $3 - coalesce(p.position, 0) AS positions,
-       coalesce(extract(epoch FROM clock_timestamp() - e.recorded_at)::float8, 0) AS seconds
+       coalesce(extract(epoch FROM clock_timestamp() - e.recorded_at)::float8, 0) AS seconds,
+       (SELECT count(*) FROM ledger.parked q WHERE q.organisation = $1 AND q.view = v.name) AS parked
   FROM unnest($2::text[]) AS v (name)
   LEFT JOIN analytics.progress p ON p.organisation = $1 AND p.view = v.name
   LEFT JOIN ledger.events e ON e.organisation = $1 AND e.position = coalesce(p.position, 0) + 1
@@ -92,11 +94,15 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How far a view is behind the ledger: in facts, and the age of the first that it lacks."""
+    """How far a view is behind the ledger: in facts, and the age of the first that it lacks.
+
+    ``parked`` entities are those whose facts it could not take in.
+    """
 
     view: str
     positions: int
     seconds: float
+    parked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +167,14 @@ async def _look(
         bounds = [row[0] for row in rows]
         waiting, full = await _waiting(connection, organisation, bounds[: len(ages)])
         seals = await connection.fetch(SEALED, organisation, SEALS)
-        lags = await connection.fetch(LAGS, organisation, list(ANALYTICS), head)
+        lags = await connection.fetch(LAGS, organisation, [*ANALYTICS, HISTORY], head)
         return Board(
             now=now,
             head=head,
             waiting=waiting,
             full=full,
             requests=await _requests(connection, organisation, due),
-            lags=[Lag(row["name"], row["positions"], row["seconds"]) for row in lags],
+            lags=[Lag(*row) for row in lags],
             seals=[Sealed(**row) for row in reversed(seals)],
             facts=_steps([*bounds[len(ages) :], head]),
         )

@@ -11,8 +11,8 @@ from domain.aggregate import AGGREGATES, FACTS
 from infra import documentation  # noqa: F401 (fills the registries)
 from infra.schema.migrate import available
 from infra.settings import HIDDEN, SECRETS, Settings
-from infra.views.projector import ANALYTICS
-from infra.views.tables import VERSIONS
+from infra.views.definitions import VERSIONS
+from infra.views.feeding import ANALYTICS
 from services.endpoint import METHODS
 
 __all__ = ["described"]

@@ -12,8 +12,10 @@ from infra.ledger.cipher import KeyRing
 from infra.ledger.heads import HEADS, heads
 from infra.operations.check import Finding, Site
 from infra.schema.migrate import MigrationError, assert_current, available
-from infra.views.projector import ANALYTICS, lags
-from infra.views.tables import VERSIONS
+from infra.views.definitions import VERSIONS
+from infra.views.feeding import ANALYTICS
+from infra.views.history import HISTORY
+from infra.views.projector import lags
 
 __all__ = ["DEEP_CHECKS", "LEDGER_CHECKS"]
 
@@ -155,11 +157,13 @@ async def views(site: Site) -> Finding:
     wanted = {f"views.{name}": version for name, version in VERSIONS.items()}
     wanted |= {f"analytics.{name}": view.version for name, view in ANALYTICS.items()}
     stale = [name for name, version in wanted.items() if written.get(name) != version]
-    behind = [lag for name in ANALYTICS for lag in await lags(site.connection, name)]
+    behind = [lag for name in (*ANALYTICS, HISTORY) for lag in await lags(site.connection, name)]
     if ahead := [lag.organisation for lag in behind if lag.positions < 0]:
         return _judged([f"ahead of the ledger of {one}" for one in ahead], "")
     if stale:
         return Finding("warning", f"of another version: {', '.join(stale)}; run `views rebuild`")
+    if parked := sum(lag.parked for lag in behind):
+        return Finding("warning", f"{parked:,} entities are parked; see `views parked`")
     oldest = max((lag.seconds for lag in behind), default=0.0)
     said = f"{len(wanted)} of this program's version, {oldest:.1f} s behind"
     return Finding("warning" if oldest > BEHIND else "ok", said)

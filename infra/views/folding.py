@@ -10,21 +10,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
+from domain.contact_information import ContactInformation
 from domain.registration import Record
 from infra.views.pages import FOREVER, Folded, Key, Workers
 from services.ids import record_stream
 
-__all__ = ["Connection", "Folder", "analyse", "connected"]
+__all__ = ["Connection", "Folder", "Keep", "analyse", "connected"]
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Facts: TypeAlias = list[asyncpg.Record]
+Keep: TypeAlias = Callable[[str, Folded, bool], Awaitable[None]]
+"""Takes an organisation, a page, and whether nothing was left out between it and the one before."""
 
 PAGE = 5_000
 """Facts that are read at once."""
@@ -32,6 +36,7 @@ STREAMS = 1_000
 """Touched streams that are read at once."""
 WINDOW = 20_000
 """Positions that are searched for touched streams at once."""
+LAST_VERSION = 2**31 - 1
 FACTS = """
 SELECT e.stream_id, e.version, e.topic, e.schema_version, e.subject, e.payload, e.metadata,
        CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END AS wrapped, e.position
@@ -42,10 +47,15 @@ SELECT e.stream_id, e.version, e.topic, e.schema_version, e.subject, e.payload, 
 """
 FACTS_AFTER = FACTS.format("e.position <= $2 AND (e.stream_id, e.version) > ($3, $4)", " LIMIT $5")
 FACTS_OF = FACTS.format("e.position <= $2 AND e.stream_id = ANY ($3::uuid[])", "")
+# Who is forgotten is forgotten in everything that the key encrypted, though only the contact has a fact.
 TOUCHED = """
-SELECT DISTINCT stream_id FROM ledger.events
- WHERE organisation = $1 AND position > $2 AND position <= $3
+WITH f AS (SELECT stream_id, topic FROM ledger.events
+            WHERE organisation = $1 AND position > $2 AND position <= $3)
+SELECT stream_id FROM f
+UNION
+SELECT unnest(ledger.streams_of($1, stream_id)) FROM f WHERE topic = $4
 """
+FORGOTTEN = ContactInformation.Forgotten.TOPIC
 WRITE = "SELECT ledger.write_views($1, $2, $3, $4, $5, $6, $7)"
 
 
@@ -109,15 +119,18 @@ class Folder:
         self._workers = workers
         self._advance = advance
         self._upto = upto
+        self.keep: Keep | None = None
+        """Notes what is written, in the transaction that writes it; without it a fact that cannot be
+        read ends the work."""
         self.written: set[Key] | None = None
         """If it is a set: the view, organisation and key of what is written are put into it."""
 
-    async def whole(self, organisation: str) -> None:
-        """Folds all streams of an organisation.
+    async def whole(self, organisation: str, after: bytes = bytes(16)) -> None:
+        """Folds all streams of an organisation, or those after one.
 
-        Raises ``ValueError`` naming a fact that this build or key cannot read.
+        Raises ``ValueError`` naming a fact that this build or key cannot read, unless that is kept.
         """
-        await self._write(organisation, self._pages(organisation))
+        await self._write(organisation, self._pages(organisation, after), in_order=True)
 
     async def only(self, organisation: str, streams: Sequence[bytes]) -> None:
         """Folds some streams. Raises as `whole`."""
@@ -130,21 +143,22 @@ class Folder:
         """
         await self._write(organisation, self._touched(organisation, after, upto))
 
-    async def _pages(self, organisation: str) -> AsyncGenerator[Facts, None]:
+    async def _pages(self, organisation: str, after: bytes) -> AsyncGenerator[Facts, None]:
         """Whole streams: the last one of a page waits for the page that shows where it ends."""
         held: Facts = []
-        reading = await _begun(self._after(organisation, bytes(16), 0))
+        reading = await _begun(self._after(organisation, after, LAST_VERSION))
         try:
             while len(page := await reading) == PAGE:
                 last = page[-1]
-                after = self._after(organisation, last["stream_id"], last["version"])
-                reading = await _begun(after)
+                more = self._after(organisation, last["stream_id"], last["version"])
+                reading = await _begun(more)
                 held += page
                 end = _begin_of_last(held)
                 if end:
                     yield held[:end]
                     held = held[end:]
-            yield held + page
+            if held or page:
+                yield held + page
         finally:
             reading.cancel()
 
@@ -165,12 +179,16 @@ class Folder:
     ) -> AsyncGenerator[Facts, None]:
         for start in range(after, upto, WINDOW):
             end = min(start + WINDOW, upto)
-            rows = await self._reader.fetch(TOUCHED, organisation, start, end)
+            rows = await self._reader.fetch(TOUCHED, organisation, start, end, FORGOTTEN)
             async for page in self._some(organisation, [row["stream_id"] for row in rows]):
                 yield page
 
-    async def _write(self, organisation: str, pages: AsyncGenerator[Facts, None]) -> None:
+    async def _write(
+        self, organisation: str, pages: AsyncGenerator[Facts, None], *, in_order: bool = False
+    ) -> None:
+        """Folds and writes pages; ``in_order`` if nothing is left out between them."""
         settings = await self._settings(organisation)
+        put = partial(self._put, organisation, in_order)
         folding: deque[asyncio.Task[Folded]] = deque()
         writing: asyncio.Task[None] | None = None
         try:
@@ -181,9 +199,9 @@ class Folder:
                     work = self._workers.fold(organisation, facts, settings, keys=wanted)
                     folding.append(await _begun(work))
                     if len(folding) > self._workers.count:
-                        writing = await self._next(organisation, folding, writing)
+                        writing = await _next(put, folding, writing)
             while folding:
-                writing = await self._next(organisation, folding, writing)
+                writing = await _next(put, folding, writing)
             if writing:
                 await writing
         finally:
@@ -191,20 +209,13 @@ class Folder:
                 if task:
                     task.cancel()
 
-    async def _next(
-        self,
-        organisation: str,
-        folding: deque[asyncio.Task[Folded]],
-        writing: asyncio.Task[None] | None,
-    ) -> asyncio.Task[None]:
-        """Begins to write the next folded page when the one before is written."""
-        folded = await folding.popleft()
-        if writing:
-            await writing
-        return await _begun(self._put(organisation, folded))
-
-    async def _put(self, organisation: str, folded: Folded) -> None:
-        await self._writer.execute(WRITE, organisation, *folded.columns)
+    async def _put(self, organisation: str, in_order: bool, folded: Folded) -> None:  # noqa: FBT001
+        if folded.unreadable and self.keep is None:
+            raise ValueError(next(iter(folded.unreadable.values())))
+        async with self._writer.transaction():
+            await self._writer.execute(WRITE, organisation, *folded.columns)
+            if self.keep is not None:
+                await self.keep(organisation, folded, in_order)
         if self.written is not None:
             self.written |= folded.keys
         self._advance(folded.facts)
@@ -219,6 +230,18 @@ class Folder:
         facts = await self._of(organisation, [stream.bytes])
         record = self._workers.own.replayed([tuple(fact) for fact in facts]) if facts else None
         return record.fields if isinstance(record, Record) else {}
+
+
+async def _next(
+    put: Callable[[Folded], Coroutine[Any, Any, None]],
+    folding: deque[asyncio.Task[Folded]],
+    writing: asyncio.Task[None] | None,
+) -> asyncio.Task[None]:
+    """Begins to write the next folded page when the one before is written."""
+    folded = await folding.popleft()
+    if writing:
+        await writing
+    return await _begun(put(folded))
 
 
 def _begin_of_last(facts: Facts) -> int:

@@ -15,24 +15,23 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import structlog
 
 from domain.errors import ServiceUnavailable
 from infra.ledger.cipher import KeyRing
 from infra.postgres import Lanes
+from infra.views.definitions import VERSION
 from infra.views.folding import FACTS, FACTS_OF
-from infra.views.pages import Fact, PageFolder
-from infra.views.tables import VERSIONS
-from infra.views.versions import versions
+from infra.views.pages import FOREVER, Fact, PageFolder
+from infra.views.parking import LONGEST, UNPARKED
+from infra.views.versions import Unreadable, Versions, versions
 
-__all__ = ["HISTORY", "PAST", "VERSION", "History", "Then"]
+__all__ = ["HISTORY", "PAST", "History", "Then"]
 
 T = TypeVar("T")
 
 HISTORY, PAST = "history", "past"
 """The schema of all versions of rows (and what progress calls it), and that of the views on them."""
-
-VERSION = sum(VERSIONS.values())
-"""Rises with that of any view, so that history is then folded anew."""
 
 BATCH = 1_000
 """Facts that are folded and written at once."""
@@ -40,19 +39,26 @@ PATIENCE = 5.0
 """Seconds for which a reader brings history forward before it is told to come again."""
 
 AT = """
-SELECT position FROM analytics.progress p
+SELECT least(position, (SELECT min(q.position) - 1 FROM ledger.parked q
+                         WHERE q.organisation = $1 AND q.view = 'history'))
+  FROM analytics.progress p
  WHERE organisation = $1 AND view = 'history' AND version = $2
    AND NOT EXISTS (SELECT FROM history.dropped d WHERE d.organisation = $1)
 """
 BEGIN = "SELECT at, in_generation, streams FROM history.begin($1, $2, $3)"
 WRITE = "SELECT history.write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 STAND_AT = f"SELECT ({AT}) AS at, set_config('crmledger.position', $3, true)"
+PARK = "SELECT history.park($1, $2, $3, $4, $5, $6, $7)"
+RETRY = "SELECT history.retry($1, $2, $3)"
 FACTS_OF_TOUCHED = FACTS.format(
-    """e.position <= $2 AND e.stream_id = ANY (ARRAY(
+    f"""e.position <= $2 AND e.stream_id = ANY (ARRAY(
        SELECT DISTINCT t.stream_id FROM ledger.events t
-        WHERE t.organisation = $1 AND t.position > $3 AND t.position <= $2))""",
+        WHERE t.organisation = $1 AND t.position > $3 AND t.position <= $2))
+   AND {UNPARKED.format(view=HISTORY)}""",  # noqa: S608 (a view's name)
     "",
 )
+
+log = structlog.get_logger(__name__)
 
 
 class Then:
@@ -95,17 +101,40 @@ class History:
     async def bring(self, organisation: str, position: int, seconds: float = PATIENCE) -> None:
         """Brings an organisation's history to a position of its ledger, if it is not there yet.
 
-        What is done stays done. Raises `ServiceUnavailable` after so many seconds, ``ValueError``
-        naming a fact that this build or key cannot read.
+        What is done stays done. Raises `ServiceUnavailable` after so many seconds, and if history
+        cannot be read up to there, because something is parked.
         """
         until = time.monotonic() + seconds
-        at = await self._at(organisation)
-        while at < position:
-            async with self._turn:
-                await self._advance(organisation, position)
+        while await self._at(organisation) < position:
+            left = await self._advance(organisation, position)
             at = await self._at(organisation)
-            if at < position and time.monotonic() > until:
-                raise ServiceUnavailable(f"history is written up to position {at}", retry_after=1)
+            if at < position and (not left or time.monotonic() > until):
+                says = "is written" if left else "can be read, since something is parked,"
+                raise ServiceUnavailable(f"history {says} up to position {at}", retry_after=1)
+
+    async def forward(self, organisation: str, position: int) -> None:
+        """Brings history to a position but for what is parked, however long it takes."""
+        while await self._advance(organisation, position):
+            pass
+
+    async def retry(self, organisation: str, stream: UUID) -> None:
+        """Folds an entity anew that is parked, if it can be read by now."""
+        facts = await self._read(FACTS_OF, organisation, FOREVER, [stream])
+        found = await self._versions(organisation, facts, 0)
+        reason = found.unreadable[0].reason[:LONGEST] if found.unreadable else None
+        await self._lanes.read(
+            lambda connection: connection.execute(RETRY, organisation, stream, reason)
+        )
+        await self.forward(organisation, 0)
+
+    async def _read(self, sql: str, *values: object) -> list[Fact]:
+        rows = await self._lanes.read(lambda connection: connection.fetch(sql, *values))
+        return [_fact(row) for row in rows]
+
+    async def _versions(self, organisation: str, facts: list[Fact], after: int) -> Versions:
+        # Each batch unwraps the keys anew: the key of a person who was forgotten must not be remembered.
+        folder = PageFolder(self._ring, self._zone)
+        return await asyncio.to_thread(versions, folder, self._zone, organisation, facts, after)
 
     async def _at(self, organisation: str) -> int:
         """Up to which position history can be read; -1 if none of it can."""
@@ -114,20 +143,22 @@ class History:
         )
         return -1 if found is None else found
 
-    async def _advance(self, organisation: str, position: int) -> None:
+    async def _advance(self, organisation: str, position: int) -> bool:
         """Writes one batch: of entities whose rows were dropped, if there are any, else of facts.
 
-        Nothing is written if another process was faster.
+        Nothing is written if another process was faster. False if there was nothing to write.
         """
-        ((at, generation, streams),) = await self._lanes.read(
-            lambda connection: connection.fetch(BEGIN, organisation, VERSION, BATCH)
-        )
-        if at is None:
-            raise ServiceUnavailable("history is written by a newer program", retry_after=1)
-        if streams:
-            await self._write(organisation, generation, (at, at), streams)
-        elif at < position:
-            await self._write(organisation, generation, (at, min(at + BATCH, position)))
+        async with self._turn:
+            ((at, generation, streams),) = await self._lanes.read(
+                lambda connection: connection.fetch(BEGIN, organisation, VERSION, BATCH)
+            )
+            if at is None:
+                raise ServiceUnavailable("history is written by a newer program", retry_after=1)
+            if streams:
+                await self._write(organisation, generation, (at, at), streams)
+            elif at < position:
+                await self._write(organisation, generation, (at, min(at + BATCH, position)))
+            return bool(streams or at < position)
 
     async def _write(
         self,
@@ -139,17 +170,26 @@ class History:
         """Folds and writes what happened between two positions, or all of some streams anew."""
         after, upto = between
         sql, which = (FACTS_OF, list(streams)) if streams else (FACTS_OF_TOUCHED, after)
-        rows = await self._lanes.read(
-            lambda connection: connection.fetch(sql, organisation, upto, which)
-        )
-        # Each batch unwraps the keys anew: the key of a person who was forgotten must not be remembered.
-        folder, facts = PageFolder(self._ring, self._zone), [_fact(row) for row in rows]
-        since = 0 if streams else after
-        found = await asyncio.to_thread(versions, folder, self._zone, organisation, facts, since)
+        facts = await self._read(sql, organisation, upto, which)
+        found = await self._versions(organisation, facts, 0 if streams else after)
+        if found.unreadable:
+            await self._park(organisation, generation, after, found.unreadable)
+            return
         values = (generation, after, upto, list(streams), *found.ended, *found.begun)
         await self._lanes.read(
             lambda connection: connection.fetchval(WRITE, organisation, VERSION, *values)
         )
+
+    async def _park(
+        self, organisation: str, generation: int, after: int, unreadable: Sequence[Unreadable]
+    ) -> None:
+        """Sets entities aside, so that the next batch leaves them out."""
+        log.warning("history.parked", organisation=organisation, entities=len(unreadable))
+        streams = [UUID(bytes=one.stream) for one in unreadable]
+        positions = [one.position for one in unreadable]
+        reasons = [one.reason[:LONGEST] for one in unreadable]
+        values = (VERSION, generation, after, streams, positions, reasons)
+        await self._lanes.read(lambda connection: connection.fetchval(PARK, organisation, *values))
 
 
 def _fact(row: asyncpg.Record) -> Fact:

@@ -50,6 +50,10 @@ class Folded:
     facts: int
     columns: list[list[Any]] = field(default_factory=lambda: [[] for _ in range(6)])
     keys: set[Key] = field(default_factory=set)
+    unreadable: dict[bytes, str] = field(default_factory=dict)
+    """Streams of which nothing is here, because this build or key cannot read a fact, and why."""
+    last: bytes = b""
+    """The last stream of the page."""
 
 
 class PageFolder:
@@ -58,7 +62,7 @@ class PageFolder:
     def __init__(self, ring: KeyRing, zone: ZoneInfo) -> None:
         self._ring = ring
         self._zone = zone
-        self._keys: dict[bytes, tuple[UUID, bytes | None]] = {}
+        self._keys: dict[tuple[bytes, bytes | None], tuple[UUID, bytes | None]] = {}
 
     def fold(
         self, organisation: str, page: list[Fact], settings: Mapping[str, Any], *, keys: bool
@@ -67,13 +71,18 @@ class PageFolder:
 
         :param settings: the organisation's, for all rows.
         :param keys: whether the keys are wanted, too.
-        Raises ``ValueError`` naming a fact that this build or key cannot read.
         """
         folded = Folded(len(page))
         names, streams, versions, searched, shown, references = folded.columns
         with _no_gc():
             for stream, facts in groupby(page, _stream):
-                for row in project(self.replayed(list(facts)), settings, self._zone).rows:
+                folded.last = stream
+                try:
+                    aggregate = self.replayed(list(facts))
+                except ValueError as error:
+                    folded.unreadable[stream] = str(error)
+                    continue
+                for row in project(aggregate, settings, self._zone).rows:
                     names.append(row.view)
                     streams.append(stream)
                     versions.append(row.version)
@@ -85,11 +94,11 @@ class PageFolder:
         return folded
 
     def replayed(self, facts: list[Fact]) -> Aggregate:
-        """The aggregate of one stream. Raises as `fold`."""
+        """The aggregate of one stream. Raises ``ValueError`` naming a fact that cannot be read."""
         return replayed(*self._readable(facts))
 
     def states(self, facts: list[Fact]) -> Iterator[Aggregate]:
-        """The aggregate of one stream after each of its facts; one object. Raises as `fold`."""
+        """The same after each of its facts; one object. Raises as `replayed`."""
         return states(*self._readable(facts))
 
     def _readable(self, facts: list[Fact]) -> tuple[list[StoredFact], dict[UUID, bytes]]:
@@ -108,12 +117,13 @@ class PageFolder:
         return StoredFact(stream, version, topic, schema, contact, payload, metadata)
 
     def _key(self, subject: bytes, wrapped: bytes | None) -> tuple[UUID, bytes | None]:
-        found = self._keys.get(subject)
+        # By the wrapped key, too: that of a person who was forgotten must not be remembered.
+        found = self._keys.get((subject, wrapped))
         if found is None:
             if len(self._keys) >= KEYS:
                 self._keys.clear()
             key = self._ring.unwrap(wrapped) if wrapped else wrapped
-            found = self._keys[subject] = UUID(bytes=subject), key
+            found = self._keys[subject, wrapped] = UUID(bytes=subject), key
         return found
 
 

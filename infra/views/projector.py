@@ -9,25 +9,24 @@ from doing work in vain: that it is exclusive is never relied on.
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from uuid import uuid4
 
 import asyncpg
 import structlog
 
 from domain.errors import ServiceUnavailable
-from infra.analytics.fed import DAILY_FACTS, TRANSITIONS
+from infra.ledger.bell import CHANNEL
 from infra.ledger.heads import HEADS
 from infra.postgres import LOST
 from infra.schema.migrate import available
-from infra.telemetry import BATCH_SECONDS, LAG_POSITIONS, LAG_SECONDS, PROJECTED
+from infra.telemetry import BATCH_SECONDS, LAG_POSITIONS, LAG_SECONDS, PARKED, PROJECTED
+from infra.views.feeding import ANALYTICS, Feeding, HistoryFeeding, TableFeeding
 from infra.views.folding import Connection
-from infra.views.history import HISTORY, History
+from infra.views.history import History
+from infra.views.parking import POISON, Parked, parked
 
-__all__ = ["ANALYTICS", "AnalyticsView", "Lag", "Projector", "lags"]
+__all__ = ["Lag", "Projector", "lags"]
 
 ROLE = "crmledger_projector"
 VERSIONS = "SELECT version, checksum FROM schema_migrations"
@@ -38,21 +37,18 @@ ON CONFLICT (organisation, view) DO UPDATE SET holder = excluded.holder, held_un
  WHERE p.holder IS NULL OR p.holder = excluded.holder OR p.held_until < clock_timestamp()
 RETURNING position
 """
-MOVE = """
-UPDATE analytics.progress
-   SET position = $5, moved_at = clock_timestamp(), held_until = clock_timestamp() + $6 * interval '1 second'
- WHERE organisation = $1 AND view = $2 AND holder = $3 AND position = $4
-"""
 RELEASE = "UPDATE analytics.progress SET holder = NULL, held_until = '-infinity' WHERE holder = $1"
 _LAG = """
 WITH heads AS ({heads})
 SELECT h.organisation, h.head, coalesce(p.position, 0) AS position,
-       coalesce(extract(epoch FROM clock_timestamp() - e.recorded_at)::float8, 0) AS seconds
+       coalesce(extract(epoch FROM clock_timestamp() - e.recorded_at)::float8, 0) AS seconds,
+       (SELECT count(*) FROM ledger.parked q
+         WHERE q.organisation = h.organisation AND q.view = $1) AS parked
   FROM heads h
   LEFT JOIN analytics.progress p ON p.organisation = h.organisation AND p.view = $1
   LEFT JOIN ledger.events e ON e.organisation = h.organisation AND e.position = coalesce(p.position, 0) + 1
 UNION ALL
-SELECT p.organisation, 0, p.position, 0
+SELECT p.organisation, 0, p.position, 0, 0
   FROM analytics.progress p
  WHERE p.view = $1 AND NOT EXISTS (SELECT FROM heads h WHERE h.organisation = p.organisation)
 """
@@ -62,48 +58,27 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class AnalyticsView:
-    """A view that is fed by statement: ``$1`` organisation, facts at ``$2 < position <= $3``.
-
-    ``version`` is raised by whoever changes what the view holds.
-    """
-
-    version: int
-    statement: str
-
-
-ANALYTICS: Mapping[str, AnalyticsView] = {
-    "daily_facts": AnalyticsView(1, DAILY_FACTS),
-    "transitions": AnalyticsView(1, TRANSITIONS),
-}
-"""The views by name; the table of each is in the schema ``analytics``."""
-
-
-@dataclass(frozen=True, slots=True)
 class Lag:
     """How far a view is behind one ledger.
 
     ``seconds`` is the age of the first fact that it lacks. ``positions`` is negative if the view is
     ahead: the ledger was restored to an earlier state, and the view counts what never happened.
+    ``parked`` entities are those whose facts it could not take in.
     """
 
     organisation: str
     position: int
     positions: int
     seconds: float
+    parked: int
 
 
 async def lags(connection: Connection, view: str) -> list[Lag]:
     """How far a view is behind each ledger."""
     return [
-        Lag(row["organisation"], row["position"], row["head"] - row["position"], row["seconds"])
-        for row in await connection.fetch(LAG, view)
+        Lag(organisation, position, head - position, seconds, parked)
+        for organisation, head, position, seconds, parked in await connection.fetch(LAG, view)
     ]
-
-
-Batch = Callable[[str, int, int], Awaitable[bool]]
-"""Feeds a view with an organisation's facts at ``after < position <= upto``; False if another
-process has moved it. Raises ``ValueError`` for a fact that cannot be read."""
 
 
 class Projector:
@@ -111,7 +86,7 @@ class Projector:
 
     :param history: what else is brought forward, if anything.
     :param lease: seconds after which others take over from a process that is gone.
-    :param pause: seconds between two looks at the ledger.
+    :param pause: seconds between two looks at the ledger; the bell only makes them earlier.
     :param most: positions that one transaction takes in.
     """
 
@@ -125,13 +100,18 @@ class Projector:
         most: int = 10_000,
     ) -> None:
         self._url = url
-        self._history = history
         self._lease = lease
         self._pause = pause
         self._most = most
         self._me = uuid4()
+        self._feedings: list[Feeding] = [
+            TableFeeding(view, self._me, lease) for view in ANALYTICS.values()
+        ]
+        if history is not None:
+            self._feedings.append(HistoryFeeding(history))
         self._connection: Connection | None = None
         self._problems: list[str] = ["starting"]
+        self._hint = asyncio.Event()
 
     async def problems(self) -> list[str]:
         """What keeps it from feeding its views, as of its last look at the ledger."""
@@ -140,10 +120,15 @@ class Projector:
     async def run(self, stop: asyncio.Event) -> None:
         """Feeds the views until told to stop; then ends the batch at hand and gives the leases back.
 
-        A database that is away is waited for.
+        What is parked is tried again first: a new process may be the one that can read it. A database
+        that is away is waited for.
         """
+        anew = True
         while not stop.is_set():
             try:
+                if anew:
+                    await self.retry()
+                    anew = False
                 await self.once(stop)
             except ServiceUnavailable as error:
                 self._problems = [error.description]
@@ -151,25 +136,39 @@ class Projector:
                 log.warning("projector.database_away", error=type(error).__name__)
                 self._problems = ["database"]
                 self._forget()
-            try:
-                async with asyncio.timeout(self._pause):
-                    await stop.wait()
-            except TimeoutError:
-                pass
+            await self._rest(stop)
         await self.close()
+
+    async def _rest(self, stop: asyncio.Event) -> None:
+        """Waits for a hint that the ledger has grown, for a pause at most, or until told to stop."""
+        waiting = [asyncio.create_task(event.wait()) for event in (stop, self._hint)]
+        try:
+            await asyncio.wait(waiting, timeout=self._pause, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    def _heard(self, *_: object) -> None:
+        self._hint.set()
 
     async def once(self, stop: asyncio.Event | None = None) -> None:
         """Looks at the ledger once and feeds the views all that is there."""
+        self._hint.clear()
         connection = await self._connected()
         problems = await self._schema(connection)
         if not problems:
-            for name, view in ANALYTICS.items():
-                batch = partial(self._batch, connection, name, view)
-                problems += await self._feed(connection, name, batch, stop)
-            if self._history is not None:
-                batch = partial(_remember, self._history)
-                problems += await self._feed(connection, HISTORY, batch, stop)
+            for feeding in self._feedings:
+                problems += await self._feed(connection, feeding, stop)
         self._problems = problems
+
+    async def retry(self, view: str | None = None) -> list[Parked]:
+        """Tries again to take in what is parked, of one view or all: what is parked still."""
+        connection = await self._connected()
+        for feeding in self._feedings:
+            if view in (None, feeding.name):
+                for one in await parked(connection, feeding.name):
+                    await feeding.retry(connection, one)
+        return await parked(connection, view)
 
     async def close(self) -> None:
         """Gives the leases back, so that others need not wait for their end."""
@@ -190,10 +189,18 @@ class Projector:
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
-            settings = {"role": ROLE, "application_name": "crmledger project", "TimeZone": "UTC"}
+            settings = {
+                "role": ROLE,
+                "application_name": "crmledger project",
+                "TimeZone": "UTC",
+                # Whoever is paused in the middle of a batch must not keep others from it.
+                "idle_in_transaction_session_timeout": f"{max(self._lease, 1):.0f}s",
+            }
             self._connection = await asyncpg.connect(
                 self._url, timeout=5, command_timeout=60, server_settings=settings
             )
+            # On the connection that looks at the ledger: where it is dead, the next look finds that.
+            await self._connection.add_listener(CHANNEL, self._heard)
         return self._connection
 
     @staticmethod
@@ -203,78 +210,41 @@ class Projector:
         return ["schema"] if applied != wanted else []
 
     async def _feed(
-        self, connection: Connection, name: str, batch: Batch, stop: asyncio.Event | None
+        self, connection: Connection, feeding: Feeding, stop: asyncio.Event | None
     ) -> list[str]:
         """Feeds a view from every ledger: the problems."""
         problems = []
+        name = feeding.name
         for lag in await lags(connection, name):
             if lag.positions < 0:
                 problems.append(f"{name} of {lag.organisation} is ahead of the ledger")
                 log.error("projector.ahead", view=name, organisation=lag.organisation)
             elif lag.positions:
-                problems += await self._follow(connection, name, batch, lag, stop)
+                try:
+                    await self._follow(connection, feeding, lag, stop)
+                except POISON as error:
+                    # Not even parked: the view stays where it is, for nothing may be skipped.
+                    problems.append(f"{name} of {lag.organisation} stands still")
+                    log.error("projector.stands_still", view=name, error=type(error).__name__)
         for lag in await lags(connection, name):
             LAG_POSITIONS.labels(name, lag.organisation).set(lag.positions)
             LAG_SECONDS.labels(name, lag.organisation).set(lag.seconds)
+            PARKED.labels(name, lag.organisation).set(lag.parked)
         return problems
 
     async def _follow(
-        self, connection: Connection, name: str, batch: Batch, lag: Lag, stop: asyncio.Event | None
-    ) -> list[str]:
-        """Feeds a view from one ledger up to its head, unless another process does it: the problems."""
-        organisation, head = lag.organisation, lag.position + lag.positions
+        self, connection: Connection, feeding: Feeding, lag: Lag, stop: asyncio.Event | None
+    ) -> None:
+        """Feeds a view from one ledger up to its head, unless another process does it."""
+        name, organisation = feeding.name, lag.organisation
+        head = lag.position + lag.positions
         at = await connection.fetchval(LEASE, organisation, name, self._me, self._lease)
         while at is not None and at < head and not (stop and stop.is_set()):
             upto = min(at + self._most, head)
-            try:
-                with BATCH_SECONDS.labels(name).time():
-                    written = await batch(organisation, at, upto)
-            except ValueError as error:
-                log.exception("projector.unreadable", view=name, organisation=organisation)
-                return [f"{name} of {organisation}: {error}"]
+            with BATCH_SECONDS.labels(name).time():
+                written = await feeding.batch(connection, organisation, at, upto)
             if not written:
                 log.warning("projector.overtaken", view=name, organisation=organisation)
-                return []
+                return
             PROJECTED.labels(name).inc(upto - at)
             at = upto
-        return []
-
-    async def _batch(
-        self,
-        connection: Connection,
-        name: str,
-        view: AnalyticsView,
-        organisation: str,
-        at: int,
-        upto: int,
-    ) -> bool:
-        """Writes one batch; False, and nothing is written, if another process has moved the view."""
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            moved = await connection.execute(
-                MOVE, organisation, name, self._me, at, upto, self._lease
-            )
-            if moved == "UPDATE 1":
-                await connection.execute(view.statement, organisation, at, upto)
-                await transaction.commit()
-                return True
-        except BaseException:
-            await _undo(transaction)
-            raise
-        await transaction.rollback()
-        return False
-
-
-async def _remember(history: History, organisation: str, after: int, upto: int) -> bool:
-    """Brings history forward, in batches of its own, from wherever it is by now."""
-    await history.bring(organisation, upto, math.inf)
-    return True
-
-
-async def _undo(transaction: asyncpg.transaction.Transaction) -> None:
-    """Rolls back; a connection that is lost does so by itself."""
-    try:
-        await transaction.rollback()
-    except LOST:
-        return

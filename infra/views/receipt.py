@@ -18,8 +18,9 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from domain.fields import Values
+from infra.views.definitions import VERSIONS
 from infra.views.folding import Connection
-from infra.views.tables import VERSIONS, views
+from infra.views.tables import views
 from services.as_of import Moment
 
 __all__ = ["CANONICAL", "canonical", "receipt", "rows"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from infra.views.feeding import ANALYTICS
 from infra.views.folding import connected
-from infra.views.projector import ANALYTICS
 
 __all__ = ["refeed"]
 
@@ -12,6 +12,7 @@ AGAIN = """
 LOCK TABLE analytics.progress IN EXCLUSIVE MODE;
 UPDATE analytics.progress SET position = 0, moved_at = clock_timestamp() WHERE view = '{view}';
 TRUNCATE analytics.{view};
+DELETE FROM ledger.parked WHERE view = '{view}';
 UPDATE ledger.view_versions SET version = {version}, written_at = clock_timestamp() WHERE view = 'analytics.{view}';
 """
 

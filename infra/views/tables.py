@@ -2,45 +2,44 @@
 
 ``views`` holds the live tables. ``views_next`` are new ones that are being filled, ``views_former``
 those that were live before the last switch; each of the two has a table ``heads``: up to which
-position of every ledger the others hold the facts.
+position of every ledger the others hold the facts. While ``views_next`` is being filled, it also says
+up to which entity that is done; the schema's comment says by which definitions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from infra.ledger.heads import Heads
+from infra.views.definitions import VERSIONS
 from infra.views.folding import Connection
 
 __all__ = [
     "FORMER",
     "NEXT",
-    "VERSIONS",
+    "Begun",
+    "Unreadable",
+    "begun",
+    "discard",
     "exists",
+    "forget_unreadable",
     "index",
+    "keep_folded",
     "keep_heads",
+    "keep_unreadable",
     "kept_heads",
     "make_next",
     "switch",
+    "unreadable",
     "views",
 ]
 
 NEXT, FORMER = "views_next", "views_former"
 
-VERSIONS = {
-    "access_tokens": 1,
-    "communications": 1,
-    "contacts": 1,
-    "entities": 2,
-    "names": 1,
-    "queue_entries": 1,
-    "records": 1,
-    "service_requests": 1,
-    "sessions": 2,
-}
-"""The version of each view's definition in this code; whoever changes what it holds raises it."""
-
 TABLES = """
 SELECT relname FROM pg_catalog.pg_class
- WHERE relnamespace = to_regnamespace($1::text) AND relkind = 'r' AND relname <> 'heads' ORDER BY relname
+ WHERE relnamespace = to_regnamespace($1::text) AND relkind = 'r' AND relname NOT IN ('heads', 'unreadable') ORDER BY relname
 """
 # LIKE copies neither the options of a table nor the names of its constraints and indexes. Those of
 # `names` are there from the start, because each write of an entity looks its names up.
@@ -58,13 +57,15 @@ SELECT replace(pg_get_indexdef(i.indexrelid), ' ON views.', ' ON views_next.') A
   FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid
  WHERE c.relnamespace = 'views'::regnamespace AND c.relkind = 'r' AND c.relname = ANY ($1::text[])
    AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)
+   AND NOT EXISTS (SELECT FROM pg_class n JOIN pg_class l ON l.relname = n.relname
+                    WHERE n.relnamespace = to_regnamespace('views_next') AND l.oid = i.indexrelid)
  ORDER BY 1
 """
 # What belongs to the live tables and is not copied by LIKE, from schema $1 to schema $2.
 DRESS = """
 WITH t AS (
     SELECT oid, relname, relowner, relacl, obj_description(oid, 'pg_class') AS comment
-      FROM pg_class WHERE relnamespace = $1::text::regnamespace AND relkind = 'r' AND relname <> 'heads'
+      FROM pg_class WHERE relnamespace = $1::text::regnamespace AND relkind = 'r' AND relname NOT IN ('heads', 'unreadable')
 ), grants AS (
     SELECT t.relname, '' AS columns, a.* FROM t, aclexplode(t.relacl) a
     UNION ALL
@@ -93,11 +94,49 @@ SELECT DISTINCT format('CREATE OR REPLACE VIEW %I.%I%s AS %s', n.nspname, v.reln
   JOIN pg_class t ON t.oid = d.refobjid AND t.relkind = 'r' AND t.relnamespace = 'views'::regnamespace
  WHERE d.refclassid = 'pg_class'::regclass
 """
+SAYS = "SELECT obj_description(to_regnamespace($1), 'pg_namespace')"
+SAY = "SELECT format('COMMENT ON SCHEMA %I IS %L', $1::text, $2::text)"
+UNREADABLE_TABLE = """
+CREATE TABLE views_next.unreadable (organisation text, stream_id uuid, reason text NOT NULL,
+                                    PRIMARY KEY (organisation, stream_id))
+"""
+LACKS = """
+INSERT INTO views_next.unreadable SELECT $1, * FROM unnest($2::uuid[], $3::text[])
+ON CONFLICT (organisation, stream_id) DO UPDATE SET reason = excluded.reason
+"""
+RETRIED = "DELETE FROM views_next.unreadable WHERE organisation = $1 AND stream_id = $2"
+LACKED = "SELECT organisation, stream_id, reason FROM views_next.unreadable ORDER BY 1, 2"
+FOLDED = "UPDATE views_next.heads SET folded = $2, facts = facts + $3 WHERE organisation = $1"
 VERSION = """
 INSERT INTO ledger.view_versions AS v (view, version, written_at)
 SELECT 'views.' || w.view, w.version, clock_timestamp() FROM unnest($1::text[], $2::integer[]) AS w (view, version)
 ON CONFLICT (view) DO UPDATE SET version = excluded.version, written_at = excluded.written_at
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An entity that cannot be replayed, and the reason."""
+
+    organisation: str
+    stream: bytes
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.organisation}, entity {self.stream.hex()}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An organisation in a rebuild: its ``facts`` of all streams up to ``folded`` are written.
+
+    ``position`` is the head of the ledger when that began: later facts are caught up with.
+    """
+
+    organisation: str
+    position: int
+    folded: bytes
+    facts: int
 
 
 async def views(connection: Connection, schema: str = "views") -> list[str]:
@@ -111,16 +150,62 @@ async def exists(connection: Connection, schema: str) -> bool:
     return found
 
 
-async def make_next(connection: Connection) -> None:
+async def begun(connection: Connection, definition: str) -> list[Begun] | None:
+    """How far an interrupted rebuild by the same definition has come; None if there is none."""
+    if await connection.fetchval(SAYS, NEXT) != definition:
+        return None
+    rows = await connection.fetch(
+        f"SELECT organisation, position, folded, facts FROM {NEXT}.heads ORDER BY organisation"  # noqa: S608
+    )
+    return [Begun(*row) for row in rows]
+
+
+async def make_next(connection: Connection, definition: str, at: Heads) -> list[Begun]:
     """Makes ``views_next``: the views' tables, empty. What was left of an earlier try is dropped."""
     async with connection.transaction():
-        await connection.execute(f"DROP SCHEMA IF EXISTS {NEXT} CASCADE; CREATE SCHEMA {NEXT}")
+        await discard(connection, NEXT)
+        await connection.execute(f"CREATE SCHEMA {NEXT}")
         await _run(connection, LIKE)
         await _run(connection, INDEXES, ["names"])
+        await keep_heads(connection, NEXT, at)
+        await connection.execute(UNREADABLE_TABLE)
+        await connection.execute(await connection.fetchval(SAY, NEXT, definition))
+    return [Begun(organisation, position, bytes(16), 0) for organisation, position in at.items()]
+
+
+async def keep_folded(connection: Connection, organisation: str, stream: bytes, facts: int) -> None:
+    """Notes the last entity that ``views_next`` holds; in the transaction that writes it."""
+    await connection.execute(FOLDED, organisation, stream, facts)
+
+
+async def keep_unreadable(
+    connection: Connection, organisation: str, unreadable: Mapping[bytes, str]
+) -> None:
+    """Notes the entities that ``views_next`` lacks, because a fact cannot be read, and why."""
+    streams, reasons = list(unreadable), list(unreadable.values())
+    await connection.execute(LACKS, organisation, streams, reasons)
+
+
+async def forget_unreadable(connection: Connection, one: Unreadable) -> None:
+    """Takes an entity off them, which is then tried again."""
+    await connection.execute(RETRIED, one.organisation, one.stream)
+
+
+async def unreadable(connection: Connection) -> list[Unreadable]:
+    """The entities that ``views_next`` lacks."""
+    return [Unreadable(*row) for row in await connection.fetch(LACKED)]
+
+
+async def discard(connection: Connection, schema: str) -> None:
+    """Drops a set of tables that is not live."""
+    await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
 async def index(connection: Connection) -> None:
-    """Adds the indexes by which calls search, now that the tables are full, and their statistics."""
+    """Adds the indexes by which calls search, now that the tables are full, and their statistics.
+
+    Those that an interrupted rebuild has added are there already.
+    """
     names = await views(connection, NEXT)
     await _run(connection, INDEXES, [name for name in names if name != "names"])
     for view in names:
@@ -131,11 +216,12 @@ async def keep_heads(connection: Connection, schema: str, at: Heads) -> None:
     """Notes how far the tables of ``schema`` are."""
     async with connection.transaction():
         await connection.execute(
-            f"CREATE TABLE IF NOT EXISTS {schema}.heads (organisation text PRIMARY KEY, position bigint NOT NULL);"
-            f"TRUNCATE {schema}.heads"
+            f"CREATE TABLE IF NOT EXISTS {schema}.heads (organisation text PRIMARY KEY, position bigint NOT NULL,"
+            " folded uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', facts bigint NOT NULL DEFAULT 0)"
         )
         await connection.execute(
-            f"INSERT INTO {schema}.heads SELECT * FROM unnest($1::text[], $2::bigint[])",  # noqa: S608
+            f"INSERT INTO {schema}.heads SELECT * FROM unnest($1::text[], $2::bigint[])"  # noqa: S608
+            " ON CONFLICT (organisation) DO UPDATE SET position = excluded.position",
             list(at),
             list(at.values()),
         )
@@ -159,10 +245,10 @@ async def switch(connection: Connection, incoming: str, at: Heads) -> None:
     bound = [row["ddl"] for row in await connection.fetch(BOUND)]
     await _run(connection, DRESS, "views", incoming)
     if incoming == FORMER:
-        await connection.execute(
-            f"DROP SCHEMA IF EXISTS {NEXT} CASCADE; ALTER SCHEMA {FORMER} RENAME TO {NEXT}"
-        )
-    await connection.execute(f"DROP SCHEMA IF EXISTS {FORMER} CASCADE; CREATE SCHEMA {FORMER}")
+        await discard(connection, NEXT)
+        await connection.execute(f"ALTER SCHEMA {FORMER} RENAME TO {NEXT}")
+    await discard(connection, FORMER)
+    await connection.execute(f"CREATE SCHEMA {FORMER}")
     names = await views(connection)
     for schema, other in (("views", FORMER), (NEXT, "views")):
         for name in names:

@@ -20,7 +20,7 @@ from domain.fields import Values
 from infra.views.pages import FOREVER, Fact, PageFolder
 from services.views import Row, project
 
-__all__ = ["Versions", "versions"]
+__all__ = ["Unreadable", "Versions", "versions"]
 
 RowKey: TypeAlias = tuple[Any, ...]
 
@@ -30,12 +30,23 @@ KEYS = ("ref", "kind", "id", "field", "value")
 _stream, _position = itemgetter(0), itemgetter(8)
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A stream that cannot be replayed: the first of its facts that is not written, and why."""
+
+    stream: bytes
+    position: int
+    reason: str
+
+
 @dataclass(slots=True)
 class Versions:
     """Rows as ``history.write`` takes them: those that ended, and those that began."""
 
     ended: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))
     begun: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))
+    unreadable: list[Unreadable] = field(default_factory=list)
+    """Streams of which nothing is here, because this build or key cannot read a fact of theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +104,41 @@ def versions(
     """The rows that began and ended after a position.
 
     :param facts: all facts of the streams in question up to some later position, each stream's
-        together and in order.
-    Raises ``ValueError`` naming a fact that this build or key cannot read.
+        together and in order; of each, at least one is later than ``after``.
     """
     found = Versions()
     for stream, grouped in groupby(facts, _stream):
         own = list(grouped)
-        common = {"organisation": organisation, "stream_id": stream.hex()}
-        entity = _Stream(common, after, found)
-        positions = [*map(_position, own), FOREVER]
-        states = folder.states(own)
-        for position, following, aggregate in zip(positions, positions[1:], states, strict=False):
-            # Of what is written already, only how it looked at last counts.
-            if following > after:
-                entity.show(_rows(aggregate, zone, positions[0], position), position)
-        entity.close()
+        try:
+            _add(found, folder, zone, organisation, own, after)
+        except ValueError as error:
+            first = next(position for position in map(_position, own) if position > after)
+            found.unreadable.append(Unreadable(stream, first, str(error)))
     return found
+
+
+def _add(
+    found: Versions,
+    folder: PageFolder,
+    zone: ZoneInfo,
+    organisation: str,
+    own: list[Fact],
+    after: int,
+) -> None:
+    """Adds the rows of one stream, or none of them. Raises ``ValueError``."""
+    rows = Versions()
+    common = {"organisation": organisation, "stream_id": own[0][0].hex()}
+    entity = _Stream(common, after, rows)
+    positions = [*map(_position, own), FOREVER]
+    states = folder.states(own)
+    for position, following, aggregate in zip(positions, positions[1:], states, strict=False):
+        # Of what is written already, only how it looked at last counts.
+        if following > after:
+            entity.show(_rows(aggregate, zone, positions[0], position), position)
+    entity.close()
+    for known, new in ((found.ended, rows.ended), (found.begun, rows.begun)):
+        known[0].extend(new[0])
+        known[1].extend(new[1])
 
 
 def _rows(

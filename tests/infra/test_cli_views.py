@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
+from infra.views.projector import Projector
 from tests.communications_world import Desk
 from tests.databases import folder
 from tests.service import environment, in_process
@@ -54,6 +55,35 @@ async def test_the_life_of_views(made: Desk, database: str) -> None:
     status, said = await run(variables, "views", "rollback")
     assert status == 0, said
     assert await views_of(database) == {"views", "views_former"}
+    status, said = await run(variables, "views", "discard")
+    assert (status, said) == (0, "Dropped: views_former.\n")
+    assert await views_of(database) == {"views"}
+
+
+async def test_what_is_parked_is_listed_and_tried_again(made: Desk, database: str) -> None:
+    variables = environment(database)
+    nothing = (0, "Nothing is parked.\n")
+    assert await run(variables, "views", "parked") == nothing
+    draft = await made.draft()
+    refuse = (
+        f"ALTER TABLE analytics.transitions ADD CONSTRAINT poison CHECK (id <> '{draft['id']}')"
+    )
+    projector = Projector(database)
+    async with connection(database) as owner:
+        await owner.execute(refuse)
+        await projector.once()
+        for command, status in (("parked", 0), ("retry", 1)):
+            ended, said = await run(variables, "views", command)
+            assert ended == status, said
+            assert "CheckViolationError" in said
+            assert draft["id"] in said
+        listed = (await run(variables, "views", "list"))[1]
+        assert (
+            next(line for line in listed.splitlines() if "transitions" in line).split()[-2] == "1"
+        )
+        await owner.execute("ALTER TABLE analytics.transitions DROP CONSTRAINT poison")
+    await projector.close()
+    assert await run(variables, "views", "retry", "transitions") == nothing
 
 
 async def test_a_wrong_row_is_named_and_exits_with_1(made: Desk, database: str) -> None:

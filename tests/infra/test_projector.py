@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from infra.ledger import bell
 from infra.views.projector import Projector, lags
 from tests.communications_world import Desk
 from tests.service import environment, in_process
@@ -203,6 +204,29 @@ async def test_a_lost_connection_is_opened_anew(made: Desk, database: str) -> No
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'crmledger project' AND datname = current_database()"
         )
+    await made.contact()
+    await caught_up(database)
+    assert await is_true(database)
+    stop.set()
+    await running
+
+
+async def test_the_bell_makes_looks_earlier_and_nobody_needs_it(
+    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 27: with the longest of pauses only the bell wakes it; deaf, it looks at every pause."""
+    hearing, stop = Projector(database, pause=600), asyncio.Event()
+    running = asyncio.create_task(hearing.run(stop))
+    await caught_up(database)
+    await made.contact()
+    await caught_up(database)
+    stop.set()
+    await running
+
+    monkeypatch.setattr(bell, "RING", "SELECT 1 / 0")
+    deaf, stop = Projector(database, pause=0.02), asyncio.Event()
+    running = asyncio.create_task(deaf.run(stop))
+    await caught_up(database)
     await made.contact()
     await caught_up(database)
     assert await is_true(database)
