@@ -1,0 +1,223 @@
+-- An append asks and changes only what its commands want: kinds of effects that none of them has cost nothing.
+
+CREATE OR REPLACE FUNCTION ledger.losers(
+    in_organisation text, in_effects jsonb[], in_moment timestamptz,
+    fact_command integer[], fact_stream uuid[], fact_version integer[]
+) RETURNS TABLE (command integer, verdict text, detail text) LANGUAGE sql STABLE AS $$
+    WITH items AS MATERIALIZED (
+        SELECT e.n, i.key, i.value
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n), jsonb_each(e.effects) AS i
+         WHERE e.effects <> '{}'
+    )
+    SELECT DISTINCT ON (refused.command) refused.command::integer, refused.verdict, refused.detail
+      FROM (
+        SELECT i.n AS command, 1 AS rank, 'REPEATED' AS verdict, '' AS detail
+          FROM items i,
+               LATERAL (SELECT a.recorded_at FROM ledger.answers a
+                         WHERE a.organisation = in_organisation AND a.key = i.value #>> '{}' LIMIT 1) AS a
+         WHERE i.key = 'key' AND a.recorded_at > in_moment - interval '24 hours'
+        UNION ALL
+        SELECT f.command, 2, 'CONFLICT', f.stream::text
+          FROM (SELECT u.command, u.stream, min(u.version) AS first
+                  FROM unnest(fact_command, fact_stream, fact_version) AS u (command, stream, version)
+                 GROUP BY u.command, u.stream) AS f
+         WHERE f.first - 1 <> coalesce((SELECT max(e.version) FROM ledger.events e
+                                         WHERE e.organisation = in_organisation AND e.stream_id = f.stream), 0)
+        UNION ALL
+        SELECT i.n, 2, 'CONFLICT', t.stream::text
+          FROM items i,
+               jsonb_to_recordset(i.value) AS t (stream uuid, version integer)
+         WHERE i.key = 'expect' AND t.version <> coalesce((SELECT max(v.version) FROM ledger.events v
+                                       WHERE v.organisation = in_organisation AND v.stream_id = t.stream), 0)
+        UNION ALL
+        SELECT i.n, 2, 'CONFLICT', t.column
+          FROM items i,
+               jsonb_to_recordset(i.value) AS t ("column" text, id text, count integer)
+         WHERE i.key = 'expect_tokens' AND t.count <> CASE t.column
+                   WHEN 'accounts_receivable' THEN
+                       (SELECT count(*) FROM views.access_tokens v
+                         WHERE v.organisation = in_organisation AND v.accounts_receivable = t.id)
+                   ELSE (SELECT count(*) FROM views.access_tokens v
+                          WHERE v.organisation = in_organisation AND v.rewards_participant = t.id) END
+        UNION ALL
+        SELECT i.n, 2, 'CONFLICT', t.subject
+          FROM items i,
+               jsonb_array_elements_text(i.value) AS t (subject)
+         WHERE i.key = 'expect_keys' AND NOT EXISTS (SELECT FROM ledger.personal_keys k
+                            WHERE k.organisation = in_organisation AND k.subject = t.subject::uuid)
+        UNION ALL
+        SELECT i.n, 2, 'CONFLICT', t.subject::text
+          FROM items i,
+               jsonb_to_recordset(i.value) AS t (subject uuid, streams integer)
+         WHERE i.key = 'forget' AND t.streams <> cardinality(ledger.streams_of(in_organisation, t.subject))
+        UNION ALL
+        SELECT i.n, 3, 'LIMITED', t.column || '_identifier'
+          FROM items i,
+               jsonb_to_recordset(i.value) AS t ("column" text, id text, most integer)
+         WHERE i.key = 'limit_tokens' AND t.most <= CASE t.column
+                   WHEN 'accounts_receivable' THEN
+                       (SELECT count(*) FROM views.access_tokens v
+                         WHERE v.organisation = in_organisation AND v.accounts_receivable = t.id)
+                   ELSE (SELECT count(*) FROM views.access_tokens v
+                          WHERE v.organisation = in_organisation AND v.rewards_participant = t.id) END
+        UNION ALL
+        SELECT i.n, 4, 'CLAIMED', t.name
+          FROM items i,
+               jsonb_to_recordset(i.value)
+                   AS t (owner text, name text, verifier text, expires_at timestamptz),
+               LATERAL (SELECT FROM ledger.secrets s
+                         WHERE s.organisation = in_organisation AND s.name = t.name AND s.verifier = t.verifier
+                           AND s.expires_at > in_moment AND s.owner <> t.owner LIMIT 1) AS s
+         WHERE i.key = 'secrets' AND t.expires_at IS NOT NULL
+        UNION ALL
+        SELECT i.n, 4, 'CLAIMED', t.at
+          FROM items i,
+               jsonb_to_recordset(i.value) AS t (claim text, stream uuid, at text),
+               LATERAL (SELECT FROM ledger.claims c
+                         WHERE c.organisation = in_organisation AND c.claim = t.claim AND c.stream_id <> t.stream
+                         LIMIT 1) AS c
+         WHERE i.key = 'take'
+        UNION ALL
+        SELECT i.n, 4, 'CLAIMED', t.at
+          FROM items i,
+               jsonb_to_recordset(i.value) AS t (claim text, stream uuid, at text),
+               LATERAL (SELECT FROM ledger.world_claims c
+                         WHERE c.claim = t.claim AND (c.organisation <> in_organisation OR c.stream_id <> t.stream)
+                         LIMIT 1) AS c
+         WHERE i.key = 'take_worldwide'
+      ) AS refused
+     ORDER BY refused.command, refused.rank
+$$;
+
+CREATE OR REPLACE FUNCTION ledger.write_effects(in_organisation text, in_effects jsonb[], in_moment timestamptz)
+RETURNS void LANGUAGE plpgsql AS $$
+-- What a command changes beside facts and views. Winners only; the views are as they were before. A statement runs only
+-- where a command wants it: without any, a plan that suits none may read all of a ledger to find that out.
+DECLARE
+    kinds text[];
+BEGIN
+    kinds := ARRAY(SELECT DISTINCT k FROM unnest(in_effects) AS e (effects), jsonb_object_keys(e.effects) AS k);
+    IF 'release' = ANY (kinds) THEN
+        DELETE FROM ledger.claims c
+         USING unnest(in_effects) AS e (effects), jsonb_to_recordset(e.effects -> 'release') AS t (claim text, stream uuid)
+         WHERE c.organisation = in_organisation AND c.claim = t.claim AND c.stream_id = t.stream;
+    END IF;
+    IF 'reclaim' = ANY (kinds) THEN
+        PERFORM ledger.reclaim(in_organisation, t.type, t.rule)
+           FROM unnest(in_effects) AS e (effects), jsonb_to_recordset(e.effects -> 'reclaim') AS t (type text, rule text[]);
+    END IF;
+    IF 'take' = ANY (kinds) THEN
+        INSERT INTO ledger.claims (organisation, claim, stream_id)
+        SELECT in_organisation, t.claim, t.stream
+          FROM unnest(in_effects) AS e (effects), jsonb_to_recordset(e.effects -> 'take') AS t (claim text, stream uuid);
+    END IF;
+    IF 'release_worldwide' = ANY (kinds) THEN
+        DELETE FROM ledger.world_claims c
+         USING unnest(in_effects) AS e (effects),
+               jsonb_to_recordset(e.effects -> 'release_worldwide') AS t (claim text, stream uuid)
+         WHERE c.organisation = in_organisation AND c.claim = t.claim AND c.stream_id = t.stream;
+    END IF;
+    IF 'take_worldwide' = ANY (kinds) THEN
+        INSERT INTO ledger.world_claims (claim, organisation, stream_id, entity)
+        SELECT t.claim, in_organisation, t.stream, t.entity
+          FROM unnest(in_effects) AS e (effects),
+               jsonb_to_recordset(e.effects -> 'take_worldwide') AS t (claim text, stream uuid, entity text);
+    END IF;
+    IF 'secrets' = ANY (kinds) THEN
+        DELETE FROM ledger.secrets s
+         USING unnest(in_effects) AS e (effects), jsonb_to_recordset(e.effects -> 'secrets') AS t (owner text, name text)
+         WHERE s.organisation = in_organisation AND s.owner = t.owner AND s.name = t.name;
+    END IF;
+    IF 'drop_secrets' = ANY (kinds) THEN
+        DELETE FROM ledger.secrets s
+         USING unnest(in_effects) AS e (effects),
+               jsonb_to_recordset(e.effects -> 'drop_secrets') AS t (owner text, name text)
+         WHERE s.organisation = in_organisation AND s.owner = t.owner AND s.name = t.name;
+    END IF;
+    IF 'secrets' = ANY (kinds) THEN
+        INSERT INTO ledger.secrets (organisation, key_id, owner, name, verifier, expires_at)
+        SELECT in_organisation, t.key_id, t.owner, t.name, t.verifier, t.expires_at
+          FROM unnest(in_effects) AS e (effects),
+               jsonb_to_recordset(e.effects -> 'secrets')
+                   AS t (key_id text, owner text, name text, verifier text, expires_at timestamptz);
+    END IF;
+    IF 'forgive' = ANY (kinds) THEN
+        DELETE FROM ledger.guesses g
+         USING unnest(in_effects) AS e (effects), jsonb_array_elements_text(e.effects -> 'forgive') AS t (secret)
+         WHERE g.organisation = in_organisation AND g.secret = t.secret;
+    END IF;
+    IF 'personal_keys' = ANY (kinds) THEN
+        INSERT INTO ledger.personal_keys (organisation, subject, wrapped)
+        SELECT in_organisation, t.subject, decode(t.wrapped, 'base64')
+          FROM unnest(in_effects) AS e (effects),
+               jsonb_to_recordset(e.effects -> 'personal_keys') AS t (subject uuid, wrapped text);
+    END IF;
+    IF 'forget' = ANY (kinds) THEN
+        -- Of answers to repeated calls only that they were given is kept: they show what is forgotten.
+        UPDATE ledger.answers a SET answer = '{}'
+          FROM unnest(in_effects) AS e (effects), jsonb_to_recordset(e.effects -> 'forget') AS t (subject uuid),
+               unnest(ledger.streams_of(in_organisation, t.subject) || t.subject) AS s (id),
+               LATERAL (SELECT v.metadata ->> 'command' AS command FROM ledger.events v
+                         WHERE v.organisation = in_organisation AND v.stream_id = s.id
+                           AND v.recorded_at > in_moment - interval '24 hours') AS v
+         WHERE a.organisation = in_organisation AND a.command = v.command;
+        INSERT INTO ledger.forgotten (organisation, subject, forgotten_at)
+        SELECT in_organisation, t.subject, in_moment
+          FROM unnest(in_effects) AS e (effects), jsonb_to_recordset(e.effects -> 'forget') AS t (subject uuid)
+        ON CONFLICT DO NOTHING;
+        DELETE FROM ledger.personal_keys k
+         USING unnest(in_effects) AS e (effects), jsonb_to_recordset(e.effects -> 'forget') AS t (subject uuid)
+         WHERE k.organisation = in_organisation AND k.subject = t.subject;
+    END IF;
+    IF 'drop_photo_of' = ANY (kinds) THEN
+        DELETE FROM ledger.photos p
+         USING unnest(in_effects) AS e (effects)
+         WHERE p.organisation = in_organisation AND p.contact = e.effects ->> 'drop_photo_of';
+    END IF;
+    IF 'photos' = ANY (kinds) THEN
+        INSERT INTO ledger.photos (organisation, id, contact, file_name, mime_type, content)
+        SELECT in_organisation, t.id, t.contact, t.file_name, t.mime_type, decode(t.content, 'base64')
+          FROM unnest(in_effects) AS e (effects),
+               jsonb_to_recordset(e.effects -> 'photos')
+                   AS t (id text, contact text, file_name text, mime_type text, content text);
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION ledger.write_entities(
+    in_organisation text,
+    view_name text[], view_stream uuid[], view_version integer[],
+    view_columns text[], view_document text[], view_refs text[]
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    former record;
+BEGIN
+    INSERT INTO entities (organisation, ref, stream_id, retired, document, refs, owners)
+    SELECT in_organisation, r.kind || '/' || r.id, w.stream, coalesce(r.retired, false),
+           w.document::json, string_to_array(w.refs, ' '), coalesce(r.owners, '{}')
+      FROM unnest(view_name, view_stream, view_columns, view_document, view_refs)
+               AS w (name, stream, columns, document, refs),
+           json_to_record(w.columns::json) AS r (kind text, id text, retired boolean, owners text[])
+     WHERE w.name = 'entities'
+    ON CONFLICT (organisation, ref) DO UPDATE
+       SET retired = excluded.retired, document = excluded.document, refs = excluded.refs,
+           owners = excluded.owners;
+    -- One by one, of those that have any: joined, they may be planned as a scan of all names.
+    FOR former IN
+        SELECT r.kind, r.id
+          FROM unnest(view_name, view_columns) AS w (name, columns),
+               json_to_record(w.columns::json) AS r (kind text, id text, names json),
+               LATERAL (SELECT FROM names n
+                         WHERE n.organisation = in_organisation AND n.kind = r.kind AND n.id = r.id LIMIT 1) AS n
+         WHERE w.name = 'entities' AND r.names IS NOT NULL
+    LOOP
+        DELETE FROM names n WHERE n.organisation = in_organisation AND n.kind = former.kind AND n.id = former.id;
+    END LOOP;
+    INSERT INTO names (organisation, kind, field, value, id, retired)
+    SELECT in_organisation, r.kind, n.field, n.value, r.id, coalesce(r.retired, false)
+      FROM unnest(view_name, view_columns) AS w (name, columns),
+           json_to_record(w.columns::json) AS r (kind text, id text, retired boolean, names json),
+           json_each_text(r.names) AS n (field, value)
+     WHERE w.name = 'entities' AND r.names IS NOT NULL;
+END $$;
+
+REVOKE ALL ON FUNCTION ledger.losers, ledger.write_effects, ledger.write_entities FROM PUBLIC;
