@@ -258,10 +258,18 @@ class Shape:
     def __init__(self, name: str, *rows: Field) -> None:
         self.name = name
         self.rows = rows
+        # Most values are sent as they are; which, is known before any object is made.
+        self._plan = [
+            (row.key, row.name, None if type(row).sent is Field.sent else row.sent) for row in rows
+        ]
 
     def render(self, values: Mapping[str, Any], zone: ZoneInfo) -> Values:
         """The object for kept ``values`` by field name; what is not among them is null."""
-        return {row.key: row.sent(values.get(row.name), zone) for row in self.rows}
+        get = values.get
+        return {
+            key: get(name) if sent is None else sent(get(name), zone)
+            for key, name, sent in self._plan
+        }
 
     def schema(self) -> JsonSchema:
         """The object as JSON Schema."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -171,14 +172,18 @@ class Object(Field):
     def sent(self, kept: Any, zone: ZoneInfo) -> Any:
         if kept is None and self.absent_as_null:
             return None
-        return {row.key: row.sent((kept or {}).get(row.name), zone) for row in self.rows}
+        return self._shown.render(kept or {}, zone)
+
+    @cached_property
+    def _shown(self) -> Shape:
+        return Shape(self.name, *self.rows)
 
     def schema(self) -> JsonSchema:
         schema = self.parameters.schema()
         return schema | {"additionalProperties": False} if self.closed else schema
 
     def sent_schema(self) -> JsonSchema:
-        schema = Shape(self.name, *self.rows).schema()
+        schema = self._shown.schema()
         return nullable(schema) if self.absent_as_null else schema
 
 
@@ -262,8 +267,11 @@ class Items(Field):
         return {links[name].name: replace(found, kept=True)}
 
     def sent(self, kept: Any, zone: ZoneInfo) -> Any:
-        rows = self.shape or self.rows
-        return [{r.key: r.sent(item.get(r.name), zone) for r in rows} for item in kept or ()]
+        return [self._shown.render(item, zone) for item in kept or ()]
+
+    @cached_property
+    def _shown(self) -> Shape:
+        return Shape(self.name, *(self.shape or self.rows))
 
     def for_update(self) -> Items:
         """The same set as an update takes it, with an action in each item."""
@@ -289,7 +297,4 @@ class Items(Field):
         return {"type": "array", "items": item}
 
     def sent_schema(self) -> JsonSchema:
-        return {
-            "type": "array",
-            "items": Shape(self.name, *(self.shape or self.rows)).schema(),
-        }
+        return {"type": "array", "items": self._shown.schema()}

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Collection
 from datetime import UTC, datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from domain.errors import InvalidParameterType, InvalidParameterValue
@@ -179,8 +180,12 @@ def wall_clock(moment: datetime, zone: ZoneInfo) -> str:
     return moment.astimezone(zone).replace(tzinfo=None, microsecond=0).isoformat()
 
 
+@lru_cache(4096)
 def java_date(kept: str, zone: ZoneInfo) -> str:
-    """A kept date in Java style: ``Mon May 05 15:49:59 EEST 2014`` (common.md, section 8)."""
+    """A kept date in Java style: ``Mon May 05 15:49:59 EEST 2014`` (common.md, section 8).
+
+    The same second is asked for again and again: what is done together is dated together.
+    """
     date = datetime.fromisoformat(kept).replace(tzinfo=zone)
     return (
         f"{_DAYS[date.weekday()]} {_MONTHS[date.month - 1]} {date.day:02d} "

@@ -31,8 +31,8 @@ _ADMINISTRATIVE = frozenset(
 
 
 @cache
-def _members(fact: type[Fact]) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(fact) if f.name not in _ADMINISTRATIVE)
+def _members(fact: type[Fact]) -> Mapping[str, None]:
+    return dict.fromkeys(f.name for f in fields(fact) if f.name not in _ADMINISTRATIVE)
 
 
 def _place(stream: UUID, version: int) -> str:
@@ -69,7 +69,7 @@ def to_fact(stored: StoredFact, key: bytes | None) -> Fact:
     payload = _said(stored, fact, key)
     for version in range(stored.schema, fact.SCHEMA):
         payload = getattr(fact, f"upcast_v{version}_v{version + 1}")(payload)
-    if payload.keys() != set(_members(fact)):
+    if payload.keys() != _members(fact).keys():
         raise _drifted(stored, "it has other members")
     metadata = orjson.loads(stored.metadata)
     payload |= {

@@ -1,7 +1,8 @@
 """Folding the ledger into view rows: what `rebuild` and `verify` share.
 
 Facts are read stream by stream in the order of their key, replayed and projected by the code that
-answers calls, and written by ``ledger.write_views``, the function that every append writes with.
+answers calls, and written by COPY into tables that hold nothing yet, elsewhere by
+``ledger.write_views``, the function that every append writes with.
 Reading, folding and writing overlap: the next page is read and the last one written while one is
 folded. At most a few pages for each processor and the facts of one entity are in memory.
 """
@@ -20,6 +21,7 @@ import asyncpg
 from domain.contact_information import ContactInformation
 from domain.registration import Record
 from infra.views.pages import FOREVER, Folded, Key, Workers
+from infra.views.stored import Columns, columns_of
 from services.ids import record_stream
 
 __all__ = ["Connection", "Folder", "Keep", "analyse", "connected"]
@@ -122,11 +124,12 @@ class Folder:
         self.keep: Keep | None = None
         """Notes what is written, in the transaction that writes it; without it a fact that cannot be
         read ends the work."""
+        self._known: Columns | None = None
         self.written: set[Key] | None = None
         """If it is a set: the view, organisation and key of what is written are put into it."""
 
     async def whole(self, organisation: str, after: bytes = bytes(16)) -> None:
-        """Folds all streams of an organisation, or those after one.
+        """Folds all streams of an organisation, or those after one, of which there are no rows yet.
 
         Raises ``ValueError`` naming a fact that this build or key cannot read, unless that is kept.
         """
@@ -189,14 +192,14 @@ class Folder:
         """Folds and writes pages; ``in_order`` if nothing is left out between them."""
         settings = await self._settings(organisation)
         put = partial(self._put, organisation, in_order)
+        columns = await self._columns() if in_order else None
         folding: deque[asyncio.Task[Folded]] = deque()
         writing: asyncio.Task[None] | None = None
         try:
             async with aclosing(pages):
                 async for page in pages:
                     facts = [tuple(fact) for fact in page]
-                    wanted = self.written is not None
-                    work = self._workers.fold(organisation, facts, settings, keys=wanted)
+                    work = self._workers.fold(organisation, facts, settings, columns)
                     folding.append(await _begun(work))
                     if len(folding) > self._workers.count:
                         writing = await _next(put, folding, writing)
@@ -213,12 +216,21 @@ class Folder:
         if folded.unreadable and self.keep is None:
             raise ValueError(next(iter(folded.unreadable.values())))
         async with self._writer.transaction():
-            await self._writer.execute(WRITE, organisation, *folded.columns)
+            if in_order:
+                for view, rows in folded.records.items():
+                    await self._writer.copy_records_to_table(view, records=rows)
+            else:
+                await self._writer.execute(WRITE, organisation, *folded.columns)
             if self.keep is not None:
                 await self.keep(organisation, folded, in_order)
         if self.written is not None:
             self.written |= folded.keys
         self._advance(folded.facts)
+
+    async def _columns(self) -> Columns:
+        if self._known is None:
+            self._known = await columns_of(self._writer)
+        return self._known
 
     async def _settings(self, organisation: str) -> Mapping[str, Any]:
         """The organisation's settings as they are now.

@@ -19,8 +19,10 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from domain.aggregate import Aggregate
+from domain.fields import Values
 from infra.ledger.cipher import KeyRing
 from infra.ledger.mapper import StoredFact, replayed, states
+from infra.views.stored import Columns, Records, record, stored
 from services import documents  # noqa: F401 (declares the projections)
 from services.views import Row, project
 
@@ -45,9 +47,10 @@ _stream = itemgetter(0)
 
 @dataclass(slots=True)
 class Folded:
-    """The arrays of ``ledger.write_views``, and the keys of the rows that they write."""
+    """The rows of a page: for COPY, or as the arrays of ``ledger.write_views`` with their keys."""
 
     facts: int
+    records: Records = field(default_factory=dict)
     columns: list[list[Any]] = field(default_factory=lambda: [[] for _ in range(6)])
     keys: set[Key] = field(default_factory=set)
     unreadable: dict[bytes, str] = field(default_factory=dict)
@@ -65,32 +68,33 @@ class PageFolder:
         self._keys: dict[tuple[bytes, bytes | None], tuple[UUID, bytes | None]] = {}
 
     def fold(
-        self, organisation: str, page: list[Fact], settings: Mapping[str, Any], *, keys: bool
+        self,
+        organisation: str,
+        page: list[Fact],
+        settings: Mapping[str, Any],
+        columns: Columns | None = None,
     ) -> Folded:
         """The rows of a page of whole streams, each stream's facts together and in order.
 
         :param settings: the organisation's, for all rows.
-        :param keys: whether the keys are wanted, too.
+        :param columns: of the tables, if rows for COPY are wanted: there must be none of theirs yet.
         """
         folded = Folded(len(page))
-        names, streams, versions, searched, shown, references = folded.columns
         with _no_gc():
-            for stream, facts in groupby(page, _stream):
+            for stream, grouped in groupby(page, _stream):
                 folded.last = stream
+                facts = list(grouped)
                 try:
-                    aggregate = self.replayed(list(facts))
+                    aggregate = self.replayed(facts)
                 except ValueError as error:
                     folded.unreadable[stream] = str(error)
                     continue
-                for row in project(aggregate, settings, self._zone).rows:
-                    names.append(row.view)
-                    streams.append(stream)
-                    versions.append(row.version)
-                    searched.append(orjson.dumps(row.columns).decode())
-                    shown.append(row.document.decode() if row.document is not None else None)
-                    references.append(" ".join(row.refs))
-                    if keys:
-                        folded.keys |= _keys(organisation, row)
+                rows = project(aggregate, settings, self._zone).rows
+                if columns is None:
+                    _add_arrays(folded, organisation, stream, rows)
+                else:
+                    common = {"organisation": organisation, "stream_id": stream}
+                    _add_records(folded, columns, common, facts, rows)
         return folded
 
     def replayed(self, facts: list[Fact]) -> Aggregate:
@@ -127,6 +131,28 @@ class PageFolder:
         return found
 
 
+def _add_arrays(folded: Folded, organisation: str, stream: bytes, rows: list[Row]) -> None:
+    names, streams, versions, searched, shown, references = folded.columns
+    for row in rows:
+        names.append(row.view)
+        streams.append(stream)
+        versions.append(row.version)
+        searched.append(orjson.dumps(row.columns).decode())
+        shown.append(row.document.decode() if row.document is not None else None)
+        references.append(" ".join(row.refs))
+        folded.keys |= _keys(organisation, row)
+
+
+def _add_records(
+    folded: Folded, columns: Columns, common: Values, facts: list[Fact], rows: list[Row]
+) -> None:
+    created, changed = facts[0][-1], facts[-1][-1]
+    for row in rows:
+        for view, values in stored(row, created, changed):
+            found = record(columns, view, values | common)
+            folded.records.setdefault(view, []).append(found)
+
+
 def _keys(organisation: str, row: Row) -> set[Key]:
     """Which rows of which tables ``ledger.write_views`` writes for a row."""
     kind, id_ = str(row.columns.get("kind")), str(row.columns["id"])
@@ -157,13 +183,17 @@ class Workers:
         self._pool = pool
 
     async def fold(
-        self, organisation: str, page: list[Fact], settings: Mapping[str, Any], *, keys: bool
+        self,
+        organisation: str,
+        page: list[Fact],
+        settings: Mapping[str, Any],
+        columns: Columns | None = None,
     ) -> Folded:
         """As `PageFolder.fold`."""
         if self._pool is None:
-            return self.own.fold(organisation, page, settings, keys=keys)
+            return self.own.fold(organisation, page, settings, columns)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, _fold, organisation, page, settings, keys)
+        return await loop.run_in_executor(self._pool, _fold, organisation, page, settings, columns)
 
 
 _in_this_process: list[PageFolder] = []
@@ -173,8 +203,10 @@ def _begin(ring: KeyRing, zone: ZoneInfo) -> None:
     _in_this_process.append(PageFolder(ring, zone))
 
 
-def _fold(organisation: str, page: list[Fact], settings: Mapping[str, Any], keys: bool) -> Folded:  # noqa: FBT001
-    return _in_this_process[0].fold(organisation, page, settings, keys=keys)
+def _fold(
+    organisation: str, page: list[Fact], settings: Mapping[str, Any], columns: Columns | None
+) -> Folded:
+    return _in_this_process[0].fold(organisation, page, settings, columns)
 
 
 @asynccontextmanager

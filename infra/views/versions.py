@@ -6,7 +6,6 @@ leaves as it was has no new version.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -18,7 +17,8 @@ import orjson
 from domain.aggregate import Aggregate
 from domain.fields import Values
 from infra.views.pages import FOREVER, Fact, PageFolder
-from services.views import Row, project
+from infra.views.stored import stored
+from services.views import project
 
 __all__ = ["Unreadable", "Versions", "versions"]
 
@@ -148,22 +148,6 @@ def _rows(
     found: dict[RowKey, tuple[str, Values]] = {}
     # Projected without settings: no row may depend on them (see `folding.Folder`).
     for row in project(aggregate, {}, zone).rows:
-        for view, columns in _stored(row, created, changed):
+        for view, columns in stored(row, created, changed):
             found[view, *map(columns.get, KEYS)] = view, columns
     return found
-
-
-def _stored(row: Row, created: int, changed: int) -> Iterator[tuple[str, Values]]:
-    """The rows of tables that ``ledger.write_views`` makes of a row."""
-    shown: Values = {"refs": row.refs, "document": row.document}
-    if row.view != "entities":
-        places = {"created": created, "changed": changed, "version": row.version}
-        yield row.view, row.columns | places | shown
-        return
-    kind, id_ = row.columns["kind"], row.columns["id"]
-    retired = row.columns.get("retired", False)
-    owners = row.columns.get("owners", ())
-    yield "entities", {"ref": f"{kind}/{id_}", "retired": retired, "owners": owners} | shown
-    for name, value in (row.columns.get("names") or {}).items():
-        named = {"kind": kind, "id": id_, "field": name, "value": value}
-        yield "names", named | {"retired": retired}
