@@ -27,10 +27,12 @@ from infra.http.history_pages import HistoryPages
 from infra.http.operator import Operating
 from infra.http.pages import pages
 from infra.http.reference import Reference
+from infra.http.requests import requests
 from infra.http.server import serving
 from infra.images import inspect_image_off_loop
 from infra.ledger.archive import LedgerArchive
 from infra.ledger.cipher import KeyRing
+from infra.ledger.outcomes import Outcomes
 from infra.ledger.past import PostgresPast
 from infra.ledger.search import Search
 from infra.ledger.store import PostgresLedger
@@ -58,6 +60,7 @@ from services.credentials import Authenticator
 from services.forgetting import Forgetting
 from services.historian import Historian
 from services.operating import Operator
+from services.outcomes import Asking
 from services.registration import Registrar
 from services.run import Runner
 from services.tokens import Tokens
@@ -95,6 +98,7 @@ class Application:
     tracing: Tracing
     forgetting: Forgetting
     as_of: AsOf
+    asking: Asking
 
     def edge(self) -> Edge:
         """Everything that is served on the first port."""
@@ -111,6 +115,7 @@ class Application:
         ConsolePages(self.boards, self.refusals, self.auditing, self.runner, self.desk).routes(edge)
         forgetting(audit, edge, self.forgetting, self.ledger)
         as_of_methods(audit, edge, self.as_of)
+        requests(edge, self.asking)
         pages(edge)
         return edge
 
@@ -180,6 +185,7 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
             refusals=Refusals(tokens),
             tracing=tracing,
             as_of=AsOf(past, auditing, zone),
+            asking=Asking(Outcomes(reads, ring), runner),
         )
     finally:
         cleaning.cancel()

@@ -19,9 +19,14 @@ from infra.http.api import BASE
 from infra.http.openapi_audit import AUDITING, audit, past
 from infra.http.openapi_components import Document, components
 from infra.http.openapi_paths import OPERATOR, image, method_paths, reference, tag
+from infra.http.openapi_requests import OUTCOMES, outcomes
+from infra.http.requests import REQUESTS
 from services.endpoint import METHODS
 
 __all__ = ["document", "openapi_json", "readable"]
+
+OTHERS = (OPERATOR, AUDITING, OUTCOMES)
+"""The tags of what is no part of the CRM.COM API."""
 
 
 def document() -> Document:
@@ -39,10 +44,8 @@ def document() -> Document:
             "description": _description(),
         },
         "servers": [{"url": "/"}],
-        "tags": [
-            {"name": name} for name in (*dict.fromkeys(map(tag, methods)), OPERATOR, AUDITING)
-        ],
-        "paths": method_paths(methods) | image() | reference() | audit() | past(),
+        "tags": [{"name": n} for n in (*dict.fromkeys(map(tag, methods)), *OTHERS)],
+        "paths": method_paths(methods) | image() | reference() | audit() | past() | outcomes(),
         "components": components(methods),
     }
 
@@ -88,7 +91,8 @@ parameters are ignored. Dates are `YYYY-MM-DDTHH:MM:SS` on the wall clock of the
 zone. Numbers may also be sent as texts, and enumerations in any case.
 
 **`Idempotency-Key`** makes a POST repeatable: the same key with the same body gets the first answer
-again, for 24 hours; with another body it is refused.
+again, for 24 hours; with another body it is refused. `GET {REQUESTS}{{key}}` says for seven days what
+became of the call.
 
 **`X-Max-Staleness`** lets a GET be answered from a replica that is so many seconds old at most. The
 answer's `X-Staleness` says how old it is.

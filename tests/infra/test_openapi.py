@@ -69,6 +69,7 @@ def test_paths_are_those_that_are_served() -> None:
     others = {IMAGES: {"get"}, record: {"get", "post"}, f"{record}/{{id}}": {"get", "put"}}
     others |= {f"{AUDIT}{name}": {"get"} for name in ("head", "history", "blame", "events")}
     others |= {f"{AUDIT}as_of/{m.path}": {"get"} for m in ALL if m.kind == "query"}
+    others |= {"/requests/v1/{key}": {"get"}, "/requests/v1/{key}/settle": {"post"}}
     verbs = {path: set(item) - {"parameters"} for path, item in DESCRIBED["paths"].items()}
     assert verbs == api | others
 
