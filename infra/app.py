@@ -29,6 +29,7 @@ from infra.http.pages import pages
 from infra.http.reference import Reference
 from infra.http.requests import requests
 from infra.http.server import serving
+from infra.http.webhooks import Webhooks
 from infra.images import inspect_image_off_loop
 from infra.ledger.archive import LedgerArchive
 from infra.ledger.cipher import KeyRing
@@ -44,6 +45,7 @@ from infra.settings import Settings
 from infra.tracing import Tracing, exporting
 from infra.views.history import History
 from infra.views.replica import Replica
+from infra.webhooks.desk import Desk as WebhookDesk
 from services import (  # noqa: F401 (fills the registry)
     access_tokens,
     communications,
@@ -99,6 +101,7 @@ class Application:
     forgetting: Forgetting
     as_of: AsOf
     asking: Asking
+    webhooks: WebhookDesk
 
     def edge(self) -> Edge:
         """Everything that is served on the first port."""
@@ -107,6 +110,7 @@ class Application:
         key = self.settings.operator_key
         Reference(self.registrar, self.ledger, key, self.zone).routes(edge)
         Operating(self.operator, self.ledger, key).routes(edge)
+        Webhooks(self.webhooks, self.operator, key).routes(edge)
         audit = Audit(self.auditing, self.ledger)
         audit.routes(edge)
         AuditHistory(audit, self.historian).routes(edge)
@@ -186,6 +190,7 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
             tracing=tracing,
             as_of=AsOf(past, auditing, zone),
             asking=Asking(Outcomes(reads, ring), runner),
+            webhooks=WebhookDesk(reads),
         )
     finally:
         cleaning.cancel()
