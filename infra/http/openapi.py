@@ -20,12 +20,13 @@ from infra.http.openapi_audit import AUDITING, audit, past
 from infra.http.openapi_components import Document, components
 from infra.http.openapi_paths import OPERATOR, image, method_paths, reference, tag
 from infra.http.openapi_requests import OUTCOMES, outcomes
+from infra.http.openapi_webhooks import TOLD, message, webhooks
 from infra.http.requests import REQUESTS
 from services.endpoint import METHODS
 
 __all__ = ["document", "openapi_json", "readable"]
 
-OTHERS = (OPERATOR, AUDITING, OUTCOMES)
+OTHERS = (OPERATOR, AUDITING, OUTCOMES, TOLD)
 """The tags of what is no part of the CRM.COM API."""
 
 
@@ -45,9 +46,15 @@ def document() -> Document:
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": n} for n in (*dict.fromkeys(map(tag, methods)), *OTHERS)],
-        "paths": method_paths(methods) | image() | reference() | audit() | past() | outcomes(),
+        "paths": method_paths(methods) | image() | reference() | _beside(),
+        "webhooks": message(),
         "components": components(methods),
     }
+
+
+def _beside() -> Document:
+    """The paths of what is no part of the CRM.COM API, but for registration."""
+    return audit() | past() | outcomes() | webhooks()
 
 
 @cache

@@ -131,7 +131,9 @@ class Sender:
         try:
             try:
                 status, wait = await self._posted(url, headers, body)
-            except aiohttp.ServerDisconnectedError:
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 # A connection that was kept may be dropped at the very moment of its next use.
                 status, wait = await self._posted(url, headers, body)
         except TimeoutError:

@@ -87,6 +87,7 @@ WITH given AS (
     INSERT INTO webhooks.attempts (organisation, webhook, position, try, milliseconds, outcome, status)
     SELECT $1, $2, g.position, t.try, g.milliseconds, g.outcome, g.status
       FROM given g JOIN (SELECT position, try FROM done UNION ALL SELECT position, try FROM failed) AS t USING (position)
+     ORDER BY g.position
 )
 UPDATE webhooks.subscriptions s
    SET delivered_at = CASE WHEN EXISTS (SELECT FROM done) THEN clock_timestamp() ELSE s.delivered_at END,
