@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -30,6 +31,8 @@ PAGE = 500
 """Facts that are read at once."""
 MOST = 1_000
 """Facts of a subscription that may wait; while as many do, no further ones are taken in."""
+PICKED = 64
+"""Facts that are chosen at once to be sent, each of another entity."""
 PATIENCE = 3
 """Failures without a success in between after which a consumer counts as away."""
 OVERLOADED = (429, 503)
@@ -101,6 +104,7 @@ class Courier:
         self._not_before = 0.0
         self._held_until = 0.0
         self._secrets: list[str] = []
+        self._ready: deque[Pending] = deque()
         self._busy: dict[asyncio.Task[Attempt], UUID] = {}
 
     @property
@@ -133,6 +137,7 @@ class Courier:
                     return
                 at = upto
         finally:
+            self._ready.clear()
             while self._busy:
                 await self._ended(None)
 
@@ -201,8 +206,10 @@ class Courier:
         free = (1 if away else self._tools.pace.at_once) - len(self._busy)
         if free <= 0 or time.monotonic() < self._not_before:
             return
-        picked = await self._tools.store.pick(self.now, self._busy.values(), free)
-        for fact in picked:
+        if not self._ready:
+            self._ready.extend(await self._tools.store.pick(self.now, self._busy.values(), PICKED))
+        for _ in range(min(free, len(self._ready))):
+            fact = self._ready.popleft()
             if fact.topic is None:
                 what = "a fact that waits to be told is gone"
                 raise LostTailError(self.now.organisation, fact.position, what)

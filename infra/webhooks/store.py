@@ -55,16 +55,15 @@ WITH moved AS (
 SELECT count(*) FROM moved
 """
 ROOM = "SELECT count(*) FROM webhooks.pending WHERE organisation = $1 AND webhook = $2"
-# The first of each entity that is due and not under way; left joined, so that a fact that is gone shows.
+# The first of each entity, if it is due; left joined, so that a fact that is gone shows.
 PICK = """
 SELECT p.position, p.stream_id, p.entity, p.tries, e.topic, e.version, e.recorded_at
-  FROM webhooks.pending p
-  LEFT JOIN ledger.events e ON e.organisation = p.organisation AND e.position = p.position
- WHERE p.organisation = $1 AND p.webhook = $2 AND p.next_at <= clock_timestamp() AND p.stream_id <> ALL ($3)
-   AND NOT EXISTS (SELECT FROM webhooks.pending f
-                    WHERE f.organisation = $1 AND f.webhook = $2 AND f.stream_id = p.stream_id
-                      AND f.position < p.position)
- ORDER BY p.next_at, p.position LIMIT $4
+  FROM (SELECT f.* FROM (SELECT DISTINCT ON (w.stream_id) w.* FROM webhooks.pending w
+                          WHERE w.organisation = $1 AND w.webhook = $2 ORDER BY w.stream_id, w.position) AS f
+         WHERE f.next_at <= clock_timestamp() AND f.stream_id <> ALL ($3)
+         ORDER BY f.next_at, f.position LIMIT $4) AS p
+  LEFT JOIN ledger.events e ON e.organisation = $1 AND e.position = p.position
+ ORDER BY p.next_at, p.position
 """
 NOTE = """
 WITH given AS (
