@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -93,6 +96,24 @@ async def test_a_consumer_is_told_everything_and_can_check_it(own: Service) -> N
     assert b"note" not in b"".join(content for _, content in consumer.seen)
     with pytest.raises(Exception, match="signature"):
         Webhook(made.secret).verify(content.replace(b"version", b"Version"), headers)
+
+
+async def test_the_page_for_consumers_is_right(own: Service) -> None:
+    """Its code takes what is sent; its example has the members of a message."""
+    page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    async with consuming() as consumer:
+        made = await subscribed(own, consumer.url)
+        await made.contact()
+        async with deliverer(own.database):
+            await made.told_all()
+    example = json.loads(re.findall(r"^\{.*\}$", page, re.MULTILINE)[0])
+    for headers, content in consumer.seen:
+        message = names["told"](made.secret, headers, content)
+        assert (message.keys(), message["data"].keys()) == (example.keys(), example["data"].keys())
+        assert names["told"](made.secret, headers, content) is None
 
 
 async def test_a_consumer_that_was_away_lacks_nothing(own: Service) -> None:
@@ -383,6 +404,30 @@ async def test_two_deliverers_tell_everything_once(own: Service) -> None:
             await made.told_all()
         assert len(consumer.positions) == len(set(consumer.positions))
         assert in_order(consumer)
+
+
+async def test_leases_that_change_hands_all_the_time_lose_nothing(own: Service) -> None:
+    async def answering(consumer: Consumer, message: Json) -> int:
+        await asyncio.sleep(0.004)
+        return 200
+
+    async with consuming(answering) as consumer:
+        made = await subscribed(own, consumer.url)
+        start = (await made.stands())["position"]
+        # A request may outlive these leases, as if its process had been asleep.
+        short = Pace(lease=0.03, timeout=0.02, pause=0.005, first=0.01, longest=0.02)
+        async with (
+            deliverer(own.database, short),
+            deliverer(own.database, short),
+            deliverer(own.database, short),
+        ):
+            await lived(made, 4, 4)
+            await made.told_all()
+        facts = [fact["position"] for fact in await recorded(made, start)]
+        assert sorted(set(consumer.positions)) == facts
+        for versions in consumer.by_entity().values():
+            first_told = list(dict.fromkeys(versions))
+            assert first_told == sorted(first_told)
 
 
 async def test_a_backlog_longer_than_may_wait_is_told_in_order(
