@@ -1,7 +1,8 @@
 """Delivers one subscription: facts in order for each entity, other entities meanwhile.
 
 Whatever fails is sent again, later and later. When nothing gets through any more the consumer is away:
-then one request at a time is tried, and no other before its own pause has ended.
+then one request at a time is tried, of an entity that has not failed yet if there is one, and no other
+before a pause of its own has ended.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ MOST = 1_000
 PICKED = 64
 """Facts that are chosen at once to be sent, each of another entity."""
 PATIENCE = 3
-"""Failures without a success in between after which a consumer counts as away."""
+"""Entities of which a fact failed, without a success in between, after which a consumer counts as
+away: fewer may be its trouble with these."""
 OVERLOADED = (429, 503)
 """Statuses whose Retry-After is about the consumer as a whole."""
 
@@ -60,8 +62,9 @@ class Pace:
     """How fast and how long: seconds, but for the two numbers of requests at the same time.
 
     A request ends within ``timeout``, which is shorter than the ``lease``. The first pause after a
-    failure is ``first``; it doubles up to ``longest``, less up to a half by chance. A fact that is
-    not acknowledged for ``age`` pauses the subscription.
+    failure is ``first``; it doubles up to ``longest``, or to ``rest`` between tries of a consumer that
+    is away, less up to a half by chance. A fact that is not acknowledged for ``age`` pauses the
+    subscription.
     """
 
     lease: float = 30.0
@@ -69,14 +72,15 @@ class Pace:
     pause: float = 0.5
     first: float = 5.0
     longest: float = 3600.0
+    rest: float = 60.0
     age: float = 3 * 86_400.0
     at_once: int = 8
     all_at_once: int = 64
 
-    def wait(self, tries: int) -> float:
+    def wait(self, tries: int, longest: float) -> float:
         """The pause after so many failures."""
-        longest = min(self.longest, self.first * 2.0 ** min(tries - 1, 30))
-        return longest * random.uniform(0.5, 1)  # noqa: S311 (no secret)
+        pause = min(longest, self.first * 2.0 ** min(tries - 1, 30))
+        return pause * random.uniform(0.5, 1)  # noqa: S311 (no secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ class Courier:
         self._tools = tools
         self._round = -1
         self._failures = 0
+        self._failed: set[UUID] = set()
         self._not_before = 0.0
         self._held_until = 0.0
         self._secrets: list[str] = []
@@ -155,6 +160,7 @@ class Courier:
         if lease.round != self._round:
             # An operator wants it tried now.
             self._round, self._failures, self._not_before = lease.round, 0, 0.0
+            self._failed.clear()
         place = f"{now.organisation}/webhook/{now.webhook}"
         boxes = await self._tools.store.secrets(now)
         self._secrets = [self._tools.unsealing.opened(box, place) for box in boxes]
@@ -202,12 +208,13 @@ class Courier:
 
     async def _begin(self) -> None:
         """Sends what may be sent now."""
-        away = self._failures >= PATIENCE
-        free = (1 if away else self._tools.pace.at_once) - len(self._busy)
+        away, busy = len(self._failed) >= PATIENCE, self._busy.values()
+        free = (1 if away else self._tools.pace.at_once) - len(busy)
         if free <= 0 or time.monotonic() < self._not_before:
             return
         if not self._ready:
-            self._ready.extend(await self._tools.store.pick(self.now, self._busy.values(), PICKED))
+            picked = await self._tools.store.pick(self.now, busy, PICKED, new_first=away)
+            self._ready.extend(picked)
         for _ in range(min(free, len(self._ready))):
             fact = self._ready.popleft()
             if fact.topic is None:
@@ -228,18 +235,20 @@ class Courier:
         DELIVERY_SECONDS.observe(answer.milliseconds / 1000)
         if answer.outcome == DELIVERED:
             self._failures, wait = 0, 0.0
+            self._failed.clear()
         else:
             # Those that were under way together fail together, and count once.
             self._failures = max(self._failures, failures + 1)
-            wait = self._failed(fact, answer)
+            self._failed.add(fact.stream_id)
+            wait = self._pauses(fact, answer)
         return Attempt(fact.position, answer.outcome, answer.status, answer.milliseconds, wait)
 
-    def _failed(self, fact: Pending, answer: Answer) -> float:
+    def _pauses(self, fact: Pending, answer: Answer) -> float:
         """Rests if the consumer is away: the seconds until the fact is sent again."""
         pace, asked = self._tools.pace, answer.retry_after or 0.0
         pause = asked if answer.status in OVERLOADED else 0.0
-        if self._failures >= PATIENCE:
-            pause = max(pause, pace.wait(self._failures - PATIENCE + 1))
+        if len(self._failed) >= PATIENCE:
+            pause = max(pause, pace.wait(self._failures, pace.rest))
         self._not_before = max(self._not_before, time.monotonic() + pause)
         log.info(
             "webhook.failed",
@@ -249,7 +258,7 @@ class Courier:
             outcome=answer.outcome,
             status=answer.status,
         )
-        return max(asked, pace.wait(fact.tries + 1))
+        return max(asked, pace.wait(fact.tries + 1, pace.longest))
 
     async def _ended(self, patience: float | None) -> bool:
         """Notes the requests that have ended, after waiting for one; False if all is stopped."""

@@ -61,9 +61,9 @@ SELECT p.position, p.stream_id, p.entity, p.tries, e.topic, e.version, e.recorde
   FROM (SELECT f.* FROM (SELECT DISTINCT ON (w.stream_id) w.* FROM webhooks.pending w
                           WHERE w.organisation = $1 AND w.webhook = $2 ORDER BY w.stream_id, w.position) AS f
          WHERE f.next_at <= clock_timestamp() AND f.stream_id <> ALL ($3)
-         ORDER BY f.next_at, f.position LIMIT $4) AS p
+         ORDER BY $5 AND f.tries > 0, f.next_at, f.position LIMIT $4) AS p
   LEFT JOIN ledger.events e ON e.organisation = $1 AND e.position = p.position
- ORDER BY p.next_at, p.position
+ ORDER BY $5 AND p.tries > 0, p.next_at, p.position
 """
 NOTE = """
 WITH given AS (
@@ -249,10 +249,13 @@ class Store:
         key = one.organisation, one.webhook
         return int(await self._lanes.read(lambda c: c.fetchval(ROOM, *key)))
 
-    async def pick(self, one: Standing, busy: Collection[UUID], most: int) -> list[Pending]:
-        """What may be sent now, of entities that are not busy."""
+    async def pick(
+        self, one: Standing, busy: Collection[UUID], most: int, *, new_first: bool
+    ) -> list[Pending]:
+        """What may be sent now, of entities that are not busy; what has not failed yet first, or
+        what may be sent for the longest time."""
         key = one.organisation, one.webhook
-        rows = await self._lanes.read(lambda c: c.fetch(PICK, *key, list(busy), most))
+        rows = await self._lanes.read(lambda c: c.fetch(PICK, *key, list(busy), most, new_first))
         return [
             Pending(**dict(row) | {"stream_id": UUID(bytes=row["stream_id"].bytes)}) for row in rows
         ]

@@ -160,6 +160,48 @@ async def test_an_entity_waits_for_its_earlier_facts_and_others_go_on(own: Servi
         assert in_order(consumer)
 
 
+async def test_what_one_entity_meets_does_not_make_the_consumer_away(own: Service) -> None:
+    stuck: list[str] = []
+
+    async def answering(consumer: Consumer, message: Json) -> int:
+        return 500 if message["data"]["entity"]["id"] in stuck else 200
+
+    async with consuming(answering) as consumer:
+        made = await subscribed(own, consumer.url, entities=["contact_information"])
+        stuck.extend([await made.contact(), await made.contact()])
+        pace = Pace(lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.02, rest=600)
+        async with deliverer(own.database, pace):
+            async with asyncio.timeout(20):
+                while len(consumer.seen) < 12:
+                    await asyncio.sleep(0.02)
+                assert consumer.told == []
+                await made.contact()
+                while len(consumer.told) < 1:
+                    await asyncio.sleep(0.02)
+        await made.subscribe(consumer.url, retired=True)
+
+
+async def test_a_consumer_that_is_away_is_tried_now_and_then(own: Service) -> None:
+    async def answering(consumer: Consumer, message: Json) -> int:
+        return 502
+
+    async with consuming(answering) as consumer:
+        made = await subscribed(own, consumer.url, entities=["contact_information"])
+        await lived(made, 20, 1)
+        pace = Pace(lease=2, timeout=0.5, pause=0.02, first=600, longest=600, rest=600)
+        async with deliverer(own.database, pace):
+            await made.reaches(state="FAILING")
+            await asyncio.sleep(0.3)
+            assert len(consumer.seen) <= pace.at_once
+            # An operator who knows better does not wait.
+            seen = len(consumer.seen)
+            await made.asked("POST", "/W/resume")
+            async with asyncio.timeout(20):
+                while len(consumer.seen) == seen:
+                    await asyncio.sleep(0.02)
+        await made.subscribe(consumer.url, retired=True)
+
+
 async def test_a_slow_consumer_is_asked_again(own: Service) -> None:
     slow = True
 

@@ -40,7 +40,7 @@ __all__ = [
 
 ROOT = Path(__file__).parents[2]
 LOOPBACK = (ip_network("127.0.0.0/8"),)
-QUICK = Pace(lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.05)
+QUICK = Pace(lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.05, rest=0.05)
 """Fast enough for tests; a consumer that is away is tried 20 times a second."""
 
 Answering = Callable[["Consumer", Json], Awaitable[web.StreamResponse | int]]
