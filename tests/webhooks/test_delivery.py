@@ -18,10 +18,13 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from infra.embedded import EmbeddedPostgres
+from infra.operations.check import run
+from infra.operations.ledger_checks import webhooks
+from infra.settings import Settings
 from infra.webhooks import courier
 from infra.webhooks.courier import Pace
 from tests import databases
-from tests.service import Json, Service, in_process
+from tests.service import Json, Service, environment, in_process
 from tests.webhooks.world import (
     QUICK,
     Consumer,
@@ -39,6 +42,12 @@ async def own(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Servic
     """A service on a database of this file's own: a deliverer serves all organisations of one."""
     async with databases.database(postgres, template) as url, in_process(url) as service:
         yield service
+
+
+async def checked(url: str) -> tuple[str, str]:
+    """What `crmledger check` says of webhooks."""
+    [report] = await run(url, Settings.from_environment(environment(url)), [webhooks])
+    return report.verdict, report.said
 
 
 async def recorded(made: Subscribed, after: int) -> list[Json]:
@@ -261,6 +270,9 @@ async def test_410_stops_it_until_an_operator_resumes(own: Service) -> None:
             await asyncio.sleep(0.2)
             assert len(consumer.seen) == sent
             gone = False
+            name = made.api.organisation
+            verdict, said = await checked(own.database)
+            assert (verdict, f"W of {name} is GONE" in said) == ("warning", True)
             assert (await made.asked("POST", "/W/resume"))[0] == 200
             stands = await made.told_all()
         assert (stands["state"], stands["stopped_at"]) == ("ACTIVE", None)
@@ -536,6 +548,7 @@ async def test_a_ledger_that_is_shorter_stops_it(database: str) -> None:
         consumer.told.clear()
         async with deliverer(database) as running:
             await made.reaches(state="AHEAD")
+            assert await checked(database) == ("failed", f"W of {name} is ahead of the ledger")
             said = f"webhook W of {name}: is ahead of the ledger"
             async with asyncio.timeout(5):
                 while await running.problems() != [said]:
@@ -551,6 +564,7 @@ async def test_a_ledger_that_is_shorter_stops_it(database: str) -> None:
             assert (await made.asked("POST", "/W/replay", from_=head))[0] == 200
             await made.told_all()
             assert await running.problems() == []
+            assert (await checked(database))[0] == "ok"
         assert min(consumer.positions) == head
         await connection.close()
 
