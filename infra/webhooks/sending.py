@@ -34,6 +34,8 @@ that must not be reached."""
 
 READ = 16 * 1024
 """Bytes of an answer that are read, so that its connection can be used again; a longer one is cut."""
+DRAINING = 0.5
+"""Seconds in which that much must come."""
 IDLE = 4.0
 """Seconds that a connection is kept for the next request: servers drop theirs after five or more."""
 LONGEST_WAIT = 86_400
@@ -161,7 +163,7 @@ class Sender:
 
 async def _drained(content: aiohttp.StreamReader) -> None:
     read = 0
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(DRAINING):
         while read < READ and not content.at_eof():
             read += len(await content.read(READ))
 
