@@ -205,6 +205,10 @@ class KeyReused(InvalidRequest, status=422):
     """The idempotency key was used for another request."""
 
 
+class KeySettled(KeyReused):
+    """It was settled that nothing is written with this idempotency key."""
+
+
 class MethodNotFound(TransportError, name="METHODNOTFOUND", status=404):
     """There is no such method."""
 

@@ -1,6 +1,7 @@
 """Every entity that callers can name, and what an operator can register of it.
 
-`KINDS` are the rows of reference_entities.md, sections 3.2 to 3.10, in their order; `ENTITIES` adds
+`KINDS` are the rows of reference_entities.md, sections 3.2 to 3.10, in their order, and last the
+webhooks, an extension of ours; `ENTITIES` adds
 what the service owns itself (section 3.1). The rows stand in the modules `reference_kinds_*`.
 """
 
@@ -16,6 +17,7 @@ from domain.reference_kinds_billing import BILLING, REWARDS
 from domain.reference_kinds_customers import CUSTOMERS, PRODUCTS
 from domain.reference_kinds_organisation import INSTALLATION, ORGANISATION
 from domain.reference_kinds_setup import COMMUNICATIONS, CONTACTS, SERVICE_REQUESTS
+from domain.reference_kinds_webhooks import signing_secret, webhook
 from domain.registration import Kind
 from domain.scalars import Text
 
@@ -49,6 +51,7 @@ KINDS: dict[str, Kind] = _by_key(
         *CONTACTS,
         *SERVICE_REQUESTS,
         *INSTALLATION,
+        webhook(lambda: KINDS),
     )
 )
 """What can be registered, by its key."""
@@ -91,6 +94,7 @@ def _key(text: str) -> str | None:
 SECRETS: dict[str, Text] = {
     "password": Text(name="password"),
     "key": Text(name="key", clean=_key),
+    "secret": Text(name="secret", clean=signing_secret),
 }
 """How a secret is read that a kind names; it never becomes a field of the record."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -77,14 +77,22 @@ class Embedded(Object):
 
 @dataclass(frozen=True, kw_only=True)
 class Words(Field):
-    """A set of words of a list, kept in the list's order and spelling."""
+    """A set of words of a list, kept in the list's order and spelling.
 
-    words: str
+    ``words`` is a function where the list is only whole when the program is.
+    """
+
+    words: str | Callable[[], str]
+
+    @property
+    def listed(self) -> list[str]:
+        """The words that may be chosen."""
+        return (self.words if isinstance(self.words, str) else self.words()).split()
 
     def read(self, value: Any, at: str, reading: Reading) -> list[str]:
         if not isinstance(value, list):
             raise InvalidParameterType(at)
-        listed = {word.upper(): word for word in self.words.split()}
+        listed = {word.upper(): word for word in self.listed}
         found = {read_enumeration(item, f"{at}[{n}]", listed) for n, item in enumerate(value)}
         return [word for upper, word in listed.items() if upper in found]
 
@@ -92,7 +100,7 @@ class Words(Field):
         return list(kept or ())
 
     def schema(self) -> JsonSchema:
-        items = {"type": "string", "enum": self.words.split()}
+        items = {"type": "string", "enum": self.listed}
         return {"type": "array", "items": items, "uniqueItems": True}
 
     def sent_schema(self) -> JsonSchema:

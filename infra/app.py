@@ -27,10 +27,13 @@ from infra.http.history_pages import HistoryPages
 from infra.http.operator import Operating
 from infra.http.pages import pages
 from infra.http.reference import Reference
+from infra.http.requests import requests
 from infra.http.server import serving
+from infra.http.webhooks import Webhooks
 from infra.images import inspect_image_off_loop
 from infra.ledger.archive import LedgerArchive
 from infra.ledger.cipher import KeyRing
+from infra.ledger.outcomes import Outcomes
 from infra.ledger.past import PostgresPast
 from infra.ledger.search import Search
 from infra.ledger.store import PostgresLedger
@@ -42,6 +45,7 @@ from infra.settings import Settings
 from infra.tracing import Tracing, exporting
 from infra.views.history import History
 from infra.views.replica import Replica
+from infra.webhooks.desk import Desk as WebhookDesk
 from services import (  # noqa: F401 (fills the registry)
     access_tokens,
     communications,
@@ -58,6 +62,7 @@ from services.credentials import Authenticator
 from services.forgetting import Forgetting
 from services.historian import Historian
 from services.operating import Operator
+from services.outcomes import Asking
 from services.registration import Registrar
 from services.run import Runner
 from services.tokens import Tokens
@@ -95,6 +100,8 @@ class Application:
     tracing: Tracing
     forgetting: Forgetting
     as_of: AsOf
+    asking: Asking
+    webhooks: WebhookDesk
 
     def edge(self) -> Edge:
         """Everything that is served on the first port."""
@@ -103,6 +110,7 @@ class Application:
         key = self.settings.operator_key
         Reference(self.registrar, self.ledger, key, self.zone).routes(edge)
         Operating(self.operator, self.ledger, key).routes(edge)
+        Webhooks(self.webhooks, self.operator, key).routes(edge)
         audit = Audit(self.auditing, self.ledger)
         audit.routes(edge)
         AuditHistory(audit, self.historian).routes(edge)
@@ -111,6 +119,7 @@ class Application:
         ConsolePages(self.boards, self.refusals, self.auditing, self.runner, self.desk).routes(edge)
         forgetting(audit, edge, self.forgetting, self.ledger)
         as_of_methods(audit, edge, self.as_of)
+        requests(edge, self.asking)
         pages(edge)
         return edge
 
@@ -180,6 +189,8 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
             refusals=Refusals(tokens),
             tracing=tracing,
             as_of=AsOf(past, auditing, zone),
+            asking=Asking(Outcomes(reads, ring), runner),
+            webhooks=WebhookDesk(reads),
         )
     finally:
         cleaning.cancel()

@@ -20,6 +20,7 @@ from infra.cli_operations import check, describe
 from infra.cli_operator import access_tokens, application, contacts, sessions
 from infra.cli_project import project
 from infra.cli_views import replay, views
+from infra.cli_webhooks import deliver, webhooks
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
 from infra.schema.migrate import MigrationError, migrate, status
 from infra.settings import Settings, SettingsError
@@ -34,11 +35,13 @@ db = App(name="db", help="The database's schema.")
 app.command(db)
 app.command(views)
 app.command(project)
+app.command(deliver)
 app.command(replay)
 app.command(history)
 app.command(sessions)
 app.command(access_tokens)
 app.command(contacts)
+app.command(webhooks)
 app.command(audit)
 app.command(check)
 app.command(describe)
@@ -135,6 +138,8 @@ async def import_(
     for refusal in report.refused:
         line, code, description = refusal["line"], refusal["code"], refusal["description"]
         err.print(f"line {line}: {code} {description}", markup=False, highlight=False)
+    for made_up in report.secrets:
+        out.print(f"line {made_up['line']}: secret {made_up['secret']}", soft_wrap=True)
     counts = {name: n for name, n in report.summary().items() if isinstance(n, int)}
     out.print(" ".join(f"{name} {n}" for name, n in counts.items()), "refused", len(report.refused))
     if report.refused:

@@ -62,14 +62,14 @@ class Lane:
         self._read_at = time.monotonic()
 
     @classmethod
-    async def open(cls, url: str, timeout: float) -> Lane:
-        """Connects as the service's role; ``timeout`` in seconds for each statement."""
+    async def open(cls, url: str, timeout: float, role: str = SERVICE_ROLE) -> Lane:
+        """Connects as a role; ``timeout`` in seconds for each statement."""
         connection = await asyncpg.connect(
             url,
             timeout=5,
             command_timeout=timeout + 5,
             server_settings={
-                "role": SERVICE_ROLE,
+                "role": role,
                 "application_name": "crmledger",
                 "statement_timeout": str(int(timeout * 1000)),
                 "lock_timeout": str(int(min(timeout, LOCK_SECONDS) * 1000)),
@@ -102,9 +102,16 @@ class Lanes:
     """A fixed number of connections, opened when first needed and after they were lost."""
 
     def __init__(
-        self, url: str, count: int, *, timeout: float = 10, patience: float = PATIENCE
+        self,
+        url: str,
+        count: int,
+        *,
+        timeout: float = 10,
+        patience: float = PATIENCE,
+        role: str = SERVICE_ROLE,
     ) -> None:
         self._url = url
+        self._role = role
         self._timeout = timeout
         self._patience = patience
         self._free: asyncio.LifoQueue[Lane | None] = asyncio.LifoQueue()
@@ -163,7 +170,7 @@ class Lanes:
     async def _opened(self, until: float) -> Lane:
         while True:
             try:
-                return await Lane.open(self._url, self._timeout)
+                return await Lane.open(self._url, self._timeout, self._role)
             except (*LOST, asyncpg.PostgresError) as error:
                 if time.monotonic() > until:
                     raise ServiceUnavailable("the database is away", retry_after=1) from error

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-__all__ = ["Settings", "SettingsError"]
+__all__ = ["Network", "Settings", "SettingsError"]
 
 SECRETS = ("CRMLEDGER_TOKEN_SECRET", "CRMLEDGER_SERVICE_KEY", "CRMLEDGER_OPERATOR_KEY")
 SECRET_BYTES = 32
@@ -23,6 +24,8 @@ HIDDEN = frozenset({"database_url", "replica_url", "token_secret", "service_key"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+Web = Annotated[str, msgspec.Meta(pattern="^https?://")]
+Network = IPv4Network | IPv6Network
 
 
 class SettingsError(ValueError):
@@ -67,10 +70,14 @@ class Settings(
 
     seal_seconds: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 60
     """Age at which a fact is sealed; 0: this process seals nothing."""
-    traces_url: Annotated[str, msgspec.Meta(pattern="^https?://")] | None = None
+    traces_url: Web | None = None
     """Where spans are sent, as OTLP over HTTP; None: nowhere."""
     leaving_seconds: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0
     """How long a process that was told to stop goes on answering while it says that it leaves."""
+    public_url: Web | None = None
+    """The address of the API as consumers of webhooks reach it; None: they are told paths only."""
+    webhook_networks: str = ""
+    """Networks that webhooks may reach though they are private, separated by commas."""
 
     def __repr__(self) -> str:
         shown = (
@@ -81,6 +88,13 @@ class Settings(
         return f"Settings({', '.join(shown)})"
 
     __str__ = __repr__
+
+    @property
+    def reachable_networks(self) -> tuple[Network, ...]:
+        """The networks of `webhook_networks`. Raises ``ValueError`` for what is none."""
+        return tuple(
+            ip_network(part.strip()) for part in self.webhook_networks.split(",") if part.strip()
+        )
 
     @property
     def embedded(self) -> bool:
@@ -129,6 +143,12 @@ def _check(settings: Settings) -> None:
             raise SettingsError(f"{name}: expected postgresql://USER@HOST/DATABASE")
     if settings.port == settings.admin_port != 0:
         raise SettingsError("CRMLEDGER_ADMIN_PORT: must differ from CRMLEDGER_PORT")
+    try:
+        _ = settings.reachable_networks
+    except ValueError:
+        raise SettingsError(
+            "CRMLEDGER_WEBHOOK_NETWORKS: expected networks such as 10.0.0.0/8,fd00::/8"
+        ) from None
     try:
         ZoneInfo(settings.time_zone)
     except (ValueError, OSError, LookupError):

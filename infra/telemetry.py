@@ -85,6 +85,30 @@ PARKED = Gauge(
     ["view", "organisation"],
     registry=REGISTRY,
 )
+DELIVERIES = Counter(
+    "crmledger_webhook_deliveries_total",
+    "Requests to consumers of webhooks, by what came of them.",
+    ["organisation", "webhook", "outcome"],
+    registry=REGISTRY,
+)
+DELIVERY_SECONDS = Histogram(
+    "crmledger_webhook_delivery_seconds",
+    "Time of one request to a consumer of webhooks.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=REGISTRY,
+)
+WEBHOOK_LAG_POSITIONS = Gauge(
+    "crmledger_webhook_lag_positions",
+    "Facts from the first that a subscriber has not acknowledged; negative: the ledger is shorter.",
+    ["organisation", "webhook"],
+    registry=REGISTRY,
+)
+WEBHOOK_LAG_SECONDS = Gauge(
+    "crmledger_webhook_lag_seconds",
+    "Age of the first fact that a subscriber has not acknowledged.",
+    ["organisation", "webhook"],
+    registry=REGISTRY,
+)
 READY = Gauge("crmledger_ready", "1 while the process answers calls.", registry=REGISTRY)
 
 

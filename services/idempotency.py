@@ -13,8 +13,14 @@ from services.ports import Answer, Ledger, Question
 
 if TYPE_CHECKING:
     from services.answering import Run
+    from services.ports import Session
 
-__all__ = ["first_answer", "repeated", "request_hash"]
+__all__ = ["caller_of", "first_answer", "repeated", "request_hash"]
+
+
+def caller_of(session: Session) -> str:
+    """Whose a key is when its outcome is asked for: the user, and the customer's account if any."""
+    return f"{session.user}/{session.customer.account if session.customer else ''}"
 
 
 async def repeated(ledger: Ledger, run: Run) -> bytes | None:

@@ -17,7 +17,7 @@ from domain.errors import InvalidRequest, ServiceError, ServiceUnavailable
 from domain.fields import Values
 from domain.reference_entities import KINDS
 from domain.registration import Link
-from services.registration import CREATED, UNCHANGED, UPDATED, Registrar
+from services.registration import CREATED, UNCHANGED, UPDATED, Registered, Registrar
 
 __all__ = ["Report", "import_lines"]
 
@@ -27,16 +27,20 @@ TOGETHER = 64
 
 @dataclass(slots=True)
 class Report:
-    """What became of the lines; ``refused`` holds line number (from 1), code and description."""
+    """What became of the lines; ``refused`` holds line number (from 1), code and description.
+
+    ``secrets`` are those that were made up, with the line number: nobody sees them again.
+    """
 
     results: dict[str, int] = field(default_factory=lambda: {CREATED: 0, UPDATED: 0, UNCHANGED: 0})
     refused: list[Values] = field(default_factory=list)
+    secrets: list[Values] = field(default_factory=list)
 
     def summary(self) -> Values:
-        """The report as it is answered."""
-        return {name.lower(): count for name, count in self.results.items()} | {
-            "refused": self.refused
-        }
+        """The report as it is answered; of secrets only where there are any."""
+        said: Values = {name.lower(): count for name, count in self.results.items()}
+        said |= {"refused": self.refused}
+        return said | ({"secrets": self.secrets} if self.secrets else {})
 
 
 async def import_lines(
@@ -128,7 +132,7 @@ async def _register(
     source: str,
     report: Report,
 ) -> None:
-    async def one(record: Any) -> str | ServiceError:
+    async def one(record: Any) -> Registered | ServiceError:
         if isinstance(record, ServiceError):
             return record
         try:
@@ -144,4 +148,6 @@ async def _register(
             refusal = {"line": number, "code": outcome.code, "description": outcome.description}
             report.refused.append(refusal)
         else:
-            report.results[outcome] += 1
+            report.results[outcome.result] += 1
+            if outcome.revealed:
+                report.secrets.append({"line": number} | outcome.revealed)

@@ -34,7 +34,7 @@ class Operator:
 
     def __init__(self, ledger: Ledger, zone: ZoneInfo) -> None:
         self._ledger = ledger
-        self._zone = zone
+        self.zone = zone
 
     async def release_session(self, organisation: str, session_id: str, source: str) -> None:
         """Ends a session at once.
@@ -90,7 +90,7 @@ class Operator:
             aggregate = loaded.aggregates.get(stream)
             if aggregate is None:
                 raise EntityNotFound(at)
-            draft = begun(told.directory, self._zone, loaded)
+            draft = begun(told.directory, self.zone, loaded)
             draft.effects = decide(aggregate, Stamp(told.now))
             draft.collect([aggregate])
             verdict = await self._ledger.append(organisation, draft.change(self._ledger, metadata))

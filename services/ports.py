@@ -190,7 +190,8 @@ class Change:
 class Verdict:
     """What became of a change: ``WRITTEN``, or why it was not: ``CONFLICT`` (another fact came
     first), ``CLAIMED`` and ``LIMITED`` (what is to be unique is taken, what is limited is used up;
-    ``detail`` names the parameter), ``REPEATED`` (the idempotency key is known).
+    ``detail`` names the parameter), ``REPEATED`` (the idempotency key is known), ``SETTLED`` (its
+    caller was told that nothing will be written with it).
     """
 
     name: str

@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -32,7 +33,7 @@ from domain.registration import Kind, Link, Record, record_id
 from domain.values import read_text
 from services.draft import Draft, begun
 from services.ids import record_stream
-from services.ports import Hasher, Ledger, Loaded, Question, Told
+from services.ports import Ledger, Loaded, Question, Secret, Told
 from services.registration_work import (
     Work,
     check_links,
@@ -43,25 +44,36 @@ from services.registration_work import (
     stored_links,
 )
 from services.run import utc_now
+from services.signing import Sealing, former, made_up
 from services.tenancy import ask_by_name
 from services.turns import Turns
 from services.write import ATTEMPTS
 
-__all__ = ["CREATED", "UNCHANGED", "UPDATED", "Registrar"]
+__all__ = ["CREATED", "UNCHANGED", "UPDATED", "Registered", "Registrar"]
 
 CREATED, UPDATED, UNCHANGED = "CREATED", "UPDATED", "UNCHANGED"
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What became of a record, and the secrets that were made up for it: nobody sees them again."""
+
+    result: str
+    revealed: Values
 
 
 class Registrar:
     """Upserts records for an operator."""
 
-    def __init__(self, ledger: Ledger, hasher: Hasher, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: Ledger, hasher: Sealing, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self._hasher = hasher
         self._zone = zone
         self._turns = Turns()
 
-    async def register(self, raw: Mapping[str, Any], organisation: str | None, source: str) -> str:
+    async def register(
+        self, raw: Mapping[str, Any], organisation: str | None, source: str
+    ) -> Registered:
         """Makes one record be as given: `CREATED`, `UPDATED` or `UNCHANGED`.
 
         :param raw: the record with its ``kind``, ``id`` and, if ``organisation`` is None, its
@@ -74,7 +86,7 @@ class Registrar:
             async with self._turns.turn(work.stream):
                 result = await self._attempt(work, source)
             if result:
-                return result
+                return Registered(result, work.revealed)
             await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)
             work.told = await self._ask(work.organisation, work.kind, work.fields)
         raise ConcurrentUpdate
@@ -198,24 +210,39 @@ class Registrar:
     async def _secrets(self, work: Work) -> dict[str, str]:
         """The key ids of secrets that differ from the stored ones, whose verifiers are written."""
         keys: dict[str, str] = {}
+        work.revealed = {}
         for effect in ("secrets", "take_worldwide", "release_worldwide"):
             work.effects.pop(effect, None)
-        for name, secret in work.secrets.items():
+        for name in dict.fromkeys((*work.secrets, *work.kind.sealed)):
             known = await self._ledger.secret(work.organisation, work.ref, name)
-            stored = known.verifier if known else None
-            if name == work.kind.worldwide:
-                verifier, same = self._hasher.mac(secret), stored == self._hasher.mac(secret)
-            else:
-                same = stored is not None and await self._hasher.verify(stored, secret)
-                verifier = "" if same else await self._hasher.hash(secret)
-            if same:
+            secret = work.secrets.get(name)
+            if secret is None and known is None and name in work.kind.sealed:
+                secret = work.revealed[name] = made_up()
+            verifier = await self._verifier(work, name, secret, known) if secret else None
+            if verifier is None:
                 continue
             keys[name] = uuid4().hex
             row = {"key_id": keys[name], "owner": work.ref, "name": name, "verifier": verifier}
             work.effects.setdefault("secrets", []).append(row)
+            if name in work.kind.sealed and known:
+                work.effects["secrets"].append(former(known, name, work.told.now))
             if name == work.kind.worldwide:
-                self._claim_key(work, name, stored, verifier)
+                self._claim_key(work, name, known.verifier if known else None, verifier)
         return keys
+
+    async def _verifier(
+        self, work: Work, name: str, secret: str, known: Secret | None
+    ) -> str | None:
+        """What is stored of a secret; None if that is so already."""
+        stored = known.verifier if known else None
+        if name in work.kind.sealed:
+            place = f"{work.organisation}/{work.ref}"
+            same = stored is not None and self._hasher.holds(stored, secret, place)
+            return None if same else self._hasher.seal(secret, place)
+        if name == work.kind.worldwide:
+            return None if stored == self._hasher.mac(secret) else self._hasher.mac(secret)
+        same = stored is not None and await self._hasher.verify(stored, secret)
+        return None if same else await self._hasher.hash(secret)
 
     @staticmethod
     def _claim_key(work: Work, name: str, former: str | None, verifier: str) -> None:

@@ -29,7 +29,8 @@ RULES = {"unique_person": "PERSON", "unique_company": "COMPANY"}
 class Work:
     """One record on its way: as read, and what is stored of it.
 
-    ``owners`` are the contacts that lose (False) or gain (True) the account that it is.
+    ``owners`` are the contacts that lose (False) or gain (True) the account that it is, ``revealed``
+    are secrets that were made up for it.
     """
 
     kind: Kind
@@ -42,6 +43,7 @@ class Work:
     verifiers: list[Values] = field(default_factory=list)
     effects: Values = field(default_factory=dict)
     owners: dict[str, bool] = field(default_factory=dict)
+    revealed: Values = field(default_factory=dict)
 
     @property
     def stream(self) -> UUID:

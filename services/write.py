@@ -11,7 +11,14 @@ from zoneinfo import ZoneInfo
 
 from domain.access_token import AccessToken
 from domain.aggregate import Aggregate
-from domain.errors import ConcurrentUpdate, DuplicateEntity, MaximumAccessTokens, Refusal
+from domain.errors import (
+    ConcurrentUpdate,
+    DuplicateEntity,
+    KeySettled,
+    MaximumAccessTokens,
+    Refusal,
+    ServiceError,
+)
 from domain.fields import Values
 from services.answering import Run
 from services.call import Call
@@ -19,7 +26,7 @@ from services.compose import references
 from services.credentials import Authenticator, Proof, short_code
 from services.draft import Draft, begun
 from services.fields_set import completed, cut
-from services.idempotency import repeated
+from services.idempotency import caller_of, repeated
 from services.ids import id_text
 from services.ports import Hasher, Ledger, Loaded, Verdict
 from services.run import Again
@@ -28,7 +35,11 @@ from services.turns import Turns
 
 __all__ = ["ATTEMPTS", "Writer"]
 
-FINAL = {"CLAIMED": DuplicateEntity, "LIMITED": MaximumAccessTokens}
+FINAL: dict[str, type[ServiceError]] = {
+    "CLAIMED": DuplicateEntity,
+    "LIMITED": MaximumAccessTokens,
+    "SETTLED": KeySettled,
+}
 """What the ledger's verdicts mean that no other try would change."""
 
 ATTEMPTS = 8
@@ -208,6 +219,7 @@ class Writer:
     async def _append(self, run: Run, call: Call, draft: Draft, answer: bytes) -> Verdict:
         if run.key:
             draft.effects |= {"key": run.key, "request_hash": run.request_hash}
+            draft.effects["caller"] = caller_of(run.session)
         elif not draft.facts:
             return Verdict("WRITTEN")
         draft.expect(_looked_at(run, draft))

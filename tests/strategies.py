@@ -155,7 +155,7 @@ def _enumeration(field: Enumeration, known: Known) -> st.SearchStrategy[Any]:
 
 @said.register
 def _words(field: Words, known: Known) -> st.SearchStrategy[Any]:
-    return st.lists(st.sampled_from(field.words.split()), max_size=3)
+    return st.lists(st.sampled_from(field.listed), max_size=3)
 
 
 @said.register

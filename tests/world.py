@@ -60,6 +60,7 @@ TABLES = (
     "ledger.claims",
     "ledger.world_claims",
     "ledger.answers",
+    "ledger.outcomes",
     "ledger.secrets",
     "ledger.personal_keys",
     "ledger.photos",

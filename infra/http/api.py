@@ -32,7 +32,7 @@ from services.endpoint import METHODS, Method
 from services.run import Runner, utc_now
 from services.staleness import Staleness
 
-__all__ = ["AGE", "BASE", "IMAGES", "MOST", "MOST_FORMAT", "POSITION", "Api"]
+__all__ = ["AGE", "BASE", "IMAGES", "MOST", "MOST_FORMAT", "POSITION", "Api", "idempotency_key"]
 
 BASE = "/crmapi/rest/v2/"
 IMAGES = "/crm/ImageDownloadServlet"
@@ -134,7 +134,7 @@ async def _request(method: Method, exchange: Exchange) -> Request:
         textual=method.verb == "GET" or method.multipart,
         files=files,
         web_api_key=_basic(http.headers.get("Authorization", "")),
-        idempotency_key=_idempotency_key(http.headers.get("Idempotency-Key")),
+        idempotency_key=idempotency_key(http.headers.get("Idempotency-Key")),
         staleness=_staleness(http.headers.get(MOST)) if method.verb == "GET" else None,
         request_id=exchange.request_id,
         correlation_id=exchange.correlation_id,
@@ -173,7 +173,8 @@ def _age(staleness: Staleness | None) -> dict[str, str]:
     return {AGE: f"{staleness.seconds:.3f}", POSITION: str(staleness.position)}
 
 
-def _idempotency_key(header: str | None) -> str | None:
+def idempotency_key(header: str | None) -> str | None:
+    """The key of a header, None if there is none. Raises `InvalidRequest` for what can be none."""
     if header is None or not header.strip():
         return None
     if len(header) > 255 or not header.isprintable():

@@ -101,6 +101,7 @@ class ConsolePages:
                 _requests(board),
                 _facts(board, zone),
                 _derived(board),
+                _webhooks(board),
                 _seals(board, zone),
                 _refused(refused, self._refusals.seconds),
             ],
@@ -186,6 +187,23 @@ def _derived(board: Board) -> Section:
 
 def _parked(entities: int) -> str:
     return f", {entities:,} parked" if entities else ""
+
+
+def _webhooks(board: Board) -> Section:
+    rows = [
+        (
+            str(one.document["name"] or one.webhook),
+            one.lag_seconds if one.wanted else 0.0,
+            f"{one.shown.lower()}, {one.lag_positions:,} facts, {_duration(one.lag_seconds)}",
+            "calm" if one.shown == "ACTIVE" and one.lag_seconds <= LATE else "late",
+        )
+        for one in board.webhooks
+        if one.shown not in ("RETIRED", "NOT_EFFECTIVE")
+    ]
+    if not rows:
+        return Section("webhooks", "Webhooks", "Nobody is told what happens here.")
+    said = "; ".join(f"{name} is {figure} behind" for name, _, figure, _ in rows) + "."
+    return Section("webhooks", "Webhooks", said, gauges(said, "subscriber", rows))
 
 
 def _seals(board: Board, zone: ZoneInfo) -> Section:

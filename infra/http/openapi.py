@@ -19,9 +19,15 @@ from infra.http.api import BASE
 from infra.http.openapi_audit import AUDITING, audit, past
 from infra.http.openapi_components import Document, components
 from infra.http.openapi_paths import OPERATOR, image, method_paths, reference, tag
+from infra.http.openapi_requests import OUTCOMES, outcomes
+from infra.http.openapi_webhooks import TOLD, message, webhooks
+from infra.http.requests import REQUESTS
 from services.endpoint import METHODS
 
 __all__ = ["document", "openapi_json", "readable"]
+
+OTHERS = (OPERATOR, AUDITING, OUTCOMES, TOLD)
+"""The tags of what is no part of the CRM.COM API."""
 
 
 def document() -> Document:
@@ -39,12 +45,16 @@ def document() -> Document:
             "description": _description(),
         },
         "servers": [{"url": "/"}],
-        "tags": [
-            {"name": name} for name in (*dict.fromkeys(map(tag, methods)), OPERATOR, AUDITING)
-        ],
-        "paths": method_paths(methods) | image() | reference() | audit() | past(),
+        "tags": [{"name": n} for n in (*dict.fromkeys(map(tag, methods)), *OTHERS)],
+        "paths": method_paths(methods) | image() | reference() | _beside(),
+        "webhooks": message(),
         "components": components(methods),
     }
+
+
+def _beside() -> Document:
+    """The paths of what is no part of the CRM.COM API, but for registration."""
+    return audit() | past() | outcomes() | webhooks()
 
 
 @cache
@@ -88,7 +98,8 @@ parameters are ignored. Dates are `YYYY-MM-DDTHH:MM:SS` on the wall clock of the
 zone. Numbers may also be sent as texts, and enumerations in any case.
 
 **`Idempotency-Key`** makes a POST repeatable: the same key with the same body gets the first answer
-again, for 24 hours; with another body it is refused.
+again, for 24 hours; with another body it is refused. `GET {REQUESTS}{{key}}` says for seven days what
+became of the call.
 
 **`X-Max-Staleness`** lets a GET be answered from a replica that is so many seconds old at most. The
 answer's `X-Staleness` says how old it is.

@@ -212,12 +212,24 @@ def reference() -> dict[str, Document]:
             "put": _operator(
                 "register",
                 "Registers a record, or replaces it as a whole.",
-                _object(id={"type": "string"}, result=words),
+                _registered(words),
                 RequestTooLarge,
             )
             | {"parameters": [organisation], "requestBody": _content("application/json", record)},
         },
     }
+
+
+SECRET: JsonSchema = {
+    "type": "string",
+    "description": "Where one was made up: it is shown here and never again.",
+}
+
+
+def _registered(words: JsonSchema) -> JsonSchema:
+    said = _object(id={"type": "string"}, result=words)
+    said["properties"]["secret"] = SECRET
+    return said
 
 
 def _report() -> JsonSchema:
@@ -227,12 +239,15 @@ def _report() -> JsonSchema:
         code={"type": "string"},
         description={"type": "string"},
     )
-    return _object(
+    said = _object(
         created=counted,
         updated=counted,
         unchanged=counted,
         refused={"type": "array", "items": refused},
     )
+    made_up = _object(line={"type": "integer", "minimum": 1}, secret=SECRET)
+    said["properties"]["secrets"] = {"type": "array", "items": made_up}
+    return said
 
 
 def _operator(name: str, summary: str, result: JsonSchema, *errors: type[ServiceError]) -> Document:

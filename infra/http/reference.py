@@ -61,10 +61,11 @@ class Reference:
         body = await read_body(exchange.request, FORM_LIMIT, SECONDS)
         record = parse_json_object(body) | {"kind": kind, "id": id_}
         with _status(exchange, 400):
-            result = await self._registrar.register(
+            registered = await self._registrar.register(
                 record, organisation_named(exchange), exchange.request_id
             )
-        return response(ok(orjson.dumps({"id": record_id(id_), "result": result})))
+        said = {"id": record_id(id_), "result": registered.result}
+        return response(ok(orjson.dumps(said | registered.revealed)))
 
     async def _post(self, exchange: Exchange) -> web.StreamResponse:
         kind, id_ = self._checked(exchange)

@@ -20,6 +20,7 @@ from infra.ledger.heads import HEAD
 from infra.postgres import Lanes
 from infra.views.feeding import ANALYTICS
 from infra.views.history import HISTORY
+from infra.webhooks.store import STANDING, Standing, standing
 
 __all__ = ["AGES", "HOURS", "MOST", "Board", "Boards", "Lag", "Sealed", "Waiting"]
 
@@ -36,6 +37,8 @@ HOURS = 24
 """Hours of which the facts are counted."""
 SEALS = 24
 """Seals that are shown."""
+WEBHOOKS = 24
+"""Subscriptions that are shown."""
 
 NOW = "SELECT clock_timestamp()"
 # The positions before which a fact was recorded earlier than each moment.
@@ -121,7 +124,8 @@ class Board:
 
     ``full`` are the media of which more wait than were counted, ``requests`` the open service
     requests by state as (overdue, not overdue), ``facts`` how many were recorded in each of the
-    last hours, the present one last, ``seals`` the last ones, the oldest first.
+    last hours, the present one last, ``seals`` the last ones, the oldest first, ``webhooks`` how the
+    first subscriptions stand.
     """
 
     now: datetime
@@ -132,6 +136,7 @@ class Board:
     lags: Sequence[Lag]
     seals: Sequence[Sealed]
     facts: Sequence[int]
+    webhooks: Sequence[Standing]
 
     @property
     def unsealed(self) -> int:
@@ -168,6 +173,7 @@ async def _look(
         waiting, full = await _waiting(connection, organisation, bounds[: len(ages)])
         seals = await connection.fetch(SEALED, organisation, SEALS)
         lags = await connection.fetch(LAGS, organisation, [*ANALYTICS, HISTORY], head)
+        webhooks = await connection.fetch(STANDING, organisation, 0, WEBHOOKS)
         return Board(
             now=now,
             head=head,
@@ -177,6 +183,7 @@ async def _look(
             lags=[Lag(*row) for row in lags],
             seals=[Sealed(**row) for row in reversed(seals)],
             facts=_steps([*bounds[len(ages) :], head]),
+            webhooks=[standing(row) for row in webhooks],
         )
 
 

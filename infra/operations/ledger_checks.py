@@ -16,6 +16,7 @@ from infra.views.definitions import VERSIONS
 from infra.views.feeding import ANALYTICS
 from infra.views.history import HISTORY
 from infra.views.projector import lags
+from infra.webhooks.store import Standing, standing
 
 __all__ = ["DEEP_CHECKS", "LEDGER_CHECKS"]
 
@@ -24,10 +25,10 @@ PRIVILEGES = """
 WITH t AS (
     SELECT c.oid, n.nspname, n.nspname || '.' || c.relname AS name
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE n.nspname IN ('ledger', 'views', 'analytics') AND c.relkind = 'r'
+     WHERE n.nspname IN ('ledger', 'views', 'analytics', 'webhooks') AND c.relkind = 'r'
 ), r AS (
     SELECT w.role, p.oid, p.rolsuper
-      FROM unnest(ARRAY['crmledger_service', 'crmledger_projector', 'crmledger_analyst']) AS w (role)
+      FROM unnest(ARRAY['crmledger_service', 'crmledger_projector', 'crmledger_deliverer', 'crmledger_analyst']) AS w (role)
       LEFT JOIN pg_roles p ON p.rolname = w.role
 )
 SELECT role || ' does not exist' AS wrong FROM r WHERE oid IS NULL
@@ -35,11 +36,13 @@ UNION ALL SELECT role || ' is a superuser' FROM r WHERE rolsuper
 UNION ALL SELECT current_user || ' cannot switch to ' || role FROM r WHERE NOT pg_has_role(current_user, oid, 'MEMBER')
 UNION ALL
 SELECT role || ' can change ' || name FROM r, t
- WHERE (role <> 'crmledger_projector' OR nspname <> 'analytics')
+ WHERE (role, nspname) NOT IN (('crmledger_projector', 'analytics'), ('crmledger_deliverer', 'webhooks'))
    AND has_table_privilege(r.oid, t.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
 UNION ALL
-SELECT 'crmledger_analyst can read ' || name FROM r, t
- WHERE role = 'crmledger_analyst' AND nspname <> 'analytics' AND has_table_privilege(r.oid, t.oid, 'SELECT')
+SELECT role || ' can read ' || name FROM r, t
+ WHERE (role = 'crmledger_analyst' AND nspname <> 'analytics'
+        OR role = 'crmledger_deliverer' AND nspname <> 'webhooks' AND name <> 'ledger.events')
+   AND has_table_privilege(r.oid, t.oid, 'SELECT')
 UNION ALL
 SELECT role || ' cannot append' FROM r, pg_proc p
  WHERE role = 'crmledger_service' AND p.oid::regproc::text = 'ledger.append'
@@ -169,6 +172,26 @@ async def views(site: Site) -> Finding:
     return Finding("warning" if oldest > BEHIND else "ok", said)
 
 
+async def webhooks(site: Site) -> Finding:
+    """Whether subscribers are told of this ledger, and in time."""
+    rows = await site.connection.fetch("SELECT * FROM webhooks.standing()")
+    found = [standing(row) for row in rows]
+    ahead = [f"{_named(one)} is ahead of the ledger" for one in found if one.shown == "AHEAD"]
+    stopped = [one for one in found if one.shown in ("FAILING", "PAUSED", "GONE")]
+    told = [one for one in found if one.wanted]
+    oldest = max((one.lag_seconds for one in told), default=0.0)
+    said = f"{len(told)} are told what happens, {oldest:.1f} s behind"
+    if stopped and not ahead:
+        return Finding("warning", "; ".join(f"{_named(o)} is {o.shown}" for o in stopped[:SHOWN]))
+    if oldest > BEHIND and not ahead:
+        return Finding("warning", f"{said}; does `crmledger deliver` run?")
+    return _judged(ahead, said)
+
+
+def _named(one: Standing) -> str:
+    return f"{one.webhook} of {one.organisation}"
+
+
 async def seals(site: Site) -> Finding:
     """Whether facts are sealed in time, and no seal is about facts that are gone."""
     found = await backlogs(site.connection)
@@ -218,7 +241,17 @@ def _judged(wrong: Iterable[str], otherwise: str) -> Finding:
     return Finding("failed", "; ".join(found[:SHOWN]) + more)
 
 
-LEDGER_CHECKS = (schema, privileges, guards, positions, sequences, views, seals, secrets)
+LEDGER_CHECKS = (
+    schema,
+    privileges,
+    guards,
+    positions,
+    sequences,
+    views,
+    webhooks,
+    seals,
+    secrets,
+)
 """In the order in which they are made."""
 DEEP_CHECKS = (every_fact,)
 """Those that take as long as the ledger is."""

@@ -16,6 +16,7 @@ from tests.operators import Operator
 from tests.service import OPERATOR_KEY, Json, refusal
 from tests.world import UNIT, World, no_id, rows, traces, untouched
 
+SECRET = "whsec_" + "QUJD" * 8
 FILES = ("20-countries.jsonl", "10-organisation.jsonl", "30-setup.jsonl", "50-customers.jsonl")
 
 
@@ -67,7 +68,8 @@ async def test_every_kind_is_registered_and_read_back(fresh: World) -> None:
             "classification": "SYSTEMIC_KEY",
             "user_id": "1",
             "key": no_id(),
-        }
+        },
+        {"kind": "webhook", "id": "W", "url": "https://a.example/told", "secret": SECRET},
     ]
     report = await operator.lines("user", *records)
     assert report == {"created": len(records), "updated": 0, "unchanged": 0, "refused": []}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -117,7 +118,9 @@ organisation | id U, name U | | name, name_display, default_country_id, unique_p
 unique_company, email_server_enabled, sms_server_enabled, default_email_address, \
 default_sms_sender, content_limits, access_token_definition, consumer_username, guess_limits
 web_api_key | | | number, classification, user_id
+webhook | | | name, description, url, entities, topics, life_cycle_state
 """
+"""The last one is an extension of ours, not of the contract."""
 
 Columns = tuple[list[str], list[str], list[str]]
 
@@ -150,6 +153,7 @@ MANDATORY = {
     "unit": ["group_id"],
     "user": ["username", "default_unit_id"],
     "web_api_key": ["classification", "user_id"],
+    "webhook": ["url"],
 }
 
 GUESS_LIMITS = {
@@ -226,6 +230,7 @@ def _least(kind: Kind) -> dict[str, Any]:
         "urgency_level": "URGENCY1",
         "impact_level": "IMPACT1",
         "priority_level": "PRIORITY1",
+        "url": "https://example.org/told",
     }
     return {name: samples.get(name, HEX) for name in MANDATORY.get(kind.key, [])}
 
@@ -323,7 +328,8 @@ def test_defaults_are_valid_and_flags_and_sets_are_never_null(kind: Kind) -> Non
 
 
 def test_every_kind_occurs_in_the_demo_data() -> None:
-    assert {record["kind"] for _, record in _records()} == set(KINDS)
+    # A demo that calls somebody up would be no demo.
+    assert {record["kind"] for _, record in _records()} == set(KINDS) - {"webhook"}
 
 
 def test_demo_records_are_accepted_and_read_the_same_again() -> None:
@@ -472,18 +478,76 @@ def test_secrets_are_taken_but_never_kept() -> None:
     assert {key: kind.secrets for key, kind in KINDS.items() if kind.secrets} == {
         "user": ("password",),
         "web_api_key": ("key",),
+        "webhook": ("secret",),
     }
+    assert {key for key, kind in KINDS.items() if kind.sealed} == {"webhook"}
     record = {"classification": "SYSTEMIC_KEY", "user_id": "1", "key": HEX}
     assert HEX not in KINDS["web_api_key"].read(record, READING).values()
     assert SECRETS["key"].read(HEX, "key", READING) == HEX
     for wrong in (HEX[1:], "G" + HEX[1:], HEX + "\n0"):
         with pytest.raises(InvalidParameterValue):
             SECRETS["key"].read(wrong, "key", READING)
+    signing = "whsec_" + b64encode(b"x" * 24).decode()
+    assert SECRETS["secret"].read(f" {signing} ", "secret", READING) == signing
+    shorter, longer = (b64encode(b"x" * size).decode() for size in (23, 65))
+    for wrong in (signing[6:], "whsec_", f"whsec_{shorter}", f"whsec_{longer}", signing + "*"):
+        with pytest.raises(InvalidParameterValue):
+            SECRETS["secret"].read(wrong, "secret", READING)
     assert set(SECRETS) == {name for kind in KINDS.values() for name in kind.secrets}
     assert {key: kind.worldwide for key, kind in KINDS.items() if kind.worldwide} == {
         "organisation": "name",
         "web_api_key": "key",
     }
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a.example",
+        "https://a.example:8443/x?y=1",
+        "http://[2001:db8::1]/",
+        "https://10.0.0.1/",
+    ],
+)
+def test_webhooks_go_to_addresses_of_the_web(url: str) -> None:
+    assert KINDS["webhook"].read({"url": f" {url} "}, READING)["url"] == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "a.example",
+        "ftp://a.example",
+        "https://",
+        "https:///x",
+        "https://user:secret@a.example/",
+        "https://a.example/#x",
+        "https://a.example:0/",
+        "https://a.example:99999/",
+        "https://a b.example/",
+        "https://[::1/",
+        "https://\u00e9.example/",
+    ],
+)
+def test_and_to_no_others(url: str) -> None:
+    with pytest.raises(InvalidParameterValue) as refused:
+        KINDS["webhook"].read({"url": url}, READING)
+    assert refused.value.description == "url"
+
+
+def test_webhooks_choose_from_what_there_is() -> None:
+    given = {
+        "url": "https://a.example",
+        "entities": ["unit", "communication"],
+        "topics": ["record.retired", "Communication.Completed"],
+    }
+    kept = KINDS["webhook"].read(given, READING)
+    assert kept["entities"] == ["communication", "unit"]
+    assert kept["topics"] == ["communication.completed", "record.retired"]
+    for name, wrong in (("entities", "record"), ("entities", "access"), ("topics", "access.read")):
+        with pytest.raises(InvalidParameterValue) as refused:
+            KINDS["webhook"].read(given | {name: [wrong]}, READING)
+        assert refused.value.description == f"{name}[0]"
 
 
 def test_entities() -> None:

@@ -69,6 +69,10 @@ def test_paths_are_those_that_are_served() -> None:
     others = {IMAGES: {"get"}, record: {"get", "post"}, f"{record}/{{id}}": {"get", "put"}}
     others |= {f"{AUDIT}{name}": {"get"} for name in ("head", "history", "blame", "events")}
     others |= {f"{AUDIT}as_of/{m.path}": {"get"} for m in ALL if m.kind == "query"}
+    others |= {"/requests/v1/{key}": {"get"}, "/requests/v1/{key}/settle": {"post"}}
+    hooks = "/operator/v1/webhooks"
+    others |= {hooks: {"get"}, f"{hooks}/{{id}}/deliveries": {"get"}}
+    others |= {f"{hooks}/{{id}}/{act}": {"post"} for act in ("replay", "resume")}
     verbs = {path: set(item) - {"parameters"} for path, item in DESCRIBED["paths"].items()}
     assert verbs == api | others
 
@@ -80,6 +84,7 @@ def test_operation_ids_are_unique_and_summaries_are_there() -> None:
         for verb in ("get", "post", "put")
         if verb in item
     ]
+    operations.append(DESCRIBED["webhooks"]["recorded"]["post"])
     assert len({one["operationId"] for one in operations}) == len(operations)
     assert all(one["summary"] and one["tags"] for one in operations)
     assert {tag["name"] for tag in DESCRIBED["tags"]} == {t for o in operations for t in o["tags"]}

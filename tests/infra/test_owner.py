@@ -11,7 +11,10 @@ import pytest_asyncio
 from infra.postgres import Lane
 from infra.schema.migrate import MigrationError, migrate
 
-ROLES = "crmledger_service, crmledger_projector, crmledger_analyst, crmledger_analyst_personal"
+ROLES = (
+    "crmledger_service, crmledger_projector, crmledger_deliverer, crmledger_analyst,"
+    " crmledger_analyst_personal"
+)
 
 
 @pytest_asyncio.fixture

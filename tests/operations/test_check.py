@@ -59,6 +59,8 @@ async def test_a_sound_installation(lively: str) -> None:
             "change ledger.events",
         ),
         ("GRANT SELECT ON views.contacts TO crmledger_analyst", "privileges", "views.contacts"),
+        ("GRANT SELECT ON ledger.secrets TO crmledger_deliverer", "privileges", "ledger.secrets"),
+        ("GRANT UPDATE ON webhooks.pending TO crmledger_service", "privileges", "webhooks.pending"),
         ("ALTER TABLE ledger.events DISABLE TRIGGER append_only", "guards", "ledger.events"),
         ("DROP TRIGGER append_only_whole ON ledger.seals", "guards", "ledger.seals"),
         (

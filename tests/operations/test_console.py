@@ -163,6 +163,10 @@ async def test_another_organisation_sees_nothing_of_it(office: Office) -> None:
     assert "No service request is open." in section(html, "requests")
     assert "Nothing is sealed yet" in section(html, "seals")
     assert "None in the last" in section(html, "refusals")
+    assert "Nobody is told what happens here." in section(html, "webhooks")
+    await other.register("webhook", "W", name="Till", url="https://till.example/told")
+    _, html, _ = await seen(Office(other, office.url), username="operator")
+    assert re.search(r"Till is active, \d+ facts, [^;]* behind", section(html, "webhooks"))
 
 
 async def test_a_look_is_bounded_and_stays_on_indexes(database: str) -> None:

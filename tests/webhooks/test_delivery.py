@@ -1,0 +1,583 @@
+"""Webhooks from the ledger: every fact, in order for each entity, whoever is away for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from standardwebhooks import Webhook
+
+from infra.embedded import EmbeddedPostgres
+from infra.operations.check import run
+from infra.operations.ledger_checks import webhooks
+from infra.settings import Settings
+from infra.webhooks import courier
+from infra.webhooks.courier import Pace
+from tests import databases
+from tests.service import Json, Service, environment, in_process
+from tests.webhooks.world import (
+    QUICK,
+    Consumer,
+    Subscribed,
+    consuming,
+    deliverer,
+    program,
+    subscribed,
+)
+from tests.world import rows, world
+
+
+@pytest_asyncio.fixture(scope="module")
+async def own(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Service]:
+    """A service on a database of this file's own: a deliverer serves all organisations of one."""
+    async with databases.database(postgres, template) as url, in_process(url) as service:
+        yield service
+
+
+async def checked(url: str) -> tuple[str, str]:
+    """What `crmledger check` says of webhooks."""
+    [report] = await run(url, Settings.from_environment(environment(url)), [webhooks])
+    return report.verdict, report.said
+
+
+async def recorded(made: Subscribed, after: int) -> list[Json]:
+    """What the ledger holds after a position, as far as a message says it."""
+    sql = "SELECT position, version, topic FROM ledger.events WHERE organisation = $1 AND position > $2 ORDER BY position"
+    return [dict(row) for row in await rows(made.api, sql, after)]
+
+
+async def lived(made: Subscribed, entities: int = 3, facts: int = 4) -> None:
+    """Some contacts to whom something happens."""
+    contacts = [await made.contact() for _ in range(entities)]
+    for n in range(facts - 1):
+        for contact in contacts:
+            await made.update(contact, notes=f"note {n}")
+
+
+def in_order(consumer: Consumer) -> bool:
+    """Whether each entity's facts were acknowledged one after the other."""
+    return all(
+        versions == list(range(versions[0], versions[0] + len(versions)))
+        for versions in consumer.by_entity().values()
+    )
+
+
+async def test_a_consumer_is_told_everything_and_can_check_it(own: Service) -> None:
+    async with consuming() as consumer:
+        made = await subscribed(own, consumer.url)
+        start = (await made.stands())["position"]
+        await lived(made)
+        base = "https://crm.example/"
+        async with deliverer(own.database, base=base):
+            await made.told_all()
+        facts = await recorded(made, start)
+        assert sorted(consumer.positions) == [fact["position"] for fact in facts]
+        assert in_order(consumer)
+        messages = consumer.verified(made.secret)
+    assert len(messages) == len(facts)
+    told = {message["data"]["position"]: message for message in messages}
+    for fact in facts:
+        message = told[fact["position"]]
+        assert message["type"] == fact["topic"]
+        assert message["data"]["version"] == fact["version"]
+        assert message.keys() == {"type", "timestamp", "data"}
+    headers, content = consumer.seen[0]
+    first = json.loads(content)["data"]
+    assert headers["webhook-id"] == f"{made.api.organisation}/{first['position']}"
+    registered = next(m for m in messages if m["type"] == "contact_information.registered")
+    id_ = registered["data"]["entity"]["id"]
+    path = f"/crmapi/rest/v2/contact_information/show?contact_information_identifier=id={id_}"
+    assert registered["data"]["link"] == f"https://crm.example{path}"
+    shown = await made.show(id_)
+    assert shown["id"] == id_
+    # Names, notes and the like never leave.
+    assert "Doe" not in content.decode()
+    assert b"note" not in b"".join(content for _, content in consumer.seen)
+    with pytest.raises(Exception, match="signature"):
+        Webhook(made.secret).verify(content.replace(b"version", b"Version"), headers)
+
+
+async def test_the_page_for_consumers_is_right(own: Service) -> None:
+    """Its code takes what is sent; its example has the members of a message."""
+    page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    async with consuming() as consumer:
+        made = await subscribed(own, consumer.url)
+        await made.contact()
+        async with deliverer(own.database):
+            await made.told_all()
+    example = json.loads(re.findall(r"^\{.*\}$", page, re.MULTILINE)[0])
+    for headers, content in consumer.seen:
+        message = names["told"](made.secret, headers, content)
+        assert (message.keys(), message["data"].keys()) == (example.keys(), example["data"].keys())
+        assert names["told"](made.secret, headers, content) is None
+
+
+async def test_a_consumer_that_was_away_lacks_nothing(own: Service) -> None:
+    async with consuming() as gone:
+        url = gone.url
+    made = await subscribed(own, url, entities=["contact_information"])
+    async with deliverer(own.database) as running:
+        await lived(made, 2, 3)
+        await made.reaches(state="FAILING")
+        assert {a["outcome"] for a in await made.log()} == {"UNREACHABLE"}
+        assert await running.problems() == []
+        await lived(made, 2, 3)
+        async with consuming(port=int(url.rsplit(":", 1)[1].split("/")[0])) as consumer:
+            stands = await made.told_all()
+            assert stands["state"] == "ACTIVE"
+            assert stands["failing_since"] is None
+            assert len(consumer.positions) == len(set(consumer.positions)) == 12
+            assert in_order(consumer)
+
+
+async def test_an_entity_waits_for_its_earlier_facts_and_others_go_on(own: Service) -> None:
+    stuck: list[str] = []
+
+    async def answering(consumer: Consumer, message: Json) -> int:
+        return 500 if message["data"]["entity"]["id"] in stuck else 200
+
+    async with consuming(answering) as consumer:
+        made = await subscribed(own, consumer.url, entities=["contact_information"])
+        stuck.append(await made.contact())
+        async with deliverer(own.database):
+            await made.update(stuck[0], notes="again")
+            await lived(made, 3, 3)
+            async with asyncio.timeout(20):
+                while len(consumer.told) < 9:
+                    await asyncio.sleep(0.02)
+            await made.reaches(pending=2)
+            log = await made.log(number_of_results=1000)
+            failed = {a["position"] for a in log if a["outcome"] == "REFUSED"}
+            assert len(failed) == 1
+            assert {a["status"] for a in log if a["position"] in failed} == {500}
+            stuck.clear()
+            await made.told_all()
+        assert len(consumer.told) == 11
+        assert in_order(consumer)
+
+
+async def test_what_one_entity_meets_does_not_make_the_consumer_away(own: Service) -> None:
+    stuck: list[str] = []
+
+    async def answering(consumer: Consumer, message: Json) -> int:
+        return 500 if message["data"]["entity"]["id"] in stuck else 200
+
+    async with consuming(answering) as consumer:
+        made = await subscribed(own, consumer.url, entities=["contact_information"])
+        stuck.extend([await made.contact(), await made.contact()])
+        pace = Pace(lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.02, rest=600)
+        async with deliverer(own.database, pace):
+            async with asyncio.timeout(20):
+                while len(consumer.seen) < 12:
+                    await asyncio.sleep(0.02)
+                assert consumer.told == []
+                await made.contact()
+                while len(consumer.told) < 1:
+                    await asyncio.sleep(0.02)
+        await made.subscribe(consumer.url, retired=True)
+
+
+async def test_a_consumer_that_is_away_is_tried_now_and_then(own: Service) -> None:
+    async def answering(consumer: Consumer, message: Json) -> int:
+        return 502
+
+    async with consuming(answering) as consumer:
+        made = await subscribed(own, consumer.url, entities=["contact_information"])
+        await lived(made, 20, 1)
+        pace = Pace(lease=2, timeout=0.5, pause=0.02, first=600, longest=600, rest=600)
+        async with deliverer(own.database, pace):
+            await made.reaches(state="FAILING")
+            await asyncio.sleep(0.3)
+            assert len(consumer.seen) <= pace.at_once
+            # An operator who knows better does not wait.
+            seen = len(consumer.seen)
+            await made.asked("POST", "/W/resume")
+            async with asyncio.timeout(20):
+                while len(consumer.seen) == seen:
+                    await asyncio.sleep(0.02)
+        await made.subscribe(consumer.url, retired=True)
+
+
+async def test_a_slow_consumer_is_asked_again(own: Service) -> None:
+    slow = True
+
+    async def answering(consumer: Consumer, message: Json) -> int:
+        if slow:
+            await asyncio.sleep(5)
+        return 200
+
+    async with consuming(answering) as consumer:
+        made = await subscribed(own, consumer.url)
+        await made.contact()
+        pace = Pace(lease=2, timeout=0.1, pause=0.02, first=0.02, longest=0.05)
+        async with deliverer(own.database, pace):
+            await made.reaches(state="FAILING")
+            assert {a["outcome"] for a in await made.log()} == {"TIMEOUT"}
+            slow = False
+            await made.told_all()
+
+
+async def test_what_it_answers_is_not_read_and_not_followed(own: Service) -> None:
+    mode = "redirect"
+
+    async def answering(consumer: Consumer, message: Json) -> web.StreamResponse | int:
+        if mode == "redirect":
+            return web.Response(status=307, headers={"Location": other.url})
+        consumer.told.append(message)
+        return web.Response(body=b"x" * 3_000_000)
+
+    async with consuming() as other, consuming(answering) as consumer:
+        made = await subscribed(own, consumer.url)
+        await made.contact()
+        async with deliverer(own.database):
+            await made.reaches(state="FAILING")
+            assert {(a["outcome"], a["status"]) for a in await made.log()} == {("REFUSED", 307)}
+            mode = "much"
+            await made.told_all()
+        assert other.seen == []
+        assert len(consumer.told) == 1 + (await recorded(made, 0))[-1]["position"] - min(
+            consumer.positions
+        )
+
+
+async def test_410_stops_it_until_an_operator_resumes(own: Service) -> None:
+    gone = True
+
+    async def answering(consumer: Consumer, message: Json) -> int:
+        return 410 if gone else 200
+
+    async with consuming(answering) as consumer:
+        made = await subscribed(own, consumer.url)
+        await made.contact()
+        async with deliverer(own.database):
+            stands = await made.reaches(state="GONE")
+            assert stands["stopped_at"] is not None
+            sent = len(consumer.seen)
+            await made.contact()
+            await asyncio.sleep(0.2)
+            assert len(consumer.seen) == sent
+            gone = False
+            name = made.api.organisation
+            verdict, said = await checked(own.database)
+            assert (verdict, f"W of {name} is GONE" in said) == ("warning", True)
+            assert (await made.asked("POST", "/W/resume"))[0] == 200
+            stands = await made.told_all()
+        assert (stands["state"], stands["stopped_at"]) == ("ACTIVE", None)
+        assert in_order(consumer)
+
+
+async def test_what_is_never_acknowledged_pauses_it_in_sight(own: Service) -> None:
+    well = False
+
+    async def answering(consumer: Consumer, message: Json) -> int:
+        return 200 if well else 503
+
+    async with consuming(answering) as consumer:
+        made = await subscribed(own, consumer.url)
+        await made.contact()
+        pace = Pace(lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.05, age=0.1)
+        async with deliverer(own.database, pace):
+            stands = await made.reaches(state="PAUSED")
+            assert stands["lag_positions"] > 0
+            well = True
+            await made.asked("POST", "/W/resume")
+            await made.told_all()
+        assert in_order(consumer)
+
+
+async def test_retry_after_is_heeded(own: Service) -> None:
+    async def answering(consumer: Consumer, message: Json) -> web.StreamResponse | int:
+        return web.Response(status=429, headers={"Retry-After": "600"})
+
+    async with consuming(answering) as consumer:
+        made = await subscribed(own, consumer.url)
+        await lived(made, 8, 1)
+        async with deliverer(own.database):
+            await made.reaches(state="FAILING")
+            await asyncio.sleep(0.3)
+            # Those that were under way with the first; then nothing for ten minutes.
+            assert len(consumer.seen) <= QUICK.at_once
+            at = await rows(
+                made.api,
+                "SELECT min(next_at - first_try_at) >= '9 minutes' FROM webhooks.pending WHERE organisation = $1 AND tries > 0",
+            )
+            assert at[0][0]
+        await made.subscribe(consumer.url, retired=True)
+
+
+async def test_private_addresses_are_refused_unless_allowed(own: Service) -> None:
+    async with consuming() as consumer:
+        made = await subscribed(own, consumer.url)
+        port = consumer.url.rsplit(":", 1)[1]
+        await made.subscribe(f"http://localhost:{port}", id_="NAMED")
+        await made.contact()
+        async with deliverer(own.database, networks=()):
+            for id_ in ("W", "NAMED"):
+                await made.reaches(id_=id_, state="FAILING")
+                assert {a["outcome"] for a in await made.log(id_)} == {"FORBIDDEN_ADDRESS"}
+                await made.subscribe(consumer.url, id_=id_, retired=True)
+        assert consumer.seen == []
+
+
+async def test_lists_choose_what_is_told(own: Service) -> None:
+    async with consuming() as consumer:
+        made = await subscribed(
+            own,
+            consumer.url,
+            entities=["contact_information", "industry"],
+            topics=["contact_information.registered", "record.replaced"],
+        )
+        contact = await made.contact()
+        await made.update(contact, notes="x")
+        await made.register("industry", "NEW", name="a")
+        await made.register("industry", "NEW", name="b")
+        await made.register("contact_category", "NEW", name="c")
+        await made.register("contact_category", "NEW", name="d")
+        async with deliverer(own.database):
+            await made.told_all()
+        told = [(m["type"], m["data"]["entity"], m["data"]["link"] is None) for m in consumer.told]
+    assert sorted(told, key=str) == [
+        ("contact_information.registered", {"kind": "contact_information", "id": contact}, False),
+        ("record.replaced", {"kind": "industry", "id": "NEW"}, True),
+    ]
+
+
+async def test_what_is_not_effective_or_retired_waits(own: Service) -> None:
+    async with consuming() as consumer:
+        made = await subscribed(own, consumer.url, life_cycle_state="NOT_EFFECTIVE")
+        await made.contact()
+        async with deliverer(own.database):
+            await asyncio.sleep(0.15)
+            assert (await made.stands())["state"] == "NOT_EFFECTIVE"
+            await made.subscribe(consumer.url, retired=True)
+            await asyncio.sleep(0.15)
+            assert (await made.stands())["state"] == "RETIRED"
+            assert consumer.seen == []
+            await made.subscribe(consumer.url)
+            await made.told_all()
+        # Nothing that was recorded meanwhile is left out.
+        assert "contact_information.registered" in {m["type"] for m in consumer.told}
+
+
+async def test_replay_tells_again_with_the_same_ids(own: Service) -> None:
+    async with consuming() as consumer:
+        made = await subscribed(own, consumer.url)
+        start = (await made.stands())["position"]
+        await lived(made, 2, 3)
+        async with deliverer(own.database):
+            await made.told_all()
+            once = {h["webhook-id"]: body for h, body in consumer.seen}
+            consumer.seen.clear()
+            consumer.told.clear()
+            # From before it was registered, too.
+            assert (await made.asked("POST", "/W/replay", from_=1))[0] == 200
+            await made.told_all()
+        assert sorted(consumer.positions) == [f["position"] for f in await recorded(made, 0)]
+        assert in_order(consumer)
+        again = {h["webhook-id"]: body for h, body in consumer.seen}
+        assert once.items() <= again.items()
+        assert len(again) == len(once) + start
+
+
+async def test_replay_passes_over_nothing(own: Service) -> None:
+    async with consuming() as consumer:
+        made = await subscribed(own, consumer.url)
+        position = (await made.stands())["position"]
+        await made.contact()
+        for from_, refused in ((0, "from"), (position + 2, "from"), ("x", "from")):
+            status, answer = await made.asked("POST", "/W/replay", from_=from_)
+            assert (status, answer["status"]["description"]) == (400, refused)
+        assert (await made.asked("POST", "/W/replay", from_=position + 1))[0] == 200
+        assert (await made.asked("POST", "/NONE/replay", from_=1))[0] == 404
+        assert (await made.stands())["position"] == position
+
+
+async def test_a_replay_that_meets_a_delivery_is_told_after_it(own: Service) -> None:
+    """What was acknowledged before the operator asked does not count as told again."""
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def answering(consumer: Consumer, message: Json) -> int:
+        arrived.set()
+        await go_on.wait()
+        return 200
+
+    async with consuming(answering) as consumer:
+        made = await subscribed(own, consumer.url, entities=["contact_information"])
+        await made.contact()
+        async with deliverer(own.database, Pace(lease=9, timeout=5, pause=0.02, first=0.02)):
+            await arrived.wait()
+            await made.asked("POST", "/W/replay", from_=1)
+            go_on.set()
+            await made.told_all()
+        assert len(consumer.positions) == 2
+        assert len(set(consumer.positions)) == 1
+
+
+async def test_a_new_secret_signs_beside_the_former_one(own: Service) -> None:
+    async with consuming() as consumer:
+        made = await subscribed(own, consumer.url)
+        former = made.secret
+        new = "whsec_" + "QUJD" * 8
+        assert await made.subscribe(consumer.url, secret=new) == {"id": "W", "result": "UPDATED"}
+        await made.contact()
+        async with deliverer(own.database):
+            await made.told_all()
+        assert consumer.verified(former) == consumer.verified(new) != []
+        connection = await asyncpg.connect(own.database)
+        await connection.execute(
+            "UPDATE ledger.secrets SET expires_at = now() WHERE name = 'former_secret'"
+        )
+        await connection.close()
+        consumer.seen.clear()
+        await made.contact()
+        async with deliverer(own.database):
+            await made.told_all()
+        assert consumer.verified(new)
+        with pytest.raises(Exception, match="signature"):
+            consumer.verified(former)
+
+
+async def test_two_deliverers_tell_everything_once(own: Service) -> None:
+    async with consuming() as consumer:
+        made = await subscribed(own, consumer.url)
+        async with deliverer(own.database), deliverer(own.database):
+            await lived(made, 4, 4)
+            await made.told_all()
+        assert len(consumer.positions) == len(set(consumer.positions))
+        assert in_order(consumer)
+
+
+async def test_leases_that_change_hands_all_the_time_lose_nothing(own: Service) -> None:
+    async def answering(consumer: Consumer, message: Json) -> int:
+        await asyncio.sleep(0.004)
+        return 200
+
+    async with consuming(answering) as consumer:
+        made = await subscribed(own, consumer.url)
+        start = (await made.stands())["position"]
+        # A request may outlive these leases, as if its process had been asleep.
+        short = Pace(lease=0.03, timeout=0.02, pause=0.005, first=0.01, longest=0.02)
+        async with (
+            deliverer(own.database, short),
+            deliverer(own.database, short),
+            deliverer(own.database, short),
+        ):
+            await lived(made, 4, 4)
+            await made.told_all()
+        facts = [fact["position"] for fact in await recorded(made, start)]
+        assert sorted(set(consumer.positions)) == facts
+        for versions in consumer.by_entity().values():
+            first_told = list(dict.fromkeys(versions))
+            assert first_told == sorted(first_told)
+
+
+async def test_a_backlog_longer_than_may_wait_is_told_in_order(
+    own: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier, "MOST", 5)
+    monkeypatch.setattr(courier, "PAGE", 3)
+    async with consuming() as consumer:
+        made = await subscribed(own, consumer.url)
+        start = (await made.stands())["position"]
+        await lived(made, 3, 6)
+        async with deliverer(own.database):
+            await made.told_all()
+        assert sorted(consumer.positions) == [f["position"] for f in await recorded(made, start)]
+        assert in_order(consumer)
+
+
+async def test_killed_while_it_delivers_it_leaves_nothing_out(own: Service) -> None:
+    async def answering(consumer: Consumer, message: Json) -> int:
+        await asyncio.sleep(0.01)
+        return 200
+
+    async with consuming(answering) as consumer:
+        made = await subscribed(own, consumer.url)
+        start = (await made.stands())["position"]
+        await lived(made, 8, 12)
+        async with program(own.database) as running:
+            async with asyncio.timeout(20):
+                while len(consumer.told) < 20:
+                    await asyncio.sleep(0.01)
+            os.kill(running.child.pid, signal.SIGKILL)
+            await running.child.wait()
+        killed_at = len(consumer.told)
+        await lived(made, 2, 2)
+        async with program(own.database) as running:
+            await made.told_all()
+            _, said = await running.ask("/metrics")
+            labels = f'organisation="{made.api.organisation}",outcome="DELIVERED",webhook="W"'
+            assert f"crmledger_webhook_deliveries_total{{{labels}}}" in said
+            assert (await running.ask("/health/ready"))[0] == 200
+            running.child.send_signal(signal.SIGTERM)
+            assert await running.child.wait() == 0
+        facts = [fact["position"] for fact in await recorded(made, start)]
+        assert killed_at < len(facts)
+        assert sorted(set(consumer.positions)) == facts
+        # What was acknowledged and not yet noted when the process died may come again; nothing else.
+        assert len(consumer.positions) - len(facts) <= QUICK.at_once
+
+
+async def test_a_ledger_that_is_shorter_stops_it(database: str) -> None:
+    async with in_process(database) as alone, consuming() as consumer:
+        made = await subscribed(alone, consumer.url)
+        await made.contact()
+        async with deliverer(database):
+            await made.told_all()
+        connection = await asyncpg.connect(database)
+        name = made.api.organisation
+        await connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER ALL")
+        head = (await made.stands())["head"]
+        await connection.execute(
+            "DELETE FROM ledger.events WHERE organisation = $1 AND position = $2", name, head
+        )
+        consumer.seen.clear()
+        consumer.told.clear()
+        async with deliverer(database) as running:
+            await made.reaches(state="AHEAD")
+            assert await checked(database) == ("failed", f"W of {name} is ahead of the ledger")
+            said = f"webhook W of {name}: is ahead of the ledger"
+            async with asyncio.timeout(5):
+                while await running.problems() != [said]:
+                    await asyncio.sleep(0.02)
+            # Other facts take the place of those that are lost.
+            await made.contact()
+            await made.contact()
+            async with asyncio.timeout(5):
+                while "another fact" not in str(await running.problems()):
+                    await asyncio.sleep(0.02)
+            assert consumer.seen == []
+            # The operator says from where on to tell anew.
+            assert (await made.asked("POST", "/W/replay", from_=head))[0] == 200
+            await made.told_all()
+            assert await running.problems() == []
+            assert (await checked(database))[0] == "ok"
+        assert min(consumer.positions) == head
+        await connection.close()
+
+
+async def test_one_organisation_hears_nothing_of_another(own: Service) -> None:
+    async with consuming() as mine, consuming() as theirs:
+        one, two = await subscribed(own, mine.url), await subscribed(own, theirs.url)
+        await one.contact()
+        await two.contact()
+        async with deliverer(own.database):
+            await one.told_all()
+            await two.told_all()
+    for made, consumer in ((one, mine), (two, theirs)):
+        assert {m["data"]["organisation"] for m in consumer.told} == {made.api.organisation}
+        assert [s["id"] for s in (await made.asked("GET", ""))[1]["data"]] == ["W"]
+    assert (await world(one.api)).api is one.api
