@@ -69,7 +69,7 @@ SELECT life_cycle_state AS state, count(*) AS requests
 LAGS = """
 SELECT v.name, $3 - coalesce(p.position, 0) AS positions,
        coalesce(extract(epoch FROM clock_timestamp() - e.recorded_at)::float8, 0) AS seconds,
-       (SELECT count(*) FROM ledger.parked q WHERE q.organisation = $1 AND q.view = v.name) AS parked
+       (SELECT count(*) FROM projections.parked q WHERE q.organisation = $1 AND q.view = v.name) AS parked
   FROM unnest($2::text[]) AS v (name)
   LEFT JOIN analytics.progress p ON p.organisation = $1 AND p.view = v.name
   LEFT JOIN ledger.events e ON e.organisation = $1 AND e.position = coalesce(p.position, 0) + 1

@@ -30,17 +30,17 @@ UPDATE analytics.progress
  WHERE organisation = $1 AND view = $2 AND holder = $3 AND position = $4
 """
 PARK = """
-INSERT INTO ledger.parked (organisation, view, stream_id, position, reason)
+INSERT INTO projections.parked (organisation, view, stream_id, position, reason)
 SELECT organisation, $2, stream_id, position, $4 FROM ledger.events WHERE organisation = $1 AND position = $3
 """
 STANDS_AT = (
     "SELECT position FROM analytics.progress WHERE organisation = $1 AND view = $2 FOR UPDATE"
 )
 UNPARK = """
-DELETE FROM ledger.parked WHERE organisation = $1 AND view = $2 AND stream_id = $3 RETURNING position
+DELETE FROM projections.parked WHERE organisation = $1 AND view = $2 AND stream_id = $3 RETURNING position
 """
 TRIED = """
-UPDATE ledger.parked SET tries = tries + 1, tried_at = clock_timestamp(), reason = $4
+UPDATE projections.parked SET tries = tries + 1, tried_at = clock_timestamp(), reason = $4
  WHERE organisation = $1 AND view = $2 AND stream_id = $3
 """
 OF_STREAM = "e.stream_id = $4"

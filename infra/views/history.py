@@ -39,7 +39,7 @@ PATIENCE = 5.0
 """Seconds for which a reader brings history forward before it is told to come again."""
 
 AT = """
-SELECT least(position, (SELECT min(q.position) - 1 FROM ledger.parked q
+SELECT least(position, (SELECT min(q.position) - 1 FROM projections.parked q
                          WHERE q.organisation = $1 AND q.view = 'history'))
   FROM analytics.progress p
  WHERE organisation = $1 AND view = 'history' AND version = $2

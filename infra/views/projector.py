@@ -42,7 +42,7 @@ _LAG = """
 WITH heads AS ({heads})
 SELECT h.organisation, h.head, coalesce(p.position, 0) AS position,
        coalesce(extract(epoch FROM clock_timestamp() - e.recorded_at)::float8, 0) AS seconds,
-       (SELECT count(*) FROM ledger.parked q
+       (SELECT count(*) FROM projections.parked q
          WHERE q.organisation = h.organisation AND q.view = $1) AS parked
   FROM heads h
   LEFT JOIN analytics.progress p ON p.organisation = h.organisation AND p.view = $1

@@ -12,7 +12,7 @@ AGAIN = """
 LOCK TABLE analytics.progress IN EXCLUSIVE MODE;
 UPDATE analytics.progress SET position = 0, moved_at = clock_timestamp() WHERE view = '{view}';
 TRUNCATE analytics.{view};
-DELETE FROM ledger.parked WHERE view = '{view}';
+DELETE FROM projections.parked WHERE view = '{view}';
 UPDATE ledger.view_versions SET version = {version}, written_at = clock_timestamp() WHERE view = 'analytics.{view}';
 """
 

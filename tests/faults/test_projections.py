@@ -170,14 +170,14 @@ async def test_what_cannot_even_be_parked_is_not_skipped(site: Site) -> None:
     await site.renamed(draft, COMPLETED, UNKNOWN)
     async with connection(site.url) as owner:
         at = await owner.fetchval(PROGRESS, site.organisation, "transitions")
-        await owner.execute("ALTER TABLE ledger.parked ADD CONSTRAINT no_room CHECK (false)")
+        await owner.execute("ALTER TABLE projections.parked ADD CONSTRAINT no_room CHECK (false)")
         for _ in range(2):
             await site.projector.once()
             problems = [f"{view} of {site.organisation} stands still" for view in VIEWS]
             assert await site.projector.problems() == problems
             for view in VIEWS:
                 assert await owner.fetchval(PROGRESS, site.organisation, view) == at
-        await owner.execute("ALTER TABLE ledger.parked DROP CONSTRAINT no_room")
+        await owner.execute("ALTER TABLE projections.parked DROP CONSTRAINT no_room")
     await site.renamed(draft, UNKNOWN, COMPLETED)
     await site.projector.once()
     assert await site.projector.problems() == []

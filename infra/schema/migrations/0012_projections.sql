@@ -1,7 +1,11 @@
 -- Projections as a product: facts that a view cannot take in are parked, older programs write no rows of newer views,
 -- and whoever is forgotten is forgotten in tables that wait to take the views' place, too.
 
-CREATE TABLE ledger.parked (
+CREATE SCHEMA projections;
+COMMENT ON SCHEMA projections IS 'What those who feed views must remember beside them.';
+GRANT USAGE ON SCHEMA projections TO crmledger_service, crmledger_projector;
+
+CREATE TABLE projections.parked (
     organisation text        NOT NULL,
     view         text        NOT NULL,
     stream_id    uuid        NOT NULL,
@@ -12,17 +16,17 @@ CREATE TABLE ledger.parked (
     tried_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (organisation, view, stream_id)
 );
-COMMENT ON TABLE ledger.parked IS 'Entities whose facts a view could not take in: it lacks those from a position on until they are tried again with success.';
-COMMENT ON COLUMN ledger.parked.organisation IS 'The id of the organisation.';
-COMMENT ON COLUMN ledger.parked.view IS 'The view, as in analytics.progress.';
-COMMENT ON COLUMN ledger.parked.stream_id IS 'The entity.';
-COMMENT ON COLUMN ledger.parked.position IS 'The first of its facts that the view lacks.';
-COMMENT ON COLUMN ledger.parked.reason IS 'What was wrong when it was tried last.';
-COMMENT ON COLUMN ledger.parked.tries IS 'How often it was tried.';
-COMMENT ON COLUMN ledger.parked.parked_at IS 'When it was parked.';
-COMMENT ON COLUMN ledger.parked.tried_at IS 'When it was tried last.';
-GRANT SELECT ON ledger.parked TO crmledger_service, crmledger_projector;
-GRANT INSERT, UPDATE, DELETE ON ledger.parked TO crmledger_projector;
+COMMENT ON TABLE projections.parked IS 'Entities whose facts a view could not take in: it lacks those from a position on until they are tried again with success.';
+COMMENT ON COLUMN projections.parked.organisation IS 'The id of the organisation.';
+COMMENT ON COLUMN projections.parked.view IS 'The view, as in analytics.progress.';
+COMMENT ON COLUMN projections.parked.stream_id IS 'The entity.';
+COMMENT ON COLUMN projections.parked.position IS 'The first of its facts that the view lacks.';
+COMMENT ON COLUMN projections.parked.reason IS 'What was wrong when it was tried last.';
+COMMENT ON COLUMN projections.parked.tries IS 'How often it was tried.';
+COMMENT ON COLUMN projections.parked.parked_at IS 'When it was parked.';
+COMMENT ON COLUMN projections.parked.tried_at IS 'When it was tried last.';
+GRANT SELECT ON projections.parked TO crmledger_service, crmledger_projector;
+GRANT INSERT, UPDATE, DELETE ON projections.parked TO crmledger_projector;
 
 CREATE FUNCTION history.park(
     in_organisation text, in_version integer, in_generation bigint, in_after bigint,
@@ -36,7 +40,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    INSERT INTO ledger.parked AS p (organisation, view, stream_id, position, reason)
+    INSERT INTO projections.parked AS p (organisation, view, stream_id, position, reason)
     SELECT in_organisation, 'history', u.* FROM unnest(in_streams, in_positions, in_reasons) AS u
     ON CONFLICT (organisation, view, stream_id) DO UPDATE
        SET position = least(p.position, excluded.position), reason = excluded.reason,
@@ -61,7 +65,7 @@ BEGIN
         RETURN false;
     END IF;
     DELETE FROM history.dropped WHERE organisation = in_organisation AND stream_id = ANY (in_streams);
-    DELETE FROM ledger.parked WHERE organisation = in_organisation AND view = 'history' AND stream_id = ANY (in_streams);
+    DELETE FROM projections.parked WHERE organisation = in_organisation AND view = 'history' AND stream_id = ANY (in_streams);
     FOR name IN SELECT * FROM history.tables() LOOP
         IF cardinality(in_streams) > 0 THEN
             EXECUTE format('DELETE FROM history.%I WHERE organisation = $1 AND stream_id = ANY ($2)', name)
@@ -85,7 +89,7 @@ END $$;
 CREATE FUNCTION history.retry(in_organisation text, in_stream uuid, in_reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    UPDATE ledger.parked SET tries = tries + 1, tried_at = clock_timestamp(), reason = coalesce(in_reason, reason)
+    UPDATE projections.parked SET tries = tries + 1, tried_at = clock_timestamp(), reason = coalesce(in_reason, reason)
      WHERE organisation = in_organisation AND view = 'history' AND stream_id = in_stream;
     IF FOUND AND in_reason IS NULL THEN
         PERFORM history.drop(in_organisation, ARRAY[in_stream]);
@@ -97,7 +101,7 @@ COMMENT ON FUNCTION history.retry IS 'Notes that an entity that is parked was tr
 CREATE FUNCTION history.unpark() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    DELETE FROM ledger.parked WHERE organisation = NEW.organisation AND view = 'history';
+    DELETE FROM projections.parked WHERE organisation = NEW.organisation AND view = 'history';
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION history.unpark IS 'Forgets what was parked when history is folded by another definition.';
