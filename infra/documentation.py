@@ -13,6 +13,7 @@ from domain.aggregate import AGGREGATES, FACTS, Aggregate, Beginning, Fact
 from domain.errors import CATALOGUE
 from domain.fields import Level
 from domain.reference_entities import KINDS
+from domain.registration import Kind
 from infra.analytics.objects import OBJECTS
 from infra.http.api import BASE
 from services import (
@@ -141,11 +142,12 @@ def kinds() -> Iterator[str]:
             (f"`{row.parameter}`", type(row).__name__, "yes" if rule is Level.MANDATORY else "")
             for row, rule in kind.parameters
         )
-        yield from table("field | type | mandatory", [*rows, *_secrets(kind.secrets)])
+        yield from table("field | type | mandatory", [*rows, *_secrets(kind)])
 
 
-def _secrets(names: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
-    return ((f"`{name}`", "secret, kept hashed", "") for name in names)
+def _secrets(kind: Kind) -> Iterator[tuple[str, str, str]]:
+    for name in kind.secrets:
+        yield f"`{name}`", f"secret, kept {'sealed' if name in kind.sealed else 'hashed'}", ""
 
 
 def analytics() -> Iterator[str]:

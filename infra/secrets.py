@@ -1,4 +1,4 @@
-"""Verifiers of secrets: Argon2id for passwords, keyed hashes for random keys."""
+"""Verifiers of secrets: Argon2id for passwords, keyed hashes for random keys; sealed secrets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from argon2 import Parameters, PasswordHasher, Type
 from argon2.exceptions import Argon2Error, InvalidHashError
 from argon2.low_level import ARGON2_VERSION
 
-from infra.ledger.cipher import derived
+from infra.ledger.cipher import derived, opened, sealed
 
 __all__ = ["Secrets"]
 
@@ -37,6 +37,7 @@ class Secrets:
         self._hasher = PasswordHasher.from_parameters(COST)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="argon2")
         self._mac_key = derived(service_key, "keys")
+        self._sealing_key = derived(service_key, "sealed-secrets")
         self._dummy = self._hasher.hash("no user has this password")
 
     async def hash(self, secret: str) -> str:
@@ -55,6 +56,14 @@ class Secrets:
     def mac(self, secret: str) -> str:
         """A keyed hash of a key of at least 128 random bits."""
         return hmac.new(self._mac_key, secret.encode(), hashlib.sha256).hexdigest()
+
+    def seal(self, secret: str, place: str) -> str:
+        """A secret that must be shown to others, sealed for one place."""
+        return sealed(self._sealing_key, secret.encode(), place)
+
+    def unseal(self, box: str, place: str) -> str:
+        """It again. Raises ``ValueError`` where it was sealed for another place or with another key."""
+        return opened(self._sealing_key, box, place).decode()
 
     def close(self) -> None:
         """Ends the threads when they are idle."""

@@ -32,7 +32,7 @@ from domain.registration import Kind, Link, Record, record_id
 from domain.values import read_text
 from services.draft import Draft, begun
 from services.ids import record_stream
-from services.ports import Hasher, Ledger, Loaded, Question, Told
+from services.ports import Ledger, Loaded, Question, Told
 from services.registration_work import (
     Work,
     check_links,
@@ -43,6 +43,7 @@ from services.registration_work import (
     stored_links,
 )
 from services.run import utc_now
+from services.sealing import Keeper, sealed
 from services.tenancy import ask_by_name
 from services.turns import Turns
 from services.write import ATTEMPTS
@@ -55,7 +56,7 @@ CREATED, UPDATED, UNCHANGED = "CREATED", "UPDATED", "UNCHANGED"
 class Registrar:
     """Upserts records for an operator."""
 
-    def __init__(self, ledger: Ledger, hasher: Hasher, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: Ledger, hasher: Keeper, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self._hasher = hasher
         self._zone = zone
@@ -203,12 +204,8 @@ class Registrar:
         for name, secret in work.secrets.items():
             known = await self._ledger.secret(work.organisation, work.ref, name)
             stored = known.verifier if known else None
-            if name == work.kind.worldwide:
-                verifier, same = self._hasher.mac(secret), stored == self._hasher.mac(secret)
-            else:
-                same = stored is not None and await self._hasher.verify(stored, secret)
-                verifier = "" if same else await self._hasher.hash(secret)
-            if same:
+            verifier = await self._verifier(work, name, secret, stored)
+            if verifier is None:
                 continue
             keys[name] = uuid4().hex
             row = {"key_id": keys[name], "owner": work.ref, "name": name, "verifier": verifier}
@@ -216,6 +213,17 @@ class Registrar:
             if name == work.kind.worldwide:
                 self._claim_key(work, name, stored, verifier)
         return keys
+
+    async def _verifier(self, work: Work, name: str, secret: str, stored: str | None) -> str | None:
+        """What is kept of a secret; None if it is the stored one."""
+        hasher = self._hasher
+        if name == work.kind.worldwide:
+            verifier = hasher.mac(secret)
+            return None if stored == verifier else verifier
+        if name in work.kind.sealed:
+            return sealed(hasher, work.organisation, work.ref, name, secret, stored)
+        same = stored is not None and await hasher.verify(stored, secret)
+        return None if same else await hasher.hash(secret)
 
     @staticmethod
     def _claim_key(work: Work, name: str, former: str | None, verifier: str) -> None:

@@ -1,0 +1,124 @@
+"""The servers that organisations have set, opened when they are needed and anew when they change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import structlog
+
+from domain.message_servers import EMAIL_SERVER, PASSWORD, SECRET, SMS_SERVER
+from infra.sending.gateway import Request, SmsGateway
+from infra.sending.smtp import EmailServer, Target
+from services.ports import Ledger, Told
+from services.sealing import Keeper, unsealed
+from services.sending import Limits
+
+__all__ = ["Servers"]
+
+log = structlog.get_logger(__name__)
+
+SETTINGS = {
+    "EMAIL": (EMAIL_SERVER.name, "email_server_enabled", PASSWORD),
+    "SMS": (SMS_SERVER.name, "sms_server_enabled", SECRET),
+}
+"""By media: the setting, the one that must not be off, and the secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A server as it was set in one version of the organisation's record."""
+
+    version: int
+    server: EmailServer | SmsGateway | None
+
+
+class Servers:
+    """Servers by organisation and media."""
+
+    def __init__(self, ledger: Ledger, keeper: Keeper) -> None:
+        self._ledger = ledger
+        self._keeper = keeper
+        self._open: dict[tuple[str, str], _Open] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def of(self, told: Told, media: str) -> EmailServer | SmsGateway | None:
+        """The server to send with; None if none is set, it is switched off or its secret is not ours."""
+        organisation = told.directory.organisation
+        entry = told.directory.entry("organisation", organisation)
+        if entry is None:
+            return None
+        found = self._open.get((organisation, media))
+        if found is None or found.version != entry.version:
+            server = None if entry.retired else await self._opened(told, media)
+            if found is not None and found.server is not None:
+                self._leave(found.server)
+            found = self._open[organisation, media] = _Open(entry.version, server)
+        return found.server
+
+    async def close(self) -> None:
+        """Closes all of them."""
+        for found in self._open.values():
+            if found.server is not None:
+                self._leave(found.server)
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _leave(self, server: EmailServer | SmsGateway) -> None:
+        # What is under way on it goes on, for no longer than one try may take.
+        task = asyncio.create_task(_closed(server))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _opened(self, told: Told, media: str) -> EmailServer | SmsGateway | None:
+        name, switch, secret_name = SETTINGS[media]
+        settings = told.directory.settings
+        given = settings.get(name)
+        if not given or settings.get(switch) is False:
+            return None
+        organisation = told.directory.organisation
+        try:
+            secret = await unsealed(
+                self._ledger,
+                self._keeper,
+                organisation,
+                f"organisation/{organisation}",
+                secret_name,
+            )
+        except ValueError:
+            log.error("sending.secret", organisation=organisation, media=media)
+            return None
+        return _email(given, secret) if media == "EMAIL" else _sms(given, secret)
+
+
+async def _closed(server: EmailServer | SmsGateway) -> None:
+    await asyncio.sleep(0)
+    await server.close()
+
+
+def _limits(given: Mapping[str, Any]) -> Limits:
+    return Limits(**{part.name: given[part.name] for part in fields(Limits)})
+
+
+def _email(given: Mapping[str, Any], password: str | None) -> EmailServer:
+    target = Target(
+        host=given["host"],
+        port=given["port"],
+        tls=given["tls"],
+        username=given["username"],
+        password=password,
+        html=given["content_type"] == "HTML",
+    )
+    return EmailServer(target, _limits(given))
+
+
+def _sms(given: Mapping[str, Any], secret: str | None) -> SmsGateway:
+    names = {part.name for part in fields(Request)} - {"secret", "expected_statuses"}
+    request = Request(
+        **{name: given[name] for name in names},
+        expected_statuses=frozenset(given["expected_statuses"]),
+        secret=secret,
+    )
+    return SmsGateway(request, _limits(given))
