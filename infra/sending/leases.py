@@ -118,4 +118,5 @@ class Leases:
         row = await self._lanes.read(
             lambda connection: connection.fetchrow(BACKLOG, organisation, media, MOST)
         )
-        return Backlog(**row)
+        assert row is not None
+        return Backlog(row["entries"], row["seconds"], row["rests"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -42,7 +42,7 @@ class Servers:
         self._ledger = ledger
         self._keeper = keeper
         self._open: dict[tuple[str, str], _Open] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._former: list[tuple[float, EmailServer | SmsGateway]] = []
 
     async def of(self, told: Told, media: str) -> EmailServer | SmsGateway | None:
         """The server to send with; None if none is set, it is switched off or its secret is not ours."""
@@ -50,27 +50,33 @@ class Servers:
         entry = told.directory.entry("organisation", organisation)
         if entry is None:
             return None
+        await self._close_former()
         found = self._open.get((organisation, media))
         if found is None or found.version != entry.version:
             server = None if entry.retired else await self._opened(told, media)
             if found is not None and found.server is not None:
-                self._leave(found.server)
+                # What is under way on it goes on, for no longer than one try may take.
+                until = time.monotonic() + found.server.limits.timeout_seconds
+                self._former.append((until, found.server))
             found = self._open[organisation, media] = _Open(entry.version, server)
         return found.server
 
-    async def close(self) -> None:
-        """Closes all of them."""
-        for found in self._open.values():
-            if found.server is not None:
-                self._leave(found.server)
-        if self._closing:
-            await asyncio.wait(self._closing)
+    def all(self) -> list[EmailServer | SmsGateway]:
+        """Those on which something may be under way."""
+        servers = [found.server for found in self._open.values() if found.server is not None]
+        return servers + [server for _, server in self._former]
 
-    def _leave(self, server: EmailServer | SmsGateway) -> None:
-        # What is under way on it goes on, for no longer than one try may take.
-        task = asyncio.create_task(_closed(server))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+    async def close(self) -> None:
+        """Closes all of them; nothing may be under way."""
+        for server in self.all():
+            await server.close()
+
+    async def _close_former(self) -> None:
+        now = time.monotonic()
+        over = [server for until, server in self._former if until < now]
+        self._former = [(until, server) for until, server in self._former if until >= now]
+        for server in over:
+            await server.close()
 
     async def _opened(self, told: Told, media: str) -> EmailServer | SmsGateway | None:
         name, switch, secret_name = SETTINGS[media]
@@ -91,11 +97,6 @@ class Servers:
             log.error("sending.secret", organisation=organisation, media=media)
             return None
         return _email(given, secret) if media == "EMAIL" else _sms(given, secret)
-
-
-async def _closed(server: EmailServer | SmsGateway) -> None:
-    await asyncio.sleep(0)
-    await server.close()
 
 
 def _limits(given: Mapping[str, Any]) -> Limits:
