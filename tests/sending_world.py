@@ -14,6 +14,7 @@ from email.policy import default as modern
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import asyncpg
 from aiohttp import web
@@ -22,12 +23,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from domain.aggregate import Stamp
 from infra.app import opened
 from infra.sending.sender import Sender
 from infra.settings import Settings
+from services.forgetting import Forgetting
+from services.ports import Question, Told
 from tests.communications_world import Desk
-from tests.service import environment
-from tests.world import rows
+from tests.service import PASSWORD as OURS
+from tests.service import Api, Service, environment
+from tests.world import EXTERNAL_SYSTEM, GROUP, UNIT, UNITED_STATES, USER, rows
 
 __all__ = [
     "Gateway",
@@ -39,6 +44,7 @@ __all__ = [
     "gateway",
     "listening_nowhere",
     "mailbox",
+    "office",
     "sender",
     "sent_by",
 ]
@@ -251,6 +257,36 @@ def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
     return context, path
 
 
+async def office(service: Service, contacts: int = 2) -> Desk:
+    """An organisation of its own with no more than what it takes to write to somebody."""
+    api = Api(service)
+    name = api.organisation
+    await api.register(
+        [
+            {"kind": "organisation", "id": name, "name": name},
+            {"kind": "community", "id": "CO1", "name": "All"},
+            {"kind": "group", "id": GROUP, "name": "Group", "community_id": "CO1"},
+            {"kind": "unit", "id": UNIT, "name": "Unit", "group_id": GROUP},
+            {
+                "kind": "user",
+                "id": USER,
+                "username": "demo",
+                "default_unit_id": UNIT,
+                "password": OURS,
+            },
+            {"kind": "country", "id": UNITED_STATES, "name": "United States"},
+            {
+                "kind": "communication_queue_external_system",
+                "id": EXTERNAL_SYSTEM,
+                "name": "Postman",
+            },
+        ]
+    )
+    made = Desk(api)
+    made.contacts = [await made.contact() for _ in range(contacts)]
+    return made
+
+
 @asynccontextmanager
 async def sender(url: str) -> AsyncIterator[Sender]:
     """A sender in this process that looks only when it is told to."""
@@ -261,6 +297,16 @@ async def sender(url: str) -> AsyncIterator[Sender]:
             yield made
         finally:
             await made.close()
+
+
+NOTHING = Question()
+
+
+async def forget(made: Sender, told: Told, contact: str) -> None:
+    """Forgets a contact."""
+    by = Stamp(told.now)
+    forgetting = Forgetting(made._ledger, ZoneInfo("UTC"))
+    await forgetting.forget(told.directory.organisation, contact, "asked to", by, {})
 
 
 async def sent_by(made: Sender, rounds: int = 1) -> None:

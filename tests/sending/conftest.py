@@ -8,8 +8,8 @@ import pytest_asyncio
 
 from infra.embedded import EmbeddedPostgres
 from infra.sending.sender import Sender
-from tests import databases
-from tests.communications_world import Desk, desk
+from tests import databases, sending_world
+from tests.communications_world import Desk
 from tests.sending_world import Gateway, Mailbox, gateway, mailbox, sender
 from tests.service import Service, in_process
 
@@ -24,7 +24,7 @@ async def own(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Servic
 @pytest_asyncio.fixture
 async def office(own: Service) -> AsyncIterator[Desk]:
     """An organisation; what it has set is taken back, so that no other test's sender works for it."""
-    made = await desk(own)
+    made = await sending_world.office(own)
     yield made
     await made.settings()
 
