@@ -87,7 +87,7 @@ class Mailbox:
     received: list[Mail] = field(default_factory=list)
     connections: int = 0
     port: int = 0
-    on_mail: Callable[[Mail], None] = lambda _: None
+    on_mail: Callable[[], Awaitable[None]] | None = None
 
     def settings(self, **more: Any) -> Json:
         """The setting that leads here."""
@@ -127,7 +127,8 @@ class Mailbox:
             message = email.message_from_bytes(envelope.content, policy=modern)
             mail = Mail(str(message["Message-ID"]), envelope.mail_from, to, message)
             self.received.append(mail)
-            self.on_mail(mail)
+            if self.on_mail is not None:
+                await self.on_mail()
         return said
 
     def accepts(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> Any:
