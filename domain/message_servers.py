@@ -23,7 +23,7 @@ from domain.values import read_integer, read_text
 
 __all__ = ["EMAIL_SERVER", "PASSWORD", "SECRET", "SMS_SERVER", "filled"]
 
-PASSWORD, SECRET = "email_server_password", "sms_server_secret"  # noqa: S105 (names)
+PASSWORD, SECRET = "email_server_password", "sms_server_secret"
 """The secrets, by the names under which they are registered."""
 
 PLACES = frozenset({"to", "from", "text", "key", "secret"})

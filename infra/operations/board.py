@@ -18,6 +18,7 @@ from domain.communication import MEDIA
 from domain.service_request_answers import OPEN
 from infra.ledger.heads import HEAD
 from infra.postgres import Lanes
+from infra.sending.backlog import Backlog, backlogs
 from infra.views.projector import ANALYTICS
 
 __all__ = ["AGES", "HOURS", "MOST", "Board", "Boards", "Lag", "Sealed", "Waiting"]
@@ -115,7 +116,8 @@ class Board:
 
     ``full`` are the media of which more wait than were counted, ``requests`` the open service
     requests by state as (overdue, not overdue), ``facts`` how many were recorded in each of the
-    last hours, the present one last, ``seals`` the last ones, the oldest first.
+    last hours, the present one last, ``seals`` the last ones, the oldest first, ``outgoing`` what
+    the service itself has to send.
     """
 
     now: datetime
@@ -126,6 +128,7 @@ class Board:
     lags: Sequence[Lag]
     seals: Sequence[Sealed]
     facts: Sequence[int]
+    outgoing: Sequence[Backlog]
 
     @property
     def unsealed(self) -> int:
@@ -171,6 +174,7 @@ async def _look(
             lags=[Lag(row["name"], row["positions"], row["seconds"]) for row in lags],
             seals=[Sealed(**row) for row in reversed(seals)],
             facts=_steps([*bounds[len(ages) :], head]),
+            outgoing=await backlogs(connection, organisation),
         )
 
 

@@ -22,7 +22,7 @@ PRIVILEGES = """
 WITH t AS (
     SELECT c.oid, n.nspname, n.nspname || '.' || c.relname AS name
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE n.nspname IN ('ledger', 'views', 'analytics') AND c.relkind = 'r'
+     WHERE n.nspname IN ('ledger', 'views', 'analytics', 'outward') AND c.relkind = 'r'
 ), r AS (
     SELECT w.role, p.oid, p.rolsuper
       FROM unnest(ARRAY['crmledger_service', 'crmledger_projector', 'crmledger_analyst']) AS w (role)

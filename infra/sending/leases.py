@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from infra.ledger.heads import Heads, heads
 from infra.postgres import Lanes
+from infra.sending.backlog import Backlog, backlogs
 from services.sending import Leased, Limits
 
-__all__ = ["Backlog", "Leases"]
+__all__ = ["Leases"]
 
 CLAIM = """
 SELECT entry, fence, tries, sent, failures FROM outward.claim($1, $2, $3, $4, $5, $6) AS c ORDER BY fence
@@ -22,29 +21,6 @@ WAITING = """
 SELECT EXISTS (SELECT FROM views.queue_entries WHERE organisation = $1 AND media = $2
                   AND life_cycle_state = 'PENDING' AND external_system IS NULL)
 """
-MOST = 10_000
-"""Entries that are counted."""
-BACKLOG = """
-WITH q AS (
-    SELECT count(*) AS entries, min(e.created) AS first
-      FROM (SELECT created FROM views.queue_entries WHERE organisation = $1 AND media = $2
-               AND life_cycle_state = 'PENDING' AND external_system IS NULL ORDER BY created LIMIT $3) AS e
-)
-SELECT q.entries, coalesce(extract(epoch FROM clock_timestamp() - f.recorded_at)::float8, 0) AS seconds,
-       coalesce((SELECT greatest(extract(epoch FROM s.rests_until - clock_timestamp())::float8, 0)
-                   FROM outward.servers s
-                  WHERE s.organisation = $1 AND s.media = $2 AND s.rests_until > clock_timestamp()), 0) AS rests
-  FROM q LEFT JOIN ledger.events f ON f.organisation = $1 AND f.position = q.first
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """What waits to be sent by ourselves: how many, how long the first, how long the server rests."""
-
-    entries: int
-    seconds: float
-    rests: float
 
 
 class Leases:
@@ -113,10 +89,6 @@ class Leases:
         )
         return found
 
-    async def backlog(self, organisation: str, media: str) -> Backlog:
-        """What waits, up to `MOST` entries."""
-        row = await self._lanes.read(
-            lambda connection: connection.fetchrow(BACKLOG, organisation, media, MOST)
-        )
-        assert row is not None
-        return Backlog(row["entries"], row["seconds"], row["rests"])
+    async def backlogs(self, organisation: str) -> list[Backlog]:
+        """What waits of each media."""
+        return await self._lanes.read(lambda connection: backlogs(connection, organisation))

@@ -65,6 +65,12 @@ WAITING_SECONDS = Gauge(
     ["organisation", "media"],
     registry=REGISTRY,
 )
+PUT_OFF = Gauge(
+    "crmledger_sending_put_off",
+    "Those of them that were tried in vain and wait for their next try.",
+    ["organisation", "media"],
+    registry=REGISTRY,
+)
 RESTING = Gauge(
     "crmledger_sending_rest_seconds",
     "How long a server is still left alone that could not be used.",
@@ -224,10 +230,12 @@ class Sender:
             log.warning(f"sending.{outcome.lower()}", organisation=organisation, media=media)
 
     async def _measure(self) -> None:
-        for organisation, media in self._measured:
-            backlog = await self._leases.backlog(organisation, media)
-            WAITING.labels(organisation, media).set(backlog.entries)
-            WAITING_SECONDS.labels(organisation, media).set(backlog.seconds)
-            RESTING.labels(organisation, media).set(backlog.rests)
         for organisation in {organisation for organisation, _ in self._measured}:
             await self._leases.sweep(organisation)
+            for backlog in await self._leases.backlogs(organisation):
+                labels = (organisation, backlog.media)
+                if labels in self._measured:
+                    WAITING.labels(*labels).set(backlog.entries)
+                    WAITING_SECONDS.labels(*labels).set(backlog.seconds)
+                    PUT_OFF.labels(*labels).set(backlog.put_off)
+                    RESTING.labels(*labels).set(backlog.rests)

@@ -9,7 +9,8 @@ from typing import Any
 
 import structlog
 
-from domain.message_servers import EMAIL_SERVER, PASSWORD, SECRET, SMS_SERVER
+from domain.message_servers import PASSWORD, SECRET
+from infra.sending.backlog import SWITCHES, is_set
 from infra.sending.gateway import Request, SmsGateway
 from infra.sending.smtp import EmailServer, Target
 from services.ports import Ledger, Told
@@ -20,11 +21,8 @@ __all__ = ["Servers"]
 
 log = structlog.get_logger(__name__)
 
-SETTINGS = {
-    "EMAIL": (EMAIL_SERVER.name, "email_server_enabled", PASSWORD),
-    "SMS": (SMS_SERVER.name, "sms_server_enabled", SECRET),
-}
-"""By media: the setting, the one that must not be off, and the secret."""
+SECRETS = {"EMAIL": PASSWORD, "SMS": SECRET}
+"""By media, what the secret is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +77,8 @@ class Servers:
             await server.close()
 
     async def _opened(self, told: Told, media: str) -> EmailServer | SmsGateway | None:
-        name, switch, secret_name = SETTINGS[media]
         settings = told.directory.settings
-        given = settings.get(name)
-        if not given or settings.get(switch) is False:
+        if not is_set(settings, media):
             return None
         organisation = told.directory.organisation
         try:
@@ -91,11 +87,12 @@ class Servers:
                 self._keeper,
                 organisation,
                 f"organisation/{organisation}",
-                secret_name,
+                SECRETS[media],
             )
         except ValueError:
             log.error("sending.secret", organisation=organisation, media=media)
             return None
+        given = settings[SWITCHES[media][0]]
         return _email(given, secret) if media == "EMAIL" else _sms(given, secret)
 
 

@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 
 import infra.audit.sealer
-import infra.views.projector  # noqa: F401 (both declare metrics)
+import infra.sending.sender
+import infra.views.projector  # noqa: F401 (all declare metrics)
 from infra.telemetry import REGISTRY
 
 FOLDER = Path(__file__).parents[2] / "docs" / "grafana"
@@ -65,9 +66,9 @@ def test_metrics_and_labels_are_ours(expression: str) -> None:
     assert set(named_labels(expression)) <= set.intersection(*(metrics[name] for name in names))
 
 
-def test_every_metric_of_the_projector_and_the_sealer_is_shown() -> None:
+def test_every_metric_of_the_projector_and_the_sender_is_shown() -> None:
     shown = set(NAME.findall((FOLDER / "operations.json").read_text("utf-8")))
-    families = {PART.sub("", name) for name in known() if "project" in name}
+    families = {PART.sub("", n) for n in known() if "project" in n or "sending" in n}
     assert families <= {PART.sub("", name) for name in shown}
 
 
