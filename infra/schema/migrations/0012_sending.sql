@@ -88,15 +88,17 @@ BEGIN
     WITH chosen AS (
         SELECT q.id, row_number() OVER (ORDER BY q.created) AS n
           FROM views.queue_entries q
-          LEFT JOIN outward.deliveries d ON d.organisation = q.organisation AND d.entry = q.id
          WHERE q.organisation = in_organisation AND q.media = in_media
            AND q.life_cycle_state = 'PENDING' AND q.external_system IS NULL
-           AND (d.entry IS NULL OR (d.leased_until <= moment AND d.next_try_at <= moment))
-           AND NOT EXISTS (
-               SELECT FROM views.queue_entries e
+           -- Scalar questions, asked of one entry after the other until there are enough: a join would look at all.
+           AND coalesce((SELECT d.leased_until <= moment AND d.next_try_at <= moment FROM outward.deliveries d
+                          WHERE d.organisation = in_organisation AND d.entry = q.id), true)
+           AND q.created = (
+               SELECT e.created FROM views.queue_entries e
                 WHERE e.organisation = in_organisation AND e.media = in_media
-                  AND e.contact_information = q.contact_information AND e.created < q.created
-                  AND e.life_cycle_state = 'PENDING' AND e.external_system IS NULL)
+                  AND e.contact_information = q.contact_information
+                  AND e.life_cycle_state = 'PENDING' AND e.external_system IS NULL
+                ORDER BY e.created LIMIT 1)
          ORDER BY q.created LIMIT room
     )
     INSERT INTO outward.deliveries AS d (organisation, entry, media, fence, leased_until, next_try_at)
