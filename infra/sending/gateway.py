@@ -89,6 +89,9 @@ class SmsGateway:
             code, said = ("TIMEOUT", "took too long") if late else ("DISCONNECTED", "hung up")
             return Outcome("LATER", f"HTTP {code}", f"The gateway {said}")
 
+    async def tidy(self) -> None:
+        """Nothing: the client closes idle connections by itself."""
+
     async def close(self) -> None:
         """Closes its connections."""
         await self._http.close()

@@ -33,7 +33,9 @@ __all__ = ["Sender"]
 AT_ONCE = 64
 """Messages that one process has under way."""
 MEASURING = 10.0
-"""Seconds between two looks at what waits, for the metrics, and for rows that nobody needs."""
+"""Seconds between two looks at what waits, for the metrics, and at what nobody needs any more."""
+PASSING_OVER = 30.0
+"""Seconds for which an organisation is passed over that could not be dealt with."""
 OWN_FAULT = "INTERNAL"
 """The code with which a message is put off that we could not deal with."""
 PATIENCE = 60.0
@@ -104,6 +106,7 @@ class Sender:
         self._pause = pause
         self._heads: dict[str, int] = {}
         self._waiting: set[str] = set()
+        self._passed_over: dict[str, float] = {}
         self._measured: set[tuple[str, str]] = set()
         self._measured_at = 0.0
         self._under_way: dict[asyncio.Task[None], tuple[str, str]] = {}
@@ -144,6 +147,7 @@ class Sender:
                     self._waiting.discard(organisation)
         if time.monotonic() - self._measured_at > MEASURING:
             await self._measure()
+            await self._servers.tidy()
             self._measured_at = time.monotonic()
 
     async def idle(self) -> None:
@@ -172,13 +176,16 @@ class Sender:
 
     async def _looked(self, organisation: str) -> bool:
         """The same as `_look`: what is wrong with one organisation must not keep others waiting."""
+        if self._passed_over.get(organisation, 0.0) > time.monotonic():
+            return True
         try:
             return await self._look(organisation)
         except ServiceUnavailable:
             raise
         except Exception:
             log.exception("sending.organisation", organisation=organisation)
-            return False
+            self._passed_over[organisation] = time.monotonic() + PASSING_OVER
+            return True
 
     async def _look(self, organisation: str) -> bool:
         """Starts what may be sent of an organisation; whether anything waits."""

@@ -48,7 +48,6 @@ class Servers:
         entry = told.directory.entry("organisation", organisation)
         if entry is None:
             return None
-        await self._close_former()
         found = self._open.get((organisation, media))
         if found is None or found.version != entry.version:
             server = None if entry.retired else await self._opened(told, media)
@@ -64,16 +63,19 @@ class Servers:
         servers = [found.server for found in self._open.values() if found.server is not None]
         return servers + [server for _, server in self._former]
 
-    async def close(self) -> None:
-        """Closes all of them; nothing may be under way."""
-        for server in self.all():
-            await server.close()
-
-    async def _close_former(self) -> None:
+    async def tidy(self) -> None:
+        """Closes what is no longer used."""
         now = time.monotonic()
         over = [server for until, server in self._former if until < now]
         self._former = [(until, server) for until, server in self._former if until >= now]
         for server in over:
+            await server.close()
+        for server in self.all():
+            await server.tidy()
+
+    async def close(self) -> None:
+        """Closes all of them; nothing may be under way."""
+        for server in self.all():
             await server.close()
 
     async def _opened(self, told: Told, media: str) -> EmailServer | SmsGateway | None:

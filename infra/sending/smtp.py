@@ -89,6 +89,13 @@ class EmailServer:
         except _AwayError as error:
             return Outcome("AWAY", error.code, error.text)
 
+    async def tidy(self) -> None:
+        """Says goodbye on connections that were not used for a while."""
+        over = [kept for kept in self._free if time.monotonic() - kept.used >= IDLE]
+        self._free = [kept for kept in self._free if kept not in over]
+        for kept in over:
+            await _leave(kept.client)
+
     async def close(self) -> None:
         """Says goodbye on all connections; those in use are left when they are given back."""
         self._closed = True
