@@ -56,14 +56,14 @@ class SmsGateway:
         self.limits = limits
         self._request = request
         self._pattern = re.compile(request.answer_pattern) if request.answer_pattern else None
+        encrypted = request.url.lower().startswith("https:")
+        context = ssl.create_default_context() if encrypted else True
         # No proxy, no cookie and no redirect: a secret goes where it was meant to go.
         self._http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(
                 total=limits.timeout_seconds, sock_connect=limits.timeout_seconds / 2
             ),
-            connector=aiohttp.TCPConnector(
-                limit=limits.connections, ssl=ssl.create_default_context()
-            ),
+            connector=aiohttp.TCPConnector(limit=limits.connections, ssl=context),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
         )

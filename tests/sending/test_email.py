@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from infra.app import opened
+from infra.cli_send import sending
 from infra.sending.sender import Sender
+from infra.settings import Settings
 from tests.communications_world import Desk, facts
 from tests.sending_world import (
     PASSWORD,
@@ -20,6 +23,7 @@ from tests.sending_world import (
     mailbox,
     sent_by,
 )
+from tests.service import environment
 from tests.world import rows
 
 DELIVERIES = (
@@ -210,6 +214,22 @@ async def test_addresses_that_are_none_are_refused_for_good(
     else:
         assert (await office.unsaid(media="EMAIL", to=to))[1] == "to"
     assert box.received == []
+
+
+async def test_a_service_sends_by_itself_until_it_is_left(office: Desk, box: Mailbox) -> None:
+    arrived = asyncio.Event()
+
+    async def taken() -> None:
+        arrived.set()
+
+    box.on_mail = taken
+    settings = Settings.from_environment(environment(office.api.service.database))
+    async with opened(settings, office.api.service.database) as running, sending(running):
+        await office.settings(email_server=box.settings(), default_email_address=SENDER)
+        await say(office, "ada@example.org")
+        async with asyncio.timeout(20):
+            await arrived.wait()
+    assert await entries(office) == [("COMPLETED", None, None)]
 
 
 async def test_nobody_to_send_as(office: Desk, working: Sender, box: Mailbox) -> None:

@@ -1,7 +1,7 @@
 """Three senders, one of which is killed every now and then: nothing is lost, and order is kept.
 
-``CRMLEDGER_TEST_SENDING_ENTRIES`` is how many messages there are (200), ``CRMLEDGER_TEST_SENDING_RATE``
-how many may be sent in a second (80), ``CRMLEDGER_TEST_SENDING_KILL_SECONDS`` how often a process is
+``CRMLEDGER_TEST_SENDING_ENTRIES`` is how many messages there are (150), ``CRMLEDGER_TEST_SENDING_RATE``
+how many may be sent in a second (60), ``CRMLEDGER_TEST_SENDING_KILL_SECONDS`` how often a process is
 killed (1). On purpose, with the figures printed:
 
     CRMLEDGER_TEST_SENDING_ENTRIES=10000 CRMLEDGER_TEST_SENDING_RATE=1000 \
@@ -30,11 +30,12 @@ from tests.service import environment, in_process
 from tests.world import rows
 
 ROOT = Path(__file__).parents[2]
-ENTRIES = int(os.environ.get("CRMLEDGER_TEST_SENDING_ENTRIES", "200"))
-RATE = int(os.environ.get("CRMLEDGER_TEST_SENDING_RATE", "80"))
+ENTRIES = int(os.environ.get("CRMLEDGER_TEST_SENDING_ENTRIES", "150"))
+RATE = int(os.environ.get("CRMLEDGER_TEST_SENDING_RATE", "60"))
 KILL_SECONDS = float(os.environ.get("CRMLEDGER_TEST_SENDING_KILL_SECONDS", "1"))
 CONTACTS = max(10, ENTRIES // 50)
-CONNECTIONS = 20
+CONNECTIONS = 60
+"""Of all processes together; those of a process that was killed are free again after its leases."""
 PROCESSES = 3
 
 PENDING = "SELECT count(*) FROM views.queue_entries WHERE organisation = $1 AND life_cycle_state = 'PENDING'"
