@@ -29,6 +29,12 @@ async def office(own: Service) -> AsyncIterator[Desk]:
     await made.settings()
 
 
+@pytest_asyncio.fixture(scope="package")
+async def undisturbed(own: Service) -> Desk:
+    """An organisation for tests that change nothing."""
+    return await sending_world.office(own)
+
+
 @pytest_asyncio.fixture
 async def working(own: Service) -> AsyncIterator[Sender]:
     """A sender; what other tests have left behind is nothing new to it."""

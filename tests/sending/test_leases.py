@@ -262,6 +262,29 @@ async def test_one_message_finds_out_whether_a_server_is_back(office: Desk, leas
     assert len(await claimed(leases, office)) == 2
 
 
+async def test_a_sender_that_is_told_to_stop_finishes_what_is_under_way(
+    office: Desk, working: Sender, box: Mailbox
+) -> None:
+    reached, stop = asyncio.Event(), asyncio.Event()
+
+    async def slow(command: str, address: str) -> str | None:
+        if command == "DATA":
+            reached.set()
+            await asyncio.sleep(0.2)
+        return None
+
+    box.answer = slow
+    await opened(office, box)
+    await say(office, "1", "2")
+    running = asyncio.create_task(working.run(stop))
+    await reached.wait()
+    stop.set()
+    await running
+    assert [mail.content for mail in box.received] == ["1"]
+    assert [state for state, _, _ in await entries(office)] == ["COMPLETED", "PENDING"]
+    assert await rows(office.api, "SELECT * FROM outward.deliveries WHERE organisation = $1") == []
+
+
 def test_waits_grow_are_capped_and_differ() -> None:
     waits = [[LIMITS.wait(n) for _ in range(50)] for n in range(1, 12)]
     for n, drawn in enumerate(waits):

@@ -64,11 +64,11 @@ async def put(office: Desk, **fields: Any) -> tuple[str, str, str]:
     ],
 )  # fmt: skip
 async def test_settings_that_are_refused(
-    office: Desk, setting: str, given: Any, code: str, at: str
+    undisturbed: Desk, setting: str, given: Any, code: str, at: str
 ) -> None:
-    before = await traces(office.api)
-    assert await put(office, **{setting: given}) == (code, at, None)
-    assert await traces(office.api) == before
+    before = await traces(undisturbed.api)
+    assert await put(undisturbed, **{setting: given}) == (code, at, None)
+    assert await traces(undisturbed.api) == before
 
 
 async def test_settings_come_back_whole_without_their_secrets(office: Desk) -> None:
