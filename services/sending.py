@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
@@ -148,11 +149,14 @@ class Courier:
         process has the entry now. A database that is away is waited for, since what was sent must be
         recorded.
         """
-        organisation = told.directory.organisation
+        organisation, begun = told.directory.organisation, time.monotonic()
         message = await _insist(lambda: self._message(told, leased.entry))
         if message is None:
             await _insist(lambda: self._deliveries.done(organisation, leased.entry))
             return "DECIDED"
+        if time.monotonic() - begun > server.limits.timeout_seconds:
+            # The database was away: a try that began now could go on when the lease has ended.
+            return "LOST"
         outcome = Outcome("SENT") if leased.sent else await _sent(server, message)
         if outcome.name == "LATER" and leased.tries + 1 >= server.limits.tries:
             said = f"{outcome.text} (tried {leased.tries + 1} times)".strip()

@@ -79,8 +79,9 @@ class SmsGateway:
                 headers=self._headers(message),
                 allow_redirects=False,
             ) as answer:
-                text = (await _bounded(answer)).decode(errors="replace")
-                return self._judged(answer, text)
+                if self._is_enough(answer.status):
+                    return Outcome("SENT")
+                return self._judged(answer, (await _bounded(answer)).decode(errors="replace"))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             code = "TLS" if isinstance(error, aiohttp.ClientSSLError) else "HTTP UNREACHABLE"
             return Outcome("AWAY", code)
@@ -118,6 +119,11 @@ class SmsGateway:
             headers[name] = filled(template, values)
         headers[request.idempotency_header] = message.key
         return headers
+
+    def _is_enough(self, status: int) -> bool:
+        """Whether a status alone says that the message was taken, whatever becomes of the rest."""
+        judged = self._request.answer_text is not None or self._pattern is not None
+        return status in self._request.expected_statuses and not judged
 
     def _judged(self, answer: aiohttp.ClientResponse, text: str) -> Outcome:
         code, status = f"HTTP {answer.status}", answer.status

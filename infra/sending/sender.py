@@ -30,7 +30,7 @@ from services.sending import MEDIA, Courier, Leased
 
 __all__ = ["Sender"]
 
-AT_ONCE = 64
+AT_ONCE = 256
 """Messages that one process has under way."""
 MEASURING = 10.0
 """Seconds between two looks at what waits, for the metrics, and at what nobody needs any more."""
@@ -131,6 +131,9 @@ class Sender:
                         await self.once()
                 except ServiceUnavailable as error:
                     self._problems = [error.description]
+                except Exception:
+                    log.exception("sending.look")
+                    self._problems = ["internal"]
                 await self._rest(told)
         finally:
             told.cancel()
@@ -197,7 +200,9 @@ class Sender:
                 continue
             self._measured.add((organisation, media))
             busy = Counter(self._under_way.values())[organisation, media]
-            room = min(server.limits.connections - busy, AT_ONCE - len(self._under_way))
+            # Half of what is free: a server that is slow must not take the last place of others.
+            free = (AT_ONCE - len(self._under_way)) // 2
+            room = min(server.limits.connections - busy, free)
             leased = (
                 await self._leases.claim(organisation, media, room, server.limits)
                 if room > 0

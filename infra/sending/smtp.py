@@ -135,7 +135,10 @@ class EmailServer:
             return Outcome("LATER", "SMTP DISCONNECTED", "The server hung up")
         finally:
             # After anything but success the other side may be anywhere in the dialogue.
-            self._give_back(client) if sound and not self._closed else client.close()
+            if sound and not self._closed:
+                self._free.append(_Kept(client, time.monotonic()))
+            else:
+                client.close()
 
     def _take(self) -> aiosmtplib.SMTP | None:
         while self._free:
@@ -144,9 +147,6 @@ class EmailServer:
                 return kept.client
             kept.client.close()
         return None
-
-    def _give_back(self, client: aiosmtplib.SMTP) -> None:
-        self._free.append(_Kept(client, time.monotonic()))
 
     async def _connected(self) -> aiosmtplib.SMTP:
         """A new connection, encrypted and authenticated as was set. Raises `_AwayError`."""
@@ -220,7 +220,6 @@ def written(message: Message, *, html: bool) -> tuple[str, str, bytes]:
         mail["From"] = sender
     mail["To"] = recipient
     mail["Subject"] = " ".join(message.subject.split())
-    mail["Auto-Submitted"] = "auto-generated"
     try:
         mail.set_content(message.content, subtype="html" if html else "plain")
     except ValueError as error:
