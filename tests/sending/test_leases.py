@@ -140,6 +140,32 @@ async def test_what_was_sent_and_not_recorded_is_not_sent_again(
     assert [state for state, _, _ in await entries(office)] == ["COMPLETED", "COMPLETED"]
 
 
+async def test_what_arrived_and_is_not_known_to_have_goes_again_under_the_same_name(
+    office: Desk, working: Sender, box: Mailbox
+) -> None:
+    arrived = asyncio.Event()
+
+    async def silent() -> None:
+        arrived.set()
+        await asyncio.sleep(30)
+
+    box.on_mail = silent
+    await opened(office, box)
+    await say(office, "1", "2")
+    await working.once()
+    await arrived.wait()
+    for task in list(working._under_way):
+        task.cancel()
+    await working.idle()
+    box.on_mail = None
+    await due(office.api.service.database)
+    async with sender(office.api.service.database) as other:
+        await sent_by(other, 2)
+    assert [mail.content for mail in box.received] == ["1", "1", "2"]
+    first, again, second = (mail.key for mail in box.received)
+    assert first == again != second
+
+
 @pytest.mark.parametrize("method", ["process", "reject", "remove"])
 @pytest.mark.parametrize("reply", [None, "550 No"])
 async def test_what_others_decide_meanwhile_stands(
