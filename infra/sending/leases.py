@@ -10,7 +10,7 @@ from services.sending import Leased, Limits
 __all__ = ["Leases"]
 
 CLAIM = """
-SELECT entry, fence, tries, sent, failures FROM outward.claim($1, $2, $3, $4, $5, $6) AS c ORDER BY fence
+SELECT entry, fence, tries, sent, failures FROM outward.claim($1, $2, $3, $4, $5, $6, $7) AS c ORDER BY fence
 """
 HOLD = "SELECT outward.hold($1, $2, $3, $4, $5)"
 PUT_OFF = "SELECT outward.put_off($1, $2, $3, $4, $5, $6)"
@@ -37,11 +37,16 @@ class Leases:
         """How long each organisation's ledger is."""
         return await self._lanes.read(heads)
 
-    async def claim(self, organisation: str, media: str, most: int, limits: Limits) -> list[Leased]:
-        """Leases at most so many entries that may be sent now, the oldest first."""
-        bounds = (limits.connections, float(limits.messages_per_second), limits.lease)
+    async def claim(
+        self, organisation: str, media: str, version: int, most: int, limits: Limits
+    ) -> list[Leased]:
+        """Leases at most so many entries that may be sent now, the oldest first.
+
+        :param version: of the settings; a server that failed with older ones is tried at once.
+        """
+        bounds = (most, limits.connections, float(limits.messages_per_second), limits.lease)
         rows = await self._lanes.read(
-            lambda connection: connection.fetch(CLAIM, organisation, media, most, *bounds)
+            lambda connection: connection.fetch(CLAIM, organisation, media, version, *bounds)
         )
         return [Leased(*row) for row in rows]
 

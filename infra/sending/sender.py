@@ -21,7 +21,7 @@ from infra.ledger.store import PostgresLedger
 from infra.postgres import Lanes
 from infra.sending.gateway import SmsGateway
 from infra.sending.leases import Leases
-from infra.sending.servers import Servers
+from infra.sending.servers import Servers, version_of
 from infra.sending.smtp import EmailServer
 from infra.telemetry import REGISTRY
 from services.ports import Question, Told
@@ -204,7 +204,7 @@ class Sender:
             free = (AT_ONCE - len(self._under_way)) // 2
             room = min(server.limits.connections - busy, free)
             leased = (
-                await self._leases.claim(organisation, media, room, server.limits)
+                await self._leases.claim(organisation, media, version_of(told), room, server.limits)
                 if room > 0
                 else []
             )

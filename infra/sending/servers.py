@@ -17,7 +17,7 @@ from services.ports import Ledger, Told
 from services.sealing import Keeper, unsealed
 from services.sending import Limits
 
-__all__ = ["Servers"]
+__all__ = ["Servers", "version_of"]
 
 log = structlog.get_logger(__name__)
 
@@ -44,18 +44,15 @@ class Servers:
 
     async def of(self, told: Told, media: str) -> EmailServer | SmsGateway | None:
         """The server to send with; None if none is set, it is switched off or its secret is not ours."""
-        organisation = told.directory.organisation
-        entry = told.directory.entry("organisation", organisation)
-        if entry is None:
-            return None
+        organisation, version = told.directory.organisation, version_of(told)
         found = self._open.get((organisation, media))
-        if found is None or found.version != entry.version:
-            server = None if entry.retired else await self._opened(told, media)
+        if found is None or found.version != version:
+            server = await self._opened(told, media)
             if found is not None and found.server is not None:
                 # What is under way on it goes on, for no longer than one try may take.
                 until = time.monotonic() + found.server.limits.timeout_seconds
                 self._former.append((until, found.server))
-            found = self._open[organisation, media] = _Open(entry.version, server)
+            found = self._open[organisation, media] = _Open(version, server)
         return found.server
 
     def all(self) -> list[EmailServer | SmsGateway]:
@@ -79,10 +76,10 @@ class Servers:
             await server.close()
 
     async def _opened(self, told: Told, media: str) -> EmailServer | SmsGateway | None:
-        settings = told.directory.settings
-        if not is_set(settings, media):
+        organisation, settings = told.directory.organisation, told.directory.settings
+        entry = told.directory.entry("organisation", organisation)
+        if entry is None or entry.retired or not is_set(settings, media):
             return None
-        organisation = told.directory.organisation
         try:
             secret = await unsealed(
                 self._ledger,
@@ -96,6 +93,12 @@ class Servers:
             return None
         given = settings[SWITCHES[media][0]]
         return _email(given, secret) if media == "EMAIL" else _sms(given, secret)
+
+
+def version_of(told: Told) -> int:
+    """The version of an organisation's settings; 0 if it has none."""
+    entry = told.directory.entry("organisation", told.directory.organisation)
+    return entry.version if entry else 0
 
 
 def _limits(given: Mapping[str, Any]) -> Limits:

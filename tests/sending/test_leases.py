@@ -43,7 +43,7 @@ async def say(office: Desk, *contents: str, contact: int = 0, **more: object) ->
 async def claimed(
     leases: Leases, office: Desk, limits: Limits = LIMITS, most: int = 10
 ) -> list[Leased]:
-    return await leases.claim(office.api.organisation, "EMAIL", most, limits)
+    return await leases.claim(office.api.organisation, "EMAIL", 1, most, limits)
 
 
 async def opened(office: Desk, box: Mailbox, **more: object) -> None:
@@ -262,7 +262,7 @@ async def test_rates_and_places_are_shared(office: Desk, leases: Leases) -> None
     assert len(await claimed(leases, office, slow)) == 3
     assert await claimed(leases, office, slow) == []
     few = Limits(1000, 5, 30, 8, 30, 3600)
-    await leases.claim("nobody", "EMAIL", 10, few)
+    await leases.claim("nobody", "EMAIL", 1, 10, few)
     for _ in range(50):
         if more := await claimed(leases, office, few):
             break

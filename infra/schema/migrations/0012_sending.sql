@@ -12,6 +12,7 @@ CREATE TABLE outward.servers (
     failures     integer     NOT NULL DEFAULT 0,
     rests_until  timestamptz NOT NULL DEFAULT '-infinity',
     last_error   text,
+    version      integer     NOT NULL DEFAULT 0,
     PRIMARY KEY (organisation, media)
 );
 COMMENT ON TABLE outward.servers IS 'The e-mail server and the SMS gateway of each organisation; whoever takes entries for one holds its row.';
@@ -21,6 +22,7 @@ COMMENT ON COLUMN outward.servers.fence IS 'The last fencing number that was giv
 COMMENT ON COLUMN outward.servers.next_at IS 'When the next message is due at the rate that was set (generic cell rate algorithm).';
 COMMENT ON COLUMN outward.servers.failures IS 'How often in a row it could not be used at all.';
 COMMENT ON COLUMN outward.servers.rests_until IS 'Nothing is tried before.';
+COMMENT ON COLUMN outward.servers.version IS 'The version of the organisation''s record by which it is used; with a newer one it is tried at once.';
 COMMENT ON COLUMN outward.servers.last_error IS 'The code of the last such failure; null once it has dealt with a message.';
 
 CREATE TABLE outward.deliveries (
@@ -54,8 +56,8 @@ CREATE INDEX queue_entries_own_contact ON views.queue_entries (organisation, med
     WHERE life_cycle_state = 'PENDING' AND external_system IS NULL;
 
 CREATE FUNCTION outward.claim(
-    in_organisation text, in_media text, in_most integer, in_at_once integer, in_per_second double precision,
-    in_seconds double precision
+    in_organisation text, in_media text, in_version integer, in_most integer, in_at_once integer,
+    in_per_second double precision, in_seconds double precision
 ) RETURNS TABLE (entry text, fence bigint, tries integer, sent boolean, failures integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -70,8 +72,16 @@ BEGIN
     -- Whoever comes while another process takes entries for this server has nothing to wait for.
     SELECT s.* INTO server FROM outward.servers s
      WHERE s.organisation = in_organisation AND s.media = in_media FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF in_version > server.version THEN
+        UPDATE outward.servers s
+           SET version = in_version, failures = 0, rests_until = '-infinity', last_error = NULL
+         WHERE s.organisation = in_organisation AND s.media = in_media RETURNING s.* INTO server;
+    END IF;
     moment := clock_timestamp();
-    IF NOT FOUND OR server.rests_until > moment THEN
+    IF server.rests_until > moment THEN
         RETURN;
     END IF;
     -- One message alone finds out whether a server that has failed is back.
