@@ -81,11 +81,16 @@ async def _yes(command: str, address: str) -> str | None:
 
 @dataclass
 class Mailbox:
-    """An SMTP server; ``connections`` counts those that were opened."""
+    """An SMTP server.
+
+    ``connections`` counts those that were opened, ``unheard`` the messages whose sender was gone
+    before it was told that they had arrived.
+    """
 
     answer: Answer = _yes
     received: list[Mail] = field(default_factory=list)
     connections: int = 0
+    unheard: int = 0
     port: int = 0
     on_mail: Callable[[], Awaitable[None]] | None = None
 
@@ -129,6 +134,7 @@ class Mailbox:
             self.received.append(mail)
             if self.on_mail is not None:
                 await self.on_mail()
+            self.unheard += server.transport is None or server.transport.is_closing()
         return said
 
     def accepts(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> Any:
