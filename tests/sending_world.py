@@ -132,9 +132,13 @@ class Mailbox:
             message = email.message_from_bytes(envelope.content, policy=modern)
             mail = Mail(str(message["Message-ID"]), envelope.mail_from, to, message)
             self.received.append(mail)
-            if self.on_mail is not None:
-                await self.on_mail()
-            self.unheard += server.transport is None or server.transport.is_closing()
+            try:
+                if self.on_mail is not None:
+                    await self.on_mail()
+            except asyncio.CancelledError:
+                # So aiosmtpd ends what it does for a connection that is gone.
+                self.unheard += 1
+                raise
         return said
 
     def accepts(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> Any:
