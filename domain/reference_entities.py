@@ -13,13 +13,14 @@ from collections.abc import Iterable
 from domain.credentials import ACCESS_TOKEN
 from domain.fields import Shape
 from domain.identifiers import Identifiable
+from domain.message_servers import PASSWORD, SECRET
 from domain.reference_kinds_billing import BILLING, REWARDS
 from domain.reference_kinds_customers import CUSTOMERS, PRODUCTS
 from domain.reference_kinds_organisation import INSTALLATION, ORGANISATION
 from domain.reference_kinds_setup import COMMUNICATIONS, CONTACTS, SERVICE_REQUESTS
 from domain.reference_kinds_webhooks import signing_secret, webhook
 from domain.registration import Kind
-from domain.scalars import Text
+from domain.scalars import NOTES, Text
 
 __all__ = ["ENTITIES", "KINDS", "REFERRING_TO", "SECRETS", "SHOWN", "identifiable"]
 
@@ -91,10 +92,16 @@ def _key(text: str) -> str | None:
     return found if re.fullmatch(r"[0-9A-F]{32}", found) else None
 
 
+def _line(text: str) -> str | None:
+    return text if text.isprintable() else None
+
+
 SECRETS: dict[str, Text] = {
     "password": Text(name="password"),
     "key": Text(name="key", clean=_key),
     "secret": Text(name="secret", clean=signing_secret),
+    PASSWORD: Text(name=PASSWORD, longest=NOTES, clean=_line),
+    SECRET: Text(name=SECRET, longest=NOTES, clean=_line),
 }
 """How a secret is read that a kind names; it never becomes a field of the record."""
 

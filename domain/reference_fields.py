@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from domain.errors import InvalidParameterType, InvalidParameterValue
-from domain.fields import Field, JsonSchema, Reading
+from domain.fields import Field, JsonSchema, Reading, Values
 from domain.nested import Object
 from domain.scalars import NOTES, Boolean, Enumeration, Integer, Text
 from domain.values import read_enumeration
@@ -56,10 +56,12 @@ class Embedded(Object):
     """An object inside a record, null as a whole while nothing of it is set.
 
     Like a record it refuses members that it does not know, and an absent member has its default.
+    ``check`` refuses members that contradict each other.
     """
 
     absent_as_null: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    check: Callable[[Values, str], None] | None = None
 
     def read(self, value: Any, at: str, reading: Reading) -> Any:
         known = {row.parameter for row in self.rows}
@@ -72,7 +74,11 @@ class Embedded(Object):
             for row in self.rows
             for found in (given.get(row.name),)
         }
-        return None if all(member is None for member in kept.values()) else kept
+        if all(member is None for member in kept.values()):
+            return None
+        if self.check:
+            self.check(kept, at)
+        return kept
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from domain.fields import mandatory
+from domain.message_servers import EMAIL_SERVER, PASSWORD, SECRET, SMS_SERVER
 from domain.reference_fields import (
     ALTERNATIVE_CODE,
     DESCRIPTION,
@@ -104,7 +105,11 @@ INSTALLATION = (
             ),
             Text(name="consumer_username"),
             Embedded(name="guess_limits", rows=GUESS_SETTINGS, defaults=GUESS_LIMITS),
+            EMAIL_SERVER,
+            SMS_SERVER,
         ),
+        secrets=(PASSWORD, SECRET),
+        sealed=frozenset({PASSWORD, SECRET}),
         defaults={
             "name_display": "FIRST_LAST",
             "default_country_id": "127",

@@ -75,6 +75,7 @@ def webhook(kinds: Callable[[], Iterable[str]]) -> Kind:
             state("EFFECTIVE NOT_EFFECTIVE"),
         ),
         secrets=("secret",),
-        sealed=("secret",),
+        sealed=frozenset({"secret"}),
+        made_up=frozenset({"secret"}),
         defaults={"entities": [], "topics": [], "life_cycle_state": "EFFECTIVE"},
     )

@@ -87,8 +87,8 @@ class Kind:
     shown inside compact objects where they are fewer; ``derived`` keys that are found by following
     links. ``directory`` kinds are an organisation's set-up,
     which each process holds in memory; the others may be many and are read when needed. ``secrets``
-    are given with a record and kept apart from it, those that are ``sealed`` to be used again: made
-    up where none is given. ``worldwide`` is the field that is unique over
+    are given with a record and kept apart from it, hashed or, where the service must show them to
+    others, ``sealed``; those that are ``made_up`` where none is given are shown once. ``worldwide`` is the field that is unique over
     all organisations, ``together`` are fields whose combination no two current records share.
     ``common`` kinds outside the directory belong to no customer, so that each may name them.
     """
@@ -103,7 +103,8 @@ class Kind:
     folded: str = ""
     directory: bool = True
     secrets: tuple[str, ...] = ()
-    sealed: tuple[str, ...] = ()
+    sealed: frozenset[str] = frozenset()
+    made_up: frozenset[str] = frozenset()
     worldwide: str = ""
     together: tuple[str, ...] = ()
     common: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from infra.cli_history import history
 from infra.cli_operations import check, describe
 from infra.cli_operator import access_tokens, application, contacts, sessions
 from infra.cli_project import project
+from infra.cli_send import send, sending
 from infra.cli_views import replay, views
 from infra.cli_webhooks import deliver, webhooks
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
@@ -36,6 +38,7 @@ app.command(db)
 app.command(views)
 app.command(project)
 app.command(deliver)
+app.command(send)
 app.command(replay)
 app.command(history)
 app.command(sessions)
@@ -73,7 +76,9 @@ async def serve(*, demo: bool = False) -> None:
     async with application(settings) as running:
         made_up = await _load_demo(running) if demo else None
         _settle_memory()
-        async with sealing(settings, running.url), listening(running) as ports:
+        # No other process can reach a database of our own for longer than we live.
+        by_itself = sending(running) if settings.embedded else nullcontext()
+        async with by_itself, sealing(settings, running.url), listening(running) as ports:
             _welcome(settings, ports.port, ports.admin_port, made_up)
             await stop.wait()
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from infra.operations.check import Report, run
 from infra.operations.describe import described
 from infra.operations.ledger_checks import DEEP_CHECKS, LEDGER_CHECKS
+from infra.operations.sending_checks import SENDING_CHECKS
 from infra.operations.server_checks import SERVER_CHECKS
 from infra.settings import Settings
 from infra.terminal import database, out
@@ -37,7 +38,7 @@ async def check(
     # A server that is away is a finding, not something to wait for.
     given = settings.database_url
     async with nullcontext(given) if given else database(settings) as url:
-        reports = await run(url, settings, (*SERVER_CHECKS, *LEDGER_CHECKS))
+        reports = await run(url, settings, (*SERVER_CHECKS, *LEDGER_CHECKS, *SENDING_CHECKS))
         if deep:
             reports += await run(url, settings, DEEP_CHECKS, seconds=None)
     if json:

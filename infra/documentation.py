@@ -147,7 +147,8 @@ def kinds() -> Iterator[str]:
 
 def _secrets(kind: Kind) -> Iterator[tuple[str, str, str]]:
     for name in kind.secrets:
-        kept = "sealed, made up if none is given" if name in kind.sealed else "hashed"
+        kept = "sealed" if name in kind.sealed else "hashed"
+        kept += ", made up if none is given" if name in kind.made_up else ""
         yield f"`{name}`", f"secret, kept {kept}", ""
 
 

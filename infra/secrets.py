@@ -1,4 +1,4 @@
-"""Secrets as they are kept: Argon2id of passwords, keyed hashes of random keys, sealed what we sign with."""
+"""Verifiers of secrets: Argon2id for passwords, keyed hashes for random keys; sealed secrets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Secrets:
         self._hasher = PasswordHasher.from_parameters(COST)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="argon2")
         self._mac_key = derived(service_key, "keys")
-        self._sealing_key = derived(service_key, "signing-secrets")
+        self._sealing_key = derived(service_key, "sealed-secrets")
         self._dummy = self._hasher.hash("no user has this password")
 
     async def hash(self, secret: str) -> str:
@@ -58,19 +58,12 @@ class Secrets:
         return hmac.new(self._mac_key, secret.encode(), hashlib.sha256).hexdigest()
 
     def seal(self, secret: str, place: str) -> str:
-        """A secret encrypted for one place, to be opened there."""
+        """A secret that must be shown to others, sealed for one place."""
         return sealed(self._sealing_key, secret.encode(), place)
 
-    def opened(self, box: str, place: str) -> str:
-        """The secret of `seal`. Raises ``ValueError`` if another service key or place sealed it."""
+    def unseal(self, box: str, place: str) -> str:
+        """It again. Raises ``ValueError`` where it was sealed for another place or with another key."""
         return opened(self._sealing_key, box, place).decode()
-
-    def holds(self, box: str, secret: str, place: str) -> bool:
-        """Whether a box has that secret in it; not if another service key or place sealed it."""
-        try:
-            return hmac.compare_digest(self.opened(box, place).encode(), secret.encode())
-        except ValueError:
-            return False
 
     def close(self) -> None:
         """Ends the threads when they are idle."""

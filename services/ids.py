@@ -6,9 +6,10 @@ import secrets
 import time
 from uuid import UUID, uuid5
 
-__all__ = ["id_text", "new_id", "record_stream"]
+__all__ = ["id_text", "message_key", "new_id", "record_stream"]
 
 _RECORDS = UUID("6f6bbcf5-0a2a-5c70-9d55-5f0f5d3c1a9e")
+_MESSAGES = UUID("0d5c1b51-6f0e-4c3a-9a57-3f3c0b8f2f1d")
 
 
 def new_id() -> UUID:
@@ -27,3 +28,8 @@ def id_text(id_: UUID) -> str:
 def record_stream(organisation: str, kind: str, id_: str) -> UUID:
     """The stream of a registered record: the same for the same record, whoever asks."""
     return uuid5(_RECORDS, f"{organisation}/{kind}/{id_}")
+
+
+def message_key(organisation: str, entry: str) -> str:
+    """What tells the message of a queue entry from all others: the same however often it is sent."""
+    return uuid5(_MESSAGES, f"{organisation}/{entry}").hex

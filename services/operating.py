@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Callable
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from domain.access_token import AccessToken
 from domain.aggregate import Aggregate, Stamp
-from domain.errors import ConcurrentUpdate, EntityNotFound
+from domain.errors import EntityNotFound
 from domain.fields import Values
 from domain.identifiers import Identifier, normalised
 from domain.session import Session
+from services.changing import change_one
 from services.credentials import GUESSED, owner_of
-from services.draft import begun
 from services.ids import id_text
 from services.ports import Ledger, Question, Told
 from services.tenancy import ask_by_name
-from services.write import ATTEMPTS
 
 __all__ = ["Operator"]
-
-Deciding = Callable[[Aggregate, Stamp], Values]
 
 
 class Operator:
@@ -53,7 +47,7 @@ class Operator:
             session.release(by)
             return {}
 
-        await self._change(told, stream, release, source, "session")
+        await change_one(self._ledger, self.zone, told, stream, release, source, "session")
 
     async def forgive_guesses(self, organisation: str, number: str, source: str) -> None:
         """Lets the secrets of an access token be tried again at once, from everywhere.
@@ -70,7 +64,7 @@ class Operator:
             return {"forgive": [f"{owner_of(id_text(token.id))}/{name}" for name in GUESSED]}
 
         stream = UUID(told.matches[0][0].id)
-        await self._change(told, stream, forgive, source, "access_token")
+        await change_one(self._ledger, self.zone, told, stream, forgive, source, "access_token")
 
     async def told(self, organisation: str, *named: Identifier) -> Told:
         """What the ledger knows of an organisation. Raises `EntityNotFound`."""
@@ -78,23 +72,3 @@ class Operator:
         if told is None:
             raise EntityNotFound("organisation")
         return told
-
-    async def _change(
-        self, told: Told, stream: UUID, decide: Deciding, source: str, at: str
-    ) -> None:
-        """Lets ``decide`` change one aggregate, again if another change came first."""
-        organisation = told.directory.organisation
-        metadata = {"at": told.now.isoformat(), "source": source}
-        for attempt in range(ATTEMPTS):
-            loaded = await self._ledger.load(organisation, [stream])
-            aggregate = loaded.aggregates.get(stream)
-            if aggregate is None:
-                raise EntityNotFound(at)
-            draft = begun(told.directory, self.zone, loaded)
-            draft.effects = decide(aggregate, Stamp(told.now))
-            draft.collect([aggregate])
-            verdict = await self._ledger.append(organisation, draft.change(self._ledger, metadata))
-            if verdict.name == "WRITTEN":
-                return
-            await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)
-        raise ConcurrentUpdate

@@ -33,7 +33,7 @@ from domain.registration import Kind, Link, Record, record_id
 from domain.values import read_text
 from services.draft import Draft, begun
 from services.ids import record_stream
-from services.ports import Ledger, Loaded, Question, Secret, Told
+from services.ports import Ledger, Loaded, Question, Told
 from services.registration_work import (
     Work,
     check_links,
@@ -44,7 +44,8 @@ from services.registration_work import (
     stored_links,
 )
 from services.run import utc_now
-from services.signing import Sealing, former, made_up
+from services.sealing import Keeper, sealed
+from services.signing import former, made_up
 from services.tenancy import ask_by_name
 from services.turns import Turns
 from services.write import ATTEMPTS
@@ -65,7 +66,7 @@ class Registered:
 class Registrar:
     """Upserts records for an operator."""
 
-    def __init__(self, ledger: Ledger, hasher: Sealing, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: Ledger, hasher: Keeper, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self._hasher = hasher
         self._zone = zone
@@ -213,36 +214,33 @@ class Registrar:
         work.revealed = {}
         for effect in ("secrets", "take_worldwide", "release_worldwide"):
             work.effects.pop(effect, None)
-        for name in dict.fromkeys((*work.secrets, *work.kind.sealed)):
+        for name in dict.fromkeys((*work.secrets, *work.kind.made_up)):
             known = await self._ledger.secret(work.organisation, work.ref, name)
-            secret = work.secrets.get(name)
-            if secret is None and known is None and name in work.kind.sealed:
+            secret, stored = work.secrets.get(name), known.verifier if known else None
+            if secret is None and known is None and name in work.kind.made_up:
                 secret = work.revealed[name] = made_up()
-            verifier = await self._verifier(work, name, secret, known) if secret else None
+            verifier = await self._verifier(work, name, secret, stored) if secret else None
             if verifier is None:
                 continue
             keys[name] = uuid4().hex
             row = {"key_id": keys[name], "owner": work.ref, "name": name, "verifier": verifier}
             work.effects.setdefault("secrets", []).append(row)
-            if name in work.kind.sealed and known:
+            if name in work.kind.made_up and known:
                 work.effects["secrets"].append(former(known, name, work.told.now))
             if name == work.kind.worldwide:
-                self._claim_key(work, name, known.verifier if known else None, verifier)
+                self._claim_key(work, name, stored, verifier)
         return keys
 
-    async def _verifier(
-        self, work: Work, name: str, secret: str, known: Secret | None
-    ) -> str | None:
-        """What is stored of a secret; None if that is so already."""
-        stored = known.verifier if known else None
-        if name in work.kind.sealed:
-            place = f"{work.organisation}/{work.ref}"
-            same = stored is not None and self._hasher.holds(stored, secret, place)
-            return None if same else self._hasher.seal(secret, place)
+    async def _verifier(self, work: Work, name: str, secret: str, stored: str | None) -> str | None:
+        """What is kept of a secret; None if it is the stored one."""
+        hasher = self._hasher
         if name == work.kind.worldwide:
-            return None if stored == self._hasher.mac(secret) else self._hasher.mac(secret)
-        same = stored is not None and await self._hasher.verify(stored, secret)
-        return None if same else await self._hasher.hash(secret)
+            verifier = hasher.mac(secret)
+            return None if stored == verifier else verifier
+        if name in work.kind.sealed:
+            return sealed(hasher, work.organisation, work.ref, name, secret, stored)
+        same = stored is not None and await hasher.verify(stored, secret)
+        return None if same else await hasher.hash(secret)
 
     @staticmethod
     def _claim_key(work: Work, name: str, former: str | None, verifier: str) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from domain.message_servers import EMAIL_SERVER, SMS_SERVER
+from domain.reference_fields import Embedded
 from infra import documentation
 from infra.settings import Settings
 
@@ -34,6 +36,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("field", Settings.__struct_encode_fields__)
 def test_every_setting_is_documented(field: str) -> None:
     assert f"`{field}`" in (ROOT / "docs" / "operations.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("server", [EMAIL_SERVER, SMS_SERVER], ids=lambda server: server.name)
+def test_every_setting_of_a_server_is_documented(server: Embedded) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    assert [row.name for row in server.rows if f"`{row.name}`" not in page] == []
 
 
 @pytest.mark.parametrize("path", re.findall(r"^([a-z]+)/", (ROOT / "README.md").read_text(), re.M))

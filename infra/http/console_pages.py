@@ -5,7 +5,7 @@ Pictures are made here and need no scripts; browsers load the page again every m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from domain.values import wall_clock
+from infra.http.console_sections import Section, duration, outgoing
 from infra.http.edge import Edge, Exchange
 from infra.http.history_templates import ASSETS
-from infra.http.pictures import Picture, Series, bars, columns, gauges, strip
+from infra.http.pictures import Series, bars, columns, gauges, strip
 from infra.http.signing_in import Pages, Site
 from infra.operations.board import AGES, MOST, Board, Boards, Waiting
 from infra.operations.refusals import Refusals
@@ -57,16 +58,6 @@ class Tile:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A picture with its heading; ``said`` is what there is to say beside or instead of it."""
-
-    id: str
-    heading: str
-    said: str
-    picture: Picture | None = None
-
-
 class ConsolePages:
     """The handler of the console."""
 
@@ -98,6 +89,7 @@ class ConsolePages:
             tiles=_tiles(board),
             sections=[
                 _queue(board, directory),
+                outgoing(board.outgoing, directory.settings),
                 _requests(board),
                 _facts(board, zone),
                 _derived(board),
@@ -116,7 +108,7 @@ def _tiles(board: Board) -> list[Tile]:
     return [
         Tile(_many(waiting), "messages wait", "late" if old else "calm"),
         Tile(_many(overdue), "requests overdue", "late" if overdue else "calm"),
-        Tile(_duration(lag), "views behind", "late" if lag > LATE else "calm"),
+        Tile(duration(lag), "views behind", "late" if lag > LATE else "calm"),
         Tile(f"{board.unsealed:,}", "facts unsealed", "late" if board.unsealed < 0 else "calm"),
     ]
 
@@ -172,7 +164,7 @@ def _derived(board: Board) -> Section:
         (
             words(lag.view).capitalize(),
             lag.seconds,
-            f"{lag.positions:,} facts, {_duration(lag.seconds)}{_parked(lag.parked)}",
+            f"{lag.positions:,} facts, {duration(lag.seconds)}{_parked(lag.parked)}",
             "late" if lag.seconds > LATE or lag.positions < 0 or lag.parked else "calm",
         )
         for lag in board.lags
@@ -194,7 +186,7 @@ def _webhooks(board: Board) -> Section:
         (
             str(one.document["name"] or one.webhook),
             one.lag_seconds if one.wanted else 0.0,
-            f"{one.shown.lower()}, {one.lag_positions:,} facts, {_duration(one.lag_seconds)}",
+            f"{one.shown.lower()}, {one.lag_positions:,} facts, {duration(one.lag_seconds)}",
             "calm" if one.shown == "ACTIVE" and one.lag_seconds <= LATE else "late",
         )
         for one in board.webhooks
@@ -236,7 +228,7 @@ def _seals(board: Board, zone: ZoneInfo) -> Section:
 
 def _refused(refused: Sequence[tuple[str, int]], seconds: float) -> Section:
     heading = "Refusals"
-    since = f"in the last {_duration(seconds)}, by the process that shows this page"
+    since = f"in the last {duration(seconds)}, by the process that shows this page"
     if not refused:
         return Section("refusals", heading, f"None {since}.")
     rows = [(_code(code), (count,)) for code, count in refused[:CODES]]
@@ -251,14 +243,3 @@ def _code(code: str) -> str:
 
 def _many(count: int) -> str:
     return f"{MOST:,}+" if count > MOST else f"{count:,}"
-
-
-LENGTHS: Mapping[str, float] = {"d": 86_400.0, "h": 3_600.0, "min": 60.0}
-
-
-def _duration(seconds: float) -> str:
-    """A time as people say it, in its largest unit."""
-    for unit, length in LENGTHS.items():
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 1 or not seconds else "under 1 s"

@@ -35,7 +35,7 @@ def opened(key: bytes, box: str, place: str) -> bytes:
     try:
         return AESGCM(key).decrypt(raw[:_NONCE], raw[_NONCE:], place.encode())
     except InvalidTag as error:
-        raise ValueError(f"what is sealed for {place} cannot be opened") from error
+        raise ValueError(f"what was sealed for {place} cannot be opened") from error
 
 
 class KeyRing:

@@ -18,6 +18,7 @@ from domain.communication import MEDIA
 from domain.service_request_answers import OPEN
 from infra.ledger.heads import HEAD
 from infra.postgres import Lanes
+from infra.sending.backlog import Backlog, backlogs
 from infra.views.feeding import ANALYTICS
 from infra.views.history import HISTORY
 from infra.webhooks.store import STANDING, Standing, standing
@@ -125,7 +126,7 @@ class Board:
     ``full`` are the media of which more wait than were counted, ``requests`` the open service
     requests by state as (overdue, not overdue), ``facts`` how many were recorded in each of the
     last hours, the present one last, ``seals`` the last ones, the oldest first, ``webhooks`` how the
-    first subscriptions stand.
+    first subscriptions stand, ``outgoing`` what the service itself has to send.
     """
 
     now: datetime
@@ -137,6 +138,7 @@ class Board:
     seals: Sequence[Sealed]
     facts: Sequence[int]
     webhooks: Sequence[Standing]
+    outgoing: Sequence[Backlog]
 
     @property
     def unsealed(self) -> int:
@@ -184,6 +186,7 @@ async def _look(
             seals=[Sealed(**row) for row in reversed(seals)],
             facts=_steps([*bounds[len(ages) :], head]),
             webhooks=[standing(row) for row in webhooks],
+            outgoing=await backlogs(connection, organisation),
         )
 
 

@@ -25,7 +25,7 @@ PRIVILEGES = """
 WITH t AS (
     SELECT c.oid, n.nspname, n.nspname || '.' || c.relname AS name
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE n.nspname IN ('ledger', 'views', 'analytics', 'projections', 'webhooks') AND c.relkind = 'r'
+     WHERE n.nspname IN ('ledger', 'views', 'analytics', 'projections', 'outward', 'webhooks') AND c.relkind = 'r'
 ), r AS (
     SELECT w.role, p.oid, p.rolsuper
       FROM unnest(ARRAY['crmledger_service', 'crmledger_projector', 'crmledger_deliverer', 'crmledger_analyst']) AS w (role)
@@ -36,7 +36,7 @@ UNION ALL SELECT role || ' is a superuser' FROM r WHERE rolsuper
 UNION ALL SELECT current_user || ' cannot switch to ' || role FROM r WHERE NOT pg_has_role(current_user, oid, 'MEMBER')
 UNION ALL
 SELECT role || ' can change ' || name FROM r, t
- WHERE (role, nspname) NOT IN 
+ WHERE (role, nspname) NOT IN
        (('crmledger_projector', 'analytics'), ('crmledger_projector', 'projections'), ('crmledger_deliverer', 'webhooks'))
    AND has_table_privilege(r.oid, t.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
 UNION ALL

@@ -53,7 +53,7 @@ class Poster(Protocol):
 class Unsealing(Protocol):
     """Opens what is sealed."""
 
-    def opened(self, box: str, place: str) -> str:
+    def unseal(self, box: str, place: str) -> str:
         """The secret. Raises ``ValueError`` if another service key or place sealed it."""
 
 
@@ -161,9 +161,9 @@ class Courier:
             # An operator wants it tried now.
             self._round, self._failures, self._not_before = lease.round, 0, 0.0
             self._failed.clear()
-        place = f"{now.organisation}/webhook/{now.webhook}"
+        place = f"{now.organisation}/webhook/{now.webhook}/secret"
         boxes = await self._tools.store.secrets(now)
-        self._secrets = [self._tools.unsealing.opened(box, place) for box in boxes]
+        self._secrets = [self._tools.unsealing.unseal(box, place) for box in boxes]
         if not self._secrets:
             raise ValueError("it has no secret to sign with")
         return lease

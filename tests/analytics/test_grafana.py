@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 
 import infra.audit.sealer
-import infra.views.projector  # noqa: F401 (both declare metrics)
+import infra.sending.sender
+import infra.views.projector  # noqa: F401 (all declare metrics)
 from infra.telemetry import REGISTRY
 
 FOLDER = Path(__file__).parents[2] / "docs" / "grafana"
@@ -67,7 +68,8 @@ def test_metrics_and_labels_are_ours(expression: str) -> None:
 
 def test_every_metric_of_the_processes_beside_the_service_is_shown() -> None:
     shown = set(NAME.findall((FOLDER / "operations.json").read_text("utf-8")))
-    families = {PART.sub("", name) for name in known() if "project" in name or "webhook" in name}
+    beside = ("project", "sending", "webhook")
+    families = {PART.sub("", n) for n in known() if any(word in n for word in beside)}
     assert families <= {PART.sub("", name) for name in shown}
 
 

@@ -116,7 +116,8 @@ description |
 service_request_priority | | | urgency_level, impact_level, priority_level
 organisation | id U, name U | | name, name_display, default_country_id, unique_person, \
 unique_company, email_server_enabled, sms_server_enabled, default_email_address, \
-default_sms_sender, content_limits, access_token_definition, consumer_username, guess_limits
+default_sms_sender, content_limits, access_token_definition, consumer_username, guess_limits, \
+email_server, sms_server
 web_api_key | | | number, classification, user_id
 webhook | | | name, description, url, entities, topics, life_cycle_state
 """
@@ -373,6 +374,8 @@ def test_organisation_defaults() -> None:
         "access_token_definition": DEFINITION,
         "consumer_username": None,
         "guess_limits": GUESS_LIMITS,
+        "email_server": None,
+        "sms_server": None,
     }
 
 
@@ -477,10 +480,13 @@ def test_usernames_and_country_fields_ignore_case() -> None:
 def test_secrets_are_taken_but_never_kept() -> None:
     assert {key: kind.secrets for key, kind in KINDS.items() if kind.secrets} == {
         "user": ("password",),
+        "organisation": ("email_server_password", "sms_server_secret"),
         "web_api_key": ("key",),
         "webhook": ("secret",),
     }
-    assert {key for key, kind in KINDS.items() if kind.sealed} == {"webhook"}
+    sealed = {key: kind.sealed for key, kind in KINDS.items() if kind.sealed}
+    assert sealed == {key: set(KINDS[key].secrets) for key in ("organisation", "webhook")}
+    assert [key for key, kind in KINDS.items() if kind.made_up] == ["webhook"]
     record = {"classification": "SYSTEMIC_KEY", "user_id": "1", "key": HEX}
     assert HEX not in KINDS["web_api_key"].read(record, READING).values()
     assert SECRETS["key"].read(HEX, "key", READING) == HEX

@@ -15,7 +15,7 @@ import pytest
 from infra.schema.migrate import available
 
 ROOT = Path(__file__).parent.parent.parent
-TABLE = r"((?:ledger|views|webhooks)\.[a-z_]+)\b"
+TABLE = r"((?:ledger|views|webhooks|outward)\.[a-z_]+)\b"
 TOUCHED = re.compile(
     rf"\b(?:INTO|UPDATE|TABLE)\s+(?:ONLY\s+)?{TABLE}|\b(?:FROM|JOIN|USING)\s+(?:ONLY\s+)?{TABLE}(?!\s*\()",
     re.IGNORECASE,
@@ -97,10 +97,10 @@ def test_every_table_of_a_tenant_begins_with_the_organisation() -> None:
     tables = {}
     for migration in available():
         found = re.findall(
-            r"CREATE TABLE ((?:ledger|views|webhooks)\.\w+) \(\s*(\w+)", migration.sql
+            r"CREATE TABLE ((?:ledger|views|webhooks|outward)\.\w+) \(\s*(\w+)", migration.sql
         )
         tables |= dict(found)
-    assert {"ledger.events", "views.contacts"} <= tables.keys()
+    assert {"ledger.events", "views.contacts", "outward.deliveries"} <= tables.keys()
     assert {name for name, first in tables.items() if first != "organisation"} == ABOVE
 
 

@@ -12,6 +12,7 @@ from infra.cli import app
 from infra.ledger.heads import heads
 from infra.operations.check import Report, run
 from infra.operations.ledger_checks import DEEP_CHECKS, LEDGER_CHECKS
+from infra.operations.sending_checks import SENDING_CHECKS
 from infra.operations.server_checks import SERVER_CHECKS
 from infra.settings import Settings
 from infra.views.projector import Projector
@@ -19,7 +20,7 @@ from tests.infra.test_cli_views import run as typed
 from tests.service import environment
 from tests.views_world import connection
 
-CHECKS = (*SERVER_CHECKS, *LEDGER_CHECKS)
+CHECKS = (*SERVER_CHECKS, *LEDGER_CHECKS, *SENDING_CHECKS)
 UNGUARDED = "ALTER TABLE ledger.events DISABLE TRIGGER USER; "
 LAST = "(SELECT organisation FROM ledger.events GROUP BY 1 ORDER BY count(*) DESC LIMIT 1)"
 

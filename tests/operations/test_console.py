@@ -150,7 +150,9 @@ async def test_what_it_says(office: Office) -> None:
     assert "Daily facts is " in section(html, "views")
     assert re.search(r"mandatoryparameter 3\b", section(html, "refusals"))
     assert " 24 hours" in section(html, "facts")
-    assert html.count('role="img"') == 6 == html.count("<desc ")
+    assert "SMS 3 wait, the first for " in section(html, "outgoing")
+    assert "SMS: no server is set." in section(html, "outgoing")
+    assert html.count('role="img"') == 7 == html.count("<desc ")
     assert not re.search(r"<script|\son\w+=|<style|\sstyle=|https?://(?!www\.w3)", html)
 
 
@@ -160,6 +162,7 @@ async def test_another_organisation_sees_nothing_of_it(office: Office) -> None:
     await other.register("user", "9", password=PASSWORD, **fields)
     _, html, _ = await seen(Office(other, office.url), username="operator")
     assert "Nothing waits to be sent." in section(html, "queue")
+    assert "Nothing waits for our own servers." in section(html, "outgoing")
     assert "No service request is open." in section(html, "requests")
     assert "Nothing is sealed yet" in section(html, "seals")
     assert "None in the last" in section(html, "refusals")

@@ -1,0 +1,52 @@
+"""Secrets that the service must show to others, such as the password of an e-mail server.
+
+They cannot be kept as hashes. They are sealed with a key of the service, each for the one place where
+it may be opened, and stand where other secrets have their verifiers; no answer ever holds one.
+"""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from typing import Protocol
+
+from services.ports import Hasher, Ledger
+
+__all__ = ["Keeper", "sealed", "unsealed"]
+
+
+class Keeper(Hasher, Protocol):
+    """Verifiers of secrets, and sealed secrets."""
+
+    def seal(self, secret: str, place: str) -> str:
+        """A secret, sealed for one place."""
+
+    def unseal(self, box: str, place: str) -> str:
+        """It again. Raises ``ValueError`` where it was sealed for another place or with another key."""
+
+
+def sealed(
+    keeper: Keeper, organisation: str, owner: str, name: str, secret: str, stored: str | None
+) -> str | None:
+    """What is kept of a secret of an entity (``kind/id``); None if it is the stored one."""
+    place = f"{organisation}/{owner}/{name}"
+    try:
+        same = stored is not None and compare_digest(
+            keeper.unseal(stored, place).encode(), secret.encode()
+        )
+    except ValueError:
+        # Another service key sealed it: whoever gives the secret again seals it with this one.
+        same = False
+    return None if same else keeper.seal(secret, place)
+
+
+async def unsealed(
+    ledger: Ledger, keeper: Keeper, organisation: str, owner: str, name: str
+) -> str | None:
+    """A sealed secret of an entity (``kind/id``); None if it has none.
+
+    Raises ``ValueError`` if this process has another service key.
+    """
+    kept = await ledger.secret(organisation, owner, name)
+    if kept is None:
+        return None
+    return keeper.unseal(kept.verifier, f"{organisation}/{owner}/{name}")
