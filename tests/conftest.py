@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -11,7 +12,9 @@ from hypothesis import HealthCheck, settings
 
 from infra.embedded import EmbeddedPostgres
 from tests import databases
+from tests.communications_world import Desk
 from tests.service import Api, Service, in_process
+from tests.views_world import lived
 
 # The same examples in every run; `--hypothesis-profile=deep` looks for new ones, and longer.
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)
@@ -58,6 +61,26 @@ async def empty_database(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
     """URL of a database of the test's own in which nothing was migrated."""
     async with databases.database(postgres, "template0") as url:
         yield url
+
+
+@pytest_asyncio.fixture(scope="session")
+async def life(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[tuple[str, Desk]]:
+    """Name of a database in which every fact has happened, and the organisation in it."""
+    async with databases.database(postgres, template) as url:
+        async with in_process(url) as running:
+            made = await lived(running)
+        yield databases.name_of(url), made
+
+
+@pytest_asyncio.fixture
+async def lived_desk(
+    postgres: EmbeddedPostgres, database: str, life: tuple[str, Desk]
+) -> AsyncIterator[Desk]:
+    """That organisation, served from ``database``, which becomes a copy of its own."""
+    name, desk = life
+    await databases.replace(postgres, databases.name_of(database), name)
+    async with in_process(database) as running:
+        yield replace(desk, api=replace(desk.api, service=running))
 
 
 @pytest_asyncio.fixture(scope="session")

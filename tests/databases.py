@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -87,5 +88,20 @@ async def database(postgres: EmbeddedPostgres, template: str = TEMPLATE) -> Asyn
             yield postgres.url_of(name)
         finally:
             await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await admin.close()
+
+
+def name_of(url: str) -> str:
+    """The name of a database, by its URL."""
+    return urlsplit(url).path.removeprefix("/")
+
+
+async def replace(postgres: EmbeddedPostgres, name: str, template: str) -> None:
+    """Makes a database a copy of another one, whoever is connected to it."""
+    admin = await asyncpg.connect(postgres.url)
+    try:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     finally:
         await admin.close()

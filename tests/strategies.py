@@ -72,6 +72,7 @@ CANDIDATES: Mapping[str, st.SearchStrategy[str]] = {
     "22114455": st.from_regex(r"[0-9]{3,20}", fullmatch=True),
     "a@b.c": st.builds("{}@{}".format, *[st.from_regex(r"[^@\0\s]{1,20}", fullmatch=True)] * 2),
     "0123456789ABCDEF" * 2: IDS,
+    "https://a.example/b": st.sampled_from(["http://a.example", "https://a.example:8443/b?c=d"]),
     "name_1": st.from_regex(r"[A-Za-z0-9_]{1,20}", fullmatch=True),
 }
 """A sample of each kind of cleaned text, and the strategy it stands for."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from domain.aggregate import FACTS
 from infra.analytics.facts import ENTITIES
 from infra.views.projector import Projector
 from infra.views.refeed import refeed
 from tests.communications_world import Desk
-from tests.service import in_process
-from tests.views_world import connection, lived
+from tests.views_world import connection
 
 FED = """
 SELECT entity, id, state, topic, entered_position, entered_at, left_position, left_at, actor, unit, seconds,
@@ -30,10 +27,9 @@ SELECT upper(replace(stream_id::text, '-', '')) AS id, topic, position, recorded
 """
 
 
-@pytest_asyncio.fixture
-async def made(database: str) -> AsyncIterator[Desk]:
-    async with in_process(database) as service:
-        yield await lived(service)
+@pytest.fixture
+def made(lived_desk: Desk) -> Desk:
+    return lived_desk
 
 
 async def truth(asked: asyncpg.Connection, organisation: str) -> list[tuple[object, ...]]:

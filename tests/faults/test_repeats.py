@@ -20,7 +20,7 @@ from tests.faults.journal import ACKNOWLEDGED, CREATE, REFUSED, SAY, UPDATE, Att
 from tests.faults.oracle import sound, violations
 from tests.service import Api, environment, in_process
 
-REPEATED = "WHERE a.organisation = in_organisation AND a.key = e.effects ->> 'key'"
+REPEATED = "WHERE i.key = 'key'"
 
 
 async def many(journals: list[Journal], times: int) -> list[Attempt]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest_asyncio
+import pytest
 
 from infra.views.projector import Projector
 from tests.communications_world import Desk
 from tests.databases import folder
-from tests.service import environment, in_process
-from tests.views_world import connection, lived, views_of
+from tests.service import environment
+from tests.views_world import connection, views_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,10 +32,9 @@ async def run(variables: dict[str, str], *words: str) -> tuple[int, str]:
     return child.returncode or 0, said.decode()
 
 
-@pytest_asyncio.fixture
-async def made(database: str) -> AsyncIterator[Desk]:
-    async with in_process(database) as service:
-        yield await lived(service)
+@pytest.fixture
+def made(lived_desk: Desk) -> Desk:
+    return lived_desk
 
 
 async def test_the_life_of_views(made: Desk, database: str) -> None:

@@ -15,13 +15,12 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from infra.ledger import bell
 from infra.views.projector import Projector, lags
 from tests.communications_world import Desk
-from tests.service import environment, in_process
-from tests.views_world import connection, lived
+from tests.service import environment
+from tests.views_world import connection
 
 ROOT = Path(__file__).parents[2]
 TRUTH = """
@@ -31,10 +30,9 @@ SELECT organisation, (recorded_at AT TIME ZONE 'UTC')::date AS day, topic, count
 VIEW = "SELECT organisation, day, topic, facts FROM analytics.daily_facts ORDER BY 1, 2, 3"
 
 
-@pytest_asyncio.fixture
-async def made(database: str) -> AsyncIterator[Desk]:
-    async with in_process(database) as service:
-        yield await lived(service)
+@pytest.fixture
+def made(lived_desk: Desk) -> Desk:
+    return lived_desk
 
 
 async def is_true(url: str) -> bool:
@@ -151,7 +149,7 @@ async def test_killed_again_and_again_it_counts_once(made: Desk, database: str) 
             await made.contact()
 
     writing = asyncio.create_task(write())
-    for _ in range(3):
+    for _ in range(2):
         async with program(database) as running, asyncio.timeout(60):
             async with connection(database) as asked:
                 before = await asked.fetchval(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from domain.aggregate import FACTS, Aggregate
 from infra.ledger.mapper import ERASED, StoredFact, replayed
@@ -20,14 +18,12 @@ from infra.views.definitions import VERSIONS
 from infra.views.rebuild import RebuildError
 from services.views import project
 from tests.communications_world import Desk
-from tests.service import in_process
 from tests.views_world import (
     TABLES,
     catalogue,
     connection,
     forgotten,
     keys_of,
-    lived,
     rebuilt,
     rolled_back,
     verified,
@@ -36,10 +32,9 @@ from tests.views_world import (
 )
 
 
-@pytest_asyncio.fixture
-async def made(database: str) -> AsyncIterator[Desk]:
-    async with in_process(database) as service:
-        yield await lived(service)
+@pytest.fixture
+def made(lived_desk: Desk) -> Desk:
+    return lived_desk
 
 
 async def listed(made: Desk) -> list[Any]:
@@ -219,7 +214,10 @@ async def test_one_rebuild_at_a_time(database: str) -> None:
             await rebuilt(database)
 
 
-async def test_who_keeps_the_tables_is_named(made: Desk, database: str) -> None:
+async def test_who_keeps_the_tables_is_named(
+    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "HELD", 0.5)
     before = await catalogue(database)
     async with connection(database) as reader, reader.transaction():
         await reader.execute("SET application_name = 'report of the year'")

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from tests.communications_world import Desk
-from tests.service import in_process
-from tests.views_world import connection, lived, rebuilt, verified
+from tests.views_world import connection, rebuilt, verified
 
 
-@pytest_asyncio.fixture
-async def made(database: str) -> AsyncIterator[Desk]:
-    async with in_process(database) as service:
-        yield await lived(service)
+@pytest.fixture
+def made(lived_desk: Desk) -> Desk:
+    return lived_desk
 
 
 async def test_views_that_commands_wrote_are_right(made: Desk, database: str) -> None:

@@ -275,16 +275,22 @@ class Contacts(Replay):
         self.attempt(lambda c: c.record(facts[not added], self.by, **payload))
 
 
+def fields_of(kind: str) -> st.SearchStrategy[Values]:
+    """Fields of a record; those that no two records share together are always there."""
+    together = dict.fromkeys(KINDS[kind].together)
+    return kept_rows(KINDS[kind].fields).map(lambda fields: together | fields)
+
+
 class Records(Replay):
     @initialize(kind=st.sampled_from(sorted(KINDS)), data=st.data())
     def register(self, kind: str, data: Any) -> None:
-        fields = data.draw(kept_rows(KINDS[kind].fields))
+        fields = data.draw(fields_of(kind))
         said: Values = {"kind": kind, "record_id": "R1", "secrets": {}}
         self.aggregate = Record.begin(Record.Registered, self.by, id=ID, fields=fields, **said)
 
     @rule(data=st.data(), retired=st.booleans(), secrets=st.sampled_from([{}, {"password": "k"}]))
     def replace(self, data: Any, retired: bool, secrets: dict[str, str]) -> None:
-        fields = data.draw(kept_rows(KINDS[self.aggregate.kind].fields))
+        fields = data.draw(fields_of(self.aggregate.kind))
         self.attempt(lambda r: r.replace(fields, secrets, self.by, retired=retired))
         assert self.aggregate.is_retired is retired
         assert self.aggregate.fields == fields
