@@ -191,12 +191,16 @@ BEGIN
            SET command = excluded.command, position = excluded.position, recorded_at = excluded.recorded_at;
     END IF;
 
-    PERFORM ledger.write_views(in_organisation, array_agg(w.name ORDER BY w.n), array_agg(w.stream ORDER BY w.n),
-                               array_agg(w.version ORDER BY w.n), array_agg(w.columns ORDER BY w.n),
-                               array_agg(w.document ORDER BY w.n), array_agg(w.refs ORDER BY w.n))
-       FROM unnest(view_command, view_name, view_stream, view_version, view_columns, view_document, view_refs)
-                WITH ORDINALITY AS w (command, name, stream, version, columns, document, refs, n)
-      WHERE w.command <> ALL (lost);
+    IF cardinality(lost) = 0 THEN
+        PERFORM ledger.write_views(in_organisation, view_name, view_stream, view_version, view_columns, view_document, view_refs);
+    ELSE
+        PERFORM ledger.write_views(in_organisation, array_agg(w.name ORDER BY w.n), array_agg(w.stream ORDER BY w.n),
+                                   array_agg(w.version ORDER BY w.n), array_agg(w.columns ORDER BY w.n),
+                                   array_agg(w.document ORDER BY w.n), array_agg(w.refs ORDER BY w.n))
+           FROM unnest(view_command, view_name, view_stream, view_version, view_columns, view_document, view_refs)
+                    WITH ORDINALITY AS w (command, name, stream, version, columns, document, refs, n)
+          WHERE w.command <> ALL (lost);
+    END IF;
 
     RETURN QUERY SELECT * FROM unnest(lost, verdicts, details);
 END $$;
