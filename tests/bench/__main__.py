@@ -16,10 +16,16 @@ from rich.console import Console
 from infra.embedded import EmbeddedPostgres
 from infra.telemetry import configure_logs
 from tests.bench.append import append
+from tests.bench.footprint import memory, start
+from tests.bench.growth import growth
 from tests.bench.http import http
+from tests.bench.latency import latency
 from tests.bench.lists import lists
 from tests.bench.machine import machine, settings, versions
 from tests.bench.measure import Plan, Progress
+from tests.bench.pages import pages
+from tests.bench.processes import processes
+from tests.bench.queue import queue
 from tests.bench.rebuild import rebuild
 from tests.bench.report import markdown, show
 from tests.bench.results import Report, Table
@@ -29,7 +35,14 @@ DOCS = Path(__file__).parents[2] / "docs"
 SECTIONS: dict[str, Callable[[EmbeddedPostgres, Plan, Progress], Awaitable[list[Table]]]] = {
     "append": append,
     "http": http,
+    "pages": pages,
+    "queue": queue,
+    "latency": latency,
+    "processes": processes,
+    "memory": memory,
+    "start": start,
     "lists": lists,
+    "growth": growth,
     "rebuild": rebuild,
 }
 
@@ -85,7 +98,7 @@ def main(
         report = msgspec.json.decode(read.read_bytes(), type=Report)
     else:
         configure_logs(level="WARNING")
-        plan = Plan.small() if quick else Plan.full()
+        plan = Plan.small() if quick else Plan()
         with console.status("starting PostgreSQL") as status:
             report = uvloop.run(measure(plan, only or list(SECTIONS), status.update))
     show(report, console)

@@ -18,7 +18,7 @@ from tests.bench.measure import Cell, Plan, Progress, Run, in_tasks, measured
 from tests.bench.results import Outcome, Table
 from tests.databases import TEMPLATE, database
 
-__all__ = ["append", "ledger_on"]
+__all__ = ["append", "ledger_on", "ours"]
 
 MOST = {"facts": 40_000, "documents": 12_000}
 """Commands a second for which changes are made beforehand; more than can be written."""
@@ -67,11 +67,11 @@ def _sample(change: Change) -> tuple[Sample, int]:
 def _cells(postgres: EmbeddedPostgres, life: Life, sample: Sample, writers: int) -> list[Cell]:
     received, bare = life.received, facts_only(life.received)
     return [
-        Cell("facts", "ours, facts", _ours(postgres, bare, writers, "facts"), ours=True),
+        Cell("facts", "ours, facts", _in_a_new_one(postgres, bare, writers, "facts"), ours=True),
         Cell(
             "documents",
             "ours, facts and documents",
-            _ours(postgres, received, writers, "documents"),
+            _in_a_new_one(postgres, received, writers, "documents"),
             ours=True,
         ),
         Cell("library", "eventsourcing's recorder", library(postgres, sample, writers)),
@@ -80,22 +80,31 @@ def _cells(postgres: EmbeddedPostgres, life: Life, sample: Sample, writers: int)
     ]
 
 
-def _ours(postgres: EmbeddedPostgres, change: Change, writers: int, kind: str) -> Run:
+def ours(url: str, change: Change, organisation: str, writers: int, kind: str) -> Run:
+    """Our ledger, appending the same change of ever new entities."""
+
     async def run(seconds: float) -> Outcome:
         most = int(MOST[kind] * seconds * 1.5 * min(1, writers / 8))
         changes = [fresh(change) for _ in range(most)]
+        ledger = ledger_on(url)
+        await _checkpoint(url)
+
+        async def act(_: int, one: Change) -> None:
+            verdict = await ledger.append(organisation, one)
+            assert verdict.name == "WRITTEN", verdict
+
+        try:
+            return await in_tasks(changes, act, writers, seconds)
+        finally:
+            await ledger.close()
+
+    return run
+
+
+def _in_a_new_one(postgres: EmbeddedPostgres, change: Change, writers: int, kind: str) -> Run:
+    async def run(seconds: float) -> Outcome:
         async with database(postgres, TEMPLATE) as url:
-            ledger = ledger_on(url)
-            await _checkpoint(url)
-
-            async def act(_: int, one: Change) -> None:
-                verdict = await ledger.append("BENCH", one)
-                assert verdict.name == "WRITTEN", verdict
-
-            try:
-                return await in_tasks(changes, act, writers, seconds)
-            finally:
-                await ledger.close()
+            return await ours(url, change, "BENCH", writers, kind)(seconds)
 
     return run
 

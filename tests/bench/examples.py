@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 import orjson
 
+from infra.http.api import BASE
+from infra.ledger.mapper import to_payload
 from infra.ledger.store import PostgresLedger
 from services.ids import id_text, new_id
 from services.ports import Change, Verdict, Written
 from services.views import Row
+from tests.bench.wire import get, post
 from tests.contract.scenes import Case, Scene, cases
 from tests.service import Api, Service, in_process
 
-__all__ = ["Example", "Life", "caught", "example", "facts_only", "fresh"]
+__all__ = ["Example", "Life", "caught", "example", "facts_only", "fresh", "shows", "systems"]
 
 CASE = "communications/show_1.json"
 CONTACTS = 50
+TOGETHER = 64
 SENT = {"life_cycle_state": "COMPLETED"}
 RECEIVED = {"life_cycle_state": "COMPLETED", "direction": "INCOMING"}
 
@@ -31,11 +39,47 @@ class Example:
     api: Api
     bodies: list[dict[str, Any]]
 
+    @property
+    def port(self) -> int:
+        """Of the service that it is in."""
+        return urlsplit(self.api.service.url).port or 0
+
     async def create(self, n: int, changed: dict[str, Any]) -> dict[str, Any]:
         """A communication with one of the contacts."""
         body = self.bodies[n % len(self.bodies)]
         created: dict[str, Any] = await self.api.post("communications/create", **body | changed)
         return created
+
+    async def created(self, count: int, changed: dict[str, Any]) -> list[dict[str, Any]]:
+        """So many communications, as they were answered."""
+        found: list[dict[str, Any]] = []
+        for start in range(0, count, TOGETHER):
+            numbers = range(start, min(start + TOGETHER, count))
+            found += await asyncio.gather(*(self.create(n, changed) for n in numbers))
+        return found
+
+    def creates(self) -> list[str]:
+        """Requests that create a communication with each contact."""
+        bodies = [json.dumps({"token": self.api.token} | body | SENT) for body in self.bodies]
+        return [post(BASE + "communications/create", body) for body in bodies]
+
+    def shows(self, ids: Iterable[str]) -> list[str]:
+        """Requests that show communications."""
+        return shows(self.api, ids)
+
+
+def shows(api: Api, ids: Iterable[str]) -> list[str]:
+    """Requests that show communications, with a session's token."""
+    path = f"{BASE}communications/show?token={quote(api.token)}&communication_identifier=id%3D"
+    return [get(path + id_) for id_ in ids]
+
+
+async def systems(api: Api, count: int) -> list[str]:
+    """The ids of new external systems that messages may be sent by."""
+    ids = [f"SYSTEM{n}" for n in range(count)]
+    kind = "communication_queue_external_system"
+    await api.register([{"kind": kind, "id": id_, "name": f"Sender {id_}"} for id_ in ids])
+    return ids
 
 
 def _case() -> Case:
@@ -65,6 +109,21 @@ class Life:
     received: Change
     seen: Change
     organisation: str
+    bodies: list[dict[str, Any]]
+
+    @property
+    def stream(self) -> UUID:
+        """The communication."""
+        return self.received.written[0].facts[0].originator_id
+
+    def payloads(self, stream: UUID) -> list[str]:
+        """What its facts would say of another one, encrypted for that."""
+        return [
+            to_payload(fact, written.key).decode()
+            for change in (self.received, self.seen)
+            for written in fresh(facts_only(change), stream).written
+            for fact in written.facts
+        ]
 
 
 async def caught(url: str) -> Life:
@@ -82,7 +141,7 @@ async def caught(url: str) -> Life:
             created = await given.create(0, RECEIVED)
             on = {"communication_identifier": {"id": created["id"]}}
             await given.api.post("communications/set_as_viewed", **on)
-    return Life(changes[-2], changes[-1], given.api.organisation)
+    return Life(changes[-2], changes[-1], given.api.organisation, given.bodies)
 
 
 def facts_only(change: Change) -> Change:
