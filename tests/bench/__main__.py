@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,13 +19,14 @@ from infra.embedded import EmbeddedPostgres
 from infra.telemetry import configure_logs
 from tests.bench.append import append
 from tests.bench.footprint import memory, start
-from tests.bench.growth import growth
+from tests.bench.growth import growth as grown
 from tests.bench.http import http
 from tests.bench.latency import latency
 from tests.bench.lists import lists
 from tests.bench.machine import machine, settings, versions
 from tests.bench.measure import Plan, Progress
 from tests.bench.pages import pages
+from tests.bench.plot import plot
 from tests.bench.processes import processes
 from tests.bench.queue import queue
 from tests.bench.rebuild import rebuild
@@ -42,7 +45,7 @@ SECTIONS: dict[str, Callable[[EmbeddedPostgres, Plan, Progress], Awaitable[list[
     "memory": memory,
     "start": start,
     "lists": lists,
-    "growth": growth,
+    "growth": grown,
     "rebuild": rebuild,
 }
 
@@ -58,11 +61,15 @@ async def measure(plan: Plan, sections: list[str], progress: Progress) -> Report
         connection = await asyncpg.connect(postgres.url)
         used, set_to = await versions(connection), await settings(connection)
         await connection.close()
-        tables = []
+        tables, took = [], {}
         for name in sections:
+            began = time.monotonic()
             tables += await SECTIONS[name](postgres, plan, progress)
+            took[name] = round(time.monotonic() - began, 1)
     taken_at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Report(taken_at, plan.quick, plan.passes, plan.seconds, around, used, set_to, tables)
+    return Report(
+        taken_at, plan.quick, plan.passes, plan.seconds, around, used, set_to, tables, took
+    )
 
 
 def written(report: Report) -> bytes:
@@ -78,6 +85,7 @@ def main(
     json: Path | None = None,
     read: Path | None = None,
     docs: bool = False,
+    growth: int | None = None,
 ) -> None:
     """Measures, and prints tables of rates and ratios.
 
@@ -86,19 +94,24 @@ def main(
     quick
         Fewer and shorter passes: under three minutes.
     only
-        A section (append, http, lists, rebuild) to run without the others; may be repeated.
+        A section to run without the others (append, http, pages, queue, latency, processes, memory, start,
+        lists, growth, rebuild); may be repeated.
     json
         Where to write the results.
     read
         Results of an earlier run to show in place of a new one.
     docs
-        Also write docs/benchmarks.md, with the results beside it as benchmarks.json.
+        Also write docs/benchmarks.md, with the results and a plot beside it as benchmarks.json and .svg.
+    growth
+        Facts of the large ledger that is compared with a small one, if not those of the plan.
     """
     if read:
         report = msgspec.json.decode(read.read_bytes(), type=Report)
     else:
         configure_logs(level="WARNING")
         plan = Plan.small() if quick else Plan()
+        if growth:
+            plan = replace(plan, growth=(plan.growth[0], growth))
         with console.status("starting PostgreSQL") as status:
             report = uvloop.run(measure(plan, only or list(SECTIONS), status.update))
     show(report, console)
@@ -107,6 +120,7 @@ def main(
     if docs:
         (DOCS / "benchmarks.json").write_bytes(written(report))
         (DOCS / "benchmarks.md").write_text(markdown(report), encoding="utf-8")
+        (DOCS / "benchmarks.svg").write_text(plot(report), encoding="utf-8")
 
 
 if __name__ == "__main__":

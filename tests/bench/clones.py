@@ -12,46 +12,66 @@ from uuid import UUID
 import asyncpg
 
 from services.ids import id_text, new_id
+from tests.bench.examples import numbered
 
 __all__ = ["Payloads", "cloned"]
 
-Payloads = Callable[[UUID], list[str]]
+Payloads = Callable[[UUID, int], list[str]]
 """The payloads of a copy's facts, in order. The encrypted part of a fact can be opened in its own place only."""
 
-STAGE = "CREATE UNLOGGED TABLE public.cloned (stream uuid, id text, version integer, payload text)"
-FACTS = """
+FIRST = 100_000_000
+"""The number of the first copy: no other communication has come so far."""
+STAGE = """
+CREATE UNLOGGED TABLE public.cloned (stream uuid, id text, number text, code text, version integer, payload text)
+"""
+
+
+def _own(text: str) -> str:
+    """SQL: the text of the model ``m`` with what is the copy's own."""
+    for name in ("number", "code"):
+        said = (f"""'"{name}":"' || {of}.{name} || '"'""" for of in ("o", "c"))
+        text = f"replace({text}, {', '.join(said)})"
+    return f"replace({text}, $2, c.id)"
+
+
+MODEL = """
+(SELECT document->>'number' AS number, code FROM views.communications WHERE organisation = $1 AND id = $2) AS o
+"""
+FACTS = f"""
 INSERT INTO ledger.events (organisation, position, stream_id, version, topic, schema_version, subject,
        payload, metadata, recorded_at, event_hash)
 SELECT e.organisation, n.position, n.stream, e.version, e.topic, e.schema_version, e.subject, n.said::json,
        e.metadata, n.at, ledger.event_hash(e.organisation, n.position, n.stream, e.version, e.topic,
            e.schema_version, e.subject, n.said, e.metadata::text, n.at)
-  FROM (SELECT c.stream, c.version, coalesce(c.payload, m.payload::text) AS said, now() AS at,
+  FROM (SELECT c.stream, c.version, coalesce(c.payload, {_own("m.payload::text")}) AS said, now() AS at,
                (SELECT max(position) FROM ledger.events WHERE organisation = $1)
                + row_number() OVER (ORDER BY c.version, c.stream) AS position
-          FROM public.cloned c
-          JOIN ledger.events m ON m.organisation = $1 AND m.stream_id = $2 AND m.version = c.version) AS n
-  JOIN ledger.events e ON e.organisation = $1 AND e.stream_id = $2 AND e.version = n.version
+          FROM {MODEL}, public.cloned c
+          JOIN ledger.events m ON m.organisation = $1 AND m.stream_id = $2::uuid AND m.version = c.version) AS n
+  JOIN ledger.events e ON e.organisation = $1 AND e.stream_id = $2::uuid AND e.version = n.version
 """
 VIEWS = (
-    """
+    f"""
 INSERT INTO views.communications (organisation, id, created, version, document, refs, code, contact_information,
        category, direction, media, life_cycle_state)
-SELECT m.organisation, c.id, m.created, m.version, replace(m.document::text, $2, c.id)::json, m.refs, m.code,
+SELECT m.organisation, c.id, f.position, m.version, {_own("m.document::text")}::json, m.refs, c.code,
        m.contact_information, m.category, m.direction, m.media, m.life_cycle_state
-  FROM public.cloned c, views.communications m WHERE m.organisation = $1 AND m.id = $2 AND c.version = 1
+  FROM {MODEL}, views.communications m, public.cloned c
+  JOIN ledger.events f ON f.organisation = $1 AND f.stream_id = c.stream AND f.version = 1
+ WHERE m.organisation = $1 AND m.id = $2 AND c.version = 1
 """,
-    """
+    f"""
 INSERT INTO views.entities (organisation, ref, stream_id, retired, document, refs, owners)
-SELECT m.organisation, 'communication/' || c.id, c.stream, m.retired, replace(m.document::text, $2, c.id)::json,
+SELECT m.organisation, 'communication/' || c.id, c.stream, m.retired, {_own("m.document::text")}::json,
        m.refs, m.owners
-  FROM public.cloned c, views.entities m
+  FROM {MODEL}, public.cloned c, views.entities m
  WHERE m.organisation = $1 AND m.ref = 'communication/' || $2 AND c.version = 1
 """,
     """
 INSERT INTO views.names (organisation, kind, field, value, id, retired)
-SELECT m.organisation, m.kind, m.field, replace(m.value, $2, c.id), c.id, m.retired
+SELECT m.organisation, m.kind, m.field, c.number, c.id, m.retired
   FROM public.cloned c, views.names m
- WHERE m.organisation = $1 AND m.kind = 'communication' AND m.id = $2 AND c.version = 1
+ WHERE m.organisation = $1 AND m.kind = 'communication' AND m.id = $2 AND m.field = 'number' AND c.version = 1
 """,
 )
 
@@ -75,8 +95,7 @@ async def cloned(
         rows = _rows(streams, versions, payloads)
         await connection.copy_records_to_table("cloned", schema_name="public", records=rows)
         await connection.execute("ANALYZE public.cloned")
-        await connection.execute(FACTS, organisation, model)
-        for statement in VIEWS:
+        for statement in (FACTS, *VIEWS):
             await connection.execute(statement, organisation, id_text(model))
         await connection.execute("DROP TABLE public.cloned")
         await connection.execute("VACUUM ANALYZE")
@@ -88,9 +107,10 @@ async def cloned(
 
 def _rows(
     streams: list[UUID], versions: int, payloads: Payloads | None
-) -> Iterator[tuple[UUID, str, int, str | None]]:
-    for stream in streams:
-        said: list[str | None] = [*payloads(stream)] if payloads else [None] * versions
+) -> Iterator[tuple[UUID, str, str, str, int, str | None]]:
+    for number, stream in enumerate(streams, start=FIRST):
+        said: list[str | None] = [*payloads(stream, number)] if payloads else [None] * versions
         assert len(said) == versions
-        for n, payload in enumerate(said, start=1):
-            yield stream, id_text(stream), n, payload
+        called = numbered(number)
+        for version, payload in enumerate(said, start=1):
+            yield stream, id_text(stream), called["number"], called["code"], version, payload

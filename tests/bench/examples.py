@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import quote, urlsplit
@@ -23,11 +24,22 @@ from tests.bench.wire import get, post
 from tests.contract.scenes import Case, Scene, cases
 from tests.service import Api, Service, in_process
 
-__all__ = ["Example", "Life", "caught", "example", "facts_only", "fresh", "shows", "systems"]
+__all__ = [
+    "Example",
+    "Life",
+    "caught",
+    "example",
+    "facts_only",
+    "fresh",
+    "numbered",
+    "shows",
+    "systems",
+]
 
 CASE = "communications/show_1.json"
 CONTACTS = 50
 TOGETHER = 64
+_numbers = count(1000)
 SENT = {"life_cycle_state": "COMPLETED"}
 RECEIVED = {"life_cycle_state": "COMPLETED", "direction": "INCOMING"}
 
@@ -50,11 +62,11 @@ class Example:
         created: dict[str, Any] = await self.api.post("communications/create", **body | changed)
         return created
 
-    async def created(self, count: int, changed: dict[str, Any]) -> list[dict[str, Any]]:
+    async def created(self, many: int, changed: dict[str, Any]) -> list[dict[str, Any]]:
         """So many communications, as they were answered."""
         found: list[dict[str, Any]] = []
-        for start in range(0, count, TOGETHER):
-            numbers = range(start, min(start + TOGETHER, count))
+        for start in range(0, many, TOGETHER):
+            numbers = range(start, min(start + TOGETHER, many))
             found += await asyncio.gather(*(self.create(n, changed) for n in numbers))
         return found
 
@@ -74,9 +86,9 @@ def shows(api: Api, ids: Iterable[str]) -> list[str]:
     return [get(path + id_) for id_ in ids]
 
 
-async def systems(api: Api, count: int) -> list[str]:
+async def systems(api: Api, many: int) -> list[str]:
     """The ids of new external systems that messages may be sent by."""
-    ids = [f"SYSTEM{n}" for n in range(count)]
+    ids = [f"SYSTEM{n}" for n in range(many)]
     kind = "communication_queue_external_system"
     await api.register([{"kind": kind, "id": id_, "name": f"Sender {id_}"} for id_ in ids])
     return ids
@@ -116,12 +128,12 @@ class Life:
         """The communication."""
         return self.received.written[0].facts[0].originator_id
 
-    def payloads(self, stream: UUID) -> list[str]:
+    def payloads(self, stream: UUID, number: int) -> list[str]:
         """What its facts would say of another one, encrypted for that."""
         return [
             to_payload(fact, written.key).decode()
             for change in (self.received, self.seen)
-            for written in fresh(facts_only(change), stream).written
+            for written in fresh(facts_only(change), stream, number).written
             for fact in written.facts
         ]
 
@@ -149,23 +161,47 @@ def facts_only(change: Change) -> Change:
     return replace(change, rows=[])
 
 
-def fresh(change: Change, id_: UUID | None = None) -> Change:
-    """The same change of another entity."""
+def fresh(change: Change, id_: UUID | None = None, number: int | None = None) -> Change:
+    """The same change of another entity, with a number and a code of its own."""
     (written,) = change.written
     old, new = written.facts[0].originator_id, id_ or new_id()
+    number = next(_numbers) if number is None else number
     command = new_id().hex
-    facts = [replace(fact, originator_id=new) for fact in written.facts]
+    facts = [_fact(fact, new, number) for fact in written.facts]
+    texts = {id_text(old): id_text(new)} | _numbered(written.facts[0], number)
     return Change(
         command=command,
         metadata=change.metadata | {"command": command},
         written=[Written(facts, written.subject, written.key)],
-        rows=[_row(row, new, id_text(old), id_text(new)) for row in change.rows],
+        rows=[_row(row, new, texts) for row in change.rows],
         effects=change.effects,
     )
 
 
-def _row(row: Row, stream: UUID, old: str, new: str) -> Row:
-    columns = orjson.loads(orjson.dumps(row.columns).replace(old.encode(), new.encode()))
-    assert row.document is not None
-    document = row.document.replace(old.encode(), new.encode())
-    return replace(row, stream=stream, columns=columns, document=document)
+def numbered(number: int) -> dict[str, str]:
+    """How a communication is called."""
+    return {"number": f"CM{number:06d}", "code": str(number)}
+
+
+def _fact(fact: Any, stream: UUID, number: int) -> Any:
+    own = numbered(number) if hasattr(fact, "code") else {}
+    return replace(fact, originator_id=stream, **own)
+
+
+def _numbered(fact: Any, number: int) -> dict[str, str]:
+    """What stands in documents, and what is to stand there."""
+    if not hasattr(fact, "code"):
+        return {}
+    return {
+        f'"{name}":"{getattr(fact, name)}"': f'"{name}":"{value}"'
+        for name, value in numbered(number).items()
+    }
+
+
+def _row(row: Row, stream: UUID, texts: dict[str, str]) -> Row:
+    columns, document = orjson.dumps(row.columns), row.document
+    assert document is not None
+    for old, new in texts.items():
+        columns = columns.replace(old.encode(), new.encode())
+        document = document.replace(old.encode(), new.encode())
+    return replace(row, stream=stream, columns=orjson.loads(columns), document=document)

@@ -58,7 +58,7 @@ class Plan:
     def small(cls) -> Plan:
         """For a look: under three minutes."""
         return cls(
-            passes=3,
+            passes=2,
             seconds=0.4,
             documents=500,
             facts=6000,

@@ -31,7 +31,7 @@ NOTE = (
 BESIDE = (
     f" Beside {WRITERS} writers and {READERS} readers of a service on the same database: each read must "
     "succeed and show what was acknowledged before it; at the switch no row may differ. What does not hold "
-    "is a fault."
+    "is a fault; longest is for how long writes were held up by the switch."
 )
 MEMORY = "The rebuild and the processes that it starts, the most that they held together."
 Rebuilds = list[Rebuilt]

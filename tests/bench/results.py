@@ -66,11 +66,6 @@ class Measured(msgspec.Struct):
         return (median(p50), median(p99)) if p50 and p99 else None
 
     @property
-    def tails(self) -> list[float]:
-        """How many times the p50 the p99 is, in each pass."""
-        return [o.p99 / o.p50 for o in self.passes if o.p99 is not None and o.p50]
-
-    @property
     def longest(self) -> float | None:
         """The slowest operation of all passes."""
         return max((o.longest for o in self.passes if o.longest is not None), default=None)
@@ -112,7 +107,7 @@ class Table(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """One run on one machine."""
+    """One run on one machine; ``took`` is how many seconds each section took."""
 
     taken_at: str
     quick: bool
@@ -122,6 +117,7 @@ class Report(msgspec.Struct):
     versions: dict[str, str]
     settings: dict[str, str]
     tables: list[Table]
+    took: dict[str, float] = {}
 
     @property
     def cores(self) -> int:

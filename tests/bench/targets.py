@@ -5,7 +5,7 @@ A target that is missed is shown as missed, one that was not measured as not mea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
@@ -59,11 +59,18 @@ UNITS: Mapping[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A target with what a run has found: None if it was not measured."""
+    """A target with what a run has found: the value in each pass; none if it was not measured."""
 
     target: Target
-    value: float | None
+    values: tuple[float, ...]
     reference: str = ""
+
+    @property
+    def value(self) -> float | None:
+        """What counts: what the slowest pass, or all of them, had of what must not be; else the median."""
+        if not self.values:
+            return None
+        return _COUNTS.get(self.target.kind, median)(self.values)
 
     @property
     def verdict(self) -> str:
@@ -71,6 +78,9 @@ class Judged:
         if self.value is None:
             return "not measured"
         return "met" if self.target.met(self.value) else "missed"
+
+
+_COUNTS: Mapping[Kind, Callable[[tuple[float, ...]], float]] = {"longest": max, "faults": sum}
 
 
 def _append(writers: int, cell: str, to: str, least: float) -> Target:
@@ -112,31 +122,37 @@ TARGETS: tuple[Target, ...] = (
 )
 
 
-def _ratio(target: Target, ours: Measured, to: Measured) -> float:
-    pairs = zip(ours.passes, to.passes, strict=True)
-    return median((a.rate - target.plus) / b.rate for a, b in pairs)
-
-
-_VALUES: Mapping[Kind, Callable[[Measured, Report], float | None]] = {
-    "value": lambda cell, _: cell.rate,
-    "per core": lambda cell, report: cell.rate / report.cores,
-    "tail": lambda cell, _: median(cell.tails) if cell.tails else None,
-    "longest": lambda cell, _: cell.longest,
-    "faults": lambda cell, _: cell.faults,
-}
+def _values(target: Target, cell: Measured, report: Report) -> Iterator[float | None]:
+    """The value in each pass of what is no ratio to a reference."""
+    for outcome in cell.passes:
+        match target.kind:
+            case "per core":
+                yield outcome.rate / report.cores
+            case "tail":
+                yield outcome.p99 / outcome.p50 if outcome.p99 and outcome.p50 else None
+            case "longest":
+                yield outcome.longest
+            case "faults":
+                yield outcome.faults
+            case _:
+                yield outcome.rate
 
 
 def _judged(target: Target, report: Report, table: Table | None) -> Judged:
     ours = table.cell(target.ours) if table else None
     if table is None or ours is None:
-        return Judged(target, None)
+        return Judged(target, ())
     if target.kind != "ratio":
-        return Judged(target, _VALUES[target.kind](ours, report))
+        found = _values(target, ours, report)
+        return Judged(target, tuple(value for value in found if value is not None))
     to = table.cell(target.to)
-    return Judged(target, _ratio(target, ours, to) if to else None, to.title if to else "")
+    if to is None:
+        return Judged(target, ())
+    pairs = zip(ours.passes, to.passes, strict=True)
+    return Judged(target, tuple((a.rate - target.plus) / b.rate for a, b in pairs), to.title)
 
 
-def judged(report: Report) -> list[Judged]:
+def judged(report: Report, targets: tuple[Target, ...] = TARGETS) -> list[Judged]:
     """Every target, in order."""
     tables = {table.name: table for table in report.tables}
-    return [_judged(target, report, tables.get(target.table)) for target in TARGETS]
+    return [_judged(target, report, tables.get(target.table)) for target in targets]
