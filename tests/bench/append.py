@@ -23,6 +23,9 @@ __all__ = ["append", "ledger_on", "ours"]
 MOST = {"facts": 40_000, "documents": 12_000}
 """Commands a second for which changes are made beforehand; more than can be written."""
 
+ORGANISATION = "BENCH"
+KEY = "INSERT INTO ledger.personal_keys (organisation, subject, wrapped) VALUES ($1, $2, '')"
+
 NOTE = (
     "One fact of {fact} bytes a command, with documents also two rows of {documents} bytes together "
     "(what show and other entities show of it). Ours encrypts the personal part within the measured "
@@ -87,7 +90,7 @@ def ours(url: str, change: Change, organisation: str, writers: int, kind: str) -
         most = int(MOST[kind] * seconds * 1.5 * min(1, writers / 8))
         changes = [fresh(change) for _ in range(most)]
         ledger = ledger_on(url)
-        await _checkpoint(url)
+        await _execute(url, "CHECKPOINT")
 
         async def act(_: int, one: Change) -> None:
             verdict = await ledger.append(organisation, one)
@@ -104,12 +107,14 @@ def ours(url: str, change: Change, organisation: str, writers: int, kind: str) -
 def _in_a_new_one(postgres: EmbeddedPostgres, change: Change, writers: int, kind: str) -> Run:
     async def run(seconds: float) -> Outcome:
         async with database(postgres, TEMPLATE) as url:
-            return await ours(url, change, "BENCH", writers, kind)(seconds)
+            # An append makes sure that the contact has not been forgotten meanwhile.
+            await _execute(url, KEY, ORGANISATION, change.written[0].subject)
+            return await ours(url, change, ORGANISATION, writers, kind)(seconds)
 
     return run
 
 
-async def _checkpoint(url: str) -> None:
+async def _execute(url: str, statement: str, *arguments: object) -> None:
     connection = await asyncpg.connect(url)
-    await connection.execute("CHECKPOINT")
+    await connection.execute(statement, *arguments)
     await connection.close()
