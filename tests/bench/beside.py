@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
+
+import aiohttp
 
 from tests.bench.examples import Example
 
@@ -22,7 +25,8 @@ DRAFT = {"life_cycle_state": "DRAFT"}
 class Seen:
     """How many calls were answered well, how many were not, and how many reads were behind.
 
-    ``acknowledged`` is the last subject of each communication that a writer was told is written.
+    ``acknowledged`` is the last subject of each communication that a writer was told is written;
+    ``recent`` are the newest of them.
     """
 
     written: int = 0
@@ -30,6 +34,7 @@ class Seen:
     failed: int = 0
     behind: int = 0
     acknowledged: dict[str, int] = field(default_factory=dict)
+    recent: deque[str] = field(default_factory=lambda: deque(maxlen=200))
 
     @property
     def faults(self) -> int:
@@ -46,9 +51,9 @@ async def _data(given: Example, seen: Seen, verb: str, path: str, **parts: Any) 
     """The data of an answer; None if the call was refused or failed, which is counted."""
     try:
         answer = await given.api.call(verb, f"communications/{path}", **parts)
-    except OSError:
-        answer = {"status": {}}
-    if answer["status"].get("code") == "OK":
+    except (OSError, aiohttp.ClientError, TimeoutError):
+        answer = {}
+    if answer.get("status", {}).get("code") == "OK":
         return answer["data"]
     seen.failed += 1
     return None
@@ -65,6 +70,8 @@ async def _write(given: Example, seen: Seen, writer: int, done: asyncio.Event) -
             if made is None or done.is_set():
                 break
             seen.acknowledged[made["id"]] = subject
+            if subject == 0:
+                seen.recent.append(made["id"])
             seen.written += 1
             changed = {"communication_identifier": {"id": made["id"]}, "subject": str(subject + 1)}
             made = await _data(given, seen, "POST", "update", body=changed)
@@ -72,10 +79,10 @@ async def _write(given: Example, seen: Seen, writer: int, done: asyncio.Event) -
 
 async def _read(given: Example, seen: Seen, done: asyncio.Event) -> None:
     while not done.is_set():
-        if not seen.acknowledged:
+        if not seen.recent:
             await asyncio.sleep(0.01)
             continue
-        id_ = random.choice(list(seen.acknowledged)[-200:])
+        id_ = random.choice(seen.recent)
         wanted = seen.acknowledged[id_]
         query = {"communication_identifier": f"id={id_}", "fields_set": "id,subject"}
         found = await _data(given, seen, "GET", "show", query=query)

@@ -24,8 +24,8 @@ WRITERS = 16
 SHOWN = 5000
 """Communications that are shown in turn, drawn from all of them."""
 NOTE = (
-    "One organisation's ledger of {small:,} facts and one of {large:,}, two for each communication, made of "
-    "copies with ids of their own. {what}"
+    "One organisation's ledger of {small:,} facts and one of {large:,} to begin with, two for each "
+    "communication, made of copies with ids, numbers and codes of their own. {what}"
 )
 APPEND = f"{WRITERS} writers append a fact with its documents to the ledger."
 SHOW = f"{CONNECTIONS} connections show communications over HTTP, drawn from the whole ledger."

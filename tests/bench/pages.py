@@ -105,5 +105,5 @@ def _cells(
     return [
         Cell("ours", "ours", loading(given.port, ours, OK), ours=True),
         Cell("usual", "usual code", loading(port, usual, OTHERS_OK)),
-        Cell("static", "aiohttp, static body of the same size", loading(port, static, "\0")),
+        Cell("static", "static body", loading(port, static, "\0")),
     ]

@@ -11,7 +11,7 @@ from tests.bench.targets import Judged, judged
 
 __all__ = ["plot", "position"]
 
-WIDTH, LEFT, RIGHT = 960, 400, 90
+WIDTH, LEFT, RIGHT = 960, 390, 150
 """Room on the left for what a row is, on the right for its figure."""
 ROW, TOP, BOTTOM = 26, 56, 40
 LEAST, MOST = 0.01, 200.0
@@ -56,9 +56,12 @@ def plot(report: Report) -> str:
 
 def _legend() -> Iterator[str]:
     yield _text(
-        12, 22, "ours : reference, median with lowest and highest pass; bar: target", "small"
+        12,
+        22,
+        "ours : reference, median with lowest and highest pass; bar, and on the right: target",
+        "small",
     )
-    for x, met, word in ((LEFT + 90, True, "met"), (LEFT + 160, False, "missed")):
+    for x, met, word in ((LEFT + 130, True, "met"), (LEFT + 200, False, "missed")):
         yield _dot(x, 18, met=met)
         yield _text(x + 10, 22, word, "small")
 
@@ -79,13 +82,14 @@ def _row(one: Judged, y: float) -> Iterator[str]:
     assert bound is not None
     x = position(bound)
     yield f'<rect x="{x - 2:.1f}" y="{y - 9}" width="4" height="18" fill="#57606a"><title>{escape(target.wanted)}</title></rect>'
+    yield _text(WIDTH - 12, y + 4, target.wanted, "small", "end")
     if one.value is None:
-        yield _text(WIDTH - 12, y + 4, one.verdict, "small", "end")
+        yield _text(x + 10, y + 4, one.verdict, "small")
         return
     met = target.met(one.value)
     yield _whisker(one.values, y, MET if met else MISSED)
     yield _dot(position(one.value), y, met=met)
-    yield _text(WIDTH - 12, y + 4, f"{one.value:.3g}x", anchor="end")
+    yield _text(WIDTH - 64, y + 4, f"{one.value:.2f}x", anchor="end")
 
 
 def _whisker(values: Sequence[float], y: float, colour: str) -> str:

@@ -87,7 +87,7 @@ def _beside(url: str, life: Life) -> Run:
     async def run(_: float) -> Outcome:
         async with process(url, CRMLEDGER_SEAL_SECONDS="0") as service:
             given = Example(Api(service, life.organisation), life.bodies)
-            await given.api.login()
+            given.api.token = await given.api.login()
             async with calling(given) as seen:
                 found = await rebuilt(url)
         assert seen.written, seen
