@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -54,22 +55,25 @@ console = Console()
 
 
 async def measure(plan: Plan, sections: list[str], progress: Progress) -> Report:
-    """Runs sections on a new server."""
+    """Runs sections on a new server; one that fails does not take the others' results with it."""
     around = machine()
     with server(durable=True) as postgres:
         await build_template(postgres)
         connection = await asyncpg.connect(postgres.url)
         used, set_to = await versions(connection), await settings(connection)
         await connection.close()
-        tables, took = [], {}
+        tables, took, failed = [], {}, {}
         for name in sections:
             began = time.monotonic()
-            tables += await SECTIONS[name](postgres, plan, progress)
+            try:
+                tables += await SECTIONS[name](postgres, plan, progress)
+            except Exception as error:
+                console.print_exception()
+                failed[name] = f"{type(error).__name__}: {error}"
             took[name] = round(time.monotonic() - began, 1)
     taken_at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Report(
-        taken_at, plan.quick, plan.passes, plan.seconds, around, used, set_to, tables, took
-    )
+    size = (plan.quick, plan.passes, plan.seconds)
+    return Report(taken_at, *size, around, used, set_to, tables, took, failed)
 
 
 def written(report: Report) -> bytes:
@@ -109,6 +113,8 @@ def main(
         report = msgspec.json.decode(read.read_bytes(), type=Report)
     else:
         configure_logs(level="WARNING")
+        if unknown := set(only or ()) - SECTIONS.keys():
+            sys.exit(f"no such section: {', '.join(sorted(unknown))} (of {', '.join(SECTIONS)})")
         plan = Plan.small() if quick else Plan()
         if growth:
             plan = replace(plan, growth=(plan.growth[0], growth))
@@ -121,6 +127,8 @@ def main(
         (DOCS / "benchmarks.json").write_bytes(written(report))
         (DOCS / "benchmarks.md").write_text(markdown(report), encoding="utf-8")
         (DOCS / "benchmarks.svg").write_text(plot(report), encoding="utf-8")
+    if report.failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ __all__ = ["KNOWN", "Peak", "resident", "watched"]
 
 PROC = Path("/proc")
 KNOWN = (PROC / "self" / "statm").exists()
-EVERY = 0.05
-"""Seconds between two looks."""
+EVERY = 0.2
+"""Seconds between two looks, each of which takes some milliseconds from who is measured."""
 MIB = 2**20
 
 

@@ -11,7 +11,7 @@ from tests.bench.targets import Judged, judged
 
 __all__ = ["plot", "position"]
 
-WIDTH, LEFT, RIGHT = 960, 390, 150
+WIDTH, LEFT, RIGHT = 960, 390, 160
 """Room on the left for what a row is, on the right for its figure."""
 ROW, TOP, BOTTOM = 26, 56, 40
 LEAST, MOST = 0.01, 200.0
@@ -89,7 +89,7 @@ def _row(one: Judged, y: float) -> Iterator[str]:
     met = target.met(one.value)
     yield _whisker(one.values, y, MET if met else MISSED)
     yield _dot(position(one.value), y, met=met)
-    yield _text(WIDTH - 64, y + 4, f"{one.value:.2f}x", anchor="end")
+    yield _text(WIDTH - 78, y + 4, f"{one.value:.2f}x", anchor="end")
 
 
 def _whisker(values: Sequence[float], y: float, colour: str) -> str:

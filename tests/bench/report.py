@@ -166,6 +166,7 @@ def _circumstances(report: Report) -> Mapping[str, Mapping[str, str]]:
         "Versions": report.versions,
         "PostgreSQL's settings": report.settings,
         "Seconds": {name: f"{seconds:.0f}" for name, seconds in report.took.items()},
+        **({"Failed": report.failed} if report.failed else {}),
     }
 
 

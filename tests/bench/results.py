@@ -107,7 +107,10 @@ class Table(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """One run on one machine; ``took`` is how many seconds each section took."""
+    """One run on one machine.
+
+    ``took`` is how many seconds each section took, ``failed`` which ended in an error, and in which.
+    """
 
     taken_at: str
     quick: bool
@@ -118,6 +121,7 @@ class Report(msgspec.Struct):
     settings: dict[str, str]
     tables: list[Table]
     took: dict[str, float] = {}
+    failed: dict[str, str] = {}
 
     @property
     def cores(self) -> int:

@@ -104,6 +104,13 @@ def test_no_target_is_hidden_on_the_page() -> None:
     assert "quick run" in page
 
 
+def test_a_section_that_failed_is_named() -> None:
+    found = report()
+    assert "Failed" not in markdown(found)
+    found.failed["growth"] = "OSError: disk full"
+    assert "- **Failed**: growth OSError: disk full" in markdown(found)
+
+
 def test_a_table_has_the_columns_of_which_there_is_something() -> None:
     page = markdown(report(queue(0, 0, 0)))
     assert "|  | entries/s | p50 / p99 ms | longest ms | faults | ours is x times as fast |" in page
