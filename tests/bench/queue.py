@@ -88,6 +88,7 @@ async def _processed(url: str, given: Example) -> tuple[int, int]:
         )
     finally:
         await connection.close()
+    assert row is not None
     return row["facts"], row["entries"]
 
 

@@ -120,9 +120,9 @@ def _memory(plan: Plan, small: Rebuilds, large: Rebuilds) -> list[Table]:
     """One row for each size; nothing where it is not known."""
     sizes = ((False, "small", plan.facts, small), (True, "large", plan.most_facts, large))
     cells = [
-        Measured(name, f"{facts:,} facts", ours, [Outcome(max(one.memory for one in found))])
+        Measured(name, f"{facts:,} facts", ours, [Outcome(max(known))])
         for ours, name, facts, found in sizes
-        if all(one.memory is not None for one in found)
+        if (known := [one.memory for one in found if one.memory is not None])
     ]
     if not cells:
         return []
