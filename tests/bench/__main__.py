@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,10 +19,17 @@ from rich.console import Console
 from infra.embedded import EmbeddedPostgres
 from infra.telemetry import configure_logs
 from tests.bench.append import append
+from tests.bench.footprint import memory, start
+from tests.bench.growth import growth as grown
 from tests.bench.http import http
+from tests.bench.latency import latency
 from tests.bench.lists import lists
 from tests.bench.machine import machine, settings, versions
 from tests.bench.measure import Plan, Progress
+from tests.bench.pages import pages
+from tests.bench.plot import plot
+from tests.bench.processes import processes
+from tests.bench.queue import queue
 from tests.bench.rebuild import rebuild
 from tests.bench.report import markdown, show
 from tests.bench.results import Report, Table
@@ -29,7 +39,14 @@ DOCS = Path(__file__).parents[2] / "docs"
 SECTIONS: dict[str, Callable[[EmbeddedPostgres, Plan, Progress], Awaitable[list[Table]]]] = {
     "append": append,
     "http": http,
+    "pages": pages,
+    "queue": queue,
+    "latency": latency,
+    "processes": processes,
+    "memory": memory,
+    "start": start,
     "lists": lists,
+    "growth": grown,
     "rebuild": rebuild,
 }
 
@@ -38,18 +55,25 @@ console = Console()
 
 
 async def measure(plan: Plan, sections: list[str], progress: Progress) -> Report:
-    """Runs sections on a new server."""
+    """Runs sections on a new server; one that fails does not take the others' results with it."""
     around = machine()
     with server(durable=True) as postgres:
         await build_template(postgres)
         connection = await asyncpg.connect(postgres.url)
         used, set_to = await versions(connection), await settings(connection)
         await connection.close()
-        tables = []
+        tables, took, failed = [], {}, {}
         for name in sections:
-            tables += await SECTIONS[name](postgres, plan, progress)
+            began = time.monotonic()
+            try:
+                tables += await SECTIONS[name](postgres, plan, progress)
+            except Exception as error:
+                console.print_exception()
+                failed[name] = f"{type(error).__name__}: {error}"
+            took[name] = round(time.monotonic() - began, 1)
     taken_at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Report(taken_at, plan.quick, plan.passes, plan.seconds, around, used, set_to, tables)
+    size = (plan.quick, plan.passes, plan.seconds)
+    return Report(taken_at, *size, around, used, set_to, tables, took, failed)
 
 
 def written(report: Report) -> bytes:
@@ -65,6 +89,7 @@ def main(
     json: Path | None = None,
     read: Path | None = None,
     docs: bool = False,
+    growth: int | None = None,
 ) -> None:
     """Measures, and prints tables of rates and ratios.
 
@@ -73,19 +98,26 @@ def main(
     quick
         Fewer and shorter passes: under three minutes.
     only
-        A section (append, http, lists, rebuild) to run without the others; may be repeated.
+        A section to run without the others (append, http, pages, queue, latency, processes, memory, start,
+        lists, growth, rebuild); may be repeated.
     json
         Where to write the results.
     read
         Results of an earlier run to show in place of a new one.
     docs
-        Also write docs/benchmarks.md, with the results beside it as benchmarks.json.
+        Also write docs/benchmarks.md, with the results and a plot beside it as benchmarks.json and .svg.
+    growth
+        Facts of the large ledger that is compared with a small one, if not those of the plan.
     """
     if read:
         report = msgspec.json.decode(read.read_bytes(), type=Report)
     else:
         configure_logs(level="WARNING")
-        plan = Plan.small() if quick else Plan.full()
+        if unknown := set(only or ()) - SECTIONS.keys():
+            sys.exit(f"no such section: {', '.join(sorted(unknown))} (of {', '.join(SECTIONS)})")
+        plan = Plan.small() if quick else Plan()
+        if growth:
+            plan = replace(plan, growth=(plan.growth[0], growth))
         with console.status("starting PostgreSQL") as status:
             report = uvloop.run(measure(plan, only or list(SECTIONS), status.update))
     show(report, console)
@@ -94,6 +126,9 @@ def main(
     if docs:
         (DOCS / "benchmarks.json").write_bytes(written(report))
         (DOCS / "benchmarks.md").write_text(markdown(report), encoding="utf-8")
+        (DOCS / "benchmarks.svg").write_text(plot(report), encoding="utf-8")
+    if report.failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

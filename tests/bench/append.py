@@ -18,10 +18,13 @@ from tests.bench.measure import Cell, Plan, Progress, Run, in_tasks, measured
 from tests.bench.results import Outcome, Table
 from tests.databases import TEMPLATE, database
 
-__all__ = ["append", "ledger_on"]
+__all__ = ["append", "ledger_on", "ours"]
 
 MOST = {"facts": 40_000, "documents": 12_000}
 """Commands a second for which changes are made beforehand; more than can be written."""
+
+ORGANISATION = "BENCH"
+KEY = "INSERT INTO ledger.personal_keys (organisation, subject, wrapped) VALUES ($1, $2, '')"
 
 NOTE = (
     "One fact of {fact} bytes a command, with documents also two rows of {documents} bytes together "
@@ -67,11 +70,11 @@ def _sample(change: Change) -> tuple[Sample, int]:
 def _cells(postgres: EmbeddedPostgres, life: Life, sample: Sample, writers: int) -> list[Cell]:
     received, bare = life.received, facts_only(life.received)
     return [
-        Cell("facts", "ours, facts", _ours(postgres, bare, writers, "facts"), ours=True),
+        Cell("facts", "ours, facts", _in_a_new_one(postgres, bare, writers, "facts"), ours=True),
         Cell(
             "documents",
             "ours, facts and documents",
-            _ours(postgres, received, writers, "documents"),
+            _in_a_new_one(postgres, received, writers, "documents"),
             ours=True,
         ),
         Cell("library", "eventsourcing's recorder", library(postgres, sample, writers)),
@@ -80,27 +83,38 @@ def _cells(postgres: EmbeddedPostgres, life: Life, sample: Sample, writers: int)
     ]
 
 
-def _ours(postgres: EmbeddedPostgres, change: Change, writers: int, kind: str) -> Run:
+def ours(url: str, change: Change, organisation: str, writers: int, kind: str) -> Run:
+    """Our ledger, appending the same change of ever new entities."""
+
     async def run(seconds: float) -> Outcome:
         most = int(MOST[kind] * seconds * 1.5 * min(1, writers / 8))
         changes = [fresh(change) for _ in range(most)]
-        async with database(postgres, TEMPLATE) as url:
-            ledger = ledger_on(url)
-            await _checkpoint(url)
+        ledger = ledger_on(url)
+        await _execute(url, "CHECKPOINT")
 
-            async def act(_: int, one: Change) -> None:
-                verdict = await ledger.append("BENCH", one)
-                assert verdict.name == "WRITTEN", verdict
+        async def act(_: int, one: Change) -> None:
+            verdict = await ledger.append(organisation, one)
+            assert verdict.name == "WRITTEN", verdict
 
-            try:
-                return await in_tasks(changes, act, writers, seconds)
-            finally:
-                await ledger.close()
+        try:
+            return await in_tasks(changes, act, writers, seconds)
+        finally:
+            await ledger.close()
 
     return run
 
 
-async def _checkpoint(url: str) -> None:
+def _in_a_new_one(postgres: EmbeddedPostgres, change: Change, writers: int, kind: str) -> Run:
+    async def run(seconds: float) -> Outcome:
+        async with database(postgres, TEMPLATE) as url:
+            # An append makes sure that the contact has not been forgotten meanwhile.
+            await _execute(url, KEY, ORGANISATION, change.written[0].subject)
+            return await ours(url, change, ORGANISATION, writers, kind)(seconds)
+
+    return run
+
+
+async def _execute(url: str, statement: str, *arguments: object) -> None:
     connection = await asyncpg.connect(url)
-    await connection.execute("CHECKPOINT")
+    await connection.execute(statement, *arguments)
     await connection.close()

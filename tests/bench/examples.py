@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 import orjson
 
+from infra.http.api import BASE
+from infra.ledger.mapper import to_payload
 from infra.ledger.store import PostgresLedger
 from services.ids import id_text, new_id
 from services.ports import Change, Verdict, Written
 from services.views import Row
+from tests.bench.wire import get, post
 from tests.contract.scenes import Case, Scene, cases
 from tests.service import Api, Service, in_process
 
-__all__ = ["Example", "Life", "caught", "example", "facts_only", "fresh"]
+__all__ = [
+    "Example",
+    "Life",
+    "caught",
+    "example",
+    "facts_only",
+    "fresh",
+    "numbered",
+    "shows",
+    "systems",
+]
 
 CASE = "communications/show_1.json"
 CONTACTS = 50
+TOGETHER = 64
+_numbers = count(1000)
 SENT = {"life_cycle_state": "COMPLETED"}
 RECEIVED = {"life_cycle_state": "COMPLETED", "direction": "INCOMING"}
 
@@ -31,11 +51,47 @@ class Example:
     api: Api
     bodies: list[dict[str, Any]]
 
+    @property
+    def port(self) -> int:
+        """Of the service that it is in."""
+        return urlsplit(self.api.service.url).port or 0
+
     async def create(self, n: int, changed: dict[str, Any]) -> dict[str, Any]:
         """A communication with one of the contacts."""
         body = self.bodies[n % len(self.bodies)]
         created: dict[str, Any] = await self.api.post("communications/create", **body | changed)
         return created
+
+    async def created(self, many: int, changed: dict[str, Any]) -> list[dict[str, Any]]:
+        """So many communications, as they were answered."""
+        found: list[dict[str, Any]] = []
+        for start in range(0, many, TOGETHER):
+            numbers = range(start, min(start + TOGETHER, many))
+            found += await asyncio.gather(*(self.create(n, changed) for n in numbers))
+        return found
+
+    def creates(self) -> list[str]:
+        """Requests that create a communication with each contact."""
+        bodies = [json.dumps({"token": self.api.token} | body | SENT) for body in self.bodies]
+        return [post(BASE + "communications/create", body) for body in bodies]
+
+    def shows(self, ids: Iterable[str]) -> list[str]:
+        """Requests that show communications."""
+        return shows(self.api, ids)
+
+
+def shows(api: Api, ids: Iterable[str]) -> list[str]:
+    """Requests that show communications, with a session's token."""
+    path = f"{BASE}communications/show?token={quote(api.token)}&communication_identifier=id%3D"
+    return [get(path + id_) for id_ in ids]
+
+
+async def systems(api: Api, many: int) -> list[str]:
+    """The ids of new external systems that messages may be sent by."""
+    ids = [f"SYSTEM{n}" for n in range(many)]
+    kind = "communication_queue_external_system"
+    await api.register([{"kind": kind, "id": id_, "name": f"Sender {id_}"} for id_ in ids])
+    return ids
 
 
 def _case() -> Case:
@@ -65,6 +121,21 @@ class Life:
     received: Change
     seen: Change
     organisation: str
+    bodies: list[dict[str, Any]]
+
+    @property
+    def stream(self) -> UUID:
+        """The communication."""
+        return self.received.written[0].facts[0].originator_id
+
+    def payloads(self, stream: UUID, number: int) -> list[str]:
+        """What its facts would say of another one, encrypted for that."""
+        return [
+            to_payload(fact, written.key).decode()
+            for change in (self.received, self.seen)
+            for written in fresh(facts_only(change), stream, number).written
+            for fact in written.facts
+        ]
 
 
 async def caught(url: str) -> Life:
@@ -82,7 +153,7 @@ async def caught(url: str) -> Life:
             created = await given.create(0, RECEIVED)
             on = {"communication_identifier": {"id": created["id"]}}
             await given.api.post("communications/set_as_viewed", **on)
-    return Life(changes[-2], changes[-1], given.api.organisation)
+    return Life(changes[-2], changes[-1], given.api.organisation, given.bodies)
 
 
 def facts_only(change: Change) -> Change:
@@ -90,23 +161,47 @@ def facts_only(change: Change) -> Change:
     return replace(change, rows=[])
 
 
-def fresh(change: Change, id_: UUID | None = None) -> Change:
-    """The same change of another entity."""
+def fresh(change: Change, id_: UUID | None = None, number: int | None = None) -> Change:
+    """The same change of another entity, with a number and a code of its own."""
     (written,) = change.written
     old, new = written.facts[0].originator_id, id_ or new_id()
+    number = next(_numbers) if number is None else number
     command = new_id().hex
-    facts = [replace(fact, originator_id=new) for fact in written.facts]
+    facts = [_fact(fact, new, number) for fact in written.facts]
+    texts = {id_text(old): id_text(new)} | _numbered(written.facts[0], number)
     return Change(
         command=command,
         metadata=change.metadata | {"command": command},
         written=[Written(facts, written.subject, written.key)],
-        rows=[_row(row, new, id_text(old), id_text(new)) for row in change.rows],
+        rows=[_row(row, new, texts) for row in change.rows],
         effects=change.effects,
     )
 
 
-def _row(row: Row, stream: UUID, old: str, new: str) -> Row:
-    columns = orjson.loads(orjson.dumps(row.columns).replace(old.encode(), new.encode()))
-    assert row.document is not None
-    document = row.document.replace(old.encode(), new.encode())
-    return replace(row, stream=stream, columns=columns, document=document)
+def numbered(number: int) -> dict[str, str]:
+    """How a communication is called."""
+    return {"number": f"CM{number:06d}", "code": str(number)}
+
+
+def _fact(fact: Any, stream: UUID, number: int) -> Any:
+    own = numbered(number) if hasattr(fact, "code") else {}
+    return replace(fact, originator_id=stream, **own)
+
+
+def _numbered(fact: Any, number: int) -> dict[str, str]:
+    """What stands in documents, and what is to stand there."""
+    if not hasattr(fact, "code"):
+        return {}
+    return {
+        f'"{name}":"{getattr(fact, name)}"': f'"{name}":"{value}"'
+        for name, value in numbered(number).items()
+    }
+
+
+def _row(row: Row, stream: UUID, texts: dict[str, str]) -> Row:
+    columns, document = orjson.dumps(row.columns), row.document
+    assert document is not None
+    for old, new in texts.items():
+        columns = columns.replace(old.encode(), new.encode())
+        document = document.replace(old.encode(), new.encode())
+    return replace(row, stream=stream, columns=orjson.loads(columns), document=document)

@@ -1,7 +1,8 @@
 """What our HTTP is measured against, in a process of its own: aiohttp with next to nothing behind it.
 
-``/hello`` and ``/echo`` are aiohttp's own speed; ``/usual`` is a document read as it is mostly done,
-``/library`` a command through the eventsourcing library's Application.
+``/hello``, ``/echo`` and ``/static`` are aiohttp's own speed; ``/usual`` is a document read as it is mostly
+done, ``/page`` a hundred of them; ``/library`` is a command through the eventsourcing library's Application,
+``/fill``, ``/latest`` and ``/process`` its queue.
 """
 
 from __future__ import annotations
@@ -11,64 +12,39 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
-from uuid import UUID
+from typing import NamedTuple
 
 import asyncpg
 import uvloop
 from aiohttp import web
-from eventsourcing.application import Application
-from eventsourcing.domain import Aggregate, event
 
-from tests.bench.append_references import place
+from tests.bench.library import Library
 
-__all__ = ["THREADS", "references"]
+__all__ = ["Stored", "references"]
 
-THREADS = 16
-TABLE = "CREATE TABLE IF NOT EXISTS documents (id text PRIMARY KEY, document jsonb NOT NULL)"
+TABLE = """
+CREATE TABLE documents (id text PRIMARY KEY, owner text NOT NULL, created bigint NOT NULL, document jsonb NOT NULL);
+CREATE INDEX ON documents (owner, created);
+"""
 SELECT = "SELECT document FROM documents WHERE id = $1"
+PAGE = "SELECT document FROM documents WHERE owner = $1 ORDER BY created LIMIT 100"
 
 
-class Communication(Aggregate):
-    """A communication with the fields of the request."""
+class Stored(NamedTuple):
+    """A document that the usual code reads: alone by its id, or with all of its owner."""
 
-    @event("Recorded")
-    def __init__(self, number: str, details: dict[str, Any]) -> None:
-        self.number = number
-        self.details = details
-
-
-class QueueEntry(Aggregate):
-    """The entry that sends it."""
-
-    @event("Queued")
-    def __init__(self, number: str, communication: UUID) -> None:
-        self.number = number
-        self.communication = communication
-
-
-class Communications(Application[UUID]):
-    """Use cases of communications."""
-
-    def record(self, details: dict[str, Any]) -> dict[str, Any]:
-        """Records a communication and queues it."""
-        communication = Communication("CM000001", details)
-        self.save(communication, QueueEntry("1", communication.id))
-        return {"id": communication.id.hex, "number": communication.number} | details
+    id: str
+    owner: str
+    created: int
+    document: str
 
 
 class References:
-    """The handlers."""
+    """The handlers of reads."""
 
-    def __init__(self, url: str, pool: asyncpg.Pool) -> None:
-        at = place(url)
-        persistence = {"PERSISTENCE_MODULE": "eventsourcing.postgres", "POSTGRES_PASSWORD": ""}
-        persistence |= {f"POSTGRES_{name.upper()}": value for name, value in at.items()}
-        self._threads = ThreadPoolExecutor(THREADS)
-        self._library = Communications(persistence | {"POSTGRES_POOL_SIZE": str(THREADS)})
+    def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
     async def hello(self, _: web.Request) -> web.Response:
@@ -79,25 +55,34 @@ class References:
         """What came."""
         return web.Response(body=await request.read())
 
+    async def static(self, request: web.Request) -> web.Response:
+        """So many bytes."""
+        return web.Response(body=bytes(int(request.query["size"])))
+
     async def usual(self, request: web.Request) -> web.Response:
         """A stored document."""
         found = await self._pool.fetchval(SELECT, request.query["id"])
         return web.json_response({"status": {"code": "OK"}, "data": json.loads(found)})
 
-    async def library(self, request: web.Request) -> web.Response:
-        """A command."""
-        details = await request.json()
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._threads, self._library.record, details)
-        return web.json_response({"status": {"code": "OK"}, "data": answer})
+    async def page(self, request: web.Request) -> web.Response:
+        """Up to a hundred stored documents of an owner."""
+        rows = await self._pool.fetch(PAGE, request.query["owner"])
+        data = [json.loads(row["document"]) for row in rows]
+        return web.json_response({"status": {"code": "OK"}, "data": data})
 
 
 async def _serve(url: str) -> None:
-    handlers, app = References(url, await asyncpg.create_pool(url)), web.Application()
+    handlers, app = References(await asyncpg.create_pool(url)), web.Application()
+    library = Library(url)
     app.router.add_get("/hello", handlers.hello)
+    app.router.add_get("/static", handlers.static)
     app.router.add_post("/echo", handlers.echo)
     app.router.add_get("/usual", handlers.usual)
-    app.router.add_post("/library", handlers.library)
+    app.router.add_get("/page", handlers.page)
+    app.router.add_post("/library", library.record)
+    app.router.add_post("/fill", library.fill)
+    app.router.add_get("/latest", library.latest)
+    app.router.add_post("/process", library.process)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
@@ -106,12 +91,11 @@ async def _serve(url: str) -> None:
 
 
 @asynccontextmanager
-async def references(url: str, documents: dict[str, bytes]) -> AsyncIterator[int]:
+async def references(url: str, documents: Iterable[Stored] = ()) -> AsyncIterator[int]:
     """The port of a process that serves them, with documents to read."""
     connection = await asyncpg.connect(url)
     await connection.execute(TABLE)
-    rows = [(id_, document.decode()) for id_, document in documents.items()]
-    await connection.copy_records_to_table("documents", records=rows)
+    await connection.copy_records_to_table("documents", records=documents)
     await connection.execute("ANALYZE documents")
     await connection.close()
     child = await asyncio.create_subprocess_exec(
@@ -119,7 +103,7 @@ async def references(url: str, documents: dict[str, bytes]) -> AsyncIterator[int
     )
     try:
         assert child.stdout is not None
-        yield int(await asyncio.wait_for(child.stdout.readline(), 30))
+        yield int(await asyncio.wait_for(child.stdout.readline(), 60))
     finally:
         with contextlib.suppress(ProcessLookupError):
             child.send_signal(signal.SIGKILL)

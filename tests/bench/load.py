@@ -1,6 +1,8 @@
 """A load client: so many connections, each sending its next request when it has its answer.
 
-A process of its own: reads a `Load` as JSON from standard input and prints a `Loaded`.
+With a rate it sends by the clock instead, whether answers come or not: what waits for a connection waits
+on the account of whoever is late, so that no stall is left out. A process of its own: reads a `Load` as
+JSON from standard input and prints an `Outcome`.
 """
 
 from __future__ import annotations
@@ -8,29 +10,39 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import cast
+from collections import deque
 
 import msgspec
 import uvloop
 
-from tests.bench.measure import WARM_UP
+from tests.bench.measure import WARM_UP, Run, percentiles
 from tests.bench.results import Outcome
+from tests.bench.wire import Wire
 
-__all__ = ["Load", "loaded"]
+__all__ = ["CONNECTIONS", "OK", "OTHERS_OK", "Load", "client", "loaded", "loading"]
 
-HEAD = b"\r\n\r\n"
-LENGTH = b"content-length:"
+CONNECTIONS = 64
+OK, OTHERS_OK = '{"status":{"code":"OK"', '{"status": {"code": "OK"'
+"""How an answer begins: one of ours, and one of the standard library's JSON."""
+
+PATIENCE = 60.0
+"""Seconds after which answers that are still missing are given up."""
 
 
 class Load(msgspec.Struct):
-    """Requests, whole as they are sent, taken in turn; an answer counts that begins as expected."""
+    """Requests, whole as they are sent, taken in turn; an answer counts that begins as expected.
 
-    host: str
-    port: int
+    The connections are spread over the ports. ``rate`` is how many requests a second are sent whatever
+    comes back; None if each connection waits for its answers.
+    """
+
+    ports: list[int]
     requests: list[str]
     expect: str
     seconds: float
-    connections: int = 64
+    connections: int = CONNECTIONS
+    rate: float | None = None
+    host: str = "127.0.0.1"
     most: int = 500_000
 
 
@@ -44,106 +56,153 @@ class Counted:
         self.sent = 0
         self.took: list[float] = []
         self.wrong: bytes | None = None
-        self.until = time.perf_counter() + load.seconds * 2
+        self.begun = time.perf_counter() + load.seconds * WARM_UP
+        self.until = self.begun + load.seconds
+        self.idle: list[Connection] = []
+        self.due: deque[float] = deque()
 
-    def next(self) -> bytes | None:
-        """The next request, unless the time is over or enough were sent."""
-        if self.wrong or self.sent >= self.load.most or time.perf_counter() > self.until:
-            return None
+    def request(self) -> bytes:
+        """The next request."""
         self.sent += 1
         return self.requests[self.sent % len(self.requests)]
 
+    def note(self, since: float) -> None:
+        """Counts an answer to what was to be sent at a time, unless that was for warming up.
 
-class Connection(asyncio.Protocol):
+        By the clock a request belongs to when it was due. Else what ends is counted: where a request
+        takes as long as the measurement, nothing else would be left.
+        """
+        now = time.perf_counter()
+        if (now if self.load.rate is None else since) >= self.begun:
+            self.took.append(now - since)
+
+    def next(self) -> float | None:
+        """When the next request is to be sent, for a connection that is free now; None if not now."""
+        if self.wrong:
+            return None
+        if self.load.rate is not None:
+            return self.due.popleft() if self.due else None
+        now = time.perf_counter()
+        return now if now < self.until and self.sent < self.load.most else None
+
+    def fire(self, at: float) -> None:
+        """A request is due: on a connection that is free, or on the first that will be."""
+        self.due.append(at)
+        if self.idle:
+            self.idle.pop().send()
+
+
+class Connection(Wire):
     """One connection."""
 
-    transport: asyncio.Transport
-
     def __init__(self, counted: Counted) -> None:
+        super().__init__()
         self._counted = counted
-        self._seen = b""
-        self._begun = 0.0
-        self.done = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        self._since = 0.0
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.done.done():
+        if self not in self._counted.idle:
             self._counted.wrong = b"the connection was closed"
-            self.done.set_result(None)
+            self._counted.idle.append(self)
 
     def send(self) -> None:
-        """Sends the next request, or ends."""
-        request = self._counted.next()
-        if request is None:
-            self.done.set_result(None)
-            self.transport.close()
+        """Sends the next request, or waits for one."""
+        since = self._counted.next()
+        if since is None:
+            self._counted.idle.append(self)
             return
-        self._begun = time.perf_counter()
-        self.transport.write(request)
+        self._since = since
+        self.transport.write(self._counted.request())
 
-    def data_received(self, data: bytes) -> None:
-        self._seen = self._seen + data if self._seen else data
-        end = self._seen.find(HEAD)
-        if end < 0:
-            return
-        body = end + len(HEAD)
-        if len(self._seen) < body + _length(self._seen[:end]):
-            return
-        self._counted.took.append(time.perf_counter() - self._begun)
-        if not self._seen.startswith(self._counted.expect, body):
-            self._counted.wrong = self._seen
-        self._seen = b""
+    def answered(self, pieces: list[bytes], body: int) -> None:
+        self._counted.note(self._since)
+        start = b"".join(pieces[:2])
+        if not start.startswith(self._counted.expect, body):
+            self._counted.wrong = start
         self.send()
 
 
-def _length(head: bytes) -> int:
-    head = head.lower()
-    start = head.index(LENGTH) + len(LENGTH)
-    return int(head[start:].split(b"\r\n", 1)[0])
+async def _connected(load: Load, counted: Counted) -> None:
+    loop = asyncio.get_running_loop()
+    for n in range(load.connections):
+        port = load.ports[n % len(load.ports)]
+        _, connection = await loop.create_connection(lambda: Connection(counted), load.host, port)
+        counted.idle.append(connection)
+
+
+async def _closed(counted: Counted) -> None:
+    """Every connection is always busy."""
+    connections, counted.idle = counted.idle, []
+    for connection in connections:
+        connection.send()
+    await asyncio.sleep(max(0.0, counted.until - time.perf_counter()))
+
+
+async def _open(counted: Counted, rate: float) -> None:
+    """Requests go out by the clock. A thread keeps it: the loop's own timers tick in milliseconds."""
+    loop, started = asyncio.get_running_loop(), time.perf_counter()
+    count = int((counted.until - started) * rate)
+
+    def tick() -> None:
+        for n in range(count):
+            at = started + n / rate
+            time.sleep(max(0.0, at - time.perf_counter()))
+            loop.call_soon_threadsafe(counted.fire, at)
+
+    await asyncio.to_thread(tick)
 
 
 async def _run(load: Load) -> Outcome:
     counted = Counted(load)
-    loop = asyncio.get_running_loop()
-    connections: list[Connection] = []
-    for _ in range(load.connections):
-        _, connection = await loop.create_connection(
-            lambda: Connection(counted), load.host, load.port
-        )
-        connections.append(connection)
-    for connection in connections:
-        connection.send()
-    await asyncio.sleep(load.seconds * WARM_UP)
-    counted.took.clear()
-    begun = time.perf_counter()
-    counted.until = begun + load.seconds
-    await asyncio.gather(*(connection.done for connection in connections))
-    seconds = time.perf_counter() - begun
+    await _connected(load, counted)
+    counted.begun = time.perf_counter() + load.seconds * WARM_UP
+    counted.until = counted.begun + load.seconds
+    await (_closed(counted) if load.rate is None else _open(counted, load.rate))
+    late = time.perf_counter() + PATIENCE
+    while (len(counted.idle) < load.connections or counted.due) and not counted.wrong:
+        if time.perf_counter() > late:
+            raise RuntimeError("not all answers have come")
+        await asyncio.sleep(0.001)
+    seconds = time.perf_counter() - counted.begun
     if counted.wrong is not None:
         raise RuntimeError(f"not the expected answer: {counted.wrong[:500]!r}")
-    took = sorted(counted.took)
-    p50, p99 = (took[int(len(took) * share)] * 1000 for share in (0.5, 0.99))
-    return Outcome(len(took) / seconds, p50, p99)
+    p50, p99 = percentiles(counted.took)
+    longest = max(counted.took) * 1000
+    return Outcome(len(counted.took) / seconds, p50, p99, longest)
 
 
-async def loaded(load: Load) -> Outcome:
-    """Runs a load in a process of its own. Raises ``RuntimeError`` if an answer was wrong."""
+async def client(module: str, order: object) -> Outcome:
+    """Runs a client in a process of its own. Raises ``RuntimeError`` if an answer was wrong."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        __name__,
+        module,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await child.communicate(msgspec.json.encode(load))
+    out, err = await child.communicate(msgspec.json.encode(order))
     if child.returncode:
         raise RuntimeError(err.decode().strip().rpartition("\n")[2])
     return msgspec.json.decode(out, type=Outcome)
 
 
+async def loaded(load: Load) -> Outcome:
+    """What a load has found. Raises ``RuntimeError`` if an answer was wrong."""
+    return await client(__name__, load)
+
+
+def loading(ports: int | list[int], requests: list[str], expect: str) -> Run:
+    """A contender that answers such requests."""
+    at = [ports] if isinstance(ports, int) else ports
+
+    async def run(seconds: float) -> Outcome:
+        return await loaded(Load(at, requests, expect, seconds))
+
+    return run
+
+
 if __name__ == "__main__":
+    sys.setswitchinterval(0.0005)
     found = uvloop.run(_run(msgspec.json.decode(sys.stdin.buffer.read(), type=Load)))
     sys.stdout.buffer.write(msgspec.json.encode(found))

@@ -10,9 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tests.bench.results import Measured, Outcome, Table, ratios
+from tests.bench.results import FASTER, Measured, Outcome, Table, ratios
 
-__all__ = ["WARM_UP", "Cell", "Plan", "Progress", "Run", "in_tasks", "in_threads", "measured"]
+__all__ = [
+    "WARM_UP",
+    "Cell",
+    "Plan",
+    "Progress",
+    "Run",
+    "in_tasks",
+    "in_threads",
+    "measured",
+    "percentiles",
+]
 
 T = TypeVar("T")
 Progress = Callable[[str], None]
@@ -25,31 +35,39 @@ WARM_UP = 1 / 3
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much a run measures: passes of each table, seconds of each cell."""
+    """How much a run measures: passes of each table, seconds of each cell, and how much is there.
 
-    passes: int
-    seconds: float
-    documents: int
-    facts: int
-    service_requests: int
+    ``facts`` are rebuilt in every pass, ``most_facts`` once, beside writers. ``growth`` are the sizes of a
+    ledger that is small and one that has grown, ``projected`` those that the projector reads;
+    ``entries`` wait in the queue.
+    """
+
+    passes: int = 5
+    seconds: float = 1.5
+    documents: int = 2000
+    facts: int = 200_000
+    most_facts: int = 1_000_000
+    service_requests: int = 1_000_000
+    entries: int = 1600
+    growth: tuple[int, int] = (100_000, 1_000_000)
+    projected: tuple[int, int] = (10_000, 50_000)
     writers: tuple[int, ...] = (1, 16, 64)
     quick: bool = False
-
-    @classmethod
-    def full(cls) -> Plan:
-        """For publishing."""
-        return cls(passes=7, seconds=3, documents=2000, facts=200_000, service_requests=1_000_000)
 
     @classmethod
     def small(cls) -> Plan:
         """For a look: under three minutes."""
         return cls(
-            passes=3,
+            passes=2,
             seconds=0.4,
             documents=500,
             facts=6000,
+            most_facts=20_000,
             service_requests=50_000,
-            writers=(1, 64),
+            entries=320,
+            growth=(5000, 20_000),
+            projected=(2000, 6000),
+            writers=(16, 64),
             quick=True,
         )
 
@@ -65,7 +83,14 @@ class Cell:
 
 
 async def measured(
-    plan: Plan, progress: Progress, name: str, title: str, unit: str, cells: list[Cell], note: str
+    plan: Plan,
+    progress: Progress,
+    name: str,
+    title: str,
+    unit: str,
+    cells: list[Cell],
+    note: str,
+    says: str = FASTER,
 ) -> Table:
     """A table of contenders measured in turns: A, B, C, A, B, C, ..."""
     found = [Measured(cell.name, cell.title, cell.ours, []) for cell in cells]
@@ -74,7 +99,14 @@ async def measured(
             progress(f"{title}: pass {number} of {plan.passes}, {cell.title}")
             gc.collect()
             into.passes.append(await cell.run(plan.seconds))
-    return Table(name, title, unit, found, note, ratios(found))
+    return Table(name, title, unit, found, note, ratios(found), says)
+
+
+def percentiles(took: list[float]) -> tuple[float, float]:
+    """p50 and p99 of times in seconds, in milliseconds."""
+    in_order = sorted(took)
+    p50, p99 = (in_order[int(len(in_order) * share)] * 1000 for share in (0.5, 0.99))
+    return p50, p99
 
 
 class _Clock:
@@ -93,11 +125,9 @@ class _Clock:
 
     def outcome(self) -> Outcome:
         seconds = time.perf_counter() - self.started
-        took = sorted(self.took)
-        if not took:
+        if not self.took:
             raise RuntimeError("all items were gone before the measurement")
-        p50, p99 = (took[int(len(took) * share)] * 1000 for share in (0.5, 0.99))
-        return Outcome(len(took) / seconds, p50, p99)
+        return Outcome(len(self.took) / seconds, *percentiles(self.took))
 
 
 async def in_tasks(

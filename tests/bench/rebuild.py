@@ -2,84 +2,129 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from zoneinfo import ZoneInfo
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import asyncpg
 
 from infra.embedded import EmbeddedPostgres
-from infra.ledger.cipher import KeyRing
-from infra.views.rebuild import rebuild as rebuilt
-from services.ids import new_id
-from tests.bench.append import ledger_on
-from tests.bench.examples import caught, fresh
+from tests.bench.beside import READERS, WRITERS, calling
+from tests.bench.clones import cloned
+from tests.bench.examples import Example, Life, caught
 from tests.bench.measure import Cell, Plan, Progress, Run, measured
-from tests.bench.results import Outcome, Table
+from tests.bench.rebuilding import Rebuilt, rebuilt
+from tests.bench.results import LARGER, Measured, Outcome, Table, ratios
 from tests.databases import database
-from tests.service import environment
+from tests.service import Api, process
 
 __all__ = ["rebuild"]
 
-ZONE = ZoneInfo("Asia/Nicosia")
-BATCH = 256
 ROWS = "SELECT * FROM ledger.events ORDER BY organisation, stream_id, version"
 NOTE = (
-    "{facts} facts, nearly all of {streams} communications with two each (received, viewed). Ours: "
+    "{facts:,} facts, nearly all of {streams:,} communications with two each (received, viewed). Ours: "
     "`crmledger views rebuild`, from reading and opening the encrypted part to the rows of the new "
     "tables; without indexing, comparing and switching them. COPY: the same facts in binary, dropped "
     "as they arrive."
 )
+BESIDE = (
+    f" Beside {WRITERS} writers and {READERS} readers of a service on the same database: each read must "
+    "succeed and show what was acknowledged before it; at the switch no row may differ. What does not hold "
+    "is a fault; longest is for how long writes were held up by the switch."
+)
+MEMORY = "The rebuild and the processes that it starts, the most that they held together."
+Rebuilds = list[Rebuilt]
 
 
 async def rebuild(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> list[Table]:
-    """One table."""
-    async with database(postgres) as url:
-        progress("Rebuild: writing the facts")
-        await _write(url, plan.facts)
+    """The tables of a rebuild in every pass, of one of very many facts, and of its memory."""
+    small: Rebuilds = []
+    large: Rebuilds = []
+    async with _written(postgres, plan.facts, progress) as (url, _):
         cells = [
-            Cell("ours", "rebuild", _rebuilding(url), ours=True),
+            Cell("ours", "rebuild", _rebuilding(url, small), ours=True),
             Cell("copy", "binary COPY", _copying(url)),
         ]
         note = NOTE.format(facts=plan.facts, streams=plan.facts // 2)
-        title = "Rebuild of the views"
-        return [await measured(plan, progress, "rebuild", title, "facts/s", cells, note)]
+        title = f"Rebuild of the views from {plan.facts:,} facts"
+        often = await measured(plan, progress, "rebuild", title, "facts/s", cells, note)
+    async with _written(postgres, plan.most_facts, progress) as (url, life):
+        cells = [
+            Cell("ours", "rebuild", _rebuilding(url, large), ours=True),
+            Cell("copy", "binary COPY", _copying(url)),
+            Cell("beside", f"rebuild beside {WRITERS} writers", _beside(url, life), ours=True),
+        ]
+        note = NOTE.format(facts=plan.most_facts, streams=plan.most_facts // 2) + BESIDE
+        title = f"Rebuild of the views from {plan.most_facts:,} facts, once"
+        once = replace(plan, passes=1)
+        most = await measured(once, progress, "rebuild-large", title, "facts/s", cells, note)
+    return [often, most, *_memory(plan, small, large)]
 
 
-async def _write(url: str, facts: int) -> None:
-    """Fills the ledger of the organisation that the example belongs to."""
-    life, ledger = await caught(url), ledger_on(url)
-    streams = [new_id() for _ in range(facts // 2)]
+@asynccontextmanager
+async def _written(
+    postgres: EmbeddedPostgres, facts: int, progress: Progress
+) -> AsyncIterator[tuple[str, Life]]:
+    progress(f"Rebuild: writing {facts:,} facts")
+    async with database(postgres) as url:
+        life = await caught(url)
+        await cloned(url, life.organisation, life.stream, facts // 2, life.payloads)
+        yield url, life
 
-    for change in (life.received, life.seen):
-        for start in range(0, len(streams), BATCH):
-            changes = (fresh(change, stream) for stream in streams[start : start + BATCH])
-            await asyncio.gather(*(ledger.append(life.organisation, one) for one in changes))
-    await ledger.close()
 
-
-def _rebuilding(url: str) -> Run:
-    ring = KeyRing(environment(url)["CRMLEDGER_SERVICE_KEY"])
-
+def _rebuilding(url: str, into: Rebuilds) -> Run:
     async def run(_: float) -> Outcome:
-        report = await rebuilt(url, ring, ZONE)
-        assert report.switched, report.differences
-        return Outcome(report.facts / report.seconds)
+        found = await rebuilt(url)
+        into.append(found)
+        assert found.switched, found
+        return Outcome(found.facts / found.seconds, memory=found.memory)
+
+    return run
+
+
+def _beside(url: str, life: Life) -> Run:
+    async def run(_: float) -> Outcome:
+        async with process(url, CRMLEDGER_SEAL_SECONDS="0") as service:
+            given = Example(Api(service, life.organisation), life.bodies)
+            given.api.token = await given.api.login()
+            async with calling(given) as seen:
+                found = await rebuilt(url)
+        assert seen.written, seen
+        assert seen.read, seen
+        wrong = seen.faults + found.differences + (not found.switched)
+        rate = found.facts / found.seconds
+        return Outcome(rate, longest=found.held * 1000, faults=wrong, memory=found.memory)
 
     return run
 
 
 def _copying(url: str) -> Run:
-    async def drop(_: bytes) -> None:
-        return None
-
     async def run(_: float) -> Outcome:
-        connection = await asyncpg.connect(url)
-        facts = await connection.fetchval("SELECT count(*) FROM ledger.events")
-        begun = time.perf_counter()
-        await connection.copy_from_query(ROWS, output=drop, format="binary")
-        seconds = time.perf_counter() - begun
-        await connection.close()
-        return Outcome(facts / seconds)
+        connection = await asyncpg.connect(url, command_timeout=None)
+        try:
+            began = time.perf_counter()
+            status = await connection.copy_from_query(ROWS, output=_dropped, format="binary")
+            return Outcome(int(status.split()[-1]) / (time.perf_counter() - began))
+        finally:
+            await connection.close()
 
     return run
+
+
+async def _dropped(_: bytes) -> None:
+    return None
+
+
+def _memory(plan: Plan, small: Rebuilds, large: Rebuilds) -> list[Table]:
+    """One row for each size; nothing where it is not known."""
+    sizes = ((False, "small", plan.facts, small), (True, "large", plan.most_facts, large))
+    cells = [
+        Measured(name, f"{facts:,} facts", ours, [Outcome(max(known))])
+        for ours, name, facts, found in sizes
+        if (known := [one.memory for one in found if one.memory is not None])
+    ]
+    if not cells:
+        return []
+    title = "Memory of a rebuild"
+    return [Table("memory-rebuild", title, "MiB", cells, MEMORY, ratios(cells), LARGER)]

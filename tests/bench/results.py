@@ -1,20 +1,42 @@
-"""What a run has found: rates of interleaved passes, and ratios, which are what can be compared."""
+"""What a run has found: values of interleaved passes, and ratios, which are what can be compared."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from statistics import median
 
 import msgspec
 
-__all__ = ["Measured", "Outcome", "Ratio", "Report", "Table", "ratios"]
+__all__ = [
+    "FASTER",
+    "LARGER",
+    "SLOWER",
+    "Measured",
+    "Outcome",
+    "Ratio",
+    "Report",
+    "Table",
+    "ratios",
+]
+
+FASTER = "is x times as fast"
+SLOWER = "takes x times as long"
+LARGER = "is x times as large"
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """One cell of one pass: a rate per second, and latencies in milliseconds where there are any."""
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One cell of one pass: a rate per second (or what the table's unit says), latencies in milliseconds.
+
+    ``longest`` is the latency of the slowest operation; ``faults`` how often something was wrong that
+    must never be: an entry sent twice, a read that is behind; ``memory`` in MiB, at most.
+    """
 
     rate: float
     p50: float | None = None
     p99: float | None = None
+    longest: float | None = None
+    faults: int | None = None
+    memory: float | None = None
 
 
 class Measured(msgspec.Struct):
@@ -43,9 +65,20 @@ class Measured(msgspec.Struct):
         p99 = [outcome.p99 for outcome in self.passes if outcome.p99 is not None]
         return (median(p50), median(p99)) if p50 and p99 else None
 
+    @property
+    def longest(self) -> float | None:
+        """The slowest operation of all passes."""
+        return max((o.longest for o in self.passes if o.longest is not None), default=None)
+
+    @property
+    def faults(self) -> int | None:
+        """All faults of all passes; None if there was nothing to be wrong."""
+        found = [outcome.faults for outcome in self.passes if outcome.faults is not None]
+        return sum(found) if found else None
+
 
 class Ratio(msgspec.Struct, frozen=True):
-    """How many times as fast ``of`` is as ``to``: median, lowest and highest of the passes' ratios.
+    """How many times the value of ``to`` that of ``of`` is: median, lowest and highest of the passes' ratios.
 
     Both were measured one after the other in each pass, so what slows the machine slows both.
     """
@@ -58,7 +91,7 @@ class Ratio(msgspec.Struct, frozen=True):
 
 
 class Table(msgspec.Struct):
-    """Contenders at one task."""
+    """Contenders at one task; ``says`` is what a ratio means."""
 
     name: str
     title: str
@@ -66,10 +99,18 @@ class Table(msgspec.Struct):
     cells: list[Measured]
     note: str = ""
     ratios: list[Ratio] = []
+    says: str = FASTER
+
+    def cell(self, name: str) -> Measured | None:
+        """A contender by name."""
+        return next((cell for cell in self.cells if cell.name == name), None)
 
 
 class Report(msgspec.Struct):
-    """One run on one machine."""
+    """One run on one machine.
+
+    ``took`` is how many seconds each section took, ``failed`` which ended in an error, and in which.
+    """
 
     taken_at: str
     quick: bool
@@ -79,14 +120,22 @@ class Report(msgspec.Struct):
     versions: dict[str, str]
     settings: dict[str, str]
     tables: list[Table]
+    took: dict[str, float] = {}
+    failed: dict[str, str] = {}
+
+    @property
+    def cores(self) -> int:
+        """How many processors the machine has."""
+        return int(self.machine.get("cores", 1))
 
 
 def ratios(cells: list[Measured]) -> list[Ratio]:
     """Each of ours against each reference."""
-    found = []
+    return list(_ratios(cells))
+
+
+def _ratios(cells: list[Measured]) -> Iterator[Ratio]:
     for our in (cell for cell in cells if cell.ours):
         for other in (cell for cell in cells if not cell.ours):
             values = [a.rate / b.rate for a, b in zip(our.passes, other.passes, strict=True)]
-            ratio = Ratio(our.name, other.name, median(values), min(values), max(values))
-            found.append(ratio)
-    return found
+            yield Ratio(our.name, other.name, median(values), min(values), max(values))
