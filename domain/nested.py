@@ -156,7 +156,7 @@ class Object(Field):
     levels: Mapping[str, Level] = field(default_factory=dict)
     at_most_one: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def parameters(self) -> Parameters:
         """What a call may give of it."""
         rows = ((row, self.levels.get(row.name, Level.OPTIONAL)) for row in self.rows)

@@ -157,7 +157,7 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
     zone = ZoneInfo(settings.time_zone)
     reads = Lanes(url, settings.connections)
     ring = KeyRing(settings.service_key)
-    ledger = PostgresLedger(reads, Lanes(url, 2), ring, zone, replica=_replica(settings))
+    ledger = PostgresLedger(reads, Lanes(url, 3), ring, zone, replica=_replica(settings))
     secrets = Secrets(settings.service_key)
     tokens = Tokens(settings.token_secret)
     limit: Callable[[str], None] = Limit(settings.rate_limit) if settings.rate_limit else _unlimited

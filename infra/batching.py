@@ -1,7 +1,9 @@
 """Natural batching: calls that wait at the same moment share one trip to the database.
 
 No timer is involved. A call that finds a free place goes at once; those that come while all places
-are taken gather, and the next free place takes them all.
+are taken gather, and the next free place takes them all. Where a key has several places of its own, what
+has gathered is dealt out to them: while one part is at the server, the callers of another one work on
+their answers, so that neither side waits for the other.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ __all__ = ["WAITING", "Batcher"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+SHARE = 16
+"""Items that are not worth a trip of their own when there are more."""
 WAITING = 5_000
 """How many calls may wait; those beyond are better told at once to come again."""
 
@@ -27,9 +31,10 @@ class Batcher(Generic[Item, Result]):
     """Gathers items of one key and runs them together.
 
     ``run`` takes a key and its items and returns one result, or one exception, for each in order.
-    ``places`` runs go on at once, never two of one key where ``exclusive``; a run takes at most
-    ``most`` items, and more than ``waiting`` items are turned away with `ServiceUnavailable`. Keys
-    take turns, so that a busy one does not keep the others waiting.
+    ``places`` runs go on at once, of one key ``shares`` at most if that is given: then it takes its
+    share of what waits, but no fewer than `SHARE`. A run takes at most ``most`` items, and more than
+    ``waiting`` items are turned away with `ServiceUnavailable`. Keys take turns, so that a busy one
+    does not keep the others waiting.
     """
 
     def __init__(
@@ -39,13 +44,13 @@ class Batcher(Generic[Item, Result]):
         places: int,
         most: int = 256,
         waiting: int = WAITING,
-        exclusive: bool = False,
+        shares: int | None = None,
     ) -> None:
         self._run = run
         self._places = places
         self._most = most
         self._waiting = waiting
-        self._exclusive = exclusive
+        self._shares = shares
         self._queues: dict[Hashable, deque[tuple[Item, asyncio.Future[Result]]]] = {}
         self._running: Counter[Hashable] = Counter()
         self._count = 0
@@ -79,7 +84,7 @@ class Batcher(Generic[Item, Result]):
             if key is None:
                 return
             queue = self._queues.pop(key)
-            batch = [queue.popleft() for _ in range(min(len(queue), self._most))]
+            batch = [queue.popleft() for _ in range(self._share(key, len(queue)))]
             if queue:
                 self._queues[key] = queue
             self._count -= len(batch)
@@ -88,8 +93,14 @@ class Batcher(Generic[Item, Result]):
             self._tasks.add(task)
             task.add_done_callback(partial(self._done, key))
 
+    def _share(self, key: Hashable, waiting: int) -> int:
+        if self._shares is None:
+            return min(waiting, self._most)
+        free = min(self._places - len(self._tasks), self._shares - self._running[key])
+        return min(waiting, self._most, max(SHARE, -(-waiting // free)))
+
     def _may_run(self, key: Hashable) -> bool:
-        return not self._exclusive or key not in self._running
+        return self._shares is None or self._running.get(key, 0) < self._shares
 
     def _done(self, key: Hashable, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -30,6 +30,8 @@ SELECT command, verdict, detail FROM ledger.append(
 """
 SETTLE = "SELECT ledger.settle($1, $2, $3, $4, $5)"
 
+SHARES = 2
+"""Batches of one organisation that are under way: one is written, one waits at the server for its end."""
 DEADLINE = timedelta(seconds=5)
 """How long after it was sent a batch may still be written."""
 GIVING_UP = 30.0
@@ -51,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 
 class Appender:
-    """Writes changes, in batches of at most ``most``; one batch of an organisation at a time."""
+    """Writes changes, in batches of at most ``most``."""
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class Appender:
         self._deadline = deadline
         self._giving_up = giving_up
         self._batcher: Batcher[Parcel, Verdict] = Batcher(
-            self._write, places=lanes.count, most=most, waiting=waiting, exclusive=True
+            self._write, places=lanes.count, most=most, waiting=waiting, shares=SHARES
         )
 
     async def append(self, organisation: str, change: Change) -> Verdict:

@@ -37,7 +37,7 @@ NOTE = (
 def ledger_on(url: str) -> PostgresLedger:
     """A ledger with as many connections as a process of the service has by default."""
     ring = KeyRing("service-key-of-the-benchmarks-0123456789")
-    return PostgresLedger(Lanes(url, 4), Lanes(url, 2), ring, ZoneInfo("Asia/Nicosia"))
+    return PostgresLedger(Lanes(url, 4), Lanes(url, 3), ring, ZoneInfo("Asia/Nicosia"))
 
 
 async def append(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> list[Table]:

@@ -8,7 +8,7 @@ from collections.abc import Hashable
 import pytest
 
 from domain.errors import ServiceUnavailable
-from infra.batching import Batcher
+from infra.batching import SHARE, Batcher
 
 
 class Runs:
@@ -54,22 +54,35 @@ async def test_those_who_wait_together_run_together() -> None:
     assert isinstance(results[5], ValueError)
 
 
-@pytest.mark.parametrize(("exclusive", "at_once"), [(True, 1), (False, 3)])
-async def test_one_key_runs_alone_where_exclusive(exclusive: bool, at_once: int) -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+async def test_one_key_takes_no_more_places_than_it_may(at_once: int) -> None:
     runs = Runs()
-    batcher: Batcher[int, int] = Batcher(runs, places=3, most=1, exclusive=exclusive)
+    batcher: Batcher[int, int] = Batcher(runs, places=3, most=1, shares=at_once)
     tasks = submit(batcher, "a", 1, 2, 3, 4) + submit(batcher, "b", 5)
     await turns()
-    assert sum(runs.at_once.values()) == (2 if exclusive else 3)
+    assert sum(runs.at_once.values()) == min(at_once + 1, 3)
     runs.gate.set()
     assert await asyncio.gather(*tasks) == [2, 4, 6, 8, 10]
     assert runs.most["a"] <= at_once
 
 
+async def test_what_has_gathered_is_dealt_out_to_the_free_places() -> None:
+    runs = Runs()
+    batcher: Batcher[int, int] = Batcher(runs, places=4, shares=3)
+    tasks = submit(batcher, "a", *range(SHARE * 3 + 3))
+    await turns()
+    assert [len(items) for _, items in runs.seen] == [SHARE + 1] * 3
+    runs.gate.set()
+    await asyncio.gather(*tasks)
+    runs.seen.clear()
+    await asyncio.gather(*submit(batcher, "a", *range(SHARE + 1)))
+    assert [len(items) for _, items in runs.seen] == [SHARE, 1]
+
+
 async def test_a_busy_key_does_not_keep_the_others_waiting() -> None:
     runs = Runs()
     runs.gate.set()
-    batcher: Batcher[int, int] = Batcher(runs, places=1, most=2, exclusive=True)
+    batcher: Batcher[int, int] = Batcher(runs, places=1, most=2, shares=1)
     tasks = submit(batcher, "busy", *range(10)) + submit(batcher, "other", 1)
     await asyncio.gather(*tasks)
     assert [key for key, _ in runs.seen].index("other") == 1
