@@ -34,6 +34,7 @@ from infra.views.tables import (
     discard,
     exists,
     index,
+    keep_folded,
     kept_heads,
     make_next,
     switch,
@@ -49,6 +50,7 @@ APPENDS = "LOCK TABLE ledger.events IN SHARE ROW EXCLUSIVE MODE"
 # The server looks for deadlocks after a second, and might then refuse a read; so whoever wants all
 # tables gives up earlier, lets the others pass, and tries again.
 LOCK_TIMEOUT = "300ms"
+LAST_STREAM = b"\xff" * 16
 PAUSED = "5s"
 """How long appends wait for a process that is paused while it holds them up."""
 HELD = 4.0
@@ -107,6 +109,8 @@ async def _fold(work: Work, definition: str, total: Callable[[int], None]) -> He
     began = time.monotonic()
     for one in found:
         await work.folder.whole(one.organisation, one.folded)
+        # What is caught up with from here on is not copied again by whoever goes on with this.
+        await keep_folded(work.writer, one.organisation, LAST_STREAM, 0)
     work.report.seconds = time.monotonic() - began
     await work.lacking(again=True)
     return at
