@@ -41,6 +41,8 @@ KEYS = 50_000
 
 WORTHWHILE = 200_000
 """Facts for which further processes are started; they take seconds to start."""
+NICE = 10
+"""How much they leave to others."""
 
 _stream = itemgetter(0)
 
@@ -200,6 +202,8 @@ _in_this_process: list[PageFolder] = []
 
 
 def _begin(ring: KeyRing, zone: ZoneInfo) -> None:
+    # Whoever serves calls on this machine goes first.
+    os.nice(NICE)
     _in_this_process.append(PageFolder(ring, zone))
 
 
@@ -213,12 +217,12 @@ def _fold(
 async def workers(
     ring: KeyRing, zone: ZoneInfo, facts: int, count: int | None = None
 ) -> AsyncIterator[Workers]:
-    """Processes for so many facts: one for each processor but the server's, or none for few facts.
+    """Processes for so many facts: one for each processor, or none for few facts.
 
     :param count: how many, if not that.
     """
     if count is None:
-        count = max((os.cpu_count() or 1) - 1, 1) if facts >= WORTHWHILE else 1
+        count = (os.cpu_count() or 1) if facts >= WORTHWHILE else 1
     own = PageFolder(ring, zone)
     if count == 1:
         yield Workers(own, None, 1)

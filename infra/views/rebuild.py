@@ -50,9 +50,17 @@ APPENDS = "LOCK TABLE ledger.events IN SHARE ROW EXCLUSIVE MODE"
 # The server looks for deadlocks after a second, and might then refuse a read; so whoever wants all
 # tables gives up earlier, lets the others pass, and tries again.
 LOCK_TIMEOUT = "300ms"
+TRY = "30ms"
+"""How long one try to get hold of the tables may take: a read that has one of them and wants another
+one waits for us as we wait for it, and many short tries end sooner than a few long ones."""
 LAST_STREAM = b"\xff" * 16
 PAUSED = "5s"
 """How long appends wait for a process that is paused while it holds them up."""
+# Few rows are compared while appends wait, and they are found by their keys: else all might be read.
+IN_A_HURRY = f"""
+SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL idle_in_transaction_session_timeout = '{PAUSED}';
+SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off
+"""
 HELD = 4.0
 """Seconds for which appends may be held up in order to get hold of the tables."""
 
@@ -180,10 +188,7 @@ async def _tried(work: Work, at: Heads, suspects: list[Difference], *, accept: b
     await transaction.start()
     began = time.monotonic()
     try:
-        await work.writer.execute(
-            f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';"
-            f"SET LOCAL idle_in_transaction_session_timeout = '{PAUSED}'"
-        )
+        await work.writer.execute(IN_A_HURRY)
         await work.writer.execute(APPENDS)
         began = time.monotonic()
         work.folder.written = set()
@@ -211,6 +216,7 @@ async def _tried(work: Work, at: Heads, suspects: list[Difference], *, accept: b
 async def _hold(connection: Connection, until: float) -> None:
     """Gets hold of the live tables. Raises ``LockNotAvailableError`` if others keep them."""
     tables = ", ".join(f"views.{view}" for view in await views(connection))
+    await connection.execute(f"SET LOCAL lock_timeout = '{TRY}'")
     while True:
         try:
             async with connection.transaction():
@@ -219,7 +225,7 @@ async def _hold(connection: Connection, until: float) -> None:
         except asyncpg.LockNotAvailableError:
             if time.monotonic() > until:
                 raise
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.01)
 
 
 async def _users(connection: Connection) -> str:

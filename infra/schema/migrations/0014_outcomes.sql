@@ -137,6 +137,8 @@ DECLARE
     head     bigint;
     moment   timestamptz;
 BEGIN
+    -- Before any view is read: whoever holds appends up, to let views change places, must not meet one that has them.
+    LOCK TABLE ledger.events IN ROW EXCLUSIVE MODE;
     PERFORM pg_advisory_xact_lock(ledger.append_lock(in_organisation));
     moment := clock_timestamp();
     -- A batch that lay on its way for long, or whose caller lost its connection and was told by
