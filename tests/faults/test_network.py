@@ -47,10 +47,10 @@ async def test_a_whole_batch_whose_answer_was_lost(database: str) -> None:
         await points.arm("locked")
         first = asyncio.create_task(journal.create())
         await points.stopped()
-        # All of these gather while the first one is stopped, and are sent together.
+        # All of these are sent together and wait at the server while the first one is stopped.
+        proxy.arm("lose answer")
         others = [asyncio.create_task(journal.create()) for _ in range(20)]
         await asyncio.sleep(0.2)
-        proxy.arm("lose answer")
         await points.release()
         attempts = await asyncio.gather(first, *others)
         assert {attempt.outcome for attempt in attempts} == {ACKNOWLEDGED}

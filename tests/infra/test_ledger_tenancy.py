@@ -24,7 +24,7 @@ TOUCHED = re.compile(
 ABOVE = {"ledger.world_claims", "ledger.view_versions"}
 """What stands above the organisations: what is unique over all of them, the versions of the views."""
 DEFINING = re.compile(
-    r"^\s*(COMMENT|GRANT|REVOKE|ALTER\s+TABLE|CREATE\s+(SCHEMA|UNIQUE\s+INDEX|INDEX|TRIGGER|ROLE|VIEW))\b",
+    r"^\s*(?:BEGIN\s+)?(COMMENT|GRANT|REVOKE|LOCK\s+TABLE|ALTER\s+TABLE|CREATE\s+(SCHEMA|UNIQUE\s+INDEX|INDEX|TRIGGER|ROLE|VIEW))\b",
     re.IGNORECASE,
 )
 WHOLE = {"infra/views", "infra/analytics", "infra/cli.py", "infra/schema/migrate.py"}
