@@ -13,7 +13,7 @@ import asyncpg
 import orjson
 from cyclopts import App, Parameter
 from rich.filesize import decimal
-from rich.table import Table
+from rich.table import Column, Table
 
 from domain.errors import Refusal
 from domain.fields import Reading
@@ -80,7 +80,7 @@ async def list_() -> None:
     with _refusals():
         async with _ready() as (url, _, _):
             states = await view_states(url)
-    table = Table("view", "rows", "size", "version", "behind", "parked")
+    table = Table(Column("view", no_wrap=True), "rows", "size", "version", "behind", "parked")
     for state in states:
         rows, size = f"{state.rows:,}", decimal(state.size)
         parked = f"{state.parked:,}" if state.lag_positions is not None else ""
