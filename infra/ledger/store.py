@@ -24,7 +24,7 @@ from infra.ledger.questions import Questions
 from infra.ledger.relations import Relations
 from infra.ledger.vault import Vault
 from infra.postgres import Lanes
-from infra.schema.migrate import available
+from infra.schema.migrate import is_current
 from infra.views.definitions import VERSION
 from infra.views.reading import Reader
 from infra.views.replica import Replica
@@ -49,7 +49,6 @@ SELECT position, recorded_at FROM ledger.events
 """
 FIRST = "SELECT event_hash FROM ledger.events WHERE organisation = $1 AND position = 1"
 FORGET = "SELECT ledger.forget_answers($1)"
-VERSIONS = "SELECT version, checksum FROM schema_migrations"
 WRITTEN_BY = (
     "SELECT sum(version)::integer FROM ledger.view_versions WHERE starts_with(view, 'views.')"
 )
@@ -200,11 +199,9 @@ class PostgresLedger(Vault, Relations):
 
     async def problems(self) -> list[str]:
         """What keeps this process from answering: a schema that is not this build's, newer views."""
-        rows = await self._reads.read(lambda connection: connection.fetch(VERSIONS))
-        applied = {(row["version"], row["checksum"]) for row in rows}
-        wanted = {(migration.version, migration.checksum) for migration in available()}
+        current = await self._reads.read(is_current)
         written = await self._reads.read(lambda connection: connection.fetchval(WRITTEN_BY))
-        return ["schema"] * (applied != wanted) + ["views"] * (written > VERSION)
+        return ["schema"] * (not current) + ["views"] * (written > VERSION)
 
     def new_key(self) -> tuple[bytes, str]:
         """A new contact's key: itself, and wrapped for storage as base64 text."""

@@ -18,7 +18,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 from typing import Literal, TypeAlias, TypeVar
 
@@ -34,6 +34,7 @@ __all__ = [
     "MigrationState",
     "assert_current",
     "available",
+    "is_current",
     "migrate",
     "status",
 ]
@@ -148,6 +149,18 @@ async def status(
         for migration in wanted.values()
     ]
     return sorted(states, key=lambda state: state.version)
+
+
+async def is_current(connection: Connection) -> bool:
+    """Whether the database records exactly this code's migrations: for processes that look often."""
+    rows = await connection.fetch("SELECT version, checksum FROM schema_migrations")
+    return {tuple(row) for row in rows} == _own()
+
+
+@cache
+def _own() -> frozenset[tuple[int, str]]:
+    """This code's migrations, which do not change while it runs."""
+    return frozenset((migration.version, migration.checksum) for migration in available())
 
 
 async def assert_current(

@@ -19,7 +19,7 @@ from domain.errors import ServiceUnavailable
 from infra.ledger.bell import CHANNEL
 from infra.ledger.heads import HEADS
 from infra.postgres import LOST
-from infra.schema.migrate import available
+from infra.schema.migrate import is_current
 from infra.telemetry import BATCH_SECONDS, LAG_POSITIONS, LAG_SECONDS, PARKED, PROJECTED
 from infra.views.feeding import ANALYTICS, Feeding, HistoryFeeding, TableFeeding
 from infra.views.folding import Connection
@@ -29,7 +29,6 @@ from infra.views.parking import POISON, Parked, parked
 __all__ = ["Lag", "Projector", "lags"]
 
 ROLE = "crmledger_projector"
-VERSIONS = "SELECT version, checksum FROM schema_migrations"
 LEASE = """
 INSERT INTO analytics.progress AS p (organisation, view, holder, held_until)
 VALUES ($1, $2, $3, clock_timestamp() + $4 * interval '1 second')
@@ -155,10 +154,12 @@ class Projector:
         """Looks at the ledger once and feeds the views all that is there."""
         self._hint.clear()
         connection = await self._connected()
-        problems = await self._schema(connection)
-        if not problems:
-            for feeding in self._feedings:
-                problems += await self._feed(connection, feeding, stop)
+        if not await is_current(connection):
+            self._problems = ["schema"]
+            return
+        problems = []
+        for feeding in self._feedings:
+            problems += await self._feed(connection, feeding, stop)
         self._problems = problems
 
     async def retry(self, view: str | None = None) -> list[Parked]:
@@ -202,12 +203,6 @@ class Projector:
             # On the connection that looks at the ledger: where it is dead, the next look finds that.
             await self._connection.add_listener(CHANNEL, self._heard)
         return self._connection
-
-    @staticmethod
-    async def _schema(connection: Connection) -> list[str]:
-        applied = {tuple(row) for row in await connection.fetch(VERSIONS)}
-        wanted = {(migration.version, migration.checksum) for migration in available()}
-        return ["schema"] if applied != wanted else []
 
     async def _feed(
         self, connection: Connection, feeding: Feeding, stop: asyncio.Event | None

@@ -16,7 +16,7 @@ import structlog
 from domain.errors import ServiceUnavailable
 from infra.ledger.feed import BrokenLedgerError, Feed
 from infra.postgres import Lanes
-from infra.schema.migrate import available
+from infra.schema.migrate import is_current
 from infra.telemetry import WEBHOOK_LAG_POSITIONS, WEBHOOK_LAG_SECONDS
 from infra.webhooks.courier import Courier, Pace, Poster, Tools, Unsealing
 from infra.webhooks.message import links
@@ -29,7 +29,6 @@ CONNECTIONS = 4
 """Statements of one process at the same time."""
 CLEANING = 1200
 """Looks between two at which old attempts are dropped."""
-VERSIONS = "SELECT version, checksum FROM schema_migrations"
 
 Key = tuple[str, str]
 
@@ -94,9 +93,7 @@ class Deliverer:
 
     async def once(self, stop: asyncio.Event) -> None:
         """Looks at all subscriptions once, and begins to work where there is something to do."""
-        rows = await self._lanes.read(lambda connection: connection.fetch(VERSIONS))
-        wanted = {(migration.version, migration.checksum) for migration in available()}
-        if {tuple(row) for row in rows} != wanted:
+        if not await self._lanes.read(is_current):
             self._problems = ["schema"]
             return
         standings = await self._store.standings()
