@@ -8,14 +8,13 @@ from zoneinfo import ZoneInfo
 from cyclopts import Parameter
 
 from infra.app import sealing
+from infra.cli_attended import AdminPort, attended
 from infra.cli_views import FOLDING
-from infra.http.admin import Admin
-from infra.http.server import serving
 from infra.ledger.cipher import KeyRing
 from infra.postgres import Lanes
 from infra.settings import Settings
 from infra.telemetry import configure_logs
-from infra.terminal import database, out, prepare, told_to_stop
+from infra.terminal import database, prepare, told_to_stop
 from infra.views.history import History
 from infra.views.projector import Projector
 
@@ -26,13 +25,10 @@ async def project(
     *,
     lease: Annotated[float, Parameter(help="Seconds after which others take over.")] = 15.0,
     pause: Annotated[float, Parameter(help="Seconds between two looks at the ledger.")] = 0.5,
-    admin_port: Annotated[
-        int | None, Parameter(help="Port of health and metrics, if not CRMLEDGER_ADMIN_PORT.")
-    ] = None,
+    admin_port: AdminPort = None,
 ) -> None:
     """Feeds the analytics views and history, and seals, until it is told to stop (SIGTERM or Ctrl-C)."""
     settings = Settings.from_environment()
-    port = settings.admin_port if admin_port is None else admin_port
     configure_logs()
     stop = told_to_stop()
     async with database(settings) as url:
@@ -40,12 +36,6 @@ async def project(
         lanes = Lanes(url, 1, timeout=FOLDING)
         history = History(lanes, KeyRing(settings.service_key), ZoneInfo(settings.time_zone))
         projector = Projector(url, history, lease=lease, pause=pause)
-        admin = Admin(projector)
-        async with serving(admin.edge().handle, settings.host, port) as port:
-            address = f"{settings.host}:{port}"
-            out.print(f"Health and metrics     http://{address}/health/ready", highlight=False)
-            out.file.flush()
-            async with sealing(settings, url):
-                await projector.run(stop)
-            admin.leaving = True
+        async with attended(projector, settings, admin_port), sealing(settings, url):
+            await projector.run(stop)
         await lanes.close()

@@ -10,13 +10,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from infra.app import Application
+from infra.cli_attended import AdminPort, attended
 from infra.cli_operator import application
-from infra.http.admin import Admin
-from infra.http.server import serving
 from infra.sending.sender import Sender
 from infra.settings import Settings
 from infra.telemetry import configure_logs
-from infra.terminal import out, told_to_stop
+from infra.terminal import told_to_stop
 
 __all__ = ["send", "sending"]
 
@@ -28,24 +27,16 @@ def _sender(running: Application, pause: float) -> Sender:
 async def send(
     *,
     pause: Annotated[float, Parameter(help="Seconds between two looks at the ledgers.")] = 0.5,
-    admin_port: Annotated[
-        int | None, Parameter(help="Port of health and metrics, if not CRMLEDGER_ADMIN_PORT.")
-    ] = None,
+    admin_port: AdminPort = None,
 ) -> None:
     """Sends what waits in the queue without an external system, until it is told to stop (SIGTERM or Ctrl-C)."""
     settings = Settings.from_environment()
-    port = settings.admin_port if admin_port is None else admin_port
     configure_logs()
     stop = told_to_stop()
     async with application(settings) as running:
         sender = _sender(running, pause)
-        admin = Admin(sender)
-        async with serving(admin.edge().handle, settings.host, port) as port:
-            address = f"{settings.host}:{port}"
-            out.print(f"Health and metrics     http://{address}/health/ready", highlight=False)
-            out.file.flush()
+        async with attended(sender, settings, admin_port):
             await sender.run(stop)
-            admin.leaving = True
 
 
 @asynccontextmanager

@@ -11,9 +11,8 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from domain.errors import ServiceError
+from infra.cli_attended import AdminPort, attended
 from infra.cli_operator import application
-from infra.http.admin import Admin
-from infra.http.server import serving
 from infra.postgres import Lanes
 from infra.secrets import Secrets
 from infra.settings import Settings
@@ -45,16 +44,13 @@ async def deliver(
     first_retry: Annotated[
         float, Parameter(help="Seconds until a failed request is made again; then doubled.")
     ] = USUAL.first,
-    admin_port: Annotated[
-        int | None, Parameter(help="Port of health and metrics, if not CRMLEDGER_ADMIN_PORT.")
-    ] = None,
+    admin_port: AdminPort = None,
 ) -> None:
     """Tells subscribers of webhooks what is recorded, until it is told to stop (SIGTERM or Ctrl-C)."""
     if not 0 < timeout < lease:
         err.print("crmledger: --timeout must be shorter than --lease", style="red")
         sys.exit(1)
     settings = Settings.from_environment()
-    port = settings.admin_port if admin_port is None else admin_port
     configure_logs()
     stop = told_to_stop()
     pace = Pace(lease=lease, timeout=timeout, pause=pause, first=first_retry)
@@ -66,13 +62,8 @@ async def deliver(
         lanes, secrets = Lanes(url, CONNECTIONS, role=ROLE), Secrets(settings.service_key)
         base = settings.public_url or ""
         deliverer = Deliverer(lanes, sender, secrets, pace=pace, base=base)
-        admin = Admin(deliverer)
-        async with serving(admin.edge().handle, settings.host, port) as port:
-            address = f"{settings.host}:{port}"
-            out.print(f"Health and metrics     http://{address}/health/ready", highlight=False)
-            out.file.flush()
+        async with attended(deliverer, settings, admin_port):
             await deliverer.run(stop)
-            admin.leaving = True
         await lanes.close()
         secrets.close()
 

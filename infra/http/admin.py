@@ -12,7 +12,7 @@ from domain.errors import ServiceError
 from infra.http.edge import Edge, Exchange, response
 from infra.telemetry import READY, metrics
 
-__all__ = ["Admin"]
+__all__ = ["Admin", "Worker"]
 
 SECONDS = 2.0
 """How long the database may take to answer before the process says that it is not ready."""

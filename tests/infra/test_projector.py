@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import AbstractAsyncContextManager
 
-import aiohttp
 import asyncpg
 import pytest
 
 from infra.ledger import bell
 from infra.views.projector import Projector, lags
 from tests.communications_world import Desk
+from tests.programs import Program, attended
 from tests.service import environment
 from tests.views_world import connection
 
-ROOT = Path(__file__).parents[2]
 TRUTH = """
 SELECT organisation, (recorded_at AT TIME ZONE 'UTC')::date AS day, topic, count(*) AS facts
   FROM ledger.events GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
@@ -41,39 +34,10 @@ async def is_true(url: str) -> bool:
         return bool(await asked.fetch(TRUTH) == await asked.fetch(VIEW))
 
 
-@dataclass
-class Process:
+def program(url: str, **settings: str) -> AbstractAsyncContextManager[Program]:
     """A running ``crmledger project``."""
-
-    child: asyncio.subprocess.Process
-    url: str
-
-    async def ask(self, path: str) -> tuple[int, str]:
-        async with aiohttp.ClientSession() as http, http.get(self.url + path) as answer:
-            return answer.status, await answer.text()
-
-
-@asynccontextmanager
-async def program(url: str, **settings: str) -> AsyncIterator[Process]:
-    command = ("-m", "infra.cli", "project", "--lease", "1", "--pause", "0.05", "--admin-port", "0")
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *command,
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "COLUMNS": "200"} | environment(url, **settings),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        assert child.stdout is not None
-        said = (await child.stdout.readline()).decode()
-        found = re.search(r"http://[\d.]+:\d+", said)
-        assert found, said
-        yield Process(child, found[0])
-    finally:
-        if child.returncode is None:
-            child.kill()
-        await child.wait()
+    words = ("project", "--lease", "1", "--pause", "0.05")
+    return attended(environment(url, **settings), *words)
 
 
 async def caught_up(url: str) -> None:

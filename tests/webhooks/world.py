@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 from standardwebhooks import Webhook
 
@@ -24,6 +19,7 @@ from infra.webhooks.courier import Pace
 from infra.webhooks.deliverer import ROLE, Deliverer
 from infra.webhooks.sending import Sender
 from tests.operators import Operator
+from tests.programs import Program, attended
 from tests.service import OPERATOR_KEY, Api, Json, Service, environment
 from tests.world import World, world
 
@@ -38,7 +34,6 @@ __all__ = [
     "subscribed",
 ]
 
-ROOT = Path(__file__).parents[2]
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 QUICK = Pace(lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.05, rest=0.05)
 """Fast enough for tests; a consumer that is away is tried 20 times a second."""
@@ -189,38 +184,8 @@ async def deliverer(
     secrets.close()
 
 
-@dataclass
-class Program:
-    """A running ``crmledger deliver``."""
-
-    child: asyncio.subprocess.Process
-    url: str
-
-    async def ask(self, path: str) -> tuple[int, str]:
-        async with aiohttp.ClientSession() as http, http.get(self.url + path) as answer:
-            return answer.status, await answer.text()
-
-
-@asynccontextmanager
-async def program(url: str, **settings: str) -> AsyncIterator[Program]:
-    """The program on a database, killed at the end."""
+def program(url: str, **settings: str) -> AbstractAsyncContextManager[Program]:
+    """``crmledger deliver`` on a database, killed at the end."""
     words = ("--lease", "1", "--timeout", "0.5", "--pause", "0.05", "--first-retry", "0.05")
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "infra.cli", "deliver", *words, "--admin-port", "0"),
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "COLUMNS": "200"}
-        | environment(url, CRMLEDGER_WEBHOOK_NETWORKS="127.0.0.0/8", **settings),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        assert child.stdout is not None
-        said = (await child.stdout.readline()).decode()
-        found = re.search(r"http://[\d.]+:\d+", said)
-        assert found, said
-        yield Program(child, found[0])
-    finally:
-        if child.returncode is None:
-            child.kill()
-        await child.wait()
+    known = environment(url, CRMLEDGER_WEBHOOK_NETWORKS="127.0.0.0/8", **settings)
+    return attended(known, "deliver", *words)
