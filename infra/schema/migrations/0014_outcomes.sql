@@ -24,6 +24,7 @@ CREATE TABLE ledger.settled_keys (
 COMMENT ON TABLE ledger.settled_keys IS 'Keys of which their callers were told that nothing was written and nothing will be: a call that comes with one is refused, for ever.';
 GRANT SELECT ON ledger.outcomes, ledger.settled_keys TO crmledger_service;
 
+-- Kinds of effects that no command of the batch has are not asked about, as they are not written.
 CREATE OR REPLACE FUNCTION ledger.losers(
     in_organisation text, in_effects jsonb[], in_moment timestamptz,
     fact_command integer[], fact_stream uuid[], fact_version integer[]
