@@ -11,12 +11,12 @@ import asyncpg
 import structlog
 
 from infra.analytics.fed import DAILY_FACTS, TRANSITIONS
+from infra.views.folding import Connection
 from infra.views.history import HISTORY, History
 from infra.views.parking import (
     LONGEST,
     POISON,
     UNPARKED,
-    Connection,
     Parked,
     park_unknown,
     transaction,

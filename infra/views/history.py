@@ -105,7 +105,8 @@ class History:
         cannot be read up to there, because something is parked.
         """
         until = time.monotonic() + seconds
-        while await self._at(organisation) < position:
+        at = await self._at(organisation)
+        while at < position:
             left = await self._advance(organisation, position)
             at = await self._at(organisation)
             if at < position and (not left or time.monotonic() > until):

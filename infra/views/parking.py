@@ -18,10 +18,9 @@ import asyncpg
 
 from domain.aggregate import FACTS
 from infra.postgres import LOST
+from infra.views.folding import Connection
 
 __all__ = ["LONGEST", "POISON", "UNPARKED", "Parked", "park_unknown", "parked", "transaction"]
-
-Connection = asyncpg.Connection
 
 POISON = (
     asyncpg.DataError,

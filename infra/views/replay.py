@@ -21,16 +21,13 @@ from infra.ledger.past import moment_of
 from infra.views.folding import Connection, Folder, connected
 from infra.views.pages import workers
 from infra.views.receipt import receipt, rows
-from infra.views.tables import views
+from infra.views.tables import discard, exists, said_of, say_of, views
 from services.as_of import Moment
 from services.ids import record_stream
 
 __all__ = ["Replayer", "schema_name"]
 
 ORGANISATION = "SELECT organisation FROM ledger.world_claims WHERE claim = 'organisation=' || $1"
-SAYS = "SELECT obj_description(to_regnamespace($1), 'pg_namespace')"
-COMMENT = "SELECT format('COMMENT ON SCHEMA %I IS %L', $1::text, $2::text)"
-EXISTS = "SELECT to_regnamespace($1) IS NOT NULL"
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _NO_SLUG = re.compile(r"[^a-z0-9]+")
@@ -145,12 +142,12 @@ class Replayer:
 async def _make(connection: Connection, schema: str, organisation: str) -> None:
     """Makes the schema, in place of an earlier replay of the organisation but of nothing else."""
     says = f"crmledger replay of {organisation}"
-    if await connection.fetchval(EXISTS, schema):
-        if await connection.fetchval(SAYS, schema) != says:
+    if await exists(connection, schema):
+        if await said_of(connection, schema) != says:
             raise ValueError(f"the schema {schema} is no replay of {organisation}; name another")
-        await connection.execute(f"DROP SCHEMA {schema} CASCADE")
+        await discard(connection, schema)
     await connection.execute(f"CREATE SCHEMA {schema}")
-    await connection.execute(await connection.fetchval(COMMENT, schema, says))
+    await say_of(connection, schema, says)
 
 
 def _stream(organisation: str, ref: str) -> UUID:

@@ -30,6 +30,8 @@ __all__ = [
     "keep_unreadable",
     "kept_heads",
     "make_next",
+    "said_of",
+    "say_of",
     "switch",
     "unreadable",
     "views",
@@ -150,9 +152,20 @@ async def exists(connection: Connection, schema: str) -> bool:
     return found
 
 
+async def said_of(connection: Connection, schema: str) -> str | None:
+    """The comment of a schema; None if it has none, or there is no such schema."""
+    said: str | None = await connection.fetchval(SAYS, schema)
+    return said
+
+
+async def say_of(connection: Connection, schema: str, said: str) -> None:
+    """Comments a schema."""
+    await connection.execute(await connection.fetchval(SAY, schema, said))
+
+
 async def begun(connection: Connection, definition: str) -> list[Begun] | None:
     """How far an interrupted rebuild by the same definition has come; None if there is none."""
-    if await connection.fetchval(SAYS, NEXT) != definition:
+    if await said_of(connection, NEXT) != definition:
         return None
     rows = await connection.fetch(
         f"SELECT organisation, position, folded, facts FROM {NEXT}.heads ORDER BY organisation"  # noqa: S608
@@ -169,7 +182,7 @@ async def make_next(connection: Connection, definition: str, at: Heads) -> list[
         await _run(connection, INDEXES, ["names"])
         await keep_heads(connection, NEXT, at)
         await connection.execute(UNREADABLE_TABLE)
-        await connection.execute(await connection.fetchval(SAY, NEXT, definition))
+        await say_of(connection, NEXT, definition)
     return [Begun(organisation, position, bytes(16), 0) for organisation, position in at.items()]
 
 
