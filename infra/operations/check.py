@@ -16,7 +16,17 @@ import msgspec
 
 from infra.settings import Settings
 
-__all__ = ["LEAST", "Check", "Connection", "Finding", "Report", "Site", "Verdict", "run"]
+__all__ = [
+    "LEAST",
+    "Check",
+    "Connection",
+    "Finding",
+    "Report",
+    "Site",
+    "Verdict",
+    "first_of",
+    "run",
+]
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Verdict = Literal["ok", "warning", "failed", "unseen"]
@@ -25,6 +35,8 @@ LEAST = 150_000
 """The oldest PostgreSQL that will do, as ``server_version_num``."""
 SECONDS = 60.0
 """For one check that is not deep."""
+SHOWN = 5
+"""Things at fault that a finding names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,12 @@ class Finding:
 
     verdict: Verdict
     said: str
+
+
+def first_of(wrong: Sequence[str]) -> str:
+    """The first things at fault, and how many more there are."""
+    more = f"; and {len(wrong) - SHOWN:,} more" if len(wrong) > SHOWN else ""
+    return "; ".join(wrong[:SHOWN]) + more
 
 
 Check: TypeAlias = Callable[[Site], Awaitable[Finding]]

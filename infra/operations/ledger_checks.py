@@ -10,7 +10,7 @@ from infra.audit.sealer import backlogs, signer_of
 from infra.ledger.check import problems
 from infra.ledger.cipher import KeyRing
 from infra.ledger.heads import HEADS, heads
-from infra.operations.check import Finding, Site
+from infra.operations.check import Finding, Site, first_of
 from infra.schema.migrate import MigrationError, assert_current, available
 from infra.views.definitions import VERSIONS
 from infra.views.feeding import ANALYTICS
@@ -90,8 +90,6 @@ SEQUENCES = {"queue_entry": "communication_queue"}
 """Those that are not called like their aggregate."""
 TAIL = 100_000
 """Positions at the end of each ledger that are counted."""
-SHOWN = 5
-"""Things that are wrong in one way and are named."""
 BEHIND = 60.0
 """Seconds that a view may be behind."""
 PATIENCE = 10
@@ -178,12 +176,16 @@ async def webhooks(site: Site) -> Finding:
     rows = await site.connection.fetch("SELECT * FROM webhooks.standing()")
     found = [standing(row) for row in rows]
     ahead = [f"{_named(one)} is ahead of the ledger" for one in found if one.shown == "AHEAD"]
-    stopped = [one for one in found if one.shown in ("FAILING", "PAUSED", "GONE")]
+    stopped = [
+        f"{_named(one)} is {one.shown}"
+        for one in found
+        if one.shown in ("FAILING", "PAUSED", "GONE")
+    ]
     told = [one for one in found if one.wanted]
     oldest = max((one.lag_seconds for one in told), default=0.0)
     said = f"{len(told)} are told what happens, {oldest:.1f} s behind"
     if stopped and not ahead:
-        return Finding("warning", "; ".join(f"{_named(o)} is {o.shown}" for o in stopped[:SHOWN]))
+        return Finding("warning", first_of(stopped))
     if oldest > BEHIND and not ahead:
         return Finding("warning", f"{said}; does `crmledger deliver` run?")
     return _judged(ahead, said)
@@ -236,10 +238,7 @@ async def every_fact(site: Site) -> Finding:
 def _judged(wrong: Iterable[str], otherwise: str) -> Finding:
     """A failure that names the first things that are wrong; fine, and ``otherwise``, if none is."""
     found = list(wrong)
-    if not found:
-        return Finding("ok", otherwise)
-    more = f"; and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
-    return Finding("failed", "; ".join(found[:SHOWN]) + more)
+    return Finding("failed", first_of(found)) if found else Finding("ok", otherwise)
 
 
 LEDGER_CHECKS = (

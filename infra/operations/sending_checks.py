@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 from infra.ledger.heads import heads
-from infra.operations.check import Finding, Site
+from infra.operations.check import Finding, Site, first_of
 from infra.sending.backlog import LATE, Backlog, backlogs, is_set
 
 __all__ = ["SENDING_CHECKS"]
@@ -13,8 +13,6 @@ __all__ = ["SENDING_CHECKS"]
 SETTINGS = """
 SELECT document FROM views.records WHERE organisation = $1 AND kind = 'organisation' AND id = $1 AND NOT retired
 """
-SHOWN = 5
-"""Queues that are late and are named."""
 
 
 async def sending(site: Site) -> Finding:
@@ -30,8 +28,7 @@ async def sending(site: Site) -> Finding:
                 if one.seconds > LATE or one.failures:
                     late.append(_late(organisation, one))
     if late:
-        more = f"; and {len(late) - SHOWN:,} more" if len(late) > SHOWN else ""
-        return Finding("warning", "; ".join(late[:SHOWN]) + more)
+        return Finding("warning", first_of(late))
     return Finding("ok", f"{waiting:,} messages wait for {servers:,} servers, none too long")
 
 
