@@ -6,7 +6,6 @@ prove something: an authentication code, an identifier with its pass code, a one
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,7 +78,7 @@ def read_credential(value: object, at: str, *, once: bool = False) -> Credential
     or too many, `MandatoryParameter` for an identifier without its pass code,
     `InvalidParameterValue` for a pass code without an identifier.
     """
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise InvalidIdentifier(at)
     given = {name: member for name, member in value.items() if member not in (None, "")}
     if not given.keys() <= {*SHOWN, *((ONCE,) if once else ())}:

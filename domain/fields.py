@@ -20,6 +20,8 @@ from enum import Enum
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from domain.errors import (
     InvalidParameterValue,
     MandatoryParameter,
@@ -54,8 +56,7 @@ class Level(Enum):
     NOT_APPLICABLE = "not applicable"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """What a value cannot say of itself.
 
     ``zone`` is the service's time zone and ``today`` its date; ``textual`` is set for query
@@ -95,9 +96,10 @@ class Field:
         value = raw.get(self.parameter)
         return value[-1] if reading.textual and isinstance(value, list) else value
 
-    def is_given(self, raw: Mapping[str, Any]) -> bool:
-        """Whether the caller named this parameter at all."""
-        return self.parameter in raw
+    @property
+    def also(self) -> str:
+        """The other name under which a call may give it; the same where there is no other."""
+        return self.parameter
 
     def read(self, value: Any, at: str, reading: Reading) -> Any:
         """The value to keep, from one that is not null; raises the refusal that names ``at``."""
@@ -176,7 +178,19 @@ class Parameters:
         self._check = check
         groups = self.exactly_one | self.at_least_one | self.at_most_one
         own = (row.name for row, _ in reversed(self.rows) if row.name in groups)
-        self._last_of_groups = next(own, None)
+        last = next(own, None)
+        # What each call asks of every row is known before there is any call.
+        self._plan = [
+            (
+                row,
+                Level.OPTIONAL if callable(rule) else rule,
+                rule if callable(rule) else None,
+                row.parameter,
+                row.also,
+                row.name == last,
+            )
+            for row, rule in self.rows
+        ]
 
     def __iter__(self) -> Iterator[tuple[Field, Rule]]:
         return iter(self.rows)
@@ -190,13 +204,13 @@ class Parameters:
     def read(self, raw: Mapping[str, Any], reading: Reading, at: str = "") -> Values:
         """The given values by field name; raises the first refusal in the table's order."""
         given: Values = {}
-        for row, rule in self.rows:
-            level = rule(given) if callable(rule) else rule
-            if row.is_given(raw) or level is Level.MANDATORY:
-                self._read(row, level, raw, reading, at, given)
+        for row, fixed, rule, name, also, closes in self._plan:
+            level = rule(given) if rule else fixed
+            if name in raw or also in raw or level is Level.MANDATORY:
+                self._read(row, level, raw, reading, f"{at}{name}", given)
                 if self._check:
                     self._check(given)
-            if row.name == self._last_of_groups:
+            if closes:
                 self._check_groups(given, at)
         return given
 
@@ -209,17 +223,16 @@ class Parameters:
         at: str,
         given: Values,
     ) -> None:
-        name = f"{at}{row.parameter}"
-        value = row.given(raw, name, reading)
-        required = level in (Level.MANDATORY, Level.KEPT)
+        value = row.given(raw, at, reading)
+        required = level is Level.MANDATORY or level is Level.KEPT
         if value is None or (required and isinstance(value, str) and not value.strip()):
             if required:
-                raise MandatoryParameter(name)
+                raise MandatoryParameter(at)
             given[row.name] = None
         else:
-            given[row.name] = row.read(value, name, reading)
+            given[row.name] = row.read(value, at, reading)
             if level is Level.NOT_APPLICABLE and given[row.name] is not None:
-                raise InvalidParameterValue(name)
+                raise InvalidParameterValue(at)
 
     def _check_groups(self, given: Values, at: str) -> None:
         def count(group: frozenset[str]) -> int:

@@ -16,8 +16,7 @@ __all__ = ["Identifiable", "Identifier", "normalised"]
 _HEXADECIMAL_ID = re.compile(r"[0-9a-fA-F]{32}")
 
 
-@dataclass(frozen=True, slots=True)
-class Identifier:
+class Identifier(msgspec.Struct, frozen=True):
     """One entity, named by one of its identifier fields.
 
     ``at`` is the parameter it came in, for the description of a refusal; ``kept`` is set where it
@@ -50,7 +49,7 @@ class Identifiable:
         counting), and `SemiOptionalParameter` unless exactly one field has a value.
         """
         given = [pair for pair in _members(value, at, textual=textual) if pair[1] not in (None, "")]
-        if not {name for name, _ in given} <= set(self.fields):
+        if any(name not in self.fields for name, _ in given):
             raise InvalidIdentifier(at)
         if len(given) != 1:
             raise SemiOptionalParameter(at)
@@ -60,9 +59,8 @@ class Identifiable:
         return Identifier(self.entity, field, self._value(field, member, at), at)
 
     def _value(self, field: str, member: object, at: str) -> str:
-        words = (self.enumerated or {}).get(field)
-        if words is not None:
-            return read_enumeration(member, f"{at}.{field}", words)
+        if self.enumerated and field in self.enumerated:
+            return read_enumeration(member, f"{at}.{field}", self.enumerated[field])
         return normalised(field, read_text(member, f"{at}.{field}"), folded=field in self.folded)
 
 

@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from msgspec import structs
+
 from domain.errors import (
     InvalidIdentifier,
     InvalidParameterType,
@@ -102,15 +104,16 @@ class Reference(Field):
     alias: str = ""
     brief: bool = False
 
-    @property
+    @cached_property
     def parameter(self) -> str:
         return f"{self.name}_identifier"
 
+    @cached_property
+    def also(self) -> str:
+        return self.alias or self.parameter
+
     def given(self, raw: Mapping[str, Any], at: str, reading: Reading) -> Any:
-        value, other = (
-            raw.get(self.parameter),
-            raw.get(self.alias) if self.alias else None,
-        )
+        value, other = raw.get(self.parameter), raw.get(self.alias) if self.alias else None
         if reading.textual and isinstance(value, list):
             # A blank text is no identifier, as a blank value is none of any other parameter.
             return [text for text in value if text.strip()] or None
@@ -120,13 +123,10 @@ class Reference(Field):
             raise SemiOptionalParameter(at)
         return other
 
-    def is_given(self, raw: Mapping[str, Any]) -> bool:
-        return self.parameter in raw or (bool(self.alias) and self.alias in raw)
-
     def read(self, value: Any, at: str, reading: Reading) -> Identifier:
         return self.to.read(value, at, textual=reading.textual)
 
-    @property
+    @cached_property
     def shown(self) -> str:
         """What a response holds: the name of the object of the entity."""
         return f"{self.to.entity}_brief" if self.brief else self.to.entity
@@ -215,7 +215,7 @@ class Items(Field):
             raise InvalidParameterType(at)
         if len(value) > LARGEST_SET:
             raise InvalidParameterValue(at)
-        reading = replace(reading, updating=self.updating)
+        reading = structs.replace(reading, updating=self.updating)
         return [self._item(item, f"{at}[{n}]", reading) for n, item in enumerate(value)]
 
     def _item(self, item: Any, at: str, reading: Reading) -> Values:
@@ -264,7 +264,7 @@ class Items(Field):
             raise SemiOptionalParameter(at)
         name = given.pop()
         found = links[name].read(value[name], f"{at}.{name}", reading)
-        return {links[name].name: replace(found, kept=True)}
+        return {links[name].name: structs.replace(found, kept=True)}
 
     def sent(self, kept: Any, zone: ZoneInfo) -> Any:
         return [self._shown.render(item, zone) for item in kept or ()]

@@ -6,7 +6,10 @@ is named is found, and documents are read and cut, in the same way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from msgspec import structs
 
 from domain.aggregate import Stamp
 from domain.credentials import Credential
@@ -19,7 +22,7 @@ from services.credentials import Caller, Proof
 from services.endpoint import Method
 from services.fields_set import cut, read_fields_set
 from services.ports import Found, Select, Session, Told, Views
-from services.resolve import Proving, resolved
+from services.resolve import Named, Proving, resolved
 from services.stages import Stage, unmeasured
 
 __all__ = ["Run", "answered", "parameters", "resolve"]
@@ -29,7 +32,8 @@ __all__ = ["Run", "answered", "parameters", "resolve"]
 class Run:
     """One call between its checks and its answer.
 
-    ``read`` are the parameters as read, ``asked`` the identifiers among them that ``told`` answers,
+    ``read`` are the parameters as read, ``named`` the identifiers among them, ``asked`` those that
+    ``told`` answers,
     ``given`` the parameters with references resolved, ``refs`` the entities outside the directory
     that they name, ``proofs`` what their credentials have shown. ``checked`` are the key ids of
     codes that were shown rightly, ``compared`` those of secrets that were given anew, and whether
@@ -43,6 +47,7 @@ class Run:
     session: Session
     reading: Reading
     read: Values
+    named: Sequence[Named] = ()
     asked: tuple[Identifier, ...] = ()
     given: Values = field(default_factory=dict)
     refs: tuple[str, ...] = ()
@@ -97,7 +102,9 @@ async def resolve(run: Run, prove: Proving) -> None:
     """Finds what the parameters of a call name. Raises as `services.resolve.resolved`."""
     matches = dict(zip(run.asked, run.told.matches, strict=True))
     directory, choosing = run.told.directory, run.method.writes
-    run.given, run.refs = await resolved(run.read, matches, directory, prove, choosing=choosing)
+    run.given, run.refs = await resolved(
+        run.read, run.named, matches, directory, prove, choosing=choosing
+    )
 
 
 async def answered(views: Views, run: Run, stage: Stage = unmeasured) -> bytes:
@@ -125,7 +132,7 @@ async def _selected(views: Views, run: Run, wanted: Select | Found | tuple[str, 
             allowed.now = run.told.now
         # What is a customer's may be another one's by now: nothing old is shown across that wall.
         allowed = None if customer else allowed
-        wanted = replace(wanted, customer=customer, staleness=allowed)
+        wanted = structs.replace(wanted, customer=customer, staleness=allowed)
         return await views.select(run.organisation, wanted)
     ref, otherwise = wanted
     return Found([await views.compact(run.organisation, ref) or otherwise])

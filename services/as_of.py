@@ -114,11 +114,12 @@ class AsOf:
         today = moment.recorded_at.astimezone(self._zone).date()
         reading = Reading(self._zone, today, textual=True)
         given, names = parameters(method, request, reading)
-        named = asked(identifiers(given))
+        named = identifiers(given)
+        wanted = asked(named)
         views = await self._past.at(organisation, moment)
-        told = await views.ask(organisation, Question(identifiers=named))
-        session = admitted.session
-        run = Run(method, request, organisation, told, session, reading, given, named, names=names)
+        told = await views.ask(organisation, Question(identifiers=wanted))
+        call = (method, request, organisation, told, admitted.session, reading, given)
+        run = Run(*call, named, wanted, names=names)
         refusal = await _refusal(run)
         about = {"position": moment.position, "entities": list(run.refs)}
         await self._auditing.record(admitted, f"as_of/{method.path}", about)

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
+import msgspec
 import orjson
 
 from domain.aggregate import Aggregate, Fact, Stamp
@@ -47,8 +48,7 @@ class File(Field):
         return {"type": "string", "format": "binary"}
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A request as the edge hands it in.
 
     ``raw`` holds the parameters (lists of texts where ``textual``), ``web_api_key`` the key of the
@@ -57,7 +57,7 @@ class Request:
 
     raw: Mapping[str, Any]
     textual: bool = False
-    files: Mapping[str, Upload] = field(default_factory=dict)
+    files: Mapping[str, Upload] = {}
     web_api_key: str | None = None
     idempotency_key: str | None = None
     staleness: Staleness | None = None

@@ -8,11 +8,12 @@ which name is shown. Quotes inside JSON texts are escaped, so neither can be par
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 __all__ = ["Composer", "references"]
 
 _PLACE = re.compile(rb'\{"\$(?:ref":"([^"]+)"|name":\[("(?:[^"\\]|\\.)*"),("(?:[^"\\]|\\.)*")\])\}')
+_BEGINNING = b'{"$'
 _REFERENCE = re.compile(rb'\{"\$ref":"([^"]+)"\}')
 
 
@@ -25,8 +26,8 @@ class Composer:
     """Fills the places of stored documents from compact objects.
 
     ``compacts`` holds stored compact objects by ``kind/id``, ``directory`` finds those of the
-    organisation's set-up; an entity found in neither is shown as null. ``last_name_first`` is the
-    organisation's ``name_display``.
+    organisation's set-up, already filled; an entity found in neither is shown as null.
+    ``last_name_first`` is the organisation's ``name_display``.
     """
 
     def __init__(
@@ -39,24 +40,24 @@ class Composer:
         self._stored = compacts
         self._directory = directory
         self._name = 3 if last_name_first else 2
-        self._filled: dict[str, bytes] = {}
+        self._filled: dict[bytes, bytes] = {}
 
     def fill(self, document: bytes) -> bytes:
         """The document as a caller sees it."""
         return _PLACE.sub(self._place, document)
 
-    def fill_all(self, documents: Iterable[bytes]) -> bytes:
-        """A JSON array of documents as a caller sees them."""
-        return b"[" + b",".join(map(self.fill, documents)) + b"]"
-
     def compact(self, ref: str) -> bytes:
         """The compact object of one entity, filled itself."""
-        known = self._filled.get(ref)
-        if known is None:
-            found = self._stored.get(ref) or self._directory(ref)
-            known = self._filled[ref] = b"null" if found is None else self.fill(found)
-        return known
+        found = self._stored.get(ref)
+        if found is None:
+            return self._directory(ref) or b"null"
+        return self.fill(found) if _BEGINNING in found else found
 
     def _place(self, place: re.Match[bytes]) -> bytes:
         ref = place[1]
-        return place[self._name] if ref is None else self.compact(ref.decode())
+        if ref is None:
+            return place[self._name]
+        known = self._filled.get(ref)
+        if known is None:
+            known = self._filled[ref] = self.compact(ref.decode())
+        return known

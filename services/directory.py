@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import orjson
 
 from domain.fields import Values
 from domain.identifiers import Identifier
 from domain.reference_entities import KINDS, SHOWN
+from services.compose import Composer
 
 __all__ = ["Directory", "Entry", "Match"]
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True):
     """An entity that an identifier means."""
 
     id: str
@@ -106,8 +107,9 @@ class Directory:
         return bool(self.settings.get("name_display") == "LAST_FIRST")
 
     def compact(self, ref: str) -> bytes | None:
-        """An object that is shown of a record, with places for what it refers to in turn."""
-        if ref not in self._compacts:
+        """An object that is shown of a record, and in it what it refers to, which is set-up, too."""
+        found = self._compacts.get(ref)
+        if found is None:
             name, _, id_ = ref.partition("/")
             kind, shape = SHOWN.get(name, (None, None))
             entry = self.entry(kind.key, id_) if kind else None
@@ -115,8 +117,10 @@ class Directory:
                 return None
             derived = {key: self._follow(entry, path) for key, path in kind.derived.items()}
             values = entry.fields | {"id": entry.id} | derived
-            self._compacts[ref] = orjson.dumps(shape.render(values, self._zone))
-        return self._compacts[ref]
+            places = orjson.dumps(shape.render(values, self._zone))
+            composer = Composer({}, self.compact, last_name_first=self.last_name_first)
+            found = self._compacts[ref] = composer.fill(places)
+        return found
 
     def _follow(self, entry: Entry, path: tuple[str, ...]) -> Any:
         """The field at the end of a path of links."""

@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+import msgspec
+
 from domain.aggregate import Aggregate, Fact
 from domain.fields import Values
 from domain.identifiers import Identifier
@@ -38,16 +40,14 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Customer:
+class Customer(msgspec.Struct, frozen=True):
     """Whose data a consumer session sees: the ids of an accounts receivable and of its owner."""
 
     contact: str
     account: str
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(msgspec.Struct, frozen=True):
     """A session as it is stored; ``expires_at`` in seconds since 1970 UTC.
 
     ``customer`` is set for consumer sessions. One whose access token or account no longer leads
@@ -62,8 +62,7 @@ class Session:
     customer: Customer | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The first answer to an idempotency key: a hash of its request and ``data`` as sent."""
 
     request_hash: str
@@ -98,8 +97,7 @@ class GuessLimits:
     longest_wait: int
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """What a call must know before it can be decided: all of it is asked at once.
 
     Identifiers mean nothing that is not ``customer``'s, where there is one.
@@ -111,8 +109,7 @@ class Question:
     customer: Customer | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """The answer to a `Question`; ``matches`` in the order of its identifiers, ``now`` in UTC.
 
     ``directory`` is the organisation's set-up as it is now.
@@ -134,8 +131,7 @@ class Loaded:
     compacts: dict[str, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Select:
+class Select(msgspec.Struct, frozen=True):
     """Which documents of a view, in the order of columns, of creation unless it is said.
 
     ``where`` holds columns and the values they must have: a text or truth value for equality, a

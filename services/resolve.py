@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from domain.credentials import Credential
@@ -12,28 +12,32 @@ from domain.identifiers import Identifier
 from domain.reference_entities import ENTITIES, KINDS
 from services.directory import Directory, Match
 
-__all__ = ["Proving", "asked", "identifiers", "is_stored", "only", "resolved"]
+__all__ = ["Named", "Proving", "asked", "identifiers", "is_stored", "only", "resolved"]
 
 Named = Identifier | Credential
 Proving = Callable[[Credential, Sequence[Match]], Awaitable[str]]
 
+_NAMING = (Identifier, Credential, dict, list)
+"""What an entity can be named by or in; all other values are passed over."""
 
-def identifiers(given: Any) -> Iterator[Named]:
+
+def identifiers(given: Values) -> list[Named]:
     """Every identifier of an entity among given values, in the order of the parameters.
 
     Those of entries inside one entity (an address, a parameter) are left to that entity.
     """
-    if isinstance(given, Credential):
-        yield given
-    elif isinstance(given, Identifier):
-        if given.entity in ENTITIES:
-            yield given
-    elif isinstance(given, dict):
-        for value in given.values():
-            yield from identifiers(value)
-    elif isinstance(given, list):
-        for value in given:
-            yield from identifiers(value)
+    found: list[Named] = []
+    _gather(given, found)
+    return found
+
+
+def _gather(value: Any, found: list[Named]) -> None:
+    if isinstance(value, dict | list):
+        for member in value.values() if isinstance(value, dict) else value:
+            if isinstance(member, _NAMING):
+                _gather(member, found)
+    elif isinstance(value, Credential) or value.entity in ENTITIES:
+        found.append(value)
 
 
 def is_stored(identifier: Identifier) -> bool:
@@ -50,6 +54,7 @@ def asked(named: Iterable[Named]) -> tuple[Identifier, ...]:
 
 async def resolved(
     given: Values,
+    named: Iterable[Named],
     matches: Mapping[Identifier, Sequence[Match]],
     directory: Directory,
     prove: Proving,
@@ -58,7 +63,7 @@ async def resolved(
 ) -> tuple[Values, tuple[str, ...]]:
     """The given values with every identifier replaced by the id it means, and what they refer to.
 
-    The second are the entities outside the directory, as ``kind/id``.
+    The second are the entities outside the directory, as ``kind/id``; ``named`` are the `identifiers`.
 
     Where ``choosing`` (a POST refers anew), retired records do not exist; else, and for what is
     kept, they are found when nothing current is (reference_entities.md, section 1). ``prove`` finds the entity of a
@@ -66,18 +71,18 @@ async def resolved(
     """
     ids: dict[Named, str] = {}
     refs: list[str] = []
-    for named in identifiers(given):
-        if isinstance(named, Credential):
-            found = matches.get(named.name, ()) if named.name else ()
-            ids[named] = await prove(named, found)
-            refs.append(f"{named.entity}/{ids[named]}")
-            continue
-        stored = is_stored(named)
-        found = matches[named] if stored else directory.matches(named)
-        ids[named] = only(found, named.at, choosing=choosing and not named.kept)
-        if stored:
-            refs.append(f"{named.entity}/{ids[named]}")
-    return {name: _replaced(value, ids) for name, value in given.items()}, tuple(refs)
+    for one in named:
+        if isinstance(one, Credential):
+            found = matches.get(one.name, ()) if one.name else ()
+            id_ = await prove(one, found)
+        else:
+            stored = is_stored(one)
+            found = matches[one] if stored else directory.matches(one)
+            id_ = only(found, one.at, choosing=choosing and not one.kept)
+        ids[one] = id_
+        if isinstance(one, Credential) or stored:
+            refs.append(f"{one.entity}/{id_}")
+    return _replaced(given, ids), tuple(refs)
 
 
 def only(found: Sequence[Match], at: str, *, choosing: bool = False) -> str:
@@ -96,10 +101,11 @@ def only(found: Sequence[Match], at: str, *, choosing: bool = False) -> str:
 
 
 def _replaced(value: Any, ids: Mapping[Named, str]) -> Any:
-    if isinstance(value, Identifier | Credential):
-        return ids.get(value, value)
     if isinstance(value, dict):
-        return {name: _replaced(member, ids) for name, member in value.items()}
+        return {
+            name: _replaced(member, ids) if isinstance(member, _NAMING) else member
+            for name, member in value.items()
+        }
     if isinstance(value, list):
         return [_replaced(member, ids) for member in value]
-    return value
+    return ids.get(value, value) if isinstance(value, Identifier | Credential) else value

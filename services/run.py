@@ -146,9 +146,10 @@ class Runner:
             given, names = parameters(method, request, reading)
         except Refusal as error:
             refusal = error
-        named = asked(identifiers(given))
+        named = identifiers(given)
+        wanted = asked(named)
         key = request.idempotency_key if method.writes else None
-        question = Question(claims.session, key, named, claims.customer)
+        question = Question(claims.session, key, wanted, claims.customer)
         with self._stage("ask"):
             told = await ask_by_name(self._ledger, claims.organisation, question)
         if told is None:
@@ -159,7 +160,8 @@ class Runner:
         if refusal is not None:
             raise refusal
         organisation = told.directory.organisation
-        run = Run(method, request, organisation, told, session, reading, given, named, names=names)
+        call = (method, request, organisation, told, session, reading, given)
+        run = Run(*call, named, wanted, names=names)
         run.request_hash = request_hash(run, self._mac) if key else ""
         if session.released and told.answer and told.answer.request_hash != run.request_hash:
             raise InvalidToken

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
+from msgspec import structs
+
 from domain.aggregate import Fact
 from domain.communication import Communication
 from domain.contact_fields import email_address
@@ -62,7 +64,9 @@ def _written(
         "referring_to": {"service_request": id_text(request.id)},
     }
     # The organisation says it, whoever has called.
-    payload = begun(replace(call, given=given, session=replace(call.session, customer=None)))
+    payload = begun(
+        replace(call, given=given, session=structs.replace(call.session, customer=None))
+    )
     fact = Communication.Recorded
     communication = Communication.begin(fact, call.by, id=call.new_id(), **payload)
     yield communication

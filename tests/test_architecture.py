@@ -91,7 +91,7 @@ def is_nested(path: Path, function: ast.FunctionDef | ast.AsyncFunctionDef) -> b
         for o in owners
         if o.lineno != function.lineno
     )
-    overriding = {"read", "sent", "schema", "sent_schema", "given", "is_given", "parameter", "key"}
+    overriding = {"read", "sent", "schema", "sent_schema", "given", "also", "parameter", "key"}
     return inner or function.name in overriding | {"change", "subject"}
 
 

@@ -61,16 +61,19 @@ async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> byt
         raise RequestTooLarge(f"the body is larger than {limit} bytes")
     body = bytearray()
     try:
-        async with asyncio.timeout(seconds):
-            await _ask_on(request)
-            while chunk := await request.content.readany():
-                body += chunk
-                if len(body) > limit:
-                    raise RequestTooLarge(f"the body is larger than {limit} bytes")
+        if request.content.is_eof() and "Expect" not in request.headers:  # it came with the head
+            body += request.content.read_nowait()
+        else:
+            async with asyncio.timeout(seconds):
+                await _ask_on(request)
+                while len(body) <= limit and (chunk := await request.content.readany()):
+                    body += chunk
     except TimeoutError as error:
         raise InvalidRequest("the body did not arrive in time") from error
     except (ConnectionError, HttpProcessingError) as error:
         raise InvalidRequest("the body is incomplete") from error
+    if len(body) > limit:
+        raise RequestTooLarge(f"the body is larger than {limit} bytes")
     return bytes(body)
 
 

@@ -26,7 +26,7 @@ from domain.errors import (
 )
 from infra.http.envelope import failed
 from infra.postgres import LOST
-from infra.telemetry import observe
+from infra.telemetry import REQUEST_ID, observe
 from infra.tracing import NOT_TRACED, Tracing
 
 __all__ = ["JSON", "Edge", "Exchange", "Handler", "response"]
@@ -34,6 +34,12 @@ __all__ = ["JSON", "Edge", "Exchange", "Handler", "response"]
 JSON = "application/json; charset=utf-8"
 SECONDS = 60.0
 """The longest that one call may take."""
+
+_FIXED: Mapping[str, str] = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Server": "crmledger",
+}
 
 _ORIGIN = re.compile(r"^https?://[^/?#]*", re.IGNORECASE)
 """Before the path where a proxy is spoken to; RFC 9112, section 3.2.2, wants it understood."""
@@ -78,13 +84,11 @@ def response(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """A response that no cache keeps, no browser guesses at, and that names no versions."""
-    fixed = {
-        "Content-Type": mime_type,
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
-        "Server": "crmledger",
-    }
-    return web.Response(body=body, status=status, headers=fixed | dict(headers or {}))
+    answer = web.Response(body=body, status=status, headers=_FIXED)
+    answer.headers["Content-Type"] = mime_type
+    if headers:
+        answer.headers.update(headers)
+    return answer
 
 
 class Edge:
@@ -106,25 +110,25 @@ class Edge:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The response to any request; never raises, but for a client that went away."""
-        target, _, query = _ORIGIN.sub("", request.raw_path, count=1).partition("?")
+        target, _, query = request.raw_path.partition("?")
         given = request.headers.get("X-Request-Id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
         exchange = Exchange(request, request_id, _normalised(target), query)
         started = time.perf_counter()
-        with (
-            structlog.contextvars.bound_contextvars(request_id=request_id),
-            self._tracing.call(request.headers, exchange),
-        ):
+        REQUEST_ID.set(
+            request_id
+        )  # aiohttp runs every request in a task, so in a context, of its own
+        with self._tracing.call(request.headers, exchange):
             answer = await self._answer(exchange)
-            seconds = time.perf_counter() - started
-            observe(exchange.label or "unknown", exchange.outcome, seconds)
-            log.info(
-                "call",
-                method=exchange.label or "unknown",
-                status=answer.status,
-                code=exchange.outcome,
-                milliseconds=round(seconds * 1000, 2),
-            )
+        seconds = time.perf_counter() - started
+        observe(exchange.label or "unknown", exchange.outcome, seconds)
+        log.info(
+            "call",
+            method=exchange.label or "unknown",
+            status=answer.status,
+            code=exchange.outcome,
+            milliseconds=round(seconds * 1000, 2),
+        )
         answer.headers["X-Request-Id"] = request_id
         return answer
 
@@ -169,5 +173,7 @@ class Edge:
 
 def _normalised(path: str) -> str:
     """The path with repeated slashes as one and without a trailing one (common.md, section 1)."""
+    if not path.startswith("/"):
+        path = _ORIGIN.sub("", path, count=1)
     path = _SLASHES.sub("/", path)
     return path.removesuffix("/") or "/"

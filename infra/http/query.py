@@ -40,6 +40,8 @@ def parse_query(raw: str) -> dict[str, list[str]]:
 
 
 def _decoded(text: str) -> str:
+    if "%" not in text and "+" not in text and text.isascii():
+        return text
     try:
         return unquote_to_bytes(text.replace("+", " ").encode("utf-8", "surrogateescape")).decode()
     except UnicodeError as error:

@@ -14,7 +14,7 @@ from infra.batching import Batcher
 from infra.ledger.cipher import KeyRing
 from infra.ledger.mapper import ERASED, StoredFact, replayed
 from infra.postgres import Lanes
-from infra.views.reading import CLOSURE, compacts, customer_refs
+from infra.views.reading import closure, compacts, customer_refs
 from services.ports import Customer, Loaded
 
 __all__ = ["Loader"]
@@ -24,9 +24,14 @@ log = structlog.get_logger(__name__)
 LOAD = f"""
 WITH RECURSIVE facts AS (
     SELECT * FROM ledger.events WHERE organisation = $1 AND stream_id = ANY ($3::uuid[])
-), page (id, refs) AS (
-    SELECT CASE WHEN starts_with(ref, 'follow_ups/') THEN substr(ref, 12) END, ARRAY[ref] FROM unnest($5::text[]) AS w (ref)
-), {CLOSURE}
+), page (refs) AS (
+    SELECT $5::text[]
+), followed (id, code, created) AS (
+    SELECT c.* FROM unnest($5::text[]) AS w (ref),
+           LATERAL (SELECT id, code, created FROM views.communications c
+                     WHERE c.organisation = $1 AND c.id = substr(w.ref, 12) LIMIT 1) AS c
+     WHERE starts_with(w.ref, 'follow_ups/')
+), {closure("followed")}
 SELECT 'fact' AS what, stream_id AS stream, version, topic AS ref, schema_version AS schema, subject,
        payload AS document, metadata, NULL::bytea AS key, NULL::text[] AS refs
   FROM facts

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from msgspec import structs
 
 from infra.ledger.cipher import KeyRing
 from infra.ledger.questions import Questions
@@ -50,7 +51,7 @@ class PastViews:
 
     async def ask(self, organisation: str, question: Question) -> Told:
         """What a call would have been told; its clock stands at the moment."""
-        return replace(await self._questions.ask(organisation, question), now=self._now)
+        return structs.replace(await self._questions.ask(organisation, question), now=self._now)
 
     async def select(self, organisation: str, select: Select) -> Found:
         """Reads documents of a view."""

@@ -11,26 +11,24 @@ from infra.batching import Batcher
 from infra.postgres import Reads
 from services.ports import Customer, Found, Select
 
-__all__ = ["CLOSURE", "NOW", "Reader", "about", "compacts", "customer_refs", "statement"]
+__all__ = ["NOW", "Reader", "about", "closure", "compacts", "customer_refs", "statement"]
 
 NOW = "views"
 """The schema of the views as they are."""
 
-CLOSURE = """
+FOLLOW = """
 follow (id, refs) AS (
     SELECT p.id, f.refs
-      FROM page p,
-           LATERAL (SELECT code, created FROM views.communications c
-                     WHERE c.organisation = $1 AND c.id = p.id LIMIT 1) AS c,
+      FROM {followed} p,
            LATERAL (SELECT array_agg('communication/' || f.id ORDER BY f.created) AS refs
                       FROM views.communications f
-                     WHERE f.organisation = $1 AND f.code = c.code AND f.created > c.created
+                     WHERE f.organisation = $1 AND f.code = p.code AND f.created > p.created
                        AND ($2::text[] IS NULL OR 'contact_information/' || f.contact_information = ANY ($2::text[]))
                     HAVING count(*) > 0) AS f
-     WHERE p.id IS NOT NULL
-), wanted (ref) AS (
-    SELECT unnest(refs) FROM page
-    UNION SELECT unnest(refs) FROM follow
+), """
+CLOSURE = """
+{follow}wanted (ref) AS (
+    SELECT unnest(refs) FROM {holders}
     UNION SELECT unnest(e.refs) FROM wanted w, LATERAL (
         SELECT refs FROM views.entities e WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1) AS e
 ), shown (what, ref, document, refs) AS (
@@ -39,18 +37,8 @@ follow (id, refs) AS (
         SELECT document, owners FROM views.entities e WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1) AS e
      WHERE e.document IS NOT NULL
        AND ($2::text[] IS NULL OR views.reaches($1, w.ref, $2::text[])
-            OR e.owners = '{}' AND w.ref !~ '^(contact_information|accounts_receivable|access_token)/')
-    UNION ALL
-    SELECT 'follow_ups', 'follow_ups/' || id, NULL, refs FROM follow
-)"""
-"""Common table expressions that follow references: from ``page`` (id, refs) to ``shown``.
-
-``follow`` finds the later communications of the same code, the one set that is not stored. ``$2`` is
-null, or the entities of the customer who is shown nothing that is another one's: what has no owners is
-shown, but contacts and accounts are their own, and access tokens that nobody has are nobody's. Every
-look-up is LATERAL with a limit, so that it is made by its key: without statistics a join may be planned
-as a scan of the whole organisation.
-"""
+            OR e.owners = '{{}}' AND w.ref !~ '^(contact_information|accounts_receivable|access_token)/')
+{followers})"""
 
 COLUMNS: dict[str, frozenset[str]] = {
     "contacts": frozenset(
@@ -103,6 +91,9 @@ WALLS: dict[str, str] = {
 }
 """Which rows of a view are a customer's (``$2`` as of `customer_refs`); of the others, none."""
 
+FOLLOWED: dict[str, tuple[str, ...]] = {"communications": ("code", "created")}
+"""Which views show follow-ups, and the columns of a page by which they are found."""
+
 PAGE = """
 WITH RECURSIVE page AS (
     SELECT id, refs, document, {columns} FROM views.{view}
@@ -120,6 +111,26 @@ COMPARISONS = {"<": "<", "<=": "<=", ">=": ">="}
 
 
 COMPACT = "SELECT document FROM views.entities WHERE organisation = $1 AND ref = $2"
+
+
+def closure(followed: str | None) -> str:
+    """Common table expressions that follow references: from ``page`` (id, refs) to ``shown``.
+
+    ``$2`` is null, or the entities of the customer who is shown nothing that is another one's: what has
+    no owners is shown, but contacts and accounts are their own, and access tokens that nobody has are
+    nobody's. Every look-up is LATERAL with a limit, so that it is made by its key: without statistics a
+    join may be planned as a scan of the whole organisation.
+
+    :param followed: what holds the id, code and creation of communications that show their follow-ups,
+        the one set that is not stored; None if there are none.
+    """
+    if followed is None:
+        return CLOSURE.format(follow="", holders="page", followers="")
+    return CLOSURE.format(
+        follow=FOLLOW.format(followed=followed),
+        holders="(SELECT refs FROM page UNION ALL SELECT refs FROM follow) AS h",
+        followers="UNION ALL SELECT 'follow_ups', 'follow_ups/' || id, NULL, refs FROM follow",
+    )
 
 
 def about(schema: str, sql: str) -> str:
@@ -151,7 +162,7 @@ class Reader:
         pages = [row for row in rows if row["what"] == "page"]
         pages.sort(key=lambda row: row["place"])
         found = Found([row["document"] for row in pages])
-        found.compacts = _shown(rows)
+        found.compacts = _shown(select.view, rows)
         return found
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
@@ -170,7 +181,7 @@ class Reader:
             lambda connection: connection.fetch(sql, organisation, refs, len(ids), 0, *values)
         )
         documents = {row["ref"]: row["document"] for row in rows if row["what"] == "page"}
-        shown = _shown(rows)
+        shown = _shown(view, rows)
         return [Found([documents[i]] if i in documents else [], shown) for i in ids]
 
     def _statement(self, select: Select) -> tuple[str, list[Any]]:
@@ -193,9 +204,13 @@ def statement(select: Select) -> tuple[str, list[Any]]:
         conditions += f" AND {WALLS.get(select.view, 'false')}"
     direction = "DESC" if select.descending else "ASC"
     order = ", ".join(f"{column} {direction}" for column in select.order)
-    columns = ", ".join(select.order)
+    columns = {*select.order, *FOLLOWED.get(select.view, ())}
     sql = PAGE.format(
-        view=select.view, columns=columns, conditions=conditions, order=order, closure=CLOSURE
+        view=select.view,
+        columns=", ".join(sorted(columns)),
+        conditions=conditions,
+        order=order,
+        closure=closure("page" if select.view in FOLLOWED else None),
     )
     return sql, values
 
@@ -226,9 +241,11 @@ def customer_refs(customer: Customer | None) -> tuple[str, str] | None:
     return f"accounts_receivable/{customer.account}", f"contact_information/{customer.contact}"
 
 
-def _shown(rows: list[asyncpg.Record]) -> dict[str, bytes]:
-    none = {f"follow_ups/{row['ref']}": b"[]" for row in rows if row["what"] == "page"}
-    return none | compacts(row for row in rows if row["what"] != "page")
+def _shown(view: str, rows: list[asyncpg.Record]) -> dict[str, bytes]:
+    shown = compacts(row for row in rows if row["what"] != "page")
+    if view not in FOLLOWED:
+        return shown
+    return {f"follow_ups/{row['ref']}": b"[]" for row in rows if row["what"] == "page"} | shown
 
 
 def compacts(rows: Iterable[asyncpg.Record]) -> dict[str, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from domain.errors import (
     ServiceError,
 )
 from domain.fields import Field, Level, Reading
-from domain.nested import Object
-from domain.reference_entities import ENTITIES, KINDS, REFERRING_TO, SECRETS, identifiable
+from domain.nested import Object, Reference
+from domain.reference_entities import ENTITIES, KINDS, REFERRING_TO, SECRETS, SHOWN, identifiable
 from domain.registration import Kind, Link
 from domain.scalars import Boolean
 
@@ -292,6 +292,21 @@ def test_derived_keys_follow_links(kind: Kind) -> None:
             assert isinstance(link, Link)
             at = KINDS[link.to]
         assert last in {row.name for row in at.fields}
+
+
+def referred(rows: Iterable[Field]) -> Iterator[str]:
+    for row in rows:
+        if isinstance(row, Reference):
+            yield row.shown
+        elif isinstance(row, Object):
+            yield from referred(row.rows)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_set_up_shows_nothing_but_set_up(name: str) -> None:
+    """So the directory can fill its own objects, once for all calls."""
+    _, shape = SHOWN[name]
+    assert set(referred(shape.rows)) <= SHOWN.keys()
 
 
 @every_kind

@@ -33,7 +33,7 @@ from tests.world import UNIT
 
 Json = dict[str, Any]
 
-EXAMPLES, STEPS, CALLS = 110, 100, 10_000
+EXAMPLES, STEPS, CALLS = 120, 100, 10_000
 NOW = "2500-01-01"
 """Between all dates that are drawn: some are long past, some far away."""
 
