@@ -175,8 +175,12 @@ def _date(value: object, at: str) -> datetime:
         raise InvalidParameterValue(at) from error
 
 
+@lru_cache(4096)
 def wall_clock(moment: datetime, zone: ZoneInfo) -> str:
-    """A moment as it is kept and sent: seconds of ``zone``'s wall clock, without a zone."""
+    """A moment as it is kept and sent: seconds of ``zone``'s wall clock, without a zone.
+
+    A call asks for its moment several times.
+    """
     return moment.astimezone(zone).replace(tzinfo=None, microsecond=0).isoformat()
 
 

@@ -19,7 +19,7 @@ _REFERENCE = re.compile(rb'\{"\$ref":"([^"]+)"\}')
 
 def references(document: bytes) -> tuple[str, ...]:
     """The entities that a document shows, as ``kind/id``, each once."""
-    return tuple(dict.fromkeys(ref.decode() for ref in _REFERENCE.findall(document)))
+    return tuple(ref.decode() for ref in dict.fromkeys(_REFERENCE.findall(document)))
 
 
 class Composer:

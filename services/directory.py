@@ -43,11 +43,19 @@ class Entry:
 
 
 class Directory:
-    """The set-up records of one organisation, up to ``position`` of its ledger."""
+    """The set-up records of one organisation, up to ``position`` of its ledger.
+
+    ``settings`` are the organisation's own (common.md, section 14), ``name`` what it is called now, None
+    if it is not registered or retired; ``last_name_first`` is whether persons are shown by their last
+    name first.
+    """
 
     def __init__(self, organisation: str, zone: ZoneInfo) -> None:
         self.organisation = organisation
         self.position = 0
+        self.settings: Mapping[str, Any] = {}
+        self.name: str | None = None
+        self.last_name_first = False
         self._zone = zone
         self._entries: dict[str, Entry] = {}
         self._names: dict[tuple[str, str, str], dict[str, Match]] = {}
@@ -72,6 +80,10 @@ class Directory:
                 self._entries[ref] = entry
                 self._learn(entry)
                 self.position = max(self.position, entry.changed)
+        own = self.entry("organisation", self.organisation)
+        self.settings = own.fields if own else {}
+        self.name = None if own is None or own.retired else str(own.fields.get("name")).strip()
+        self.last_name_first = self.settings.get("name_display") == "LAST_FIRST"
         self._compacts.clear()
         self._current.clear()
 
@@ -95,16 +107,6 @@ class Directory:
         """What an identifier means, retired records included."""
         key = (identifier.entity, identifier.field, identifier.value)
         return list(self._names.get(key, {}).values())
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """The organisation's settings (common.md, section 14)."""
-        return self.fields("organisation", self.organisation)
-
-    @property
-    def last_name_first(self) -> bool:
-        """Whether persons are shown by their last name first."""
-        return bool(self.settings.get("name_display") == "LAST_FIRST")
 
     def compact(self, ref: str) -> bytes | None:
         """An object that is shown of a record, and in it what it refers to, which is set-up, too."""

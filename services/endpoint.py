@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -72,12 +73,12 @@ class Method:
     compares: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def ends_session(self) -> bool:
         """Whether it works on the session itself."""
         return self.kind == "command" and not self.on
 
-    @property
+    @cached_property
     def writes(self) -> bool:
         """Whether it changes anything."""
         return self.kind in ("command", "create")

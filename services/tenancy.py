@@ -18,8 +18,6 @@ async def ask_by_name(ledger: Ledger, name: str, question: Question) -> Told | N
         if organisation is None:
             continue
         told = await ledger.ask(organisation, question)
-        entry = told.directory.entry("organisation", organisation)
-        named = entry and str(entry.fields.get("name")).strip() == name.strip()
-        if entry and named and not entry.retired:
+        if told.directory.name == name.strip():
             return told
     return None

@@ -160,14 +160,21 @@ def _entry(row: asyncpg.Record) -> Entry:
 
 
 def _arguments(questions: list[Question]) -> list[list[str | None]]:
-    asked = [(i, question.customer) for question in questions for i in question.identifiers]
-    walls = [_wall(identifier, customer) for identifier, customer in asked]
+    """What `ASK` is given. Encoding arrays takes its time by their elements: few have keys or customers."""
+    asked = [identifier for question in questions for identifier in question.identifiers]
+    walls: list[Sequence[str | None]] = []
+    if any(question.customer for question in questions):
+        walls = [
+            _wall(i, question.customer) for question in questions for i in question.identifiers
+        ]
+    keys = [question.key for question in questions]
     return [
         [question.session for question in questions],
-        [question.key for question in questions],
-        [identifier.entity for identifier, _ in asked],
-        [identifier.field for identifier, _ in asked],
-        [identifier.value for identifier, _ in asked],
+        keys if any(keys) else [],
+        [identifier.entity for identifier in asked],
+        [identifier.field for identifier in asked],
+        [identifier.value for identifier in asked],
+        # `unnest` makes shorter arrays as long as the longest, with nulls.
         [account for account, _ in walls],
         [contact for _, contact in walls],
     ]
