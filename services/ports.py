@@ -228,7 +228,8 @@ class Ledger(Views, Protocol):
         customer: Customer | None = None,
         forgotten: Collection[UUID] = (),
     ) -> Loaded:
-        """Loads aggregates with their contacts' keys, further contacts' keys, and compacts.
+        """Loads aggregates with their contacts' keys, further contacts' keys, and compacts: those
+        named by ``refs``, and those that the aggregates show.
 
         :param customer: compacts of other customers' are left out.
         :param forgotten: whose facts are read as if their keys were destroyed already.

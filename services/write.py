@@ -87,7 +87,6 @@ class Writer:
     async def _attempt(self, run: Run, stream: UUID | None) -> tuple[bytes, Verdict]:
         loaded, call = await self._loaded(run, stream)
         draft = begun(run.told.directory, self._zone, loaded, _changing(run, stream))
-        await self._complete(run, loaded, draft)
         aggregate = loaded.aggregates.get(stream) if stream else None
         call.unchanged = await self._checked(run, loaded, aggregate)
         call.numbers = await self._ledger.numbers(run.organisation, run.method.numbers)
@@ -148,6 +147,7 @@ class Writer:
             found = await self._ledger.load(run.organisation, new)
             loaded.aggregates |= found.aggregates
             loaded.keys |= found.keys
+            loaded.compacts |= found.compacts
 
     async def _check_code(self, run: Run, aggregate: Aggregate | None) -> None:
         """Checks the code that the method wants shown, once; not where there is none to show."""
@@ -189,12 +189,8 @@ class Writer:
             }
             draft.effects["secrets"] = [*draft.effects.get("secrets", []), row]
 
-    async def _complete(self, run: Run, loaded: Loaded, draft: Draft) -> None:
-        """Adds the compact objects that the loaded aggregates show, for tags and the answer."""
-        shown = {ref for projection in draft.before.values() for ref in references(projection.full)}
-        await self._fetch(run, loaded, shown)
-
     async def _fetch(self, run: Run, loaded: Loaded, refs: set[str]) -> None:
+        """Adds the compact objects that were not loaded with the aggregates which showed them before."""
         compact = run.told.directory.compact
         missing = [ref for ref in refs if ref not in loaded.compacts and compact(ref) is None]
         if missing:

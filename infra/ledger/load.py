@@ -14,23 +14,33 @@ from infra.batching import Batcher
 from infra.ledger.cipher import KeyRing
 from infra.ledger.mapper import ERASED, StoredFact, replayed
 from infra.postgres import Lanes
-from infra.views.reading import closure, compacts, customer_refs
+from infra.views.reading import COLUMNS, closure, compacts, customer_refs
+from services.ids import id_text
 from services.ports import Customer, Loaded
 
 __all__ = ["Loader"]
 
 log = structlog.get_logger(__name__)
 
+OWN = " UNION ALL ".join(
+    f"(SELECT refs FROM views.{view} v WHERE v.organisation = $1 AND v.id = s.id LIMIT 1)"  # noqa: S608
+    for view in COLUMNS
+)
 LOAD = f"""
 WITH RECURSIVE facts AS (
     SELECT * FROM ledger.events WHERE organisation = $1 AND stream_id = ANY ($3::uuid[])
+), streams (id) AS (
+    SELECT upper(replace(w.stream::text, '-', '')) FROM unnest($3::uuid[]) AS w (stream)
 ), page (refs) AS (
     SELECT $5::text[]
+    UNION ALL
+    SELECT o.refs FROM streams s, LATERAL ({OWN}) AS o
 ), followed (id, code, created) AS (
-    SELECT c.* FROM unnest($5::text[]) AS w (ref),
+    SELECT c.*
+      FROM (SELECT id FROM streams UNION
+            SELECT substr(w.ref, 12) FROM unnest($5::text[]) AS w (ref) WHERE starts_with(w.ref, 'follow_ups/')) AS w,
            LATERAL (SELECT id, code, created FROM views.communications c
-                     WHERE c.organisation = $1 AND c.id = substr(w.ref, 12) LIMIT 1) AS c
-     WHERE starts_with(w.ref, 'follow_ups/')
+                     WHERE c.organisation = $1 AND c.id = w.id LIMIT 1) AS c
 ), {closure("followed")}
 SELECT 'fact' AS what, stream_id AS stream, version, topic AS ref, schema_version AS schema, subject,
        payload AS document, metadata, NULL::bytea AS key, NULL::text[] AS refs
@@ -75,7 +85,10 @@ class Loader:
         customer: Customer | None = None,
         forgotten: Collection[UUID] = (),
     ) -> Loaded:
-        """Raises ``ValueError`` if a fact cannot be read: this build or key is not the right one."""
+        """Aggregates with their contacts' keys, and the compact objects that they and ``refs`` show.
+
+        Raises ``ValueError`` if a fact cannot be read: this build or key is not the right one.
+        """
         wanted = Wanted(tuple(streams), tuple(subjects), tuple(refs), frozenset(forgotten))
         return await self._batcher.submit((organisation, customer), wanted)
 
@@ -97,6 +110,7 @@ class Loader:
             elif row["what"] == "key":
                 keys |= self._unwrapped(row)
         shown = {ref: b"[]" for ref in refs if ref.startswith("follow_ups/")}
+        shown |= {f"follow_ups/{id_text(stream)}": b"[]" for stream in streams}
         shown |= compacts(row for row in rows if row["what"] in ("ref", "follow_ups"))
         for stored in facts.values():
             stored.sort(key=lambda fact: fact.version)
