@@ -13,6 +13,7 @@ from rich.table import Table
 from domain.errors import ServiceError
 from infra.cli_attended import AdminPort, attended
 from infra.cli_operator import application
+from infra.ledger.bell import Listener
 from infra.postgres import Lanes
 from infra.secrets import Secrets
 from infra.settings import Settings
@@ -61,7 +62,8 @@ async def deliver(
         await prepare(url, own=settings.embedded)
         lanes, secrets = Lanes(url, CONNECTIONS, role=ROLE), Secrets(settings.service_key)
         base = settings.public_url or ""
-        deliverer = Deliverer(lanes, sender, secrets, pace=pace, base=base)
+        bell = Listener(url, ROLE)
+        deliverer = Deliverer(lanes, bell, sender, secrets, pace=pace, base=base)
         async with attended(deliverer, settings, admin_port):
             await deliverer.run(stop)
         await lanes.close()

@@ -15,7 +15,7 @@ import asyncpg
 from domain.errors import ServiceUnavailable
 from infra.views.definitions import VERSION
 
-__all__ = ["LOST", "Lane", "Lanes", "Reads", "snapshot"]
+__all__ = ["LOST", "SERVICE_ROLE", "Lane", "Lanes", "Reads", "snapshot"]
 
 T = TypeVar("T")
 

@@ -299,11 +299,11 @@ async def office(service: Service, contacts: int = 2) -> Desk:
 
 
 @asynccontextmanager
-async def sender(url: str) -> AsyncIterator[Sender]:
+async def sender(url: str, pause: float = 0.5) -> AsyncIterator[Sender]:
     """A sender in this process that looks only when it is told to."""
     settings = Settings.from_environment(environment(url))
     async with opened(settings, url) as running:
-        made = Sender(url, running.ledger, running.secrets, running.zone)
+        made = Sender(url, running.ledger, running.secrets, running.zone, pause=pause)
         try:
             yield made
         finally:

@@ -13,9 +13,9 @@ import asyncpg
 import structlog
 
 from domain.errors import ServiceUnavailable
-from infra.postgres import LOST, Lanes
+from infra.postgres import LOST, SERVICE_ROLE, Lanes
 
-__all__ = ["CHANNEL", "Bell"]
+__all__ = ["CHANNEL", "Bell", "Listener", "rest"]
 
 CHANNEL = "crmledger_facts"
 RING = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')"
@@ -54,3 +54,50 @@ class Bell:
             except (ServiceUnavailable, asyncpg.PostgresError, *LOST) as error:
                 log.warning("bell.silent", error=type(error).__name__)
             await asyncio.sleep(REST)
+
+
+class Listener:
+    """Hears the bell on a connection of its own: ``rung`` is set when it has rung.
+
+    Whoever follows the ledger clears ``rung``, looks, and rests. Where there is no connection, nothing is
+    heard, and the next rest tries again.
+    """
+
+    def __init__(self, url: str, role: str = SERVICE_ROLE) -> None:
+        self.rung = asyncio.Event()
+        self._url = url
+        self._role = role
+        self._connection: asyncpg.Connection | None = None
+
+    async def rest(self, seconds: float, *events: asyncio.Event) -> None:
+        """Waits for the bell or one of ``events``, so many seconds at most."""
+        await self._listen()
+        await rest(seconds, self.rung, *events)
+
+    async def close(self) -> None:
+        """Listens no more."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def _listen(self) -> None:
+        if self._connection is not None and not self._connection.is_closed():
+            return
+        named = {"role": self._role, "application_name": "crmledger listens"}
+        try:
+            self._connection = await asyncpg.connect(self._url, timeout=5, server_settings=named)
+            await self._connection.add_listener(CHANNEL, lambda *_: self.rung.set())
+        except (asyncpg.PostgresError, *LOST) as error:
+            log.warning("bell.deaf", error=type(error).__name__)
+        else:
+            self.rung.set()  # it may have rung before anybody listened
+
+
+async def rest(seconds: float, *events: asyncio.Event) -> None:
+    """Waits until one of the events is set, so many seconds at most."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

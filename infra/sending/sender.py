@@ -17,6 +17,7 @@ from prometheus_client import Counter as Count
 from prometheus_client import Gauge, Histogram
 
 from domain.errors import ServiceUnavailable
+from infra.ledger.bell import Listener
 from infra.ledger.store import PostgresLedger
 from infra.postgres import Lanes
 from infra.sending.gateway import SmsGateway
@@ -86,7 +87,7 @@ log = structlog.get_logger(__name__)
 class Sender:
     """Sends what waits in the queues of all organisations that have set servers.
 
-    :param pause: seconds between two looks at the ledgers.
+    :param pause: seconds between two looks at the ledgers; the bell only makes them earlier.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Sender:
     ) -> None:
         self._ledger = ledger
         self._lanes = Lanes(url, 2)
+        self._bell = Listener(url)
         self._leases = Leases(self._lanes)
         self._courier = Courier(ledger, self._leases, zone)
         self._servers = Servers(ledger, keeper)
@@ -122,9 +124,9 @@ class Sender:
 
         A database that is away is waited for.
         """
-        told = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
+                self._bell.rung.clear()
                 try:
                     self._problems = await self._ledger.problems()
                     if not self._problems:
@@ -134,9 +136,8 @@ class Sender:
                 except Exception:
                     log.exception("sending.look")
                     self._problems = ["internal"]
-                await self._rest(told)
+                await self._bell.rest(self._pause, stop, self._ended)
         finally:
-            told.cancel()
             await self.close()
 
     async def once(self) -> None:
@@ -169,13 +170,8 @@ class Sender:
             # The database stayed away: the lease ends, and the message is sent again under its key.
             task.cancel()
         await self._servers.close()
+        await self._bell.close()
         await self._lanes.close()
-
-    async def _rest(self, told: asyncio.Task[bool]) -> None:
-        """Until the next look is due, something has ended or we are told to stop."""
-        ended = asyncio.create_task(self._ended.wait())
-        await asyncio.wait((told, ended), timeout=self._pause, return_when=asyncio.FIRST_COMPLETED)
-        ended.cancel()
 
     async def _looked(self, organisation: str) -> bool:
         """The same as `_look`: what is wrong with one organisation must not keep others waiting."""

@@ -16,7 +16,7 @@ import asyncpg
 import structlog
 
 from domain.errors import ServiceUnavailable
-from infra.ledger.bell import CHANNEL
+from infra.ledger.bell import CHANNEL, rest
 from infra.ledger.heads import HEADS
 from infra.postgres import LOST
 from infra.schema.migrate import is_current
@@ -135,17 +135,8 @@ class Projector:
                 log.warning("projector.database_away", error=type(error).__name__)
                 self._problems = ["database"]
                 self._forget()
-            await self._rest(stop)
+            await rest(self._pause, stop, self._hint)
         await self.close()
-
-    async def _rest(self, stop: asyncio.Event) -> None:
-        """Waits for a hint that the ledger has grown, for a pause at most, or until told to stop."""
-        waiting = [asyncio.create_task(event.wait()) for event in (stop, self._hint)]
-        try:
-            await asyncio.wait(waiting, timeout=self._pause, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waiting:
-                task.cancel()
 
     def _heard(self, *_: object) -> None:
         self._hint.set()

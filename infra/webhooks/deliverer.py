@@ -14,6 +14,7 @@ from uuid import uuid4
 import structlog
 
 from domain.errors import ServiceUnavailable
+from infra.ledger.bell import Listener
 from infra.ledger.feed import BrokenLedgerError, Feed
 from infra.postgres import Lanes
 from infra.schema.migrate import is_current
@@ -39,6 +40,7 @@ class Deliverer:
     """One process that delivers.
 
     :param lanes: connections as `ROLE`.
+    :param bell: makes looks earlier than the pace does.
     :param unsealing: opens what subscriptions are signed with.
     :param base: the address of the API as consumers reach it, for links.
     """
@@ -46,6 +48,7 @@ class Deliverer:
     def __init__(
         self,
         lanes: Lanes,
+        bell: Listener,
         poster: Poster,
         unsealing: Unsealing,
         *,
@@ -55,6 +58,7 @@ class Deliverer:
         pace = pace or Pace()
         self._pace = pace
         self._lanes = lanes
+        self._bell = bell
         self._store = Store(lanes, uuid4())
         self._tools = Tools(
             self._store,
@@ -82,13 +86,12 @@ class Deliverer:
         A database that is away is waited for.
         """
         while not stop.is_set():
+            self._bell.rung.clear()
             try:
                 await self.once(stop)
             except ServiceUnavailable as error:
                 self._problems = [error.description]
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._pace.pause):
-                    await stop.wait()
+            await self._bell.rest(self._pace.pause, stop)
         await self.close()
 
     async def once(self, stop: asyncio.Event) -> None:
@@ -117,6 +120,7 @@ class Deliverer:
         for organisation in {organisation for organisation, _ in self._couriers}:
             with suppress(ServiceUnavailable):
                 await self._store.release(organisation)
+        await self._bell.close()
 
     def _look(self, now: Standing, stop: asyncio.Event) -> None:
         key = (now.organisation, now.webhook)

@@ -311,6 +311,21 @@ async def test_a_sender_that_is_told_to_stop_finishes_what_is_under_way(
     assert await rows(office.api, "SELECT * FROM outward.deliveries WHERE organisation = $1") == []
 
 
+async def test_the_bell_makes_it_look_at_once(office: Desk, box: Mailbox) -> None:
+    """With the longest of pauses only the bell wakes it."""
+    await opened(office, box)
+    stop = asyncio.Event()
+    async with sender(office.api.service.database, pause=600) as hearing:
+        running = asyncio.create_task(hearing.run(stop))
+        for content in ("1", "2"):
+            await say(office, content)
+            async with asyncio.timeout(20):
+                while content not in [mail.content for mail in box.received]:
+                    await asyncio.sleep(0.01)
+        stop.set()
+        await running
+
+
 def test_waits_grow_are_capped_and_differ() -> None:
     waits = [[LIMITS.wait(n) for _ in range(50)] for n in range(1, 12)]
     for n, drawn in enumerate(waits):

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -448,6 +449,17 @@ async def test_a_new_secret_signs_beside_the_former_one(own: Service) -> None:
         assert consumer.verified(new)
         with pytest.raises(Exception, match="signature"):
             consumer.verified(former)
+
+
+async def test_the_bell_makes_it_look_at_once(own: Service) -> None:
+    """With the longest of pauses only the bell wakes it."""
+    async with consuming() as consumer:
+        made = await subscribed(own, consumer.url)
+        async with deliverer(own.database, replace(QUICK, pause=600)):
+            for _ in range(2):
+                await made.contact()
+                await made.told_all()
+        assert consumer.seen
 
 
 async def test_two_deliverers_tell_everything_once(own: Service) -> None:

@@ -13,6 +13,7 @@ from cyclopts import App
 
 from infra import cli_webhooks
 from infra.embedded import EmbeddedPostgres
+from infra.ledger.bell import Listener
 from infra.postgres import Lane, Lanes
 from infra.webhooks.deliverer import ROLE, Deliverer
 from infra.webhooks.sending import Sender
@@ -217,7 +218,7 @@ async def test_without_the_right_key_nothing_is_sent(own: Service) -> None:
         await made.contact()
         lanes, stop = Lanes(own.database, 1, role=ROLE), asyncio.Event()
         async with Sender(LOOPBACK) as sender:
-            closed = Deliverer(lanes, sender, Closed(), pace=QUICK)
+            closed = Deliverer(lanes, Listener(own.database, ROLE), sender, Closed(), pace=QUICK)
             await closed.once(stop)
             await closed.close()
         assert any("cannot be opened" in problem for problem in await closed.problems())

@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 from standardwebhooks import Webhook
 
+from infra.ledger.bell import Listener
 from infra.postgres import Lanes
 from infra.secrets import Secrets
 from infra.webhooks.courier import Pace
@@ -173,7 +174,7 @@ async def deliverer(
     lanes, stop = Lanes(url, 2, role=ROLE), asyncio.Event()
     secrets = Secrets(environment(url)["CRMLEDGER_SERVICE_KEY"])
     async with Sender(networks, timeout=pace.timeout) as sender:
-        made = Deliverer(lanes, sender, secrets, pace=pace, **more)
+        made = Deliverer(lanes, Listener(url, ROLE), sender, secrets, pace=pace, **more)
         running = asyncio.create_task(made.run(stop))
         try:
             yield made
