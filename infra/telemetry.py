@@ -35,7 +35,8 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id")
 class Timings(Collector):
     """A histogram of seconds by one label.
 
-    Only the event loop observes, several times in each call, so nothing is locked.
+    Calls observe several times each, and only on the event loop: so nothing is locked here, where the
+    library's own histogram takes a twentieth of a read.
     """
 
     def __init__(self, name: str, says: str, label: str, bounds: Sequence[float]) -> None:

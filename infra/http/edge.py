@@ -115,9 +115,8 @@ class Edge:
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
         exchange = Exchange(request, request_id, _normalised(target), query)
         started = time.perf_counter()
-        REQUEST_ID.set(
-            request_id
-        )  # aiohttp runs every request in a task, so in a context, of its own
+        # Never reset: aiohttp runs every request in a task of its own, and so in a context.
+        REQUEST_ID.set(request_id)
         with self._tracing.call(request.headers, exchange):
             answer = await self._answer(exchange)
         seconds = time.perf_counter() - started

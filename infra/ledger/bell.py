@@ -83,13 +83,17 @@ class Listener:
     async def _listen(self) -> None:
         if self._connection is not None and not self._connection.is_closed():
             return
-        named = {"role": self._role, "application_name": "crmledger listens"}
+        settings = {"role": self._role, "application_name": "crmledger listens"}
+        connection = None
         try:
-            self._connection = await asyncpg.connect(self._url, timeout=5, server_settings=named)
-            await self._connection.add_listener(CHANNEL, lambda *_: self.rung.set())
+            connection = await asyncpg.connect(self._url, timeout=1, server_settings=settings)
+            await connection.add_listener(CHANNEL, lambda *_: self.rung.set())
         except (asyncpg.PostgresError, *LOST) as error:
             log.warning("bell.deaf", error=type(error).__name__)
+            if connection is not None:
+                connection.terminate()
         else:
+            self._connection = connection
             self.rung.set()  # it may have rung before anybody listened
 
 
