@@ -1,0 +1,62 @@
+"""How often a call goes to the database: a trip that it does not need costs every caller."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from infra.ledger.bell import Bell
+from infra.postgres import Lane, Lanes
+from tests.communications_world import Desk, desk
+from tests.service import Json, in_process
+
+ASK, LOAD, NUMBERS, APPEND, SELECT = "ask", "load", "numbers", "append", "select"
+"""What a trip is for; the test can only count them."""
+
+
+async def listed(made: Desk, said: Json, entry: Json) -> Any:
+    named = f"id={made.reader}"
+    return await made.api.get("communications/list", contact_information_identifier=named)
+
+
+CALLS: dict[str, tuple[Callable[[Desk, Json, Json], Awaitable[Any]], tuple[str, ...]]] = {
+    "show": (lambda made, said, entry: made.see(said), (ASK, SELECT)),
+    "list": (listed, (ASK, SELECT)),
+    "show of an entry": (lambda made, said, entry: made.entry(entry["id"]), (ASK, SELECT)),
+    "create": (lambda made, said, entry: made.say(), (ASK, LOAD, NUMBERS, APPEND)),
+    "update": (
+        lambda made, said, entry: made.on("update", said, subject="x"),
+        (ASK, LOAD, NUMBERS, APPEND),
+    ),
+    "process": (lambda made, said, entry: made.queue("process", entry), (ASK, LOAD, APPEND)),
+}
+
+
+@pytest_asyncio.fixture
+async def quiet(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+    """A service that goes to the database for nothing but calls."""
+    monkeypatch.setattr(Bell, "ring", lambda _: None)
+    async with in_process(database, CRMLEDGER_SEAL_SECONDS="0") as service:
+        yield await desk(service)
+
+
+async def test_trips_of_calls(quiet: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    trips: list[float | None] = []
+    lane = Lanes.lane
+
+    def counted(lanes: Lanes, until: float | None = None) -> AbstractAsyncContextManager[Lane]:
+        trips.append(until)
+        return lane(lanes, until)
+
+    monkeypatch.setattr(Lanes, "lane", counted)
+    found = {}
+    for name, (call, _) in CALLS.items():
+        said, entry = await quiet.draft(), await quiet.mail()
+        trips.clear()
+        await call(quiet, said, entry)
+        found[name] = len(trips)
+    assert found == {name: len(wanted) for name, (_, wanted) in CALLS.items()}
