@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -70,10 +71,19 @@ async def measure(plan: Plan, sections: list[str], progress: Progress) -> Report
             except Exception as error:
                 console.print_exception()
                 failed[name] = f"{type(error).__name__}: {error}"
+                await left_alone()
             took[name] = round(time.monotonic() - began, 1)
     taken_at = datetime.now(UTC).isoformat(timespec="seconds")
     size = (plan.quick, plan.passes, plan.seconds)
     return Report(taken_at, *size, around, used, set_to, tables, took, failed)
+
+
+async def left_alone() -> None:
+    """Ends all other tasks: what a section that failed had begun must not run beside the next one."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def written(runs: list[Report]) -> bytes:

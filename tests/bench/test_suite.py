@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from tests.bench.__main__ import left_alone
 from tests.bench.beside import Seen
 from tests.bench.clones import cloned
 from tests.bench.drain import faults
@@ -131,6 +132,12 @@ def test_what_failed_again_stays_as_it_was() -> None:
     first, again = report(queue(0, 0, 0), at="early"), report(at="late")
     again.took["queue"], again.failed["queue"] = 1.0, "OSError: disk full"
     assert merged([first], again) == [first]
+
+
+async def test_a_section_that_failed_leaves_nothing_running() -> None:
+    begun = asyncio.create_task(asyncio.sleep(60))
+    await left_alone()
+    assert begun.cancelled()
 
 
 def test_a_table_has_the_columns_of_which_there_is_something() -> None:
