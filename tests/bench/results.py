@@ -131,7 +131,7 @@ class Report(msgspec.Struct):
 
 
 def merged(runs: Sequence[Report], new: Report) -> list[Report]:
-    """Runs and one more: what it has measured replaces what was measured of that before."""
+    """Runs and one more, whose tables replace those before. A run is gone when all its sections were measured again."""
     again, names = new.took.keys() - new.failed.keys(), {table.name for table in new.tables}
     kept = (
         msgspec.structs.replace(
@@ -142,7 +142,7 @@ def merged(runs: Sequence[Report], new: Report) -> list[Report]:
         )
         for run in runs
     )
-    return [run for run in (*kept, new) if run.tables]
+    return [run for run in (*kept, new) if run.tables and run.took]
 
 
 def ratios(cells: list[Measured]) -> list[Ratio]:

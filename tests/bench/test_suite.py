@@ -128,6 +128,12 @@ def test_what_is_measured_again_takes_the_place_of_what_was() -> None:
     assert merged(runs, again) == runs
 
 
+def test_a_table_that_is_made_no_more_goes_with_its_run() -> None:
+    first, again = report(queue(0, 0, 0)), report(queue(0, 0, 0))
+    first.tables[0].name = "as it was called once"
+    assert merged([first], again) == [again]
+
+
 def test_what_failed_again_stays_as_it_was() -> None:
     first, again = report(queue(0, 0, 0), at="early"), report(at="late")
     again.took["queue"], again.failed["queue"] = 1.0, "OSError: disk full"
