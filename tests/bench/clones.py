@@ -21,8 +21,15 @@ Payloads = Callable[[UUID, int], list[str]]
 
 FIRST = 100_000_000
 """The number of the first copy: no other communication has come so far."""
+STEP = 10_000
+"""Copies of one transaction. It is vacuumed while it is in the server's memory, so that each page is written once, and
+neither sorts nor the write-ahead log take more of the disk in a larger ledger."""
 STAGE = """
-CREATE UNLOGGED TABLE public.cloned (stream uuid, id text, number text, code text, version integer, payload text)
+CREATE TEMPORARY TABLE cloned (position bigint, stream uuid, id text, number text, code text, version integer,
+       payload text) ON COMMIT DELETE ROWS
+"""
+HEAD = """
+SELECT max(position), count(*) FILTER (WHERE stream_id = $2) FROM ledger.events WHERE organisation = $1
 """
 
 
@@ -34,46 +41,51 @@ def _own(text: str) -> str:
     return f"replace({text}, $2, c.id)"
 
 
+# Materialized, or else the document would be parsed for every copy.
 MODEL = """
-(SELECT document->>'number' AS number, code FROM views.communications WHERE organisation = $1 AND id = $2) AS o
+WITH o AS MATERIALIZED (
+    SELECT document->>'number' AS number, code FROM views.communications WHERE organisation = $1 AND id = $2)
 """
+# With OFFSET 0 what a fact says is computed once, and not also for its hash.
 FACTS = f"""
+{MODEL}
 INSERT INTO ledger.events (organisation, position, stream_id, version, topic, schema_version, subject,
        payload, metadata, recorded_at, event_hash)
-SELECT e.organisation, n.position, n.stream, e.version, e.topic, e.schema_version, e.subject, n.said::json,
-       e.metadata, n.at, ledger.event_hash(e.organisation, n.position, n.stream, e.version, e.topic,
-           e.schema_version, e.subject, n.said, e.metadata::text, n.at)
-  FROM (SELECT c.stream, c.version, coalesce(c.payload, {_own("m.payload::text")}) AS said, now() AS at,
-               (SELECT max(position) FROM ledger.events WHERE organisation = $1)
-               + row_number() OVER (ORDER BY c.version, c.stream) AS position
-          FROM {MODEL}, public.cloned c
-          JOIN ledger.events m ON m.organisation = $1 AND m.stream_id = $2::uuid AND m.version = c.version) AS n
-  JOIN ledger.events e ON e.organisation = $1 AND e.stream_id = $2::uuid AND e.version = n.version
+SELECT organisation, position, stream, version, topic, schema_version, subject, said::json, metadata, now(),
+       ledger.event_hash(organisation, position, stream, version, topic, schema_version, subject, said,
+           metadata::text, now())
+  FROM (SELECT m.organisation, c.position, c.stream, m.version, m.topic, m.schema_version, m.subject, m.metadata,
+               coalesce(c.payload, {_own("m.payload::text")}) AS said
+          FROM o, cloned c
+          JOIN ledger.events m ON m.organisation = $1 AND m.stream_id = $2::uuid AND m.version = c.version
+        OFFSET 0)
 """
 VIEWS = (
     f"""
+{MODEL}
 INSERT INTO views.communications (organisation, id, created, version, document, refs, code, contact_information,
        category, direction, media, life_cycle_state)
-SELECT m.organisation, c.id, f.position, m.version, {_own("m.document::text")}::json, m.refs, c.code,
+SELECT m.organisation, c.id, c.position, m.version, {_own("m.document::text")}::json, m.refs, c.code,
        m.contact_information, m.category, m.direction, m.media, m.life_cycle_state
-  FROM {MODEL}, views.communications m, public.cloned c
-  JOIN ledger.events f ON f.organisation = $1 AND f.stream_id = c.stream AND f.version = 1
+  FROM o, cloned c, views.communications m
  WHERE m.organisation = $1 AND m.id = $2 AND c.version = 1
 """,
     f"""
+{MODEL}
 INSERT INTO views.entities (organisation, ref, stream_id, retired, document, refs, owners)
 SELECT m.organisation, 'communication/' || c.id, c.stream, m.retired, {_own("m.document::text")}::json,
        m.refs, m.owners
-  FROM {MODEL}, public.cloned c, views.entities m
+  FROM o, cloned c, views.entities m
  WHERE m.organisation = $1 AND m.ref = 'communication/' || $2 AND c.version = 1
 """,
     """
 INSERT INTO views.names (organisation, kind, field, value, id, retired)
 SELECT m.organisation, m.kind, m.field, c.number, c.id, m.retired
-  FROM public.cloned c, views.names m
+  FROM cloned c, views.names m
  WHERE m.organisation = $1 AND m.kind = 'communication' AND m.id = $2 AND m.field = 'number' AND c.version = 1
 """,
 )
+VACUUM = "VACUUM ledger.events, views.communications, views.entities, views.names"
 
 
 async def cloned(
@@ -84,33 +96,38 @@ async def cloned(
     :param payloads: those of a copy's facts; None if nobody will open what is encrypted in them.
     :return: the ids of the copies.
     """
-    streams = [new_id() for _ in range(count)]
+    ids: list[str] = []
     connection = await asyncpg.connect(url, command_timeout=None)
     try:
-        versions: int = await connection.fetchval(
-            "SELECT count(*) FROM ledger.events WHERE organisation = $1 AND stream_id = $2",
-            *(organisation, model),
-        )
+        position, versions = await connection.fetchrow(HEAD, organisation, model)
         await connection.execute(STAGE)
-        rows = _rows(streams, versions, payloads)
-        await connection.copy_records_to_table("cloned", schema_name="public", records=rows)
-        await connection.execute("ANALYZE public.cloned")
-        for statement in (FACTS, *VIEWS):
-            await connection.execute(statement, organisation, id_text(model))
-        await connection.execute("DROP TABLE public.cloned")
+        while len(ids) < count:
+            streams = [new_id() for _ in range(min(STEP, count - len(ids)))]
+            rows = list(_rows(streams, FIRST + len(ids), position, versions, payloads))
+            async with connection.transaction():
+                await connection.copy_records_to_table("cloned", records=rows)
+                for statement in (FACTS, *VIEWS):
+                    await connection.execute(statement, organisation, id_text(model))
+            await connection.execute(VACUUM)
+            position += len(rows)
+            ids += map(id_text, streams)
         await connection.execute("VACUUM ANALYZE")
         await connection.execute("CHECKPOINT")
     finally:
         await connection.close()
-    return [id_text(stream) for stream in streams]
+    return ids
 
 
 def _rows(
-    streams: list[UUID], versions: int, payloads: Payloads | None
-) -> Iterator[tuple[UUID, str, str, str, int, str | None]]:
-    for number, stream in enumerate(streams, start=FIRST):
-        said: list[str | None] = [*payloads(stream, number)] if payloads else [None] * versions
+    streams: list[UUID], first: int, position: int, versions: int, payloads: Payloads | None
+) -> Iterator[tuple[int, UUID, str, str, str, int, str | None]]:
+    """One for each fact, in the order of the positions after one: the first fact of every copy, then the second."""
+    for nth, stream in enumerate(streams, start=1):
+        said: list[str | None] = (
+            [*payloads(stream, first + nth - 1)] if payloads else [None] * versions
+        )
         assert len(said) == versions
-        called = numbered(number)
+        called = numbered(first + nth - 1)
         for version, payload in enumerate(said, start=1):
-            yield stream, id_text(stream), called["number"], called["code"], version, payload
+            at = position + (version - 1) * len(streams) + nth
+            yield at, stream, id_text(stream), called["number"], called["code"], version, payload

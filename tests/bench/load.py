@@ -181,7 +181,12 @@ async def client(module: str, order: object) -> Outcome:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await child.communicate(msgspec.json.encode(order))
+    try:
+        out, err = await child.communicate(msgspec.json.encode(order))
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
     if child.returncode:
         raise RuntimeError(err.decode().strip().rpartition("\n")[2])
     return msgspec.json.decode(out, type=Outcome)

@@ -35,9 +35,9 @@ def position(ratio: float) -> float:
     return LEFT + share * (WIDTH - LEFT - RIGHT)
 
 
-def plot(report: Report) -> str:
+def plot(runs: Sequence[Report]) -> str:
     """The picture as SVG."""
-    rows = [one for one in judged(report) if one.target.kind in ("ratio", "tail")]
+    rows = [one for one in judged(runs) if one.target.kind in ("ratio", "tail")]
     height = TOP + ROW * len(rows) + BOTTOM
     lines = [*_scale(len(rows))]
     for n, one in enumerate(rows):

@@ -1,9 +1,10 @@
-"""A report for people: on the terminal, and as the page docs/benchmarks.md."""
+"""Reports for people: on the terminal, and as the page docs/benchmarks.md."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import msgspec
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -15,11 +16,13 @@ __all__ = ["markdown", "show"]
 HEAD = """# Benchmarks
 
 Made by `make bench ARGS=--docs` (`python -m tests.bench --docs`) from [benchmarks.json](benchmarks.json); not
-written by hand.
+written by hand. Sections can be measured again by themselves, as in
+`make bench ARGS="--only growth --growth 10000000 --docs"`: their tables then take the place of the former ones. Where not
+all tables are of one run, each says when it was taken, and what each run was made with stands at the end.
 
 An absolute rate says as much about the machine as about the program. What can be compared is a **ratio**: every
 figure stands beside a reference that was measured in the same run, on the same server, in turns with it. Rates are
-medians of {passes} passes of {seconds:g} s unless a title says otherwise, ratios medians of the passes' own ratios;
+medians of a run's passes unless a title says otherwise, ratios medians of the passes' own ratios, never of two runs;
 lowest and highest in brackets. Every commit is durable: `fsync` and `synchronous_commit` are on. Client, service and
 PostgreSQL share the machine.
 
@@ -95,11 +98,11 @@ def _rows(table: Table) -> Iterator[tuple[str, ...]]:
 TARGETS_HEAD = ("task", "reference", "wanted", "found", "")
 
 
-def _targets(report: Report) -> list[tuple[str, ...]]:
+def _targets(runs: Sequence[Report]) -> list[tuple[str, ...]]:
     """A row for each target."""
     return [
         (one.target.work, one.reference, one.target.wanted, _found(one), one.verdict)
-        for one in judged(report)
+        for one in judged(runs)
     ]
 
 
@@ -113,19 +116,20 @@ def _found(one: Judged) -> str:
 STYLES = {"met": "green", "missed": "red"}
 
 
-def show(report: Report, console: Console) -> None:
-    """Prints a report."""
-    for name, facts in _circumstances(report).items():
-        said = ", ".join(f"{key} {value}" for key, value in facts.items())
-        console.print(f"[bold]{name}[/] {said}", highlight=False)
-    for table in report.tables:
+def show(runs: Sequence[Report], console: Console) -> None:
+    """Prints what runs have found."""
+    for run in runs:
+        for name, facts in _circumstances(run).items():
+            said = ", ".join(f"{key} {value}" for key, value in facts.items())
+            console.print(f"[bold]{name}[/] {said}", highlight=False)
+    for table in _tables(runs):
         head, *rows = _rows(table)
         grid = _grid(table.title, *head)
         grid.caption = table.note
         for cell, row in zip(table.cells, rows, strict=True):
             grid.add_row(*row, style="bold" if cell.ours else "")
         console.print(grid)
-    rows = _targets(report)
+    rows = _targets(runs)
     measured = [row for row in rows if row[-1] != "not measured"]
     grid = _grid("Targets", *TARGETS_HEAD)
     if len(measured) < len(rows):
@@ -142,26 +146,35 @@ def _grid(title: str, *columns: str) -> Grid:
     return grid
 
 
-def markdown(report: Report) -> str:
+def markdown(runs: Sequence[Report]) -> str:
     """The page."""
-    head = HEAD.format(passes=report.passes, seconds=report.seconds)
-    parts = [head + (QUICK if report.quick else "")]
-    parts += [f"## Targets\n\n{LOADED}\n\n{_pipes([TARGETS_HEAD, *_targets(report)])}"]
-    parts += [_summary(report)]
+    parts = [HEAD + (QUICK if any(run.quick for run in runs) else "")]
+    parts += [f"## Targets\n\n{LOADED}\n\n{_pipes([TARGETS_HEAD, *_targets(runs)])}"]
+    parts += [_summary(runs)]
     parts += [
         f"## {table.title}\n\n{table.note}\n\n{_pipes(list(_rows(table)))}"
-        for table in report.tables
+        for table in _tables(runs)
     ]
-    parts += ["## Machine and settings\n"]
-    for name, facts in _circumstances(report).items():
-        said = ", ".join(f"{key} {value}" for key, value in facts.items())
-        parts.append(f"- **{name}**: {said}")
-    return "\n".join(parts) + "\n"
+    for run in runs:
+        parts += [f"## Machine and settings, {run.taken_at}\n"]
+        for name, facts in _circumstances(run).items():
+            said = ", ".join(f"{key} {value}" for key, value in facts.items())
+            parts.append(f"- **{name}**: {said}")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _tables(runs: Sequence[Report]) -> Iterator[Table]:
+    """All tables; of several runs, each says when it was taken."""
+    for run in runs:
+        for table in run.tables:
+            note = f"{table.note} Taken at {run.taken_at}." if len(runs) > 1 else table.note
+            yield msgspec.structs.replace(table, note=note)
 
 
 def _circumstances(report: Report) -> Mapping[str, Mapping[str, str]]:
     return {
-        "Taken": {"at": report.taken_at},
+        "Taken": {"at": report.taken_at, "in": f"{report.passes} passes of {report.seconds:g} s"},
         "Machine": report.machine,
         "Versions": report.versions,
         "PostgreSQL's settings": report.settings,
@@ -170,9 +183,9 @@ def _circumstances(report: Report) -> Mapping[str, Mapping[str, str]]:
     }
 
 
-def _summary(report: Report) -> str:
+def _summary(runs: Sequence[Report]) -> str:
     rows: list[tuple[str, ...]] = [("task", "ours", "reference", "ratio", "")]
-    for table in report.tables:
+    for table in _tables(runs):
         titles = {cell.name: cell.title for cell in table.cells}
         rows += [
             (table.title, titles[r.of], titles[r.to], _ratio(r), table.says) for r in table.ratios

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 import msgspec
@@ -16,6 +16,7 @@ __all__ = [
     "Ratio",
     "Report",
     "Table",
+    "merged",
     "ratios",
 ]
 
@@ -127,6 +128,21 @@ class Report(msgspec.Struct):
     def cores(self) -> int:
         """How many processors the machine has."""
         return int(self.machine.get("cores", 1))
+
+
+def merged(runs: Sequence[Report], new: Report) -> list[Report]:
+    """Runs and one more, whose tables replace those before. A run is gone when all its sections were measured again."""
+    again, names = new.took.keys() - new.failed.keys(), {table.name for table in new.tables}
+    kept = (
+        msgspec.structs.replace(
+            run,
+            tables=[table for table in run.tables if table.name not in names],
+            took={name: seconds for name, seconds in run.took.items() if name not in again},
+            failed={name: error for name, error in run.failed.items() if name not in again},
+        )
+        for run in runs
+    )
+    return [run for run in (*kept, new) if run.tables and run.took]
 
 
 def ratios(cells: list[Measured]) -> list[Ratio]:

@@ -1,11 +1,11 @@
-"""What the service is to reach, each target once, and whether a run has reached it.
+"""What the service is to reach, each target once, and whether it was reached.
 
 A target that is missed is shown as missed, one that was not measured as not measured; neither ends a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
@@ -138,9 +138,9 @@ def _values(target: Target, cell: Measured, report: Report) -> Iterator[float | 
                 yield outcome.rate
 
 
-def _judged(target: Target, report: Report, table: Table | None) -> Judged:
-    ours = table.cell(target.ours) if table else None
-    if table is None or ours is None:
+def _judged(target: Target, report: Report, table: Table) -> Judged:
+    ours = table.cell(target.ours)
+    if ours is None:
         return Judged(target, ())
     if target.kind != "ratio":
         found = _values(target, ours, report)
@@ -152,7 +152,10 @@ def _judged(target: Target, report: Report, table: Table | None) -> Judged:
     return Judged(target, tuple((a.rate - target.plus) / b.rate for a, b in pairs), to.title)
 
 
-def judged(report: Report, targets: tuple[Target, ...] = TARGETS) -> list[Judged]:
-    """Every target, in order."""
-    tables = {table.name: table for table in report.tables}
-    return [_judged(target, report, tables.get(target.table)) for target in targets]
+def judged(runs: Sequence[Report], targets: tuple[Target, ...] = TARGETS) -> list[Judged]:
+    """Every target, in order, by the run that has its table."""
+    found = {table.name: (run, table) for run in runs for table in run.tables}
+    return [
+        _judged(target, *found[target.table]) if target.table in found else Judged(target, ())
+        for target in targets
+    ]

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from tests.bench.__main__ import left_alone
 from tests.bench.beside import Seen
 from tests.bench.clones import cloned
 from tests.bench.drain import faults
@@ -21,7 +22,7 @@ from tests.bench.load import Counted, Load
 from tests.bench.memory import KNOWN, resident
 from tests.bench.plot import LEAST, LEFT, MOST, plot, position
 from tests.bench.report import markdown, show
-from tests.bench.results import SLOWER, Measured, Outcome, Report, Table, ratios
+from tests.bench.results import SLOWER, Measured, Outcome, Report, Table, merged, ratios
 from tests.bench.targets import TARGETS, Judged, Target, judged
 from tests.bench.wire import Wire, post
 from tests.service import Api, in_process
@@ -39,8 +40,9 @@ def cells(ours: list[Outcome], theirs: list[Outcome], *names: str) -> list[Measu
     return [Measured(ourselves, "ours", True, ours), Measured(other, "the library", False, theirs)]
 
 
-def report(*tables: Table) -> Report:
-    return Report("now", True, 3, 1.5, {"cores": "2"}, {}, {}, list(tables), {"append": 3.0})
+def report(*tables: Table, at: str = "now") -> Report:
+    took = {table.name: 1.0 for table in tables}
+    return Report(at, True, 3, 1.5, {"cores": "2"}, {}, {}, list(tables), took)
 
 
 def queue(*wrong: int) -> Table:
@@ -50,7 +52,7 @@ def queue(*wrong: int) -> Table:
 
 
 def verdicts(found: Report) -> dict[str, tuple[float | None, str]]:
-    return {one.target.work: (one.value, one.verdict) for one in judged(found)}
+    return {one.target.work: (one.value, one.verdict) for one in judged([found])}
 
 
 def test_ratios_are_medians_of_passes() -> None:
@@ -65,7 +67,7 @@ def test_a_target_is_met_missed_or_not_measured() -> None:
     assert good["queue drain, twice or lost"] == (0, "met")
     assert bad["queue drain, twice or lost"] == (2, "missed")
     assert good["HTTP create"] == (None, "not measured")
-    assert len(judged(report())) == len(TARGETS)
+    assert len(judged([report()])) == len(TARGETS)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_what_is_no_ratio(kind: str, value: float) -> None:
     passes = [Outcome(90, 2, 6, 9, 1), Outcome(100, 1, 2, 8, 0), Outcome(110, 1, 4, 7, 2)]
     table = Table("create", "Create", "x/s", cells(passes, passes))
     target = Target("", "create", "ours", kind=kind, at_most=value)  # type: ignore[arg-type]
-    found = judged(report(table), (target,))[0]
+    found = judged([report(table)], (target,))[0]
     assert (found.value, found.verdict) == (value, "met")
     assert not replace(target, at_most=value - 1).met(value)
 
@@ -95,7 +97,7 @@ def test_bounds_are_written_as_people_read_them() -> None:
 
 
 def test_no_target_is_hidden_on_the_page() -> None:
-    page = markdown(report(queue(0, 0, 1)))
+    page = markdown([report(queue(0, 0, 1))])
     assert page.count("not measured |") == len(TARGETS) - 2
     assert "| queue drain | the library | >= 8x | 8.00 | met |" in page
     assert "| queue drain, twice or lost |  | <= 0 | 1 | missed |" in page
@@ -106,28 +108,61 @@ def test_no_target_is_hidden_on_the_page() -> None:
 
 def test_a_section_that_failed_is_named() -> None:
     found = report()
-    assert "Failed" not in markdown(found)
+    assert "Failed" not in markdown([found])
     found.failed["growth"] = "OSError: disk full"
-    assert "- **Failed**: growth OSError: disk full" in markdown(found)
+    assert "- **Failed**: growth OSError: disk full" in markdown([found])
+
+
+def test_what_is_measured_again_takes_the_place_of_what_was() -> None:
+    start = Table("start", "Start", "ms", cells([Outcome(1)], [Outcome(2)]), "Notes.")
+    first, again = report(queue(0, 1, 1), start, at="early"), report(queue(0, 0, 0), at="late")
+    first.failed["queue"] = "OSError: disk full"
+    runs = merged([first], again)
+    assert [[table.name for table in run.tables] for run in runs] == [["start"], ["queue"]]
+    assert [set(run.took) for run in runs] == [{"start"}, {"queue"}]
+    page = markdown(runs)
+    assert "Failed" not in page
+    assert "| queue drain, twice or lost |  | <= 0 | 0 | met |" in page
+    assert "Notes. Taken at early." in page
+    assert page.count("## Machine and settings, ") == 2
+    assert merged(runs, again) == runs
+
+
+def test_a_table_that_is_made_no_more_goes_with_its_run() -> None:
+    first, again = report(queue(0, 0, 0)), report(queue(0, 0, 0))
+    first.tables[0].name = "as it was called once"
+    assert merged([first], again) == [again]
+
+
+def test_what_failed_again_stays_as_it_was() -> None:
+    first, again = report(queue(0, 0, 0), at="early"), report(at="late")
+    again.took["queue"], again.failed["queue"] = 1.0, "OSError: disk full"
+    assert merged([first], again) == [first]
+
+
+async def test_a_section_that_failed_leaves_nothing_running() -> None:
+    begun = asyncio.create_task(asyncio.sleep(60))
+    await left_alone()
+    assert begun.cancelled()
 
 
 def test_a_table_has_the_columns_of_which_there_is_something() -> None:
-    page = markdown(report(queue(0, 0, 0)))
+    page = markdown([report(queue(0, 0, 0))])
     assert "|  | entries/s | p50 / p99 ms | longest ms | faults | ours is x times as fast |" in page
     bare = cells([Outcome(1)], [Outcome(2)])
-    assert "|  | MiB |\n" in markdown(report(Table("m", "M", "MiB", bare)))
+    assert "|  | MiB |\n" in markdown([report(Table("m", "M", "MiB", bare))])
 
 
 def test_the_terminal_shows_what_was_measured() -> None:
     console = Console(width=200, record=True, file=StringIO())
-    show(report(queue(0, 0, 0)), console)
+    show([report(queue(0, 0, 0))], console)
     said = console.export_text()
     assert f"{len(TARGETS) - 2} were not measured" in said
     assert "queue drain" in said
 
 
 def test_the_plot_has_every_ratio_and_its_target() -> None:
-    drawn = ElementTree.fromstring(plot(report(queue(0, 0, 0))))
+    drawn = ElementTree.fromstring(plot([report(queue(0, 0, 0))]))
     texts = [node.text for node in drawn.iter("{http://www.w3.org/2000/svg}text")]
     of_ratios = [target for target in TARGETS if target.kind in ("ratio", "tail")]
     titles = [node.text for node in drawn.iter("{http://www.w3.org/2000/svg}title")]
