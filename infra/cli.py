@@ -75,7 +75,7 @@ async def serve(*, demo: bool = False) -> None:
     stop = told_to_stop()
     async with application(settings) as running:
         made_up = await _load_demo(running) if demo else None
-        _settle_memory()
+        _settle()
         # No other process can reach a database of our own for longer than we live.
         by_itself = sending(running) if settings.embedded else nullcontext()
         async with by_itself, sealing(settings, running.url), listening(running) as ports:
@@ -83,8 +83,12 @@ async def serve(*, demo: bool = False) -> None:
             await stop.wait()
 
 
-def _settle_memory() -> None:
-    """What is there now stays: later collections need not look at it, and come less often."""
+def _settle() -> None:
+    """What is there now stays: later collections need not look at it, and come less often.
+
+    The event loop gets its turn soon where a thread computes, as when a seal is made.
+    """
+    sys.setswitchinterval(0.0005)
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
