@@ -22,7 +22,8 @@ from domain.aggregate import Aggregate
 from domain.fields import Values
 from infra.ledger.cipher import KeyRing
 from infra.ledger.mapper import StoredFact, replayed, states
-from infra.views.stored import Columns, Records, record, stored
+from infra.views.copying import Columns, encoded
+from infra.views.stored import stored
 from services import documents  # noqa: F401 (declares the projections)
 from services.views import Row, project
 
@@ -49,10 +50,10 @@ _stream = itemgetter(0)
 
 @dataclass(slots=True)
 class Folded:
-    """The rows of a page: for COPY, or as the arrays of ``ledger.write_views`` with their keys."""
+    """The rows of a page: encoded by view, or as the arrays of ``ledger.write_views`` with their keys."""
 
     facts: int
-    records: Records = field(default_factory=dict)
+    rows: dict[str, bytearray] = field(default_factory=dict)
     columns: list[list[Any]] = field(default_factory=lambda: [[] for _ in range(6)])
     keys: set[Key] = field(default_factory=set)
     unreadable: dict[bytes, str] = field(default_factory=dict)
@@ -96,7 +97,7 @@ class PageFolder:
                     _add_arrays(folded, organisation, stream, rows)
                 else:
                     common = {"organisation": organisation, "stream_id": stream}
-                    _add_records(folded, columns, common, facts, rows)
+                    _add_rows(folded, columns, common, facts, rows)
         return folded
 
     def replayed(self, facts: list[Fact]) -> Aggregate:
@@ -145,14 +146,14 @@ def _add_arrays(folded: Folded, organisation: str, stream: bytes, rows: list[Row
         folded.keys |= _keys(organisation, row)
 
 
-def _add_records(
+def _add_rows(
     folded: Folded, columns: Columns, common: Values, facts: list[Fact], rows: list[Row]
 ) -> None:
     created, changed = facts[0][-1], facts[-1][-1]
     for row in rows:
         for view, values in stored(row, created, changed):
-            found = record(columns, view, values | common)
-            folded.records.setdefault(view, []).append(found)
+            found = folded.rows.setdefault(view, bytearray())
+            found += encoded(columns, view, values | common)
 
 
 def _keys(organisation: str, row: Row) -> set[Key]:
