@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
-from typing import Any, cast, get_type_hints
+from typing import Any, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -109,21 +109,23 @@ def _drifted(stored: StoredFact, how: str) -> ValueError:
 def _said(stored: StoredFact, fact: type[Fact], key: bytes | None) -> Values:
     """The payload with its personal part opened and put back where it belongs."""
     payload: Any = orjson.loads(stored.payload)
-    box = payload.pop("personal", None) if isinstance(payload, dict) else ""
-    if not isinstance(payload, dict) or not isinstance(box, str | None):
+    if not isinstance(payload, dict):
         raise _drifted(stored, "it has another form")
-    if box is None and fact.PERSONAL and stored.schema == fact.SCHEMA:
-        raise _drifted(stored, "its personal part is missing")
-    if box is not None and key == ERASED:
+    if "personal" not in payload:
+        if fact.PERSONAL and stored.schema == fact.SCHEMA:
+            raise _drifted(stored, "its personal part is missing")
+        return payload
+    box = payload.pop("personal")
+    if key == ERASED:
         return _nothing(fact) | payload
-    for name, value in (_open(stored, box, key) if box is not None else {}).items():
+    for name, value in _open(stored, box, key).items():
         if name in payload:
             payload[name] = _merged(stored, payload[name], value)
         elif fact.PERSONAL.get(name) is not WHOLE:
             raise _drifted(stored, f"{name} is missing")
         else:
             payload[name] = value
-    return cast(Values, payload)
+    return payload
 
 
 def _nothing(fact: type[Fact]) -> Values:
@@ -138,7 +140,9 @@ def _empty(written: str) -> Any:
     return [] if written.startswith("list") else "" if written == "str" else {}
 
 
-def _open(stored: StoredFact, box: str, key: bytes | None) -> Values:
+def _open(stored: StoredFact, box: Any, key: bytes | None) -> Values:
+    if not isinstance(box, str):
+        raise _drifted(stored, "its personal part has another form")
     if key is None:
         raise ValueError(f"the key of contact {stored.subject} is gone")
     personal: Values = orjson.loads(opened(key, box, _place(stored.stream, stored.version)))

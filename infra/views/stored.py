@@ -14,20 +14,21 @@ from services.views import Row
 __all__ = ["stored"]
 
 
-def stored(row: Row, created: int, changed: int) -> Iterator[tuple[str, Values]]:
-    """A projected row's table rows: the view and the columns, but for organisation and stream.
+def stored(row: Row, common: Values, created: int, changed: int) -> Iterator[tuple[str, Values]]:
+    """A projected row's table rows: the view and the columns.
 
+    :param common: the columns of the organisation and the stream.
     :param created: the position of the entity's first fact; ``changed`` that of its last one.
     """
-    shown: Values = {"refs": row.refs, "document": row.document}
+    columns = row.columns
+    shown: Values = {**common, "refs": row.refs, "document": row.document}
     if row.view != "entities":
         places = {"created": created, "changed": changed, "version": row.version}
-        yield row.view, row.columns | places | shown
+        yield row.view, {**columns, **places, **shown}
         return
-    kind, id_ = row.columns["kind"], row.columns["id"]
-    retired = row.columns.get("retired", False)
-    owners = row.columns.get("owners", ())
-    yield "entities", {"ref": f"{kind}/{id_}", "retired": retired, "owners": owners} | shown
-    for name, value in (row.columns.get("names") or {}).items():
-        named = {"kind": kind, "id": id_, "field": name, "value": value}
-        yield "names", named | {"retired": retired}
+    kind, id_, retired = columns["kind"], columns["id"], columns.get("retired", False)
+    shown |= {"ref": f"{kind}/{id_}", "retired": retired, "owners": columns.get("owners", ())}
+    yield "entities", shown
+    for name, value in (columns.get("names") or {}).items():
+        named = {"kind": kind, "id": id_, "field": name, "value": value, "retired": retired}
+        yield "names", {**common, **named}
