@@ -34,7 +34,7 @@ MICROSECOND = timedelta(microseconds=1)
 TEXT = 25
 """The number of the type ``text``."""
 
-NONE = pack("!iii", 0, 0, TEXT)
+EMPTY = pack("!iii", 0, 0, TEXT)
 """An array of no dimension."""
 
 _fields = Struct("!h").pack
@@ -80,7 +80,7 @@ def _json(value: Any) -> bytes:
 
 def _texts(values: Sequence[str]) -> bytes:
     if not values:
-        return NONE
+        return EMPTY
     own = [_length(len(said := value.encode())) + said for value in values]
     return _array(1, 0, TEXT, len(own), 1) + b"".join(own)
 
