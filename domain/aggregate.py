@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, ClassVar, Self, cast
 from uuid import UUID
 
@@ -78,14 +79,29 @@ class Fact(AggregateEvent):
     def change(self, aggregate: Any) -> None:
         """What the fact changes besides the state; builds new values, never edits its own."""
 
-    @property
+    @cached_property
     def stamp(self) -> Stamp:
         """Who caused it and when."""
         return Stamp(self.timestamp, self.user, self.unit)
 
 
-Beginning = AggregateCreated
-"""Beside an aggregate's ``Event``: makes a fact the first one of its aggregate."""
+class Beginning(Fact, AggregateCreated):
+    """Beside an aggregate's ``Event``: makes a fact the first one of its aggregate."""
+
+    def mutate(self, aggregate: Any) -> Any:
+        """The new aggregate.
+
+        The library's own way asks each time by name which values the aggregate's initialisation
+        takes, and where its class is; here it takes none, and facts say what they change.
+        """
+        assert aggregate is None
+        kind = AGGREGATES[self.originator_topic]
+        new = kind.__new__(kind)
+        new.__base_init__(self.originator_id, self.originator_version, self.timestamp)
+        kind.__init__(new)
+        new.created = self.stamp
+        self.apply(new)
+        return new
 
 
 class Aggregate(BaseAggregate[UUID]):
@@ -121,9 +137,7 @@ class Aggregate(BaseAggregate[UUID]):
         **payload: Any,
     ) -> Self:
         """A new aggregate whose first fact is ``fact``."""
-        new = cls._create(fact, id=id, timestamp=by.at, user=by.user, unit=by.unit, **payload)
-        new.created = by
-        return new
+        return cls._create(fact, id=id, timestamp=by.at, user=by.user, unit=by.unit, **payload)
 
     def record(self, fact: type[Fact], by: Stamp, **payload: Any) -> None:
         """Lets ``fact`` happen; refuses with `InvalidLifeCycleState` where it may not."""
@@ -150,8 +164,6 @@ class Aggregate(BaseAggregate[UUID]):
         aggregate: Any = None
         for fact in facts:
             aggregate = cast(CanMutateAggregate[UUID], fact).mutate(aggregate)
-            if fact.originator_version == cls.INITIAL_VERSION:
-                aggregate.created = fact.stamp
             yield aggregate
 
     @property

@@ -7,7 +7,6 @@ hash. But it is known again when it is hashed for the position where it was seal
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from infra.audit.tampering import Kind, TamperError
 from infra.ledger.hashing import event_hash
@@ -57,7 +56,7 @@ class Suspect:
         return self._says("changed", "the fact is not the one that was sealed")
 
     def _hash(self, fact: StoredFact, position: int) -> bytes:
-        return event_hash(self._organisation, replace(fact, position=position))
+        return event_hash(self._organisation, fact._replace(position=position))
 
     def _says(self, kind: Kind, why: str) -> TamperError:
         return TamperError(self._position, kind, why)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from base64 import b64decode, b64encode
+from base64 import b64encode
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -31,9 +32,12 @@ def sealed(key: bytes, text: bytes, place: str) -> str:
 
 def opened(key: bytes, box: str, place: str) -> bytes:
     """The text of `sealed`. Raises ``ValueError`` if key, place or content is not the right one."""
-    raw = b64decode(box)
+    return _decrypted(key, msgspec.convert(box, bytes), place)
+
+
+def _decrypted(key: bytes, box: bytes, place: str) -> bytes:
     try:
-        return AESGCM(key).decrypt(raw[:_NONCE], raw[_NONCE:], place.encode())
+        return AESGCM(key).decrypt(box[:_NONCE], box[_NONCE:], place.encode())
     except InvalidTag as error:
         raise ValueError(f"what was sealed for {place} cannot be opened") from error
 
@@ -68,4 +72,4 @@ class KeyRing:
 
     def unwrap(self, wrapped: bytes) -> bytes:
         """The key. Raises ``ValueError`` if another service key wrapped it."""
-        return opened(self._wrapping, b64encode(wrapped).decode(), "key")
+        return _decrypted(self._wrapping, wrapped, "key")

@@ -20,8 +20,8 @@ import asyncpg
 
 from domain.contact_information import ContactInformation
 from domain.registration import Record
+from infra.views.copying import Columns, columns_of, copied
 from infra.views.pages import FOREVER, Folded, Key, Workers
-from infra.views.stored import Columns, columns_of
 from services.ids import record_stream
 
 __all__ = ["Connection", "Folder", "Keep", "analyse", "connected"]
@@ -217,8 +217,8 @@ class Folder:
             raise ValueError(next(iter(folded.unreadable.values())))
         async with self._writer.transaction():
             if in_order:
-                for view, rows in folded.records.items():
-                    await self._writer.copy_records_to_table(view, records=rows)
+                for view, rows in folded.rows.items():
+                    await self._writer.copy_to_table(view, source=copied(rows), format="binary")
             else:
                 await self._writer.execute(WRITE, organisation, *folded.columns)
             if self.keep is not None:

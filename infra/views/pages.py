@@ -19,10 +19,10 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from domain.aggregate import Aggregate
-from domain.fields import Values
 from infra.ledger.cipher import KeyRing
 from infra.ledger.mapper import StoredFact, replayed, states
-from infra.views.stored import Columns, Records, record, stored
+from infra.views.copying import Columns, encoded, encoders
+from infra.views.stored import stored
 from services import documents  # noqa: F401 (declares the projections)
 from services.views import Row, project
 
@@ -49,10 +49,10 @@ _stream = itemgetter(0)
 
 @dataclass(slots=True)
 class Folded:
-    """The rows of a page: for COPY, or as the arrays of ``ledger.write_views`` with their keys."""
+    """The rows of a page: encoded by view, or as the arrays of ``ledger.write_views`` with their keys."""
 
     facts: int
-    records: Records = field(default_factory=dict)
+    rows: dict[str, bytes] = field(default_factory=dict)
     columns: list[list[Any]] = field(default_factory=lambda: [[] for _ in range(6)])
     keys: set[Key] = field(default_factory=set)
     unreadable: dict[bytes, str] = field(default_factory=dict)
@@ -82,21 +82,25 @@ class PageFolder:
         :param columns: of the tables, if rows for COPY are wanted: there must be none of theirs yet.
         """
         folded = Folded(len(page))
-        with _no_gc():
-            for stream, grouped in groupby(page, _stream):
-                folded.last = stream
-                facts = list(grouped)
-                try:
-                    aggregate = self.replayed(facts)
-                except ValueError as error:
-                    folded.unreadable[stream] = str(error)
-                    continue
-                rows = project(aggregate, settings, self._zone).rows
-                if columns is None:
-                    _add_arrays(folded, organisation, stream, rows)
-                else:
-                    common = {"organisation": organisation, "stream_id": stream}
-                    _add_records(folded, columns, common, facts, rows)
+        tables = encoders(columns) if columns else {}
+        made: dict[str, list[bytes]] = {view: [] for view in tables}
+        for stream, grouped in groupby(page, _stream):
+            folded.last = stream
+            facts = list(grouped)
+            try:
+                aggregate = self.replayed(facts)
+            except ValueError as error:
+                folded.unreadable[stream] = str(error)
+                continue
+            rows = project(aggregate, settings, self._zone).rows
+            if columns is None:
+                _add_arrays(folded, organisation, stream, rows)
+                continue
+            common = {"organisation": organisation, "stream_id": stream}
+            for row in rows:
+                for view, values in stored(row, common, facts[0][-1], facts[-1][-1]):
+                    made[view].append(encoded(tables[view], values))
+        folded.rows = {view: b"".join(rows) for view, rows in made.items() if rows}
         return folded
 
     def replayed(self, facts: list[Fact]) -> Aggregate:
@@ -110,17 +114,16 @@ class PageFolder:
     def _readable(self, facts: list[Fact]) -> tuple[list[StoredFact], dict[UUID, bytes]]:
         """Facts of one stream, and the keys that open them."""
         stream = UUID(bytes=facts[0][0])
+        found: list[StoredFact] = []
         keys: dict[UUID, bytes] = {}
-        return [self._stored(stream, fact, keys) for fact in facts], keys
-
-    def _stored(self, stream: UUID, fact: Fact, keys: dict[UUID, bytes]) -> StoredFact:
-        _, version, topic, schema, subject, payload, metadata, wrapped, _ = fact
-        contact = None
-        if subject is not None:
-            contact, key = self._key(subject, wrapped)
-            if key is not None:
-                keys[contact] = key
-        return StoredFact(stream, version, topic, schema, contact, payload, metadata)
+        for _, version, topic, schema, subject, payload, metadata, wrapped, _ in facts:
+            contact = None
+            if subject is not None:
+                contact, key = self._key(subject, wrapped)
+                if key is not None:
+                    keys[contact] = key
+            found.append(StoredFact(stream, version, topic, schema, contact, payload, metadata))
+        return found, keys
 
     def _key(self, subject: bytes, wrapped: bytes | None) -> tuple[UUID, bytes | None]:
         # By the wrapped key, too: that of a person who was forgotten must not be remembered.
@@ -143,16 +146,6 @@ def _add_arrays(folded: Folded, organisation: str, stream: bytes, rows: list[Row
         shown.append(row.document.decode() if row.document is not None else None)
         references.append(" ".join(row.refs))
         folded.keys |= _keys(organisation, row)
-
-
-def _add_records(
-    folded: Folded, columns: Columns, common: Values, facts: list[Fact], rows: list[Row]
-) -> None:
-    created, changed = facts[0][-1], facts[-1][-1]
-    for row in rows:
-        for view, values in stored(row, created, changed):
-            found = record(columns, view, values | common)
-            folded.records.setdefault(view, []).append(found)
 
 
 def _keys(organisation: str, row: Row) -> set[Key]:
@@ -204,6 +197,7 @@ _in_this_process: list[PageFolder] = []
 def _begin(ring: KeyRing, zone: ZoneInfo) -> None:
     # Whoever serves calls on this machine goes first.
     os.nice(NICE)
+    gc.disable()
     _in_this_process.append(PageFolder(ring, zone))
 
 
@@ -224,11 +218,12 @@ async def workers(
     if count is None:
         count = (os.cpu_count() or 1) if facts >= WORTHWHILE else 1
     own = PageFolder(ring, zone)
-    if count == 1:
-        yield Workers(own, None, 1)
-        return
-    pool = ProcessPoolExecutor(count, get_context("spawn"), _begin, (ring, zone))
-    try:
-        yield Workers(own, pool, count)
-    finally:
-        await asyncio.to_thread(pool.shutdown, cancel_futures=True)
+    with _no_gc():
+        if count == 1:
+            yield Workers(own, None, 1)
+            return
+        pool = ProcessPoolExecutor(count, get_context("spawn"), _begin, (ring, zone))
+        try:
+            yield Workers(own, pool, count)
+        finally:
+            await asyncio.to_thread(pool.shutdown, cancel_futures=True)

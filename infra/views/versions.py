@@ -61,8 +61,7 @@ class _Standing:
 class _Stream:
     """The rows of one entity through time; what began at or before ``after`` is written already."""
 
-    def __init__(self, common: Values, after: int, found: Versions) -> None:
-        self._common = common
+    def __init__(self, after: int, found: Versions) -> None:
         self._after = after
         self._found = found
         self._standing: dict[RowKey, _Standing] = {}
@@ -94,7 +93,7 @@ class _Stream:
         bounds = {"valid_from": valid_from, "valid_to": valid_to}
         rows[0].append(row.view)
         # Documents are JSON already, and stay the bytes they are.
-        text = orjson.dumps(row.columns | self._common | bounds, default=orjson.Fragment)
+        text = orjson.dumps(row.columns | bounds, default=orjson.Fragment)
         rows[1].append(text.decode())
 
 
@@ -128,13 +127,13 @@ def _add(
     """Adds the rows of one stream, or none of them. Raises ``ValueError``."""
     rows = Versions()
     common = {"organisation": organisation, "stream_id": own[0][0].hex()}
-    entity = _Stream(common, after, rows)
+    entity = _Stream(after, rows)
     positions = [*map(_position, own), FOREVER]
     states = folder.states(own)
     for position, following, aggregate in zip(positions, positions[1:], states, strict=False):
         # Of what is written already, only how it looked at last counts.
         if following > after:
-            entity.show(_rows(aggregate, zone, positions[0], position), position)
+            entity.show(_rows(aggregate, zone, common, positions[0], position), position)
     entity.close()
     for known, new in ((found.ended, rows.ended), (found.begun, rows.begun)):
         known[0].extend(new[0])
@@ -142,12 +141,12 @@ def _add(
 
 
 def _rows(
-    aggregate: Aggregate, zone: ZoneInfo, created: int, changed: int
+    aggregate: Aggregate, zone: ZoneInfo, common: Values, created: int, changed: int
 ) -> dict[RowKey, tuple[str, Values]]:
     """An entity's rows by their keys, each as its view and its columns."""
     found: dict[RowKey, tuple[str, Values]] = {}
     # Projected without settings: no row may depend on them (see `folding.Folder`).
     for row in project(aggregate, {}, zone).rows:
-        for view, columns in stored(row, created, changed):
+        for view, columns in stored(row, common, created, changed):
             found[view, *map(columns.get, KEYS)] = view, columns
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -51,7 +50,7 @@ def changed(row: StoredFact, **payload: Any) -> StoredFact:
     """The row with other members in its payload; `...` takes one away."""
     whole = json.loads(row.payload) | payload
     kept = {name: value for name, value in whole.items() if value is not ...}
-    return replace(row, payload=json.dumps(kept).encode())
+    return row._replace(payload=json.dumps(kept).encode())
 
 
 @cache
@@ -134,16 +133,16 @@ class TestDrift:
 
     def test_an_unknown_topic(self, topic: str) -> None:
         with pytest.raises(ValueError, match="not known"):
-            to_fact(replace(sample(topic)[1], topic=f"{topic}_never"), KEY)
+            to_fact(sample(topic)[1]._replace(topic=f"{topic}_never"), KEY)
 
     def test_a_newer_schema(self, topic: str) -> None:
         with pytest.raises(ValueError, match="not known"):
-            to_fact(replace(sample(topic)[1], schema=FACTS[topic].SCHEMA + 1), KEY)
+            to_fact(sample(topic)[1]._replace(schema=FACTS[topic].SCHEMA + 1), KEY)
 
     def test_a_payload_that_is_no_object(self, topic: str) -> None:
         for payload in (b"[]", b"null", b'"x"', b"", b"{"):
             with pytest.raises(ValueError):  # noqa: PT011 (each says something else)
-                to_fact(replace(sample(topic)[1], payload=payload), KEY)
+                to_fact(sample(topic)[1]._replace(payload=payload), KEY)
 
 
 @pytest.mark.parametrize("topic", [topic for topic, fact in FACTS.items() if fact.PERSONAL])
@@ -161,7 +160,7 @@ class TestEncryption:
 
     def test_moved_to_another_place(self, topic: str) -> None:
         _, row = sample(topic)
-        for moved in (replace(row, stream=OTHER), replace(row, version=row.version + 1)):
+        for moved in (row._replace(stream=OTHER), row._replace(version=row.version + 1)):
             with pytest.raises(ValueError, match="cannot be opened"):
                 to_fact(moved, KEY)
 
@@ -180,7 +179,7 @@ class TestEncryption:
 
 
 def test_an_unknown_aggregate() -> None:
-    row = replace(sample("session.issued")[1], topic="nobody.issued")
+    row = sample("session.issued")[1]._replace(topic="nobody.issued")
     with pytest.raises(ValueError, match="not known"):
         replayed([row], {})
 
