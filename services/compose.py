@@ -14,12 +14,12 @@ __all__ = ["Composer", "references"]
 
 _PLACE = re.compile(rb'\{"\$(?:ref":"([^"]+)"|name":\[("(?:[^"\\]|\\.)*"),("(?:[^"\\]|\\.)*")\])\}')
 _BEGINNING = b'{"$'
-_REFERENCE = re.compile(rb'\{"\$ref":"([^"]+)"\}')
+_REFERENCE = re.compile(r'\{"\$ref":"([^"]+)"\}')
 
 
 def references(document: bytes) -> tuple[str, ...]:
     """The entities that a document shows, as ``kind/id``, each once."""
-    return tuple(ref.decode() for ref in dict.fromkeys(_REFERENCE.findall(document)))
+    return tuple(dict.fromkeys(_REFERENCE.findall(document.decode())))
 
 
 class Composer:

@@ -10,8 +10,10 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from operator import itemgetter
+from threading import Thread
 from typing import Any, TypeAlias
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -195,10 +197,19 @@ _in_this_process: list[PageFolder] = []
 
 
 def _begin(ring: KeyRing, zone: ZoneInfo) -> None:
+    Thread(target=_end_with_parent, daemon=True).start()
     # Whoever serves calls on this machine goes first.
     os.nice(NICE)
     gc.disable()
     _in_this_process.append(PageFolder(ring, zone))
+
+
+def _end_with_parent() -> None:
+    """Nobody else ends us where the process is killed that we fold for."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _fold(
