@@ -1,0 +1,208 @@
+-- An append does only what its batch needs: what no command of it has is neither asked about nor written.
+
+-- Facts of more than 2 kB stay in their row: nearly all of one is encrypted, and does not shrink.
+ALTER TABLE ledger.events SET (toast_tuple_target = 8160);
+
+CREATE FUNCTION ledger.tokens_of(in_organisation text, in_column text, in_id text) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+    SELECT CASE in_column
+           WHEN 'accounts_receivable' THEN
+               (SELECT count(*) FROM views.access_tokens v
+                 WHERE v.organisation = in_organisation AND v.accounts_receivable = in_id)
+           ELSE (SELECT count(*) FROM views.access_tokens v
+                  WHERE v.organisation = in_organisation AND v.rewards_participant = in_id) END
+$$;
+COMMENT ON FUNCTION ledger.tokens_of IS 'How many access tokens an account or rewards participant has; in_column says which of the two it is.';
+
+DROP FUNCTION ledger.losers;
+CREATE FUNCTION ledger.losers(
+    in_organisation text, in_effects jsonb[], in_kinds text[], in_moment timestamptz,
+    fact_command integer[], fact_stream uuid[], fact_version integer[]
+) RETURNS TABLE (command integer, verdict text, detail text) LANGUAGE plpgsql STABLE AS $$
+-- A question is asked only where a command wants it: one statement for all of them costs its preparation every time.
+BEGIN
+    IF 'key' = ANY (in_kinds) THEN
+        RETURN QUERY
+        SELECT e.n::integer, 'REPEATED', ''
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               LATERAL (SELECT a.recorded_at FROM ledger.answers a
+                         WHERE a.organisation = in_organisation AND a.key = e.effects ->> 'key' LIMIT 1) AS a
+         WHERE a.recorded_at > in_moment - interval '24 hours';
+        RETURN QUERY
+        SELECT e.n::integer, 'SETTLED', 'Idempotency-Key'
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               LATERAL (SELECT FROM ledger.settled_keys s
+                         WHERE s.organisation = in_organisation AND s.caller = e.effects ->> 'caller'
+                           AND s.key = e.effects ->> 'key' LIMIT 1) AS s;
+    END IF;
+    RETURN QUERY
+    SELECT f.command, 'CONFLICT', f.stream::text
+      FROM (SELECT u.command, u.stream, min(u.version) AS first
+              FROM unnest(fact_command, fact_stream, fact_version) AS u (command, stream, version)
+             GROUP BY u.command, u.stream) AS f
+     WHERE f.first - 1 <> coalesce((SELECT max(e.version) FROM ledger.events e
+                                     WHERE e.organisation = in_organisation AND e.stream_id = f.stream), 0);
+    IF 'expect' = ANY (in_kinds) THEN
+        RETURN QUERY
+        SELECT e.n::integer, 'CONFLICT', t.stream::text
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               jsonb_to_recordset(e.effects -> 'expect') AS t (stream uuid, version integer)
+         WHERE t.version <> coalesce((SELECT max(v.version) FROM ledger.events v
+                                       WHERE v.organisation = in_organisation AND v.stream_id = t.stream), 0);
+    END IF;
+    IF 'expect_tokens' = ANY (in_kinds) THEN
+        RETURN QUERY
+        SELECT e.n::integer, 'CONFLICT', t.column
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               jsonb_to_recordset(e.effects -> 'expect_tokens') AS t ("column" text, id text, count integer)
+         WHERE t.count <> ledger.tokens_of(in_organisation, t.column, t.id);
+    END IF;
+    IF 'expect_keys' = ANY (in_kinds) THEN
+        RETURN QUERY
+        SELECT e.n::integer, 'CONFLICT', t.subject
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               jsonb_array_elements_text(e.effects -> 'expect_keys') AS t (subject)
+         WHERE NOT EXISTS (SELECT FROM ledger.personal_keys k
+                            WHERE k.organisation = in_organisation AND k.subject = t.subject::uuid);
+    END IF;
+    IF 'forget' = ANY (in_kinds) THEN
+        RETURN QUERY
+        SELECT e.n::integer, 'CONFLICT', t.subject::text
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               jsonb_to_recordset(e.effects -> 'forget') AS t (subject uuid, streams integer)
+         WHERE t.streams <> cardinality(ledger.streams_of(in_organisation, t.subject));
+    END IF;
+    IF 'limit_tokens' = ANY (in_kinds) THEN
+        RETURN QUERY
+        SELECT e.n::integer, 'LIMITED', t.column || '_identifier'
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               jsonb_to_recordset(e.effects -> 'limit_tokens') AS t ("column" text, id text, most integer)
+         WHERE t.most <= ledger.tokens_of(in_organisation, t.column, t.id);
+    END IF;
+    IF 'secrets' = ANY (in_kinds) THEN
+        RETURN QUERY
+        SELECT e.n::integer, 'CLAIMED', t.name
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               jsonb_to_recordset(e.effects -> 'secrets')
+                   AS t (owner text, name text, verifier text, expires_at timestamptz),
+               LATERAL (SELECT FROM ledger.secrets s
+                         WHERE s.organisation = in_organisation AND s.name = t.name AND s.verifier = t.verifier
+                           AND s.expires_at > in_moment AND s.owner <> t.owner LIMIT 1) AS s
+         WHERE t.expires_at IS NOT NULL;
+    END IF;
+    IF 'take' = ANY (in_kinds) THEN
+        RETURN QUERY
+        SELECT e.n::integer, 'CLAIMED', t.at
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               jsonb_to_recordset(e.effects -> 'take') AS t (claim text, stream uuid, at text),
+               LATERAL (SELECT FROM ledger.claims c
+                         WHERE c.organisation = in_organisation AND c.claim = t.claim AND c.stream_id <> t.stream
+                         LIMIT 1) AS c;
+    END IF;
+    IF 'take_worldwide' = ANY (in_kinds) THEN
+        RETURN QUERY
+        SELECT e.n::integer, 'CLAIMED', t.at
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               jsonb_to_recordset(e.effects -> 'take_worldwide') AS t (claim text, stream uuid, at text),
+               LATERAL (SELECT FROM ledger.world_claims c
+                         WHERE c.claim = t.claim AND (c.organisation <> in_organisation OR c.stream_id <> t.stream)
+                         LIMIT 1) AS c;
+    END IF;
+END $$;
+COMMENT ON FUNCTION ledger.losers IS 'The commands of a batch that must not be written, each with its reasons; the first one counts. in_kinds are the kinds of effects that the batch has.';
+
+-- Called within ledger.append only, whose search path is as safe.
+ALTER FUNCTION ledger.is_given_up RESET search_path;
+
+CREATE OR REPLACE FUNCTION ledger.append(
+    in_organisation text, in_deadline timestamptz,
+    in_metadata text[], in_effects text[], in_answers bytea[],
+    fact_command integer[], fact_stream uuid[], fact_version integer[], fact_topic text[],
+    fact_schema smallint[], fact_subject uuid[], fact_payload text[],
+    view_command integer[], view_name text[], view_stream uuid[], view_version integer[],
+    view_columns text[], view_document text[], view_refs text[]
+) RETURNS TABLE (command integer, verdict text, detail text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = views, pg_catalog, pg_temp AS $$
+DECLARE
+    effects jsonb[] := in_effects::jsonb[];
+    kinds   text[] := ARRAY(SELECT DISTINCT k FROM unnest(effects) AS e (effects), jsonb_object_keys(e.effects) AS k);
+    lost    integer[] := '{}';
+    head    bigint;
+    moment  timestamptz;
+BEGIN
+    -- Before any view is read: whoever holds appends up, to let views change places, must not meet one that has them.
+    LOCK TABLE ledger.events IN ROW EXCLUSIVE MODE;
+    PERFORM pg_advisory_xact_lock(ledger.append_lock(in_organisation));
+    moment := clock_timestamp();
+    -- A batch that lay on its way for long, or whose caller lost its connection and was told by
+    -- ledger.settle that nothing was written, must not be written any more.
+    IF moment > in_deadline OR ledger.is_given_up(in_organisation, in_metadata) THEN
+        RETURN QUERY SELECT n, 'LATE', '' FROM generate_series(1, cardinality(in_metadata)) AS n;
+        RETURN;
+    END IF;
+    SELECT e.position, greatest(moment, e.recorded_at) INTO head, moment
+      FROM ledger.events e WHERE e.organisation = in_organisation ORDER BY e.position DESC LIMIT 1;
+    moment := coalesce(moment, clock_timestamp());
+
+    FOR command, verdict, detail IN
+        SELECT * FROM ledger.losers(in_organisation, effects, kinds, moment, fact_command, fact_stream, fact_version)
+    LOOP
+        IF command <> ALL (lost) THEN
+            lost := lost || command;
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+
+    INSERT INTO ledger.events (organisation, position, stream_id, version, topic, schema_version, subject, payload,
+           metadata, recorded_at, event_hash)
+    SELECT in_organisation, f.position, f.stream, f.version, f.topic, f.schema, f.subject, f.payload::json,
+           f.metadata::json, moment,
+           ledger.event_hash(in_organisation, f.position, f.stream, f.version, f.topic, f.schema, f.subject,
+                             f.payload, f.metadata, moment)
+      FROM (SELECT coalesce(head, 0) + row_number() OVER (ORDER BY u.n) AS position, u.*,
+                   in_metadata[u.command] AS metadata
+              FROM unnest(fact_command, fact_stream, fact_version, fact_topic, fact_schema, fact_subject, fact_payload)
+                       WITH ORDINALITY AS u (command, stream, version, topic, schema, subject, payload, n)
+             WHERE u.command <> ALL (lost)) AS f;
+
+    -- Of these kinds nothing is written by them alone.
+    IF NOT kinds <@ '{key,caller,request_hash,expect,expect_tokens,expect_keys,limit_tokens}' THEN
+        PERFORM ledger.write_effects(in_organisation, array_agg(e.effects ORDER BY e.n), moment)
+           FROM unnest(effects) WITH ORDINALITY AS e (effects, n) WHERE e.n <> ALL (lost) AND e.effects <> '{}';
+    END IF;
+    IF 'key' = ANY (kinds) THEN
+        INSERT INTO ledger.answers (organisation, key, command, request_hash, answer, recorded_at)
+        SELECT in_organisation, e.effects ->> 'key', in_metadata[e.n]::json ->> 'command',
+               e.effects ->> 'request_hash', in_answers[e.n], moment
+          FROM unnest(effects) WITH ORDINALITY AS e (effects, n)
+         WHERE e.n <> ALL (lost) AND e.effects ? 'key'
+        ON CONFLICT (organisation, key) DO UPDATE
+           SET command = excluded.command, request_hash = excluded.request_hash, answer = excluded.answer, recorded_at = excluded.recorded_at;
+    END IF;
+    IF 'caller' = ANY (kinds) THEN
+        -- Facts stand in the order of their commands: so many come up to the last one of a command.
+        INSERT INTO ledger.outcomes (organisation, caller, key, command, position, recorded_at)
+        SELECT in_organisation, e.effects ->> 'caller', e.effects ->> 'key', in_metadata[e.n]::json ->> 'command',
+               e.position, moment
+          FROM (SELECT u.n, u.effects, coalesce(head, 0) + (sum(coalesce(f.facts, 0)) OVER (ORDER BY u.n))::bigint AS position
+                  FROM unnest(effects) WITH ORDINALITY AS u (effects, n)
+                  LEFT JOIN (SELECT w.command, count(*) AS facts FROM unnest(fact_command) AS w (command)
+                              WHERE w.command <> ALL (lost) GROUP BY 1) AS f ON f.command = u.n) AS e
+         WHERE e.n <> ALL (lost) AND e.effects ? 'caller'
+        ON CONFLICT (organisation, caller, key) DO UPDATE
+           SET command = excluded.command, position = excluded.position, recorded_at = excluded.recorded_at;
+    END IF;
+
+    IF cardinality(lost) = 0 THEN
+        PERFORM ledger.write_views(in_organisation, view_name, view_stream, view_version, view_columns, view_document, view_refs);
+    ELSE
+        PERFORM ledger.write_views(in_organisation, array_agg(w.name ORDER BY w.n), array_agg(w.stream ORDER BY w.n),
+                                   array_agg(w.version ORDER BY w.n), array_agg(w.columns ORDER BY w.n),
+                                   array_agg(w.document ORDER BY w.n), array_agg(w.refs ORDER BY w.n))
+           FROM unnest(view_command, view_name, view_stream, view_version, view_columns, view_document, view_refs)
+                    WITH ORDINALITY AS w (command, name, stream, version, columns, document, refs, n)
+          WHERE w.command <> ALL (lost);
+    END IF;
+END $$;
+
+REVOKE ALL ON FUNCTION ledger.tokens_of, ledger.losers FROM PUBLIC;
