@@ -59,11 +59,12 @@ BEGIN
     END IF;
     IF 'expect_keys' = ANY (in_kinds) THEN
         RETURN QUERY
-        SELECT e.n::integer, 'CONFLICT', t.subject
-          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
-               jsonb_array_elements_text(e.effects -> 'expect_keys') AS t (subject)
-         WHERE NOT EXISTS (SELECT FROM ledger.personal_keys k
-                            WHERE k.organisation = in_organisation AND k.subject = t.subject::uuid);
+        SELECT t.n::integer, 'CONFLICT', t.subject
+          FROM (SELECT e.n, jsonb_array_elements_text(e.effects -> 'expect_keys') AS subject
+                  FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n)) AS t
+         -- A subquery of one row: NOT EXISTS may be planned as a join with all keys of the organisation.
+         WHERE (SELECT true FROM ledger.personal_keys k
+                 WHERE k.organisation = in_organisation AND k.subject = t.subject::uuid) IS NULL;
     END IF;
     IF 'forget' = ANY (in_kinds) THEN
         RETURN QUERY
@@ -125,7 +126,7 @@ CREATE OR REPLACE FUNCTION ledger.append(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = views, pg_catalog, pg_temp AS $$
 DECLARE
     effects jsonb[] := in_effects::jsonb[];
-    kinds   text[] := ARRAY(SELECT DISTINCT k FROM unnest(effects) AS e (effects), jsonb_object_keys(e.effects) AS k);
+    kinds   text[] := ARRAY(SELECT DISTINCT jsonb_object_keys(e) FROM unnest(effects) AS e);
     lost    integer[] := '{}';
     head    bigint;
     moment  timestamptz;
@@ -203,6 +204,44 @@ BEGIN
                     WITH ORDINALITY AS w (command, name, stream, version, columns, document, refs, n)
           WHERE w.command <> ALL (lost);
     END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION ledger.write_entities(
+    in_organisation text,
+    view_name text[], view_stream uuid[], view_version integer[],
+    view_columns text[], view_document text[], view_refs text[]
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    parsed jsonb[] := view_columns::jsonb[];
+    former record;
+BEGIN
+    INSERT INTO entities (organisation, ref, stream_id, retired, document, refs, owners)
+    SELECT in_organisation, (w.columns ->> 'kind') || '/' || (w.columns ->> 'id'), w.stream,
+           coalesce((w.columns ->> 'retired')::boolean, false), w.document::json, string_to_array(w.refs, ' '),
+           ARRAY(SELECT jsonb_array_elements_text(nullif(w.columns -> 'owners', 'null')))
+      FROM unnest(view_name, view_stream, parsed, view_document, view_refs)
+               AS w (name, stream, columns, document, refs)
+     WHERE w.name = 'entities'
+    ON CONFLICT (organisation, ref) DO UPDATE
+       SET retired = excluded.retired, document = excluded.document, refs = excluded.refs,
+           owners = excluded.owners;
+    -- One by one, of those that have any: joined, they may be planned as a scan of all names.
+    FOR former IN
+        SELECT w.columns ->> 'kind' AS kind, w.columns ->> 'id' AS id
+          FROM unnest(view_name, parsed) AS w (name, columns),
+               LATERAL (SELECT FROM names n
+                         WHERE n.organisation = in_organisation AND n.kind = w.columns ->> 'kind'
+                           AND n.id = w.columns ->> 'id' LIMIT 1) AS n
+         WHERE w.name = 'entities' AND w.columns ->> 'names' IS NOT NULL
+    LOOP
+        DELETE FROM names n WHERE n.organisation = in_organisation AND n.kind = former.kind AND n.id = former.id;
+    END LOOP;
+    INSERT INTO names (organisation, kind, field, value, id, retired)
+    SELECT in_organisation, w.columns ->> 'kind', n.field, n.value, w.columns ->> 'id',
+           coalesce((w.columns ->> 'retired')::boolean, false)
+      FROM unnest(view_name, parsed) AS w (name, columns),
+           jsonb_each_text(nullif(w.columns -> 'names', 'null')) AS n (field, value)
+     WHERE w.name = 'entities';
 END $$;
 
 REVOKE ALL ON FUNCTION ledger.tokens_of, ledger.losers FROM PUBLIC;
