@@ -15,7 +15,7 @@ from services.ports import Change
 __all__ = ["Parcel", "apart", "append_arguments", "packed", "settle_arguments"]
 
 Touched: TypeAlias = Callable[[Any], Iterable[Hashable]]
-"""What the effects of one kind touch: entities by their number, everything else by what it is and its name."""
+"""What the effects of one kind touch: entities by the number that is their id, all else by what it is and its name."""
 
 
 def _claims(items: Any) -> Iterable[Hashable]:
