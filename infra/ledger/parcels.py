@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+from uuid import UUID
 
+import msgspec
 import orjson
 
-from domain.fields import Values
 from infra.ledger.mapper import to_payload
 from services.ports import Change
 
 __all__ = ["Parcel", "apart", "append_arguments", "packed", "settle_arguments"]
 
-COUNTED = ("limit_tokens", "expect_tokens")
-"""Effects that are compared with how many tokens an entity has."""
-
-CLAIMS = ("take", "release", "take_worldwide", "release_worldwide")
+Touched: TypeAlias = Callable[[Any], Iterable[Hashable]]
+"""What the effects of one kind touch: entities by the number that is their id, all else by what it is and its name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+def _claims(items: Any) -> Iterable[Hashable]:
+    return [("claim", item["claim"]) for item in items]
+
+
+def _tokens(items: Any) -> Iterable[Hashable]:
+    return [("tokens", item["column"], item["id"]) for item in items]
+
+
+WRITES: Mapping[str, Touched] = {
+    "take": _claims,
+    "release": _claims,
+    "take_worldwide": _claims,
+    "release_worldwide": _claims,
+    "key": lambda key: [("key", key)],
+    "forget": lambda items: [("subject", item["subject"]) for item in items],
+    # What is compared with how many tokens an entity has comes with another one.
+    "limit_tokens": _tokens,
+    "expect_tokens": _tokens,
+    "secrets": lambda items: [("secret", item["verifier"]) for item in items],
+}
+READS: Mapping[str, Touched] = {
+    "expect": lambda items: [UUID(item["stream"]).int for item in items],
+    "expect_keys": lambda subjects: [("subject", subject) for subject in subjects],
+}
+
+
+class Parcel(msgspec.Struct, frozen=True):
     """One command, encoded.
 
-    ``writes`` and ``reads`` are the entities, claims and idempotency keys that it changes, and
-    those that must still be as it found them.
+    ``writes`` and ``reads`` are the entities, claims and keys that it changes, and those that must
+    still be as it found them.
     """
 
     command: str
@@ -35,20 +58,20 @@ class Parcel:
     facts: list[tuple[Any, ...]]
     rows: list[tuple[Any, ...]]
     key: str | None
-    writes: frozenset[Any]
-    reads: frozenset[Any]
+    writes: set[Hashable]
+    reads: set[Hashable]
 
 
 def packed(change: Change) -> Parcel:
     """Raises ``ValueError`` or ``TypeError`` for what cannot be stored: only this one suffers."""
     effects = change.effects
-    writes: set[Any] = {str(written.facts[0].originator_id) for written in change.written}
-    writes |= {("claim", item["claim"]) for name in CLAIMS for item in effects.get(name, ())}
-    writes |= {("key", effects["key"])} if "key" in effects else set()
-    writes |= {("key", item["subject"]) for item in effects.get("forget", ())}
-    counted = (item for name in COUNTED for item in effects.get(name, ()))
-    writes |= {("tokens", item["column"], item["id"]) for item in counted}
-    writes |= {("secret", row["verifier"]) for row in effects.get("secrets", ())}
+    writes: set[Hashable] = {written.facts[0].originator_id.int for written in change.written}
+    reads: set[Hashable] = set()
+    for kind, wanted in effects.items():
+        if kind in WRITES:
+            writes.update(WRITES[kind](wanted))
+        elif kind in READS:
+            reads.update(READS[kind](wanted))
     return Parcel(
         command=change.command,
         metadata=orjson.dumps(change.metadata).decode(),
@@ -57,15 +80,8 @@ def packed(change: Change) -> Parcel:
         facts=_facts(change),
         rows=_rows(change),
         key=effects.get("key"),
-        writes=frozenset(writes),
-        reads=_reads(effects),
-    )
-
-
-def _reads(effects: Values) -> frozenset[Any]:
-    return frozenset(
-        [item["stream"] for item in effects.get("expect", ())]
-        + [("key", subject) for subject in effects.get("expect_keys", ())]
+        writes=writes,
+        reads=reads,
     )
 
 
@@ -76,10 +92,11 @@ def apart(parcels: list[Parcel]) -> Iterator[list[Parcel]]:
     each other; of two that do, the second is compared with what the first has written.
     """
     batch: list[Parcel] = []
-    written: set[Any] = set()
-    read: set[Any] = set()
+    written: set[Hashable] = set()
+    read: set[Hashable] = set()
     for parcel in parcels:
-        if parcel.writes & written or parcel.writes & read or parcel.reads & written:
+        fits = parcel.writes.isdisjoint(written) and parcel.writes.isdisjoint(read)
+        if not (fits and parcel.reads.isdisjoint(written)):
             yield batch
             batch, written, read = [], set(), set()
         batch.append(parcel)

@@ -19,7 +19,7 @@ from tests.ledgers import (
     written,
 )
 
-NEXT = "coalesce(head, 0) + row_number() OVER (ORDER BY u.n)"
+NEXT = "head + u.n"
 
 
 async def interleaved(url: str) -> tuple[bool, list[list[int]]]:

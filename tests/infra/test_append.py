@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
 from domain.errors import ServiceUnavailable
@@ -119,9 +120,7 @@ async def test_revert_without_reading_sets_a_stale_rule_is_accepted(
     real = parcels.packed
 
     def careless(change: Change) -> parcels.Parcel:
-        parcel = real(change)
-        object.__setattr__(parcel, "reads", frozenset())
-        return parcel
+        return msgspec.structs.replace(real(change), reads=set())
 
     monkeypatch.setattr("infra.ledger.append.packed", careless)
     async with appender(database) as one:

@@ -33,6 +33,10 @@ SECRETS = """
 INSERT INTO ledger.secrets (organisation, key_id, owner, name, verifier, expires_at)
 SELECT $1, 'k' || n, 'access_token/' || n, 'pass_code', 'v' || n, NULL FROM generate_series(1, $2::integer) AS n
 """
+KEYS = """
+INSERT INTO ledger.personal_keys (organisation, subject, wrapped)
+SELECT $1, gen_random_uuid(), decode(repeat('00', 400), 'hex') FROM generate_series(1, $2::integer)
+"""
 PHOTOS = """
 INSERT INTO ledger.photos (organisation, id, contact, file_name, mime_type, content)
 SELECT $1, 'p' || n, 'c' || n, '', 'image/png', '' FROM generate_series(1, $2::integer) AS n
@@ -78,7 +82,7 @@ async def test_an_append_reads_as_much_of_a_long_ledger_as_of_a_short_one(
         await owner.execute("SET plan_cache_mode = force_generic_plan")
         for _ in range(2):
             short = await pages(owner, life.organisation, life.received)
-        for statement in (EVENTS, NAMES, ANSWERS):
+        for statement in (EVENTS, NAMES, ANSWERS, KEYS):
             await owner.execute(statement, life.organisation, MANY)
         if known:
             await owner.execute("ANALYZE")
