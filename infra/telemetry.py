@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 
 from services.stages import STAGES
 
-__all__ = ["BATCH", "REGISTRY", "REQUEST_ID", "configure_logs", "metrics", "observe", "timed"]
+__all__ = ["BATCH", "REGISTRY", "REQUEST_ID", "Timings", "configure_logs", "metrics", "observe", "timed"]
 
 REGISTRY = CollectorRegistry()
 REQUEST_ID: ContextVar[str] = ContextVar("request_id")
@@ -40,7 +40,8 @@ class Timings(Collector):
     """
 
     def __init__(self, name: str, says: str, label: str, bounds: Sequence[float]) -> None:
-        self._family = (name, says, label)
+        self.label = label
+        self._named = (name, says)
         self._bounds = tuple(bounds)
         self._observed: dict[str, tuple[list[int], list[float]]] = {}
         REGISTRY.register(self)
@@ -56,10 +57,13 @@ class Timings(Collector):
 
         return observe
 
+    def describe(self) -> Iterator[HistogramMetricFamily]:
+        """The histogram without what was observed, for the registry."""
+        yield HistogramMetricFamily(*self._named, labels=[self.label])
+
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """The histogram, for the registry."""
-        name, says, label = self._family
-        family = HistogramMetricFamily(name, says, labels=[label])
+        family = HistogramMetricFamily(*self._named, labels=[self.label])
         bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
         for value, (counts, total) in self._observed.items():
             buckets = list(zip(bounds, accumulate(counts), strict=True))

@@ -6,13 +6,14 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
+from msgspec import structs
 
 from domain.errors import Refusal
 from domain.fields import Field, Level
@@ -49,7 +50,7 @@ class Frozen:
     now: datetime
 
     async def ask(self, organisation: str, question: Question) -> Told:
-        return replace(await self.ledger.ask(organisation, question), now=self.now)
+        return structs.replace(await self.ledger.ask(organisation, question), now=self.now)
 
     async def select(self, organisation: str, select: Select) -> Found:
         return await self.ledger.select(organisation, select)

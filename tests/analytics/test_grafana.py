@@ -15,7 +15,7 @@ import pytest_asyncio
 import infra.audit.sealer
 import infra.sending.sender
 import infra.views.projector  # noqa: F401 (all declare metrics)
-from infra.telemetry import REGISTRY
+from infra.telemetry import REGISTRY, Timings
 
 FOLDER = Path(__file__).parents[2] / "docs" / "grafana"
 PART = re.compile("_(total|bucket|count|sum)$")
@@ -42,7 +42,7 @@ def known() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for metric in REGISTRY.collect():
         own = next(c for c, names in REGISTRY._collector_to_names.items() if metric.name in names)
-        labels = {*own._labelnames}
+        labels = {own.label} if isinstance(own, Timings) else {*own._labelnames}
         for suffix in {
             "counter": ("_total",),
             "histogram": ("_bucket", "_sum", "_count"),

@@ -164,6 +164,9 @@ class Failing:
         self.content = self
         self.headers: dict[str, str] = {}
 
+    def is_eof(self) -> bool:
+        return False
+
     async def readany(self) -> bytes:
         raise self.error
 
