@@ -25,7 +25,16 @@ from prometheus_client.registry import Collector
 
 from services.stages import STAGES
 
-__all__ = ["BATCH", "REGISTRY", "REQUEST_ID", "Timings", "configure_logs", "metrics", "observe", "timed"]
+__all__ = [
+    "BATCH",
+    "REGISTRY",
+    "REQUEST_ID",
+    "Timings",
+    "configure_logs",
+    "metrics",
+    "observe",
+    "timed",
+]
 
 REGISTRY = CollectorRegistry()
 REQUEST_ID: ContextVar[str] = ContextVar("request_id")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,23 +68,28 @@ async def measure(plan: Plan, sections: list[str], progress: Progress) -> Report
         for name in sections:
             began = time.monotonic()
             try:
-                tables += await SECTIONS[name](postgres, plan, progress)
+                async with ended():
+                    tables += await SECTIONS[name](postgres, plan, progress)
             except Exception as error:
                 console.print_exception()
                 failed[name] = f"{type(error).__name__}: {error}"
-                await left_alone()
             took[name] = round(time.monotonic() - began, 1)
     taken_at = datetime.now(UTC).isoformat(timespec="seconds")
     size = (plan.quick, plan.passes, plan.seconds)
     return Report(taken_at, *size, around, used, set_to, tables, took, failed)
 
 
-async def left_alone() -> None:
-    """Ends all other tasks: what a section that failed had begun must not run beside the next one."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+@asynccontextmanager
+async def ended() -> AsyncIterator[None]:
+    """Ends the tasks that were begun inside: where a section failed, they must not run beside the next one."""
+    others = asyncio.all_tasks()
+    try:
+        yield
+    finally:
+        begun = asyncio.all_tasks() - others
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
 
 
 def written(runs: list[Report]) -> bytes:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from tests.bench.__main__ import left_alone
+from tests.bench.__main__ import ended
 from tests.bench.beside import Seen
 from tests.bench.clones import cloned
 from tests.bench.drain import faults
@@ -141,9 +141,14 @@ def test_what_failed_again_stays_as_it_was() -> None:
 
 
 async def test_a_section_that_failed_leaves_nothing_running() -> None:
-    begun = asyncio.create_task(asyncio.sleep(60))
-    await left_alone()
+    before = asyncio.create_task(asyncio.sleep(60))
+    with pytest.raises(RuntimeError):
+        async with ended():
+            begun = asyncio.create_task(asyncio.sleep(60))
+            raise RuntimeError
     assert begun.cancelled()
+    assert not before.done()
+    before.cancel()
 
 
 def test_a_table_has_the_columns_of_which_there_is_something() -> None:
