@@ -119,30 +119,54 @@ class Work:
 
     async def compared(self) -> list[Difference]:
         """All rows that differ, some only because their facts came after the last step."""
-        connection = await connected(self.url)
+        async with self._moment() as connection:
+            return [
+                difference
+                for view in await views(connection)
+                for difference in await compare(connection, view, self.schema)
+            ]
+
+    async def narrowed(
+        self, at: Heads, suspects: list[Difference], *, accept: bool
+    ) -> tuple[Heads, list[Difference]]:
+        """Catches up with what came since ``at``: the new heads, and which of the suspects and of the rows
+        that were just written differ still.
+
+        While all rows were compared, more was written; what is done about that here keeps no append waiting.
+        """
+        self.folder.written = set()
         try:
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                return [
-                    difference
-                    for view in await views(connection)
-                    for difference in await compare(connection, view, self.schema)
-                ]
+            at = await self.catch_up(at)
+            async with self._moment() as connection:
+                return at, await self.settled(connection, suspects, accept=accept)
         finally:
-            await connection.close()
+            self.folder.written = None
 
-    async def settled(self, suspects: list[Difference], *, accept: bool) -> list[Difference]:
-        """The rows that differ while nothing is appended: of the suspects and those just written.
+    async def settled(
+        self, connection: Connection, suspects: list[Difference], *, accept: bool
+    ) -> list[Difference]:
+        """The rows that differ, of the suspects and those just written.
 
-        Many that do not hinder the switch are not looked at again: appends are waiting.
+        Many that do not hinder the switch are not looked at again: appends may be waiting.
         """
         if accept and len(suspects) > CLOSE:
             return suspects
         only = (self.folder.written or set()) | {difference.scope for difference in suspects}
         found: list[Difference] = []
-        for view in await views(self.writer):
+        for view in await views(connection):
             keys = [key for key in only if key[0] == view]
-            found += await compare(self.writer, view, self.schema, keys)
+            found += await compare(connection, view, self.schema, keys)
         return found
+
+    @asynccontextmanager
+    async def _moment(self) -> AsyncIterator[Connection]:
+        """A connection that sees one moment of the database."""
+        connection = await connected(self.url)
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                yield connection
+        finally:
+            await connection.close()
 
 
 @asynccontextmanager

@@ -148,7 +148,7 @@ async def rollback(
     async with working(owner_url, ring, zone, FORMER, _ignore) as work:
         if not await exists(work.writer, FORMER):
             raise RebuildError("there are no former views to go back to")
-        at = await work.catch_up(await kept_heads(work.writer, FORMER))
+        at = await kept_heads(work.writer, FORMER)
         await _finish(work, at, [], patience, accept=True)
         return work.report
 
@@ -175,11 +175,13 @@ async def _finish(
 ) -> None:
     """Switches, if need be after some tries between which appends go on."""
     until = time.monotonic() + patience
-    while not await _tried(work, at, suspects, accept=accept):
+    while True:
+        at, suspects = await work.narrowed(at, suspects, accept=accept)
+        if await _tried(work, at, suspects, accept=accept):
+            return
         if time.monotonic() > until:
             raise RebuildError(f"others do not let go of the views: {await _users(work.reader)}")
         await asyncio.sleep(0.5)
-        at = await work.catch_up(at)
 
 
 async def _tried(work: Work, at: Heads, suspects: list[Difference], *, accept: bool) -> bool:
@@ -194,7 +196,7 @@ async def _tried(work: Work, at: Heads, suspects: list[Difference], *, accept: b
         work.folder.written = set()
         _, at = await work.step(at)
         lacking = await work.lacking()
-        work.report.differences = await work.settled(suspects, accept=accept)
+        work.report.differences = await work.settled(work.writer, suspects, accept=accept)
         if not lacking and (accept or not work.report.differences):
             await _hold(work.writer, until=began + HELD)
             await switch(work.writer, work.schema, at)

@@ -13,7 +13,7 @@ import pytest
 from domain.aggregate import FACTS, Aggregate
 from infra.ledger.mapper import ERASED, StoredFact, replayed
 from infra.views import folding, pages, rebuild
-from infra.views.beside import ONE_AT_A_TIME
+from infra.views.beside import ONE_AT_A_TIME, Work
 from infra.views.definitions import VERSIONS
 from infra.views.rebuild import RebuildError
 from services.views import project
@@ -103,6 +103,32 @@ async def test_sql_views_over_the_tables_follow_the_switch(made: Desk, database:
         count = await owner.fetchval("SELECT count(*) FROM persons")
         await made.contact()
         assert await owner.fetchval("SELECT count(*) FROM persons") == count + 1
+
+
+async def test_what_comes_while_rows_are_compared_keeps_no_append_waiting(
+    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is caught up with and compared before appends are held up, and what differed then, too."""
+    compared, settled = Work.compared, Work.settled
+    looked_at: list[int] = []
+
+    async def slowly(work: Work) -> Any:
+        await made.contact()
+        found = await compared(work)
+        await made.contact()
+        return found
+
+    async def counted(work: Work, connection: Any, suspects: Any, *, accept: bool) -> Any:
+        looked_at.append(len(work.folder.written or ()) + len(suspects))
+        return await settled(work, connection, suspects, accept=accept)
+
+    monkeypatch.setattr(Work, "compared", slowly)
+    monkeypatch.setattr(Work, "settled", counted)
+    assert (await rebuilt(database)).switched
+    before, held = looked_at
+    assert before > 0
+    assert held == 0
+    assert (await verified(database)).differences == []
 
 
 async def test_nothing_fails_while_it_runs(
