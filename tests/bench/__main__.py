@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +25,7 @@ from tests.bench.http import http
 from tests.bench.latency import latency
 from tests.bench.lists import lists
 from tests.bench.machine import machine, settings, versions
-from tests.bench.measure import Plan, Progress
+from tests.bench.measure import Plan, Progress, ended
 from tests.bench.pages import pages
 from tests.bench.plot import plot
 from tests.bench.processes import processes
@@ -77,19 +75,6 @@ async def measure(plan: Plan, sections: list[str], progress: Progress) -> Report
     taken_at = datetime.now(UTC).isoformat(timespec="seconds")
     size = (plan.quick, plan.passes, plan.seconds)
     return Report(taken_at, *size, around, used, set_to, tables, took, failed)
-
-
-@asynccontextmanager
-async def ended() -> AsyncIterator[None]:
-    """Ends the tasks that were begun inside: where a section failed, they must not run beside the next one."""
-    others = asyncio.all_tasks()
-    try:
-        yield
-    finally:
-        begun = asyncio.all_tasks() - others
-        for task in begun:
-            task.cancel()
-        await asyncio.gather(*begun, return_exceptions=True)
 
 
 def written(runs: list[Report]) -> bytes:

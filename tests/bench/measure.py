@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ __all__ = [
     "Plan",
     "Progress",
     "Run",
+    "ended",
     "in_tasks",
     "in_threads",
     "measured",
@@ -31,6 +33,19 @@ Run = Callable[[float], Awaitable[Outcome]]
 
 WARM_UP = 1 / 3
 """What each cell does before it is measured, as a share of its time."""
+
+
+@asynccontextmanager
+async def ended() -> AsyncIterator[None]:
+    """Ends the tasks that were begun inside: where a section failed, they must not run beside the next one."""
+    others = asyncio.all_tasks()
+    try:
+        yield
+    finally:
+        begun = asyncio.all_tasks() - others
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)

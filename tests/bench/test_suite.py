@@ -13,12 +13,12 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from tests.bench.__main__ import ended
 from tests.bench.beside import Seen
 from tests.bench.clones import cloned
 from tests.bench.drain import faults
 from tests.bench.examples import caught
 from tests.bench.load import Counted, Load
+from tests.bench.measure import ended
 from tests.bench.memory import KNOWN, resident
 from tests.bench.plot import LEAST, LEFT, MOST, plot, position
 from tests.bench.report import markdown, show
