@@ -108,7 +108,7 @@ class Reference(Field):
     def parameter(self) -> str:
         return f"{self.name}_identifier"
 
-    @cached_property
+    @property
     def also(self) -> str:
         return self.alias or self.parameter
 

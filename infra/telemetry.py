@@ -72,7 +72,7 @@ class Timings(Collector):
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """The histogram, for the registry."""
-        family = HistogramMetricFamily(*self._named, labels=[self.label])
+        (family,) = self.describe()
         bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
         for value, (counts, total) in self._observed.items():
             buckets = list(zip(bounds, accumulate(counts), strict=True))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
-__all__ = ["Program", "attended"]
+__all__ = ["ROOT", "Program", "attended", "begun"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,17 +30,24 @@ class Program:
             return answer.status, await answer.text()
 
 
-@asynccontextmanager
-async def attended(environment: dict[str, str], *words: str) -> AsyncIterator[Program]:
-    """``crmledger`` with these words and a second port of its own, killed at the end."""
-    child = await asyncio.create_subprocess_exec(
+async def begun(
+    environment: dict[str, str], *words: str, stderr: int = asyncio.subprocess.DEVNULL
+) -> asyncio.subprocess.Process:
+    """``crmledger`` with these words; what it prints is to be read."""
+    return await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "infra.cli", *words, "--admin-port", "0"),
+        *("-m", "infra.cli", *words),
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "COLUMNS": "200"} | environment,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=stderr,
     )
+
+
+@asynccontextmanager
+async def attended(environment: dict[str, str], *words: str) -> AsyncIterator[Program]:
+    """The same with a second port of its own, killed at the end."""
+    child = await begun(environment, *words, "--admin-port", "0")
     try:
         assert child.stdout is not None
         said = (await child.stdout.readline()).decode()

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import re
 import signal
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -25,11 +22,13 @@ from infra.app import listening, opened
 from infra.http.api import BASE
 from infra.http.reference import REFERENCE
 from infra.settings import Settings
+from tests.programs import ROOT, begun
 
 __all__ = [
     "OPERATOR_KEY",
     "PASSWORD",
     "PRODUCTION_COST",
+    "ROOT",
     "Api",
     "Service",
     "environment",
@@ -46,7 +45,6 @@ secrets.COST = replace(secrets.COST, time_cost=1, memory_cost=64)
 
 OPERATOR_KEY = "operator-key-of-the-tests-0123456789"
 PASSWORD = "demo-password"
-ROOT = Path(__file__).parent.parent
 
 
 def environment(database_url: str, **more: str) -> dict[str, str]:
@@ -220,16 +218,7 @@ async def in_process(database_url: str, **more: str) -> AsyncIterator[Service]:
 @asynccontextmanager
 async def process(database_url: str, **more: str) -> AsyncIterator[Service]:
     """A service as a process of its own, killed at the end if it is still there."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "infra.cli",
-        "serve",
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "COLUMNS": "200"} | environment(database_url, **more),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    child = await begun(environment(database_url, **more), "serve")
     try:
         async with asyncio.timeout(60):
             urls = await _announced(child)

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-from pathlib import Path
 
 import pytest
 
 from infra.views.projector import Projector
 from tests.communications_world import Desk
 from tests.databases import folder
+from tests.programs import begun
 from tests.service import environment
 from tests.views_world import connection, views_of
-
-ROOT = Path(__file__).parents[2]
 
 
 async def run(variables: dict[str, str], *words: str) -> tuple[int, str]:
     """Exit status of a command and all that it says."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "infra.cli", *words),
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "COLUMNS": "200"} | variables,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
+    child = await begun(variables, *words, stderr=asyncio.subprocess.STDOUT)
     said, _ = await child.communicate()
     return child.returncode or 0, said.decode()
 
