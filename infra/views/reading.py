@@ -27,18 +27,25 @@ follow (id, refs) AS (
                     HAVING count(*) > 0) AS f
 ), """
 CLOSURE = """
-{follow}wanted (ref) AS (
-    SELECT unnest(refs) FROM {holders}
-    UNION SELECT unnest(e.refs) FROM wanted w, LATERAL (
-        SELECT refs FROM views.entities e WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1) AS e
+{follow}wanted (ref, document, refs, owners, level) AS (
+    SELECT w.ref, e.*, 1
+      FROM (SELECT DISTINCT unnest(refs) AS ref FROM {holders}) AS w, LATERAL ({entity}) AS e
+    UNION ALL
+    SELECT w.ref, e.*, w.level + 1
+      FROM (SELECT DISTINCT unnest(refs) AS ref, level FROM wanted WHERE level < {levels}) AS w,
+           LATERAL ({entity}) AS e
 ), shown (what, ref, document, refs) AS (
-    SELECT 'ref', w.ref, e.document, NULL::text[]
-      FROM wanted w, LATERAL (
-        SELECT document, owners FROM views.entities e WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1) AS e
-     WHERE e.document IS NOT NULL
-       AND ($2::text[] IS NULL OR views.reaches($1, w.ref, $2::text[])
-            OR e.owners = '{{}}' AND w.ref !~ '^(contact_information|accounts_receivable|access_token)/')
+    SELECT 'ref', ref, document, NULL::text[]
+      FROM wanted
+     WHERE document IS NOT NULL
+       AND ($2::text[] IS NULL OR views.reaches($1, ref, $2::text[])
+            OR owners = '{{}}' AND ref !~ '^(contact_information|accounts_receivable|access_token)/')
 {followers})"""
+ENTITY = (
+    "SELECT document, refs, owners FROM views.entities e WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1"
+)
+LEVELS = 8
+"""How deep objects may show others: more than any shape needs, and an end to what would go round in a circle."""
 
 COLUMNS: dict[str, frozenset[str]] = {
     "contacts": frozenset(
@@ -119,17 +126,22 @@ def closure(followed: str | None) -> str:
     ``$2`` is null, or the entities of the customer who is shown nothing that is another one's: what has
     no owners is shown, but contacts and accounts are their own, and access tokens that nobody has are
     nobody's. Every look-up is LATERAL with a limit, so that it is made by its key: without statistics a
-    join may be planned as a scan of the whole organisation.
+    join may be planned as a scan of the whole organisation. An object is looked up once on each level, and
+    what it shows is kept for the answer.
 
     :param followed: what holds the id, code and creation of communications that show their follow-ups,
         the one set that is not stored; None if there are none.
     """
     if followed is None:
-        return CLOSURE.format(follow="", holders="page", followers="")
+        return CLOSURE.format(
+            follow="", holders="page", followers="", entity=ENTITY, levels=LEVELS
+        )
     return CLOSURE.format(
         follow=FOLLOW.format(followed=followed),
         holders="(SELECT refs FROM page UNION ALL SELECT refs FROM follow) AS h",
         followers="UNION ALL SELECT 'follow_ups', 'follow_ups/' || id, NULL, refs FROM follow",
+        entity=ENTITY,
+        levels=LEVELS,
     )
 
 
