@@ -41,9 +41,7 @@ CLOSURE = """
        AND ($2::text[] IS NULL OR views.reaches($1, ref, $2::text[])
             OR owners = '{{}}' AND ref !~ '^(contact_information|accounts_receivable|access_token)/')
 {followers})"""
-ENTITY = (
-    "SELECT document, refs, owners FROM views.entities e WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1"
-)
+ENTITY = "SELECT document, refs, owners FROM views.entities e WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1"
 LEVELS = 8
 """How deep objects may show others: more than any shape needs, and an end to what would go round in a circle."""
 
@@ -133,9 +131,7 @@ def closure(followed: str | None) -> str:
         the one set that is not stored; None if there are none.
     """
     if followed is None:
-        return CLOSURE.format(
-            follow="", holders="page", followers="", entity=ENTITY, levels=LEVELS
-        )
+        return CLOSURE.format(follow="", holders="page", followers="", entity=ENTITY, levels=LEVELS)
     return CLOSURE.format(
         follow=FOLLOW.format(followed=followed),
         holders="(SELECT refs FROM page UNION ALL SELECT refs FROM follow) AS h",

@@ -3,19 +3,80 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 
-from infra.ledger.numbers import Numbers
+import pytest
+
+from infra.ledger.numbers import AHEAD, MOST, Numbers
+from infra.postgres import Lane, Lanes
 from tests.ledgers import lanes
+
+
+class Clock:
+    """A clock that stands until it is told to go on."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def taken(numbers: Numbers, count: int) -> list[int]:
+    """Numbers of one sequence, one after the other."""
+    return [(await numbers.take("A", ["x"]))["x"][0] for _ in range(count)]
 
 
 async def test_numbers_begin_at_one_and_are_given_out_once(database: str) -> None:
     async with lanes(database, 4) as own:
-        one, two = Numbers(own), Numbers(own)
+        one, two = Numbers(own, Clock()), Numbers(own, Clock())
         assert await one.take("A", ["x", "y"]) == {"x": [1], "y": [1]}
         assert await one.take("B", ["x"]) == {"x": [1]}
         taken = await asyncio.gather(*((one, two)[n % 2].take("A", ["x", "y"]) for n in range(100)))
     assert sorted(numbers["x"][0] for numbers in taken) == list(range(2, 102))
     assert sorted(numbers["y"][0] for numbers in taken) == list(range(2, 102))
+
+
+async def test_a_process_that_wants_many_draws_ahead(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trips: list[float | None] = []
+    lane = Lanes.lane
+
+    def counted(these: Lanes, until: float | None = None) -> AbstractAsyncContextManager[Lane]:
+        trips.append(until)
+        return lane(these, until)
+
+    monkeypatch.setattr(Lanes, "lane", counted)
+    async with lanes(database) as own:
+        clock = Clock()
+        numbers = Numbers(own, clock)
+        for at in range(1, 2_001):
+            clock.now += 0.004
+            assert await taken(numbers, 1) == [at]
+        # 250 a second: the draws double until they last about a second.
+        assert len(trips) < 2_000 / 250 + 10
+        assert 2_000 < (await taken(Numbers(own), 1))[0] <= 2_000 + MOST
+
+
+async def test_a_process_that_wants_few_draws_no_more(database: str) -> None:
+    async with lanes(database) as own:
+        clock = Clock()
+        one, two = Numbers(own, clock), Numbers(own, clock)
+        for at in range(1, 20, 2):
+            clock.now += AHEAD
+            assert await taken(one, 1) + await taken(two, 1) == [at, at + 1]
+
+
+async def test_what_was_drawn_ahead_is_forgotten_with_its_connection(database: str) -> None:
+    async with lanes(database) as own:
+        clock = Clock()
+        numbers = Numbers(own, clock)
+        for _ in range(8):
+            clock.now += 0.001
+            await taken(numbers, 1)
+        async with own.lane() as lane:
+            lane.connection.terminate()
+        assert (await taken(numbers, 1))[0] > 8 + 1, "the rest of the stock is a gap"
 
 
 async def test_numbers_that_were_not_used_come_next_in_their_order(database: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from infra.ledger import numbers
 from infra.ledger.bell import Bell
 from infra.postgres import Lane, Lanes
 from tests.communications_world import Desk, desk
@@ -38,8 +39,9 @@ CALLS: dict[str, tuple[Callable[[Desk, Json, Json], Awaitable[Any]], tuple[str, 
 
 @pytest_asyncio.fixture
 async def quiet(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
-    """A service that goes to the database for nothing but calls."""
+    """A service that goes to the database for nothing but calls, and in each for the numbers that it wants."""
     monkeypatch.setattr(Bell, "ring", lambda _: None)
+    monkeypatch.setattr(numbers, "AHEAD", 0)
     async with in_process(database, CRMLEDGER_SEAL_SECONDS="0") as service:
         yield await desk(service)
 
