@@ -241,7 +241,7 @@ class Ports:
 
 @asynccontextmanager
 async def listening(application: Application) -> AsyncIterator[Ports]:
-    """Serves until left; then answers the calls that have begun, and no others."""
+    """Serves until left; then answers the calls that have begun, and no others. Raises `Unlistening`."""
     settings = application.settings
     admin = Admin(application.ledger)
     handle = application.edge().handle
@@ -249,7 +249,7 @@ async def listening(application: Application) -> AsyncIterator[Ports]:
     # The second port is left last: it says that the process is leaving while calls still end.
     async with (
         serving(admin.edge().handle, settings.host, settings.admin_port) as admin_port,
-        serving(handle, settings.host, settings.port, **bounds) as port,
+        serving(handle, settings.host, settings.port, shared=settings.share_port, **bounds) as port,
     ):
         yield Ports(port, admin_port)
         admin.leaving = True

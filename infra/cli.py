@@ -24,6 +24,7 @@ from infra.cli_send import send, sending
 from infra.cli_views import replay, views
 from infra.cli_webhooks import deliver, webhooks
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
+from infra.http.server import Unlistening
 from infra.schema.migrate import MigrationError, migrate, status
 from infra.settings import Settings, SettingsError
 from infra.telemetry import configure_logs
@@ -56,7 +57,7 @@ def main() -> None:
     try:
         uvloop.install()
         app()
-    except (SettingsError, MigrationError, FileNotFoundError) as error:
+    except (SettingsError, MigrationError, Unlistening, FileNotFoundError) as error:
         err.print(f"crmledger: {error}", style="red", markup=False, highlight=False)
         sys.exit(1)
 

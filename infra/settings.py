@@ -59,6 +59,8 @@ class Settings(
     """Address to listen on, of both ports."""
     port: Port = 8080
     """Of the Web API; 0 is any free one."""
+    share_port: bool = False
+    """Whether other processes listen on that port, too; the system deals connections out to them."""
     admin_port: Port = 8081
     """Of health and metrics; 0 is any free one."""
     time_zone: Text = "Asia/Nicosia"

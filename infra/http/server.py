@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from domain.errors import InternalError, InvalidRequest, TransportError
 from infra.http.edge import response
 from infra.http.envelope import failed
 
-__all__ = ["Server", "serving"]
+__all__ = ["Server", "Unlistening", "serving"]
 
 SHUTDOWN = 10.0
 """Seconds that calls have to end in when the process is told to stop."""
@@ -56,23 +57,37 @@ class Server(web.Server):
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
+class Unlistening(OSError):
+    """An address on which one cannot listen; the message names it and says why."""
+
+
 @asynccontextmanager
 async def serving(
     handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
     host: str,
     port: int,
+    *,
+    shared: bool = False,
     **options: Any,
 ) -> AsyncIterator[int]:
     """Answers requests on a port until left; then those that have begun, and no others.
 
+    :param shared: whether other processes may listen on the same port, too.
     :param options: what `Server` takes besides.
     :return: the port, which is a free one where 0 was given.
+    :raises Unlistening: the address is not ours, or in use.
     """
     server = Server(handle, access_log=None, **options)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, backlog=1024).start()
+        try:
+            await web.TCPSite(runner, host, port, backlog=1024, reuse_port=shared).start()
+        except OSError as error:
+            # Below zero are those of the look-up of a host, which say themselves what they mean.
+            known = error.errno is not None and error.errno > 0
+            why = os.strerror(error.errno or 0) if known else error.strerror
+            raise Unlistening(f"cannot listen on {host}:{port} ({why})") from error
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

@@ -16,7 +16,9 @@ from tests.service import process
 
 __all__ = ["latency"]
 
-AS_AUTOVACUUM = "SELECT set_config('vacuum_cost_delay', current_setting('autovacuum_vacuum_cost_delay'), false)"
+AS_AUTOVACUUM = (
+    "SELECT set_config('vacuum_cost_delay', current_setting('autovacuum_vacuum_cost_delay'), false)"
+)
 LONGER = 2
 """How much longer than others a cell with a fixed rate takes: a stall is rare."""
 NOTE = (

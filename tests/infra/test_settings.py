@@ -38,6 +38,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         CRMLEDGER_HOST="0.0.0.0",
         CRMLEDGER_PORT="80",
         CRMLEDGER_ADMIN_PORT="81",
+        CRMLEDGER_SHARE_PORT="true",
         CRMLEDGER_TIME_ZONE="Europe/Athens",
         CRMLEDGER_RATE_LIMIT="2.5",
         CRMLEDGER_CONNECTIONS="9",
@@ -45,6 +46,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     assert (found.database_url, found.embedded) == (SERVER["DATABASE_URL"], False)
     assert [found.token_secret, found.service_key, found.operator_key] == list(KEYS.values())
     assert (found.host, found.port, found.admin_port) == ("0.0.0.0", 80, 81)
+    assert found.share_port
     assert (found.time_zone, found.rate_limit, found.connections) == ("Europe/Athens", 2.5, 9)
 
 
@@ -58,6 +60,7 @@ def test_empty_is_absent(tmp_path: Path) -> None:
     [
         ("DATABASE_URL", "mysql://db"),
         ("CRMLEDGER_PORT", "http"),
+        ("CRMLEDGER_SHARE_PORT", "perhaps"),
         ("CRMLEDGER_PORT", "65536"),
         ("CRMLEDGER_PORT", "-1"),
         ("CRMLEDGER_ADMIN_PORT", "8080"),

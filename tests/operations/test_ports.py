@@ -1,0 +1,59 @@
+"""The ports of a process: its own, or one that several share; what is taken is said in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from tests.programs import begun
+from tests.service import Service, environment, process
+
+MANY = 200
+"""Connections of which every process must get some: that one gets none is as likely as 200 equal throws of a coin."""
+
+
+async def calls(of: Service) -> int:
+    """How many of the calls below a process has answered."""
+    async with of.http.get(f"{of.admin_url}/metrics") as answer:
+        text = await answer.text()
+    found = re.findall(r'^crmledger_call_seconds_count\{.*"/docs".*\} (\d+)', text, re.M)
+    return sum(map(int, found))
+
+
+async def call(service: Service, times: int) -> None:
+    """Calls, each on a connection of its own."""
+    for _ in range(times):
+        async with aiohttp.ClientSession() as http, http.get(f"{service.url}/docs") as answer:
+            assert answer.status == 200
+
+
+async def test_processes_share_a_port(database: str) -> None:
+    async with process(database, CRMLEDGER_SHARE_PORT="true") as one:
+        shared = {"CRMLEDGER_SHARE_PORT": "true", "CRMLEDGER_PORT": str(urlsplit(one.url).port)}
+        async with process(database, **shared) as two:
+            assert two.url == one.url
+            before = await calls(one), await calls(two)
+            await call(one, MANY)
+            got = await calls(one) - before[0], await calls(two) - before[1]
+            assert sum(got) == MANY
+            assert all(got)
+            assert one.process is not None
+            one.process.terminate()
+            assert await one.process.wait() == 0
+            await call(two, 20)
+
+
+async def test_a_port_that_is_taken_is_named(database: str) -> None:
+    async with process(database) as one:
+        port = str(urlsplit(one.url).port)
+        settings = environment(database, CRMLEDGER_PORT=port)
+        child = await begun(settings, "serve", stderr=asyncio.subprocess.PIPE)
+        _, said = await child.communicate()
+    assert child.returncode == 1
+    assert said.decode().splitlines()[-1] == (
+        f"crmledger: cannot listen on 127.0.0.1:{port} (Address already in use)"
+    )
+    assert b"Traceback" not in said
