@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -220,15 +222,31 @@ async def _clean(ledger: PostgresLedger) -> None:
 
 @asynccontextmanager
 async def sealing(settings: Settings, url: str) -> AsyncIterator[None]:
-    """Seals what gets old enough, in the background, until left."""
-    sealer = Sealer(url, signer_of(settings.service_key), seconds=settings.seal_seconds)
-    task = asyncio.create_task(sealer.run())
+    """Seals what gets old enough, in the background, until left.
+
+    In a thread with a loop of its own: a seal reads and hashes tens of thousands of rows, and no call is to
+    wait for that.
+    """
+    if not settings.seal_seconds:
+        yield
+        return
+    begun: Future[Callable[[], object]] = Future()
+
+    async def work() -> None:
+        sealer = Sealer(url, signer_of(settings.service_key), seconds=settings.seal_seconds)
+        running = asyncio.create_task(sealer.run())
+        stop = partial(asyncio.get_running_loop().call_soon_threadsafe, running.cancel)
+        begun.set_result(stop)
+        await asyncio.wait([running])
+        await sealer.close()
+
+    thread = asyncio.create_task(asyncio.to_thread(asyncio.run, work()))
+    stop = await asyncio.wrap_future(begun)
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
-        await sealer.close()
+        stop()
+        await thread
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
 
 import pytest
 import pytest_asyncio
+import uvloop
 from hypothesis import HealthCheck, settings
 
 from infra.embedded import EmbeddedPostgres
@@ -33,6 +35,11 @@ settings.load_profile("ci")
 def pytest_configure() -> None:
     # A killed run must not leave its server behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The event loop of the program. A test that is no coroutine has none, and so no fixtures that need one."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")

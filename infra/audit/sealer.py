@@ -106,6 +106,9 @@ class Sealer:
                 await self.once()
             except ServiceUnavailable:
                 log.warning("sealer.database_away")
+            except Exception:
+                # One that ended would be missed only when somebody looks for its seals.
+                log.exception("sealer.failed")
 
     async def once(self) -> None:
         """Looks at every ledger once. Raises `ServiceUnavailable` if the database is away."""

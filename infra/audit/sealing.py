@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,14 +52,14 @@ async def seal_next(
     """Seals the facts after the last seal, at most so many.
 
     None if there are none, or if another process has sealed them. Raises `BrokenLedgerError` where the
-    ledger is not whole: that is never sealed.
+    ledger is not whole: that is never sealed. Tens of thousands of rows are read and hashed, during which
+    the loop that this runs on does nothing else.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         ground = await _ground(connection, organisation, most)
     if not ground.facts:
         return None
-    # Thousands of hashes: calls that are served meanwhile must not wait for them.
-    draft = await asyncio.to_thread(_drawn_up, ground, signer)
+    draft = _drawn_up(ground, signer)
     added = await connection.fetchval(
         ADD,
         organisation,

@@ -197,7 +197,7 @@ def test_lines_are_counted_across_pieces() -> None:
         assert sum(counted.ended(piece) for piece in pieces) == 3
 
 
-def test_the_command(demo: str, tmp_path: Path) -> None:
+async def test_the_command(demo: str, tmp_path: Path) -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "infra.cli", "export", *words],

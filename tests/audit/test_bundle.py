@@ -149,7 +149,7 @@ SEALS = [
 
 
 @pytest.mark.parametrize(("edit", "said"), EVENTS)
-def test_an_edit_of_the_events_is_named(
+async def test_an_edit_of_the_events_is_named(
     bundle: Path, capsys: pytest.CaptureFixture[str], edit: Callable[[Lines], Lines], said: str
 ) -> None:
     edited(bundle, events=edit)
@@ -158,7 +158,7 @@ def test_an_edit_of_the_events_is_named(
 
 
 @pytest.mark.parametrize(("edit", "said"), SEALS)
-def test_an_edit_of_the_seals_is_named(
+async def test_an_edit_of_the_seals_is_named(
     bundle: Path, capsys: pytest.CaptureFixture[str], edit: Callable[[Lines], Lines], said: str
 ) -> None:
     edited(bundle, seals=edit)
@@ -181,7 +181,7 @@ MANIFEST = [
 
 
 @pytest.mark.parametrize(("members", "said"), MANIFEST)
-def test_an_edit_of_the_manifest_is_named(
+async def test_an_edit_of_the_manifest_is_named(
     bundle: Path, capsys: pytest.CaptureFixture[str], members: dict[str, object], said: str
 ) -> None:
     edited(bundle, manifest=members)
@@ -189,7 +189,7 @@ def test_an_edit_of_the_manifest_is_named(
     assert said in capsys.readouterr().err
 
 
-def test_another_key_in_seals_and_manifest_is_not_the_readers(
+async def test_another_key_in_seals_and_manifest_is_not_the_readers(
     bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Somebody who rewrites all of it and signs it himself has only his own word for it."""
@@ -214,7 +214,7 @@ def test_another_key_in_seals_and_manifest_is_not_the_readers(
     assert "position 1: rewritten" in capsys.readouterr().err
 
 
-def test_files_that_are_no_bundles(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_files_that_are_no_bundles(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = bundle.read_bytes()
     odd = io.BytesIO()
     with zipfile.ZipFile(odd, "w") as archive:
@@ -254,7 +254,7 @@ FOREIGN = (
 )
 
 
-def test_the_verifier_knows_neither_database_nor_network(bundle: Path) -> None:
+async def test_the_verifier_knows_neither_database_nor_network(bundle: Path) -> None:
     code = (
         "import sys, json; from infra.audit.verifier import main; status = main(sys.argv[1:]);"
         "print(json.dumps(sorted(sys.modules))); sys.exit(status)"
@@ -267,7 +267,7 @@ def test_the_verifier_knows_neither_database_nor_network(bundle: Path) -> None:
     assert not [name for name in loaded if name in FOREIGN]
 
 
-def test_memory_does_not_grow_with_the_bundle(bundle: Path) -> None:
+async def test_memory_does_not_grow_with_the_bundle(bundle: Path) -> None:
     """Of ten thousand lines of one entity, no more than some are ever held."""
     with zipfile.ZipFile(bundle) as archive:
         line = msgspec.json.decode(archive.read("events.ndjson").splitlines()[0])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from unittest.mock import AsyncMock
 
 import asyncpg
 import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from infra.app import sealing
 from infra.audit.checking import Check
 from infra.audit.ledgers import verify
 from infra.audit.reading import snapshot
@@ -19,10 +23,11 @@ from infra.audit.sealing import ADD, seal_next
 from infra.audit.statements import Seal
 from infra.ledger.feed import BrokenLedgerError
 from infra.postgres import Lane
+from infra.settings import Settings
 from infra.telemetry import metrics
 from tests.audit.world import FACTS, MOST, SIGNER, ledger, said, seal_all, tampering
 from tests.ledgers import ORGANISATION, Connection, ask_append, record, renamed, written
-from tests.service import in_process
+from tests.service import environment, in_process
 from tests.views_world import connection, lived
 
 LOCK = "SELECT pg_advisory_lock(hashtextextended('crmledger.seal/' || $1, 0))"
@@ -139,6 +144,32 @@ async def test_a_fact_is_sealed_when_it_is_old_enough_or_there_are_many(database
         await sealer.close()
     never = Sealer(database, SIGNER, seconds=0)
     await asyncio.wait_for(never.run(), 1)
+
+
+async def test_the_loop_that_serves_has_nothing_to_do_with_it(database: str) -> None:
+    settings = Settings.from_environment(environment(database, CRMLEDGER_SEAL_SECONDS="0.05"))
+    async with connection(database) as owner:
+        await ask_append(owner, written(record()))
+    with ThreadPoolExecutor() as threads:
+        async with sealing(settings, database):
+            until = time.monotonic() + 60
+            # Nothing is awaited here: this loop stands still.
+            while not threads.submit(asyncio.run, ranges(database)).result():
+                assert time.monotonic() < until
+                time.sleep(0.02)
+
+
+async def test_a_sealer_that_fails_goes_on(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = Sealer(database, SIGNER, seconds=0.05)
+    monkeypatch.setattr(failing, "once", AsyncMock(side_effect=[ValueError("broken"), None, None]))
+    with capture_logs() as logs:
+        running = asyncio.create_task(failing.run())
+        async with asyncio.timeout(30):
+            while failing.once.await_count < 3:  # type: ignore[attr-defined]
+                await asyncio.sleep(0.02)
+    running.cancel()
+    await asyncio.wait([running])
+    assert [line["event"] for line in logs][:1] == ["sealer.failed"]
 
 
 async def logged(url: str) -> list[str]:

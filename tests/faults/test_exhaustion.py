@@ -15,6 +15,7 @@ from tests.faults.journal import ACKNOWLEDGED, REFUSED, begun
 from tests.faults.oracle import sound
 from tests.faults.proxy import proxied
 from tests.service import Service, in_process
+from tests.views_world import connection
 
 
 async def ready(service: Service) -> bool:
@@ -32,7 +33,14 @@ async def test_five_hundred_clients_of_one_connection(
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
     ):
         journal = await begun(replace(service, http=http))
-        attempts = await asyncio.gather(*(journal.create() for _ in range(500)))
+        async with connection(database) as owner, owner.transaction():
+            # What every call asks for first is kept back until somebody was turned away.
+            await owner.execute("LOCK TABLE views.sessions")
+            calls = [asyncio.create_task(journal.create()) for _ in range(500)]
+            async with asyncio.timeout(30):
+                while not any(call.done() for call in calls):
+                    await asyncio.sleep(0.01)
+        attempts = await asyncio.gather(*calls)
         turned_away = [attempt for attempt in attempts if attempt.outcome == REFUSED]
         assert turned_away
         assert {(attempt.status, attempt.retry_after) for attempt in turned_away} == {(503, "1")}
