@@ -230,10 +230,10 @@ async def sealing(settings: Settings, url: str) -> AsyncIterator[None]:
     if not settings.seal_seconds:
         yield
         return
+    sealer = Sealer(url, signer_of(settings.service_key), seconds=settings.seal_seconds)
     begun: Future[Callable[[], object]] = Future()
 
     async def work() -> None:
-        sealer = Sealer(url, signer_of(settings.service_key), seconds=settings.seal_seconds)
         running = asyncio.create_task(sealer.run())
         stop = partial(asyncio.get_running_loop().call_soon_threadsafe, running.cancel)
         begun.set_result(stop)

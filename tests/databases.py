@@ -48,13 +48,14 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def server(*, durable: bool = False) -> Iterator[EmbeddedPostgres]:
+def server(*, durable: bool = False, **more: str) -> Iterator[EmbeddedPostgres]:
     """A server with an empty cluster, stopped and removed afterwards.
 
     :param durable: with fsync, for tests of crashes and for benchmarks; else as fast as can be.
+    :param more: further settings of it.
     """
     with folder() as path:
-        options = DURABLE if durable else NOT_DURABLE
+        options = (DURABLE if durable else NOT_DURABLE) | more
         with EmbeddedPostgres.start(path, options=options, binaries=binaries()) as postgres:
             yield postgres
 

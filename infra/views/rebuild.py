@@ -178,6 +178,8 @@ async def _finish(
     while True:
         at, suspects = await work.narrowed(at, suspects, accept=accept)
         if await _tried(work, at, suspects, accept=accept):
+            if work.report.switched:
+                await discard(work.writer, NEXT)
             return
         if time.monotonic() > until:
             raise RebuildError(f"others do not let go of the views: {await _users(work.reader)}")

@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 NEXT, FORMER = "views_next", "views_former"
+GONE = "views_gone"
+"""Only within a switch: what is in the way of it."""
 
 TABLES = """
 SELECT relname FROM pg_catalog.pg_class
@@ -250,27 +252,37 @@ async def switch(connection: Connection, incoming: str, at: Heads) -> None:
     """Lets the tables of ``incoming`` change places with the live ones, which become ``views_former``.
 
     Runs in a transaction of the caller's that holds all tables. Names, privileges, comments, owners
-    and the SQL views over the tables stay as they were.
+    and the SQL views over the tables stay as they were. What was in the way is left as ``views_next``, like
+    a rebuild that was given up: for the caller to drop when nobody waits.
 
     :param at: the heads that both sets of tables are at.
     """
     await connection.execute("SET LOCAL search_path = pg_catalog")
     bound = [row["ddl"] for row in await connection.fetch(BOUND)]
     await _run(connection, DRESS, "views", incoming)
+    in_the_way = await _put_away(connection, FORMER if incoming == NEXT else NEXT)
     if incoming == FORMER:
-        await discard(connection, NEXT)
         await connection.execute(f"ALTER SCHEMA {FORMER} RENAME TO {NEXT}")
-    await discard(connection, FORMER)
     await connection.execute(f"CREATE SCHEMA {FORMER}")
     names = await views(connection)
     for schema, other in (("views", FORMER), (NEXT, "views")):
         for name in names:
             await connection.execute(f"ALTER TABLE {schema}.{name} SET SCHEMA {other}")
     await connection.execute(f"DROP SCHEMA {NEXT} CASCADE")
+    if in_the_way:
+        await connection.execute(f"ALTER SCHEMA {GONE} RENAME TO {NEXT}")
     for ddl in bound:
         await connection.execute(ddl)
     await keep_heads(connection, FORMER, at)
     await connection.execute(VERSION, list(VERSIONS), list(VERSIONS.values()))
+
+
+async def _put_away(connection: Connection, schema: str) -> bool:
+    """Gives another name to a set of tables, if there is one: to drop it takes long where it is large."""
+    found = await exists(connection, schema)
+    if found:
+        await connection.execute(f"ALTER SCHEMA {schema} RENAME TO {GONE}")
+    return found
 
 
 async def _run(connection: Connection, question: str, *values: object) -> None:

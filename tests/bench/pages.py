@@ -18,7 +18,9 @@ from tests.bench.wire import get
 from tests.databases import database
 from tests.service import process
 
-__all__ = ["pages"]
+__all__ = ["LATEST", "LIST", "filled", "pages", "requests"]
+
+Query = dict[str, str]
 
 OWNERS = 5
 """Contacts, and external systems, with a page each."""
@@ -37,14 +39,11 @@ async def pages(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> l
     async with database(postgres) as ours, process(ours) as service:
         progress("HTTP pages: making the organisation")
         given = await example(service)
-        names = await systems(given.api, OWNERS)
-        contacts = [body["contact_information_identifier"]["id"] for body in given.bodies[:OWNERS]]
-        for contact, system in zip(contacts, names, strict=True):
-            await _fill(given, contact, system)
+        listed, latest = await filled(given)
         tables = []
         for name, title, what, path, queries in (
-            ("list", "HTTP list of 100 communications", "communications", LIST, _listed(contacts)),
-            ("latest", "HTTP get_latest of 100 queue entries", "entries", LATEST, _latest(names)),
+            ("list", "HTTP list of 100 communications", "communications", LIST, listed),
+            ("latest", "HTTP get_latest of 100 queue entries", "entries", LATEST, latest),
         ):
             found = [await given.api.get(path, **query) for query in queries]
             async with (
@@ -59,18 +58,33 @@ async def pages(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> l
     return tables
 
 
+async def filled(given: Example) -> tuple[list[Query], list[Query]]:
+    """Makes the pages, of communications and of queue entries; what asks for each of them."""
+    names = await systems(given.api, OWNERS)
+    contacts = [body["contact_information_identifier"]["id"] for body in given.bodies[:OWNERS]]
+    for contact, system in zip(contacts, names, strict=True):
+        await _fill(given, contact, system)
+    return _listed(contacts), _latest(names)
+
+
+def requests(given: Example, path: str, queries: list[Query]) -> list[str]:
+    """Requests for pages, with a session's token."""
+    token = quote(given.api.token)
+    return [get(f"{BASE}{path}?token={token}&{urlencode(query)}") for query in queries]
+
+
 async def _fill(given: Example, contact: str, system: str) -> None:
     body = next(b for b in given.bodies if b["contact_information_identifier"]["id"] == contact)
     named = {"communication_queue_external_system_identifier": {"id": system}}
     await Example(given.api, [body]).created(PAGE, SENT | named)
 
 
-def _listed(contacts: list[str]) -> list[dict[str, str]]:
+def _listed(contacts: list[str]) -> list[Query]:
     size = {"number_of_results": str(PAGE)}
     return [{"contact_information_identifier": f"id={contact}"} | size for contact in contacts]
 
 
-def _latest(names: list[str]) -> list[dict[str, str]]:
+def _latest(names: list[str]) -> list[Query]:
     named = "communication_queue_external_system_identifier"
     return [{named: f"id={name}", "number": str(PAGE)} for name in names]
 
@@ -95,11 +109,8 @@ def _note(what: str, found: list[Any]) -> str:
     return NOTE.format(connections=CONNECTIONS, page=PAGE, size=size, what=what)
 
 
-def _cells(
-    given: Example, path: str, queries: list[dict[str, str]], size: int, port: int
-) -> list[Cell]:
-    token = quote(given.api.token)
-    ours = [get(f"{BASE}{path}?token={token}&{urlencode(query)}") for query in queries]
+def _cells(given: Example, path: str, queries: list[Query], size: int, port: int) -> list[Cell]:
+    ours = requests(given, path, queries)
     usual = [get(f"/page?owner={owner}") for owner in range(OWNERS)]
     static = [get(f"/static?size={size}")]
     return [

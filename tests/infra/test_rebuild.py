@@ -212,6 +212,27 @@ async def test_a_rollback_brings_the_former_tables_up_to_date(made: Desk, databa
     assert await view_rows(database) == now
 
 
+async def test_what_was_in_the_way_is_dropped_when_nobody_waits_any_more(
+    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To drop large tables takes seconds. One that is killed before it does so leaves them to the next."""
+    before = await view_rows(database)
+    await rebuilt(database)
+
+    async def killed(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(rebuild, "discard", killed)
+    with pytest.raises(InterruptedError):
+        await rebuilt(database)
+    monkeypatch.undo()
+    assert await views_of(database) == {"views", "views_former", "views_next"}
+    for schema in ("views", "views_former", "views_next"):
+        assert await view_rows(database, schema) == before
+    assert (await rolled_back(database)).switched
+    assert await views_of(database) == {"views", "views_former"}
+
+
 async def test_who_is_forgotten_is_forgotten_beside_the_views_too(
     made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,74 @@
+"""What a read costs is what it shows: each object is looked up once, and a circle comes to an end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+
+from infra.views.reading import LEVELS, statement
+from services.ports import Select
+from tests.communications_world import Desk, desk
+from tests.service import Service
+from tests.views_world import connection
+
+ENTRIES = 5
+
+
+async def read(asked: asyncpg.Connection, made: Desk, select: Select) -> list[asyncpg.Record]:
+    sql, values = statement(select)
+    return list(await asked.fetch(sql, made.api.organisation, None, 100, 0, *values))
+
+
+async def plan(asked: asyncpg.Connection, made: Desk, select: Select) -> Any:
+    sql, values = statement(select)
+    explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}"
+    found = await asked.fetchval(explain, made.api.organisation, None, 100, 0, *values)
+    return orjson.loads(found)[0]["Plan"]
+
+
+def nodes(plan: Any) -> Iterator[Any]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from nodes(part)
+
+
+def looked_up(plan: Any) -> int:
+    """How often a row of an object was looked for."""
+    return sum(
+        node["Actual Loops"] for node in nodes(plan) if node.get("Relation Name") == "entities"
+    )
+
+
+@pytest.fixture
+def select() -> Select:
+    return Select("queue_entries", {"life_cycle_state": "PENDING"})
+
+
+async def test_an_object_that_many_show_is_looked_up_once(service: Service, select: Select) -> None:
+    made = await desk(service)
+    for _ in range(ENTRIES):
+        await made.mail()
+    async with connection(service.database) as asked:
+        shown = {row["ref"] for row in await read(asked, made, select) if row["what"] == "ref"}
+        # The communications of the entries, and their one contact.
+        assert len(shown) == ENTRIES + 1
+        assert looked_up(await plan(asked, made, select)) == ENTRIES + 1
+
+
+async def test_objects_that_show_each_other_do_not_keep_it_going(
+    service: Service, select: Select
+) -> None:
+    made = await desk(service)
+    await made.mail()
+    async with connection(service.database) as asked:
+        await asked.execute(
+            "UPDATE views.entities SET refs = ARRAY[ref] WHERE organisation = $1 AND starts_with(ref, 'communication/')",
+            made.api.organisation,
+        )
+        rows = [row["ref"] for row in await read(asked, made, select) if row["what"] == "ref"]
+    assert len(rows) == LEVELS
+    assert len(set(rows)) == 1
