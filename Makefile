@@ -20,7 +20,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-quick
+.PHONY: help run test check bench bench-quick profile
 .DELETE_ON_ERROR:
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo 'make test         all tests (ARGS="-k name" for some)'
 	@echo 'make check        linters, types, import rules and all tests: what CI runs'
 	@echo 'make bench        every published number; bench-quick: the same in a few minutes'
+	@echo 'make profile      where the time of calls goes, in the service and in PostgreSQL'
 
 run: $(VENV)/.stamp-run
 	@exec $(BIN)/crmledger serve --demo
@@ -50,6 +51,9 @@ bench: $(VENV)/.stamp-bench
 
 bench-quick: $(VENV)/.stamp-bench
 	$(BIN)/python -m tests.bench --quick $(ARGS)
+
+profile: $(VENV)/.stamp-bench
+	$(BIN)/python -m tests.bench.profile $(ARGS)
 
 # --inexact: one verb does not remove what another one installed. The second try is for networks whose
 # certificates only the system knows.

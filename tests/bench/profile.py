@@ -10,8 +10,6 @@ import asyncio
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,71 +23,33 @@ from tests.bench.examples import SENT, Example, example
 from tests.bench.load import CONNECTIONS, OK, Load, loaded
 from tests.bench.machine import machine
 from tests.bench.pages import LATEST, LIST, filled, requests
+from tests.bench.stacks import LEAST, tree
 from tests.databases import build_template, database, server
-from tests.service import process
+from tests.service import Service, process
 
 PAGE = Path(__file__).parents[2] / "docs" / "profiles.md"
 CALLS = ("create", "show", "list", "get_latest")
 SECONDS, RATE = 12, 400
 """How long a call is watched, and how often a second."""
-LEAST = 1.5
-"""Percent below which a function is not shown."""
 STATEMENTS = """
 SELECT query, calls, total_exec_time * 1000 AS microseconds, shared_blks_hit + shared_blks_read AS pages
   FROM pg_stat_statements
- WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+ WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND query !~ 'pg_stat_statements|typeinfo'
  ORDER BY total_exec_time DESC LIMIT 6
 """
 HEAD = """# Profiles
 
-Made by `.venv/bin/python -m tests.bench.profile --docs`; not written by hand. {connections} connections that are always
+Made by `make profile ARGS=--docs`; not written by hand. {connections} connections that are always
 busy, on {processor}, {cores} processors, {at}. What limits each of our targets is in
 [decision 25](decisions/0025-speed.md).
 
 The first table of each call is the event loop's time by py-spy, in percent, with what a function does itself in brackets;
 below {least}% nothing is shown. The second is PostgreSQL's own account of the same calls (pg_stat_statements): how many times a
-statement was run for a call (less than once, as calls that wait share one), its time, and the pages of 8 kB that it looked at.
+statement was run for a call (less than once, as calls that wait share one), its time, with that in which it waited for locks
+and the disk, and the pages of 8 kB that it looked at.
 """
 
 app = App(name="python -m tests.bench.profile", help="Where the time of a call goes.")
-
-
-@dataclass(slots=True)
-class Node:
-    """A function in its place among those that have called it, with its samples."""
-
-    samples: int = 0
-    parts: dict[str, Node] = field(default_factory=dict)
-
-    def add(self, frames: Iterable[str], samples: int) -> None:
-        """Counts one stack, outermost first."""
-        node = self
-        node.samples += samples
-        for frame in frames:
-            node = node.parts.setdefault(frame, Node())
-            node.samples += samples
-
-    def lines(self, whole: int, depth: int = 0) -> Iterator[str]:
-        """The tree as text, the dearest first."""
-        for name, part in sorted(self.parts.items(), key=lambda item: -item[1].samples):
-            share = 100 * part.samples / whole
-            if share < LEAST:
-                return
-            own = 100 * (part.samples - sum(p.samples for p in part.parts.values())) / whole
-            yield f"{share:5.1f} ({own:4.1f}) {'  ' * depth}{name}"
-            yield from part.lines(whole, depth + 1)
-
-
-def tree(stacks: str) -> Node:
-    """The event loop's functions out of py-spy's collapsed stacks."""
-    found = Node()
-    for line in stacks.splitlines():
-        stack, _, samples = line.rpartition(" ")
-        frames = [re.sub(r":\d+\)$", ")", frame) for frame in stack.split(";")]
-        loop = next((n for n, frame in enumerate(frames) if frame.startswith("Runner.run ")), None)
-        if loop is not None:
-            found.add(frames[loop + 1 :], int(samples))
-    return found
 
 
 async def _watched(pid: int, seconds: int) -> str:
@@ -127,17 +87,18 @@ async def profiled(postgres: EmbeddedPostgres, call: str) -> str:
             await owner.execute("CREATE EXTENSION pg_stat_statements")
             await owner.execute("VACUUM ANALYZE")
             await owner.execute("SELECT pg_stat_statements_reset()")
-            outcome, stacks = await asyncio.gather(loaded(load), _watched(service.pid, SECONDS))
+            before = await _answered(service)
+            _, stacks = await asyncio.gather(loaded(load), _watched(service.pid, SECONDS))
+            ran = await _answered(service) - before
             rows = await owner.fetch(STATEMENTS)
         finally:
             await owner.close()
-    ran = outcome.rate * SECONDS
     root = tree(stacks)
     return "\n".join(
         [
             f"\n## {call}\n",
             "```text",
-            *root.lines(root.samples),
+            *root.lines(),
             "```\n",
             "| statement | times a call | µs a call | pages a call |",
             "|---|---|---|---|",
@@ -148,6 +109,14 @@ async def profiled(postgres: EmbeddedPostgres, call: str) -> str:
             ),
         ]
     )
+
+
+async def _answered(service: Service) -> float:
+    """How many calls a service has answered since it started."""
+    async with service.http.get(f"{service.admin_url}/metrics") as answer:
+        text = await answer.text()
+    counts = re.findall(r'^crmledger_call_seconds_count\{.*"communications/.*\} (\S+)', text, re.M)
+    return sum(map(float, counts))
 
 
 def _short(sql: str) -> str:

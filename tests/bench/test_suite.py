@@ -23,6 +23,7 @@ from tests.bench.memory import KNOWN, resident
 from tests.bench.plot import LEAST, LEFT, MOST, plot, position
 from tests.bench.report import markdown, show
 from tests.bench.results import SLOWER, Measured, Outcome, Report, Table, merged, ratios
+from tests.bench.stacks import LOOP, RUNNER, tree
 from tests.bench.targets import TARGETS, Judged, Target, judged
 from tests.bench.wire import Wire, post
 from tests.service import Api, in_process
@@ -261,3 +262,18 @@ def test_a_read_that_is_behind_is_a_fault() -> None:
 
 def test_nothing_measured_is_no_value() -> None:
     assert Judged(TARGETS[0], ()).value is None
+
+
+def test_a_profile_is_a_tree_of_the_event_loops_functions() -> None:
+    stacks = [
+        f"main (cli.py:1);{RUNNER[:-1]}:7);handle (a.py:10);read (b.py:1) 30",
+        f"main (cli.py:1);{RUNNER[:-1]}:9);handle (a.py:12) 50",
+        f"main (cli.py:1);{RUNNER[:-1]}:9);seldom (c.py:1) 1",
+        f"main (cli.py:1);{RUNNER[:-1]}:9) 19",
+        "worker (thread.py:5) 900",
+    ]
+    assert list(tree("\n".join(stacks)).lines()) == [
+        " 80.0 (50.0) handle (a.py)",
+        " 30.0 (30.0)   read (b.py)",
+        f" 19.0 (19.0) {LOOP}",
+    ]
