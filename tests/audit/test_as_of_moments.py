@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -61,7 +61,7 @@ async def test_a_time_is_the_last_position_at_or_before_it(audited: Auditor) -> 
         just_before = (at - timedelta(microseconds=1)).isoformat()
         assert (await meant(audited, just_before))["X-As-Of-Position"] == str(before)
         assert (await meant(audited, str(place)))["X-As-Of-Position"] == str(place)
-    tomorrow = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%d")
+    tomorrow = (datetime.now(zone) + timedelta(days=1)).strftime("%Y-%m-%d")
     assert (await meant(audited, tomorrow))["X-As-Of-Position"] == str(len(recorded))
 
 
