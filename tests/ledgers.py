@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, cast
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import pytest
 
 from domain.aggregate import Fact, Stamp
 from domain.registration import Record
@@ -31,6 +32,7 @@ __all__ = [
     "lanes",
     "record",
     "renamed",
+    "trips_to_it",
     "unsound",
     "written",
 ]
@@ -82,6 +84,19 @@ async def lanes(url: str, count: int = 2, **more: Any) -> AsyncIterator[Lanes]:
     made = Lanes(url, count, **more)
     yield made
     await made.close()
+
+
+def trips_to_it(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """Grows with each trip to the database from now on."""
+    trips: list[float | None] = []
+    lane = Lanes.lane
+
+    def counted(these: Lanes, until: float | None = None) -> AbstractAsyncContextManager[Lane]:
+        trips.append(until)
+        return lane(these, until)
+
+    monkeypatch.setattr(Lanes, "lane", counted)
+    return trips
 
 
 @asynccontextmanager

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
 
 import pytest
 
 from infra.ledger.numbers import AHEAD, MOST, Numbers
-from infra.postgres import Lane, Lanes
-from tests.ledgers import lanes
+from tests.ledgers import lanes, trips_to_it
 
 
 class Clock:
@@ -39,14 +37,7 @@ async def test_numbers_begin_at_one_and_are_given_out_once(database: str) -> Non
 async def test_a_process_that_wants_many_draws_ahead(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trips: list[float | None] = []
-    lane = Lanes.lane
-
-    def counted(these: Lanes, until: float | None = None) -> AbstractAsyncContextManager[Lane]:
-        trips.append(until)
-        return lane(these, until)
-
-    monkeypatch.setattr(Lanes, "lane", counted)
+    trips = trips_to_it(monkeypatch)
     async with lanes(database) as own:
         clock = Clock()
         numbers = Numbers(own, clock)

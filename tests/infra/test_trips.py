@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -11,8 +10,8 @@ import pytest_asyncio
 
 from infra.ledger import numbers
 from infra.ledger.bell import Bell
-from infra.postgres import Lane, Lanes
 from tests.communications_world import Desk, desk
+from tests.ledgers import trips_to_it
 from tests.service import Json, in_process
 
 ASK, LOAD, NUMBERS, APPEND, SELECT = "ask", "load", "numbers", "append", "select"
@@ -47,14 +46,7 @@ async def quiet(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 
 async def test_trips_of_calls(quiet: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    trips: list[float | None] = []
-    lane = Lanes.lane
-
-    def counted(lanes: Lanes, until: float | None = None) -> AbstractAsyncContextManager[Lane]:
-        trips.append(until)
-        return lane(lanes, until)
-
-    monkeypatch.setattr(Lanes, "lane", counted)
+    trips = trips_to_it(monkeypatch)
     found = {}
     for name, (call, _) in CALLS.items():
         said, entry = await quiet.draft(), await quiet.mail()
