@@ -88,6 +88,16 @@ class Service:
             parsed = json.loads(raw) if "json" in answer.content_type else {"raw": raw}
             return answer.status, parsed, answer.headers
 
+    async def metrics(self) -> str:
+        """What a scrape of the second port gets."""
+        async with self.http.get(f"{self.admin_url}/metrics") as answer:
+            return await answer.text()
+
+    async def answered(self, path: str) -> int:
+        """How many calls this process has answered whose method, or path if it is none, begins so."""
+        sample = rf'^crmledger_call_seconds_count\{{method="{re.escape(path)}[^"]*"\}} (\d+)'
+        return sum(map(int, re.findall(sample, await self.metrics(), re.MULTILINE)))
+
 
 @dataclass
 class Api:

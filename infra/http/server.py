@@ -85,8 +85,8 @@ async def serving(
             await web.TCPSite(runner, host, port, backlog=1024, reuse_port=shared).start()
         except OSError as error:
             # Below zero are those of the look-up of a host, which say themselves what they mean.
-            known = error.errno is not None and error.errno > 0
-            why = os.strerror(error.errno or 0) if known else error.strerror
+            code = error.errno or 0
+            why = os.strerror(code) if code > 0 else error.strerror
             raise Unlistening(f"cannot listen on {host}:{port} ({why})") from error
         yield runner.addresses[0][1]
     finally:

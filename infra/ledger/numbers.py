@@ -48,7 +48,7 @@ class Numbers:
     def __init__(self, lanes: Lanes, clock: Callable[[], float] = time.monotonic) -> None:
         self._lanes = lanes
         self._clock = clock
-        self._stocks: defaultdict[tuple[Hashable, str], _Stock] = defaultdict(_Stock)
+        self._stocks: defaultdict[tuple[str, str], _Stock] = defaultdict(_Stock)
         self._source: asyncpg.Connection | None = None
         self._batcher: Batcher[tuple[str, ...], dict[str, list[int]]] = Batcher(
             self._draw, places=1
@@ -67,13 +67,13 @@ class Numbers:
             kept += unused
             kept.sort()
 
-    def _taken(self, organisation: Hashable, names: Sequence[str]) -> dict[str, list[int]]:
+    def _taken(self, organisation: str, names: Sequence[str]) -> dict[str, list[int]]:
         numbers: dict[str, list[int]] = {name: [] for name in names}
         for name in names:
             numbers[name].append(self._stocks[organisation, name].kept.pop(0))
         return numbers
 
-    def _short(self, organisation: Hashable, wanted: Mapping[str, int]) -> dict[str, int]:
+    def _short(self, organisation: str, wanted: Mapping[str, int]) -> dict[str, int]:
         """How many of each sequence are missing, of those of which there are not enough."""
         if self._source is not None and self._source.is_closed():
             self._stocks.clear()
@@ -84,12 +84,13 @@ class Numbers:
         return {name: count for name, count in missing.items() if count > 0}
 
     async def _draw(
-        self, organisation: Hashable, wanted: list[tuple[str, ...]]
+        self, key: Hashable, wanted: list[tuple[str, ...]]
     ) -> list[dict[str, list[int]]]:
+        organisation = str(key)
         counts = Counter(name for names in wanted for name in names)
         # Others may take of what there is while this waits for more.
         while short := self._short(organisation, counts):
-            await self._add(str(organisation), short)
+            await self._add(organisation, short)
         return [self._taken(organisation, names) for names in wanted]
 
     async def _add(self, organisation: str, short: Mapping[str, int]) -> None:

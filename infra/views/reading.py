@@ -130,14 +130,13 @@ def closure(followed: str | None) -> str:
     :param followed: what holds the id, code and creation of communications that show their follow-ups,
         the one set that is not stored; None if there are none.
     """
-    if followed is None:
-        return CLOSURE.format(follow="", holders="page", followers="", entity=ENTITY, levels=LEVELS)
+    follow, holders, followers = "", "page", ""
+    if followed is not None:
+        follow = FOLLOW.format(followed=followed)
+        holders = "(SELECT refs FROM page UNION ALL SELECT refs FROM follow) AS h"
+        followers = "UNION ALL SELECT 'follow_ups', 'follow_ups/' || id, NULL, refs FROM follow"
     return CLOSURE.format(
-        follow=FOLLOW.format(followed=followed),
-        holders="(SELECT refs FROM page UNION ALL SELECT refs FROM follow) AS h",
-        followers="UNION ALL SELECT 'follow_ups', 'follow_ups/' || id, NULL, refs FROM follow",
-        entity=ENTITY,
-        levels=LEVELS,
+        follow=follow, holders=holders, followers=followers, entity=ENTITY, levels=LEVELS
     )
 
 

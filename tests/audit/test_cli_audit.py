@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from infra.audit.verifier import main
@@ -121,9 +120,7 @@ async def test_the_processes_seal_by_themselves(
 
         async with process(database, CRMLEDGER_SEAL_SECONDS="0.2") as service:
             await sealed(FACTS)
-            async with aiohttp.ClientSession() as http:
-                answer = await http.get(f"{service.admin_url}/metrics")
-                assert "crmledger_seals_total 1.0" in await answer.text()
+            assert "crmledger_seals_total 1.0" in await service.metrics()
         await ask_append(owner, written(record()))
         async with program(database, CRMLEDGER_SEAL_SECONDS="0.2"):
             await sealed(FACTS + 1)

@@ -44,25 +44,24 @@ async def latency(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) ->
         _checkpoints(postgres.url),
         database(postgres) as url,
         process(url) as service,
+        database(postgres, "template0") as theirs,
+        references(theirs) as port,
     ):
         progress("Latency: making the organisation")
         given = await example(service)
         shown = await given.created(plan.documents, SENT)
         tables = []
-        async with database(postgres, "template0") as theirs, references(theirs) as port:
-            for name, at, requests, expect in (
-                ("create", given.port, given.creates(), OK),
-                ("show", given.port, given.shows([one["id"] for one in shown]), OK),
-                ("hello", port, [get("/hello")], "ok"),
-            ):
-                title = f"Latency of {name} at half of the maximum load"
-                cells = _cells(url, Load([at], requests, expect, 0))
-                note = NOTE.format(connections=CONNECTIONS) + (HELLO if name == "hello" else "")
-                tables.append(
-                    await measured(
-                        plan, progress, f"latency-{name}", title, "requests/s", cells, note
-                    )
-                )
+        for name, at, requests, expect in (
+            ("create", given.port, given.creates(), OK),
+            ("show", given.port, given.shows([one["id"] for one in shown]), OK),
+            ("hello", port, [get("/hello")], "ok"),
+        ):
+            title = f"Latency of {name} at half of the maximum load"
+            cells = _cells(url, Load([at], requests, expect, 0))
+            note = NOTE.format(connections=CONNECTIONS) + (HELLO if name == "hello" else "")
+            tables.append(
+                await measured(plan, progress, f"latency-{name}", title, "requests/s", cells, note)
+            )
     return tables
 
 
@@ -97,9 +96,9 @@ async def _checkpoints(url: str) -> AsyncIterator[None]:
         await connection.execute("ALTER SYSTEM SET checkpoint_timeout = '30s'")
         await connection.execute("SELECT pg_reload_conf()")
         yield
+    finally:
         await connection.execute("ALTER SYSTEM RESET checkpoint_timeout")
         await connection.execute("SELECT pg_reload_conf()")
-    finally:
         await connection.close()
 
 

@@ -7,7 +7,6 @@ anything is measured.
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from tests.bench.machine import machine
 from tests.bench.pages import LATEST, LIST, filled, requests
 from tests.bench.stacks import LEAST, tree
 from tests.databases import build_template, database, server
-from tests.service import Service, process
+from tests.service import process
 
 PAGE = Path(__file__).parents[2] / "docs" / "profiles.md"
 CALLS = ("create", "show", "list", "get_latest")
@@ -87,9 +86,9 @@ async def profiled(postgres: EmbeddedPostgres, call: str) -> str:
             await owner.execute("CREATE EXTENSION pg_stat_statements")
             await owner.execute("VACUUM ANALYZE")
             await owner.execute("SELECT pg_stat_statements_reset()")
-            before = await _answered(service)
+            before = await service.answered("communications/")
             _, stacks = await asyncio.gather(loaded(load), _watched(service.pid, SECONDS))
-            ran = await _answered(service) - before
+            ran = await service.answered("communications/") - before
             rows = await owner.fetch(STATEMENTS)
         finally:
             await owner.close()
@@ -109,14 +108,6 @@ async def profiled(postgres: EmbeddedPostgres, call: str) -> str:
             ),
         ]
     )
-
-
-async def _answered(service: Service) -> float:
-    """How many calls a service has answered since it started."""
-    async with service.http.get(f"{service.admin_url}/metrics") as answer:
-        text = await answer.text()
-    counts = re.findall(r'^crmledger_call_seconds_count\{.*"communications/.*\} (\S+)', text, re.M)
-    return sum(map(float, counts))
 
 
 def _short(sql: str) -> str:

@@ -185,8 +185,7 @@ async def test_nothing_usable_is_kept_logged_or_measured(
 
 
 async def metrics(service: Service) -> str:
-    async with service.http.get(f"{service.admin_url}/metrics") as answer:
-        return (await answer.text()).lower()
+    return (await service.metrics()).lower()
 
 
 async def test_pass_codes_are_hashed_slowly_and_short_codes_with_a_key(service: Service) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,8 +16,7 @@ import pytest
 
 from infra.http.api import BASE
 from tests.databases import folder
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.programs import begun
 
 
 @dataclass
@@ -44,20 +41,12 @@ class Program:
 async def program(data_dir: Path) -> AsyncIterator[Program]:
     """Starts the program on its own database and waits until it says that it listens."""
     environment = {
-        "PATH": os.environ["PATH"],
         "CRMLEDGER_DATA_DIR": str(data_dir),
         "CRMLEDGER_PORT": "0",
         "CRMLEDGER_ADMIN_PORT": "0",
         "COLUMNS": "300",
     }
-    command = (sys.executable, "-m", "infra.cli", "serve", "--demo")
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=ROOT,
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    process = await begun(environment, "serve", "--demo")
     assert process.stdout is not None
     said = ""
     try:
@@ -106,12 +95,8 @@ async def test_one_command_and_again_after_a_kill() -> None:
 
 
 async def test_a_missing_secret_is_named(tmp_path: Path) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "infra.cli", "serve"),
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "DATABASE_URL": "postgresql://nobody@localhost/nothing"},
-        stderr=asyncio.subprocess.PIPE,
-    )
+    settings = {"DATABASE_URL": "postgresql://nobody@localhost/nothing"}
+    process = await begun(settings, "serve", stderr=asyncio.subprocess.PIPE)
     _, said = await process.communicate()
     assert process.returncode == 1
     assert b"CRMLEDGER_TOKEN_SECRET" in said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
@@ -12,6 +11,7 @@ import pytest
 from infra.views.reading import LEVELS, statement
 from services.ports import Select
 from tests.communications_world import Desk, desk
+from tests.plans import nodes
 from tests.service import Service
 from tests.views_world import connection
 
@@ -28,12 +28,6 @@ async def plan(asked: asyncpg.Connection, made: Desk, select: Select) -> Any:
     explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}"
     found = await asked.fetchval(explain, made.api.organisation, None, 100, 0, *values)
     return orjson.loads(found)[0]["Plan"]
-
-
-def nodes(plan: Any) -> Iterator[Any]:
-    yield plan
-    for part in plan.get("Plans", ()):
-        yield from nodes(part)
 
 
 def looked_up(plan: Any) -> int:

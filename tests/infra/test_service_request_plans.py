@@ -7,7 +7,7 @@ statement, without looking at its values (``plan_cache_mode = force_generic_plan
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -18,6 +18,7 @@ from infra.embedded import EmbeddedPostgres
 from infra.views.reading import customer_refs, statement
 from services.ports import Select
 from tests import databases
+from tests.plans import nodes
 from tests.service_requests_seed import CALLS, CUSTOMER, ORGANISATION, seed, selected
 
 ROWS = 20_000
@@ -51,12 +52,6 @@ async def plan(connection: asyncpg.Connection, select: Select) -> Json:
     finally:
         await connection.execute("DEALLOCATE asked")
     return next(node for node in nodes(whole) if node.get("Subplan Name") == "CTE page")
-
-
-def nodes(plan: Json) -> Iterator[Json]:
-    yield plan
-    for inner in plan.get("Plans", ()):
-        yield from nodes(inner)
 
 
 def index_for(name: str) -> str:

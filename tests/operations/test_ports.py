@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -13,14 +12,6 @@ from tests.service import Service, environment, process
 
 MANY = 200
 """Connections of which every process must get some: that one gets none is as likely as 200 equal throws of a coin."""
-
-
-async def calls(of: Service) -> int:
-    """How many of the calls below a process has answered."""
-    async with of.http.get(f"{of.admin_url}/metrics") as answer:
-        text = await answer.text()
-    found = re.findall(r'^crmledger_call_seconds_count\{.*"/docs".*\} (\d+)', text, re.M)
-    return sum(map(int, found))
 
 
 async def call(service: Service, times: int) -> None:
@@ -35,9 +26,10 @@ async def test_processes_share_a_port(database: str) -> None:
         shared = {"CRMLEDGER_SHARE_PORT": "true", "CRMLEDGER_PORT": str(urlsplit(one.url).port)}
         async with process(database, **shared) as two:
             assert two.url == one.url
-            before = await calls(one), await calls(two)
+            before = await one.answered("/docs"), await two.answered("/docs")
             await call(one, MANY)
-            got = await calls(one) - before[0], await calls(two) - before[1]
+            now = await one.answered("/docs"), await two.answered("/docs")
+            got = now[0] - before[0], now[1] - before[1]
             assert sum(got) == MANY
             assert all(got)
             assert one.process is not None

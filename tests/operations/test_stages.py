@@ -16,8 +16,7 @@ SAMPLE = re.compile(r'^crmledger_stage_seconds_(count|sum)\{stage="(\w+)"\} (\S+
 
 
 async def measured(service: Service) -> dict[tuple[str, str], float]:
-    async with service.http.get(f"{service.admin_url}/metrics") as answer:
-        text = await answer.text()
+    text = await service.metrics()
     assert "organisation=" not in "".join(
         line for line in text.splitlines() if "_stage_" in line or "_call" in line
     )
