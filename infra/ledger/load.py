@@ -14,7 +14,7 @@ from infra.batching import Batcher
 from infra.ledger.cipher import KeyRing
 from infra.ledger.mapper import ERASED, StoredFact, replayed
 from infra.postgres import Lanes
-from infra.views.reading import COLUMNS, closure, compacts, customer_refs
+from infra.views.reading import COLUMNS, closure, customer_refs
 from services.ids import id_text
 from services.ports import Customer, Loaded
 
@@ -43,18 +43,18 @@ WITH RECURSIVE facts AS (
                      WHERE c.organisation = $1 AND c.id = w.id LIMIT 1) AS c
 ), {closure("followed")}
 SELECT 'fact' AS what, stream_id AS stream, version, topic AS ref, schema_version AS schema, subject,
-       payload AS document, metadata, NULL::bytea AS key, NULL::text[] AS refs
+       payload AS document, metadata, NULL::bytea AS key
   FROM facts
 UNION ALL
 SELECT 'key', NULL, NULL, NULL, NULL, w.subject, NULL, NULL,
-       CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END, NULL
+       CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END
   FROM unnest($4::uuid[] || ARRAY(SELECT DISTINCT subject FROM facts WHERE subject IS NOT NULL)) AS w (subject)
   LEFT JOIN LATERAL (SELECT wrapped FROM ledger.personal_keys k
                       WHERE k.organisation = $1 AND k.subject = w.subject LIMIT 1) AS k ON true
   LEFT JOIN LATERAL (SELECT subject FROM ledger.forgotten f
                       WHERE f.organisation = $1 AND f.subject = w.subject LIMIT 1) AS f ON true
 UNION ALL
-SELECT what, NULL, NULL, ref, NULL, NULL, document, NULL, NULL, refs FROM shown
+SELECT 'shown', NULL, NULL, ref, NULL, NULL, document, NULL, NULL FROM shown
 """  # noqa: S608 (constants only)
 
 
@@ -104,14 +104,15 @@ class Loader:
         )
         facts: dict[UUID, list[StoredFact]] = {}
         keys: dict[UUID, bytes] = {}
+        shown = {ref: b"[]" for ref in refs if ref.startswith("follow_ups/")}
+        shown |= {f"follow_ups/{id_text(stream)}": b"[]" for stream in streams}
         for row in rows:
             if row["what"] == "fact":
                 facts.setdefault(UUID(bytes=row["stream"].bytes), []).append(_stored(row))
             elif row["what"] == "key":
                 keys |= self._unwrapped(row)
-        shown = {ref: b"[]" for ref in refs if ref.startswith("follow_ups/")}
-        shown |= {f"follow_ups/{id_text(stream)}": b"[]" for stream in streams}
-        shown |= compacts(row for row in rows if row["what"] in ("ref", "follow_ups"))
+            else:
+                shown[row["ref"]] = row["document"]
         for stored in facts.values():
             stored.sort(key=lambda fact: fact.version)
         return [_loaded(w, facts, keys, shown) for w in wanted]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import asyncpg
@@ -11,16 +10,17 @@ from infra.batching import Batcher
 from infra.postgres import Reads
 from services.ports import Customer, Found, Select
 
-__all__ = ["NOW", "Reader", "about", "closure", "compacts", "customer_refs", "statement"]
+__all__ = ["NOW", "Reader", "about", "closure", "customer_refs", "statement"]
 
 NOW = "views"
 """The schema of the views as they are."""
 
 FOLLOW = """
-follow (id, refs) AS (
-    SELECT p.id, f.refs
+follow (id, refs, places) AS (
+    SELECT p.id, f.*
       FROM {followed} p,
-           LATERAL (SELECT array_agg('communication/' || f.id ORDER BY f.created) AS refs
+           LATERAL (SELECT array_agg('communication/' || f.id),
+                           string_agg('{{"$ref":"communication/' || f.id || '"}}', ',' ORDER BY f.created)
                       FROM views.communications f
                      WHERE f.organisation = $1 AND f.code = p.code AND f.created > p.created
                        AND ($2::text[] IS NULL OR 'contact_information/' || f.contact_information = ANY ($2::text[]))
@@ -28,20 +28,21 @@ follow (id, refs) AS (
 ), """
 CLOSURE = """
 {follow}wanted (ref, document, refs, owners, level) AS (
-    SELECT w.ref, e.*, 1
-      FROM (SELECT DISTINCT unnest(refs) AS ref FROM {holders}) AS w, LATERAL ({entity}) AS e
+    SELECT ref, document, refs, owners, 1
+      FROM views.entities
+     WHERE organisation = $1 AND ref = ANY (ARRAY(SELECT unnest(refs) FROM {holders}))
     UNION ALL
     SELECT w.ref, e.*, w.level + 1
       FROM (SELECT DISTINCT unnest(refs) AS ref, level FROM wanted WHERE level < {levels}) AS w,
-           LATERAL ({entity}) AS e
-), shown (what, ref, document, refs) AS (
-    SELECT 'ref', ref, document, NULL::text[]
+           LATERAL (SELECT document, refs, owners FROM views.entities e
+                     WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1) AS e
+), shown (ref, document) AS (
+    SELECT ref, document
       FROM wanted
      WHERE document IS NOT NULL
        AND ($2::text[] IS NULL OR views.reaches($1, ref, $2::text[])
             OR owners = '{{}}' AND ref !~ '^(contact_information|accounts_receivable|access_token)/')
 {followers})"""
-ENTITY = "SELECT document, refs, owners FROM views.entities e WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1"
 LEVELS = 8
 """How deep objects may show others: more than any shape needs, and an end to what would go round in a circle."""
 
@@ -105,10 +106,9 @@ WITH RECURSIVE page AS (
      WHERE organisation = $1{conditions}
      ORDER BY {order} LIMIT $3 OFFSET $4
 ), {closure}
-SELECT 'page' AS what, id AS ref, document, NULL::text[] AS refs, row_number() OVER (ORDER BY {order}) AS place
-  FROM page
+SELECT id AS ref, document, row_number() OVER (ORDER BY {order}) AS place FROM page
 UNION ALL
-SELECT what, ref, document, refs, NULL FROM shown
+SELECT ref, document, NULL FROM shown
 """
 
 COMPARISONS = {"<": "<", "<=": "<=", ">=": ">="}
@@ -123,9 +123,10 @@ def closure(followed: str | None) -> str:
 
     ``$2`` is null, or the entities of the customer who is shown nothing that is another one's: what has
     no owners is shown, but contacts and accounts are their own, and access tokens that nobody has are
-    nobody's. Every look-up is LATERAL with a limit, so that it is made by its key: without statistics a
-    join may be planned as a scan of the whole organisation. An object is looked up once on each level, and
-    what it shows is kept for the answer.
+    nobody's. Look-ups are made by an array of keys, or one by one with a limit, so that they are made by the
+    index: without statistics a join may be planned as a scan of the whole organisation. An object is looked
+    up once on each level, and what it shows is kept for the answer. Follow-ups are shown as an array with a
+    place for each.
 
     :param followed: what holds the id, code and creation of communications that show their follow-ups,
         the one set that is not stored; None if there are none.
@@ -134,10 +135,8 @@ def closure(followed: str | None) -> str:
     if followed is not None:
         follow = FOLLOW.format(followed=followed)
         holders = "(SELECT refs FROM page UNION ALL SELECT refs FROM follow) AS h"
-        followers = "UNION ALL SELECT 'follow_ups', 'follow_ups/' || id, NULL, refs FROM follow"
-    return CLOSURE.format(
-        follow=follow, holders=holders, followers=followers, entity=ENTITY, levels=LEVELS
-    )
+        followers = "UNION ALL SELECT 'follow_ups/' || id, ('[' || places || ']')::json FROM follow"
+    return CLOSURE.format(follow=follow, holders=holders, followers=followers, levels=LEVELS)
 
 
 def about(schema: str, sql: str) -> str:
@@ -166,11 +165,8 @@ class Reader:
                 sql, organisation, customer, select.limit, select.offset, *values
             )
         )
-        pages = [row for row in rows if row["what"] == "page"]
-        pages.sort(key=lambda row: row["place"])
-        found = Found([row["document"] for row in pages])
-        found.compacts = _shown(select.view, rows)
-        return found
+        documents, shown = _parted(select.view, rows)
+        return Found(list(documents.values()), shown)
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
         """One stored compact object."""
@@ -187,8 +183,7 @@ class Reader:
         rows = await self._lanes.read(
             lambda connection: connection.fetch(sql, organisation, refs, len(ids), 0, *values)
         )
-        documents = {row["ref"]: row["document"] for row in rows if row["what"] == "page"}
-        shown = _shown(view, rows)
+        documents, shown = _parted(view, rows)
         return [Found([documents[i]] if i in documents else [], shown) for i in ids]
 
     def _statement(self, select: Select) -> tuple[str, list[Any]]:
@@ -248,21 +243,16 @@ def customer_refs(customer: Customer | None) -> tuple[str, str] | None:
     return f"accounts_receivable/{customer.account}", f"contact_information/{customer.contact}"
 
 
-def _shown(view: str, rows: list[asyncpg.Record]) -> dict[str, bytes]:
-    shown = compacts(row for row in rows if row["what"] != "page")
-    if view not in FOLLOWED:
-        return shown
-    return {f"follow_ups/{row['ref']}": b"[]" for row in rows if row["what"] == "page"} | shown
-
-
-def compacts(rows: Iterable[asyncpg.Record]) -> dict[str, bytes]:
-    """Compact objects by reference; follow-ups as an array with a place for each."""
-    found: dict[str, bytes] = {}
-    for row in rows:
-        ref = row["ref"]
-        if row["what"] == "ref":
-            found[ref] = row["document"]
+def _parted(view: str, rows: list[asyncpg.Record]) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The documents of a page by id, in its order, and by reference what they show."""
+    page: list[tuple[int, str, bytes]] = []
+    shown: dict[str, bytes] = {}
+    for ref, document, place in rows:
+        if place is None:
+            shown[ref] = document
         else:
-            places = (b'{"$ref":"%s"}' % follower.encode() for follower in row["refs"])
-            found[ref] = b"[" + b",".join(places) + b"]"
-    return found
+            page.append((place, ref, document))
+    page.sort()
+    if view in FOLLOWED:
+        shown = {f"follow_ups/{id_}": b"[]" for _, id_, _ in page} | shown
+    return {id_: document for _, id_, document in page}, shown
