@@ -66,6 +66,7 @@ BY_KEY: Values = {"on": KEYS, "aggregate": AccessToken, "consumers": True}
     Parameters(*IDENTIFIED),
     ACCESS_TOKEN,
     verb="POST",
+    view="access_tokens",
     consumers=True,
     **SHOWN,
 )

@@ -33,11 +33,11 @@ class Run:
     """One call between its checks and its answer.
 
     ``read`` are the parameters as read, ``named`` the identifiers among them, ``asked`` those that
-    ``told`` answers,
-    ``given`` the parameters with references resolved, ``refs`` the entities outside the directory
-    that they name, ``proofs`` what their credentials have shown. ``checked`` are the key ids of
-    codes that were shown rightly, ``compared`` those of secrets that were given anew, and whether
-    they are the same. ``names`` are the wanted keys of the answer.
+    ``told`` answers, ``ahead`` the document that it has found already, ``given`` the parameters with
+    references resolved, ``refs`` the entities outside the directory that they name, ``proofs`` what
+    their credentials have shown. ``checked`` are the key ids of codes that were shown rightly,
+    ``compared`` those of secrets that were given anew, and whether they are the same. ``names`` are
+    the wanted keys of the answer.
     """
 
     method: Method
@@ -49,6 +49,7 @@ class Run:
     read: Values
     named: Sequence[Named] = ()
     asked: tuple[Identifier, ...] = ()
+    ahead: Select | None = None
     given: Values = field(default_factory=dict)
     refs: tuple[str, ...] = ()
     proofs: dict[Credential, Proof] = field(default_factory=dict)
@@ -126,6 +127,8 @@ async def _selected(views: Views, run: Run, wanted: Select | Found | tuple[str, 
     """The documents that a method wants."""
     if isinstance(wanted, Found):
         return wanted
+    if wanted == run.ahead and run.told.found is not None:
+        return run.told.found
     if isinstance(wanted, Select):
         customer, allowed = run.session.customer, run.request.staleness
         if allowed is not None:

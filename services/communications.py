@@ -93,7 +93,14 @@ IDENTIFIED: tuple[Row, ...] = (mandatory(ON),)
 ON_COMMUNICATION: Values = {"on": (ON,), "aggregate": Communication}
 
 
-@query(5, "communications/show", Parameters(*IDENTIFIED), COMMUNICATION, consumers=True)
+@query(
+    5,
+    "communications/show",
+    Parameters(*IDENTIFIED),
+    COMMUNICATION,
+    consumers=True,
+    view="communications",
+)
 def show(call: Call) -> Select:
     """Shows one communication."""
     return Select("communications", {"id": call.given["communication"]})

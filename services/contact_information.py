@@ -73,7 +73,9 @@ LIST = Parameters(*(Text(name=name) for name in SOUGHT), *PAGING, at_least_one=S
 ON_CONTACT: Values = {"on": (CONTACT,), "aggregate": ContactInformation}
 
 
-@query(18, "contact_information/show", IDENTIFIED, CONTACT_INFORMATION, consumers=True)
+@query(
+    18, "contact_information/show", IDENTIFIED, CONTACT_INFORMATION, consumers=True, view="contacts"
+)
 def show(call: Call) -> Select:
     """Shows one contact."""
     return Select("contacts", {"id": call.given["contact_information"]})

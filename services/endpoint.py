@@ -47,6 +47,9 @@ class Method:
     asked again with what was loaded until it names nothing new. What was looked at must still be
     so when the facts are written, else the call is decided anew.
 
+    ``view`` is where a query finds the one document that its identifier names: where that is an id,
+    the document is asked for together with all else.
+
     ``consumers`` opens the method to consumer sessions (common.md, section 11). ``code`` names a
     parameter that must fit a secret of the loaded aggregate, and what a wrong one is refused with;
     ``compares`` parameters that may be the secrets that it has already.
@@ -64,6 +67,7 @@ class Method:
     on: tuple[Field, ...] = ()
     aggregate: type[Aggregate] | None = None
     shows: str = "full"
+    view: str | None = None
     numbers: tuple[str, ...] = ()
     also: Callable[[Call], Iterable[UUID]] = lambda _: ()
     multipart: bool = False

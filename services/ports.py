@@ -97,40 +97,6 @@ class GuessLimits:
     longest_wait: int
 
 
-class Question(msgspec.Struct, frozen=True):
-    """What a call must know before it can be decided: all of it is asked at once.
-
-    Identifiers mean nothing that is not ``customer``'s, where there is one.
-    """
-
-    session: str | None = None
-    key: str | None = None
-    identifiers: tuple[Identifier, ...] = ()
-    customer: Customer | None = None
-
-
-class Told(msgspec.Struct, frozen=True):
-    """The answer to a `Question`; ``matches`` in the order of its identifiers, ``now`` in UTC.
-
-    ``directory`` is the organisation's set-up as it is now.
-    """
-
-    now: datetime
-    directory: Directory
-    session: Session | None = None
-    answer: Answer | None = None
-    matches: tuple[Sequence[Match], ...] = ()
-
-
-@dataclass(slots=True)
-class Loaded:
-    """Aggregates by stream, contacts' keys by contact, and compact objects by ``kind/id``."""
-
-    aggregates: dict[UUID, Aggregate] = field(default_factory=dict)
-    keys: dict[UUID, bytes] = field(default_factory=dict)
-    compacts: dict[str, bytes] = field(default_factory=dict)
-
-
 class Select(msgspec.Struct, frozen=True):
     """Which documents of a view, in the order of columns, of creation unless it is said.
 
@@ -155,6 +121,43 @@ class Found:
     """Documents as they are stored, and the compact objects that they show."""
 
     documents: list[bytes] = field(default_factory=list)
+    compacts: dict[str, bytes] = field(default_factory=dict)
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What a call must know before it can be decided: all of it is asked at once.
+
+    Identifiers mean nothing that is not ``customer``'s, where there is one. ``document`` is what the
+    call will show if nothing refuses it: one of a view by its id, and for no customer.
+    """
+
+    session: str | None = None
+    key: str | None = None
+    identifiers: tuple[Identifier, ...] = ()
+    customer: Customer | None = None
+    document: Select | None = None
+
+
+class Told(msgspec.Struct, frozen=True):
+    """The answer to a `Question`; ``matches`` in the order of its identifiers, ``now`` in UTC.
+
+    ``directory`` is the organisation's set-up as it is now, ``found`` the document that was asked for.
+    """
+
+    now: datetime
+    directory: Directory
+    session: Session | None = None
+    answer: Answer | None = None
+    matches: tuple[Sequence[Match], ...] = ()
+    found: Found | None = None
+
+
+@dataclass(slots=True)
+class Loaded:
+    """Aggregates by stream, contacts' keys by contact, and compact objects by ``kind/id``."""
+
+    aggregates: dict[UUID, Aggregate] = field(default_factory=dict)
+    keys: dict[UUID, bytes] = field(default_factory=dict)
     compacts: dict[str, bytes] = field(default_factory=dict)
 
 

@@ -49,7 +49,7 @@ def queued(communication: Communication, call: Call) -> Iterator[QueueEntry]:
         )
 
 
-@query(11, "communications/queue/show", Parameters(*IDENTIFIED), QUEUE_ENTRY)
+@query(11, "communications/queue/show", Parameters(*IDENTIFIED), QUEUE_ENTRY, view="queue_entries")
 def show(call: Call) -> Select:
     """Shows one queue entry."""
     return Select("queue_entries", {"id": call.given["communication_queue"]})

@@ -21,14 +21,15 @@ from domain.errors import (
     TokenExpired,
 )
 from domain.fields import Reading, Values
+from domain.identifiers import Identifier
 from services.answering import Run, answered, parameters, resolve
 from services.call import Request, Upload
 from services.credentials import Authenticator
 from services.directory import Match
 from services.endpoint import Method
 from services.idempotency import first_answer, repeated, request_hash
-from services.ports import Ledger, Question, Session, Told
-from services.resolve import asked, identifiers
+from services.ports import Ledger, Question, Select, Session, Told
+from services.resolve import Named, asked, identifiers
 from services.stages import Stage
 from services.tenancy import ask_by_name
 from services.tokens import Claims, Tokens
@@ -149,7 +150,8 @@ class Runner:
         named = identifiers(given)
         wanted = asked(named)
         key = request.idempotency_key if method.writes else None
-        question = Question(claims.session, key, wanted, claims.customer)
+        ahead = _ahead(method, request, named) if claims.customer is None else None
+        question = Question(claims.session, key, wanted, claims.customer, ahead)
         with self._stage("ask"):
             told = await ask_by_name(self._ledger, claims.organisation, question)
         if told is None:
@@ -161,7 +163,7 @@ class Runner:
             raise refusal
         organisation = told.directory.organisation
         call = (method, request, organisation, told, session, reading, given)
-        run = Run(*call, named, wanted, names=names)
+        run = Run(*call, named, wanted, ahead, names=names)
         run.request_hash = request_hash(run, self._mac) if key else ""
         if session.released and told.answer and told.answer.request_hash != run.request_hash:
             raise InvalidToken
@@ -180,6 +182,16 @@ class Runner:
         upload: Upload = run.given["file"]
         mime_type = await self._inspect_image(upload.content)
         run.given["file"] = replace(upload, mime_type=mime_type)
+
+
+def _ahead(method: Method, request: Request, named: Sequence[Named]) -> Select | None:
+    """The document that will be shown, if it is known before anything was asked."""
+    if method.view is None or request.staleness is not None or len(named) != 1:
+        return None
+    (one,) = named
+    if not isinstance(one, Identifier) or one.field != "id":
+        return None
+    return Select(method.view, {"id": one.value})
 
 
 def _session(claims: Claims, told: Told, *, again: bool = False) -> Session:

@@ -34,7 +34,14 @@ BY_DUE_DATE = ("due", "created")
 LISTED: Values = {"returns": SERVICE_REQUEST, "many": True, "consumers": True}
 
 
-@query(35, "service_requests/show", Parameters(mandatory(ON)), SERVICE_REQUEST, consumers=True)
+@query(
+    35,
+    "service_requests/show",
+    Parameters(mandatory(ON)),
+    SERVICE_REQUEST,
+    consumers=True,
+    view="service_requests",
+)
 def show(call: Call) -> Select:
     """Shows one service request."""
     return Select("service_requests", {"id": call.given["service_request"]})

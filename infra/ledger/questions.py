@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -14,9 +16,9 @@ from domain.reference_entities import KINDS
 from infra.batching import WAITING, Batcher
 from infra.ledger.cipher import KeyRing
 from infra.postgres import Reads
-from infra.views.reading import NOW, about, customer_refs
+from infra.views.reading import NOW, about, customer_refs, follow_ups, showing
 from services.directory import Directory, Entry, Match
-from services.ports import Answer, Customer, Question, Session, Told
+from services.ports import Answer, Customer, Found, Question, Select, Session, Told
 
 __all__ = ["Questions"]
 
@@ -54,10 +56,29 @@ SELECT 'match', w.n, m.id, NULL, NULL, m.retired, NULL, NULL, NULL, NULL
                  ORDER BY m.retired LIMIT 3) AS m
  WHERE w.field <> 'id'
 """
+SHOW = """
+UNION ALL
+SELECT 'document', 0, id, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM page
+UNION ALL
+SELECT 'shown', 0, ref, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM shown
+"""
+"""What is added where documents are wanted; both kinds of rows have theirs in ``e``."""
+
 DIRECTORY = """
 SELECT kind, id, document, retired, changed, version FROM views.records
  WHERE organisation = $1 AND directory AND changed > $2 ORDER BY changed
 """
+
+SHARES = 2
+"""Questions of one organisation on their way: while some are asked, the callers of others work on their answers."""
+
+
+@cache
+def asking(schema: str, view: str | None) -> str:
+    """The statement for questions that want documents of a view, or none."""
+    if view is None:
+        return about(schema, ASK)
+    return about(schema, f"WITH RECURSIVE {showing(view, '$9')}{ASK}{SHOW}")
 
 
 class Questions:
@@ -76,12 +97,12 @@ class Questions:
         :param schema: where the views are read.
         """
         self._lanes = lanes
-        self._asking, self._listing = about(schema, ASK), about(schema, DIRECTORY)
+        self._schema, self._listing = schema, about(schema, DIRECTORY)
         self._ring = ring
         self._zone = zone
         self._directories: dict[str, Directory] = {}
         self._batcher: Batcher[Question, Told] = Batcher(
-            self._ask, places=lanes.count, waiting=waiting
+            self._ask, places=lanes.count, waiting=waiting, shares=SHARES
         )
 
     def organisations(self) -> list[str]:
@@ -90,13 +111,15 @@ class Questions:
 
     async def ask(self, organisation: str, question: Question) -> Told:
         """The answer; its directory is as current as its session."""
-        return await self._batcher.submit(organisation, question)
+        view = question.document.view if question.document else None
+        return await self._batcher.submit((organisation, view), question)
 
-    async def _ask(self, key: Hashable, questions: list[Question]) -> list[Told]:
-        organisation = str(key)
+    async def _ask(self, key: Any, questions: list[Question]) -> list[Told]:
+        organisation, view = key
+        sql, arguments = asking(self._schema, view), _arguments(questions)
 
         async def work(connection: asyncpg.Connection) -> list[Told]:
-            rows = await connection.fetch(self._asking, organisation, *_arguments(questions))
+            rows = await connection.fetch(sql, organisation, *arguments)
             head = next(row for row in rows if row["what"] == "head")
             directory = await self._directory(connection, organisation, head["c"] or 0)
             return self._told(questions, rows, head["moment"], directory)
@@ -129,22 +152,31 @@ class Questions:
         sessions: dict[int, Session] = {}
         answers: dict[int, Answer] = {}
         matches: dict[int, list[Match]] = {}
+        documents: dict[str, bytes] = {}
+        shown: dict[str, bytes] = {}
         for row in rows:
-            n: int = row["n"]
-            if row["what"] == "session":
+            what, n = row["what"], row["n"]
+            if what == "shown":
+                shown[row["a"]] = row["e"]
+            elif what == "document":
+                documents[row["a"]] = row["e"]
+            elif what == "session":
                 sessions[n] = _session(questions[n - 1].session or "", row)
-            elif row["what"] == "answer":
+            elif what == "answer":
                 answers[n] = Answer(row["a"], self._ring.opened_answer(row["e"], row["b"]))
-            elif row["what"] == "match":
+            elif what == "match":
                 matches.setdefault(n, []).append(Match(row["a"], row["d"]))
+        if wanted := questions[0].document:
+            shown = follow_ups(wanted.view, documents) | shown
         told: list[Told] = []
         first = 1
         for n, question in enumerate(questions, start=1):
             own = range(first, first + len(question.identifiers))
             first += len(question.identifiers)
-            found = tuple(matches.get(i, ()) for i in own)
+            named = tuple(matches.get(i, ()) for i in own)
             moment = now.astimezone(UTC)
-            told.append(Told(moment, directory, sessions.get(n), answers.get(n), found))
+            found = _found(question.document, documents, shown)
+            told.append(Told(moment, directory, sessions.get(n), answers.get(n), named, found))
         return told
 
 
@@ -159,8 +191,18 @@ def _entry(row: asyncpg.Record) -> Entry:
     )
 
 
+def _found(
+    wanted: Select | None, documents: Mapping[str, bytes], shown: dict[str, bytes]
+) -> Found | None:
+    """The document of a question, if it is there, among those of all."""
+    if wanted is None:
+        return None
+    id_ = wanted.where["id"]
+    return Found([documents[id_]] if id_ in documents else [], shown)
+
+
 def _arguments(questions: list[Question]) -> list[list[str | None]]:
-    """What `ASK` is given. Encoding arrays takes its time by their elements: few have keys or customers."""
+    """What the statement is given. Encoding arrays takes its time by their elements: few have keys or customers."""
     asked = [identifier for question in questions for identifier in question.identifiers]
     walls: list[Sequence[str | None]] = []
     if any(question.customer for question in questions):
@@ -168,6 +210,7 @@ def _arguments(questions: list[Question]) -> list[list[str | None]]:
             _wall(i, question.customer) for question in questions for i in question.identifiers
         ]
     keys = [question.key for question in questions]
+    documents = [question.document.where["id"] for question in questions if question.document]
     return [
         [question.session for question in questions],
         keys if any(keys) else [],
@@ -177,6 +220,7 @@ def _arguments(questions: list[Question]) -> list[list[str | None]]:
         # `unnest` makes shorter arrays as long as the longest, with nulls.
         [account for account, _ in walls],
         [contact for _, contact in walls],
+        *([documents] if documents else []),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import asyncpg
@@ -10,7 +11,16 @@ from infra.batching import Batcher
 from infra.postgres import Reads
 from services.ports import Customer, Found, Select
 
-__all__ = ["NOW", "Reader", "about", "closure", "customer_refs", "statement"]
+__all__ = [
+    "NOW",
+    "Reader",
+    "about",
+    "closure",
+    "customer_refs",
+    "follow_ups",
+    "showing",
+    "statement",
+]
 
 NOW = "views"
 """The schema of the views as they are."""
@@ -111,6 +121,12 @@ UNION ALL
 SELECT ref, document, NULL FROM shown
 """
 
+BY_ID = """
+page AS (
+    SELECT {columns} FROM views.{view} WHERE organisation = $1 AND id = ANY ({ids}::text[])
+), {closure}
+"""
+
 COMPARISONS = {"<": "<", "<=": "<=", ">=": ">="}
 """How a column of dates may be bounded; no other operator reaches SQL."""
 
@@ -118,25 +134,45 @@ COMPARISONS = {"<": "<", "<=": "<=", ">=": ">="}
 COMPACT = "SELECT document FROM views.entities WHERE organisation = $1 AND ref = $2"
 
 
-def closure(followed: str | None) -> str:
+def closure(followed: str | None, customer: str = "$2") -> str:
     """Common table expressions that follow references: from ``page`` (id, refs) to ``shown``.
 
-    ``$2`` is null, or the entities of the customer who is shown nothing that is another one's: what has
-    no owners is shown, but contacts and accounts are their own, and access tokens that nobody has are
-    nobody's. Look-ups are made by an array of keys, or one by one with a limit, so that they are made by the
-    index: without statistics a join may be planned as a scan of the whole organisation. An object is looked
-    up once on each level, and what it shows is kept for the answer. Follow-ups are shown as an array with a
-    place for each.
+    A customer is shown nothing that is another one's: what has no owners is shown, but contacts and
+    accounts are their own, and access tokens that nobody has are nobody's. Look-ups are made by an array
+    of keys, or one by one with a limit, so that they go by the index: without statistics a join may be
+    planned as a scan of the whole organisation. An object is looked up once on each level, and what it
+    shows is kept for the answer. Follow-ups are shown as an array with a place for each.
 
     :param followed: what holds the id, code and creation of communications that show their follow-ups,
         the one set that is not stored; None if there are none.
+    :param customer: null, or the entities that are the customer (`customer_refs`).
     """
     follow, holders, followers = "", "page", ""
     if followed is not None:
         follow = FOLLOW.format(followed=followed)
         holders = "(SELECT refs FROM page UNION ALL SELECT refs FROM follow) AS h"
         followers = "UNION ALL SELECT 'follow_ups/' || id, ('[' || places || ']')::json FROM follow"
-    return CLOSURE.format(follow=follow, holders=holders, followers=followers, levels=LEVELS)
+    sql = CLOSURE.format(follow=follow, holders=holders, followers=followers, levels=LEVELS)
+    return sql.replace("$2", customer)
+
+
+def showing(view: str, ids: str) -> str:
+    """Common table expressions from the documents of a view by their ids (``page``) to ``shown``.
+
+    :param ids: the parameter that holds the ids. For those who are shown everything, no customers.
+    """
+    columns = ", ".join(("id", "refs", "document", *FOLLOWED.get(view, ())))
+    return BY_ID.format(
+        columns=columns,
+        view=view,
+        ids=ids,
+        closure=closure("page" if view in FOLLOWED else None, customer="NULL"),
+    )
+
+
+def follow_ups(view: str, ids: Iterable[str]) -> dict[str, bytes]:
+    """What communications show of follow-ups as long as none are found."""
+    return {f"follow_ups/{id_}": b"[]" for id_ in ids} if view in FOLLOWED else {}
 
 
 def about(schema: str, sql: str) -> str:
@@ -253,6 +289,5 @@ def _parted(view: str, rows: list[asyncpg.Record]) -> tuple[dict[str, bytes], di
         else:
             page.append((place, ref, document))
     page.sort()
-    if view in FOLLOWED:
-        shown = {f"follow_ups/{id_}": b"[]" for _, id_, _ in page} | shown
-    return {id_: document for _, id_, document in page}, shown
+    documents = {id_: document for _, id_, document in page}
+    return documents, follow_ups(view, documents) | shown

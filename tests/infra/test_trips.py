@@ -23,10 +23,16 @@ async def listed(made: Desk, said: Json, entry: Json) -> Any:
     return await made.api.get("communications/list", contact_information_identifier=named)
 
 
+async def numbered(made: Desk, said: Json, entry: Json) -> Any:
+    named = f"number={said['number']}"
+    return await made.api.get("communications/show", communication_identifier=named)
+
+
 CALLS: dict[str, tuple[Callable[[Desk, Json, Json], Awaitable[Any]], tuple[str, ...]]] = {
-    "show": (lambda made, said, entry: made.see(said), (ASK, SELECT)),
+    "show": (lambda made, said, entry: made.see(said), (ASK,)),
+    "show by number": (numbered, (ASK, SELECT)),
     "list": (listed, (ASK, SELECT)),
-    "show of an entry": (lambda made, said, entry: made.entry(entry["id"]), (ASK, SELECT)),
+    "show of an entry": (lambda made, said, entry: made.entry(entry["id"]), (ASK,)),
     "create": (lambda made, said, entry: made.say(), (ASK, LOAD, NUMBERS, APPEND)),
     "update": (
         lambda made, said, entry: made.on("update", said, subject="x"),
