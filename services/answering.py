@@ -33,11 +33,10 @@ class Run:
     """One call between its checks and its answer.
 
     ``read`` are the parameters as read, ``named`` the identifiers among them, ``asked`` those that
-    ``told`` answers, ``ahead`` the document that it has found already, ``given`` the parameters with
-    references resolved, ``refs`` the entities outside the directory that they name, ``proofs`` what
-    their credentials have shown. ``checked`` are the key ids of codes that were shown rightly,
-    ``compared`` those of secrets that were given anew, and whether they are the same. ``names`` are
-    the wanted keys of the answer.
+    ``told`` answers, ``given`` the parameters with references resolved, ``refs`` the entities outside
+    the directory that they name, ``proofs`` what their credentials have shown. ``checked`` are the
+    key ids of codes that were shown rightly, ``compared`` those of secrets that were given anew, and
+    whether they are the same. ``names`` are the wanted keys of the answer.
     """
 
     method: Method
@@ -49,7 +48,6 @@ class Run:
     read: Values
     named: Sequence[Named] = ()
     asked: tuple[Identifier, ...] = ()
-    ahead: Select | None = None
     given: Values = field(default_factory=dict)
     refs: tuple[str, ...] = ()
     proofs: dict[Credential, Proof] = field(default_factory=dict)
@@ -127,9 +125,14 @@ async def _selected(views: Views, run: Run, wanted: Select | Found | tuple[str, 
     """The documents that a method wants."""
     if isinstance(wanted, Found):
         return wanted
-    if wanted == run.ahead and run.told.found is not None:
-        return run.told.found
     if isinstance(wanted, Select):
+        known = run.told.documents
+        if (
+            known
+            and wanted.view == known.view
+            and (document := known.by_id.get(wanted.where["id"]))
+        ):
+            return Found([document], known.compacts)
         customer, allowed = run.session.customer, run.request.staleness
         if allowed is not None:
             allowed.now = run.told.now

@@ -21,9 +21,11 @@ from services.staleness import Staleness
 from services.views import Row
 
 __all__ = [
+    "Ahead",
     "Answer",
     "Change",
     "Customer",
+    "Documents",
     "Found",
     "GuessLimits",
     "Hasher",
@@ -36,6 +38,7 @@ __all__ = [
     "Told",
     "Verdict",
     "Views",
+    "Wanted",
     "Written",
 ]
 
@@ -124,32 +127,25 @@ class Found:
     compacts: dict[str, bytes] = field(default_factory=dict)
 
 
-class Question(msgspec.Struct, frozen=True):
-    """What a call must know before it can be decided: all of it is asked at once.
+class Wanted(msgspec.Struct, frozen=True):
+    """What a command wants loaded: aggregates by stream, contacts' keys, and compact objects by ``kind/id``.
 
-    Identifiers mean nothing that is not ``customer``'s, where there is one. ``document`` is what the
-    call will show if nothing refuses it: one of a view by its id, and for no customer.
+    ``forgotten`` are contacts whose facts are read as if their keys were destroyed already.
     """
 
-    session: str | None = None
-    key: str | None = None
-    identifiers: tuple[Identifier, ...] = ()
-    customer: Customer | None = None
-    document: Select | None = None
+    streams: tuple[UUID, ...] = ()
+    subjects: tuple[UUID, ...] = ()
+    refs: tuple[str, ...] = ()
+    forgotten: frozenset[UUID] = frozenset()
 
-
-class Told(msgspec.Struct, frozen=True):
-    """The answer to a `Question`; ``matches`` in the order of its identifiers, ``now`` in UTC.
-
-    ``directory`` is the organisation's set-up as it is now, ``found`` the document that was asked for.
-    """
-
-    now: datetime
-    directory: Directory
-    session: Session | None = None
-    answer: Answer | None = None
-    matches: tuple[Sequence[Match], ...] = ()
-    found: Found | None = None
+    def covers(self, other: Wanted) -> bool:
+        """Whether all that another one wants is wanted here."""
+        return (
+            self.forgotten == other.forgotten
+            and set(self.streams).issuperset(other.streams)
+            and set(self.subjects).issuperset(other.subjects)
+            and set(self.refs).issuperset(other.refs)
+        )
 
 
 @dataclass(slots=True)
@@ -159,6 +155,53 @@ class Loaded:
     aggregates: dict[UUID, Aggregate] = field(default_factory=dict)
     keys: dict[UUID, bytes] = field(default_factory=dict)
     compacts: dict[str, bytes] = field(default_factory=dict)
+
+
+class Documents(msgspec.Struct, frozen=True):
+    """Documents of a view by their ids, and the compact objects that they show."""
+
+    view: str
+    by_id: Mapping[str, bytes]
+    compacts: dict[str, bytes]
+
+
+class Ahead(msgspec.Struct, frozen=True):
+    """What was loaded before it was known that nothing refuses the call."""
+
+    wanted: Wanted
+    loaded: Loaded
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What a call must know before it can be decided: all of it is asked at once.
+
+    Identifiers mean nothing that is not ``customer``'s, where there is one. What a call will show or
+    load if nothing refuses it comes along, but for no customer: of ``view`` the documents that the
+    identifiers name; of ``loads`` the aggregates and the contacts' keys that these identifiers name, and
+    what all of them name.
+    """
+
+    session: str | None = None
+    key: str | None = None
+    identifiers: tuple[Identifier, ...] = ()
+    customer: Customer | None = None
+    view: str | None = None
+    loads: tuple[Sequence[Identifier], Sequence[Identifier]] | None = None
+
+
+class Told(msgspec.Struct, frozen=True):
+    """The answer to a `Question`; ``matches`` in the order of its identifiers, ``now`` in UTC.
+
+    ``directory`` is the organisation's set-up as it is now; ``documents`` may hold more than was asked for.
+    """
+
+    now: datetime
+    directory: Directory
+    session: Session | None = None
+    answer: Answer | None = None
+    matches: tuple[Sequence[Match], ...] = ()
+    documents: Documents | None = None
+    ahead: Ahead | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from services.credentials import Authenticator
 from services.directory import Match
 from services.endpoint import Method
 from services.idempotency import first_answer, repeated, request_hash
-from services.ports import Ledger, Question, Select, Session, Told
-from services.resolve import Named, asked, identifiers
+from services.ports import Ledger, Question, Session, Told
+from services.resolve import asked, identifiers
 from services.stages import Stage
 from services.tenancy import ask_by_name
 from services.tokens import Claims, Tokens
@@ -150,8 +150,11 @@ class Runner:
         named = identifiers(given)
         wanted = asked(named)
         key = request.idempotency_key if method.writes else None
-        ahead = _ahead(method, request, named) if claims.customer is None else None
-        question = Question(claims.session, key, wanted, claims.customer, ahead)
+        view, loads = None, None
+        if claims.customer is None and refusal is None:
+            view = method.view if request.staleness is None else None
+            loads = _loads(method, given) if method.writes else None
+        question = Question(claims.session, key, wanted, claims.customer, view, loads)
         with self._stage("ask"):
             told = await ask_by_name(self._ledger, claims.organisation, question)
         if told is None:
@@ -163,7 +166,7 @@ class Runner:
             raise refusal
         organisation = told.directory.organisation
         call = (method, request, organisation, told, session, reading, given)
-        run = Run(*call, named, wanted, ahead, names=names)
+        run = Run(*call, named, wanted, names=names)
         run.request_hash = request_hash(run, self._mac) if key else ""
         if session.released and told.answer and told.answer.request_hash != run.request_hash:
             raise InvalidToken
@@ -184,14 +187,13 @@ class Runner:
         run.given["file"] = replace(upload, mime_type=mime_type)
 
 
-def _ahead(method: Method, request: Request, named: Sequence[Named]) -> Select | None:
-    """The document that will be shown, if it is known before anything was asked."""
-    if method.view is None or request.staleness is not None or len(named) != 1:
+def _loads(method: Method, given: Values) -> tuple[list[Identifier], list[Identifier]] | None:
+    """What names the aggregate of a command and the contact that it is about; a credential has to be checked first."""
+    on = next((given[row.name] for row in method.on if given.get(row.name)), None)
+    if method.ends_session or isinstance(on, Credential):
         return None
-    (one,) = named
-    if not isinstance(one, Identifier) or one.field != "id":
-        return None
-    return Select(method.view, {"id": one.value})
+    about = given.get("contact_information")
+    return [on] if on else [], [about] if isinstance(about, Identifier) else []
 
 
 def _session(claims: Claims, told: Told, *, again: bool = False) -> Session:

@@ -20,16 +20,19 @@ class Turns:
         self._locks: dict[UUID, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
-    async def turn(self, stream: UUID | None) -> AsyncIterator[None]:
-        """Waits for the entity's turn; at once for an entity that does not exist yet."""
+    async def turn(self, stream: UUID | None) -> AsyncIterator[bool]:
+        """Waits for the entity's turn, and says whether there was anybody to wait for.
+
+        At once for an entity that does not exist yet.
+        """
         if stream is None:
-            yield
+            yield False
             return
         lock, waiting = self._locks.get(stream, (asyncio.Lock(), 0))
         self._locks[stream] = (lock, waiting + 1)
         try:
             async with lock:
-                yield
+                yield waiting > 0
         finally:
             lock, waiting = self._locks[stream]
             if waiting == 1:

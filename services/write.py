@@ -9,6 +9,8 @@ from typing import cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from msgspec import structs
+
 from domain.access_token import AccessToken
 from domain.aggregate import Aggregate
 from domain.errors import (
@@ -28,7 +30,7 @@ from services.draft import Draft, begun
 from services.fields_set import completed, cut
 from services.idempotency import caller_of, repeated
 from services.ids import id_text
-from services.ports import Hasher, Ledger, Loaded, Verdict
+from services.ports import Hasher, Ledger, Loaded, Verdict, Wanted
 from services.run import Again
 from services.stages import Stage
 from services.turns import Turns
@@ -72,7 +74,10 @@ class Writer:
         """
         for attempt in range(ATTEMPTS):
             stream = _stream(run)
-            async with self._turns.turn(stream):
+            async with self._turns.turn(stream) as waited:
+                if waited:
+                    # What was loaded before the others had their turns is what they have changed.
+                    run.told = structs.replace(run.told, ahead=None)
                 answer, verdict = await self._attempt(run, stream)
             if verdict.name == "WRITTEN":
                 return answer
@@ -133,8 +138,11 @@ class Writer:
         contact = run.given.get("contact_information")
         subjects = [UUID(contact)] if isinstance(contact, str) else []
         streams = [*([stream] if stream else []), *(p.token for p in run.proofs.values())]
-        if not (streams or subjects or run.refs):
+        wanted = Wanted(tuple(streams), tuple(subjects), run.refs)
+        if wanted == Wanted():
             return Loaded()
+        if run.told.ahead is not None and run.told.ahead.wanted.covers(wanted):
+            return run.told.ahead.loaded
         return await self._ledger.load(
             run.organisation, streams, subjects, run.refs, run.session.customer
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +15,9 @@ from infra.ledger.mapper import ERASED, StoredFact, replayed
 from infra.postgres import Lanes
 from infra.views.reading import COLUMNS, closure, customer_refs
 from services.ids import id_text
-from services.ports import Customer, Loaded
+from services.ports import Customer, Loaded, Wanted
 
-__all__ = ["Loader"]
+__all__ = ["Loader", "dealt", "loading"]
 
 log = structlog.get_logger(__name__)
 
@@ -26,46 +25,52 @@ OWN = " UNION ALL ".join(
     f"(SELECT refs FROM views.{view} v WHERE v.organisation = $1 AND v.id = s.id LIMIT 1)"  # noqa: S608
     for view in COLUMNS
 )
-LOAD = f"""
-WITH RECURSIVE facts AS (
-    SELECT * FROM ledger.events WHERE organisation = $1 AND stream_id = ANY ($3::uuid[])
+LOADING = f"""
+facts AS (
+    SELECT * FROM ledger.events WHERE organisation = $1 AND stream_id = ANY ({{streams}})
 ), streams (id) AS (
-    SELECT upper(replace(w.stream::text, '-', '')) FROM unnest($3::uuid[]) AS w (stream)
+    SELECT upper(replace(w.stream::text, '-', '')) FROM unnest({{streams}}) AS w (stream)
 ), page (refs) AS (
-    SELECT $5::text[]
+    SELECT {{refs}}
     UNION ALL
     SELECT o.refs FROM streams s, LATERAL ({OWN}) AS o
 ), followed (id, code, created) AS (
     SELECT c.*
       FROM (SELECT id FROM streams UNION
-            SELECT substr(w.ref, 12) FROM unnest($5::text[]) AS w (ref) WHERE starts_with(w.ref, 'follow_ups/')) AS w,
+            SELECT substr(w.ref, 12) FROM unnest({{refs}}) AS w (ref) WHERE starts_with(w.ref, 'follow_ups/')) AS w,
            LATERAL (SELECT id, code, created FROM views.communications c
                      WHERE c.organisation = $1 AND c.id = w.id LIMIT 1) AS c
-), {closure("followed")}
-SELECT 'fact' AS what, stream_id AS stream, version, topic AS ref, schema_version AS schema, subject,
-       payload AS document, metadata, NULL::bytea AS key
+), {{closure}}"""  # noqa: S608 (constants only)
+LOADED = """
+SELECT 'fact' AS what, version::bigint AS n, topic AS a, stream_id::text AS b, schema_version::bigint AS c,
+       NULL::boolean AS d, convert_to(payload::text, 'UTF8') AS e, NULL::timestamptz AS moment,
+       subject::text AS f, metadata::text AS g
   FROM facts
 UNION ALL
-SELECT 'key', NULL, NULL, NULL, NULL, w.subject, NULL, NULL,
-       CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END
-  FROM unnest($4::uuid[] || ARRAY(SELECT DISTINCT subject FROM facts WHERE subject IS NOT NULL)) AS w (subject)
+SELECT 'key', NULL, w.subject::text, NULL, NULL, NULL, CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END,
+       NULL, NULL, NULL
+  FROM unnest({subjects} || ARRAY(SELECT DISTINCT subject FROM facts WHERE subject IS NOT NULL)) AS w (subject)
   LEFT JOIN LATERAL (SELECT wrapped FROM ledger.personal_keys k
                       WHERE k.organisation = $1 AND k.subject = w.subject LIMIT 1) AS k ON true
   LEFT JOIN LATERAL (SELECT subject FROM ledger.forgotten f
                       WHERE f.organisation = $1 AND f.subject = w.subject LIMIT 1) AS f ON true
 UNION ALL
-SELECT 'shown', NULL, NULL, ref, NULL, NULL, document, NULL, NULL FROM shown
-"""  # noqa: S608 (constants only)
+SELECT 'shown', NULL, ref, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM shown
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What one command wants loaded."""
+def loading(streams: str, subjects: str, refs: str, customer: str) -> tuple[str, str]:
+    """Common table expressions that load what commands want, and the rows in which it comes.
 
-    streams: tuple[UUID, ...]
-    subjects: tuple[UUID, ...]
-    refs: tuple[str, ...]
-    forgotten: frozenset[UUID] = frozenset()
+    Each is given by an expression that is an array; the rows have the columns of `infra.ledger.questions`.
+    """
+    shown = closure("followed", customer)
+    return LOADING.format(streams=streams, refs=refs, closure=shown), LOADED.format(
+        subjects=subjects
+    )
+
+
+LOAD = "WITH RECURSIVE {}{}".format(*loading("$3::uuid[]", "$4::uuid[]", "$5::text[]", "$2"))
 
 
 class Loader:
@@ -94,38 +99,53 @@ class Loader:
 
     async def _load(self, key: Any, wanted: list[Wanted]) -> list[Loaded | BaseException]:
         organisation, customer = key
-        streams = list({stream for w in wanted for stream in w.streams})
-        subjects = list({subject for w in wanted for subject in w.subjects})
-        refs = list({ref for w in wanted for ref in w.refs})
         rows = await self._lanes.read(
             lambda connection: connection.fetch(
-                LOAD, organisation, customer_refs(customer), streams, subjects, refs
+                LOAD, organisation, customer_refs(customer), *_arrays(wanted)
             )
         )
-        facts: dict[UUID, list[StoredFact]] = {}
-        keys: dict[UUID, bytes] = {}
-        shown = {ref: b"[]" for ref in refs if ref.startswith("follow_ups/")}
-        shown |= {f"follow_ups/{id_text(stream)}": b"[]" for stream in streams}
-        for row in rows:
-            if row["what"] == "fact":
-                facts.setdefault(UUID(bytes=row["stream"].bytes), []).append(_stored(row))
-            elif row["what"] == "key":
-                keys |= self._unwrapped(row)
-            else:
-                shown[row["ref"]] = row["document"]
-        for stored in facts.values():
-            stored.sort(key=lambda fact: fact.version)
-        return [_loaded(w, facts, keys, shown) for w in wanted]
+        return dealt(self._ring, wanted, rows)
 
-    def _unwrapped(self, row: asyncpg.Record) -> dict[UUID, bytes]:
-        """One contact's key; nothing where there is none, or another service key has wrapped it."""
-        if not row["key"]:
-            return {} if row["key"] is None else {UUID(bytes=row["subject"].bytes): ERASED}
-        try:
-            return {UUID(bytes=row["subject"].bytes): self._ring.unwrap(row["key"])}
-        except ValueError:
-            log.exception("load.key", subject=str(row["subject"]))
-            return {}
+
+def _arrays(wanted: Sequence[Wanted]) -> list[list[Any]]:
+    """The streams, contacts and references that commands want, each once."""
+    return [
+        list({stream for w in wanted for stream in w.streams}),
+        list({subject for w in wanted for subject in w.subjects}),
+        list({ref for w in wanted for ref in w.refs}),
+    ]
+
+
+def dealt(
+    ring: KeyRing, wanted: Sequence[Wanted], rows: Iterable[asyncpg.Record]
+) -> list[Loaded | BaseException]:
+    """What was loaded for each command: aggregates of its own, which it may change, or its own failure."""
+    facts: dict[UUID, list[StoredFact]] = {}
+    keys: dict[UUID, bytes] = {}
+    shown = {f"follow_ups/{id_text(stream)}": b"[]" for w in wanted for stream in w.streams}
+    shown |= {ref: b"[]" for w in wanted for ref in w.refs if ref.startswith("follow_ups/")}
+    for row in rows:
+        if row["what"] == "fact":
+            facts.setdefault(UUID(row["b"]), []).append(_stored(row))
+        elif row["what"] == "key":
+            keys |= _unwrapped(ring, row)
+        elif row["what"] == "shown":
+            shown[row["a"]] = row["e"]
+    for stored in facts.values():
+        stored.sort(key=lambda fact: fact.version)
+    return [_loaded(w, facts, keys, shown) for w in wanted]
+
+
+def _unwrapped(ring: KeyRing, row: asyncpg.Record) -> dict[UUID, bytes]:
+    """One contact's key; nothing where there is none, or another service key has wrapped it."""
+    subject, wrapped = UUID(row["a"]), row["e"]
+    if not wrapped:
+        return {} if wrapped is None else {subject: ERASED}
+    try:
+        return {subject: ring.unwrap(wrapped)}
+    except ValueError:
+        log.exception("load.key", subject=str(subject))
+        return {}
 
 
 def _loaded(
@@ -134,7 +154,6 @@ def _loaded(
     keys: dict[UUID, bytes],
     shown: dict[str, bytes],
 ) -> Loaded | BaseException:
-    """Each command has aggregates of its own, which it may change, and its own failure."""
     keys = keys | dict.fromkeys(wanted.forgotten, ERASED)
     try:
         found = {s: replayed(facts[s], keys) for s in wanted.streams if s in facts}
@@ -144,13 +163,12 @@ def _loaded(
 
 
 def _stored(row: asyncpg.Record) -> StoredFact:
-    subject = row["subject"]
     return StoredFact(
-        stream=UUID(bytes=row["stream"].bytes),
-        version=row["version"],
-        topic=row["ref"],
-        schema=row["schema"],
-        subject=UUID(bytes=subject.bytes) if subject else None,
-        payload=row["document"],
-        metadata=row["metadata"],
+        stream=UUID(row["b"]),
+        version=row["n"],
+        topic=row["a"],
+        schema=row["c"],
+        subject=UUID(row["f"]) if row["f"] else None,
+        payload=row["e"],
+        metadata=row["g"].encode(),
     )

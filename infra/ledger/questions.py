@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -15,16 +16,46 @@ from domain.identifiers import Identifier
 from domain.reference_entities import KINDS
 from infra.batching import WAITING, Batcher
 from infra.ledger.cipher import KeyRing
+from infra.ledger.load import dealt, loading
 from infra.postgres import Reads
 from infra.views.reading import NOW, about, customer_refs, follow_ups, showing
 from services.directory import Directory, Entry, Match
-from services.ports import Answer, Customer, Found, Question, Select, Session, Told
+from services.ports import (
+    Ahead,
+    Answer,
+    Customer,
+    Documents,
+    Loaded,
+    Question,
+    Session,
+    Told,
+    Wanted,
+)
 
 __all__ = ["Questions"]
 
-ASK = """
+MATCHES = """
+matches (n, kind, id, retired) AS (
+    SELECT w.n, w.kind, split_part(m.ref, '/', 2), m.retired
+      FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+               WITH ORDINALITY AS w (kind, field, value, account, contact, n),
+           LATERAL (SELECT ref, retired FROM views.entities m
+                     WHERE m.organisation = $1 AND m.ref = w.kind || '/' || w.value LIMIT 1) AS m
+     WHERE w.field = 'id' AND (w.account IS NULL OR views.reaches($1, m.ref, ARRAY[w.account, w.contact]))
+    UNION ALL
+    SELECT w.n, w.kind, m.id, m.retired
+      FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+               WITH ORDINALITY AS w (kind, field, value, account, contact, n),
+           LATERAL (SELECT id, retired FROM views.names m
+                     WHERE m.organisation = $1 AND m.kind = w.kind AND m.field = w.field AND m.value = w.value
+                       AND (w.account IS NULL
+                            OR views.reaches($1, w.kind || '/' || m.id, ARRAY[w.account, w.contact]))
+                     ORDER BY m.retired LIMIT 3) AS m
+     WHERE w.field <> 'id'
+)"""
+ANSWERS = """
 SELECT 'head' AS what, 0::bigint AS n, NULL AS a, NULL AS b, max(changed) AS c, NULL::boolean AS d,
-       NULL::bytea AS e, clock_timestamp() AS moment, NULL AS account, NULL AS contact
+       NULL::bytea AS e, clock_timestamp() AS moment, NULL AS f, NULL AS g
   FROM views.records WHERE organisation = $1 AND directory
 UNION ALL
 SELECT 'session', w.n, s.user_id, s.unit_id, s.expires_at,
@@ -39,30 +70,18 @@ SELECT 'answer', w.n, a.request_hash, a.key, NULL, NULL, a.answer, NULL, NULL, N
        LATERAL (SELECT * FROM ledger.answers a WHERE a.organisation = $1 AND a.key = w.key LIMIT 1) AS a
  WHERE a.recorded_at > clock_timestamp() - interval '24 hours'
 UNION ALL
-SELECT 'match', w.n, split_part(m.ref, '/', 2), NULL, NULL, m.retired, NULL, NULL, NULL, NULL
-  FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-           WITH ORDINALITY AS w (kind, field, value, account, contact, n),
-       LATERAL (SELECT ref, retired FROM views.entities m
-                 WHERE m.organisation = $1 AND m.ref = w.kind || '/' || w.value LIMIT 1) AS m
- WHERE w.field = 'id' AND (w.account IS NULL OR views.reaches($1, m.ref, ARRAY[w.account, w.contact]))
-UNION ALL
-SELECT 'match', w.n, m.id, NULL, NULL, m.retired, NULL, NULL, NULL, NULL
-  FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-           WITH ORDINALITY AS w (kind, field, value, account, contact, n),
-       LATERAL (SELECT id, retired FROM views.names m
-                 WHERE m.organisation = $1 AND m.kind = w.kind AND m.field = w.field AND m.value = w.value
-                   AND (w.account IS NULL
-                        OR views.reaches($1, w.kind || '/' || m.id, ARRAY[w.account, w.contact]))
-                 ORDER BY m.retired LIMIT 3) AS m
- WHERE w.field <> 'id'
+SELECT 'match', n, id, NULL, NULL, retired, NULL, NULL, NULL, NULL FROM matches
 """
-SHOW = """
+DOCUMENTS = """
+SELECT 'document', NULL, id, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM page
 UNION ALL
-SELECT 'document', 0, id, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM page
-UNION ALL
-SELECT 'shown', 0, ref, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM shown
+SELECT 'shown', NULL, ref, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM shown
 """
-"""What is added where documents are wanted; both kinds of rows have theirs in ``e``."""
+
+LOAD = "load"
+"""In place of the name of a view: what commands load is wanted."""
+NAMED = "ARRAY(SELECT id::uuid FROM matches WHERE n = ANY ({}::bigint[]))"
+"""The ids of what is named by the identifiers at some places."""
 
 DIRECTORY = """
 SELECT kind, id, document, retired, changed, version FROM views.records
@@ -74,11 +93,17 @@ SHARES = 2
 
 
 @cache
-def asking(schema: str, view: str | None) -> str:
-    """The statement for questions that want documents of a view, or none."""
-    if view is None:
-        return about(schema, ASK)
-    return about(schema, f"WITH RECURSIVE {showing(view, '$9')}{ASK}{SHOW}")
+def asking(schema: str, more: str | None) -> str:
+    """The statement for questions that also want the documents of a view that are named, or `LOAD`, or neither."""
+    tables, rows = [MATCHES], [ANSWERS]
+    if more == LOAD:
+        refs = "ARRAY(SELECT kind || '/' || id FROM matches)"
+        loaded = loading(NAMED.format("$9"), NAMED.format("$10"), refs, "NULL")
+        tables, rows = [*tables, loaded[0]], [*rows, loaded[1]]
+    elif more is not None:
+        tables.append(showing(more, "SELECT id FROM matches"))
+        rows.append(DOCUMENTS)
+    return about(schema, f"WITH RECURSIVE {', '.join(tables)}{'UNION ALL'.join(rows)}")
 
 
 class Questions:
@@ -111,12 +136,12 @@ class Questions:
 
     async def ask(self, organisation: str, question: Question) -> Told:
         """The answer; its directory is as current as its session."""
-        view = question.document.view if question.document else None
-        return await self._batcher.submit((organisation, view), question)
+        more = LOAD if question.loads is not None else question.view
+        return await self._batcher.submit((organisation, more), question)
 
     async def _ask(self, key: Any, questions: list[Question]) -> list[Told]:
-        organisation, view = key
-        sql, arguments = asking(self._schema, view), _arguments(questions)
+        organisation, more = key
+        sql, arguments = asking(self._schema, more), _arguments(questions)
 
         async def work(connection: asyncpg.Connection) -> list[Told]:
             rows = await connection.fetch(sql, organisation, *arguments)
@@ -152,32 +177,33 @@ class Questions:
         sessions: dict[int, Session] = {}
         answers: dict[int, Answer] = {}
         matches: dict[int, list[Match]] = {}
-        documents: dict[str, bytes] = {}
-        shown: dict[str, bytes] = {}
+        others: list[asyncpg.Record] = []
         for row in rows:
             what, n = row["what"], row["n"]
-            if what == "shown":
-                shown[row["a"]] = row["e"]
-            elif what == "document":
-                documents[row["a"]] = row["e"]
-            elif what == "session":
+            if what == "session":
                 sessions[n] = _session(questions[n - 1].session or "", row)
             elif what == "answer":
                 answers[n] = Answer(row["a"], self._ring.opened_answer(row["e"], row["b"]))
             elif what == "match":
                 matches.setdefault(n, []).append(Match(row["a"], row["d"]))
-        if wanted := questions[0].document:
-            shown = follow_ups(wanted.view, documents) | shown
-        told: list[Told] = []
-        first = 1
-        for n, question in enumerate(questions, start=1):
-            own = range(first, first + len(question.identifiers))
-            first += len(question.identifiers)
-            named = tuple(matches.get(i, ()) for i in own)
-            moment = now.astimezone(UTC)
-            found = _found(question.document, documents, shown)
-            told.append(Told(moment, directory, sessions.get(n), answers.get(n), named, found))
-        return told
+            else:
+                others.append(row)
+        named = list(_named(questions, matches))
+        documents = _documents(questions[0].view, others)
+        ahead = _ahead(self._ring, questions, named, others)
+        moment = now.astimezone(UTC)
+        return [
+            Told(
+                moment,
+                directory,
+                sessions.get(n),
+                answers.get(n),
+                named[n - 1],
+                documents,
+                ahead[n - 1],
+            )
+            for n in range(1, len(questions) + 1)
+        ]
 
 
 def _entry(row: asyncpg.Record) -> Entry:
@@ -191,17 +217,56 @@ def _entry(row: asyncpg.Record) -> Entry:
     )
 
 
-def _found(
-    wanted: Select | None, documents: Mapping[str, bytes], shown: dict[str, bytes]
-) -> Found | None:
-    """The document of a question, if it is there, among those of all."""
-    if wanted is None:
+def _named(
+    questions: list[Question], matches: Mapping[int, Sequence[Match]]
+) -> Iterator[tuple[Sequence[Match], ...]]:
+    """What each question's identifiers name; they are numbered through."""
+    first = 1
+    for question in questions:
+        own = range(first, first + len(question.identifiers))
+        first += len(question.identifiers)
+        yield tuple(matches.get(n, ()) for n in own)
+
+
+def _documents(view: str | None, rows: list[asyncpg.Record]) -> Documents | None:
+    """The documents of a view that any question of a batch names."""
+    if view is None:
         return None
-    id_ = wanted.where["id"]
-    return Found([documents[id_]] if id_ in documents else [], shown)
+    documents = {row["a"]: row["e"] for row in rows if row["what"] == "document"}
+    shown = {row["a"]: row["e"] for row in rows if row["what"] == "shown"}
+    return Documents(view, documents, follow_ups(view, documents) | shown)
 
 
-def _arguments(questions: list[Question]) -> list[list[str | None]]:
+def _ahead(
+    ring: KeyRing,
+    questions: list[Question],
+    named: Sequence[Sequence[Sequence[Match]]],
+    rows: list[asyncpg.Record],
+) -> Sequence[Ahead | None]:
+    """What was loaded for each question, of a batch in which all or none want that."""
+    if questions[0].loads is None:
+        return [None] * len(questions)
+    wanted = [_wanted(q, found) for q, found in zip(questions, named, strict=True)]
+    loaded = dealt(ring, wanted, rows)
+    # What cannot be read is loaded again when its turn comes, and fails then: other refusals come first.
+    return [
+        Ahead(w, one) if isinstance(one, Loaded) else None
+        for w, one in zip(wanted, loaded, strict=True)
+    ]
+
+
+def _wanted(question: Question, named: Sequence[Sequence[Match]]) -> Wanted:
+    """What a question names and what of that it wants loaded."""
+    found = dict(zip(question.identifiers, named, strict=True))
+    streams, subjects = question.loads or ((), ())
+    return Wanted(
+        tuple(UUID(match.id) for one in streams for match in found[one]),
+        tuple(UUID(match.id) for one in subjects for match in found[one]),
+        tuple(f"{one.entity}/{match.id}" for one, own in found.items() for match in own),
+    )
+
+
+def _arguments(questions: list[Question]) -> list[list[Any]]:
     """What the statement is given. Encoding arrays takes its time by their elements: few have keys or customers."""
     asked = [identifier for question in questions for identifier in question.identifiers]
     walls: list[Sequence[str | None]] = []
@@ -210,7 +275,6 @@ def _arguments(questions: list[Question]) -> list[list[str | None]]:
             _wall(i, question.customer) for question in questions for i in question.identifiers
         ]
     keys = [question.key for question in questions]
-    documents = [question.document.where["id"] for question in questions if question.document]
     return [
         [question.session for question in questions],
         keys if any(keys) else [],
@@ -220,8 +284,19 @@ def _arguments(questions: list[Question]) -> list[list[str | None]]:
         # `unnest` makes shorter arrays as long as the longest, with nulls.
         [account for account, _ in walls],
         [contact for _, contact in walls],
-        *([documents] if documents else []),
+        *([] if questions[0].loads is None else _places(questions)),
     ]
+
+
+def _places(questions: list[Question]) -> list[list[int]]:
+    """Where among all identifiers those stand that name aggregates to be loaded, and contacts whose keys are."""
+    places: list[list[int]] = [[], []]
+    first = 1
+    for question in questions:
+        for some, kind in zip(places, question.loads or (), strict=True):
+            some += [first + question.identifiers.index(one) for one in kind]
+        first += len(question.identifiers)
+    return places
 
 
 def _wall(identifier: Identifier, customer: Customer | None) -> Sequence[str | None]:
@@ -233,5 +308,5 @@ def _wall(identifier: Identifier, customer: Customer | None) -> Sequence[str | N
 
 
 def _session(id_: str, row: asyncpg.Record) -> Session:
-    customer = Customer(row["contact"], row["account"]) if row["account"] else None
+    customer = Customer(row["g"], row["f"]) if row["f"] else None
     return Session(id_, row["a"], row["b"], row["c"], row["d"], customer)

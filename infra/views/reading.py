@@ -123,7 +123,7 @@ SELECT ref, document, NULL FROM shown
 
 BY_ID = """
 page AS (
-    SELECT {columns} FROM views.{view} WHERE organisation = $1 AND id = ANY ({ids}::text[])
+    SELECT {columns} FROM views.{view} WHERE organisation = $1 AND id = ANY (ARRAY({ids}))
 ), {closure}
 """
 
@@ -159,7 +159,7 @@ def closure(followed: str | None, customer: str = "$2") -> str:
 def showing(view: str, ids: str) -> str:
     """Common table expressions from the documents of a view by their ids (``page``) to ``shown``.
 
-    :param ids: the parameter that holds the ids. For those who are shown everything, no customers.
+    :param ids: what selects the ids. For those who are shown everything, no customers.
     """
     columns = ", ".join(("id", "refs", "document", *FOLLOWED.get(view, ())))
     return BY_ID.format(
