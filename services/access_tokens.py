@@ -34,7 +34,7 @@ from services.call import Call
 from services.endpoint import command, create, query
 from services.ids import id_text
 from services.paging import NUMBER, PAGING, page
-from services.ports import Select
+from services.questions import Select
 
 ON = CredentialReference(name="access_token")
 ACCOUNT = Reference(name="accounts_receivable", to=identifiable("accounts_receivable"))

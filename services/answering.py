@@ -21,7 +21,8 @@ from services.compose import Composer
 from services.credentials import Caller, Proof
 from services.endpoint import Method
 from services.fields_set import cut, read_fields_set
-from services.ports import Found, Select, Session, Told, Views
+from services.ports import Views
+from services.questions import Found, Select, Session, Told
 from services.resolve import Named, Proving, resolved
 from services.stages import Stage, unmeasured
 

@@ -23,7 +23,8 @@ from services.answering import Run, answered, parameters, resolve
 from services.auditing import Admitted, Auditing
 from services.directory import Match
 from services.endpoint import METHODS, Method
-from services.ports import Question, Views
+from services.ports import Views
+from services.questions import Question
 from services.resolve import asked, identifiers
 
 __all__ = ["AS_OF", "AsOf", "Moment", "Past", "When", "methods"]

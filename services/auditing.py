@@ -17,7 +17,8 @@ from domain.fields import Values
 from services.call import Request
 from services.draft import Draft
 from services.ids import new_id
-from services.ports import Ledger, Loaded, Session, Told
+from services.ports import Ledger
+from services.questions import Loaded, Session, Told
 from services.run import Runner
 
 __all__ = ["AUDITOR", "OPERATOR", "Admitted", "AtTerminal", "Auditing", "Reader", "access_ledger"]

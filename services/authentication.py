@@ -28,7 +28,8 @@ from services.directory import Directory, Entry
 from services.draft import Draft
 from services.endpoint import command, open_method
 from services.ids import id_text
-from services.ports import Customer, Hasher, Ledger, Loaded, Question, Told
+from services.ports import Hasher, Ledger
+from services.questions import Customer, Loaded, Question, Told
 from services.tenancy import ask_by_name
 from services.tokens import LIFETIME, Tokens
 

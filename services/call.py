@@ -20,7 +20,7 @@ from domain.values import wall_clock
 from services.compose import Composer
 from services.directory import Directory
 from services.ids import id_text, new_id, record_stream
-from services.ports import Session
+from services.questions import Session
 from services.staleness import Staleness
 
 __all__ = ["Call", "File", "Kept", "Request", "Upload"]

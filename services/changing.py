@@ -12,7 +12,8 @@ from domain.aggregate import Aggregate, Stamp
 from domain.errors import ConcurrentUpdate, EntityNotFound
 from domain.fields import Values
 from services.draft import begun
-from services.ports import Ledger, Told
+from services.ports import Ledger
+from services.questions import Told
 from services.write import ATTEMPTS
 
 __all__ = ["Deciding", "change_one"]

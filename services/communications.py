@@ -37,7 +37,7 @@ from services.communication_details import (
 from services.communication_documents import COMMUNICATION, COMPACT_COMMUNICATION
 from services.endpoint import command, create, query
 from services.paging import PAGING, page
-from services.ports import Select
+from services.questions import Select
 from services.queue import queued
 
 ON = Reference(name="communication", to=identifiable("communication"))

@@ -25,7 +25,7 @@ from services.contact_entries import apply_items, first_entries
 from services.endpoint import command, create, query
 from services.ids import id_text
 from services.paging import PAGING, page
-from services.ports import Select
+from services.questions import Select
 
 CONTACT = Reference(name="contact_information", to=identifiable("contact_information"))
 FOREIGN = {

@@ -28,7 +28,8 @@ from domain.reference_fields import GUESS_LIMITS
 from domain.registration import Record
 from services.directory import Directory, Match
 from services.ids import record_stream
-from services.ports import Customer, GuessLimits, Hasher, Ledger, Question, Secret
+from services.ports import GuessLimits, Hasher, Ledger, Secret
+from services.questions import Customer, Question
 
 __all__ = ["GUESSED", "Authenticator", "Caller", "Proof", "owner_of", "short_code"]
 

@@ -15,7 +15,8 @@ from domain.fields import Values
 from domain.registration import Record
 from services.directory import Directory
 from services.ids import id_text, record_stream
-from services.ports import Change, Ledger, Loaded, Written
+from services.ports import Change, Ledger, Written
+from services.questions import Loaded
 from services.views import Projection, Row, project
 
 __all__ = ["Draft", "begun"]

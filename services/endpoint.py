@@ -19,7 +19,7 @@ from domain.fields import Field, Parameters, Shape
 
 if TYPE_CHECKING:
     from services.call import Call
-    from services.ports import Found, Select
+    from services.questions import Found, Select
 
 __all__ = ["METHODS", "Method", "command", "create", "open_method", "query"]
 

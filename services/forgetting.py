@@ -23,7 +23,8 @@ from domain.queue_entry import QueueEntry
 from domain.registration import Record
 from services.draft import Draft
 from services.ids import id_text, record_stream
-from services.ports import Ledger, Loaded, Question, Told
+from services.ports import Ledger
+from services.questions import Loaded, Question, Told
 from services.views import project
 from services.write import ATTEMPTS
 

@@ -18,7 +18,8 @@ from services.auditing import Auditing, Reader
 from services.directory import Directory
 from services.history import Blame, Entry, Neighbour, Step, blame, entries
 from services.ids import id_text, record_stream
-from services.ports import Ledger, Question
+from services.ports import Ledger
+from services.questions import Question
 from services.resolve import is_stored, only
 
 __all__ = ["ENTITY", "MOST", "Archive", "Entity", "Historian", "History", "View"]

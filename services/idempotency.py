@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from domain.errors import KeyReused
-from services.ports import Answer, Ledger, Question
+from services.ports import Ledger
+from services.questions import Answer, Question
 
 if TYPE_CHECKING:
     from services.answering import Run
-    from services.ports import Session
+    from services.questions import Session
 
 __all__ = ["caller_of", "first_answer", "repeated", "request_hash"]
 

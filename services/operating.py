@@ -14,7 +14,8 @@ from domain.session import Session
 from services.changing import change_one
 from services.credentials import GUESSED, owner_of
 from services.ids import id_text
-from services.ports import Ledger, Question, Told
+from services.ports import Ledger
+from services.questions import Question, Told
 from services.tenancy import ask_by_name
 
 __all__ = ["Operator"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from domain.fields import Field, Values
 from domain.scalars import Integer
-from services.ports import Select
+from services.questions import Select
 
 __all__ = ["NUMBER", "PAGING", "page"]
 

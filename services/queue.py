@@ -16,7 +16,7 @@ from services.communication_documents import QUEUE_ENTRY
 from services.endpoint import command, query
 from services.ids import id_text
 from services.paging import NUMBER, PAGING, page
-from services.ports import Select
+from services.questions import Select
 
 __all__ = ["queued"]
 

@@ -33,7 +33,8 @@ from domain.registration import Kind, Link, Record, record_id
 from domain.values import read_text
 from services.draft import Draft, begun
 from services.ids import record_stream
-from services.ports import Ledger, Loaded, Question, Told
+from services.ports import Ledger
+from services.questions import Loaded, Question, Told
 from services.registration_work import (
     Work,
     check_links,

@@ -18,7 +18,7 @@ from domain.reference_entities import KINDS
 from domain.registration import Kind, Link, Record
 from domain.token_settings import TokenSettings
 from services.ids import id_text, record_stream
-from services.ports import Told
+from services.questions import Told
 
 __all__ = ["Work", "check_links", "fate", "follow", "owners", "reclaim", "stored_links"]
 

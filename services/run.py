@@ -28,7 +28,8 @@ from services.credentials import Authenticator
 from services.directory import Match
 from services.endpoint import Method
 from services.idempotency import first_answer, repeated, request_hash
-from services.ports import Ledger, Question, Session, Told
+from services.ports import Ledger
+from services.questions import Question, Session, Told
 from services.resolve import asked, identifiers
 from services.stages import Stage
 from services.tenancy import ask_by_name

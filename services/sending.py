@@ -24,7 +24,8 @@ from domain.fields import Values
 from domain.queue_entry import ERROR_CODE, QueueEntry
 from services.changing import change_one
 from services.ids import message_key
-from services.ports import Ledger, Question, Told
+from services.ports import Ledger
+from services.questions import Question, Told
 
 __all__ = ["MEDIA", "Courier", "Deliveries", "Leased", "Limits", "Message", "Outcome", "Server"]
 

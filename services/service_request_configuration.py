@@ -12,7 +12,7 @@ from domain.service_request_fields import LIFE_CYCLE_STATE, REASON, STATUS, TYPE
 from services.call import Call
 from services.directory import Entry
 from services.endpoint import query
-from services.ports import Found
+from services.questions import Found
 from services.views import document
 
 OF_TYPE = Reference(name="service_request_type", to=TYPE.to)

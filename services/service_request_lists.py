@@ -13,7 +13,7 @@ from domain.service_request_fields import CATEGORY, TYPE, UNITS_OF_TIME
 from services.call import Call
 from services.endpoint import query
 from services.paging import PAGING, page
-from services.ports import Select
+from services.questions import Select
 from services.service_request_documents import SERVICE_REQUEST
 
 ON = Reference(name="service_request", to=identifiable("service_request"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from services.ports import Ledger, Question, Told
+from services.ports import Ledger
+from services.questions import Question, Told
 
 __all__ = ["ask_by_name"]
 

@@ -13,7 +13,7 @@ from jwt.types import Options
 
 from domain.errors import InvalidToken
 from domain.fields import Values
-from services.ports import Customer
+from services.questions import Customer
 
 __all__ = ["LIFETIME", "Claims", "Tokens"]
 

@@ -30,7 +30,8 @@ from services.draft import Draft, begun
 from services.fields_set import completed, cut
 from services.idempotency import caller_of, repeated
 from services.ids import id_text
-from services.ports import Hasher, Ledger, Loaded, Verdict, Wanted
+from services.ports import Hasher, Ledger, Verdict
+from services.questions import Loaded, Wanted
 from services.run import Again
 from services.stages import Stage
 from services.turns import Turns

@@ -29,7 +29,7 @@ from services.as_of import AsOf, Moment
 from services.auditing import Admitted
 from services.call import Request
 from services.endpoint import Method
-from services.ports import Found, Question, Select, Session, Told
+from services.questions import Found, Question, Select, Session, Told
 from tests.service import Api
 from tests.views_world import TABLES, connection, keys_of
 from tests.world import UNIT, USER, rows

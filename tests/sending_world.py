@@ -28,7 +28,7 @@ from infra.app import opened
 from infra.sending.sender import Sender
 from infra.settings import Settings
 from services.forgetting import Forgetting
-from services.ports import Question, Told
+from services.questions import Question, Told
 from tests.communications_world import Desk
 from tests.service import PASSWORD as OURS
 from tests.service import Api, Service, environment

@@ -16,7 +16,7 @@ from services.call import Call
 from services.compose import Composer
 from services.directory import Directory
 from services.endpoint import METHODS
-from services.ports import Customer, Select, Session
+from services.questions import Customer, Select, Session
 
 __all__ = ["ACCOUNT", "CALLS", "CUSTOMER", "ORGANISATION", "seed", "selected"]
 

@@ -25,7 +25,7 @@ from infra.http.query import parse_query
 from infra.ledger.store import PostgresLedger
 from services.importing import import_lines
 from services.paging import PAGING, page
-from services.ports import Question
+from services.questions import Question
 from services.registration import Registrar
 from services.run import utc_now
 from services.tenancy import ask_by_name

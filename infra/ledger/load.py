@@ -15,7 +15,7 @@ from infra.ledger.mapper import ERASED, StoredFact, replayed
 from infra.postgres import Lanes
 from infra.views.reading import COLUMNS, closure, customer_refs
 from services.ids import id_text
-from services.ports import Customer, Loaded, Wanted
+from services.questions import Customer, Loaded, Wanted
 
 __all__ = ["Loader", "dealt", "loading"]
 

@@ -15,7 +15,7 @@ from infra.postgres import Lanes
 from infra.views.history import PAST, History, Then
 from infra.views.reading import Reader
 from services.as_of import Moment
-from services.ports import Found, Question, Select, Told
+from services.questions import Found, Question, Select, Told
 
 __all__ = ["PastViews", "PostgresPast", "moment_of"]
 

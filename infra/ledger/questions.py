@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -15,12 +14,13 @@ import orjson
 from domain.identifiers import Identifier
 from domain.reference_entities import KINDS
 from infra.batching import WAITING, Batcher
+from infra.ledger.asking import LOAD, asking
 from infra.ledger.cipher import KeyRing
-from infra.ledger.load import dealt, loading
+from infra.ledger.load import dealt
 from infra.postgres import Reads
-from infra.views.reading import NOW, about, customer_refs, follow_ups, showing
+from infra.views.reading import NOW, about, customer_refs, follow_ups
 from services.directory import Directory, Entry, Match
-from services.ports import (
+from services.questions import (
     Ahead,
     Answer,
     Customer,
@@ -34,55 +34,6 @@ from services.ports import (
 
 __all__ = ["Questions"]
 
-MATCHES = """
-matches (n, kind, id, retired) AS (
-    SELECT w.n, w.kind, split_part(m.ref, '/', 2), m.retired
-      FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-               WITH ORDINALITY AS w (kind, field, value, account, contact, n),
-           LATERAL (SELECT ref, retired FROM views.entities m
-                     WHERE m.organisation = $1 AND m.ref = w.kind || '/' || w.value LIMIT 1) AS m
-     WHERE w.field = 'id' AND (w.account IS NULL OR views.reaches($1, m.ref, ARRAY[w.account, w.contact]))
-    UNION ALL
-    SELECT w.n, w.kind, m.id, m.retired
-      FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-               WITH ORDINALITY AS w (kind, field, value, account, contact, n),
-           LATERAL (SELECT id, retired FROM views.names m
-                     WHERE m.organisation = $1 AND m.kind = w.kind AND m.field = w.field AND m.value = w.value
-                       AND (w.account IS NULL
-                            OR views.reaches($1, w.kind || '/' || m.id, ARRAY[w.account, w.contact]))
-                     ORDER BY m.retired LIMIT 3) AS m
-     WHERE w.field <> 'id'
-)"""
-ANSWERS = """
-SELECT 'head' AS what, 0::bigint AS n, NULL AS a, NULL AS b, max(changed) AS c, NULL::boolean AS d,
-       NULL::bytea AS e, clock_timestamp() AS moment, NULL AS f, NULL AS g
-  FROM views.records WHERE organisation = $1 AND directory
-UNION ALL
-SELECT 'session', w.n, s.user_id, s.unit_id, s.expires_at,
-       s.released OR s.access_token IS NOT NULL
-                     AND NOT views.session_stands($1, s.access_token, s.account, s.contact),
-       NULL, NULL, s.account, s.contact
-  FROM unnest($2::text[]) WITH ORDINALITY AS w (id, n),
-       LATERAL (SELECT * FROM views.sessions s WHERE s.organisation = $1 AND s.id = w.id LIMIT 1) AS s
-UNION ALL
-SELECT 'answer', w.n, a.request_hash, a.key, NULL, NULL, a.answer, NULL, NULL, NULL
-  FROM unnest($3::text[]) WITH ORDINALITY AS w (key, n),
-       LATERAL (SELECT * FROM ledger.answers a WHERE a.organisation = $1 AND a.key = w.key LIMIT 1) AS a
- WHERE a.recorded_at > clock_timestamp() - interval '24 hours'
-UNION ALL
-SELECT 'match', n, id, NULL, NULL, retired, NULL, NULL, NULL, NULL FROM matches
-"""
-DOCUMENTS = """
-SELECT 'document', NULL, id, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM page
-UNION ALL
-SELECT 'shown', NULL, ref, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM shown
-"""
-
-LOAD = "load"
-"""In place of the name of a view: what commands load is wanted."""
-NAMED = "ARRAY(SELECT id::uuid FROM matches WHERE n = ANY ({}::bigint[]))"
-"""The ids of what is named by the identifiers at some places."""
-
 DIRECTORY = """
 SELECT kind, id, document, retired, changed, version FROM views.records
  WHERE organisation = $1 AND directory AND changed > $2 ORDER BY changed
@@ -90,20 +41,6 @@ SELECT kind, id, document, retired, changed, version FROM views.records
 
 SHARES = 2
 """Questions of one organisation on their way: while some are asked, the callers of others work on their answers."""
-
-
-@cache
-def asking(schema: str, more: str | None) -> str:
-    """The statement for questions that also want the documents of a view that are named, or `LOAD`, or neither."""
-    tables, rows = [MATCHES], [ANSWERS]
-    if more == LOAD:
-        refs = "ARRAY(SELECT kind || '/' || id FROM matches)"
-        loaded = loading(NAMED.format("$9"), NAMED.format("$10"), refs, "NULL")
-        tables, rows = [*tables, loaded[0]], [*rows, loaded[1]]
-    elif more is not None:
-        tables.append(showing(more, "SELECT id FROM matches"))
-        rows.append(DOCUMENTS)
-    return about(schema, f"WITH RECURSIVE {', '.join(tables)}{'UNION ALL'.join(rows)}")
 
 
 class Questions:
@@ -193,16 +130,8 @@ class Questions:
         ahead = _ahead(self._ring, questions, named, others)
         moment = now.astimezone(UTC)
         return [
-            Told(
-                moment,
-                directory,
-                sessions.get(n),
-                answers.get(n),
-                named[n - 1],
-                documents,
-                ahead[n - 1],
-            )
-            for n in range(1, len(questions) + 1)
+            Told(moment, directory, sessions.get(n), answers.get(n), found, documents, loaded)
+            for n, (found, loaded) in enumerate(zip(named, ahead, strict=True), start=1)
         ]
 
 

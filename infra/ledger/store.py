@@ -29,16 +29,8 @@ from infra.views.definitions import VERSION
 from infra.views.reading import Reader
 from infra.views.replica import Replica
 from services.directory import Directory
-from services.ports import (
-    Change,
-    Customer,
-    Found,
-    Loaded,
-    Question,
-    Select,
-    Told,
-    Verdict,
-)
+from services.ports import Change, Verdict
+from services.questions import Customer, Found, Loaded, Question, Select, Told
 
 __all__ = ["PostgresLedger"]
 

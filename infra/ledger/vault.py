@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncpg
 
 from infra.postgres import Lanes
-from services.ports import Customer, GuessLimits, Secret
+from services.ports import GuessLimits, Secret
+from services.questions import Customer
 
 __all__ = ["Vault"]
 

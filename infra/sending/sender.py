@@ -25,7 +25,7 @@ from infra.sending.leases import Leases
 from infra.sending.servers import Servers, version_of
 from infra.sending.smtp import EmailServer
 from infra.telemetry import REGISTRY
-from services.ports import Question, Told
+from services.questions import Question, Told
 from services.sealing import Keeper
 from services.sending import MEDIA, Courier, Leased
 

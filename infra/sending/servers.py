@@ -13,7 +13,8 @@ from domain.message_servers import PASSWORD, SECRET
 from infra.sending.backlog import SWITCHES, is_set
 from infra.sending.gateway import Request, SmsGateway
 from infra.sending.smtp import EmailServer, Target
-from services.ports import Ledger, Told
+from services.ports import Ledger
+from services.questions import Told
 from services.sealing import Keeper, unsealed
 from services.sending import Limits
 

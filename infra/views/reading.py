@@ -9,7 +9,7 @@ import asyncpg
 
 from infra.batching import Batcher
 from infra.postgres import Reads
-from services.ports import Customer, Found, Select
+from services.questions import Customer, Found, Select
 
 __all__ = [
     "NOW",

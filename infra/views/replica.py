@@ -14,7 +14,7 @@ import asyncpg
 from domain.errors import ServiceUnavailable
 from infra.postgres import Lanes
 from infra.views.reading import Reader
-from services.ports import Found, Select
+from services.questions import Found, Select
 
 __all__ = ["Replica"]
 

@@ -21,7 +21,7 @@ from infra.views.history import History
 from infra.views.projector import Projector, lags
 from infra.views.tables import views
 from services.as_of import Moment, methods
-from services.ports import Select
+from services.questions import Select
 from tests import databases
 from tests.auditors import Auditor, auditor
 from tests.infra.test_projector import program

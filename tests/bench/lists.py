@@ -7,7 +7,7 @@ import asyncpg
 from infra.embedded import EmbeddedPostgres
 from infra.postgres import Lanes
 from infra.views.reading import Reader, statement
-from services.ports import Customer, Select
+from services.questions import Customer, Select
 from tests.bench.measure import Cell, Plan, Progress, Run, in_tasks, measured
 from tests.bench.results import Outcome, Table
 from tests.databases import database

@@ -12,7 +12,7 @@ from infra.ledger.cipher import KeyRing
 from infra.ledger.load import Loader
 from infra.ledger.questions import Questions
 from infra.postgres import Lanes
-from services.ports import Question
+from services.questions import Question
 from tests.faults.journal import begun
 from tests.faults.proxy import proxied
 from tests.ledgers import ZONE, appender, lanes, record, renamed, written

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from infra.views.reading import LEVELS, statement
-from services.ports import Select
+from services.questions import Select
 from tests.communications_world import Desk, desk
 from tests.plans import nodes
 from tests.service import Service

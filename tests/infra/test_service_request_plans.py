@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from infra.embedded import EmbeddedPostgres
 from infra.views.reading import customer_refs, statement
-from services.ports import Select
+from services.questions import Select
 from tests import databases
 from tests.plans import nodes
 from tests.service_requests_seed import CALLS, CUSTOMER, ORGANISATION, seed, selected
