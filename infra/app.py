@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -222,31 +220,18 @@ async def _clean(ledger: PostgresLedger) -> None:
 
 @asynccontextmanager
 async def sealing(settings: Settings, url: str) -> AsyncIterator[None]:
-    """Seals what gets old enough, in the background, until left.
-
-    In a thread with a loop of its own: a seal reads and hashes tens of thousands of rows, and no call is to
-    wait for that.
-    """
+    """Seals what gets old enough, in the background, until left."""
     if not settings.seal_seconds:
         yield
         return
     sealer = Sealer(url, signer_of(settings.service_key), seconds=settings.seal_seconds)
-    begun: Future[Callable[[], object]] = Future()
-
-    async def work() -> None:
-        running = asyncio.create_task(sealer.run())
-        stop = partial(asyncio.get_running_loop().call_soon_threadsafe, running.cancel)
-        begun.set_result(stop)
-        await asyncio.wait([running])
-        await sealer.close()
-
-    thread = asyncio.create_task(asyncio.to_thread(asyncio.run, work()))
-    stop = await asyncio.wrap_future(begun)
+    running = asyncio.create_task(sealer.run())
     try:
         yield
     finally:
-        stop()
-        await thread
+        running.cancel()
+        await asyncio.wait([running])
+        await sealer.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import asyncpg
 
 from infra import postgres
 from infra.audit.statements import SignedSeal
-from infra.audit.streams import BUCKET, StreamMap, Tip, descend
+from infra.audit.streams import BUCKET, EMPTY, StreamMap, Tip, descend
 from infra.ledger.feed import stored_fact
 from infra.ledger.stored import StoredFact
 
@@ -68,10 +68,12 @@ SELECT s.stream_id, s.version, s.chain
   FROM unnest($2::bytea[]) AS w (bucket)
   JOIN ledger.sealed_streams s ON s.organisation = $1 AND s.bucket = w.bucket
 """
+# Those below one prefix in one row: they are tens of thousands.
 NODES = """
-SELECT s.parent, s.prefix, s.hash
+SELECT s.parent, string_agg(s.prefix || s.hash, ''::bytea) AS below
   FROM unnest($2::bytea[]) AS w (parent)
   JOIN ledger.sealed_nodes s ON s.organisation = $1 AND s.parent = w.parent
+ GROUP BY s.parent
 """
 PAGE = 500
 """Facts that are held at once."""
@@ -157,8 +159,13 @@ async def load_nodes(
     connection: Connection, organisation: str, into: StreamMap, parents: Iterable[bytes]
 ) -> None:
     """Reads the kept hashes below some prefixes."""
-    for row in await connection.fetch(NODES, organisation, list(parents)):
-        into.nodes[row["parent"]][row["prefix"]] = row["hash"]
+    for parent, below in await connection.fetch(NODES, organisation, list(parents)):
+        prefix = len(parent) + 1
+        each = prefix + len(EMPTY)
+        into.nodes[parent].update(
+            (below[at : at + prefix], below[at + prefix : at + each])
+            for at in range(0, len(below), each)
+        )
 
 
 async def way_to(connection: Connection, organisation: str, tip: Tip) -> StreamMap:

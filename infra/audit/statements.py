@@ -111,8 +111,12 @@ class Signer:
     """Signs with a private key of 32 bytes; ``key`` is the public one in hex."""
 
     def __init__(self, seed: bytes) -> None:
+        self._seed = seed
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
         self.key = self._private.public_key().public_bytes_raw().hex()
+
+    def __reduce__(self) -> tuple[type[Signer], tuple[bytes]]:
+        return type(self), (self._seed,)
 
     def sign(self, seal: Seal, leaves: bytes) -> SignedSeal:
         """The signed seal."""

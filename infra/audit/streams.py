@@ -41,6 +41,8 @@ EMPTY = sha256().digest()
 """The root of no streams."""
 BUCKET, GROUP = 2, 1
 """Bytes of the prefixes whose hashes are kept."""
+_FORKS = [b"\x03" + bit.to_bytes(2, "big") for bit in range(256)]
+"""What the hash of a fork begins with, by the bit that it stands at."""
 
 
 class Tip(msgspec.Struct, frozen=True):
@@ -91,11 +93,12 @@ def fold(items: Sequence[Item]) -> bytes:
         now = int.from_bytes(key, "big")
         bit = bits - (before ^ now).bit_length()
         while opened and opened[-1][0] > bit:
-            found = _node(*opened.pop(), found)
+            fork, low = opened.pop()
+            found = sha256(_FORKS[fork] + low + found).digest()
         opened.append((bit, found))
         before, found = now, hash_
-    while opened:
-        found = _node(*opened.pop(), found)
+    for fork, low in reversed(opened):
+        found = sha256(_FORKS[fork] + low + found).digest()
     return found
 
 
@@ -176,7 +179,7 @@ class StreamMap:
         """The root, when at most these buckets have changed since it was folded last."""
         changed = set(buckets)
         for bucket in changed:
-            self._keep(bucket, _sorted_tips(self.tips[bucket].values()))
+            self._keep(bucket, sorted((key, tip.hash) for key, tip in self.tips[bucket].items()))
         for group in {bucket[:GROUP] for bucket in changed}:
             self._keep(group, sorted(self.nodes[group].items()))
         return fold(sorted(self.nodes[b""].items()))
@@ -203,4 +206,4 @@ def _bit_of(key: bytes, bit: int) -> int:
 
 
 def _node(bit: int, low: bytes, high: bytes) -> bytes:
-    return sha256(b"\x03" + bit.to_bytes(2, "big") + low + high).digest()
+    return sha256(_FORKS[bit] + low + high).digest()

@@ -41,6 +41,10 @@ class BrokenLedgerError(Exception):
         super().__init__(f"ledger of {organisation}: {what} at position {position}")
         self.organisation = organisation
         self.position = position
+        self.what = what
+
+    def __reduce__(self) -> tuple[type[BrokenLedgerError], tuple[str, int, str]]:
+        return type(self), (self.organisation, self.position, self.what)
 
 
 class HoleError(BrokenLedgerError):

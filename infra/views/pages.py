@@ -10,10 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
 from operator import itemgetter
-from threading import Thread
 from typing import Any, TypeAlias
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -21,6 +18,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from domain.aggregate import Aggregate
+from infra.aside import processes
 from infra.ledger.cipher import KeyRing
 from infra.ledger.mapper import StoredFact, replayed, states
 from infra.views.copying import Columns, encoded, encoders
@@ -43,8 +41,6 @@ KEYS = 50_000
 
 WORTHWHILE = 200_000
 """Facts for which further processes are started; they take seconds to start."""
-NICE = 10
-"""How much they leave to others."""
 
 _stream = itemgetter(0)
 
@@ -197,19 +193,8 @@ _in_this_process: list[PageFolder] = []
 
 
 def _begin(ring: KeyRing, zone: ZoneInfo) -> None:
-    Thread(target=_end_with_parent, daemon=True).start()
-    # Whoever serves calls on this machine goes first.
-    os.nice(NICE)
     gc.disable()
     _in_this_process.append(PageFolder(ring, zone))
-
-
-def _end_with_parent() -> None:
-    """Nobody else ends us where the process is killed that we fold for."""
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def _fold(
@@ -233,7 +218,7 @@ async def workers(
         if count == 1:
             yield Workers(own, None, 1)
             return
-        pool = ProcessPoolExecutor(count, get_context("spawn"), _begin, (ring, zone))
+        pool = processes(count, _begin, ring, zone)
         try:
             yield Workers(own, pool, count)
         finally:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import multiprocessing
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor
 from contextlib import asynccontextmanager
+from typing import NoReturn
 from unittest.mock import AsyncMock
 
 import asyncpg
@@ -18,7 +19,7 @@ from infra.app import sealing
 from infra.audit.checking import Check
 from infra.audit.ledgers import verify
 from infra.audit.reading import snapshot
-from infra.audit.sealer import Sealer, backlogs
+from infra.audit.sealer import FEW, Sealer, backlogs
 from infra.audit.sealing import ADD, seal_next
 from infra.audit.statements import Seal
 from infra.ledger.feed import BrokenLedgerError
@@ -146,17 +147,41 @@ async def test_a_fact_is_sealed_when_it_is_old_enough_or_there_are_many(database
     await asyncio.wait_for(never.run(), 1)
 
 
-async def test_the_loop_that_serves_has_nothing_to_do_with_it(database: str) -> None:
+def forbidden(*_: object, **__: object) -> NoReturn:
+    raise AssertionError("a process of its own has to do this")
+
+
+async def test_many_facts_are_sealed_by_a_process_of_its_own(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.audit.sealer.seal_next", forbidden)
     settings = Settings.from_environment(environment(database, CRMLEDGER_SEAL_SECONDS="0.05"))
     async with connection(database) as owner:
-        await ask_append(owner, written(record()))
-    with ThreadPoolExecutor() as threads:
-        async with sealing(settings, database):
-            until = time.monotonic() + 60
-            # Nothing is awaited here: this loop stands still.
-            while not threads.submit(asyncio.run, ranges(database)).result():
-                assert time.monotonic() < until
-                time.sleep(0.02)
+        await ask_append(owner, *(written(record()) for _ in range(FEW + 1)))
+    async with sealing(settings, database), asyncio.timeout(60):
+        while not await ranges(database):
+            await asyncio.sleep(0.02)
+    assert await ranges(database) == [(1, 1, FEW + 1)]
+    assert not multiprocessing.active_children()
+
+
+async def test_another_process_takes_over_from_one_that_was_killed(database: str) -> None:
+    sealing = Sealer(database, SIGNER, seconds=0.001)
+    async with connection(database) as owner, service(database) as locking:
+        await locking.execute(LOCK, ORGANISATION)
+        await ask_append(owner, *(written(record()) for _ in range(FEW + 1)))
+        task = asyncio.create_task(sealing.once())
+        async with asyncio.timeout(60):
+            while not await owner.fetchval(WAITING):
+                await asyncio.sleep(0.01)
+        for child in multiprocessing.active_children():
+            child.kill()
+        with pytest.raises(BrokenExecutor):
+            await task
+        await locking.execute("SELECT pg_advisory_unlock_all()")
+        await sealing.once()
+    await sealing.close()
+    assert len(await ranges(database)) == 1
 
 
 async def test_a_sealer_that_fails_goes_on(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,12 +197,20 @@ async def test_a_sealer_that_fails_goes_on(database: str, monkeypatch: pytest.Mo
     assert [line["event"] for line in logs][:1] == ["sealer.failed"]
 
 
+async def test_a_process_of_its_own_says_what_is_broken(database: str) -> None:
+    await ledger(database)
+    async with tampering(database) as owner:
+        await ask_append(owner, *(written(record()) for _ in range(FEW + 1)))
+        await owner.execute(f"DELETE FROM ledger.events WHERE position = {FACTS + 2}")
+    assert await logged(database) == ["sealer.broken"]
+
+
 async def logged(url: str) -> list[str]:
     """What a sealer says of a ledger that it does not seal."""
-    sealer = Sealer(url, SIGNER, seconds=0.001)
+    looking = Sealer(url, SIGNER, seconds=0.001)
     with capture_logs() as logs:
-        await sealer.once()
-    await sealer.close()
+        await looking.once()
+    await looking.close()
     return [line["event"] for line in logs]
 
 
