@@ -127,13 +127,9 @@ async def _selected(views: Views, run: Run, wanted: Select | Found | tuple[str, 
     if isinstance(wanted, Found):
         return wanted
     if isinstance(wanted, Select):
-        known = run.told.documents
-        if (
-            known
-            and wanted.view == known.view
-            and (document := known.by_id.get(wanted.where["id"]))
-        ):
-            return Found([document], known.compacts)
+        found = _told_already(run.told, wanted)
+        if found is not None:
+            return found
         customer, allowed = run.session.customer, run.request.staleness
         if allowed is not None:
             allowed.now = run.told.now
@@ -143,3 +139,12 @@ async def _selected(views: Views, run: Run, wanted: Select | Found | tuple[str, 
         return await views.select(run.organisation, wanted)
     ref, otherwise = wanted
     return Found([await views.compact(run.organisation, ref) or otherwise])
+
+
+def _told_already(told: Told, wanted: Select) -> Found | None:
+    """The one document that is wanted by its id, if it came with all else."""
+    known = told.documents
+    if known is None or known.view != wanted.view:
+        return None
+    document = known.by_id.get(wanted.where["id"])
+    return Found([document], known.compacts) if document else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from infra.ledger.load import loading
+from infra.ledger.load import SHOWN, UNION, loading
 from infra.views.reading import about, showing
 
 __all__ = ["LOAD", "asking"]
@@ -49,8 +49,6 @@ SELECT 'match', n, id, NULL, NULL, retired, NULL, NULL, NULL, NULL FROM matches
 """
 DOCUMENTS = """
 SELECT 'document', NULL, id, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM page
-UNION ALL
-SELECT 'shown', NULL, ref, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM shown
 """
 
 LOAD = "load"
@@ -62,12 +60,11 @@ NAMED = "ARRAY(SELECT id::uuid FROM matches WHERE n = ANY ({}::bigint[]))"
 @cache
 def asking(schema: str, more: str | None) -> str:
     """The statement for questions that also want the documents of a view that are named, or `LOAD`, or neither."""
-    tables, rows = [MATCHES], [ANSWERS]
+    if more is None:
+        return about(schema, f"WITH {MATCHES}{ANSWERS}")
     if more == LOAD:
         refs = "ARRAY(SELECT kind || '/' || id FROM matches)"
-        loaded = loading(NAMED.format("$9"), NAMED.format("$10"), refs, "NULL")
-        tables, rows = [*tables, loaded[0]], [*rows, loaded[1]]
-    elif more is not None:
-        tables.append(showing(more, "SELECT id FROM matches"))
-        rows.append(DOCUMENTS)
-    return about(schema, f"WITH RECURSIVE {', '.join(tables)}{'UNION ALL'.join(rows)}")
+        tables, rows = loading(NAMED.format("$9"), NAMED.format("$10"), refs, "NULL")
+    else:
+        tables, rows = showing(more, "SELECT id FROM matches"), UNION.join((DOCUMENTS, SHOWN))
+    return about(schema, f"WITH RECURSIVE {MATCHES}, {tables}{ANSWERS}{UNION}{rows}")

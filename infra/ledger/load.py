@@ -17,11 +17,12 @@ from infra.views.reading import COLUMNS, closure, customer_refs
 from services.ids import id_text
 from services.questions import Customer, Loaded, Wanted
 
-__all__ = ["Loader", "dealt", "loading"]
+__all__ = ["SHOWN", "UNION", "Loader", "dealt", "loading"]
 
 log = structlog.get_logger(__name__)
 
-OWN = " UNION ALL ".join(
+UNION = " UNION ALL "
+OWN = UNION.join(
     f"(SELECT refs FROM views.{view} v WHERE v.organisation = $1 AND v.id = s.id LIMIT 1)"  # noqa: S608
     for view in COLUMNS
 )
@@ -41,6 +42,9 @@ facts AS (
            LATERAL (SELECT id, code, created FROM views.communications c
                      WHERE c.organisation = $1 AND c.id = w.id LIMIT 1) AS c
 ), {{closure}}"""  # noqa: S608 (constants only)
+SHOWN = """
+SELECT 'shown', NULL, ref, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM shown
+"""
 LOADED = """
 SELECT 'fact' AS what, version::bigint AS n, topic AS a, stream_id::text AS b, schema_version::bigint AS c,
        NULL::boolean AS d, convert_to(payload::text, 'UTF8') AS e, NULL::timestamptz AS moment,
@@ -54,20 +58,16 @@ SELECT 'key', NULL, w.subject::text, NULL, NULL, NULL, CASE WHEN f.subject IS NU
                       WHERE k.organisation = $1 AND k.subject = w.subject LIMIT 1) AS k ON true
   LEFT JOIN LATERAL (SELECT subject FROM ledger.forgotten f
                       WHERE f.organisation = $1 AND f.subject = w.subject LIMIT 1) AS f ON true
-UNION ALL
-SELECT 'shown', NULL, ref, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM shown
 """
 
 
 def loading(streams: str, subjects: str, refs: str, customer: str) -> tuple[str, str]:
-    """Common table expressions that load what commands want, and the rows in which it comes.
+    """Common table expressions that load what commands want, and selects of the rows in which it comes.
 
-    Each is given by an expression that is an array; the rows have the columns of `infra.ledger.questions`.
+    Each is given by an expression that is an array; the rows have the columns of `infra.ledger.asking`.
     """
-    shown = closure("followed", customer)
-    return LOADING.format(streams=streams, refs=refs, closure=shown), LOADED.format(
-        subjects=subjects
-    )
+    tables = LOADING.format(streams=streams, refs=refs, closure=closure("followed", customer))
+    return tables, UNION.join((LOADED.format(subjects=subjects), SHOWN))
 
 
 LOAD = "WITH RECURSIVE {}{}".format(*loading("$3::uuid[]", "$4::uuid[]", "$5::text[]", "$2"))
