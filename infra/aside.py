@@ -6,8 +6,9 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from multiprocessing import parent_process
 from multiprocessing.connection import wait
+from multiprocessing.context import SpawnContext, SpawnProcess
 from threading import Thread
 from typing import TypeVarTuple, Unpack
 
@@ -26,14 +27,27 @@ def processes(
 
     :param begin: what each of them calls first, with what is ``given``.
     """
-    return ProcessPoolExecutor(count, get_context("spawn"), _begun, (begin, *given))
+    return ProcessPoolExecutor(count, _Context(), _begun, (begin, *given))
+
+
+class _Process(SpawnProcess):
+    """One at low priority from its first moment on: to import what it needs takes it longest."""
+
+    def start(self) -> None:
+        """Starts it."""
+        super().start()
+        if self.pid is not None:
+            os.setpriority(os.PRIO_PROCESS, self.pid, NICE)
+
+
+class _Context(SpawnContext):
+    Process = _Process
 
 
 def _begun(begin: Callable[[Unpack[Given]], object], *given: *Given) -> None:
     Thread(target=_end_with_parent, daemon=True).start()
     # A key that is pressed in a terminal reaches all its processes; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(NICE)
     begin(*given)
 
 

@@ -18,7 +18,7 @@ from tests.bench.clones import cloned
 from tests.bench.examples import SENT, caught, example
 from tests.bench.load import CONNECTIONS, OK, loading
 from tests.bench.measure import Cell, Plan, Progress, Run, measured
-from tests.bench.memory import KNOWN, resident, watched
+from tests.bench.memory import KNOWN, highest, resident, watched
 from tests.bench.results import LARGER, SLOWER, Measured, Outcome, Table, ratios
 from tests.databases import database
 from tests.service import ROOT, Api, environment, process
@@ -30,7 +30,8 @@ MEMORY = (
     "and created communications as fast as they could."
 )
 PROJECTOR = (
-    "Resident memory of `crmledger project`, the most until it has caught up with all facts."
+    "Resident memory of `crmledger project`, which seals nothing meanwhile, the most until it has caught up "
+    "with all facts."
 )
 START = (
     "From the start of `crmledger serve` on a database with data to its first answer (a show), beside a "
@@ -93,12 +94,11 @@ async def _caught_up(url: str) -> float:
     connection = await asyncpg.connect(url)
     try:
         async with _program(url, "project", CRMLEDGER_SEAL_SECONDS="0") as child:
-            async with watched(child.pid) as peak:
+            await asyncio.sleep(SOON)
+            while await connection.fetchval(BEHIND):
+                assert child.returncode is None, "the projector ended"
                 await asyncio.sleep(SOON)
-                while await connection.fetchval(BEHIND):
-                    assert child.returncode is None, "the projector ended"
-                    await asyncio.sleep(SOON)
-            return peak.most
+            return highest(child.pid)
     finally:
         await connection.close()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["KNOWN", "Peak", "resident", "watched"]
+__all__ = ["KNOWN", "Peak", "highest", "resident", "watched"]
 
 PROC = Path("/proc")
 KNOWN = (PROC / "self" / "statm").exists()
@@ -51,6 +52,12 @@ def resident(pid: int) -> float:
         with suppress(OSError, ProcessLookupError):
             pages += int((PROC / str(member) / "statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / MIB
+
+
+def highest(pid: int) -> float:
+    """The most that a process has held since it began, in MiB, as the system has noted it."""
+    (said,) = re.findall(r"^VmHWM:\s+(\d+) kB$", (PROC / str(pid) / "status").read_text(), re.M)
+    return int(said) * 1024 / MIB
 
 
 @asynccontextmanager
