@@ -10,24 +10,19 @@ from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from threading import Thread
-from typing import TypeVarTuple, Unpack
 
 __all__ = ["processes"]
 
 NICE = 10
 """How much they leave to others."""
 
-Given = TypeVarTuple("Given")
 
-
-def processes(
-    count: int, begin: Callable[[Unpack[Given]], object], *given: *Given
-) -> ProcessPoolExecutor:
+def processes(count: int, begin: Callable[[], object]) -> ProcessPoolExecutor:
     """A pool of so many processes at low priority, that end with this one; they start when first used.
 
-    :param begin: what each of them calls first, with what is ``given``.
+    :param begin: what each of them calls first.
     """
-    return ProcessPoolExecutor(count, _Context(), _begun, (begin, *given))
+    return ProcessPoolExecutor(count, _Context(), _begun, (begin,))
 
 
 class _Process(SpawnProcess):
@@ -44,11 +39,11 @@ class _Context(SpawnContext):
     Process = _Process
 
 
-def _begun(begin: Callable[[Unpack[Given]], object], *given: *Given) -> None:
+def _begun(begin: Callable[[], object]) -> None:
     Thread(target=_end_with_parent, daemon=True).start()
     # A key that is pressed in a terminal reaches all its processes; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    begin(*given)
+    begin()
 
 
 def _end_with_parent() -> None:

@@ -87,7 +87,7 @@ async def serve(*, demo: bool = False) -> None:
 def _settle() -> None:
     """What is there now stays: later collections need not look at it, and come less often.
 
-    The event loop gets its turn soon where a thread computes, as when a seal is made.
+    The event loop gets its turn soon where a thread computes, as when history is folded.
     """
     sys.setswitchinterval(0.0005)
     gc.collect()

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from domain.aggregate import Aggregate
 from domain.errors import Refusal
-from domain.fields import Field, Parameters, Shape
+from domain.fields import Field, Parameters, Shape, Values
 
 if TYPE_CHECKING:
     from services.call import Call
@@ -86,6 +86,10 @@ class Method:
     def writes(self) -> bool:
         """Whether it changes anything."""
         return self.kind in ("command", "create")
+
+    def target(self, given: Values) -> Any:
+        """What names the aggregate of a command among given values; None if nothing does."""
+        return next((given[row.name] for row in self.on if given.get(row.name)), None)
 
     @property
     def summary(self) -> str:

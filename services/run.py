@@ -190,7 +190,7 @@ class Runner:
 
 def _loads(method: Method, given: Values) -> tuple[list[Identifier], list[Identifier]] | None:
     """What names the aggregate of a command and the contact that it is about; a credential has to be checked first."""
-    on = next((given[row.name] for row in method.on if given.get(row.name)), None)
+    on = method.target(given)
     if method.ends_session or isinstance(on, Credential):
         return None
     about = given.get("contact_information")

@@ -237,7 +237,7 @@ def _stream(run: Run) -> UUID | None:
         return None
     if run.method.ends_session:
         return UUID(run.session.id)
-    return UUID(next(id_ for row in run.method.on if (id_ := run.given.get(row.name))))
+    return UUID(run.method.target(run.given))
 
 
 def _changing(run: Run, stream: UUID | None) -> set[UUID]:

@@ -44,6 +44,8 @@ FEW = 8
 """Facts whose seal is drawn up here, in some milliseconds. One of 4,096 takes Python up to a second."""
 SHORTEST = 0.05
 """Seconds between two looks."""
+TIMEOUT = 60
+"""Seconds for a statement."""
 
 SEALS = Counter("crmledger_seals_total", "Seals that this process has added.", registry=REGISTRY)
 SEALED_POSITION = Gauge(
@@ -100,7 +102,7 @@ class Sealer:
 
     def __init__(self, url: str, signer: Signer, *, seconds: float, most: int = MOST) -> None:
         self._url = url
-        self._lanes = Lanes(url, 1, timeout=60)
+        self._lanes = Lanes(url, 1, timeout=TIMEOUT)
         self._aside: ProcessPoolExecutor | None = None
         self._signer = signer
         self._seconds = seconds
@@ -154,6 +156,7 @@ class Sealer:
         if min(facts, self._most) <= FEW:
             return await _seal_next(self._lanes, organisation, self._signer, self._most)
         if self._aside is None:
+            # What it has imported by then stays: no collection need look at it.
             self._aside = processes(1, gc.freeze)
         loop = asyncio.get_running_loop()
         given = (self._url, organisation, self._signer, self._most)
@@ -173,7 +176,7 @@ async def _seal_next(lanes: Lanes, organisation: str, signer: Signer, most: int)
 
 def _seal_aside(url: str, organisation: str, signer: Signer, most: int) -> int:
     async def work() -> int:
-        lanes = Lanes(url, 1, timeout=60)
+        lanes = Lanes(url, 1, timeout=TIMEOUT)
         try:
             return await _seal_next(lanes, organisation, signer, most)
         finally:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from uuid import UUID
 
@@ -93,12 +93,11 @@ def fold(items: Sequence[Item]) -> bytes:
         now = int.from_bytes(key, "big")
         bit = bits - (before ^ now).bit_length()
         while opened and opened[-1][0] > bit:
-            fork, low = opened.pop()
-            found = sha256(_FORKS[fork] + low + found).digest()
+            found = _node(*opened.pop(), found)
         opened.append((bit, found))
         before, found = now, hash_
     for fork, low in reversed(opened):
-        found = sha256(_FORKS[fork] + low + found).digest()
+        found = _node(fork, low, found)
     return found
 
 
@@ -129,7 +128,7 @@ def completeness_proof(streams: StreamMap, stream: UUID) -> Completeness:
         prefix, passed = descend(sorted(streams.nodes[prefix].items()), key)
         path = passed + path
     tips = streams.tips[prefix]
-    found, passed = descend(_sorted_tips(tips.values()), key)
+    found, passed = descend(_sorted_tips(tips), key)
     return Completeness(tips[found], passed + path)
 
 
@@ -179,7 +178,7 @@ class StreamMap:
         """The root, when at most these buckets have changed since it was folded last."""
         changed = set(buckets)
         for bucket in changed:
-            self._keep(bucket, sorted((key, tip.hash) for key, tip in self.tips[bucket].items()))
+            self._keep(bucket, _sorted_tips(self.tips[bucket]))
         for group in {bucket[:GROUP] for bucket in changed}:
             self._keep(group, sorted(self.nodes[group].items()))
         return fold(sorted(self.nodes[b""].items()))
@@ -189,8 +188,8 @@ class StreamMap:
             self.nodes[prefix[:-1]][prefix] = fold(items)
 
 
-def _sorted_tips(tips: Iterable[Tip]) -> list[Item]:
-    return sorted((tip.key, tip.hash) for tip in tips)
+def _sorted_tips(tips: Mapping[bytes, Tip]) -> list[Item]:
+    return sorted((key, tip.hash) for key, tip in tips.items())
 
 
 def _fork(items: Sequence[Item]) -> tuple[int, int]:

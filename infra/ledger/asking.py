@@ -7,7 +7,7 @@ from functools import cache
 from infra.ledger.load import SHOWN, UNION, loading
 from infra.views.reading import about, showing
 
-__all__ = ["LOAD", "asking"]
+__all__ = ["LOADS", "asking"]
 
 MATCHES = """
 matches (n, kind, id, retired) AS (
@@ -51,7 +51,7 @@ DOCUMENTS = """
 SELECT 'document', NULL, id, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM page
 """
 
-LOAD = "load"
+LOADS = "loads"
 """In place of the name of a view: what commands load is wanted."""
 NAMED = "ARRAY(SELECT id::uuid FROM matches WHERE n = ANY ({}::bigint[]))"
 """The ids of what is named by the identifiers at some places."""
@@ -59,10 +59,10 @@ NAMED = "ARRAY(SELECT id::uuid FROM matches WHERE n = ANY ({}::bigint[]))"
 
 @cache
 def asking(schema: str, more: str | None) -> str:
-    """The statement for questions that also want the documents of a view that are named, or `LOAD`, or neither."""
+    """The statement for questions that also want the documents of a view that are named, or `LOADS`, or neither."""
     if more is None:
         return about(schema, f"WITH {MATCHES}{ANSWERS}")
-    if more == LOAD:
+    if more == LOADS:
         refs = "ARRAY(SELECT kind || '/' || id FROM matches)"
         tables, rows = loading(NAMED.format("$9"), NAMED.format("$10"), refs, "NULL")
     else:

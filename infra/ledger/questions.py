@@ -14,7 +14,7 @@ import orjson
 from domain.identifiers import Identifier
 from domain.reference_entities import KINDS
 from infra.batching import WAITING, Batcher
-from infra.ledger.asking import LOAD, asking
+from infra.ledger.asking import LOADS, asking
 from infra.ledger.cipher import KeyRing
 from infra.ledger.load import dealt
 from infra.postgres import Reads
@@ -73,7 +73,7 @@ class Questions:
 
     async def ask(self, organisation: str, question: Question) -> Told:
         """The answer; its directory is as current as its session."""
-        more = LOAD if question.loads is not None else question.view
+        more = LOADS if question.loads is not None else question.view
         return await self._batcher.submit((organisation, more), question)
 
     async def _ask(self, key: Any, questions: list[Question]) -> list[Told]:
@@ -197,34 +197,31 @@ def _wanted(question: Question, named: Sequence[Sequence[Match]]) -> Wanted:
 
 def _arguments(questions: list[Question]) -> list[list[Any]]:
     """What the statement is given. Encoding arrays takes its time by their elements: few have keys or customers."""
-    asked = [identifier for question in questions for identifier in question.identifiers]
+    asked = [(question, one) for question in questions for one in question.identifiers]
     walls: list[Sequence[str | None]] = []
     if any(question.customer for question in questions):
-        walls = [
-            _wall(i, question.customer) for question in questions for i in question.identifiers
-        ]
+        walls = [_wall(one, question.customer) for question, one in asked]
     keys = [question.key for question in questions]
     return [
         [question.session for question in questions],
         keys if any(keys) else [],
-        [identifier.entity for identifier in asked],
-        [identifier.field for identifier in asked],
-        [identifier.value for identifier in asked],
+        [one.entity for _, one in asked],
+        [one.field for _, one in asked],
+        [one.value for _, one in asked],
         # `unnest` makes shorter arrays as long as the longest, with nulls.
         [account for account, _ in walls],
         [contact for _, contact in walls],
-        *([] if questions[0].loads is None else _places(questions)),
+        *([] if questions[0].loads is None else _places(asked)),
     ]
 
 
-def _places(questions: list[Question]) -> list[list[int]]:
+def _places(asked: list[tuple[Question, Identifier]]) -> list[list[int]]:
     """Where among all identifiers those stand that name aggregates to be loaded, and contacts whose keys are."""
     places: list[list[int]] = [[], []]
-    first = 1
-    for question in questions:
+    for n, (question, one) in enumerate(asked, start=1):
         for some, kind in zip(places, question.loads or (), strict=True):
-            some += [first + question.identifiers.index(one) for one in kind]
-        first += len(question.identifiers)
+            if one in kind:
+                some.append(n)
     return places
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -218,7 +219,7 @@ async def workers(
         if count == 1:
             yield Workers(own, None, 1)
             return
-        pool = processes(count, _begin, ring, zone)
+        pool = processes(count, partial(_begin, ring, zone))
         try:
             yield Workers(own, pool, count)
         finally:

@@ -33,7 +33,7 @@ follow (id, refs, places) AS (
                            string_agg('{{"$ref":"communication/' || f.id || '"}}', ',' ORDER BY f.created)
                       FROM views.communications f
                      WHERE f.organisation = $1 AND f.code = p.code AND f.created > p.created
-                       AND ($2::text[] IS NULL OR 'contact_information/' || f.contact_information = ANY ($2::text[]))
+                       AND ({customer}::text[] IS NULL OR 'contact_information/' || f.contact_information = ANY ({customer}::text[]))
                     HAVING count(*) > 0) AS f
 ), """
 CLOSURE = """
@@ -50,7 +50,7 @@ CLOSURE = """
     SELECT ref, document
       FROM wanted
      WHERE document IS NOT NULL
-       AND ($2::text[] IS NULL OR views.reaches($1, ref, $2::text[])
+       AND ({customer}::text[] IS NULL OR views.reaches($1, ref, {customer}::text[])
             OR owners = '{{}}' AND ref !~ '^(contact_information|accounts_receivable|access_token)/')
 {followers})"""
 LEVELS = 8
@@ -149,11 +149,12 @@ def closure(followed: str | None, customer: str = "$2") -> str:
     """
     follow, holders, followers = "", "page", ""
     if followed is not None:
-        follow = FOLLOW.format(followed=followed)
+        follow = FOLLOW.format(followed=followed, customer=customer)
         holders = "(SELECT refs FROM page UNION ALL SELECT refs FROM follow) AS h"
         followers = "UNION ALL SELECT 'follow_ups/' || id, ('[' || places || ']')::json FROM follow"
-    sql = CLOSURE.format(follow=follow, holders=holders, followers=followers, levels=LEVELS)
-    return sql.replace("$2", customer)
+    return CLOSURE.format(
+        follow=follow, holders=holders, followers=followers, customer=customer, levels=LEVELS
+    )
 
 
 def showing(view: str, ids: str) -> str:

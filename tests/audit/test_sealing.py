@@ -166,11 +166,11 @@ async def test_many_facts_are_sealed_by_a_process_of_its_own(
 
 
 async def test_another_process_takes_over_from_one_that_was_killed(database: str) -> None:
-    sealing = Sealer(database, SIGNER, seconds=0.001)
+    sealer = Sealer(database, SIGNER, seconds=0.001)
     async with connection(database) as owner, service(database) as locking:
         await locking.execute(LOCK, ORGANISATION)
         await ask_append(owner, *(written(record()) for _ in range(FEW + 1)))
-        task = asyncio.create_task(sealing.once())
+        task = asyncio.create_task(sealer.once())
         async with asyncio.timeout(60):
             while not await owner.fetchval(WAITING):
                 await asyncio.sleep(0.01)
@@ -179,8 +179,8 @@ async def test_another_process_takes_over_from_one_that_was_killed(database: str
         with pytest.raises(BrokenExecutor):
             await task
         await locking.execute("SELECT pg_advisory_unlock_all()")
-        await sealing.once()
-    await sealing.close()
+        await sealer.once()
+    await sealer.close()
     assert len(await ranges(database)) == 1
 
 
@@ -207,10 +207,10 @@ async def test_a_process_of_its_own_says_what_is_broken(database: str) -> None:
 
 async def logged(url: str) -> list[str]:
     """What a sealer says of a ledger that it does not seal."""
-    looking = Sealer(url, SIGNER, seconds=0.001)
+    sealer = Sealer(url, SIGNER, seconds=0.001)
     with capture_logs() as logs:
-        await looking.once()
-    await looking.close()
+        await sealer.once()
+    await sealer.close()
     return [line["event"] for line in logs]
 
 

@@ -16,7 +16,7 @@ from tests.communications_world import Desk, desk
 from tests.ledgers import trips_to_it
 from tests.service import Json, in_process
 
-ASK, LOAD, NUMBERS, APPEND, SELECT = "ask", "load", "numbers", "append", "select"
+ASK, NUMBERS, APPEND, SELECT = "ask", "numbers", "append", "select"
 """What a trip is for; the test can only count them."""
 
 
