@@ -11,10 +11,10 @@ from typing import ClassVar
 from uuid import UUID
 
 from domain.aggregate import Aggregate, Beginning, Fact, Stamp
-from domain.changes import difference, merged
+from domain.diff import difference, merged
 from domain.errors import InvalidLifeCycleState
 from domain.fields import Field, Values
-from domain.scalars import Text, udf
+from domain.scalar_fields import Text, udf
 
 __all__ = [
     "AUTHENTICATION_CODE",

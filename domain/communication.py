@@ -6,8 +6,8 @@ import re
 from uuid import UUID
 
 from domain.aggregate import WHOLE, Aggregate, Beginning, Fact, Stamp
-from domain.changes import difference, merged
-from domain.credentials import TokenReference
+from domain.composite_fields import Items, Object, Reference
+from domain.diff import difference, merged
 from domain.errors import (
     DuplicateEntity,
     EntityNotFound,
@@ -17,9 +17,9 @@ from domain.errors import (
 )
 from domain.fields import Field, Values
 from domain.identifiers import Identifiable, Identifier
-from domain.nested import Items, Object, Reference
-from domain.reference_entities import REFERRING_TO, identifiable
-from domain.scalars import CONTENT, NOTES, Date, Enumeration, Integer, Number, Text, udf
+from domain.reference.catalogue import REFERRING_TO, identifiable
+from domain.scalar_fields import CONTENT, NOTES, Date, Enumeration, Integer, Number, Text, udf
+from domain.token_credentials import TokenReference
 
 __all__ = [
     "CATEGORY",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
+from domain.composite_fields import Calendar, Items, Object, Reference
 from domain.fields import Field
 from domain.identifiers import Identifiable
-from domain.nested import Calendar, Items, Object, Reference
-from domain.reference_entities import identifiable
-from domain.scalars import NOTES, Boolean, Date, Enumeration, Integer, Number, Text, udf
+from domain.reference.catalogue import identifiable
+from domain.scalar_fields import NOTES, Boolean, Date, Enumeration, Integer, Number, Text, udf
 
 __all__ = [
     "COMPANY_NAME",

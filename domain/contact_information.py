@@ -10,9 +10,9 @@ import hashlib
 from uuid import UUID
 
 from domain.aggregate import WHOLE, Aggregate, Beginning, Stamp
-from domain.changes import difference, merged
-from domain.contact_entries import check_entry
 from domain.contact_fields import PERSONAL
+from domain.contact_sets import check_entry
+from domain.diff import difference, merged
 from domain.errors import EntityNotFound
 from domain.fields import Values
 from domain.identifiers import Identifier

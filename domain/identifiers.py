@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from domain.errors import InvalidIdentifier, InvalidParameterType, SemiOptionalParameter
-from domain.values import read_enumeration, read_text
+from domain.parsing import read_enumeration, read_text
 
 __all__ = ["Identifiable", "Identifier", "normalised"]
 

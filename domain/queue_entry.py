@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from domain.aggregate import Aggregate, Beginning, Stamp
-from domain.scalars import NOTES, Text
+from domain.scalar_fields import NOTES, Text
 
 __all__ = ["ERROR_CODE", "ERROR_DESCRIPTION", "QueueEntry"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from domain.aggregate import Aggregate, Beginning, Stamp
-from domain.changes import difference, merged
+from domain.diff import difference, merged
 from domain.errors import AcceptanceNotRequired, AlreadyAccepted, InvalidLifeCycleState
 from domain.fields import Values
 from domain.service_request_answers import (

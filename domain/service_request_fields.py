@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from domain.composite_fields import Items, Object, Reference
 from domain.errors import InvalidParameterValue
 from domain.fields import Field, Level, Values
 from domain.identifiers import Identifiable
-from domain.nested import Items, Object, Reference
-from domain.reference_entities import identifiable
-from domain.reference_kinds_setup import IMPACT_LEVEL, PRIORITY_LEVEL, STATES, URGENCY_LEVEL
-from domain.scalars import NOTES, Date, Enumeration, Text, Whole, udf
+from domain.reference.catalogue import identifiable
+from domain.reference.setup import IMPACT_LEVEL, PRIORITY_LEVEL, STATES, URGENCY_LEVEL
+from domain.scalar_fields import NOTES, Date, Enumeration, Text, Whole, udf
 
 __all__ = [
     "ANSWERS",

@@ -14,59 +14,57 @@ import structlog
 
 from domain.errors import ServiceError, TooManyRequests
 from infra.audit.sealer import Sealer, signer_of
+from infra.diagnostics.dashboard import Boards
+from infra.diagnostics.refusals import Refusals
+from infra.encryption import KeyRing
 from infra.http.admin import Admin
-from infra.http.api import Api
-from infra.http.as_of import as_of_methods
-from infra.http.audit import Audit
-from infra.http.audit_events import AuditEvents
-from infra.http.audit_history import AuditHistory
-from infra.http.console_pages import ConsolePages
-from infra.http.edge import Edge
-from infra.http.forgetting import forgetting
-from infra.http.history_pages import HistoryPages
-from infra.http.operator import Operating
-from infra.http.pages import pages
-from infra.http.reference import Reference
-from infra.http.requests import requests
+from infra.http.api.routes import Api
+from infra.http.audit.as_of import as_of_methods
+from infra.http.audit.erasure import forgetting
+from infra.http.audit.events import AuditEvents
+from infra.http.audit.history import AuditHistory
+from infra.http.audit.routes import Audit
+from infra.http.browser.console import ConsolePages
+from infra.http.browser.history import HistoryPages
+from infra.http.images import inspect_image_off_loop
+from infra.http.operators.reference import Reference
+from infra.http.operators.sessions import Operating
+from infra.http.operators.webhooks import Webhooks
+from infra.http.request_outcomes import requests
+from infra.http.router import Edge
 from infra.http.server import serving
-from infra.http.webhooks import Webhooks
-from infra.images import inspect_image_off_loop
-from infra.ledger.archive import LedgerArchive
-from infra.ledger.cipher import KeyRing
-from infra.ledger.outcomes import Outcomes
-from infra.ledger.past import PostgresPast
-from infra.ledger.search import Search
-from infra.ledger.store import PostgresLedger
-from infra.operations.board import Boards
-from infra.operations.refusals import Refusals
-from infra.postgres import Lanes
-from infra.secrets import Secrets
+from infra.http.static_routes import pages
+from infra.ledger.event_search import Search
+from infra.observability.tracing import Tracing, exporting
+from infra.password_hasher import Secrets
+from infra.postgres.pool import Lanes
+from infra.projections.temporal import History
 from infra.settings import Settings
-from infra.tracing import Tracing, exporting
-from infra.views.history import History
+from infra.store.as_of import PostgresPast
+from infra.store.entity_events import LedgerArchive
+from infra.store.postgres_store import PostgresLedger
+from infra.store.request_outcomes import Outcomes
 from infra.views.replica import Replica
-from infra.webhooks.desk import Desk as WebhookDesk
-from services import (  # noqa: F401 (fills the registry)
-    access_tokens,
-    communications,
-    contact_information,
-    queue,
-    service_request_configuration,
-    service_request_lists,
-    service_requests,
-)
-from services.as_of import AsOf
-from services.auditing import Auditing
+from infra.webhooks.admin import Desk as WebhookDesk
+from services.access_tokens import methods as access_tokens  # noqa: F401 (fills the registry)
+from services.audit.access import Auditing
+from services.audit.as_of import AsOf
+from services.audit.history_service import Historian
 from services.authentication import Desk
-from services.credentials import Authenticator
-from services.forgetting import Forgetting
-from services.historian import Historian
-from services.operating import Operator
-from services.outcomes import Asking
-from services.registration import Registrar
-from services.run import Runner
-from services.tokens import Tokens
-from services.write import Writer
+from services.communications import methods as communications  # noqa: F401 (fills the registry)
+from services.communications import queue
+from services.contacts import methods as contact_information  # noqa: F401 (fills the registry)
+from services.contacts.erasure import Forgetting
+from services.operators import Operator
+from services.pipeline.command_runner import Writer
+from services.pipeline.dispatcher import Runner
+from services.pipeline.session_tokens import Tokens
+from services.pipeline.token_proofs import Authenticator
+from services.reference.registrar import Registrar
+from services.request_outcomes import Asking
+from services.service_requests import configuration as service_request_configuration  # noqa: F401 (fills the registry)
+from services.service_requests import lists as service_request_lists
+from services.service_requests import methods as service_requests
 
 log = structlog.get_logger(__name__)
 

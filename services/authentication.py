@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from domain.aggregate import Stamp
-from domain.credentials import Credential, CredentialReference
 from domain.errors import (
     InvalidCredentials,
     InvalidToken,
@@ -19,19 +18,20 @@ from domain.errors import (
 )
 from domain.fields import Level, Parameters, Shape, Values, mandatory, when
 from domain.identifiers import Identifier, normalised
-from domain.reference_entities import SECRETS
-from domain.scalars import Text
+from domain.reference.catalogue import SECRETS
+from domain.scalar_fields import Text
 from domain.session import Session
-from services.call import Call, Request
-from services.credentials import Authenticator, Caller
-from services.directory import Directory, Entry
-from services.draft import Draft
-from services.endpoint import command, open_method
+from domain.token_credentials import Credential, CredentialReference
+from services.context import Customer, Loaded, Question, Told
 from services.ids import id_text
+from services.pipeline.method import command, open_method
+from services.pipeline.request import Call, Request
+from services.pipeline.session_tokens import LIFETIME, Tokens
+from services.pipeline.tenancy import ask_by_name
+from services.pipeline.token_proofs import Authenticator, Caller
+from services.pipeline.unit_of_work import Draft
 from services.ports import Hasher, Ledger
-from services.questions import Customer, Loaded, Question, Told
-from services.tenancy import ask_by_name
-from services.tokens import LIFETIME, Tokens
+from services.reference_cache import Directory, Entry
 
 __all__ = ["Desk"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from zoneinfo import ZoneInfo
 
 from domain.aggregate import Stamp
+from domain.composite_fields import Object, Reference
 from domain.fields import Values
-from domain.nested import Object, Reference
-from domain.reference_entities import identifiable
-from domain.scalars import Date
-from domain.values import wall_clock
+from domain.parsing import wall_clock
+from domain.reference.catalogue import identifiable
+from domain.scalar_fields import Date
 
 __all__ = ["LOG_INFORMATION", "USER", "log_information"]
 

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from domain.aggregate import Fact
 from domain.fields import Values
-from services.questions import Customer, Found, Loaded, Question, Select, Told
-from services.views import Row
+from services.context import Customer, Found, Loaded, Question, Select, Told
+from services.projections import Row
 
 __all__ = [
     "Change",

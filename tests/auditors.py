@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.http.audit import AUDIT
+from infra.http.audit.routes import AUDIT
 from tests.communications_world import Desk, desk
 from tests.service import PASSWORD, Service
 from tests.world import UNIT

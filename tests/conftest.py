@@ -12,7 +12,7 @@ import pytest_asyncio
 import uvloop
 from hypothesis import HealthCheck, settings
 
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
 from tests.communications_world import Desk
 from tests.service import Api, Service, in_process

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from infra.embedded import EmbeddedPostgres, system_postgres
+from infra.postgres.embedded.server import EmbeddedPostgres, system_postgres
 from infra.schema.migrate import migrate
 
 TEMPLATE = "crmledger_template"

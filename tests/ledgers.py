@@ -13,15 +13,15 @@ import asyncpg
 import pytest
 
 from domain.aggregate import Fact, Stamp
-from domain.registration import Record
-from infra.ledger.append import APPEND, SETTLE, Appender
-from infra.ledger.check import problems
-from infra.ledger.parcels import append_arguments, packed, settle_arguments
-from infra.postgres import Lane, Lanes
-from services import documents  # noqa: F401 (declares the projections)
+from domain.reference.records import Record
+from infra.ledger.commit_batch import append_arguments, packed, settle_arguments
+from infra.ledger.group_commit import APPEND, SETTLE, Appender
+from infra.ledger.integrity import problems
+from infra.postgres.pool import Lane, Lanes
+from services import registry as documents  # noqa: F401 (declares the projections)
 from services.ids import record_stream
 from services.ports import Change, Written
-from services.views import project
+from services.projections import project
 
 __all__ = [
     "ORGANISATION",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.http.reference import REFERENCE
+from infra.http.operators.reference import REFERENCE
 from tests.service import OPERATOR_KEY, Api, Json, refusal
 
 __all__ = ["Operator"]

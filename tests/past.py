@@ -15,21 +15,21 @@ from zoneinfo import ZoneInfo
 import orjson
 from msgspec import structs
 
+from domain.composite_fields import Reference
 from domain.errors import Refusal
 from domain.fields import Field, Level
-from domain.nested import Reference
-from domain.reference_entities import ENTITIES
-from domain.scalars import Boolean, Enumeration, Integer, Whole
-from infra.ledger.cipher import KeyRing
-from infra.ledger.store import PostgresLedger
-from infra.postgres import Lanes
-from infra.views.folding import Folder, connected
-from infra.views.pages import workers
-from services.as_of import AsOf, Moment
-from services.auditing import Admitted
-from services.call import Request
-from services.endpoint import Method
-from services.questions import Found, Question, Select, Session, Told
+from domain.reference.catalogue import ENTITIES
+from domain.scalar_fields import Boolean, Enumeration, Integer, Whole
+from infra.encryption import KeyRing
+from infra.postgres.pool import Lanes
+from infra.replay.pipeline import Folder, connected
+from infra.replay.worker import workers
+from infra.store.postgres_store import PostgresLedger
+from services.audit.access import Admitted
+from services.audit.as_of import AsOf, Moment
+from services.context import Found, Question, Select, Session, Told
+from services.pipeline.method import Method
+from services.pipeline.request import Request
 from tests.service import Api
 from tests.views_world import TABLES, connection, keys_of
 from tests.world import UNIT, USER, rows

@@ -36,7 +36,7 @@ async def begun(
     """``crmledger`` with these words; what it prints is to be read."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "infra.cli", *words),
+        *("-m", "infra.cli.main", *words),
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "COLUMNS": "200"} | environment,
         stdout=asyncio.subprocess.PIPE,

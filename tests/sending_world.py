@@ -25,10 +25,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from domain.aggregate import Stamp
 from infra.app import opened
-from infra.sending.sender import Sender
+from infra.delivery.dispatcher import Sender
 from infra.settings import Settings
-from services.forgetting import Forgetting
-from services.questions import Question, Told
+from services.contacts.erasure import Forgetting
+from services.context import Question, Told
 from tests.communications_world import Desk
 from tests.service import PASSWORD as OURS
 from tests.service import Api, Service, environment

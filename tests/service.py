@@ -17,10 +17,10 @@ from uuid import uuid4
 
 import aiohttp
 
-from infra import secrets
+from infra import password_hasher as secrets
 from infra.app import listening, opened
-from infra.http.api import BASE
-from infra.http.reference import REFERENCE
+from infra.http.api.routes import BASE
+from infra.http.operators.reference import REFERENCE
 from infra.settings import Settings
 from tests.programs import ROOT, begun
 

@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
-import services.service_request_lists  # noqa: F401 (declares the methods)
+import services.service_requests.lists  # noqa: F401 (declares the methods)
 from domain.aggregate import Stamp
 from domain.fields import Reading
-from services.call import Call
-from services.compose import Composer
-from services.directory import Directory
-from services.endpoint import METHODS
-from services.questions import Customer, Select, Session
+from services.context import Customer, Select, Session
+from services.pipeline.method import METHODS
+from services.pipeline.request import Call
+from services.reference_cache import Directory
+from services.reference_expansion import Composer
 
 __all__ = ["ACCOUNT", "CALLS", "CUSTOMER", "ORGANISATION", "seed", "selected"]
 

@@ -17,15 +17,15 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
+from domain.composite_fields import Calendar, Items, Object, Reference
 from domain.contact_fields import SETS
-from domain.credentials import Credential, CredentialReference, TokenKey, TokenReference
 from domain.errors import Refusal
 from domain.fields import Field, Level, Reading, Values
 from domain.identifiers import Identifiable, Identifier
-from domain.nested import Calendar, Items, Object, Reference
-from domain.reference_fields import Words
-from domain.registration import Link
-from domain.scalars import Boolean, Date, Enumeration, Integer, Number, Text, Whole
+from domain.reference.fields import Words
+from domain.reference.records import Link
+from domain.scalar_fields import Boolean, Date, Enumeration, Integer, Number, Text, Whole
+from domain.token_credentials import Credential, CredentialReference, TokenKey, TokenReference
 
 __all__ = [
     "IDS",

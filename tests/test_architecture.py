@@ -12,9 +12,9 @@ import pytest
 
 from domain.aggregate import AGGREGATES, FACTS
 from domain.errors import CATALOGUE
-from services.documents import COMPACTS
-from services.endpoint import METHODS
-from services.views import PROJECTIONS
+from services.pipeline.method import METHODS
+from services.projections import PROJECTIONS
+from services.registry import COMPACTS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("domain", "services", "infra")

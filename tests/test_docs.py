@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from domain.message_servers import EMAIL_SERVER, SMS_SERVER
-from domain.reference_fields import Embedded
-from infra import documentation
+from domain.reference.delivery_servers import EMAIL_SERVER, SMS_SERVER
+from domain.reference.fields import Embedded
+from infra import docs as documentation
 from infra.settings import Settings
 
 ROOT = Path(__file__).parent.parent

@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 import asyncpg
 from PIL import Image
 
-from infra.http.audit import AUDIT
-from infra.ledger.cipher import KeyRing
+from infra.encryption import KeyRing
+from infra.http.audit.routes import AUDIT
+from infra.rebuild.rebuild import Report, rebuild, rollback
+from infra.rebuild.verify import Findings, verify
 from infra.settings import Settings
-from infra.views.rebuild import Report, rebuild, rollback
-from infra.views.verify import Findings, verify
 from tests.communications_world import Desk
 from tests.service import PASSWORD, environment
 from tests.service_requests_world import gone_all_ways, staffed

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import singledispatch
 
+from domain.composite_fields import Calendar, Object, Reference
 from domain.fields import Field
-from domain.nested import Calendar, Object, Reference
-from domain.reference_entities import KINDS
-from domain.scalars import Boolean, Date, Enumeration, Integer, Number, Text, Whole
+from domain.reference.catalogue import KINDS
+from domain.scalar_fields import Boolean, Date, Enumeration, Integer, Number, Text, Whole
 
 __all__ = ["PLAIN", "Column", "Place", "columns", "quoted", "record", "unfolded"]
 

@@ -18,10 +18,10 @@ from typing import Literal, TypeAlias, cast
 import asyncpg
 
 from infra.analytics.columns import Column, quoted
-from infra.analytics.objects import OBJECTS
 from infra.analytics.relation import ORGANISATION, PERSONAL_ROLE, ROLE, Relation
-from infra.ledger.heads import HEAD
-from infra.postgres import snapshot
+from infra.analytics.relations import OBJECTS
+from infra.ledger.positions import HEAD
+from infra.postgres.pool import snapshot
 
 __all__ = ["LEDGER", "Export", "ExportError", "Format", "Range", "export", "relation"]
 
@@ -224,7 +224,7 @@ class _Lines:
 def _converter(form: Format) -> Callable[[Relation, Path, Path, str], None]:
     """What makes Parquet and DuckDB files; refused at once where the extra for it is missing."""
     try:
-        found = import_module("infra.analytics.columnar").convert
+        found = import_module("infra.analytics.duckdb_files").convert
     except ModuleNotFoundError as error:
         raise ExportError(f"{form} files need DuckDB: pip install 'crmledger[export]'") from error
     return cast(Callable[[Relation, Path, Path, str], None], found)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-from infra.analytics.objects import OBJECTS
+from infra.analytics.relations import OBJECTS
 
 __all__ = ["CHECKSUM", "current", "install"]
 

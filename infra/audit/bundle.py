@@ -16,8 +16,8 @@ from typing import IO, Annotated, Literal, TypeVar
 
 import msgspec
 
-from infra.audit.lines import FactLine
-from infra.audit.statements import Count, Digest, SignedSeal
+from infra.audit.event_record import FactLine
+from infra.audit.seals import Count, Digest, SignedSeal
 
 __all__ = ["Bundle", "BundleError", "Manifest", "Member", "opened_bundle", "written_bundle"]
 

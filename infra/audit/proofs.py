@@ -11,11 +11,11 @@ from uuid import UUID
 
 import msgspec
 
-from infra.audit.lines import FactLine
+from infra.audit.event_record import FactLine
 from infra.audit.merkle import check_inclusion
-from infra.audit.statements import Seal, SealError, SignedSeal
-from infra.audit.streams import Completeness, check_completeness
-from infra.ledger.hashing import event_hash
+from infra.audit.seals import Seal, SealError, SignedSeal
+from infra.audit.stream_tree import Completeness, check_completeness
+from infra.ledger.event_hash import event_hash
 
 __all__ = ["CompletenessProof", "InclusionProof", "Proof", "ProofError", "read_proof"]
 

@@ -13,15 +13,15 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from domain.errors import ServiceUnavailable
-from infra.aside import processes
-from infra.audit.reading import Connection
-from infra.audit.sealing import MOST, seal_next
-from infra.audit.statements import Signer
-from infra.ledger.cipher import derived
+from infra.audit.queries import Connection
+from infra.audit.seal_builder import MOST, seal_next
+from infra.audit.seals import Signer
+from infra.background_pool import processes
+from infra.encryption import derived
 from infra.ledger.feed import BrokenLedgerError
-from infra.ledger.heads import HEADS
-from infra.postgres import Lanes
-from infra.telemetry import REGISTRY
+from infra.ledger.positions import HEADS
+from infra.observability.metrics import REGISTRY
+from infra.postgres.pool import Lanes
 
 __all__ = ["FEW", "Backlog", "Sealer", "backlogs", "signer_of"]
 

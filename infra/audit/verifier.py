@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.audit.bundle import BundleError, Manifest, opened_bundle
-from infra.audit.bundle_check import check_bundle
-from infra.audit.checking import Check
+from infra.audit.bundle_verification import check_bundle
+from infra.audit.errors import TamperError
 from infra.audit.proofs import ProofError, read_proof
-from infra.audit.statements import SealError, SignedSeal, kept_outside, signed_seals
-from infra.audit.tampering import TamperError
+from infra.audit.seal_verification import Check
+from infra.audit.seals import SealError, SignedSeal, kept_outside, signed_seals
 
 __all__ = ["main"]
 

@@ -15,9 +15,9 @@ import orjson
 from domain.errors import ServiceError
 from infra.app import Application
 from services.authentication import token
-from services.call import Request
-from services.endpoint import METHODS
-from services.importing import import_lines
+from services.pipeline.method import METHODS
+from services.pipeline.request import Request
+from services.reference.importer import import_lines
 
 __all__ = ["ORGANISATION", "DemoSecrets", "load_demo", "total_lines"]
 

@@ -9,8 +9,8 @@ import orjson
 from aiohttp import web
 
 from domain.errors import ServiceError
-from infra.http.edge import Edge, Exchange, response
-from infra.telemetry import READY, metrics
+from infra.http.router import Edge, Exchange, response
+from infra.observability.metrics import READY, metrics
 
 __all__ = ["Admin", "Worker"]
 

@@ -11,8 +11,8 @@ import structlog
 from aiohttp import web
 
 from domain.errors import InternalError, InvalidRequest, TransportError
-from infra.http.edge import response
-from infra.http.envelope import failed
+from infra.http.api.envelope import failed
+from infra.http.router import response
 
 __all__ = ["Server", "Unlistening", "serving"]
 

@@ -15,9 +15,9 @@ from uuid import UUID
 import asyncpg
 
 from domain.errors import ServiceUnavailable
-from infra.ledger.heads import HEAD
 from infra.ledger.mapper import StoredFact
-from infra.postgres import Lanes
+from infra.ledger.positions import HEAD
+from infra.postgres.pool import Lanes
 
 __all__ = ["BrokenLedgerError", "Feed", "HoleError", "LostTailError", "stored_fact"]
 

@@ -17,8 +17,8 @@ import orjson
 
 from domain.aggregate import AGGREGATES, FACTS, WHOLE, Aggregate, Fact, Stamp
 from domain.fields import Values
-from infra.ledger.cipher import opened, sealed
-from infra.ledger.stored import StoredFact
+from infra.encryption import opened, sealed
+from infra.ledger.stored_event import StoredFact
 
 __all__ = ["ERASED", "StoredFact", "replayed", "states", "to_fact", "to_payload"]
 

@@ -12,9 +12,9 @@ import time
 import asyncpg
 
 from domain.errors import ServiceUnavailable
-from infra.postgres import Lanes
-from infra.views.reading import Reader
-from services.questions import Found, Select
+from infra.postgres.pool import Lanes
+from infra.views.queries import Reader
+from services.context import Found, Select
 
 __all__ = ["Replica"]
 

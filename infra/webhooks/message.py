@@ -14,13 +14,13 @@ from datetime import UTC
 
 import orjson
 
+from domain.composite_fields import Reference
 from domain.fields import Level
-from domain.nested import Reference
-from domain.reference_kinds_webhooks import PREFIX
-from infra.http.api import BASE
-from infra.webhooks.store import Pending
-from services.endpoint import METHODS
-from services.historian import OWN
+from domain.reference.webhooks import PREFIX
+from infra.http.api.routes import BASE
+from infra.webhooks.subscriptions import Pending
+from services.audit.history_service import OWN
+from services.pipeline.method import METHODS
 
 __all__ = ["body", "headers", "links", "message_id"]
 

@@ -10,9 +10,9 @@ import pytest_asyncio
 
 from infra.app import opened
 from infra.demo.load import load_demo
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
+from infra.projections.projector import Projector
 from infra.settings import Settings
-from infra.views.projector import Projector
 from tests import databases
 from tests.service import environment
 

@@ -15,7 +15,7 @@ import pytest
 
 from infra.analytics import export as exporting
 from infra.analytics.export import Export, ExportError, Format, Range, export, relation
-from infra.analytics.objects import OBJECTS
+from infra.analytics.relations import OBJECTS
 from tests.service import Api, environment, in_process
 from tests.views_world import connection
 
@@ -171,7 +171,7 @@ def test_another_object_is_refused() -> None:
 async def test_a_missing_extra_is_said_at_once(
     demo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "infra.analytics.columnar", raising=False)
+    monkeypatch.delitem(sys.modules, "infra.analytics.duckdb_files", raising=False)
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(ExportError, match=r"pip install 'crmledger\[export\]'"):
         await written(demo, "contacts", tmp_path / "x.parquet")
@@ -200,7 +200,7 @@ def test_lines_are_counted_across_pieces() -> None:
 async def test_the_command(demo: str, tmp_path: Path) -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "infra.cli", "export", *words],
+            [sys.executable, "-m", "infra.cli.main", "export", *words],
             cwd=ROOT,
             env={"PATH": os.environ["PATH"], "COLUMNS": "200"} | environment(demo),
             capture_output=True,

@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 
 import infra.audit.sealer
-import infra.sending.sender
-import infra.views.projector  # noqa: F401 (all declare metrics)
-from infra.telemetry import REGISTRY, Timings
+import infra.delivery.dispatcher
+import infra.projections.projector  # noqa: F401 (all declare metrics)
+from infra.observability.metrics import REGISTRY, Timings
 
 FOLDER = Path(__file__).parents[2] / "docs" / "grafana"
 PART = re.compile("_(total|bucket|count|sum)$")

@@ -9,8 +9,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from infra.analytics.objects import OBJECTS
 from infra.analytics.relation import PERSONAL_ROLE, ROLE
+from infra.analytics.relations import OBJECTS
 from tests.views_world import connection
 
 MASKED = {

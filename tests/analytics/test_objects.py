@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
+from domain.composite_fields import Items, Object
 from domain.fields import Field
-from domain.nested import Items, Object
 from infra.analytics import install
 from infra.analytics.columns import Place, columns
-from infra.analytics.objects import ENTITIES, OBJECTS
+from infra.analytics.relations import ENTITIES, OBJECTS
 from infra.schema.migrate import MigrationError, assert_current, migrate
 from tests.service import in_process
 from tests.views_world import connection, lived, rebuilt, rolled_back

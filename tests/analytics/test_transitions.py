@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 
 from domain.aggregate import FACTS
-from infra.analytics.facts import ENTITIES
-from infra.views.projector import Projector
-from infra.views.refeed import refeed
+from infra.analytics.events import ENTITIES
+from infra.projections.projector import Projector
+from infra.projections.reset import refeed
 from tests.communications_world import Desk
 from tests.views_world import connection
 

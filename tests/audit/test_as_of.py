@@ -13,12 +13,12 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.values import wall_clock
-from infra.embedded import EmbeddedPostgres
-from infra.views.comparing import compare
-from infra.views.tables import views
-from services.as_of import methods
-from services.endpoint import METHODS, Method
+from domain.parsing import wall_clock
+from infra.postgres.embedded.server import EmbeddedPostgres
+from infra.rebuild.table_diff import compare
+from infra.rebuild.table_sets import views
+from services.audit.as_of import methods
+from services.pipeline.method import METHODS, Method
 from tests import databases
 from tests.auditors import Auditor, auditor
 from tests.past import Pool, Replay, pool, replay

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from domain.values import wall_clock
+from domain.parsing import wall_clock
 from infra.settings import Settings
 from tests.auditors import ROLES, Auditor, auditor
 from tests.service import Service, environment, refusal

@@ -16,9 +16,9 @@ import pytest
 import pytest_asyncio
 
 from infra.audit.bundle import BundleError, opened_bundle, written_bundle
-from infra.audit.statements import SealError, SignedSeal, Signer
+from infra.audit.seals import SealError, SignedSeal, Signer
 from infra.audit.verifier import main
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
 from tests.audit.world import FACTS, SIGNER, bundle_of, edited, ledger, lines
 from tests.service import ROOT
@@ -249,7 +249,7 @@ FOREIGN = (
     "socket",
     "ssl",
     "sqlite3",
-    "infra.postgres",
+    "infra.postgres.pool",
     "eventsourcing",
 )
 
@@ -263,7 +263,7 @@ async def test_the_verifier_knows_neither_database_nor_network(bundle: Path) -> 
         [sys.executable, "-c", code, str(bundle)], cwd=ROOT, capture_output=True, check=True
     )
     loaded = json.loads(done.stdout.splitlines()[-1])
-    assert "infra.audit.checking" in loaded
+    assert "infra.audit.seal_verification" in loaded
     assert not [name for name in loaded if name in FOREIGN]
 
 

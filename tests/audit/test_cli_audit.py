@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.audit.verifier import main
-from infra.cli_audit import audit
+from infra.cli.audit import audit
 from tests.audit.world import FACTS, SIGNER, ledger, said, tampering
 from tests.infra.test_cli_views import run
 from tests.infra.test_projector import program

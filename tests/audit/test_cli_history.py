@@ -20,7 +20,7 @@ SELECT payload::text AS payload, metadata::text AS metadata FROM ledger.events
 async def history(audited: Auditor, *arguments: str) -> tuple[int | None, str, str]:
     """Exit status and output of ``crmledger history``."""
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "infra.cli", "history", *arguments),
+        *(sys.executable, "-m", "infra.cli.main", "history", *arguments),
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "COLUMNS": "200"}
         | environment(audited.desk.api.service.database),

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from infra.audit.seal_builder import seal_next
 from infra.audit.sealer import signer_of
-from infra.audit.sealing import seal_next
-from infra.http.audit import AUDIT
-from infra.http.audit_events import NDJSON
-from infra.ledger import search
-from infra.postgres import Lane
-from services.auditing import access_ledger
+from infra.http.audit.events import NDJSON
+from infra.http.audit.routes import AUDIT
+from infra.ledger import event_search as search
+from infra.postgres.pool import Lane
+from services.audit.access import access_ledger
 from tests.auditors import Auditor
 from tests.service import environment, refusal
 from tests.world import rows
@@ -186,7 +186,7 @@ async def test_a_page_looks_through_so_many_positions(
 
 
 async def test_lines(past: Auditor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infra.http.audit_events.LINES", 7)
+    monkeypatch.setattr("infra.http.audit.events.LINES", 7)
     whole = await past.get("events", limit=1000)
     *events, last = await lines(past)
     assert events == whole["events"]

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from infra.embedded import EmbeddedPostgres
-from infra.ledger.check import problems
+from infra.ledger.integrity import problems
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
 from tests.auditors import Auditor, auditor
 from tests.service import in_process, refusal

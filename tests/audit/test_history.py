@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from infra.http.audit import AUDIT
-from infra.ledger.archive import LedgerArchive
-from infra.postgres import Lanes
-from services.directory import Directory
-from services.history import Step, replayed, shown
+from infra.http.audit.routes import AUDIT
+from infra.postgres.pool import Lanes
+from infra.store.entity_events import LedgerArchive
+from services.audit.field_history import Step, replayed, shown
+from services.reference_cache import Directory
 from tests.auditors import ROLES, Auditor, auditor
 from tests.infra.test_openapi import DESCRIBED, problems
 from tests.service import PASSWORD, Service, refusal

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 
-from infra.http.history_pages import COOKIE, PAGES, SIGN_IN, SIGN_OUT
-from infra.http.history_templates import ASSETS, HEADERS, asset
+from infra.http.browser.history import COOKIE, PAGES, SIGN_IN, SIGN_OUT
+from infra.http.browser.templates import ASSETS, HEADERS, asset
 from tests.auditors import Auditor
 from tests.service import PASSWORD
 from tests.world import rows

@@ -12,16 +12,16 @@ import pytest
 import pytest_asyncio
 
 from domain.errors import ServiceUnavailable
-from infra.embedded import EmbeddedPostgres
-from infra.ledger.past import PostgresPast
-from infra.postgres import Lanes
-from infra.views import history
-from infra.views.comparing import compare
-from infra.views.history import History
-from infra.views.projector import Projector, lags
-from infra.views.tables import views
-from services.as_of import Moment, methods
-from services.questions import Select
+from infra.postgres.embedded.server import EmbeddedPostgres
+from infra.postgres.pool import Lanes
+from infra.projections import temporal as history
+from infra.projections.projector import Projector, lags
+from infra.projections.temporal import History
+from infra.rebuild.table_diff import compare
+from infra.rebuild.table_sets import views
+from infra.store.as_of import PostgresPast
+from services.audit.as_of import Moment, methods
+from services.context import Select
 from tests import databases
 from tests.auditors import Auditor, auditor
 from tests.infra.test_projector import program

@@ -12,13 +12,13 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from domain.registration import Record
-from infra.audit.ledgers import prove, prove_entity
+from domain.reference.records import Record
+from infra.audit.operations import prove, prove_entity
 from infra.audit.proofs import Proof, ProofError, read_proof
-from infra.audit.reading import snapshot
-from infra.audit.statements import SealError, SignedSeal, Signer, signed_seals
+from infra.audit.queries import snapshot
+from infra.audit.seals import SealError, SignedSeal, Signer, signed_seals
 from infra.audit.verifier import main
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
 from tests.audit.world import FACTS, SIGNER, ledger, lines, said, tampering
 from tests.ledgers import ORGANISATION, ask_append, renamed, written

@@ -11,9 +11,9 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from infra.embedded import EmbeddedPostgres
-from infra.ledger.heads import heads
-from infra.views.replay import Replayer, schema_name
+from infra.ledger.positions import heads
+from infra.postgres.embedded.server import EmbeddedPostgres
+from infra.rebuild.replay import Replayer, schema_name
 from tests import databases
 from tests.auditors import Auditor, auditor
 from tests.infra.test_cli_views import run

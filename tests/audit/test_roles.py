@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from infra.http.audit import AUDIT
-from services.auditing import access_ledger
+from infra.http.audit.routes import AUDIT
+from services.audit.access import access_ledger
 from tests.auditors import ROLES, Auditor
 from tests.service import refusal
 from tests.world import rows

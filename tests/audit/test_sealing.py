@@ -16,16 +16,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from infra.app import sealing
-from infra.audit.checking import Check
-from infra.audit.ledgers import verify
-from infra.audit.reading import snapshot
+from infra.audit.operations import verify
+from infra.audit.queries import snapshot
+from infra.audit.seal_builder import ADD, seal_next
+from infra.audit.seal_verification import Check
 from infra.audit.sealer import FEW, Sealer, backlogs
-from infra.audit.sealing import ADD, seal_next
-from infra.audit.statements import Seal
+from infra.audit.seals import Seal
 from infra.ledger.feed import BrokenLedgerError
-from infra.postgres import Lane
+from infra.observability.metrics import metrics
+from infra.postgres.pool import Lane
 from infra.settings import Settings
-from infra.telemetry import metrics
 from tests.audit.world import FACTS, MOST, SIGNER, ledger, said, seal_all, tampering
 from tests.ledgers import ORGANISATION, Connection, ask_append, record, renamed, written
 from tests.service import environment, in_process

@@ -13,8 +13,8 @@ import pytest
 
 from domain.aggregate import FACTS, Aggregate, Fact
 from domain.contact_information import ContactInformation
-from domain.registration import Record
-from services.sentences import SAYS, headline, sentence, template
+from domain.reference.records import Record
+from services.audit.event_descriptions import SAYS, headline, sentence, template
 from tests.domain.scenario import BY, ID
 
 

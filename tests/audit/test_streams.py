@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.audit import streams as module
-from infra.audit.streams import (
+from infra.audit import stream_tree as module
+from infra.audit.stream_tree import (
     EMPTY,
     Completeness,
     StreamMap,

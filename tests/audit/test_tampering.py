@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from infra.audit.checking import Check
-from infra.audit.statements import SealError, SignedSeal, Signer
-from infra.audit.tampering import TamperError
+from infra.audit.errors import TamperError
+from infra.audit.seal_verification import Check
+from infra.audit.seals import SealError, SignedSeal, Signer
 from infra.audit.verifier import main
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
 from tests.audit import world
 from tests.audit.world import FACTS, ledger, said, seal_all, tampering

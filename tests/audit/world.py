@@ -11,16 +11,16 @@ from zipfile import ZipFile, ZipInfo
 import asyncpg
 import msgspec
 
-from domain.registration import Record
+from domain.reference.records import Record
 from infra.audit.bundle import Manifest
-from infra.audit.checking import Check
-from infra.audit.ledgers import export, verify
-from infra.audit.reading import snapshot
+from infra.audit.errors import TamperError
+from infra.audit.operations import export, verify
+from infra.audit.queries import snapshot
+from infra.audit.seal_builder import seal_next
+from infra.audit.seal_verification import Check
 from infra.audit.sealer import signer_of
-from infra.audit.sealing import seal_next
-from infra.audit.statements import SignedSeal, Signer, kept_outside
-from infra.audit.tampering import TamperError
-from infra.postgres import Lane
+from infra.audit.seals import SignedSeal, Signer, kept_outside
+from infra.postgres.pool import Lane
 from tests.ledgers import ORGANISATION, Connection, ask_append, record, renamed, written
 
 __all__ = [

@@ -16,8 +16,8 @@ import uvloop
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from infra.embedded import EmbeddedPostgres
-from infra.telemetry import configure_logs
+from infra.observability.metrics import configure_logs
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.bench.append import append
 from tests.bench.footprint import memory, start
 from tests.bench.growth import growth as grown

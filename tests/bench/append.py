@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
-from infra.embedded import EmbeddedPostgres
-from infra.ledger.cipher import KeyRing
+from infra.encryption import KeyRing
 from infra.ledger.mapper import to_payload
-from infra.ledger.store import PostgresLedger
-from infra.postgres import Lanes
+from infra.postgres.embedded.server import EmbeddedPostgres
+from infra.postgres.pool import Lanes
+from infra.store.postgres_store import PostgresLedger
 from services.ports import Change
 from tests.bench.append_references import Sample, function_call, library, pgbench
 from tests.bench.examples import Life, caught, facts_only, fresh

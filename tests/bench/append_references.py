@@ -14,8 +14,8 @@ import asyncpg
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 
-from infra.embedded import EmbeddedPostgres
-from infra.embedded_site import wheel_binaries
+from infra.postgres.embedded.placement import wheel_binaries
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.bench.measure import Run, in_tasks, in_threads
 from tests.bench.results import Outcome
 from tests.databases import database

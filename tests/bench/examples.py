@@ -14,12 +14,12 @@ from uuid import UUID
 
 import orjson
 
-from infra.http.api import BASE
+from infra.http.api.routes import BASE
 from infra.ledger.mapper import to_payload
-from infra.ledger.store import PostgresLedger
+from infra.store.postgres_store import PostgresLedger
 from services.ids import id_text, new_id
 from services.ports import Change, Verdict, Written
-from services.views import Row
+from services.projections import Row
 from tests.bench.wire import get, post
 from tests.contract.scenes import Case, Scene, cases
 from tests.service import Api, Service, in_process

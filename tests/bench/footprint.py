@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import asyncpg
 
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.bench.clones import cloned
 from tests.bench.examples import SENT, caught, example
 from tests.bench.load import CONNECTIONS, OK, loading
@@ -108,7 +108,7 @@ async def _program(
     url: str, *arguments: str, **more: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "infra.cli", *arguments),
+        *(sys.executable, "-m", "infra.cli.main", *arguments),
         cwd=ROOT,
         env={"PATH": os.environ["PATH"]} | environment(url, **more),
         stdout=asyncio.subprocess.DEVNULL,

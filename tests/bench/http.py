@@ -6,7 +6,7 @@ import json
 
 import orjson
 
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.bench.examples import SENT, Example, example
 from tests.bench.http_references import Stored, references
 from tests.bench.library import THREADS

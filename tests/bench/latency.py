@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 from msgspec.structs import replace
 
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.bench.examples import SENT, example
 from tests.bench.http_references import references
 from tests.bench.load import CONNECTIONS, OK, Load, loaded

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncpg
 
-from infra.embedded import EmbeddedPostgres
-from infra.postgres import Lanes
-from infra.views.reading import Reader, statement
-from services.questions import Customer, Select
+from infra.postgres.embedded.server import EmbeddedPostgres
+from infra.postgres.pool import Lanes
+from infra.views.queries import Reader, statement
+from services.context import Customer, Select
 from tests.bench.measure import Cell, Plan, Progress, Run, in_tasks, measured
 from tests.bench.results import Outcome, Table
 from tests.databases import database

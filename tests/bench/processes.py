@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.bench.examples import SENT, Example, example
 from tests.bench.load import CONNECTIONS, OK, loading
 from tests.bench.measure import Cell, Plan, Progress, measured

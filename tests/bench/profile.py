@@ -16,8 +16,8 @@ import asyncpg
 import uvloop
 from cyclopts import App
 
-from infra.embedded import EmbeddedPostgres
-from infra.telemetry import configure_logs
+from infra.observability.metrics import configure_logs
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.bench.examples import SENT, Example, example
 from tests.bench.load import CONNECTIONS, OK, Load, loaded
 from tests.bench.machine import machine

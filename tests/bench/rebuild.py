@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import asyncpg
 
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.bench.beside import READERS, WRITERS, calling
 from tests.bench.clones import cloned
 from tests.bench.examples import Example, Life, caught

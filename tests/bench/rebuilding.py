@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import uvloop
 
-from infra.ledger.cipher import KeyRing
-from infra.views.rebuild import rebuild
+from infra.encryption import KeyRing
+from infra.rebuild.rebuild import rebuild
 from tests.bench.memory import KNOWN, watched
 from tests.service import environment
 

@@ -191,7 +191,7 @@ async def test_of_all_that_count_no_two_are_the_same(
 ) -> None:
     """Whoever draws one that somebody else has draws another."""
     drawn = iter(["111111", "111111", "222222", "111111"])
-    monkeypatch.setattr("services.access_tokens.digits", lambda length: next(drawn))
+    monkeypatch.setattr("services.access_tokens.methods.digits", lambda length: next(drawn))
     other = await here.issue(**{ACCOUNT: {"id": "AR1"}})
     assert await here.once(token) == "111111"
     assert await here.once(other) == "222222"

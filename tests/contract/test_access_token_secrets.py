@@ -159,9 +159,9 @@ async def test_nothing_usable_is_kept_logged_or_measured(
     database: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Six digits occur anywhere by chance; these do not.
-    monkeypatch.setattr("services.access_tokens.digits", lambda _: str(uuid4().int))
+    monkeypatch.setattr("services.access_tokens.methods.digits", lambda _: str(uuid4().int))
     monkeypatch.setattr(
-        "services.access_tokens.random_pass_code", lambda _: f"Random-{uuid4().hex}"
+        "services.access_tokens.methods.random_pass_code", lambda _: f"Random-{uuid4().hex}"
     )
     async with in_process(database) as service:
         made = await token_desk(service)

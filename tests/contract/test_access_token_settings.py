@@ -88,7 +88,7 @@ async def test_two_that_are_made_up_alike_are_made_up_again(
     here: TokenDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = iter(["0000000001", "0000000001", "0000000002"])
-    monkeypatch.setattr("services.access_token_details.mixed", lambda *_, **__: next(drawn))
+    monkeypatch.setattr("services.access_tokens.payload.mixed", lambda *_, **__: next(drawn))
     classified = {CLASSIFICATION: await here.definition(identifier_creation="UNIQUE_NUMBER")}
     made = [await here.api.post("access_tokens/create", **classified) for _ in range(2)]
     assert [token["identifier"] for token in made] == ["0000000001", "0000000002"]

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 import structlog
 
-from infra.telemetry import configure_logs
+from infra.observability.metrics import configure_logs
 from tests.communications_world import Desk, desk
 from tests.service import OPERATOR_KEY, Service, environment
 from tests.world import UNIT, rows
@@ -102,7 +102,7 @@ async def test_a_failure_that_nobody_foresaw_tells_no_values(
     def broken(text: str, *_: Any) -> str:
         raise LookupError(text)
 
-    monkeypatch.setattr("services.tag_values.resolve", broken)
+    monkeypatch.setattr("services.communications.tags.resolve", broken)
     handlers, before = logging.getLogger().handlers[:], structlog.get_config()
     try:
         configure_logs()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from domain.reference_entities import REFERRING_TO
+from domain.reference.catalogue import REFERRING_TO
 from tests.communications_world import Desk, desk
 from tests.service import Service, refusal
 from tests.world import no_id

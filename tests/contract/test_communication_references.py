@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from domain.reference_entities import REFERRING_TO, identifiable
+from domain.reference.catalogue import REFERRING_TO, identifiable
 from tests.communications_world import KINDS, Desk, desk, names, together
 from tests.service import Service
 from tests.world import untouched

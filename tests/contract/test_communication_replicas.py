@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
 from tests.communications_world import Desk, desk, facts, names, new_key, posted, together
 from tests.service import Api, in_process, refusal

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from infra.http.requests import REQUESTS
+from infra.http.request_outcomes import REQUESTS
 from tests.communications_world import Desk, desk, new_key, posted
 from tests.service import PASSWORD, Api, Service, refusal
 from tests.tokens_world import TokenDesk, token_desk

@@ -9,7 +9,7 @@ import asyncio
 import json
 from typing import Any
 
-from infra.http.reference import REFERENCE
+from infra.http.operators.reference import REFERENCE
 from tests.operators import Operator
 from tests.service import OPERATOR_KEY, refusal
 from tests.world import World, no_id, rows, untouched

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import infra.demo
-from domain.reference_entities import KINDS
-from infra.http.reference import REFERENCE
+from domain.reference.catalogue import KINDS
+from infra.http.operators.reference import REFERENCE
 from tests.contract.scenes import base_records
 from tests.operators import Operator
 from tests.service import OPERATOR_KEY, Json, refusal

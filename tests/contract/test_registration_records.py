@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from domain.reference_entities import KINDS
+from domain.reference.catalogue import KINDS
 from tests.operators import Operator
 from tests.service import Api, Json, Service, refusal
 from tests.world import CYPRUS, GROUP, UNIT, World, no_id, rows, untouched, world

@@ -11,12 +11,12 @@ import jwt
 import pytest
 import pytest_asyncio
 
+from domain.composite_fields import Object, Reference
 from domain.fields import Field, Level, Parameters, Values
-from domain.nested import Object, Reference
-from domain.reference_entities import KINDS
-from domain.scalars import Date, Enumeration, Integer, Whole
-from infra.http.api import BASE
-from services.endpoint import METHODS, Method
+from domain.reference.catalogue import KINDS
+from domain.scalar_fields import Date, Enumeration, Integer, Whole
+from infra.http.api.routes import BASE
+from services.pipeline.method import METHODS, Method
 from tests.communications_world import Desk, desk
 from tests.service import Service, _form, environment, refusal
 from tests.world import GROUP, UNIT, traces

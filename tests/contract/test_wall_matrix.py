@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from services.endpoint import METHODS
+from services.pipeline.method import METHODS
 from tests.communications_world import ERROR
 from tests.service import Api, Service, environment, refusal
 from tests.tokens_world import ON, Consumer, TokenDesk, by_code, token_desk, unique

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.changes import difference, merged
+from domain.diff import difference, merged
 from domain.fields import Values
 
 LEAVES = st.none() | st.integers(0, 3) | st.sampled_from(["", "a", "b"]) | st.booleans()

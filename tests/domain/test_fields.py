@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.composite_fields import Calendar, Items, Object, Reference
 from domain.errors import (
     InvalidIdentifier,
     InvalidParameterType,
@@ -18,10 +19,9 @@ from domain.errors import (
 )
 from domain.fields import Level, Parameters, Reading, Shape, keep, mandatory, when
 from domain.identifiers import Identifiable, Identifier
-from domain.nested import Calendar, Items, Object, Reference
-from domain.scalars import Boolean, Date, Enumeration, Integer, Number, Text, udf
-from services.call import File
-from services.endpoint import METHODS
+from domain.scalar_fields import Boolean, Date, Enumeration, Integer, Number, Text, udf
+from services.pipeline.method import METHODS
+from services.pipeline.request import File
 from tests.strategies import READING, ZONE, junk, said
 
 ABSENT: Any = object()

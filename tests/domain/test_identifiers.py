@@ -17,7 +17,7 @@ from domain.errors import (
     SemiOptionalParameter,
 )
 from domain.identifiers import Identifiable, normalised
-from domain.reference_entities import ENTITIES
+from domain.reference.catalogue import ENTITIES
 from tests.strategies import TEXTS, identifiers, junk
 
 CONTACT = Identifiable("contact_information", ("id", "number", "id_number"))

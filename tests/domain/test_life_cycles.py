@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-import services.documents  # noqa: F401 (declares every aggregate)
+import services.registry  # noqa: F401 (declares every aggregate)
 from domain.aggregate import AGGREGATES, FACTS, Aggregate, Fact
 from domain.errors import InvalidLifeCycleState
 from tests.domain.samples import beginnings

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import infra.demo
+from domain.composite_fields import Object, Reference
 from domain.errors import (
     InvalidParameterType,
     InvalidParameterValue,
@@ -20,10 +21,9 @@ from domain.errors import (
     ServiceError,
 )
 from domain.fields import Field, Level, Reading
-from domain.nested import Object, Reference
-from domain.reference_entities import ENTITIES, KINDS, REFERRING_TO, SECRETS, SHOWN, identifiable
-from domain.registration import Kind, Link
-from domain.scalars import Boolean
+from domain.reference.catalogue import ENTITIES, KINDS, REFERRING_TO, SECRETS, SHOWN, identifiable
+from domain.reference.records import Kind, Link
+from domain.scalar_fields import Boolean
 
 READING = Reading(zone=ZoneInfo("Asia/Nicosia"), today=date(2015, 5, 5))
 DEMO = Path(infra.demo.__file__).parent

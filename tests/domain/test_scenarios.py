@@ -21,7 +21,7 @@ from domain.errors import (
 from domain.fields import Values
 from domain.identifiers import Identifier
 from domain.queue_entry import QueueEntry
-from domain.registration import Record
+from domain.reference.records import Record
 from domain.session import Session
 from tests.domain.scenario import ANOTHER, BY, ID, Happened, given, happened
 

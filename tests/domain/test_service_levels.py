@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain.errors import InvalidParameterValue
 from domain.fields import Values
-from domain.service_levels import later, latest, period_between, priority, scheduled
+from domain.scheduling import later, latest, period_between, priority, scheduled
 
 START = "2024-01-31T09:00:00"
 UNITS = st.sampled_from(["MINUTES", "HOURS", "DAYS", "WEEKS", "MONTHS", "YEARS"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.tags import TAG, resolve
+from domain.template_tags import TAG, resolve
 from tests.strategies import TEXTS
 
 VALUES = {

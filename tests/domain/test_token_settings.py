@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.reference_fields import TOKEN_DEFINITION
-from domain.token_settings import TokenSettings, count_characters
-from services.access_token_codes import authentication_code, digits, mixed
-from services.access_token_details import IDENTIFIER_CHARACTERS, random_pass_code
-from services.access_token_details import _identifier as new_identifier
+from domain.access_token_policy import TokenSettings, count_characters
+from domain.reference.fields import TOKEN_DEFINITION
+from services.access_tokens.codes import authentication_code, digits, mixed
+from services.access_tokens.payload import IDENTIFIER_CHARACTERS, random_pass_code
+from services.access_tokens.payload import _identifier as new_identifier
 
 SORTS = ("length", "letters", "digits", "special")
 

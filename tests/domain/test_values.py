@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidParameterType, InvalidParameterValue
-from domain.values import (
+from domain.parsing import (
     java_date,
     number,
     read_boolean,

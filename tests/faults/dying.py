@@ -15,9 +15,12 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
-from infra.ledger.cipher import KeyRing
-from infra.views import beside, feeding, folding, rebuild
-from infra.views.projector import Projector
+from infra.encryption import KeyRing
+from infra.projections import sql_projections as feeding
+from infra.projections.projector import Projector
+from infra.rebuild import rebuild
+from infra.rebuild import shadow_build as beside
+from infra.replay import pipeline as folding
 
 ZONE = ZoneInfo("Asia/Nicosia")
 PAGE = 10

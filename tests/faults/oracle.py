@@ -19,14 +19,14 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import orjson
 
-from domain.registration import Record
-from infra.ledger.check import EVENTS, problems
-from infra.ledger.cipher import KeyRing
+from domain.reference.records import Record
+from infra.encryption import KeyRing
 from infra.ledger.feed import Feed, stored_fact
+from infra.ledger.integrity import EVENTS, problems
 from infra.ledger.mapper import StoredFact, replayed
-from infra.postgres import Lanes
+from infra.postgres.pool import Lanes
 from infra.settings import Settings
-from services.views import project
+from services.projections import project
 from tests.faults.journal import ACKNOWLEDGED, CREATE, REFUSED, Attempt, Journal
 from tests.service import OPERATOR_KEY, PASSWORD, environment
 

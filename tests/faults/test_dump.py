@@ -9,11 +9,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from infra.audit.checking import Check
+from infra.audit.seal_verification import Check
 from infra.audit.sealer import backlogs
-from infra.embedded import EmbeddedPostgres, wheel_binaries
 from infra.ledger.feed import Feed
-from infra.views.projector import Projector, lags
+from infra.postgres.embedded.server import EmbeddedPostgres, wheel_binaries
+from infra.projections.projector import Projector, lags
 from tests import databases
 from tests.audit.world import FACTS, ledger, said, seal_all
 from tests.ledgers import ORGANISATION, ask_append, lanes, record, renamed, unsound, written

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
 from tests.faults.failpoints import PLACES, Failpoints, failpoints
 from tests.faults.journal import ACKNOWLEDGED, REFUSED, Journal, begun

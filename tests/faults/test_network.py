@@ -10,9 +10,9 @@ from functools import partial
 import asyncpg
 import pytest
 
-from infra.ledger.append import Appender, Outcome
-from infra.ledger.parcels import Parcel
-from infra.postgres import Lanes
+from infra.ledger.commit_batch import Parcel
+from infra.ledger.group_commit import Appender, Outcome
+from infra.postgres.pool import Lanes
 from tests.faults.failpoints import LOCK, failpoints, patched
 from tests.faults.journal import ACKNOWLEDGED, REFUSED, UNKNOWN, Journal, begun
 from tests.faults.oracle import sound, violations
@@ -124,7 +124,7 @@ async def _waits(connection: asyncpg.Connection) -> None:
 async def test_a_database_that_stays_away_is_never_guessed_about(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("infra.ledger.store.Appender", partial(Appender, giving_up=0.1))
+    monkeypatch.setattr("infra.store.postgres_store.Appender", partial(Appender, giving_up=0.1))
     monkeypatch.setattr("infra.app.Lanes", partial(Lanes, patience=0.2))
     async with reached(database) as (journal, proxy):
         proxy.arm("lose answer")
@@ -154,7 +154,7 @@ class Blind(Appender):
 async def test_revert_an_append_that_is_sent_again_is_stored_twice(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("infra.ledger.store.Appender", Blind)
+    monkeypatch.setattr("infra.store.postgres_store.Appender", Blind)
     async with reached(database) as (journal, proxy):
         proxy.arm("lose answer")
         assert (await journal.create()).outcome == ACKNOWLEDGED

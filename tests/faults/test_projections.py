@@ -14,14 +14,14 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from infra.embedded import EmbeddedPostgres
-from infra.postgres import Lanes
-from infra.views.feeding import ANALYTICS, TableFeeding
-from infra.views.folding import Folder, connected
-from infra.views.history import History
-from infra.views.pages import workers
-from infra.views.parking import parked
-from infra.views.projector import Projector, lags
+from infra.postgres.embedded.server import EmbeddedPostgres
+from infra.postgres.pool import Lanes
+from infra.projections.parked import parked
+from infra.projections.projector import Projector, lags
+from infra.projections.sql_projections import ANALYTICS, TableFeeding
+from infra.projections.temporal import History
+from infra.replay.pipeline import Folder, connected
+from infra.replay.worker import workers
 from tests import databases
 from tests.communications_world import Desk, Json
 from tests.infra.test_projector import caught_up, is_true, program

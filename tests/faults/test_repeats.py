@@ -13,8 +13,8 @@ import pytest
 
 from infra.app import Application, listening, opened
 from infra.settings import Settings
-from services.call import Request
-from services.endpoint import METHODS
+from services.pipeline.method import METHODS
+from services.pipeline.request import Request
 from tests.faults.failpoints import patched
 from tests.faults.journal import ACKNOWLEDGED, CREATE, REFUSED, SAY, UPDATE, Attempt, Journal, begun
 from tests.faults.oracle import sound, violations

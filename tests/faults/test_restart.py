@@ -10,7 +10,7 @@ from pathlib import Path
 
 import asyncpg
 
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
 from tests.faults.journal import begun
 from tests.faults.oracle import following, sound

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from domain.errors import ServiceUnavailable
-from infra.ledger import parcels
-from infra.ledger.append import Appender
-from infra.ledger.parcels import apart, packed
-from infra.postgres import Lane
+from infra.ledger import commit_batch as parcels
+from infra.ledger.commit_batch import apart, packed
+from infra.ledger.group_commit import Appender
+from infra.postgres.pool import Lane
 from services.ports import Change, Verdict
 from tests.ledgers import (
     ORGANISATION,
@@ -122,7 +122,7 @@ async def test_revert_without_reading_sets_a_stale_rule_is_accepted(
     def careless(change: Change) -> parcels.Parcel:
         return msgspec.structs.replace(real(change), reads=set())
 
-    monkeypatch.setattr("infra.ledger.append.packed", careless)
+    monkeypatch.setattr("infra.ledger.group_commit.packed", careless)
     async with appender(database) as one:
         settings = record("SETTINGS")
         await together(one, written(settings))

@@ -6,7 +6,7 @@ import asyncpg
 import orjson
 import pytest
 
-from infra.ledger.parcels import append_arguments, packed
+from infra.ledger.commit_batch import append_arguments, packed
 from services.ports import Change
 from tests.bench.examples import caught, fresh
 from tests.views_world import connection

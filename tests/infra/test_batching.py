@@ -8,7 +8,7 @@ from collections.abc import Hashable
 import pytest
 
 from domain.errors import ServiceUnavailable
-from infra.batching import SHARE, Batcher
+from infra.batcher import SHARE, Batcher
 
 
 class Runs:

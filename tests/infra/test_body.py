@@ -13,11 +13,7 @@ from aiohttp import ClientSession, FormData, web
 from aiohttp.http_exceptions import TransferEncodingError
 
 from domain.errors import InvalidRequest, RequestTooLarge, ServiceError
-from infra.http.body import (
-    Upload,
-    parse_multipart,
-    read_body,
-)
+from infra.http.api.body import Upload, parse_multipart, read_body
 
 LIMIT = 100_000
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"

@@ -25,7 +25,7 @@ async def crmledger(
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "infra.cli",
+        "infra.cli.main",
         "import",
         *arguments,
         cwd=ROOT,

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from infra.views.projector import Projector
+from infra.projections.projector import Projector
 from tests.communications_world import Desk
 from tests.databases import folder
 from tests.programs import begun

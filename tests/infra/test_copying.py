@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from infra.views.copying import copied, encoded, encoders
+from infra.replay.copy_encoding import copied, encoded, encoders
 
 STREAM = UUID(int=5)
 TYPES = {

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import pytest
 
-from infra.http.docs_page import CONTENT_SECURITY_POLICY, asset
+from infra.http.browser.api_docs import CONTENT_SECURITY_POLICY, asset
 
 DOCS = files("infra.http") / "docs"
 NAMES = sorted(entry.name for entry in DOCS.iterdir())

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import asyncpg
 import pytest
 
-from infra.embedded import EmbeddedPostgres, EmbeddedPostgresError, system_postgres
-from infra.embedded_process import PidFile, is_postmaster, kill_all
-from infra.embedded_site import find_site, wheel_binaries
+from infra.postgres.embedded.placement import find_site, wheel_binaries
+from infra.postgres.embedded.process import PidFile, is_postmaster, kill_all
+from infra.postgres.embedded.server import EmbeddedPostgres, EmbeddedPostgresError, system_postgres
 from tests import databases
 
 REPOSITORY = Path(__file__).parents[2]

@@ -13,9 +13,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from infra import embedded_site
-from infra.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from infra.embedded_site import Account, execute, find_site, wheel_binaries
+from infra.postgres.embedded import placement as embedded_site
+from infra.postgres.embedded.placement import Account, execute, find_site, wheel_binaries
+from infra.postgres.embedded.server import EmbeddedPostgres, EmbeddedPostgresError
 from tests import databases
 from tests.infra.test_embedded import PROGRAM, REPOSITORY
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from domain.errors import CATALOGUE, EntityNotFound, InternalError
-from infra.http.envelope import failed, ok
+from infra.http.api.envelope import failed, ok
 
 
 @pytest.mark.parametrize("data", [b"{}", b"[]", b'{"a":[1,{"b":null}]}', '[{"ä":10.50}]'.encode()])

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from infra.ledger.check import problems
+from infra.ledger.event_hash import event_hash
 from infra.ledger.feed import Feed, HoleError, LostTailError
-from infra.ledger.hashing import event_hash
+from infra.ledger.integrity import problems
 from infra.ledger.mapper import StoredFact
 from tests.ledgers import (
     ORGANISATION,

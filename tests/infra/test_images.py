@@ -17,8 +17,8 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from domain.errors import InvalidProfilePhoto
-from infra import images
-from infra.images import (
+from infra.http import images
+from infra.http.images import (
     MAX_BYTES,
     MAX_PIXELS,
     clean_file_name,

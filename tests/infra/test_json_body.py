@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidRequest
-from infra.http.json_body import MAX_DEPTH, MAX_PARTS, parse_json_object
+from infra.http.api.json_body import MAX_DEPTH, MAX_PARTS, parse_json_object
 
 MIB = 1 << 20
 LONG_DIGITS = "9" * 20

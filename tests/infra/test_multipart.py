@@ -8,13 +8,7 @@ import gzip
 import pytest
 
 from domain.errors import InvalidRequest
-from infra.http.body import (
-    MAX_PART_HEADER,
-    MAX_PARTS,
-    Upload,
-    is_multipart,
-    parse_multipart,
-)
+from infra.http.api.body import MAX_PART_HEADER, MAX_PARTS, Upload, is_multipart, parse_multipart
 
 FORM = "multipart/form-data; boundary=xx"
 

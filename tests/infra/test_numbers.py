@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from infra.ledger.numbers import AHEAD, MOST, Numbers
+from infra.ledger.sequences import AHEAD, MOST, Numbers
 from tests.ledgers import lanes, trips_to_it
 
 

@@ -16,17 +16,17 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from domain.errors import CATALOGUE
 from domain.fields import Level, Shape
-from domain.reference_entities import ENTITIES, KINDS
-from infra.http.api import BASE, IMAGES
-from infra.http.audit import AUDIT
-from infra.http.openapi import document, openapi_json, readable
-from infra.http.openapi_components import refs
-from services.documents import COMPACTS
-from services.endpoint import METHODS, Method
+from domain.reference.catalogue import ENTITIES, KINDS
+from infra.http.api.routes import BASE, IMAGES
+from infra.http.audit.routes import AUDIT
+from infra.http.openapi.components import refs
+from infra.http.openapi.document import document, openapi_json, readable
+from services.pipeline.method import METHODS, Method
+from services.registry import COMPACTS
 from tests.contract.scenes import Api, Case, Scene, cases, requested_fields
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "infra.http.openapi"]
+COMMAND = [sys.executable, "-m", "infra.http.openapi.document"]
 DESCRIBED = document()  # fills the registry, too
 SCHEMAS = DESCRIBED["components"]["schemas"]
 ALL = sorted(METHODS.values(), key=lambda method: method.number)

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from infra.postgres import Lane
+from infra.postgres.pool import Lane
 from infra.schema.migrate import MigrationError, migrate
 
 ROLES = (

@@ -8,11 +8,11 @@ import asyncpg
 import pytest
 
 from domain.errors import ServiceUnavailable
-from infra.ledger.cipher import KeyRing
-from infra.ledger.load import Loader
-from infra.ledger.questions import Questions
-from infra.postgres import Lanes
-from services.questions import Question
+from infra.encryption import KeyRing
+from infra.postgres.pool import Lanes
+from infra.store.aggregate_loader import Loader
+from infra.store.context_loader import Questions
+from services.context import Question
 from tests.faults.journal import begun
 from tests.faults.proxy import proxied
 from tests.ledgers import ZONE, appender, lanes, record, renamed, written

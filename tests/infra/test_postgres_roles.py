@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from infra.embedded import EmbeddedPostgres
-from infra.postgres import Lane
+from infra.postgres.embedded.server import EmbeddedPostgres
+from infra.postgres.pool import Lane
 from tests import databases
 from tests.ledgers import ask_append, record, unsound, written
 

@@ -9,8 +9,8 @@ from contextlib import AbstractAsyncContextManager
 import asyncpg
 import pytest
 
-from infra.ledger import bell
-from infra.views.projector import Projector, lags
+from infra.postgres import notify as bell
+from infra.projections.projector import Projector, lags
 from tests.communications_world import Desk
 from tests.programs import Program, attended
 from tests.service import environment

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidRequest
-from infra.http.query import MAX_PARAMETERS, parse_query
+from infra.http.api.query_string import MAX_PARAMETERS, parse_query
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 

@@ -8,8 +8,8 @@ import asyncpg
 import orjson
 import pytest
 
-from infra.views.reading import LEVELS, statement
-from services.questions import Select
+from infra.views.queries import LEVELS, statement
+from services.context import Select
 from tests.communications_world import Desk, desk
 from tests.plans import nodes
 from tests.service import Service

@@ -12,11 +12,13 @@ import pytest
 
 from domain.aggregate import FACTS, Aggregate
 from infra.ledger.mapper import ERASED, StoredFact, replayed
-from infra.views import folding, pages, rebuild
-from infra.views.beside import ONE_AT_A_TIME, Work
-from infra.views.definitions import VERSIONS
-from infra.views.rebuild import RebuildError
-from services.views import project
+from infra.rebuild import rebuild
+from infra.rebuild.rebuild import RebuildError
+from infra.rebuild.shadow_build import ONE_AT_A_TIME, Work
+from infra.replay import pipeline as folding
+from infra.replay import worker as pages
+from services.projection_versions import VERSIONS
+from services.projections import project
 from tests.communications_world import Desk
 from tests.views_world import (
     TABLES,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from argon2 import Type, extract_parameters
 
-from infra import secrets as module
-from infra.secrets import Secrets
+from infra import password_hasher as module
+from infra.password_hasher import Secrets
 from tests.service import PRODUCTION_COST
 
 KEY = "service-key-of-the-tests-0123456789"

@@ -14,9 +14,9 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from infra.embedded import EmbeddedPostgres
-from infra.views.reading import customer_refs, statement
-from services.questions import Select
+from infra.postgres.embedded.server import EmbeddedPostgres
+from infra.views.queries import customer_refs, statement
+from services.context import Select
 from tests import databases
 from tests.plans import nodes
 from tests.service_requests_seed import CALLS, CUSTOMER, ORGANISATION, seed, selected

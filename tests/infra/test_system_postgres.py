@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.embedded import system_postgres
+from infra.postgres.embedded.server import system_postgres
 from tests.databases import KIND
 
 ROOT = Path(__file__).parent.parent.parent

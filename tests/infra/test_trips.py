@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from infra.ledger import numbers
-from infra.ledger.bell import Bell
-from infra.telemetry import REGISTRY
+from infra.ledger import sequences as numbers
+from infra.observability.metrics import REGISTRY
+from infra.postgres.notify import Bell
 from tests.communications_world import Desk, desk
 from tests.ledgers import trips_to_it
 from tests.service import Json, in_process

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
 from tests.service import in_process
 from tests.views_world import lived

@@ -8,10 +8,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from infra.embedded import EmbeddedPostgres
-from infra.embedded_site import wheel_binaries
-from infra.operations.check import run
-from infra.operations.ledger_checks import DEEP_CHECKS
+from infra.diagnostics.ledger import DEEP_CHECKS
+from infra.diagnostics.runner import run
+from infra.postgres.embedded.placement import wheel_binaries
+from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.settings import Settings
 from tests import databases
 from tests.service import environment

@@ -6,16 +6,16 @@ import json
 
 import pytest
 
+from infra.audit.seal_builder import seal_next
 from infra.audit.sealer import signer_of
-from infra.audit.sealing import seal_next
-from infra.cli import app
-from infra.ledger.heads import heads
-from infra.operations.check import Report, run
-from infra.operations.ledger_checks import DEEP_CHECKS, LEDGER_CHECKS
-from infra.operations.sending_checks import SENDING_CHECKS
-from infra.operations.server_checks import SERVER_CHECKS
+from infra.cli.main import app
+from infra.diagnostics.delivery import SENDING_CHECKS
+from infra.diagnostics.ledger import DEEP_CHECKS, LEDGER_CHECKS
+from infra.diagnostics.runner import Report, run
+from infra.diagnostics.server import SERVER_CHECKS
+from infra.ledger.positions import heads
+from infra.projections.projector import Projector
 from infra.settings import Settings
-from infra.views.projector import Projector
 from tests.infra.test_cli_views import run as typed
 from tests.service import environment
 from tests.views_world import connection
@@ -112,7 +112,7 @@ async def test_a_server_that_forgets_in_a_crash(database: str) -> None:
 
 
 async def test_a_long_transaction_is_named(lively: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infra.operations.server_checks.LONG", 0.0)
+    monkeypatch.setattr("infra.diagnostics.server.LONG", 0.0)
     async with connection(lively) as idle, idle.transaction():
         pid = await idle.fetchval("SELECT pg_backend_pid()")
         await idle.execute("SET LOCAL application_name = 'somebody'")

@@ -14,14 +14,14 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from infra.audit.seal_builder import seal_next
 from infra.audit.sealer import signer_of
-from infra.audit.sealing import seal_next
-from infra.embedded import EmbeddedPostgres
-from infra.http.console_pages import CONSOLE, SITE
-from infra.http.history_templates import HEADERS
-from infra.operations.board import MOST, OVERDUE, REQUESTS, WAITING, Boards
-from infra.postgres import Lanes
-from infra.views.projector import Projector
+from infra.diagnostics.dashboard import MOST, OVERDUE, REQUESTS, WAITING, Boards
+from infra.http.browser.console import CONSOLE, SITE
+from infra.http.browser.templates import HEADERS
+from infra.postgres.embedded.server import EmbeddedPostgres
+from infra.postgres.pool import Lanes
+from infra.projections.projector import Projector
 from tests import databases
 from tests.browser import CHROMIUM, Tab, tab
 from tests.service import PASSWORD, Service, environment, in_process

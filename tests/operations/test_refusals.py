@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from infra.operations import refusals
-from infra.operations.refusals import Refusals
-from services.tokens import Tokens
+from infra.diagnostics import refusals
+from infra.diagnostics.refusals import Refusals
+from services.pipeline.session_tokens import Tokens
 
 TOKENS = Tokens("token-secret-of-the-tests-0123456789")
 

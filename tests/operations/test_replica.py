@@ -13,9 +13,15 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from infra.embedded import EmbeddedPostgres
-from infra.embedded_site import execute, find_site, give, reachable_binaries, wheel_binaries
-from infra.http.api import BASE
+from infra.http.api.routes import BASE
+from infra.postgres.embedded.placement import (
+    execute,
+    find_site,
+    give,
+    reachable_binaries,
+    wheel_binaries,
+)
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
 from tests.service import in_process
 from tests.tokens_world import TokenDesk, token_desk

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import time
 
-from infra.telemetry import timed
-from services.stages import STAGES
+from infra.observability.metrics import timed
+from services.pipeline.instrumentation import STAGES
 from tests.communications_world import desk
 from tests.service import Service
 

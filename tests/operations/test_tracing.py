@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from infra.http.server import serving
+from infra.observability.tracing import NOT_TRACED, Traced, exporting
 from infra.settings import SettingsError
-from infra.tracing import NOT_TRACED, Traced, exporting
 from tests.communications_world import Desk, desk
 from tests.service import in_process
 

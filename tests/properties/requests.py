@@ -10,11 +10,11 @@ from urllib.parse import quote_plus
 
 from hypothesis import strategies as st
 
+from domain.composite_fields import Reference
 from domain.errors import Refusal
 from domain.fields import Level, Values
-from domain.nested import Reference
-from services.call import File
-from services.endpoint import Method
+from services.pipeline.method import Method
+from services.pipeline.request import File
 from tests.properties.conftest import KNOWN
 from tests.strategies import READING, junk, said
 

@@ -10,15 +10,15 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.composite_fields import Reference
 from domain.contact_fields import COMPANY_NAME, PERSON_NAME
 from domain.contact_information import ContactInformation
 from domain.fields import Shape, Values
 from domain.identifiers import Identifiable
-from domain.nested import Reference
-from domain.scalars import Text
-from services.compose import Composer, references
-from services.fields_set import cut
-from services.views import project
+from domain.scalar_fields import Text
+from services.pipeline.fields_set import cut
+from services.projections import project
+from services.reference_expansion import Composer, references
 from tests.domain.scenario import BY
 from tests.properties.conftest import Playground
 from tests.strategies import TEXTS, ZONE

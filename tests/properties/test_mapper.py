@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import services.documents  # noqa: F401 (declares every aggregate)
+import services.registry  # noqa: F401 (declares every aggregate)
 from domain.aggregate import AGGREGATES, FACTS, Fact, Stamp
-from infra.ledger.cipher import KeyRing
+from infra.encryption import KeyRing
 from infra.ledger.mapper import StoredFact, replayed, to_fact, to_payload
 from tests.domain.samples import beginnings, payloads
 from tests.domain.scenario import BY, ID, Happened, members

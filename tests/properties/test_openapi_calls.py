@@ -11,8 +11,8 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import Case as AnyCase
 
-from infra.http.api import BASE
-from services.endpoint import METHODS
+from infra.http.api.routes import BASE
+from services.pipeline.method import METHODS
 from tests.properties.conftest import Playground
 from tests.properties.test_requests import assert_contract
 

@@ -39,8 +39,8 @@ from domain.errors import Refusal
 from domain.fields import Values
 from domain.identifiers import Identifier
 from domain.queue_entry import ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
-from domain.reference_entities import KINDS
-from domain.registration import Record
+from domain.reference.catalogue import KINDS
+from domain.reference.records import Record
 from domain.service_request import ServiceRequest
 from domain.service_request_answers import STATES, WAY, check_fit
 from domain.service_request_fields import ASSIGNED_TO, CALLER_TEXTS, COMPLETION, LEVELS
@@ -48,7 +48,7 @@ from domain.service_request_fields import SETS as REQUEST_SETS
 from domain.service_request_fields import TEXTS as REQUEST_TEXTS
 from domain.service_request_fields import UDF as REQUEST_UDF
 from infra.ledger.mapper import replayed
-from services.views import project
+from services.projections import project
 from tests.domain.scenario import BY, ID
 from tests.properties.test_mapper import KEY, OTHER, stored
 from tests.strategies import IDS, READING, ZONE, entries, kept, kept_rows, said

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
 from tests.properties.service_requests_model import ANSWERS, FROM, OK, STATE_OF, Model, Request
 from tests.service import in_process, refusal

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from infra.embedded import EmbeddedPostgres
-from infra.sending.sender import Sender
+from infra.delivery.dispatcher import Sender
+from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases, sending_world
 from tests.communications_world import Desk
 from tests.sending_world import Gateway, Mailbox, gateway, mailbox, sender

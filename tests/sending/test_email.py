@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from infra.app import opened
-from infra.cli_send import sending
-from infra.sending.sender import Sender
+from infra.cli.send import sending
+from infra.delivery.dispatcher import Sender
 from infra.settings import Settings
 from tests.communications_world import Desk, facts
 from tests.sending_world import (

@@ -55,7 +55,16 @@ class Program:
 
     async def start(self) -> None:
         self.child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "infra.cli", "send", "--pause", "0.1", "--admin-port", "0"),
+            *(
+                sys.executable,
+                "-m",
+                "infra.cli.main",
+                "send",
+                "--pause",
+                "0.1",
+                "--admin-port",
+                "0",
+            ),
             cwd=ROOT,
             env={"PATH": os.environ["PATH"], "COLUMNS": "200"} | environment(self._url),
             stdout=asyncio.subprocess.PIPE,

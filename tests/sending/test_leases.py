@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from infra.postgres import Lanes
-from infra.sending.leases import Leases
-from infra.sending.sender import Sender
-from services.sending import Leased, Limits
+from infra.delivery.dispatcher import Sender
+from infra.delivery.leases import Leases
+from infra.postgres.pool import Lanes
+from services.communications.delivery import Leased, Limits
 from tests import sending_world
 from tests.communications_world import Desk, facts
 from tests.sending_world import Mailbox, due, entries, sender, sent_by

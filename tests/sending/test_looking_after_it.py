@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from infra.http.console_sections import outgoing
-from infra.operations.check import run
-from infra.operations.sending_checks import SENDING_CHECKS
-from infra.sending.backlog import Backlog, backlogs
-from infra.sending.sender import Sender
+from infra.delivery.backlog import Backlog, backlogs
+from infra.delivery.dispatcher import Sender
+from infra.diagnostics.delivery import SENDING_CHECKS
+from infra.diagnostics.runner import run
+from infra.http.browser.console_sections import outgoing
+from infra.observability.metrics import metrics
 from infra.settings import Settings
-from infra.telemetry import metrics
 from tests.communications_world import Desk
 from tests.sending_world import Mailbox, due, listening_nowhere, sent_by
 from tests.service import environment

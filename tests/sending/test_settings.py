@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from infra.http.reference import REFERENCE
-from infra.secrets import Secrets
-from infra.sending.sender import Sender
-from services.sealing import unsealed
+from infra.delivery.dispatcher import Sender
+from infra.http.operators.reference import REFERENCE
+from infra.password_hasher import Secrets
+from services.secret_encryption import unsealed
 from tests.communications_world import Desk
 from tests.sending_world import Mailbox, entries, sent_by
 from tests.service import OPERATOR_KEY, environment

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from infra.sending.sender import Sender
+from infra.delivery.dispatcher import Sender
 from services.ids import message_key
 from tests.communications_world import Desk
 from tests.sending_world import (

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidParameterType
-from services.fields_set import cut, read_fields_set
+from services.pipeline.fields_set import cut, read_fields_set
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from infra.ledger.store import PostgresLedger
-from infra.secrets import Secrets
+from infra.password_hasher import Secrets
+from infra.store.postgres_store import PostgresLedger
 from tests.service import Service
 from tests.tokens_world import CONSUMER_KEY_LOGIN, LOGIN, ON, TokenDesk, basic, token_desk, unique
 

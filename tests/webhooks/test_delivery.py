@@ -18,12 +18,12 @@ import pytest_asyncio
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from infra.embedded import EmbeddedPostgres
-from infra.operations.check import run
-from infra.operations.ledger_checks import webhooks
+from infra.diagnostics.ledger import webhooks
+from infra.diagnostics.runner import run
+from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.settings import Settings
-from infra.webhooks import courier
-from infra.webhooks.courier import Pace
+from infra.webhooks import subscription_worker as courier
+from infra.webhooks.subscription_worker import Pace
 from tests import databases
 from tests.service import Json, Service, environment, in_process
 from tests.webhooks.world import (

@@ -15,8 +15,8 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 
+from infra.webhooks.http_client import Answer, Sender, may_reach
 from infra.webhooks.message import headers, links
-from infra.webhooks.sending import Answer, Sender, may_reach
 from tests.webhooks.world import LOOPBACK, consuming
 
 PRIVATE = """

@@ -11,13 +11,13 @@ import pytest
 import pytest_asyncio
 from cyclopts import App
 
-from infra import cli_webhooks
-from infra.embedded import EmbeddedPostgres
-from infra.ledger.bell import Listener
-from infra.postgres import Lane, Lanes
-from infra.webhooks.deliverer import ROLE, Deliverer
-from infra.webhooks.sending import Sender
-from infra.webhooks.store import KEPT_FOR
+from infra.cli import webhooks as cli_webhooks
+from infra.postgres.embedded.server import EmbeddedPostgres
+from infra.postgres.notify import Listener
+from infra.postgres.pool import Lane, Lanes
+from infra.webhooks.dispatcher import ROLE, Deliverer
+from infra.webhooks.http_client import Sender
+from infra.webhooks.subscriptions import KEPT_FOR
 from tests import databases
 from tests.contract.test_registration_http import SECRET
 from tests.service import OPERATOR_KEY, Service, environment, in_process, refusal

@@ -13,12 +13,12 @@ from typing import Any
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from infra.ledger.bell import Listener
-from infra.postgres import Lanes
-from infra.secrets import Secrets
-from infra.webhooks.courier import Pace
-from infra.webhooks.deliverer import ROLE, Deliverer
-from infra.webhooks.sending import Sender
+from infra.password_hasher import Secrets
+from infra.postgres.notify import Listener
+from infra.postgres.pool import Lanes
+from infra.webhooks.dispatcher import ROLE, Deliverer
+from infra.webhooks.http_client import Sender
+from infra.webhooks.subscription_worker import Pace
 from tests.operators import Operator
 from tests.programs import Program, attended
 from tests.service import OPERATOR_KEY, Api, Json, Service, environment

@@ -1,0 +1,182 @@
+"""Billing and payments; rewards, customer events (reference_entities.md, sections 3.3 and 3.4)."""
+
+from __future__ import annotations
+
+from domain.reference.fields import CODE, DESCRIPTION, NUMBER, REFERENCE_NUMBER, state
+from domain.reference.records import Kind, Link
+from domain.scalar_fields import Date, Enumeration, Integer, Number, Text
+
+__all__ = ["BILLING", "REWARDS"]
+
+_ACCOUNT = Link(name="accounts_receivable", to="accounts_receivable")
+_PARTICIPANT = Link(name="rewards_participant", to="rewards_participant")
+_PERFORMED_BY = Link(name="performed_by_unit", to="unit")
+
+BILLING = (
+    Kind(
+        key="currency",
+        compact="id code prefix_symbol suffix_symbol life_cycle_state integer_part_name"
+        " decimal_part_name",
+        rows=(
+            CODE,
+            Text(name="prefix_symbol"),
+            Text(name="suffix_symbol"),
+            state("EFFECTIVE NOT_EFFECTIVE"),
+            Text(name="integer_part_name"),
+            Text(name="decimal_part_name"),
+        ),
+    ),
+    Kind(
+        key="bill",
+        identified="id! number!",
+        compact="id number life_cycle_state from_date to_date due_date total_billed_amount"
+        " total_amount_to_be_paid bill_status currency",
+        rows=(
+            NUMBER,
+            state("POSTED PRESENTED PRESENTED_CONFIRMED PRESENTED_REJECTED"),
+            Date(name="from_date"),
+            Date(name="to_date"),
+            Date(name="due_date"),
+            Number(name="total_billed_amount"),
+            Number(name="total_amount_to_be_paid"),
+            state("SETTLED UNSETTLED PARTIALLY_SETTLED", name="bill_status"),
+            Link(name="currency", to="currency"),
+        ),
+        directory=False,
+    ),
+    Kind(
+        key="payment",
+        identified="id! number! reference_number",
+        compact="id number reference_number life_cycle_state issued_on posted_on payment_amount",
+        rows=(
+            NUMBER,
+            REFERENCE_NUMBER,
+            state("DRAFT REJECTED POSTED CANCELLED PENDING_VERIFICATION"),
+            Date(name="issued_on"),
+            Date(name="posted_on"),
+            Number(name="payment_amount"),
+        ),
+        directory=False,
+    ),
+    Kind(
+        key="payment_gateway_card",
+        identified="id! payment_gateway_reference_number! last_digits",
+        compact="id payment_gateway_reference_number brand type card_holder_name last_digits"
+        " expiration_month expiration_year",
+        rows=(
+            Text(name="payment_gateway_reference_number"),
+            Text(name="brand"),
+            Text(name="type"),
+            Text(name="card_holder_name"),
+            Text(name="last_digits"),
+            Integer(name="expiration_month"),
+            Integer(name="expiration_year"),
+        ),
+        directory=False,
+    ),
+    Kind(
+        key="payment_gateway_request",
+        identified="id! number!",
+        compact="id number life_cycle_state execution_date accounts_receivable payment bill",
+        rows=(
+            NUMBER,
+            state("PENDING POSTED REJECTED"),
+            Date(name="execution_date"),
+            _ACCOUNT,
+            Link(name="payment", to="payment"),
+            Link(name="bill", to="bill"),
+        ),
+        directory=False,
+    ),
+)
+"""Section 3.3."""
+
+REWARDS = (
+    Kind(
+        key="award_reward_transaction",
+        identified="id! number!",
+        compact="id number life_cycle_state amount alternative_amount contribution_percentage"
+        " expiration_date rewards_participant",
+        rows=(
+            NUMBER,
+            state("POSTED CANCELLED"),
+            Number(name="amount"),
+            Number(name="alternative_amount"),
+            Number(name="contribution_percentage"),
+            Date(name="expiration_date"),
+            _PARTICIPANT,
+        ),
+        directory=False,
+    ),
+    Kind(
+        key="spend_reward_transaction",
+        identified="id! number!",
+        compact="id number life_cycle_state amount alternative_amount date rewards_participant unit",
+        rows=(
+            NUMBER,
+            state("POSTED CANCELLED"),
+            Number(name="amount"),
+            Number(name="alternative_amount"),
+            Date(name="date"),
+            _PARTICIPANT,
+            Link(name="unit", to="unit"),
+        ),
+        directory=False,
+    ),
+    Kind(
+        key="buy_in_advance_request",
+        identified="id! number!",
+        compact="id number duration unit_of_time description life_cycle_state billing_state"
+        " billing_effective_date subscription",
+        rows=(
+            NUMBER,
+            Number(name="duration"),
+            Enumeration(name="unit_of_time", words="DAYS WEEKS MONTHS YEARS"),
+            DESCRIPTION,
+            state("EFFECTIVE CANCELLED"),
+            state("RATED NOT_RATED", name="billing_state"),
+            Date(name="billing_effective_date"),
+            Link(name="subscription", to="subscription"),
+        ),
+        directory=False,
+    ),
+    Kind(
+        key="purchase_customer_event",
+        identified="id! number! reference_number",
+        compact="id number type life_cycle_state performed_on description reference_number"
+        " total_amount net_amount vat_amount accounts_receivable performed_by_unit",
+        rows=(
+            NUMBER,
+            Enumeration(name="type", words="PURCHASE"),
+            state("POSTED CANCELLED"),
+            Date(name="performed_on"),
+            DESCRIPTION,
+            REFERENCE_NUMBER,
+            Number(name="total_amount"),
+            Number(name="net_amount"),
+            Number(name="vat_amount"),
+            _ACCOUNT,
+            _PERFORMED_BY,
+        ),
+        directory=False,
+    ),
+    Kind(
+        key="spend_request_customer_event",
+        identified="id! number! reference_number",
+        compact="id number type life_cycle_state performed_on description reference_number"
+        " amount accounts_receivable performed_by_unit",
+        rows=(
+            NUMBER,
+            Enumeration(name="type", words="SPEND_REQUEST"),
+            state("POSTED CANCELLED"),
+            Date(name="performed_on"),
+            DESCRIPTION,
+            REFERENCE_NUMBER,
+            Number(name="amount"),
+            _ACCOUNT,
+            _PERFORMED_BY,
+        ),
+        directory=False,
+    ),
+)
+"""Section 3.4."""

@@ -1,0 +1,134 @@
+"""Every entity that callers can name, and what an operator can register of it.
+
+`KINDS` are the rows of reference_entities.md, sections 3.2 to 3.10, in their order, and last the
+webhooks, an extension of ours; `ENTITIES` adds
+what the service owns itself (section 3.1). The rows stand in the modules `reference_kinds_*`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from domain.fields import Shape
+from domain.identifiers import Identifiable
+from domain.reference.billing import BILLING, REWARDS
+from domain.reference.customers import CUSTOMERS, PRODUCTS
+from domain.reference.delivery_servers import PASSWORD, SECRET
+from domain.reference.organisation import INSTALLATION, ORGANISATION
+from domain.reference.records import Kind
+from domain.reference.setup import COMMUNICATIONS, CONTACTS, SERVICE_REQUESTS
+from domain.reference.webhooks import signing_secret, webhook
+from domain.scalar_fields import NOTES, Text
+from domain.token_credentials import ACCESS_TOKEN
+
+__all__ = ["ENTITIES", "KINDS", "REFERRING_TO", "SECRETS", "SHOWN", "identifiable"]
+
+
+def _by_key(kinds: Iterable[Kind]) -> dict[str, Kind]:
+    found: dict[str, Kind] = {}
+    for kind in kinds:
+        if found.setdefault(kind.key, kind) is not kind:
+            raise TypeError(f"two kinds are called {kind.key}")
+    return found
+
+
+def _by_entity(identifiables: Iterable[Identifiable]) -> dict[str, Identifiable]:
+    found: dict[str, Identifiable] = {}
+    for one in identifiables:
+        if found.setdefault(one.entity, one) is not one:
+            raise TypeError(f"two entities are called {one.entity}")
+    return found
+
+
+KINDS: dict[str, Kind] = _by_key(
+    (
+        *CUSTOMERS,
+        *BILLING,
+        *REWARDS,
+        *PRODUCTS,
+        *ORGANISATION,
+        *COMMUNICATIONS,
+        *CONTACTS,
+        *SERVICE_REQUESTS,
+        *INSTALLATION,
+        webhook(lambda: KINDS),
+    )
+)
+"""What can be registered, by its key."""
+
+SHOWN: dict[str, tuple[Kind, Shape]] = {
+    shape.name: (kind, shape) for kind in KINDS.values() if kind.directory for shape in kind.shapes
+}
+"""The objects that the directory shows of its records, by name."""
+
+_OWNED = (
+    Identifiable(
+        "contact_information",
+        (
+            "id",
+            "number",
+            "id_number",
+            "passport_number",
+            "social_security_number",
+            "vat_registration_number",
+            "registration_number",
+        ),
+    ),
+    Identifiable("communication", ("id", "number")),
+    Identifiable("communication_queue", ("id", "number")),
+    ACCESS_TOKEN,
+    Identifiable("service_request", ("id", "number")),
+)
+
+ENTITIES: dict[str, Identifiable] = _by_entity(
+    (*_OWNED, *(kind.identifiable for kind in KINDS.values()))
+)
+"""The identifier fields of every entity, by its name; of an access token those of the plain form."""
+
+
+def _key(text: str) -> str | None:
+    found = text.strip().upper()
+    return found if re.fullmatch(r"[0-9A-F]{32}", found) else None
+
+
+def _line(text: str) -> str | None:
+    return text if text.isprintable() else None
+
+
+SECRETS: dict[str, Text] = {
+    "password": Text(name="password"),
+    "key": Text(name="key", clean=_key),
+    "secret": Text(name="secret", clean=signing_secret),
+    PASSWORD: Text(name=PASSWORD, longest=NOTES, clean=_line),
+    SECRET: Text(name=SECRET, longest=NOTES, clean=_line),
+}
+"""How a secret is read that a kind names; it never becomes a field of the record."""
+
+REFERRING_TO: tuple[str, ...] = (
+    "subscription",
+    "accounts_receivable",
+    "activity",
+    "job",
+    "communication",
+    "bill",
+    "notification",
+    "payment",
+    "payment_gateway_card",
+    "payment_gateway_request",
+    "service_request",
+    "rewards_participant",
+    "award_reward_transaction",
+    "spend_reward_transaction",
+    "lead",
+    "buy_in_advance_request",
+    "access_token",
+    "purchase_customer_event",
+    "spend_request_customer_event",
+)
+"""What a communication can refer to (communications.md, section 3)."""
+
+
+def identifiable(entity: str) -> Identifiable:
+    """How callers identify an entity; raises `KeyError` for a name that is none."""
+    return ENTITIES[entity]

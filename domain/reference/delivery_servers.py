@@ -1,0 +1,210 @@
+"""What an organisation sets for its e-mail server and its SMS gateway.
+
+Extensions of ours to the settings of common.md, section 14: with them the service itself sends what
+waits without an external system (communications.md, section 9.1). Their secrets are no fields: see
+`reference_entities.SECRETS`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from domain.errors import InvalidParameterType, InvalidParameterValue
+from domain.fields import Field, JsonSchema, Level, Reading, Values
+from domain.parsing import read_integer, read_text
+from domain.reference.fields import Embedded
+from domain.scalar_fields import NOTES, Enumeration, Integer, Text
+
+__all__ = ["EMAIL_SERVER", "PASSWORD", "SECRET", "SMS_SERVER", "filled"]
+
+PASSWORD, SECRET = "email_server_password", "sms_server_secret"
+"""The secrets, by the names under which they are registered."""
+
+PLACES = frozenset({"to", "from", "text", "key", "secret"})
+"""What a template of the gateway may ask for."""
+PLACE = re.compile(r"\{\{\s*(\w*)\s*\}\}")
+TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+"""A header's name (RFC 9110)."""
+CREDENTIALS = frozenset(
+    {"authorization", "proxy-authorization", "api-key", "apikey", "x-api-key", "x-auth-token"}
+)
+"""Headers whose value is a secret: in a template it would stand in a fact."""
+MOST_HEADERS = 20
+LONGEST_HEADER = 1000
+
+
+def filled(template: str, values: Mapping[str, str], escape: Callable[[str], str] = str) -> str:
+    """A template with each ``{{name}}`` replaced, in one pass, by the escaped value."""
+    return PLACE.sub(lambda found: escape(values[found[1]]), template)
+
+
+def _template(text: str) -> str | None:
+    return text if set(PLACE.findall(text)) <= PLACES else None
+
+
+def _host(text: str) -> str | None:
+    found = text.strip()
+    return found if re.fullmatch(r"[A-Za-z0-9.:_-]+", found) else None
+
+
+def _printable(text: str) -> str | None:
+    return text if text.isprintable() else None
+
+
+def _url(text: str) -> str | None:
+    """A whole address without a user, a fragment or a place for what should stay out of addresses."""
+    try:
+        parts = urlsplit(text.strip())
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    plain = "@" not in parts.netloc and not parts.fragment and "{{" not in text
+    return text.strip() if whole and plain and re.fullmatch(r"[!-~]+", text.strip()) else None
+
+
+def _pattern(text: str) -> str | None:
+    try:
+        re.compile(text)
+    except re.error:
+        return None
+    return text
+
+
+def _header(text: str) -> str | None:
+    return text if TOKEN.fullmatch(text) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headers(Field):
+    """Headers of a request: an object of templates by name."""
+
+    def read(self, value: Any, at: str, reading: Reading) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise InvalidParameterType(at)
+        if len(value) > MOST_HEADERS:
+            raise InvalidParameterValue(at)
+        return {name: self._read(name, item, f"{at}.{name}") for name, item in value.items()}
+
+    def _read(self, name: str, value: Any, at: str) -> str:
+        text = read_text(value, at, LONGEST_HEADER)
+        secret = name.lower() not in CREDENTIALS or "secret" in PLACE.findall(text)
+        if not (_header(name) and _printable(text) is not None and _template(text) and secret):
+            raise InvalidParameterValue(at)
+        return text
+
+    def schema(self) -> JsonSchema:
+        return {
+            "type": "object",
+            "maxProperties": MOST_HEADERS,
+            "additionalProperties": {"type": "string", "maxLength": LONGEST_HEADER},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statuses(Field):
+    """HTTP statuses that say yes."""
+
+    def read(self, value: Any, at: str, reading: Reading) -> list[int]:
+        if not isinstance(value, list):
+            raise InvalidParameterType(at)
+        return sorted({read_integer(item, f"{at}[{n}]", 200, 299) for n, item in enumerate(value)})
+
+    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+        return list(kept or ())
+
+    def schema(self) -> JsonSchema:
+        items = {"type": "integer", "minimum": 200, "maximum": 299}
+        return {"type": "array", "items": items, "uniqueItems": True}
+
+
+LIMITS: tuple[Field, ...] = (
+    Integer(name="messages_per_second", least=1, most=1000),
+    Integer(name="connections", least=1, most=100),
+    Integer(name="timeout_seconds", least=1, most=300),
+    Integer(name="tries", least=1, most=100),
+    Integer(name="first_wait_seconds", least=1, most=86400),
+    Integer(name="longest_wait_seconds", least=1, most=86400),
+)
+"""How fast and how often; of all processes together."""
+
+LIMIT_DEFAULTS: dict[str, Any] = {
+    "messages_per_second": 10,
+    "connections": 4,
+    "timeout_seconds": 30,
+    "tries": 8,
+    "first_wait_seconds": 30,
+    "longest_wait_seconds": 3600,
+}
+
+
+def _sound_email_server(kept: Values, at: str) -> None:
+    """Refuses to show a password to whoever listens on the way."""
+    if kept["username"] and kept["tls"] == "NONE":
+        raise InvalidParameterValue(f"{at}.username")
+
+
+EMAIL_SERVER = Embedded(
+    name="email_server",
+    rows=(
+        Text(name="host", clean=_host),
+        Integer(name="port", least=1, most=65535),
+        Enumeration(name="tls", words="NONE STARTTLS IMPLICIT"),
+        Text(name="username", clean=_printable),
+        Enumeration(name="content_type", words="PLAIN HTML"),
+        *LIMITS,
+    ),
+    levels={"host": Level.MANDATORY},
+    defaults={"port": 587, "tls": "STARTTLS", "content_type": "PLAIN"} | LIMIT_DEFAULTS,
+    check=_sound_email_server,
+)
+"""The server that e-mails are handed to."""
+
+
+def _sound_sms_server(kept: Values, at: str) -> None:
+    """Refuses a body without message, JSON that is none, and a secret that all would see."""
+    asked = set(PLACE.findall(kept["body"]))
+    if not {"to", "text"} <= asked:
+        raise InvalidParameterValue(f"{at}.body")
+    if kept["body_format"] == "JSON":
+        try:
+            json.loads(filled(kept["body"], dict.fromkeys(PLACES, "0")))
+        except ValueError as error:
+            raise InvalidParameterValue(f"{at}.body") from error
+    templates = (kept["body"], *(kept["headers"] or {}).values())
+    shown = any("secret" in PLACE.findall(template) for template in templates)
+    if shown and not kept["url"].lower().startswith("https:"):
+        raise InvalidParameterValue(f"{at}.url")
+
+
+SMS_SERVER = Embedded(
+    name="sms_server",
+    rows=(
+        Text(name="url", longest=2000, clean=_url),
+        Enumeration(name="method", words="POST PUT"),
+        Headers(name="headers"),
+        Enumeration(name="body_format", words="JSON FORM XML TEXT"),
+        Text(name="body", longest=NOTES, clean=_template),
+        Text(name="idempotency_header", clean=_header),
+        Statuses(name="expected_statuses"),
+        Text(name="answer_text"),
+        Text(name="answer_pattern", clean=_pattern),
+        *LIMITS,
+    ),
+    levels={"url": Level.MANDATORY, "body": Level.MANDATORY},
+    defaults={
+        "method": "POST",
+        "headers": {},
+        "body_format": "JSON",
+        "idempotency_header": "Idempotency-Key",
+        "expected_statuses": [200, 201, 202, 204],
+    }
+    | LIMIT_DEFAULTS,
+    check=_sound_sms_server,
+)
+"""The gateway that SMS are handed to, over HTTP."""

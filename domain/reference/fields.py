@@ -1,0 +1,180 @@
+"""The fields that registered records share, and the kinds of field that only they have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from domain.composite_fields import Object
+from domain.errors import InvalidParameterType, InvalidParameterValue
+from domain.fields import Field, JsonSchema, Reading, Values
+from domain.parsing import read_enumeration
+from domain.scalar_fields import NOTES, Boolean, Enumeration, Integer, Text
+
+__all__ = [
+    "ALTERNATIVE_CODE",
+    "CODE",
+    "DESCRIPTION",
+    "GUESS_LIMITS",
+    "GUESS_SETTINGS",
+    "MEDIA",
+    "NAME",
+    "NUMBER",
+    "REFERENCE_NUMBER",
+    "TOKEN_DEFINITION",
+    "TOKEN_SETTINGS",
+    "Embedded",
+    "Words",
+    "state",
+]
+
+NUMBER = Text(name="number")
+NAME = Text(name="name")
+CODE = Text(name="code")
+ALTERNATIVE_CODE = Text(name="alternative_code")
+REFERENCE_NUMBER = Text(name="reference_number")
+DESCRIPTION = Text(name="description", longest=NOTES)
+
+MEDIA = "EMAIL SMS PHONE LETTER FACE_TO_FACE"
+
+MOST_CHARACTERS = 255
+"""What a text can hold, so that nothing longer can be asked of one (common.md, section 7)."""
+
+MOST_MINUTES = 366 * 24 * 60
+"""A year: the longest life of a one-time password."""
+
+
+def state(words: str, name: str = "life_cycle_state") -> Enumeration:
+    """The state of a record, where the contract closes the list of words."""
+    return Enumeration(name=name, words=words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded(Object):
+    """An object inside a record, null as a whole while nothing of it is set.
+
+    Like a record it refuses members that it does not know, and an absent member has its default.
+    ``check`` refuses members that contradict each other.
+    """
+
+    absent_as_null: bool = True
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    check: Callable[[Values, str], None] | None = None
+
+    def read(self, value: Any, at: str, reading: Reading) -> Any:
+        known = {row.parameter for row in self.rows}
+        for name in value if isinstance(value, dict) else ():
+            if name not in known:
+                raise InvalidParameterValue(f"{at}.{name}")
+        given = super().read(value, at, reading)
+        kept = {
+            row.name: self.defaults.get(row.name) if found is None else found
+            for row in self.rows
+            for found in (given.get(row.name),)
+        }
+        if all(member is None for member in kept.values()):
+            return None
+        if self.check:
+            self.check(kept, at)
+        return kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words(Field):
+    """A set of words of a list, kept in the list's order and spelling.
+
+    ``words`` is a function where the list is only whole when the program is.
+    """
+
+    words: str | Callable[[], str]
+
+    @property
+    def listed(self) -> list[str]:
+        """The words that may be chosen."""
+        return (self.words if isinstance(self.words, str) else self.words()).split()
+
+    def read(self, value: Any, at: str, reading: Reading) -> list[str]:
+        if not isinstance(value, list):
+            raise InvalidParameterType(at)
+        listed = {word.upper(): word for word in self.listed}
+        found = {read_enumeration(item, f"{at}[{n}]", listed) for n, item in enumerate(value)}
+        return [word for upper, word in listed.items() if upper in found]
+
+    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+        return list(kept or ())
+
+    def schema(self) -> JsonSchema:
+        items = {"type": "string", "enum": self.listed}
+        return {"type": "array", "items": items, "uniqueItems": True}
+
+    def sent_schema(self) -> JsonSchema:
+        return self.schema()
+
+
+def _characters(name: str) -> Integer:
+    return Integer(name=name, least=0, most=MOST_CHARACTERS)
+
+
+TOKEN_SETTINGS: tuple[Field, ...] = (
+    Enumeration(name="identifier_creation", words="NONE UNIQUE_NUMBER UNIQUE_ID"),
+    Enumeration(name="identifier_format", words="EMAIL NUMBER PHONE FREE_TEXT"),
+    _characters("identifier_min_length"),
+    _characters("identifier_min_letters"),
+    _characters("identifier_min_digits"),
+    _characters("identifier_min_special"),
+    Enumeration(name="pass_code_creation", words="NONE AUTOMATIC"),
+    _characters("pass_code_min_length"),
+    _characters("pass_code_min_letters"),
+    _characters("pass_code_min_digits"),
+    _characters("pass_code_min_special"),
+    Enumeration(name="authentication_code_creation", words="NONE AUTOMATIC"),
+    Boolean(name="allow_no_identifier"),
+    Boolean(name="generate_verification_code"),
+    Integer(name="verification_code_length", least=1, most=MOST_CHARACTERS),
+    Integer(name="otp_lifetime_minutes", least=1, most=MOST_MINUTES),
+    Integer(name="max_per_accounts_receivable", least=0),
+    Integer(name="max_per_rewards_participant", least=0),
+    Boolean(name="not_effective_when_unrelated"),
+)
+"""What a definition or a classification of access tokens settles (access_tokens.md, section 3)."""
+
+TOKEN_DEFINITION: dict[str, Any] = {
+    "identifier_creation": "NONE",
+    "identifier_format": "FREE_TEXT",
+    "identifier_min_length": 1,
+    "identifier_min_letters": 0,
+    "identifier_min_digits": 0,
+    "identifier_min_special": 0,
+    "pass_code_creation": "NONE",
+    "pass_code_min_length": 1,
+    "pass_code_min_letters": 0,
+    "pass_code_min_digits": 0,
+    "pass_code_min_special": 0,
+    "authentication_code_creation": "AUTOMATIC",
+    "allow_no_identifier": False,
+    "generate_verification_code": False,
+    "verification_code_length": 7,
+    "otp_lifetime_minutes": 10,
+    "max_per_accounts_receivable": None,
+    "max_per_rewards_participant": None,
+    "not_effective_when_unrelated": True,
+}
+"""The definition of an organisation that registered none."""
+
+GUESS_SETTINGS: tuple[Field, ...] = (
+    Integer(name="attempts_per_source", least=1, most=1000),
+    Integer(name="attempts_per_token", least=1, most=1000),
+    Integer(name="first_wait_seconds", least=1, most=86400),
+    Integer(name="longest_wait_seconds", least=1, most=86400),
+)
+"""How often a secret of an access token may be tried; an extension of ours."""
+
+GUESS_LIMITS: dict[str, Any] = {
+    "attempts_per_source": 5,
+    "attempts_per_token": 20,
+    "first_wait_seconds": 30,
+    "longest_wait_seconds": 900,
+}
+"""The limits of an organisation that registered none."""

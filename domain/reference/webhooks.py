@@ -1,0 +1,81 @@
+"""Webhooks: where services want to be told what happened; an extension of ours."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable
+from urllib.parse import urlsplit
+
+from domain.aggregate import AGGREGATES, FACTS
+from domain.fields import mandatory
+from domain.reference.fields import DESCRIPTION, NAME, Words, state
+from domain.reference.records import Kind
+from domain.scalar_fields import Text
+
+__all__ = ["PREFIX", "SECRET_BYTES", "signing_secret", "webhook"]
+
+PREFIX = "whsec_"
+"""What a signing secret begins with (Standard Webhooks)."""
+SECRET_BYTES = (24, 64)
+"""The fewest and most bytes of one."""
+LONGEST_URL = 2000
+
+_URL = re.compile(r"[!-~]+")
+_APART = ("access", "record")
+"""Readings have a ledger of their own, and registered records go by their kind."""
+
+
+def _url(text: str) -> str | None:
+    """An absolute address of HTTP or HTTPS, without a user, a password or a fragment."""
+    found = text.strip()
+    try:
+        parts = urlsplit(found)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    wrong = "@" in parts.netloc or "#" in found or not _URL.fullmatch(found)
+    return found if usable and not wrong else None
+
+
+def signing_secret(text: str) -> str | None:
+    """A secret as Standard Webhooks writes it: the prefix, and 24 to 64 bytes as base64."""
+    found = text.strip()
+    if not found.startswith(PREFIX):
+        return None
+    try:
+        key = b64decode(found.removeprefix(PREFIX), validate=True)
+    except ValueError:
+        return None
+    least, most = SECRET_BYTES
+    return PREFIX + b64encode(key).decode() if least <= len(key) <= most else None
+
+
+def _topics() -> str:
+    return " ".join(sorted(topic for topic in FACTS if topic.partition(".")[0] != _APART[0]))
+
+
+def webhook(kinds: Callable[[], Iterable[str]]) -> Kind:
+    """The kind: facts that fit both lists are told; an empty list fits all.
+
+    :param kinds: the keys of all kinds of records, this one included; asked once they are known.
+    """
+
+    def entities() -> str:
+        return " ".join([*sorted(AGGREGATES.keys() - _APART), *sorted(kinds())])
+
+    return Kind(
+        key="webhook",
+        rows=(
+            NAME,
+            DESCRIPTION,
+            mandatory(Text(name="url", longest=LONGEST_URL, clean=_url)),
+            Words(name="entities", words=entities),
+            Words(name="topics", words=_topics),
+            state("EFFECTIVE NOT_EFFECTIVE"),
+        ),
+        secrets=("secret",),
+        sealed=frozenset({"secret"}),
+        made_up=frozenset({"secret"}),
+        defaults={"entities": [], "topics": [], "life_cycle_state": "EFFECTIVE"},
+    )

@@ -1,0 +1,175 @@
+"""The kinds of field that hold one value (contract common.md, sections 7 and 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from domain.errors import InvalidParameterValue
+from domain.fields import Field, JsonSchema, Reading
+from domain.parsing import (
+    java_date,
+    read_boolean,
+    read_date,
+    read_enumeration,
+    read_integer,
+    read_number,
+    read_text,
+)
+
+__all__ = [
+    "CONTENT",
+    "NOTES",
+    "Boolean",
+    "Date",
+    "Enumeration",
+    "Integer",
+    "Number",
+    "Text",
+    "Whole",
+    "udf",
+]
+
+NOTES = 4000
+CONTENT = 65535
+"""Longest texts in characters (common.md, section 7); other texts hold 255."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text(Field):
+    """A String of at most ``longest`` characters; ``""`` is null where null is allowed.
+
+    ``clean`` turns it into what is kept, or into None where it is not allowed.
+    """
+
+    longest: int = 255
+    clean: Callable[[str], str | None] | None = None
+
+    def read(self, value: Any, at: str, reading: Reading) -> str | None:
+        text = read_text(value, at, self.longest)
+        if not text or self.clean is None:
+            return text or None
+        cleaned = self.clean(text)
+        if cleaned is None:
+            raise InvalidParameterValue(at)
+        return cleaned
+
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "maxLength": self.longest}
+
+    def sent_schema(self) -> JsonSchema:
+        # Names that are put together and notes that grow are longer than what a call may give.
+        return {"type": ["string", "null"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Integer(Field):
+    """An Integer within ``least``..``most``."""
+
+    least: int = -(2**53) + 1
+    most: int = 2**53 - 1
+
+    def read(self, value: Any, at: str, reading: Reading) -> int:
+        return read_integer(value, at, self.least, self.most)
+
+    def schema(self) -> JsonSchema:
+        return {"type": "integer", "minimum": self.least, "maximum": self.most}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number(Field):
+    """A Number or Float."""
+
+    def read(self, value: Any, at: str, reading: Reading) -> int | float:
+        return read_number(value, at)
+
+    def schema(self) -> JsonSchema:
+        return {"type": "number"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole(Number):
+    """A Number that must be whole and not below ``least``."""
+
+    least: int = 0
+
+    def read(self, value: Any, at: str, reading: Reading) -> int:
+        found = read_number(value, at)
+        if not isinstance(found, int) or found < self.least:
+            raise InvalidParameterValue(at)
+        return found
+
+    def schema(self) -> JsonSchema:
+        return {"type": "integer", "minimum": self.least}
+
+    def sent_schema(self) -> JsonSchema:
+        return {"type": ["integer", "null"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boolean(Field):
+    """A Boolean; ``numeric`` ones are sent as 1 and 0."""
+
+    numeric: bool = False
+
+    def read(self, value: Any, at: str, reading: Reading) -> bool:
+        return read_boolean(value, at)
+
+    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+        return int(bool(kept)) if self.numeric else bool(kept)
+
+    def schema(self) -> JsonSchema:
+        return {"type": "boolean"}
+
+    def sent_schema(self) -> JsonSchema:
+        return {"type": "integer", "enum": [0, 1]} if self.numeric else {"type": "boolean"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Date(Field):
+    """A wall-clock date; ``java`` ones are sent in Java style."""
+
+    java: bool = False
+
+    def read(self, value: Any, at: str, reading: Reading) -> str:
+        return read_date(value, at, reading.zone)
+
+    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+        return java_date(kept, zone) if self.java and kept else kept
+
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "examples": ["2014-05-05T15:49:59"]}
+
+    def sent_schema(self) -> JsonSchema:
+        example = "Mon May 05 15:49:59 EEST 2014" if self.java else "2014-05-05T15:49:59"
+        return {"type": ["string", "null"], "examples": [example]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enumeration(Field):
+    """One word of a list; ``words`` is the list, separated by blanks."""
+
+    words: str
+    _words: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_words", frozenset(self.words.split()))
+
+    def read(self, value: Any, at: str, reading: Reading) -> str | None:
+        if value == "":
+            return None
+        return read_enumeration(value, at, self._words)
+
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "enum": self.words.split()}
+
+
+def udf(*, string: int, floating: int, date: int, personal: bool = True) -> tuple[Field, ...]:
+    """The user-defined fields of an entity: so many of each type."""
+    return (
+        *(Text(name=f"udf_string_{n}", personal=personal) for n in range(1, string + 1)),
+        *(Number(name=f"udf_float_{n}", personal=personal) for n in range(1, floating + 1)),
+        *(Date(name=f"udf_date_{n}", personal=personal) for n in range(1, date + 1)),
+    )

@@ -1,0 +1,170 @@
+"""How a caller shows an access token (contract access_tokens.md, section 1).
+
+In the plain form of section 1.2 a token is named like every other entity. Here are the forms that
+prove something: an authentication code, an identifier with its pass code, a one-time password.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from domain.composite_fields import Reference
+from domain.errors import (
+    InvalidIdentifier,
+    InvalidParameterValue,
+    MandatoryParameter,
+    SemiOptionalParameter,
+)
+from domain.fields import Field, JsonSchema, Reading
+from domain.identifiers import Identifiable, Identifier, normalised
+from domain.parsing import read_text
+
+__all__ = [
+    "ACCESS_TOKEN",
+    "Credential",
+    "CredentialReference",
+    "TokenKey",
+    "TokenReference",
+    "credential_schema",
+]
+
+ACCESS_TOKEN = Identifiable("access_token", ("authentication_code", "identifier"))
+"""The plain form (section 1.2)."""
+
+PARAMETER = "access_token_identifier"
+SHOWN = (*ACCESS_TOKEN.fields, "pass_code")
+ONCE = "one_time_password"
+DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """An access token as a caller shows it, in the parameter ``at``.
+
+    ``entity`` is what it is to identify: the token itself, or the accounts receivable or rewards
+    participant that it is related to (section 1.3).
+    """
+
+    at: str
+    entity: str = ACCESS_TOKEN.entity
+    authentication_code: str | None = None
+    identifier: str | None = None
+    pass_code: str | None = None
+    one_time_password: str | None = None
+
+    @property
+    def name(self) -> Identifier | None:
+        """What names the token; None where only a one-time password is shown."""
+        for field in ACCESS_TOKEN.fields:
+            value = getattr(self, field)
+            if value is not None:
+                return Identifier(ACCESS_TOKEN.entity, field, value, self.at)
+        return None
+
+    @property
+    def secret(self) -> str:
+        """The name of the secret that it shows; empty for an authentication code alone."""
+        for name in (ONCE, "pass_code"):
+            if getattr(self, name) is not None:
+                return name
+        return ""
+
+
+def read_credential(value: object, at: str, *, once: bool = False) -> Credential:
+    """A credential out of a JSON object; with one-time passwords where ``once``.
+
+    Raises `InvalidIdentifier` for a field that is not listed, `SemiOptionalParameter` for too few
+    or too many, `MandatoryParameter` for an identifier without its pass code,
+    `InvalidParameterValue` for a pass code without an identifier.
+    """
+    if not isinstance(value, dict):
+        raise InvalidIdentifier(at)
+    given = {name: member for name, member in value.items() if member not in (None, "")}
+    if not given.keys() <= {*SHOWN, *((ONCE,) if once else ())}:
+        raise InvalidIdentifier(at)
+    named = [name for name in ACCESS_TOKEN.fields if name in given]
+    if len(named) > 1 or not (named or ONCE in given):
+        raise SemiOptionalParameter(at)
+    read = {name: _read(name, member, f"{at}.{name}") for name, member in given.items()}
+    if "pass_code" in given and named != ["identifier"]:
+        raise InvalidParameterValue(f"{at}.pass_code")
+    if "pass_code" in given and ONCE in given:
+        raise SemiOptionalParameter(at)
+    if named == ["identifier"] and ONCE not in given and not read.get("pass_code", "").strip():
+        raise MandatoryParameter(f"{at}.pass_code")
+    return Credential(at, **read)
+
+
+def _read(name: str, member: object, at: str) -> str:
+    """Names are compared without surrounding blanks, secrets exactly (common.md, section 3)."""
+    text = read_text(member, at)
+    if name == ONCE:
+        # The page documents an Integer and prints a text: a number has lost its leading zeros.
+        return text.zfill(DIGITS) if isinstance(member, int) else text
+    return text if name == "pass_code" else normalised(name, text)
+
+
+def credential_schema(*, once: bool = False) -> JsonSchema:
+    """A credential as JSON Schema."""
+    texts: JsonSchema = {name: {"type": ["string", "null"]} for name in SHOWN}
+    if once:
+        texts[ONCE] = {"type": ["string", "integer", "null"]}
+    return {"type": "object", "properties": texts, "additionalProperties": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CredentialReference(Reference):
+    """An access token that is shown, not only named (section 1.1)."""
+
+    to: Identifiable = ACCESS_TOKEN
+
+    def read(self, value: Any, at: str, reading: Reading) -> Credential:  # type: ignore[override]
+        return read_credential(value, at)
+
+    def schema(self) -> JsonSchema:
+        return credential_schema()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenReference(Reference):
+    """An entity that can also be identified by an access token related to it (section 1.3)."""
+
+    def read(self, value: Any, at: str, reading: Reading) -> Identifier | Credential:  # type: ignore[override]
+        shown = value.get(PARAMETER) if isinstance(value, dict) else None
+        if shown in (None, ""):
+            plain = isinstance(value, dict) and PARAMETER in value
+            rest = {k: v for k, v in value.items() if k != PARAMETER} if plain else value
+            return super().read(rest, at, reading)
+        others = {k for k, v in value.items() if k != PARAMETER and v not in (None, "")}
+        if not others <= set(self.to.fields):
+            raise InvalidIdentifier(at)
+        if others:
+            raise SemiOptionalParameter(at)
+        credential = read_credential(shown, f"{at}.{PARAMETER}", once=True)
+        return replace(credential, entity=self.to.entity)
+
+    def schema(self) -> JsonSchema:
+        by_token = {
+            "type": "object",
+            "properties": {PARAMETER: credential_schema(once=True)},
+            "required": [PARAMETER],
+            "additionalProperties": False,
+        }
+        return {"anyOf": [super().schema(), by_token]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenKey(Field):
+    """One of the two names of an access token, given as a parameter of its own (section 1.2)."""
+
+    def read(self, value: Any, at: str, reading: Reading) -> Identifier | None:
+        text = read_text(value, at)
+        return (
+            Identifier(ACCESS_TOKEN.entity, self.name, normalised(self.name, text), at)
+            if text
+            else None
+        )
+
+    def schema(self) -> JsonSchema:
+        return {"type": "string"}

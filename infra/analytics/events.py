@@ -1,0 +1,130 @@
+"""The ledger as a flat object, and the states that its facts lead to.
+
+Nothing here opens what is encrypted: of a fact's personal part it is only told that there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+import services.registry  # noqa: F401 (makes all facts known)
+from domain.aggregate import FACTS, WHOLE
+from infra.analytics.columns import Column, quoted
+from infra.analytics.relation import CLEAR, ORGANISATION, Relation
+
+__all__ = ["ENTITIES", "EVENTS_FLAT", "ID", "STATES", "states"]
+
+ENTITIES = (
+    "access_token",
+    "communication",
+    "contact_information",
+    "queue_entry",
+    "service_request",
+)
+"""Whose way through their states is told."""
+
+ID = "upper(replace(e.stream_id::text, '-', ''))"
+"""An entity's id as callers see it."""
+
+_ADMINISTRATIVE = frozenset(
+    {"originator_id", "originator_version", "originator_topic", "timestamp", "user", "unit"}
+)
+_OPERATORS = frozenset({"fields", "reason"})
+"""What operators write in the open, and may name a person: registered records, why one is forgotten."""
+
+_TYPES = {"str": "text", "int": "bigint", "bool": "boolean"}
+
+_METADATA = {
+    "at": ("timestamp with time zone", "When it was decided, by the clock of the process."),
+    "user": ("text", "Id of the user who acted; null for operators and the system."),
+    "unit": ("text", "Id of the unit for which the user acted."),
+    "session": ("text", "Id of the session."),
+    "method": ("text", "The API's method."),
+    "source": ("text", "Where it came from, if not from a session."),
+    "request": ("text", "Id of the request."),
+    "correlation": ("text", "What the request is part of."),
+    "client": ("text", "The program that sent the request."),
+    "command": ("text", "Id that all facts of one command share."),
+    "causation": ("json", "The facts that other facts of the same command came of."),
+}
+
+
+def states() -> dict[str, str]:
+    """The state that each fact leads to, by topic, of the entities whose states are told."""
+    return {
+        topic: fact.TO
+        for topic, fact in sorted(FACTS.items())
+        if fact.TO and topic.partition(".")[0] in ENTITIES
+    }
+
+
+def _values(of: dict[str, str]) -> str:
+    return ", ".join(f"('{topic}', '{state}')" for topic, state in of.items())
+
+
+STATES = f"(VALUES {_values(states())}) AS s (topic, state)"
+"""The same in SQL."""
+
+
+def _payload() -> dict[str, str]:
+    """The members of all payloads that are not encrypted as a whole, with their types in SQL."""
+    found: dict[str, set[str]] = {}
+    for fact in FACTS.values():
+        for member in fields(fact):
+            hidden = fact.PERSONAL.get(member.name, ()) is WHOLE
+            if member.name not in _ADMINISTRATIVE and not hidden:
+                found.setdefault(member.name, set()).add(str(member.type).removesuffix(" | None"))
+    return {name: _type(types) for name, types in sorted(found.items())}
+
+
+def _type(types: set[str]) -> str:
+    known = {_TYPES.get(type_, "json") for type_ in types}
+    return known.pop() if len(known) == 1 else "json" if "json" in known else "text"
+
+
+def _columns() -> Iterator[Column]:
+    yield ORGANISATION
+    yield Column("position", "bigint", "Its place in the organisation's ledger.", "v.position")
+    yield Column(
+        "recorded_at", "timestamp with time zone", "When it was recorded.", "v.recorded_at"
+    )
+    yield Column("entity", "text", "What it is about.", "split_part(v.topic, '.', 1)")
+    yield Column("fact", "text", "What happened.", "split_part(v.topic, '.', 2)")
+    yield Column("topic", "text", "Entity and fact.", "v.topic")
+    yield Column("id", "text", "Id of the entity.", ID.replace("e.", "v."))
+    yield Column("version", "integer", "Its place among the entity's facts.", "v.version")
+    yield Column("schema_version", "smallint", "The form of its payload.", "v.schema_version")
+    subject = "upper(replace(v.subject::text, '-', ''))"
+    yield Column("contact", "text", "Id of the contact whose data it holds.", subject)
+    says = "Whether it holds encrypted values."
+    yield Column("encrypted", "boolean", says, "v.payload -> 'personal' IS NOT NULL")
+    reached = f"(SELECT s.state FROM {STATES} WHERE s.topic = v.topic)"  # noqa: S608 (topics and states)
+    yield Column("state", "text", "The state that it leads to, if it leads to one.", reached)
+    for name, (type_, says) in _METADATA.items():
+        yield Column("decided_at" if name == "at" else name, type_, says, f"m.{quoted(name)}")
+    for name, type_ in _payload().items():
+        says = f"What the fact says under {name}."
+        yield Column(f"payload_{name}", type_, says, f"p.{quoted(name)}", name in _OPERATORS)
+
+
+def _joined(alias: str, document: str, members: dict[str, str]) -> str:
+    typed = ", ".join(f"{quoted(name)} {type_}" for name, type_ in members.items())
+    return f"CROSS JOIN LATERAL json_to_record({document}) AS {alias} ({typed})"
+
+
+EVENTS_FLAT = Relation(
+    "events_flat",
+    "Every fact of the ledger, one a row, with what it says in the open.",
+    tuple(_columns()),
+    "\n".join(
+        (
+            "ledger.events v",
+            _joined("m", "v.metadata", {name: type_ for name, (type_, _) in _METADATA.items()}),
+            _joined("p", "v.payload", _payload()),
+            CLEAR,
+        )
+    ),
+    ("position",),
+    "position",
+)

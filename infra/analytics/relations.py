@@ -1,0 +1,213 @@
+"""What analysts query: every object of the schema ``analytics``, its columns and what they mean.
+
+Columns of contract fields come from the tables that calls are answered by; what is written here is
+what the contract does not know: how an object is found, and the columns that only analysts see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from domain.composite_fields import Items
+from domain.fields import Field, Shape
+from infra.analytics.columns import Column, Place, columns, quoted, record, unfolded
+from infra.analytics.events import EVENTS_FLAT
+from infra.analytics.reference_records import ORGANISATIONS, RECORDS
+from infra.analytics.relation import CLEAR, ORGANISATION, Relation
+from infra.projections.analytics_tables import FED
+from services.access_tokens.projection import ACCESS_TOKEN
+from services.communications.projection import COMMUNICATION, QUEUE_ENTRY
+from services.contacts.projection import CONTACT_INFORMATION
+from services.service_requests.projection import SERVICE_REQUEST
+
+__all__ = ["ENTITIES", "OBJECTS"]
+
+_CHANGED = (
+    "(SELECT e.position FROM ledger.events e WHERE e.organisation = v.organisation"
+    " AND e.stream_id = v.id::uuid AND e.version = v.version)"
+)
+_POSITIONS = (
+    Column("created_position", "bigint", "Position of its first fact.", "v.created"),
+    Column("changed_position", "bigint", "Position of its last fact.", _CHANGED),
+)
+_DOCUMENT = Place("d")
+
+
+@dataclass(frozen=True, slots=True)
+class _Entity:
+    """An entity that becomes one object, and one more for each of its sets.
+
+    ``table`` is the view of its documents, ``indexed`` its columns that are fields as well: a
+    condition on them is answered by an index. ``extra`` are further columns of it, ``instead``
+    stands for what a document says otherwise, ``sets`` names the object of each set.
+    """
+
+    shape: Shape
+    table: str
+    says: str
+    sets: Mapping[str, str]
+    indexed: tuple[str, ...] = ("id", "life_cycle_state")
+    extra: tuple[Column, ...] = ()
+    instead: Mapping[str, str] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
+
+
+ENTITIES = (
+    _Entity(
+        COMMUNICATION,
+        "communications",
+        "Communications, one a row.",
+        {"unrestricted_parameter_set": "communication_unrestricted_parameters"},
+        ("id", "code", "life_cycle_state", "direction", "media", "contact_information", "category"),
+    ),
+    _Entity(
+        QUEUE_ENTRY,
+        "queue_entries",
+        "The sending queue, one entry a row.",
+        {},
+        ("id", "life_cycle_state", "communication"),
+        (
+            Column("media", "text", "The communication's media.", "v.media"),
+            Column("contact_information", "text", "Id of its contact.", "v.contact_information"),
+        ),
+    ),
+    _Entity(
+        ACCESS_TOKEN,
+        "access_tokens",
+        "Access tokens, one a row; no secrets.",
+        {},
+        ("id", "life_cycle_state", "classification", "accounts_receivable"),
+        (
+            Column(
+                "associated",
+                "boolean",
+                "Whether an account or participant of it is neither terminated nor retired.",
+                "v.associated",
+            ),
+        ),
+        without=frozenset({"verification_code"}),
+    ),
+    _Entity(
+        SERVICE_REQUEST,
+        "service_requests",
+        "Service requests, one a row.",
+        {
+            "services_set": "service_request_services",
+            "physical_goods_set": "service_request_physical_goods",
+            "related_service_requests_set": "service_request_relations",
+        },
+        (
+            "id",
+            "life_cycle_state",
+            "accounts_receivable",
+            "contact_information",
+            "type",
+            "category",
+        ),
+        (
+            Column(
+                "pending_acceptance",
+                "boolean",
+                "Whether its last answer still waits for the customer to accept it.",
+                "v.pending_acceptance",
+            ),
+            Column(
+                "due",
+                "timestamp without time zone",
+                "When it is expected to be completed, by the service's wall clock; null once it is.",
+                "v.due",
+            ),
+        ),
+    ),
+    _Entity(
+        CONTACT_INFORMATION,
+        "contacts",
+        "Contacts, one a row.",
+        {
+            "addresses_set": "contact_addresses",
+            "phones_set": "contact_phones",
+            "emails_set": "contact_emails",
+            "relation_set": "contact_relations",
+        },
+        ("id", "type", "life_cycle_state"),
+        # Of a person both orders are stored; the first name comes first here.
+        instead={"name": 'coalesce(v.document #>> \'{name,$name,0}\', "d"."name")'},
+    ),
+)
+"""What crmledger owns, and analysts see."""
+
+
+def _entity(entity: _Entity) -> Iterator[Relation]:
+    """The object of an entity, and those of its sets."""
+    rows = [row for row in entity.shape.rows if row.key not in entity.without]
+    own = {name: f"v.{quoted(name)}" for name in entity.indexed} | dict(entity.instead)
+    yield Relation(
+        entity.table,
+        entity.says,
+        (
+            ORGANISATION,
+            *_with(columns(rows, _DOCUMENT), own),
+            *entity.extra,
+            *_POSITIONS,
+        ),
+        "\n".join(
+            (
+                f"views.{entity.table} v",
+                record("v.document", "d", rows),
+                *unfolded(rows, _DOCUMENT),
+                CLEAR,
+            )
+        ),
+        ("created_position",),
+        "changed_position",
+    )
+    for row in rows:
+        if isinstance(row, Items):
+            yield _set(entity, row)
+
+
+def _set(entity: _Entity, items: Items) -> Relation:
+    """The object of a set: one item a row, with the id of whose it is."""
+    rows: tuple[Field, ...] = items.shape or items.rows
+    place = replace(_DOCUMENT, personal=items.personal)
+    # An id was made up, whosever the item is.
+    inner = [
+        replace(column, personal=column.personal and column.name != "id")
+        for column in columns(rows, place)
+    ]
+    of = Column("of", "text", f"Id of whose it is, in {entity.table}.", "v.id")
+    number = Column("place", "bigint", "Its place in the set, from 1.", "s.place")
+    each = f"json_array_elements(v.document -> '{items.key}') WITH ORDINALITY AS s (item, place)"
+    source = (
+        f"views.{entity.table} v",
+        f"CROSS JOIN LATERAL {each}",
+        record("s.item", "d", rows),
+        CLEAR,
+    )
+    return Relation(
+        entity.sets[items.key],
+        f"The items of {items.key} in {entity.table}, one a row.",
+        (ORGANISATION, of, number, *inner, *_POSITIONS),
+        "\n".join(source),
+        ("created_position", "place"),
+        "changed_position",
+    )
+
+
+def _with(found: Iterable[Column], own: Mapping[str, str]) -> Iterator[Column]:
+    for column in found:
+        yield replace(column, sql=own[column.name]) if column.name in own else column
+
+
+OBJECTS: Mapping[str, Relation] = {
+    relation.name: relation
+    for relation in (
+        *(relation for entity in ENTITIES for relation in _entity(entity)),
+        *FED,
+        EVENTS_FLAT,
+        RECORDS,
+        ORGANISATIONS,
+    )
+}
+"""Every object by its name."""

@@ -1,0 +1,103 @@
+"""Checks a bundle, alone: no database, no network, no more in memory than how far each entity has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TypeVar
+
+from infra.audit.bundle import Bundle, BundleError, Manifest
+from infra.audit.errors import Kind, TamperError
+from infra.audit.event_record import FactLine
+from infra.audit.seal_verification import Check
+from infra.audit.seals import SealError, SignedSeal
+from infra.ledger.stored_event import StoredFact
+
+__all__ = ["check_bundle"]
+
+T = TypeVar("T")
+
+
+def check_bundle(
+    bundle: Bundle,
+    keys: Collection[str],
+    outside: Mapping[int, SignedSeal],
+    advance: Callable[[int], None] = lambda _: None,
+) -> Check:
+    """Checks every fact and seal of a bundle, and its manifest; returns how far that reaches.
+
+    :param keys: the public keys whose seals are believed.
+    :param outside: seals of the bundle's organisation that were kept elsewhere, by number.
+    :param advance: is told how many facts were checked since it was told last.
+    :raises TamperError: for the first position that is not as it was sealed.
+    :raises BundleError: the manifest does not describe what the bundle holds.
+    :raises SealError: an outside seal is of before the bundle's beginning: it can prove nothing here.
+    """
+    lines, seals = bundle.events.read(FactLine), bundle.seals.read(SignedSeal)
+    signed = _next(seals, bundle.manifest.first, "rewritten")
+    check = _begun(bundle.manifest, keys, outside, signed)
+    while signed is not None:
+        check.seal(signed)
+        before, last = check.position, signed
+        while check.wanted and (fact := _fact(lines, check.position + 1)) is not None:
+            check.fact(fact)
+        check.close()
+        advance(check.position - before)
+        signed = _next(seals, check.position + 1, "rewritten")
+    surplus = _fact(lines, check.position + 1)
+    if surplus is not None:
+        why = f"{surplus.position} stands after the last seal"
+        raise TamperError(check.position + 1, "inserted", why)
+    check.finish()
+    _check_manifest(bundle, check, last)
+    return check
+
+
+def _begun(
+    manifest: Manifest,
+    keys: Collection[str],
+    outside: Mapping[int, SignedSeal],
+    signed: SignedSeal | None,
+) -> Check:
+    if signed is None:
+        raise TamperError(manifest.first, "cut", "there are no seals")
+    try:
+        first = signed.seal()
+    except SealError as error:
+        raise TamperError(manifest.first, "rewritten", str(error)) from None
+    for number in outside:
+        if manifest.first > 1 and number < first.number - 1:
+            what = f"seal {number} was kept outside, and the bundle begins with seal {first.number}"
+            raise SealError(what)
+    since = first if manifest.first > 1 and first.number > 1 else None
+    return Check(manifest.organisation, keys, outside, since)
+
+
+def _next(lines: Iterator[T], position: int, kind: Kind) -> T | None:
+    try:
+        return next(lines, None)
+    except BundleError as error:
+        raise TamperError(position, kind, str(error)) from None
+
+
+def _fact(lines: Iterator[FactLine], position: int) -> StoredFact | None:
+    line = _next(lines, position, "changed")
+    try:
+        return line.fact() if line is not None else None
+    except ValueError as error:
+        raise TamperError(position, "changed", str(error)) from None
+
+
+def _check_manifest(bundle: Bundle, check: Check, last: SignedSeal) -> None:
+    told, count = bundle.manifest, bundle.events.count
+    held = {
+        "first": check.position - count + 1,
+        "last": check.position,
+        "facts": count,
+        "seals": bundle.seals.count,
+        "events_sha256": bundle.events.sha256,
+        "seals_sha256": bundle.seals.sha256,
+        "key": last.seal().key,
+    }
+    for name, value in held.items():
+        if getattr(told, name) != value:
+            raise BundleError(f"manifest.json: {name} is not {value}, as the bundle has it")

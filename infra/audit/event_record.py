@@ -1,0 +1,58 @@
+"""Facts as lines of JSON: exactly the columns that their hash covers, and the organisation beside them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+
+from infra.ledger.stored_event import StoredFact
+
+__all__ = ["FactLine"]
+
+
+class FactLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One fact. Metadata and payload are texts, because their hash is that of their very text."""
+
+    position: int
+    stream: UUID
+    version: int
+    topic: str
+    schema: int
+    subject: UUID | None
+    recorded_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    metadata: str
+    payload: str
+
+    @classmethod
+    def of(cls, fact: StoredFact) -> FactLine:
+        """The line of a fact. Raises ``ValueError`` for one that was never recorded."""
+        if fact.recorded_at is None:
+            raise ValueError("a fact without a time has no line")
+        return cls(
+            position=fact.position,
+            stream=fact.stream,
+            version=fact.version,
+            topic=fact.topic,
+            schema=fact.schema,
+            subject=fact.subject,
+            recorded_at=fact.recorded_at,
+            metadata=fact.metadata.decode(),
+            payload=fact.payload.decode(),
+        )
+
+    def fact(self) -> StoredFact:
+        """The fact of a line. Raises ``ValueError`` for a text that cannot be UTF-8."""
+        return StoredFact(
+            stream=self.stream,
+            version=self.version,
+            topic=self.topic,
+            schema=self.schema,
+            subject=self.subject,
+            payload=self.payload.encode(),
+            metadata=self.metadata.encode(),
+            position=self.position,
+            recorded_at=self.recorded_at,
+        )

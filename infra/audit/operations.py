@@ -1,0 +1,119 @@
+"""What ``crmledger audit`` does with the ledgers of a database: verify, export, prove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from uuid import UUID
+
+from infra.audit.bundle import Manifest, written_bundle
+from infra.audit.event_record import FactLine
+from infra.audit.merkle import inclusion_proof
+from infra.audit.proofs import CompletenessProof, InclusionProof
+from infra.audit.queries import Connection, facts, facts_of, last_seal, sealed_bounds, seals, way_to
+from infra.audit.seal_verification import Check
+from infra.audit.seals import SealError, SignedSeal
+from infra.audit.stream_tree import Tip, completeness_proof
+
+__all__ = ["export", "prove", "prove_entity", "verify"]
+
+Advance = Callable[[int], None]
+
+
+async def verify(
+    connection: Connection,
+    organisation: str,
+    keys: Collection[str],
+    outside: Mapping[int, SignedSeal],
+    advance: Advance = lambda _: None,
+) -> Check:
+    """Checks a ledger against its seals; returns how far that reaches. Facts without a seal are checked, too.
+
+    :param connection: a snapshot.
+    :param keys: the public keys whose seals are believed.
+    :param outside: seals of the organisation that were kept elsewhere, by number.
+    :param advance: is told of every fact that was checked.
+    :raises TamperError: for the first position that is not as it should be.
+    """
+    check = Check(organisation, keys, outside)
+    rows = facts(connection, organisation)
+    async for signed in seals(connection, organisation):
+        check.seal(signed)
+        while check.wanted and (row := await anext(rows, None)) is not None:
+            check.fact(*row)
+            advance(1)
+        check.close()
+    async for row in rows:
+        check.fact(*row)
+        advance(1)
+    check.finish()
+    return check
+
+
+async def export(
+    connection: Connection,
+    organisation: str,
+    path: Path,
+    first: int = 1,
+    last: int | None = None,
+    advance: Advance = lambda _: None,
+) -> Manifest:
+    """Writes a bundle of the sealed facts between two positions, widened to whole seals.
+
+    The same range gives the same bytes. Raises `SealError` if nothing there is sealed.
+    """
+    bounds = await sealed_bounds(connection, organisation, first, last)
+    if bounds is None:
+        raise SealError(f"{organisation} has no seal there: run `crmledger audit seal`")
+    first, last = bounds
+    with written_bundle(path) as bundle:
+        with bundle.events() as events:
+            async for fact, _ in facts(connection, organisation, first, last):
+                events.write(FactLine.of(fact))
+                advance(1)
+        with bundle.seals() as written:
+            async for signed in seals(connection, organisation, first, last):
+                written.write(signed)
+        manifest = Manifest(
+            organisation=organisation,
+            first=first,
+            last=last,
+            facts=events.count,
+            seals=written.count,
+            events_sha256=events.sha256,
+            seals_sha256=written.sha256,
+            key=signed.seal().key,
+            build=f"crmledger {version('crmledger')}",
+        )
+        bundle.manifest(manifest)
+    return manifest
+
+
+async def prove(connection: Connection, organisation: str, position: int) -> InclusionProof:
+    """The proof that a fact is in its seal. Raises `SealError` if it has none."""
+    signed = await anext(seals(connection, organisation, position, position), None)
+    row = await anext(facts(connection, organisation, position, position), None)
+    if signed is None or row is None:
+        raise SealError(f"position {position} of {organisation} is not sealed")
+    leaves = signed.leaves
+    hashes = [leaves[at : at + 32] for at in range(0, len(leaves), 32)]
+    path = inclusion_proof(hashes, position - signed.seal().first)
+    return InclusionProof(fact=FactLine.of(row[0]), path=path, seal=signed.without_leaves())
+
+
+async def prove_entity(
+    connection: Connection, organisation: str, stream: UUID
+) -> CompletenessProof:
+    """The proof that an entity's facts up to the last seal are all, or that it has none.
+
+    Raises `SealError` if the organisation has no seal.
+    """
+    signed = await last_seal(connection, organisation)
+    if signed is None:
+        raise SealError(f"{organisation} has no seal")
+    last = signed.seal().last
+    found = [FactLine.of(fact) for fact in await facts_of(connection, organisation, stream, last)]
+    streams = await way_to(connection, organisation, Tip(stream))
+    proof = completeness_proof(streams, stream)
+    return CompletenessProof(stream=stream, facts=found, proof=proof, seal=signed)

@@ -1,0 +1,215 @@
+"""Is a ledger what was sealed? Facts and seals in, the first bad position out.
+
+Trusts neither database nor bundle: every hash is computed here. No input or output: ``audit verify``
+and the stand-alone verifier differ only in where facts and seals come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from infra.audit.errors import TamperError
+from infra.audit.merkle import root_of
+from infra.audit.seals import FIRST, Seal, SealError, SignedSeal
+from infra.audit.stream_tree import BUCKET, StreamMap, Tip
+from infra.audit.tamper_diagnosis import Suspect
+from infra.ledger.event_hash import event_hash
+from infra.ledger.stored_event import StoredFact
+
+__all__ = ["Check"]
+
+
+class Check:
+    """Takes seals in their order, after each the facts of its range, and then those without a seal.
+
+    :param organisation: whose ledger it is.
+    :param keys: the public keys whose seals are believed.
+    :param outside: seals that were kept elsewhere, by number.
+    :param since: the first seal to come, if the former ones and their facts do not come: then it is
+        taken for granted what they were, and how far streams had come is not checked.
+
+    Every method raises `TamperError` for the first thing that is wrong; nothing is to be asked after.
+    """
+
+    def __init__(
+        self,
+        organisation: str,
+        keys: Collection[str],
+        outside: Mapping[int, SignedSeal],
+        since: Seal | None = None,
+    ) -> None:
+        self.organisation = organisation
+        self.position = since.first - 1 if since else 0
+        """The last position that is as it should be."""
+        self.seals = since.number - 1 if since else 0
+        """The number of the last seal that is."""
+        self.sealed = self.position
+        """The last position that is sealed."""
+        self.whole = since is None or since.number == 1
+        self._keys = keys
+        self._outside = outside
+        self._former = since.former if since else FIRST
+        self._sealed_at: datetime | None = None
+        self._recorded_at: datetime | None = None
+        self._streams = StreamMap()
+        self._range: _Range | None = None
+        self._remade: TamperError | None = None
+        before = outside.get(self.seals)
+        if before is not None and before.hash() != self._former:
+            raise TamperError(
+                self.position, "rewritten", "the former seal is not the one kept outside"
+            )
+
+    @property
+    def wanted(self) -> int:
+        """How many facts of the present seal are to come."""
+        return self._range.left if self._range else 0
+
+    def seal(self, signed: SignedSeal) -> None:
+        """Takes the next seal. Its facts come next, then `close`."""
+        try:
+            seal = signed.seal()
+        except SealError as error:
+            raise TamperError(
+                self.position + 1, "rewritten", f"seal {self.seals + 1}: {error}"
+            ) from None
+        self._check_place(seal)
+        self._check_origin(seal, signed)
+        kept = [signed.leaves[at : at + 32] for at in range(0, len(signed.leaves), 32)]
+        fits = len(kept) == seal.count and root_of(kept).hex() == seal.root
+        self._range = _Range(seal, kept if fits else None)
+        self._former = signed.hash()
+        self._sealed_at = seal.sealed_at
+
+    def fact(self, fact: StoredFact, stored: bytes | None = None) -> None:
+        """Takes the next fact, and the hash that is stored with it where there is one."""
+        present, expected = self._range, self.position + 1
+        if present is not None and present.takes(fact):
+            return
+        found = event_hash(self.organisation, fact)
+        sealed = present.leaf(expected) if present else None
+        if present is not None and (fact.position != expected or sealed not in {None, found}):
+            present.suspect = Suspect(self.organisation, expected, present.sealed(), fact)
+            return
+        if fact.position != expected:
+            raise TamperError(expected, "missing", f"{fact.position} stands in its place")
+        if stored not in {None, found}:
+            raise TamperError(expected, "changed", "the stored hash does not fit")
+        self._check_course(fact)
+        self._move(fact, found)
+
+    def close(self) -> None:
+        """Says that no more facts of the present seal will come."""
+        assert self._range is not None
+        present, self._range = self._range, None
+        seal = present.seal
+        if present.suspect is not None:
+            raise present.suspect.verdict()
+        if self.position < seal.last:
+            why = f"nothing stands there; seal {seal.number} reaches to {seal.last}"
+            raise TamperError(self.position + 1, "cut", why)
+        if present.kept is None:
+            same = root_of(present.hashes).hex() == seal.root
+            raise TamperError(seal.first, "rewritten", present.words(same=same))
+        if self.whole and self._streams.refold(present.buckets).hex() != seal.streams:
+            why = f"seal {seal.number} says otherwise how far the entities had come at {seal.last}"
+            raise TamperError(seal.last, "rewritten", why)
+        self.seals, self.sealed = seal.number, seal.last
+
+    def finish(self) -> None:
+        """Says that there are no more facts and no more seals."""
+        for number in sorted(self._outside):
+            if number > self.seals:
+                seal = self._outside[number].seal()
+                at = (self.position if self.position < seal.last else self.sealed) + 1
+                why = f"seal {number}, kept outside, reaches to {seal.last} and is not among the seals"
+                raise TamperError(at, "cut", why)
+        if self._remade is not None:
+            raise self._remade
+
+    def _check_place(self, seal: Seal) -> None:
+        first = self.position + 1
+        if seal.organisation != self.organisation:
+            raise TamperError(first, "rewritten", f"a seal of {seal.organisation!r} stands here")
+        if seal.number != self.seals + 1:
+            raise TamperError(
+                first, "missing", f"seal {self.seals + 1} is missing: {seal.number} follows"
+            )
+        if seal.first != first or seal.former != self._former:
+            raise TamperError(
+                first, "rewritten", f"seal {seal.number} does not follow the former one"
+            )
+        if self._sealed_at and seal.sealed_at < self._sealed_at:
+            raise TamperError(
+                first, "rewritten", f"seal {seal.number} is older than the former one"
+            )
+
+    def _check_origin(self, seal: Seal, signed: SignedSeal) -> None:
+        kept = self._outside.get(seal.number)
+        if kept is not None and kept.statement != signed.statement:
+            why = f"seal {seal.number}, up to {seal.last}, is not the one kept outside"
+            remade, there = TamperError(seal.first, "rewritten", why), kept.seal()
+            if (there.first, there.last, there.root) != (seal.first, seal.last, seal.root):
+                raise remade
+            # Its facts are the same: a later seal may tell where they are not.
+            self._remade = self._remade or remade
+        if not signed.fits(self._keys):
+            known = "signature does not fit" if seal.key in self._keys else "key is not known"
+            raise TamperError(seal.first, "rewritten", f"seal {seal.number}: its {known}")
+
+    def _tip(self, fact: StoredFact) -> Tip:
+        """How far the fact's stream has come without it."""
+        tip = self._streams.tip(fact.stream)
+        return tip if tip.version or self.whole else Tip(fact.stream, fact.version - 1)
+
+    def _check_course(self, fact: StoredFact) -> None:
+        before = self._tip(fact).version
+        if fact.version != before + 1:
+            why = f"version {fact.version} of {fact.stream} follows version {before}"
+            raise TamperError(fact.position, "changed", why)
+        if self._recorded_at and fact.recorded_at and fact.recorded_at < self._recorded_at:
+            raise TamperError(fact.position, "changed", "it was recorded before the former one")
+
+    def _move(self, fact: StoredFact, found: bytes) -> None:
+        self.position, self._recorded_at = fact.position, fact.recorded_at
+        tip = self._tip(fact).then(found)
+        self._streams.put(tip)
+        if self._range is not None:
+            self._range.hashes.append(found)
+            self._range.buckets.add(tip.key[:BUCKET])
+
+
+class _Range:
+    """The range of the present seal: what was sealed there, and what is found."""
+
+    def __init__(self, seal: Seal, kept: list[bytes] | None) -> None:
+        self.seal = seal
+        self.kept = kept
+        """The hashes of its facts; None if those that are kept with the seal are not what was sealed."""
+        self.left = seal.count
+        self.hashes: list[bytes] = []
+        self.buckets: set[bytes] = set()
+        self.suspect: Suspect | None = None
+
+    def takes(self, fact: StoredFact) -> bool:
+        """Counts a fact; whether it only serves to tell what became of a former one."""
+        self.left -= 1
+        if self.suspect is not None:
+            self.suspect.then(fact)
+        return self.suspect is not None
+
+    def leaf(self, position: int) -> bytes | None:
+        """The sealed hash of a position, if it is known."""
+        return self.kept[position - self.seal.first] if self.kept else None
+
+    def sealed(self) -> Mapping[int, bytes]:
+        """The sealed hashes by position."""
+        return dict(enumerate(self.kept or (), self.seal.first))
+
+    def words(self, *, same: bool) -> str:
+        """What is said when the kept hashes do not fit to the root."""
+        what = (
+            f"seal {self.seal.number}, up to {self.seal.last}: the hashes kept with it were changed"
+        )
+        return f"{what}, its facts were not" if same else f"{what}, and so were facts"

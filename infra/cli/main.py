@@ -1,0 +1,193 @@
+"""The ``crmledger`` program."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import asyncpg
+import uvloop
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from infra.app import Application, listening, sealing
+from infra.cli.audit import audit
+from infra.cli.diagnostics import check, describe
+from infra.cli.export import export_
+from infra.cli.history import history
+from infra.cli.operators import access_tokens, application, contacts, sessions
+from infra.cli.project import project
+from infra.cli.runtime import database, err, out, prepare, progress, told_to_stop
+from infra.cli.send import send, sending
+from infra.cli.views import replay, views
+from infra.cli.webhooks import deliver, webhooks
+from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
+from infra.http.server import Unlistening
+from infra.observability.metrics import configure_logs
+from infra.schema.migrate import MigrationError, migrate, status
+from infra.settings import Settings, SettingsError
+from services.reference.importer import import_lines
+
+__all__ = ["main"]
+
+app = App(name="crmledger", help="An event-sourced CRM service over PostgreSQL.")
+db = App(name="db", help="The database's schema.")
+app.command(db)
+app.command(views)
+app.command(project)
+app.command(deliver)
+app.command(send)
+app.command(replay)
+app.command(history)
+app.command(sessions)
+app.command(access_tokens)
+app.command(contacts)
+app.command(webhooks)
+app.command(audit)
+app.command(check)
+app.command(describe)
+app.command(export_, name="export")
+
+
+def main() -> None:
+    """Runs the program; exits with 1 and one line where it cannot go on."""
+    try:
+        uvloop.install()
+        app()
+    except (SettingsError, MigrationError, Unlistening, FileNotFoundError) as error:
+        err.print(f"crmledger: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+
+
+@app.command
+async def serve(*, demo: bool = False) -> None:
+    """Serves the API until it is told to stop (SIGTERM or Ctrl-C).
+
+    Parameters
+    ----------
+    demo
+        Load the demo organisation first, and print a login to try.
+    """
+    settings = Settings.from_environment()
+    configure_logs()
+    stop = told_to_stop()
+    async with application(settings) as running:
+        made_up = await _load_demo(running) if demo else None
+        _settle()
+        # No other process can reach a database of our own for longer than we live.
+        by_itself = sending(running) if settings.embedded else nullcontext()
+        async with by_itself, sealing(settings, running.url), listening(running) as ports:
+            _welcome(settings, ports.port, ports.admin_port, made_up)
+            await stop.wait()
+
+
+def _settle() -> None:
+    """What is there now stays: later collections need not look at it, and come less often.
+
+    The event loop gets its turn soon where a thread computes, as when history is folded.
+    """
+    sys.setswitchinterval(0.0005)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+
+
+async def _load_demo(running: Application) -> DemoSecrets:
+    path = running.settings.data_dir / "secrets" / "demo.json"
+    with progress() as bar:
+        task = bar.add_task("demo organisation", total=total_lines())
+        return await load_demo(running, path, lambda count: bar.advance(task, count))
+
+
+def _welcome(settings: Settings, port: int, admin_port: int, made_up: DemoSecrets | None) -> None:
+    base = f"http://{settings.host}:{port}"
+    out.print(f"API and documentation  {base}/docs")
+    out.print(f"Health and metrics     http://{settings.host}:{admin_port}/health/ready")
+    if made_up is not None:
+        password = made_up.passwords["demo"]
+        body = f'{{"username":"demo","password":"{password}","organisation":"{ORGANISATION}"}}'
+        out.print(f"Login                  demo / {password} / {ORGANISATION}", highlight=False)
+        out.print("Try                    ", end="")
+        print(f"curl -s {base}/crmapi/rest/v2/authentication/token -d '{body}'")  # noqa: T201
+    out.file.flush()
+
+
+@app.command(name="import")
+async def import_(
+    file: Annotated[
+        Path | None, Parameter(help="JSON Lines; standard input if it is left out.")
+    ] = None,
+    *,
+    organisation: str | None = None,
+    kind: str | None = None,
+) -> None:
+    """Registers reference records, one JSON object a line, in order.
+
+    Parameters
+    ----------
+    organisation
+        Name of the organisation for records that do not say theirs.
+    kind
+        Kind for records that do not say theirs.
+    """
+    content = file.read_bytes() if file else sys.stdin.buffer.read()
+    async with application(Settings.from_environment()) as running:
+        with progress() as bar:
+            task = bar.add_task("records", total=len(content) + 1)
+            report = await import_lines(
+                running.registrar,
+                content.split(b"\n"),
+                organisation=organisation,
+                kind=kind,
+                source=f"import {file or '-'}",
+                advance=lambda count: bar.advance(task, count),
+            )
+    for refusal in report.refused:
+        line, code, description = refusal["line"], refusal["code"], refusal["description"]
+        err.print(f"line {line}: {code} {description}", markup=False, highlight=False)
+    for made_up in report.secrets:
+        out.print(f"line {made_up['line']}: secret {made_up['secret']}", soft_wrap=True)
+    counts = {name: n for name, n in report.summary().items() if isinstance(n, int)}
+    out.print(" ".join(f"{name} {n}" for name, n in counts.items()), "refused", len(report.refused))
+    if report.refused:
+        sys.exit(1)
+
+
+@db.command(name="migrate")
+async def db_migrate() -> None:
+    """Applies the migrations that the database does not have yet."""
+    async with database(Settings.from_environment()) as url:
+        connection = await asyncpg.connect(url)
+        try:
+            for migration in await migrate(connection):
+                out.print(f"applied {migration}")
+        finally:
+            await connection.close()
+
+
+@db.command(name="status")
+async def db_status() -> None:
+    """Lists the migrations and how each stands."""
+    table = Table("version", "name", "state", "applied at")
+    async with database(Settings.from_environment()) as url:
+        connection = await asyncpg.connect(url)
+        try:
+            for row in await status(connection):
+                table.add_row(str(row.version), row.name, row.state, str(row.applied_at or ""))
+        finally:
+            await connection.close()
+    out.print(table)
+
+
+@db.command(name="assert")
+async def db_assert() -> None:
+    """Exits with 1 unless the database has exactly this program's schema."""
+    async with database(Settings.from_environment()) as url:
+        await prepare(url, own=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""``crmledger project``: the process that feeds what analysts read, and history, and seals."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from cyclopts import Parameter
+
+from infra.app import sealing
+from infra.cli.runtime import database, prepare, told_to_stop
+from infra.cli.views import FOLDING
+from infra.cli.worker import AdminPort, attended
+from infra.encryption import KeyRing
+from infra.observability.metrics import configure_logs
+from infra.postgres.pool import Lanes
+from infra.projections.projector import Projector
+from infra.projections.temporal import History
+from infra.settings import Settings
+
+__all__ = ["project"]
+
+
+async def project(
+    *,
+    lease: Annotated[float, Parameter(help="Seconds after which others take over.")] = 15.0,
+    pause: Annotated[float, Parameter(help="Seconds between two looks at the ledger.")] = 0.5,
+    admin_port: AdminPort = None,
+) -> None:
+    """Feeds the analytics views and history, and seals, until it is told to stop (SIGTERM or Ctrl-C)."""
+    settings = Settings.from_environment()
+    configure_logs()
+    stop = told_to_stop()
+    async with database(settings) as url:
+        await prepare(url, own=settings.embedded)
+        lanes = Lanes(url, 1, timeout=FOLDING)
+        history = History(lanes, KeyRing(settings.service_key), ZoneInfo(settings.time_zone))
+        projector = Projector(url, history, lease=lease, pause=pause)
+        async with attended(projector, settings, admin_port), sealing(settings, url):
+            await projector.run(stop)
+        await lanes.close()

@@ -1,0 +1,67 @@
+"""What the commands of the ``crmledger`` program share: the database, the schema, the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from infra.app import reachable
+from infra.postgres.embedded.server import EmbeddedPostgres
+from infra.schema.migrate import assert_current, migrate
+from infra.settings import Settings
+
+__all__ = ["database", "err", "out", "prepare", "progress", "told_to_stop"]
+
+out = Console()
+err = Console(stderr=True)
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[str]:
+    """The URL of the database: the given server's, or the embedded one's while it is needed."""
+    if settings.database_url:
+        await reachable(settings.database_url)
+        yield settings.database_url
+        return
+    server = await asyncio.to_thread(EmbeddedPostgres.start, settings.data_dir / "postgres")
+    try:
+        yield server.url
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+async def prepare(url: str, *, own: bool) -> None:
+    """Brings the schema up to date where the database is our own, else insists that it is.
+
+    Raises ``MigrationError`` if it is not.
+    """
+    connection = await asyncpg.connect(url)
+    try:
+        await (migrate(connection) if own else assert_current(connection))
+    finally:
+        await connection.close()
+
+
+def progress() -> Progress:
+    """A progress bar on standard error."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=err,
+    )
+
+
+def told_to_stop() -> asyncio.Event:
+    """An event of the running loop that SIGTERM and Ctrl-C set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop

@@ -1,0 +1,51 @@
+"""``crmledger send``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from infra.app import Application
+from infra.cli.operators import application
+from infra.cli.runtime import told_to_stop
+from infra.cli.worker import AdminPort, attended
+from infra.delivery.dispatcher import Sender
+from infra.observability.metrics import configure_logs
+from infra.settings import Settings
+
+__all__ = ["send", "sending"]
+
+
+def _sender(running: Application, pause: float) -> Sender:
+    return Sender(running.url, running.ledger, running.secrets, running.zone, pause=pause)
+
+
+async def send(
+    *,
+    pause: Annotated[float, Parameter(help="Seconds between two looks at the ledgers.")] = 0.5,
+    admin_port: AdminPort = None,
+) -> None:
+    """Sends what waits in the queue without an external system, until it is told to stop (SIGTERM or Ctrl-C)."""
+    settings = Settings.from_environment()
+    configure_logs()
+    stop = told_to_stop()
+    async with application(settings) as running:
+        sender = _sender(running, pause)
+        async with attended(sender, settings, admin_port):
+            await sender.run(stop)
+
+
+@asynccontextmanager
+async def sending(running: Application) -> AsyncIterator[None]:
+    """Sends in the background until left; then finishes what is under way."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(_sender(running, 0.5).run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task

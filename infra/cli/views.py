@@ -1,0 +1,270 @@
+"""``crmledger views``, ``crmledger project`` and ``crmledger replay``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import orjson
+from cyclopts import App, Parameter
+from rich.filesize import decimal
+from rich.table import Column, Table
+
+from domain.errors import Refusal
+from domain.fields import Reading
+from infra.cli.runtime import database, err, out, prepare, progress
+from infra.encryption import KeyRing
+from infra.postgres.pool import Lanes
+from infra.projections.parked import Parked, parked
+from infra.projections.projector import Projector
+from infra.projections.reset import refeed
+from infra.projections.temporal import History
+from infra.rebuild.rebuild import RebuildError, discard_all, rebuild, rollback
+from infra.rebuild.replay import Replayer
+from infra.rebuild.replay_receipt import CANONICAL
+from infra.rebuild.status import ViewState, view_states
+from infra.rebuild.table_diff import LIMIT, Difference
+from infra.rebuild.verify import verify
+from infra.settings import Settings
+from services.audit.as_of import When
+
+__all__ = ["FOLDING", "replay", "views"]
+
+views = App(name="views", help="The views that calls read, and those of analysts.")
+
+FOLDING = 600.0
+"""Seconds that a statement may take which drops what an older program has folded."""
+
+SHOWN = 20
+"""Differing rows that are printed."""
+
+
+@asynccontextmanager
+async def _ready() -> AsyncIterator[tuple[str, KeyRing, ZoneInfo]]:
+    """A database at this program's schema, and what is needed to read its facts."""
+    settings = Settings.from_environment()
+    async with database(settings) as url:
+        await prepare(url, own=settings.embedded)
+        yield url, KeyRing(settings.service_key), ZoneInfo(settings.time_zone)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """One line and exit status 1 for what a command cannot do."""
+    try:
+        yield
+    except (RebuildError, ValueError, asyncpg.InsufficientPrivilegeError) as error:
+        err.print(f"crmledger: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+    """A bar of facts: what sets its end, and what moves it."""
+    with progress() as bar:
+        task = bar.add_task(what, total=None)
+        yield (
+            lambda count: bar.update(task, total=max(count, 1)),
+            lambda count: bar.advance(task, count),
+        )
+
+
+@views.command(name="list")
+async def list_() -> None:
+    """Lists the views: rows, size, version of definition, how far behind, how many entities are parked."""
+    with _refusals():
+        async with _ready() as (url, _, _):
+            states = await view_states(url)
+    table = Table(Column("view", no_wrap=True), "rows", "size", "version", "behind", "parked")
+    for state in states:
+        rows, size = f"{state.rows:,}", decimal(state.size)
+        parked = f"{state.parked:,}" if state.lag_positions is not None else ""
+        table.add_row(state.name, rows, size, _version(state), _behind(state), parked)
+    out.print(table)
+
+
+def _version(state: ViewState) -> str:
+    stale = state.version != state.wanted
+    return f"{state.version or '-'} (this program: {state.wanted})" if stale else f"{state.version}"
+
+
+def _behind(state: ViewState) -> str:
+    if state.lag_positions is None:
+        return "never"
+    if state.lag_positions < 0:
+        return f"ahead by {-state.lag_positions:,} positions"
+    return f"{state.lag_positions:,} positions, {state.lag_seconds:.1f} s"
+
+
+@views.command(name="rebuild")
+async def rebuild_(
+    *,
+    accept_differences: Annotated[
+        bool,
+        Parameter(help="Switch even if rows differ, as they do after a view was redefined."),
+    ] = False,
+) -> None:
+    """Builds the views anew from the ledger, compares them with the live ones and switches.
+
+    Calls are served meanwhile. One that was interrupted is gone on with. The former tables are kept for
+    `views rollback`.
+    """
+    with _refusals():
+        async with _ready() as (url, ring, zone):
+            with _bar("facts") as (total, advance):
+                report = await rebuild(
+                    url,
+                    ring,
+                    zone,
+                    accept_differences=accept_differences,
+                    total=total,
+                    advance=advance,
+                )
+    _show(report.differences)
+    for one in report.unreadable[:SHOWN]:
+        err.print(f"cannot be read: {one}", markup=False, highlight=False, soft_wrap=True)
+    speed = report.facts / report.seconds if report.seconds else 0
+    resumed = " more" if report.resumed else ""
+    out.print(f"{report.facts:,}{resumed} facts folded, {speed:,.0f} a second", highlight=False)
+    if not report.switched:
+        err.print("The live views stay; the new ones are in views_next.")
+        if report.unreadable:
+            err.print(
+                f"{len(report.unreadable):,} entities cannot be read, as by an older program."
+            )
+        else:
+            err.print("`views rebuild --accept-differences` switches in spite of differences.")
+        sys.exit(1)
+    out.print(f"Switched; writes waited {report.held * 1000:,.0f} ms.", highlight=False)
+
+
+@views.command(name="rollback")
+async def rollback_() -> None:
+    """Goes back to the tables that were live before the last rebuild, caught up with the ledger."""
+    with _refusals():
+        async with _ready() as (url, ring, zone):
+            report = await rollback(url, ring, zone)
+    _show(report.differences)
+    out.print("Switched back.")
+
+
+@views.command(name="verify")
+async def verify_() -> None:
+    """Replays the ledger and compares every row of the views; exits with 1 if one differs."""
+    with _refusals():
+        async with _ready() as (url, ring, zone):
+            with _bar("facts") as (total, advance):
+                findings = await verify(url, ring, zone, total=total, advance=advance)
+    _show(findings.differences)
+    out.print(f"{findings.facts:,} facts, {findings.rows:,} rows", highlight=False)
+    if findings.differences:
+        sys.exit(1)
+
+
+@views.command(name="discard")
+async def discard_() -> None:
+    """Drops the tables that a rebuild has left: those of before its switch, or unfinished ones."""
+    with _refusals():
+        async with _ready() as (url, _, _):
+            found = await discard_all(url)
+    out.print(f"Dropped: {', '.join(found)}." if found else "There was nothing to drop.")
+
+
+@views.command(name="parked")
+async def parked_() -> None:
+    """Lists the entities whose facts a view could not take in, and why."""
+    async with _ready() as (url, _, _):
+        connection = await asyncpg.connect(url)
+        try:
+            found = await parked(connection)
+        finally:
+            await connection.close()
+    _print_parked(found)
+
+
+@views.command(name="retry")
+async def retry_(view: str | None = None) -> None:
+    """Tries again to take in what is parked, of one view or all; exits with 1 if some of it still is."""
+    with _refusals():
+        async with _ready() as (url, ring, zone):
+            lanes = Lanes(url, 1, timeout=FOLDING)
+            projector = Projector(url, History(lanes, ring, zone))
+            found = await projector.retry(view)
+            await projector.close()
+            await lanes.close()
+    _print_parked(found)
+    if found:
+        sys.exit(1)
+
+
+def _print_parked(found: list[Parked]) -> None:
+    if not found:
+        out.print("Nothing is parked.")
+        return
+    table = Table("view", "organisation", "entity", "from position", "tries", "reason")
+    for one in found:
+        place = f"{one.position:,}"
+        entity = one.stream.hex.upper()
+        table.add_row(one.view, one.organisation, entity, place, f"{one.tries}", one.reason)
+    out.print(table)
+
+
+@views.command(name="refeed")
+async def refeed_(view: str) -> None:
+    """Empties a table of analysts, so that `project` feeds it from the first fact on again."""
+    with _refusals():
+        async with _ready() as (url, _, _):
+            await refeed(url, view)
+    out.print(f"{view} is fed anew by whoever projects.", highlight=False)
+
+
+def _show(differences: list[Difference]) -> None:
+    for difference in differences[:SHOWN]:
+        err.print(str(difference), markup=False, highlight=False, soft_wrap=True)
+    if differences:
+        more = " or more" if len(differences) >= LIMIT else ""
+        err.print(f"{len(differences):,}{more} rows differ", highlight=False)
+
+
+async def replay(
+    organisation: str,
+    *,
+    at: Annotated[
+        str | None, Parameter(help="A position or a date; the ledger's end if left out.")
+    ] = None,
+    entity: Annotated[
+        str | None, Parameter(help="KIND/ID: print this one, and make no schema.")
+    ] = None,
+    schema: Annotated[
+        str | None, Parameter(help="Where to, if not replay_ORGANISATION_POSITION.")
+    ] = None,
+) -> None:
+    """Rebuilds an organisation as it was at a position, in a schema of its own; prints a receipt.
+
+    The receipt is the same to the last byte wherever the same program replays the same facts.
+    """
+    with _refusals():
+        async with _ready() as (url, ring, zone):
+            when = _when(at, zone)
+            replayer = Replayer(url, ring, zone, organisation)
+            if entity:
+                found = await replayer.entity(entity, when)
+            else:
+                with _bar("facts") as (total, advance):
+                    found = await replayer.whole(when, schema, total=total, advance=advance)
+    print(orjson.dumps(found, option=CANONICAL | orjson.OPT_INDENT_2).decode())  # noqa: T201
+
+
+def _when(at: str | None, zone: ZoneInfo) -> int | datetime | None:
+    """The position or time that is meant. Raises ``ValueError`` if it is neither."""
+    if at is None:
+        return None
+    try:
+        return When(name="at").read(at, "--at", Reading(zone, datetime.now(zone).date()))
+    except Refusal as error:
+        raise ValueError(f"{error.description}: {error.message}") from error

@@ -1,0 +1,124 @@
+"""``crmledger deliver`` and ``crmledger webhooks``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from domain.errors import ServiceError
+from infra.cli.operators import application
+from infra.cli.runtime import database, err, out, prepare, told_to_stop
+from infra.cli.worker import AdminPort, attended
+from infra.observability.metrics import configure_logs
+from infra.password_hasher import Secrets
+from infra.postgres.notify import Listener
+from infra.postgres.pool import Lanes
+from infra.settings import Settings
+from infra.webhooks.admin import Desk
+from infra.webhooks.dispatcher import CONNECTIONS, ROLE, Deliverer
+from infra.webhooks.http_client import Sender
+from infra.webhooks.subscription_worker import Pace
+
+__all__ = ["deliver", "webhooks"]
+
+webhooks = App(name="webhooks", help="What subscribers of an organisation were told.")
+
+USUAL = Pace()
+SHOWN = ("id", "state", "pending", "lag_positions", "lag_seconds", "failing_since", "url")
+ATTEMPT = ("made_at", "position", "try", "outcome", "status", "milliseconds")
+
+
+async def deliver(
+    *,
+    lease: Annotated[float, Parameter(help="Seconds after which others take over.")] = USUAL.lease,
+    timeout: Annotated[
+        float, Parameter(help="Seconds for one request; fewer than the lease.")
+    ] = USUAL.timeout,
+    pause: Annotated[
+        float, Parameter(help="Seconds between two looks at the ledger.")
+    ] = USUAL.pause,
+    first_retry: Annotated[
+        float, Parameter(help="Seconds until a failed request is made again; then doubled.")
+    ] = USUAL.first,
+    admin_port: AdminPort = None,
+) -> None:
+    """Tells subscribers of webhooks what is recorded, until it is told to stop (SIGTERM or Ctrl-C)."""
+    if not 0 < timeout < lease:
+        err.print("crmledger: --timeout must be shorter than --lease", style="red")
+        sys.exit(1)
+    settings = Settings.from_environment()
+    configure_logs()
+    stop = told_to_stop()
+    pace = Pace(lease=lease, timeout=timeout, pause=pause, first=first_retry)
+    async with (
+        database(settings) as url,
+        Sender(settings.reachable_networks, timeout=timeout) as sender,
+    ):
+        await prepare(url, own=settings.embedded)
+        lanes, secrets = Lanes(url, CONNECTIONS, role=ROLE), Secrets(settings.service_key)
+        base = settings.public_url or ""
+        bell = Listener(url, ROLE)
+        deliverer = Deliverer(lanes, bell, sender, secrets, pace=pace, base=base)
+        async with attended(deliverer, settings, admin_port):
+            await deliverer.run(stop)
+        await lanes.close()
+        secrets.close()
+
+
+@asynccontextmanager
+async def _desk(organisation: str) -> AsyncIterator[tuple[Desk, str]]:
+    """The desk and the organisation's id; a refusal is one line, and exit status 1."""
+    try:
+        async with application(Settings.from_environment()) as running:
+            told = await running.operator.told(organisation)
+            yield running.webhooks, told.directory.organisation
+    except ServiceError as error:
+        err.print(f"crmledger: {error.message}: {error.description}", markup=False)
+        sys.exit(1)
+
+
+@webhooks.command(name="list")
+async def list_(organisation: str, *, limit: int = 100, offset: int = 0) -> None:
+    """Lists subscriptions and how they stand."""
+    async with _desk(organisation) as (desk, tenant):
+        _print(SHOWN, await desk.standings(tenant, limit, offset))
+
+
+@webhooks.command
+async def deliveries(organisation: str, webhook: str, *, limit: int = 100, offset: int = 0) -> None:
+    """Lists requests to a subscriber and what came of them, the last one first."""
+    async with _desk(organisation) as (desk, tenant):
+        _print(ATTEMPT, await desk.deliveries(tenant, webhook, limit, offset))
+
+
+@webhooks.command
+async def replay(
+    organisation: str,
+    webhook: str,
+    *,
+    from_: Annotated[int, Parameter(name="--from", help="The first position to tell again.")],
+) -> None:
+    """Has everything from a position on told again, with the same ids."""
+    async with _desk(organisation) as (desk, tenant):
+        await desk.replay(tenant, webhook, from_)
+    out.print("replayed from", from_, highlight=False)
+
+
+@webhooks.command
+async def resume(organisation: str, webhook: str) -> None:
+    """Has what waits sent at once; ends a pause, and what a 410 has stopped."""
+    async with _desk(organisation) as (desk, tenant):
+        await desk.resume(tenant, webhook)
+    out.print("resumed", webhook, highlight=False)
+
+
+def _print(columns: tuple[str, ...], rows: list[dict[str, object]]) -> None:
+    table = Table(*(column.replace("_", " ") for column in columns))
+    for row in rows:
+        table.add_row(*("" if row[name] is None else str(row[name]) for name in columns))
+    out.print(table)

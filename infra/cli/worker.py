@@ -1,0 +1,36 @@
+"""What the programs that work beside the service share: the second port, and how it is announced."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, TypeAlias
+
+from cyclopts import Parameter
+
+from infra.cli.runtime import out
+from infra.http.admin import Admin, Worker
+from infra.http.server import serving
+from infra.settings import Settings
+
+__all__ = ["AdminPort", "attended"]
+
+AdminPort: TypeAlias = Annotated[
+    int | None, Parameter(help="Port of health and metrics, if not CRMLEDGER_ADMIN_PORT.")
+]
+
+
+@asynccontextmanager
+async def attended(worker: Worker, settings: Settings, port: int | None) -> AsyncIterator[None]:
+    """Serves a worker's health and metrics until left, and says where.
+
+    :param port: if not that of the settings.
+    """
+    wanted = settings.admin_port if port is None else port
+    admin = Admin(worker)
+    async with serving(admin.edge().handle, settings.host, wanted) as served:
+        address = f"{settings.host}:{served}"
+        out.print(f"Health and metrics     http://{address}/health/ready", highlight=False)
+        out.file.flush()
+        yield
+        admin.leaving = True

@@ -1,0 +1,60 @@
+"""What this build is: everything is read from the registries that the service itself runs on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from domain.aggregate import AGGREGATES, FACTS
+from infra import docs as documentation  # noqa: F401 (fills the registries)
+from infra.projections.sql_projections import ANALYTICS
+from infra.schema.migrate import available
+from infra.settings import HIDDEN, SECRETS, Settings
+from services.pipeline.method import METHODS
+from services.projection_versions import VERSIONS
+
+__all__ = ["described"]
+
+
+def described(settings: Settings, env: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The build and its settings, as JSON would have it; never a secret.
+
+    :param env: the variables that the settings were read from.
+    """
+    return {
+        "version": version("crmledger"),
+        "methods": [
+            {"number": method.number, "verb": method.verb, "path": method.path}
+            for method in sorted(METHODS.values(), key=lambda method: method.number)
+        ],
+        "facts": {topic: _versions(topic) for topic in sorted(AGGREGATES) if _versions(topic)},
+        "schema": [str(migration) for migration in available()],
+        "views": {f"views.{name}": number for name, number in VERSIONS.items()}
+        | {f"analytics.{name}": view.version for name, view in ANALYTICS.items()},
+        "settings": [_setting(settings, *names, env) for names in _names()],
+    }
+
+
+def _versions(aggregate: str) -> dict[str, int]:
+    """The facts of an aggregate with the version of their form."""
+    own = (topic for topic in FACTS if topic.partition(".")[0] == aggregate)
+    return {topic.partition(".")[2]: FACTS[topic].SCHEMA for topic in sorted(own)}
+
+
+def _names() -> list[tuple[str, str]]:
+    """Each setting's field and variable."""
+    fields, variables = Settings.__struct_fields__, Settings.__struct_encode_fields__
+    return list(zip(fields, variables, strict=True))
+
+
+def _setting(
+    settings: Settings, field: str, variable: str, env: Mapping[str, str]
+) -> dict[str, Any]:
+    """A setting's value, and whether it was set, kept in the data folder or is the default."""
+    value = getattr(settings, field)
+    otherwise = "data folder" if variable in SECRETS else "default"
+    source = "environment" if env.get(variable) else otherwise
+    shown = "(hidden)" if field in HIDDEN and value is not None else value
+    return {"name": variable, "value": shown if shown is None else str(shown), "source": source}

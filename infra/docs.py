@@ -1,0 +1,201 @@
+"""The reference pages in docs/reference, written from the tables that the service runs on.
+
+``python -m infra.documentation`` writes them anew; a test fails when they are not current.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+from domain.aggregate import AGGREGATES, FACTS, Aggregate, Beginning, Fact
+from domain.errors import CATALOGUE
+from domain.fields import Level
+from domain.reference.catalogue import KINDS
+from domain.reference.records import Kind
+from infra.analytics.relations import OBJECTS
+from infra.http.api.routes import BASE
+from services import authentication
+from services import registry as documents
+from services.access_tokens import methods as access_tokens
+from services.audit.event_descriptions import template
+from services.communications import methods as communications
+from services.communications import queue
+from services.contacts import methods as contact_information
+from services.pipeline.method import METHODS, Method
+from services.service_requests import configuration as service_request_configuration
+from services.service_requests import lists as service_request_lists
+from services.service_requests import methods as service_requests
+
+__all__ = ["FOLDER", "PAGES", "write"]
+
+FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+FILLED = (
+    access_tokens,
+    authentication,
+    communications,
+    contact_information,
+    documents,
+    queue,
+    service_request_configuration,
+    service_request_lists,
+    service_requests,
+)
+"""The modules whose import fills the registries."""
+
+ADMINISTRATIVE = {"originator_id", "originator_version", "originator_topic", "timestamp"}
+NOTICE = "<!-- Written by `python -m infra.documentation`. Do not edit. -->"
+
+
+def table(head: str, rows: Iterable[Iterable[object]]) -> Iterator[str]:
+    """A Markdown table; ``head`` is its first line without the outer bars."""
+    yield f"| {head} |"
+    yield "|" + " --- |" * (head.count("|") + 1)
+    for row in rows:
+        yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
+
+
+def methods() -> Iterator[str]:
+    """Every method with its parameters."""
+    yield "# Methods"
+    yield f"\nPaths stand below `{BASE}`. Numbers are those of the contract."
+    for method in sorted(METHODS.values(), key=lambda method: method.number):
+        yield f"\n## {method.number}. {method.verb} {method.path}\n"
+        yield method.summary
+        yield ""
+        yield from table("parameter | level | type", _parameters(method))
+
+
+def _parameters(method: Method) -> Iterator[tuple[str, str, str]]:
+    if method.kind != "open":
+        yield "`token`", "mandatory", "Text"
+    semi = method.parameters.exactly_one | method.parameters.at_least_one
+    for row, rule in method.parameters:
+        level = rule.value if isinstance(rule, Level) else "depends on the others"
+        level = "semi-optional" if row.name in semi else level
+        yield f"`{row.parameter}`", level, type(row).__name__
+    if method.fields_set:
+        yield "`fields_set`", "optional", "Text"
+
+
+def errors() -> Iterator[str]:
+    """The catalogue of refusals."""
+    yield "# Errors\n"
+    yield "What a call is refused with. Decide on `status.code`, not on the HTTP status.\n"
+    rows = ((f"`{e.code}`", e.status, e.message) for e in CATALOGUE.values())
+    yield from table("code | HTTP | message", rows)
+
+
+def facts() -> Iterator[str]:
+    """Every fact of every aggregate, and the life cycles that they make.
+
+    Facts that may happen in any state and leave it as it is are not drawn.
+    """
+    yield "# Facts and life cycles\n"
+    yield "What the ledger can say, by the entity it says it of. Values in italics belong to a"
+    yield "person and are encrypted with the contact's key; members of a fact stand in braces in what"
+    yield "its history says."
+    for topic, aggregate in sorted(AGGREGATES.items()):
+        own = [fact for name, fact in FACTS.items() if name.startswith(f"{topic}.")]
+        if own:
+            yield f"\n## {topic}\n"
+            yield _first_line(aggregate)
+            yield from _diagram(own)
+            yield from table("fact | says | payload", map(_fact_row, own))
+
+
+def _first_line(documented: type[Aggregate]) -> str:
+    return (documented.__doc__ or "").strip().partition("\n")[0].replace("``", "`")
+
+
+def _fact_row(fact: type[Fact]) -> tuple[str, str, str]:
+    names = [f.name for f in fields(fact) if f.name not in ADMINISTRATIVE | {"user", "unit"}]
+    payload = (f"*{name}*" if name in fact.PERSONAL else name for name in names)
+    return f"`{fact.TOPIC}`", template(fact), ", ".join(payload)
+
+
+def _diagram(own: list[type[Fact]]) -> Iterator[str]:
+    states = {fact.TO for fact in own if fact.TO} | {s for fact in own for s in fact.FROM}
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for fact in (fact for fact in own if fact.FROM or fact.TO):
+        first = issubclass(fact, Beginning)
+        for source in ("[*]",) if first else fact.FROM or tuple(sorted(states)):
+            arrows.setdefault((source, fact.TO or source), []).append(fact.__name__)
+    yield "\n```mermaid\nstateDiagram-v2"
+    for (source, target), names in arrows.items():
+        yield f"    {source} --> {target}: {', '.join(names)}"
+    yield "```\n"
+
+
+def kinds() -> Iterator[str]:
+    """Every kind of record that can be registered."""
+    yield "# Registered records\n"
+    yield "Kinds of `/reference/v1/{kind}` and of `crmledger import`, with the fields of a record."
+    yield "Unique identifier fields carry a `!`. Every record also has `id` and may have `retired`."
+    for kind in KINDS.values():
+        yield f"\n## {kind.key}\n"
+        yield f"Identified by: {', '.join(f'`{name}`' for name in kind.identified.split())}\n"
+        rows = (
+            (f"`{row.parameter}`", type(row).__name__, "yes" if rule is Level.MANDATORY else "")
+            for row, rule in kind.parameters
+        )
+        yield from table("field | type | mandatory", [*rows, *_secrets(kind)])
+
+
+def _secrets(kind: Kind) -> Iterator[tuple[str, str, str]]:
+    for name in kind.secrets:
+        kept = "sealed" if name in kind.sealed else "hashed"
+        kept += ", made up if none is given" if name in kind.made_up else ""
+        yield f"`{name}`", f"secret, kept {kept}", ""
+
+
+def analytics() -> Iterator[str]:
+    """The data dictionary of analysts."""
+    yield "# Data dictionary\n"
+    yield "The objects of the schema `analytics` ([how to use them](../analytics.md)). Columns in italics"
+    yield "belong to a person: they are null unless an operator has granted them."
+    for relation in OBJECTS.values():
+        yield f"\n## {relation.name}\n"
+        yield f"{relation.says} {_increments(relation.position)}\n"
+        rows = (
+            (
+                f"*{column.name}*" if column.personal else f"`{column.name}`",
+                column.type,
+                column.says,
+            )
+            for column in relation.columns
+        )
+        yield from table("column | type | meaning", rows)
+
+
+def _increments(position: str) -> str:
+    if not position:
+        return "Exported as a whole."
+    return f"Exported in ranges of `{position}`."
+
+
+PAGES: dict[str, Callable[[], Iterator[str]]] = {
+    "methods.md": methods,
+    "errors.md": errors,
+    "facts.md": facts,
+    "records.md": kinds,
+    "analytics.md": analytics,
+}
+"""Page by file name."""
+
+
+def text(page: str) -> str:
+    """One page as it should stand."""
+    return "\n".join([NOTICE, *PAGES[page]()]) + "\n"
+
+
+def write() -> None:
+    """Writes all pages."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for page in PAGES:
+        (FOLDER / page).write_text(text(page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

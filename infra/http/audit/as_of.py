@@ -1,0 +1,38 @@
+"""``GET /audit/v1/as_of/...``: what a method that reads would have answered at an earlier time.
+
+Below the prefix stands the method's own path. Its parameters are its own, too, and ``as_of``: a
+position of the ledger, or a date.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from infra.http.api.envelope import ok
+from infra.http.audit.routes import Audit, AuditHandler, Query
+from infra.http.router import Edge, Exchange, response
+from services.audit.access import Admitted
+from services.audit.as_of import AsOf, methods
+from services.pipeline.method import Method
+
+__all__ = ["as_of_methods"]
+
+
+def as_of_methods(audit: Audit, edge: Edge, as_of: AsOf) -> None:
+    """Serves every method that only reads, to auditors.
+
+    Headers say which position was meant, and when it was recorded.
+    """
+    for method in methods():
+        audit.add(edge, "GET", f"as_of/{method.path}", _handler(method, as_of))
+
+
+def _handler(method: Method, as_of: AsOf) -> AuditHandler:
+    async def handle(admitted: Admitted, query: Query, exchange: Exchange) -> web.StreamResponse:
+        moment, answer = await as_of.answer(method, admitted)
+        headers = {"X-As-Of-Position": str(moment.position)}
+        if moment.position:
+            headers["X-As-Of-Recorded-At"] = moment.recorded_at.isoformat()
+        return response(ok(answer), headers=headers)
+
+    return handle

@@ -1,0 +1,58 @@
+"""Forgetting contacts over HTTP: ``POST /audit/v1/contacts/{id or number}/forget`` for operators."""
+
+from __future__ import annotations
+
+import orjson
+from aiohttp import web
+
+from domain.errors import MandatoryParameter, MethodNotFound
+from domain.fields import Parameters, Reading, mandatory
+from domain.scalar_fields import NOTES, Text
+from infra.http.api.body import read_body
+from infra.http.api.envelope import ok
+from infra.http.api.json_body import parse_json_object
+from infra.http.audit.routes import Audit, Query
+from infra.http.router import Edge, Exchange, response
+from infra.store.postgres_store import PostgresLedger
+from services.audit.access import OPERATOR, Admitted
+from services.contacts.erasure import Forgetting, contact_named
+
+__all__ = ["forgetting"]
+
+LIMIT = 64 * 1024
+SECONDS = 30.0
+BODY = Parameters(mandatory(Text(name="reason", longest=NOTES)))
+
+
+def forgetting(audit: Audit, edge: Edge, forget: Forgetting, ledger: PostgresLedger) -> None:
+    """Serves the forgetting of a contact to operators, its certificate to auditors."""
+
+    async def erase(admitted: Admitted, query: Query, exchange: Exchange) -> web.StreamResponse:
+        name = _named(exchange, "forget")
+        body = parse_json_object(await read_body(exchange.request, LIMIT, SECONDS))
+        today = admitted.told.now.astimezone(ledger.zone).date()
+        reason = BODY.read(body, Reading(ledger.zone, today))["reason"]
+        organisation, by = admitted.organisation, admitted.by
+        id_ = await forget.forget(organisation, name, reason, by, admitted.metadata)
+        _, contact = await contact_named(ledger, organisation, id_)
+        return response(ok(orjson.dumps(await ledger.certificate(organisation, contact))))
+
+    async def certify(admitted: Admitted, query: Query, exchange: Exchange) -> web.StreamResponse:
+        name = _named(exchange, "certificate")
+        _, contact = await contact_named(ledger, admitted.organisation, name)
+        await audit.auditing.record(admitted, "certificate", {"contact": contact.hex.upper()})
+        found = await ledger.certificate(admitted.organisation, contact)
+        return response(ok(orjson.dumps(found)))
+
+    audit.add(edge, "POST", "contacts/*", erase, OPERATOR)
+    audit.add(edge, "GET", "contacts/*", certify)
+
+
+def _named(exchange: Exchange, act: str) -> str:
+    """The contact that the path names. Raises `MethodNotFound` for a path of another form."""
+    name, _, rest = exchange.rest.partition("/")
+    if rest != act:
+        raise MethodNotFound
+    if not name:
+        raise MandatoryParameter("contact")
+    return name

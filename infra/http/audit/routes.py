@@ -1,0 +1,88 @@
+"""What auditors read: below ``/audit/v1/``, with a session's token as a bearer.
+
+The user's record must have the role that a method needs. Every reading is recorded before it
+happens. Refusals have an HTTP status of their own here: 400, 401, 403 or 404.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import orjson
+from aiohttp import web
+
+from domain.errors import (
+    AccessDenied,
+    EntityNotFound,
+    InvalidToken,
+    Refusal,
+    TokenExpired,
+)
+from infra.http.api.envelope import ok
+from infra.http.api.query_string import parse_query
+from infra.http.router import Edge, Exchange, response
+from infra.store.postgres_store import PostgresLedger
+from services.audit.access import AUDITOR, Admitted, Auditing
+from services.pipeline.request import Request
+
+__all__ = ["AUDIT", "Audit", "AuditHandler", "Query", "bearer"]
+
+AUDIT = "/audit/v1/"
+STATUS = {InvalidToken: 401, TokenExpired: 401, AccessDenied: 403, EntityNotFound: 404}
+
+Query = Mapping[str, list[str]]
+AuditHandler = Callable[[Admitted, Query, Exchange], Awaitable[web.StreamResponse]]
+
+
+def bearer(exchange: Exchange) -> str | None:
+    """The token of the Authorization header, if it is a bearer's."""
+    scheme, _, token = exchange.request.headers.get("Authorization", "").strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+class Audit:
+    """Serves audit methods to those who may call them."""
+
+    def __init__(self, auditing: Auditing, ledger: PostgresLedger) -> None:
+        self.auditing = auditing
+        self.ledger = ledger
+
+    def routes(self, edge: Edge) -> None:
+        """Serves every audit method."""
+        self.add(edge, "GET", "head", self._head)
+
+    def add(
+        self, edge: Edge, verb: str, path: str, handler: AuditHandler, role: str = AUDITOR
+    ) -> None:
+        """Serves a method below `AUDIT` to users who have ``role``."""
+        edge.add(verb, AUDIT + path, self._admitting(handler, role), f"audit/{path}")
+
+    def _admitting(
+        self, handler: AuditHandler, role: str
+    ) -> Callable[[Exchange], Awaitable[web.StreamResponse]]:
+        async def handle(exchange: Exchange) -> web.StreamResponse:
+            query = parse_query(exchange.query)
+            request = Request(
+                query,
+                textual=True,
+                request_id=exchange.request_id,
+                correlation_id=exchange.correlation_id,
+                client=exchange.request.remote or "",
+            )
+            try:
+                admitted = await self.auditing.admit(bearer(exchange), request, role)
+                return await handler(admitted, query, exchange)
+            except Refusal as error:
+                exchange.status = STATUS.get(type(error), 400)
+                raise
+
+        return handle
+
+    async def _head(
+        self, admitted: Admitted, query: Query, exchange: Exchange
+    ) -> web.StreamResponse:
+        """The last position of the organisation's ledger and when it was recorded."""
+        await self.auditing.record(admitted, "head", {})
+        position, recorded_at = await self.ledger.head(admitted.organisation)
+        head = {"organisation": admitted.organisation, "position": position}
+        return response(ok(orjson.dumps(head | {"recorded_at": recorded_at})))

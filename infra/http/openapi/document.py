@@ -1,0 +1,118 @@
+"""The OpenAPI description, made from the registry of methods.
+
+``python -m infra.http.openapi > docs/openapi.json`` writes the copy that is kept in the repository.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from functools import cache
+from importlib.metadata import version
+
+import orjson
+
+import services
+from domain.errors import CATALOGUE, TransportError
+from infra.http.api.routes import BASE
+from infra.http.openapi.audit import AUDITING, audit, past
+from infra.http.openapi.components import Document, components
+from infra.http.openapi.methods import OPERATOR, image, method_paths, reference, tag
+from infra.http.openapi.request_outcomes import OUTCOMES, outcomes
+from infra.http.openapi.webhooks import TOLD, message, webhooks
+from infra.http.request_outcomes import REQUESTS
+from services.pipeline.method import METHODS
+
+__all__ = ["document", "openapi_json", "readable"]
+
+OTHERS = (OPERATOR, AUDITING, OUTCOMES, TOLD)
+"""The tags of what is no part of the CRM.COM API."""
+
+
+def document() -> Document:
+    """The whole description."""
+    for module in pkgutil.iter_modules(services.__path__):
+        importlib.import_module(
+            f"services.{module.name}"
+        )  # the registry is full when all are there
+    methods = sorted(METHODS.values(), key=lambda method: method.number)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "crmledger",
+            "version": version("crmledger"),
+            "description": _description(),
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": n} for n in (*dict.fromkeys(map(tag, methods)), *OTHERS)],
+        "paths": method_paths(methods) | image() | reference() | _beside(),
+        "webhooks": message(),
+        "components": components(methods),
+    }
+
+
+def _beside() -> Document:
+    """The paths of what is no part of the CRM.COM API, but for registration."""
+    return audit() | past() | outcomes() | webhooks()
+
+
+@cache
+def openapi_json() -> bytes:
+    """The description as it is served."""
+    return orjson.dumps(document())
+
+
+def readable() -> bytes:
+    """The description as it is kept in the repository, one member a line."""
+    return orjson.dumps(document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _description() -> str:
+    return f"""\
+An event-sourced CRM service that speaks the CRM.COM Web API v2.
+
+**Logging in.** `POST {BASE}authentication/token` with `username`, `password` and `organisation`
+answers a `token` that is valid for two hours. A system logs in at
+`POST {BASE}authentication/web_api_key/token` instead, with its web API key as the user name of a
+Basic header and an empty password. Every other method needs the token: in the query of a GET, in
+the JSON body of a POST, as a field of a form.
+
+**Answers** are an object of `status` and `data`. A refusal comes with HTTP status 200, too: a call
+has succeeded when `status.code` is `OK`; else `status.description` names the parameter at fault, if
+there is one, and `data` is empty. Only these errors have an HTTP status of their own:
+
+| HTTP | `status.code` | Meaning |
+|---|---|---|
+{_transport_table()}
+
+**Identifiers** name an entity by exactly one of its fields: in JSON as an object,
+`"communication_identifier": {{"number": "CM000680"}}`; in a query or a form as `field=value`, for
+example `communication_identifier=number=CM000680`.
+
+**`fields_set`** keeps only the named top-level keys of the result, or of each object of a list:
+`id,number`. Unknown names are ignored.
+
+**Parameters.** In an update an absent parameter stays as it is and null unsets it. Unknown
+parameters are ignored. Dates are `YYYY-MM-DDTHH:MM:SS` on the wall clock of the service's time
+zone. Numbers may also be sent as texts, and enumerations in any case.
+
+**`Idempotency-Key`** makes a POST repeatable: the same key with the same body gets the first answer
+again, for 24 hours; with another body it is refused. `GET {REQUESTS}{{key}}` says for seven days what
+became of the call.
+
+**`X-Max-Staleness`** lets a GET be answered from a replica that is so many seconds old at most. The
+answer's `X-Staleness` says how old it is.
+"""
+
+
+def _transport_table() -> str:
+    return "\n".join(
+        f"| {error.status} | `{error.code}` | {error.message} |"
+        for error in CATALOGUE.values()
+        if issubclass(error, TransportError)
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(readable())

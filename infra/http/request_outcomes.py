@@ -1,0 +1,68 @@
+"""``/requests/v1/{Idempotency-Key}``: what became of a call, for whoever made it.
+
+The session's token is shown as a bearer. Refusals have an HTTP status of their own here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
+
+import orjson
+from aiohttp import web
+
+from domain.errors import (
+    InvalidParameterValue,
+    InvalidToken,
+    MethodNotFound,
+    Refusal,
+    TokenExpired,
+)
+from domain.fields import Values
+from infra.http.api.envelope import ok
+from infra.http.api.routes import idempotency_key
+from infra.http.audit.routes import bearer
+from infra.http.router import Edge, Exchange, response
+from services.request_outcomes import Asking
+
+__all__ = ["REQUESTS", "requests"]
+
+REQUESTS = "/requests/v1/"
+STATUS: dict[type[Refusal], int] = {InvalidToken: 401, TokenExpired: 401}
+KEY = "key"
+
+
+def requests(edge: Edge, asking: Asking) -> None:
+    """Serves ``GET {key}``, and ``POST {key}/settle``."""
+
+    async def ask(exchange: Exchange) -> web.StreamResponse:
+        return await _told(exchange, asking.ask, exchange.rest)
+
+    async def settle(exchange: Exchange) -> web.StreamResponse:
+        key, _, act = exchange.rest.partition("/")
+        if act != "settle":
+            raise MethodNotFound
+        return await _told(exchange, asking.settle, key)
+
+    edge.add("GET", f"{REQUESTS}*", ask, "requests")
+    edge.add("POST", f"{REQUESTS}*", settle, "requests/settle")
+
+
+async def _told(
+    exchange: Exchange, said: Callable[[object, str], Awaitable[Values]], key: str
+) -> web.StreamResponse:
+    if not key or "/" in key:
+        raise MethodNotFound
+    try:
+        return response(ok(orjson.dumps(await said(bearer(exchange), _key(key)))))
+    except Refusal as error:
+        exchange.status = STATUS.get(type(error), 400)
+        raise
+
+
+def _key(encoded: str) -> str:
+    """The key as the header holds it. Raises `InvalidParameterValue` for what no header may hold."""
+    key = idempotency_key(unquote(encoded, errors="surrogateescape"))
+    if key is None:
+        raise InvalidParameterValue(KEY)
+    return key

@@ -1,0 +1,178 @@
+"""From an HTTP request to a call, and from its outcome to a response, for every path.
+
+Route and verb first, then size and syntax; everything after that is decided by the use cases. An
+error becomes the contract's envelope here and nowhere else (common.md, sections 1, 2 and 12).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+from domain.errors import (
+    UNKNOWN,
+    InternalError,
+    MethodNotAllowed,
+    MethodNotFound,
+    ServiceError,
+    ServiceUnavailable,
+)
+from infra.http.api.envelope import failed
+from infra.observability.metrics import REQUEST_ID, observe
+from infra.observability.tracing import NOT_TRACED, Tracing
+from infra.postgres.pool import LOST
+
+__all__ = ["JSON", "Edge", "Exchange", "Handler", "response"]
+
+JSON = "application/json; charset=utf-8"
+SECONDS = 60.0
+"""The longest that one call may take."""
+
+_FIXED: Mapping[str, str] = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Server": "crmledger",
+}
+
+_ORIGIN = re.compile(r"^https?://[^/?#]*", re.IGNORECASE)
+"""Before the path where a proxy is spoken to; RFC 9112, section 3.2.2, wants it understood."""
+
+_SLASHES = re.compile(r"/+")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request with what the edge knows of it: id, path, raw query, what follows a prefix.
+
+    ``status`` is the HTTP status of a refusal where it is not the contract's usual one.
+    """
+
+    request: web.BaseRequest
+    request_id: str
+    path: str
+    query: str
+    rest: str = ""
+    label: str = ""
+    outcome: str = "OK"
+    status: int = 0
+
+    @property
+    def correlation_id(self) -> str:
+        """What the caller's own chain of calls is known by, if it says so."""
+        given = self.request.headers.get("X-Correlation-Id", "")
+        return given if _REQUEST_ID.fullmatch(given) else ""
+
+
+Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
+
+
+def response(
+    body: bytes,
+    *,
+    status: int = 200,
+    mime_type: str = JSON,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """A response that no cache keeps, no browser guesses at, and that names no versions."""
+    answer = web.Response(body=body, status=status, headers=_FIXED)
+    answer.headers["Content-Type"] = mime_type
+    if headers:
+        answer.headers.update(headers)
+    return answer
+
+
+class Edge:
+    """Dispatches requests to handlers by path and verb.
+
+    Exact paths are tried first, then prefixes, whose handlers find what follows in ``rest``.
+    """
+
+    def __init__(self, tracing: Tracing = NOT_TRACED) -> None:
+        """:param tracing: watches the calls."""
+        self._tracing = tracing
+        self._exact: dict[str, dict[str, tuple[Handler, str]]] = {}
+        self._prefixes: dict[str, dict[str, tuple[Handler, str]]] = {}
+
+    def add(self, verb: str, path: str, handler: Handler, label: str = "") -> None:
+        """Serves a path; one that ends in ``*`` is a prefix. ``label`` names it in metrics."""
+        table = self._prefixes if path.endswith("*") else self._exact
+        table.setdefault(path.rstrip("*"), {})[verb] = (handler, label or path)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The response to any request; never raises, but for a client that went away."""
+        target, _, query = request.raw_path.partition("?")
+        given = request.headers.get("X-Request-Id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        exchange = Exchange(request, request_id, _normalised(target), query)
+        started = time.perf_counter()
+        # Never reset: aiohttp runs every request in a task of its own, and so in a context.
+        REQUEST_ID.set(request_id)
+        with self._tracing.call(request.headers, exchange):
+            answer = await self._answer(exchange)
+        seconds = time.perf_counter() - started
+        observe(exchange.label or "unknown", exchange.outcome, seconds)
+        log.info(
+            "call",
+            method=exchange.label or "unknown",
+            status=answer.status,
+            code=exchange.outcome,
+            milliseconds=round(seconds * 1000, 2),
+        )
+        answer.headers["X-Request-Id"] = request_id
+        return answer
+
+    async def _answer(self, exchange: Exchange) -> web.StreamResponse:
+        try:
+            handler = self._route(exchange)
+            async with asyncio.timeout(SECONDS):
+                return await handler(exchange)
+        except ServiceError as error:
+            refused = error
+        except TimeoutError:
+            log.warning("late")
+            refused = ServiceUnavailable(UNKNOWN)
+        except LOST as error:
+            log.warning("unavailable", error=type(error).__name__)
+            refused = ServiceUnavailable(retry_after=1)
+        except Exception:
+            log.exception("failed")
+            refused = InternalError(f"request {exchange.request_id}")
+        exchange.outcome = refused.code
+        headers = {}
+        if isinstance(refused, MethodNotAllowed):
+            headers["Allow"] = refused.allowed
+        if refused.retry_after is not None:
+            headers["Retry-After"] = str(refused.retry_after)
+        return response(failed(refused), status=exchange.status or refused.status, headers=headers)
+
+    def _route(self, exchange: Exchange) -> Handler:
+        verbs = self._exact.get(exchange.path)
+        if verbs is None:
+            for prefix, table in self._prefixes.items():
+                if exchange.path.startswith(prefix):
+                    exchange.rest, verbs = exchange.path.removeprefix(prefix), table
+        if verbs is None:
+            raise MethodNotFound
+        if exchange.request.method not in verbs:
+            exchange.label = next(iter(verbs.values()))[1]
+            raise MethodNotAllowed(", ".join(sorted(verbs)))
+        handler, exchange.label = verbs[exchange.request.method]
+        return handler
+
+
+def _normalised(path: str) -> str:
+    """The path with repeated slashes as one and without a trailing one (common.md, section 1)."""
+    if not path.startswith("/"):
+        path = _ORIGIN.sub("", path, count=1)
+    path = _SLASHES.sub("/", path)
+    return path.removesuffix("/") or "/"

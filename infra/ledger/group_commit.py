@@ -1,0 +1,170 @@
+"""Group commit: commands that arrive together are written in one transaction.
+
+The server's ``ledger.append`` does everything in one statement outside any other transaction, so
+its commit needs no message of its own. What became of a batch whose answer was lost is neither
+guessed nor waited for: ``ledger.settle`` says what is written and forbids the rest for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Hashable
+from datetime import timedelta
+
+import asyncpg
+import structlog
+
+from domain.errors import UNKNOWN, ServiceUnavailable
+from infra.batcher import WAITING, Batcher
+from infra.ledger.commit_batch import Parcel, apart, append_arguments, packed, settle_arguments
+from infra.observability.metrics import APPEND_SECONDS, BATCH, REFUSED
+from infra.postgres.pool import LOST, Lanes
+from services.ports import Change, Verdict
+
+__all__ = ["Appender"]
+
+APPEND = """
+SELECT command, verdict, detail FROM ledger.append(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+"""
+SETTLE = "SELECT ledger.settle($1, $2, $3, $4, $5)"
+
+SHARES = 2
+"""Batches of one organisation that are under way: one is written, one waits at the server for its end."""
+DEADLINE = timedelta(seconds=5)
+"""How long after it was sent a batch may still be written."""
+GIVING_UP = 30.0
+"""Seconds after which an outcome that cannot be looked up is reported as unknown."""
+ATTEMPTS = 3
+"""How often a batch is sent that the server rolled back for another one's sake."""
+PAUSE = 0.1
+"""Seconds between two attempts to settle an outcome."""
+
+WRITTEN = Verdict("WRITTEN")
+RACED = (asyncpg.TransactionRollbackError, asyncpg.UniqueViolationError)
+"""A deadlock, or a claim over all organisations that another one took at the same moment."""
+NOT_NOW = (asyncpg.LockNotAvailableError, asyncpg.ObjectNotInPrerequisiteStateError)
+"""Others have the lock for too long, or the views were written by a newer program than this one."""
+
+Outcome = Verdict | BaseException
+
+log = structlog.get_logger(__name__)
+
+
+class Appender:
+    """Writes changes, in batches of at most ``most``."""
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        *,
+        most: int = 256,
+        waiting: int = WAITING,
+        deadline: timedelta = DEADLINE,
+        giving_up: float = GIVING_UP,
+    ) -> None:
+        self._lanes = lanes
+        self._deadline = deadline
+        self._giving_up = giving_up
+        self._batcher: Batcher[Parcel, Verdict] = Batcher(
+            self._write, places=lanes.count, most=most, waiting=waiting, shares=SHARES
+        )
+
+    async def append(self, organisation: str, change: Change) -> Verdict:
+        """What became of one change; it is durable when this says ``WRITTEN``.
+
+        Raises `ServiceUnavailable` if nothing was written, or if the outcome cannot be found out
+        (then, and only then, without ``retry_after``); ``ValueError`` or an error of PostgreSQL if
+        the change itself cannot be stored. A caller that is cancelled leaves its change to be
+        written.
+        """
+        return await self._batcher.submit(organisation, packed(change))
+
+    async def drain(self) -> None:
+        """Waits until all changes are decided."""
+        await self._batcher.drain()
+
+    async def _write(self, key: Hashable, parcels: list[Parcel]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for batch in apart(parcels):
+            outcomes += await self._decided(str(key), batch)
+        return outcomes
+
+    async def _decided(self, organisation: str, batch: list[Parcel]) -> list[Outcome]:
+        """Sends a batch until the server says what becomes of it; looks it up where it cannot."""
+        last: Exception | None = None
+        for _ in range(ATTEMPTS):
+            try:
+                verdicts = await self._sent(organisation, batch)
+            except (ServiceUnavailable, *NOT_NOW):
+                return [_unwritten() for _ in batch]
+            except RACED as error:
+                last = error
+            except Exception as error:
+                if not _is_refusal(error):
+                    return await self._settled(organisation, batch, error)
+                return await self._divided(organisation, batch, error)
+            else:
+                if verdicts[0].name != "LATE":
+                    return list(verdicts)
+                last = None
+        if isinstance(last, asyncpg.UniqueViolationError):
+            return await self._divided(organisation, batch, last)
+        return [_unwritten() for _ in batch]
+
+    async def _sent(self, organisation: str, batch: list[Parcel]) -> list[Verdict]:
+        """The verdicts. Raises `ServiceUnavailable` only if nothing was sent."""
+        arguments = append_arguments(batch)
+        async with self._lanes.lane() as lane:
+            started = time.perf_counter()
+            deadline = lane.now() + self._deadline
+            rows = await lane.connection.fetch(APPEND, organisation, deadline, *arguments)
+            if rows and rows[0]["verdict"] == "LATE":
+                # The server's clock may have been set; the next connection reads it anew.
+                lane.connection.terminate()
+        APPEND_SECONDS.observe(time.perf_counter() - started)
+        BATCH.observe(len(batch))
+        for row in rows:
+            REFUSED.labels(row["verdict"]).inc()
+        lost = {row["command"]: Verdict(row["verdict"], row["detail"] or "") for row in rows}
+        return [lost.get(n, WRITTEN) for n in range(1, len(batch) + 1)]
+
+    async def _divided(
+        self, organisation: str, batch: list[Parcel], error: BaseException
+    ) -> list[Outcome]:
+        """The halves of a batch that was refused as a whole; one command alone gets the error."""
+        if len(batch) == 1:
+            return [error]
+        half = len(batch) // 2
+        former = await self._decided(organisation, batch[:half])
+        return former + await self._decided(organisation, batch[half:])
+
+    async def _settled(
+        self, organisation: str, batch: list[Parcel], error: Exception
+    ) -> list[Outcome]:
+        """What became of a batch whose answer was lost."""
+        log.warning("append.unknown", commands=len(batch), error=type(error).__name__)
+        arguments = settle_arguments(batch)
+        until = time.monotonic() + self._giving_up
+        while time.monotonic() < until:
+            try:
+                async with self._lanes.lane() as lane:
+                    found = await lane.connection.fetchval(SETTLE, organisation, *arguments)
+                return [WRITTEN if written else _unwritten() for written in found]
+            except Exception as another:
+                log.warning("append.unsettled", error=type(another).__name__)
+                await asyncio.sleep(PAUSE)
+        unknown = ServiceUnavailable(UNKNOWN)
+        return [unknown] * len(batch)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the server has said that it rolled the batch back, and lives on to mean it."""
+    if not isinstance(error, asyncpg.PostgresError) or isinstance(error, LOST):
+        return False
+    return getattr(error, "severity_en", None) not in ("FATAL", "PANIC")
+
+
+def _unwritten() -> ServiceUnavailable:
+    return ServiceUnavailable("nothing was written", retry_after=1)

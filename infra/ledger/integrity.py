@@ -1,0 +1,135 @@
+"""Is a ledger whole? What must hold whatever happened to the processes that wrote it.
+
+Reads everything of one organisation in one snapshot and trusts nothing that the database computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+from uuid import UUID
+
+import asyncpg
+
+from infra.ledger.event_hash import event_hash
+from infra.ledger.feed import stored_fact
+from infra.ledger.mapper import StoredFact
+from services.ids import record_stream
+
+__all__ = ["problems"]
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+# As text and then as bytes, whatever codec the connection has for json.
+EVENTS = """
+SELECT position, stream_id, version, topic, schema_version, subject, recorded_at, event_hash,
+       convert_to(payload::text, 'UTF8') AS payload, convert_to(metadata::text, 'UTF8') AS metadata
+  FROM ledger.events WHERE organisation = $1 ORDER BY position
+"""
+CLAIMS = """
+SELECT claim, stream_id FROM ledger.claims WHERE organisation = $1
+UNION ALL SELECT claim, stream_id FROM ledger.world_claims WHERE organisation = $1
+"""
+ROWS = """
+SELECT 'contact_information' AS kind, id, version, created FROM views.contacts WHERE organisation = $1
+UNION ALL SELECT 'communication', id, version, created FROM views.communications WHERE organisation = $1
+UNION ALL SELECT 'queue_entry', id, version, created FROM views.queue_entries WHERE organisation = $1
+UNION ALL SELECT 'access_token', id, version, created FROM views.access_tokens WHERE organisation = $1
+UNION ALL SELECT 'service_request', id, version, created FROM views.service_requests WHERE organisation = $1
+UNION ALL SELECT 'session', id, version, created FROM views.sessions WHERE organisation = $1
+UNION ALL SELECT kind, id, version, created FROM views.records WHERE organisation = $1
+"""
+ENTITIES = frozenset(
+    {
+        "access_token",
+        "contact_information",
+        "communication",
+        "queue_entry",
+        "service_request",
+        "session",
+    }
+)
+"""Topics of the aggregates whose rows' ids are their streams; the other rows are records."""
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What the facts say of one entity."""
+
+    topic: str
+    first: int
+    version: int = 0
+
+
+@dataclass(slots=True)
+class _Ledger:
+    """What the facts say of an organisation."""
+
+    organisation: str
+    head: int = 0
+    streams: dict[UUID, _Stream] = field(default_factory=dict)
+    found: list[str] = field(default_factory=list)
+
+
+async def problems(connection: Connection, organisation: str) -> list[str]:
+    """What is wrong with the ledger of an organisation, in words; empty if it is whole.
+
+    Holes and disorder of positions and versions, hashes that do not fit, claims of entities that
+    do not exist, and rows of views that are missing, too many, or not of their entity's last fact.
+    """
+    ledger = _Ledger(organisation)
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        async for fact, stored in _facts(connection, organisation):
+            _check(ledger, fact, stored)
+        ledger.found += [
+            f"claim {row['claim']!r} is held by {row['stream_id']}, which does not exist"
+            for row in await connection.fetch(CLAIMS, organisation)
+            if UUID(bytes=row["stream_id"].bytes) not in ledger.streams
+        ]
+        _check_views(ledger, await connection.fetch(ROWS, organisation))
+    return ledger.found
+
+
+async def _facts(
+    connection: Connection, organisation: str
+) -> AsyncIterator[tuple[StoredFact, bytes]]:
+    async for row in connection.cursor(EVENTS, organisation, prefetch=1000):
+        yield stored_fact(row), row["event_hash"]
+
+
+def _check(ledger: _Ledger, fact: StoredFact, stored: bytes) -> None:
+    if fact.position != ledger.head + 1:
+        ledger.found.append(f"position {ledger.head + 1} is missing: {fact.position} follows")
+    ledger.head = fact.position
+    new = _Stream(fact.topic.partition(".")[0], fact.position)
+    stream = ledger.streams.setdefault(fact.stream, new)
+    if fact.version != stream.version + 1:
+        ledger.found.append(
+            f"position {fact.position}: version {fact.version} of {fact.stream} follows {stream.version}"
+        )
+    stream.version = fact.version
+    if event_hash(ledger.organisation, fact) != stored:
+        ledger.found.append(f"position {fact.position}: the hash does not fit")
+
+
+def _check_views(ledger: _Ledger, rows: list[asyncpg.Record]) -> None:
+    shown: set[UUID] = set()
+    for row in rows:
+        kind, id_ = row["kind"], row["id"]
+        entity = kind in ENTITIES
+        stream_id = UUID(id_) if entity else record_stream(ledger.organisation, kind, id_)
+        shown.add(stream_id)
+        stream = ledger.streams.get(stream_id)
+        if stream is None or stream.topic != (kind if entity else "record"):
+            ledger.found.append(f"{kind}/{id_} is shown and has no facts")
+        elif (row["version"], row["created"]) != (stream.version, stream.first):
+            ledger.found.append(
+                f"{kind}/{id_} is shown as of version {row['version']}, created at {row['created']}; "
+                f"its last version is {stream.version}, its first position {stream.first}"
+            )
+    ledger.found += [
+        f"{stream.topic} {id_} has facts and is not shown"
+        for id_, stream in ledger.streams.items()
+        if id_ not in shown and (stream.topic in ENTITIES or stream.topic == "record")
+    ]

@@ -1,0 +1,166 @@
+"""The processes and sockets of a PostgreSQL cluster: which live, which are only remembered by a stale file."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from infra.postgres.embedded.placement import Account, EmbeddedPostgresError, execute, give
+
+__all__ = [
+    "PidFile",
+    "clear",
+    "forget_sockets",
+    "is_postmaster",
+    "kill_all",
+    "running",
+    "send",
+    "socket_folder",
+]
+
+ANSWER_WITHIN = 30.0
+"""Seconds in which a server that calls itself ready must answer."""
+LONGEST_SOCKET = 103
+"""Bytes of a socket's path: macOS takes 103, Linux 107."""
+
+
+class PidFile(NamedTuple):
+    """What `postmaster.pid` says."""
+
+    pid: int = 0
+    data_dir: str = ""
+    port: int = 0
+    sockets: str = ""
+    status: str = ""
+
+    @classmethod
+    def read(cls, cluster: Path) -> PidFile | None:
+        """What the cluster's file says, half-written or not; None if there is no file."""
+        try:
+            lines = (cluster / "postmaster.pid").read_text(errors="surrogateescape").splitlines()
+        except FileNotFoundError:
+            return None
+        pid, data_dir, _, port, sockets, _, _, status = (*lines, *[""] * 8)[:8]
+        return cls(_number(pid), data_dir, _number(port), sockets, status.strip())
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+def running(cluster: Path) -> PidFile | None:
+    """The live server of the cluster, waited for while it starts or stops; None if there is only its stale file."""
+    deadline = time.monotonic() + ANSWER_WITHIN
+    while server := PidFile.read(cluster):
+        alive = is_postmaster(server.pid, cluster)
+        # A copied data folder names the original's server; in another container ours has no pid that we can see.
+        ours = alive or server.data_dir == str(cluster)
+        if (
+            ours
+            and server.status == "ready"
+            and _answers(f"{server.sockets}/.s.PGSQL.{server.port}")
+        ):
+            return server
+        if not alive:
+            return None
+        if server.status != "ready":
+            deadline = time.monotonic() + ANSWER_WITHIN
+        elif time.monotonic() > deadline:
+            raise EmbeddedPostgresError(
+                f"the server of {cluster} (pid {server.pid}) runs but does not answer"
+            )
+        time.sleep(0.02)
+    return None
+
+
+def _answers(address: str) -> bool:
+    """Whether a server serves the socket: it replies to a request for SSL with one byte, before any log-in."""
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5.0)
+            client.connect(address)
+            client.sendall(struct.pack("!ii", 8, 80877103))
+            return client.recv(1) in (b"N", b"S")
+    except OSError:
+        return False
+
+
+def is_postmaster(pid: int, cluster: Path) -> bool:
+    """Whether the process is alive and a server of this cluster, not a stranger who was given the same pid."""
+    process = Path("/proc") / str(pid)
+    if process.parent.joinpath("self").exists():
+        try:
+            # PostgreSQL's processes work in the data folder. A zombie has no cwd any more.
+            return process.joinpath("cwd").readlink() == cluster.resolve() and _is_postgres(process)
+        except OSError:
+            return False
+    return f"-D {cluster} " in execute(["ps", "-ww", "-o", "command=", "-p", str(pid)], None).stdout
+
+
+def _is_postgres(process: Path) -> bool:
+    # "postgres (deleted)" after an upgrade of the package.
+    return process.joinpath("exe").readlink().name.split()[0] in ("postgres", "postmaster")
+
+
+def kill_all(cluster: Path, postmaster: int) -> None:
+    """Kill the postmaster if it lives, then the children it can no longer replace.
+
+    Where there is no /proc the children are left to notice by themselves that their parent is gone.
+    """
+    send(signal.SIGKILL, postmaster, cluster)
+    deadline = time.monotonic() + 10.0
+    while time.monotonic() < deadline:
+        pids = (int(entry.name) for entry in Path("/proc").glob("[0-9]*"))
+        if not [pid for pid in pids if pid != postmaster and send(signal.SIGKILL, pid, cluster)]:
+            return
+        time.sleep(0.01)
+
+
+def send(number: signal.Signals, pid: int, cluster: Path) -> bool:
+    """Signal a process if it is a server of this cluster; whether it was."""
+    if not is_postmaster(pid, cluster):
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+    return True
+
+
+def clear(cluster: Path) -> None:
+    """Remove what a dead server left.
+
+    PostgreSQL itself takes stale files for live ones when their pid was given to another of our processes, and
+    refuses to start while a backend outlives its postmaster. Recovery comes anyway, so the backend may go.
+    """
+    server = PidFile.read(cluster)
+    if server:
+        kill_all(cluster, server.pid)
+        if server.data_dir == str(cluster):
+            forget_sockets(server.sockets)
+        for left in (cluster / "postmaster.pid", *cluster.glob(".s.PGSQL.*")):
+            left.unlink(missing_ok=True)
+
+
+def socket_folder(cluster: Path, port: int, account: Account | None) -> str:
+    """The cluster itself, or a short private folder if the path is too long or needs quoting somewhere."""
+    path = f"{cluster}/.s.PGSQL.{port}"
+    if len(os.fsencode(path)) <= LONGEST_SOCKET and re.fullmatch(r"[A-Za-z0-9_./-]+", path):
+        return str(cluster)
+    # Not TMPDIR, which may be long itself.
+    folder = Path(tempfile.mkdtemp(prefix="crmledger-", dir="/tmp"))
+    give(folder, account)
+    return str(folder)
+
+
+def forget_sockets(folder: str) -> None:
+    """Remove the folder if `socket_folder` made it."""
+    if re.fullmatch(r"/tmp/crmledger-\w+", folder):
+        shutil.rmtree(folder, ignore_errors=True)

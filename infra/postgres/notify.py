@@ -1,0 +1,107 @@
+"""A hint to whoever follows the ledger that it has grown: NOTIFY, beside the append and never in it.
+
+A notification inside an append would make commits wait for each other, and fail where the server's
+queue is full. So it is sent afterwards, by a statement of its own, rarely, and without waiting for the
+disk; who misses it looks at the ledger anyway, a little later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import structlog
+
+from domain.errors import ServiceUnavailable
+from infra.postgres.pool import LOST, SERVICE_ROLE, Lanes
+
+__all__ = ["CHANNEL", "Bell", "Listener", "rest"]
+
+CHANNEL = "crmledger_facts"
+RING = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')"
+
+REST = 0.05
+"""Seconds between two notifications of one process."""
+
+log = structlog.get_logger(__name__)
+
+
+class Bell:
+    """Rings at once when it is quiet, and at most every `REST` seconds."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._again = False
+        self._ringing: asyncio.Task[None] | None = None
+
+    def ring(self) -> None:
+        """Tells followers that there are new facts. Never waits, never fails."""
+        self._again = True
+        if self._ringing is None or self._ringing.done():
+            self._ringing = asyncio.create_task(self._ring())
+
+    async def close(self) -> None:
+        """Rings no more."""
+        if self._ringing is not None:
+            self._ringing.cancel()
+            await asyncio.wait([self._ringing])
+
+    async def _ring(self) -> None:
+        while self._again:
+            self._again = False
+            try:
+                await self._lanes.read(lambda connection: connection.execute(RING))
+            except (ServiceUnavailable, asyncpg.PostgresError, *LOST) as error:
+                log.warning("bell.silent", error=type(error).__name__)
+            await asyncio.sleep(REST)
+
+
+class Listener:
+    """Hears the bell on a connection of its own: ``rung`` is set when it has rung.
+
+    Whoever follows the ledger clears ``rung``, looks, and rests. Where there is no connection, nothing is
+    heard, and the next rest tries again.
+    """
+
+    def __init__(self, url: str, role: str = SERVICE_ROLE) -> None:
+        self.rung = asyncio.Event()
+        self._url = url
+        self._role = role
+        self._connection: asyncpg.Connection | None = None
+
+    async def rest(self, seconds: float, *events: asyncio.Event) -> None:
+        """Waits for the bell or one of ``events``, so many seconds at most."""
+        await self._listen()
+        await rest(seconds, self.rung, *events)
+
+    async def close(self) -> None:
+        """Listens no more."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def _listen(self) -> None:
+        if self._connection is not None and not self._connection.is_closed():
+            return
+        settings = {"role": self._role, "application_name": "crmledger listens"}
+        connection = None
+        try:
+            connection = await asyncpg.connect(self._url, timeout=1, server_settings=settings)
+            await connection.add_listener(CHANNEL, lambda *_: self.rung.set())
+        except (asyncpg.PostgresError, *LOST) as error:
+            log.warning("bell.deaf", error=type(error).__name__)
+            if connection is not None:
+                connection.terminate()
+        else:
+            self._connection = connection
+            self.rung.set()  # it may have rung before anybody listened
+
+
+async def rest(seconds: float, *events: asyncio.Event) -> None:
+    """Waits until one of the events is set, so many seconds at most."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

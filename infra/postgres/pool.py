@@ -1,0 +1,188 @@
+"""Connections to PostgreSQL: a few, kept open, each used by one batch at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+import asyncpg
+
+from domain.errors import ServiceUnavailable
+from services.projection_versions import VERSION
+
+__all__ = ["LOST", "SERVICE_ROLE", "Lane", "Lanes", "Reads", "snapshot"]
+
+T = TypeVar("T")
+
+LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""What says that the server cannot be reached or is about to go."""
+
+SERVICE_ROLE = "crmledger_service"
+PATIENCE = 3.0
+"""Seconds for which a use waits for a connection, such as to a server that restarts."""
+LOCK_SECONDS = 5.0
+"""How long a statement may wait for a lock of the server."""
+PAUSE = 0.05
+"""Seconds between two attempts to reach the server."""
+
+
+class Reads(Protocol):
+    """Where statements that only read are run: ``count`` of them at a time."""
+
+    count: int
+
+    async def read(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """Runs a read, again if the connection was lost. Raises `ServiceUnavailable`."""
+
+
+class Lane:
+    """One connection, with its server's clock.
+
+    The clock is read once and then kept by this machine's monotonic one: nobody who sets this
+    machine's time moves it.
+    """
+
+    def __init__(self, connection: asyncpg.Connection, clock: datetime) -> None:
+        self.connection = connection
+        self._clock = clock
+        self._read_at = time.monotonic()
+
+    @classmethod
+    async def open(cls, url: str, timeout: float, role: str = SERVICE_ROLE) -> Lane:
+        """Connects as a role; ``timeout`` in seconds for each statement."""
+        connection = await asyncpg.connect(
+            url,
+            timeout=5,
+            command_timeout=timeout + 5,
+            server_settings={
+                "role": role,
+                "application_name": "crmledger",
+                "statement_timeout": str(int(timeout * 1000)),
+                "lock_timeout": str(int(min(timeout, LOCK_SECONDS) * 1000)),
+                # The append decides on what was committed when it got its lock, not before.
+                "default_transaction_isolation": "read committed",
+                # Statements are the same each time and go by keys: planning them anew for the
+                # arrays of every call costs more than running them.
+                "plan_cache_mode": "force_generic_plan",
+                "jit": "off",
+                "TimeZone": "UTC",
+                # By which definitions this program projects: the server refuses rows of older ones.
+                "crmledger.views": str(VERSION),
+            },
+        )
+        try:
+            await connection.set_type_codec(
+                "json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
+            )
+            return cls(connection, await connection.fetchval("SELECT clock_timestamp()"))
+        except BaseException:
+            connection.terminate()
+            raise
+
+    def now(self) -> datetime:
+        """The time by the server's clock, at most a round trip behind."""
+        return self._clock + timedelta(seconds=time.monotonic() - self._read_at)
+
+
+class Lanes:
+    """A fixed number of connections, opened when first needed and after they were lost."""
+
+    def __init__(
+        self,
+        url: str,
+        count: int,
+        *,
+        timeout: float = 10,
+        patience: float = PATIENCE,
+        role: str = SERVICE_ROLE,
+    ) -> None:
+        self._url = url
+        self._role = role
+        self._timeout = timeout
+        self._patience = patience
+        self._free: asyncio.LifoQueue[Lane | None] = asyncio.LifoQueue()
+        self.count = count
+        for _ in range(count):
+            self._free.put_nowait(None)
+
+    @asynccontextmanager
+    async def lane(self, until: float | None = None) -> AsyncIterator[Lane]:
+        """A connection for one use; one on which anything failed is not used again.
+
+        :param until: the monotonic time up to which to wait for it; our patience by default.
+        Raises `ServiceUnavailable` if there is none by then: nothing was sent.
+        """
+        until = time.monotonic() + self._patience if until is None else until
+        lane = await self._next(until)
+        try:
+            if lane is None or lane.connection.is_closed():
+                lane = await self._opened(until)
+            yield lane
+        except BaseException:
+            if lane is not None:
+                lane.connection.terminate()
+            self._free.put_nowait(None)
+            raise
+        self._free.put_nowait(lane)
+
+    async def read(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """Runs a read, again if the connection was lost. Raises `ServiceUnavailable`."""
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                async with self.lane(until) as lane:
+                    return await work(lane.connection)
+            except (*LOST, asyncpg.LockNotAvailableError) as error:
+                if time.monotonic() > until:
+                    raise ServiceUnavailable("the database is away", retry_after=1) from error
+                await asyncio.sleep(PAUSE)
+
+    async def close(self) -> None:
+        """Closes all connections that are not in use."""
+        while not self._free.empty():
+            lane = self._free.get_nowait()
+            if lane is not None:
+                with contextlib.suppress(*LOST, asyncpg.PostgresError):
+                    await lane.connection.close(timeout=2)
+
+    async def _next(self, until: float) -> Lane | None:
+        if not self._free.empty():
+            return self._free.get_nowait()
+        try:
+            return await asyncio.wait_for(self._free.get(), max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            raise ServiceUnavailable("too many calls are waiting", retry_after=1) from None
+
+    async def _opened(self, until: float) -> Lane:
+        while True:
+            try:
+                return await Lane.open(self._url, self._timeout, self._role)
+            except (*LOST, asyncpg.PostgresError) as error:
+                if time.monotonic() > until:
+                    raise ServiceUnavailable("the database is away", retry_after=1) from error
+                await asyncio.sleep(PAUSE)
+
+
+@asynccontextmanager
+async def snapshot(url: str, settings: Mapping[str, str]) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of its own, with the server's ``settings``, that sees one moment of the database."""
+    connection = await asyncpg.connect(url, timeout=10, server_settings=dict(settings))
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            yield connection
+    finally:
+        await connection.close()

@@ -1,0 +1,152 @@
+"""What rows the views had after each fact of a stream: the part of history that only computes.
+
+Streams are replayed fact by fact and projected by the code that answers calls. A row that a fact
+leaves as it was has no new version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from domain.aggregate import Aggregate
+from domain.fields import Values
+from infra.replay.table_rows import stored
+from infra.replay.worker import FOREVER, Fact, PageFolder
+from services.projections import project
+
+__all__ = ["Unreadable", "Versions", "versions"]
+
+RowKey: TypeAlias = tuple[Any, ...]
+
+KEYS = ("ref", "kind", "id", "field", "value")
+"""The columns that tell the rows of one entity in a view apart, of those that the view has."""
+
+_stream, _position = itemgetter(0), itemgetter(8)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A stream that cannot be replayed: the first of its facts that is not written, and why."""
+
+    stream: bytes
+    position: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Versions:
+    """Rows as ``history.write`` takes them: those that ended, and those that began."""
+
+    ended: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))
+    begun: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))
+    unreadable: list[Unreadable] = field(default_factory=list)
+    """Streams of which nothing is here, because this build or key cannot read a fact of theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A row that stands, and since which position."""
+
+    view: str
+    columns: Values
+    since: int
+
+
+class _Stream:
+    """The rows of one entity through time; what began at or before ``after`` is written already."""
+
+    def __init__(self, after: int, found: Versions) -> None:
+        self._after = after
+        self._found = found
+        self._standing: dict[RowKey, _Standing] = {}
+
+    def show(self, rows: dict[RowKey, tuple[str, Values]], position: int) -> None:
+        """Takes what the entity looks like after the fact at a position."""
+        for key, former in list(self._standing.items()):
+            if rows.get(key) != (former.view, former.columns):
+                del self._standing[key]
+                self._end(former, position)
+        for key, (view, columns) in rows.items():
+            self._standing.setdefault(key, _Standing(view, columns, position))
+
+    def close(self) -> None:
+        """Says of what stands and is not written yet that it stands."""
+        for row in self._standing.values():
+            if row.since > self._after:
+                self._put(self._found.begun, row, row.since, FOREVER)
+
+    def _end(self, row: _Standing, position: int) -> None:
+        if row.since > self._after:
+            self._put(self._found.begun, row, row.since, position)
+        elif position > self._after:
+            self._put(self._found.ended, row, position, FOREVER)
+
+    def _put(
+        self, rows: tuple[list[str], list[str]], row: _Standing, valid_from: int, valid_to: int
+    ) -> None:
+        bounds = {"valid_from": valid_from, "valid_to": valid_to}
+        rows[0].append(row.view)
+        # Documents are JSON already, and stay the bytes they are.
+        text = orjson.dumps(row.columns | bounds, default=orjson.Fragment)
+        rows[1].append(text.decode())
+
+
+def versions(
+    folder: PageFolder, zone: ZoneInfo, organisation: str, facts: list[Fact], after: int
+) -> Versions:
+    """The rows that began and ended after a position.
+
+    :param facts: all facts of the streams in question up to some later position, each stream's
+        together and in order; of each, at least one is later than ``after``.
+    """
+    found = Versions()
+    for stream, grouped in groupby(facts, _stream):
+        own = list(grouped)
+        try:
+            _add(found, folder, zone, organisation, own, after)
+        except ValueError as error:
+            first = next(position for position in map(_position, own) if position > after)
+            found.unreadable.append(Unreadable(stream, first, str(error)))
+    return found
+
+
+def _add(
+    found: Versions,
+    folder: PageFolder,
+    zone: ZoneInfo,
+    organisation: str,
+    own: list[Fact],
+    after: int,
+) -> None:
+    """Adds the rows of one stream, or none of them. Raises ``ValueError``."""
+    rows = Versions()
+    common = {"organisation": organisation, "stream_id": own[0][0].hex()}
+    entity = _Stream(after, rows)
+    positions = [*map(_position, own), FOREVER]
+    states = folder.states(own)
+    for position, following, aggregate in zip(positions, positions[1:], states, strict=False):
+        # Of what is written already, only how it looked at last counts.
+        if following > after:
+            entity.show(_rows(aggregate, zone, common, positions[0], position), position)
+    entity.close()
+    for known, new in ((found.ended, rows.ended), (found.begun, rows.begun)):
+        known[0].extend(new[0])
+        known[1].extend(new[1])
+
+
+def _rows(
+    aggregate: Aggregate, zone: ZoneInfo, common: Values, created: int, changed: int
+) -> dict[RowKey, tuple[str, Values]]:
+    """An entity's rows by their keys, each as its view and its columns."""
+    found: dict[RowKey, tuple[str, Values]] = {}
+    # Projected without settings: no row may depend on them (see `folding.Folder`).
+    for row in project(aggregate, {}, zone).rows:
+        for view, columns in stored(row, common, created, changed):
+            found[view, *map(columns.get, KEYS)] = view, columns
+    return found

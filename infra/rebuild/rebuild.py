@@ -1,0 +1,241 @@
+"""Building the views anew from the ledger while the service goes on, and going back.
+
+New tables are filled beside the live ones and caught up with what is written meanwhile. All rows are
+compared before anybody has to wait. Only then appends are held up: for the facts since, the rows that
+those facts touch, and the change of places, which takes milliseconds. Reads are never refused: one
+that meets the change waits for it, and finds the new tables by the old names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import asyncpg
+
+import domain
+import services
+from infra import ledger
+from infra import views as projecting
+from infra.encryption import KeyRing
+from infra.ledger.positions import Heads, heads
+from infra.rebuild.shadow_build import ONE_AT_A_TIME, RebuildError, Report, Work, working
+from infra.rebuild.table_diff import LIMIT, Difference
+from infra.rebuild.table_sets import (
+    FORMER,
+    NEXT,
+    begun,
+    discard,
+    exists,
+    index,
+    keep_folded,
+    kept_heads,
+    make_next,
+    switch,
+    views,
+)
+from infra.replay.pipeline import Connection, analyse, connected
+from infra.schema.migrate import available
+
+__all__ = ["RebuildError", "Report", "discard_all", "rebuild", "rollback"]
+
+# All appends insert here, so this lock excludes them, those of organisations that are only being
+# registered, too. An append that waits for it holds nothing that a switch needs.
+APPENDS = "LOCK TABLE ledger.events IN SHARE ROW EXCLUSIVE MODE"
+
+# The server looks for deadlocks after a second, and might then refuse a read; so whoever wants all
+# tables gives up earlier, lets the others pass, and tries again.
+LOCK_TIMEOUT = "300ms"
+TRY = "30ms"
+"""How long one try to get hold of the tables may take: a read that has one of them and wants another
+one waits for us as we wait for it, and many short tries end sooner than a few long ones."""
+LAST_STREAM = b"\xff" * 16
+PAUSED = "5s"
+"""How long appends wait for a process that is paused while it holds them up."""
+# Few rows are compared while appends wait, and they are found by their keys: else all might be read.
+IN_A_HURRY = f"""
+SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL idle_in_transaction_session_timeout = '{PAUSED}';
+SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off
+"""
+HELD = 4.0
+"""Seconds for which appends may be held up in order to get hold of the tables."""
+
+
+def _ignore(_: int) -> None:
+    return None
+
+
+async def rebuild(
+    owner_url: str,
+    ring: KeyRing,
+    zone: ZoneInfo,
+    *,
+    accept_differences: bool = False,
+    total: Callable[[int], None] = _ignore,
+    advance: Callable[[int], None] = _ignore,
+    patience: float = 60.0,
+) -> Report:
+    """Folds all ledgers into new tables and lets them take the live ones' place.
+
+    A rebuild that was interrupted is gone on with. If rows differ, or facts cannot be read, the live
+    tables stay, and the new ones are left in ``views_next`` to be looked at.
+
+    :param owner_url: the database, for a role that owns the schema.
+    :param accept_differences: switch though rows differ, as they do after a view was redefined; never
+        if facts cannot be read.
+    :param total: is told how many facts there are; ``advance`` how many of them were folded.
+    :param patience: seconds after which tables that others do not let go are given up.
+    :raises RebuildError: another rebuild is running, or the tables could not be had.
+    """
+    async with working(owner_url, ring, zone, NEXT, advance) as work:
+        at = await _fold(work, _definition(zone), total)
+        await index(work.writer)
+        at = await work.catch_up(at)
+        suspects = await work.compared()
+        if await work.lacking() or (not accept_differences and len(suspects) >= LIMIT):
+            work.report.differences = suspects
+            return work.report
+        await _finish(work, at, suspects, patience, accept=accept_differences)
+        return work.report
+
+
+async def _fold(work: Work, definition: str, total: Callable[[int], None]) -> Heads:
+    """Fills the new tables, from where an interrupted rebuild stands; the heads when that began."""
+    await analyse(work.writer)
+    found = await begun(work.writer, definition)
+    work.report.resumed = found is not None
+    if found is None:
+        found = await make_next(work.writer, definition, await heads(work.reader))
+    at = {one.organisation: one.position for one in found}
+    total(sum(at.values()))
+    work.advance(sum(one.facts for one in found))
+    work.folder.keep = work.keep
+    began = time.monotonic()
+    for one in found:
+        await work.folder.whole(one.organisation, one.folded)
+        # What is caught up with from here on is not copied again by whoever goes on with this.
+        await keep_folded(work.writer, one.organisation, LAST_STREAM, 0)
+    work.report.seconds = time.monotonic() - began
+    await work.lacking(again=True)
+    return at
+
+
+def _definition(zone: ZoneInfo) -> str:
+    """What rows depend on besides facts, the code first of all: only what is the same is gone on with."""
+    digest = hashlib.sha256(str(zone).encode())
+    for migration in available():
+        digest.update(migration.checksum.encode())
+    for folder in (Path(part.__path__[0]) for part in (domain, services, ledger, projecting)):
+        for source in sorted(folder.rglob("*.py")):
+            digest.update(source.read_bytes())
+    return f"crmledger rebuild by {digest.hexdigest()}"
+
+
+async def rollback(
+    owner_url: str, ring: KeyRing, zone: ZoneInfo, *, patience: float = 60.0
+) -> Report:
+    """Lets the tables that were live before the last switch take their place again.
+
+    They are caught up first, by this build's definitions: a switch back to older definitions is
+    done by the older build. A second rollback undoes the first.
+
+    :raises RebuildError: there are no former tables, or as `rebuild`.
+    """
+    async with working(owner_url, ring, zone, FORMER, _ignore) as work:
+        if not await exists(work.writer, FORMER):
+            raise RebuildError("there are no former views to go back to")
+        at = await kept_heads(work.writer, FORMER)
+        await _finish(work, at, [], patience, accept=True)
+        return work.report
+
+
+async def discard_all(owner_url: str) -> list[str]:
+    """Drops the tables of an interrupted rebuild and those that are kept for a rollback: which.
+
+    :raises RebuildError: a rebuild is running.
+    """
+    connection = await connected(owner_url)
+    try:
+        if not await connection.fetchval(ONE_AT_A_TIME):
+            raise RebuildError("the views are being rebuilt")
+        found = [schema for schema in (NEXT, FORMER) if await exists(connection, schema)]
+        for schema in found:
+            await discard(connection, schema)
+        return found
+    finally:
+        await connection.close()
+
+
+async def _finish(
+    work: Work, at: Heads, suspects: list[Difference], patience: float, *, accept: bool
+) -> None:
+    """Switches, if need be after some tries between which appends go on."""
+    until = time.monotonic() + patience
+    while True:
+        at, suspects = await work.narrowed(at, suspects, accept=accept)
+        if await _tried(work, at, suspects, accept=accept):
+            if work.report.switched:
+                await discard(work.writer, NEXT)
+            return
+        if time.monotonic() > until:
+            raise RebuildError(f"others do not let go of the views: {await _users(work.reader)}")
+        await asyncio.sleep(0.5)
+
+
+async def _tried(work: Work, at: Heads, suspects: list[Difference], *, accept: bool) -> bool:
+    """Whether the matter is settled: switched, or refused because rows differ."""
+    transaction = work.writer.transaction()
+    await transaction.start()
+    began = time.monotonic()
+    try:
+        await work.writer.execute(IN_A_HURRY)
+        await work.writer.execute(APPENDS)
+        began = time.monotonic()
+        work.folder.written = set()
+        _, at = await work.step(at)
+        lacking = await work.lacking()
+        work.report.differences = await work.settled(work.writer, suspects, accept=accept)
+        if not lacking and (accept or not work.report.differences):
+            await _hold(work.writer, until=began + HELD)
+            await switch(work.writer, work.schema, at)
+            work.report.switched = True
+        await transaction.commit()
+        return True
+    except asyncpg.LockNotAvailableError:
+        await transaction.rollback()
+        return False
+    except BaseException:
+        work.report.switched = False
+        await transaction.rollback()
+        raise
+    finally:
+        work.folder.written = None
+        work.report.held = time.monotonic() - began
+
+
+async def _hold(connection: Connection, until: float) -> None:
+    """Gets hold of the live tables. Raises ``LockNotAvailableError`` if others keep them."""
+    tables = ", ".join(f"views.{view}" for view in await views(connection))
+    await connection.execute(f"SET LOCAL lock_timeout = '{TRY}'")
+    while True:
+        try:
+            async with connection.transaction():
+                await connection.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
+            return
+        except asyncpg.LockNotAvailableError:
+            if time.monotonic() > until:
+                raise
+        await asyncio.sleep(0.01)
+
+
+async def _users(connection: Connection) -> str:
+    rows = await connection.fetch("""
+        SELECT DISTINCT format('%s (process %s)', coalesce(nullif(a.application_name, ''), 'unnamed'), a.pid) AS who
+          FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid
+         WHERE l.granted AND a.pid <> pg_backend_pid()
+           AND (c.relnamespace = 'views'::regnamespace OR c.oid = 'ledger.events'::regclass)""")
+    return ", ".join(row["who"] for row in rows) or "nobody any more"

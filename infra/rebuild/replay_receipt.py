@@ -1,0 +1,143 @@
+"""The receipt of a replay: what was folded by which program, and checksums of what came of it.
+
+It holds nothing of the machine, of the server, or of the moment at which it was made. Wherever the
+same facts are replayed by the same program, with the same people forgotten, it is the same to the
+last byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from domain.fields import Values
+from infra.rebuild.table_sets import views
+from infra.replay.pipeline import Connection
+from services.audit.as_of import Moment
+from services.projection_versions import VERSIONS
+
+__all__ = ["CANONICAL", "canonical", "receipt", "rows"]
+
+PACKAGES = ("domain", "services", "infra")
+ROOT = Path(__file__).parents[2]
+CANONICAL = orjson.OPT_SORT_KEYS
+"""JSON has one spelling then: keys sorted, UTF-8, numbers as short as they can be."""
+
+HASHES = """
+SELECT position, event_hash FROM ledger.events
+ WHERE organisation = $1 AND position <= $2 AND ($3::uuid IS NULL OR stream_id = $3) ORDER BY position
+"""
+FORGOTTEN = "SELECT count(*) FROM ledger.forgotten WHERE organisation = $1"
+SEALS = "SELECT to_regclass('ledger.seals') IS NOT NULL"
+SEAL = """
+SELECT number, statement, encode(signature, 'hex') AS signature FROM ledger.seals
+ WHERE organisation = $1 AND last_position >= $2 ORDER BY last_position LIMIT 1
+"""
+KEY = """
+SELECT string_agg(format('%I::text COLLATE "C"', a.attname), ', ' ORDER BY k.n)
+  FROM pg_index i, unnest(i.indkey) WITH ORDINALITY AS k (attnum, n), pg_attribute a
+ WHERE i.indrelid = format('views.%I', $1::text)::regclass AND i.indisprimary
+   AND a.attrelid = i.indrelid AND a.attnum = k.attnum
+"""
+
+
+def canonical(value: object) -> bytes:
+    """What checksums are taken over: JSON in its one spelling, without blanks."""
+    return orjson.dumps(value, option=CANONICAL)
+
+
+async def receipt(
+    connection: Connection,
+    schema: str,
+    organisation: str,
+    moment: Moment,
+    zone: ZoneInfo,
+    stream: UUID | None = None,
+) -> Values:
+    """The receipt of what was folded into a schema.
+
+    :param stream: the one entity that was folded, if it was only one.
+    Raises ``ValueError`` if a position is missing.
+    """
+    async with connection.transaction(readonly=True):
+        found: Values = {
+            "program": {"version": metadata.version("crmledger"), "build": _build()},
+            "views": VERSIONS,
+            "time_zone": zone.key,
+            "organisation": organisation,
+            "range": {"first": min(1, moment.position), "last": moment.position},
+            "recorded_at": moment.recorded_at.isoformat() if moment.position else None,
+            "forgotten": await connection.fetchval(FORGOTTEN, organisation),
+            "events": await _events(connection, organisation, moment.position, stream),
+            "seal": await _seal(connection, organisation, moment.position),
+            "rows": {
+                view: await _checksum(rows(connection, schema, view))
+                for view in await views(connection)
+            },
+        }
+    return found | {"sha256": hashlib.sha256(canonical(found)).hexdigest()}
+
+
+async def rows(connection: Connection, schema: str, view: str) -> AsyncIterator[Values]:
+    """The rows of a view in the order of their keys, compared byte by byte; in a transaction.
+
+    Each is a JSON object of its columns, in which documents are objects, too.
+    """
+    key = await connection.fetchval(KEY, view)
+    # Names of the catalogue, and a schema that was checked.
+    sql = f"SELECT row_to_json(t) AS row FROM {schema}.{view} t ORDER BY {key}"  # noqa: S608
+    async for row in connection.cursor(sql, prefetch=1000):
+        yield orjson.loads(row["row"])
+
+
+async def _checksum(found: AsyncIterator[Values]) -> Values:
+    """How many rows, and SHA-256 over them in their canonical form, each ended by a new line."""
+    count, digest = 0, hashlib.sha256()
+    async for row in found:
+        count += 1
+        digest.update(canonical(row) + b"\n")
+    return {"rows": count, "sha256": digest.hexdigest()}
+
+
+async def _events(
+    connection: Connection, organisation: str, position: int, stream: UUID | None
+) -> Values:
+    """How many facts, and SHA-256 over their hashes, 32 bytes each, in the order of positions."""
+    count, digest = 0, hashlib.sha256()
+    values = (organisation, position, stream.bytes if stream else None)
+    async for row in connection.cursor(HASHES, *values, prefetch=1000):
+        count += 1
+        if stream is None and row["position"] != count:
+            raise ValueError(f"position {count} is missing: {row['position']} follows")
+        digest.update(row["event_hash"])
+    return {"facts": count, "sha256": digest.hexdigest()}
+
+
+async def _seal(connection: Connection, organisation: str, position: int) -> Values | None:
+    """The seal over the range in which the last position lies; None as long as there is none."""
+    if not await connection.fetchval(SEALS):
+        return None
+    row = await connection.fetchrow(SEAL, organisation, position)
+    if row is None:
+        return None
+    return dict(row) | {"statement": row["statement"].decode()}
+
+
+@cache
+def _build() -> str:
+    """SHA-256 over the program's own files: their names and contents, whatever ends their lines."""
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*")):
+            if path.suffix in (".py", ".sql"):
+                content = path.read_bytes().replace(b"\r\n", b"\n")
+                name = path.relative_to(ROOT).as_posix()
+                digest.update(f"{name}\n{len(content)}\n".encode() + content)
+    return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""What views there are and how they stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from infra.projections.projector import lags
+from infra.projections.sql_projections import ANALYTICS
+from infra.projections.temporal import HISTORY
+from infra.rebuild.table_sets import views
+from infra.replay.pipeline import Connection, connected
+from services.projection_versions import VERSION, VERSIONS
+
+__all__ = ["ViewState", "view_states"]
+
+SIZE = """
+SELECT pg_total_relation_size(c.oid), v.version
+  FROM pg_class c LEFT JOIN ledger.view_versions v ON v.view = $1::text
+ WHERE c.oid = $1::text::regclass
+"""
+
+
+HISTORY_TABLES = "SELECT 'history.' || t FROM history.tables() AS t"
+HISTORY_VERSION = "SELECT min(version) FROM analytics.progress WHERE view = 'history'"
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """One view: rows, bytes on disk with indexes, versions of its definition.
+
+    ``version`` is the one its rows were written by, ``wanted`` this code's; they differ after the
+    code was changed and until the view is rebuilt. The lag of a view that is written together with
+    its facts is None; that of others is the largest of all organisations. ``parked`` entities are
+    those whose facts it could not take in.
+    """
+
+    name: str
+    rows: int
+    size: int
+    version: int | None
+    wanted: int | None
+    lag_positions: int | None = None
+    lag_seconds: float | None = None
+    parked: int = 0
+
+
+async def view_states(owner_url: str) -> list[ViewState]:
+    """All views, inline ones first; history, whose tables follow theirs, is one."""
+    connection = await connected(owner_url)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            inline = [
+                await _state(connection, f"views.{view}", VERSIONS.get(view))
+                for view in await views(connection)
+            ]
+            fed = [
+                replace(
+                    await _state(connection, f"analytics.{name}", view.version),
+                    **await _behind(connection, name),
+                )
+                for name, view in ANALYTICS.items()
+            ]
+            return [*inline, *fed, await _history(connection)]
+    finally:
+        await connection.close()
+
+
+async def _state(connection: Connection, name: str, wanted: int | None) -> ViewState:
+    rows: int = await connection.fetchval(f"SELECT count(*) FROM {name}")  # noqa: S608 (a view's name)
+    size, version = await connection.fetchrow(SIZE, name) or (0, None)
+    return ViewState(name, rows, size, version, wanted)
+
+
+async def _behind(connection: Connection, view: str) -> dict[str, Any]:
+    """The lag of a view, as fields of its state."""
+    behind = await lags(connection, view)
+    return {
+        "lag_positions": max((lag.positions for lag in behind), default=0),
+        "lag_seconds": max((lag.seconds for lag in behind), default=0.0),
+        "parked": sum(lag.parked for lag in behind),
+    }
+
+
+async def _history(connection: Connection) -> ViewState:
+    names = [row[0] for row in await connection.fetch(HISTORY_TABLES)]
+    tables = [await _state(connection, name, None) for name in names]
+    return ViewState(
+        "history.*",
+        rows=sum(table.rows for table in tables),
+        size=sum(table.size for table in tables),
+        version=await connection.fetchval(HISTORY_VERSION),
+        wanted=VERSION,
+        **await _behind(connection, HISTORY),
+    )

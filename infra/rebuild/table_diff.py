@@ -1,0 +1,129 @@
+"""Comparing the live views row by row with those folded anew from the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from infra.replay.pipeline import Connection
+from infra.replay.worker import Key
+
+__all__ = ["LIMIT", "Difference", "compare"]
+
+LIMIT = 100_000
+"""Differing rows of a view that are looked at; whoever finds so many need not count them."""
+
+SHOWN = 300
+"""Characters of a value that a difference holds."""
+
+SCOPES = {"names": ("organisation", "kind", "id")}
+"""The key by which rows of a view are written together, where it is not the primary key."""
+
+COLUMNS = """
+SELECT quote_ident(a.attname) AS name, coalesce(k.n, 0) AS place
+  FROM pg_attribute a
+  LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
+  LEFT JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, n) ON k.attnum = a.attnum
+ WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped
+ ORDER BY a.attnum
+"""
+
+
+# Filled in with names only, all of them the catalogue's own and quoted by it.
+COMPARE = """
+SELECT ARRAY[{key}] AS key, ARRAY[{scope}] AS scope,
+       CASE WHEN f.organisation IS NULL THEN 'missing' WHEN e.organisation IS NULL THEN 'additional'
+            ELSE 'different' END AS what,
+       d.name, left(d.expected, {shown}), left(d.found, {shown})
+  FROM (SELECT * FROM {fresh}.{view}{where}) AS e
+  FULL JOIN (SELECT * FROM views.{view}{where}) AS f USING ({primary})
+  LEFT JOIN LATERAL (
+       SELECT name, expected, found FROM (VALUES {pairs}) AS v (n, name, expected, found)
+        WHERE e.organisation IS NOT NULL AND f.organisation IS NOT NULL
+          AND v.expected IS DISTINCT FROM v.found ORDER BY n LIMIT 1) AS d ON true
+ WHERE e.organisation IS NULL OR f.organisation IS NULL OR ROW({expected}) IS DISTINCT FROM ROW({found})
+ ORDER BY {primary} LIMIT {limit}
+"""
+ONLY = " WHERE ({scope}) IN (SELECT * FROM unnest({given}))"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One row that is not as the ledger has it.
+
+    ``what`` is ``missing``, ``additional`` or ``different``; only for the last are there a
+    ``column`` and what was ``expected`` and ``found`` in it, as (cut) texts. ``key`` is the row's
+    primary key, ``scope`` the key by which it is written.
+    """
+
+    view: str
+    key: tuple[str, ...]
+    scope: Key
+    what: str
+    column: str | None = None
+    expected: str | None = None
+    found: str | None = None
+
+    def __str__(self) -> str:
+        row = f"views.{self.view} {'/'.join(self.key)}"
+        if self.what != "different":
+            return f"{row}: {self.what} row"
+        return f"{row}: column {self.column}: expected {self.expected!r}, found {self.found!r}"
+
+
+async def compare(
+    connection: Connection, view: str, fresh: str, only: Collection[Key] | None = None
+) -> list[Difference]:
+    """The rows of ``views`` that differ from those in the schema ``fresh``, in the order of keys.
+
+    :param only: compare these rows only; the keys are those of ``Difference.scope``.
+    :return: at most `LIMIT` differences.
+    """
+    if only is not None and not only:
+        return []
+    columns = await connection.fetch(COLUMNS, f"views.{view}")
+    primary = [row["name"] for row in sorted(columns, key=lambda r: r["place"]) if row["place"]]
+    others = [row["name"] for row in columns if not row["place"]]
+    scope = SCOPES.get(view, tuple(primary))
+    statement = _statement(view, fresh, primary, others, scope, scoped=only is not None)
+    given = (
+        [list(values) for values in zip(*(key[1:] for key in only), strict=True)] if only else []
+    )
+    rows = await connection.fetch(statement, *given)
+    return [
+        Difference(view, tuple(row["key"]), (view, *row["scope"]), *list(row.values())[2:])
+        for row in rows
+    ]
+
+
+def _statement(
+    view: str,
+    fresh: str,
+    primary: Sequence[str],
+    others: Sequence[str],
+    scope: Sequence[str],
+    *,
+    scoped: bool,
+) -> str:
+    where = ""
+    if scoped:
+        given = ", ".join(f"${n}::text[]" for n in range(1, len(scope) + 1))
+        where = ONLY.format(scope=", ".join(scope), given=given)
+    expected, found = (", ".join(f"{side}.{c}::text" for c in others) for side in ("e", "f"))
+    return COMPARE.format(
+        view=view,
+        fresh=fresh,
+        where=where,
+        key=_texts(primary),
+        scope=_texts(scope),
+        primary=", ".join(primary),
+        expected=expected,
+        found=found,
+        pairs=", ".join(f"({n}, '{c}', e.{c}::text, f.{c}::text)" for n, c in enumerate(others)),
+        shown=SHOWN,
+        limit=LIMIT,
+    )
+
+
+def _texts(columns: Sequence[str]) -> str:
+    return ", ".join(f"{column}::text" for column in columns)

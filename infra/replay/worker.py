@@ -1,0 +1,226 @@
+"""Folding one page of facts: the part that only computes, here or in other processes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, TypeAlias
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from domain.aggregate import Aggregate
+from infra.background_pool import processes
+from infra.encryption import KeyRing
+from infra.ledger.mapper import StoredFact, replayed, states
+from infra.replay.copy_encoding import Columns, encoded, encoders
+from infra.replay.table_rows import stored
+from services import registry as documents  # noqa: F401 (declares the projections)
+from services.projections import Row, project
+
+__all__ = ["FOREVER", "Fact", "Folded", "Key", "PageFolder", "Workers", "workers"]
+
+Fact: TypeAlias = tuple[bytes, int, str, int, bytes | None, bytes, bytes, bytes | None, int]
+"""Stream, version, topic, schema, subject, payload, metadata, the subject's wrapped key, position."""
+Key: TypeAlias = tuple[str, ...]
+"""A view, an organisation, and the rest of what finds a row."""
+
+FOREVER = 2**63 - 1
+"""A position that no ledger reaches."""
+
+KEYS = 50_000
+"""Contacts' keys that are remembered."""
+
+WORTHWHILE = 200_000
+"""Facts for which further processes are started; they take seconds to start."""
+
+_stream = itemgetter(0)
+
+
+@dataclass(slots=True)
+class Folded:
+    """The rows of a page: encoded by view, or as the arrays of ``ledger.write_views`` with their keys."""
+
+    facts: int
+    rows: dict[str, bytes] = field(default_factory=dict)
+    columns: list[list[Any]] = field(default_factory=lambda: [[] for _ in range(6)])
+    keys: set[Key] = field(default_factory=set)
+    unreadable: dict[bytes, str] = field(default_factory=dict)
+    """Streams of which nothing is here, because this build or key cannot read a fact, and why."""
+    last: bytes = b""
+    """The last stream of the page."""
+
+
+class PageFolder:
+    """Replays and projects whole streams."""
+
+    def __init__(self, ring: KeyRing, zone: ZoneInfo) -> None:
+        self._ring = ring
+        self._zone = zone
+        self._keys: dict[tuple[bytes, bytes | None], tuple[UUID, bytes | None]] = {}
+
+    def fold(
+        self,
+        organisation: str,
+        page: list[Fact],
+        settings: Mapping[str, Any],
+        columns: Columns | None = None,
+    ) -> Folded:
+        """The rows of a page of whole streams, each stream's facts together and in order.
+
+        :param settings: the organisation's, for all rows.
+        :param columns: of the tables, if rows for COPY are wanted: there must be none of theirs yet.
+        """
+        folded = Folded(len(page))
+        tables = encoders(columns) if columns else {}
+        made: dict[str, list[bytes]] = {view: [] for view in tables}
+        for stream, grouped in groupby(page, _stream):
+            folded.last = stream
+            facts = list(grouped)
+            try:
+                aggregate = self.replayed(facts)
+            except ValueError as error:
+                folded.unreadable[stream] = str(error)
+                continue
+            rows = project(aggregate, settings, self._zone).rows
+            if columns is None:
+                _add_arrays(folded, organisation, stream, rows)
+                continue
+            common = {"organisation": organisation, "stream_id": stream}
+            for row in rows:
+                for view, values in stored(row, common, facts[0][-1], facts[-1][-1]):
+                    made[view].append(encoded(tables[view], values))
+        folded.rows = {view: b"".join(rows) for view, rows in made.items() if rows}
+        return folded
+
+    def replayed(self, facts: list[Fact]) -> Aggregate:
+        """The aggregate of one stream. Raises ``ValueError`` naming a fact that cannot be read."""
+        return replayed(*self._readable(facts))
+
+    def states(self, facts: list[Fact]) -> Iterator[Aggregate]:
+        """The same after each of its facts; one object. Raises as `replayed`."""
+        return states(*self._readable(facts))
+
+    def _readable(self, facts: list[Fact]) -> tuple[list[StoredFact], dict[UUID, bytes]]:
+        """Facts of one stream, and the keys that open them."""
+        stream = UUID(bytes=facts[0][0])
+        found: list[StoredFact] = []
+        keys: dict[UUID, bytes] = {}
+        for _, version, topic, schema, subject, payload, metadata, wrapped, _ in facts:
+            contact = None
+            if subject is not None:
+                contact, key = self._key(subject, wrapped)
+                if key is not None:
+                    keys[contact] = key
+            found.append(StoredFact(stream, version, topic, schema, contact, payload, metadata))
+        return found, keys
+
+    def _key(self, subject: bytes, wrapped: bytes | None) -> tuple[UUID, bytes | None]:
+        # By the wrapped key, too: that of a person who was forgotten must not be remembered.
+        found = self._keys.get((subject, wrapped))
+        if found is None:
+            if len(self._keys) >= KEYS:
+                self._keys.clear()
+            key = self._ring.unwrap(wrapped) if wrapped else wrapped
+            found = self._keys[subject, wrapped] = UUID(bytes=subject), key
+        return found
+
+
+def _add_arrays(folded: Folded, organisation: str, stream: bytes, rows: list[Row]) -> None:
+    names, streams, versions, searched, shown, references = folded.columns
+    for row in rows:
+        names.append(row.view)
+        streams.append(stream)
+        versions.append(row.version)
+        searched.append(orjson.dumps(row.columns).decode())
+        shown.append(row.document.decode() if row.document is not None else None)
+        references.append(" ".join(row.refs))
+        folded.keys |= _keys(organisation, row)
+
+
+def _keys(organisation: str, row: Row) -> set[Key]:
+    """Which rows of which tables ``ledger.write_views`` writes for a row."""
+    kind, id_ = str(row.columns.get("kind")), str(row.columns["id"])
+    if row.view == "entities":
+        return {("entities", organisation, f"{kind}/{id_}"), ("names", organisation, kind, id_)}
+    key = (kind, id_) if row.view == "records" else (id_,)
+    return {(row.view, organisation, *key)}
+
+
+@contextmanager
+def _no_gc() -> Iterator[None]:
+    """Without the collector, which would look for cycles where there are none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class Workers:
+    """Folds pages: in this process, or ``count`` of them at a time in others."""
+
+    def __init__(self, own: PageFolder, pool: ProcessPoolExecutor | None, count: int) -> None:
+        self.own = own
+        self.count = count
+        self._pool = pool
+
+    async def fold(
+        self,
+        organisation: str,
+        page: list[Fact],
+        settings: Mapping[str, Any],
+        columns: Columns | None = None,
+    ) -> Folded:
+        """As `PageFolder.fold`."""
+        if self._pool is None:
+            return self.own.fold(organisation, page, settings, columns)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, _fold, organisation, page, settings, columns)
+
+
+_in_this_process: list[PageFolder] = []
+
+
+def _begin(ring: KeyRing, zone: ZoneInfo) -> None:
+    gc.disable()
+    _in_this_process.append(PageFolder(ring, zone))
+
+
+def _fold(
+    organisation: str, page: list[Fact], settings: Mapping[str, Any], columns: Columns | None
+) -> Folded:
+    return _in_this_process[0].fold(organisation, page, settings, columns)
+
+
+@asynccontextmanager
+async def workers(
+    ring: KeyRing, zone: ZoneInfo, facts: int, count: int | None = None
+) -> AsyncIterator[Workers]:
+    """Processes for so many facts: one for each processor, or none for few facts.
+
+    :param count: how many, if not that.
+    """
+    if count is None:
+        count = (os.cpu_count() or 1) if facts >= WORTHWHILE else 1
+    own = PageFolder(ring, zone)
+    with _no_gc():
+        if count == 1:
+            yield Workers(own, None, 1)
+            return
+        pool = processes(count, partial(_begin, ring, zone))
+        try:
+            yield Workers(own, pool, count)
+        finally:
+            await asyncio.to_thread(pool.shutdown, cancel_futures=True)

@@ -1,0 +1,174 @@
+"""Loading what commands decide on: facts, contacts' keys, compact objects, in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from infra.batcher import Batcher
+from infra.encryption import KeyRing
+from infra.ledger.mapper import ERASED, StoredFact, replayed
+from infra.postgres.pool import Lanes
+from infra.views.queries import COLUMNS, closure, customer_refs
+from services.context import Customer, Loaded, Wanted
+from services.ids import id_text
+
+__all__ = ["SHOWN", "UNION", "Loader", "dealt", "loading"]
+
+log = structlog.get_logger(__name__)
+
+UNION = " UNION ALL "
+OWN = UNION.join(
+    f"(SELECT refs FROM views.{view} v WHERE v.organisation = $1 AND v.id = s.id LIMIT 1)"  # noqa: S608
+    for view in COLUMNS
+)
+LOADING = f"""
+facts AS (
+    SELECT * FROM ledger.events WHERE organisation = $1 AND stream_id = ANY ({{streams}})
+), streams (id) AS (
+    SELECT upper(replace(w.stream::text, '-', '')) FROM unnest({{streams}}) AS w (stream)
+), page (refs) AS (
+    SELECT {{refs}}
+    UNION ALL
+    SELECT o.refs FROM streams s, LATERAL ({OWN}) AS o
+), followed (id, code, created) AS (
+    SELECT c.*
+      FROM (SELECT id FROM streams UNION
+            SELECT substr(w.ref, 12) FROM unnest({{refs}}) AS w (ref) WHERE starts_with(w.ref, 'follow_ups/')) AS w,
+           LATERAL (SELECT id, code, created FROM views.communications c
+                     WHERE c.organisation = $1 AND c.id = w.id LIMIT 1) AS c
+), {{closure}}"""  # noqa: S608 (constants only)
+SHOWN = """
+SELECT 'shown', NULL, ref, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM shown
+"""
+LOADED = """
+SELECT 'fact' AS what, version::bigint AS n, topic AS a, stream_id::text AS b, schema_version::bigint AS c,
+       NULL::boolean AS d, convert_to(payload::text, 'UTF8') AS e, NULL::timestamptz AS moment,
+       subject::text AS f, metadata::text AS g
+  FROM facts
+UNION ALL
+SELECT 'key', NULL, w.subject::text, NULL, NULL, NULL, CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END,
+       NULL, NULL, NULL
+  FROM unnest({subjects} || ARRAY(SELECT DISTINCT subject FROM facts WHERE subject IS NOT NULL)) AS w (subject)
+  LEFT JOIN LATERAL (SELECT wrapped FROM ledger.personal_keys k
+                      WHERE k.organisation = $1 AND k.subject = w.subject LIMIT 1) AS k ON true
+  LEFT JOIN LATERAL (SELECT subject FROM ledger.forgotten f
+                      WHERE f.organisation = $1 AND f.subject = w.subject LIMIT 1) AS f ON true
+"""
+
+
+def loading(streams: str, subjects: str, refs: str, customer: str) -> tuple[str, str]:
+    """Common table expressions that load what commands want, and selects of the rows in which it comes.
+
+    Each is given by an expression that is an array; the rows have the columns of `infra.ledger.asking`.
+    """
+    tables = LOADING.format(streams=streams, refs=refs, closure=closure("followed", customer))
+    return tables, UNION.join((LOADED.format(subjects=subjects), SHOWN))
+
+
+LOAD = "WITH RECURSIVE {}{}".format(*loading("$3::uuid[]", "$4::uuid[]", "$5::text[]", "$2"))
+
+
+class Loader:
+    """Loads aggregates by replaying their facts, and what belongs to them."""
+
+    def __init__(self, lanes: Lanes, ring: KeyRing) -> None:
+        self._lanes = lanes
+        self._ring = ring
+        self._batcher: Batcher[Wanted, Loaded] = Batcher(self._load, places=lanes.count, most=64)
+
+    async def load(
+        self,
+        organisation: str,
+        streams: Sequence[UUID],
+        subjects: Sequence[UUID],
+        refs: Sequence[str],
+        customer: Customer | None = None,
+        forgotten: Collection[UUID] = (),
+    ) -> Loaded:
+        """Aggregates with their contacts' keys, and the compact objects that they and ``refs`` show.
+
+        Raises ``ValueError`` if a fact cannot be read: this build or key is not the right one.
+        """
+        wanted = Wanted(tuple(streams), tuple(subjects), tuple(refs), frozenset(forgotten))
+        return await self._batcher.submit((organisation, customer), wanted)
+
+    async def _load(self, key: Any, wanted: list[Wanted]) -> list[Loaded | BaseException]:
+        organisation, customer = key
+        rows = await self._lanes.read(
+            lambda connection: connection.fetch(
+                LOAD, organisation, customer_refs(customer), *_arrays(wanted)
+            )
+        )
+        return dealt(self._ring, wanted, rows)
+
+
+def _arrays(wanted: Sequence[Wanted]) -> list[list[Any]]:
+    """The streams, contacts and references that commands want, each once."""
+    return [
+        list({stream for w in wanted for stream in w.streams}),
+        list({subject for w in wanted for subject in w.subjects}),
+        list({ref for w in wanted for ref in w.refs}),
+    ]
+
+
+def dealt(
+    ring: KeyRing, wanted: Sequence[Wanted], rows: Iterable[asyncpg.Record]
+) -> list[Loaded | BaseException]:
+    """What was loaded for each command: aggregates of its own, which it may change, or its own failure."""
+    facts: dict[UUID, list[StoredFact]] = {}
+    keys: dict[UUID, bytes] = {}
+    shown = {f"follow_ups/{id_text(stream)}": b"[]" for w in wanted for stream in w.streams}
+    shown |= {ref: b"[]" for w in wanted for ref in w.refs if ref.startswith("follow_ups/")}
+    for row in rows:
+        if row["what"] == "fact":
+            facts.setdefault(UUID(row["b"]), []).append(_stored(row))
+        elif row["what"] == "key":
+            keys |= _unwrapped(ring, row)
+        elif row["what"] == "shown":
+            shown[row["a"]] = row["e"]
+    for stored in facts.values():
+        stored.sort(key=lambda fact: fact.version)
+    return [_loaded(w, facts, keys, shown) for w in wanted]
+
+
+def _unwrapped(ring: KeyRing, row: asyncpg.Record) -> dict[UUID, bytes]:
+    """One contact's key; nothing where there is none, or another service key has wrapped it."""
+    subject, wrapped = UUID(row["a"]), row["e"]
+    if not wrapped:
+        return {} if wrapped is None else {subject: ERASED}
+    try:
+        return {subject: ring.unwrap(wrapped)}
+    except ValueError:
+        log.exception("load.key", subject=str(subject))
+        return {}
+
+
+def _loaded(
+    wanted: Wanted,
+    facts: dict[UUID, list[StoredFact]],
+    keys: dict[UUID, bytes],
+    shown: dict[str, bytes],
+) -> Loaded | BaseException:
+    keys = keys | dict.fromkeys(wanted.forgotten, ERASED)
+    try:
+        found = {s: replayed(facts[s], keys) for s in wanted.streams if s in facts}
+    except Exception as error:
+        return error
+    return Loaded(found, dict(keys), dict(shown))
+
+
+def _stored(row: asyncpg.Record) -> StoredFact:
+    return StoredFact(
+        stream=UUID(row["b"]),
+        version=row["n"],
+        topic=row["a"],
+        schema=row["c"],
+        subject=UUID(row["f"]) if row["f"] else None,
+        payload=row["e"],
+        metadata=row["g"].encode(),
+    )

@@ -1,0 +1,86 @@
+"""The ledgers as they were: the implementation of `services.as_of.Past`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from msgspec import structs
+
+from infra.encryption import KeyRing
+from infra.postgres.pool import Lanes
+from infra.projections.temporal import PAST, History, Then
+from infra.store.context_loader import Questions
+from infra.views.queries import Reader
+from services.audit.as_of import Moment
+from services.context import Found, Question, Select, Told
+
+__all__ = ["PastViews", "PostgresPast", "moment_of"]
+
+LAST = "SELECT ledger.last_before($1, $2::timestamptz + interval '1 microsecond')"
+RECORDED = "SELECT recorded_at FROM ledger.events WHERE organisation = $1 AND position = $2"
+
+
+async def moment_of(
+    fetchval: Callable[..., Awaitable[Any]], organisation: str, when: int | datetime
+) -> Moment | None:
+    """A position, or the last one recorded at or before a time; None beyond the ledger's end.
+
+    :param fetchval: asks the database, as a connection does.
+    """
+    position: int = when if isinstance(when, int) else await fetchval(LAST, organisation, when)
+    if position == 0:
+        return Moment(0)
+    recorded_at = await fetchval(RECORDED, organisation, position)
+    return Moment(position, recorded_at) if recorded_at else None
+
+
+class PastViews:
+    """The views after one position, read by the statements that read them now."""
+
+    def __init__(
+        self, lanes: Lanes, ring: KeyRing, zone: ZoneInfo, organisation: str, moment: Moment
+    ) -> None:
+        """:param moment: to which the history of the organisation has been brought."""
+        then = Then(lanes, organisation, moment.position)
+        self._questions = Questions(then, ring, zone, schema=PAST)
+        self._reader = Reader(then, PAST)
+        self._now = moment.recorded_at
+
+    async def ask(self, organisation: str, question: Question) -> Told:
+        """What a call would have been told; its clock stands at the moment."""
+        return structs.replace(await self._questions.ask(organisation, question), now=self._now)
+
+    async def select(self, organisation: str, select: Select) -> Found:
+        """Reads documents of a view."""
+        return await self._reader.select(organisation, select)
+
+    async def compact(self, organisation: str, ref: str) -> bytes | None:
+        """One stored compact object."""
+        return await self._reader.compact(organisation, ref)
+
+
+class PostgresPast:
+    """One process's way to the past."""
+
+    def __init__(self, lanes: Lanes, history: History, ring: KeyRing, zone: ZoneInfo) -> None:
+        self._lanes = lanes
+        self._history = history
+        self._ring = ring
+        self._zone = zone
+
+    async def moment(self, organisation: str, when: int | datetime) -> Moment | None:
+        """A position, or the last one recorded at or before a time; None beyond the ledger's end."""
+        return await self._lanes.read(
+            lambda connection: moment_of(connection.fetchval, organisation, when)
+        )
+
+    async def at(self, organisation: str, moment: Moment) -> PastViews:
+        """The views as they were after a position.
+
+        Raises `ServiceUnavailable` if they have to be brought so far first and that takes long.
+        """
+        await self._history.bring(organisation, moment.position)
+        return PastViews(self._lanes, self._ring, self._zone, organisation, moment)

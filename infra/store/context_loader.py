@@ -1,0 +1,238 @@
+"""What calls ask before they are decided, answered for all that wait in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import orjson
+
+from domain.identifiers import Identifier
+from domain.reference.catalogue import KINDS
+from infra.batcher import WAITING, Batcher
+from infra.encryption import KeyRing
+from infra.postgres.pool import Reads
+from infra.store.aggregate_loader import dealt
+from infra.store.context_sql import LOADS, asking
+from infra.views.queries import NOW, about, customer_refs, follow_ups
+from services.context import (
+    Ahead,
+    Answer,
+    Customer,
+    Documents,
+    Loaded,
+    Question,
+    Session,
+    Told,
+    Wanted,
+)
+from services.reference_cache import Directory, Entry, Match
+
+__all__ = ["Questions"]
+
+DIRECTORY = """
+SELECT kind, id, document, retired, changed, version FROM views.records
+ WHERE organisation = $1 AND directory AND changed > $2 ORDER BY changed
+"""
+
+SHARES = 2
+"""Questions of one organisation on their way: while some are asked, the callers of others work on their answers."""
+
+
+class Questions:
+    """Answers questions; holds each organisation's directory and keeps it current."""
+
+    def __init__(
+        self,
+        lanes: Reads,
+        ring: KeyRing,
+        zone: ZoneInfo,
+        *,
+        waiting: int = WAITING,
+        schema: str = NOW,
+    ) -> None:
+        """:param waiting: how many questions may wait; as every call asks one, how many calls.
+        :param schema: where the views are read.
+        """
+        self._lanes = lanes
+        self._schema, self._listing = schema, about(schema, DIRECTORY)
+        self._ring = ring
+        self._zone = zone
+        self._directories: dict[str, Directory] = {}
+        self._batcher: Batcher[Question, Told] = Batcher(
+            self._ask, places=lanes.count, waiting=waiting, shares=SHARES
+        )
+
+    def organisations(self) -> list[str]:
+        """Those whose directory this process holds."""
+        return list(self._directories)
+
+    async def ask(self, organisation: str, question: Question) -> Told:
+        """The answer; its directory is as current as its session."""
+        more = LOADS if question.loads is not None else question.view
+        return await self._batcher.submit((organisation, more), question)
+
+    async def _ask(self, key: Any, questions: list[Question]) -> list[Told]:
+        organisation, more = key
+        sql, arguments = asking(self._schema, more), _arguments(questions)
+
+        async def work(connection: asyncpg.Connection) -> list[Told]:
+            rows = await connection.fetch(sql, organisation, *arguments)
+            head = next(row for row in rows if row["what"] == "head")
+            directory = await self._directory(connection, organisation, head["c"] or 0)
+            return self._told(questions, rows, head["moment"], directory)
+
+        return await self._lanes.read(work)
+
+    async def _directory(
+        self, connection: asyncpg.Connection, organisation: str, position: int
+    ) -> Directory:
+        directory = self._directories.get(organisation) or Directory(organisation, self._zone)
+        if directory.position >= position:
+            return directory
+        rows = await connection.fetch(self._listing, organisation, directory.position)
+        # A call that has begun goes on with the set-up as it was told: it claims by those rules and
+        # lets the append check that they are still the same.
+        current = directory.copy()
+        current.update(_entry(row) for row in rows)
+        kept = self._directories.get(organisation)
+        if kept is None or kept.position < current.position:
+            self._directories[organisation] = current
+        return current
+
+    def _told(
+        self,
+        questions: list[Question],
+        rows: list[asyncpg.Record],
+        now: datetime,
+        directory: Directory,
+    ) -> list[Told]:
+        sessions: dict[int, Session] = {}
+        answers: dict[int, Answer] = {}
+        matches: dict[int, list[Match]] = {}
+        others: list[asyncpg.Record] = []
+        for row in rows:
+            what, n = row["what"], row["n"]
+            if what == "session":
+                sessions[n] = _session(questions[n - 1].session or "", row)
+            elif what == "answer":
+                answers[n] = Answer(row["a"], self._ring.opened_answer(row["e"], row["b"]))
+            elif what == "match":
+                matches.setdefault(n, []).append(Match(row["a"], row["d"]))
+            else:
+                others.append(row)
+        named = list(_named(questions, matches))
+        documents = _documents(questions[0].view, others)
+        ahead = _ahead(self._ring, questions, named, others)
+        moment = now.astimezone(UTC)
+        return [
+            Told(moment, directory, sessions.get(n), answers.get(n), found, documents, loaded)
+            for n, (found, loaded) in enumerate(zip(named, ahead, strict=True), start=1)
+        ]
+
+
+def _entry(row: asyncpg.Record) -> Entry:
+    return Entry(
+        kind=row["kind"],
+        id=row["id"],
+        fields=orjson.loads(row["document"]),
+        retired=row["retired"],
+        changed=row["changed"],
+        version=row["version"],
+    )
+
+
+def _named(
+    questions: list[Question], matches: Mapping[int, Sequence[Match]]
+) -> Iterator[tuple[Sequence[Match], ...]]:
+    """What each question's identifiers name; they are numbered through."""
+    first = 1
+    for question in questions:
+        own = range(first, first + len(question.identifiers))
+        first += len(question.identifiers)
+        yield tuple(matches.get(n, ()) for n in own)
+
+
+def _documents(view: str | None, rows: list[asyncpg.Record]) -> Documents | None:
+    """The documents of a view that any question of a batch names."""
+    if view is None:
+        return None
+    documents = {row["a"]: row["e"] for row in rows if row["what"] == "document"}
+    shown = {row["a"]: row["e"] for row in rows if row["what"] == "shown"}
+    return Documents(view, documents, follow_ups(view, documents) | shown)
+
+
+def _ahead(
+    ring: KeyRing,
+    questions: list[Question],
+    named: Sequence[Sequence[Sequence[Match]]],
+    rows: list[asyncpg.Record],
+) -> Sequence[Ahead | None]:
+    """What was loaded for each question, of a batch in which all or none want that."""
+    if questions[0].loads is None:
+        return [None] * len(questions)
+    wanted = [_wanted(q, found) for q, found in zip(questions, named, strict=True)]
+    loaded = dealt(ring, wanted, rows)
+    # What cannot be read is loaded again when its turn comes, and fails then: other refusals come first.
+    return [
+        Ahead(w, one) if isinstance(one, Loaded) else None
+        for w, one in zip(wanted, loaded, strict=True)
+    ]
+
+
+def _wanted(question: Question, named: Sequence[Sequence[Match]]) -> Wanted:
+    """What a question names and what of that it wants loaded."""
+    found = dict(zip(question.identifiers, named, strict=True))
+    streams, subjects = question.loads or ((), ())
+    return Wanted(
+        tuple(UUID(match.id) for one in streams for match in found[one]),
+        tuple(UUID(match.id) for one in subjects for match in found[one]),
+        tuple(f"{one.entity}/{match.id}" for one, own in found.items() for match in own),
+    )
+
+
+def _arguments(questions: list[Question]) -> list[list[Any]]:
+    """What the statement is given. Encoding arrays takes its time by their elements: few have keys or customers."""
+    asked = [(question, one) for question in questions for one in question.identifiers]
+    walls: list[Sequence[str | None]] = []
+    if any(question.customer for question in questions):
+        walls = [_wall(one, question.customer) for question, one in asked]
+    keys = [question.key for question in questions]
+    return [
+        [question.session for question in questions],
+        keys if any(keys) else [],
+        [one.entity for _, one in asked],
+        [one.field for _, one in asked],
+        [one.value for _, one in asked],
+        # `unnest` makes shorter arrays as long as the longest, with nulls.
+        [account for account, _ in walls],
+        [contact for _, contact in walls],
+        *([] if questions[0].loads is None else _places(asked)),
+    ]
+
+
+def _places(asked: list[tuple[Question, Identifier]]) -> list[list[int]]:
+    """Where among all identifiers those stand that name aggregates to be loaded, and contacts whose keys are."""
+    places: list[list[int]] = [[], []]
+    for n, (question, one) in enumerate(asked, start=1):
+        for some, kind in zip(places, question.loads or (), strict=True):
+            if one in kind:
+                some.append(n)
+    return places
+
+
+def _wall(identifier: Identifier, customer: Customer | None) -> Sequence[str | None]:
+    """The entities to one of which a match must lead; none if it may be anybody's."""
+    kind = KINDS.get(identifier.entity)
+    if customer is None or (kind is not None and kind.common):
+        return None, None
+    return customer_refs(customer) or (None, None)
+
+
+def _session(id_: str, row: asyncpg.Record) -> Session:
+    customer = Customer(row["g"], row["f"]) if row["f"] else None
+    return Session(id_, row["a"], row["b"], row["c"], row["d"], customer)

@@ -1,0 +1,110 @@
+"""Facts of one entity with all that is known of them: the implementation of `services.historian.Archive`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from domain.aggregate import FACTS
+from infra.encryption import KeyRing
+from infra.ledger.feed import stored_fact
+from infra.ledger.mapper import ERASED, StoredFact, to_fact
+from infra.postgres.pool import Lanes
+from services.audit.event_descriptions import headline
+from services.audit.field_history import Entry, Neighbour, Step
+from services.ids import id_text
+
+__all__ = ["LedgerArchive"]
+
+TOPIC = "SELECT topic FROM ledger.events WHERE organisation = $1 AND stream_id = $2 AND version = 1"
+STEPS = """
+SELECT e.position, e.stream_id, e.version, e.topic, e.schema_version, e.subject, e.payload, e.metadata,
+       e.recorded_at, CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END AS wrapped, h.head
+  FROM ledger.events e
+  LEFT JOIN ledger.personal_keys k ON k.organisation = e.organisation AND k.subject = e.subject
+  LEFT JOIN ledger.forgotten f ON f.organisation = e.organisation AND f.subject = e.subject,
+       (SELECT max(position) AS head FROM ledger.events WHERE organisation = $1) AS h
+ WHERE e.organisation = $1 AND e.stream_id = $2 ORDER BY e.version
+"""
+# The facts of a command stand side by side, so that one need only go on as long as it is the same.
+NEIGHBOURS = """
+WITH RECURSIVE walk (position, step, command) AS (
+    SELECT o.position, s.step, o.command
+      FROM unnest($3::bigint[], $4::text[]) AS o (position, command), (VALUES (-1), (1)) AS s (step)
+    UNION
+    SELECT w.position + w.step, w.step, w.command FROM walk w
+     WHERE w.command = (SELECT e.metadata ->> 'command' FROM ledger.events e
+                         WHERE e.organisation = $1 AND e.position = w.position + w.step)
+)
+SELECT w.command, e.position, e.topic, e.stream_id,
+       CASE WHEN starts_with(e.topic, 'record.') THEN f.payload END AS record
+  FROM (SELECT DISTINCT position, command FROM walk) AS w,
+       LATERAL (SELECT * FROM ledger.events e
+                 WHERE e.organisation = $1 AND e.position = w.position LIMIT 1) AS e,
+       LATERAL (SELECT payload FROM ledger.events f
+                 WHERE f.organisation = $1 AND f.stream_id = e.stream_id AND f.version = 1 LIMIT 1) AS f
+ WHERE e.stream_id <> $2
+ ORDER BY e.position
+"""
+
+
+class LedgerArchive:
+    """Reads the facts of entities and opens their personal part."""
+
+    def __init__(self, lanes: Lanes, ring: KeyRing) -> None:
+        self._lanes = lanes
+        self._ring = ring
+
+    async def topic(self, organisation: str, stream: UUID) -> str | None:
+        """The topic of a stream's first fact; None if there is none."""
+        found: str | None = await self._lanes.read(
+            lambda connection: connection.fetchval(TOPIC, organisation, stream)
+        )
+        return found
+
+    async def steps(self, organisation: str, stream: UUID) -> tuple[int, list[Step]]:
+        """The facts of a stream in order, and the position up to which no other one is missing.
+
+        Raises ``ValueError`` naming a fact that this build or key cannot read.
+        """
+        rows = await self._lanes.read(
+            lambda connection: connection.fetch(STEPS, organisation, stream)
+        )
+        return (rows[0]["head"] if rows else 0), [self._step(row) for row in rows]
+
+    async def neighbours(
+        self, organisation: str, stream: UUID, told: Sequence[Entry]
+    ) -> dict[str, list[Neighbour]]:
+        """By command, the facts that the commands of these entries wrote about other entities, in
+        their order."""
+        positions, commands = [e.position for e in told], [e.command for e in told]
+        rows = await self._lanes.read(
+            lambda connection: connection.fetch(
+                NEIGHBOURS, organisation, stream, positions, commands
+            )
+        )
+        found: dict[str, list[Neighbour]] = {}
+        for row in rows:
+            found.setdefault(row["command"], []).append(_neighbour(row))
+        return found
+
+    def _step(self, row: asyncpg.Record) -> Step:
+        stored: StoredFact = stored_fact(row)
+        wrapped = row["wrapped"]
+        key = ERASED if wrapped == b"" else self._ring.unwrap(wrapped) if wrapped else None
+        return Step(
+            to_fact(stored, key), stored.position, row["recorded_at"], orjson.loads(stored.metadata)
+        )
+
+
+def _neighbour(row: asyncpg.Record) -> Neighbour:
+    topic = row["topic"]
+    entity = f"{topic.partition('.')[0]}/{id_text(UUID(bytes=row['stream_id'].bytes))}"
+    if row["record"]:
+        first = orjson.loads(row["record"])
+        entity = f"{first['kind']}/{first['record_id']}"
+    fact = FACTS.get(topic)
+    return Neighbour(row["position"], entity, topic, headline(fact) if fact else topic)

@@ -1,0 +1,94 @@
+"""The certificate of a forgotten contact: where its data lived, and what was done to it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from domain.errors import EntityNotFound
+from domain.fields import Values
+from infra.postgres.pool import Lanes
+from services.ids import id_text
+
+__all__ = ["certificate"]
+
+FORGOTTEN = """
+SELECT e.position, e.recorded_at, e.payload ->> 'reason' AS reason, e.metadata ->> 'user' AS user_id,
+       coalesce(e.metadata ->> 'source', '') AS source, e.metadata ->> 'request' AS request,
+       e.metadata ->> 'command' AS command, encode(e.event_hash, 'hex') AS event_hash
+  FROM ledger.events e
+ WHERE e.organisation = $1 AND e.stream_id = $2 AND e.topic = 'contact_information.forgotten'
+"""
+# The facts of one command stand together; a contact with more belongings than this has its rows
+# written in parts of the same command, so the window is wide.
+TOKENS = """
+SELECT e.stream_id AS id FROM ledger.events e
+ WHERE e.organisation = $1 AND e.position BETWEEN $2 - 100000 AND $2 + 100000
+   AND e.topic = 'access_token.forgotten' AND e.metadata ->> 'command' = $3
+"""
+FACTS = """
+SELECT e.topic, count(*) AS facts, min(e.position) AS first, max(e.position) AS last
+  FROM ledger.events e
+ WHERE e.organisation = $1
+   AND e.stream_id = ANY (ARRAY[$2::uuid] || ledger.streams_of($1, $2) || $3::uuid[])
+   AND e.payload::jsonb ? 'personal'
+ GROUP BY e.topic ORDER BY e.topic
+"""
+KEYS = """
+SELECT count(*) FILTER (WHERE f.subject IS NOT NULL) AS destroyed, count(*) FILTER (WHERE k.subject IS NOT NULL) AS left
+  FROM unnest($2::uuid[]) AS w (subject)
+  LEFT JOIN ledger.forgotten f ON f.organisation = $1 AND f.subject = w.subject
+  LEFT JOIN ledger.personal_keys k ON k.organisation = $1 AND k.subject = w.subject
+"""
+ACCOUNTS = """
+SELECT r.kind || '/' || r.id AS ref FROM views.records r
+ WHERE r.organisation = $1 AND NOT r.directory
+   AND $2 IN (r.document ->> 'account_owner', r.document ->> 'contact_information') ORDER BY 1
+"""
+OUTSIDE = (
+    "Copies that left the service: exports, mails that were sent, what callers have stored.",
+    "Backups taken before that moment: with the service key they still hold the key of the person "
+    "until they expire. Whoever restores one must have the contact forgotten again.",
+)
+"""What no program of ours can reach."""
+
+
+async def certificate(lanes: Lanes, organisation: str, contact: UUID) -> Values:
+    """What was erased of a contact, when, by whom and why, and what is left where.
+
+    Read from the ledger whenever it is asked for. Raises `EntityNotFound` for a contact that was
+    not forgotten.
+    """
+
+    async def read(connection: Any) -> Values:
+        fact = await connection.fetchrow(FORGOTTEN, organisation, contact)
+        if fact is None:
+            raise EntityNotFound("contact")
+        found = await connection.fetch(TOKENS, organisation, fact["position"], fact["command"])
+        tokens = [row["id"] for row in found]
+        facts = await connection.fetch(FACTS, organisation, contact, tokens)
+        keys = await connection.fetchrow(KEYS, organisation, [contact, *tokens])
+        records = await connection.fetch(ACCOUNTS, organisation, id_text(contact))
+        return {
+            "organisation": organisation,
+            "contact": id_text(contact),
+            "forgotten_at": fact["recorded_at"],
+            "position": fact["position"],
+            "event_hash": fact["event_hash"],
+            "reason": fact["reason"],
+            "by": fact["user_id"] or fact["source"],
+            "request": fact["request"],
+            "keys": {"destroyed": keys["destroyed"], "left": keys["left"]},
+            "unreadable_facts": [dict(row) for row in facts],
+            "access_tokens": [id_text(UUID(bytes=token.bytes)) for token in tokens],
+            "erased": [
+                "documents and search columns of the views and of history",
+                "names and numbers by which the contact could be found",
+                "the profile photo",
+                "answers kept for idempotency keys",
+            ],
+            "left": {"records": [row["ref"] for row in records], "outside": list(OUTSIDE)},
+        }
+
+    found: Values = await lanes.read(read)
+    return found

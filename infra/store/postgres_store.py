@@ -1,0 +1,217 @@
+"""The ledger on PostgreSQL: the implementation of `services.ports.Ledger`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import orjson
+
+from domain.fields import Values
+from domain.reference.catalogue import KINDS
+from infra.batcher import WAITING
+from infra.encryption import KeyRing
+from infra.ledger.group_commit import Appender
+from infra.ledger.sequences import Numbers
+from infra.postgres.notify import Bell
+from infra.postgres.pool import Lanes
+from infra.schema.migrate import is_current
+from infra.store.aggregate_loader import Loader
+from infra.store.context_loader import Questions
+from infra.store.credentials import Vault
+from infra.store.erasure_certificate import certificate
+from infra.store.related_entities import Relations
+from infra.views.queries import Reader
+from infra.views.replica import Replica
+from services.context import Customer, Found, Loaded, Question, Select, Told
+from services.ports import Change, Verdict
+from services.projection_versions import VERSION
+from services.reference_cache import Directory
+
+__all__ = ["PostgresLedger"]
+
+HOLDER = "SELECT organisation, entity FROM ledger.world_claims WHERE claim = $1"
+HEAD = """
+SELECT position, recorded_at FROM ledger.events
+ WHERE organisation = $1 ORDER BY position DESC LIMIT 1
+"""
+FIRST = "SELECT event_hash FROM ledger.events WHERE organisation = $1 AND position = 1"
+FORGET = "SELECT ledger.forget_answers($1)"
+WRITTEN_BY = (
+    "SELECT sum(version)::integer FROM ledger.view_versions WHERE starts_with(view, 'views.')"
+)
+SESSIONS = """
+SELECT id, user_id, unit_id, expires_at, access_token, account, contact FROM views.sessions
+ WHERE organisation = $1 AND NOT released AND expires_at > extract(epoch FROM clock_timestamp())
+   AND (access_token IS NULL OR views.session_stands($1, access_token, account, contact))
+ ORDER BY created DESC LIMIT $2 OFFSET $3
+"""
+RECORDS = """
+SELECT id, retired, document FROM views.records
+ WHERE organisation = $1 AND kind = $2 AND ($3::text IS NULL OR id = $3)
+ ORDER BY id LIMIT $4 OFFSET $5
+"""
+
+
+async def _forget(connection: asyncpg.Connection, *, organisation: str) -> None:
+    await connection.execute(FORGET, organisation)
+
+
+class PostgresLedger(Vault, Relations):
+    """One process's way to the database: ``reads`` for questions, ``writes`` for appends."""
+
+    def __init__(
+        self,
+        reads: Lanes,
+        writes: Lanes,
+        ring: KeyRing,
+        zone: ZoneInfo,
+        *,
+        replica: Replica | None = None,
+        waiting: int = WAITING,
+    ) -> None:
+        """:param replica: is asked for what may be a little old.
+        :param waiting: how many calls may wait; those beyond are turned away at once.
+        """
+        super().__init__(reads)
+        self._writes = writes
+        self._replica = replica
+        self._ring = ring
+        self.zone = zone
+        self._questions = Questions(reads, ring, zone, waiting=waiting)
+        self._loader = Loader(reads, ring)
+        self._reader = Reader(reads)
+        self._numbers = Numbers(reads)
+        self._appender = Appender(writes, waiting=waiting)
+        self._bell = Bell(reads)
+        self._names: dict[str, str] = {}
+
+    async def organisation(self, name: str, *, fresh: bool = False) -> str | None:
+        """The id of the organisation that has that name, or had it when it was last looked up."""
+        if fresh or name not in self._names:
+            holder = await self.holder(f"organisation={name.strip()}")
+            if holder is None:
+                self._names.pop(name, None)
+                return None
+            self._names[name] = holder[0]
+        return self._names[name]
+
+    async def holder(self, claim: str) -> tuple[str, str] | None:
+        """Who holds a claim over all organisations: organisation and ``kind/id``."""
+        row = await self._reads.read(lambda connection: connection.fetchrow(HOLDER, claim))
+        return (row["organisation"], row["entity"]) if row else None
+
+    async def ask(self, organisation: str, question: Question) -> Told:
+        """Answers what a call must know."""
+        return await self._questions.ask(organisation, question)
+
+    async def load(
+        self,
+        organisation: str,
+        streams: Sequence[UUID],
+        subjects: Sequence[UUID] = (),
+        refs: Sequence[str] = (),
+        customer: Customer | None = None,
+        forgotten: Collection[UUID] = (),
+    ) -> Loaded:
+        """Loads aggregates with their contacts' keys, further contacts' keys, and compacts."""
+        return await self._loader.load(organisation, streams, subjects, refs, customer, forgotten)
+
+    async def numbers(self, organisation: str, names: Sequence[str]) -> dict[str, list[int]]:
+        """Unused numbers: for each time that a sequence is named, one of it."""
+        return await self._numbers.take(organisation, names)
+
+    def return_numbers(self, organisation: str, numbers: Mapping[str, Sequence[int]]) -> None:
+        """Takes back numbers that no fact has used."""
+        self._numbers.give_back(organisation, numbers)
+
+    async def append(self, organisation: str, change: Change) -> Verdict:
+        """Writes one command; it is durable when this returns ``WRITTEN``."""
+        if change.answer is not None:
+            change.answer = self._ring.sealed_answer(change.answer, change.effects["key"])
+        verdict = await self._appender.append(organisation, change)
+        if verdict.name == "WRITTEN":
+            self._bell.ring()
+        return verdict
+
+    async def select(self, organisation: str, select: Select) -> Found:
+        """Reads documents of a view."""
+        if self._replica is not None and select.staleness is not None:
+            found = await self._replica.select(organisation, select)
+            if found is not None:
+                return found
+        return await self._reader.select(organisation, select)
+
+    async def compact(self, organisation: str, ref: str) -> bytes | None:
+        """One stored compact object."""
+        return await self._reader.compact(organisation, ref)
+
+    async def records(
+        self, organisation: str, kind: str, id_: str | None, limit: int, offset: int
+    ) -> list[Values]:
+        """Registered records of a kind in the order of their ids, as they are registered."""
+        rows = await self._reads.read(
+            lambda connection: connection.fetch(RECORDS, organisation, kind, id_, limit, offset)
+        )
+        return [
+            {"id": row["id"], "retired": row["retired"]}
+            | KINDS[kind].written(orjson.loads(row["document"]))
+            for row in rows
+        ]
+
+    async def sessions(self, directory: Directory, limit: int, offset: int) -> list[Values]:
+        """The sessions of an organisation that can still be used, the newest first."""
+        rows = await self._reads.read(
+            lambda connection: connection.fetch(SESSIONS, directory.organisation, limit, offset)
+        )
+        return [
+            dict(row) | {"username": directory.fields("user", row["user_id"]).get("username")}
+            for row in rows
+        ]
+
+    async def head(self, organisation: str) -> tuple[int, datetime | None]:
+        """The last position of a ledger and when it was recorded; 0 and None if it is empty."""
+        row = await self._reads.read(lambda connection: connection.fetchrow(HEAD, organisation))
+        return (row["position"], row["recorded_at"]) if row else (0, None)
+
+    async def certificate(self, organisation: str, contact: UUID) -> Values:
+        """What was erased of a forgotten contact. Raises `EntityNotFound` for another one."""
+        return await certificate(self._reads, organisation, contact)
+
+    async def first_hash(self, organisation: str) -> str:
+        """The hash of an organisation's first fact, in hex: no other ledger has it."""
+        found: bytes | None = await self._reads.read(
+            lambda connection: connection.fetchval(FIRST, organisation)
+        )
+        return found.hex() if found else ""
+
+    async def problems(self) -> list[str]:
+        """What keeps this process from answering: a schema that is not this build's, newer views."""
+        current = await self._reads.read(is_current)
+        written = await self._reads.read(lambda connection: connection.fetchval(WRITTEN_BY))
+        return ["schema"] * (not current) + ["views"] * (written > VERSION)
+
+    def new_key(self) -> tuple[bytes, str]:
+        """A new contact's key: itself, and wrapped for storage as base64 text."""
+        return self._ring.new()
+
+    async def forget_answers(self) -> None:
+        """Drops answers older than 24 hours, in the organisations that this process has served."""
+        for organisation in self._questions.organisations():
+            await self._reads.read(partial(_forget, organisation=organisation))
+
+    async def drain(self) -> None:
+        """Waits until all changes are decided."""
+        await self._appender.drain()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._bell.close()
+        await self._reads.close()
+        await self._writes.close()
+        if self._replica is not None:
+            await self._replica.close()

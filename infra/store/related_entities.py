@@ -1,0 +1,60 @@
+"""What belongs to a contact or an account: looked up when it is to be changed with it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from uuid import UUID
+
+from infra.postgres.pool import Lanes
+
+__all__ = ["Relations"]
+
+RELATED_TOKENS = {
+    "accounts_receivable": """
+SELECT id FROM views.access_tokens
+ WHERE organisation = $1 AND accounts_receivable = $2 ORDER BY created
+""",
+    "rewards_participant": """
+SELECT id FROM views.access_tokens
+ WHERE organisation = $1 AND rewards_participant = $2 ORDER BY created
+""",
+}
+BELONGINGS = "SELECT ledger.streams_of($1, $2)"
+TOKENS_OF = """
+SELECT id FROM views.access_tokens WHERE organisation = $1 AND accounts_receivable = ANY ($2::text[])
+UNION
+SELECT t.id
+  FROM views.records r,
+       LATERAL (SELECT t.id FROM views.access_tokens t
+                 WHERE t.organisation = $1 AND t.rewards_participant = r.id) AS t
+ WHERE r.organisation = $1 AND r.kind = 'rewards_participant'
+   AND r.document ->> 'accounts_receivable' = ANY ($2::text[])
+"""
+
+
+class Relations:
+    """Finds the entities that must learn what becomes of another one."""
+
+    def __init__(self, reads: Lanes) -> None:
+        self._reads = reads
+
+    async def related_tokens(self, organisation: str, kind: str, id_: str) -> list[UUID]:
+        """The access tokens of an account or rewards participant, in the order of creation."""
+        rows = await self._reads.read(
+            lambda connection: connection.fetch(RELATED_TOKENS[kind], organisation, id_)
+        )
+        return [UUID(row["id"]) for row in rows]
+
+    async def belongings(self, organisation: str, contact: UUID) -> list[UUID]:
+        """What else than a contact itself has facts that its key encrypts."""
+        found: list[UUID] = await self._reads.read(
+            lambda connection: connection.fetchval(BELONGINGS, organisation, contact)
+        )
+        return found
+
+    async def tokens_of(self, organisation: str, accounts: Collection[str]) -> list[UUID]:
+        """The access tokens of accounts and of their rewards participants."""
+        rows = await self._reads.read(
+            lambda connection: connection.fetch(TOKENS_OF, organisation, list(accounts))
+        )
+        return [UUID(row["id"]) for row in rows]

@@ -1,0 +1,51 @@
+"""What became of calls that had an idempotency key, for those who made them."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from infra.encryption import KeyRing
+from infra.postgres.pool import Lanes
+from services.request_outcomes import Outcome
+
+__all__ = ["Outcomes"]
+
+OUTCOME = """
+SELECT clock_timestamp() AS now, o.position, o.recorded_at, a.answer, s.settled_at IS NOT NULL AS settled
+  FROM (VALUES ($1::text, $2::text, $3::text)) AS w (organisation, caller, key)
+  LEFT JOIN ledger.outcomes o ON o.organisation = w.organisation AND o.caller = w.caller AND o.key = w.key
+  LEFT JOIN ledger.answers a ON a.organisation = w.organisation AND a.key = w.key AND a.command = o.command
+                            AND a.recorded_at > clock_timestamp() - interval '24 hours'
+  LEFT JOIN ledger.settled_keys s ON s.organisation = w.organisation AND s.caller = w.caller AND s.key = w.key
+"""
+SETTLE_KEY = "SELECT ledger.settle_key($1, $2, $3)"
+
+
+class Outcomes:
+    """Looks up keys, and settles those with which nothing was written."""
+
+    def __init__(self, reads: Lanes, ring: KeyRing) -> None:
+        self._reads = reads
+        self._ring = ring
+
+    async def outcome(self, organisation: str, caller: str, key: str) -> Outcome:
+        """What became of the call that a caller made with a key."""
+        row = await self._reads.read(
+            lambda connection: connection.fetchrow(OUTCOME, organisation, caller, key)
+        )
+        assert row is not None  # it has the row of what is asked
+        return self._told(row, key)
+
+    async def settle_key(self, organisation: str, caller: str, key: str) -> None:
+        """Forbids a key to its caller for ever, unless a call with it was written.
+
+        Waits for appends that have begun. Doing it twice does no more, so a lost answer is no loss.
+        """
+        await self._reads.read(
+            lambda connection: connection.execute(SETTLE_KEY, organisation, caller, key)
+        )
+
+    def _told(self, row: asyncpg.Record, key: str) -> Outcome:
+        kept = row["answer"]
+        data = self._ring.opened_answer(kept, key) if kept is not None else None
+        return Outcome(row["now"], row["position"], row["recorded_at"], data, row["settled"])

@@ -1,0 +1,236 @@
+"""Methods 26 to 34, O1 and O2: access tokens (contract access_tokens.md)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from domain.access_token import AUTHENTICATION_CODE, IDENTIFIER, UDF, AccessToken
+from domain.composite_fields import Reference
+from domain.errors import InvalidParameterValue, InvalidVerificationCode
+from domain.fields import Parameters, Row, Values, mandatory
+from domain.parsing import wall_clock
+from domain.reference.catalogue import identifiable
+from domain.scalar_fields import Text
+from domain.token_credentials import CredentialReference, TokenKey
+from services.access_tokens.codes import digits
+from services.access_tokens.payload import (
+    PASS_CODE,
+    amended,
+    begun,
+    checked_pass_code,
+    keep_pass_code,
+    random_pass_code,
+    related,
+    settings_of,
+)
+from services.access_tokens.projection import (
+    ACCESS_TOKEN,
+    ONE_TIME_PASSWORD,
+    RESET_PASS,
+    RESET_VERIFICATION,
+    STATE,
+)
+from services.context import Select
+from services.ids import id_text
+from services.pipeline.method import command, create, query
+from services.pipeline.paging import NUMBER, PAGING, page
+from services.pipeline.request import Call
+
+ON = CredentialReference(name="access_token")
+ACCOUNT = Reference(name="accounts_receivable", to=identifiable("accounts_receivable"))
+PARTICIPANT = Reference(name="rewards_participant", to=identifiable("rewards_participant"))
+CLASSIFICATION = Reference(name="classification", to=identifiable("access_token_classification"))
+CODE = Text(name="verification_code")
+ONCE_DIGITS = 6
+
+
+def _not_blank(text: str) -> str | None:
+    return text if text.strip() else None
+
+
+CODES = tuple(
+    Text(name=name, clean=_not_blank)
+    for name in (AUTHENTICATION_CODE.name, IDENTIFIER.name, PASS_CODE)
+)
+KEYS = (TokenKey(name=AUTHENTICATION_CODE.name), TokenKey(name=IDENTIFIER.name))
+PLAIN = Parameters(*KEYS, exactly_one=[row.name for row in KEYS])
+IDENTIFIED: tuple[Row, ...] = (mandatory(ON),)
+SHOWN: Values = {"aliases": {"rewards_participant": "reward_participant"}}
+ON_TOKEN: Values = SHOWN | {"on": (ON,), "aggregate": AccessToken}
+BY_KEY: Values = {"on": KEYS, "aggregate": AccessToken, "consumers": True}
+
+
+@query(
+    26,
+    "access_tokens/show",
+    Parameters(*IDENTIFIED),
+    ACCESS_TOKEN,
+    verb="POST",
+    view="access_tokens",
+    consumers=True,
+    **SHOWN,
+)
+def show(call: Call) -> Select:
+    """Shows one access token; a POST, so that no credentials travel in a URL."""
+    return Select("access_tokens", {"id": call.given["access_token"]})
+
+
+@query(
+    27,
+    "access_tokens/list",
+    Parameters(
+        ACCOUNT,
+        PARTICIPANT,
+        CLASSIFICATION,
+        *PAGING,
+        exactly_one=("accounts_receivable", "rewards_participant"),
+    ),
+    ACCESS_TOKEN,
+    many=True,
+    consumers=True,
+    **SHOWN,
+)
+def list_(call: Call) -> Select:
+    """Lists the access tokens of an account or of a rewards participant."""
+    columns = ("accounts_receivable", "rewards_participant", "classification")
+    return page("access_tokens", {name: call.given.get(name) for name in columns}, call.given)
+
+
+@query(
+    28,
+    "access_tokens/get_not_associated",
+    Parameters(mandatory(NUMBER), STATE),
+    ACCESS_TOKEN,
+    many=True,
+    **SHOWN,
+)
+def get_not_associated(call: Call) -> Select:
+    """Lists access tokens that belong to no account or participant that is still there."""
+    state = call.given.get("life_cycle_state")
+    return page("access_tokens", {"associated": False, "life_cycle_state": state}, call.given)
+
+
+@create(
+    29,
+    "access_tokens/create",
+    Parameters(*CODES, ACCOUNT, PARTICIPANT, CLASSIFICATION, *UDF),
+    ACCESS_TOKEN,
+    numbers=("access_token",),
+    also=related,
+    **SHOWN,
+)
+def create_(call: Call) -> list[AccessToken]:
+    """Issues an access token, to be verified first if its settings say so."""
+    id_ = call.new_id()
+    payload = begun(call, id_)
+    settings = settings_of(call, payload["classification"])
+    if not settings.is_verified:
+        return [AccessToken.begin(AccessToken.Issued, call.by, id=id_, **payload)]
+    code = digits(settings.said["verification_code_length"])
+    payload["secrets"] |= {CODE.name: _keep_code(call, id_text(id_), code)}
+    return [AccessToken.begin(AccessToken.IssuedUnverified, call.by, id=id_, **payload)]
+
+
+@command(
+    30,
+    "access_tokens/update",
+    Parameters(*IDENTIFIED, *CODES, *UDF),
+    ACCESS_TOKEN,
+    consumers=True,
+    compares=(PASS_CODE,),
+    **ON_TOKEN,
+)
+def update(token: AccessToken, call: Call) -> None:
+    """Changes codes, pass code and user-defined fields."""
+    token.amend(*amended(token, call), call.by)
+
+
+@command(
+    31,
+    "access_tokens/verify",
+    Parameters(*IDENTIFIED, mandatory(CODE), CODES[2]),
+    ACCESS_TOKEN,
+    consumers=True,
+    code=(CODE.name, InvalidVerificationCode),
+    **ON_TOKEN,
+)
+def verify(token: AccessToken, call: Call) -> None:
+    """Makes an access token effective whose verification code is shown."""
+    token.require(AccessToken.PENDING)
+    key_id, given = None, call.given.get(PASS_CODE)
+    if given is not None:
+        settings = settings_of(call, token.classification)
+        key_id = keep_pass_code(call, token.id, checked_pass_code(settings, given))
+        _check_identified(token, PASS_CODE)
+    token.record(token.Verified, call.by, pass_code=key_id)
+    call.revealed[CODE.name] = call.given[CODE.name]
+
+
+@command(32, "access_tokens/reset_pass_code", PLAIN, RESET_PASS, **BY_KEY)
+def reset_pass_code(token: AccessToken, call: Call) -> None:
+    """Gives an access token a new pass code, which only this answer shows."""
+    token.require(AccessToken.EFFECTIVE)
+    _check_identified(token, AUTHENTICATION_CODE.name)
+    code = random_pass_code(settings_of(call, token.classification))
+    token.record(token.PassCodeReset, call.by, pass_code=keep_pass_code(call, token.id, code))
+    call.revealed["random_pass_code"] = code
+
+
+@command(33, "access_tokens/reset_verification_code", PLAIN, RESET_VERIFICATION, **BY_KEY)
+def reset_verification_code(token: AccessToken, call: Call) -> None:
+    """Gives an access token a new verification code, which only this answer shows."""
+    token.require(AccessToken.PENDING)
+    code = digits(settings_of(call, token.classification).said["verification_code_length"])
+    key_id = _keep_code(call, id_text(token.id), code)
+    token.record(token.VerificationCodeReset, call.by, verification_code=key_id)
+
+
+@command(
+    34,
+    "access_tokens/generate_otp",
+    Parameters(*IDENTIFIED),
+    ONE_TIME_PASSWORD,
+    consumers=True,
+    on=(ON,),
+    aggregate=AccessToken,
+)
+def generate_otp(token: AccessToken, call: Call) -> None:
+    """Gives out a one-time password, which only this answer shows; a former one is void."""
+    name, code, owner = (
+        "one_time_password",
+        digits(ONCE_DIGITS),
+        f"access_token/{id_text(token.id)}",
+    )
+    lifetime = settings_of(call, token.classification).said["otp_lifetime_minutes"]
+    until = call.by.at + timedelta(minutes=lifetime)
+    key_id = call.keep(owner, name, code, slow=False, expires_at=until)
+    call.generated.add(name)
+    said = {name: key_id, "expires_at": until.isoformat()}
+    token.record(token.OneTimePasswordGenerated, call.by, **said)
+    call.revealed |= {name: code, "expiration_date": wall_clock(until, call.zone)}
+
+
+@command(57, "access_tokens/set_as_effective", Parameters(*IDENTIFIED), ACCESS_TOKEN, **ON_TOKEN)
+def set_as_effective(token: AccessToken, call: Call) -> None:
+    """Makes an access token usable again."""
+    token.record(token.Enabled, call.by)
+
+
+@command(
+    58, "access_tokens/set_as_not_effective", Parameters(*IDENTIFIED), ACCESS_TOKEN, **ON_TOKEN
+)
+def set_as_not_effective(token: AccessToken, call: Call) -> None:
+    """Makes an access token authenticate nobody."""
+    token.disable(call.by)
+
+
+def _keep_code(call: Call, token_id: str, code: str) -> str:
+    """Keeps a verifier of a verification code, which this one answer shows; its key id."""
+    call.revealed[CODE.name] = code
+    return call.keep(f"access_token/{token_id}", CODE.name, code, slow=False)
+
+
+def _check_identified(token: AccessToken, at: str) -> None:
+    """A token without an identifier has no pass code (sections 6.6 and 6.7)."""
+    if token.codes.get(IDENTIFIER.name) is None:
+        raise InvalidParameterValue(at)

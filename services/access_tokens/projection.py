@@ -1,0 +1,105 @@
+"""What callers see of an access token, and the columns it is found by.
+
+Shapes: contract access_tokens.md, section 7. No document holds a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from domain.access_token import (
+    AUTHENTICATION_CODE,
+    IDENTIFIER,
+    LIFE_CYCLE_STATES,
+    UDF,
+    AccessToken,
+)
+from domain.composite_fields import Reference
+from domain.fields import Field, Shape, Values
+from domain.parsing import wall_clock
+from domain.reference.catalogue import identifiable
+from domain.scalar_fields import Date, Enumeration, Text
+from services.ids import id_text
+from services.log_information import LOG_INFORMATION, USER, log_information
+from services.projections import (
+    Projection,
+    Row,
+    document,
+    entity_row,
+    projection,
+    stored_references,
+)
+
+__all__ = [
+    "ACCESS_TOKEN",
+    "COMPACT_ACCESS_TOKEN",
+    "ONE_TIME_PASSWORD",
+    "RESET_PASS",
+    "RESET_VERIFICATION",
+    "STATE",
+]
+
+STATE = Enumeration(name="life_cycle_state", words=LIFE_CYCLE_STATES)
+_BEGINNING: tuple[Field, ...] = (Text(name="id"), Text(name="number"))
+_NAMED = (*_BEGINNING, STATE, AUTHENTICATION_CODE, IDENTIFIER)
+VERIFICATION_CODE = Text(name="verification_code")
+
+ACCESS_TOKEN = Shape(
+    "full_access_token",
+    *_NAMED,
+    VERIFICATION_CODE,
+    Date(name="verified_date", java=True),
+    Reference(name="verified_by_user", to=USER),
+    *UDF,
+    Reference(name="classification", to=identifiable("access_token_classification")),
+    Reference(name="accounts_receivable", to=identifiable("accounts_receivable")),
+    Reference(
+        name="rewards_participant",
+        sent_as="reward_participant",
+        to=identifiable("rewards_participant"),
+    ),
+    LOG_INFORMATION,
+)
+RESET_PASS = Shape("pass_code_reset", *_NAMED, Text(name="random_pass_code"), LOG_INFORMATION)
+RESET_VERIFICATION = Shape("verification_code_reset", *_NAMED, VERIFICATION_CODE, LOG_INFORMATION)
+ONE_TIME_PASSWORD = Shape(
+    "one_time_password", *_BEGINNING, Text(name="one_time_password"), Date(name="expiration_date")
+)
+COMPACT_ACCESS_TOKEN = Shape("access_token", *_BEGINNING, AUTHENTICATION_CODE, STATE)
+
+
+@projection(AccessToken)
+def access_token(token: AccessToken, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
+    """An access token: its row, its compact object, what no other token may be called."""
+    id_ = id_text(token.id)
+    columns: Values = {
+        "id": id_,
+        "classification": token.classification,
+        "accounts_receivable": token.relations.get("accounts_receivable"),
+        "rewards_participant": token.relations.get("rewards_participant"),
+        "associated": token.is_associated,
+        "life_cycle_state": token.state,
+    }
+    values = token.details | token.codes | columns | {"number": token.number}
+    values["log_information"] = log_information(token.created, token.stamp, zone)
+    if token.verified:
+        values["verified_date"] = wall_clock(token.verified.at, zone)
+        values["verified_by_user"] = token.verified.user
+    codes = {name: code.strip() for name, code in token.codes.items() if code}
+    shown = Projection(
+        full=document(ACCESS_TOKEN, values, zone),
+        compact=document(COMPACT_ACCESS_TOKEN, values, zone),
+        names=codes | {"number": token.number},
+        claims={f"access_token.{name}={code}": name for name, code in codes.items()},
+        owners=[f"{kind}/{of}" for kind, of in token.relations.items()],
+        secrets=token.secrets,
+        beside={"secrets": token.secrets, "related_entities": token.fates},
+    )
+    refs = stored_references(shown.full)
+    shown.rows = [
+        Row("access_tokens", token.id, token.version, columns, shown.full, refs),
+        entity_row("access_token", token, id_, shown, shown.names),
+    ]
+    return shown

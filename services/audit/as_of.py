@@ -1,0 +1,150 @@
+"""What every method that reads would have answered at an earlier position of the ledger.
+
+The endpoint functions are those of the API. They are given the set-up of that time and its clock,
+and read the views as they were: an answer as of a position is what a replay of the facts up to it
+would answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from domain.composite_fields import Reference
+from domain.errors import InvalidIdentifier, InvalidParameterValue, Refusal
+from domain.fields import Field, JsonSchema, Parameters, Reading, mandatory
+from domain.identifiers import Identifiable
+from domain.parsing import read_moment
+from domain.token_credentials import ACCESS_TOKEN, Credential, CredentialReference
+from services.audit.access import Admitted, Auditing
+from services.context import Question
+from services.pipeline.identifiers import asked, identifiers
+from services.pipeline.method import METHODS, Method
+from services.pipeline.query_runner import Run, answered, parameters, resolve
+from services.ports import Views
+from services.reference_cache import Match
+
+__all__ = ["AS_OF", "AsOf", "Moment", "Past", "When", "methods"]
+
+LONGEST = 18
+"""Digits of a position; no ledger is longer."""
+
+BEFORE = datetime.fromtimestamp(0, UTC)
+"""The clock before the first fact: nothing can be shown that depends on it."""
+
+TOKEN = Identifiable(ACCESS_TOKEN.entity, ("id", "number", *ACCESS_TOKEN.fields))
+"""How an auditor names an access token, of which callers have to show what is secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A position of a ledger and when it was recorded; 0 is before the first fact."""
+
+    position: int
+    recorded_at: datetime = BEFORE
+
+
+class Past(Protocol):
+    """The ledgers as they were."""
+
+    async def moment(self, organisation: str, when: int | datetime) -> Moment | None:
+        """A position, or the last one recorded at or before a time; None beyond the ledger's end."""
+
+    async def at(self, organisation: str, moment: Moment) -> Views:
+        """The views as they were after a position.
+
+        Raises `ServiceUnavailable` if they have to be brought so far first and that takes long.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class When(Field):
+    """A position, or a date (common.md, section 8), the fraction of which counts here."""
+
+    def read(self, value: Any, at: str, reading: Reading) -> int | datetime:
+        text = value.strip() if isinstance(value, str) else ""
+        if text.isascii() and text.isdigit():
+            if len(text) > LONGEST:
+                raise InvalidParameterValue(at)
+            return int(text)
+        return read_moment(text, at, reading.zone)
+
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "examples": ["120", "2014-05-05T15:49:59"]}
+
+
+AS_OF = Parameters(mandatory(When(name="as_of")))
+
+
+def methods() -> list[Method]:
+    """The methods that can be asked for the past, as an auditor asks them: all that only read.
+
+    All are GETs, and where a caller would have to show an access token, an auditor names it.
+    """
+    return [
+        replace(method, verb="GET", parameters=method.parameters.changed(_named))
+        for method in METHODS.values()
+        if method.kind == "query"
+    ]
+
+
+def _named(row: Field) -> Field:
+    return Reference(name=row.name, to=TOKEN) if isinstance(row, CredentialReference) else row
+
+
+class AsOf:
+    """Answers methods as of a moment, and records that they were asked."""
+
+    def __init__(self, past: Past, auditing: Auditing, zone: ZoneInfo) -> None:
+        self._past = past
+        self._auditing = auditing
+        self._zone = zone
+
+    async def answer(self, method: Method, admitted: Admitted) -> tuple[Moment, bytes]:
+        """The moment that ``as_of`` means, and the answer as JSON.
+
+        :param method: one of `methods`.
+        Raises what the method itself refuses, `InvalidParameterValue` for a moment that is yet to
+        come, and `ServiceUnavailable`.
+        """
+        organisation, request = admitted.organisation, admitted.request
+        moment = await self._moment(admitted)
+        today = moment.recorded_at.astimezone(self._zone).date()
+        reading = Reading(self._zone, today, textual=True)
+        given, names = parameters(method, request, reading)
+        named = identifiers(given)
+        wanted = asked(named)
+        views = await self._past.at(organisation, moment)
+        told = await views.ask(organisation, Question(identifiers=wanted))
+        call = (method, request, organisation, told, admitted.session, reading, given)
+        run = Run(*call, named, wanted, names=names)
+        refusal = await _refusal(run)
+        about = {"position": moment.position, "entities": list(run.refs)}
+        await self._auditing.record(admitted, f"as_of/{method.path}", about)
+        if refusal is not None:
+            raise refusal
+        return moment, await answered(views, run)
+
+    async def _moment(self, admitted: Admitted) -> Moment:
+        reading = Reading(self._zone, admitted.told.now.date(), textual=True)
+        when = AS_OF.read(admitted.request.raw, reading)["as_of"]
+        moment = await self._past.moment(admitted.organisation, when)
+        if moment is None:
+            raise InvalidParameterValue("as_of")
+        return moment
+
+
+async def _refusal(run: Run) -> Refusal | None:
+    """Resolves a call; that there is no such entity is an answer, too, and to be recorded."""
+    try:
+        await resolve(run, _unproved)
+    except Refusal as error:
+        return error
+    return None
+
+
+async def _unproved(credential: Credential, matches: Sequence[Match]) -> str:
+    raise InvalidIdentifier(credential.at)

@@ -1,0 +1,227 @@
+"""From facts to readable changes: what happened to one entity, by whom, and what it changed.
+
+What a fact changes is found by comparing what is shown of the entity before and after it, so that
+it holds for every aggregate and every fact, old or new. Nothing here reads anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from domain.aggregate import AGGREGATES, Aggregate, Fact
+from domain.fields import Values
+from services.audit.event_descriptions import sentence
+from services.projections import project
+from services.reference_cache import Directory
+
+__all__ = ["Blame", "Change", "Entry", "Neighbour", "Ref", "Step", "blame", "entries", "shown"]
+
+UNTOLD = ("id", "log_information")
+"""Which entity it is, is known; who changed it last, and when, stands in each entry."""
+FOUND_LATER = "follow_ups/"
+"""Begins a reference to what is no part of the entity, but found when its document is read."""
+
+
+class Ref(str):
+    """Another entity that a field holds, as ``kind/id``."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One fact of an entity as the ledger has it; ``metadata`` is what its command says of itself."""
+
+    fact: Fact
+    position: int
+    recorded_at: datetime
+    metadata: Values
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A fact of the same command about another entity (``kind/id``)."""
+
+    position: int
+    entity: str
+    topic: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A field with its value before and after; None is nothing."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One fact as people read it.
+
+    ``at`` is when it was decided, ``recorded_at`` when it was written. ``by`` says who and from
+    where, ``changes`` what differs since the fact before. ``causes`` are the facts about another
+    entity with which its command began, ``effects`` those that followed about other entities.
+    """
+
+    position: int
+    version: int
+    topic: str
+    sentence: str
+    at: datetime
+    recorded_at: datetime
+    by: Values
+    method: str | None
+    command: str | None
+    request: str | None
+    correlation: str | None
+    causation: str | None
+    changes: tuple[Change, ...]
+    causes: list[Neighbour] = field(default_factory=list)
+    effects: list[Neighbour] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """A field of an entity with its value, and the entry that set it last."""
+
+    field: str
+    value: Any
+    entry: Entry
+
+
+def entries(
+    steps: Sequence[Step], directory: Directory, zone: ZoneInfo, first: int = 1
+) -> list[Entry]:
+    """The entries of an entity's facts from version ``first`` on.
+
+    :param steps: all facts of the entity up to some version, in order.
+    :param directory: names the users and units, as they are called today.
+    """
+    told: list[Entry] = []
+    before: Values = {}
+    for step, aggregate in zip(steps, replayed(steps), strict=True):
+        if step.fact.originator_version < first - 1:
+            continue
+        after = shown(aggregate, directory, zone)
+        if step.fact.originator_version >= first:
+            told.append(_entry(step, directory, changes(before, after)))
+        before = after
+    return told
+
+
+def replayed(steps: Sequence[Step]) -> Iterable[Aggregate]:
+    """The entity after each step: one object, that changes from step to step."""
+    kind = AGGREGATES[steps[0].fact.TOPIC.partition(".")[0]]
+    return kind.steps(step.fact for step in steps)
+
+
+def shown(aggregate: Aggregate, directory: Directory, zone: ZoneInfo) -> Values:
+    """All that is shown of an entity: values by field, in the order of its document.
+
+    The fields of nested objects are parted by dots, entries of sets stand by their ids in brackets.
+    What is empty is left out. Texts, numbers, truths, lists of these, and `Ref` are values.
+    """
+    projection = project(aggregate, directory.settings, zone)
+    document = orjson.loads(projection.full or b"{}") | dict(projection.beside)
+    told = {name: value for name, value in document.items() if name not in UNTOLD}
+    found: Values = {}
+    _flatten(told, "", int(directory.last_name_first), found)
+    return found
+
+
+def changes(before: Values, after: Values) -> tuple[Change, ...]:
+    """What differs between two times at which an entity is shown; first what is there, then what
+    is gone."""
+    names = dict.fromkeys((*after, *before))
+    return tuple(
+        Change(name, before.get(name), after.get(name))
+        for name in names
+        if before.get(name) != after.get(name)
+    )
+
+
+def blame(told: Iterable[Entry]) -> list[Blame]:
+    """For each field that is set in the end, the entry that set it; by the names of the fields.
+
+    :param told: all entries of the entity from the first one on.
+    """
+    last: dict[str, Blame] = {}
+    for entry in told:
+        for change in entry.changes:
+            if change.after is None:
+                last.pop(change.field, None)
+            else:
+                last[change.field] = Blame(change.field, change.after, entry)
+    return [last[name] for name in sorted(last)]
+
+
+def _flatten(value: Any, at: str, name_order: int, found: Values) -> None:
+    if isinstance(value, dict) and "$ref" not in value and "$name" not in value:
+        for name, member in value.items():
+            _flatten(member, f"{at}.{name}" if at else name, name_order, found)
+    elif isinstance(value, list) and value and all(_is_entry(item) for item in value):
+        for item in value:
+            members = {name: member for name, member in item.items() if name != "id"}
+            _flatten(members, f"{at}[{item['id']}]", name_order, found)
+    else:
+        leaf = _leaf(value, name_order)
+        if leaf not in (None, "", []):
+            found[at] = leaf
+
+
+def _is_entry(item: Any) -> bool:
+    return isinstance(item, dict) and "id" in item
+
+
+def _leaf(value: Any, name_order: int) -> Any:
+    """A value as it is shown; None for what is no value of the entity's own."""
+    if isinstance(value, list):
+        return [_leaf(item, name_order) for item in value]
+    if isinstance(value, dict) and "$name" in value:
+        return value["$name"][name_order]
+    if isinstance(value, dict) and "$ref" in value:
+        ref = value["$ref"]
+        return None if ref.startswith(FOUND_LATER) else Ref(ref)
+    return value
+
+
+def _entry(step: Step, directory: Directory, changed: tuple[Change, ...]) -> Entry:
+    fact, said = step.fact, step.metadata
+    return Entry(
+        position=step.position,
+        version=fact.originator_version,
+        topic=fact.TOPIC,
+        sentence=sentence(fact),
+        at=fact.timestamp,
+        recorded_at=step.recorded_at,
+        by=_by(said, directory),
+        method=said.get("method"),
+        command=said.get("command"),
+        request=said.get("request"),
+        correlation=said.get("correlation"),
+        causation=said.get("causation"),
+        changes=changed,
+    )
+
+
+def _by(said: Mapping[str, Any], directory: Directory) -> Values:
+    """Who acted: user and unit, with the names they have today, session, client, other source."""
+    user, unit = said.get("user"), said.get("unit")
+    person, place = directory.fields("user", user), directory.fields("unit", unit)
+    named = {"username": person.get("username"), "person_name": person.get("person_name")}
+    return {
+        "user": {"id": user} | named if user else None,
+        "unit": {"id": unit, "name": place.get("name")} if unit else None,
+        "session": said.get("session"),
+        "client": said.get("client"),
+        "source": said.get("source"),
+    }

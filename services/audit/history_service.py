@@ -1,0 +1,197 @@
+"""The history of one entity, for those who may read it: found, recorded as read, then told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from domain.aggregate import AGGREGATES
+from domain.errors import EntityNotFound, InvalidParameterValue
+from domain.fields import Values
+from domain.identifiers import Identifier, normalised
+from domain.reference.catalogue import ENTITIES, KINDS
+from services.audit.access import Auditing, Reader
+from services.audit.field_history import Blame, Entry, Neighbour, Step, blame, entries
+from services.context import Question
+from services.ids import id_text, record_stream
+from services.pipeline.identifiers import is_stored, only
+from services.ports import Ledger
+from services.reference_cache import Directory
+
+__all__ = ["ENTITY", "MOST", "Archive", "Entity", "Historian", "History", "View"]
+
+ENTITY = "entity"
+"""The parameter that names an entity: ``kind/id`` or ``kind/field=value``."""
+MOST = 200
+"""Versions on one page."""
+OWN = {"communication_queue": "queue_entry"}
+"""Aggregates that the contract calls otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """An entity with facts in a ledger; ``ref`` is ``kind/id``."""
+
+    ref: str
+    stream: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A page of an entity's history.
+
+    ``versions`` is how many facts there are about it up to ``position`` of the ledger, ``entries``
+    those from version ``first`` to ``last``.
+    """
+
+    entity: str
+    position: int
+    versions: int
+    first: int
+    last: int
+    entries: list[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An entity as it was at a version, field by field, and the page of its history around it."""
+
+    history: History
+    version: int
+    fields: list[Blame]
+
+
+class Archive(Protocol):
+    """Facts as they are stored. Every method raises `ServiceUnavailable` when it cannot answer."""
+
+    async def topic(self, organisation: str, stream: UUID) -> str | None:
+        """The topic of a stream's first fact; None if there is none."""
+
+    async def steps(self, organisation: str, stream: UUID) -> tuple[int, list[Step]]:
+        """The facts of a stream in order, and the position up to which no other one is missing.
+
+        Raises ``ValueError`` naming a fact that this build or key cannot read.
+        """
+
+    async def neighbours(
+        self, organisation: str, stream: UUID, told: Sequence[Entry]
+    ) -> dict[str, list[Neighbour]]:
+        """By command, the facts that the commands of these entries wrote about other entities, in
+        their order."""
+
+
+class Historian:
+    """Tells what happened to entities. Every reading is recorded before it happens."""
+
+    def __init__(
+        self, ledger: Ledger, archive: Archive, auditing: Auditing, zone: ZoneInfo
+    ) -> None:
+        self._ledger = ledger
+        self._archive = archive
+        self._auditing = auditing
+        self.zone = zone
+
+    async def entity(self, organisation: str, named: str, at: str = ENTITY) -> Entity:
+        """The entity that ``kind/id`` or ``kind/field=value`` means.
+
+        Kinds are those of identifiers, of registered records, and the topics of aggregates, such as
+        ``session``. Raises `InvalidParameterValue`, `InvalidIdentifier`, `EntityNotFound` and
+        `EntityNotUnique`, all naming the parameter ``at``.
+        """
+        kind, _, rest = named.strip().partition("/")
+        if not rest or (kind not in ENTITIES and kind not in AGGREGATES):
+            raise InvalidParameterValue(at)
+        by_field = kind in ENTITIES and "=" in rest
+        id_ = (
+            await self._called(organisation, kind, rest, at) if by_field else normalised("id", rest)
+        )
+        stream = self._stream(organisation, kind, id_, at)
+        topic = await self._archive.topic(organisation, stream)
+        expected = "record" if kind in KINDS else OWN.get(kind, kind)
+        if topic is None or topic.partition(".")[0] != expected:
+            raise EntityNotFound(at)
+        return Entity(f"{kind}/{id_ if kind in KINDS else id_text(stream)}", stream)
+
+    async def history(
+        self, reader: Reader, entity: Entity, first: int = 1, last: int | None = None
+    ) -> History:
+        """The entries from version ``first`` to ``last``, at most `MOST` of them."""
+        position, steps = await self._steps(reader, entity, "history")
+        last = min(len(steps), first + MOST - 1, last or len(steps))
+        told = await self._told(steps[:last], reader.told.directory, first)
+        linked = await self._linked(reader, entity, told)
+        return History(entity.ref, position, len(steps), first, last, linked)
+
+    async def view(self, reader: Reader, entity: Entity, version: int | None = None) -> View:
+        """The entity as it was at a version, now unless one is given, amid its history."""
+        position, steps = await self._steps(reader, entity, "history")
+        version = min(version or len(steps), len(steps))
+        first = (version - 1) // MOST * MOST + 1
+        last = min(len(steps), first + MOST - 1)
+        told = await self._told(steps[:last], reader.told.directory)
+        linked = await self._linked(reader, entity, told[first - 1 :])
+        history = History(entity.ref, position, len(steps), first, last, linked)
+        return View(history, version, blame(told[:version]))
+
+    async def blame(self, reader: Reader, entity: Entity, upto: int | None = None) -> Values:
+        """For each field, its value and the fact that set it: now, or at version ``upto``."""
+        position, steps = await self._steps(reader, entity, "blame")
+        told = await self._told(steps[:upto], reader.told.directory)
+        return {
+            ENTITY: entity.ref,
+            "position": position,
+            "version": len(told),
+            "fields": [_blamed(set_.field, set_.value, set_.entry) for set_ in blame(told)],
+        }
+
+    async def _steps(self, reader: Reader, entity: Entity, method: str) -> tuple[int, list[Step]]:
+        """All facts of an entity, once it is recorded that they are read."""
+        await self._auditing.record(reader, method, {ENTITY: entity.ref})
+        return await self._archive.steps(reader.organisation, entity.stream)
+
+    async def _linked(self, reader: Reader, entity: Entity, told: list[Entry]) -> list[Entry]:
+        """The entries with their causes and effects."""
+        beside = await self._archive.neighbours(reader.organisation, entity.stream, told)
+        return [_linked(entry, beside.get(entry.command or "", [])) for entry in told]
+
+    async def _told(
+        self, steps: Sequence[Step], directory: Directory, first: int = 1
+    ) -> list[Entry]:
+        """The entries, found beside the loop: some entities have very many facts."""
+        return await asyncio.to_thread(entries, steps, directory, self.zone, first)
+
+    async def _called(self, organisation: str, kind: str, rest: str, at: str) -> str:
+        """The id of the entity of a kind that has a value in an identifying field."""
+        known = ENTITIES[kind]
+        fields = tuple(dict.fromkeys(("id", "number", *known.fields)))
+        named: Identifier = replace(known, fields=fields).read(rest, at, textual=True)
+        stored = (named,) if is_stored(named) else ()
+        told = await self._ledger.ask(organisation, Question(identifiers=stored))
+        return only(told.matches[0] if stored else told.directory.matches(named), at)
+
+    @staticmethod
+    def _stream(organisation: str, kind: str, id_: str, at: str) -> UUID:
+        if kind in KINDS:
+            return record_stream(organisation, kind, id_)
+        try:
+            return UUID(id_)
+        except ValueError as error:
+            raise EntityNotFound(at) from error
+
+
+def _linked(entry: Entry, beside: Sequence[Neighbour]) -> Entry:
+    """The entry with what it brought about, where its entity is the one that the command began
+    with, or else with what the command began with."""
+    if not beside or beside[0].position > entry.position:
+        return replace(entry, effects=list(beside))
+    return replace(entry, causes=[one for one in beside if one.entity == beside[0].entity])
+
+
+def _blamed(name: str, value: Any, entry: Entry) -> Values:
+    """One field and what is told of the fact that set it."""
+    told = ("position", "version", "topic", "sentence", "at", "by", "request")
+    return {"field": name, "value": value} | {key: getattr(entry, key) for key in told}

@@ -1,0 +1,18 @@
+"""Readings of history have no row in any view: who wants to know reads their ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from domain.history_access import Access
+from services.projections import Projection, projection
+
+__all__: list[str] = []
+
+
+@projection(Access)
+def access(access: Access, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
+    """Nothing that a call could show."""
+    return Projection(beside={"method": access.method, "about": access.about})

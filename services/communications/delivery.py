@@ -1,0 +1,268 @@
+"""Sending what waits in the queue without an external system (contract communications.md, 9.1).
+
+Whoever sends an entry has leased it. A message that a server has taken is noted beside the lease
+before it becomes a fact, so that a process that dies in between leaves nothing to be sent again. The
+outcome is the fact that `queue/process` or `queue/reject` would have written; where somebody else
+was faster, theirs stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from domain.aggregate import Aggregate, Stamp
+from domain.communication import Communication
+from domain.errors import ConcurrentUpdate, Refusal, ServiceUnavailable
+from domain.fields import Values
+from domain.queue_entry import ERROR_CODE, QueueEntry
+from services.context import Question, Told
+from services.ids import message_key
+from services.pipeline.change import change_one
+from services.ports import Ledger
+
+__all__ = ["MEDIA", "Courier", "Deliveries", "Leased", "Limits", "Message", "Outcome", "Server"]
+
+T = TypeVar("T")
+
+MEDIA = ("EMAIL", "SMS")
+"""What the service can send by itself."""
+SOURCE = "crmledger send"
+LONGEST_ERROR = 500
+"""Characters of what a server said that are kept."""
+PAUSES = (0.1, 5.0)
+"""Seconds between two attempts to record an outcome: the first, and the longest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a server is handed; ``key`` is the same however often that happens."""
+
+    key: str
+    sender: str | None
+    to: str
+    subject: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """An entry that is ours to send for a while.
+
+    ``tries`` is how often it was put off, ``sent`` that a server has taken it already, ``failures``
+    how often in a row the server could not be used.
+    """
+
+    entry: str
+    fence: int
+    tries: int
+    sent: bool
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a message.
+
+    ``SENT``; ``REFUSED`` for good; ``LATER``: it may go next time; ``AWAY``: the server cannot be
+    used at all, which is no fault of the message. ``code`` says nothing of persons, ``text`` may,
+    ``wait`` is how many seconds the server wants to be left alone.
+    """
+
+    name: Literal["SENT", "REFUSED", "LATER", "AWAY"]
+    code: str = ""
+    text: str = ""
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How fast a server is used and how often a message is tried, all processes together."""
+
+    messages_per_second: int
+    connections: int
+    timeout_seconds: int
+    tries: int
+    first_wait_seconds: int
+    longest_wait_seconds: int
+
+    @property
+    def lease(self) -> float:
+        """Seconds for which an entry is leased: twice what a try may take."""
+        return 2.0 * self.timeout_seconds
+
+    def wait(self, failures: int, least: float = 0.0) -> float:
+        """Seconds to wait after so many failures: doubled from one to the next, up to half of it by chance."""
+        longest = float(self.longest_wait_seconds)
+        grown = min(self.first_wait_seconds * 2.0 ** min(failures - 1, 30), longest)
+        # Whoever failed together should not come back together.
+        jittered = grown * (0.5 + random.random() / 2)  # noqa: S311 (no secret)
+        return max(jittered, min(least, longest))
+
+
+class Server(Protocol):
+    """An organisation's e-mail server or SMS gateway."""
+
+    limits: Limits
+
+    async def send(self, message: Message) -> Outcome:
+        """Hands over one message. Takes no longer than ``limits.timeout_seconds``; raises nothing."""
+
+
+class Deliveries(Protocol):
+    """The leases. Every method raises `ServiceUnavailable`."""
+
+    async def hold(self, organisation: str, leased: Leased, seconds: float, *, sent: bool) -> bool:
+        """Whether the lease still stands; then it is prolonged, and noted what was sent."""
+
+    async def put_off(
+        self, organisation: str, leased: Leased, tries: int, seconds: float, error: str
+    ) -> bool:
+        """Gives the lease back; the entry is not tried again within so many seconds."""
+
+    async def rest(
+        self, organisation: str, media: str, failures: int, seconds: float, error: str
+    ) -> None:
+        """Leaves a server alone for a while."""
+
+    async def done(self, organisation: str, entry: str) -> None:
+        """Drops what is kept of an entry that is decided."""
+
+
+class Courier:
+    """Sends leased entries and records what became of them."""
+
+    def __init__(self, ledger: Ledger, deliveries: Deliveries, zone: ZoneInfo) -> None:
+        self._ledger = ledger
+        self._deliveries = deliveries
+        self._zone = zone
+
+    async def deliver(self, told: Told, media: str, server: Server, leased: Leased) -> str:
+        """Sends one entry and records it: the outcome's name, ``DECIDED`` or ``LOST``.
+
+        ``DECIDED``: somebody else had decided the entry. ``LOST``: the lease had ended and another
+        process has the entry now. A database that is away is waited for, since what was sent must be
+        recorded.
+        """
+        organisation, begun = told.directory.organisation, time.monotonic()
+        message = await _insist(lambda: self._message(told, leased.entry))
+        if message is None:
+            await _insist(lambda: self._deliveries.done(organisation, leased.entry))
+            return "DECIDED"
+        if time.monotonic() - begun > server.limits.timeout_seconds:
+            # The database was away: a try that began now could go on when the lease has ended.
+            return "LOST"
+        outcome = Outcome("SENT") if leased.sent else await _sent(server, message)
+        if outcome.name == "LATER" and leased.tries + 1 >= server.limits.tries:
+            said = f"{outcome.text} (tried {leased.tries + 1} times)".strip()
+            outcome = Outcome("REFUSED", outcome.code, said)
+        if outcome.name in ("SENT", "REFUSED"):
+            return await self._record(told, server, leased, outcome)
+        return await self._put_off(organisation, media, server, leased, outcome)
+
+    async def _message(self, told: Told, entry: str) -> Message | None:
+        """What an entry sends; None if it is decided already."""
+        organisation, stream = told.directory.organisation, UUID(entry)
+        loaded = await self._ledger.load(organisation, [stream])
+        queued = loaded.aggregates.get(stream)
+        if not isinstance(queued, QueueEntry) or queued.state != "PENDING":
+            return None
+        source = UUID(queued.communication)
+        loaded = await self._ledger.load(organisation, [source])
+        said = loaded.aggregates[source]
+        assert isinstance(said, Communication)
+        details = said.details
+        default = "default_email_address" if queued.media == "EMAIL" else "default_sms_sender"
+        return Message(
+            key=message_key(organisation, entry),
+            sender=details.get("from") or told.directory.settings.get(default),
+            to=details.get("to") or "",
+            subject=details.get("subject") or "",
+            content=details.get("content") or "",
+        )
+
+    async def _record(self, told: Told, server: Server, leased: Leased, outcome: Outcome) -> str:
+        organisation, seconds = told.directory.organisation, server.limits.lease
+        sent = outcome.name == "SENT"
+        if not await _insist(
+            lambda: self._deliveries.hold(organisation, leased, seconds, sent=sent)
+        ):
+            return "LOST"
+        decided = await _insist(lambda: self._decide(organisation, leased.entry, outcome))
+        await _insist(lambda: self._deliveries.done(organisation, leased.entry))
+        return outcome.name if decided else "DECIDED"
+
+    async def _decide(self, organisation: str, entry: str, outcome: Outcome) -> bool:
+        """Makes the outcome a fact; False if somebody else has decided the entry."""
+        told = await self._ledger.ask(organisation, Question())
+        decided = False
+
+        def decide(queued: Aggregate, by: Stamp) -> Values:
+            nonlocal decided
+            assert isinstance(queued, QueueEntry)
+            decided = queued.state == "PENDING"
+            if decided and outcome.name == "SENT":
+                queued.process(by)
+            elif decided:
+                queued.reject(outcome.code[: ERROR_CODE.longest], _bounded(outcome), by)
+            return {}
+
+        try:
+            await change_one(
+                self._ledger, self._zone, told, UUID(entry), decide, SOURCE, "communication_queue"
+            )
+        except ConcurrentUpdate as error:
+            raise ServiceUnavailable("concurrent updates") from error
+        except Refusal:
+            # The contact was forgotten meanwhile, and what waited for it taken off the queue.
+            return False
+        return decided
+
+    async def _put_off(
+        self, organisation: str, media: str, server: Server, leased: Leased, outcome: Outcome
+    ) -> str:
+        limits, away = server.limits, outcome.name == "AWAY"
+        if away or outcome.wait:
+            asked = min(outcome.wait, float(limits.longest_wait_seconds))
+            rest = limits.wait(leased.failures + 1, asked) if away else asked
+            await _insist(
+                lambda: self._deliveries.rest(
+                    organisation, media, leased.failures, rest, outcome.code
+                )
+            )
+        wait = 0.0 if away else limits.wait(leased.tries + 1, outcome.wait)
+        kept = await _insist(
+            lambda: self._deliveries.put_off(
+                organisation, leased, 0 if away else 1, wait, outcome.code
+            )
+        )
+        return outcome.name if kept else "LOST"
+
+
+async def _sent(server: Server, message: Message) -> Outcome:
+    if not message.to.strip():
+        return Outcome("REFUSED", "NO_RECIPIENT", "The communication does not say to whom")
+    return await server.send(message)
+
+
+def _bounded(outcome: Outcome) -> str:
+    """What the server said, on one line; a reject must say something."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in outcome.text).split())
+    return line[:LONGEST_ERROR] or outcome.code
+
+
+async def _insist(work: Callable[[], Awaitable[T]]) -> T:
+    """Does what has to be done, however long the database is away: each of it may be repeated."""
+    pause, longest = PAUSES
+    while True:
+        try:
+            return await work()
+        except ServiceUnavailable:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, longest)

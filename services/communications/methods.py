@@ -1,0 +1,178 @@
+"""Methods 5 to 10: communications (contract communications.md, sections 2 to 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from domain.communication import (
+    CATEGORY,
+    CONTACT,
+    DIRECTION,
+    EXTERNAL_SYSTEM,
+    FILING,
+    LIFE_CYCLE_STATE,
+    MEDIA,
+    REFERENCES,
+    TEXTS,
+    UDF,
+    UNRESTRICTED,
+    Communication,
+)
+from domain.composite_fields import Reference
+from domain.fields import Level, Parameters, Row, Values, keep, mandatory, when
+from domain.queue_entry import QueueEntry
+from domain.reference.catalogue import identifiable
+from domain.scalar_fields import Date
+from services.communications.payload import (
+    TEMPLATE,
+    TEMPLATED,
+    amended,
+    begun,
+    check_open,
+    check_recipient,
+    followed,
+)
+from services.communications.projection import COMMUNICATION, COMPACT_COMMUNICATION
+from services.communications.queue import queued
+from services.context import Select
+from services.pipeline.method import command, create, query
+from services.pipeline.paging import PAGING, page
+from services.pipeline.request import Call
+
+ON = Reference(name="communication", to=identifiable("communication"))
+TO, NOTES = TEXTS[2:]
+
+
+def _unless_template(level: Level) -> Any:
+    return lambda given: Level.OPTIONAL if given.get("template") else level
+
+
+def _addressed(given: Values) -> Level:
+    return Level.MANDATORY if given.get("media") == "EMAIL" else Level.OPTIONAL
+
+
+CREATE = Parameters(
+    mandatory(CONTACT),
+    TEMPLATE,
+    CATEGORY,
+    EXTERNAL_SYSTEM,
+    *(when(row, _unless_template(Level.MANDATORY)) for row in TEMPLATED),
+    when(TO, _addressed),
+    NOTES,
+    LIFE_CYCLE_STATE,
+    *FILING,
+    *UDF,
+    REFERENCES,
+    UNRESTRICTED,
+    check=check_recipient,
+)
+UPDATE = Parameters(
+    mandatory(ON),
+    TEMPLATE,
+    CATEGORY,
+    EXTERNAL_SYSTEM,
+    *(when(row, _unless_template(Level.KEPT)) for row in TEMPLATED),
+    TO,
+    NOTES,
+    LIFE_CYCLE_STATE,
+    *(keep(row) if row.name == "owned_by_group" else row for row in FILING),
+    *UDF,
+    REFERENCES,
+    UNRESTRICTED.for_update(),
+)
+LIST = Parameters(
+    CONTACT,
+    CATEGORY,
+    DIRECTION,
+    MEDIA,
+    *PAGING,
+    at_least_one=("contact_information", "category"),
+)
+IDENTIFIED: tuple[Row, ...] = (mandatory(ON),)
+ON_COMMUNICATION: Values = {"on": (ON,), "aggregate": Communication}
+
+
+@query(
+    5,
+    "communications/show",
+    Parameters(*IDENTIFIED),
+    COMMUNICATION,
+    consumers=True,
+    view="communications",
+)
+def show(call: Call) -> Select:
+    """Shows one communication."""
+    return Select("communications", {"id": call.given["communication"]})
+
+
+@query(6, "communications/list", LIST, COMMUNICATION, many=True, consumers=True)
+def list_(call: Call) -> Select:
+    """Lists the communications of a contact or of a category."""
+    columns = ("contact_information", "category", "direction", "media")
+    return page("communications", {name: call.given.get(name) for name in columns}, call.given)
+
+
+@create(
+    7,
+    "communications/create",
+    CREATE,
+    COMMUNICATION,
+    numbers=("communication", "communication_code", "communication_queue"),
+    also=followed,
+    consumers=True,
+)
+def create_(call: Call) -> Iterable[Communication | QueueEntry]:
+    """Creates a communication, complete unless it is said to be a draft."""
+    final = call.given.get("life_cycle_state") != "DRAFT"
+    fact = Communication.Recorded if final else Communication.Drafted
+    communication = Communication.begin(fact, call.by, id=call.new_id(), **begun(call))
+    return [communication, *queued(communication, call)]
+
+
+@command(
+    8,
+    "communications/update",
+    UPDATE,
+    COMMUNICATION,
+    numbers=("communication_queue",),
+    consumers=True,
+    **ON_COMMUNICATION,
+)
+def update(communication: Communication, call: Call) -> list[QueueEntry]:
+    """Changes a draft and, if it is said to be completed, completes it."""
+    check_open(call, communication.details)
+    communication.require("DRAFT")
+    if set(call.given) != {ON.name}:
+        communication.amend(*amended(communication, call), call.by)
+    final = call.given.get("life_cycle_state") == "COMPLETED"
+    return complete(communication, call) if final else []
+
+
+@command(
+    9,
+    "communications/complete",
+    Parameters(*IDENTIFIED),
+    COMPACT_COMMUNICATION,
+    shows="compact",
+    numbers=("communication_queue",),
+    **ON_COMMUNICATION,
+)
+def complete(communication: Communication, call: Call) -> list[QueueEntry]:
+    """Makes a draft final and queues it if it is to be sent."""
+    communication.complete(call.by)
+    return list(queued(communication, call))
+
+
+@command(
+    10,
+    "communications/set_as_viewed",
+    Parameters(*IDENTIFIED, Date(name="viewed_on")),
+    COMPACT_COMMUNICATION,
+    shows="compact",
+    consumers=True,
+    **ON_COMMUNICATION,
+)
+def set_as_viewed(communication: Communication, call: Call) -> None:
+    """Notes that the contact has seen a communication."""
+    communication.mark_viewed(call.given.get("viewed_on") or call.now, call.by)

@@ -1,0 +1,195 @@
+"""What a communication holds after a create or an update (contract communications.md, 3 to 7).
+
+The order is that of section 8.4: template, given fields, references, unrestricted parameters,
+``from``, tags; then the limits, which are measured on the resolved text.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from domain.communication import (
+    CATEGORY,
+    DIRECTION,
+    EXTERNAL_SYSTEM,
+    FILING,
+    MEDIA,
+    REFERENCES,
+    TEXTS,
+    UDF,
+    UNRESTRICTED,
+    Communication,
+    with_parameter,
+)
+from domain.composite_fields import Reference
+from domain.contact_fields import email_address
+from domain.diff import merged
+from domain.errors import (
+    AccessDenied,
+    EntityNotFound,
+    InvalidLifeCycleState,
+    InvalidParameterValue,
+    MandatoryParameter,
+)
+from domain.fields import Field, Values
+from domain.reference.catalogue import identifiable
+from domain.scalar_fields import CONTENT
+from services.communications.tags import filled_in
+from services.ids import id_text
+from services.pipeline.request import Call
+
+__all__ = [
+    "TEMPLATE",
+    "TEMPLATED",
+    "amended",
+    "begun",
+    "check_open",
+    "check_recipient",
+    "followed",
+]
+
+SUBJECT, TEXT, TO, NOTES = TEXTS
+TEMPLATE = Reference(name="template", to=identifiable("communication_template"))
+TEMPLATED: tuple[Field, ...] = (DIRECTION, MEDIA, SUBJECT, TEXT)
+"""What every communication has, from the caller or from a template."""
+
+FROM_TEMPLATE = (*(row.name for row in TEMPLATED), CATEGORY.name, EXTERNAL_SYSTEM.name)
+STORED = frozenset(
+    row.name
+    for row in (*TEMPLATED, TO, NOTES, CATEGORY, EXTERNAL_SYSTEM, *FILING, *UDF, REFERENCES)
+)
+
+
+def check_recipient(values: Values) -> None:
+    """An e-mail goes to an address (section 5.1); raises `InvalidParameterValue`."""
+    if values.get("media") == "EMAIL" and values.get("to") and not email_address(values["to"]):
+        raise InvalidParameterValue(TO.name)
+
+
+def followed(call: Call) -> list[UUID]:
+    """The communication that a new one follows up."""
+    reference = (call.given.get(REFERENCES.name) or {}).get("communication")
+    return [UUID(reference)] if reference else []
+
+
+def check_open(call: Call, details: Values) -> None:
+    """Customers may only write what is incoming (common.md, section 11). Raises `AccessDenied`."""
+    if call.session.customer and details.get(DIRECTION.name) != "INCOMING":
+        raise AccessDenied(DIRECTION.name)
+
+
+def begun(call: Call) -> Values:
+    """The payload of a new communication's first fact. Raises as sections 3 to 7 say."""
+    given = {name: value for name, value in call.given.items() if value is not None}
+    contact: str = given["contact_information"]
+    details = _template(call) | {"owned_by_group": call.own_group} | _stored(given)
+    check_open(call, details)
+    _check_complete(details)
+    parameters = _parameters([], given, call)
+    details["from"] = _sender(details, call)
+    details = _resolved(details, contact, parameters, call)
+    return {
+        "number": f"CM{call.number('communication'):06d}",
+        "code": _code(call),
+        "contact_information": contact,
+        "details": {name: value for name, value in details.items() if value is not None},
+        "parameters": parameters,
+    }
+
+
+def amended(communication: Communication, call: Call) -> tuple[Values, list[Values]]:
+    """Details and unrestricted parameters after an update. Raises as sections 3 to 7 say."""
+    given, before = call.given, communication.details
+    details = merged(before, _template(call) | _stored(given))
+    check_open(call, details)
+    _check_complete(details)
+    details = merged(details, _references(communication, given))
+    parameters = _parameters(communication.parameters, given, call)
+    if any(details.get(row.name) != before.get(row.name) for row in (DIRECTION, MEDIA)):
+        details["from"] = _sender(details, call)
+    return _resolved(details, communication.contact_information, parameters, call), parameters
+
+
+def _stored(given: Values) -> Values:
+    """The given passive fields; a null beside a template counts as not given (section 5.2)."""
+    templated = given.get(TEMPLATE.name) is not None
+    return {
+        name: value
+        for name, value in given.items()
+        if name in STORED and not (value is None and templated and name in FROM_TEMPLATE)
+    }
+
+
+def _template(call: Call) -> Values:
+    """The values of the given template. Raises as section 5.2 says."""
+    id_ = call.given.get(TEMPLATE.name)
+    if id_ is None:
+        return {}
+    template = call.directory.fields(TEMPLATE.to.entity, id_)
+    allowed = template.get("allowed_unit") or ()
+    if allowed and call.session.unit not in allowed:
+        raise EntityNotFound(TEMPLATE.parameter)
+    if template.get("life_cycle_state") != "EFFECTIVE":
+        raise InvalidLifeCycleState(TEMPLATE.parameter)
+    return {name: template[name] for name in FROM_TEMPLATE if template.get(name) is not None}
+
+
+def _check_complete(values: Values) -> None:
+    """Refuses the lack of what every communication, or every e-mail, must have (section 5.1)."""
+    for row in (*TEMPLATED, *((TO,) if values.get("media") == "EMAIL" else ())):
+        if not (values.get(row.name) or "").strip():
+            raise MandatoryParameter(row.name)
+    check_recipient(values)
+
+
+def _references(communication: Communication, given: Values) -> Values:
+    """The links as an update changes them; null removes all (section 3)."""
+    if REFERENCES.name not in given:
+        return {}
+    links: Values | None = given[REFERENCES.name]
+    if links is None:
+        links = dict.fromkeys(communication.details.get(REFERENCES.name) or {})
+    if links.get("communication") == id_text(communication.id):
+        raise InvalidParameterValue(f"{REFERENCES.name}.communication_identifier")
+    return {REFERENCES.name: links}
+
+
+def _parameters(current: list[Values], given: Values, call: Call) -> list[Values]:
+    for n, item in enumerate(given.get(UNRESTRICTED.name) or ()):
+        at = f"{UNRESTRICTED.name}[{n}]"
+        current = with_parameter(current, item, call.new_id_text(), at)
+    return current
+
+
+def _resolved(values: Values, contact: str, parameters: list[Values], call: Call) -> Values:
+    """The values with the tags of both texts resolved, within the limits of section 5.4."""
+    texts = {row.name: values[row.name] for row in (SUBJECT, TEXT)}
+    links = values.get(REFERENCES.name) or {}
+    values = values | filled_in(texts, contact, links, parameters, call)
+    system = call.directory.fields(EXTERNAL_SYSTEM.name, values.get(EXTERNAL_SYSTEM.name))
+    limits = (
+        CONTENT,
+        (call.settings.get("content_limits") or {}).get(values["media"]),
+        system.get("message_character_limit"),
+    )
+    if len(values[TEXT.name]) > min(limit for limit in limits if limit is not None):
+        raise InvalidParameterValue(TEXT.name)
+    return values
+
+
+def _sender(values: Values, call: Call) -> str | None:
+    """Who an outgoing e-mail or SMS is from (section 5.3)."""
+    settings = {"EMAIL": "default_email_address", "SMS": "default_sms_sender"}
+    if values["direction"] != "OUTGOING" or values["media"] not in settings:
+        return None
+    sender: str | None = call.settings.get(settings[values["media"]])
+    return sender
+
+
+def _code(call: Call) -> str:
+    """The code of the communication that is followed up, else a new one (section 6)."""
+    for id_ in followed(call):
+        communication = call.others[id_]
+        assert isinstance(communication, Communication)
+        return communication.code
+    return str(call.number("communication_code"))

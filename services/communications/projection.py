@@ -1,0 +1,177 @@
+"""What callers see of communications and queue entries, and the columns they are found by.
+
+Shapes: contract communications.md, section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from domain.communication import (
+    CATEGORY,
+    CONTACT,
+    DIRECTION,
+    EXTERNAL_SYSTEM,
+    FILING,
+    LIFE_CYCLE_STATE,
+    MEDIA,
+    REFERENCES,
+    TEXTS,
+    UDF,
+    UNRESTRICTED,
+    Communication,
+)
+from domain.composite_fields import Reference
+from domain.fields import Field, JsonSchema, Shape, Values
+from domain.queue_entry import ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
+from domain.reference.catalogue import identifiable
+from domain.scalar_fields import Boolean, Date, Enumeration, Text
+from services.ids import id_text
+from services.log_information import LOG_INFORMATION, log_information
+from services.projections import (
+    Projection,
+    Row,
+    document,
+    entity_row,
+    projection,
+    stored_references,
+)
+
+__all__ = ["COMMUNICATION", "COMPACT_COMMUNICATION", "QUEUE_ENTRY"]
+
+ID = Text(name="id")
+NUMBER = Text(name="number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowUps(Field):
+    """The later communications of the same code, found when the document is read."""
+
+    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+        return {"$ref": f"follow_ups/{kept}"}
+
+    def sent_schema(self) -> JsonSchema:
+        return {"type": "array", "items": {"$ref": "#/components/schemas/communication"}}
+
+
+VIEWED = Boolean(name="viewed", numeric=True)
+VIEWED_ON = Date(name="viewed_on", java=True)
+COMPACT_COMMUNICATION = Shape(
+    "communication", ID, NUMBER, LIFE_CYCLE_STATE, TEXTS[0], VIEWED, VIEWED_ON, CONTACT
+)
+COMMUNICATION = Shape(
+    "full_communication",
+    ID,
+    NUMBER,
+    Text(name="code"),
+    LIFE_CYCLE_STATE,
+    DIRECTION,
+    MEDIA,
+    TEXTS[0],
+    TEXTS[1],
+    Text(name="from"),
+    TEXTS[2],
+    TEXTS[3],
+    VIEWED,
+    VIEWED_ON,
+    CONTACT,
+    CATEGORY,
+    EXTERNAL_SYSTEM,
+    REFERENCES,
+    FollowUps(name="follow_up_set"),
+    UNRESTRICTED,
+    *UDF,
+    *FILING,
+    LOG_INFORMATION,
+)
+QUEUE_ENTRY = Shape(
+    "communication_queue",
+    ID,
+    NUMBER,
+    Enumeration(name="life_cycle_state", words="PENDING REJECTED COMPLETED COMPLETED_AND_REMOVED"),
+    ERROR_CODE,
+    ERROR_DESCRIPTION,
+    Reference(name="communication", to=identifiable("communication")),
+    EXTERNAL_SYSTEM,
+    LOG_INFORMATION,
+)
+
+
+def _compact_communication(communication: Communication) -> Values:
+    return communication.details | {
+        "id": id_text(communication.id),
+        "number": communication.number,
+        "life_cycle_state": communication.state,
+        "viewed": communication.viewed_on is not None,
+        "viewed_on": communication.viewed_on,
+        "contact_information": communication.contact_information,
+    }
+
+
+@projection(Communication)
+def communication(
+    communication: Communication, settings: Mapping[str, Any], zone: ZoneInfo
+) -> Projection:
+    """A communication: its row and its compact object."""
+    compact = _compact_communication(communication)
+    full = compact | {
+        "code": communication.code,
+        "follow_up_set": compact["id"],
+        "unrestricted_parameter_set": communication.parameters,
+        "log_information": log_information(communication.created, communication.stamp, zone),
+    }
+    shown = Projection(
+        full=document(COMMUNICATION, full, zone),
+        compact=document(COMPACT_COMMUNICATION, compact, zone),
+        names={"number": communication.number},
+        owners=(f"contact_information/{communication.contact_information}",),
+        # What belonged to a contact who was forgotten is shown, and can be named by nobody any more.
+        retired="subject" not in communication.details,
+    )
+    searched = ("id", "code", "contact_information", "category", "direction", "media")
+    columns = {name: full.get(name) for name in (*searched, "life_cycle_state")}
+    refs = stored_references(shown.full)
+    shown.rows = [
+        Row("communications", communication.id, communication.version, columns, shown.full, refs),
+        entity_row("communication", communication, compact["id"], shown, shown.names),
+    ]
+    return shown
+
+
+@projection(QueueEntry)
+def queue_entry(entry: QueueEntry, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
+    """A queue entry: its row; nothing else shows it."""
+    id_, contact = id_text(entry.id), f"contact_information/{entry.contact_information}"
+    values = {
+        "id": id_,
+        "number": entry.number,
+        "life_cycle_state": entry.state,
+        "error_code": entry.error_code,
+        "error_description": entry.error_description,
+        "communication": entry.communication,
+        "communication_queue_external_system": entry.external_system,
+        "log_information": log_information(entry.created, entry.stamp, zone),
+    }
+    shown = Projection(
+        full=document(QUEUE_ENTRY, values, zone),
+        names={"number": entry.number},
+        owners=(contact,),
+        beside={"media": entry.media, "contact_information": {"$ref": contact}},
+    )
+    columns = {
+        "id": id_,
+        "communication": entry.communication,
+        "contact_information": entry.contact_information,
+        "media": entry.media,
+        "external_system": entry.external_system,
+        "life_cycle_state": entry.state,
+    }
+    refs = stored_references(shown.full)
+    shown.rows = [
+        Row("queue_entries", entry.id, entry.version, columns, shown.full, refs),
+        entity_row("communication_queue", entry, id_, shown, shown.names),
+    ]
+    return shown

@@ -1,0 +1,126 @@
+"""Methods 11 to 17: the sending queue (contract communications.md, section 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from domain.communication import CONTACT, EXTERNAL_SYSTEM, MEDIA, Communication
+from domain.composite_fields import Reference
+from domain.fields import Parameters, Row, Values, mandatory
+from domain.queue_entry import ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
+from domain.reference.catalogue import identifiable
+from domain.scalar_fields import Enumeration
+from services.communications.projection import QUEUE_ENTRY
+from services.context import Select
+from services.ids import id_text
+from services.pipeline.method import command, query
+from services.pipeline.paging import NUMBER, PAGING, page
+from services.pipeline.request import Call
+
+__all__ = ["queued"]
+
+ON = Reference(name="communication_queue", to=identifiable("communication_queue"))
+STATE = Enumeration(
+    name="life_cycle_state", words="PENDING REJECTED COMPLETED COMPLETED_AND_REMOVED"
+)
+FILTERS: tuple[Row, ...] = (EXTERNAL_SYSTEM, MEDIA, CONTACT)
+EITHER = (EXTERNAL_SYSTEM.name, MEDIA.name)
+IDENTIFIED: tuple[Row, ...] = (mandatory(ON),)
+ON_ENTRY: Values = {"on": (ON,), "aggregate": QueueEntry}
+
+
+def queued(communication: Communication, call: Call) -> Iterator[QueueEntry]:
+    """The queue entry of a communication that has just become final, if it is to be sent (9.1)."""
+    details = communication.details
+    media, system = details["media"], details.get(EXTERNAL_SYSTEM.name)
+    served = {"EMAIL": "email_server_enabled", "SMS": "sms_server_enabled"}
+    sent = system or (media in served and call.settings.get(served[media], True))
+    if communication.state == "COMPLETED" and details["direction"] == "OUTGOING" and sent:
+        yield QueueEntry.begin(
+            QueueEntry.Queued,
+            call.by,
+            id=call.new_id(),
+            number=str(call.number("communication_queue")),
+            communication=id_text(communication.id),
+            contact_information=communication.contact_information,
+            media=media,
+            external_system=system,
+        )
+
+
+@query(11, "communications/queue/show", Parameters(*IDENTIFIED), QUEUE_ENTRY, view="queue_entries")
+def show(call: Call) -> Select:
+    """Shows one queue entry."""
+    return Select("queue_entries", {"id": call.given["communication_queue"]})
+
+
+@query(
+    12,
+    "communications/queue/list",
+    Parameters(*FILTERS, STATE, *PAGING, exactly_one=EITHER),
+    QUEUE_ENTRY,
+    many=True,
+)
+def list_(call: Call) -> Select:
+    """Lists the queue entries of an external system or of a media, in any or one state."""
+    return _page(call, call.given.get("life_cycle_state"))
+
+
+@query(
+    13,
+    "communications/queue/get_latest",
+    Parameters(*FILTERS, mandatory(NUMBER), exactly_one=EITHER),
+    QUEUE_ENTRY,
+    many=True,
+)
+def get_latest(call: Call) -> Select:
+    """Lists the latest entries that still wait to be sent, newest first."""
+    return _page(call, "PENDING", descending=True)
+
+
+@query(
+    14,
+    "communications/queue/get_pending_completed",
+    Parameters(*FILTERS, *PAGING, NUMBER, exactly_one=EITHER),
+    QUEUE_ENTRY,
+    many=True,
+)
+def get_pending_completed(call: Call) -> Select:
+    """Lists the entries that readers still show, pending and completed ones, newest first."""
+    return _page(call, ("PENDING", "COMPLETED"), descending=True)
+
+
+def _page(call: Call, state: Any, *, descending: bool = False) -> Select:
+    given = call.given
+    where = {
+        "external_system": given.get(EXTERNAL_SYSTEM.name),
+        "media": given.get("media"),
+        "contact_information": given.get("contact_information"),
+        "life_cycle_state": state,
+    }
+    return page("queue_entries", where, given, descending=descending)
+
+
+@command(15, "communications/queue/process", Parameters(*IDENTIFIED), QUEUE_ENTRY, **ON_ENTRY)
+def process(entry: QueueEntry, call: Call) -> None:
+    """Says that the message was sent."""
+    entry.process(call.by)
+
+
+@command(
+    16,
+    "communications/queue/reject",
+    Parameters(*IDENTIFIED, mandatory(ERROR_CODE), mandatory(ERROR_DESCRIPTION)),
+    QUEUE_ENTRY,
+    **ON_ENTRY,
+)
+def reject(entry: QueueEntry, call: Call) -> None:
+    """Says that the message could not be sent, and why."""
+    entry.reject(call.given["error_code"], call.given["error_description"], call.by)
+
+
+@command(17, "communications/queue/remove", Parameters(*IDENTIFIED), QUEUE_ENTRY, **ON_ENTRY)
+def remove(entry: QueueEntry, call: Call) -> None:
+    """Takes an entry off the list that readers show."""
+    entry.remove(call.by)

@@ -1,0 +1,71 @@
+"""What the tags of a text stand for (contract communications.md, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from domain.contact_fields import DEMOGRAPHICS
+from domain.fields import Field, Values
+from domain.parsing import java_date
+from domain.scalar_fields import Boolean, Date, Enumeration, Integer, Number, Text
+from domain.template_tags import resolve
+from services.pipeline.request import Call
+from services.registry import COMPACTS
+
+__all__ = ["filled_in"]
+
+SCALARS = (Text, Integer, Number, Boolean, Date, Enumeration)
+
+
+def filled_in(
+    texts: Values, contact: str, references: Values, parameters: Iterable[Values], call: Call
+) -> Values:
+    """The texts with their tags resolved.
+
+    ``contact`` is the id of the communication's contact, ``references`` the ids it refers to by
+    kind, ``parameters`` its unrestricted parameters.
+    """
+    entities = {"contact_information": contact} | {k: v for k, v in references.items() if v}
+    keyed = {parameter["key"]: parameter for parameter in parameters}
+
+    def value_of(entity: str, field: str) -> str | None:
+        if entity.startswith("unrestricted_"):
+            parameter = keyed.get(f"{entity}.{field}")
+            return _parameter_text(parameter, call) if parameter else None
+        return _entity_text(entity, entities.get(entity), field, call)
+
+    return {name: resolve(text, value_of) if text else text for name, text in texts.items()}
+
+
+def _parameter_text(parameter: Values, call: Call) -> str:
+    kind = parameter["type"].lower()
+    value = parameter[f"{kind}_value"]
+    return java_date(value, call.zone) if kind == "date" else str(value)
+
+
+def _entity_text(entity: str, id_: str | None, field: str, call: Call) -> str | None:
+    shape = COMPACTS.get(entity)
+    shown = call.shown(entity, id_) if shape else None
+    if shape is None or shown is None:
+        return None
+    found = _scalar(shape.rows, shown, field)
+    if found is None and entity == "contact_information":
+        found = _scalar(DEMOGRAPHICS, shown.get("demographics") or {}, field)
+    return _text(*found, call) if found else None
+
+
+def _scalar(rows: Iterable[Field], shown: Values, name: str) -> tuple[Field, Any] | None:
+    """The field of that name with its value, if it is one that a text can hold."""
+    for row in rows:
+        if row.key == name and isinstance(row, SCALARS):
+            return row, shown.get(name)
+    return None
+
+
+def _text(row: Field, value: Any, call: Call) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    return java_date(value, call.zone) if isinstance(row, Date) and not row.java else str(value)

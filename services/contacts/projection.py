@@ -1,0 +1,259 @@
+"""What callers see of a contact, and the columns it is found by.
+
+Shapes: contract common.md section 10, contact_information.md section 10.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from domain.composite_fields import Object, Reference
+from domain.contact_fields import (
+    COMPANY_NAME,
+    COMPANY_PROFILE,
+    DEMOGRAPHICS,
+    MARKETING,
+    PASSIVE,
+    PERSON_NAME,
+    PROFILES,
+    SETS,
+    UDF,
+)
+from domain.contact_information import ContactInformation
+from domain.fields import Field, Shape, Values
+from domain.parsing import wall_clock
+from domain.scalar_fields import Boolean, Date, Enumeration, Text
+from services.ids import id_text
+from services.log_information import LOG_INFORMATION, USER, log_information
+from services.projections import (
+    Projection,
+    Row,
+    document,
+    entity_row,
+    projection,
+    stored_references,
+)
+
+__all__ = [
+    "COMPACT_CONTACT",
+    "CONTACT_INFORMATION",
+    "CONTACT_TYPE",
+    "NO_PHOTO",
+    "PHOTO",
+    "dialled",
+]
+
+ID = Text(name="id")
+NUMBER = Text(name="number")
+NAMES: tuple[Field, ...] = (Text(name="name", personal=True), *PERSON_NAME, COMPANY_NAME)
+CONTACT_STATE = Enumeration(name="life_cycle_state", words="MARKETING FINANCIAL")
+CONTACT_TYPE = Enumeration(name="type", words="PERSON COMPANY")
+COMPACT_CONTACT = Shape(
+    "contact_information",
+    ID,
+    CONTACT_TYPE,
+    CONTACT_STATE,
+    *NAMES,
+    Object(name="demographics", rows=DEMOGRAPHICS, absent_as_null=True),
+    Object(name="company_profile", rows=COMPANY_PROFILE, absent_as_null=True),
+)
+AUTHORIZATION_SETTINGS = Object(
+    name="authorization_settings",
+    rows=(
+        MARKETING[0],
+        Date(name="direct_marketing_setting_updated_date"),
+        Reference(name="direct_marketing_setting_updated_by_user", to=USER),
+        MARKETING[1],
+        Date(name="affiliate_marketing_setting_updated_date"),
+        Reference(name="affiliate_marketing_setting_updated_by_user", to=USER),
+    ),
+)
+CONTACT_INFORMATION = Shape(
+    "full_contact_information",
+    ID,
+    NUMBER,
+    CONTACT_TYPE,
+    CONTACT_STATE,
+    *NAMES,
+    PASSIVE[4],
+    Boolean(name="organizational_unit", numeric=True),
+    PASSIVE[0],
+    *UDF,
+    *PASSIVE[1:4],
+    *PROFILES,
+    *SETS.values(),
+    AUTHORIZATION_SETTINGS,
+    LOG_INFORMATION,
+)
+PHOTO = Shape(
+    "profile_photo",
+    Text(name="file_name"),
+    Text(name="file_content_url"),
+    Text(name="file_mime_type"),
+)
+NO_PHOTO = orjson.dumps(dict.fromkeys(row.key for row in PHOTO.rows))
+
+
+def dialled(number: str) -> str:
+    """A phone number as it is searched: digits only, without a leading ``+`` or ``00``."""
+    return "".join(filter(str.isdigit, number)).removeprefix("00")
+
+
+def display_name(contact: ContactInformation) -> Any:
+    """The computed ``name``: of persons in both orders, the setting chooses when it is read."""
+    if contact.type == "COMPANY":
+        return contact.details.get("company_name")
+    first, last = ((contact.details.get(n) or "").strip() for n in ("first_name", "last_name"))
+    return {"$name": [" ".join(filter(None, order)) for order in ((first, last), (last, first))]}
+
+
+def _compact_contact(contact: ContactInformation) -> Values:
+    profile = "demographics" if contact.type == "PERSON" else "company_profile"
+    own = {profile: contact.details.get(profile) or {}}
+    return (
+        contact.details
+        | {"demographics": None, "company_profile": None}
+        | own
+        | {
+            "id": id_text(contact.id),
+            "type": contact.type,
+            "life_cycle_state": contact.state,
+            "name": display_name(contact),
+        }
+    )
+
+
+def _full_contact(contact: ContactInformation, compact: Values, zone: ZoneInfo) -> Values:
+    profile, other = ("demographics", "company_profile")
+    if contact.type == "COMPANY":
+        profile, other = other, profile
+    shared = {key: compact[profile].get(key) for key in ("industry", "industry_sector")}
+    return (
+        compact
+        | contact.sets
+        | {
+            "number": contact.number,
+            other: shared,
+            "organizational_unit": False,
+            "authorization_settings": _authorization_settings(contact, zone),
+            "log_information": log_information(contact.created, contact.stamp, zone),
+        }
+    )
+
+
+def _authorization_settings(contact: ContactInformation, zone: ZoneInfo) -> Values:
+    values: Values = {}
+    for material, decision in contact.marketing.items():
+        at = decision["at"]
+        values |= {
+            f"send_{material}_marketing_material": decision["send"],
+            f"{material}_marketing_setting_updated_date": at and wall_clock(at, zone),
+            f"{material}_marketing_setting_updated_by_user": decision["user"],
+        }
+    return values
+
+
+def _known(contact: ContactInformation, set_name: str) -> list[Values]:
+    """The entries of a set but for those of which nothing is left but that they were there."""
+    return [entry for entry in contact.sets.get(set_name, ()) if entry.get("id")]
+
+
+def _contact_names(contact: ContactInformation) -> dict[str, str]:
+    person = ("id_number", "passport_number", "social_security_number")
+    company = ("vat_registration_number", "registration_number")
+    profile = "demographics" if contact.type == "PERSON" else "company_profile"
+    values = contact.details.get(profile) or {}
+    fields = person if contact.type == "PERSON" else company
+    names = {name: (values.get(name) or "").strip() for name in fields}
+    return {"number": contact.number} | {name: value for name, value in names.items() if value}
+
+
+@projection(ContactInformation)
+def contact_information(
+    contact: ContactInformation, settings: Mapping[str, Any], zone: ZoneInfo
+) -> Projection:
+    """A contact: its row, its compact object, its photo."""
+    id_, values = id_text(contact.id), _compact_contact(contact)
+    shown = Projection(
+        full=document(CONTACT_INFORMATION, _full_contact(contact, values, zone), zone),
+        compact=document(COMPACT_CONTACT, values, zone),
+        photo=_photo(contact),
+        names=_contact_names(contact),
+        claims=_contact_claims(contact, settings),
+        beside=_beside(contact),
+        retired=contact.forgotten,
+    )
+    unsearched = ("number", "registration_number")
+    columns: Values = {k: v for k, v in shown.names.items() if k not in unsearched}
+    phones = {dialled(p[k]) for p in _known(contact, "phone_set") for k in _PHONE_KEYS}
+    emails = {e["email_address"].strip().casefold() for e in _known(contact, "email_set")}
+    columns |= {
+        "id": id_,
+        "type": contact.type,
+        "life_cycle_state": contact.state,
+        "phones": sorted(phones),
+        "emails": sorted(emails),
+        "photo": contact.photo and contact.photo["id"],
+        "identity": contact.identifying(),
+    }
+    shown.rows = [
+        Row(
+            "contacts",
+            contact.id,
+            contact.version,
+            columns,
+            shown.full,
+            stored_references(shown.full),
+        ),
+        entity_row("contact_information", contact, id_, shown, shown.names),
+    ]
+    if contact.photographed:
+        photo: Values = {"kind": "profile_photo", "id": id_}
+        shown.rows.append(Row("entities", contact.id, contact.version, photo, shown.photo))
+    return shown
+
+
+def _beside(contact: ContactInformation) -> Values:
+    """What a contact's document does not show: its photo, its accounts, whether it is forgotten."""
+    accounts = [{"$ref": f"accounts_receivable/{id_}"} for id_ in sorted(contact.accounts)]
+    return {
+        "profile_photo": contact.photo,
+        "accounts_receivable_set": accounts,
+        "forgotten": contact.forgotten or None,
+    }
+
+
+_PHONE_KEYS = ("number", "full_number")
+
+
+def _photo(contact: ContactInformation) -> bytes:
+    if contact.photo is None:
+        return NO_PHOTO
+    photo_id = contact.photo["id"]
+    return orjson.dumps(
+        {
+            "file_name": f"{photo_id}_key_contacts-profilephoto_{contact.photo['file_name']}",
+            "file_content_url": f"/crm/ImageDownloadServlet?id={photo_id}",
+            "file_mime_type": contact.photo["mime_type"],
+        }
+    )
+
+
+def _contact_claims(contact: ContactInformation, settings: Mapping[str, Any]) -> dict[str, str]:
+    """One claim on the values that the organisation's rule wants unique together, if all are set.
+
+    `ledger.reclaim` makes the same text when the rule changes. It holds a hash of the values: they
+    are personal, and may be longer than what an index can hold.
+    """
+    rule = settings.get("unique_person" if contact.type == "PERSON" else "unique_company") or []
+    identity = contact.identifying()
+    values = [identity[name] for name in sorted(rule) if name in identity]
+    if not rule or len(values) < len(rule):
+        return {}
+    digest = hashlib.sha256("\x1e".join((*sorted(rule), *values)).encode()).hexdigest()
+    return {f"contact_information:{contact.type}\x1e{digest}": ", ".join(rule)}

@@ -1,0 +1,85 @@
+"""Addresses, phones, emails and relations of a contact (contract contact_information.md, 4 and 7)."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from domain.contact_fields import SETS
+from domain.contact_information import ContactInformation
+from domain.contact_sets import check_entry
+from domain.fields import Values
+from services.pipeline.request import Call
+
+__all__ = ["apply_items", "first_entries", "full_number"]
+
+_OF_A_NUMBER = ("country", "area_code", "number")
+
+
+def full_number(area_code: str | None, number: str) -> str:
+    """The number as it is dialled from abroad (section 4.4)."""
+    return f"00{area_code}{number}" if area_code else number
+
+
+def first_entries(call: Call, contact: UUID, given: Values) -> dict[str, list[Values]]:
+    """The entries that a new contact begins with, by set. Raises what `check_entry` does."""
+    sets: dict[str, list[Values]] = {}
+    for set_name in SETS:
+        entries: list[Values] = []
+        for n, item in enumerate(given.get(set_name) or ()):
+            entry = _entry(call, set_name, item)
+            check_entry(contact, set_name, entries, entry, f"{set_name}[{n}]")
+            entries.append(entry)
+        if entries:
+            sets[set_name] = entries
+    return sets
+
+
+def apply_items(contact: ContactInformation, call: Call) -> None:
+    """Adds, changes and removes entries in the order in which they are given."""
+    for set_name in SETS:
+        for n, item in enumerate(call.given.get(set_name) or ()):
+            at = f"{set_name}[{n}]"
+            if item["action"] == "ADD":
+                contact.add_entry(set_name, _entry(call, set_name, item), call.by, at)
+                continue
+            entry = contact.entry(set_name, item["identifier"])
+            if item["action"] == "REMOVE":
+                contact.remove_entry(set_name, entry, call.by)
+            else:
+                changes = _changes(call, set_name, entry, item)
+                contact.change_entry(set_name, entry, changes, call.by, at)
+
+
+def _entry(call: Call, set_name: str, item: Values) -> Values:
+    """A complete new entry: active, in the default country, with its full number."""
+    given = {k: v for k, v in item.items() if k != "action" and v is not None}
+    entry: Values = {"id": call.new_id_text()} | given
+    if set_name != "relation_set":
+        entry["state"] = "Active"
+    if set_name in ("address_set", "phone_set"):
+        entry.setdefault("country", _default_country(call))
+    if set_name == "phone_set":
+        entry.setdefault("area_code", _dialing_code(call, entry["country"]))
+        entry["full_number"] = full_number(entry["area_code"], entry["number"])
+    return entry
+
+
+def _changes(call: Call, set_name: str, entry: Values, item: Values) -> Values:
+    changes = {k: v for k, v in item.items() if k not in ("action", "identifier")}
+    if set_name == "phone_set" and any(name in changes for name in _OF_A_NUMBER):
+        if changes.get("country", entry.get("country")) != entry.get("country"):
+            changes.setdefault("area_code", _dialing_code(call, changes["country"]))
+        now = entry | changes
+        changes["full_number"] = full_number(now.get("area_code"), now["number"])
+    return changes
+
+
+def _default_country(call: Call) -> str | None:
+    """The organisation's default country, if it is registered (section 10.6)."""
+    country: str | None = call.settings.get("default_country_id")
+    return country if call.directory.entry("country", country) else None
+
+
+def _dialing_code(call: Call, country: str | None) -> str | None:
+    code: str | None = call.directory.fields("country", country).get("dialing_code")
+    return code

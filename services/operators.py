@@ -1,0 +1,75 @@
+"""What an operator does to sessions and access tokens, each a fact like everything else."""
+
+from __future__ import annotations
+
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from domain.access_token import AccessToken
+from domain.aggregate import Aggregate, Stamp
+from domain.errors import EntityNotFound
+from domain.fields import Values
+from domain.identifiers import Identifier, normalised
+from domain.session import Session
+from services.context import Question, Told
+from services.ids import id_text
+from services.pipeline.change import change_one
+from services.pipeline.tenancy import ask_by_name
+from services.pipeline.token_proofs import GUESSED, owner_of
+from services.ports import Ledger
+
+__all__ = ["Operator"]
+
+
+class Operator:
+    """Ends sessions and lifts the waits after wrong guesses.
+
+    :param source: in each method, who asks, for the metadata of the fact.
+    """
+
+    def __init__(self, ledger: Ledger, zone: ZoneInfo) -> None:
+        self._ledger = ledger
+        self.zone = zone
+
+    async def release_session(self, organisation: str, session_id: str, source: str) -> None:
+        """Ends a session at once.
+
+        Raises `EntityNotFound` naming what there is not, `InvalidLifeCycleState` if it has ended.
+        """
+        told = await self.told(organisation)
+        try:
+            stream = UUID(session_id)
+        except ValueError as error:
+            raise EntityNotFound("session") from error
+
+        def release(session: Aggregate, by: Stamp) -> Values:
+            if not isinstance(session, Session):
+                raise EntityNotFound("session")
+            session.release(by)
+            return {}
+
+        await change_one(self._ledger, self.zone, told, stream, release, source, "session")
+
+    async def forgive_guesses(self, organisation: str, number: str, source: str) -> None:
+        """Lets the secrets of an access token be tried again at once, from everywhere.
+
+        :param number: the token's number. Raises `EntityNotFound`.
+        """
+        named = Identifier("access_token", "number", normalised("number", number), "access_token")
+        told = await self.told(organisation, named)
+        if not told.matches[0]:
+            raise EntityNotFound("access_token")
+
+        def forgive(token: Aggregate, by: Stamp) -> Values:
+            token.record(AccessToken.GuessesForgiven, by)
+            return {"forgive": [f"{owner_of(id_text(token.id))}/{name}" for name in GUESSED]}
+
+        stream = UUID(told.matches[0][0].id)
+        await change_one(self._ledger, self.zone, told, stream, forgive, source, "access_token")
+
+    async def told(self, organisation: str, *named: Identifier) -> Told:
+        """What the ledger knows of an organisation. Raises `EntityNotFound`."""
+        told = await ask_by_name(self._ledger, organisation, Question(identifiers=named))
+        if told is None:
+            raise EntityNotFound("organisation")
+        return told

@@ -1,0 +1,216 @@
+"""The one way of a call, for all methods (contract common.md, section 12, order of checks).
+
+session token -> method open to the session -> parameters -> one question to the database (session,
+idempotency key, identifiers) -> credentials -> load -> decide -> append facts and views in one
+transaction -> answer from the new state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from domain.errors import (
+    AccessDenied,
+    InvalidToken,
+    MandatoryParameter,
+    Refusal,
+    TokenExpired,
+)
+from domain.fields import Reading, Values
+from domain.identifiers import Identifier
+from domain.token_credentials import Credential
+from services.context import Question, Session, Told
+from services.pipeline.idempotency import first_answer, repeated, request_hash
+from services.pipeline.identifiers import asked, identifiers
+from services.pipeline.instrumentation import Stage
+from services.pipeline.method import Method
+from services.pipeline.query_runner import Run, answered, parameters, resolve
+from services.pipeline.request import Request, Upload
+from services.pipeline.session_tokens import Claims, Tokens
+from services.pipeline.tenancy import ask_by_name
+from services.pipeline.token_proofs import Authenticator
+from services.ports import Ledger
+from services.reference_cache import Match
+
+__all__ = ["Again", "OpenSession", "Runner", "Write", "utc_now"]
+
+
+def utc_now() -> datetime:
+    """The present moment."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A session that may be used, with the id and the set-up of its organisation."""
+
+    organisation: str
+    session: Session
+    told: Told
+
+
+Again = Callable[[Run], Awaitable[None]]
+Write = Callable[[Run, Again], Coroutine[None, None, bytes]]
+
+
+class Runner:
+    """Runs the methods that need a session.
+
+    ``write`` runs those that write: it is given a call and the way to resolve it anew. ``limit`` is
+    asked before each call of a session and may raise `TooManyRequests`; ``inspect_image`` returns
+    the mime type of an image or raises `InvalidProfilePhoto`; ``mac`` is a keyed hash; ``stage``
+    measures.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        tokens: Tokens,
+        authenticator: Authenticator,
+        zone: ZoneInfo,
+        write: Write,
+        limit: Callable[[str], None],
+        inspect_image: Callable[[bytes], Awaitable[str]],
+        mac: Callable[[str], str],
+        stage: Stage,
+    ) -> None:
+        self._ledger = ledger
+        self._tokens = tokens
+        self._authenticator = authenticator
+        self._zone = zone
+        self._write = write
+        self._limit = limit
+        self._inspect_image = inspect_image
+        self._mac = mac
+        self._stage = stage
+
+    async def run(self, method: Method, request: Request) -> bytes:
+        """The answer's ``data`` as JSON. Raises what the call is refused with, or `ServiceError`."""
+        run = await self._checked(method, request)
+        if run.key and run.told.answer is not None:
+            return first_answer(run.told.answer, run.request_hash)
+        try:
+            await self._resolve(run)
+            if method.multipart:
+                await self._inspect(run)
+            if method.writes:
+                return await self._write(run, self._resolve_again)
+            return await answered(self._ledger, run, self._stage)
+        except Refusal:
+            # A twin with the same key may have won while this call was being decided.
+            answer = await repeated(self._ledger, run)
+            if answer is None:
+                raise
+            return answer
+
+    async def session(self, token: object) -> OpenSession:
+        """The open session of a token. Raises `InvalidToken` and `TokenExpired`."""
+        claims = self._tokens.verify(token)
+        self._limit(claims.session)
+        told = await ask_by_name(self._ledger, claims.organisation, Question(claims.session))
+        if told is None:
+            raise InvalidToken
+        return OpenSession(told.directory.organisation, _session(claims, told), told)
+
+    async def _resolve(self, run: Run) -> None:
+        """Finds what the parameters name, and checks the credentials among them once."""
+
+        async def prove(credential: Credential, matches: Sequence[Match]) -> str:
+            if credential not in run.proofs:
+                with self._stage("credentials"):
+                    proof = await self._authenticator.prove(run.caller, credential, matches)
+                run.proofs[credential] = proof
+            return run.proofs[credential].entity_id
+
+        with self._stage("resolve"):
+            await resolve(run, prove)
+
+    async def _resolve_again(self, run: Run) -> None:
+        """The same after another change came first."""
+        file = run.given.get("file")
+        question = Question(identifiers=run.asked, customer=run.session.customer)
+        with self._stage("ask"):
+            run.told = await self._ledger.ask(run.organisation, question)
+        await self._resolve(run)
+        run.given |= {"file": file} if file else {}
+
+    async def _checked(self, method: Method, request: Request) -> Run:
+        """The call with its session and parameters checked."""
+        claims = self._claims(method, request)
+        self._limit(claims.session)
+        reading = Reading(self._zone, utc_now().astimezone(self._zone).date(), request.textual)
+        given: Values = {}
+        names, refusal = None, None
+        try:
+            given, names = parameters(method, request, reading)
+        except Refusal as error:
+            refusal = error
+        named = identifiers(given)
+        wanted = asked(named)
+        key = request.idempotency_key if method.writes else None
+        view, loads = None, None
+        if claims.customer is None and refusal is None:
+            view = method.view if request.staleness is None else None
+            loads = _loads(method, given) if method.writes else None
+        question = Question(claims.session, key, wanted, claims.customer, view, loads)
+        with self._stage("ask"):
+            told = await ask_by_name(self._ledger, claims.organisation, question)
+        if told is None:
+            raise InvalidToken
+        session = _session(claims, told, again=method.ends_session and told.answer is not None)
+        if session.customer and not method.consumers:
+            raise AccessDenied
+        if refusal is not None:
+            raise refusal
+        organisation = told.directory.organisation
+        call = (method, request, organisation, told, session, reading, given)
+        run = Run(*call, named, wanted, names=names)
+        run.request_hash = request_hash(run, self._mac) if key else ""
+        if session.released and told.answer and told.answer.request_hash != run.request_hash:
+            raise InvalidToken
+        return run
+
+    def _claims(self, method: Method, request: Request) -> Claims:
+        token = request.raw.get("token")
+        if isinstance(token, list) and request.textual:
+            token = token[-1]
+        blank = token is None or (isinstance(token, str) and not token.strip())
+        if blank and method.ends_session:
+            raise MandatoryParameter("token")
+        return self._tokens.verify(token)
+
+    async def _inspect(self, run: Run) -> None:
+        upload: Upload = run.given["file"]
+        mime_type = await self._inspect_image(upload.content)
+        run.given["file"] = replace(upload, mime_type=mime_type)
+
+
+def _loads(method: Method, given: Values) -> tuple[list[Identifier], list[Identifier]] | None:
+    """What names the aggregate of a command and the contact that it is about; a credential has to be checked first."""
+    on = method.target(given)
+    if method.ends_session or isinstance(on, Credential):
+        return None
+    about = given.get("contact_information")
+    return [on] if on else [], [about] if isinstance(about, Identifier) else []
+
+
+def _session(claims: Claims, told: Told, *, again: bool = False) -> Session:
+    """The session of a token, checked in the order of authentication.md, section 2.
+
+    Where ``again``, a released session is let through: its release may be answered once more.
+    """
+    session, directory = told.session, told.directory
+    if session is None or (session.released and not again):
+        raise InvalidToken
+    if session.customer != claims.customer:
+        raise InvalidToken
+    if told.now.timestamp() >= claims.expires_at:
+        raise TokenExpired
+    for kind, id_ in (("user", session.user), ("unit", session.unit)):
+        entry = directory.entry(kind, id_)
+        if entry is None or entry.retired:
+            raise InvalidToken
+    return session

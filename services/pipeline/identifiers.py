@@ -1,0 +1,111 @@
+"""From identifiers to ids: what a caller named, in the order of the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from domain.errors import EntityNotFound, EntityNotUnique
+from domain.fields import Values
+from domain.identifiers import Identifier
+from domain.reference.catalogue import ENTITIES, KINDS
+from domain.token_credentials import Credential
+from services.reference_cache import Directory, Match
+
+__all__ = ["Named", "Proving", "asked", "identifiers", "is_stored", "only", "resolved"]
+
+Named = Identifier | Credential
+Proving = Callable[[Credential, Sequence[Match]], Awaitable[str]]
+
+_NAMING = (Identifier, Credential, dict, list)
+"""What an entity can be named by or in; all other values are passed over."""
+
+
+def identifiers(given: Values) -> list[Named]:
+    """Every identifier of an entity among given values, in the order of the parameters.
+
+    Those of entries inside one entity (an address, a parameter) are left to that entity.
+    """
+    found: list[Named] = []
+    _gather(given, found)
+    return found
+
+
+def _gather(value: Any, found: list[Named]) -> None:
+    if isinstance(value, dict | list):
+        for member in value.values() if isinstance(value, dict) else value:
+            if isinstance(member, _NAMING):
+                _gather(member, found)
+    elif isinstance(value, Credential) or value.entity in ENTITIES:
+        found.append(value)
+
+
+def is_stored(identifier: Identifier) -> bool:
+    """Whether the database must be asked; the set-up is in the directory."""
+    kind = KINDS.get(identifier.entity)
+    return kind is None or not kind.directory
+
+
+def asked(named: Iterable[Named]) -> tuple[Identifier, ...]:
+    """What the database must be asked for, each once; of a credential what names its token."""
+    plain = (one.name if isinstance(one, Credential) else one for one in named)
+    return tuple(dict.fromkeys(one for one in plain if one is not None and is_stored(one)))
+
+
+async def resolved(
+    given: Values,
+    named: Iterable[Named],
+    matches: Mapping[Identifier, Sequence[Match]],
+    directory: Directory,
+    prove: Proving,
+    *,
+    choosing: bool,
+) -> tuple[Values, tuple[str, ...]]:
+    """The given values with every identifier replaced by the id it means, and what they refer to.
+
+    The second are the entities outside the directory, as ``kind/id``; ``named`` are the `identifiers`.
+
+    Where ``choosing`` (a POST refers anew), retired records do not exist; else, and for what is
+    kept, they are found when nothing current is (reference_entities.md, section 1). ``prove`` finds the entity of a
+    credential, or refuses it. Raises `EntityNotFound` or `EntityNotUnique` naming the parameter.
+    """
+    ids: dict[Named, str] = {}
+    refs: list[str] = []
+    for one in named:
+        if isinstance(one, Credential):
+            found = matches.get(one.name, ()) if one.name else ()
+            id_ = await prove(one, found)
+        else:
+            stored = is_stored(one)
+            found = matches[one] if stored else directory.matches(one)
+            id_ = only(found, one.at, choosing=choosing and not one.kept)
+        ids[one] = id_
+        if isinstance(one, Credential) or stored:
+            refs.append(f"{one.entity}/{id_}")
+    return _replaced(given, ids), tuple(refs)
+
+
+def only(found: Sequence[Match], at: str, *, choosing: bool = False) -> str:
+    """The id of the one entity among those found; retired ones count when nothing current is
+    found, and not at all where ``choosing``.
+
+    Raises `EntityNotFound` or `EntityNotUnique` naming ``at``.
+    """
+    current = [match for match in found if not match.retired]
+    found = current if current or choosing else found
+    if not found:
+        raise EntityNotFound(at)
+    if len(found) > 1:
+        raise EntityNotUnique(at)
+    return found[0].id
+
+
+def _replaced(value: Any, ids: Mapping[Named, str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _replaced(member, ids) if isinstance(member, _NAMING) else member
+            for name, member in value.items()
+        }
+    if isinstance(value, list):
+        return [_replaced(member, ids) for member in value]
+    return ids.get(value, value) if isinstance(value, Identifier | Credential) else value

@@ -1,0 +1,147 @@
+"""The registry of methods: each endpoint is one short function and one decorator.
+
+A command is a plain function from what was loaded and given to changes of aggregates; a query
+says which documents it wants. Neither sees HTTP, SQL or a transaction. Path, parameters, shape of
+the answer and documentation are read from what the decorator and the function already say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
+
+from domain.aggregate import Aggregate
+from domain.errors import Refusal
+from domain.fields import Field, Parameters, Shape, Values
+
+if TYPE_CHECKING:
+    from services.context import Found, Select
+    from services.pipeline.request import Call
+
+__all__ = ["METHODS", "Method", "command", "create", "open_method", "query"]
+
+Deciding = TypeVar("Deciding", bound=Callable[..., Iterable[Aggregate] | None])
+Selecting = Callable[["Call"], "Select | Found | tuple[str, bytes]"]
+Function = TypeVar("Function", bound=Callable[..., Any])
+Opening = Callable[..., Awaitable[Any]]
+
+METHODS: dict[str, Method] = {}
+"""Every method by its path below the base path, in the order of common.md, section 15."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One method of the API.
+
+    ``kind`` says which way a call takes: ``query``, ``command`` on one loaded aggregate, ``create``,
+    or ``open`` (no session needed). ``on`` are the parameters of which one identifies the loaded
+    aggregate; where there are none a command works on the session itself. ``shows`` names the
+    document of the projection that is answered; keys of ``returns`` that it lacks are said by the
+    function. ``numbers`` are the sequences that a call may draw from, one number for each time
+    that one is named.
+
+    ``also`` are the ids of further aggregates that the function looks at, or may change. It is
+    asked again with what was loaded until it names nothing new. What was looked at must still be
+    so when the facts are written, else the call is decided anew.
+
+    ``view`` is where a query finds the one document that its identifier names: where that is an id,
+    the document is asked for together with all else.
+
+    ``consumers`` opens the method to consumer sessions (common.md, section 11). ``code`` names a
+    parameter that must fit a secret of the loaded aggregate, and what a wrong one is refused with;
+    ``compares`` parameters that may be the secrets that it has already.
+    ``aliases`` are other names of keys of the answer that ``fields_set`` may use.
+    """
+
+    number: int
+    verb: str
+    path: str
+    kind: str
+    parameters: Parameters
+    function: Callable[..., Any]
+    returns: Shape | None = None
+    many: bool = False
+    on: tuple[Field, ...] = ()
+    aggregate: type[Aggregate] | None = None
+    shows: str = "full"
+    view: str | None = None
+    numbers: tuple[str, ...] = ()
+    also: Callable[[Call], Iterable[UUID]] = lambda _: ()
+    multipart: bool = False
+    fields_set: bool = True
+    consumers: bool = False
+    code: tuple[str, type[Refusal]] | None = None
+    compares: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def ends_session(self) -> bool:
+        """Whether it works on the session itself."""
+        return self.kind == "command" and not self.on
+
+    @cached_property
+    def writes(self) -> bool:
+        """Whether it changes anything."""
+        return self.kind in ("command", "create")
+
+    def target(self, given: Values) -> Any:
+        """What names the aggregate of a command among given values; None if nothing does."""
+        return next((given[row.name] for row in self.on if given.get(row.name)), None)
+
+    @property
+    def summary(self) -> str:
+        """What it does, in one line."""
+        return (self.function.__doc__ or "").strip().partition("\n")[0]
+
+
+def _register(method: Method) -> None:
+    if method.path in METHODS or any(m.number == method.number for m in METHODS.values()):
+        raise TypeError(f"method {method.number} {method.path} is registered twice")
+    METHODS[method.path] = method
+
+
+def _declaring(**method: Any) -> Callable[[Function], Function]:
+    def declare(function: Function) -> Function:
+        _register(Method(function=function, **method))
+        return function
+
+    return declare
+
+
+def query(
+    number: int, path: str, parameters: Parameters, returns: Shape, **more: Any
+) -> Callable[[Selecting], Selecting]:
+    """A method that reads: the function returns a `Select`, or the documents themselves.
+
+    It may also return ``kind/id`` of one compact object with what is shown where there is none. It
+    is a GET unless said otherwise.
+    """
+    said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
+    return _declaring(**{"verb": "GET", "kind": "query"} | said | more)
+
+
+def create(
+    number: int, path: str, parameters: Parameters, returns: Shape, **more: Any
+) -> Callable[[Deciding], Deciding]:
+    """A POST method that makes aggregates: the function returns them, the answered one first."""
+    said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
+    return _declaring(verb="POST", kind="create", **said, **more)
+
+
+def command(
+    number: int, path: str, parameters: Parameters, returns: Shape | None, **more: Any
+) -> Callable[[Deciding], Deciding]:
+    """A POST method on one aggregate: the function changes it and returns new ones, if any."""
+    said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
+    return _declaring(verb="POST", kind="command", **said, **more)
+
+
+def open_method(
+    number: int, path: str, parameters: Parameters, returns: Shape
+) -> Callable[[Opening], Opening]:
+    """A POST method that needs no session: a coroutine that returns the answer's values."""
+    said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
+    return _declaring(verb="POST", kind="open", fields_set=False, **said)

@@ -1,0 +1,39 @@
+"""Pages of a list (contract common.md, section 6)."""
+
+from __future__ import annotations
+
+from domain.fields import Field, Values
+from domain.scalar_fields import Integer
+from services.context import Select
+
+__all__ = ["NUMBER", "PAGING", "page"]
+
+LARGEST = 1000
+DEFAULT = 100
+
+NUMBER = Integer(name="number", least=1, most=LARGEST)
+"""How many, where the method calls it so."""
+
+PAGING: tuple[Field, ...] = (
+    Integer(name="number_of_results", least=1, most=LARGEST, since="R13"),
+    Integer(name="offset", least=0, since="R13"),
+)
+
+
+def page(
+    view: str,
+    where: Values,
+    given: Values,
+    *,
+    order: tuple[str, ...] = ("created",),
+    descending: bool = False,
+) -> Select:
+    """The page of a view that a caller asks for; conditions whose value is None do not count."""
+    return Select(
+        view,
+        {column: value for column, value in where.items() if value is not None},
+        order=order,
+        descending=descending,
+        limit=given.get("number_of_results") or given.get("number") or DEFAULT,
+        offset=given.get("offset") or 0,
+    )

@@ -1,0 +1,106 @@
+"""Session tokens: JWTs signed with HS256 (contract authentication.md, section 2)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import jwt
+from jwt.types import Options
+
+from domain.errors import InvalidToken
+from domain.fields import Values
+from services.context import Customer
+
+__all__ = ["LIFETIME", "Claims", "Tokens"]
+
+REMEMBERED = 4096
+"""How many tokens a process need not verify again."""
+
+LIFETIME = 7200
+"""Seconds from issue to expiry, used or not."""
+
+_SESSION_ID = re.compile(r"[0-9A-F]{32}")
+_UNREADABLE = (KeyError, TypeError, ValueError, OverflowError, RecursionError)
+"""What else reading a token may raise: its header is anybody's JSON, however deep."""
+
+_WITHOUT_TIMES: Options = {
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+    "verify_jti": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says: session id, organisation name, expiry in seconds since 1970 UTC.
+
+    ``customer`` is whose data a consumer session sees.
+    """
+
+    session: str
+    organisation: str
+    expires_at: int
+    customer: Customer | None = None
+
+
+class Tokens:
+    """Issues and verifies tokens with one secret (a text of at least 32 bytes)."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+        # A signature stays good; expiry and release are looked at in every call.
+        self._claims = lru_cache(maxsize=REMEMBERED)(self._read)
+
+    def issue(
+        self,
+        session: str,
+        user: str,
+        organisation: str,
+        unit: str,
+        now: datetime,
+        customer: Customer | None = None,
+    ) -> str:
+        """A token for a session: its id, the username, the organisation's name, the unit's id."""
+        issued = int(now.timestamp())
+        claims: Values = {
+            "jti": session,
+            "usr": user,
+            "org": organisation,
+            "oun": unit,
+            "iat": issued,
+            "exp": issued + LIFETIME,
+        }
+        if customer is not None:
+            claims |= {"cii": customer.contact, "acr": customer.account}
+        return jwt.encode(claims, self._secret, algorithm="HS256")
+
+    def verify(self, token: object) -> Claims:
+        """The claims of a well-signed token, expired or not. Raises `InvalidToken`."""
+        if not isinstance(token, str) or token.count(".") != 2 or len(token) > 4096:
+            raise InvalidToken
+        return self._claims(token)
+
+    def _read(self, token: str) -> Claims:
+        try:
+            claims = jwt.decode(token, self._secret, algorithms=["HS256"], options=_WITHOUT_TIMES)
+            return _read(claims)
+        except (jwt.InvalidTokenError, *_UNREADABLE) as error:
+            raise InvalidToken from error
+
+
+def _read(claims: dict[str, Any]) -> Claims:
+    """Complete claims; published tokens carry the times as texts, so both forms are read."""
+    texts = [claims[name] for name in ("jti", "usr", "org", "oun")]
+    int(claims["iat"])
+    whose = [claims[name] for name in ("cii", "acr") if name in claims]
+    if not all(isinstance(text, str) for text in (*texts, *whose)):
+        raise ValueError("claims")
+    if not _SESSION_ID.fullmatch(texts[0]) or len(whose) == 1:
+        raise ValueError("claims")
+    customer = Customer(*whose) if whose else None
+    return Claims(texts[0], texts[2], int(claims["exp"]), customer)

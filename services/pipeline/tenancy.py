@@ -1,0 +1,24 @@
+"""Which organisation a name means."""
+
+from __future__ import annotations
+
+from services.context import Question, Told
+from services.ports import Ledger
+
+__all__ = ["ask_by_name"]
+
+
+async def ask_by_name(ledger: Ledger, name: str, question: Question) -> Told | None:
+    """The answer of the current organisation of that name; None if there is none.
+
+    Names rarely change hands, so the ledger may remember them; that the name is still the
+    organisation's own is read with the answer, and looked up anew if it is not.
+    """
+    for fresh in (False, True):
+        organisation = await ledger.organisation(name, fresh=fresh)
+        if organisation is None:
+            continue
+        told = await ledger.ask(organisation, question)
+        if told.directory.name == name.strip():
+            return told
+    return None

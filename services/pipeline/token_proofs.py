@@ -1,0 +1,276 @@
+"""Checking what callers show of access tokens, within the limits on guesses.
+
+Contract access_tokens.md, sections 1, 8 and 9. Every try is counted in a statement of its own
+before it is made, so that parallel tries cannot pass the limit. A try that comes too often gets the
+answer of a wrong one, with the seconds to wait in ``retry_after``. Names that nobody has are
+counted and take as long as those that somebody has.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+from uuid import UUID
+
+from domain.access_token import AccessToken
+from domain.aggregate import Stamp
+from domain.errors import (
+    EntityNotFound,
+    InvalidLifeCycleState,
+    InvalidOneTimePassword,
+    Refusal,
+)
+from domain.identifiers import Identifier
+from domain.reference.fields import GUESS_LIMITS
+from domain.reference.records import Record
+from domain.token_credentials import Credential
+from services.context import Customer, Question
+from services.ids import record_stream
+from services.ports import GuessLimits, Hasher, Ledger, Secret
+from services.reference_cache import Directory, Match
+
+__all__ = ["GUESSED", "Authenticator", "Caller", "Proof", "owner_of", "short_code"]
+
+ONCE = "one_time_password"
+NOBODY = "nobody"
+GUESSED = ("pass_code", "verification_code", ONCE)
+"""The secrets whose tries are counted for each token."""
+
+
+def owner_of(token_id: str) -> str:
+    """An access token as the owner of its secrets."""
+    return f"access_token/{token_id}"
+
+
+def short_code(owner: str, name: str, code: str) -> str:
+    """What is hashed of a short code: it fits for its owner only, a one-time password for all."""
+    return f"{name}/{code}" if name == ONCE else f"{owner}/{name}/{code}"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who shows a credential: the organisation's set-up, where tries are counted, whose data."""
+
+    directory: Directory
+    source: str
+    customer: Customer | None = None
+
+    @property
+    def limits(self) -> GuessLimits:
+        """The organisation's limits on guesses."""
+        said = self.directory.settings.get("guess_limits") or GUESS_LIMITS
+        return GuessLimits(
+            per_source=said["attempts_per_source"],
+            per_secret=said["attempts_per_token"],
+            first_wait=said["first_wait_seconds"],
+            longest_wait=said["longest_wait_seconds"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a credential has shown: the entity that it identifies, and by which token.
+
+    ``secrets`` are the key ids of the verifiers that fitted; `check` is asked with the token as it
+    is when the call is decided.
+    """
+
+    credential: Credential
+    token: UUID
+    entity_id: str
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, token: AccessToken) -> None:
+        """Refuses what was changed in the meantime, as if it had been shown now."""
+        credential, codes = self.credential, token.codes
+        for name, key_id in self.secrets.items():
+            if token.secrets.get(name) != key_id:
+                raise _wrong(credential)
+        named = credential.name
+        if named is not None and (codes.get(named.field) or "").strip() != named.value:
+            raise EntityNotFound(credential.at)
+        if credential.entity != AccessToken.TOPIC and token.state != AccessToken.EFFECTIVE:
+            raise InvalidLifeCycleState(credential.at)
+
+    def use(self, token: AccessToken, by: Stamp) -> None:
+        """Uses up the one-time password that was shown, if one was."""
+        key_id = self.secrets.get(ONCE)
+        if key_id is not None and ONCE in token.secrets:
+            token.record(AccessToken.OneTimePasswordUsed, by, one_time_password=key_id)
+
+
+class Authenticator:
+    """Finds the entities of credentials, and checks codes."""
+
+    def __init__(self, ledger: Ledger, hasher: Hasher) -> None:
+        self._ledger = ledger
+        self._hasher = hasher
+
+    async def prove(
+        self, caller: Caller, credential: Credential, matches: Sequence[Match]
+    ) -> Proof:
+        """The entity that a credential identifies.
+
+        :param matches: the token that its name means, if it names one.
+        Raises `EntityNotFound` for an unknown name, a wrong pass code and a token that is not
+        related to such an entity, `InvalidOneTimePassword`, and `InvalidLifeCycleState` for a token
+        that may not identify anything else because it is not effective.
+        """
+        id_ = matches[0].id if matches else None
+        secret: Secret | None = None
+        if credential.name is None:
+            secret = await self._once(caller, credential)
+            id_ = secret.owner.partition("/")[2]
+        elif credential.secret:
+            secret = await self._fitting(caller, credential, id_)
+        if id_ is None:
+            raise EntityNotFound(credential.at)
+        secrets = {credential.secret: secret.key_id} if secret else {}
+        if credential.entity == AccessToken.TOPIC:
+            return Proof(credential, UUID(id_), id_, secrets)
+        entity_id = await self._related(caller.directory, credential, UUID(id_))
+        return Proof(credential, UUID(id_), entity_id, secrets)
+
+    async def check_code(
+        self, caller: Caller, token: AccessToken, name: str, code: str, wrong: Refusal
+    ) -> None:
+        """Checks a short code of a token that is known already. Raises ``wrong``."""
+        owner = owner_of(token.id.hex.upper())
+        await self._count(caller, owner, name, wrong)
+        kept = await self._ledger.secret(caller.directory.organisation, owner, name)
+        key_id = token.secrets.get(name)
+        if kept is None or kept.key_id != key_id or not self._fits(kept, owner, name, code):
+            raise wrong
+        await self._forgive(caller, owner, name)
+
+    async def has_already(self, caller: Caller, token: AccessToken, name: str, given: str) -> bool:
+        """Whether a token has that secret already: a guess, too, which is not made too often."""
+        owner = owner_of(token.id.hex.upper())
+        if await self._wait(caller, owner, name):
+            return False
+        kept = await self._ledger.secret(caller.directory.organisation, owner, name)
+        if kept is None or kept.key_id != token.secrets.get(name):
+            return False
+        fits = await self._hasher.verify(kept.verifier, given)
+        if fits:
+            await self._forgive(caller, owner, name)
+        return fits
+
+    async def customer(self, caller: Caller, proof: Proof) -> Customer | None:
+        """Whom a token authenticates: nobody unless it is effective and leads to an owner."""
+        loaded = await self._ledger.load(caller.directory.organisation, [proof.token])
+        token = cast(AccessToken, loaded.aggregates[proof.token])
+        account = await self._account(caller.directory, token)
+        owner = account.fields.get("account_owner") if account else None
+        if account is None or owner is None or token.state != AccessToken.EFFECTIVE:
+            return None
+        return Customer(owner, account.record_id)
+
+    async def _account(self, directory: Directory, token: AccessToken) -> Record | None:
+        """The accounts receivable of a token, its own or its participant's; None if retired."""
+        account = token.relations.get("accounts_receivable")
+        if account is None:
+            participant = await self._record(
+                directory, "rewards_participant", token.relations.get("rewards_participant")
+            )
+            account = participant.fields.get("accounts_receivable") if participant else None
+        return await self._record(directory, "accounts_receivable", account)
+
+    async def _once(self, caller: Caller, credential: Credential) -> Secret:
+        """The one-time password that is shown alone: it says by itself whose it is."""
+        wrong = _wrong(credential)
+        organisation = caller.directory.organisation
+        # All who show nothing else are counted together: there is no token to count them by.
+        await self._count(caller, ONCE, ONCE, wrong)
+        code = short_code("", ONCE, credential.one_time_password or "")
+        found = await self._ledger.secret_by_verifier(organisation, ONCE, self._hasher.mac(code))
+        if found is None or found.expired or not await self._is_visible(caller, found.owner):
+            raise wrong
+        await self._forgive(caller, ONCE, ONCE)
+        return found
+
+    async def _is_visible(self, caller: Caller, owner: str) -> bool:
+        if caller.customer is None:
+            return True
+        entity, _, id_ = owner.partition("/")
+        named = (Identifier(entity, "id", id_, ""),)
+        question = Question(identifiers=named, customer=caller.customer)
+        told = await self._ledger.ask(caller.directory.organisation, question)
+        return bool(told.matches[0])
+
+    async def _fitting(self, caller: Caller, credential: Credential, id_: str | None) -> Secret:
+        """The secret of a named token that the one shown fits."""
+        name, wrong, named = credential.secret, _wrong(credential), credential.name
+        assert named is not None
+        owner = (
+            owner_of(id_) if id_ else f"{NOBODY}/{self._hasher.mac(f'{named.field}={named.value}')}"
+        )
+        await self._count(caller, owner, name, wrong)
+        # Nobody has no secret; that it is asked for keeps the time the same.
+        kept = await self._ledger.secret(caller.directory.organisation, owner, name)
+        shown = getattr(credential, name)
+        if name == ONCE:
+            fits = kept is not None and not kept.expired and self._fits(kept, owner, name, shown)
+        else:
+            fits = await self._hasher.verify(kept.verifier if kept else None, shown)
+        if kept is None or not fits:
+            if name == ONCE and named.field == "authentication_code" and id_ is None:
+                raise EntityNotFound(credential.at)
+            raise wrong
+        await self._forgive(caller, owner, name)
+        return kept
+
+    async def _related(self, directory: Directory, credential: Credential, id_: UUID) -> str:
+        """The entity of that kind to which a token is related."""
+        loaded = await self._ledger.load(directory.organisation, [id_])
+        token = cast(AccessToken, loaded.aggregates[id_])
+        if token.state != AccessToken.EFFECTIVE:
+            raise InvalidLifeCycleState(credential.at)
+        if credential.entity == "accounts_receivable":
+            related = await self._account(directory, token)
+        else:
+            of = token.relations.get(credential.entity)
+            related = await self._record(directory, credential.entity, of)
+        if related is None:
+            raise EntityNotFound(credential.at)
+        return related.record_id
+
+    async def _record(self, directory: Directory, kind: str, id_: str | None) -> Record | None:
+        """A registered record that is not retired."""
+        if id_ is None:
+            return None
+        stream = record_stream(directory.organisation, kind, id_)
+        found = (await self._ledger.load(directory.organisation, [stream])).aggregates.get(stream)
+        return found if isinstance(found, Record) and not found.is_retired else None
+
+    def _fits(self, kept: Secret, owner: str, name: str, code: str) -> bool:
+        return hmac.compare_digest(kept.verifier, self._hasher.mac(short_code(owner, name, code)))
+
+    async def _count(self, caller: Caller, owner: str, name: str, wrong: Refusal) -> None:
+        """Counts a try that is about to be made. Raises ``wrong`` if it comes too soon."""
+        wait = await self._wait(caller, owner, name)
+        if wait:
+            wrong.retry_after = wait
+            raise wrong
+
+    async def _wait(self, caller: Caller, owner: str, name: str) -> int:
+        """Counts a try that is about to be made; the seconds to wait if it comes too soon."""
+        return await self._ledger.count_guess(
+            caller.directory.organisation, f"{owner}/{name}", self._source(caller), caller.limits
+        )
+
+    async def _forgive(self, caller: Caller, owner: str, name: str) -> None:
+        await self._ledger.forgive_guesses(
+            caller.directory.organisation, f"{owner}/{name}", self._source(caller)
+        )
+
+    def _source(self, caller: Caller) -> str:
+        """Where tries come from, as a keyed hash: it holds a network address."""
+        return self._hasher.mac(f"source/{caller.source}")
+
+
+def _wrong(credential: Credential) -> Refusal:
+    refusal = InvalidOneTimePassword if credential.secret == ONCE else EntityNotFound
+    return refusal(credential.at)

@@ -1,0 +1,153 @@
+"""Importing records as JSON Lines: in order, refused lines reported and passed over.
+
+Contract reference_entities.md, section 1. Neighbouring lines that cannot depend on each other are
+registered together, so that they share transactions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from domain.errors import InvalidRequest, ServiceError, ServiceUnavailable
+from domain.fields import Values
+from domain.reference.catalogue import KINDS
+from domain.reference.records import Link
+from services.reference.registrar import CREATED, UNCHANGED, UPDATED, Registered, Registrar
+
+__all__ = ["Report", "import_lines"]
+
+TOGETHER = 64
+"""How many lines are registered at the same time at most."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the lines; ``refused`` holds line number (from 1), code and description.
+
+    ``secrets`` are those that were made up, with the line number: nobody sees them again.
+    """
+
+    results: dict[str, int] = field(default_factory=lambda: {CREATED: 0, UPDATED: 0, UNCHANGED: 0})
+    refused: list[Values] = field(default_factory=list)
+    secrets: list[Values] = field(default_factory=list)
+
+    def summary(self) -> Values:
+        """The report as it is answered; of secrets only where there are any."""
+        said: Values = {name.lower(): count for name, count in self.results.items()}
+        said |= {"refused": self.refused}
+        return said | ({"secrets": self.secrets} if self.secrets else {})
+
+
+async def import_lines(
+    registrar: Registrar,
+    lines: Iterable[bytes],
+    *,
+    organisation: str | None,
+    kind: str | None,
+    source: str,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Report:
+    """Registers every line. ``advance`` is told how many bytes were dealt with.
+
+    :param organisation: the name for records that do not say theirs.
+    :param kind: the kind for records that do not say theirs.
+    Raises `ServiceUnavailable` when the database is away; what was registered stays so.
+    """
+    report = Report()
+    batch: list[tuple[int, Any]] = []
+    keys: set[object] = set()
+    former: str | None = None
+    for number, line in enumerate(lines, start=1):
+        advance(len(line) + 1)
+        record = _read(line, kind)
+        if record is None:
+            continue
+        own = _keys(record)
+        own_kind = record.get("kind") if own else None
+        if len(batch) == TOGETHER or own_kind != former or not own or keys & own:
+            await _register_in_order(registrar, batch, organisation, source, report)
+            batch, keys, former = [], set(), own_kind
+        batch.append((number, record))
+        keys |= own
+    await _register_in_order(registrar, batch, organisation, source, report)
+    return report
+
+
+def _read(line: bytes, kind: str | None) -> Any:
+    """The record of a line; None for a blank one, an error for one that is no JSON object."""
+    if not line.strip():
+        return None
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return InvalidRequest("not strict JSON")
+    if not isinstance(record, dict):
+        return InvalidRequest("not a JSON object")
+    return ({"kind": kind} if kind else {}) | record
+
+
+def _keys(record: Any) -> set[object]:
+    """What no two lines registered together may share; nothing for a line that must go alone."""
+    kind = KINDS.get(str(record.get("kind"))) if isinstance(record, dict) else None
+    if kind is None or kind.key == "organisation":
+        return set()
+    if any(isinstance(row, Link) and row.to == kind.key for row in kind.fields):
+        return set()
+    named = ("id", *kind.unique, kind.worldwide, *kind.together, "account_owner_id")
+    return {(name, str(record[name]).strip().casefold()) for name in named if record.get(name)}
+
+
+async def _register_in_order(
+    registrar: Registrar,
+    batch: list[tuple[int, Any]],
+    organisation: str | None,
+    source: str,
+    report: Report,
+) -> None:
+    """Registers the lines of a batch, those apart of which one takes what another gives up."""
+    together: list[tuple[int, Any]] = []
+    keys: set[object] = set()
+    stored: list[Values] = [{}] * len(batch)
+    if len(batch) > 1:
+        stored = await asyncio.gather(*(registrar.stored(r, organisation) for _, r in batch))
+    for line, former in zip(batch, stored, strict=True):
+        own = _keys(line[1]) | _keys(former)
+        if own & keys:
+            await _register(registrar, together, organisation, source, report)
+            together, keys = [], set()
+        together.append(line)
+        keys |= own
+    await _register(registrar, together, organisation, source, report)
+
+
+async def _register(
+    registrar: Registrar,
+    batch: list[tuple[int, Any]],
+    organisation: str | None,
+    source: str,
+    report: Report,
+) -> None:
+    async def one(record: Any) -> Registered | ServiceError:
+        if isinstance(record, ServiceError):
+            return record
+        try:
+            return await registrar.register(record, organisation, source)
+        except ServiceError as error:
+            return error
+
+    outcomes = await asyncio.gather(*(one(record) for _, record in batch))
+    for (number, _), outcome in zip(batch, outcomes, strict=True):
+        if isinstance(outcome, ServiceUnavailable):
+            raise outcome
+        if isinstance(outcome, ServiceError):
+            refusal = {"line": number, "code": outcome.code, "description": outcome.description}
+            report.refused.append(refusal)
+        else:
+            report.results[outcome.result] += 1
+            if outcome.revealed:
+                report.secrets.append({"line": number} | outcome.revealed)

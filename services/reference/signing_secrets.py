@@ -1,0 +1,30 @@
+"""Secrets that we sign with: made up, sealed beside the ledger, and renewed without a break."""
+
+from __future__ import annotations
+
+import secrets
+from base64 import b64encode
+from datetime import datetime, timedelta
+
+from domain.fields import Values
+from domain.reference.webhooks import PREFIX, SECRET_BYTES
+from services.ports import Secret
+
+__all__ = ["FORMER", "OVERLAP", "former", "made_up"]
+
+FORMER = "former_"
+"""Begins the name of a secret that was replaced."""
+OVERLAP = timedelta(hours=24)
+"""How long it goes on signing beside the new one, so that consumers can change over."""
+
+
+def made_up() -> str:
+    """A new signing secret."""
+    return PREFIX + b64encode(secrets.token_bytes(SECRET_BYTES[0])).decode()
+
+
+def former(replaced: Secret, name: str, now: datetime) -> Values:
+    """The row that keeps a replaced secret for a while."""
+    ends = (now + OVERLAP).isoformat()
+    kept: Values = {"key_id": replaced.key_id, "owner": replaced.owner, "name": f"{FORMER}{name}"}
+    return kept | {"verifier": replaced.verifier, "expires_at": ends}

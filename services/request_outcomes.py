@@ -1,0 +1,87 @@
+"""What became of a call: whoever lost its answer asks by its idempotency key.
+
+Only the caller is told: the same user of the same organisation, and the same customer's account in
+a consumer session. To anybody else a key that is in use looks like one that never was, which is
+true for them: a call of theirs with that key is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import orjson
+
+from domain.fields import Values
+from services.pipeline.dispatcher import Runner
+from services.pipeline.idempotency import caller_of
+
+__all__ = ["COMMITTED", "KEPT", "NOT_COMMITTED", "Asking", "Outcome", "Outcomes"]
+
+COMMITTED, NOT_COMMITTED = "COMMITTED", "NOT_COMMITTED"
+KEPT = timedelta(days=7)
+"""How long it is known that a call was written; what is older is not spoken of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is known of an idempotency key at the moment ``now``.
+
+    ``position`` and ``recorded_at`` are those of the call that was written with it, None if none
+    was; ``data`` its answer while that is kept; ``settled`` whether none ever will be.
+    """
+
+    now: datetime
+    position: int | None = None
+    recorded_at: datetime | None = None
+    data: bytes | None = None
+    settled: bool = False
+
+
+class Outcomes(Protocol):
+    """What the ledger knows of keys. Raises `ServiceUnavailable` when it cannot answer."""
+
+    async def outcome(self, organisation: str, caller: str, key: str) -> Outcome:
+        """What became of the call that a caller made with a key."""
+
+    async def settle_key(self, organisation: str, caller: str, key: str) -> None:
+        """Forbids a key to its caller for ever, unless a call with it was written."""
+
+
+class Asking:
+    """Answers for the idempotency keys of a session's user.
+
+    Each method raises `InvalidToken`, `TokenExpired` and `TooManyRequests`.
+    """
+
+    def __init__(self, outcomes: Outcomes, runner: Runner) -> None:
+        self._outcomes = outcomes
+        self._runner = runner
+
+    async def ask(self, token: object, key: str) -> Values:
+        """What is known of a key now. A call that is still on its way may yet be written."""
+        found = await self._runner.session(token)
+        caller = caller_of(found.session)
+        return _said(key, await self._outcomes.outcome(found.organisation, caller, key))
+
+    async def settle(self, token: object, key: str) -> Values:
+        """The same for good: a call with the key that was not written never will be."""
+        found = await self._runner.session(token)
+        caller = caller_of(found.session)
+        await self._outcomes.settle_key(found.organisation, caller, key)
+        return _said(key, await self._outcomes.outcome(found.organisation, caller, key))
+
+
+def _said(key: str, outcome: Outcome) -> Values:
+    known = outcome.now - KEPT
+    committed = outcome.recorded_at is not None and outcome.recorded_at > known
+    return {
+        "key": key,
+        "outcome": COMMITTED if committed else NOT_COMMITTED,
+        "final": committed or outcome.settled,
+        "since": known,
+        "position": outcome.position if committed else None,
+        "recorded_at": outcome.recorded_at if committed else None,
+        "answer": orjson.Fragment(outcome.data) if outcome.data is not None else None,
+    }

@@ -1,0 +1,281 @@
+"""Methods 47 to 56: service requests are opened, and go their way (service_requests.md, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+from uuid import UUID
+
+from domain.aggregate import Aggregate
+from domain.communication import Communication
+from domain.composite_fields import Reference
+from domain.errors import MandatoryParameter
+from domain.fields import Level, Parameters, Row, Values, keep, mandatory
+from domain.queue_entry import QueueEntry
+from domain.reference.catalogue import identifiable
+from domain.scheduling import check_dates
+from domain.service_request import ServiceRequest
+from domain.service_request_fields import (
+    ANSWERS,
+    ASSIGNED_TO,
+    CALLER,
+    CALLER_TEXTS,
+    CATEGORY,
+    COMPLETION,
+    FILING,
+    LEVELS,
+    REASON,
+    REFERRING_TO,
+    SETS,
+    START_DATE,
+    STATUS,
+    TEXTS,
+    TYPE,
+    UDF,
+)
+from domain.token_credentials import TokenReference
+from services.pipeline.method import command, create
+from services.pipeline.request import Call
+from services.service_requests.notifications import NOTICE_NUMBERS, notices
+from services.service_requests.payload import amended, case_of, opened, texts
+from services.service_requests.projection import SERVICE_REQUEST
+from services.service_requests.rules import (
+    check,
+    check_allowed,
+    check_contact,
+    check_state,
+    looked_at,
+    type_of,
+    wanted_reason,
+    wanted_status,
+)
+from services.service_requests.sets import apply_items, products_looked_at
+
+ON = Reference(name="service_request", to=identifiable("service_request"))
+ACCEPTED_BY = Reference(name="accepted_by", to=identifiable("contact_information"))
+RESPONSE, TEMPORARY_RESOLUTION, FINAL_RESOLUTION = ANSWERS
+
+Announced = Iterable[Communication | QueueEntry]
+
+
+def _status_for_resolutions(given: Values) -> None:
+    """An update that resolves says in which status (section 6.2); and dates are in their order."""
+    check_dates(given)
+    for row in (TEMPORARY_RESOLUTION, FINAL_RESOLUTION):
+        if given.get(row.name) is not None and given.get(STATUS.name) is None:
+            raise MandatoryParameter(STATUS.parameter)
+
+
+def _both(call: Call) -> Iterator[UUID]:
+    return chain(looked_at(call), products_looked_at(call))
+
+
+CREATE = Parameters(
+    mandatory(TYPE),
+    mandatory(TokenReference(name="accounts_receivable", to=identifiable("accounts_receivable"))),
+    CALLER,
+    *CALLER_TEXTS,
+    *TEXTS,
+    mandatory(STATUS),
+    mandatory(CATEGORY),
+    *map(mandatory, LEVELS[:2]),
+    *FILING,
+    *UDF,
+    START_DATE,
+    *COMPLETION,
+    ASSIGNED_TO,
+    REFERRING_TO,
+    *ANSWERS,
+    *SETS.values(),
+    exactly_one=[row.name for row in COMPLETION],
+    check=check_dates,
+)
+UPDATE = Parameters(
+    mandatory(ON),
+    *CALLER_TEXTS,
+    *TEXTS,
+    keep(CATEGORY),
+    *map(keep, LEVELS[:2]),
+    *(keep(row) if row.name == "owned_by_group" else row for row in FILING),
+    *UDF,
+    keep(START_DATE),
+    *COMPLETION,
+    keep(replace(ASSIGNED_TO, levels={"unit": Level.KEPT})),
+    REFERRING_TO,
+    keep(STATUS),
+    *ANSWERS,
+    *(items.for_update() for items in SETS.values()),
+    at_most_one=[row.name for row in COMPLETION],
+    check=_status_for_resolutions,
+)
+
+
+@create(
+    47,
+    "service_requests/create",
+    CREATE,
+    SERVICE_REQUEST,
+    numbers=("service_request", *NOTICE_NUMBERS),
+    also=_both,
+    consumers=True,
+)
+def create_(call: Call) -> list[Aggregate]:
+    """Opens a service request, in any state but cancelled."""
+    case, payload = opened(call)
+    fact = ServiceRequest.Opened
+    request = ServiceRequest.begin(fact, call.by, id=call.new_id(), **payload)
+    apply_items(request, call)
+    request.proceed(case.to, case.status, case.given, call.now, call.by)
+    return [request, *notices(request, "", call)]
+
+
+ON_REQUEST: Values = {"on": (ON,), "aggregate": ServiceRequest, "also": _both}
+ANNOUNCED: Values = ON_REQUEST | {"numbers": NOTICE_NUMBERS}
+"""Of methods that change the status, of which the caller may be told."""
+
+
+def _moving(*rows: Row) -> Parameters:
+    """What every method takes that takes a service request a step on."""
+    return Parameters(mandatory(ON), *TEXTS, *rows)
+
+
+@command(48, "service_requests/update", UPDATE, SERVICE_REQUEST, **ANNOUNCED)
+def update(request: ServiceRequest, call: Call) -> Announced:
+    """Changes a service request and, if a later status is given, takes it there."""
+    case, details = amended(request, call)
+    former = request.status
+    request.amend(details, call.by)
+    apply_items(request, call)
+    request.proceed(case.to, case.status, case.given, call.now, call.by)
+    return notices(request, former, call)
+
+
+@command(
+    49,
+    "service_requests/respond",
+    _moving(mandatory(STATUS), mandatory(RESPONSE)),
+    SERVICE_REQUEST,
+    **ANNOUNCED,
+)
+def respond(request: ServiceRequest, call: Call) -> Announced:
+    """Gives the customer a response, or another one in place of one that is not accepted."""
+    return advance(request, call, "RESPONDED")
+
+
+@command(
+    50,
+    "service_requests/temporary_resolve",
+    _moving(STATUS, mandatory(TEMPORARY_RESOLUTION)),
+    SERVICE_REQUEST,
+    **ANNOUNCED,
+)
+def temporary_resolve(request: ServiceRequest, call: Call) -> Announced:
+    """Resolves a service request for the time being."""
+    return advance(request, call, "TEMPORARY_RESOLVED")
+
+
+@command(
+    51,
+    "service_requests/final_resolve",
+    _moving(mandatory(STATUS), mandatory(FINAL_RESOLUTION)),
+    SERVICE_REQUEST,
+    **ANNOUNCED,
+)
+def final_resolve(request: ServiceRequest, call: Call) -> Announced:
+    """Resolves a service request for good."""
+    return advance(request, call, "FINAL_RESOLVED")
+
+
+@command(52, "service_requests/complete", _moving(mandatory(STATUS)), SERVICE_REQUEST, **ANNOUNCED)
+def complete(request: ServiceRequest, call: Call) -> Announced:
+    """Completes a service request that was resolved for good."""
+    return advance(request, call, "COMPLETED")
+
+
+@command(
+    53,
+    "service_requests/response_accept",
+    _moving(mandatory(ACCEPTED_BY)),
+    SERVICE_REQUEST,
+    consumers=True,
+    **ON_REQUEST,
+)
+def response_accept(request: ServiceRequest, call: Call) -> None:
+    """Accepts the response for the customer."""
+    accept(request, call, RESPONSE.name)
+
+
+@command(
+    54,
+    "service_requests/temporary_resolution_accept",
+    _moving(mandatory(ACCEPTED_BY)),
+    SERVICE_REQUEST,
+    consumers=True,
+    **ON_REQUEST,
+)
+def temporary_resolution_accept(request: ServiceRequest, call: Call) -> None:
+    """Accepts the temporary resolution for the customer."""
+    accept(request, call, TEMPORARY_RESOLUTION.name)
+
+
+@command(
+    55,
+    "service_requests/final_resolution_accept",
+    _moving(ACCEPTED_BY),
+    SERVICE_REQUEST,
+    consumers=True,
+    **ON_REQUEST,
+)
+def final_resolution_accept(request: ServiceRequest, call: Call) -> None:
+    """Accepts the final resolution for the customer, in the caller's name unless it is said."""
+    accept(request, call, FINAL_RESOLUTION.name)
+
+
+@command(
+    56,
+    "service_requests/cancel",
+    Parameters(mandatory(ON), STATUS, REASON),
+    SERVICE_REQUEST,
+    consumers=True,
+    **ANNOUNCED,
+)
+def cancel(request: ServiceRequest, call: Call) -> Announced:
+    """Withdraws a service request before anybody has responded."""
+    request.require("PENDING")
+    type_, former = type_of(call, request.type), request.status
+    status = wanted_status(call, type_, "CANCELLED")
+    reason = wanted_reason(call, type_)
+    for kind, id_ in (("status", status), (REASON.name, reason)):
+        check_allowed(type_, kind, id_)
+    check_state(call, status, "CANCELLED")
+    request.cancel(status, reason, call.by)
+    return notices(request, former, call)
+
+
+def advance(request: ServiceRequest, call: Call, to: str) -> Announced:
+    """Takes a service request one step on to the state ``to``; the notices of that.
+
+    Raises `InvalidLifeCycleState` where no step leads there, and what `wanted_status`, `check` and
+    `check_state` do.
+    """
+    request.require_step(to)
+    case = case_of(request, call, wanted_status(call, type_of(call, request.type), to))
+    check(call, case, to)
+    former = request.status
+    request.amend(texts(call), call.by)
+    request.proceed(to, case.status, case.given, call.now, call.by)
+    return notices(request, former, call)
+
+
+def accept(request: ServiceRequest, call: Call, answer: str) -> None:
+    """Notes who has accepted an answer, now; the caller if nobody is named.
+
+    Raises what `ServiceRequest.check_acceptable` and `check_contact` do.
+    """
+    request.check_acceptable(answer)
+    caller = request.contact_information
+    accepting = call.given.get(ACCEPTED_BY.name) or caller
+    check_contact(call, caller, accepting)
+    request.amend(texts(call), call.by)
+    request.accept(answer, accepting, call.now, call.by)

@@ -1,0 +1,85 @@
+"""What the caller is sent when the status changes (contract service_requests.md, section 4).
+
+A notice is an ordinary outgoing communication with its queue entry, made in the same change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
+
+from msgspec import structs
+
+from domain.aggregate import Fact
+from domain.communication import Communication
+from domain.contact_fields import email_address
+from domain.queue_entry import QueueEntry
+from domain.service_request import ServiceRequest
+from services.communications.payload import begun
+from services.communications.queue import queued
+from services.ids import id_text
+from services.pipeline.request import Call
+
+__all__ = ["NOTICE_NUMBERS", "notices"]
+
+NOTICE_NUMBERS = ("communication", "communication_code", "communication_queue") * 2
+"""The sequences that an e-mail and an SMS draw from."""
+
+RULES = (("EMAIL", "notify_by_email", "caller_email"), ("SMS", "notify_by_sms", "caller_phone"))
+"""Media, the type's rule that wants it, and where the address stands."""
+
+SUBJECT = 255
+"""Most characters of a subject (common.md, section 7)."""
+
+
+def notices(
+    request: ServiceRequest, former: str, call: Call
+) -> Iterator[Communication | QueueEntry]:
+    """The communications, with queue entries, about a status that is not the ``former`` one.
+
+    They are caused by the fact that set it.
+    """
+    if request.status == former:
+        return
+    type_ = call.directory.fields("service_request_type", request.type)
+    cause = next(f for f in reversed(request.pending_events) if getattr(f, "status", None))
+    for media, rule, address in RULES:
+        to = request.details.get(address) or ""
+        reachable = email_address(to) if media == "EMAIL" else to.strip()
+        text = _text(request, media, call)
+        if type_.get(rule) and reachable and text:
+            for new in _written(request, {"media": media, "to": to, "content": text}, call):
+                call.note_cause(new, cast(Fact, cause))
+                yield new
+
+
+def _written(
+    request: ServiceRequest, said: dict[str, str], call: Call
+) -> Iterator[Communication | QueueEntry]:
+    given = said | {
+        "contact_information": request.contact_information,
+        "direction": "OUTGOING",
+        "subject": f"Service request {request.number}: {_status(request, call)}"[:SUBJECT],
+        "referring_to": {"service_request": id_text(request.id)},
+    }
+    # The organisation says it, whoever has called.
+    payload = begun(
+        replace(call, given=given, session=structs.replace(call.session, customer=None))
+    )
+    fact = Communication.Recorded
+    communication = Communication.begin(fact, call.by, id=call.new_id(), **payload)
+    yield communication
+    yield from queued(communication, call)
+
+
+def _text(request: ServiceRequest, media: str, call: Call) -> str:
+    """What happened in plain words, as long as the media may be."""
+    type_ = call.directory.fields("service_request_type", request.type).get("name") or ""
+    text = f"Your service request {request.number} ({type_}) is now: {_status(request, call)}."
+    return text[: (call.settings.get("content_limits") or {}).get(media)]
+
+
+def _status(request: ServiceRequest, call: Call) -> str:
+    status = call.directory.fields("service_request_status", request.status)
+    return str(status.get("name") or request.state.replace("_", " ").lower())

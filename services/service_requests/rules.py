@@ -1,0 +1,255 @@
+"""What a call on a service request must observe (contract service_requests.md, sections 3 to 6).
+
+The checks are made in the order of section 8: life cycle state, what the type and the state make
+mandatory, allowed lists, status, acceptance, contacts, assignment, references. The sets come last,
+when they are applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from domain.composite_fields import Reference
+from domain.contact_information import ContactInformation
+from domain.errors import (
+    InvalidAcceptingContact,
+    InvalidAssignment,
+    InvalidCaller,
+    InvalidLifeCycleState,
+    InvalidReference,
+    InvalidStatus,
+    MandatoryParameter,
+    NotAllowedForType,
+)
+from domain.fields import Values
+from domain.service_request import ServiceRequest
+from domain.service_request_answers import STATES, WAY, Answers, check_acceptance, check_fit
+from domain.service_request_fields import CALLER, REASON, STATUS, TYPE
+from services.pipeline.request import Call
+
+__all__ = [
+    "ACCOUNT",
+    "Case",
+    "answers_given",
+    "check",
+    "check_account",
+    "check_allowed",
+    "check_caller_texts",
+    "check_contact",
+    "check_state",
+    "looked_at",
+    "state_of",
+    "type_of",
+    "wanted_reason",
+    "wanted_status",
+]
+
+ACCOUNT = "accounts_receivable"
+ACCEPTED_BY = "accepted_by"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What the rules ask about: the service request as it is and as the call wants it.
+
+    ``type`` are the fields of its type, ``caller`` and ``account`` ids; ``to`` is the wanted state and
+    ``status`` the wanted status; ``stored`` and ``given`` are answers; ``assigned_to`` is the
+    assignment and ``referring_to`` the references that the call gives, None where it gives none.
+    """
+
+    type: Mapping[str, Any]
+    account: str
+    caller: str
+    to: str
+    status: str
+    given: Answers
+    stored: Answers = field(default_factory=dict)
+    assigned_to: Values | None = None
+    referring_to: Values | None = None
+
+
+def type_of(call: Call, id_: str) -> Mapping[str, Any]:
+    """The fields of a type of service requests."""
+    return call.directory.fields(TYPE.to.entity, id_)
+
+
+def state_of(call: Call, status: str) -> str:
+    """The life cycle state to which a status belongs."""
+    state: str = call.directory.fields(STATUS.to.entity, status)["life_cycle_state"]
+    return state
+
+
+def wanted_status(call: Call, type_: Mapping[str, Any], state: str) -> str:
+    """The given status, else the type's default for a state. Raises `MandatoryParameter`."""
+    defaults = type_.get("default_status_ids") or {}
+    return call.given.get(STATUS.name) or _default(call, STATUS, defaults.get(state))
+
+
+def wanted_reason(call: Call, type_: Mapping[str, Any]) -> str:
+    """The given cancellation reason, else the type's default. Raises `MandatoryParameter`."""
+    default = type_.get(f"default_{REASON.name}")
+    return call.given.get(REASON.name) or _default(call, REASON, default)
+
+
+def _default(call: Call, row: Reference, id_: str | None) -> str:
+    """A default that the type has, if it can still be chosen."""
+    entry = call.directory.entry(row.to.entity, id_)
+    if entry is None or entry.retired:
+        raise MandatoryParameter(row.parameter)
+    return entry.id
+
+
+def answers_given(call: Call) -> Answers:
+    """The answers among the parameters as they are kept, None for those that are null."""
+    return {name: _answer(call, name) for name in STATES if name in call.given}
+
+
+def _answer(call: Call, name: str) -> Values | None:
+    given = call.given[name]
+    if given is None:
+        return None
+    answer = {key: value for key, value in given.items() if value is not None}
+    if answer.get(ACCEPTED_BY):
+        answer.setdefault("accepted_date", call.now)
+    else:
+        answer.pop("accepted_date", None)
+    category = call.directory.fields(f"service_request_{name}_category", answer["category"])
+    return answer | {"acceptance_required": bool(category.get("requires_customer_acceptance"))}
+
+
+def looked_at(call: Call) -> Iterator[UUID]:
+    """What the rules look at besides the service request: contacts, and records it refers to."""
+    request, given = call.other(call.given.get("service_request")), call.given
+    caller: str | None
+    if isinstance(request, ServiceRequest):
+        caller = request.contact_information
+    else:
+        yield call.record_id(ACCOUNT, given[ACCOUNT])
+        owner = _owner(call)
+        caller = given.get(CALLER.name) or owner
+        yield from map(UUID, {owner, caller} - {None})
+    accepting = {given.get(ACCEPTED_BY)}
+    accepting |= {(given.get(name) or {}).get(ACCEPTED_BY) for name in STATES}
+    if accepting - {None, caller}:
+        yield from map(UUID, (accepting | {caller}) - {None})
+    for kind, id_ in (given.get("referring_to") or {}).items():
+        if id_:
+            yield call.record_id(kind, id_)
+
+
+def _owner(call: Call) -> str | None:
+    """The owner of the account of a new service request, once that is loaded."""
+    account = call.record(ACCOUNT, call.given[ACCOUNT])
+    owner: str | None = account.fields.get("account_owner") if account else None
+    return owner
+
+
+def check_account(call: Call) -> str:
+    """The caller of a new service request.
+
+    Raises `InvalidLifeCycleState` for a terminated account, and `MandatoryParameter` where nobody is
+    given and the account has no owner.
+    """
+    account = call.record(ACCOUNT, call.given[ACCOUNT])
+    if account and account.fields.get("life_cycle_state") == "TERMINATED":
+        raise InvalidLifeCycleState(f"{ACCOUNT}_identifier")
+    caller = call.given.get(CALLER.name) or _owner(call)
+    if caller is None:
+        raise MandatoryParameter(CALLER.parameter)
+    return caller
+
+
+def check_caller_texts(type_: Mapping[str, Any], given: Values, *, amending: bool = False) -> None:
+    """Refuses with `MandatoryParameter` the lack of an address that the type's notices need (6.1).
+
+    :param amending: what is not given stays as it is.
+    """
+    by_email, by_sms = type_.get("notify_by_email"), type_.get("notify_by_sms")
+    for name, needed in (("caller_email", by_email and not by_sms), ("caller_phone", by_sms)):
+        said = name in given or not amending
+        if needed and said and not (given.get(name) or "").strip():
+            raise MandatoryParameter(name)
+
+
+def check(call: Call, case: Case, to: str | None = None) -> None:
+    """Refuses what the rules do not allow, in their order (section 8).
+
+    Raises `MandatoryParameter` and `InvalidParameterValue` for answers that do not fit,
+    `NotAllowedForType`, `InvalidStatus`, what `check_acceptance` does, `InvalidCaller`,
+    `InvalidAcceptingContact`, `InvalidAssignment` and `InvalidReference`.
+
+    :param to: the state in which the method leaves it; any of the way if the status decides.
+    """
+    if to is None and case.to in WAY:
+        check_fit(case.to, case.stored, case.given)
+    _check_allowed(call, case)
+    check_state(call, case.status, *((to,) if to else WAY))
+    check_acceptance(case.to, case.stored, case.given)
+    if ACCOUNT in call.given and not _related(call, _owner(call), case.caller):
+        raise InvalidCaller(CALLER.parameter)
+    for name, answer in case.given.items():
+        check_contact(call, case.caller, (answer or {}).get(ACCEPTED_BY), f"{name}.")
+    _check_assignment(call, case.assigned_to or {})
+    _check_references(call, case.account, case.referring_to or {})
+
+
+def check_state(call: Call, status: str, *states: str) -> None:
+    """Refuses with `InvalidStatus` a status of another state."""
+    if state_of(call, status) not in states:
+        raise InvalidStatus(STATUS.parameter)
+
+
+def _check_allowed(call: Call, case: Case) -> None:
+    chosen = {name: call.given.get(name) for name in ("status", "category")}
+    chosen |= {
+        f"{name}_category": (said or {}).get("category") for name, said in case.given.items()
+    }
+    for kind, id_ in chosen.items():
+        check_allowed(case.type, kind, id_)
+
+
+def check_allowed(type_: Mapping[str, Any], kind: str, id_: str | None) -> None:
+    """Refuses with `NotAllowedForType` what is not on the type's list, if there is a list."""
+    allowed = type_.get(f"allowed_{kind}")
+    if id_ and allowed and id_ not in allowed:
+        answer = kind.removesuffix("_category")
+        path = f"{answer}.category" if answer in STATES else kind
+        raise NotAllowedForType(f"{path}_identifier")
+
+
+def check_contact(call: Call, caller: str, accepting: str | None, at: str = "") -> None:
+    """Refuses with `InvalidAcceptingContact` who is neither the caller nor related to the caller."""
+    if accepting and not _related(call, caller, accepting):
+        raise InvalidAcceptingContact(f"{at}{ACCEPTED_BY}_identifier")
+
+
+def _related(call: Call, one: str | None, other: str) -> bool:
+    """Whether two contacts are the same, or one of them is in a relation to the other."""
+    return one == other or other in _relations(call, one) or one in _relations(call, other)
+
+
+def _relations(call: Call, id_: str | None) -> set[str]:
+    contact = call.other(id_)
+    entries = (
+        contact.sets.get("relation_set", ()) if isinstance(contact, ContactInformation) else ()
+    )
+    return {entry[CALLER.name] for entry in entries}
+
+
+def _check_assignment(call: Call, assigned_to: Values) -> None:
+    """A user is assigned as one of the unit, if the user's record lists units (section 5.4)."""
+    units = call.directory.fields("user", assigned_to.get("user")).get("unit")
+    if units and assigned_to["unit"] not in units:
+        raise InvalidAssignment("assigned_to.user_identifier")
+
+
+def _check_references(call: Call, account: str, referring_to: Values) -> None:
+    """Subscriptions, and jobs of an account, are of the service request's account."""
+    for kind, id_ in referring_to.items():
+        record = call.record(kind, id_)
+        theirs = record.fields.get(ACCOUNT) if record else account
+        if theirs != account and (theirs or kind == "subscription"):
+            raise InvalidReference(f"referring_to.{kind}_identifier")

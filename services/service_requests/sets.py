@@ -1,0 +1,94 @@
+"""The services, physical goods and relations of a service request (service_requests.md, 6.13)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+from domain.errors import InvalidParameterValue, InvalidProduct, MandatoryParameter
+from domain.fields import Values
+from domain.service_request import ServiceRequest
+from domain.service_request_fields import SETS
+from domain.service_request_items import identified
+from services.pipeline.request import Call
+
+__all__ = ["apply_items", "products_looked_at"]
+
+RECORDS = {"product", "installed_item"}
+COVERAGE = "warranty_coverage_reason"
+
+
+def products_looked_at(call: Call) -> Iterator[UUID]:
+    """The registered products and items that are to be added."""
+    for set_name in SETS:
+        for item in call.given.get(set_name) or ():
+            for kind in RECORDS & item.keys():
+                if item[kind]:
+                    yield call.record_id(kind, item[kind])
+
+
+def apply_items(request: ServiceRequest, call: Call) -> None:
+    """Adds, changes and removes items in the order in which they are given.
+
+    Raises what `check_item` and `identified` do, and `InvalidProduct`, `MandatoryParameter` and
+    `InvalidParameterValue` as section 6.13 says.
+    """
+    for set_name, items in SETS.items():
+        for n, given in enumerate(call.given.get(set_name) or ()):
+            at = f"{set_name}[{n}]"
+            if given["action"] == "ADD":
+                request.add_item(set_name, _item(call, set_name, given, at), call.by, at)
+                continue
+            named = f"{at}.{items.entry.entity}_identifier"
+            item = identified(request.sets.get(set_name, ()), given["identifier"], named)
+            if given["action"] == "REMOVE":
+                request.remove_item(set_name, item, call.by)
+            else:
+                changes = {k: v for k, v in given.items() if k not in ("action", "identifier")}
+                request.change_item(set_name, item, changes, call.by)
+
+
+def _item(call: Call, set_name: str, given: Values, at: str) -> Values:
+    """A complete new item."""
+    item = {k: v for k, v in given.items() if k != "action" and v is not None}
+    if set_name == "services_set":
+        _check_product(call, item, "SERVICES", at)
+    elif set_name == "physical_goods_set":
+        item |= _installed(call, item, at) if "installed_item" in item else {}
+        if "installed_item" not in item:
+            _check_good(call, item, at)
+    return {"id": call.new_id_text()} | item
+
+
+def _installed(call: Call, item: Values, at: str) -> Values:
+    """What an installed item says of itself; under warranty a coverage reason is needed."""
+    record = call.record("installed_item", item["installed_item"])
+    fields = record.fields if record else {}
+    _check_coverage(item, at, covered=bool(fields.get("under_warranty")))
+    return {"product": fields.get("product"), "serial_number": fields.get("serial_number")}
+
+
+def _check_good(call: Call, item: Values, at: str) -> None:
+    """Physical goods have a serial number of their own only if they are traceable and flat."""
+    kind = _check_product(call, item, "PHYSICALGOODS", at)
+    traceable = (kind.get("physical_good_type"), kind.get("composition_method"))
+    if "serial_number" in item and traceable != ("TRACEABLE", "FLAT"):
+        raise InvalidParameterValue(f"{at}.serial_number")
+    _check_coverage(item, at, covered=False)
+
+
+def _check_coverage(item: Values, at: str, *, covered: bool) -> None:
+    if covered and COVERAGE not in item:
+        raise MandatoryParameter(f"{at}.{COVERAGE}_identifier")
+    if not covered and COVERAGE in item:
+        raise InvalidParameterValue(f"{at}.{COVERAGE}_identifier")
+
+
+def _check_product(call: Call, item: Values, classification: str, at: str) -> Mapping[str, Any]:
+    """The type of an item's product. Raises `InvalidProduct` for one of another classification."""
+    record = call.record("product", item["product"])
+    kind = call.directory.fields("product_type", record.fields["product_type"] if record else None)
+    if kind.get("classification") != classification:
+        raise InvalidProduct(f"{at}.product_identifier")
+    return kind
