@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import structlog
 
+import services.registry  # noqa: F401 (fills the registries)
 from domain.errors import ServiceError, TooManyRequests
 from infra.audit.sealer import Sealer, signer_of
 from infra.diagnostics.dashboard import Boards
@@ -46,14 +47,10 @@ from infra.store.postgres_store import PostgresLedger
 from infra.store.request_outcomes import Outcomes
 from infra.views.replica import Replica
 from infra.webhooks.admin import Desk as WebhookDesk
-from services.access_tokens import methods as access_tokens  # noqa: F401 (fills the registry)
 from services.audit.access import Auditing
 from services.audit.as_of import AsOf
 from services.audit.history_service import Historian
 from services.authentication import Desk
-from services.communications import methods as communications  # noqa: F401 (fills the registry)
-from services.communications import queue
-from services.contacts import methods as contact_information  # noqa: F401 (fills the registry)
 from services.contacts.erasure import Forgetting
 from services.operators import Operator
 from services.pipeline.command_runner import Writer
@@ -62,9 +59,6 @@ from services.pipeline.session_tokens import Tokens
 from services.pipeline.token_proofs import Authenticator
 from services.reference.registrar import Registrar
 from services.request_outcomes import Asking
-from services.service_requests import configuration as service_request_configuration  # noqa: F401 (fills the registry)
-from services.service_requests import lists as service_request_lists
-from services.service_requests import methods as service_requests
 
 log = structlog.get_logger(__name__)
 

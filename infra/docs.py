@@ -9,41 +9,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import services.registry  # noqa: F401 (fills the registries)
 from domain.aggregate import AGGREGATES, FACTS, Aggregate, Beginning, Fact
 from domain.errors import CATALOGUE
 from domain.fields import Level
 from domain.reference.catalogue import KINDS
 from domain.reference.records import Kind
 from infra.analytics.relations import OBJECTS
-from infra.http.api.routes import BASE
-from services import authentication
-from services import registry as documents
-from services.access_tokens import methods as access_tokens
 from services.audit.event_descriptions import template
-from services.communications import methods as communications
-from services.communications import queue
-from services.contacts import methods as contact_information
-from services.pipeline.method import METHODS, Method
-from services.service_requests import configuration as service_request_configuration
-from services.service_requests import lists as service_request_lists
-from services.service_requests import methods as service_requests
+from services.pipeline.method import BASE, METHODS, Method
 
 __all__ = ["FOLDER", "PAGES", "write"]
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
-FILLED = (
-    access_tokens,
-    authentication,
-    communications,
-    contact_information,
-    documents,
-    queue,
-    service_request_configuration,
-    service_request_lists,
-    service_requests,
-)
-"""The modules whose import fills the registries."""
-
 ADMINISTRATIVE = {"originator_id", "originator_version", "originator_topic", "timestamp"}
 NOTICE = "<!-- Written by `python -m infra.documentation`. Do not edit. -->"
 

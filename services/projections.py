@@ -19,7 +19,7 @@ from domain.fields import Shape, Values
 from domain.reference.catalogue import SHOWN
 from services.reference_expansion import references
 
-__all__ = ["PROJECTIONS", "Projection", "Row", "document", "project", "projection"]
+__all__ = ["COMPACTS", "PROJECTIONS", "Projection", "Row", "document", "project", "projection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,9 @@ class Projection:
 
 
 Projecting = Callable[[Any, Mapping[str, Any], ZoneInfo], Projection]
+
+COMPACTS: dict[str, Shape] = {}
+"""The compact object of every entity that is shown inside others, by entity."""
 
 PROJECTIONS: dict[type[Aggregate], Projecting] = {}
 """How each aggregate is projected."""

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
-from infra.http.api.routes import BASE
+from services.pipeline.method import BASE
 from tests.service import Api, Service, refusal
 from tests.world import OTHER_GROUP, UNIT, World, rows, world
 

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import asyncpg
 
+from infra.analytics.install import deploy
 from infra.postgres.embedded.server import EmbeddedPostgres, system_postgres
-from infra.schema.migrate import migrate
 
 TEMPLATE = "crmledger_template"
 KIND = "CRMLEDGER_TEST_POSTGRES"
@@ -69,7 +69,7 @@ async def build_template(postgres: EmbeddedPostgres) -> None:
         await admin.close()
     connection = await asyncpg.connect(postgres.url_of(TEMPLATE))
     try:
-        await migrate(connection)
+        await deploy(connection)
     finally:
         await connection.close()
 

@@ -19,9 +19,9 @@ import aiohttp
 
 from infra import password_hasher as secrets
 from infra.app import listening, opened
-from infra.http.api.routes import BASE
 from infra.http.operators.reference import REFERENCE
 from infra.settings import Settings
+from services.pipeline.method import BASE
 from tests.programs import ROOT, begun
 
 __all__ = [

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import services.registry  # noqa: F401 (fills the registries)
 from domain.aggregate import AGGREGATES, FACTS
 from domain.errors import CATALOGUE
 from services.pipeline.method import METHODS
-from services.projections import PROJECTIONS
-from services.registry import COMPACTS
+from services.projections import COMPACTS, PROJECTIONS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("domain", "services", "infra")

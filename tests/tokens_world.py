@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import aiohttp
 
-from infra.http.api.routes import BASE
+from services.pipeline.method import BASE
 from tests.communications_world import Desk, desk
 from tests.service import OPERATOR_KEY, PASSWORD, Api, Service, refusal
 from tests.world import UNIT

@@ -13,8 +13,17 @@ from typing import TypeAlias
 import asyncpg
 
 from infra.analytics.relations import OBJECTS
+from infra.schema.migrate import (
+    LOCK_TIMEOUT,
+    Migration,
+    MigrationError,
+    alone,
+    assert_current,
+    migrate,
+    patiently,
+)
 
-__all__ = ["CHECKSUM", "current", "install"]
+__all__ = ["CHECKSUM", "assert_deployed", "current", "deploy", "install"]
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -49,3 +58,31 @@ async def install(connection: Connection) -> bool:
     await connection.execute(f"SELECT analytics.take_down();\n{SCHEMA}")
     await connection.execute(INSTALLED, CHECKSUM)
     return True
+
+
+async def deploy(connection: Connection, *, attempts: int = 100) -> list[Migration]:
+    """Applies the code's pending migrations and then puts up what is derived: what it applied."""
+    applied = await migrate(connection, attempts=attempts)
+    await patiently(connection, _derive, attempts)
+    return applied
+
+
+async def assert_deployed(connection: Connection) -> None:
+    """Raises ``MigrationError`` unless the database has exactly this code's schema and objects."""
+    await assert_current(connection)
+    if not await current(connection):
+        raise MigrationError(
+            "the views of analysts are not this code's; run `crmledger db migrate`"
+        )
+
+
+async def _derive(connection: Connection) -> None:
+    """Put up what follows from the code."""
+    async with alone(connection):
+        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+        try:
+            await install(connection)
+        except asyncpg.DependentObjectsStillExistError as error:
+            raise MigrationError(
+                f"drop what was built on the views of analysts first: {error.detail}"
+            ) from error

@@ -13,9 +13,9 @@ from domain.composite_fields import Items
 from domain.fields import Field, Shape
 from infra.analytics.columns import Column, Place, columns, quoted, record, unfolded
 from infra.analytics.events import EVENTS_FLAT
+from infra.analytics.projected import FED
 from infra.analytics.reference_records import ORGANISATIONS, RECORDS
 from infra.analytics.relation import CLEAR, ORGANISATION, Relation
-from infra.projections.analytics_tables import FED
 from services.access_tokens.projection import ACCESS_TOKEN
 from services.communications.projection import COMMUNICATION, QUEUE_ENTRY
 from services.contacts.projection import CONTACT_INFORMATION

@@ -13,6 +13,7 @@ import uvloop
 from cyclopts import App, Parameter
 from rich.table import Table
 
+from infra.analytics.install import deploy
 from infra.app import Application, listening, sealing
 from infra.cli.audit import audit
 from infra.cli.diagnostics import check, describe
@@ -27,7 +28,7 @@ from infra.cli.webhooks import deliver, webhooks
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
 from infra.http.server import Unlistening
 from infra.observability.metrics import configure_logs
-from infra.schema.migrate import MigrationError, migrate, status
+from infra.schema.migrate import MigrationError, status
 from infra.settings import Settings, SettingsError
 from services.reference.importer import import_lines
 
@@ -162,7 +163,7 @@ async def db_migrate() -> None:
     async with database(Settings.from_environment()) as url:
         connection = await asyncpg.connect(url)
         try:
-            for migration in await migrate(connection):
+            for migration in await deploy(connection):
                 out.print(f"applied {migration}")
         finally:
             await connection.close()

@@ -11,9 +11,9 @@ import asyncpg
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from infra.analytics.install import assert_deployed, deploy
 from infra.app import reachable
 from infra.postgres.embedded.server import EmbeddedPostgres
-from infra.schema.migrate import assert_current, migrate
 from infra.settings import Settings
 
 __all__ = ["database", "err", "out", "prepare", "progress", "told_to_stop"]
@@ -43,7 +43,7 @@ async def prepare(url: str, *, own: bool) -> None:
     """
     connection = await asyncpg.connect(url)
     try:
-        await (migrate(connection) if own else assert_current(connection))
+        await (deploy(connection) if own else assert_deployed(connection))
     finally:
         await connection.close()
 

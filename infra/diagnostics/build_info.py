@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+import services.registry  # noqa: F401 (fills the registries)
 from domain.aggregate import AGGREGATES, FACTS
-from infra import docs as documentation  # noqa: F401 (fills the registries)
 from infra.projections.sql_projections import ANALYTICS
 from infra.schema.migrate import available
 from infra.settings import HIDDEN, SECRETS, Settings

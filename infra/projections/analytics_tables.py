@@ -1,14 +1,10 @@
-"""The objects that are tables, fed by the projector, and the statements that feed them."""
+"""The statements that feed the tables of analysts."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from infra.analytics.columns import Column
 from infra.analytics.events import ID, STATES
-from infra.analytics.relation import ORGANISATION, Relation
 
-__all__ = ["DAILY_FACTS", "FED", "TRANSITIONS"]
+__all__ = ["DAILY_FACTS", "TRANSITIONS"]
 
 # A fact that leads to the state its entity is in already is no transition. What was open before is
 # closed by the entity's first transition of the batch, the others close each other.
@@ -46,63 +42,3 @@ SELECT e.organisation, (e.recorded_at AT TIME ZONE 'UTC')::date, e.topic, count(
 ON CONFLICT (organisation, day, topic) DO UPDATE SET facts = d.facts + excluded.facts
 """
 """Feeds ``analytics.daily_facts``, likewise."""
-
-_MOMENT = "timestamp with time zone"
-_ORGANISATION = replace(ORGANISATION, sql="")
-
-FED = (
-    Relation(
-        "transitions",
-        "Every state that an entity has been in, one a row: for funnels and times to answer.",
-        (
-            _ORGANISATION,
-            Column("entity", "text", "What it is: access_token, communication, ..."),
-            Column("id", "text", "Id of the entity."),
-            Column("state", "text", "The state that was entered."),
-            Column("topic", "text", "The fact that led to it."),
-            Column("entered_position", "bigint", "Position of that fact."),
-            Column("entered_at", _MOMENT, "When it was entered."),
-            Column(
-                "left_position",
-                "bigint",
-                "Position of the fact that ended it; null while it lasts.",
-            ),
-            Column("left_at", _MOMENT, "When it was left."),
-            Column("actor", "text", "Id of the user who brought it about; null for the system."),
-            Column("unit", "text", "Id of the unit for which that user acted."),
-            Column("seconds", "double precision", "How long it lasted."),
-            Column(
-                "changed_position", "bigint", "Position of the last fact that changed this row."
-            ),
-        ),
-        order=("entered_position",),
-        position="changed_position",
-    ),
-    Relation(
-        "daily_facts",
-        "How many facts of each topic were recorded on each day.",
-        (
-            _ORGANISATION,
-            Column("day", "date", "The day in UTC on which the facts were recorded."),
-            Column("topic", "text", "What happened: entity, a dot, the fact in the past tense."),
-            Column("facts", "bigint", "How often it happened."),
-        ),
-        order=("day", "topic"),
-    ),
-    Relation(
-        "progress",
-        "How far each fed table has come in each ledger, and which process may move it.",
-        (
-            _ORGANISATION,
-            Column("view", "text", "The table."),
-            Column("position", "bigint", "The last fact that the table holds."),
-            Column("moved_at", _MOMENT, "When the position was moved last."),
-            Column("holder", "uuid", "The process that has the lease; null if nobody has."),
-            Column("held_until", _MOMENT, "When the lease ends unless it is renewed."),
-            Column("version", "integer", "Of history: the definition by which it was written."),
-            Column("generation", "bigint", "Of history: how often rows of it were dropped."),
-        ),
-        order=("view",),
-    ),
-)
-"""Their comments are written as those of the views are; migrations make the tables themselves."""

@@ -25,17 +25,18 @@ from typing import Literal, TypeAlias, TypeVar
 import asyncpg
 import msgspec
 
-from infra.analytics import install
-
 __all__ = [
+    "LOCK_TIMEOUT",
     "Connection",
     "Migration",
     "MigrationError",
     "MigrationState",
+    "alone",
     "assert_current",
     "available",
     "is_current",
     "migrate",
+    "patiently",
     "status",
 ]
 
@@ -123,10 +124,8 @@ async def migrate(
     """
     wanted = available() if migrations is None else migrations
     applied = []
-    while migration := await _patiently(connection, partial(_apply_next, wanted=wanted), attempts):
+    while migration := await patiently(connection, partial(_apply_next, wanted=wanted), attempts):
         applied.append(migration)
-    if migrations is None:
-        await _patiently(connection, _derive, attempts)
     return applied
 
 
@@ -176,10 +175,6 @@ async def assert_current(
     pending = [f"{state.version:04}_{state.name}" for state in states if state.state == "pending"]
     if pending:
         raise MigrationError(f"not applied yet: {', '.join(pending)}; run `crmledger db migrate`")
-    if migrations is None and not await install.current(connection):
-        raise MigrationError(
-            "the views of analysts are not this code's; run `crmledger db migrate`"
-        )
 
 
 def _recorded(row: asyncpg.Record, migration: Migration | None) -> MigrationState:
@@ -212,9 +207,10 @@ def _check(states: Sequence[MigrationState]) -> None:
             )
 
 
-async def _patiently(
+async def patiently(
     connection: Connection, step: Callable[[Connection], Awaitable[T | None]], attempts: int
 ) -> T | None:
+    """A step, again while others hold locks that it needs; `MigrationError` after so many attempts."""
     pause = 0.05
     for left in reversed(range(attempts)):
         try:
@@ -228,7 +224,7 @@ async def _patiently(
 
 
 @asynccontextmanager
-async def _alone(connection: Connection) -> AsyncIterator[None]:
+async def alone(connection: Connection) -> AsyncIterator[None]:
     """A transaction that no other migrating program has at the same time."""
     async with connection.transaction(isolation="read_committed"):
         # Another program's migrations may take any time: wait for them without a limit.
@@ -237,21 +233,9 @@ async def _alone(connection: Connection) -> AsyncIterator[None]:
         yield
 
 
-async def _derive(connection: Connection) -> None:
-    """Put up what follows from the code."""
-    async with _alone(connection):
-        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-        try:
-            await install.install(connection)
-        except asyncpg.DependentObjectsStillExistError as error:
-            raise MigrationError(
-                f"drop what was built on the views of analysts first: {error.detail}"
-            ) from error
-
-
 async def _apply_next(connection: Connection, wanted: Sequence[Migration]) -> Migration | None:
     """Apply the first pending migration, if any, in one transaction."""
-    async with _alone(connection):
+    async with alone(connection):
         await connection.execute(RECORDS)
         states = await status(connection, wanted)
         _check(states)

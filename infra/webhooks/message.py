@@ -17,10 +17,9 @@ import orjson
 from domain.composite_fields import Reference
 from domain.fields import Level
 from domain.reference.webhooks import PREFIX
-from infra.http.api.routes import BASE
 from infra.webhooks.subscriptions import Pending
 from services.audit.history_service import OWN
-from services.pipeline.method import METHODS
+from services.pipeline.method import BASE, METHODS
 
 __all__ = ["body", "headers", "links", "message_id"]
 

@@ -11,7 +11,7 @@ from domain.parsing import java_date
 from domain.scalar_fields import Boolean, Date, Enumeration, Integer, Number, Text
 from domain.template_tags import resolve
 from services.pipeline.request import Call
-from services.registry import COMPACTS
+from services.projections import COMPACTS
 
 __all__ = ["filled_in"]
 

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from services.context import Found, Select
     from services.pipeline.request import Call
 
-__all__ = ["METHODS", "Method", "command", "create", "open_method", "query"]
+__all__ = ["BASE", "METHODS", "Method", "command", "create", "open_method", "query"]
 
 Deciding = TypeVar("Deciding", bound=Callable[..., Iterable[Aggregate] | None])
 Selecting = Callable[["Call"], "Select | Found | tuple[str, bytes]"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 Opening = Callable[..., Awaitable[Any]]
+
+BASE = "/crmapi/rest/v2/"
+"""Below which the paths of all methods stand."""
 
 METHODS: dict[str, Method] = {}
 """Every method by its path below the base path, in the order of common.md, section 15."""

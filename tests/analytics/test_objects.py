@@ -9,8 +9,9 @@ from domain.composite_fields import Items, Object
 from domain.fields import Field
 from infra.analytics import install
 from infra.analytics.columns import Place, columns
+from infra.analytics.install import assert_deployed, deploy
 from infra.analytics.relations import ENTITIES, OBJECTS
-from infra.schema.migrate import MigrationError, assert_current, migrate
+from infra.schema.migrate import MigrationError
 from tests.service import in_process
 from tests.views_world import connection, lived, rebuilt, rolled_back
 
@@ -77,7 +78,7 @@ def test_no_field_is_left_out() -> None:
 async def test_installing_again_changes_nothing(database: str) -> None:
     async with connection(database) as owner:
         assert await install.install(owner) is False
-        assert await migrate(owner) == []
+        assert await deploy(owner) == []
 
 
 async def test_another_definition_is_replaced(database: str) -> None:
@@ -85,9 +86,9 @@ async def test_another_definition_is_replaced(database: str) -> None:
         await owner.execute("UPDATE analytics.definition SET checksum = 'of an earlier build'")
         await owner.execute("DROP VIEW analytics.contacts; CREATE VIEW analytics.gone AS SELECT 1")
         with pytest.raises(MigrationError, match="the views of analysts are not this code's"):
-            await assert_current(owner)
-        await migrate(owner)
-        await assert_current(owner)
+            await assert_deployed(owner)
+        await deploy(owner)
+        await assert_deployed(owner)
     assert sorted(await installed(database)) == sorted(declared())
 
 
@@ -97,7 +98,7 @@ async def test_a_migration_can_take_them_down(database: str) -> None:
             "SELECT analytics.take_down(); ALTER TABLE views.contacts ALTER created TYPE numeric"
         )
         assert not await install.current(owner)
-        await migrate(owner)
+        await deploy(owner)
     assert sorted(await installed(database)) == sorted(declared())
 
 
@@ -106,9 +107,9 @@ async def test_what_was_built_on_them_is_not_torn_down(database: str) -> None:
         await owner.execute("CREATE VIEW mine AS SELECT id FROM analytics.contacts")
         await owner.execute("UPDATE analytics.definition SET checksum = 'of an earlier build'")
         with pytest.raises(MigrationError, match="view mine depends on view analytics"):
-            await migrate(owner)
+            await deploy(owner)
         await owner.execute("DROP VIEW mine")
-        await migrate(owner)
+        await deploy(owner)
 
 
 async def rows(asked: asyncpg.Connection) -> dict[str, list[str]]:

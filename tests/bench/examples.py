@@ -14,10 +14,10 @@ from uuid import UUID
 
 import orjson
 
-from infra.http.api.routes import BASE
 from infra.ledger.mapper import to_payload
 from infra.store.postgres_store import PostgresLedger
 from services.ids import id_text, new_id
+from services.pipeline.method import BASE
 from services.ports import Change, Verdict, Written
 from services.projections import Row
 from tests.bench.wire import get, post

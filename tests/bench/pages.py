@@ -7,8 +7,8 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from infra.http.api.routes import BASE
 from infra.postgres.embedded.server import EmbeddedPostgres
+from services.pipeline.method import BASE
 from tests.bench.examples import SENT, Example, example, systems
 from tests.bench.http_references import Stored, references
 from tests.bench.load import CONNECTIONS, OK, OTHERS_OK, loading

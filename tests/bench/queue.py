@@ -9,8 +9,8 @@ import aiohttp
 import asyncpg
 
 from domain.queue_entry import QueueEntry
-from infra.http.api.routes import BASE
 from infra.postgres.embedded.server import EmbeddedPostgres
+from services.pipeline.method import BASE
 from tests.bench.drain import AT_ONCE, ID, PAGE, Drain
 from tests.bench.examples import SENT, Example, example, systems
 from tests.bench.http_references import references

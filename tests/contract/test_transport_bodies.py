@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from infra.http.api.routes import BASE, FORM_LIMIT, JSON_LIMIT
-from services.pipeline.method import METHODS
+from infra.http.api.routes import FORM_LIMIT, JSON_LIMIT
+from services.pipeline.method import BASE, METHODS
 from tests.communications_world import Desk, desk
 from tests.service import Service, _form, refusal
 from tests.world import untouched

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from infra.http.api.routes import BASE
-from services.pipeline.method import METHODS
+from services.pipeline.method import BASE, METHODS
 from tests.communications_world import Desk, desk
 from tests.service import Service, refusal
 from tests.world import person

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from infra.http.api.routes import BASE
+from services.pipeline.method import BASE
 from tests.communications_world import Desk, desk
 from tests.service import Service, refusal
 

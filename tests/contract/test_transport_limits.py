@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from infra.http.api.routes import BASE
 from infra.postgres.embedded.server import EmbeddedPostgres
+from services.pipeline.method import BASE
 from tests import databases
 from tests.communications_world import Desk, desk, facts, names, new_key, posted, together
 from tests.service import Api, Service, in_process, refusal

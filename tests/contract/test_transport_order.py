@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from infra.http.api.routes import BASE
+from services.pipeline.method import BASE
 from tests.communications_world import LIMITED, Desk, desk
 from tests.service import Service, refusal
 from tests.world import no_id, untouched

@@ -11,8 +11,8 @@ import pytest_asyncio
 import structlog
 from yarl import URL
 
-from infra.http.api.routes import BASE, IMAGES
-from services.pipeline.method import METHODS
+from infra.http.api.routes import IMAGES
+from services.pipeline.method import BASE, METHODS
 from tests.communications_world import Desk, desk, names
 from tests.service import Service, refusal
 from tests.world import untouched

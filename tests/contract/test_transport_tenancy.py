@@ -15,8 +15,7 @@ from domain.composite_fields import Object, Reference
 from domain.fields import Field, Level, Parameters, Values
 from domain.reference.catalogue import KINDS
 from domain.scalar_fields import Date, Enumeration, Integer, Whole
-from infra.http.api.routes import BASE
-from services.pipeline.method import METHODS, Method
+from services.pipeline.method import BASE, METHODS, Method
 from tests.communications_world import Desk, desk
 from tests.service import Service, _form, environment, refusal
 from tests.world import GROUP, UNIT, traces

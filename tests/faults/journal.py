@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import aiohttp
 
-from infra.http.api.routes import BASE
+from services.pipeline.method import BASE
 from tests.service import Api, Service
 from tests.world import World, world
 

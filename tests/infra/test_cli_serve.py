@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from infra.http.api.routes import BASE
+from services.pipeline.method import BASE
 from tests.databases import folder
 from tests.programs import begun
 

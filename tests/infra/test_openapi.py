@@ -14,15 +14,16 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+import services.registry  # noqa: F401 (fills the registries)
 from domain.errors import CATALOGUE
 from domain.fields import Level, Shape
 from domain.reference.catalogue import ENTITIES, KINDS
-from infra.http.api.routes import BASE, IMAGES
+from infra.http.api.routes import IMAGES
 from infra.http.audit.routes import AUDIT
 from infra.http.openapi.components import refs
 from infra.http.openapi.document import document, openapi_json, readable
-from services.pipeline.method import METHODS, Method
-from services.registry import COMPACTS
+from services.pipeline.method import BASE, METHODS, Method
+from services.projections import COMPACTS
 from tests.contract.scenes import Api, Case, Scene, cases, requested_fields
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,9 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from infra.analytics.install import deploy
 from infra.postgres.pool import Lane
-from infra.schema.migrate import MigrationError, migrate
+from infra.schema.migrate import MigrationError
 
 ROLES = (
     "crmledger_service, crmledger_projector, crmledger_deliverer, crmledger_analyst,"
@@ -37,7 +38,7 @@ async def test_an_owner_who_was_given_the_roles_can_do_all(owned: str, empty_dat
     await admin.execute(f"GRANT {ROLES} TO {owned.partition('//')[2].partition('@')[0]}")
     await admin.close()
     connection = await asyncpg.connect(owned)
-    assert len(await migrate(connection)) >= 4
+    assert len(await deploy(connection)) >= 4
     await connection.close()
     lane = await Lane.open(owned, 10)
     assert await lane.connection.fetchval("SELECT current_user") == "crmledger_service"
@@ -47,5 +48,5 @@ async def test_an_owner_who_was_given_the_roles_can_do_all(owned: str, empty_dat
 async def test_an_owner_without_the_roles_is_told(owned: str) -> None:
     connection = await asyncpg.connect(owned)
     with pytest.raises(MigrationError, match="crmledger_service"):
-        await migrate(connection)
+        await deploy(connection)
     await connection.close()

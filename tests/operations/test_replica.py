@@ -13,7 +13,6 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from infra.http.api.routes import BASE
 from infra.postgres.embedded.placement import (
     execute,
     find_site,
@@ -22,6 +21,7 @@ from infra.postgres.embedded.placement import (
     wheel_binaries,
 )
 from infra.postgres.embedded.server import EmbeddedPostgres
+from services.pipeline.method import BASE
 from tests import databases
 from tests.service import in_process
 from tests.tokens_world import TokenDesk, token_desk

@@ -11,8 +11,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import Case as AnyCase
 
-from infra.http.api.routes import BASE
-from services.pipeline.method import METHODS
+from services.pipeline.method import BASE, METHODS
 from tests.properties.conftest import Playground
 from tests.properties.test_requests import assert_contract
 

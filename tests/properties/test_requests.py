@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from domain.errors import CATALOGUE
-from infra.http.api.routes import BASE
-from services.pipeline.method import METHODS, Method
+from services.pipeline.method import BASE, METHODS, Method
 from tests.contract.shapes import NOTHING, SHAPES, STATUS, assert_shape
 from tests.properties.conftest import Playground
 from tests.properties.requests import Sent, bodies, forms, queries

@@ -28,13 +28,12 @@ from infra.http.images import clean_file_name
 from infra.http.router import Edge, Exchange, Handler, response
 from services.authentication import Desk
 from services.pipeline.dispatcher import Runner, utc_now
-from services.pipeline.method import METHODS, Method
+from services.pipeline.method import BASE, METHODS, Method
 from services.pipeline.request import Request, Upload
 from services.staleness import Staleness
 
-__all__ = ["AGE", "BASE", "IMAGES", "MOST", "MOST_FORMAT", "POSITION", "Api", "idempotency_key"]
+__all__ = ["AGE", "IMAGES", "MOST", "MOST_FORMAT", "POSITION", "Api", "idempotency_key"]
 
-BASE = "/crmapi/rest/v2/"
 IMAGES = "/crm/ImageDownloadServlet"
 JSON_LIMIT = 1024 * 1024
 FORM_LIMIT = 10 * 1024 * 1024

@@ -25,7 +25,7 @@ from domain.reference.catalogue import ENTITIES, KINDS, SECRETS
 from domain.reference.records import Kind
 from infra.http.api.routes import AGE, MOST, MOST_FORMAT, POSITION
 from services.pipeline.method import Method
-from services.registry import COMPACTS
+from services.projections import COMPACTS
 
 __all__ = [
     "EXAMPLE_ID",

@@ -5,24 +5,21 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import sys
 from functools import cache
 from importlib.metadata import version
 
 import orjson
 
-import services
+import services.registry  # noqa: F401 (fills the registries)
 from domain.errors import CATALOGUE, TransportError
-from infra.http.api.routes import BASE
 from infra.http.openapi.audit import AUDITING, audit, past
 from infra.http.openapi.components import Document, components
 from infra.http.openapi.methods import OPERATOR, image, method_paths, reference, tag
 from infra.http.openapi.request_outcomes import OUTCOMES, outcomes
 from infra.http.openapi.webhooks import TOLD, message, webhooks
 from infra.http.request_outcomes import REQUESTS
-from services.pipeline.method import METHODS
+from services.pipeline.method import BASE, METHODS
 
 __all__ = ["document", "openapi_json", "readable"]
 
@@ -32,10 +29,6 @@ OTHERS = (OPERATOR, AUDITING, OUTCOMES, TOLD)
 
 def document() -> Document:
     """The whole description."""
-    for module in pkgutil.iter_modules(services.__path__):
-        importlib.import_module(
-            f"services.{module.name}"
-        )  # the registry is full when all are there
     methods = sorted(METHODS.values(), key=lambda method: method.number)
     return {
         "openapi": "3.1.0",

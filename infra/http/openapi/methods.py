@@ -16,7 +16,7 @@ from domain.errors import (
 )
 from domain.fields import Field, JsonSchema, Level, Rule
 from domain.reference.catalogue import KINDS
-from infra.http.api.routes import AGE, BASE, IMAGES, POSITION
+from infra.http.api.routes import AGE, IMAGES, POSITION
 from infra.http.openapi.components import (
     EXAMPLE_ID,
     FIELDS_SET,
@@ -29,7 +29,7 @@ from infra.http.openapi.components import (
     schema_ref,
 )
 from infra.http.operators.reference import LIST, REFERENCE
-from services.pipeline.method import Method
+from services.pipeline.method import BASE, Method
 
 __all__ = ["OPERATOR", "image", "method_paths", "own_parameters", "reference", "tag"]
 
