@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import ClassVar
 from uuid import UUID
 
-from domain.aggregate import Aggregate, Beginning, Fact, Stamp
-from domain.diff import difference, merged
+from domain.aggregate import Aggregate, Attribution, CreationEvent, DomainEvent
+from domain.diff import apply_diff, diff
 from domain.errors import InvalidLifeCycleState
-from domain.fields import Field, Values
+from domain.fields import Field, JsonObject
 from domain.scalar_fields import Text, udf
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "RELATIONS",
     "UDF",
     "AccessToken",
-    "fate_of",
+    "related_state",
 ]
 
 LIFE_CYCLE_STATES = "EFFECTIVE NOT_EFFECTIVE PENDING_VERIFICATION"
@@ -41,29 +41,29 @@ CODES = frozenset({AUTHENTICATION_CODE.name, IDENTIFIER.name})
 _UDF = frozenset(row.name for row in UDF)
 
 
-class Begun(Fact):
+class AccessTokenCreated(DomainEvent):
     """What is known of an access token from its first fact on; ``secrets`` are key ids."""
 
     PERSONAL = {"codes": CODES, "details": _UDF}
     number: str
-    codes: Values
+    codes: JsonObject
     secrets: dict[str, str]
     classification: str | None
     relations: dict[str, str]
-    details: Values
+    details: JsonObject
 
-    def change(self, aggregate: AccessToken) -> None:
+    def apply_to(self, aggregate: AccessToken) -> None:
         aggregate.number, aggregate.codes = self.number, self.codes
         aggregate.secrets, aggregate.classification = self.secrets, self.classification
         aggregate.relations, aggregate.details = self.relations, self.details
-        aggregate.fates = dict.fromkeys(self.relations, ALIVE)
+        aggregate.related_states = dict.fromkeys(self.relations, ALIVE)
 
 
 class AccessToken(Aggregate):
     """The credential of a customer.
 
     ``codes`` are its authentication code and identifier, ``relations`` the ids of the account and
-    participant that it belongs to by kind, ``fates`` what has become of them.
+    participant that it belongs to by kind, ``related_states`` what has become of them.
     """
 
     TOPIC = "access_token"
@@ -73,24 +73,24 @@ class AccessToken(Aggregate):
     def __init__(self) -> None:
         super().__init__()
         self.number = ""
-        self.codes: Values = {}
+        self.codes: JsonObject = {}
         self.secrets: Mapping[str, str] = {}
         self.classification: str | None = None
         self.relations: Mapping[str, str] = {}
-        self.fates: Mapping[str, str] = {}
-        self.details: Values = {}
-        self.verified: Stamp | None = None
+        self.related_states: Mapping[str, str] = {}
+        self.details: JsonObject = {}
+        self.verified: Attribution | None = None
 
     class Event(Aggregate.Event):
         """What happens to an access token."""
 
-    class Issued(Event, Begun, Beginning):
+    class Issued(Event, AccessTokenCreated, CreationEvent):
         """An access token was made that can be used at once."""
 
         TOPIC = "access_token.issued"
         TO = "EFFECTIVE"
 
-    class IssuedUnverified(Event, Begun, Beginning):
+    class IssuedUnverified(Event, AccessTokenCreated, CreationEvent):
         """An access token was made that authenticates nobody until its code is verified."""
 
         TOPIC = "access_token.issued_unverified"
@@ -104,11 +104,11 @@ class AccessToken(Aggregate):
 
         TOPIC = "access_token.credentials_changed"
         PERSONAL = {"codes": CODES}
-        codes: Values
+        codes: JsonObject
         pass_code: str | None
 
-        def change(self, aggregate: AccessToken) -> None:
-            aggregate.codes = merged(aggregate.codes, self.codes)
+        def apply_to(self, aggregate: AccessToken) -> None:
+            aggregate.codes = apply_diff(aggregate.codes, self.codes)
             secrets = _without(aggregate.secrets, "one_time_password")
             if self.pass_code is not None:
                 secrets = _without(secrets, "pass_code")
@@ -119,10 +119,10 @@ class AccessToken(Aggregate):
 
         TOPIC = "access_token.amended"
         PERSONAL = {"changes": _UDF}
-        changes: Values
+        changes: JsonObject
 
-        def change(self, aggregate: AccessToken) -> None:
-            aggregate.details = merged(aggregate.details, self.changes)
+        def apply_to(self, aggregate: AccessToken) -> None:
+            aggregate.details = apply_diff(aggregate.details, self.changes)
 
     class Verified(Event):
         """The verification code was shown; ``pass_code`` is the key id of a new one, if any."""
@@ -132,7 +132,7 @@ class AccessToken(Aggregate):
         TO = "EFFECTIVE"
         pass_code: str | None
 
-        def change(self, aggregate: AccessToken) -> None:
+        def apply_to(self, aggregate: AccessToken) -> None:
             aggregate.verified = self.stamp
             new = {"pass_code": self.pass_code} if self.pass_code else {}
             aggregate.secrets = _without(aggregate.secrets, "verification_code") | new
@@ -144,7 +144,7 @@ class AccessToken(Aggregate):
         FROM = ("EFFECTIVE",)
         pass_code: str
 
-        def change(self, aggregate: AccessToken) -> None:
+        def apply_to(self, aggregate: AccessToken) -> None:
             kept = _without(aggregate.secrets, "one_time_password")
             aggregate.secrets = kept | {"pass_code": self.pass_code}
 
@@ -155,7 +155,7 @@ class AccessToken(Aggregate):
         FROM = ("PENDING_VERIFICATION",)
         verification_code: str
 
-        def change(self, aggregate: AccessToken) -> None:
+        def apply_to(self, aggregate: AccessToken) -> None:
             new = {"verification_code": self.verification_code}
             aggregate.secrets = {**aggregate.secrets, **new}
 
@@ -164,11 +164,11 @@ class AccessToken(Aggregate):
 
         TOPIC = "access_token.one_time_password_generated"
         FROM = ("EFFECTIVE",)
-        STAMPS = False
+        UPDATES_LOG_INFORMATION = False
         one_time_password: str
         expires_at: str
 
-        def change(self, aggregate: AccessToken) -> None:
+        def apply_to(self, aggregate: AccessToken) -> None:
             new = {"one_time_password": self.one_time_password}
             aggregate.secrets = {**aggregate.secrets, **new}
 
@@ -177,10 +177,10 @@ class AccessToken(Aggregate):
 
         TOPIC = "access_token.one_time_password_used"
         FROM = ("EFFECTIVE",)
-        STAMPS = False
+        UPDATES_LOG_INFORMATION = False
         one_time_password: str
 
-        def change(self, aggregate: AccessToken) -> None:
+        def apply_to(self, aggregate: AccessToken) -> None:
             aggregate.secrets = _without(aggregate.secrets, "one_time_password")
 
     class Disabled(Event):
@@ -190,7 +190,7 @@ class AccessToken(Aggregate):
         FROM = ("EFFECTIVE",)
         TO = "NOT_EFFECTIVE"
 
-        def change(self, aggregate: AccessToken) -> None:
+        def apply_to(self, aggregate: AccessToken) -> None:
             aggregate.secrets = _without(aggregate.secrets, "one_time_password")
 
     class Enabled(Event):
@@ -204,12 +204,12 @@ class AccessToken(Aggregate):
         """An account or participant of the token was terminated, retired, or came back (alive)."""
 
         TOPIC = "access_token.related_entity_changed"
-        STAMPS = False
+        UPDATES_LOG_INFORMATION = False
         entity: str
         fate: str
 
-        def change(self, aggregate: AccessToken) -> None:
-            aggregate.fates = {**aggregate.fates, self.entity: self.fate}
+        def apply_to(self, aggregate: AccessToken) -> None:
+            aggregate.related_states = {**aggregate.related_states, self.entity: self.fate}
 
     class LastRelatedEntityRetired(RelatedEntityChanged):
         """The token lost the last entity it was related to, and with it its effect."""
@@ -218,15 +218,15 @@ class AccessToken(Aggregate):
         FROM = ("EFFECTIVE",)
         TO = "NOT_EFFECTIVE"
 
-        def change(self, aggregate: AccessToken) -> None:
-            super().change(aggregate)
+        def apply_to(self, aggregate: AccessToken) -> None:
+            super().apply_to(aggregate)
             aggregate.secrets = _without(aggregate.secrets, "one_time_password")
 
     class GuessesForgiven(Event):
         """An operator lifted the waits that wrong guesses had brought about."""
 
         TOPIC = "access_token.guesses_forgiven"
-        STAMPS = False
+        UPDATES_LOG_INFORMATION = False
 
     class Forgotten(Event):
         """The customer was forgotten: the key of the token's facts is destroyed."""
@@ -235,7 +235,7 @@ class AccessToken(Aggregate):
         TO = "NOT_EFFECTIVE"
         reason: str
 
-        def change(self, aggregate: AccessToken) -> None:
+        def apply_to(self, aggregate: AccessToken) -> None:
             aggregate.codes, aggregate.secrets, aggregate.details = {}, {}, {}
 
     @property
@@ -246,43 +246,47 @@ class AccessToken(Aggregate):
     @property
     def is_associated(self) -> bool:
         """Whether an entity that it is related to is neither terminated nor retired."""
-        return ALIVE in self.fates.values()
+        return ALIVE in self.related_states.values()
 
-    def amend(self, codes: Values, pass_code: str | None, details: Values, by: Stamp) -> None:
+    def amend(
+        self, codes: JsonObject, pass_code: str | None, details: JsonObject, by: Attribution
+    ) -> None:
         """Changes codes and user-defined fields that differ, and sets a new pass code.
 
         :param pass_code: the key id of a new one, empty to take it away, None to leave it.
         """
-        changed = difference(self.codes, codes)
+        changed = diff(self.codes, codes)
         if changed or pass_code is not None:
-            self.record(self.CredentialsChanged, by, codes=changed, pass_code=pass_code)
-        changes = difference(self.details, details)
+            self.raise_event(self.CredentialsChanged, by, codes=changed, pass_code=pass_code)
+        changes = diff(self.details, details)
         if changes:
-            self.record(self.Amended, by, changes=changes)
+            self.raise_event(self.Amended, by, changes=changes)
 
-    def disable(self, by: Stamp) -> None:
+    def disable(self, by: Attribution) -> None:
         """Sets it as not effective, unless a participant that is not terminated holds it."""
         self.require(self.EFFECTIVE)
-        if self.fates.get("rewards_participant") == ALIVE:
+        if self.related_states.get("rewards_participant") == ALIVE:
             raise InvalidLifeCycleState
-        self.record(self.Disabled, by)
+        self.raise_event(self.Disabled, by)
 
-    def follow(self, entity: str, fate: str, by: Stamp, *, loses_effect: bool) -> None:
+    def track_related_entity(
+        self, entity: str, fate: str, by: Attribution, *, loses_effect: bool
+    ) -> None:
         """Notes what became of the related ``entity`` (its kind).
 
         :param loses_effect: what the settings say of a token whose last entity is retired.
         """
-        if self.fates.get(entity) == fate:
+        if self.related_states.get(entity) == fate:
             return
-        others = [f for kind, f in self.fates.items() if kind != entity]
+        others = [f for kind, f in self.related_states.items() if kind != entity]
         last = fate == RETIRED and all(other == RETIRED for other in others)
         effective = self.state == self.EFFECTIVE
         ends = last and effective and loses_effect
         fact = self.LastRelatedEntityRetired if ends else self.RelatedEntityChanged
-        self.record(fact, by, entity=entity, fate=fate)
+        self.raise_event(fact, by, entity=entity, fate=fate)
 
 
-def fate_of(fields: Mapping[str, object], *, retired: bool) -> str:
+def related_state(fields: Mapping[str, object], *, retired: bool) -> str:
     """What has become of an account or participant that is registered so."""
     if retired:
         return RETIRED

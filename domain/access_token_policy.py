@@ -39,10 +39,10 @@ def count_characters(text: str) -> dict[str, int]:
 class TokenSettings:
     """The settings that an access token follows."""
 
-    said: Mapping[str, Any]
+    values: Mapping[str, Any]
 
     @classmethod
-    def of(
+    def for_token(
         cls, classification: Mapping[str, Any] | None, organisation: Mapping[str, Any]
     ) -> TokenSettings:
         """Those of a classification's record if there is one, else of an organisation's."""
@@ -52,11 +52,11 @@ class TokenSettings:
 
     def is_generated(self, name: str) -> bool:
         """Whether ``identifier``, ``pass_code`` or ``authentication_code`` is made up."""
-        return bool(self.said[f"{name}_creation"] != "NONE")
+        return bool(self.values[f"{name}_creation"] != "NONE")
 
     def least(self, name: str) -> dict[str, int]:
         """How many characters of each sort an ``identifier`` or a ``pass_code`` must have."""
-        return {sort: self.said[f"{name}_min_{sort}"] or 0 for sort in count_characters("")}
+        return {sort: self.values[f"{name}_min_{sort}"] or 0 for sort in count_characters("")}
 
     def allows(self, name: str, text: str) -> bool:
         """Whether a caller may choose this ``identifier`` or ``pass_code``."""
@@ -64,19 +64,19 @@ class TokenSettings:
         if not text.strip() or any(found[sort] < n for sort, n in self.least(name).items()):
             return False
         formatted = name == "identifier" and not self.is_generated(name)
-        return not formatted or FORMATS[self.said["identifier_format"]](text.strip())
+        return not formatted or FORMATS[self.values["identifier_format"]](text.strip())
 
     @property
     def needs_identifier(self) -> bool:
         """Whether a token must have an identifier that somebody chose."""
-        return not (self.said["allow_no_identifier"] or self.is_generated("identifier"))
+        return not (self.values["allow_no_identifier"] or self.is_generated("identifier"))
 
     @property
-    def ends_unrelated(self) -> bool:
+    def disable_when_unrelated(self) -> bool:
         """Whether a token loses its effect with the last entity that it is related to."""
-        return bool(self.said["not_effective_when_unrelated"])
+        return bool(self.values["not_effective_when_unrelated"])
 
     @property
     def is_verified(self) -> bool:
         """Whether new tokens wait until their verification code is shown."""
-        return bool(self.said["generate_verification_code"])
+        return bool(self.values["generate_verification_code"])

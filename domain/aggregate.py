@@ -3,7 +3,7 @@
 A fact is named in the past tense and says itself what it is called in the ledger (``TOPIC``), from
 which states it may happen (``FROM``; empty: from any), where it leads (``TO``; empty: nowhere else),
 which of its payload belongs to a person (``PERSONAL``), and whether it shows as the last change in
-``log_information`` (``STAMPS``). The aggregate checks ``FROM`` when a
+``log_information`` (``UPDATES_LOG_INFORMATION``). The aggregate checks ``FROM`` when a
 command triggers a fact and never when history is replayed: a rule tightened today cannot break
 what happened last year.
 """
@@ -27,20 +27,28 @@ from eventsourcing.domain import (
 
 from domain.errors import InvalidLifeCycleState
 
-__all__ = ["AGGREGATES", "FACTS", "WHOLE", "Aggregate", "Beginning", "Fact", "Stamp"]
+__all__ = [
+    "AGGREGATES",
+    "ENTIRE_VALUE",
+    "EVENTS",
+    "Aggregate",
+    "Attribution",
+    "CreationEvent",
+    "DomainEvent",
+]
 
-FACTS: dict[str, type[Fact]] = {}
+EVENTS: dict[str, type[DomainEvent]] = {}
 """Every fact by its topic."""
 
 AGGREGATES: dict[str, type[Aggregate]] = {}
 """Every aggregate by its topic, the first part of its facts' topics."""
 
-WHOLE: frozenset[str] | None = None
-"""In `Fact.PERSONAL`: the whole value belongs to a person, not some of its keys."""
+ENTIRE_VALUE: frozenset[str] | None = None
+"""In `DomainEvent.PERSONAL`: the whole value belongs to a person, not some of its keys."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class Attribution:
     """Who acts and when: the moment in UTC, the ids of user and unit (None for the system)."""
 
     at: datetime
@@ -48,7 +56,7 @@ class Stamp:
     unit: str | None = None
 
 
-class Fact(AggregateEvent):
+class DomainEvent(AggregateEvent):
     """Something that happened to one aggregate."""
 
     TOPIC: ClassVar[str] = ""
@@ -56,7 +64,7 @@ class Fact(AggregateEvent):
     FROM: ClassVar[tuple[str, ...]] = ()
     TO: ClassVar[str] = ""
     PERSONAL: ClassVar[Mapping[str, frozenset[str] | None]] = {}
-    STAMPS: ClassVar[bool] = True
+    UPDATES_LOG_INFORMATION: ClassVar[bool] = True
 
     user: str | None
     unit: str | None
@@ -64,28 +72,28 @@ class Fact(AggregateEvent):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         topic = cls.__dict__.get("TOPIC", "")
-        if topic and topic in FACTS:
+        if topic and topic in EVENTS:
             raise TypeError(f"two facts have the topic {topic}")
         if topic:
-            FACTS[topic] = cls
+            EVENTS[topic] = cls
 
     def apply(self, aggregate: Any) -> None:
         """Moves the aggregate along its life cycle, then lets the fact change it."""
         aggregate.state = self.TO or aggregate.state
-        if self.STAMPS:
+        if self.UPDATES_LOG_INFORMATION:
             aggregate.stamp = self.stamp
-        self.change(aggregate)
+        self.apply_to(aggregate)
 
-    def change(self, aggregate: Any) -> None:
+    def apply_to(self, aggregate: Any) -> None:
         """What the fact changes besides the state; builds new values, never edits its own."""
 
     @cached_property
-    def stamp(self) -> Stamp:
+    def stamp(self) -> Attribution:
         """Who caused it and when."""
-        return Stamp(self.timestamp, self.user, self.unit)
+        return Attribution(self.timestamp, self.user, self.unit)
 
 
-class Beginning(Fact, AggregateCreated):
+class CreationEvent(DomainEvent, AggregateCreated):
     """Beside an aggregate's ``Event``: makes a fact the first one of its aggregate."""
 
     def mutate(self, aggregate: Any) -> Any:
@@ -113,13 +121,13 @@ class Aggregate(BaseAggregate[UUID]):
 
     TOPIC: ClassVar[str] = ""
 
-    class Event(Fact):
+    class Event(DomainEvent):
         """The base of all facts."""
 
     def __init__(self) -> None:
         self.state = ""
-        self.created: Stamp
-        self.stamp: Stamp
+        self.created: Attribution
+        self.stamp: Attribution
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -128,10 +136,10 @@ class Aggregate(BaseAggregate[UUID]):
         AGGREGATES[cls.TOPIC] = cls
 
     @classmethod
-    def begin(
+    def create(
         cls,
         fact: type[CanInitAggregate[UUID]],
-        by: Stamp,
+        by: Attribution,
         *,
         id: UUID,  # noqa: A002
         **payload: Any,
@@ -139,7 +147,7 @@ class Aggregate(BaseAggregate[UUID]):
         """A new aggregate whose first fact is ``fact``."""
         return cls._create(fact, id=id, timestamp=by.at, user=by.user, unit=by.unit, **payload)
 
-    def record(self, fact: type[Fact], by: Stamp, **payload: Any) -> None:
+    def raise_event(self, fact: type[DomainEvent], by: Attribution, **payload: Any) -> None:
         """Lets ``fact`` happen; refuses with `InvalidLifeCycleState` where it may not."""
         if fact.FROM:
             self.require(*fact.FROM)
@@ -151,15 +159,15 @@ class Aggregate(BaseAggregate[UUID]):
             raise InvalidLifeCycleState
 
     @classmethod
-    def replay(cls, facts: Iterable[Fact]) -> Self:
+    def replay(cls, facts: Iterable[DomainEvent]) -> Self:
         """The aggregate that ``facts``, in order, make."""
         aggregate: Any = None
-        for step in cls.steps(facts):
+        for step in cls.replay_steps(facts):
             aggregate = step
         return cast(Self, aggregate)
 
     @classmethod
-    def steps(cls, facts: Iterable[Fact]) -> Iterator[Self]:
+    def replay_steps(cls, facts: Iterable[DomainEvent]) -> Iterator[Self]:
         """The aggregate after each of ``facts``: one object, that changes from step to step."""
         aggregate: Any = None
         for fact in facts:
@@ -172,6 +180,6 @@ class Aggregate(BaseAggregate[UUID]):
         return None
 
     @property
-    def facts(self) -> tuple[type[Fact], ...]:
+    def event_types(self) -> tuple[type[DomainEvent], ...]:
         """The kinds of fact that can happen to it, in the order of their declaration."""
-        return tuple(f for topic, f in FACTS.items() if topic.startswith(f"{self.TOPIC}."))
+        return tuple(f for topic, f in EVENTS.items() if topic.startswith(f"{self.TOPIC}."))

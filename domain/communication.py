@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from uuid import UUID
 
-from domain.aggregate import WHOLE, Aggregate, Beginning, Fact, Stamp
-from domain.composite_fields import Items, Object, Reference
-from domain.diff import difference, merged
+from domain.aggregate import ENTIRE_VALUE, Aggregate, Attribution, CreationEvent, DomainEvent
+from domain.composite_fields import ItemSet, Object, Reference
+from domain.diff import apply_diff, diff
 from domain.errors import (
     DuplicateEntity,
     EntityNotFound,
@@ -15,8 +15,8 @@ from domain.errors import (
     InvalidParameterValue,
     MandatoryParameter,
 )
-from domain.fields import Field, Values
-from domain.identifiers import Identifiable, Identifier
+from domain.fields import Field, JsonObject
+from domain.identifiers import Identifier, IdentifierFields
 from domain.reference.catalogue import REFERRING_TO, identifiable
 from domain.scalar_fields import CONTENT, NOTES, Date, Enumeration, Integer, Number, Text, udf
 from domain.token_credentials import TokenReference
@@ -26,9 +26,9 @@ __all__ = [
     "CONTACT",
     "DIRECTION",
     "EXTERNAL_SYSTEM",
-    "FILING",
     "LIFE_CYCLE_STATE",
     "MEDIA",
+    "OWNERSHIP",
     "REFERENCES",
     "TEXTS",
     "UDF",
@@ -36,24 +36,24 @@ __all__ = [
     "Communication",
 ]
 
-CONTACT = Reference(name="contact_information", to=identifiable("contact_information"))
-CATEGORY = Reference(name="category", to=identifiable("communication_category"))
+CONTACT = Reference(name="contact_information", target=identifiable("contact_information"))
+CATEGORY = Reference(name="category", target=identifiable("communication_category"))
 EXTERNAL_SYSTEM = Reference(
     name="communication_queue_external_system",
-    to=identifiable("communication_queue_external_system"),
+    target=identifiable("communication_queue_external_system"),
 )
-DIRECTION = Enumeration(name="direction", words="INCOMING OUTGOING")
-MEDIA = Enumeration(name="media", words="EMAIL SMS PHONE LETTER FACE_TO_FACE")
-LIFE_CYCLE_STATE = Enumeration(name="life_cycle_state", words="DRAFT COMPLETED")
+DIRECTION = Enumeration(name="direction", allowed="INCOMING OUTGOING")
+MEDIA = Enumeration(name="media", allowed="EMAIL SMS PHONE LETTER FACE_TO_FACE")
+LIFE_CYCLE_STATE = Enumeration(name="life_cycle_state", allowed="DRAFT COMPLETED")
 TEXTS: tuple[Field, ...] = (
     Text(name="subject", personal=True),
-    Text(name="content", longest=CONTENT, personal=True),
+    Text(name="content", max_length=CONTENT, personal=True),
     Text(name="to", personal=True),
-    Text(name="notes", longest=NOTES, personal=True),
+    Text(name="notes", max_length=NOTES, personal=True),
 )
-FILING: tuple[Field, ...] = (
-    Reference(name="owned_by_group", to=identifiable("group")),
-    Reference(name="privacy_level", to=identifiable("privacy_level")),
+OWNERSHIP: tuple[Field, ...] = (
+    Reference(name="owned_by_group", target=identifiable("group")),
+    Reference(name="privacy_level", target=identifiable("privacy_level")),
 )
 BY_TOKEN = frozenset({"accounts_receivable", "rewards_participant"})
 """What an access token can stand for (access_tokens.md, section 1.3)."""
@@ -61,18 +61,18 @@ BY_TOKEN = frozenset({"accounts_receivable", "rewards_participant"})
 UDF = udf(string=8, floating=4, date=4)
 REFERENCES = Object(
     name="referring_to",
-    rows=tuple(
-        (TokenReference if kind in BY_TOKEN else Reference)(name=kind, to=identifiable(kind))
+    fields=tuple(
+        (TokenReference if kind in BY_TOKEN else Reference)(name=kind, target=identifiable(kind))
         for kind in REFERRING_TO
     ),
-    closed=True,
+    forbid_unknown=True,
 )
 
 VALUES: dict[str, Field] = {
     "STRING": Text(name="string_value"),
     "FLOAT": Number(name="float_value"),
     "INTEGER": Integer(name="integer_value"),
-    "DATE": Date(name="date_value", java=True),
+    "DATE": Date(name="date_value", java_format=True),
 }
 """The value member of each type of unrestricted parameter."""
 
@@ -82,13 +82,13 @@ def parameter_name(text: str) -> str | None:
     return text if re.fullmatch(r"[A-Za-z0-9_]{1,64}", text) else None
 
 
-def _agreeing(item: Values, at: str) -> None:
+def _agreeing(item: JsonObject, at: str) -> None:
     """Refuses a value that is not the stated type's, and an added item without one."""
     if item.get("type"):
         check_value(item, item["type"], at, needed=item["action"] == "ADD")
 
 
-def check_value(item: Values, kind: str, at: str, *, needed: bool) -> None:
+def check_value(item: JsonObject, kind: str, at: str, *, needed: bool) -> None:
     """Refuses values of other types than ``kind`` and, where ``needed``, the lack of its own."""
     own = VALUES[kind].name
     for value in VALUES.values():
@@ -100,22 +100,22 @@ def check_value(item: Values, kind: str, at: str, *, needed: bool) -> None:
         raise MandatoryParameter(f"{at}.{own}")
 
 
-UNRESTRICTED = Items(
+UNRESTRICTED = ItemSet(
     name="unrestricted_parameter_set",
     rows=(
-        Enumeration(name="type", words=" ".join(VALUES)),
+        Enumeration(name="type", allowed=" ".join(VALUES)),
         Text(name="name", clean=parameter_name),
         *VALUES.values(),
     ),
-    shape=(
+    response_fields=(
         Text(name="id"),
         Text(name="key"),
         Text(name="name"),
-        Enumeration(name="type", words=" ".join(VALUES)),
+        Enumeration(name="type", allowed=" ".join(VALUES)),
         *VALUES.values(),
     ),
-    entry=Identifiable("unrestricted_parameter", ("id", "key", "name")),
-    needed=frozenset({"type", "name"}),
+    item_identifier=IdentifierFields("unrestricted_parameter", ("id", "key", "name")),
+    required=frozenset({"type", "name"}),
     check=_agreeing,
     personal=True,
 )
@@ -123,17 +123,17 @@ UNRESTRICTED = Items(
 _PERSONAL = frozenset(row.name for row in (*TEXTS, *UDF) if row.personal)
 
 
-class Written(Fact):
+class CommunicationCreated(DomainEvent):
     """What is known of a communication from its first fact on."""
 
-    PERSONAL = {"details": _PERSONAL, "parameters": WHOLE}
+    PERSONAL = {"details": _PERSONAL, "parameters": ENTIRE_VALUE}
     number: str
     code: str
     contact_information: str
-    details: Values
-    parameters: list[Values]
+    details: JsonObject
+    parameters: list[JsonObject]
 
-    def change(self, aggregate: Communication) -> None:
+    def apply_to(self, aggregate: Communication) -> None:
         aggregate.number, aggregate.code = self.number, self.code
         aggregate.contact_information = self.contact_information
         aggregate.details, aggregate.parameters = self.details, self.parameters
@@ -149,20 +149,20 @@ class Communication(Aggregate):
         self.number = ""
         self.code = ""
         self.contact_information = ""
-        self.details: Values = {}
-        self.parameters: list[Values] = []
+        self.details: JsonObject = {}
+        self.parameters: list[JsonObject] = []
         self.viewed_on: str | None = None
 
     class Event(Aggregate.Event):
         """What happens to a communication."""
 
-    class Drafted(Event, Written, Beginning):
+    class Drafted(Event, CommunicationCreated, CreationEvent):
         """A communication was begun that can still be changed."""
 
         TOPIC = "communication.drafted"
         TO = "DRAFT"
 
-    class Recorded(Event, Written, Beginning):
+    class Recorded(Event, CommunicationCreated, CreationEvent):
         """A communication was made, complete from the start."""
 
         TOPIC = "communication.recorded"
@@ -173,12 +173,12 @@ class Communication(Aggregate):
 
         TOPIC = "communication.amended"
         FROM = ("DRAFT",)
-        PERSONAL = {"changes": _PERSONAL, "parameters": WHOLE}
-        changes: Values
-        parameters: list[Values] | None
+        PERSONAL = {"changes": _PERSONAL, "parameters": ENTIRE_VALUE}
+        changes: JsonObject
+        parameters: list[JsonObject] | None
 
-        def change(self, aggregate: Communication) -> None:
-            aggregate.details = merged(aggregate.details, self.changes)
+        def apply_to(self, aggregate: Communication) -> None:
+            aggregate.details = apply_diff(aggregate.details, self.changes)
             if self.parameters is not None:
                 aggregate.parameters = self.parameters
 
@@ -196,32 +196,34 @@ class Communication(Aggregate):
         FROM = ("COMPLETED",)
         viewed_on: str
 
-        def change(self, aggregate: Communication) -> None:
+        def apply_to(self, aggregate: Communication) -> None:
             aggregate.viewed_on = self.viewed_on
 
     @property
     def subject(self) -> UUID:
         return UUID(self.contact_information)
 
-    def amend(self, given: Values, parameters: list[Values], by: Stamp) -> None:
+    def amend(self, given: JsonObject, parameters: list[JsonObject], by: Attribution) -> None:
         """Changes the passive fields and unrestricted parameters that differ."""
-        changes = difference(self.details, given)
+        changes = diff(self.details, given)
         new = parameters if parameters != self.parameters else None
         if changes or new is not None:
-            self.record(self.Amended, by, changes=changes, parameters=new)
+            self.raise_event(self.Amended, by, changes=changes, parameters=new)
 
-    def complete(self, by: Stamp) -> None:
+    def complete(self, by: Attribution) -> None:
         """Makes a draft final."""
-        self.record(self.Completed, by)
+        self.raise_event(self.Completed, by)
 
-    def mark_viewed(self, viewed_on: str, by: Stamp) -> None:
+    def mark_viewed(self, viewed_on: str, by: Attribution) -> None:
         """Notes when it was seen; an equal date again changes nothing."""
         self.require("COMPLETED")
         if viewed_on != self.viewed_on:
-            self.record(self.MarkedViewed, by, viewed_on=viewed_on)
+            self.raise_event(self.MarkedViewed, by, viewed_on=viewed_on)
 
 
-def with_parameter(parameters: list[Values], item: Values, new_id: str, at: str) -> list[Values]:
+def apply_parameter_action(
+    parameters: list[JsonObject], item: JsonObject, new_id: str, at: str
+) -> list[JsonObject]:
     """The unrestricted parameters after one item of a set is applied (section 7).
 
     Raises `DuplicateEntity` for a key that is taken, `EntityNotFound` and `EntityNotUnique` for
@@ -240,23 +242,23 @@ def with_parameter(parameters: list[Values], item: Values, new_id: str, at: str)
     return [updated if p["id"] == found["id"] else p for p in parameters]
 
 
-def _members(item: Values) -> Values:
+def _members(item: JsonObject) -> JsonObject:
     members = ("type", "name", *(value.name for value in VALUES.values()))
     return {name: item[name] for name in members if item.get(name) is not None}
 
 
-def _keyed(parameters: list[Values], parameter: Values, at: str) -> Values:
+def _keyed(parameters: list[JsonObject], parameter: JsonObject, at: str) -> JsonObject:
     key = f"unrestricted_{parameter['type'].lower()}.{parameter['name']}"
     if any(p["key"] == key and p["id"] != parameter["id"] for p in parameters):
         raise DuplicateEntity(f"{at}.name")
     return parameter | {"key": key}
 
 
-def _identified(parameters: list[Values], identifier: Identifier) -> Values:
+def _identified(parameters: list[JsonObject], identifier: Identifier) -> JsonObject:
     value = identifier.value.removeprefix("#") if identifier.field == "key" else identifier.value
     found = [p for p in parameters if p[identifier.field] == value]
     if not found:
-        raise EntityNotFound(identifier.at)
+        raise EntityNotFound(identifier.path)
     if len(found) > 1:
-        raise EntityNotUnique(identifier.at)
+        raise EntityNotUnique(identifier.path)
     return found[0]

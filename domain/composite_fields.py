@@ -20,21 +20,21 @@ from domain.errors import (
 )
 from domain.fields import (
     Field,
+    JsonObject,
     JsonSchema,
     Level,
     Parameters,
-    Reading,
-    Shape,
-    Values,
+    ReadContext,
+    ResponseShape,
     nullable,
 )
-from domain.identifiers import Identifiable, Identifier
+from domain.identifiers import Identifier, IdentifierFields
 from domain.parsing import read_enumeration, read_integer
 
-__all__ = ["Calendar", "Items", "Object", "Reference", "identifier_schema"]
+__all__ = ["ItemSet", "Object", "PartialDate", "Reference", "identifier_schema"]
 
 
-def identifier_schema(to: Identifiable, links: Iterable[Reference] = ()) -> JsonSchema:
+def identifier_schema(to: IdentifierFields, links: Iterable[Reference] = ()) -> JsonSchema:
     """An identifier as a JSON object: exactly one of the fields, or of the links."""
     words = to.enumerated or {}
     properties: JsonSchema = {
@@ -56,7 +56,7 @@ LARGEST_SET = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calendar(Field):
+class PartialDate(Field):
     """A day of the calendar as an object of Integers: all ``parts`` or none.
 
     With a year it must be a real day that is not in the future; without, one of a leap year.
@@ -64,7 +64,7 @@ class Calendar(Field):
 
     parts: tuple[str, ...] = ("day", "month", "year")
 
-    def read(self, value: Any, at: str, reading: Reading) -> Values | None:
+    def read(self, value: Any, at: str, reading: ReadContext) -> JsonObject | None:
         if not isinstance(value, dict):
             raise InvalidParameterType(at)
         members = {part: value.get(part) for part in self.parts}
@@ -81,14 +81,14 @@ class Calendar(Field):
             raise InvalidParameterValue(at)
         return found
 
-    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
         return {part: (kept or {}).get(part) for part in self.parts}
 
     def schema(self) -> JsonSchema:
         properties = {part: {"type": ["integer", "null"]} for part in self.parts}
         return {"type": "object", "properties": properties}
 
-    def sent_schema(self) -> JsonSchema:
+    def response_schema(self) -> JsonSchema:
         return self.schema() | {"required": list(self.parts)}
 
 
@@ -97,22 +97,22 @@ class Reference(Field):
     """A link to another entity: ``<name>_identifier`` in a call, its compact object in a response.
 
     ``alias`` is a second name that items of an updated set may use (contact_information.md,
-    section 7). ``brief`` ones show the fewer keys that compact objects hold in turn.
+    section 7). ``minimal`` ones show the fewer keys that compact objects hold in turn.
     """
 
-    to: Identifiable
+    target: IdentifierFields
     alias: str = ""
-    brief: bool = False
+    minimal: bool = False
 
     @cached_property
     def parameter(self) -> str:
         return f"{self.name}_identifier"
 
     @property
-    def also(self) -> str:
+    def alternate_key(self) -> str:
         return self.alias or self.parameter
 
-    def given(self, raw: Mapping[str, Any], at: str, reading: Reading) -> Any:
+    def raw_value(self, raw: Mapping[str, Any], at: str, reading: ReadContext) -> Any:
         value, other = raw.get(self.parameter), raw.get(self.alias) if self.alias else None
         if reading.textual and isinstance(value, list):
             # A blank text is no identifier, as a blank value is none of any other parameter.
@@ -123,35 +123,35 @@ class Reference(Field):
             raise SemiOptionalParameter(at)
         return other
 
-    def read(self, value: Any, at: str, reading: Reading) -> Identifier:
-        return self.to.read(value, at, textual=reading.textual)
+    def read(self, value: Any, at: str, reading: ReadContext) -> Identifier:
+        return self.target.read(value, at, textual=reading.textual)
 
     @cached_property
     def shown(self) -> str:
         """What a response holds: the name of the object of the entity."""
-        return f"{self.to.entity}_brief" if self.brief else self.to.entity
+        return f"{self.target.entity}_brief" if self.minimal else self.target.entity
 
-    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
         return {"$ref": f"{self.shown}/{kept}"} if kept else None
 
     def schema(self) -> JsonSchema:
-        return {"$ref": f"#/components/schemas/{self.to.entity}_identifier"}
+        return {"$ref": f"#/components/schemas/{self.target.entity}_identifier"}
 
-    def sent_schema(self) -> JsonSchema:
+    def response_schema(self) -> JsonSchema:
         return nullable({"$ref": f"#/components/schemas/{self.shown}"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Object(Field):
-    """A nested object; ``closed`` ones refuse keys they do not know.
+    """A nested object; ``forbid_unknown`` ones refuse keys they do not know.
 
     ``levels`` are those of its fields that are not optional, ``at_most_one`` is a group of which
     one may be given. An unset one is sent with every key null, or as null itself where it is
     ``absent_as_null``.
     """
 
-    rows: tuple[Field, ...]
-    closed: bool = False
+    fields: tuple[Field, ...]
+    forbid_unknown: bool = False
     absent_as_null: bool = False
     levels: Mapping[str, Level] = field(default_factory=dict)
     at_most_one: tuple[str, ...] = ()
@@ -159,58 +159,58 @@ class Object(Field):
     @cached_property
     def parameters(self) -> Parameters:
         """What a call may give of it."""
-        rows = ((row, self.levels.get(row.name, Level.OPTIONAL)) for row in self.rows)
+        rows = ((row, self.levels.get(row.name, Level.OPTIONAL)) for row in self.fields)
         return Parameters(*rows, at_most_one=self.at_most_one)
 
-    def read(self, value: Any, at: str, reading: Reading) -> Values:
+    def read(self, value: Any, at: str, reading: ReadContext) -> JsonObject:
         if not isinstance(value, dict):
             raise InvalidParameterType(at)
-        if self.closed and not value.keys() <= {row.parameter for row in self.rows}:
+        if self.forbid_unknown and not value.keys() <= {row.parameter for row in self.fields}:
             raise InvalidIdentifier(at)
         return self.parameters.read(value, reading, at=f"{at}.")
 
-    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
         if kept is None and self.absent_as_null:
             return None
         return self._shown.render(kept or {}, zone)
 
     @cached_property
-    def _shown(self) -> Shape:
-        return Shape(self.name, *self.rows)
+    def _shown(self) -> ResponseShape:
+        return ResponseShape(self.name, *self.fields)
 
     def schema(self) -> JsonSchema:
         schema = self.parameters.schema()
-        return schema | {"additionalProperties": False} if self.closed else schema
+        return schema | {"additionalProperties": False} if self.forbid_unknown else schema
 
-    def sent_schema(self) -> JsonSchema:
+    def response_schema(self) -> JsonSchema:
         schema = self._shown.schema()
         return nullable(schema) if self.absent_as_null else schema
 
 
 @dataclass(frozen=True, kw_only=True)
-class Items(Field):
+class ItemSet(Field):
     """A ``*_set`` parameter: items that are added, or on update added, changed and removed.
 
-    ``rows`` are an item's fields, ``needed`` those an added item must have and a changed one may
+    ``fields`` are an item's fields, ``required`` those an added item must have and a changed one may
     not null, ``exactly_one`` a group of which an added item has one, ``fixed`` those a changed item
-    ignores. ``entry`` identifies an item inside its parent, as ``<entry>_identifier``, by fields of
+    ignores. ``item_identifier`` identifies an item inside its parent, as ``<entry>_identifier``, by fields of
     its own or by what one of its ``links`` leads to; ``check`` refuses items whose fields contradict
     each other. A read item is a dict with ``action``, for changed and removed ones ``identifier``
     (an `Identifier`, or a link's name with what it leads to), and the fields given.
     """
 
     rows: tuple[Field, ...]
-    entry: Identifiable
+    item_identifier: IdentifierFields
     links: tuple[Reference, ...] = ()
-    needed: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
     exactly_one: tuple[str, ...] = ()
     fixed: frozenset[str] = frozenset()
     actions: tuple[str, ...] = ("ADD", "UPDATE", "REMOVE")
     updating: bool = False
-    shape: tuple[Field, ...] = ()
-    check: Callable[[Values, str], None] | None = None
+    response_fields: tuple[Field, ...] = ()
+    check: Callable[[JsonObject, str], None] | None = None
 
-    def read(self, value: Any, at: str, reading: Reading) -> list[Values]:
+    def read(self, value: Any, at: str, reading: ReadContext) -> list[JsonObject]:
         if not isinstance(value, list):
             raise InvalidParameterType(at)
         if len(value) > LARGEST_SET:
@@ -218,18 +218,18 @@ class Items(Field):
         reading = structs.replace(reading, updating=self.updating)
         return [self._item(item, f"{at}[{n}]", reading) for n, item in enumerate(value)]
 
-    def _item(self, item: Any, at: str, reading: Reading) -> Values:
+    def _item(self, item: Any, at: str, reading: ReadContext) -> JsonObject:
         if not isinstance(item, dict):
             raise InvalidParameterType(at)
         action = self._action(item.get("action"), f"{at}.action")
-        found: Values = {"action": action}
+        found: JsonObject = {"action": action}
         if action != "ADD":
             found["identifier"] = self._identifier(item, at, reading)
         if action == "REMOVE":
             return found
         level = Level.MANDATORY if action == "ADD" else Level.KEPT
         rows = (
-            (row, level if row.name in self.needed else Level.OPTIONAL)
+            (row, level if row.name in self.required else Level.OPTIONAL)
             for row in self.rows
             if action == "ADD" or row.name not in self.fixed
         )
@@ -247,9 +247,9 @@ class Items(Field):
         return read_enumeration(value, at, self.actions if self.updating else ("ADD",))
 
     def _identifier(
-        self, item: Mapping[str, Any], at: str, reading: Reading
+        self, item: Mapping[str, Any], at: str, reading: ReadContext
     ) -> Identifier | dict[str, Identifier]:
-        name = f"{self.entry.entity}_identifier"
+        name = f"{self.item_identifier.entity}_identifier"
         value, at = item.get(name), f"{at}.{name}"
         if value is None:
             raise MandatoryParameter(at)
@@ -257,28 +257,28 @@ class Items(Field):
         members = value if isinstance(value, dict) else {}
         given = {member for member, said in members.items() if said not in (None, "")}
         if not given & links.keys():
-            return self.entry.read(value, at, textual=False)
-        if not given <= {*self.entry.fields, *links}:
+            return self.item_identifier.read(value, at, textual=False)
+        if not given <= {*self.item_identifier.fields, *links}:
             raise InvalidIdentifier(at)
         if len(given) > 1:
             raise SemiOptionalParameter(at)
         name = given.pop()
         found = links[name].read(value[name], f"{at}.{name}", reading)
-        return {links[name].name: structs.replace(found, kept=True)}
+        return {links[name].name: structs.replace(found, allow_retired=True)}
 
-    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
         return [self._shown.render(item, zone) for item in kept or ()]
 
     @cached_property
-    def _shown(self) -> Shape:
-        return Shape(self.name, *(self.shape or self.rows))
+    def _shown(self) -> ResponseShape:
+        return ResponseShape(self.name, *(self.response_fields or self.rows))
 
-    def for_update(self) -> Items:
+    def for_update(self) -> ItemSet:
         """The same set as an update takes it, with an action in each item."""
         return replace(self, updating=True)
 
     def schema(self) -> JsonSchema:
-        needed = [row.parameter for row in self.rows if row.name in self.needed]
+        needed = [row.parameter for row in self.rows if row.name in self.required]
         properties: JsonSchema = {"action": nullable({"type": "string", "enum": ["ADD"]})}
         if self.updating:
             actions = {"type": "string", "enum": list(self.actions)}
@@ -286,15 +286,17 @@ class Items(Field):
             says = f"An added item needs {', '.join(filter(None, [*needed, one]))}."
             properties = {
                 "action": actions | {"description": says},
-                f"{self.entry.entity}_identifier": identifier_schema(self.entry, self.links)
+                f"{self.item_identifier.entity}_identifier": identifier_schema(
+                    self.item_identifier, self.links
+                )
                 | {"description": "Names the item that is changed or removed."},
             }
         for row in self.rows:
-            given = row.schema() if row.name in self.needed else nullable(row.schema())
+            given = row.schema() if row.name in self.required else nullable(row.schema())
             properties[row.parameter] = given
         item: JsonSchema = {"type": "object", "properties": properties}
         item["required"] = ["action"] if self.updating else needed
         return {"type": "array", "items": item}
 
-    def sent_schema(self) -> JsonSchema:
+    def response_schema(self) -> JsonSchema:
         return {"type": "array", "items": self._shown.schema()}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from domain.composite_fields import Calendar, Items, Object, Reference
+from domain.composite_fields import ItemSet, Object, PartialDate, Reference
 from domain.fields import Field
-from domain.identifiers import Identifiable
+from domain.identifiers import IdentifierFields
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import NOTES, Boolean, Date, Enumeration, Integer, Number, Text, udf
 
@@ -52,19 +52,19 @@ def phone_number(text: str) -> str | None:
 
 
 DEMOGRAPHICS: tuple[Field, ...] = (
-    Enumeration(name="gender", words="MALE FEMALE"),
+    Enumeration(name="gender", allowed="MALE FEMALE"),
     Text(name="id_number"),
     Date(name="id_number_expiration_date", since="R14"),
     Text(name="passport_number"),
     Date(name="passport_number_expiration_date", since="R14"),
     Text(name="social_security_number"),
-    Calendar(name="date_of_birth"),
-    Calendar(name="name_day", parts=("day", "month")),
-    Reference(name="country_of_residence", to=COUNTRY),
-    Reference(name="id_issued_by_country", to=COUNTRY),
-    Reference(name="passport_issued_by_country", to=COUNTRY),
-    Reference(name="industry", to=INDUSTRY),
-    Reference(name="industry_sector", to=SECTOR),
+    PartialDate(name="date_of_birth"),
+    PartialDate(name="name_day", parts=("day", "month")),
+    Reference(name="country_of_residence", target=COUNTRY),
+    Reference(name="id_issued_by_country", target=COUNTRY),
+    Reference(name="passport_issued_by_country", target=COUNTRY),
+    Reference(name="industry", target=INDUSTRY),
+    Reference(name="industry_sector", target=SECTOR),
 )
 COMPANY_PROFILE: tuple[Field, ...] = (
     Integer(name="profile_year"),
@@ -76,15 +76,15 @@ COMPANY_PROFILE: tuple[Field, ...] = (
     Text(name="vat_registered_by"),
     Date(name="vat_registration_date"),
     Text(name="tax_reference_number"),
-    Reference(name="registered_in_country", to=COUNTRY),
-    Reference(name="industry", to=INDUSTRY),
-    Reference(name="industry_sector", to=SECTOR),
+    Reference(name="registered_in_country", target=COUNTRY),
+    Reference(name="industry", target=INDUSTRY),
+    Reference(name="industry_sector", target=SECTOR),
 )
 STATE = Text(name="state")
 ID = Text(name="id")
 ENTRY_UDF = udf(string=8, floating=4, date=4)
 ADDRESS: tuple[Field, ...] = (
-    Enumeration(name="type", words=ADDRESS_TYPES),
+    Enumeration(name="type", allowed=ADDRESS_TYPES),
     Text(name="care_of"),
     Text(name="street_name"),
     Text(name="street_number"),
@@ -97,80 +97,80 @@ ADDRESS: tuple[Field, ...] = (
     Text(name="postal_code"),
     Text(name="po_box"),
     Text(name="po_box_postal_code"),
-    Reference(name="country", to=COUNTRY),
+    Reference(name="country", target=COUNTRY),
     *udf(string=16, floating=4, date=4),
 )
 PHONE: tuple[Field, ...] = (
-    Enumeration(name="type", words=PHONE_TYPES),
+    Enumeration(name="type", allowed=PHONE_TYPES),
     Text(name="number", clean=phone_number),
     Text(name="area_code"),
-    Reference(name="country", to=COUNTRY),
-    Text(name="notes", longest=NOTES),
+    Reference(name="country", target=COUNTRY),
+    Text(name="notes", max_length=NOTES),
     *ENTRY_UDF,
 )
 EMAIL: tuple[Field, ...] = (
-    Enumeration(name="type", words=EMAIL_TYPES),
-    Text(name="email_address", sent_as="email", clean=email_address),
-    Text(name="notes", longest=NOTES),
+    Enumeration(name="type", allowed=EMAIL_TYPES),
+    Text(name="email_address", response_name="email", clean=email_address),
+    Text(name="notes", max_length=NOTES),
     *ENTRY_UDF,
 )
 RELATION: tuple[Field, ...] = (
-    Enumeration(name="type", words=RELATION_TYPES),
-    Text(name="notes", longest=NOTES),
+    Enumeration(name="type", allowed=RELATION_TYPES),
+    Text(name="notes", max_length=NOTES),
     Reference(
         name="contact_information",
-        sent_as="contact",
-        to=identifiable("contact_information"),
+        response_name="contact",
+        target=identifiable("contact_information"),
         alias="contact_information",
     ),
 )
 
 
-def _typed(entry: str, types: str) -> Identifiable:
-    return Identifiable(entry, ("id", "type"), enumerated={"type": frozenset(types.split())})
+def _typed(entry: str, types: str) -> IdentifierFields:
+    return IdentifierFields(entry, ("id", "type"), enumerated={"type": frozenset(types.split())})
 
 
 def _needed(*names: str) -> frozenset[str]:
     return frozenset(names)
 
 
-SETS: dict[str, Items] = {
-    "address_set": Items(
+SETS: dict[str, ItemSet] = {
+    "address_set": ItemSet(
         name="address_set",
-        sent_as="addresses_set",
+        response_name="addresses_set",
         rows=ADDRESS,
-        shape=(ID, ADDRESS[0], STATE, *ADDRESS[1:]),
-        entry=_typed("address", ADDRESS_TYPES),
-        needed=_needed("type", "street_name"),
+        response_fields=(ID, ADDRESS[0], STATE, *ADDRESS[1:]),
+        item_identifier=_typed("address", ADDRESS_TYPES),
+        required=_needed("type", "street_name"),
         fixed=_needed("type"),
         personal=True,
     ),
-    "phone_set": Items(
+    "phone_set": ItemSet(
         name="phone_set",
-        sent_as="phones_set",
+        response_name="phones_set",
         rows=PHONE,
-        shape=(ID, PHONE[0], STATE, *PHONE[1:3], Text(name="full_number"), *PHONE[3:]),
-        entry=_typed("phone", PHONE_TYPES),
-        needed=_needed("type", "number"),
+        response_fields=(ID, PHONE[0], STATE, *PHONE[1:3], Text(name="full_number"), *PHONE[3:]),
+        item_identifier=_typed("phone", PHONE_TYPES),
+        required=_needed("type", "number"),
         fixed=_needed("type"),
         personal=True,
     ),
-    "email_set": Items(
+    "email_set": ItemSet(
         name="email_set",
-        sent_as="emails_set",
+        response_name="emails_set",
         rows=EMAIL,
-        shape=(ID, EMAIL[0], STATE, *EMAIL[1:]),
-        entry=_typed("email", EMAIL_TYPES),
-        needed=_needed("type", "email_address"),
+        response_fields=(ID, EMAIL[0], STATE, *EMAIL[1:]),
+        item_identifier=_typed("email", EMAIL_TYPES),
+        required=_needed("type", "email_address"),
         fixed=_needed("type"),
         personal=True,
     ),
-    "relation_set": Items(
+    "relation_set": ItemSet(
         name="relation_set",
         rows=RELATION,
-        shape=(ID, *RELATION),
-        entry=Identifiable("relation", ("id",)),
-        needed=_needed("type", "contact_information"),
+        response_fields=(ID, *RELATION),
+        item_identifier=IdentifierFields("relation", ("id",)),
+        required=_needed("type", "contact_information"),
         fixed=_needed("contact_information"),
         personal=True,
     ),
@@ -178,18 +178,18 @@ SETS: dict[str, Items] = {
 """The sets of a contact by parameter."""
 
 PERSON_NAME: tuple[Field, ...] = (
-    Text(name="title", longest=50, personal=True),
+    Text(name="title", max_length=50, personal=True),
     Text(name="first_name", personal=True),
     Text(name="middle_name", personal=True),
     Text(name="last_name", personal=True),
 )
 COMPANY_NAME = Text(name="company_name", personal=True)
 PASSIVE: tuple[Field, ...] = (
-    Enumeration(name="preferred_language", words=LANGUAGES, personal=True),
-    Reference(name="category", to=identifiable("contact_category")),
-    Reference(name="owned_by_group", to=identifiable("group")),
-    Reference(name="privacy_level", to=identifiable("privacy_level")),
-    Text(name="notes", longest=NOTES, personal=True),
+    Enumeration(name="preferred_language", allowed=LANGUAGES, personal=True),
+    Reference(name="category", target=identifiable("contact_category")),
+    Reference(name="owned_by_group", target=identifiable("group")),
+    Reference(name="privacy_level", target=identifiable("privacy_level")),
+    Text(name="notes", max_length=NOTES, personal=True),
 )
 MARKETING: tuple[Field, ...] = (
     Boolean(name="send_direct_marketing_material"),
@@ -197,8 +197,8 @@ MARKETING: tuple[Field, ...] = (
 )
 UDF = udf(string=16, floating=8, date=8)
 PROFILES: tuple[Field, ...] = (
-    Object(name="demographics", rows=DEMOGRAPHICS, personal=True),
-    Object(name="company_profile", rows=COMPANY_PROFILE, personal=True),
+    Object(name="demographics", fields=DEMOGRAPHICS, personal=True),
+    Object(name="company_profile", fields=COMPANY_PROFILE, personal=True),
 )
 PERSONAL = frozenset(
     row.name for row in (*PERSON_NAME, COMPANY_NAME, *PASSIVE, *UDF, *PROFILES) if row.personal

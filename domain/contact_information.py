@@ -9,17 +9,17 @@ from __future__ import annotations
 import hashlib
 from uuid import UUID
 
-from domain.aggregate import WHOLE, Aggregate, Beginning, Stamp
+from domain.aggregate import ENTIRE_VALUE, Aggregate, Attribution, CreationEvent
 from domain.contact_fields import PERSONAL
 from domain.contact_sets import check_entry
-from domain.diff import difference, merged
+from domain.diff import apply_diff, diff
 from domain.errors import EntityNotFound
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.identifiers import Identifier
 
 __all__ = ["ContactInformation"]
 
-Entry = Values
+Entry = JsonObject
 
 PROFILE_NUMBERS = {
     "PERSON": ("demographics", ("id_number", "passport_number", "social_security_number")),
@@ -39,10 +39,10 @@ class ContactInformation(Aggregate):
         super().__init__()
         self.number = ""
         self.type = ""
-        self.details: Values = {}
-        self.sets: dict[str, list[Values]] = {}
-        self.marketing: dict[str, Values] = {}
-        self.photo: Values | None = None
+        self.details: JsonObject = {}
+        self.sets: dict[str, list[JsonObject]] = {}
+        self.marketing: dict[str, JsonObject] = {}
+        self.photo: JsonObject | None = None
         self.photographed = False
         self.accounts: frozenset[str] = frozenset()
         self.ever_owned: frozenset[str] = frozenset()
@@ -51,18 +51,18 @@ class ContactInformation(Aggregate):
     class Event(Aggregate.Event):
         """What happens to a contact."""
 
-    class Registered(Event, Beginning):
+    class Registered(Event, CreationEvent):
         """A contact was registered, with its first entries."""
 
         TOPIC = "contact_information.registered"
         TO = "MARKETING"
-        PERSONAL = {"details": PERSONAL, "sets": WHOLE}
+        PERSONAL = {"details": PERSONAL, "sets": ENTIRE_VALUE}
         number: str
         type: str
-        details: Values
-        sets: dict[str, list[Values]]
+        details: JsonObject
+        sets: dict[str, list[JsonObject]]
 
-        def change(self, aggregate: ContactInformation) -> None:
+        def apply_to(self, aggregate: ContactInformation) -> None:
             aggregate.number, aggregate.type = self.number, self.type
             aggregate.details, aggregate.sets = self.details, self.sets
 
@@ -71,20 +71,20 @@ class ContactInformation(Aggregate):
 
         TOPIC = "contact_information.amended"
         PERSONAL = {"changes": PERSONAL}
-        changes: Values
+        changes: JsonObject
 
-        def change(self, aggregate: ContactInformation) -> None:
-            aggregate.details = merged(aggregate.details, self.changes)
+        def apply_to(self, aggregate: ContactInformation) -> None:
+            aggregate.details = apply_diff(aggregate.details, self.changes)
 
     class EntryAdded(Event):
         """An address, phone, email or relation was added at the end of its set."""
 
         TOPIC = "contact_information.entry_added"
-        PERSONAL = {"entry": WHOLE}
+        PERSONAL = {"entry": ENTIRE_VALUE}
         set_name: str
-        entry: Values
+        entry: JsonObject
 
-        def change(self, aggregate: ContactInformation) -> None:
+        def apply_to(self, aggregate: ContactInformation) -> None:
             entries = [*aggregate.sets.get(self.set_name, []), self.entry]
             aggregate.sets = aggregate.sets | {self.set_name: entries}
 
@@ -92,12 +92,12 @@ class ContactInformation(Aggregate):
         """Fields of an entry changed."""
 
         TOPIC = "contact_information.entry_changed"
-        PERSONAL = {"changes": WHOLE}
+        PERSONAL = {"changes": ENTIRE_VALUE}
         set_name: str
         entry_id: str
-        changes: Values
+        changes: JsonObject
 
-        def change(self, aggregate: ContactInformation) -> None:
+        def apply_to(self, aggregate: ContactInformation) -> None:
             aggregate.sets = aggregate.sets | {
                 self.set_name: [
                     entry | self.changes if entry.get("id") == self.entry_id else entry
@@ -112,7 +112,7 @@ class ContactInformation(Aggregate):
         set_name: str
         entry_id: str
 
-        def change(self, aggregate: ContactInformation) -> None:
+        def apply_to(self, aggregate: ContactInformation) -> None:
             kept = [e for e in aggregate.sets[self.set_name] if e.get("id") != self.entry_id]
             aggregate.sets = aggregate.sets | {self.set_name: kept}
 
@@ -123,7 +123,7 @@ class ContactInformation(Aggregate):
         material: str
         send: bool | None
 
-        def change(self, aggregate: ContactInformation) -> None:
+        def apply_to(self, aggregate: ContactInformation) -> None:
             decision = {"send": self.send, "at": self.timestamp, "user": self.user}
             unset = {"send": None, "at": None, "user": None}
             aggregate.marketing = aggregate.marketing | {
@@ -134,14 +134,14 @@ class ContactInformation(Aggregate):
         """A photo took the place of the former one, if any; its bytes are kept beside the ledger."""
 
         TOPIC = "contact_information.profile_photo_added"
-        PERSONAL = {"file_name": WHOLE}
+        PERSONAL = {"file_name": ENTIRE_VALUE}
         photo_id: str
         file_name: str
         mime_type: str
         size: int
         digest: str
 
-        def change(self, aggregate: ContactInformation) -> None:
+        def apply_to(self, aggregate: ContactInformation) -> None:
             aggregate.photographed = True
             aggregate.photo = {
                 "id": self.photo_id,
@@ -154,7 +154,7 @@ class ContactInformation(Aggregate):
 
         TOPIC = "contact_information.profile_photo_removed"
 
-        def change(self, aggregate: ContactInformation) -> None:
+        def apply_to(self, aggregate: ContactInformation) -> None:
             aggregate.photo = None
 
     class AccountGained(Event):
@@ -162,10 +162,10 @@ class ContactInformation(Aggregate):
 
         TOPIC = "contact_information.account_gained"
         TO = "FINANCIAL"
-        STAMPS = False
+        UPDATES_LOG_INFORMATION = False
         accounts_receivable: str
 
-        def change(self, aggregate: ContactInformation) -> None:
+        def apply_to(self, aggregate: ContactInformation) -> None:
             aggregate.accounts = aggregate.accounts | {self.accounts_receivable}
             aggregate.ever_owned = aggregate.ever_owned | {self.accounts_receivable}
 
@@ -174,10 +174,10 @@ class ContactInformation(Aggregate):
 
         TOPIC = "contact_information.account_lost"
         FROM = ("FINANCIAL",)
-        STAMPS = False
+        UPDATES_LOG_INFORMATION = False
         accounts_receivable: str
 
-        def change(self, aggregate: ContactInformation) -> None:
+        def apply_to(self, aggregate: ContactInformation) -> None:
             aggregate.accounts = aggregate.accounts - {self.accounts_receivable}
 
     class LastAccountLost(AccountLost):
@@ -193,7 +193,7 @@ class ContactInformation(Aggregate):
         FROM = ("MARKETING",)
         reason: str
 
-        def change(self, aggregate: ContactInformation) -> None:
+        def apply_to(self, aggregate: ContactInformation) -> None:
             aggregate.details = {k: v for k, v in aggregate.details.items() if k not in PERSONAL}
             aggregate.sets, aggregate.photo, aggregate.forgotten = {}, None, True
 
@@ -201,31 +201,31 @@ class ContactInformation(Aggregate):
     def subject(self) -> UUID:
         return self.id
 
-    def amend(self, given: Values, by: Stamp) -> None:
+    def amend(self, given: JsonObject, by: Attribution) -> None:
         """Changes the passive fields that differ; a nested object is merged key by key."""
-        changes = difference(self.details, given)
+        changes = diff(self.details, given)
         if changes:
-            self.record(self.Amended, by, changes=changes)
+            self.raise_event(self.Amended, by, changes=changes)
 
-    def add_entry(self, set_name: str, entry: Entry, by: Stamp, at: str) -> None:
+    def add_entry(self, set_name: str, entry: Entry, by: Attribution, at: str) -> None:
         """Adds a complete entry; ``at`` is the item's path. Raises what `check_entry` does."""
         check_entry(self.id, set_name, self.sets.get(set_name, []), entry, at)
-        self.record(self.EntryAdded, by, set_name=set_name, entry=entry)
+        self.raise_event(self.EntryAdded, by, set_name=set_name, entry=entry)
 
     def change_entry(
-        self, set_name: str, entry: Entry, changes: Values, by: Stamp, at: str
+        self, set_name: str, entry: Entry, changes: JsonObject, by: Attribution, at: str
     ) -> None:
         """Changes the fields of an entry that differ. Raises what `check_entry` does."""
-        changes = difference(entry, changes)
+        changes = diff(entry, changes)
         if changes:
             check_entry(self.id, set_name, self.sets[set_name], entry | changes, at)
-            self.record(
+            self.raise_event(
                 self.EntryChanged, by, set_name=set_name, entry_id=entry["id"], changes=changes
             )
 
-    def remove_entry(self, set_name: str, entry: Entry, by: Stamp) -> None:
+    def remove_entry(self, set_name: str, entry: Entry, by: Attribution) -> None:
         """Removes an entry."""
-        self.record(self.EntryRemoved, by, set_name=set_name, entry_id=entry["id"])
+        self.raise_event(self.EntryRemoved, by, set_name=set_name, entry_id=entry["id"])
 
     def entry(self, set_name: str, identifier: Identifier) -> Entry:
         """The entry that an identifier means; by type the active one is preferred.
@@ -238,17 +238,17 @@ class ContactInformation(Aggregate):
             if entry.get(identifier.field) == identifier.value
         ]
         if not found:
-            raise EntityNotFound(identifier.at)
+            raise EntityNotFound(identifier.path)
         return next((entry for entry in found if entry.get("state") == "Active"), found[0])
 
-    def decide_marketing(self, material: str, send: bool | None, by: Stamp) -> None:  # noqa: FBT001
+    def decide_marketing(self, material: str, send: bool | None, by: Attribution) -> None:  # noqa: FBT001
         """Records the contact's answer about marketing material; null on an unset one is none."""
         if send is not None or self.marketing.get(material, {}).get("send") is not None:
-            self.record(self.MarketingDecided, by, material=material, send=send)
+            self.raise_event(self.MarketingDecided, by, material=material, send=send)
 
-    def add_photo(self, photo: Values, content: bytes, by: Stamp) -> None:
+    def add_photo(self, photo: JsonObject, content: bytes, by: Attribution) -> None:
         """Gives the contact a photo with ``id``, ``file_name`` and ``mime_type``."""
-        self.record(
+        self.raise_event(
             self.ProfilePhotoAdded,
             by,
             photo_id=photo["id"],
@@ -258,22 +258,22 @@ class ContactInformation(Aggregate):
             digest=hashlib.sha256(content).hexdigest(),
         )
 
-    def gain_account(self, account: str, by: Stamp) -> None:
+    def gain_account(self, account: str, by: Attribution) -> None:
         """Makes the contact the owner of an accounts receivable."""
         if account not in self.accounts:
-            self.record(self.AccountGained, by, accounts_receivable=account)
+            self.raise_event(self.AccountGained, by, accounts_receivable=account)
 
-    def lose_account(self, account: str, by: Stamp) -> None:
+    def lose_account(self, account: str, by: Attribution) -> None:
         """Ends the ownership of an accounts receivable."""
         if account in self.accounts:
             last = self.accounts == {account}
             fact = self.LastAccountLost if last else self.AccountLost
-            self.record(fact, by, accounts_receivable=account)
+            self.raise_event(fact, by, accounts_receivable=account)
 
-    def forget(self, reason: str, by: Stamp) -> None:
+    def forget(self, reason: str, by: Attribution) -> None:
         """Ends what is known of the person; refused while it owns an accounts receivable."""
         self.require("MARKETING")
-        self.record(self.Forgotten, by, reason=reason)
+        self.raise_event(self.Forgotten, by, reason=reason)
 
     def identifying(self) -> dict[str, str]:
         """The values a uniqueness rule can name (contact_information.md, section 8) that are set.

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from domain.errors import DuplicateEntity, InvalidParameterValue
-from domain.fields import Values
+from domain.fields import JsonObject
 
 __all__ = ["check_entry"]
 
-Entry = Values
+Entry = JsonObject
 
 
 def check_entry(

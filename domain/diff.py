@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from domain.fields import Values
+from domain.fields import JsonObject
 
-__all__ = ["difference", "merged"]
+__all__ = ["apply_diff", "diff"]
 
 
-def difference(current: Values, given: Values) -> Values:
+def diff(current: JsonObject, given: JsonObject) -> JsonObject:
     """The part of ``given`` that is not so yet; of a nested object the keys that differ.
 
     Unset and None are the same.
     """
-    changes: Values = {}
+    changes: JsonObject = {}
     for name, value in given.items():
         now = current.get(name)
         if isinstance(value, dict):
@@ -24,7 +24,7 @@ def difference(current: Values, given: Values) -> Values:
     return changes
 
 
-def merged(current: Values, changes: Values) -> Values:
+def apply_diff(current: JsonObject, changes: JsonObject) -> JsonObject:
     """``current`` with ``changes`` made; nested objects are merged key by key."""
     result = dict(current)
     for name, value in changes.items():

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = ["CATALOGUE", "UNKNOWN", "Refusal", "ServiceError", "TransportError"]
+__all__ = ["CATALOGUE", "OUTCOME_UNKNOWN", "Refusal", "ServiceError", "TransportError"]
 
 CATALOGUE: dict[str, type[ServiceError]] = {}
 """NAME of the contract's table -> class."""
@@ -205,7 +205,7 @@ class KeyReused(InvalidRequest, status=422):
     """The idempotency key was used for another request."""
 
 
-class KeySettled(KeyReused):
+class IdempotencyKeyRevoked(KeyReused):
     """It was settled that nothing is written with this idempotency key."""
 
 
@@ -238,5 +238,5 @@ class ServiceUnavailable(TransportError, name="SERVICEUNAVAILABLE", status=503):
     """The service is not available at the moment."""
 
 
-UNKNOWN = "the outcome is not known; ask again with the same key"
+OUTCOME_UNKNOWN = "the outcome is not known; ask again with the same key"
 """Description of a `ServiceUnavailable` after which the call may have been written."""

@@ -1,7 +1,7 @@
 """The field table: each parameter and response field of the contract, declared once.
 
 A `Field` knows how it is read from a call, how a kept value is sent, and how both look in the
-OpenAPI description. A `Parameters` table is what one method accepts, a `Shape` what one object of
+OpenAPI description. A `Parameters` table is what one method accepts, a `ResponseShape` what one object of
 a response holds; validation, identifier resolution, documents, documentation and audit labels all
 come from these two. The rules are those of common.md, sections 3, 4, 7 and 8.
 
@@ -30,20 +30,20 @@ from domain.errors import (
 
 __all__ = [
     "Field",
+    "JsonObject",
     "JsonSchema",
     "Level",
+    "ParameterSpec",
     "Parameters",
-    "Reading",
-    "Row",
-    "Shape",
-    "Values",
-    "keep",
+    "ReadContext",
+    "ResponseShape",
     "mandatory",
+    "not_null",
     "nullable",
     "when",
 ]
 
-Values = dict[str, Any]
+JsonObject = dict[str, Any]
 JsonSchema = dict[str, Any]
 
 
@@ -56,7 +56,7 @@ class Level(Enum):
     NOT_APPLICABLE = "not applicable"
 
 
-class Reading(msgspec.Struct, frozen=True):
+class ReadContext(msgspec.Struct, frozen=True):
     """What a value cannot say of itself.
 
     ``zone`` is the service's time zone and ``today`` its date; ``textual`` is set for query
@@ -74,12 +74,12 @@ class Reading(msgspec.Struct, frozen=True):
 class Field:
     """One parameter or response field.
 
-    ``sent_as`` is the name in responses where it is another; ``personal`` marks what belongs to
+    ``response_name`` is the name in responses where it is another; ``personal`` marks what belongs to
     a person and is encrypted inside facts; ``since`` is the release that brought it.
     """
 
     name: str
-    sent_as: str = ""
+    response_name: str = ""
     personal: bool = False
     since: str = ""
 
@@ -88,7 +88,7 @@ class Field:
         """The name under which a call gives it."""
         return self.name
 
-    def given(self, raw: Mapping[str, Any], at: str, reading: Reading) -> Any:
+    def raw_value(self, raw: Mapping[str, Any], at: str, reading: ReadContext) -> Any:
         """The raw value of this parameter among ``raw``; None for null and for nothing.
 
         A query string that repeats it has the value that comes last.
@@ -97,15 +97,15 @@ class Field:
         return value[-1] if reading.textual and isinstance(value, list) else value
 
     @property
-    def also(self) -> str:
+    def alternate_key(self) -> str:
         """The other name under which a call may give it; the same where there is no other."""
         return self.parameter
 
-    def read(self, value: Any, at: str, reading: Reading) -> Any:
+    def read(self, value: Any, at: str, reading: ReadContext) -> Any:
         """The value to keep, from one that is not null; raises the refusal that names ``at``."""
         raise NotImplementedError
 
-    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
         """The kept value (or None) as a response holds it."""
         return kept
 
@@ -113,14 +113,14 @@ class Field:
         """What a call may give, as JSON Schema."""
         raise NotImplementedError
 
-    def sent_schema(self) -> JsonSchema:
+    def response_schema(self) -> JsonSchema:
         """What a response holds, as JSON Schema."""
         return nullable(self.schema())
 
     @property
     def key(self) -> str:
         """The name in responses."""
-        return self.sent_as or self.name
+        return self.response_name or self.name
 
 
 def nullable(schema: JsonSchema) -> JsonSchema:
@@ -134,21 +134,21 @@ def nullable(schema: JsonSchema) -> JsonSchema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-Rule = Level | Callable[[Values], Level]
-Row = Field | tuple[Field, Rule]
+LevelRule = Level | Callable[[JsonObject], Level]
+ParameterSpec = Field | tuple[Field, LevelRule]
 
 
-def mandatory(row: Field) -> Row:
+def mandatory(row: Field) -> ParameterSpec:
     """A parameter that must be given."""
     return row, Level.MANDATORY
 
 
-def keep(row: Field) -> Row:
+def not_null(row: Field) -> ParameterSpec:
     """A parameter that may be absent but not null or blank."""
     return row, Level.KEPT
 
 
-def when(row: Field, rule: Callable[[Values], Level]) -> Row:
+def when(row: Field, rule: Callable[[JsonObject], Level]) -> ParameterSpec:
     """A parameter whose level depends on those read before it."""
     return row, rule
 
@@ -163,13 +163,13 @@ class Parameters:
 
     def __init__(
         self,
-        *rows: Row,
+        *rows: ParameterSpec,
         exactly_one: Iterable[str] = (),
         at_least_one: Iterable[str] = (),
         at_most_one: Iterable[str] = (),
-        check: Callable[[Values], None] | None = None,
+        check: Callable[[JsonObject], None] | None = None,
     ) -> None:
-        self.rows: tuple[tuple[Field, Rule], ...] = tuple(
+        self.fields: tuple[tuple[Field, LevelRule], ...] = tuple(
             row if isinstance(row, tuple) else (row, Level.OPTIONAL) for row in rows
         )
         self.exactly_one = frozenset(exactly_one)
@@ -177,7 +177,7 @@ class Parameters:
         self.at_most_one = frozenset(at_most_one)
         self._check = check
         groups = self.exactly_one | self.at_least_one | self.at_most_one
-        own = (row.name for row, _ in reversed(self.rows) if row.name in groups)
+        own = (row.name for row, _ in reversed(self.fields) if row.name in groups)
         last = next(own, None)
         # What each call asks of every row is known before there is any call.
         self._plan = [
@@ -186,24 +186,24 @@ class Parameters:
                 Level.OPTIONAL if callable(rule) else rule,
                 rule if callable(rule) else None,
                 row.parameter,
-                row.also,
+                row.alternate_key,
                 row.name == last,
             )
-            for row, rule in self.rows
+            for row, rule in self.fields
         ]
 
-    def __iter__(self) -> Iterator[tuple[Field, Rule]]:
-        return iter(self.rows)
+    def __iter__(self) -> Iterator[tuple[Field, LevelRule]]:
+        return iter(self.fields)
 
-    def changed(self, change: Callable[[Field], Field]) -> Parameters:
+    def map_fields(self, change: Callable[[Field], Field]) -> Parameters:
         """The same with each parameter replaced by what ``change`` makes of it."""
-        rows = [(change(row), rule) for row, rule in self.rows]
+        rows = [(change(row), rule) for row, rule in self.fields]
         groups = {"exactly_one": self.exactly_one, "at_least_one": self.at_least_one}
         return Parameters(*rows, **groups, check=self._check)
 
-    def read(self, raw: Mapping[str, Any], reading: Reading, at: str = "") -> Values:
+    def read(self, raw: Mapping[str, Any], reading: ReadContext, at: str = "") -> JsonObject:
         """The given values by field name; raises the first refusal in the table's order."""
-        given: Values = {}
+        given: JsonObject = {}
         for row, fixed, rule, name, also, closes in self._plan:
             level = rule(given) if rule else fixed
             if name in raw or also in raw or level is Level.MANDATORY:
@@ -219,11 +219,11 @@ class Parameters:
         row: Field,
         level: Level,
         raw: Mapping[str, Any],
-        reading: Reading,
+        reading: ReadContext,
         at: str,
-        given: Values,
+        given: JsonObject,
     ) -> None:
-        value = row.given(raw, at, reading)
+        value = row.raw_value(raw, at, reading)
         required = level is Level.MANDATORY or level is Level.KEPT
         if value is None or (required and isinstance(value, str) and not value.strip()):
             if required:
@@ -234,7 +234,7 @@ class Parameters:
             if level is Level.NOT_APPLICABLE and given[row.name] is not None:
                 raise InvalidParameterValue(at)
 
-    def _check_groups(self, given: Values, at: str) -> None:
+    def _check_groups(self, given: JsonObject, at: str) -> None:
         def count(group: frozenset[str]) -> int:
             return sum(given.get(name) is not None for name in group)
 
@@ -244,19 +244,19 @@ class Parameters:
             (self.at_most_one, count(self.at_most_one) > 1),
         ):
             if group and wrong:
-                names = (row.parameter for row, _ in self.rows if row.name in group)
+                names = (row.parameter for row, _ in self.fields if row.name in group)
                 raise SemiOptionalParameter(", ".join(f"{at}{name}" for name in names))
 
     def schema(self) -> JsonSchema:
         """The parameters as the JSON Schema of an object."""
-        required = [row.parameter for row, rule in self.rows if rule is Level.MANDATORY]
-        properties = {row.parameter: self._schema(row, rule) for row, rule in self.rows}
+        required = [row.parameter for row, rule in self.fields if rule is Level.MANDATORY]
+        properties = {row.parameter: self._schema(row, rule) for row, rule in self.fields}
         return {"type": "object", "properties": properties} | (
             {"required": required} if required else {}
         )
 
     @staticmethod
-    def _schema(row: Field, rule: Rule) -> JsonSchema:
+    def _schema(row: Field, rule: LevelRule) -> JsonSchema:
         if rule in (Level.MANDATORY, Level.KEPT):
             return row.schema()
         schema = nullable(row.schema())
@@ -265,18 +265,23 @@ class Parameters:
         return schema
 
 
-class Shape:
+class ResponseShape:
     """One object of a response: its keys in order, each always present."""
 
     def __init__(self, name: str, *rows: Field) -> None:
         self.name = name
-        self.rows = rows
+        self.fields = rows
         # Most values are sent as they are; which, is known before any object is made.
         self._plan = [
-            (row.key, row.name, None if type(row).sent is Field.sent else row.sent) for row in rows
+            (
+                row.key,
+                row.name,
+                None if type(row).to_response is Field.to_response else row.to_response,
+            )
+            for row in rows
         ]
 
-    def render(self, values: Mapping[str, Any], zone: ZoneInfo) -> Values:
+    def render(self, values: Mapping[str, Any], zone: ZoneInfo) -> JsonObject:
         """The object for kept ``values`` by field name; what is not among them is null."""
         get = values.get
         return {
@@ -288,7 +293,7 @@ class Shape:
         """The object as JSON Schema."""
         return {
             "type": "object",
-            "properties": {row.key: row.sent_schema() for row in self.rows},
-            "required": [row.key for row in self.rows],
+            "properties": {row.key: row.response_schema() for row in self.fields},
+            "required": [row.key for row in self.fields],
             "additionalProperties": False,
         }

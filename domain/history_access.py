@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from domain.aggregate import Aggregate, Beginning
-from domain.fields import Values
+from domain.aggregate import Aggregate, CreationEvent
+from domain.fields import JsonObject
 
 __all__ = ["Access"]
 
@@ -16,18 +16,18 @@ class Access(Aggregate):
     def __init__(self) -> None:
         super().__init__()
         self.method = ""
-        self.about: Values = {}
+        self.about: JsonObject = {}
 
     class Event(Aggregate.Event):
         """What happens to a reading."""
 
-    class Read(Event, Beginning):
+    class Read(Event, CreationEvent):
         """History was read: by which audit method, and ``about`` what (ids and positions only)."""
 
         TOPIC = "access.read"
         TO = "DONE"
         method: str
-        about: Values
+        about: JsonObject
 
-        def change(self, aggregate: Access) -> None:
+        def apply_to(self, aggregate: Access) -> None:
             aggregate.method, aggregate.about = self.method, self.about

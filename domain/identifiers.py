@@ -11,7 +11,7 @@ import msgspec
 from domain.errors import InvalidIdentifier, InvalidParameterType, SemiOptionalParameter
 from domain.parsing import read_enumeration, read_text
 
-__all__ = ["Identifiable", "Identifier", "normalised"]
+__all__ = ["Identifier", "IdentifierFields", "normalised"]
 
 _HEXADECIMAL_ID = re.compile(r"[0-9a-fA-F]{32}")
 
@@ -19,27 +19,27 @@ _HEXADECIMAL_ID = re.compile(r"[0-9a-fA-F]{32}")
 class Identifier(msgspec.Struct, frozen=True):
     """One entity, named by one of its identifier fields.
 
-    ``at`` is the parameter it came in, for the description of a refusal; ``kept`` is set where it
+    ``path`` is the parameter it came in, for the description of a refusal; ``allow_retired`` is set where it
     names what is referred to already, which a retired record may be.
     """
 
     entity: str
     field: str
     value: str
-    at: str
-    kept: bool = False
+    path: str
+    allow_retired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Identifiable:
+class IdentifierFields:
     """The identifier fields of one kind of entity (reference_entities.md, section 3).
 
-    ``folded`` fields are compared without regard to case; ``enumerated`` ones hold a word of a list.
+    ``case_insensitive`` fields are compared without regard to case; ``enumerated`` ones hold a word of a list.
     """
 
     entity: str
     fields: tuple[str, ...]
-    folded: frozenset[str] = frozenset()
+    case_insensitive: frozenset[str] = frozenset()
     enumerated: Mapping[str, frozenset[str]] | None = None
 
     def read(self, value: object, at: str, *, textual: bool) -> Identifier:
@@ -61,7 +61,9 @@ class Identifiable:
     def _value(self, field: str, member: object, at: str) -> str:
         if self.enumerated and field in self.enumerated:
             return read_enumeration(member, f"{at}.{field}", self.enumerated[field])
-        return normalised(field, read_text(member, f"{at}.{field}"), folded=field in self.folded)
+        return normalised(
+            field, read_text(member, f"{at}.{field}"), folded=field in self.case_insensitive
+        )
 
 
 def _members(value: object, at: str, *, textual: bool) -> list[tuple[str, object]]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from domain.aggregate import Aggregate, Beginning, Stamp
+from domain.aggregate import Aggregate, Attribution, CreationEvent
 from domain.scalar_fields import NOTES, Text
 
 __all__ = ["ERROR_CODE", "ERROR_DESCRIPTION", "QueueEntry"]
 
 ERROR_CODE = Text(name="error_code")
-ERROR_DESCRIPTION = Text(name="error_description", longest=NOTES, personal=True)
+ERROR_DESCRIPTION = Text(name="error_description", max_length=NOTES, personal=True)
 
 
 class QueueEntry(Aggregate):
@@ -31,7 +31,7 @@ class QueueEntry(Aggregate):
     class Event(Aggregate.Event):
         """What happens to a queue entry."""
 
-    class Queued(Event, Beginning):
+    class Queued(Event, CreationEvent):
         """An outgoing communication became final and waits to be sent."""
 
         TOPIC = "queue_entry.queued"
@@ -42,7 +42,7 @@ class QueueEntry(Aggregate):
         media: str
         external_system: str | None
 
-        def change(self, aggregate: QueueEntry) -> None:
+        def apply_to(self, aggregate: QueueEntry) -> None:
             aggregate.number, aggregate.communication = self.number, self.communication
             aggregate.contact_information, aggregate.media = self.contact_information, self.media
             aggregate.external_system = self.external_system
@@ -64,7 +64,7 @@ class QueueEntry(Aggregate):
         error_code: str
         error_description: str
 
-        def change(self, aggregate: QueueEntry) -> None:
+        def apply_to(self, aggregate: QueueEntry) -> None:
             aggregate.error_code = self.error_code
             aggregate.error_description = self.error_description
 
@@ -79,14 +79,16 @@ class QueueEntry(Aggregate):
     def subject(self) -> UUID:
         return UUID(self.contact_information)
 
-    def process(self, by: Stamp) -> None:
+    def process(self, by: Attribution) -> None:
         """Says that the message was sent."""
-        self.record(self.Processed, by)
+        self.raise_event(self.Processed, by)
 
-    def reject(self, error_code: str, error_description: str, by: Stamp) -> None:
+    def reject(self, error_code: str, error_description: str, by: Attribution) -> None:
         """Says that the message could not be sent, and why."""
-        self.record(self.Rejected, by, error_code=error_code, error_description=error_description)
+        self.raise_event(
+            self.Rejected, by, error_code=error_code, error_description=error_description
+        )
 
-    def remove(self, by: Stamp) -> None:
+    def remove(self, by: Attribution) -> None:
         """Takes the entry off the list."""
-        self.record(self.Removed, by)
+        self.raise_event(self.Removed, by)

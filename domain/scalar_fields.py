@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from domain.errors import InvalidParameterValue
-from domain.fields import Field, JsonSchema, Reading
+from domain.fields import Field, JsonSchema, ReadContext
 from domain.parsing import (
     java_date,
     read_boolean,
@@ -26,9 +26,9 @@ __all__ = [
     "Date",
     "Enumeration",
     "Integer",
+    "NonNegativeInteger",
     "Number",
     "Text",
-    "Whole",
     "udf",
 ]
 
@@ -39,16 +39,16 @@ CONTENT = 65535
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Field):
-    """A String of at most ``longest`` characters; ``""`` is null where null is allowed.
+    """A String of at most ``max_length`` characters; ``""`` is null where null is allowed.
 
     ``clean`` turns it into what is kept, or into None where it is not allowed.
     """
 
-    longest: int = 255
+    max_length: int = 255
     clean: Callable[[str], str | None] | None = None
 
-    def read(self, value: Any, at: str, reading: Reading) -> str | None:
-        text = read_text(value, at, self.longest)
+    def read(self, value: Any, at: str, reading: ReadContext) -> str | None:
+        text = read_text(value, at, self.max_length)
         if not text or self.clean is None:
             return text or None
         cleaned = self.clean(text)
@@ -57,9 +57,9 @@ class Text(Field):
         return cleaned
 
     def schema(self) -> JsonSchema:
-        return {"type": "string", "maxLength": self.longest}
+        return {"type": "string", "maxLength": self.max_length}
 
-    def sent_schema(self) -> JsonSchema:
+    def response_schema(self) -> JsonSchema:
         # Names that are put together and notes that grow are longer than what a call may give.
         return {"type": ["string", "null"]}
 
@@ -71,7 +71,7 @@ class Integer(Field):
     least: int = -(2**53) + 1
     most: int = 2**53 - 1
 
-    def read(self, value: Any, at: str, reading: Reading) -> int:
+    def read(self, value: Any, at: str, reading: ReadContext) -> int:
         return read_integer(value, at, self.least, self.most)
 
     def schema(self) -> JsonSchema:
@@ -82,7 +82,7 @@ class Integer(Field):
 class Number(Field):
     """A Number or Float."""
 
-    def read(self, value: Any, at: str, reading: Reading) -> int | float:
+    def read(self, value: Any, at: str, reading: ReadContext) -> int | float:
         return read_number(value, at)
 
     def schema(self) -> JsonSchema:
@@ -90,12 +90,12 @@ class Number(Field):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Whole(Number):
+class NonNegativeInteger(Number):
     """A Number that must be whole and not below ``least``."""
 
     least: int = 0
 
-    def read(self, value: Any, at: str, reading: Reading) -> int:
+    def read(self, value: Any, at: str, reading: ReadContext) -> int:
         found = read_number(value, at)
         if not isinstance(found, int) or found < self.least:
             raise InvalidParameterValue(at)
@@ -104,7 +104,7 @@ class Whole(Number):
     def schema(self) -> JsonSchema:
         return {"type": "integer", "minimum": self.least}
 
-    def sent_schema(self) -> JsonSchema:
+    def response_schema(self) -> JsonSchema:
         return {"type": ["integer", "null"]}
 
 
@@ -114,56 +114,56 @@ class Boolean(Field):
 
     numeric: bool = False
 
-    def read(self, value: Any, at: str, reading: Reading) -> bool:
+    def read(self, value: Any, at: str, reading: ReadContext) -> bool:
         return read_boolean(value, at)
 
-    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
         return int(bool(kept)) if self.numeric else bool(kept)
 
     def schema(self) -> JsonSchema:
         return {"type": "boolean"}
 
-    def sent_schema(self) -> JsonSchema:
+    def response_schema(self) -> JsonSchema:
         return {"type": "integer", "enum": [0, 1]} if self.numeric else {"type": "boolean"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Date(Field):
-    """A wall-clock date; ``java`` ones are sent in Java style."""
+    """A wall-clock date; ``java_format`` ones are sent in Java style."""
 
-    java: bool = False
+    java_format: bool = False
 
-    def read(self, value: Any, at: str, reading: Reading) -> str:
+    def read(self, value: Any, at: str, reading: ReadContext) -> str:
         return read_date(value, at, reading.zone)
 
-    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
-        return java_date(kept, zone) if self.java and kept else kept
+    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
+        return java_date(kept, zone) if self.java_format and kept else kept
 
     def schema(self) -> JsonSchema:
         return {"type": "string", "examples": ["2014-05-05T15:49:59"]}
 
-    def sent_schema(self) -> JsonSchema:
-        example = "Mon May 05 15:49:59 EEST 2014" if self.java else "2014-05-05T15:49:59"
+    def response_schema(self) -> JsonSchema:
+        example = "Mon May 05 15:49:59 EEST 2014" if self.java_format else "2014-05-05T15:49:59"
         return {"type": ["string", "null"], "examples": [example]}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Enumeration(Field):
-    """One word of a list; ``words`` is the list, separated by blanks."""
+    """One word of a list; ``allowed`` is the list, separated by blanks."""
 
-    words: str
+    allowed: str
     _words: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_words", frozenset(self.words.split()))
+        object.__setattr__(self, "_words", frozenset(self.allowed.split()))
 
-    def read(self, value: Any, at: str, reading: Reading) -> str | None:
+    def read(self, value: Any, at: str, reading: ReadContext) -> str | None:
         if value == "":
             return None
         return read_enumeration(value, at, self._words)
 
     def schema(self) -> JsonSchema:
-        return {"type": "string", "enum": self.words.split()}
+        return {"type": "string", "enum": self.allowed.split()}
 
 
 def udf(*, string: int, floating: int, date: int, personal: bool = True) -> tuple[Field, ...]:

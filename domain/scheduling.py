@@ -12,9 +12,9 @@ from datetime import MAXYEAR, datetime, timedelta
 from typing import Any
 
 from domain.errors import InvalidParameterValue
-from domain.fields import Values
+from domain.fields import JsonObject
 
-__all__ = ["check_dates", "later", "latest", "period_between", "priority", "scheduled"]
+__all__ = ["check_dates", "later", "later_or_max", "period_between", "priority", "schedule"]
 
 START, EXPECTED, ESTIMATED = "start_date", "expected_completion_date", "estimated_completion_time"
 MINUTES = {"WEEKS": 7 * 24 * 60, "DAYS": 24 * 60, "HOURS": 60, "MINUTES": 1}
@@ -36,7 +36,7 @@ def later(date: str, value: int, unit: str) -> str:
     return start.replace(year=year, month=month + 1, day=day).isoformat()
 
 
-def latest(date: str, value: int, unit: str) -> str:
+def later_or_max(date: str, value: int, unit: str) -> str:
     """As `later`, and the end of all dates where there are none so late."""
     try:
         return later(date, value, unit)
@@ -44,7 +44,7 @@ def latest(date: str, value: int, unit: str) -> str:
         return f"{MAXYEAR}-12-31T23:59:59"
 
 
-def period_between(start: str, end: str) -> Values:
+def period_between(start: str, end: str) -> JsonObject:
     """The time from ``start`` to ``end``: minutes, rounded up, in the largest unit without rest."""
     span = datetime.fromisoformat(end) - datetime.fromisoformat(start)
     minutes = -(-span // timedelta(minutes=1))
@@ -54,13 +54,13 @@ def period_between(start: str, end: str) -> Values:
     return {"time_period_value": minutes // MINUTES[unit], "time_period_uot": unit}
 
 
-def check_dates(values: Values) -> None:
+def check_dates(values: JsonObject) -> None:
     """Refuses an expected date before the start with `InvalidParameterValue`."""
     if values.get(START) and values.get(EXPECTED) and values[EXPECTED] < values[START]:
         raise InvalidParameterValue(EXPECTED)
 
 
-def scheduled(current: Values, given: Values) -> Values:
+def schedule(current: JsonObject, given: JsonObject) -> JsonObject:
     """Start, expected date and estimated time after ``given`` values are applied to the current.
 
     Each of the latter two follows from the other; null for one clears both; a new start keeps the

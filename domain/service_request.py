@@ -8,25 +8,25 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from domain.aggregate import Aggregate, Beginning, Stamp
-from domain.diff import difference, merged
+from domain.aggregate import Aggregate, Attribution, CreationEvent
+from domain.diff import apply_diff, diff
 from domain.errors import AcceptanceNotRequired, AlreadyAccepted, InvalidLifeCycleState
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.service_request_answers import (
     OPEN,
+    PROGRESSION,
     STATES,
-    WAY,
-    Accepting,
-    Answering,
+    AnswerAccepted,
+    AnswerGiven,
+    AnswerReplaced,
     Answers,
-    Replacing,
-    Withdrawing,
+    AnswerWithdrawn,
     check_acceptance,
     fact_of,
     is_accepted,
 )
 from domain.service_request_fields import PERSONAL
-from domain.service_request_items import Adding, Changing, Removing, check_item
+from domain.service_request_items import SetItemAdded, SetItemChanged, SetItemRemoved, check_item
 
 __all__ = ["ServiceRequest"]
 
@@ -47,16 +47,16 @@ class ServiceRequest(Aggregate):
         self.accounts_receivable = ""
         self.contact_information = ""
         self.status = ""
-        self.details: Values = {}
-        self.answers: dict[str, Values] = {}
-        self.sets: dict[str, list[Values]] = {}
+        self.details: JsonObject = {}
+        self.answers: dict[str, JsonObject] = {}
+        self.sets: dict[str, list[JsonObject]] = {}
         self.cancellation_reason: str | None = None
         self.completed_date: str | None = None
 
     class Event(Aggregate.Event):
         """What happens to a service request."""
 
-    class Opened(Event, Beginning):
+    class Opened(Event, CreationEvent):
         """A customer's request was registered; ``status`` as in the answers that may follow."""
 
         TOPIC = "service_request.opened"
@@ -67,9 +67,9 @@ class ServiceRequest(Aggregate):
         accounts_receivable: str
         contact_information: str
         status: str | None
-        details: Values
+        details: JsonObject
 
-        def change(self, aggregate: ServiceRequest) -> None:
+        def apply_to(self, aggregate: ServiceRequest) -> None:
             aggregate.number, aggregate.type = self.number, self.type
             aggregate.accounts_receivable = self.accounts_receivable
             aggregate.contact_information = self.contact_information
@@ -82,24 +82,24 @@ class ServiceRequest(Aggregate):
         TOPIC = "service_request.amended"
         FROM = OPEN
         PERSONAL = {"changes": PERSONAL}
-        changes: Values
+        changes: JsonObject
 
-        def change(self, aggregate: ServiceRequest) -> None:
-            aggregate.details = merged(aggregate.details, self.changes)
+        def apply_to(self, aggregate: ServiceRequest) -> None:
+            aggregate.details = apply_diff(aggregate.details, self.changes)
 
-    class ItemAdded(Event, Adding):
+    class ItemAdded(Event, SetItemAdded):
         """A service, a physical good or a relation was added."""
 
         TOPIC = "service_request.item_added"
         FROM = OPEN
 
-    class ItemChanged(Event, Changing):
+    class ItemChanged(Event, SetItemChanged):
         """The description of a relation changed."""
 
         TOPIC = "service_request.item_changed"
         FROM = OPEN
 
-    class ItemRemoved(Event, Removing):
+    class ItemRemoved(Event, SetItemRemoved):
         """A service, a physical good or a relation was removed."""
 
         TOPIC = "service_request.item_removed"
@@ -112,10 +112,10 @@ class ServiceRequest(Aggregate):
         FROM = OPEN
         status: str
 
-        def change(self, aggregate: ServiceRequest) -> None:
+        def apply_to(self, aggregate: ServiceRequest) -> None:
             aggregate.status = self.status
 
-    class Responded(Event, Answering):
+    class Responded(Event, AnswerGiven):
         """The customer was given a first response."""
 
         NAME = "response"
@@ -123,21 +123,21 @@ class ServiceRequest(Aggregate):
         FROM = ("PENDING",)
         TO = "RESPONDED"
 
-    class ResponseReplaced(Event, Replacing):
+    class ResponseReplaced(Event, AnswerReplaced):
         """Another response took the place of the former one."""
 
         NAME = "response"
         TOPIC = "service_request.response_replaced"
         FROM = ("RESPONDED", "TEMPORARY_RESOLVED", "FINAL_RESOLVED")
 
-    class ResponseAccepted(Event, Accepting):
+    class ResponseAccepted(Event, AnswerAccepted):
         """The response was accepted for the customer."""
 
         NAME = "response"
         TOPIC = "service_request.response_accepted"
         FROM = ("RESPONDED",)
 
-    class TemporarilyResolved(Event, Answering):
+    class TemporarilyResolved(Event, AnswerGiven):
         """The customer was helped for the time being."""
 
         NAME = "temporary_resolution"
@@ -145,28 +145,28 @@ class ServiceRequest(Aggregate):
         FROM = ("RESPONDED",)
         TO = "TEMPORARY_RESOLVED"
 
-    class TemporaryResolutionReplaced(Event, Replacing):
+    class TemporaryResolutionReplaced(Event, AnswerReplaced):
         """Another temporary resolution took the place of the former one, if there was one."""
 
         NAME = "temporary_resolution"
         TOPIC = "service_request.temporary_resolution_replaced"
         FROM = ("TEMPORARY_RESOLVED", "FINAL_RESOLVED")
 
-    class TemporaryResolutionWithdrawn(Event, Withdrawing):
+    class TemporaryResolutionWithdrawn(Event, AnswerWithdrawn):
         """The temporary resolution was taken back, as the final one makes it unnecessary."""
 
         NAME = "temporary_resolution"
         TOPIC = "service_request.temporary_resolution_withdrawn"
         FROM = ("FINAL_RESOLVED",)
 
-    class TemporaryResolutionAccepted(Event, Accepting):
+    class TemporaryResolutionAccepted(Event, AnswerAccepted):
         """The temporary resolution was accepted for the customer."""
 
         NAME = "temporary_resolution"
         TOPIC = "service_request.temporary_resolution_accepted"
         FROM = ("TEMPORARY_RESOLVED",)
 
-    class FinallyResolved(Event, Answering):
+    class FinallyResolved(Event, AnswerGiven):
         """The customer was helped for good."""
 
         NAME = "final_resolution"
@@ -174,14 +174,14 @@ class ServiceRequest(Aggregate):
         FROM = ("RESPONDED", "TEMPORARY_RESOLVED")
         TO = "FINAL_RESOLVED"
 
-    class FinalResolutionReplaced(Event, Replacing):
+    class FinalResolutionReplaced(Event, AnswerReplaced):
         """Another final resolution took the place of the former one."""
 
         NAME = "final_resolution"
         TOPIC = "service_request.final_resolution_replaced"
         FROM = ("FINAL_RESOLVED",)
 
-    class FinalResolutionAccepted(Event, Accepting):
+    class FinalResolutionAccepted(Event, AnswerAccepted):
         """The final resolution was accepted for the customer."""
 
         NAME = "final_resolution"
@@ -197,7 +197,7 @@ class ServiceRequest(Aggregate):
         status: str
         completed_date: str
 
-        def change(self, aggregate: ServiceRequest) -> None:
+        def apply_to(self, aggregate: ServiceRequest) -> None:
             aggregate.status, aggregate.completed_date = self.status, self.completed_date
 
     class Cancelled(Event):
@@ -209,7 +209,7 @@ class ServiceRequest(Aggregate):
         status: str
         cancellation_reason: str
 
-        def change(self, aggregate: ServiceRequest) -> None:
+        def apply_to(self, aggregate: ServiceRequest) -> None:
             aggregate.status = self.status
             aggregate.cancellation_reason = self.cancellation_reason
 
@@ -217,62 +217,64 @@ class ServiceRequest(Aggregate):
     def subject(self) -> UUID:
         return UUID(self.contact_information)
 
-    def require_step(self, to: str) -> None:
+    def require_next_state(self, to: str) -> None:
         """Refuses with `InvalidLifeCycleState` where neither a step leads to ``to`` nor stays there."""
-        first = [state for fact in self.facts if to == fact.TO for state in fact.FROM]
+        first = [state for fact in self.event_types if to == fact.TO for state in fact.FROM]
         self.require(*first, *((to,) if to in STATES.values() else ()))
 
-    def require_way(self, to: str) -> None:
+    def require_reachable(self, to: str) -> None:
         """Refuses with `InvalidLifeCycleState` a way back, and any way from a final state."""
         self.require(*OPEN)
-        if to in WAY and WAY.index(to) < WAY.index(self.state):
+        if to in PROGRESSION and PROGRESSION.index(to) < PROGRESSION.index(self.state):
             raise InvalidLifeCycleState
 
-    def amend(self, given: Values, by: Stamp) -> None:
+    def amend(self, given: JsonObject, by: Attribution) -> None:
         """Changes the passive fields that differ."""
-        changes = difference(self.details, given)
+        changes = diff(self.details, given)
         if changes:
-            self.record(self.Amended, by, changes=changes)
+            self.raise_event(self.Amended, by, changes=changes)
 
-    def add_item(self, set_name: str, item: Values, by: Stamp, at: str) -> None:
+    def add_item(self, set_name: str, item: JsonObject, by: Attribution, at: str) -> None:
         """Adds a complete item; ``at`` is its path. Raises what `check_item` does."""
         check_item(self.id, set_name, self.sets.get(set_name, ()), item, at)
-        self.record(self.ItemAdded, by, set_name=set_name, item=item)
+        self.raise_event(self.ItemAdded, by, set_name=set_name, item=item)
 
-    def change_item(self, set_name: str, item: Values, changes: Values, by: Stamp) -> None:
+    def change_item(
+        self, set_name: str, item: JsonObject, changes: JsonObject, by: Attribution
+    ) -> None:
         """Changes the fields of an item that differ."""
-        changes = difference(item, changes)
+        changes = diff(item, changes)
         changed = {"set_name": set_name, "item_id": item["id"], "changes": changes}
         if changes:
-            self.record(self.ItemChanged, by, **changed)
+            self.raise_event(self.ItemChanged, by, **changed)
 
-    def remove_item(self, set_name: str, item: Values, by: Stamp) -> None:
+    def remove_item(self, set_name: str, item: JsonObject, by: Attribution) -> None:
         """Removes an item."""
-        self.record(self.ItemRemoved, by, set_name=set_name, item_id=item["id"])
+        self.raise_event(self.ItemRemoved, by, set_name=set_name, item_id=item["id"])
 
-    def proceed(self, to: str, status: str, given: Answers, now: str, by: Stamp) -> None:
+    def advance(self, to: str, status: str, given: Answers, now: str, by: Attribution) -> None:
         """Gives, replaces and withdraws answers, and goes on to the state ``to``, there in ``status``.
 
-        ``now`` is the date if that completes it. Raises what `require_way` and `check_acceptance` do.
+        ``now`` is the date if that completes it. Raises what `require_reachable` and `check_acceptance` do.
         """
-        self.require_way(to)
+        self.require_reachable(to)
         check_acceptance(to, self.answers, given)
         for name, state in STATES.items():
             answer = given.get(name)
             if answer and answer != self.answers.get(name):
                 self._answer(name, answer, status if to == state else None, by)
         for name in [name for name in self.answers if given.get(name, {}) is None]:
-            self.record(fact_of(Withdrawing, name), by)
+            self.raise_event(fact_of(AnswerWithdrawn, name), by)
         if to == "COMPLETED":
-            self.record(self.Completed, by, status=status, completed_date=now)
+            self.raise_event(self.Completed, by, status=status, completed_date=now)
         elif status != self.status:
-            self.record(self.StatusChanged, by, status=status)
+            self.raise_event(self.StatusChanged, by, status=status)
 
-    def _answer(self, name: str, answer: Values, status: str | None, by: Stamp) -> None:
-        if WAY.index(self.state) >= WAY.index(STATES[name]):
-            self.record(fact_of(Replacing, name), by, answer=answer)
+    def _answer(self, name: str, answer: JsonObject, status: str | None, by: Attribution) -> None:
+        if PROGRESSION.index(self.state) >= PROGRESSION.index(STATES[name]):
+            self.raise_event(fact_of(AnswerReplaced, name), by, answer=answer)
         else:
-            self.record(fact_of(Answering, name), by, answer=answer, status=status)
+            self.raise_event(fact_of(AnswerGiven, name), by, answer=answer, status=status)
 
     def check_acceptable(self, name: str) -> None:
         """Refuses with an error of section 3 what needs not be accepted, or not now or not again."""
@@ -282,13 +284,13 @@ class ServiceRequest(Aggregate):
         if is_accepted(self.answers[name]):
             raise AlreadyAccepted(name)
 
-    def accept(self, name: str, accepted_by: str, accepted_date: str, by: Stamp) -> None:
+    def accept(self, name: str, accepted_by: str, accepted_date: str, by: Attribution) -> None:
         """Notes that an answer was accepted. Raises what `check_acceptable` does."""
         self.check_acceptable(name)
-        self.record(
-            fact_of(Accepting, name), by, accepted_by=accepted_by, accepted_date=accepted_date
+        self.raise_event(
+            fact_of(AnswerAccepted, name), by, accepted_by=accepted_by, accepted_date=accepted_date
         )
 
-    def cancel(self, status: str, reason: str, by: Stamp) -> None:
+    def cancel(self, status: str, reason: str, by: Attribution) -> None:
         """Withdraws it before anybody has responded."""
-        self.record(self.Cancelled, by, status=status, cancellation_reason=reason)
+        self.raise_event(self.Cancelled, by, status=status, cancellation_reason=reason)

@@ -11,45 +11,47 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar
 
-from domain.aggregate import FACTS, Fact
+from domain.aggregate import EVENTS, DomainEvent
 from domain.errors import (
     AlreadyAccepted,
     InvalidParameterValue,
     MandatoryParameter,
     PendingAcceptance,
 )
-from domain.fields import Values
+from domain.fields import JsonObject
 
 __all__ = [
     "OPEN",
+    "PROGRESSION",
     "STATES",
-    "WAY",
-    "Accepting",
-    "Answering",
+    "AnswerAccepted",
+    "AnswerGiven",
+    "AnswerReplaced",
+    "AnswerWithdrawn",
     "Answers",
-    "Replacing",
-    "Withdrawing",
     "check_acceptance",
-    "check_fit",
+    "check_answers_fit_state",
     "fact_of",
     "is_accepted",
     "is_pending",
 ]
 
-WAY = ("PENDING", "RESPONDED", "TEMPORARY_RESOLVED", "FINAL_RESOLVED", "COMPLETED")
+PROGRESSION = ("PENDING", "RESPONDED", "TEMPORARY_RESOLVED", "FINAL_RESOLVED", "COMPLETED")
 """The states in the order in which they are gone through; the third may be left out."""
 
-OPEN = WAY[:-1]
+OPEN = PROGRESSION[:-1]
 """The states in which a service request can still be changed."""
 
-STATES = dict(zip(("response", "temporary_resolution", "final_resolution"), WAY[1:4], strict=True))
+STATES = dict(
+    zip(("response", "temporary_resolution", "final_resolution"), PROGRESSION[1:4], strict=True)
+)
 """The state that each answer begins."""
 
-Answers = Mapping[str, Values | None]
+Answers = Mapping[str, JsonObject | None]
 """Answers by name, None for one that is not or no longer given."""
 
 
-class Answering(Fact):
+class AnswerGiven(DomainEvent):
     """The customer was given an answer.
 
     ``status`` is None where further steps were taken at once and only the last one has a status.
@@ -59,72 +61,72 @@ class Answering(Fact):
     NAME: ClassVar[str] = ""
     PERSONAL = {"answer": frozenset({"description"})}
     status: str | None
-    answer: Values
+    answer: JsonObject
 
-    def change(self, aggregate: Any) -> None:
+    def apply_to(self, aggregate: Any) -> None:
         aggregate.answers = aggregate.answers | {self.NAME: self.answer}
         aggregate.status = self.status or aggregate.status
 
 
-class Replacing(Fact):
+class AnswerReplaced(DomainEvent):
     """Another answer took the place of one that was not accepted, if there was one."""
 
     NAME: ClassVar[str] = ""
     PERSONAL = {"answer": frozenset({"description"})}
-    answer: Values
+    answer: JsonObject
 
-    def change(self, aggregate: Any) -> None:
+    def apply_to(self, aggregate: Any) -> None:
         aggregate.answers = aggregate.answers | {self.NAME: self.answer}
 
 
-class Withdrawing(Fact):
+class AnswerWithdrawn(DomainEvent):
     """An answer that was not accepted was taken back."""
 
     NAME: ClassVar[str] = ""
 
-    def change(self, aggregate: Any) -> None:
+    def apply_to(self, aggregate: Any) -> None:
         kept = {name: said for name, said in aggregate.answers.items() if name != self.NAME}
         aggregate.answers = kept
 
 
-class Accepting(Fact):
+class AnswerAccepted(DomainEvent):
     """The customer, or somebody for the customer, agreed to an answer."""
 
     NAME: ClassVar[str] = ""
     accepted_by: str
     accepted_date: str
 
-    def change(self, aggregate: Any) -> None:
+    def apply_to(self, aggregate: Any) -> None:
         accepted = {"accepted_by": self.accepted_by, "accepted_date": self.accepted_date}
         answer = aggregate.answers[self.NAME] | accepted
         aggregate.answers = aggregate.answers | {self.NAME: answer}
 
 
 @cache
-def fact_of(kind: type[Fact], name: str) -> type[Fact]:
+def fact_of(kind: type[DomainEvent], name: str) -> type[DomainEvent]:
     """The fact by which the answer of that name is given, replaced, withdrawn or accepted."""
-    facts = (fact for fact in FACTS.values() if issubclass(fact, kind))
+    facts = (fact for fact in EVENTS.values() if issubclass(fact, kind))
     return next(fact for fact in facts if getattr(fact, "NAME", "") == name)
 
 
-def is_accepted(answer: Values | None) -> bool:
+def is_accepted(answer: JsonObject | None) -> bool:
     """Whether an answer was to be accepted and was."""
     return bool(answer and answer["acceptance_required"] and answer.get("accepted_by"))
 
 
-def is_pending(answer: Values | None) -> bool:
+def is_pending(answer: JsonObject | None) -> bool:
     """Whether an answer still waits to be accepted."""
     return bool(answer and answer["acceptance_required"] and not answer.get("accepted_by"))
 
 
-def check_fit(to: str, stored: Answers, given: Answers) -> None:
+def check_answers_fit_state(to: str, stored: Answers, given: Answers) -> None:
     """Refuses answers that do not fit the state ``to`` (sections 6.1 and 6.2).
 
     Raises `MandatoryParameter` for one that the state or the way to it needs, and
     `InvalidParameterValue` for one that begins a later state.
     """
     for name, state in STATES.items():
-        reached = WAY.index(to) >= WAY.index(state)
+        reached = PROGRESSION.index(to) >= PROGRESSION.index(state)
         needed = to == state if name == "temporary_resolution" else reached
         if needed and given.get(name, stored.get(name)) is None:
             raise MandatoryParameter(name)
@@ -141,6 +143,6 @@ def check_acceptance(to: str, stored: Answers, given: Answers) -> None:
         if is_accepted(stored.get(name)):
             raise AlreadyAccepted(name)
     for name, state in STATES.items():
-        passed = WAY.index(to) > WAY.index(state)
+        passed = PROGRESSION.index(to) > PROGRESSION.index(state)
         if passed and is_pending(given.get(name, stored.get(name))):
             raise PendingAcceptance(name)

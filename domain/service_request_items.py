@@ -9,43 +9,43 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from domain.aggregate import Fact
+from domain.aggregate import DomainEvent
 from domain.errors import (
     DuplicateEntity,
     EntityNotFound,
     EntityNotUnique,
     InvalidParameterValue,
 )
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.identifiers import Identifier
 
-__all__ = ["Adding", "Changing", "Removing", "check_item", "identified"]
+__all__ = ["SetItemAdded", "SetItemChanged", "SetItemRemoved", "check_item", "find_item"]
 
-ONCE = {"services_set": "product", "related_service_requests_set": "service_request"}
+UNIQUE_LINK = {"services_set": "product", "related_service_requests_set": "service_request"}
 """What no two items of a set may lead to both."""
 
 
-class Adding(Fact):
+class SetItemAdded(DomainEvent):
     """An item came to the end of its set."""
 
     PERSONAL = {"item": frozenset({"description"})}
     set_name: str
-    item: Values
+    item: JsonObject
 
-    def change(self, aggregate: Any) -> None:
+    def apply_to(self, aggregate: Any) -> None:
         items = [*aggregate.sets.get(self.set_name, ()), self.item]
         aggregate.sets = aggregate.sets | {self.set_name: items}
 
 
-class Changing(Fact):
+class SetItemChanged(DomainEvent):
     """Fields of an item changed."""
 
     PERSONAL = {"changes": frozenset({"description"})}
     set_name: str
     item_id: str
-    changes: Values
+    changes: JsonObject
 
-    def change(self, aggregate: Any) -> None:
+    def apply_to(self, aggregate: Any) -> None:
         items = [
             item | self.changes if item["id"] == self.item_id else item
             for item in aggregate.sets[self.set_name]
@@ -53,24 +53,26 @@ class Changing(Fact):
         aggregate.sets = aggregate.sets | {self.set_name: items}
 
 
-class Removing(Fact):
+class SetItemRemoved(DomainEvent):
     """An item left its set."""
 
     set_name: str
     item_id: str
 
-    def change(self, aggregate: Any) -> None:
+    def apply_to(self, aggregate: Any) -> None:
         kept = [item for item in aggregate.sets[self.set_name] if item["id"] != self.item_id]
         aggregate.sets = aggregate.sets | {self.set_name: kept}
 
 
-def check_item(own: UUID, set_name: str, items: Sequence[Values], item: Values, at: str) -> None:
+def check_item(
+    own: UUID, set_name: str, items: Sequence[JsonObject], item: JsonObject, at: str
+) -> None:
     """Refuses an item that the others of its set exclude.
 
     Raises `InvalidParameterValue` for a relation of a service request to itself and
     `DuplicateEntity` for a second service of a product or relation to a service request.
     """
-    link = ONCE.get(set_name)
+    link = UNIQUE_LINK.get(set_name)
     if link is None:
         return
     if item[link] == own.hex.upper():
@@ -79,9 +81,9 @@ def check_item(own: UUID, set_name: str, items: Sequence[Values], item: Values, 
         raise DuplicateEntity(f"{at}.{link}_identifier")
 
 
-def identified(
-    items: Sequence[Values], identifier: Identifier | Mapping[str, str], at: str
-) -> Values:
+def find_item(
+    items: Sequence[JsonObject], identifier: Identifier | Mapping[str, str], at: str
+) -> JsonObject:
     """The item that an identifier, or a link with what it leads to, means (section 2).
 
     Raises `EntityNotFound` and `EntityNotUnique`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from domain.aggregate import Aggregate, Beginning, Stamp
+from domain.aggregate import Aggregate, Attribution, CreationEvent
 
 __all__ = ["Session"]
 
@@ -28,7 +28,7 @@ class Session(Aggregate):
     class Event(Aggregate.Event):
         """What happens to a session."""
 
-    class Issued(Event, Beginning):
+    class Issued(Event, CreationEvent):
         """A login succeeded; ``expires_at`` is in seconds since 1970 UTC."""
 
         TOPIC = "session.issued"
@@ -37,7 +37,7 @@ class Session(Aggregate):
         session_unit: str
         expires_at: int
 
-        def change(self, aggregate: Session) -> None:
+        def apply_to(self, aggregate: Session) -> None:
             aggregate.user, aggregate.unit = self.session_user, self.session_unit
             aggregate.expires_at = self.expires_at
 
@@ -49,8 +49,8 @@ class Session(Aggregate):
         account: str
         contact: str
 
-        def change(self, aggregate: Session) -> None:
-            super().change(aggregate)
+        def apply_to(self, aggregate: Session) -> None:
+            super().apply_to(aggregate)
             aggregate.consumer = {
                 "access_token": self.access_token,
                 "account": self.account,
@@ -64,6 +64,6 @@ class Session(Aggregate):
         FROM = ("OPEN",)
         TO = "RELEASED"
 
-    def release(self, by: Stamp) -> None:
+    def release(self, by: Attribution) -> None:
         """Ends the session."""
-        self.record(self.Released, by)
+        self.raise_event(self.Released, by)

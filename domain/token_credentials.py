@@ -16,25 +16,25 @@ from domain.errors import (
     MandatoryParameter,
     SemiOptionalParameter,
 )
-from domain.fields import Field, JsonSchema, Reading
-from domain.identifiers import Identifiable, Identifier, normalised
+from domain.fields import Field, JsonSchema, ReadContext
+from domain.identifiers import Identifier, IdentifierFields, normalised
 from domain.parsing import read_text
 
 __all__ = [
     "ACCESS_TOKEN",
     "Credential",
     "CredentialReference",
-    "TokenKey",
+    "TokenNameField",
     "TokenReference",
     "credential_schema",
 ]
 
-ACCESS_TOKEN = Identifiable("access_token", ("authentication_code", "identifier"))
+ACCESS_TOKEN = IdentifierFields("access_token", ("authentication_code", "identifier"))
 """The plain form (section 1.2)."""
 
-PARAMETER = "access_token_identifier"
+TOKEN_IDENTIFIER = "access_token_identifier"  # noqa: S105 (the name of a parameter)
 SHOWN = (*ACCESS_TOKEN.fields, "pass_code")
-ONCE = "one_time_password"
+ONE_TIME_PASSWORD = "one_time_password"  # noqa: S105 (the name of a parameter)
 DIGITS = 6
 
 
@@ -65,7 +65,7 @@ class Credential:
     @property
     def secret(self) -> str:
         """The name of the secret that it shows; empty for an authentication code alone."""
-        for name in (ONCE, "pass_code"):
+        for name in (ONE_TIME_PASSWORD, "pass_code"):
             if getattr(self, name) is not None:
                 return name
         return ""
@@ -81,17 +81,21 @@ def read_credential(value: object, at: str, *, once: bool = False) -> Credential
     if not isinstance(value, dict):
         raise InvalidIdentifier(at)
     given = {name: member for name, member in value.items() if member not in (None, "")}
-    if not given.keys() <= {*SHOWN, *((ONCE,) if once else ())}:
+    if not given.keys() <= {*SHOWN, *((ONE_TIME_PASSWORD,) if once else ())}:
         raise InvalidIdentifier(at)
     named = [name for name in ACCESS_TOKEN.fields if name in given]
-    if len(named) > 1 or not (named or ONCE in given):
+    if len(named) > 1 or not (named or ONE_TIME_PASSWORD in given):
         raise SemiOptionalParameter(at)
     read = {name: _read(name, member, f"{at}.{name}") for name, member in given.items()}
     if "pass_code" in given and named != ["identifier"]:
         raise InvalidParameterValue(f"{at}.pass_code")
-    if "pass_code" in given and ONCE in given:
+    if "pass_code" in given and ONE_TIME_PASSWORD in given:
         raise SemiOptionalParameter(at)
-    if named == ["identifier"] and ONCE not in given and not read.get("pass_code", "").strip():
+    if (
+        named == ["identifier"]
+        and ONE_TIME_PASSWORD not in given
+        and not read.get("pass_code", "").strip()
+    ):
         raise MandatoryParameter(f"{at}.pass_code")
     return Credential(at, **read)
 
@@ -99,7 +103,7 @@ def read_credential(value: object, at: str, *, once: bool = False) -> Credential
 def _read(name: str, member: object, at: str) -> str:
     """Names are compared without surrounding blanks, secrets exactly (common.md, section 3)."""
     text = read_text(member, at)
-    if name == ONCE:
+    if name == ONE_TIME_PASSWORD:
         # The page documents an Integer and prints a text: a number has lost its leading zeros.
         return text.zfill(DIGITS) if isinstance(member, int) else text
     return text if name == "pass_code" else normalised(name, text)
@@ -109,7 +113,7 @@ def credential_schema(*, once: bool = False) -> JsonSchema:
     """A credential as JSON Schema."""
     texts: JsonSchema = {name: {"type": ["string", "null"]} for name in SHOWN}
     if once:
-        texts[ONCE] = {"type": ["string", "integer", "null"]}
+        texts[ONE_TIME_PASSWORD] = {"type": ["string", "integer", "null"]}
     return {"type": "object", "properties": texts, "additionalProperties": False}
 
 
@@ -117,9 +121,9 @@ def credential_schema(*, once: bool = False) -> JsonSchema:
 class CredentialReference(Reference):
     """An access token that is shown, not only named (section 1.1)."""
 
-    to: Identifiable = ACCESS_TOKEN
+    target: IdentifierFields = ACCESS_TOKEN
 
-    def read(self, value: Any, at: str, reading: Reading) -> Credential:  # type: ignore[override]
+    def read(self, value: Any, at: str, reading: ReadContext) -> Credential:  # type: ignore[override]
         return read_credential(value, at)
 
     def schema(self) -> JsonSchema:
@@ -130,35 +134,35 @@ class CredentialReference(Reference):
 class TokenReference(Reference):
     """An entity that can also be identified by an access token related to it (section 1.3)."""
 
-    def read(self, value: Any, at: str, reading: Reading) -> Identifier | Credential:  # type: ignore[override]
-        shown = value.get(PARAMETER) if isinstance(value, dict) else None
+    def read(self, value: Any, at: str, reading: ReadContext) -> Identifier | Credential:  # type: ignore[override]
+        shown = value.get(TOKEN_IDENTIFIER) if isinstance(value, dict) else None
         if shown in (None, ""):
-            plain = isinstance(value, dict) and PARAMETER in value
-            rest = {k: v for k, v in value.items() if k != PARAMETER} if plain else value
+            plain = isinstance(value, dict) and TOKEN_IDENTIFIER in value
+            rest = {k: v for k, v in value.items() if k != TOKEN_IDENTIFIER} if plain else value
             return super().read(rest, at, reading)
-        others = {k for k, v in value.items() if k != PARAMETER and v not in (None, "")}
-        if not others <= set(self.to.fields):
+        others = {k for k, v in value.items() if k != TOKEN_IDENTIFIER and v not in (None, "")}
+        if not others <= set(self.target.fields):
             raise InvalidIdentifier(at)
         if others:
             raise SemiOptionalParameter(at)
-        credential = read_credential(shown, f"{at}.{PARAMETER}", once=True)
-        return replace(credential, entity=self.to.entity)
+        credential = read_credential(shown, f"{at}.{TOKEN_IDENTIFIER}", once=True)
+        return replace(credential, entity=self.target.entity)
 
     def schema(self) -> JsonSchema:
         by_token = {
             "type": "object",
-            "properties": {PARAMETER: credential_schema(once=True)},
-            "required": [PARAMETER],
+            "properties": {TOKEN_IDENTIFIER: credential_schema(once=True)},
+            "required": [TOKEN_IDENTIFIER],
             "additionalProperties": False,
         }
         return {"anyOf": [super().schema(), by_token]}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenKey(Field):
+class TokenNameField(Field):
     """One of the two names of an access token, given as a parameter of its own (section 1.2)."""
 
-    def read(self, value: Any, at: str, reading: Reading) -> Identifier | None:
+    def read(self, value: Any, at: str, reading: ReadContext) -> Identifier | None:
         text = read_text(value, at)
         return (
             Identifier(ACCESS_TOKEN.entity, self.name, normalised(self.name, text), at)

@@ -15,54 +15,54 @@ import structlog
 import services.registry  # noqa: F401 (fills the registries)
 from domain.errors import ServiceError, TooManyRequests
 from infra.audit.sealer import Sealer, signer_of
-from infra.diagnostics.dashboard import Boards
+from infra.diagnostics.dashboard import DashboardReader
 from infra.diagnostics.refusals import Refusals
 from infra.encryption import KeyRing
 from infra.http.admin import Admin
 from infra.http.api.routes import Api
 from infra.http.audit.as_of import as_of_methods
-from infra.http.audit.erasure import forgetting
+from infra.http.audit.erasure import erasure_routes
 from infra.http.audit.events import AuditEvents
 from infra.http.audit.history import AuditHistory
-from infra.http.audit.routes import Audit
+from infra.http.audit.routes import AuditRoutes
 from infra.http.browser.console import ConsolePages
 from infra.http.browser.history import HistoryPages
 from infra.http.images import inspect_image_off_loop
-from infra.http.operators.reference import Reference
-from infra.http.operators.sessions import Operating
-from infra.http.operators.webhooks import Webhooks
-from infra.http.request_outcomes import requests
-from infra.http.router import Edge
-from infra.http.server import serving
+from infra.http.operators.reference import ReferenceRoutes
+from infra.http.operators.sessions import OperatorRoutes
+from infra.http.operators.webhooks import WebhookRoutes
+from infra.http.request_outcomes import outcome_routes
+from infra.http.router import Router
+from infra.http.server import listen
 from infra.http.static_routes import pages
 from infra.ledger.event_search import Search
-from infra.observability.tracing import Tracing, exporting
-from infra.password_hasher import Secrets
-from infra.postgres.pool import Lanes
-from infra.projections.temporal import History
+from infra.observability.tracing import Tracing, create_tracing
+from infra.password_hasher import SecretHasher
+from infra.postgres.pool import ConnectionPool
+from infra.projections.temporal import TemporalViews
 from infra.settings import Settings
-from infra.store.as_of import PostgresPast
-from infra.store.entity_events import LedgerArchive
-from infra.store.postgres_store import PostgresLedger
+from infra.store.as_of import PostgresTemporalStore
+from infra.store.entity_events import PostgresEntityEvents
+from infra.store.postgres_store import PostgresStore
 from infra.store.request_outcomes import Outcomes
 from infra.views.replica import Replica
-from infra.webhooks.admin import Desk as WebhookDesk
-from services.audit.access import Auditing
+from infra.webhooks.admin import WebhookAdmin as WebhookDesk
+from services.audit.access import AuditAccess
 from services.audit.as_of import AsOf
-from services.audit.history_service import Historian
-from services.authentication import Desk
-from services.contacts.erasure import Forgetting
+from services.audit.history_service import HistoryService
+from services.authentication import LoginServices
+from services.contacts.erasure import ContactErasure
 from services.operators import Operator
-from services.pipeline.command_runner import Writer
-from services.pipeline.dispatcher import Runner
+from services.pipeline.command_runner import CommandRunner
+from services.pipeline.dispatcher import Dispatcher
 from services.pipeline.session_tokens import Tokens
 from services.pipeline.token_proofs import Authenticator
 from services.reference.registrar import Registrar
-from services.request_outcomes import Asking
+from services.request_outcomes import RequestOutcomes
 
 log = structlog.get_logger(__name__)
 
-__all__ = ["Application", "Limit", "listening", "opened", "sealing"]
+__all__ = ["Application", "RateLimiter", "open_application", "run_sealer", "serve_http"]
 
 CLEANING = 600.0
 """Seconds between two looks for answers that are too old."""
@@ -78,45 +78,45 @@ class Application:
     settings: Settings
     url: str
     zone: ZoneInfo
-    ledger: PostgresLedger
-    secrets: Secrets
-    runner: Runner
-    desk: Desk
+    ledger: PostgresStore
+    secrets: SecretHasher
+    runner: Dispatcher
+    desk: LoginServices
     registrar: Registrar
     operator: Operator
-    auditing: Auditing
-    historian: Historian
+    auditing: AuditAccess
+    historian: HistoryService
     search: Search
-    boards: Boards
+    boards: DashboardReader
     refusals: Refusals
     tracing: Tracing
-    forgetting: Forgetting
+    forgetting: ContactErasure
     as_of: AsOf
-    asking: Asking
-    webhooks: WebhookDesk
+    request_outcomes: RequestOutcomes
+    webhook_admin: WebhookDesk
 
-    def edge(self) -> Edge:
+    def edge(self) -> Router:
         """Everything that is served on the first port."""
-        edge = Edge(self.tracing)
+        edge = Router(self.tracing)
         Api(self.runner, self.desk, self.refusals.note).routes(edge)
         key = self.settings.operator_key
-        Reference(self.registrar, self.ledger, key, self.zone).routes(edge)
-        Operating(self.operator, self.ledger, key).routes(edge)
-        Webhooks(self.webhooks, self.operator, key).routes(edge)
-        audit = Audit(self.auditing, self.ledger)
+        ReferenceRoutes(self.registrar, self.ledger, key, self.zone).routes(edge)
+        OperatorRoutes(self.operator, self.ledger, key).routes(edge)
+        WebhookRoutes(self.webhook_admin, self.operator, key).routes(edge)
+        audit = AuditRoutes(self.auditing, self.ledger)
         audit.routes(edge)
         AuditHistory(audit, self.historian).routes(edge)
         AuditEvents(audit, self.historian, self.search).routes(edge)
         HistoryPages(self.historian, self.auditing, self.runner, self.desk).routes(edge)
         ConsolePages(self.boards, self.refusals, self.auditing, self.runner, self.desk).routes(edge)
-        forgetting(audit, edge, self.forgetting, self.ledger)
+        erasure_routes(audit, edge, self.forgetting, self.ledger)
         as_of_methods(audit, edge, self.as_of)
-        requests(edge, self.asking)
+        outcome_routes(edge, self.request_outcomes)
         pages(edge)
         return edge
 
 
-class Limit:
+class RateLimiter:
     """At most so many calls per second and session, in bursts of as many (common.md, section 1).
 
     Each process counts for itself.
@@ -144,23 +144,25 @@ def _unlimited(_: str) -> None:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
+async def open_application(settings: Settings, url: str) -> AsyncIterator[Application]:
     """The application on the database at ``url``, closed again at the end."""
     zone = ZoneInfo(settings.time_zone)
-    reads = Lanes(url, settings.connections)
+    reads = ConnectionPool(url, settings.connections)
     ring = KeyRing(settings.service_key)
-    ledger = PostgresLedger(reads, Lanes(url, 3), ring, zone, replica=_replica(settings))
-    secrets = Secrets(settings.service_key)
+    ledger = PostgresStore(reads, ConnectionPool(url, 3), ring, zone, replica=_replica(settings))
+    secrets = SecretHasher(settings.service_key)
     tokens = Tokens(settings.token_secret)
-    limit: Callable[[str], None] = Limit(settings.rate_limit) if settings.rate_limit else _unlimited
+    limit: Callable[[str], None] = (
+        RateLimiter(settings.rate_limit) if settings.rate_limit else _unlimited
+    )
     authenticator = Authenticator(ledger, secrets)
-    tracing = exporting(settings.traces_url)
-    writer = Writer(ledger, secrets, authenticator, zone, tracing.stage)
+    tracing = create_tracing(settings.traces_url)
+    writer = CommandRunner(ledger, secrets, authenticator, zone, tracing.stage)
     looks = (limit, inspect_image_off_loop, secrets.mac, tracing.stage)
-    runner = Runner(ledger, tokens, authenticator, zone, writer, *looks)
-    desk = Desk(ledger, tokens, secrets, authenticator, zone)
-    auditing = Auditing(ledger, runner, zone)
-    past = PostgresPast(reads, History(reads, ring, zone), ring, zone)
+    runner = Dispatcher(ledger, tokens, authenticator, zone, writer, *looks)
+    desk = LoginServices(ledger, tokens, secrets, authenticator, zone)
+    auditing = AuditAccess(ledger, runner, zone)
+    past = PostgresTemporalStore(reads, TemporalViews(reads, ring, zone), ring, zone)
     cleaning = asyncio.create_task(_clean(ledger))
     try:
         yield Application(
@@ -174,15 +176,15 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Application]:
             registrar=Registrar(ledger, secrets, zone),
             operator=Operator(ledger, zone),
             auditing=auditing,
-            forgetting=Forgetting(ledger, zone),
-            historian=Historian(ledger, LedgerArchive(reads, ring), auditing, zone),
+            forgetting=ContactErasure(ledger, zone),
+            historian=HistoryService(ledger, PostgresEntityEvents(reads, ring), auditing, zone),
             search=Search(reads),
-            boards=Boards(reads),
+            boards=DashboardReader(reads),
             refusals=Refusals(tokens),
             tracing=tracing,
             as_of=AsOf(past, auditing, zone),
-            asking=Asking(Outcomes(reads, ring), runner),
-            webhooks=WebhookDesk(reads),
+            request_outcomes=RequestOutcomes(Outcomes(reads, ring), runner),
+            webhook_admin=WebhookDesk(reads),
         )
     finally:
         cleaning.cancel()
@@ -196,22 +198,22 @@ def _replica(settings: Settings) -> Replica | None:
     """The replica, if there is one. Whoever may ask the primary instead does not wait for it."""
     if settings.replica_url is None:
         return None
-    lanes = Lanes(settings.replica_url, settings.connections, patience=0.1)
+    lanes = ConnectionPool(settings.replica_url, settings.connections, acquire_timeout=0.1)
     return Replica(lanes, settings.replica_staleness)
 
 
-async def _clean(ledger: PostgresLedger) -> None:
+async def _clean(ledger: PostgresStore) -> None:
     """Drops answers to idempotency keys that are too old to be asked for, every now and then."""
     while True:
         await asyncio.sleep(CLEANING)
         try:
-            await ledger.forget_answers()
+            await ledger.purge_responses()
         except ServiceError as error:
             log.warning("cleaning", error=type(error).__name__)
 
 
 @asynccontextmanager
-async def sealing(settings: Settings, url: str) -> AsyncIterator[None]:
+async def run_sealer(settings: Settings, url: str) -> AsyncIterator[None]:
     """Seals what gets old enough, in the background, until left."""
     if not settings.seal_seconds:
         yield
@@ -227,7 +229,7 @@ async def sealing(settings: Settings, url: str) -> AsyncIterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class ListeningPorts:
     """Where a process listens."""
 
     port: int
@@ -235,24 +237,24 @@ class Ports:
 
 
 @asynccontextmanager
-async def listening(application: Application) -> AsyncIterator[Ports]:
-    """Serves until left; then answers the calls that have begun, and no others. Raises `Unlistening`."""
+async def serve_http(application: Application) -> AsyncIterator[ListeningPorts]:
+    """Serves until left; then answers the calls that have begun, and no others. Raises `ListenError`."""
     settings = application.settings
     admin = Admin(application.ledger)
     handle = application.edge().handle
     bounds = {"auto_decompress": False, "max_line_size": LONGEST_LINE}
     # The second port is left last: it says that the process is leaving while calls still end.
     async with (
-        serving(admin.edge().handle, settings.host, settings.admin_port) as admin_port,
-        serving(handle, settings.host, settings.port, shared=settings.share_port, **bounds) as port,
+        listen(admin.edge().handle, settings.host, settings.admin_port) as admin_port,
+        listen(handle, settings.host, settings.port, shared=settings.share_port, **bounds) as port,
     ):
-        yield Ports(port, admin_port)
-        admin.leaving = True
+        yield ListeningPorts(port, admin_port)
+        admin.draining = True
         # Whoever sends us calls must first learn that it should not.
-        await asyncio.sleep(settings.leaving_seconds)
+        await asyncio.sleep(settings.drain_seconds)
 
 
-async def reachable(url: str, seconds: float = 30) -> None:
+async def wait_for_database(url: str, seconds: float = 30) -> None:
     """Waits until the database answers. Raises what it said last after so many seconds."""
     until = time.monotonic() + seconds
     while True:

@@ -11,13 +11,13 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from threading import Thread
 
-__all__ = ["processes"]
+__all__ = ["low_priority_pool"]
 
 NICE = 10
 """How much they leave to others."""
 
 
-def processes(count: int, begin: Callable[[], object]) -> ProcessPoolExecutor:
+def low_priority_pool(count: int, begin: Callable[[], object]) -> ProcessPoolExecutor:
     """A pool of so many processes at low priority, that end with this one; they start when first used.
 
     :param begin: what each of them calls first.

@@ -16,14 +16,14 @@ from typing import Generic, TypeVar
 
 from domain.errors import ServiceUnavailable
 
-__all__ = ["WAITING", "Batcher"]
+__all__ = ["QUEUE_LIMIT", "Batcher"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-SHARE = 16
+MIN_BATCH = 16
 """Items that are not worth a trip of their own when there are more."""
-WAITING = 5_000
+QUEUE_LIMIT = 5_000
 """How many calls may wait; those beyond are better told at once to come again."""
 
 
@@ -32,7 +32,7 @@ class Batcher(Generic[Item, Result]):
 
     ``run`` takes a key and its items and returns one result, or one exception, for each in order.
     ``places`` runs go on at once, of one key ``shares`` at most if that is given: then it takes its
-    share of what waits, but no fewer than `SHARE`. A run takes at most ``most`` items, and more than
+    share of what waits, but no fewer than `MIN_BATCH`. A run takes at most ``most`` items, and more than
     ``waiting`` items are turned away with `ServiceUnavailable`. Keys take turns, so that a busy one
     does not keep the others waiting.
     """
@@ -41,16 +41,16 @@ class Batcher(Generic[Item, Result]):
         self,
         run: Callable[[Hashable, list[Item]], Awaitable[Sequence[Result | BaseException]]],
         *,
-        places: int,
-        most: int = 256,
-        waiting: int = WAITING,
-        shares: int | None = None,
+        concurrency: int,
+        max_batch: int = 256,
+        queue_limit: int = QUEUE_LIMIT,
+        concurrency_per_key: int | None = None,
     ) -> None:
         self._run = run
-        self._places = places
-        self._most = most
-        self._waiting = waiting
-        self._shares = shares
+        self._places = concurrency
+        self._most = max_batch
+        self._waiting = queue_limit
+        self._shares = concurrency_per_key
         self._queues: dict[Hashable, deque[tuple[Item, asyncio.Future[Result]]]] = {}
         self._running: Counter[Hashable] = Counter()
         self._count = 0
@@ -97,7 +97,7 @@ class Batcher(Generic[Item, Result]):
         if self._shares is None:
             return min(waiting, self._most)
         free = min(self._places - len(self._tasks), self._shares - self._running[key])
-        return min(waiting, self._most, max(SHARE, -(-waiting // free)))
+        return min(waiting, self._most, max(MIN_BATCH, -(-waiting // free)))
 
     def _may_run(self, key: Hashable) -> bool:
         return self._shares is None or self._running.get(key, 0) < self._shares

@@ -10,11 +10,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import services.registry  # noqa: F401 (fills the registries)
-from domain.aggregate import AGGREGATES, FACTS, Aggregate, Beginning, Fact
+from domain.aggregate import AGGREGATES, EVENTS, Aggregate, CreationEvent, DomainEvent
 from domain.errors import CATALOGUE
 from domain.fields import Level
 from domain.reference.catalogue import KINDS
-from domain.reference.records import Kind
+from domain.reference.records import RecordKind
 from infra.analytics.relations import OBJECTS
 from services.audit.event_descriptions import template
 from services.pipeline.method import BASE, METHODS, Method
@@ -75,7 +75,7 @@ def facts() -> Iterator[str]:
     yield "person and are encrypted with the contact's key; members of a fact stand in braces in what"
     yield "its history says."
     for topic, aggregate in sorted(AGGREGATES.items()):
-        own = [fact for name, fact in FACTS.items() if name.startswith(f"{topic}.")]
+        own = [fact for name, fact in EVENTS.items() if name.startswith(f"{topic}.")]
         if own:
             yield f"\n## {topic}\n"
             yield _first_line(aggregate)
@@ -87,17 +87,17 @@ def _first_line(documented: type[Aggregate]) -> str:
     return (documented.__doc__ or "").strip().partition("\n")[0].replace("``", "`")
 
 
-def _fact_row(fact: type[Fact]) -> tuple[str, str, str]:
+def _fact_row(fact: type[DomainEvent]) -> tuple[str, str, str]:
     names = [f.name for f in fields(fact) if f.name not in ADMINISTRATIVE | {"user", "unit"}]
     payload = (f"*{name}*" if name in fact.PERSONAL else name for name in names)
     return f"`{fact.TOPIC}`", template(fact), ", ".join(payload)
 
 
-def _diagram(own: list[type[Fact]]) -> Iterator[str]:
+def _diagram(own: list[type[DomainEvent]]) -> Iterator[str]:
     states = {fact.TO for fact in own if fact.TO} | {s for fact in own for s in fact.FROM}
     arrows: dict[tuple[str, str], list[str]] = {}
     for fact in (fact for fact in own if fact.FROM or fact.TO):
-        first = issubclass(fact, Beginning)
+        first = issubclass(fact, CreationEvent)
         for source in ("[*]",) if first else fact.FROM or tuple(sorted(states)):
             arrows.setdefault((source, fact.TO or source), []).append(fact.__name__)
     yield "\n```mermaid\nstateDiagram-v2"
@@ -113,7 +113,7 @@ def kinds() -> Iterator[str]:
     yield "Unique identifier fields carry a `!`. Every record also has `id` and may have `retired`."
     for kind in KINDS.values():
         yield f"\n## {kind.key}\n"
-        yield f"Identified by: {', '.join(f'`{name}`' for name in kind.identified.split())}\n"
+        yield f"Identified by: {', '.join(f'`{name}`' for name in kind.identifier_fields.split())}\n"
         rows = (
             (f"`{row.parameter}`", type(row).__name__, "yes" if rule is Level.MANDATORY else "")
             for row, rule in kind.parameters
@@ -121,10 +121,10 @@ def kinds() -> Iterator[str]:
         yield from table("field | type | mandatory", [*rows, *_secrets(kind)])
 
 
-def _secrets(kind: Kind) -> Iterator[tuple[str, str, str]]:
+def _secrets(kind: RecordKind) -> Iterator[tuple[str, str, str]]:
     for name in kind.secrets:
-        kept = "sealed" if name in kind.sealed else "hashed"
-        kept += ", made up if none is given" if name in kind.made_up else ""
+        kept = "sealed" if name in kind.encrypted else "hashed"
+        kept += ", made up if none is given" if name in kind.generated else ""
         yield f"`{name}`", f"secret, kept {kept}", ""
 
 
@@ -140,7 +140,7 @@ def analytics() -> Iterator[str]:
             (
                 f"*{column.name}*" if column.personal else f"`{column.name}`",
                 column.type,
-                column.says,
+                column.description,
             )
             for column in relation.columns
         )

@@ -11,9 +11,9 @@ from argon2 import Parameters, PasswordHasher, Type
 from argon2.exceptions import Argon2Error, InvalidHashError
 from argon2.low_level import ARGON2_VERSION
 
-from infra.encryption import derived, opened, sealed
+from infra.encryption import decrypt, derive_key, encrypt
 
-__all__ = ["Secrets"]
+__all__ = ["SecretHasher"]
 
 COST = Parameters(
     type=Type.ID,
@@ -30,14 +30,14 @@ AT_ONCE = 2
 """How many hashes are computed at the same time: each takes 19 MiB and a core."""
 
 
-class Secrets:
+class SecretHasher:
     """Hashes and verifies off the event loop, so many at once and no more."""
 
     def __init__(self, service_key: str) -> None:
         self._hasher = PasswordHasher.from_parameters(COST)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="argon2")
-        self._mac_key = derived(service_key, "keys")
-        self._sealing_key = derived(service_key, "sealed-secrets")
+        self._mac_key = derive_key(service_key, "keys")
+        self._sealing_key = derive_key(service_key, "sealed-secrets")
         self._dummy = self._hasher.hash("no user has this password")
 
     async def hash(self, secret: str) -> str:
@@ -57,13 +57,13 @@ class Secrets:
         """A keyed hash of a key of at least 128 random bits."""
         return hmac.new(self._mac_key, secret.encode(), hashlib.sha256).hexdigest()
 
-    def seal(self, secret: str, place: str) -> str:
+    def encrypt(self, secret: str, place: str) -> str:
         """A secret that must be shown to others, sealed for one place."""
-        return sealed(self._sealing_key, secret.encode(), place)
+        return encrypt(self._sealing_key, secret.encode(), place)
 
-    def unseal(self, box: str, place: str) -> str:
+    def decrypt(self, box: str, place: str) -> str:
         """It again. Raises ``ValueError`` where it was sealed for another place or with another key."""
-        return opened(self._sealing_key, box, place).decode()
+        return decrypt(self._sealing_key, box, place).decode()
 
     def close(self) -> None:
         """Ends the threads when they are idle."""

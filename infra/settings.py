@@ -74,7 +74,7 @@ class Settings(
     """Age at which a fact is sealed; 0: this process seals nothing."""
     traces_url: Web | None = None
     """Where spans are sent, as OTLP over HTTP; None: nowhere."""
-    leaving_seconds: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0
+    drain_seconds: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0
     """How long a process that was told to stop goes on answering while it says that it leaves."""
     public_url: Web | None = None
     """The address of the API as consumers of webhooks reach it; None: they are told paths only."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
-from domain.aggregate import Stamp
+from domain.aggregate import Attribution
 from domain.errors import (
     InvalidCredentials,
     InvalidToken,
@@ -16,34 +16,34 @@ from domain.errors import (
     Refusal,
     SemiOptionalParameter,
 )
-from domain.fields import Level, Parameters, Shape, Values, mandatory, when
+from domain.fields import JsonObject, Level, Parameters, ResponseShape, mandatory, when
 from domain.identifiers import Identifier, normalised
 from domain.reference.catalogue import SECRETS
 from domain.scalar_fields import Text
 from domain.session import Session
 from domain.token_credentials import Credential, CredentialReference
-from services.context import Customer, Loaded, Question, Told
-from services.ids import id_text
-from services.pipeline.method import command, open_method
+from services.context import CallContext, ConsumerScope, ContextQuery, LoadResult
+from services.ids import format_id
+from services.pipeline.method import command, login_method
 from services.pipeline.request import Call, Request
 from services.pipeline.session_tokens import LIFETIME, Tokens
-from services.pipeline.tenancy import ask_by_name
-from services.pipeline.token_proofs import Authenticator, Caller
-from services.pipeline.unit_of_work import Draft
-from services.ports import Hasher, Ledger
-from services.reference_cache import Directory, Entry
+from services.pipeline.tenancy import load_context_by_name
+from services.pipeline.token_proofs import Authenticator, GuessContext
+from services.pipeline.unit_of_work import UnitOfWork
+from services.ports import Hasher, Store
+from services.reference_cache import ReferenceCache, ReferenceRecord
 
-__all__ = ["Desk"]
+__all__ = ["LoginServices"]
 
-TOKEN = Shape("token", Text(name="token"))
+TOKEN = ResponseShape("token", Text(name="token"))
 UNIT = Text(name="unit")
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class LoginServices:
     """What a login needs of the world."""
 
-    ledger: Ledger
+    ledger: Store
     tokens: Tokens
     hasher: Hasher
     authenticator: Authenticator
@@ -51,14 +51,14 @@ class Desk:
 
 
 @dataclass(frozen=True, slots=True)
-class Consumer:
+class ConsumerLogin:
     """A customer who has logged in, and the access token that was shown (ids)."""
 
     access_token: str
-    customer: Customer
+    customer: ConsumerScope
 
     @property
-    def facts(self) -> Values:
+    def facts(self) -> JsonObject:
         """What the session's first fact says of it."""
         return {
             "access_token": self.access_token,
@@ -71,13 +71,13 @@ ACCESS_TOKEN = CredentialReference(name="access_token")
 NAMED = (Text(name="username"), Text(name="password"))
 
 
-def _one_form(given: Values) -> None:
+def _one_form(given: JsonObject) -> None:
     """Username and password, or an access token (section 3). Raises `SemiOptionalParameter`."""
     if given.get(ACCESS_TOKEN.name) and any(given.get(row.name) for row in NAMED):
         raise SemiOptionalParameter(f"username, password, {ACCESS_TOKEN.parameter}")
 
 
-def _whole_form(given: Values) -> Level:
+def _whole_form(given: JsonObject) -> Level:
     """Raises `MandatoryParameter` where neither form is complete."""
     for row in NAMED:
         if not given.get(ACCESS_TOKEN.name) and not (given.get(row.name) or "").strip():
@@ -85,7 +85,7 @@ def _whole_form(given: Values) -> Level:
     return Level.MANDATORY
 
 
-@open_method(
+@login_method(
     1,
     "authentication/token",
     Parameters(
@@ -93,11 +93,13 @@ def _whole_form(given: Values) -> Level:
     ),
     TOKEN,
 )
-async def token(request: Request, given: Values, desk: Desk) -> Values:
+async def token(request: Request, given: JsonObject, desk: LoginServices) -> JsonObject:
     """Begins a session of a user with username and password, or of a customer."""
     credential: Credential | None = given.get(ACCESS_TOKEN.name)
     asked = (credential.name,) if credential and credential.name else ()
-    told = await ask_by_name(desk.ledger, given["organisation"], Question(identifiers=asked))
+    told = await load_context_by_name(
+        desk.ledger, given["organisation"], ContextQuery(identifiers=asked)
+    )
     if credential is not None:
         return await _consumer(request, given, credential, told, desk)
     user = _user_called(told.directory, given["username"]) if told else None
@@ -111,25 +113,27 @@ async def token(request: Request, given: Values, desk: Desk) -> Values:
     return await _begin(request, given, user, told, desk)
 
 
-@open_method(2, "authentication/web_api_key/token", Parameters(UNIT), TOKEN)
-async def web_api_key_token(request: Request, given: Values, desk: Desk) -> Values:
+@login_method(2, "authentication/web_api_key/token", Parameters(UNIT), TOKEN)
+async def web_api_key_token(request: Request, given: JsonObject, desk: LoginServices) -> JsonObject:
     """Begins a session of the user that a systemic web API key stands for."""
     key, told = await _key(request, desk, "SYSTEMIC_KEY")
     return await _begin(request, given, _user_of(key, told), told, desk)
 
 
-@open_method(
+@login_method(
     3,
     "authentication/consumer_application_key/token",
     Parameters(mandatory(ACCESS_TOKEN), UNIT),
     TOKEN,
 )
-async def consumer_application_key_token(request: Request, given: Values, desk: Desk) -> Values:
+async def consumer_application_key_token(
+    request: Request, given: JsonObject, desk: LoginServices
+) -> JsonObject:
     """Begins a session of a customer, through the application that a key stands for."""
     credential: Credential = given[ACCESS_TOKEN.name]
     key, told = await _key(request, desk, "CONSUMER_APPLICATION_KEY")
-    asked = Question(identifiers=(credential.name,) if credential.name else ())
-    told = await desk.ledger.ask(told.directory.organisation, asked)
+    asked = ContextQuery(identifiers=(credential.name,) if credential.name else ())
+    told = await desk.ledger.load_context(told.directory.organisation, asked)
     customer = await customer_of(request, credential, told, desk)
     return await _begin(request, given, _user_of(key, told), told, desk, customer)
 
@@ -148,24 +152,26 @@ def release(session: Session, call: Call) -> None:
     """Ends a session; its token is no longer accepted anywhere."""
     if session.state != "OPEN":
         raise InvalidToken
-    session.release(call.by)
+    session.release(call.actor)
 
 
-async def customer_of(request: Request, credential: Credential, told: Told, desk: Desk) -> Consumer:
+async def customer_of(
+    request: Request, credential: Credential, told: CallContext, desk: LoginServices
+) -> ConsumerLogin:
     """The customer whose credential it is (section 6). Raises `InvalidCredentials`."""
-    caller = Caller(told.directory, request.client)
+    caller = GuessContext(told.directory, request.client)
     try:
         matches = told.matches[0] if told.matches else ()
-        proof = await desk.authenticator.prove(caller, credential, matches)
+        proof = await desk.authenticator.verify(caller, credential, matches)
     except Refusal as error:
         raise InvalidCredentials(retry_after=error.retry_after) from error
     customer = await desk.authenticator.customer(caller, proof)
     if customer is None:
         raise InvalidCredentials
-    return Consumer(proof.entity_id, customer)
+    return ConsumerLogin(proof.entity_id, customer)
 
 
-def _user_called(directory: Directory, username: str) -> Entry | None:
+def _user_called(directory: ReferenceCache, username: str) -> ReferenceRecord | None:
     name = normalised("username", username, folded=True)
     for match in directory.matches(Identifier("user", "username", name, "username")):
         if not match.retired:
@@ -174,8 +180,12 @@ def _user_called(directory: Directory, username: str) -> Entry | None:
 
 
 async def _consumer(
-    request: Request, given: Values, credential: Credential, told: Told | None, desk: Desk
-) -> Values:
+    request: Request,
+    given: JsonObject,
+    credential: Credential,
+    told: CallContext | None,
+    desk: LoginServices,
+) -> JsonObject:
     """A session of a customer, of the user that the organisation keeps for them (section 3)."""
     if told is None:
         await desk.hasher.verify(None, credential.pass_code or "")
@@ -188,7 +198,7 @@ async def _consumer(
     return await _begin(request, given, user, told, desk, customer)
 
 
-def _user_of(key: Entry, told: Told) -> Entry:
+def _user_of(key: ReferenceRecord, told: CallContext) -> ReferenceRecord:
     """The user that a web API key stands for. Raises `InvalidWebApiKey`."""
     user = told.directory.entry("user", key.fields.get("user"))
     if user is None or user.retired:
@@ -196,15 +206,17 @@ def _user_of(key: Entry, told: Told) -> Entry:
     return user
 
 
-async def _key(request: Request, desk: Desk, classification: str) -> tuple[Entry, Told]:
+async def _key(
+    request: Request, desk: LoginServices, classification: str
+) -> tuple[ReferenceRecord, CallContext]:
     """The web API key of the Basic header, with its organisation. Raises `InvalidWebApiKey`."""
     clean = SECRETS["key"].clean
     key = clean(request.web_api_key) if clean and request.web_api_key else None
-    holder = await desk.ledger.holder(f"web_api_key={desk.hasher.mac(key)}") if key else None
+    holder = await desk.ledger.claim_holder(f"web_api_key={desk.hasher.mac(key)}") if key else None
     if holder is None:
         raise InvalidWebApiKey
     organisation, ref = holder
-    told = await desk.ledger.ask(organisation, Question())
+    told = await desk.ledger.load_context(organisation, ContextQuery())
     kind, _, id_ = ref.partition("/")
     entry = told.directory.entry(kind, id_)
     tenant = told.directory.entry("organisation", organisation)
@@ -217,17 +229,17 @@ async def _key(request: Request, desk: Desk, classification: str) -> tuple[Entry
 
 async def _begin(
     request: Request,
-    given: Values,
-    user: Entry,
-    told: Told,
-    desk: Desk,
-    consumer: Consumer | None = None,
-) -> Values:
+    given: JsonObject,
+    user: ReferenceRecord,
+    told: CallContext,
+    desk: LoginServices,
+    consumer: ConsumerLogin | None = None,
+) -> JsonObject:
     """Records a new session and answers its token."""
     directory = told.directory
     unit = _unit(user, given.get("unit"), directory)
-    by = Stamp(told.now, user.id, unit)
-    session = Session.begin(
+    by = Attribution(told.now, user.id, unit)
+    session = Session.create(
         Session.IssuedToConsumer if consumer else Session.Issued,
         by,
         id=uuid4(),
@@ -236,18 +248,18 @@ async def _begin(
         expires_at=int(told.now.timestamp()) + LIFETIME,
         **(consumer.facts if consumer else {}),
     )
-    draft = Draft(directory, desk.zone, Loaded())
+    draft = UnitOfWork(directory, desk.zone, LoadResult())
     draft.collect([session])
-    change = draft.change(desk.ledger, _metadata(request, session.id, by))
+    change = draft.to_commit(desk.ledger, _metadata(request, session.id, by))
     await desk.ledger.append(directory.organisation, change)
     name = str(directory.settings["name"])
     username = str(user.fields["username"])
     customer = consumer.customer if consumer else None
-    issued = desk.tokens.issue(id_text(session.id), username, name, unit, told.now, customer)
+    issued = desk.tokens.issue(format_id(session.id), username, name, unit, told.now, customer)
     return {"token": issued}
 
 
-def _unit(user: Entry, given: str | None, directory: Directory) -> str:
+def _unit(user: ReferenceRecord, given: str | None, directory: ReferenceCache) -> str:
     """The unit of the session: the given one if the user may use it, else the user's default."""
     default = user.fields.get("default_unit")
     unit = normalised("id", given) if given else default
@@ -258,12 +270,12 @@ def _unit(user: Entry, given: str | None, directory: Directory) -> str:
     return entry.id
 
 
-def _metadata(request: Request, session: UUID, by: Stamp) -> Values:
+def _metadata(request: Request, session: UUID, by: Attribution) -> JsonObject:
     return {
         "at": by.at.isoformat(),
         "user": by.user,
         "unit": by.unit,
-        "session": id_text(session),
+        "session": format_id(session),
         "request": request.request_id,
         "correlation": request.correlation_id or request.request_id,
         "client": request.client,

@@ -12,32 +12,32 @@ import msgspec
 
 from domain.aggregate import Aggregate
 from domain.identifiers import Identifier
-from services.reference_cache import Directory, Match
+from services.reference_cache import Match, ReferenceCache
 from services.staleness import Staleness
 
 __all__ = [
-    "Ahead",
-    "Answer",
-    "Customer",
-    "Documents",
-    "Found",
-    "Loaded",
-    "Question",
-    "Select",
-    "Session",
-    "Told",
-    "Wanted",
+    "CallContext",
+    "ConsumerScope",
+    "ContextQuery",
+    "LoadRequest",
+    "LoadResult",
+    "Prefetched",
+    "PrefetchedDocuments",
+    "QueryResult",
+    "SessionRow",
+    "StoredResponse",
+    "ViewQuery",
 ]
 
 
-class Customer(msgspec.Struct, frozen=True):
+class ConsumerScope(msgspec.Struct, frozen=True):
     """Whose data a consumer session sees: the ids of an accounts receivable and of its owner."""
 
     contact: str
     account: str
 
 
-class Session(msgspec.Struct, frozen=True):
+class SessionRow(msgspec.Struct, frozen=True):
     """A session as it is stored; ``expires_at`` in seconds since 1970 UTC.
 
     ``customer`` is set for consumer sessions. One whose access token or account no longer leads
@@ -49,17 +49,17 @@ class Session(msgspec.Struct, frozen=True):
     unit: str
     expires_at: int
     released: bool
-    customer: Customer | None = None
+    customer: ConsumerScope | None = None
 
 
-class Answer(msgspec.Struct, frozen=True):
+class StoredResponse(msgspec.Struct, frozen=True):
     """The first answer to an idempotency key: a hash of its request and ``data`` as sent."""
 
     request_hash: str
     data: bytes
 
 
-class Select(msgspec.Struct, frozen=True):
+class ViewQuery(msgspec.Struct, frozen=True):
     """Which documents of a view, in the order of columns, of creation unless it is said.
 
     ``where`` holds columns and the values they must have: a text or truth value for equality, a
@@ -74,41 +74,41 @@ class Select(msgspec.Struct, frozen=True):
     descending: bool = False
     limit: int = 100
     offset: int = 0
-    customer: Customer | None = None
+    customer: ConsumerScope | None = None
     staleness: Staleness | None = None
 
 
 @dataclass(slots=True)
-class Found:
+class QueryResult:
     """Documents as they are stored, and the compact objects that they show."""
 
     documents: list[bytes] = field(default_factory=list)
     compacts: dict[str, bytes] = field(default_factory=dict)
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class LoadRequest(msgspec.Struct, frozen=True):
     """What a command wants loaded: aggregates by stream, contacts' keys, and compact objects by ``kind/id``.
 
-    ``forgotten`` are contacts whose facts are read as if their keys were destroyed already.
+    ``erased`` are contacts whose facts are read as if their keys were destroyed already.
     """
 
     streams: tuple[UUID, ...] = ()
-    subjects: tuple[UUID, ...] = ()
+    data_subjects: tuple[UUID, ...] = ()
     refs: tuple[str, ...] = ()
-    forgotten: frozenset[UUID] = frozenset()
+    erased: frozenset[UUID] = frozenset()
 
-    def covers(self, other: Wanted) -> bool:
+    def is_superset_of(self, other: LoadRequest) -> bool:
         """Whether all that another one wants is wanted here."""
         return (
-            self.forgotten == other.forgotten
+            self.erased == other.erased
             and set(self.streams).issuperset(other.streams)
-            and set(self.subjects).issuperset(other.subjects)
+            and set(self.data_subjects).issuperset(other.data_subjects)
             and set(self.refs).issuperset(other.refs)
         )
 
 
 @dataclass(slots=True)
-class Loaded:
+class LoadResult:
     """Aggregates by stream, contacts' keys by contact, and compact objects by ``kind/id``."""
 
     aggregates: dict[UUID, Aggregate] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Loaded:
     compacts: dict[str, bytes] = field(default_factory=dict)
 
 
-class Documents(msgspec.Struct, frozen=True):
+class PrefetchedDocuments(msgspec.Struct, frozen=True):
     """Documents of a view by their ids, and the compact objects that they show."""
 
     view: str
@@ -124,40 +124,40 @@ class Documents(msgspec.Struct, frozen=True):
     compacts: dict[str, bytes]
 
 
-class Ahead(msgspec.Struct, frozen=True):
+class Prefetched(msgspec.Struct, frozen=True):
     """What was loaded before it was known that nothing refuses the call."""
 
-    wanted: Wanted
-    loaded: Loaded
+    wanted: LoadRequest
+    loaded: LoadResult
 
 
-class Question(msgspec.Struct, frozen=True):
+class ContextQuery(msgspec.Struct, frozen=True):
     """What a call must know before it can be decided: all of it is asked at once.
 
     Identifiers mean nothing that is not ``customer``'s, where there is one. What a call will show or
     load if nothing refuses it comes along, but for no customer: of ``view`` the documents that the
-    identifiers name; of ``loads`` the aggregates and the contacts' keys that these identifiers name, and
+    identifiers name; of ``load_targets`` the aggregates and the contacts' keys that these identifiers name, and
     what all of them name.
     """
 
     session: str | None = None
     key: str | None = None
     identifiers: tuple[Identifier, ...] = ()
-    customer: Customer | None = None
+    customer: ConsumerScope | None = None
     view: str | None = None
-    loads: tuple[Sequence[Identifier], Sequence[Identifier]] | None = None
+    load_targets: tuple[Sequence[Identifier], Sequence[Identifier]] | None = None
 
 
-class Told(msgspec.Struct, frozen=True):
-    """The answer to a `Question`; ``matches`` in the order of its identifiers, ``now`` in UTC.
+class CallContext(msgspec.Struct, frozen=True):
+    """The answer to a `ContextQuery`; ``matches`` in the order of its identifiers, ``now`` in UTC.
 
     ``directory`` is the organisation's set-up as it is now; ``documents`` may hold more than was asked for.
     """
 
     now: datetime
-    directory: Directory
-    session: Session | None = None
-    answer: Answer | None = None
+    directory: ReferenceCache
+    session: SessionRow | None = None
+    answer: StoredResponse | None = None
     matches: tuple[Sequence[Match], ...] = ()
-    documents: Documents | None = None
-    ahead: Ahead | None = None
+    documents: PrefetchedDocuments | None = None
+    prefetched: Prefetched | None = None

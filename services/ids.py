@@ -6,7 +6,7 @@ import secrets
 import time
 from uuid import UUID, uuid5
 
-__all__ = ["id_text", "message_key", "new_id", "record_stream"]
+__all__ = ["format_id", "message_key", "new_id", "record_stream_id"]
 
 _RECORDS = UUID("6f6bbcf5-0a2a-5c70-9d55-5f0f5d3c1a9e")
 _MESSAGES = UUID("0d5c1b51-6f0e-4c3a-9a57-3f3c0b8f2f1d")
@@ -20,12 +20,12 @@ def new_id() -> UUID:
     return UUID(int=value & ~(0x3 << 62) | 2 << 62)
 
 
-def id_text(id_: UUID) -> str:
+def format_id(id_: UUID) -> str:
     """An id as callers see it: 32 upper-case hex digits (contract common.md, section 9)."""
     return id_.hex.upper()
 
 
-def record_stream(organisation: str, kind: str, id_: str) -> UUID:
+def record_stream_id(organisation: str, kind: str, id_: str) -> UUID:
     """The stream of a registered record: the same for the same record, whoever asks."""
     return uuid5(_RECORDS, f"{organisation}/{kind}/{id_}")
 

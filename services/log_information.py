@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-from domain.aggregate import Stamp
+from domain.aggregate import Attribution
 from domain.composite_fields import Object, Reference
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.parsing import wall_clock
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import Date
@@ -17,18 +17,18 @@ USER, UNIT = identifiable("user"), identifiable("unit")
 
 LOG_INFORMATION = Object(
     name="log_information",
-    rows=(
+    fields=(
         Date(name="created_date"),
         Date(name="updated_date"),
-        Reference(name="created_by_user", to=USER),
-        Reference(name="updated_by_user", to=USER),
-        Reference(name="created_by_unit", to=UNIT),
-        Reference(name="updated_by_unit", to=UNIT),
+        Reference(name="created_by_user", target=USER),
+        Reference(name="updated_by_user", target=USER),
+        Reference(name="created_by_unit", target=UNIT),
+        Reference(name="updated_by_unit", target=UNIT),
     ),
 )
 
 
-def log_information(created: Stamp, updated: Stamp, zone: ZoneInfo) -> Values:
+def log_information(created: Attribution, updated: Attribution, zone: ZoneInfo) -> JsonObject:
     """Who made the first and the last change, and when (common.md, section 10)."""
     return {
         "created_date": wall_clock(created.at, zone),

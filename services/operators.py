@@ -6,17 +6,17 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from domain.access_token import AccessToken
-from domain.aggregate import Aggregate, Stamp
+from domain.aggregate import Aggregate, Attribution
 from domain.errors import EntityNotFound
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.identifiers import Identifier, normalised
 from domain.session import Session
-from services.context import Question, Told
-from services.ids import id_text
-from services.pipeline.change import change_one
-from services.pipeline.tenancy import ask_by_name
-from services.pipeline.token_proofs import GUESSED, owner_of
-from services.ports import Ledger
+from services.context import CallContext, ContextQuery
+from services.ids import format_id
+from services.pipeline.change import update_aggregate
+from services.pipeline.tenancy import load_context_by_name
+from services.pipeline.token_proofs import GUESSED, secret_owner
+from services.ports import Store
 
 __all__ = ["Operator"]
 
@@ -27,7 +27,7 @@ class Operator:
     :param source: in each method, who asks, for the metadata of the fact.
     """
 
-    def __init__(self, ledger: Ledger, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: Store, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self.zone = zone
 
@@ -36,19 +36,19 @@ class Operator:
 
         Raises `EntityNotFound` naming what there is not, `InvalidLifeCycleState` if it has ended.
         """
-        told = await self.told(organisation)
+        told = await self.context(organisation)
         try:
             stream = UUID(session_id)
         except ValueError as error:
             raise EntityNotFound("session") from error
 
-        def release(session: Aggregate, by: Stamp) -> Values:
+        def release(session: Aggregate, by: Attribution) -> JsonObject:
             if not isinstance(session, Session):
                 raise EntityNotFound("session")
             session.release(by)
             return {}
 
-        await change_one(self._ledger, self.zone, told, stream, release, source, "session")
+        await update_aggregate(self._ledger, self.zone, told, stream, release, source, "session")
 
     async def forgive_guesses(self, organisation: str, number: str, source: str) -> None:
         """Lets the secrets of an access token be tried again at once, from everywhere.
@@ -56,20 +56,24 @@ class Operator:
         :param number: the token's number. Raises `EntityNotFound`.
         """
         named = Identifier("access_token", "number", normalised("number", number), "access_token")
-        told = await self.told(organisation, named)
+        told = await self.context(organisation, named)
         if not told.matches[0]:
             raise EntityNotFound("access_token")
 
-        def forgive(token: Aggregate, by: Stamp) -> Values:
-            token.record(AccessToken.GuessesForgiven, by)
-            return {"forgive": [f"{owner_of(id_text(token.id))}/{name}" for name in GUESSED]}
+        def forgive(token: Aggregate, by: Attribution) -> JsonObject:
+            token.raise_event(AccessToken.GuessesForgiven, by)
+            return {"forgive": [f"{secret_owner(format_id(token.id))}/{name}" for name in GUESSED]}
 
         stream = UUID(told.matches[0][0].id)
-        await change_one(self._ledger, self.zone, told, stream, forgive, source, "access_token")
+        await update_aggregate(
+            self._ledger, self.zone, told, stream, forgive, source, "access_token"
+        )
 
-    async def told(self, organisation: str, *named: Identifier) -> Told:
+    async def context(self, organisation: str, *named: Identifier) -> CallContext:
         """What the ledger knows of an organisation. Raises `EntityNotFound`."""
-        told = await ask_by_name(self._ledger, organisation, Question(identifiers=named))
+        told = await load_context_by_name(
+            self._ledger, organisation, ContextQuery(identifiers=named)
+        )
         if told is None:
             raise EntityNotFound("organisation")
         return told

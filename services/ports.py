@@ -10,20 +10,27 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
-from domain.aggregate import Fact
-from domain.fields import Values
-from services.context import Customer, Found, Loaded, Question, Select, Told
-from services.projections import Row
+from domain.aggregate import DomainEvent
+from domain.fields import JsonObject
+from services.context import (
+    CallContext,
+    ConsumerScope,
+    ContextQuery,
+    LoadResult,
+    QueryResult,
+    ViewQuery,
+)
+from services.projections import ViewRow
 
 __all__ = [
-    "Change",
+    "AppendResult",
+    "Commit",
     "GuessLimits",
     "Hasher",
-    "Ledger",
+    "ReadModels",
     "Secret",
-    "Verdict",
-    "Views",
-    "Written",
+    "Store",
+    "StreamCommit",
 ]
 
 
@@ -56,31 +63,31 @@ class GuessLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class StreamCommit:
     """The new facts of one aggregate; ``key`` encrypts their personal part."""
 
-    facts: Sequence[Fact]
+    facts: Sequence[DomainEvent]
     subject: UUID | None = None
     key: bytes | None = None
 
 
 @dataclass(slots=True)
-class Change:
+class Commit:
     """All that one command writes, wholly or not at all.
 
     ``effects`` are the claims, secrets, keys and photos in the form of the append function.
     """
 
     command: str
-    metadata: Values
-    written: list[Written]
-    rows: list[Row]
-    effects: Values = field(default_factory=dict)
+    metadata: JsonObject
+    written: list[StreamCommit]
+    rows: list[ViewRow]
+    effects: JsonObject = field(default_factory=dict)
     answer: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AppendResult:
     """What became of a change: ``WRITTEN``, or why it was not: ``CONFLICT`` (another fact came
     first), ``CLAIMED`` and ``LIMITED`` (what is to be unique is taken, what is limited is used up;
     ``detail`` names the parameter), ``REPEATED`` (the idempotency key is known), ``SETTLED`` (its
@@ -91,20 +98,20 @@ class Verdict:
     detail: str = ""
 
 
-class Views(Protocol):
+class ReadModels(Protocol):
     """The views, as they are or as they were. Raises `ServiceUnavailable` when it cannot answer."""
 
-    async def ask(self, organisation: str, question: Question) -> Told:
+    async def load_context(self, organisation: str, question: ContextQuery) -> CallContext:
         """Answers what a call must know."""
 
-    async def select(self, organisation: str, select: Select) -> Found:
+    async def select(self, organisation: str, select: ViewQuery) -> QueryResult:
         """Reads documents of a view."""
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
         """One stored compact object."""
 
 
-class Ledger(Views, Protocol):
+class Store(ReadModels, Protocol):
     """The ledger and its views. Every method raises `ServiceUnavailable` when it cannot answer."""
 
     async def organisation(self, name: str, *, fresh: bool = False) -> str | None:
@@ -113,18 +120,18 @@ class Ledger(Views, Protocol):
         :param fresh: look it up now.
         """
 
-    async def holder(self, claim: str) -> tuple[str, str] | None:
+    async def claim_holder(self, claim: str) -> tuple[str, str] | None:
         """Who holds a claim over all organisations: organisation and ``kind/id``."""
 
     async def load(
         self,
         organisation: str,
         streams: Sequence[UUID],
-        subjects: Sequence[UUID] = (),
+        data_subjects: Sequence[UUID] = (),
         refs: Sequence[str] = (),
-        customer: Customer | None = None,
-        forgotten: Collection[UUID] = (),
-    ) -> Loaded:
+        customer: ConsumerScope | None = None,
+        erased: Collection[UUID] = (),
+    ) -> LoadResult:
         """Loads aggregates with their contacts' keys, further contacts' keys, and compacts: those
         named by ``refs``, and those that the aggregates show.
 
@@ -132,19 +139,21 @@ class Ledger(Views, Protocol):
         :param forgotten: whose facts are read as if their keys were destroyed already.
         """
 
-    async def belongings(self, organisation: str, contact: UUID) -> list[UUID]:
+    async def streams_of_contact(self, organisation: str, contact: UUID) -> list[UUID]:
         """What else than a contact itself has facts that its key encrypts."""
 
-    async def tokens_of(self, organisation: str, accounts: Collection[str]) -> list[UUID]:
+    async def tokens_of_accounts(self, organisation: str, accounts: Collection[str]) -> list[UUID]:
         """The access tokens of accounts and of their rewards participants."""
 
-    async def numbers(self, organisation: str, names: Sequence[str]) -> dict[str, list[int]]:
+    async def allocate_numbers(
+        self, organisation: str, names: Sequence[str]
+    ) -> dict[str, list[int]]:
         """Unused numbers: for each time that a sequence is named, one of it."""
 
-    def return_numbers(self, organisation: str, numbers: Mapping[str, Sequence[int]]) -> None:
+    def release_numbers(self, organisation: str, numbers: Mapping[str, Sequence[int]]) -> None:
         """Takes back numbers that no fact has used."""
 
-    async def append(self, organisation: str, change: Change) -> Verdict:
+    async def append(self, organisation: str, change: Commit) -> AppendResult:
         """Writes one command; it is durable when this returns ``WRITTEN``."""
 
     async def secret(self, organisation: str, owner: str, name: str) -> Secret | None:
@@ -168,11 +177,11 @@ class Ledger(Views, Protocol):
         :param secret: what is tried; ``source`` who tries.
         """
 
-    async def forgive_guesses(self, organisation: str, secret: str, source: str) -> None:
+    async def reset_guesses(self, organisation: str, secret: str, source: str) -> None:
         """Forgets the tries of a source that has now succeeded, and remembers that it has."""
 
     async def photo(
-        self, organisation: str, photo_id: str, customer: Customer | None = None
+        self, organisation: str, photo_id: str, customer: ConsumerScope | None = None
     ) -> tuple[bytes, str] | None:
         """The bytes and mime type of a current profile photo, of a customer's where there is one."""
 

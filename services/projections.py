@@ -15,15 +15,15 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from domain.aggregate import Aggregate
-from domain.fields import Shape, Values
-from domain.reference.catalogue import SHOWN
+from domain.fields import JsonObject, ResponseShape
+from domain.reference.catalogue import CACHED_SHAPES
 from services.reference_expansion import references
 
-__all__ = ["COMPACTS", "PROJECTIONS", "Projection", "Row", "document", "project", "projection"]
+__all__ = ["COMPACTS", "PROJECTIONS", "Projection", "ViewRow", "document", "project", "projection"]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ViewRow:
     """One row of a view.
 
     ``columns`` are the searched columns (and for ``entities`` the kind and the identifying
@@ -33,7 +33,7 @@ class Row:
     view: str
     stream: UUID
     version: int
-    columns: Values
+    columns: JsonObject
     document: bytes | None = None
     refs: tuple[str, ...] = ()
 
@@ -46,26 +46,26 @@ class Projection:
     ``claims`` what no other entity may have at the same time, each with the parameter to name.
     ``owners`` are the entities (``kind/id``) whose it is: a consumer session sees what is its
     customer's, directly or through further owners. ``secrets`` are the key ids that count.
-    ``beside`` is what belongs to the entity and no document shows, for its history; its form is
+    ``extra`` is what belongs to the entity and no document shows, for its history; its form is
     that of a document.
     """
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ViewRow] = field(default_factory=list)
     full: bytes = b""
     compact: bytes | None = None
     photo: bytes | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     claims: Mapping[str, str] = field(default_factory=dict)
-    worldwide: Mapping[str, str] = field(default_factory=dict)
+    global_claims: Mapping[str, str] = field(default_factory=dict)
     owners: Sequence[str] = ()
     secrets: Mapping[str, str] = field(default_factory=dict)
-    beside: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
     retired: bool = False
 
 
 Projecting = Callable[[Any, Mapping[str, Any], ZoneInfo], Projection]
 
-COMPACTS: dict[str, Shape] = {}
+COMPACTS: dict[str, ResponseShape] = {}
 """The compact object of every entity that is shown inside others, by entity."""
 
 PROJECTIONS: dict[type[Aggregate], Projecting] = {}
@@ -89,11 +89,11 @@ def project(aggregate: Aggregate, settings: Mapping[str, Any], zone: ZoneInfo) -
     return PROJECTIONS[type(aggregate)](aggregate, settings, zone)
 
 
-_ELSEWHERE = frozenset({*SHOWN, "follow_ups"})
+_ELSEWHERE = frozenset({*CACHED_SHAPES, "follow_ups"})
 """What is shown and not stored as an entity's compact object."""
 
 
-def document(shape: Shape, values: Values, zone: ZoneInfo) -> bytes:
+def document(shape: ResponseShape, values: JsonObject, zone: ZoneInfo) -> bytes:
     """A document as it is stored."""
     return orjson.dumps(shape.render(values, zone))
 
@@ -105,10 +105,10 @@ def stored_references(document: bytes) -> tuple[str, ...]:
 
 def entity_row(
     kind: str, aggregate: Aggregate, id_: str, shown: Projection, names: Mapping[str, str]
-) -> Row:
+) -> ViewRow:
     """The row by which others find an entity and what they show of it."""
-    columns: Values = {"kind": kind, "id": id_, "names": dict(names), "retired": shown.retired}
+    columns: JsonObject = {"kind": kind, "id": id_, "names": dict(names), "retired": shown.retired}
     columns["owners"] = list(shown.owners)
     compact = shown.compact
     refs = stored_references(compact) if compact else ()
-    return Row("entities", aggregate.id, aggregate.version, columns, compact, refs)
+    return ViewRow("entities", aggregate.id, aggregate.version, columns, compact, refs)

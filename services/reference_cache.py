@@ -15,12 +15,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 import orjson
 
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.identifiers import Identifier
-from domain.reference.catalogue import KINDS, SHOWN
-from services.reference_expansion import Composer
+from domain.reference.catalogue import CACHED_SHAPES, KINDS
+from services.reference_expansion import ReferenceExpander
 
-__all__ = ["Directory", "Entry", "Match"]
+__all__ = ["Match", "ReferenceCache", "ReferenceRecord"]
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -31,18 +31,18 @@ class Match(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ReferenceRecord:
     """One record of the set-up as it was registered."""
 
     kind: str
     id: str
-    fields: Values
+    fields: JsonObject
     retired: bool
     changed: int
     version: int
 
 
-class Directory:
+class ReferenceCache:
     """The set-up records of one organisation, up to ``position`` of its ledger.
 
     ``settings`` are the organisation's own (common.md, section 14), ``name`` what it is called now, None
@@ -57,20 +57,20 @@ class Directory:
         self.name: str | None = None
         self.last_name_first = False
         self._zone = zone
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, ReferenceRecord] = {}
         self._names: dict[tuple[str, str, str], dict[str, Match]] = {}
         self._compacts: dict[str, bytes] = {}
-        self._current: dict[str, list[Entry]] = {}
+        self._current: dict[str, list[ReferenceRecord]] = {}
 
-    def copy(self) -> Directory:
+    def copy(self) -> ReferenceCache:
         """The same set-up, to be updated while calls go on with this one."""
-        other = Directory(self.organisation, self._zone)
+        other = ReferenceCache(self.organisation, self._zone)
         other.position = self.position
         other._entries = dict(self._entries)
         other._names = {key: dict(matches) for key, matches in self._names.items()}
         return other
 
-    def update(self, entries: Iterable[Entry]) -> None:
+    def update(self, entries: Iterable[ReferenceRecord]) -> None:
         """Takes in records that are new or changed."""
         for entry in entries:
             ref = f"{entry.kind}/{entry.id}"
@@ -87,7 +87,7 @@ class Directory:
         self._compacts.clear()
         self._current.clear()
 
-    def entry(self, kind: str, id_: str | None) -> Entry | None:
+    def entry(self, kind: str, id_: str | None) -> ReferenceRecord | None:
         """One record, or None."""
         return self._entries.get(f"{kind}/{id_}") if id_ else None
 
@@ -96,7 +96,7 @@ class Directory:
         entry = self.entry(kind, id_)
         return entry.fields if entry else {}
 
-    def current(self, kind: str) -> list[Entry]:
+    def choosable(self, kind: str) -> list[ReferenceRecord]:
         """The records of a kind that can be chosen, by id."""
         if kind not in self._current:
             chosen = (e for e in self._entries.values() if e.kind == kind and not e.retired)
@@ -113,18 +113,18 @@ class Directory:
         found = self._compacts.get(ref)
         if found is None:
             name, _, id_ = ref.partition("/")
-            kind, shape = SHOWN.get(name, (None, None))
+            kind, shape = CACHED_SHAPES.get(name, (None, None))
             entry = self.entry(kind.key, id_) if kind else None
             if kind is None or shape is None or entry is None:
                 return None
             derived = {key: self._follow(entry, path) for key, path in kind.derived.items()}
             values = entry.fields | {"id": entry.id} | derived
             places = orjson.dumps(shape.render(values, self._zone))
-            composer = Composer({}, self.compact, last_name_first=self.last_name_first)
-            found = self._compacts[ref] = composer.fill(places)
+            composer = ReferenceExpander({}, self.compact, last_name_first=self.last_name_first)
+            found = self._compacts[ref] = composer.expand(places)
         return found
 
-    def _follow(self, entry: Entry, path: tuple[str, ...]) -> Any:
+    def _follow(self, entry: ReferenceRecord, path: tuple[str, ...]) -> Any:
         """The field at the end of a path of links."""
         *links, name = path
         for link in links:
@@ -134,15 +134,15 @@ class Directory:
             entry = target
         return entry.fields.get(name)
 
-    def _learn(self, entry: Entry) -> None:
+    def _learn(self, entry: ReferenceRecord) -> None:
         for key in self._keys(entry):
             self._names.setdefault(key, {})[entry.id] = Match(entry.id, entry.retired)
 
-    def _forget(self, entry: Entry | None) -> None:
+    def _forget(self, entry: ReferenceRecord | None) -> None:
         for key in self._keys(entry) if entry else ():
             self._names[key].pop(entry.id, None)  # type: ignore[union-attr]
 
     @staticmethod
-    def _keys(entry: Entry) -> list[tuple[str, str, str]]:
+    def _keys(entry: ReferenceRecord) -> list[tuple[str, str, str]]:
         values = KINDS[entry.kind].identifying(entry.fields, entry.id)
         return [(entry.kind, field, value) for field, value in values.items()]

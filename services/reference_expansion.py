@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-__all__ = ["Composer", "references"]
+__all__ = ["ReferenceExpander", "references"]
 
 _PLACE = re.compile(rb'\{"\$(?:ref":"([^"]+)"|name":\[("(?:[^"\\]|\\.)*"),("(?:[^"\\]|\\.)*")\])\}')
 _BEGINNING = b'{"$'
@@ -22,7 +22,7 @@ def references(document: bytes) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_REFERENCE.findall(document.decode())))
 
 
-class Composer:
+class ReferenceExpander:
     """Fills the places of stored documents from compact objects.
 
     ``compacts`` holds stored compact objects by ``kind/id``, ``directory`` finds those of the
@@ -42,7 +42,7 @@ class Composer:
         self._name = 3 if last_name_first else 2
         self._filled: dict[bytes, bytes] = {}
 
-    def fill(self, document: bytes) -> bytes:
+    def expand(self, document: bytes) -> bytes:
         """The document as a caller sees it."""
         return _PLACE.sub(self._place, document)
 
@@ -51,7 +51,7 @@ class Composer:
         found = self._stored.get(ref)
         if found is None:
             return self._directory(ref) or b"null"
-        return self.fill(found) if _BEGINNING in found else found
+        return self.expand(found) if _BEGINNING in found else found
 
     def _place(self, place: re.Match[bytes]) -> bytes:
         ref = place[1]

@@ -13,19 +13,26 @@ from typing import Protocol
 
 import orjson
 
-from domain.fields import Values
-from services.pipeline.dispatcher import Runner
-from services.pipeline.idempotency import caller_of
+from domain.fields import JsonObject
+from services.pipeline.dispatcher import Dispatcher
+from services.pipeline.idempotency import key_owner
 
-__all__ = ["COMMITTED", "KEPT", "NOT_COMMITTED", "Asking", "Outcome", "Outcomes"]
+__all__ = [
+    "COMMITTED",
+    "NOT_COMMITTED",
+    "RETENTION",
+    "Outcomes",
+    "RequestOutcome",
+    "RequestOutcomes",
+]
 
 COMMITTED, NOT_COMMITTED = "COMMITTED", "NOT_COMMITTED"
-KEPT = timedelta(days=7)
+RETENTION = timedelta(days=7)
 """How long it is known that a call was written; what is older is not spoken of."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RequestOutcome:
     """What is known of an idempotency key at the moment ``now``.
 
     ``position`` and ``recorded_at`` are those of the call that was written with it, None if none
@@ -42,39 +49,39 @@ class Outcome:
 class Outcomes(Protocol):
     """What the ledger knows of keys. Raises `ServiceUnavailable` when it cannot answer."""
 
-    async def outcome(self, organisation: str, caller: str, key: str) -> Outcome:
+    async def outcome(self, organisation: str, caller: str, key: str) -> RequestOutcome:
         """What became of the call that a caller made with a key."""
 
-    async def settle_key(self, organisation: str, caller: str, key: str) -> None:
+    async def revoke_key(self, organisation: str, caller: str, key: str) -> None:
         """Forbids a key to its caller for ever, unless a call with it was written."""
 
 
-class Asking:
+class RequestOutcomes:
     """Answers for the idempotency keys of a session's user.
 
     Each method raises `InvalidToken`, `TokenExpired` and `TooManyRequests`.
     """
 
-    def __init__(self, outcomes: Outcomes, runner: Runner) -> None:
+    def __init__(self, outcomes: Outcomes, runner: Dispatcher) -> None:
         self._outcomes = outcomes
         self._runner = runner
 
-    async def ask(self, token: object, key: str) -> Values:
+    async def ask(self, token: object, key: str) -> JsonObject:
         """What is known of a key now. A call that is still on its way may yet be written."""
         found = await self._runner.session(token)
-        caller = caller_of(found.session)
+        caller = key_owner(found.session)
         return _said(key, await self._outcomes.outcome(found.organisation, caller, key))
 
-    async def settle(self, token: object, key: str) -> Values:
+    async def settle(self, token: object, key: str) -> JsonObject:
         """The same for good: a call with the key that was not written never will be."""
         found = await self._runner.session(token)
-        caller = caller_of(found.session)
-        await self._outcomes.settle_key(found.organisation, caller, key)
+        caller = key_owner(found.session)
+        await self._outcomes.revoke_key(found.organisation, caller, key)
         return _said(key, await self._outcomes.outcome(found.organisation, caller, key))
 
 
-def _said(key: str, outcome: Outcome) -> Values:
-    known = outcome.now - KEPT
+def _said(key: str, outcome: RequestOutcome) -> JsonObject:
+    known = outcome.now - RETENTION
     committed = outcome.recorded_at is not None and outcome.recorded_at > known
     return {
         "key": key,

@@ -9,38 +9,38 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import Protocol
 
-from services.ports import Hasher, Ledger
+from services.ports import Hasher, Store
 
-__all__ = ["Keeper", "sealed", "unsealed"]
+__all__ = ["SecretCipher", "encrypt_if_changed", "stored_secret"]
 
 
-class Keeper(Hasher, Protocol):
+class SecretCipher(Hasher, Protocol):
     """Verifiers of secrets, and sealed secrets."""
 
-    def seal(self, secret: str, place: str) -> str:
+    def encrypt(self, secret: str, place: str) -> str:
         """A secret, sealed for one place."""
 
-    def unseal(self, box: str, place: str) -> str:
+    def decrypt(self, box: str, place: str) -> str:
         """It again. Raises ``ValueError`` where it was sealed for another place or with another key."""
 
 
-def sealed(
-    keeper: Keeper, organisation: str, owner: str, name: str, secret: str, stored: str | None
+def encrypt_if_changed(
+    keeper: SecretCipher, organisation: str, owner: str, name: str, secret: str, stored: str | None
 ) -> str | None:
     """What is kept of a secret of an entity (``kind/id``); None if it is the stored one."""
     place = f"{organisation}/{owner}/{name}"
     try:
         same = stored is not None and compare_digest(
-            keeper.unseal(stored, place).encode(), secret.encode()
+            keeper.decrypt(stored, place).encode(), secret.encode()
         )
     except ValueError:
         # Another service key sealed it: whoever gives the secret again seals it with this one.
         same = False
-    return None if same else keeper.seal(secret, place)
+    return None if same else keeper.encrypt(secret, place)
 
 
-async def unsealed(
-    ledger: Ledger, keeper: Keeper, organisation: str, owner: str, name: str
+async def stored_secret(
+    ledger: Store, keeper: SecretCipher, organisation: str, owner: str, name: str
 ) -> str | None:
     """A sealed secret of an entity (``kind/id``); None if it has none.
 
@@ -49,4 +49,4 @@ async def unsealed(
     kept = await ledger.secret(organisation, owner, name)
     if kept is None:
         return None
-    return keeper.unseal(kept.verifier, f"{organisation}/{owner}/{name}")
+    return keeper.decrypt(kept.verifier, f"{organisation}/{owner}/{name}")

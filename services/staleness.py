@@ -10,13 +10,13 @@ __all__ = ["Staleness"]
 
 @dataclass(slots=True)
 class Staleness:
-    """``most`` seconds are allowed, counted back from ``now``, the moment of the call.
+    """``max_seconds`` seconds are allowed, counted back from ``now``, the moment of the call.
 
     ``seconds`` and ``position`` say how old the answer is at most, and up to which position it
     holds everything at least; None for an answer that is as new as the call.
     """
 
-    most: float
+    max_seconds: float
     now: datetime | None = None
     seconds: float | None = None
     position: int | None = None

@@ -12,15 +12,15 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from domain.aggregate import Fact, Stamp
+from domain.aggregate import Attribution, DomainEvent
 from domain.reference.records import Record
-from infra.ledger.commit_batch import append_arguments, packed, settle_arguments
-from infra.ledger.group_commit import APPEND, SETTLE, Appender
-from infra.ledger.integrity import problems
-from infra.postgres.pool import Lane, Lanes
+from infra.ledger.commit_batch import append_arguments, encode_commit, settle_arguments
+from infra.ledger.group_commit import APPEND, SETTLE, GroupCommitter
+from infra.ledger.integrity import integrity_problems
+from infra.postgres.pool import ConnectionPool, PooledConnection
 from services import registry as documents  # noqa: F401 (declares the projections)
-from services.ids import record_stream
-from services.ports import Change, Written
+from services.ids import record_stream_id
+from services.ports import Commit, StreamCommit
 from services.projections import project
 
 __all__ = [
@@ -41,16 +41,16 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 ORGANISATION = "LEDGER"
 ZONE = ZoneInfo("Asia/Nicosia")
-BY = Stamp(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+BY = Attribution(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
 
 def record(id_: str | None = None, organisation: str = ORGANISATION) -> Record:
     """A new industry, with one fact that is not written yet."""
     id_ = id_ or uuid4().hex[:12].upper()
-    return Record.begin(
+    return Record.create(
         Record.Registered,
         BY,
-        id=record_stream(organisation, "industry", id_),
+        id=record_stream_id(organisation, "industry", id_),
         kind="industry",
         record_id=id_,
         fields={"name": id_, "code": id_},
@@ -64,14 +64,14 @@ def renamed(one: Record, name: str | None = None) -> Record:
     return one
 
 
-def written(*aggregates: Record, **effects: Any) -> Change:
+def written(*aggregates: Record, **effects: Any) -> Commit:
     """The change that writes the new facts of aggregates."""
     command = uuid4().hex
-    facts = [(a, [cast(Fact, fact) for fact in a.collect_events()]) for a in aggregates]
-    return Change(
+    facts = [(a, [cast(DomainEvent, fact) for fact in a.collect_events()]) for a in aggregates]
+    return Commit(
         command=command,
         metadata={"at": BY.at.isoformat(), "command": command},
-        written=[Written(new) for _, new in facts],
+        written=[StreamCommit(new) for _, new in facts],
         rows=[row for a, _ in facts for row in project(a, {}, ZONE).rows],
         effects=effects,
         answer=b"{}" if "key" in effects else None,
@@ -79,9 +79,9 @@ def written(*aggregates: Record, **effects: Any) -> Change:
 
 
 @asynccontextmanager
-async def lanes(url: str, count: int = 2, **more: Any) -> AsyncIterator[Lanes]:
+async def lanes(url: str, count: int = 2, **more: Any) -> AsyncIterator[ConnectionPool]:
     """Connections as the service has them."""
-    made = Lanes(url, count, **more)
+    made = ConnectionPool(url, count, **more)
     yield made
     await made.close()
 
@@ -89,46 +89,48 @@ async def lanes(url: str, count: int = 2, **more: Any) -> AsyncIterator[Lanes]:
 def trips_to_it(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
     """Grows with each trip to the database from now on."""
     trips: list[float | None] = []
-    lane = Lanes.lane
+    lane = ConnectionPool.acquire
 
-    def counted(these: Lanes, until: float | None = None) -> AbstractAsyncContextManager[Lane]:
+    def counted(
+        these: ConnectionPool, until: float | None = None
+    ) -> AbstractAsyncContextManager[PooledConnection]:
         trips.append(until)
         return lane(these, until)
 
-    monkeypatch.setattr(Lanes, "lane", counted)
+    monkeypatch.setattr(ConnectionPool, "lane", counted)
     return trips
 
 
 @asynccontextmanager
-async def appender(url: str, **more: Any) -> AsyncIterator[Appender]:
+async def appender(url: str, **more: Any) -> AsyncIterator[GroupCommitter]:
     """An appender with connections of its own."""
     async with lanes(url) as own:
-        made = Appender(own, **more)
+        made = GroupCommitter(own, **more)
         yield made
         await made.drain()
 
 
 async def ask_append(
-    connection: Connection, *changes: Change, deadline: datetime | None = None
+    connection: Connection, *changes: Commit, deadline: datetime | None = None
 ) -> list[str]:
     """What ``ledger.append`` says of a batch, on a connection of the test's own."""
     deadline = deadline or datetime(2100, 1, 1, tzinfo=UTC)
-    arguments = append_arguments([packed(change) for change in changes])
+    arguments = append_arguments([encode_commit(change) for change in changes])
     rows = await connection.fetch(APPEND, ORGANISATION, deadline, *arguments)
     lost = {row["command"]: row["verdict"] for row in rows}
     return [lost.get(n, "WRITTEN") for n in range(1, len(changes) + 1)]
 
 
-async def ask_settle(connection: Connection, *changes: Change) -> list[bool]:
+async def ask_settle(connection: Connection, *changes: Commit) -> list[bool]:
     """What ``ledger.settle`` says of a batch."""
-    arguments = settle_arguments([packed(change) for change in changes])
+    arguments = settle_arguments([encode_commit(change) for change in changes])
     return list(await connection.fetchval(SETTLE, ORGANISATION, *arguments))
 
 
 async def unsound(url: str, organisation: str = ORGANISATION) -> list[str]:
     """What is wrong with a ledger, seen by the service's role."""
-    lane = await Lane.open(url, 60)
+    lane = await PooledConnection.open(url, 60)
     try:
-        return await problems(lane.connection, organisation)
+        return await integrity_problems(lane.connection, organisation)
     finally:
         await lane.connection.close()

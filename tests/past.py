@@ -19,15 +19,15 @@ from domain.composite_fields import Reference
 from domain.errors import Refusal
 from domain.fields import Field, Level
 from domain.reference.catalogue import ENTITIES
-from domain.scalar_fields import Boolean, Enumeration, Integer, Whole
+from domain.scalar_fields import Boolean, Enumeration, Integer, NonNegativeInteger
 from infra.encryption import KeyRing
-from infra.postgres.pool import Lanes
-from infra.replay.pipeline import Folder, connected
+from infra.postgres.pool import ConnectionPool
+from infra.replay.pipeline import Reprojector, connect_as_owner
 from infra.replay.worker import workers
-from infra.store.postgres_store import PostgresLedger
-from services.audit.access import Admitted
-from services.audit.as_of import AsOf, Moment
-from services.context import Found, Question, Select, Session, Told
+from infra.store.postgres_store import PostgresStore
+from services.audit.access import AuthorizedReader
+from services.audit.as_of import AsOf, LedgerPosition
+from services.context import CallContext, ContextQuery, QueryResult, SessionRow, ViewQuery
 from services.pipeline.method import Method
 from services.pipeline.request import Request
 from tests.service import Api
@@ -46,13 +46,13 @@ COPIED = ("personal_keys", "forgotten", "events")
 class Frozen:
     """A ledger whose clock stands still."""
 
-    ledger: PostgresLedger
+    ledger: PostgresStore
     now: datetime
 
-    async def ask(self, organisation: str, question: Question) -> Told:
-        return structs.replace(await self.ledger.ask(organisation, question), now=self.now)
+    async def load_context(self, organisation: str, question: ContextQuery) -> CallContext:
+        return structs.replace(await self.ledger.load_context(organisation, question), now=self.now)
 
-    async def select(self, organisation: str, select: Select) -> Found:
+    async def select(self, organisation: str, select: ViewQuery) -> QueryResult:
         return await self.ledger.select(organisation, select)
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
@@ -62,7 +62,7 @@ class Frozen:
 class Unrecorded:
     """Records nothing."""
 
-    async def record(self, admitted: Admitted, method: str, about: Json) -> None:
+    async def record(self, admitted: AuthorizedReader, method: str, about: Json) -> None:
         pass
 
 
@@ -75,13 +75,15 @@ class Replay:
     organisation: str
     ring: KeyRing
     zone: ZoneInfo
-    moment: Moment = field(default_factory=lambda: Moment(0))
+    moment: LedgerPosition = field(default_factory=lambda: LedgerPosition(0))
 
     def __post_init__(self) -> None:
         self.ledger = self._opened()
 
-    def _opened(self) -> PostgresLedger:
-        return PostgresLedger(Lanes(self.url, 2), Lanes(self.url, 1), self.ring, self.zone)
+    def _opened(self) -> PostgresStore:
+        return PostgresStore(
+            ConnectionPool(self.url, 2), ConnectionPool(self.url, 1), self.ring, self.zone
+        )
 
     async def stand_at(self, position: int) -> None:
         """Forgets everything, takes the facts up to a position in and folds them."""
@@ -93,13 +95,13 @@ class Replay:
             for table in COPIED:
                 await self._copy(source, owner, table, position)
             recorded = await owner.fetchval("SELECT max(recorded_at) FROM ledger.events")
-        self.moment = Moment(position, recorded) if recorded else Moment(0)
-        reader = await connected(self.url, by_key=True)
-        writer = await connected(self.url, "views, pg_catalog, pg_temp")
+        self.moment = LedgerPosition(position, recorded) if recorded else LedgerPosition(0)
+        reader = await connect_as_owner(self.url, by_key=True)
+        writer = await connect_as_owner(self.url, "views, pg_catalog, pg_temp")
         try:
             async with workers(self.ring, self.zone, position) as working:
-                folder = Folder(reader, writer, working, lambda _: None)
-                await folder.whole(self.organisation)
+                folder = Reprojector(reader, writer, working, lambda _: None)
+                await folder.replay_organisation(self.organisation)
         finally:
             await reader.close()
             await writer.close()
@@ -117,10 +119,12 @@ class Replay:
 
     async def answer(self, method: Method, given: Mapping[str, str]) -> tuple[str, Any]:
         """What the method answers there: code, and data or description."""
-        told = await self.ledger.ask(self.organisation, Question())
-        request = Request({n: [v] for n, v in given.items()} | {"as_of": ["0"]}, textual=True)
-        session = Session("S", USER, UNIT, 0, released=False)
-        admitted = Admitted(self.organisation, session, told, request)
+        told = await self.ledger.load_context(self.organisation, ContextQuery())
+        request = Request(
+            {n: [v] for n, v in given.items()} | {"as_of": ["0"]}, from_query_or_form=True
+        )
+        session = SessionRow("S", USER, UNIT, 0, released=False)
+        admitted = AuthorizedReader(self.organisation, session, told, request)
         as_of = AsOf(_Here(self), Unrecorded(), self.zone)  # type: ignore[arg-type]
         try:
             return "OK", orjson.loads((await as_of.answer(method, admitted))[1])
@@ -134,10 +138,10 @@ class _Here:
 
     replay: Replay
 
-    async def moment(self, organisation: str, when: int | datetime) -> Moment:
+    async def moment(self, organisation: str, when: int | datetime) -> LedgerPosition:
         return self.replay.moment
 
-    async def at(self, organisation: str, moment: Moment) -> Frozen:
+    async def at(self, organisation: str, moment: LedgerPosition) -> Frozen:
         return Frozen(self.replay.ledger, moment.recorded_at)
 
 
@@ -173,12 +177,12 @@ class Pool:
     def value(self, row: Field, chance: random.Random) -> str:
         """A value of one parameter as a query has it."""
         if isinstance(row, Reference):
-            return chance.choice(self.identifiers.get(row.to.entity) or ["id=0"])
+            return chance.choice(self.identifiers.get(row.target.entity) or ["id=0"])
         if row.name in self.values and chance.random() < 0.8:
             return chance.choice(self.values[row.name])
         if isinstance(row, Enumeration):
-            return chance.choice(row.words.split())
-        if isinstance(row, Integer | Whole):
+            return chance.choice(row.allowed.split())
+        if isinstance(row, Integer | NonNegativeInteger):
             return str(chance.choice([1, 2, 50]))
         return "true" if isinstance(row, Boolean) else "nobody"
 

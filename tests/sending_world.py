@@ -23,12 +23,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from domain.aggregate import Stamp
-from infra.app import opened
-from infra.delivery.dispatcher import Sender
+from domain.aggregate import Attribution
+from infra.app import open_application
+from infra.delivery.dispatcher import MessageDispatcher
 from infra.settings import Settings
-from services.contacts.erasure import Forgetting
-from services.context import Question, Told
+from services.contacts.erasure import ContactErasure
+from services.context import CallContext, ContextQuery
 from tests.communications_world import Desk
 from tests.service import PASSWORD as OURS
 from tests.service import Api, Service, environment
@@ -299,28 +299,28 @@ async def office(service: Service, contacts: int = 2) -> Desk:
 
 
 @asynccontextmanager
-async def sender(url: str, pause: float = 0.5) -> AsyncIterator[Sender]:
+async def sender(url: str, pause: float = 0.5) -> AsyncIterator[MessageDispatcher]:
     """A sender in this process that looks only when it is told to."""
     settings = Settings.from_environment(environment(url))
-    async with opened(settings, url) as running:
-        made = Sender(url, running.ledger, running.secrets, running.zone, pause=pause)
+    async with open_application(settings, url) as running:
+        made = MessageDispatcher(url, running.ledger, running.secrets, running.zone, pause=pause)
         try:
             yield made
         finally:
             await made.close()
 
 
-NOTHING = Question()
+NOTHING = ContextQuery()
 
 
-async def forget(made: Sender, told: Told, contact: str) -> None:
+async def forget(made: MessageDispatcher, told: CallContext, contact: str) -> None:
     """Forgets a contact."""
-    by = Stamp(told.now)
-    forgetting = Forgetting(made._ledger, ZoneInfo("UTC"))
+    by = Attribution(told.now)
+    forgetting = ContactErasure(made._ledger, ZoneInfo("UTC"))
     await forgetting.forget(told.directory.organisation, contact, "asked to", by, {})
 
 
-async def sent_by(made: Sender, rounds: int = 1) -> None:
+async def sent_by(made: MessageDispatcher, rounds: int = 1) -> None:
     """Lets a sender look so many times, and finish each time."""
     for _ in range(rounds):
         await made.once()

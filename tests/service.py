@@ -18,7 +18,7 @@ from uuid import uuid4
 import aiohttp
 
 from infra import password_hasher as secrets
-from infra.app import listening, opened
+from infra.app import open_application, serve_http
 from infra.http.operators.reference import REFERENCE
 from infra.settings import Settings
 from services.pipeline.method import BASE
@@ -215,8 +215,8 @@ async def in_process(database_url: str, **more: str) -> AsyncIterator[Service]:
     """A service in this process."""
     settings = Settings.from_environment(environment(database_url, **more))
     async with (
-        opened(settings, database_url) as application,
-        listening(application) as ports,
+        open_application(settings, database_url) as application,
+        serve_http(application) as ports,
         aiohttp.ClientSession() as http,
     ):
         host = f"http://{settings.host}"

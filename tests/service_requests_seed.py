@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 import asyncpg
 
 import services.service_requests.lists  # noqa: F401 (declares the methods)
-from domain.aggregate import Stamp
-from domain.fields import Reading
-from services.context import Customer, Select, Session
+from domain.aggregate import Attribution
+from domain.fields import ReadContext
+from services.context import ConsumerScope, SessionRow, ViewQuery
 from services.pipeline.method import METHODS
 from services.pipeline.request import Call
-from services.reference_cache import Directory
-from services.reference_expansion import Composer
+from services.reference_cache import ReferenceCache
+from services.reference_expansion import ReferenceExpander
 
 __all__ = ["ACCOUNT", "CALLS", "CUSTOMER", "ORGANISATION", "seed", "selected"]
 
@@ -24,7 +24,7 @@ ORGANISATION = "SEEDED"
 NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)
 ZONE = ZoneInfo("Asia/Nicosia")
 ACCOUNT, CALLER = "A7", "C7"
-CUSTOMER = Customer(contact=CALLER, account=ACCOUNT)
+CUSTOMER = ConsumerScope(contact=CALLER, account=ACCOUNT)
 
 # Nearly all are long closed; ten of an account; four types and twenty categories. Another
 # organisation has a tenth as many.
@@ -54,7 +54,7 @@ ALL_FILTERS: Mapping[str, str] = {
 LISTS = tuple(
     path
     for path, method in METHODS.items()
-    if path.startswith("service_requests/") and method.many and "configuration" not in path
+    if path.startswith("service_requests/") and method.is_list and "configuration" not in path
 )
 
 
@@ -84,17 +84,17 @@ async def seed(connection: asyncpg.Connection, rows: int) -> None:
     await connection.execute("VACUUM (ANALYZE) views.service_requests")
 
 
-def selected(name: str, customer: Customer | None = None) -> Select:
+def selected(name: str, customer: ConsumerScope | None = None) -> ViewQuery:
     """What the method of a call asks the views for."""
     path, given = CALLS[name]
-    directory = Directory(ORGANISATION, ZONE)
+    directory = ReferenceCache(ORGANISATION, ZONE)
     call = Call(
-        session=Session("S", "U", "N", 0, released=False, customer=customer),
+        session=SessionRow("S", "U", "N", 0, released=False, customer=customer),
         directory=directory,
-        given=given,
-        by=Stamp(NOW),
-        reading=Reading(ZONE, NOW.date()),
-        composer=Composer({}, directory.compact, last_name_first=False),
+        params=given,
+        actor=Attribution(NOW),
+        reading=ReadContext(ZONE, NOW.date()),
+        composer=ReferenceExpander({}, directory.compact, last_name_first=False),
     )
-    select: Select = METHODS[path].function(call)
-    return Select(select.view, select.where, select.order, customer=customer)
+    select: ViewQuery = METHODS[path].function(call)
+    return ViewQuery(select.view, select.where, select.order, customer=customer)

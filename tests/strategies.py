@@ -17,15 +17,23 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
-from domain.composite_fields import Calendar, Items, Object, Reference
+from domain.composite_fields import ItemSet, Object, PartialDate, Reference
 from domain.contact_fields import SETS
 from domain.errors import Refusal
-from domain.fields import Field, Level, Reading, Values
-from domain.identifiers import Identifiable, Identifier
-from domain.reference.fields import Words
-from domain.reference.records import Link
-from domain.scalar_fields import Boolean, Date, Enumeration, Integer, Number, Text, Whole
-from domain.token_credentials import Credential, CredentialReference, TokenKey, TokenReference
+from domain.fields import Field, JsonObject, Level, ReadContext
+from domain.identifiers import Identifier, IdentifierFields
+from domain.reference.fields import EnumerationSet
+from domain.reference.records import RecordLink
+from domain.scalar_fields import (
+    Boolean,
+    Date,
+    Enumeration,
+    Integer,
+    NonNegativeInteger,
+    Number,
+    Text,
+)
+from domain.token_credentials import Credential, CredentialReference, TokenNameField, TokenReference
 
 __all__ = [
     "IDS",
@@ -42,8 +50,8 @@ __all__ = [
 ]
 
 ZONE = ZoneInfo("Asia/Nicosia")
-READING = Reading(ZONE, date(2024, 2, 29))
-Known = Mapping[str, list[Values]]
+READING = ReadContext(ZONE, date(2024, 2, 29))
+Known = Mapping[str, list[JsonObject]]
 """Identifiers that mean something, by entity."""
 
 IDS = st.uuids().map(lambda id_: id_.hex.upper())
@@ -109,8 +117,8 @@ def said(field: Field, known: Known) -> st.SearchStrategy[Any]:
 @said.register
 def _text(field: Text, known: Known) -> st.SearchStrategy[Any]:
     if field.clean is None:
-        texts = TEXTS.filter(lambda text: len(text) <= field.longest and text.strip() != "")
-        longest = st.just("x" * field.longest)
+        texts = TEXTS.filter(lambda text: len(text) <= field.max_length and text.strip() != "")
+        longest = st.just("x" * field.max_length)
         return st.one_of(texts, texts, texts, st.integers(0, 10**6), longest)
     cleaned = [s for sample, s in CANDIDATES.items() if field.clean(sample) is not None]
     if not cleaned:
@@ -150,29 +158,29 @@ def _date(field: Date, known: Known) -> st.SearchStrategy[Any]:
 
 @said.register
 def _enumeration(field: Enumeration, known: Known) -> st.SearchStrategy[Any]:
-    words = st.sampled_from(field.words.split())
+    words = st.sampled_from(field.allowed.split())
     return st.one_of(words, words.map(lambda word: f" {word.lower().replace('_', '-')} "))
 
 
 @said.register
-def _words(field: Words, known: Known) -> st.SearchStrategy[Any]:
+def _words(field: EnumerationSet, known: Known) -> st.SearchStrategy[Any]:
     return st.lists(st.sampled_from(field.listed), max_size=3)
 
 
 @said.register
-def _link(field: Link, known: Known) -> st.SearchStrategy[Any]:
+def _link(field: RecordLink, known: Known) -> st.SearchStrategy[Any]:
     return st.lists(IDS, max_size=3) if field.many else IDS
 
 
 @said.register
-def _calendar(field: Calendar, known: Known) -> st.SearchStrategy[Any]:
+def _calendar(field: PartialDate, known: Known) -> st.SearchStrategy[Any]:
     days = st.dates(max_value=READING.today if "year" in field.parts else date.max)
     return days.map(lambda day: {part: getattr(day, part) for part in field.parts})
 
 
 @said.register
 def _reference(field: Reference, known: Known) -> st.SearchStrategy[Any]:
-    return identifiers(field.to, known)
+    return identifiers(field.target, known)
 
 
 @said.register
@@ -183,32 +191,32 @@ def _credential(field: CredentialReference, known: Known) -> st.SearchStrategy[A
 
 @said.register
 def _token_reference(field: TokenReference, known: Known) -> st.SearchStrategy[Any]:
-    plain = identifiers(field.to, known)
+    plain = identifiers(field.target, known)
     return plain if known else plain | st.fixed_dictionaries({"access_token_identifier": _shown()})
 
 
 @said.register
-def _token_key(field: TokenKey, known: Known) -> st.SearchStrategy[Any]:
+def _token_key(field: TokenNameField, known: Known) -> st.SearchStrategy[Any]:
     return IDS
 
 
-def _shown() -> st.SearchStrategy[Values]:
+def _shown() -> st.SearchStrategy[JsonObject]:
     """Credentials of an access token that may not exist."""
     by_code = st.fixed_dictionaries({"authentication_code": IDS})
     return by_code | st.fixed_dictionaries({"identifier": IDS, "pass_code": IDS})
 
 
 @said.register
-def _whole(field: Whole, known: Known) -> st.SearchStrategy[Any]:
+def _whole(field: NonNegativeInteger, known: Known) -> st.SearchStrategy[Any]:
     numbers = st.integers(field.least, 10**6)
     return st.one_of(numbers, numbers.map(str), numbers.map(float))
 
 
 @said.register
 def _object(field: Object, known: Known) -> st.SearchStrategy[Any]:
-    needed = [row for row in field.rows if field.levels.get(row.name) is Level.MANDATORY]
-    kept = [row for row in field.rows if field.levels.get(row.name) is Level.KEPT]
-    others = [row for row in field.rows if row.name not in field.levels]
+    needed = [row for row in field.fields if field.levels.get(row.name) is Level.MANDATORY]
+    kept = [row for row in field.fields if field.levels.get(row.name) is Level.KEPT]
+    others = [row for row in field.fields if row.name not in field.levels]
     if field.at_most_one:
         return st.sampled_from(others).flatmap(lambda row: said_rows([row], known))
     if kept:
@@ -217,9 +225,9 @@ def _object(field: Object, known: Known) -> st.SearchStrategy[Any]:
 
 
 @said.register
-def _items(field: Items, known: Known) -> st.SearchStrategy[Any]:
-    needed = [row for row in field.rows if row.name in field.needed]
-    others = [row for row in field.rows if row.name not in field.needed]
+def _items(field: ItemSet, known: Known) -> st.SearchStrategy[Any]:
+    needed = [row for row in field.rows if row.name in field.required]
+    others = [row for row in field.rows if row.name not in field.required]
     if field.check or field.exactly_one:
         whole = said_rows((), known, needed=field.rows)
         added = whole.map(lambda item: _agreeing(field, item))
@@ -228,7 +236,11 @@ def _items(field: Items, known: Known) -> st.SearchStrategy[Any]:
     if not field.updating:
         return st.lists(added, max_size=3)
     links = (st.fixed_dictionaries({r.parameter: said(r, known)}) for r in field.links)
-    entry = {f"{field.entry.entity}_identifier": st.one_of(identifiers(field.entry, known), *links)}
+    entry = {
+        f"{field.item_identifier.entity}_identifier": st.one_of(
+            identifiers(field.item_identifier, known), *links
+        )
+    }
     changed = st.tuples(said_rows(field.rows, known, most=3), st.fixed_dictionaries(entry))
     actions = {
         "ADD": added.map(lambda item: item | {"action": "ADD"}),
@@ -238,9 +250,9 @@ def _items(field: Items, known: Known) -> st.SearchStrategy[Any]:
     return st.lists(st.one_of(*(actions[action] for action in field.actions)), max_size=3)
 
 
-def _agreeing(field: Items, whole: Values) -> Values:
+def _agreeing(field: ItemSet, whole: JsonObject) -> JsonObject:
     """What an item must have and the first other member that its ``check`` lets stand beside it."""
-    parameters = [row.parameter for row in field.rows if row.name in field.needed]
+    parameters = [row.parameter for row in field.rows if row.name in field.required]
     needed = {name: whole[name] for name in parameters}
     for row in field.rows:
         item = needed | {row.parameter: whole[row.parameter]}
@@ -250,7 +262,7 @@ def _agreeing(field: Items, whole: Values) -> Values:
     return needed
 
 
-def identifiers(to: Identifiable, known: Known) -> st.SearchStrategy[Values]:
+def identifiers(to: IdentifierFields, known: Known) -> st.SearchStrategy[JsonObject]:
     """Identifiers of an entity: known ones, else ones that may mean nothing."""
     words = to.enumerated or {}
     guessed = st.one_of(
@@ -269,7 +281,7 @@ def identifiers(to: Identifiable, known: Known) -> st.SearchStrategy[Values]:
 
 def said_rows(
     rows: Iterable[Field], known: Known, *, needed: Iterable[Field] = (), most: int = 6
-) -> st.SearchStrategy[Values]:
+) -> st.SearchStrategy[JsonObject]:
     """An object with all ``needed`` rows and at most so many of the others.
 
     Where something is known, links to what is not are left to `junk`.
@@ -277,7 +289,7 @@ def said_rows(
     optional = {
         row.parameter: row
         for row in rows
-        if not (known and isinstance(row, Reference) and row.to.entity not in known)
+        if not (known and isinstance(row, Reference) and row.target.entity not in known)
     }
     always = st.fixed_dictionaries({row.parameter: said(row, known) for row in needed})
     if not optional:
@@ -311,7 +323,7 @@ def _resolved(value: Any) -> Any:
 
 def kept_rows(
     rows: Iterable[Field], *, most: int = 5, unset: bool = True
-) -> st.SearchStrategy[Values]:
+) -> st.SearchStrategy[JsonObject]:
     """Kept values by field name; with None among them where values may be ``unset``."""
     by_name = {row.name: row for row in rows}
     nothing = [st.none()] if unset else []
@@ -323,12 +335,12 @@ def kept_rows(
 
 
 @lru_cache
-def entries(set_name: str) -> st.SearchStrategy[Values]:
+def entries(set_name: str) -> st.SearchStrategy[JsonObject]:
     """Complete entries of a contact's set, without their id."""
     items = SETS[set_name]
-    rows: dict[str, Field] = {row.name: row for row in items.shape if row.name != "id"}
+    rows: dict[str, Field] = {row.name: row for row in items.response_fields if row.name != "id"}
     derived = rows.keys() - {row.name for row in items.rows} - {"state"}
-    needed = {name: kept(rows[name]) for name in sorted(items.needed | derived)}
+    needed = {name: kept(rows[name]) for name in sorted(items.required | derived)}
     if "state" in rows:
         needed["state"] = st.just("Active")
     others = [row for name, row in rows.items() if name not in needed]

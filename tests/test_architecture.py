@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import services.registry  # noqa: F401 (fills the registries)
-from domain.aggregate import AGGREGATES, FACTS
+from domain.aggregate import AGGREGATES, EVENTS
 from domain.errors import CATALOGUE
 from services.pipeline.method import METHODS
 from services.projections import COMPACTS, PROJECTIONS
@@ -105,7 +105,7 @@ def test_every_aggregate_is_projected() -> None:
 
 
 def test_topics_are_of_their_aggregates() -> None:
-    for topic, fact in FACTS.items():
+    for topic, fact in EVENTS.items():
         assert re.fullmatch(r"[a-z_]+\.[a-z_]+", topic)
         assert topic.partition(".")[0] in AGGREGATES
         assert set(fact.PERSONAL) <= set(fact.__dataclass_fields__)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from domain.reference.delivery_servers import EMAIL_SERVER, SMS_SERVER
-from domain.reference.fields import Embedded
+from domain.reference.fields import OptionalObject
 from infra import docs as documentation
 from infra.settings import Settings
 
@@ -39,9 +39,9 @@ def test_every_setting_is_documented(field: str) -> None:
 
 
 @pytest.mark.parametrize("server", [EMAIL_SERVER, SMS_SERVER], ids=lambda server: server.name)
-def test_every_setting_of_a_server_is_documented(server: Embedded) -> None:
+def test_every_setting_of_a_server_is_documented(server: OptionalObject) -> None:
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    assert [row.name for row in server.rows if f"`{row.name}`" not in page] == []
+    assert [row.name for row in server.fields if f"`{row.name}`" not in page] == []
 
 
 @pytest.mark.parametrize("path", re.findall(r"^([a-z]+)/", (ROOT / "README.md").read_text(), re.M))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.app import listening, opened
+from infra.app import open_application, serve_http
 from infra.demo.load import load_demo
 from infra.settings import Settings
 from tests.service import environment
@@ -20,9 +20,9 @@ README = Path(__file__).parent.parent / "README.md"
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the walk-through is written with curl")
 async def test_the_walk_through(database: str, tmp_path: Path) -> None:
     settings = Settings.from_environment(environment(database))
-    async with opened(settings, database) as application:
+    async with open_application(settings, database) as application:
         made_up = await load_demo(application, tmp_path / "demo.json", lambda _: None)
-        async with listening(application) as ports:
+        async with serve_http(application) as ports:
             base = f"http://{settings.host}:{ports.port}"
             known = {"PATH": os.environ["PATH"], "PASSWORD": made_up.passwords["demo"]}
             printed = await outputs(README, base, known)
@@ -33,7 +33,7 @@ async def test_the_walk_through(database: str, tmp_path: Path) -> None:
 
 async def test_the_demo_is_loaded_once(database: str, tmp_path: Path) -> None:
     settings = Settings.from_environment(environment(database))
-    async with opened(settings, database) as application:
+    async with open_application(settings, database) as application:
         first = await load_demo(application, tmp_path / "demo.json", lambda _: None)
         organisation = await application.ledger.organisation("CRMDEMO")
         assert organisation is not None

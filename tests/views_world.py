@@ -13,8 +13,8 @@ from PIL import Image
 
 from infra.encryption import KeyRing
 from infra.http.audit.routes import AUDIT
-from infra.rebuild.rebuild import Report, rebuild, rollback
-from infra.rebuild.verify import Findings, verify
+from infra.rebuild.rebuild import RebuildReport, rebuild, rollback
+from infra.rebuild.verify import VerifyReport, verify
 from infra.settings import Settings
 from tests.communications_world import Desk
 from tests.service import PASSWORD, environment
@@ -167,17 +167,17 @@ def keys_of(url: str) -> tuple[KeyRing, ZoneInfo]:
     return KeyRing(settings.service_key), ZoneInfo(settings.time_zone)
 
 
-async def rebuilt(url: str, **options: Any) -> Report:
+async def rebuilt(url: str, **options: Any) -> RebuildReport:
     """What a rebuild did."""
     return await rebuild(url, *keys_of(url), **options)
 
 
-async def rolled_back(url: str, **options: Any) -> Report:
+async def rolled_back(url: str, **options: Any) -> RebuildReport:
     """What a rollback did."""
     return await rollback(url, *keys_of(url), **options)
 
 
-async def verified(url: str) -> Findings:
+async def verified(url: str) -> VerifyReport:
     """What a verification found."""
     return await verify(url, *keys_of(url))
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from domain.reference.fields import CODE, DESCRIPTION, NUMBER, REFERENCE_NUMBER, state
-from domain.reference.records import Kind, Link
+from domain.reference.records import RecordKind, RecordLink
 from domain.scalar_fields import Date, Enumeration, Integer, Number, Text
 
 __all__ = ["BILLING", "REWARDS"]
 
-_ACCOUNT = Link(name="accounts_receivable", to="accounts_receivable")
-_PARTICIPANT = Link(name="rewards_participant", to="rewards_participant")
-_PERFORMED_BY = Link(name="performed_by_unit", to="unit")
+_ACCOUNT = RecordLink(name="accounts_receivable", to="accounts_receivable")
+_PARTICIPANT = RecordLink(name="rewards_participant", to="rewards_participant")
+_PERFORMED_BY = RecordLink(name="performed_by_unit", to="unit")
 
 BILLING = (
-    Kind(
+    RecordKind(
         key="currency",
         compact="id code prefix_symbol suffix_symbol life_cycle_state integer_part_name"
         " decimal_part_name",
-        rows=(
+        specs=(
             CODE,
             Text(name="prefix_symbol"),
             Text(name="suffix_symbol"),
@@ -26,12 +26,12 @@ BILLING = (
             Text(name="decimal_part_name"),
         ),
     ),
-    Kind(
+    RecordKind(
         key="bill",
-        identified="id! number!",
+        identifier_fields="id! number!",
         compact="id number life_cycle_state from_date to_date due_date total_billed_amount"
         " total_amount_to_be_paid bill_status currency",
-        rows=(
+        specs=(
             NUMBER,
             state("POSTED PRESENTED PRESENTED_CONFIRMED PRESENTED_REJECTED"),
             Date(name="from_date"),
@@ -40,15 +40,15 @@ BILLING = (
             Number(name="total_billed_amount"),
             Number(name="total_amount_to_be_paid"),
             state("SETTLED UNSETTLED PARTIALLY_SETTLED", name="bill_status"),
-            Link(name="currency", to="currency"),
+            RecordLink(name="currency", to="currency"),
         ),
-        directory=False,
+        cached=False,
     ),
-    Kind(
+    RecordKind(
         key="payment",
-        identified="id! number! reference_number",
+        identifier_fields="id! number! reference_number",
         compact="id number reference_number life_cycle_state issued_on posted_on payment_amount",
-        rows=(
+        specs=(
             NUMBER,
             REFERENCE_NUMBER,
             state("DRAFT REJECTED POSTED CANCELLED PENDING_VERIFICATION"),
@@ -56,14 +56,14 @@ BILLING = (
             Date(name="posted_on"),
             Number(name="payment_amount"),
         ),
-        directory=False,
+        cached=False,
     ),
-    Kind(
+    RecordKind(
         key="payment_gateway_card",
-        identified="id! payment_gateway_reference_number! last_digits",
+        identifier_fields="id! payment_gateway_reference_number! last_digits",
         compact="id payment_gateway_reference_number brand type card_holder_name last_digits"
         " expiration_month expiration_year",
-        rows=(
+        specs=(
             Text(name="payment_gateway_reference_number"),
             Text(name="brand"),
             Text(name="type"),
@@ -72,32 +72,32 @@ BILLING = (
             Integer(name="expiration_month"),
             Integer(name="expiration_year"),
         ),
-        directory=False,
+        cached=False,
     ),
-    Kind(
+    RecordKind(
         key="payment_gateway_request",
-        identified="id! number!",
+        identifier_fields="id! number!",
         compact="id number life_cycle_state execution_date accounts_receivable payment bill",
-        rows=(
+        specs=(
             NUMBER,
             state("PENDING POSTED REJECTED"),
             Date(name="execution_date"),
             _ACCOUNT,
-            Link(name="payment", to="payment"),
-            Link(name="bill", to="bill"),
+            RecordLink(name="payment", to="payment"),
+            RecordLink(name="bill", to="bill"),
         ),
-        directory=False,
+        cached=False,
     ),
 )
 """Section 3.3."""
 
 REWARDS = (
-    Kind(
+    RecordKind(
         key="award_reward_transaction",
-        identified="id! number!",
+        identifier_fields="id! number!",
         compact="id number life_cycle_state amount alternative_amount contribution_percentage"
         " expiration_date rewards_participant",
-        rows=(
+        specs=(
             NUMBER,
             state("POSTED CANCELLED"),
             Number(name="amount"),
@@ -106,48 +106,48 @@ REWARDS = (
             Date(name="expiration_date"),
             _PARTICIPANT,
         ),
-        directory=False,
+        cached=False,
     ),
-    Kind(
+    RecordKind(
         key="spend_reward_transaction",
-        identified="id! number!",
+        identifier_fields="id! number!",
         compact="id number life_cycle_state amount alternative_amount date rewards_participant unit",
-        rows=(
+        specs=(
             NUMBER,
             state("POSTED CANCELLED"),
             Number(name="amount"),
             Number(name="alternative_amount"),
             Date(name="date"),
             _PARTICIPANT,
-            Link(name="unit", to="unit"),
+            RecordLink(name="unit", to="unit"),
         ),
-        directory=False,
+        cached=False,
     ),
-    Kind(
+    RecordKind(
         key="buy_in_advance_request",
-        identified="id! number!",
+        identifier_fields="id! number!",
         compact="id number duration unit_of_time description life_cycle_state billing_state"
         " billing_effective_date subscription",
-        rows=(
+        specs=(
             NUMBER,
             Number(name="duration"),
-            Enumeration(name="unit_of_time", words="DAYS WEEKS MONTHS YEARS"),
+            Enumeration(name="unit_of_time", allowed="DAYS WEEKS MONTHS YEARS"),
             DESCRIPTION,
             state("EFFECTIVE CANCELLED"),
             state("RATED NOT_RATED", name="billing_state"),
             Date(name="billing_effective_date"),
-            Link(name="subscription", to="subscription"),
+            RecordLink(name="subscription", to="subscription"),
         ),
-        directory=False,
+        cached=False,
     ),
-    Kind(
+    RecordKind(
         key="purchase_customer_event",
-        identified="id! number! reference_number",
+        identifier_fields="id! number! reference_number",
         compact="id number type life_cycle_state performed_on description reference_number"
         " total_amount net_amount vat_amount accounts_receivable performed_by_unit",
-        rows=(
+        specs=(
             NUMBER,
-            Enumeration(name="type", words="PURCHASE"),
+            Enumeration(name="type", allowed="PURCHASE"),
             state("POSTED CANCELLED"),
             Date(name="performed_on"),
             DESCRIPTION,
@@ -158,16 +158,16 @@ REWARDS = (
             _ACCOUNT,
             _PERFORMED_BY,
         ),
-        directory=False,
+        cached=False,
     ),
-    Kind(
+    RecordKind(
         key="spend_request_customer_event",
-        identified="id! number! reference_number",
+        identifier_fields="id! number! reference_number",
         compact="id number type life_cycle_state performed_on description reference_number"
         " amount accounts_receivable performed_by_unit",
-        rows=(
+        specs=(
             NUMBER,
-            Enumeration(name="type", words="SPEND_REQUEST"),
+            Enumeration(name="type", allowed="SPEND_REQUEST"),
             state("POSTED CANCELLED"),
             Date(name="performed_on"),
             DESCRIPTION,
@@ -176,7 +176,7 @@ REWARDS = (
             _ACCOUNT,
             _PERFORMED_BY,
         ),
-        directory=False,
+        cached=False,
     ),
 )
 """Section 3.4."""

@@ -10,38 +10,38 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from domain.fields import Shape
-from domain.identifiers import Identifiable
+from domain.fields import ResponseShape
+from domain.identifiers import IdentifierFields
 from domain.reference.billing import BILLING, REWARDS
 from domain.reference.customers import CUSTOMERS, PRODUCTS
 from domain.reference.delivery_servers import PASSWORD, SECRET
 from domain.reference.organisation import INSTALLATION, ORGANISATION
-from domain.reference.records import Kind
+from domain.reference.records import RecordKind
 from domain.reference.setup import COMMUNICATIONS, CONTACTS, SERVICE_REQUESTS
 from domain.reference.webhooks import signing_secret, webhook
 from domain.scalar_fields import NOTES, Text
 from domain.token_credentials import ACCESS_TOKEN
 
-__all__ = ["ENTITIES", "KINDS", "REFERRING_TO", "SECRETS", "SHOWN", "identifiable"]
+__all__ = ["CACHED_SHAPES", "ENTITIES", "KINDS", "REFERRING_TO", "SECRETS", "identifiable"]
 
 
-def _by_key(kinds: Iterable[Kind]) -> dict[str, Kind]:
-    found: dict[str, Kind] = {}
+def _by_key(kinds: Iterable[RecordKind]) -> dict[str, RecordKind]:
+    found: dict[str, RecordKind] = {}
     for kind in kinds:
         if found.setdefault(kind.key, kind) is not kind:
             raise TypeError(f"two kinds are called {kind.key}")
     return found
 
 
-def _by_entity(identifiables: Iterable[Identifiable]) -> dict[str, Identifiable]:
-    found: dict[str, Identifiable] = {}
+def _by_entity(identifiables: Iterable[IdentifierFields]) -> dict[str, IdentifierFields]:
+    found: dict[str, IdentifierFields] = {}
     for one in identifiables:
         if found.setdefault(one.entity, one) is not one:
             raise TypeError(f"two entities are called {one.entity}")
     return found
 
 
-KINDS: dict[str, Kind] = _by_key(
+KINDS: dict[str, RecordKind] = _by_key(
     (
         *CUSTOMERS,
         *BILLING,
@@ -57,13 +57,13 @@ KINDS: dict[str, Kind] = _by_key(
 )
 """What can be registered, by its key."""
 
-SHOWN: dict[str, tuple[Kind, Shape]] = {
-    shape.name: (kind, shape) for kind in KINDS.values() if kind.directory for shape in kind.shapes
+CACHED_SHAPES: dict[str, tuple[RecordKind, ResponseShape]] = {
+    shape.name: (kind, shape) for kind in KINDS.values() if kind.cached for shape in kind.shapes
 }
 """The objects that the directory shows of its records, by name."""
 
 _OWNED = (
-    Identifiable(
+    IdentifierFields(
         "contact_information",
         (
             "id",
@@ -75,13 +75,13 @@ _OWNED = (
             "registration_number",
         ),
     ),
-    Identifiable("communication", ("id", "number")),
-    Identifiable("communication_queue", ("id", "number")),
+    IdentifierFields("communication", ("id", "number")),
+    IdentifierFields("communication_queue", ("id", "number")),
     ACCESS_TOKEN,
-    Identifiable("service_request", ("id", "number")),
+    IdentifierFields("service_request", ("id", "number")),
 )
 
-ENTITIES: dict[str, Identifiable] = _by_entity(
+ENTITIES: dict[str, IdentifierFields] = _by_entity(
     (*_OWNED, *(kind.identifiable for kind in KINDS.values()))
 )
 """The identifier fields of every entity, by its name; of an access token those of the plain form."""
@@ -100,8 +100,8 @@ SECRETS: dict[str, Text] = {
     "password": Text(name="password"),
     "key": Text(name="key", clean=_key),
     "secret": Text(name="secret", clean=signing_secret),
-    PASSWORD: Text(name=PASSWORD, longest=NOTES, clean=_line),
-    SECRET: Text(name=SECRET, longest=NOTES, clean=_line),
+    PASSWORD: Text(name=PASSWORD, max_length=NOTES, clean=_line),
+    SECRET: Text(name=SECRET, max_length=NOTES, clean=_line),
 }
 """How a secret is read that a kind names; it never becomes a field of the record."""
 
@@ -129,6 +129,6 @@ REFERRING_TO: tuple[str, ...] = (
 """What a communication can refer to (communications.md, section 3)."""
 
 
-def identifiable(entity: str) -> Identifiable:
+def identifiable(entity: str) -> IdentifierFields:
     """How callers identify an entity; raises `KeyError` for a name that is none."""
     return ENTITIES[entity]

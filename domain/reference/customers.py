@@ -9,48 +9,48 @@ from domain.reference.fields import (
     DESCRIPTION,
     NAME,
     NUMBER,
-    Embedded,
+    OptionalObject,
     state,
 )
-from domain.reference.records import Kind, Link
+from domain.reference.records import RecordKind, RecordLink
 from domain.scalar_fields import Boolean, Date, Text
 
 __all__ = ["CUSTOMERS", "PRODUCTS"]
 
-_ACCOUNT = Link(name="accounts_receivable", to="accounts_receivable")
-_CONTACT = Link(name="contact_information", to="contact_information")
+_ACCOUNT = RecordLink(name="accounts_receivable", to="accounts_receivable")
+_CONTACT = RecordLink(name="contact_information", to="contact_information")
 
 CUSTOMERS = (
-    Kind(
+    RecordKind(
         key="accounts_receivable",
-        identified="id! number! name",
+        identifier_fields="id! number! name",
         compact="id number name life_cycle_state account_owner",
-        rows=(
+        specs=(
             NUMBER,
             NAME,
             state("ACTIVE SUSPENDED TERMINATED"),
-            Link(name="account_owner", to="contact_information"),
+            RecordLink(name="account_owner", to="contact_information"),
         ),
-        directory=False,
+        cached=False,
     ),
-    Kind(
+    RecordKind(
         key="rewards_participant",
-        identified="id! number!",
+        identifier_fields="id! number!",
         compact="id number accounts_receivable",
-        rows=(NUMBER, _ACCOUNT, state("ACTIVE TERMINATED")),
-        directory=False,
+        specs=(NUMBER, _ACCOUNT, state("ACTIVE TERMINATED")),
+        cached=False,
     ),
-    Kind(
+    RecordKind(
         key="subscription_type",
         compact="id name description alternative_code",
-        rows=(NAME, DESCRIPTION, ALTERNATIVE_CODE),
+        specs=(NAME, DESCRIPTION, ALTERNATIVE_CODE),
     ),
-    Kind(
+    RecordKind(
         key="subscription",
-        identified="id! number!",
+        identifier_fields="id! number!",
         compact="id number life_cycle_state first_activated_date rating_state"
         " accounts_receivable type",
-        rows=(
+        specs=(
             NUMBER,
             state(
                 "DRAFT EFFECTIVE NOT_EFFECTIVE SHORT_TERM_EFFECTIVE SHORT_TERM_NOT_EFFECTIVE"
@@ -59,57 +59,57 @@ CUSTOMERS = (
             Date(name="first_activated_date"),
             state("PENDING COMPLETED", name="rating_state"),
             _ACCOUNT,
-            Link(name="type", to="subscription_type"),
+            RecordLink(name="type", to="subscription_type"),
         ),
-        directory=False,
+        cached=False,
     ),
-    Kind(
+    RecordKind(
         key="job",
-        identified="id! number!",
+        identifier_fields="id! number!",
         compact="id number description life_cycle_state",
-        rows=(
+        specs=(
             NUMBER,
             DESCRIPTION,
             state("DRAFT PENDING IN_PROGRESS COMPLETED CANCELLED"),
             _ACCOUNT,
         ),
-        directory=False,
+        cached=False,
     ),
-    Kind(
+    RecordKind(
         key="lead",
-        identified="id! number!",
+        identifier_fields="id! number!",
         compact="id number description life_cycle_state contact_information",
-        rows=(NUMBER, DESCRIPTION, Text(name="life_cycle_state"), _CONTACT),
-        directory=False,
+        specs=(NUMBER, DESCRIPTION, Text(name="life_cycle_state"), _CONTACT),
+        cached=False,
     ),
-    Kind(
+    RecordKind(
         key="activity",
-        identified="id! number!",
+        identifier_fields="id! number!",
         compact="id number description life_cycle_state contact_information",
-        rows=(
+        specs=(
             NUMBER,
             DESCRIPTION,
             state("PENDING IN_PROGRESS COMPLETED CANCELLED"),
             _CONTACT,
         ),
-        directory=False,
+        cached=False,
     ),
-    Kind(
+    RecordKind(
         key="notification",
-        identified="id! number!",
+        identifier_fields="id! number!",
         compact="id number life_cycle_state contact_information accounts_receivable",
-        rows=(NUMBER, state("PENDING REJECTED COMPLETED"), _CONTACT, _ACCOUNT),
-        directory=False,
+        specs=(NUMBER, state("PENDING REJECTED COMPLETED"), _CONTACT, _ACCOUNT),
+        cached=False,
     ),
 )
 """Section 3.2."""
 
 PRODUCTS = (
-    Kind(
+    RecordKind(
         key="product_type",
         compact="id name description alternative_code classification composition_method"
         " service_type physical_good_type used_for_provisioning",
-        rows=(
+        specs=(
             NAME,
             DESCRIPTION,
             ALTERNATIVE_CODE,
@@ -121,43 +121,43 @@ PRODUCTS = (
         ),
         defaults={"used_for_provisioning": False},
     ),
-    Kind(
+    RecordKind(
         key="product",
-        identified="id! code! alternative_code",
+        identifier_fields="id! code! alternative_code",
         compact="id code alternative_code description product_type",
-        rows=(
+        specs=(
             CODE,
             ALTERNATIVE_CODE,
             DESCRIPTION,
-            mandatory(Link(name="product_type", to="product_type")),
+            mandatory(RecordLink(name="product_type", to="product_type")),
         ),
-        directory=False,
-        common=True,
+        cached=False,
+        shared=True,
     ),
-    Kind(
+    RecordKind(
         key="installed_item",
-        identified="id! serial_number! alternative_code",
+        identifier_fields="id! serial_number! alternative_code",
         compact="id serial_number alternative_code state state_classification product",
-        rows=(
+        specs=(
             Text(name="serial_number"),
             ALTERNATIVE_CODE,
             state("EFFECTIVE NOT_EFFECTIVE", name="state"),
-            Embedded(
+            OptionalObject(
                 name="state_classification",
-                rows=(Text(name="id"), NAME, ALTERNATIVE_CODE),
+                fields=(Text(name="id"), NAME, ALTERNATIVE_CODE),
             ),
-            Link(name="product", to="product"),
+            RecordLink(name="product", to="product"),
             Boolean(name="under_warranty"),
         ),
         defaults={"under_warranty": False},
-        directory=False,
-        common=True,
+        cached=False,
+        shared=True,
     ),
-    Kind(
+    RecordKind(
         key="warranty_coverage_reason",
-        identified="id! name alternative_code",
+        identifier_fields="id! name alternative_code",
         compact="id name alternative_code",
-        rows=(NAME, ALTERNATIVE_CODE),
+        specs=(NAME, ALTERNATIVE_CODE),
     ),
 )
 """Section 3.5."""

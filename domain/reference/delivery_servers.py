@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from domain.errors import InvalidParameterType, InvalidParameterValue
-from domain.fields import Field, JsonSchema, Level, Reading, Values
+from domain.fields import Field, JsonObject, JsonSchema, Level, ReadContext
 from domain.parsing import read_integer, read_text
-from domain.reference.fields import Embedded
+from domain.reference.fields import OptionalObject
 from domain.scalar_fields import NOTES, Enumeration, Integer, Text
 
-__all__ = ["EMAIL_SERVER", "PASSWORD", "SECRET", "SMS_SERVER", "filled"]
+__all__ = ["EMAIL_SERVER", "PASSWORD", "SECRET", "SMS_SERVER", "render_template"]
 
 PASSWORD, SECRET = "email_server_password", "sms_server_secret"
 """The secrets, by the names under which they are registered."""
@@ -39,7 +39,9 @@ MOST_HEADERS = 20
 LONGEST_HEADER = 1000
 
 
-def filled(template: str, values: Mapping[str, str], escape: Callable[[str], str] = str) -> str:
+def render_template(
+    template: str, values: Mapping[str, str], escape: Callable[[str], str] = str
+) -> str:
     """A template with each ``{{name}}`` replaced, in one pass, by the escaped value."""
     return PLACE.sub(lambda found: escape(values[found[1]]), template)
 
@@ -84,7 +86,7 @@ def _header(text: str) -> str | None:
 class Headers(Field):
     """Headers of a request: an object of templates by name."""
 
-    def read(self, value: Any, at: str, reading: Reading) -> dict[str, str]:
+    def read(self, value: Any, at: str, reading: ReadContext) -> dict[str, str]:
         if not isinstance(value, dict):
             raise InvalidParameterType(at)
         if len(value) > MOST_HEADERS:
@@ -110,12 +112,12 @@ class Headers(Field):
 class Statuses(Field):
     """HTTP statuses that say yes."""
 
-    def read(self, value: Any, at: str, reading: Reading) -> list[int]:
+    def read(self, value: Any, at: str, reading: ReadContext) -> list[int]:
         if not isinstance(value, list):
             raise InvalidParameterType(at)
         return sorted({read_integer(item, f"{at}[{n}]", 200, 299) for n, item in enumerate(value)})
 
-    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
         return list(kept or ())
 
     def schema(self) -> JsonSchema:
@@ -143,20 +145,20 @@ LIMIT_DEFAULTS: dict[str, Any] = {
 }
 
 
-def _sound_email_server(kept: Values, at: str) -> None:
+def _sound_email_server(kept: JsonObject, at: str) -> None:
     """Refuses to show a password to whoever listens on the way."""
     if kept["username"] and kept["tls"] == "NONE":
         raise InvalidParameterValue(f"{at}.username")
 
 
-EMAIL_SERVER = Embedded(
+EMAIL_SERVER = OptionalObject(
     name="email_server",
-    rows=(
+    fields=(
         Text(name="host", clean=_host),
         Integer(name="port", least=1, most=65535),
-        Enumeration(name="tls", words="NONE STARTTLS IMPLICIT"),
+        Enumeration(name="tls", allowed="NONE STARTTLS IMPLICIT"),
         Text(name="username", clean=_printable),
-        Enumeration(name="content_type", words="PLAIN HTML"),
+        Enumeration(name="content_type", allowed="PLAIN HTML"),
         *LIMITS,
     ),
     levels={"host": Level.MANDATORY},
@@ -166,14 +168,14 @@ EMAIL_SERVER = Embedded(
 """The server that e-mails are handed to."""
 
 
-def _sound_sms_server(kept: Values, at: str) -> None:
+def _sound_sms_server(kept: JsonObject, at: str) -> None:
     """Refuses a body without message, JSON that is none, and a secret that all would see."""
     asked = set(PLACE.findall(kept["body"]))
     if not {"to", "text"} <= asked:
         raise InvalidParameterValue(f"{at}.body")
     if kept["body_format"] == "JSON":
         try:
-            json.loads(filled(kept["body"], dict.fromkeys(PLACES, "0")))
+            json.loads(render_template(kept["body"], dict.fromkeys(PLACES, "0")))
         except ValueError as error:
             raise InvalidParameterValue(f"{at}.body") from error
     templates = (kept["body"], *(kept["headers"] or {}).values())
@@ -182,14 +184,14 @@ def _sound_sms_server(kept: Values, at: str) -> None:
         raise InvalidParameterValue(f"{at}.url")
 
 
-SMS_SERVER = Embedded(
+SMS_SERVER = OptionalObject(
     name="sms_server",
-    rows=(
-        Text(name="url", longest=2000, clean=_url),
-        Enumeration(name="method", words="POST PUT"),
+    fields=(
+        Text(name="url", max_length=2000, clean=_url),
+        Enumeration(name="method", allowed="POST PUT"),
         Headers(name="headers"),
-        Enumeration(name="body_format", words="JSON FORM XML TEXT"),
-        Text(name="body", longest=NOTES, clean=_template),
+        Enumeration(name="body_format", allowed="JSON FORM XML TEXT"),
+        Text(name="body", max_length=NOTES, clean=_template),
         Text(name="idempotency_header", clean=_header),
         Statuses(name="expected_statuses"),
         Text(name="answer_text"),

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from domain.composite_fields import Object
 from domain.errors import InvalidParameterType, InvalidParameterValue
-from domain.fields import Field, JsonSchema, Reading, Values
+from domain.fields import Field, JsonObject, JsonSchema, ReadContext
 from domain.parsing import read_enumeration
 from domain.scalar_fields import NOTES, Boolean, Enumeration, Integer, Text
 
@@ -25,8 +25,8 @@ __all__ = [
     "REFERENCE_NUMBER",
     "TOKEN_DEFINITION",
     "TOKEN_SETTINGS",
-    "Embedded",
-    "Words",
+    "EnumerationSet",
+    "OptionalObject",
     "state",
 ]
 
@@ -35,7 +35,7 @@ NAME = Text(name="name")
 CODE = Text(name="code")
 ALTERNATIVE_CODE = Text(name="alternative_code")
 REFERENCE_NUMBER = Text(name="reference_number")
-DESCRIPTION = Text(name="description", longest=NOTES)
+DESCRIPTION = Text(name="description", max_length=NOTES)
 
 MEDIA = "EMAIL SMS PHONE LETTER FACE_TO_FACE"
 
@@ -48,11 +48,11 @@ MOST_MINUTES = 366 * 24 * 60
 
 def state(words: str, name: str = "life_cycle_state") -> Enumeration:
     """The state of a record, where the contract closes the list of words."""
-    return Enumeration(name=name, words=words)
+    return Enumeration(name=name, allowed=words)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embedded(Object):
+class OptionalObject(Object):
     """An object inside a record, null as a whole while nothing of it is set.
 
     Like a record it refuses members that it does not know, and an absent member has its default.
@@ -61,17 +61,17 @@ class Embedded(Object):
 
     absent_as_null: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    check: Callable[[Values, str], None] | None = None
+    check: Callable[[JsonObject, str], None] | None = None
 
-    def read(self, value: Any, at: str, reading: Reading) -> Any:
-        known = {row.parameter for row in self.rows}
+    def read(self, value: Any, at: str, reading: ReadContext) -> Any:
+        known = {row.parameter for row in self.fields}
         for name in value if isinstance(value, dict) else ():
             if name not in known:
                 raise InvalidParameterValue(f"{at}.{name}")
         given = super().read(value, at, reading)
         kept = {
             row.name: self.defaults.get(row.name) if found is None else found
-            for row in self.rows
+            for row in self.fields
             for found in (given.get(row.name),)
         }
         if all(member is None for member in kept.values()):
@@ -82,7 +82,7 @@ class Embedded(Object):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words(Field):
+class EnumerationSet(Field):
     """A set of words of a list, kept in the list's order and spelling.
 
     ``words`` is a function where the list is only whole when the program is.
@@ -95,21 +95,21 @@ class Words(Field):
         """The words that may be chosen."""
         return (self.words if isinstance(self.words, str) else self.words()).split()
 
-    def read(self, value: Any, at: str, reading: Reading) -> list[str]:
+    def read(self, value: Any, at: str, reading: ReadContext) -> list[str]:
         if not isinstance(value, list):
             raise InvalidParameterType(at)
         listed = {word.upper(): word for word in self.listed}
         found = {read_enumeration(item, f"{at}[{n}]", listed) for n, item in enumerate(value)}
         return [word for upper, word in listed.items() if upper in found]
 
-    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
         return list(kept or ())
 
     def schema(self) -> JsonSchema:
         items = {"type": "string", "enum": self.listed}
         return {"type": "array", "items": items, "uniqueItems": True}
 
-    def sent_schema(self) -> JsonSchema:
+    def response_schema(self) -> JsonSchema:
         return self.schema()
 
 
@@ -118,18 +118,18 @@ def _characters(name: str) -> Integer:
 
 
 TOKEN_SETTINGS: tuple[Field, ...] = (
-    Enumeration(name="identifier_creation", words="NONE UNIQUE_NUMBER UNIQUE_ID"),
-    Enumeration(name="identifier_format", words="EMAIL NUMBER PHONE FREE_TEXT"),
+    Enumeration(name="identifier_creation", allowed="NONE UNIQUE_NUMBER UNIQUE_ID"),
+    Enumeration(name="identifier_format", allowed="EMAIL NUMBER PHONE FREE_TEXT"),
     _characters("identifier_min_length"),
     _characters("identifier_min_letters"),
     _characters("identifier_min_digits"),
     _characters("identifier_min_special"),
-    Enumeration(name="pass_code_creation", words="NONE AUTOMATIC"),
+    Enumeration(name="pass_code_creation", allowed="NONE AUTOMATIC"),
     _characters("pass_code_min_length"),
     _characters("pass_code_min_letters"),
     _characters("pass_code_min_digits"),
     _characters("pass_code_min_special"),
-    Enumeration(name="authentication_code_creation", words="NONE AUTOMATIC"),
+    Enumeration(name="authentication_code_creation", allowed="NONE AUTOMATIC"),
     Boolean(name="allow_no_identifier"),
     Boolean(name="generate_verification_code"),
     Integer(name="verification_code_length", least=1, most=MOST_CHARACTERS),

@@ -14,102 +14,102 @@ from domain.reference.fields import (
     NUMBER,
     TOKEN_DEFINITION,
     TOKEN_SETTINGS,
-    Embedded,
-    Words,
+    EnumerationSet,
+    OptionalObject,
 )
-from domain.reference.records import Kind, Link
+from domain.reference.records import RecordKind, RecordLink
 from domain.scalar_fields import Boolean, Enumeration, Integer, Text
 
 __all__ = ["INSTALLATION", "ORGANISATION"]
 
 ORGANISATION = (
-    Kind(key="community", rows=(NAME,)),
-    Kind(
+    RecordKind(key="community", specs=(NAME,)),
+    RecordKind(
         key="group",
-        identified="id! name alternative_code",
+        identifier_fields="id! name alternative_code",
         compact="id name description alternative_code community_name",
         derived={"community_name": ("community", "name")},
-        rows=(
+        specs=(
             NAME,
             DESCRIPTION,
             ALTERNATIVE_CODE,
-            Link(name="community", to="community"),
+            RecordLink(name="community", to="community"),
         ),
     ),
-    Kind(
+    RecordKind(
         key="unit",
-        identified="id! name alternative_code",
+        identifier_fields="id! name alternative_code",
         compact="id name description alternative_code group_name community_name",
         derived={
             "group_name": ("group", "name"),
             "community_name": ("group", "community", "name"),
         },
-        rows=(
+        specs=(
             NAME,
             DESCRIPTION,
             ALTERNATIVE_CODE,
-            mandatory(Link(name="group", to="group")),
+            mandatory(RecordLink(name="group", to="group")),
         ),
     ),
-    Kind(
+    RecordKind(
         key="user",
-        identified="id! username!",
-        folded="username",
+        identifier_fields="id! username!",
+        case_insensitive="username",
         compact="id username person_name email",
-        rows=(
+        specs=(
             mandatory(Text(name="username")),
             Text(name="person_name"),
             Text(name="email"),
-            Link(name="unit", to="unit", many=True),
-            mandatory(Link(name="default_unit", to="unit")),
-            Words(name="roles", words="service auditor operator analyst"),
+            RecordLink(name="unit", to="unit", many=True),
+            mandatory(RecordLink(name="default_unit", to="unit")),
+            EnumerationSet(name="roles", words="service auditor operator analyst"),
         ),
         secrets=("password",),
         defaults={"unit": [], "roles": ["service"]},
     ),
-    Kind(
+    RecordKind(
         key="privacy_level",
-        identified="id! number name",
+        identifier_fields="id! number name",
         compact="id number name hierarchy_level",
-        rows=(NUMBER, NAME, Integer(name="hierarchy_level")),
+        specs=(NUMBER, NAME, Integer(name="hierarchy_level")),
     ),
 )
 """Section 3.6."""
 
 INSTALLATION = (
-    Kind(
+    RecordKind(
         key="organisation",
-        identified="id! name!",
-        worldwide="name",
-        rows=(
+        identifier_fields="id! name!",
+        globally_unique="name",
+        specs=(
             mandatory(NAME),
-            Enumeration(name="name_display", words="FIRST_LAST LAST_FIRST"),
+            Enumeration(name="name_display", allowed="FIRST_LAST LAST_FIRST"),
             Text(name="default_country_id"),
-            Words(
+            EnumerationSet(
                 name="unique_person",
                 words="name id_number passport_number social_security_number",
             ),
-            Words(name="unique_company", words="name vat_registration_number"),
+            EnumerationSet(name="unique_company", words="name vat_registration_number"),
             Boolean(name="email_server_enabled"),
             Boolean(name="sms_server_enabled"),
             Text(name="default_email_address"),
             Text(name="default_sms_sender"),
-            Embedded(
+            OptionalObject(
                 name="content_limits",
-                rows=tuple(Integer(name=media, least=0) for media in MEDIA.split()),
+                fields=tuple(Integer(name=media, least=0) for media in MEDIA.split()),
             ),
-            Embedded(
+            OptionalObject(
                 name="access_token_definition",
-                rows=TOKEN_SETTINGS,
+                fields=TOKEN_SETTINGS,
                 defaults=TOKEN_DEFINITION,
             ),
             Text(name="consumer_username"),
-            Embedded(name="guess_limits", rows=GUESS_SETTINGS, defaults=GUESS_LIMITS),
+            OptionalObject(name="guess_limits", fields=GUESS_SETTINGS, defaults=GUESS_LIMITS),
             EMAIL_SERVER,
             SMS_SERVER,
         ),
         secrets=(PASSWORD, SECRET),
-        sealed=frozenset({PASSWORD, SECRET}),
+        encrypted=frozenset({PASSWORD, SECRET}),
         defaults={
             "name_display": "FIRST_LAST",
             "default_country_id": "127",
@@ -121,15 +121,15 @@ INSTALLATION = (
             "guess_limits": GUESS_LIMITS,
         },
     ),
-    Kind(
+    RecordKind(
         key="web_api_key",
-        worldwide="key",
-        rows=(
+        globally_unique="key",
+        specs=(
             NUMBER,
             mandatory(
-                Enumeration(name="classification", words="SYSTEMIC_KEY CONSUMER_APPLICATION_KEY")
+                Enumeration(name="classification", allowed="SYSTEMIC_KEY CONSUMER_APPLICATION_KEY")
             ),
-            mandatory(Link(name="user", to="user")),
+            mandatory(RecordLink(name="user", to="user")),
         ),
         secrets=("key",),
     ),

@@ -1,7 +1,7 @@
 """Registered records: the entities that crmledger knows but does not own.
 
 Everything of reference_entities.md, sections 3.2 to 3.10, is registered by an operator as a record
-of some kind. A `Kind` is one row of those tables; `Record` is the aggregate that keeps what was
+of some kind. A `RecordKind` is one row of those tables; `Record` is the aggregate that keeps what was
 registered. The tables themselves are in `domain.reference_entities`.
 """
 
@@ -13,16 +13,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
-from domain.aggregate import Aggregate, Beginning, Stamp
+from domain.aggregate import Aggregate, Attribution, CreationEvent
 from domain.composite_fields import Object
 from domain.errors import InvalidParameterType, InvalidParameterValue, MandatoryParameter
-from domain.fields import Field, JsonSchema, Parameters, Reading, Row, Shape, Values, nullable
-from domain.identifiers import Identifiable, normalised
+from domain.fields import (
+    Field,
+    JsonObject,
+    JsonSchema,
+    Parameters,
+    ParameterSpec,
+    ReadContext,
+    ResponseShape,
+    nullable,
+)
+from domain.identifiers import IdentifierFields, normalised
 from domain.scalar_fields import Boolean, Text
 
-__all__ = ["Kind", "Link", "Record", "record_id"]
+__all__ = ["Record", "RecordKind", "RecordLink", "record_id"]
 
-OWNING = frozenset(
+CUSTOMER_KINDS = frozenset(
     {"contact_information", "accounts_receivable", "rewards_participant", "subscription"}
 )
 """What a customer is, and has: whatever is linked to one of these is that customer's."""
@@ -43,21 +52,21 @@ def record_id(value: object, at: str = "id") -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Link(Field):
+class RecordLink(Field):
     """A link to a record of the kind ``to``, given as ``<name>_id`` or, ``many``, as ``<name>_ids``.
 
-    ``given_as`` is the key in the record where it is another one.
+    ``input_name`` is the key in the record where it is another one.
     """
 
     to: str
     many: bool = False
-    given_as: str = ""
+    input_name: str = ""
 
     @property
     def parameter(self) -> str:
-        return self.given_as or f"{self.name}_id{'s' if self.many else ''}"
+        return self.input_name or f"{self.name}_id{'s' if self.many else ''}"
 
-    def read(self, value: Any, at: str, reading: Reading) -> str | list[str]:
+    def read(self, value: Any, at: str, reading: ReadContext) -> str | list[str]:
         if not self.many:
             return record_id(value, at)
         if not isinstance(value, list):
@@ -68,51 +77,51 @@ class Link(Field):
         """The ids that a kept value links to."""
         return list(kept) if self.many and kept else [kept] if kept else []
 
-    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
         return {"$ref": f"{self.to}/{kept}"} if kept else None
 
     def schema(self) -> JsonSchema:
         return {"type": "array", "items": {"type": "string"}} if self.many else {"type": "string"}
 
-    def sent_schema(self) -> JsonSchema:
+    def response_schema(self) -> JsonSchema:
         return nullable({"$ref": f"#/components/schemas/{self.to}"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class RecordKind:
     """One kind of registered entity.
 
-    ``identified`` lists the identifier fields, those unique among records that are not retired
+    ``identifier_fields`` lists the identifier fields, those unique among records that are not retired
     with a ``!``; ``compact`` the keys of the object shown where it is referred to, ``brief`` those
     shown inside compact objects where they are fewer; ``derived`` keys that are found by following
-    links. ``directory`` kinds are an organisation's set-up,
+    links. ``cached`` kinds are an organisation's set-up,
     which each process holds in memory; the others may be many and are read when needed. ``secrets``
     are given with a record and kept apart from it, hashed or, where the service must show them to
-    others, ``sealed``; those that are ``made_up`` where none is given are shown once. ``worldwide`` is the field that is unique over
-    all organisations, ``together`` are fields whose combination no two current records share.
-    ``common`` kinds outside the directory belong to no customer, so that each may name them.
+    others, ``encrypted``; those that are ``generated`` where none is given are shown once. ``globally_unique`` is the field that is unique over
+    all organisations, ``unique_together`` are fields whose combination no two current records share.
+    ``shared`` kinds outside the directory belong to no customer, so that each may name them.
     """
 
     key: str
-    rows: tuple[Row, ...]
-    identified: str = "id!"
+    specs: tuple[ParameterSpec, ...]
+    identifier_fields: str = "id!"
     compact: str = ""
     brief: str = ""
     derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    folded: str = ""
-    directory: bool = True
+    case_insensitive: str = ""
+    cached: bool = True
     secrets: tuple[str, ...] = ()
-    sealed: frozenset[str] = frozenset()
-    made_up: frozenset[str] = frozenset()
-    worldwide: str = ""
-    together: tuple[str, ...] = ()
-    common: bool = False
+    encrypted: frozenset[str] = frozenset()
+    generated: frozenset[str] = frozenset()
+    globally_unique: str = ""
+    unique_together: tuple[str, ...] = ()
+    shared: bool = False
 
     @property
     def parameters(self) -> Parameters:
         """What a record of this kind may hold."""
-        return Parameters(*self.rows)
+        return Parameters(*self.specs)
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -120,32 +129,34 @@ class Kind:
         return tuple(row for row, _ in self.parameters)
 
     @property
-    def identifiable(self) -> Identifiable:
+    def identifiable(self) -> IdentifierFields:
         """How callers identify one."""
-        names = tuple(name.rstrip("!") for name in self.identified.split())
-        return Identifiable(self.key, names, frozenset(self.folded.split()))
+        names = tuple(name.rstrip("!") for name in self.identifier_fields.split())
+        return IdentifierFields(self.key, names, frozenset(self.case_insensitive.split()))
 
     @property
     def unique(self) -> tuple[str, ...]:
         """The identifier fields that no two current records may share; the id is so by itself."""
-        return tuple(n[:-1] for n in self.identified.split() if n.endswith("!") and n != "id!")
+        return tuple(
+            n[:-1] for n in self.identifier_fields.split() if n.endswith("!") and n != "id!"
+        )
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> ResponseShape:
         """The compact object."""
         return self._shape(self.key, self.compact)
 
     @property
-    def shapes(self) -> tuple[Shape, ...]:
+    def shapes(self) -> tuple[ResponseShape, ...]:
         """The objects that are shown of it: the compact one and, if there is one, the brief one."""
         brief = (self._shape(f"{self.key}_brief", self.brief),) if self.brief else ()
         return (self.shape, *brief)
 
-    def _shape(self, name: str, keys: str) -> Shape:
+    def _shape(self, name: str, keys: str) -> ResponseShape:
         rows = {row.name: row for row in self.fields}
-        return Shape(name, *(rows.get(key, Text(name=key)) for key in keys.split()))
+        return ResponseShape(name, *(rows.get(key, Text(name=key)) for key in keys.split()))
 
-    def read(self, raw: Mapping[str, Any], reading: Reading) -> Values:
+    def read(self, raw: Mapping[str, Any], reading: ReadContext) -> JsonObject:
         """The fields of a record as they are kept; unknown ones are refused.
 
         Raises `InvalidParameterValue` naming an unknown field, or what the field's kind raises.
@@ -162,44 +173,46 @@ class Kind:
             for row in self.fields
         }
 
-    def written(self, fields: Mapping[str, Any]) -> Values:
+    def to_input(self, fields: Mapping[str, Any]) -> JsonObject:
         """Kept fields as a record holds them; `read` takes them back."""
         return _written(self.fields, fields)
 
-    def retired(self, raw: Mapping[str, Any], reading: Reading) -> bool:
+    def retired(self, raw: Mapping[str, Any], reading: ReadContext) -> bool:
         """Whether the record says that it is retired."""
         given = Parameters(Boolean(name="retired")).read(raw, reading)
         return bool(given.get("retired"))
 
-    def links(self, fields: Mapping[str, Any]) -> Iterator[tuple[Link, str]]:
+    def links(self, fields: Mapping[str, Any]) -> Iterator[tuple[RecordLink, str]]:
         """Each link of a record with an id it leads to."""
         yield from _links(self.fields, fields)
 
     def owners(self, fields: Mapping[str, Any]) -> Iterator[str]:
         """The customers' entities (``kind/id``) whose a record is; an account is its own."""
         if self.key != "accounts_receivable":
-            yield from (f"{link.to}/{id_}" for link, id_ in self.links(fields) if link.to in OWNING)
+            yield from (
+                f"{link.to}/{id_}" for link, id_ in self.links(fields) if link.to in CUSTOMER_KINDS
+            )
 
     def identifying(self, fields: Mapping[str, Any], own_id: str) -> dict[str, str]:
         """The record's identifying values, as they are compared, by identifier field."""
-        folded = self.folded.split()
+        folded = self.case_insensitive.split()
         values = {name: fields.get(name) for name in self.identifiable.fields} | {"id": own_id}
         return {n: normalised(n, str(v), folded=n in folded) for n, v in values.items() if v}
 
 
-def _links(rows: tuple[Field, ...], values: Mapping[str, Any]) -> Iterator[tuple[Link, str]]:
+def _links(rows: tuple[Field, ...], values: Mapping[str, Any]) -> Iterator[tuple[RecordLink, str]]:
     for row in rows:
         kept = values.get(row.name)
-        if isinstance(row, Link):
+        if isinstance(row, RecordLink):
             yield from ((row, target) for target in row.targets(kept))
         elif isinstance(row, Object) and kept:
-            for link, target in _links(row.rows, kept):
-                yield replace(link, given_as=f"{row.parameter}.{link.parameter}"), target
+            for link, target in _links(row.fields, kept):
+                yield replace(link, input_name=f"{row.parameter}.{link.parameter}"), target
 
 
-def _written(rows: tuple[Field, ...], values: Mapping[str, Any]) -> Values:
+def _written(rows: tuple[Field, ...], values: Mapping[str, Any]) -> JsonObject:
     return {
-        row.parameter: _written(row.rows, kept) if isinstance(row, Object) and kept else kept
+        row.parameter: _written(row.fields, kept) if isinstance(row, Object) and kept else kept
         for row in rows
         for kept in (values.get(row.name),)
     }
@@ -216,23 +229,23 @@ class Record(Aggregate):
         super().__init__()
         self.kind = ""
         self.record_id = ""
-        self.fields: Values = {}
+        self.fields: JsonObject = {}
         self.secrets: dict[str, str] = {}
 
     class Event(Aggregate.Event):
         """What happens to a record."""
 
-    class Registered(Event, Beginning):
+    class Registered(Event, CreationEvent):
         """A record was registered for the first time; ``secrets`` name key ids, never secrets."""
 
         TOPIC = "record.registered"
         TO = "CURRENT"
         kind: str
         record_id: str
-        fields: Values
+        fields: JsonObject
         secrets: dict[str, str]
 
-        def change(self, aggregate: Record) -> None:
+        def apply_to(self, aggregate: Record) -> None:
             aggregate.kind, aggregate.record_id = self.kind, self.record_id
             aggregate.fields, aggregate.secrets = self.fields, self.secrets
 
@@ -240,10 +253,10 @@ class Record(Aggregate):
         """Other fields or secrets took the place of the former ones."""
 
         TOPIC = "record.replaced"
-        fields: Values
+        fields: JsonObject
         secrets: dict[str, str]
 
-        def change(self, aggregate: Record) -> None:
+        def apply_to(self, aggregate: Record) -> None:
             aggregate.fields = self.fields
             aggregate.secrets = aggregate.secrets | self.secrets
 
@@ -261,12 +274,14 @@ class Record(Aggregate):
         FROM = ("RETIRED",)
         TO = "CURRENT"
 
-    def replace(self, fields: Values, secrets: dict[str, str], by: Stamp, *, retired: bool) -> None:
+    def replace(
+        self, fields: JsonObject, secrets: dict[str, str], by: Attribution, *, retired: bool
+    ) -> None:
         """Makes the record say this; what is already so happens not."""
         if fields != self.fields or secrets:
-            self.record(self.Replaced, by, fields=fields, secrets=secrets)
+            self.raise_event(self.Replaced, by, fields=fields, secrets=secrets)
         if retired != self.is_retired:
-            self.record(self.Retired if retired else self.Reinstated, by)
+            self.raise_event(self.Retired if retired else self.Reinstated, by)
 
     @property
     def is_retired(self) -> bool:

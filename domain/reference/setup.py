@@ -14,10 +14,10 @@ from domain.reference.fields import (
     NAME,
     TOKEN_DEFINITION,
     TOKEN_SETTINGS,
-    Embedded,
+    OptionalObject,
     state,
 )
-from domain.reference.records import Kind, Link
+from domain.reference.records import RecordKind, RecordLink
 from domain.scalar_fields import CONTENT, Boolean, Enumeration, Integer, Text
 
 __all__ = [
@@ -31,38 +31,38 @@ __all__ = [
 ]
 
 COMMUNICATIONS = (
-    Kind(
+    RecordKind(
         key="communication_category",
-        identified="id! name code",
+        identifier_fields="id! name code",
         compact="id name description code",
-        rows=(NAME, DESCRIPTION, CODE, Link(name="parent", to="communication_category")),
+        specs=(NAME, DESCRIPTION, CODE, RecordLink(name="parent", to="communication_category")),
     ),
-    Kind(
+    RecordKind(
         key="communication_template",
-        identified="id! name! alternative_code!",
-        rows=(
+        identifier_fields="id! name! alternative_code!",
+        specs=(
             NAME,
             ALTERNATIVE_CODE,
             DESCRIPTION,
             state("EFFECTIVE NOT_EFFECTIVE"),
-            Enumeration(name="direction", words="INCOMING OUTGOING"),
-            Enumeration(name="media", words=MEDIA),
+            Enumeration(name="direction", allowed="INCOMING OUTGOING"),
+            Enumeration(name="media", allowed=MEDIA),
             Text(name="subject"),
-            Text(name="content", longest=CONTENT),
-            Link(name="category", to="communication_category"),
-            Link(
+            Text(name="content", max_length=CONTENT),
+            RecordLink(name="category", to="communication_category"),
+            RecordLink(
                 name="communication_queue_external_system",
                 to="communication_queue_external_system",
             ),
-            Link(name="allowed_unit", to="unit", many=True),
+            RecordLink(name="allowed_unit", to="unit", many=True),
         ),
         defaults={"direction": "OUTGOING", "allowed_unit": []},
     ),
-    Kind(
+    RecordKind(
         key="communication_queue_external_system",
-        identified="id! name alternative_code",
+        identifier_fields="id! name alternative_code",
         compact="id name alternative_code",
-        rows=(
+        specs=(
             NAME,
             ALTERNATIVE_CODE,
             DESCRIPTION,
@@ -79,38 +79,38 @@ def _digits(text: str) -> str | None:
 
 
 CONTACTS = (
-    Kind(
+    RecordKind(
         key="access_token_classification",
-        identified="id! name alternative_code",
+        identifier_fields="id! name alternative_code",
         compact="id name alternative_code",
-        rows=(NAME, ALTERNATIVE_CODE, *TOKEN_SETTINGS),
+        specs=(NAME, ALTERNATIVE_CODE, *TOKEN_SETTINGS),
         defaults=TOKEN_DEFINITION,
     ),
-    Kind(
+    RecordKind(
         key="contact_category",
-        identified="id! name code",
+        identifier_fields="id! name code",
         compact="id name code",
-        rows=(NAME, CODE),
+        specs=(NAME, CODE),
     ),
-    Kind(
+    RecordKind(
         key="country",
-        identified="id! name! alternative_code two_character_code! three_character_code!",
-        folded="id name alternative_code two_character_code three_character_code",
+        identifier_fields="id! name! alternative_code two_character_code! three_character_code!",
+        case_insensitive="id name alternative_code two_character_code three_character_code",
         compact="id name alternative_code dialing_code two_character_code three_character_code"
         " country_flag",
-        rows=(
+        specs=(
             mandatory(NAME),
             ALTERNATIVE_CODE,
             Text(name="dialing_code", clean=_digits),
             Text(name="two_character_code"),
             Text(name="three_character_code"),
-            Embedded(
+            OptionalObject(
                 name="country_flag",
-                rows=(
+                fields=(
                     Text(name="id"),
-                    Embedded(
+                    OptionalObject(
                         name="file",
-                        rows=(
+                        fields=(
                             Text(name="file_name"),
                             Text(name="file_content_url"),
                             Text(name="file_mime_type"),
@@ -120,17 +120,17 @@ CONTACTS = (
             ),
         ),
     ),
-    Kind(
+    RecordKind(
         key="industry",
-        identified="id! name code",
+        identifier_fields="id! name code",
         compact="id name code",
-        rows=(NAME, CODE),
+        specs=(NAME, CODE),
     ),
-    Kind(
+    RecordKind(
         key="industry_sector",
-        identified="id! name alternative_code",
+        identifier_fields="id! name alternative_code",
         compact="id name alternative_code",
-        rows=(NAME, ALTERNATIVE_CODE),
+        specs=(NAME, ALTERNATIVE_CODE),
     ),
 )
 """Section 3.8."""
@@ -140,52 +140,54 @@ STATES = "PENDING RESPONDED TEMPORARY_RESOLVED FINAL_RESOLVED COMPLETED CANCELLE
 
 _CUSTOM = "CUSTOM1 CUSTOM2 CUSTOM3 CUSTOM4 CUSTOM5"
 
-URGENCY_LEVEL = Enumeration(name="urgency_level", words=f"URGENCY1 URGENCY2 URGENCY3 {_CUSTOM}")
-IMPACT_LEVEL = Enumeration(name="impact_level", words=f"IMPACT1 IMPACT2 IMPACT3 {_CUSTOM}")
+URGENCY_LEVEL = Enumeration(name="urgency_level", allowed=f"URGENCY1 URGENCY2 URGENCY3 {_CUSTOM}")
+IMPACT_LEVEL = Enumeration(name="impact_level", allowed=f"IMPACT1 IMPACT2 IMPACT3 {_CUSTOM}")
 PRIORITY_LEVEL = Enumeration(
-    name="priority_level", words=f"PRIORITY1 PRIORITY2 PRIORITY3 PRIORITY4 PRIORITY5 {_CUSTOM}"
+    name="priority_level", allowed=f"PRIORITY1 PRIORITY2 PRIORITY3 PRIORITY4 PRIORITY5 {_CUSTOM}"
 )
 """The levels of a service request (service_requests.md, section 5.2)."""
 
 
-def _choice(name: str) -> tuple[Link, Link]:
+def _choice(name: str) -> tuple[RecordLink, RecordLink]:
     """What a type allows of one kind of set-up, and which of it is its default."""
     to = f"service_request_{name}"
-    return Link(name=f"allowed_{name}", to=to, many=True), Link(name=f"default_{name}", to=to)
+    return RecordLink(name=f"allowed_{name}", to=to, many=True), RecordLink(
+        name=f"default_{name}", to=to
+    )
 
 
-def _answer_category(key: str) -> Kind:
+def _answer_category(key: str) -> RecordKind:
     """The categories of responses and of both resolutions, which are alike."""
-    return Kind(
+    return RecordKind(
         key=key,
-        identified="id! name! code!",
+        identifier_fields="id! name! code!",
         compact="id name code description requires_customer_acceptance",
-        rows=(
+        specs=(
             NAME,
             CODE,
             DESCRIPTION,
             Boolean(name="requires_customer_acceptance"),
-            Link(name="parent", to=key),
+            RecordLink(name="parent", to=key),
         ),
         defaults={"requires_customer_acceptance": False},
     )
 
 
 SERVICE_REQUESTS = (
-    Kind(
+    RecordKind(
         key="service_request_type",
-        identified="id! name! alternative_code!",
+        identifier_fields="id! name! alternative_code!",
         compact="id name alternative_code description",
         brief="id name alternative_code",
-        rows=(
+        specs=(
             NAME,
             ALTERNATIVE_CODE,
             DESCRIPTION,
-            Link(name="allowed_status", to="service_request_status", many=True),
-            Embedded(
+            RecordLink(name="allowed_status", to="service_request_status", many=True),
+            OptionalObject(
                 name="default_status_ids",
-                rows=tuple(
-                    Link(name=word, to="service_request_status", given_as=word)
+                fields=tuple(
+                    RecordLink(name=word, to="service_request_status", input_name=word)
                     for word in STATES.split()
                 ),
             ),
@@ -196,9 +198,9 @@ SERVICE_REQUESTS = (
             *_choice("cancellation_reason"),
             Boolean(name="notify_by_email"),
             Boolean(name="notify_by_sms"),
-            Embedded(
+            OptionalObject(
                 name="default_assigned_to",
-                rows=(Link(name="unit", to="unit"), Link(name="user", to="user")),
+                fields=(RecordLink(name="unit", to="unit"), RecordLink(name="user", to="user")),
             ),
         ),
         defaults={
@@ -212,38 +214,38 @@ SERVICE_REQUESTS = (
             "notify_by_sms": False,
         },
     ),
-    Kind(
+    RecordKind(
         key="service_request_status",
-        identified="id! name! alternative_code",
+        identifier_fields="id! name! alternative_code",
         compact="id name alternative_code description life_cycle_state",
         brief="id name alternative_code life_cycle_state",
-        rows=(NAME, ALTERNATIVE_CODE, DESCRIPTION, mandatory(state(STATES))),
+        specs=(NAME, ALTERNATIVE_CODE, DESCRIPTION, mandatory(state(STATES))),
     ),
-    Kind(
+    RecordKind(
         key="service_request_category",
-        identified="id! name! code!",
+        identifier_fields="id! name! code!",
         compact="id name code description classification",
-        rows=(
+        specs=(
             NAME,
             CODE,
             DESCRIPTION,
             Text(name="classification"),
-            Link(name="parent", to="service_request_category"),
+            RecordLink(name="parent", to="service_request_category"),
         ),
     ),
     _answer_category("service_request_response_category"),
     _answer_category("service_request_temporary_resolution_category"),
     _answer_category("service_request_final_resolution_category"),
-    Kind(
+    RecordKind(
         key="service_request_cancellation_reason",
-        identified="id! name alternative_code",
+        identifier_fields="id! name alternative_code",
         compact="id name alternative_code description",
-        rows=(NAME, ALTERNATIVE_CODE, DESCRIPTION),
+        specs=(NAME, ALTERNATIVE_CODE, DESCRIPTION),
     ),
-    Kind(
+    RecordKind(
         key="service_request_priority",
-        together=("urgency_level", "impact_level"),
-        rows=(mandatory(URGENCY_LEVEL), mandatory(IMPACT_LEVEL), mandatory(PRIORITY_LEVEL)),
+        unique_together=("urgency_level", "impact_level"),
+        specs=(mandatory(URGENCY_LEVEL), mandatory(IMPACT_LEVEL), mandatory(PRIORITY_LEVEL)),
     ),
 )
 """Section 3.9."""

@@ -7,10 +7,10 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
-from domain.aggregate import AGGREGATES, FACTS
+from domain.aggregate import AGGREGATES, EVENTS
 from domain.fields import mandatory
-from domain.reference.fields import DESCRIPTION, NAME, Words, state
-from domain.reference.records import Kind
+from domain.reference.fields import DESCRIPTION, NAME, EnumerationSet, state
+from domain.reference.records import RecordKind
 from domain.scalar_fields import Text
 
 __all__ = ["PREFIX", "SECRET_BYTES", "signing_secret", "webhook"]
@@ -52,10 +52,10 @@ def signing_secret(text: str) -> str | None:
 
 
 def _topics() -> str:
-    return " ".join(sorted(topic for topic in FACTS if topic.partition(".")[0] != _APART[0]))
+    return " ".join(sorted(topic for topic in EVENTS if topic.partition(".")[0] != _APART[0]))
 
 
-def webhook(kinds: Callable[[], Iterable[str]]) -> Kind:
+def webhook(kinds: Callable[[], Iterable[str]]) -> RecordKind:
     """The kind: facts that fit both lists are told; an empty list fits all.
 
     :param kinds: the keys of all kinds of records, this one included; asked once they are known.
@@ -64,18 +64,18 @@ def webhook(kinds: Callable[[], Iterable[str]]) -> Kind:
     def entities() -> str:
         return " ".join([*sorted(AGGREGATES.keys() - _APART), *sorted(kinds())])
 
-    return Kind(
+    return RecordKind(
         key="webhook",
-        rows=(
+        specs=(
             NAME,
             DESCRIPTION,
-            mandatory(Text(name="url", longest=LONGEST_URL, clean=_url)),
-            Words(name="entities", words=entities),
-            Words(name="topics", words=_topics),
+            mandatory(Text(name="url", max_length=LONGEST_URL, clean=_url)),
+            EnumerationSet(name="entities", words=entities),
+            EnumerationSet(name="topics", words=_topics),
             state("EFFECTIVE NOT_EFFECTIVE"),
         ),
         secrets=("secret",),
-        sealed=frozenset({"secret"}),
-        made_up=frozenset({"secret"}),
+        encrypted=frozenset({"secret"}),
+        generated=frozenset({"secret"}),
         defaults={"entities": [], "topics": [], "life_cycle_state": "EFFECTIVE"},
     )

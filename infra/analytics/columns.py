@@ -10,12 +10,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import singledispatch
 
-from domain.composite_fields import Calendar, Object, Reference
+from domain.composite_fields import Object, PartialDate, Reference
 from domain.fields import Field
 from domain.reference.catalogue import KINDS
-from domain.scalar_fields import Boolean, Date, Enumeration, Integer, Number, Text, Whole
+from domain.scalar_fields import (
+    Boolean,
+    Date,
+    Enumeration,
+    Integer,
+    NonNegativeInteger,
+    Number,
+    Text,
+)
 
-__all__ = ["PLAIN", "Column", "Place", "columns", "quoted", "record", "unfolded"]
+__all__ = ["PLAIN", "Column", "SourceAlias", "columns", "nested_joins", "quoted", "record_join"]
 
 PLAIN = frozenset({"log_information", "authorization_settings"})
 """Objects whose members stand under their own names; those of others have the object's before."""
@@ -48,18 +56,18 @@ class Column:
 
     name: str
     type: str
-    says: str
+    description: str
     sql: str = ""
     personal: bool = False
 
     @property
     def comment(self) -> str:
         """What the database and the dictionary say of it."""
-        return f"{self.says} Personal." if self.personal else self.says
+        return f"{self.description} Personal." if self.personal else self.description
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceAlias:
     """Where a field stands: the alias of the record that holds it, the beginning of its columns' names."""
 
     alias: str
@@ -72,23 +80,23 @@ def quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def record(document: str, alias: str, rows: Iterable[Field]) -> str:
+def record_join(document: str, alias: str, rows: Iterable[Field]) -> str:
     """The join that takes the object ``document``, described by ``rows``, apart under ``alias``."""
     typed = ((quoted(row.key), _member(row)) for row in rows)
     members = ", ".join(f"{name} {type_}" for name, type_ in typed if type_)
     return f"LEFT JOIN LATERAL json_to_record({document}) AS {quoted(alias)} ({members}) ON true"
 
 
-def unfolded(rows: Iterable[Field], place: Place) -> Iterator[str]:
+def nested_joins(rows: Iterable[Field], place: SourceAlias) -> Iterator[str]:
     """The joins that take the objects among ``rows`` apart."""
     for row in rows:
         if isinstance(row, Object):
             inner = f"{place.alias}_{row.key}"
-            yield record(f"{quoted(place.alias)}.{quoted(row.key)}", inner, row.rows)
-            yield from unfolded(row.rows, Place(inner))
+            yield record_join(f"{quoted(place.alias)}.{quoted(row.key)}", inner, row.fields)
+            yield from nested_joins(row.fields, SourceAlias(inner))
 
 
-def columns(rows: Iterable[Field], place: Place) -> Iterator[Column]:
+def columns(rows: Iterable[Field], place: SourceAlias) -> Iterator[Column]:
     """The columns that ``rows`` become."""
     for row in rows:
         yield from _columns(row, replace(place, personal=place.personal or row.personal))
@@ -103,15 +111,15 @@ def _called(kind: str, id_: str) -> str:
 
 def _member(row: Field) -> str:
     """The type under which a member of a document is read; empty for what becomes no column."""
-    if isinstance(row, Reference | Object | Calendar):
+    if isinstance(row, Reference | Object | PartialDate):
         return "json"
-    if isinstance(row, Date) and row.java:
+    if isinstance(row, Date) and row.java_format:
         return "text"
-    column = next(columns((row,), Place("")), None)
+    column = next(columns((row,), SourceAlias("")), None)
     return column.type if column else ""
 
 
-def _only(row: Field, place: Place, type_: str, says: str, sql: str = "") -> Column:
+def _only(row: Field, place: SourceAlias, type_: str, says: str, sql: str = "") -> Column:
     since = f" Since {row.since}." if row.since else ""
     says = f"{_SAYS[row.key]} {says}" if row.key in _SAYS else says
     name = place.prefix + row.key
@@ -120,48 +128,48 @@ def _only(row: Field, place: Place, type_: str, says: str, sql: str = "") -> Col
 
 
 @singledispatch
-def _columns(row: Field, place: Place) -> Iterator[Column]:
+def _columns(row: Field, place: SourceAlias) -> Iterator[Column]:
     """The columns of one field; fields of other kinds are found when a document is read."""
     yield from ()
 
 
 @_columns.register
-def _(row: Text, place: Place) -> Iterator[Column]:
-    yield _only(row, place, "text", f"Text of at most {row.longest} characters.")
+def _(row: Text, place: SourceAlias) -> Iterator[Column]:
+    yield _only(row, place, "text", f"Text of at most {row.max_length} characters.")
 
 
 @_columns.register
-def _(row: Enumeration, place: Place) -> Iterator[Column]:
-    yield _only(row, place, "text", f"One of {', '.join(row.words.split())}.")
+def _(row: Enumeration, place: SourceAlias) -> Iterator[Column]:
+    yield _only(row, place, "text", f"One of {', '.join(row.allowed.split())}.")
 
 
 @_columns.register(Integer)
-@_columns.register(Whole)
-def _(row: Field, place: Place) -> Iterator[Column]:
+@_columns.register(NonNegativeInteger)
+def _(row: Field, place: SourceAlias) -> Iterator[Column]:
     yield _only(row, place, "bigint", "Whole number.")
 
 
 @_columns.register
-def _(row: Number, place: Place) -> Iterator[Column]:
+def _(row: Number, place: SourceAlias) -> Iterator[Column]:
     yield _only(row, place, "double precision", "Number.")
 
 
 @_columns.register
-def _(row: Boolean, place: Place) -> Iterator[Column]:
+def _(row: Boolean, place: SourceAlias) -> Iterator[Column]:
     yield _only(row, place, "boolean", "Yes or no.")
 
 
 @_columns.register
-def _(row: Date, place: Place) -> Iterator[Column]:
+def _(row: Date, place: SourceAlias) -> Iterator[Column]:
     own = f"{quoted(place.alias)}.{quoted(row.key)}"
-    sql = f"analytics.wall_clock({own})" if row.java else own
+    sql = f"analytics.wall_clock({own})" if row.java_format else own
     yield _only(
         row, place, "timestamp without time zone", "Date and time by the service's wall clock.", sql
     )
 
 
 @_columns.register
-def _(row: Calendar, place: Place) -> Iterator[Column]:
+def _(row: PartialDate, place: SourceAlias) -> Iterator[Column]:
     own = f"{quoted(place.alias)}.{quoted(row.key)}"
     parts = {part: f"({own} ->> '{part}')::integer" for part in row.parts}
     if "year" in parts:
@@ -174,20 +182,20 @@ def _(row: Calendar, place: Place) -> Iterator[Column]:
 
 
 @_columns.register
-def _(row: Reference, place: Place) -> Iterator[Column]:
-    kind = row.to.entity
+def _(row: Reference, place: SourceAlias) -> Iterator[Column]:
+    kind = row.target.entity
     id_ = f"split_part({quoted(place.alias)}.{quoted(row.key)} ->> '$ref', '/', 2)"
     column = _only(row, place, "text", f"Id of {_a(kind)}.", id_)
     yield column
-    if kind in KINDS and KINDS[kind].directory:
+    if kind in KINDS and KINDS[kind].cached:
         says, sql = f"What this {_words(kind)} is called.", _called(kind, id_)
-        yield replace(column, name=f"{column.name}_name", says=says, sql=sql)
+        yield replace(column, name=f"{column.name}_name", description=says, sql=sql)
 
 
 @_columns.register
-def _(row: Object, place: Place) -> Iterator[Column]:
+def _(row: Object, place: SourceAlias) -> Iterator[Column]:
     prefix = "" if row.key in PLAIN else f"{place.prefix}{row.key}_"
-    yield from columns(row.rows, Place(f"{place.alias}_{row.key}", prefix, place.personal))
+    yield from columns(row.fields, SourceAlias(f"{place.alias}_{row.key}", prefix, place.personal))
 
 
 def _words(kind: str) -> str:

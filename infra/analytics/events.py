@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 import services.registry  # noqa: F401 (makes all facts known)
-from domain.aggregate import FACTS, WHOLE
+from domain.aggregate import ENTIRE_VALUE, EVENTS
 from infra.analytics.columns import Column, quoted
-from infra.analytics.relation import CLEAR, ORGANISATION, Relation
+from infra.analytics.relation import ORGANISATION, PERSONAL_GRANT, Relation
 
 __all__ = ["ENTITIES", "EVENTS_FLAT", "ID", "STATES", "states"]
 
@@ -54,7 +54,7 @@ def states() -> dict[str, str]:
     """The state that each fact leads to, by topic, of the entities whose states are told."""
     return {
         topic: fact.TO
-        for topic, fact in sorted(FACTS.items())
+        for topic, fact in sorted(EVENTS.items())
         if fact.TO and topic.partition(".")[0] in ENTITIES
     }
 
@@ -70,9 +70,9 @@ STATES = f"(VALUES {_values(states())}) AS s (topic, state)"
 def _payload() -> dict[str, str]:
     """The members of all payloads that are not encrypted as a whole, with their types in SQL."""
     found: dict[str, set[str]] = {}
-    for fact in FACTS.values():
+    for fact in EVENTS.values():
         for member in fields(fact):
-            hidden = fact.PERSONAL.get(member.name, ()) is WHOLE
+            hidden = fact.PERSONAL.get(member.name, ()) is ENTIRE_VALUE
             if member.name not in _ADMINISTRATIVE and not hidden:
                 found.setdefault(member.name, set()).add(str(member.type).removesuffix(" | None"))
     return {name: _type(types) for name, types in sorted(found.items())}
@@ -122,7 +122,7 @@ EVENTS_FLAT = Relation(
             "ledger.events v",
             _joined("m", "v.metadata", {name: type_ for name, (type_, _) in _METADATA.items()}),
             _joined("p", "v.payload", _payload()),
-            CLEAR,
+            PERSONAL_GRANT,
         )
     ),
     ("position",),

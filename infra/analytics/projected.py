@@ -7,12 +7,12 @@ from dataclasses import replace
 from infra.analytics.columns import Column
 from infra.analytics.relation import ORGANISATION, Relation
 
-__all__ = ["FED"]
+__all__ = ["PROJECTED_RELATIONS"]
 
 _MOMENT = "timestamp with time zone"
 _ORGANISATION = replace(ORGANISATION, sql="")
 
-FED = (
+PROJECTED_RELATIONS = (
     Relation(
         "transitions",
         "Every state that an entity has been in, one a row: for funnels and times to answer.",

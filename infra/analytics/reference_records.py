@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infra.analytics.columns import Column
-from infra.analytics.relation import CLEAR, ORGANISATION, Relation
+from infra.analytics.relation import ORGANISATION, PERSONAL_GRANT, Relation
 
 __all__ = ["ORGANISATIONS", "RECORDS"]
 
@@ -32,7 +32,7 @@ RECORDS = Relation(
         Column("created_position", "bigint", "Position of its first fact.", "v.created"),
         Column("changed_position", "bigint", "Position of its last fact.", "v.changed"),
     ),
-    f"views.records v\n{CLEAR}",
+    f"views.records v\n{PERSONAL_GRANT}",
     ("created_position",),
     "changed_position",
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from infra.analytics.columns import Column, quoted
 
-__all__ = ["CLEAR", "ORGANISATION", "PERSONAL_ROLE", "ROLE", "Relation"]
+__all__ = ["ORGANISATION", "PERSONAL_GRANT", "PERSONAL_ROLE", "ROLE", "Relation"]
 
 ROLE, PERSONAL_ROLE = "crmledger_analyst", "crmledger_analyst_personal"
 """Whose members read the objects, and whose members read personal columns in clear."""
@@ -15,7 +15,9 @@ ROLE, PERSONAL_ROLE = "crmledger_analyst", "crmledger_analyst_personal"
 ORGANISATION = Column("organisation", "text", "The id of the organisation.", "v.organisation")
 
 # OFFSET keeps the question apart from the rest, so that it is asked once and not for every value.
-CLEAR = f"CROSS JOIN (SELECT pg_has_role('{PERSONAL_ROLE}', 'USAGE') AS granted OFFSET 0) AS clear"
+PERSONAL_GRANT = (
+    f"CROSS JOIN (SELECT pg_has_role('{PERSONAL_ROLE}', 'USAGE') AS granted OFFSET 0) AS clear"
+)
 
 
 @dataclass(frozen=True, slots=True)

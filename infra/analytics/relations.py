@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from domain.composite_fields import Items
-from domain.fields import Field, Shape
-from infra.analytics.columns import Column, Place, columns, quoted, record, unfolded
+from domain.composite_fields import ItemSet
+from domain.fields import Field, ResponseShape
+from infra.analytics.columns import Column, SourceAlias, columns, nested_joins, quoted, record_join
 from infra.analytics.events import EVENTS_FLAT
-from infra.analytics.projected import FED
+from infra.analytics.projected import PROJECTED_RELATIONS
 from infra.analytics.reference_records import ORGANISATIONS, RECORDS
-from infra.analytics.relation import CLEAR, ORGANISATION, Relation
+from infra.analytics.relation import ORGANISATION, PERSONAL_GRANT, Relation
 from services.access_tokens.projection import ACCESS_TOKEN
 from services.communications.projection import COMMUNICATION, QUEUE_ENTRY
 from services.contacts.projection import CONTACT_INFORMATION
@@ -31,7 +31,7 @@ _POSITIONS = (
     Column("created_position", "bigint", "Position of its first fact.", "v.created"),
     Column("changed_position", "bigint", "Position of its last fact.", _CHANGED),
 )
-_DOCUMENT = Place("d")
+_DOCUMENT = SourceAlias("d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +39,18 @@ class _Entity:
     """An entity that becomes one object, and one more for each of its sets.
 
     ``table`` is the view of its documents, ``indexed`` its columns that are fields as well: a
-    condition on them is answered by an index. ``extra`` are further columns of it, ``instead``
+    condition on them is answered by an index. ``extra`` are further columns of it, ``overrides``
     stands for what a document says otherwise, ``sets`` names the object of each set.
     """
 
-    shape: Shape
+    shape: ResponseShape
     table: str
     says: str
     sets: Mapping[str, str]
     indexed: tuple[str, ...] = ("id", "life_cycle_state")
     extra: tuple[Column, ...] = ()
-    instead: Mapping[str, str] = field(default_factory=dict)
-    without: frozenset[str] = frozenset()
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    excluded: frozenset[str] = frozenset()
 
 
 ENTITIES = (
@@ -86,7 +86,7 @@ ENTITIES = (
                 "v.associated",
             ),
         ),
-        without=frozenset({"verification_code"}),
+        excluded=frozenset({"verification_code"}),
     ),
     _Entity(
         SERVICE_REQUEST,
@@ -132,7 +132,7 @@ ENTITIES = (
         },
         ("id", "type", "life_cycle_state"),
         # Of a person both orders are stored; the first name comes first here.
-        instead={"name": 'coalesce(v.document #>> \'{name,$name,0}\', "d"."name")'},
+        overrides={"name": 'coalesce(v.document #>> \'{name,$name,0}\', "d"."name")'},
     ),
 )
 """What crmledger owns, and analysts see."""
@@ -140,8 +140,8 @@ ENTITIES = (
 
 def _entity(entity: _Entity) -> Iterator[Relation]:
     """The object of an entity, and those of its sets."""
-    rows = [row for row in entity.shape.rows if row.key not in entity.without]
-    own = {name: f"v.{quoted(name)}" for name in entity.indexed} | dict(entity.instead)
+    rows = [row for row in entity.shape.fields if row.key not in entity.excluded]
+    own = {name: f"v.{quoted(name)}" for name in entity.indexed} | dict(entity.overrides)
     yield Relation(
         entity.table,
         entity.says,
@@ -154,22 +154,22 @@ def _entity(entity: _Entity) -> Iterator[Relation]:
         "\n".join(
             (
                 f"views.{entity.table} v",
-                record("v.document", "d", rows),
-                *unfolded(rows, _DOCUMENT),
-                CLEAR,
+                record_join("v.document", "d", rows),
+                *nested_joins(rows, _DOCUMENT),
+                PERSONAL_GRANT,
             )
         ),
         ("created_position",),
         "changed_position",
     )
     for row in rows:
-        if isinstance(row, Items):
+        if isinstance(row, ItemSet):
             yield _set(entity, row)
 
 
-def _set(entity: _Entity, items: Items) -> Relation:
+def _set(entity: _Entity, items: ItemSet) -> Relation:
     """The object of a set: one item a row, with the id of whose it is."""
-    rows: tuple[Field, ...] = items.shape or items.rows
+    rows: tuple[Field, ...] = items.response_fields or items.rows
     place = replace(_DOCUMENT, personal=items.personal)
     # An id was made up, whosever the item is.
     inner = [
@@ -182,8 +182,8 @@ def _set(entity: _Entity, items: Items) -> Relation:
     source = (
         f"views.{entity.table} v",
         f"CROSS JOIN LATERAL {each}",
-        record("s.item", "d", rows),
-        CLEAR,
+        record_join("s.item", "d", rows),
+        PERSONAL_GRANT,
     )
     return Relation(
         entity.sets[items.key],
@@ -204,7 +204,7 @@ OBJECTS: Mapping[str, Relation] = {
     relation.name: relation
     for relation in (
         *(relation for entity in ENTITIES for relation in _entity(entity)),
-        *FED,
+        *PROJECTED_RELATIONS,
         EVENTS_FLAT,
         RECORDS,
         ORGANISATIONS,

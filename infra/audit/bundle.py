@@ -1,7 +1,7 @@
 """Bundles: what an auditor takes away, one file that says all that `crmledger-verify` needs.
 
 A zip archive of three members, stored as they are, so that the same facts and seals give the same
-bytes everywhere: ``events.ndjson`` (`FactLine`), ``seals.ndjson`` (`SignedSeal`), ``manifest.json``.
+bytes everywhere: ``events.ndjson`` (`EventRecord`), ``seals.ndjson`` (`SignedSeal`), ``manifest.json``.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import IO, Annotated, Literal, TypeVar
 
 import msgspec
 
-from infra.audit.event_record import FactLine
+from infra.audit.event_record import EventRecord
 from infra.audit.seals import Count, Digest, SignedSeal
 
-__all__ = ["Bundle", "BundleError", "Manifest", "Member", "opened_bundle", "written_bundle"]
+__all__ = ["Bundle", "BundleError", "Manifest", "Member", "create_bundle", "open_bundle"]
 
 EVENTS, SEALS, MANIFEST = "events.ndjson", "seals.ndjson", "manifest.json"
 LONGEST = 64 * 1024 * 1024
 """Bytes of a line; more is no line of ours."""
 
-L = TypeVar("L", FactLine, SignedSeal)
+L = TypeVar("L", EventRecord, SignedSeal)
 
 
 class BundleError(ValueError):
@@ -86,7 +86,7 @@ class Member:
         self.count += 1
 
 
-class Writing:
+class BundleWriter:
     """A bundle that is being written: events, then seals, then the manifest."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
@@ -120,19 +120,19 @@ class Bundle:
 
 
 @contextmanager
-def written_bundle(path: Path) -> Iterator[Writing]:
+def create_bundle(path: Path) -> Iterator[BundleWriter]:
     """A bundle to write, which stands at ``path`` once it is whole."""
     draft = path.with_name(f"{path.name}.part")
     try:
         with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:
-            yield Writing(archive)
+            yield BundleWriter(archive)
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
 
 
 @contextmanager
-def opened_bundle(path: Path) -> Iterator[Bundle]:
+def open_bundle(path: Path) -> Iterator[Bundle]:
     """A bundle to read. Raises `BundleError` for a file that is none, also while it is read."""
     try:
         with zipfile.ZipFile(path) as archive:

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from infra.audit.bundle import Bundle, BundleError, Manifest
 from infra.audit.errors import Kind, TamperError
-from infra.audit.event_record import FactLine
-from infra.audit.seal_verification import Check
+from infra.audit.event_record import EventRecord
+from infra.audit.seal_verification import SealVerifier
 from infra.audit.seals import SealError, SignedSeal
-from infra.ledger.stored_event import StoredFact
+from infra.ledger.stored_event import StoredEvent
 
 __all__ = ["check_bundle"]
 
@@ -22,7 +22,7 @@ def check_bundle(
     keys: Collection[str],
     outside: Mapping[int, SignedSeal],
     advance: Callable[[int], None] = lambda _: None,
-) -> Check:
+) -> SealVerifier:
     """Checks every fact and seal of a bundle, and its manifest; returns how far that reaches.
 
     :param keys: the public keys whose seals are believed.
@@ -32,13 +32,13 @@ def check_bundle(
     :raises BundleError: the manifest does not describe what the bundle holds.
     :raises SealError: an outside seal is of before the bundle's beginning: it can prove nothing here.
     """
-    lines, seals = bundle.events.read(FactLine), bundle.seals.read(SignedSeal)
+    lines, seals = bundle.events.read(EventRecord), bundle.seals.read(SignedSeal)
     signed = _next(seals, bundle.manifest.first, "rewritten")
     check = _begun(bundle.manifest, keys, outside, signed)
     while signed is not None:
         check.seal(signed)
         before, last = check.position, signed
-        while check.wanted and (fact := _fact(lines, check.position + 1)) is not None:
+        while check.remaining and (fact := _fact(lines, check.position + 1)) is not None:
             check.fact(fact)
         check.close()
         advance(check.position - before)
@@ -57,7 +57,7 @@ def _begun(
     keys: Collection[str],
     outside: Mapping[int, SignedSeal],
     signed: SignedSeal | None,
-) -> Check:
+) -> SealVerifier:
     if signed is None:
         raise TamperError(manifest.first, "cut", "there are no seals")
     try:
@@ -69,7 +69,7 @@ def _begun(
             what = f"seal {number} was kept outside, and the bundle begins with seal {first.number}"
             raise SealError(what)
     since = first if manifest.first > 1 and first.number > 1 else None
-    return Check(manifest.organisation, keys, outside, since)
+    return SealVerifier(manifest.organisation, keys, outside, since)
 
 
 def _next(lines: Iterator[T], position: int, kind: Kind) -> T | None:
@@ -79,7 +79,7 @@ def _next(lines: Iterator[T], position: int, kind: Kind) -> T | None:
         raise TamperError(position, kind, str(error)) from None
 
 
-def _fact(lines: Iterator[FactLine], position: int) -> StoredFact | None:
+def _fact(lines: Iterator[EventRecord], position: int) -> StoredEvent | None:
     line = _next(lines, position, "changed")
     try:
         return line.fact() if line is not None else None
@@ -87,7 +87,7 @@ def _fact(lines: Iterator[FactLine], position: int) -> StoredFact | None:
         raise TamperError(position, "changed", str(error)) from None
 
 
-def _check_manifest(bundle: Bundle, check: Check, last: SignedSeal) -> None:
+def _check_manifest(bundle: Bundle, check: SealVerifier, last: SignedSeal) -> None:
     told, count = bundle.manifest, bundle.events.count
     held = {
         "first": check.position - count + 1,

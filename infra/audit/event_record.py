@@ -8,12 +8,12 @@ from uuid import UUID
 
 import msgspec
 
-from infra.ledger.stored_event import StoredFact
+from infra.ledger.stored_event import StoredEvent
 
-__all__ = ["FactLine"]
+__all__ = ["EventRecord"]
 
 
-class FactLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EventRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One fact. Metadata and payload are texts, because their hash is that of their very text."""
 
     position: int
@@ -27,7 +27,7 @@ class FactLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     payload: str
 
     @classmethod
-    def of(cls, fact: StoredFact) -> FactLine:
+    def of(cls, fact: StoredEvent) -> EventRecord:
         """The line of a fact. Raises ``ValueError`` for one that was never recorded."""
         if fact.recorded_at is None:
             raise ValueError("a fact without a time has no line")
@@ -43,9 +43,9 @@ class FactLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             payload=fact.payload.decode(),
         )
 
-    def fact(self) -> StoredFact:
+    def fact(self) -> StoredEvent:
         """The fact of a line. Raises ``ValueError`` for a text that cannot be UTF-8."""
-        return StoredFact(
+        return StoredEvent(
             stream=self.stream,
             version=self.version,
             topic=self.topic,

@@ -7,14 +7,22 @@ from importlib.metadata import version
 from pathlib import Path
 from uuid import UUID
 
-from infra.audit.bundle import Manifest, written_bundle
-from infra.audit.event_record import FactLine
+from infra.audit.bundle import Manifest, create_bundle
+from infra.audit.event_record import EventRecord
 from infra.audit.merkle import inclusion_proof
 from infra.audit.proofs import CompletenessProof, InclusionProof
-from infra.audit.queries import Connection, facts, facts_of, last_seal, sealed_bounds, seals, way_to
-from infra.audit.seal_verification import Check
+from infra.audit.queries import (
+    Connection,
+    facts,
+    facts_of,
+    last_seal,
+    path_to,
+    sealed_bounds,
+    seals,
+)
+from infra.audit.seal_verification import SealVerifier
 from infra.audit.seals import SealError, SignedSeal
-from infra.audit.stream_tree import Tip, completeness_proof
+from infra.audit.stream_tree import StreamHead, completeness_proof
 
 __all__ = ["export", "prove", "prove_entity", "verify"]
 
@@ -27,7 +35,7 @@ async def verify(
     keys: Collection[str],
     outside: Mapping[int, SignedSeal],
     advance: Advance = lambda _: None,
-) -> Check:
+) -> SealVerifier:
     """Checks a ledger against its seals; returns how far that reaches. Facts without a seal are checked, too.
 
     :param connection: a snapshot.
@@ -36,11 +44,11 @@ async def verify(
     :param advance: is told of every fact that was checked.
     :raises TamperError: for the first position that is not as it should be.
     """
-    check = Check(organisation, keys, outside)
+    check = SealVerifier(organisation, keys, outside)
     rows = facts(connection, organisation)
     async for signed in seals(connection, organisation):
         check.seal(signed)
-        while check.wanted and (row := await anext(rows, None)) is not None:
+        while check.remaining and (row := await anext(rows, None)) is not None:
             check.fact(*row)
             advance(1)
         check.close()
@@ -67,10 +75,10 @@ async def export(
     if bounds is None:
         raise SealError(f"{organisation} has no seal there: run `crmledger audit seal`")
     first, last = bounds
-    with written_bundle(path) as bundle:
+    with create_bundle(path) as bundle:
         with bundle.events() as events:
             async for fact, _ in facts(connection, organisation, first, last):
-                events.write(FactLine.of(fact))
+                events.write(EventRecord.of(fact))
                 advance(1)
         with bundle.seals() as written:
             async for signed in seals(connection, organisation, first, last):
@@ -99,7 +107,7 @@ async def prove(connection: Connection, organisation: str, position: int) -> Inc
     leaves = signed.leaves
     hashes = [leaves[at : at + 32] for at in range(0, len(leaves), 32)]
     path = inclusion_proof(hashes, position - signed.seal().first)
-    return InclusionProof(fact=FactLine.of(row[0]), path=path, seal=signed.without_leaves())
+    return InclusionProof(fact=EventRecord.of(row[0]), path=path, seal=signed.without_leaves())
 
 
 async def prove_entity(
@@ -113,7 +121,9 @@ async def prove_entity(
     if signed is None:
         raise SealError(f"{organisation} has no seal")
     last = signed.seal().last
-    found = [FactLine.of(fact) for fact in await facts_of(connection, organisation, stream, last)]
-    streams = await way_to(connection, organisation, Tip(stream))
+    found = [
+        EventRecord.of(fact) for fact in await facts_of(connection, organisation, stream, last)
+    ]
+    streams = await path_to(connection, organisation, StreamHead(stream))
     proof = completeness_proof(streams, stream)
     return CompletenessProof(stream=stream, facts=found, proof=proof, seal=signed)

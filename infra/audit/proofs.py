@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from infra.audit.event_record import FactLine
+from infra.audit.event_record import EventRecord
 from infra.audit.merkle import check_inclusion
 from infra.audit.seals import Seal, SealError, SignedSeal
 from infra.audit.stream_tree import Completeness, check_completeness
@@ -34,7 +34,7 @@ class InclusionProof(
 ):
     """That a fact is in the sealed ledger; ``path`` are the hashes up to the seal's root."""
 
-    fact: FactLine
+    fact: EventRecord
     path: list[bytes]
     seal: SignedSeal
 
@@ -60,7 +60,7 @@ class CompletenessProof(
     """That these are all facts of an entity up to the seal's last position."""
 
     stream: UUID
-    facts: list[FactLine]
+    facts: list[EventRecord]
     proof: Completeness
     seal: SignedSeal
 
@@ -95,12 +95,12 @@ def _believed(signed: SignedSeal, keys: Collection[str]) -> Seal:
         seal = signed.seal()
     except SealError as error:
         raise ProofError(str(error)) from None
-    if not signed.fits(keys):
+    if not signed.is_signed_by(keys):
         raise ProofError(f"seal {seal.number} is not signed by a key that is believed")
     return seal
 
 
-def _hash(seal: Seal, line: FactLine) -> bytes:
+def _hash(seal: Seal, line: EventRecord) -> bytes:
     try:
         return event_hash(seal.organisation, line.fact())
     except ValueError as error:

@@ -10,9 +10,9 @@ from uuid import UUID
 import asyncpg
 
 from infra.audit.seals import SignedSeal
-from infra.audit.stream_tree import BUCKET, EMPTY, StreamMap, Tip, descend
+from infra.audit.stream_tree import BUCKET, EMPTY, StreamHead, StreamTree, lookup_path
 from infra.ledger.feed import stored_fact
-from infra.ledger.stored_event import StoredFact
+from infra.ledger.stored_event import StoredEvent
 from infra.postgres import pool as postgres
 
 __all__ = [
@@ -22,12 +22,12 @@ __all__ = [
     "last_seal",
     "load_nodes",
     "load_tips",
-    "named",
+    "organisation_id",
+    "path_to",
     "sealed_bounds",
     "sealed_organisations",
     "seals",
     "snapshot",
-    "way_to",
 ]
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -91,7 +91,7 @@ def snapshot(url: str) -> AbstractAsyncContextManager[Connection]:
     return postgres.snapshot(url, SETTINGS)
 
 
-async def named(connection: Connection, name: str) -> str:
+async def organisation_id(connection: Connection, name: str) -> str:
     """The id of the organisation that has this name, else the name: it is taken for an id."""
     found: str | None = await connection.fetchval(NAMED, name.strip())
     return found or name
@@ -104,7 +104,7 @@ async def sealed_organisations(connection: Connection) -> list[str]:
 
 async def facts(
     connection: Connection, organisation: str, first: int | None = None, last: int | None = None
-) -> AsyncIterator[tuple[StoredFact, bytes]]:
+) -> AsyncIterator[tuple[StoredEvent, bytes]]:
     """Facts in the order of their positions, each with the hash that is stored with it.
 
     A snapshot holds few of them in memory at a time. Without bounds it is all, whatever their positions.
@@ -115,7 +115,7 @@ async def facts(
 
 async def facts_of(
     connection: Connection, organisation: str, stream: UUID, last: int
-) -> list[StoredFact]:
+) -> list[StoredEvent]:
     """The facts of one entity up to a position, in the order of their versions."""
     rows = await connection.fetch(OF_STREAM, organisation, stream, last)
     return [stored_fact(row) for row in rows]
@@ -148,15 +148,15 @@ def _signed(row: asyncpg.Record) -> SignedSeal:
 
 
 async def load_tips(
-    connection: Connection, organisation: str, into: StreamMap, buckets: Iterable[bytes]
+    connection: Connection, organisation: str, into: StreamTree, buckets: Iterable[bytes]
 ) -> None:
     """Reads how far the streams of some buckets had come at the last seal."""
     for row in await connection.fetch(TIPS, organisation, list(buckets)):
-        into.put(Tip(UUID(bytes=row["stream_id"].bytes), row["version"], row["chain"]))
+        into.put(StreamHead(UUID(bytes=row["stream_id"].bytes), row["version"], row["chain"]))
 
 
 async def load_nodes(
-    connection: Connection, organisation: str, into: StreamMap, parents: Iterable[bytes]
+    connection: Connection, organisation: str, into: StreamTree, parents: Iterable[bytes]
 ) -> None:
     """Reads the kept hashes below some prefixes."""
     for parent, below in await connection.fetch(NODES, organisation, list(parents)):
@@ -168,13 +168,13 @@ async def load_nodes(
         )
 
 
-async def way_to(connection: Connection, organisation: str, tip: Tip) -> StreamMap:
+async def path_to(connection: Connection, organisation: str, tip: StreamHead) -> StreamTree:
     """The part of the map of streams that the look-up of one passes, at the last seal."""
-    found, prefix = StreamMap(), b""
+    found, prefix = StreamTree(), b""
     while len(prefix) < BUCKET:
         await load_nodes(connection, organisation, found, [prefix])
         if not found.nodes[prefix]:
             return found
-        prefix, _ = descend(sorted(found.nodes[prefix].items()), tip.key)
+        prefix, _ = lookup_path(sorted(found.nodes[prefix].items()), tip.key)
     await load_tips(connection, organisation, found, [prefix])
     return found

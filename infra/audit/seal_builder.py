@@ -11,8 +11,8 @@ import asyncpg
 from infra.audit.merkle import root_of
 from infra.audit.queries import Connection, last_seal, load_nodes, load_tips
 from infra.audit.seals import FIRST, Seal, SignedSeal, Signer
-from infra.audit.stream_tree import BUCKET, EMPTY, GROUP, StreamMap, Tip
-from infra.ledger.feed import BrokenLedgerError, HoleError
+from infra.audit.stream_tree import BUCKET, EMPTY, GROUP, StreamHead, StreamTree
+from infra.ledger.feed import GapError, LedgerCorruptedError
 
 __all__ = ["MOST", "seal_next"]
 
@@ -26,14 +26,14 @@ ADD = "SELECT ledger.add_seal($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
 
 @dataclass(frozen=True, slots=True)
-class _Ground:
+class _SealInput:
     """What the next seal is drawn up from, as of one moment."""
 
     organisation: str
     former: Seal | None
     former_hash: str
     facts: Sequence[asyncpg.Record]
-    streams: StreamMap
+    streams: StreamTree
     now: datetime
 
 
@@ -42,7 +42,7 @@ class _Draft:
     """The next seal, and what it changes in the map of streams."""
 
     signed: SignedSeal
-    tips: list[Tip]
+    tips: list[StreamHead]
     nodes: list[tuple[bytes, bytes]]
 
 
@@ -51,7 +51,7 @@ async def seal_next(
 ) -> SignedSeal | None:
     """Seals the facts after the last seal, at most so many.
 
-    None if there are none, or if another process has sealed them. Raises `BrokenLedgerError` where the
+    None if there are none, or if another process has sealed them. Raises `LedgerCorruptedError` where the
     ledger is not whole: that is never sealed. Tens of thousands of rows are read and hashed, during which
     the loop that this runs on does nothing else.
     """
@@ -76,26 +76,26 @@ async def seal_next(
     return draft.signed if added else None
 
 
-async def _ground(connection: Connection, organisation: str, most: int) -> _Ground:
+async def _ground(connection: Connection, organisation: str, most: int) -> _SealInput:
     former = await last_seal(connection, organisation)
     said = former.seal() if former else None
     facts = await connection.fetch(UNSEALED, organisation, said.last if said else 0, most)
-    buckets = {Tip(row["stream_id"]).key[:BUCKET] for row in facts}
-    streams = StreamMap()
+    buckets = {StreamHead(row["stream_id"]).key[:BUCKET] for row in facts}
+    streams = StreamTree()
     await load_tips(connection, organisation, streams, buckets)
     await load_nodes(connection, organisation, streams, {b""} | {each[:GROUP] for each in buckets})
     now = await connection.fetchval("SELECT clock_timestamp()")
-    return _Ground(organisation, said, former.hash() if former else FIRST, facts, streams, now)
+    return _SealInput(organisation, said, former.hash() if former else FIRST, facts, streams, now)
 
 
-def _drawn_up(ground: _Ground, signer: Signer) -> _Draft:
+def _drawn_up(ground: _SealInput, signer: Signer) -> _Draft:
     first = ground.former.last + 1 if ground.former else 1
     streams, facts = ground.streams, ground.facts
-    buckets = {Tip(row["stream_id"]).key[:BUCKET] for row in facts}
+    buckets = {StreamHead(row["stream_id"]).key[:BUCKET] for row in facts}
     # The kept map is believed because the part of it that is used gives the root that was signed.
-    if streams.refold(buckets).hex() != (ground.former.streams if ground.former else EMPTY.hex()):
+    if streams.rehash(buckets).hex() != (ground.former.streams if ground.former else EMPTY.hex()):
         what = "the kept map of streams is not the sealed one"
-        raise BrokenLedgerError(ground.organisation, first, what)
+        raise LedgerCorruptedError(ground.organisation, first, what)
     tips = _moved(ground.organisation, first, streams, facts)
     hashes = [row["event_hash"] for row in facts]
     seal = Seal(
@@ -104,7 +104,7 @@ def _drawn_up(ground: _Ground, signer: Signer) -> _Draft:
         first=first,
         last=facts[-1]["position"],
         root=root_of(hashes).hex(),
-        streams=streams.refold(buckets).hex(),
+        streams=streams.rehash(buckets).hex(),
         former=ground.former_hash,
         # The clock may have been set back; the order of the seals is told by their numbers.
         sealed_at=max(ground.now, ground.former.sealed_at) if ground.former else ground.now,
@@ -114,23 +114,23 @@ def _drawn_up(ground: _Ground, signer: Signer) -> _Draft:
 
 
 def _moved(
-    organisation: str, first: int, streams: StreamMap, facts: Sequence[asyncpg.Record]
-) -> list[Tip]:
-    """Moves the facts' streams; their new tips. Raises `BrokenLedgerError` for what is not dense."""
+    organisation: str, first: int, streams: StreamTree, facts: Sequence[asyncpg.Record]
+) -> list[StreamHead]:
+    """Moves the facts' streams; their new tips. Raises `LedgerCorruptedError` for what is not dense."""
     tips = {}
     for position, row in enumerate(facts, first):
         if row["position"] != position:
-            raise HoleError(organisation, position, f"{row['position']} stands")
-        tip = streams.tip(row["stream_id"]).then(row["event_hash"])
+            raise GapError(organisation, position, f"{row['position']} stands")
+        tip = streams.tip(row["stream_id"]).append(row["event_hash"])
         if row["version"] != tip.version:
             what = f"version {row['version']} of {tip.stream} follows version {tip.version - 1}"
-            raise BrokenLedgerError(organisation, position, what)
+            raise LedgerCorruptedError(organisation, position, what)
         streams.put(tip)
         tips[tip.stream] = tip
     return list(tips.values())
 
 
-def _nodes(streams: StreamMap, buckets: set[bytes]) -> list[tuple[bytes, bytes]]:
+def _nodes(streams: StreamTree, buckets: set[bytes]) -> list[tuple[bytes, bytes]]:
     """The hashes that were folded anew, by prefix."""
     groups = {bucket[:GROUP] for bucket in buckets}
     return [(prefix, streams.nodes[prefix[:-1]][prefix]) for prefix in sorted(buckets | groups)]

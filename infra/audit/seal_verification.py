@@ -12,15 +12,15 @@ from datetime import datetime
 from infra.audit.errors import TamperError
 from infra.audit.merkle import root_of
 from infra.audit.seals import FIRST, Seal, SealError, SignedSeal
-from infra.audit.stream_tree import BUCKET, StreamMap, Tip
-from infra.audit.tamper_diagnosis import Suspect
+from infra.audit.stream_tree import BUCKET, StreamHead, StreamTree
+from infra.audit.tamper_diagnosis import TamperDiagnosis
 from infra.ledger.event_hash import event_hash
-from infra.ledger.stored_event import StoredFact
+from infra.ledger.stored_event import StoredEvent
 
-__all__ = ["Check"]
+__all__ = ["SealVerifier"]
 
 
-class Check:
+class SealVerifier:
     """Takes seals in their order, after each the facts of its range, and then those without a seal.
 
     :param organisation: whose ledger it is.
@@ -46,13 +46,13 @@ class Check:
         """The number of the last seal that is."""
         self.sealed = self.position
         """The last position that is sealed."""
-        self.whole = since is None or since.number == 1
+        self.from_genesis = since is None or since.number == 1
         self._keys = keys
         self._outside = outside
         self._former = since.former if since else FIRST
         self._sealed_at: datetime | None = None
         self._recorded_at: datetime | None = None
-        self._streams = StreamMap()
+        self._streams = StreamTree()
         self._range: _Range | None = None
         self._remade: TamperError | None = None
         before = outside.get(self.seals)
@@ -62,7 +62,7 @@ class Check:
             )
 
     @property
-    def wanted(self) -> int:
+    def remaining(self) -> int:
         """How many facts of the present seal are to come."""
         return self._range.left if self._range else 0
 
@@ -82,7 +82,7 @@ class Check:
         self._former = signed.hash()
         self._sealed_at = seal.sealed_at
 
-    def fact(self, fact: StoredFact, stored: bytes | None = None) -> None:
+    def fact(self, fact: StoredEvent, stored: bytes | None = None) -> None:
         """Takes the next fact, and the hash that is stored with it where there is one."""
         present, expected = self._range, self.position + 1
         if present is not None and present.takes(fact):
@@ -90,7 +90,7 @@ class Check:
         found = event_hash(self.organisation, fact)
         sealed = present.leaf(expected) if present else None
         if present is not None and (fact.position != expected or sealed not in {None, found}):
-            present.suspect = Suspect(self.organisation, expected, present.sealed(), fact)
+            present.suspect = TamperDiagnosis(self.organisation, expected, present.sealed(), fact)
             return
         if fact.position != expected:
             raise TamperError(expected, "missing", f"{fact.position} stands in its place")
@@ -105,14 +105,14 @@ class Check:
         present, self._range = self._range, None
         seal = present.seal
         if present.suspect is not None:
-            raise present.suspect.verdict()
+            raise present.suspect.diagnose()
         if self.position < seal.last:
             why = f"nothing stands there; seal {seal.number} reaches to {seal.last}"
             raise TamperError(self.position + 1, "cut", why)
         if present.kept is None:
             same = root_of(present.hashes).hex() == seal.root
             raise TamperError(seal.first, "rewritten", present.words(same=same))
-        if self.whole and self._streams.refold(present.buckets).hex() != seal.streams:
+        if self.from_genesis and self._streams.rehash(present.buckets).hex() != seal.streams:
             why = f"seal {seal.number} says otherwise how far the entities had come at {seal.last}"
             raise TamperError(seal.last, "rewritten", why)
         self.seals, self.sealed = seal.number, seal.last
@@ -154,16 +154,18 @@ class Check:
                 raise remade
             # Its facts are the same: a later seal may tell where they are not.
             self._remade = self._remade or remade
-        if not signed.fits(self._keys):
+        if not signed.is_signed_by(self._keys):
             known = "signature does not fit" if seal.key in self._keys else "key is not known"
             raise TamperError(seal.first, "rewritten", f"seal {seal.number}: its {known}")
 
-    def _tip(self, fact: StoredFact) -> Tip:
+    def _tip(self, fact: StoredEvent) -> StreamHead:
         """How far the fact's stream has come without it."""
         tip = self._streams.tip(fact.stream)
-        return tip if tip.version or self.whole else Tip(fact.stream, fact.version - 1)
+        return (
+            tip if tip.version or self.from_genesis else StreamHead(fact.stream, fact.version - 1)
+        )
 
-    def _check_course(self, fact: StoredFact) -> None:
+    def _check_course(self, fact: StoredEvent) -> None:
         before = self._tip(fact).version
         if fact.version != before + 1:
             why = f"version {fact.version} of {fact.stream} follows version {before}"
@@ -171,9 +173,9 @@ class Check:
         if self._recorded_at and fact.recorded_at and fact.recorded_at < self._recorded_at:
             raise TamperError(fact.position, "changed", "it was recorded before the former one")
 
-    def _move(self, fact: StoredFact, found: bytes) -> None:
+    def _move(self, fact: StoredEvent, found: bytes) -> None:
         self.position, self._recorded_at = fact.position, fact.recorded_at
-        tip = self._tip(fact).then(found)
+        tip = self._tip(fact).append(found)
         self._streams.put(tip)
         if self._range is not None:
             self._range.hashes.append(found)
@@ -190,9 +192,9 @@ class _Range:
         self.left = seal.count
         self.hashes: list[bytes] = []
         self.buckets: set[bytes] = set()
-        self.suspect: Suspect | None = None
+        self.suspect: TamperDiagnosis | None = None
 
-    def takes(self, fact: StoredFact) -> bool:
+    def takes(self, fact: StoredEvent) -> bool:
         """Counts a fact; whether it only serves to tell what became of a former one."""
         self.left -= 1
         if self.suspect is not None:

@@ -16,14 +16,14 @@ from domain.errors import ServiceUnavailable
 from infra.audit.queries import Connection
 from infra.audit.seal_builder import MOST, seal_next
 from infra.audit.seals import Signer
-from infra.background_pool import processes
-from infra.encryption import derived
-from infra.ledger.feed import BrokenLedgerError
+from infra.background_pool import low_priority_pool
+from infra.encryption import derive_key
+from infra.ledger.feed import LedgerCorruptedError
 from infra.ledger.positions import HEADS
 from infra.observability.metrics import REGISTRY
-from infra.postgres.pool import Lanes
+from infra.postgres.pool import ConnectionPool
 
-__all__ = ["FEW", "Backlog", "Sealer", "backlogs", "signer_of"]
+__all__ = ["FEW", "Sealer", "UnsealedBacklog", "backlogs", "signer_of"]
 
 _BACKLOGS = """
 WITH heads AS ({heads})
@@ -69,11 +69,11 @@ log = structlog.get_logger(__name__)
 
 def signer_of(service_key: str) -> Signer:
     """What signs the seals of all processes that share a service key."""
-    return Signer(derived(service_key, "seals"))
+    return Signer(derive_key(service_key, "seals"))
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
+class UnsealedBacklog:
     """What is not sealed of a ledger; ``seconds`` is the age of the first such fact."""
 
     organisation: str
@@ -82,10 +82,12 @@ class Backlog:
     seconds: float
 
 
-async def backlogs(connection: Connection) -> list[Backlog]:
+async def backlogs(connection: Connection) -> list[UnsealedBacklog]:
     """What is not sealed, for every ledger."""
     return [
-        Backlog(row["organisation"], row["sealed"], row["head"] - row["sealed"], row["seconds"])
+        UnsealedBacklog(
+            row["organisation"], row["sealed"], row["head"] - row["sealed"], row["seconds"]
+        )
         for row in await connection.fetch(BACKLOGS)
     ]
 
@@ -102,7 +104,7 @@ class Sealer:
 
     def __init__(self, url: str, signer: Signer, *, seconds: float, most: int = MOST) -> None:
         self._url = url
-        self._lanes = Lanes(url, 1, timeout=TIMEOUT)
+        self._lanes = ConnectionPool(url, 1, timeout=TIMEOUT)
         self._aside: ProcessPoolExecutor | None = None
         self._signer = signer
         self._seconds = seconds
@@ -137,14 +139,14 @@ class Sealer:
         if self._aside is not None:
             await asyncio.to_thread(self._aside.shutdown, cancel_futures=True)
 
-    async def _seal(self, backlog: Backlog) -> None:
+    async def _seal(self, backlog: UnsealedBacklog) -> None:
         """Seals what was there at the look, and no more: else a busy ledger would get seal upon seal."""
         left = backlog.facts
         try:
             while left > 0 and (sealed := await self._sealed(backlog.organisation, left)):
                 SEALS.inc()
                 left -= sealed
-        except (BrokenLedgerError, asyncpg.PostgresError) as error:
+        except (LedgerCorruptedError, asyncpg.PostgresError) as error:
             where = getattr(error, "position", None)
             kind = type(error).__name__
             log.error(
@@ -157,7 +159,7 @@ class Sealer:
             return await _seal_next(self._lanes, organisation, self._signer, self._most)
         if self._aside is None:
             # What it has imported by then stays: no collection need look at it.
-            self._aside = processes(1, gc.freeze)
+            self._aside = low_priority_pool(1, gc.freeze)
         loop = asyncio.get_running_loop()
         given = (self._url, organisation, self._signer, self._most)
         try:
@@ -168,7 +170,7 @@ class Sealer:
             raise
 
 
-async def _seal_next(lanes: Lanes, organisation: str, signer: Signer, most: int) -> int:
+async def _seal_next(lanes: ConnectionPool, organisation: str, signer: Signer, most: int) -> int:
     work = partial(seal_next, organisation=organisation, signer=signer, most=most)
     signed = await lanes.read(work)
     return signed.seal().count if signed else 0
@@ -176,7 +178,7 @@ async def _seal_next(lanes: Lanes, organisation: str, signer: Signer, most: int)
 
 def _seal_aside(url: str, organisation: str, signer: Signer, most: int) -> int:
     async def work() -> int:
-        lanes = Lanes(url, 1, timeout=TIMEOUT)
+        lanes = ConnectionPool(url, 1, timeout=TIMEOUT)
         try:
             return await _seal_next(lanes, organisation, signer, most)
         finally:
@@ -185,7 +187,7 @@ def _seal_aside(url: str, organisation: str, signer: Signer, most: int) -> int:
     return asyncio.run(work())
 
 
-def _observe(backlog: Backlog) -> None:
+def _observe(backlog: UnsealedBacklog) -> None:
     SEALED_POSITION.labels(backlog.organisation).set(backlog.sealed)
     UNSEALED_FACTS.labels(backlog.organisation).set(backlog.facts)
     UNSEALED_SECONDS.labels(backlog.organisation).set(backlog.seconds)

@@ -19,8 +19,8 @@ __all__ = [
     "SealError",
     "SignedSeal",
     "Signer",
-    "kept_outside",
     "signed_seals",
+    "trusted_seals",
 ]
 
 Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
@@ -90,7 +90,7 @@ class SignedSeal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         """What the next seal says of it."""
         return sha256(self.statement.encode()).hexdigest()
 
-    def fits(self, keys: Collection[str]) -> bool:
+    def is_signed_by(self, keys: Collection[str]) -> bool:
         """Whether the key that it names is one of these, and made the signature."""
         key = self.seal().key
         if key not in keys:
@@ -140,7 +140,7 @@ def signed_seals(text: bytes) -> list[SignedSeal]:
     return seals
 
 
-def kept_outside(seals: Iterable[SignedSeal], organisation: str) -> dict[int, SignedSeal]:
+def trusted_seals(seals: Iterable[SignedSeal], organisation: str) -> dict[int, SignedSeal]:
     """An organisation's seals by number. Raises `SealError` if two of one number contradict each other."""
     found: dict[int, SignedSeal] = {}
     for signed in seals:

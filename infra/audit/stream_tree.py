@@ -1,6 +1,6 @@
 """How far each stream of a ledger has come, under one root, and proofs that a history is complete.
 
-The root stands over one `Tip` for each stream: its last version and a chain over the hashes of its
+The root stands over one `StreamHead` for each stream: its last version and a chain over the hashes of its
 facts. So the facts of one entity can be shown to be all that there are, unchanged and in order, with
 the tip and about ``log2(streams)`` hashes; that it has none at all, too.
 
@@ -26,12 +26,12 @@ __all__ = [
     "EMPTY",
     "GROUP",
     "Completeness",
-    "StreamMap",
-    "Tip",
+    "StreamHead",
+    "StreamTree",
     "check_completeness",
     "completeness_proof",
-    "descend",
-    "fold",
+    "lookup_path",
+    "root_hash",
 ]
 
 Item = tuple[bytes, bytes]
@@ -45,17 +45,17 @@ _FORKS = [b"\x03" + bit.to_bytes(2, "big") for bit in range(256)]
 """What the hash of a fork begins with, by the bit that it stands at."""
 
 
-class Tip(msgspec.Struct, frozen=True):
+class StreamHead(msgspec.Struct, frozen=True):
     """How far a stream has come: its last version, and a chain over the hashes of its facts."""
 
     stream: UUID
     version: int = 0
     chain: bytes = bytes(32)
 
-    def then(self, event_hash: bytes) -> Tip:
+    def append(self, event_hash: bytes) -> StreamHead:
         """The tip after one more fact."""
         chain = sha256(b"\x04" + self.chain + event_hash).digest()
-        return Tip(self.stream, self.version + 1, chain)
+        return StreamHead(self.stream, self.version + 1, chain)
 
     @property
     def key(self) -> bytes:
@@ -76,11 +76,11 @@ class Completeness(msgspec.Struct, frozen=True):
     there are no streams at all. ``path`` is each fork's bit and its other side, the lowest first.
     """
 
-    tip: Tip | None
+    tip: StreamHead | None
     path: list[tuple[int, bytes]]
 
 
-def fold(items: Sequence[Item]) -> bytes:
+def root_hash(items: Sequence[Item]) -> bytes:
     """The hash of the tree over items that are sorted by their keys, which are of one length."""
     if not items:
         return EMPTY
@@ -101,7 +101,7 @@ def fold(items: Sequence[Item]) -> bytes:
     return found
 
 
-def descend(items: Sequence[Item], key: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
+def lookup_path(items: Sequence[Item], key: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
     """Where the look-up of a key ends among sorted items (at least one), and the forks it passes.
 
     The key may be longer than the items' own. The forks are their bits and other sides, the lowest first.
@@ -111,24 +111,24 @@ def descend(items: Sequence[Item], key: bytes) -> tuple[bytes, list[tuple[int, b
         bit, middle = _fork(items)
         low, high = items[:middle], items[middle:]
         items, other = (high, low) if _bit_of(key, bit) else (low, high)
-        path.append((bit, fold(other)))
+        path.append((bit, root_hash(other)))
     return items[0][0], path[::-1]
 
 
-def completeness_proof(streams: StreamMap, stream: UUID) -> Completeness:
+def completeness_proof(streams: StreamTree, stream: UUID) -> Completeness:
     """The proof for a stream, whether it has facts or not.
 
     ``streams`` is folded; of a part of the map, it has what the stream's look-up passes.
     """
-    key, prefix = Tip(stream).key, b""
+    key, prefix = StreamHead(stream).key, b""
     path: list[tuple[int, bytes]] = []
     while len(prefix) < BUCKET:
         if not streams.nodes[prefix]:
             return Completeness(None, [])
-        prefix, passed = descend(sorted(streams.nodes[prefix].items()), key)
+        prefix, passed = lookup_path(sorted(streams.nodes[prefix].items()), key)
         path = passed + path
     tips = streams.tips[prefix]
-    found, passed = descend(_sorted_tips(tips), key)
+    found, passed = lookup_path(_sorted_tips(tips), key)
     return Completeness(tips[found], passed + path)
 
 
@@ -136,9 +136,9 @@ def check_completeness(
     root: bytes, stream: UUID, hashes: Iterable[bytes], proof: Completeness
 ) -> bool:
     """Whether these are the hashes of all facts of a stream, in their order, under this root."""
-    tip = Tip(stream)
+    tip = StreamHead(stream)
     for event_hash in hashes:
-        tip = tip.then(event_hash)
+        tip = tip.append(event_hash)
     found = proof.tip
     if found is None:
         return not tip.version and not proof.path and root == EMPTY
@@ -154,41 +154,41 @@ def check_completeness(
     return hash_ == root
 
 
-class StreamMap:
+class StreamTree:
     """The tips of streams and the hashes above them: all, or those that some streams have to do with.
 
     ``tips`` are by bucket (the first two bytes of the key) and key, ``nodes`` by parent prefix and prefix.
     """
 
     def __init__(self) -> None:
-        self.tips: defaultdict[bytes, dict[bytes, Tip]] = defaultdict(dict)
+        self.tips: defaultdict[bytes, dict[bytes, StreamHead]] = defaultdict(dict)
         self.nodes: defaultdict[bytes, dict[bytes, bytes]] = defaultdict(dict)
 
-    def tip(self, stream: UUID) -> Tip:
+    def tip(self, stream: UUID) -> StreamHead:
         """How far a stream has come; version 0 if it has no facts."""
-        new = Tip(stream)
+        new = StreamHead(stream)
         return self.tips[new.key[:BUCKET]].get(new.key, new)
 
-    def put(self, tip: Tip) -> None:
-        """Moves a stream; `refold` makes it count."""
+    def put(self, tip: StreamHead) -> None:
+        """Moves a stream; `rehash` makes it count."""
         key = tip.key
         self.tips[key[:BUCKET]][key] = tip
 
-    def refold(self, buckets: Iterable[bytes]) -> bytes:
+    def rehash(self, buckets: Iterable[bytes]) -> bytes:
         """The root, when at most these buckets have changed since it was folded last."""
         changed = set(buckets)
         for bucket in changed:
             self._keep(bucket, _sorted_tips(self.tips[bucket]))
         for group in {bucket[:GROUP] for bucket in changed}:
             self._keep(group, sorted(self.nodes[group].items()))
-        return fold(sorted(self.nodes[b""].items()))
+        return root_hash(sorted(self.nodes[b""].items()))
 
     def _keep(self, prefix: bytes, items: Sequence[Item]) -> None:
         if items:
-            self.nodes[prefix[:-1]][prefix] = fold(items)
+            self.nodes[prefix[:-1]][prefix] = root_hash(items)
 
 
-def _sorted_tips(tips: Mapping[bytes, Tip]) -> list[Item]:
+def _sorted_tips(tips: Mapping[bytes, StreamHead]) -> list[Item]:
     return sorted((key, tip.hash) for key, tip in tips.items())
 
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 from infra.audit.errors import Kind, TamperError
 from infra.ledger.event_hash import event_hash
-from infra.ledger.stored_event import StoredFact
+from infra.ledger.stored_event import StoredEvent
 
-__all__ = ["Suspect"]
+__all__ = ["TamperDiagnosis"]
 
 
-class Suspect:
+class TamperDiagnosis:
     """A position with a wrong fact; takes the facts that follow, then says what has happened.
 
     :param sealed: the sealed hashes of the range by position; empty if they are not known.
@@ -23,7 +23,7 @@ class Suspect:
     """
 
     def __init__(
-        self, organisation: str, position: int, sealed: Mapping[int, bytes], fact: StoredFact
+        self, organisation: str, position: int, sealed: Mapping[int, bytes], fact: StoredEvent
     ) -> None:
         self._organisation = organisation
         self._position = position
@@ -38,13 +38,13 @@ class Suspect:
         self._at: int | None = None
         """Where the fact that was sealed here stands, if it follows."""
 
-    def then(self, fact: StoredFact) -> None:
+    def then(self, fact: StoredEvent) -> None:
         """Takes the fact that follows."""
         self._seen += 1
         if self._at is None and (self._hash(fact, self._position) == self._wanted):
             self._at = self._seen
 
-    def verdict(self) -> TamperError:
+    def diagnose(self) -> TamperError:
         """What has happened, as far as the range shows."""
         moved = self._from is not None or self._stands > self._position
         if self._at is not None and moved:
@@ -55,7 +55,7 @@ class Suspect:
             return self._says("missing", f"the fact of {self._from or self._stands} stands here")
         return self._says("changed", "the fact is not the one that was sealed")
 
-    def _hash(self, fact: StoredFact, position: int) -> bytes:
+    def _hash(self, fact: StoredEvent, position: int) -> bytes:
         return event_hash(self._organisation, fact._replace(position=position))
 
     def _says(self, kind: Kind, why: str) -> TamperError:

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.audit.bundle import BundleError, Manifest, opened_bundle
+from infra.audit.bundle import BundleError, Manifest, open_bundle
 from infra.audit.bundle_verification import check_bundle
 from infra.audit.errors import TamperError
 from infra.audit.proofs import ProofError, read_proof
-from infra.audit.seal_verification import Check
-from infra.audit.seals import SealError, SignedSeal, kept_outside, signed_seals
+from infra.audit.seal_verification import SealVerifier
+from infra.audit.seals import SealError, SignedSeal, signed_seals, trusted_seals
 
 __all__ = ["main"]
 
@@ -69,16 +69,16 @@ def _proof(path: Path, keys: list[str], outside: list[SignedSeal]) -> list[str]:
     proof = read_proof(path.read_bytes())
     said = proof.check(_believed(keys, outside, proof.seal.seal().key))
     seal = proof.seal.seal()
-    kept = kept_outside(outside, seal.organisation)
+    kept = trusted_seals(outside, seal.organisation)
     if kept and kept.get(seal.number) != proof.seal.without_leaves():
         raise ProofError(f"seal {seal.number} is not among those kept outside")
     return [f"proved: {said}", _trust(keys, outside, seal.key)]
 
 
 def _bundle(path: Path, keys: list[str], outside: list[SignedSeal]) -> list[str]:
-    with opened_bundle(path) as bundle:
+    with open_bundle(path) as bundle:
         manifest = bundle.manifest
-        kept = kept_outside(outside, manifest.organisation)
+        kept = trusted_seals(outside, manifest.organisation)
         if outside and not kept:
             raise SealError(f"the seals kept outside are not of {manifest.organisation}")
         check = check_bundle(bundle, _believed(keys, outside, manifest.key), kept)
@@ -90,12 +90,12 @@ def _believed(keys: list[str], outside: list[SignedSeal], claimed: str) -> set[s
     return {*keys, *(signed.seal().key for signed in outside)} or {claimed}
 
 
-def _reach(manifest: Manifest, check: Check, kept: dict[int, SignedSeal]) -> list[str]:
+def _reach(manifest: Manifest, check: SealVerifier, kept: dict[int, SignedSeal]) -> list[str]:
     said = [
         f"proved: positions {manifest.first} to {check.position} of {manifest.organisation} are "
         f"{manifest.facts} facts, unchanged, in order, none missing, under {manifest.seals} seals"
     ]
-    if check.whole:
+    if check.from_genesis:
         said.append(
             "proved: each entity's versions are dense, and the seals say how far each has come"
         )

@@ -14,17 +14,24 @@ from cyclopts import App, Parameter
 
 from infra.audit.errors import TamperError
 from infra.audit.operations import export, prove, prove_entity, verify
-from infra.audit.queries import Connection, last_seal, named, sealed_organisations, seals, snapshot
+from infra.audit.queries import (
+    Connection,
+    last_seal,
+    organisation_id,
+    sealed_organisations,
+    seals,
+    snapshot,
+)
 from infra.audit.seal_builder import seal_next
-from infra.audit.seal_verification import Check
+from infra.audit.seal_verification import SealVerifier
 from infra.audit.sealer import signer_of
-from infra.audit.seals import SealError, SignedSeal, Signer, kept_outside, signed_seals
-from infra.cli.runtime import database, err, out, prepare, progress
-from infra.ledger.feed import BrokenLedgerError
-from infra.ledger.positions import heads
-from infra.postgres.pool import Lane
+from infra.audit.seals import SealError, SignedSeal, Signer, signed_seals, trusted_seals
+from infra.cli.runtime import database, err, out, prepare_schema, progress
+from infra.ledger.feed import LedgerCorruptedError
+from infra.ledger.positions import head_positions
+from infra.postgres.pool import PooledConnection
 from infra.settings import Settings
-from services.ids import record_stream
+from services.ids import record_stream_id
 
 __all__ = ["audit"]
 
@@ -46,7 +53,7 @@ async def _ready() -> AsyncIterator[tuple[Settings, str]]:
     """A database at this program's schema."""
     settings = Settings.from_environment()
     async with database(settings) as url:
-        await prepare(url, own=settings.embedded)
+        await prepare_schema(url, own=settings.embedded)
         yield settings, url
 
 
@@ -55,7 +62,7 @@ def _findings() -> Iterator[None]:
     """One line and exit status 1 for what is wrong."""
     try:
         yield
-    except (TamperError, SealError, BrokenLedgerError, OSError) as error:
+    except (TamperError, SealError, LedgerCorruptedError, OSError) as error:
         err.print(f"crmledger: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
 
@@ -99,7 +106,7 @@ async def seal(
 
 async def _sealed(url: str, signer: Signer, organisation: str | None) -> list[str]:
     """Seals one ledger or all: whose they are."""
-    lane = await Lane.open(url, SECONDS)
+    lane = await PooledConnection.open(url, SECONDS)
     try:
         wanted = await _organisations(lane.connection, organisation)
         for each in wanted:
@@ -113,8 +120,8 @@ async def _sealed(url: str, signer: Signer, organisation: str | None) -> list[st
 async def _organisations(connection: Connection, name: str | None) -> list[str]:
     """The one of a name or id, or all that have facts or seals."""
     if name is not None:
-        return [await named(connection, name)]
-    return sorted({*await heads(connection), *await sealed_organisations(connection)})
+        return [await organisation_id(connection, name)]
+    return sorted({*await head_positions(connection), *await sealed_organisations(connection)})
 
 
 @audit.command(name="verify")
@@ -141,12 +148,12 @@ async def _verify(
     connection: Connection, wanted: list[str], keys: set[str], kept: list[SignedSeal]
 ) -> bool:
     """Whether anything is wrong."""
-    known = await heads(connection)
+    known = await head_positions(connection)
     faults, lines = [], []
     with _bar(sum(known.get(each, 0) for each in wanted)) as advance:
         for each in wanted:
             try:
-                outside = kept_outside(kept, each)
+                outside = trusted_seals(kept, each)
                 check = await verify(connection, each, keys, outside, advance)
                 lines.append(f"{each}: {_reach(check, outside)}")
             except TamperError as error:
@@ -158,7 +165,7 @@ async def _verify(
     return bool(faults)
 
 
-def _reach(check: Check, outside: dict[int, SignedSeal]) -> str:
+def _reach(check: SealVerifier, outside: dict[int, SignedSeal]) -> str:
     unsealed = check.position - check.sealed
     said = f"{check.position:,} facts are whole, {check.seals:,} seals, {unsealed:,} facts not sealed yet"
     if not outside:
@@ -181,8 +188,8 @@ async def export_(
     """Writes a bundle that `crmledger-verify` checks without a database; widened to whole seals."""
     with _findings():
         async with _ready() as (_, url), snapshot(url) as connection:
-            id_ = await named(connection, organisation)
-            with _bar((await heads(connection)).get(id_, 0)) as advance:
+            id_ = await organisation_id(connection, organisation)
+            with _bar((await head_positions(connection)).get(id_, 0)) as advance:
                 manifest = await export(connection, id_, file, from_, to, advance)
     out.print(
         f"{file}: {manifest.facts:,} facts, positions {manifest.first:,} to {manifest.last:,}, "
@@ -198,7 +205,9 @@ async def prove_(organisation: str, position: int) -> None:
     """Prints the proof that a fact is in the sealed ledger, for `crmledger-verify`."""
     with _findings():
         async with _ready() as (_, url), snapshot(url) as connection:
-            _print(await prove(connection, await named(connection, organisation), position))
+            _print(
+                await prove(connection, await organisation_id(connection, organisation), position)
+            )
 
 
 @audit.command(name="prove-entity")
@@ -212,14 +221,14 @@ async def prove_entity_(organisation: str, id_: str) -> None:
     """
     with _findings():
         async with _ready() as (_, url), snapshot(url) as connection:
-            owner = await named(connection, organisation)
+            owner = await organisation_id(connection, organisation)
             _print(await prove_entity(connection, owner, _stream(owner, id_)))
 
 
 def _stream(organisation: str, id_: str) -> UUID:
     kind, slash, record = id_.partition("/")
     if slash:
-        return record_stream(organisation, kind, record)
+        return record_stream_id(organisation, kind, record)
     try:
         return UUID(id_)
     except ValueError:

@@ -12,10 +12,10 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from infra.cli.runtime import database, out
-from infra.diagnostics.build_info import described
+from infra.diagnostics.build_info import build_info
 from infra.diagnostics.delivery import SENDING_CHECKS
 from infra.diagnostics.ledger import DEEP_CHECKS, LEDGER_CHECKS
-from infra.diagnostics.runner import Report, run
+from infra.diagnostics.runner import CheckReport, run
 from infra.diagnostics.server import SERVER_CHECKS
 from infra.settings import Settings
 
@@ -49,7 +49,7 @@ async def check(
         sys.exit(1)
 
 
-def _print(reports: Iterable[Report]) -> None:
+def _print(reports: Iterable[CheckReport]) -> None:
     for report in reports:
         line = Text(f"{report.verdict:8}", COLOURS[report.verdict])
         line.append(f" {report.check:12}  {report.said}", "default")
@@ -58,7 +58,7 @@ def _print(reports: Iterable[Report]) -> None:
 
 async def describe(*, json: Json = False) -> None:
     """Prints what this build is: version, methods, facts, schema, views, settings. No secrets."""
-    found = described(Settings.from_environment())
+    found = build_info(Settings.from_environment())
     if json:
         _print_json(found)
         return

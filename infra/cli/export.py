@@ -10,7 +10,7 @@ import asyncpg
 from cyclopts import Parameter
 
 from infra.analytics.export import ExportError, Format, Range, export, relation
-from infra.cli.runtime import database, err, out, prepare, progress
+from infra.cli.runtime import database, err, out, prepare_schema, progress
 from infra.settings import Settings
 
 __all__ = ["export_"]
@@ -44,7 +44,7 @@ async def export_(
     try:
         chosen = relation(what)
         async with database(settings) as url:
-            await prepare(url, own=settings.embedded)
+            await prepare_schema(url, own=settings.embedded)
             with progress() as bar:
                 task = bar.add_task(what, total=None)
                 written = await export(

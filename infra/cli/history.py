@@ -10,11 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from domain.errors import ServiceError
-from infra.cli.operators import application
+from infra.cli.operators import open_command_application
 from infra.cli.runtime import err, out
 from infra.settings import Settings
-from services.audit.access import AtTerminal
-from services.audit.field_history import Change, Entry
+from services.audit.access import TerminalReader
+from services.audit.field_history import FieldChange, HistoryEntry
 
 __all__ = ["history"]
 
@@ -34,8 +34,8 @@ async def history(organisation: str, entity: str, *, start: int = 1) -> None:
         The version to begin with; at most 200 are printed.
     """
     try:
-        async with application(Settings.from_environment()) as running:
-            reader = AtTerminal(await running.operator.told(organisation), SOURCE)
+        async with open_command_application(Settings.from_environment()) as running:
+            reader = TerminalReader(await running.operator.context(organisation), SOURCE)
             named = await running.historian.entity(reader.organisation, entity)
             told = await running.historian.history(reader, named, start)
     except ServiceError as error:
@@ -50,7 +50,7 @@ async def history(organisation: str, entity: str, *, start: int = 1) -> None:
         out.print(_shown(entry, running.zone), highlight=False)
 
 
-def _shown(entry: Entry, zone: ZoneInfo) -> Group:
+def _shown(entry: HistoryEntry, zone: ZoneInfo) -> Group:
     """One entry: the sentence, who and when, and the differences."""
     by, at = entry.by, entry.at.astimezone(zone)
     user = by["user"] or {}
@@ -73,7 +73,7 @@ def _shown(entry: Entry, zone: ZoneInfo) -> Group:
     )
 
 
-def _row(change: Change) -> tuple[str, str, str]:
+def _row(change: FieldChange) -> tuple[str, str, str]:
     before = "" if change.before is None else f"[red]- {escape(str(change.before))}[/]"
     after = "" if change.after is None else f"[green]+ {escape(str(change.after))}[/]"
     return f"    {escape(change.field)}", before, after

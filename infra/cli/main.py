@@ -14,19 +14,19 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from infra.analytics.install import deploy
-from infra.app import Application, listening, sealing
+from infra.app import Application, run_sealer, serve_http
 from infra.cli.audit import audit
 from infra.cli.diagnostics import check, describe
 from infra.cli.export import export_
 from infra.cli.history import history
-from infra.cli.operators import access_tokens, application, contacts, sessions
+from infra.cli.operators import access_tokens, contacts, open_command_application, sessions
 from infra.cli.project import project
-from infra.cli.runtime import database, err, out, prepare, progress, told_to_stop
+from infra.cli.runtime import database, err, out, prepare_schema, progress, stop_signal
 from infra.cli.send import send, sending
 from infra.cli.views import replay, views
 from infra.cli.webhooks import deliver, webhooks
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
-from infra.http.server import Unlistening
+from infra.http.server import ListenError
 from infra.observability.metrics import configure_logs
 from infra.schema.migrate import MigrationError, status
 from infra.settings import Settings, SettingsError
@@ -58,7 +58,7 @@ def main() -> None:
     try:
         uvloop.install()
         app()
-    except (SettingsError, MigrationError, Unlistening, FileNotFoundError) as error:
+    except (SettingsError, MigrationError, ListenError, FileNotFoundError) as error:
         err.print(f"crmledger: {error}", style="red", markup=False, highlight=False)
         sys.exit(1)
 
@@ -74,13 +74,13 @@ async def serve(*, demo: bool = False) -> None:
     """
     settings = Settings.from_environment()
     configure_logs()
-    stop = told_to_stop()
-    async with application(settings) as running:
+    stop = stop_signal()
+    async with open_command_application(settings) as running:
         made_up = await _load_demo(running) if demo else None
         _settle()
         # No other process can reach a database of our own for longer than we live.
         by_itself = sending(running) if settings.embedded else nullcontext()
-        async with by_itself, sealing(settings, running.url), listening(running) as ports:
+        async with by_itself, run_sealer(settings, running.url), serve_http(running) as ports:
             _welcome(settings, ports.port, ports.admin_port, made_up)
             await stop.wait()
 
@@ -135,7 +135,7 @@ async def import_(
         Kind for records that do not say theirs.
     """
     content = file.read_bytes() if file else sys.stdin.buffer.read()
-    async with application(Settings.from_environment()) as running:
+    async with open_command_application(Settings.from_environment()) as running:
         with progress() as bar:
             task = bar.add_task("records", total=len(content) + 1)
             report = await import_lines(
@@ -187,7 +187,7 @@ async def db_status() -> None:
 async def db_assert() -> None:
     """Exits with 1 unless the database has exactly this program's schema."""
     async with database(Settings.from_environment()) as url:
-        await prepare(url, own=False)
+        await prepare_schema(url, own=False)
 
 
 if __name__ == "__main__":

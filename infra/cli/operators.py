@@ -11,15 +11,15 @@ import orjson
 from cyclopts import App
 from rich.table import Table
 
-from domain.aggregate import Stamp
+from domain.aggregate import Attribution
 from domain.errors import ServiceError
-from domain.fields import Values
-from infra.app import Application, opened
-from infra.cli.runtime import database, err, out, prepare
+from domain.fields import JsonObject
+from infra.app import Application, open_application
+from infra.cli.runtime import database, err, out, prepare_schema
 from infra.settings import Settings
-from services.contacts.erasure import contact_named
+from services.contacts.erasure import find_contact
 
-__all__ = ["access_tokens", "application", "contacts", "sessions"]
+__all__ = ["access_tokens", "contacts", "open_command_application", "sessions"]
 
 sessions = App(name="sessions", help="The sessions of an organisation.")
 contacts = App(name="contacts", help="The contacts of an organisation.")
@@ -27,11 +27,11 @@ access_tokens = App(name="access-tokens", help="The access tokens of an organisa
 
 
 @asynccontextmanager
-async def application(settings: Settings) -> AsyncIterator[Application]:
+async def open_command_application(settings: Settings) -> AsyncIterator[Application]:
     """The application on a database that is ready for it."""
     async with database(settings) as url:
-        await prepare(url, own=settings.embedded)
-        async with opened(settings, url) as running:
+        await prepare_schema(url, own=settings.embedded)
+        async with open_application(settings, url) as running:
             yield running
 
 
@@ -39,7 +39,7 @@ async def application(settings: Settings) -> AsyncIterator[Application]:
 async def _acting() -> AsyncIterator[Application]:
     """The same; a refusal is one line, and exit status 1."""
     try:
-        async with application(Settings.from_environment()) as running:
+        async with open_command_application(Settings.from_environment()) as running:
             yield running
     except ServiceError as error:
         err.print(f"crmledger: {error.message}: {error.description}", markup=False)
@@ -51,7 +51,7 @@ async def list_(organisation: str, *, limit: int = 100, offset: int = 0) -> None
     """Lists sessions that can still be used, the newest first."""
     table = Table("session", "user", "expires at", "account")
     async with _acting() as running:
-        told = await running.operator.told(organisation)
+        told = await running.operator.context(organisation)
         for row in await running.ledger.sessions(told.directory, limit, offset):
             until = datetime.fromtimestamp(row["expires_at"], UTC).isoformat()
             table.add_row(row["id"], row["username"], until, row["account"] or "")
@@ -88,9 +88,9 @@ async def forget(organisation: str, contact: str, *, reason: str) -> None:
     """
     source = {"source": "crmledger contacts forget"}
     async with _acting() as running:
-        told = await running.operator.told(organisation)
+        told = await running.operator.context(organisation)
         tenant = told.directory.organisation
-        await running.forgetting.forget(tenant, contact, reason, Stamp(told.now), source)
+        await running.forgetting.forget(tenant, contact, reason, Attribution(told.now), source)
         _print(await _certificate(running, tenant, contact))
 
 
@@ -98,14 +98,14 @@ async def forget(organisation: str, contact: str, *, reason: str) -> None:
 async def certificate(organisation: str, contact: str) -> None:
     """Prints what was erased of a contact that was forgotten, and what is left where."""
     async with _acting() as running:
-        told = await running.operator.told(organisation)
+        told = await running.operator.context(organisation)
         _print(await _certificate(running, told.directory.organisation, contact))
 
 
-async def _certificate(running: Application, organisation: str, contact: str) -> Values:
-    _, found = await contact_named(running.ledger, organisation, contact)
+async def _certificate(running: Application, organisation: str, contact: str) -> JsonObject:
+    _, found = await find_contact(running.ledger, organisation, contact)
     return await running.ledger.certificate(organisation, found)
 
 
-def _print(found: Values) -> None:
+def _print(found: JsonObject) -> None:
     print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())  # noqa: T201

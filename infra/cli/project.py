@@ -7,15 +7,15 @@ from zoneinfo import ZoneInfo
 
 from cyclopts import Parameter
 
-from infra.app import sealing
-from infra.cli.runtime import database, prepare, told_to_stop
+from infra.app import run_sealer
+from infra.cli.runtime import database, prepare_schema, stop_signal
 from infra.cli.views import FOLDING
-from infra.cli.worker import AdminPort, attended
+from infra.cli.worker import AdminPort, serve_admin_port
 from infra.encryption import KeyRing
 from infra.observability.metrics import configure_logs
-from infra.postgres.pool import Lanes
+from infra.postgres.pool import ConnectionPool
 from infra.projections.projector import Projector
-from infra.projections.temporal import History
+from infra.projections.temporal import TemporalViews
 from infra.settings import Settings
 
 __all__ = ["project"]
@@ -30,12 +30,12 @@ async def project(
     """Feeds the analytics views and history, and seals, until it is told to stop (SIGTERM or Ctrl-C)."""
     settings = Settings.from_environment()
     configure_logs()
-    stop = told_to_stop()
+    stop = stop_signal()
     async with database(settings) as url:
-        await prepare(url, own=settings.embedded)
-        lanes = Lanes(url, 1, timeout=FOLDING)
-        history = History(lanes, KeyRing(settings.service_key), ZoneInfo(settings.time_zone))
+        await prepare_schema(url, own=settings.embedded)
+        lanes = ConnectionPool(url, 1, timeout=FOLDING)
+        history = TemporalViews(lanes, KeyRing(settings.service_key), ZoneInfo(settings.time_zone))
         projector = Projector(url, history, lease=lease, pause=pause)
-        async with attended(projector, settings, admin_port), sealing(settings, url):
+        async with serve_admin_port(projector, settings, admin_port), run_sealer(settings, url):
             await projector.run(stop)
         await lanes.close()

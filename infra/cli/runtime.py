@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from infra.analytics.install import assert_deployed, deploy
-from infra.app import reachable
+from infra.app import wait_for_database
 from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.settings import Settings
 
-__all__ = ["database", "err", "out", "prepare", "progress", "told_to_stop"]
+__all__ = ["database", "err", "out", "prepare_schema", "progress", "stop_signal"]
 
 out = Console()
 err = Console(stderr=True)
@@ -26,7 +26,7 @@ err = Console(stderr=True)
 async def database(settings: Settings) -> AsyncIterator[str]:
     """The URL of the database: the given server's, or the embedded one's while it is needed."""
     if settings.database_url:
-        await reachable(settings.database_url)
+        await wait_for_database(settings.database_url)
         yield settings.database_url
         return
     server = await asyncio.to_thread(EmbeddedPostgres.start, settings.data_dir / "postgres")
@@ -36,7 +36,7 @@ async def database(settings: Settings) -> AsyncIterator[str]:
         await asyncio.to_thread(server.stop)
 
 
-async def prepare(url: str, *, own: bool) -> None:
+async def prepare_schema(url: str, *, own: bool) -> None:
     """Brings the schema up to date where the database is our own, else insists that it is.
 
     Raises ``MigrationError`` if it is not.
@@ -59,7 +59,7 @@ def progress() -> Progress:
     )
 
 
-def told_to_stop() -> asyncio.Event:
+def stop_signal() -> asyncio.Event:
     """An event of the running loop that SIGTERM and Ctrl-C set."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -10,18 +10,20 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from infra.app import Application
-from infra.cli.operators import application
-from infra.cli.runtime import told_to_stop
-from infra.cli.worker import AdminPort, attended
-from infra.delivery.dispatcher import Sender
+from infra.cli.operators import open_command_application
+from infra.cli.runtime import stop_signal
+from infra.cli.worker import AdminPort, serve_admin_port
+from infra.delivery.dispatcher import MessageDispatcher
 from infra.observability.metrics import configure_logs
 from infra.settings import Settings
 
 __all__ = ["send", "sending"]
 
 
-def _sender(running: Application, pause: float) -> Sender:
-    return Sender(running.url, running.ledger, running.secrets, running.zone, pause=pause)
+def _sender(running: Application, pause: float) -> MessageDispatcher:
+    return MessageDispatcher(
+        running.url, running.ledger, running.secrets, running.zone, pause=pause
+    )
 
 
 async def send(
@@ -32,10 +34,10 @@ async def send(
     """Sends what waits in the queue without an external system, until it is told to stop (SIGTERM or Ctrl-C)."""
     settings = Settings.from_environment()
     configure_logs()
-    stop = told_to_stop()
-    async with application(settings) as running:
+    stop = stop_signal()
+    async with open_command_application(settings) as running:
         sender = _sender(running, pause)
-        async with attended(sender, settings, admin_port):
+        async with serve_admin_port(sender, settings, admin_port):
             await sender.run(stop)
 
 

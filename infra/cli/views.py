@@ -16,22 +16,22 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 
 from domain.errors import Refusal
-from domain.fields import Reading
-from infra.cli.runtime import database, err, out, prepare, progress
+from domain.fields import ReadContext
+from infra.cli.runtime import database, err, out, prepare_schema, progress
 from infra.encryption import KeyRing
-from infra.postgres.pool import Lanes
-from infra.projections.parked import Parked, parked
+from infra.postgres.pool import ConnectionPool
+from infra.projections.parked import ParkedEntity, parked
 from infra.projections.projector import Projector
-from infra.projections.reset import refeed
-from infra.projections.temporal import History
+from infra.projections.reset import reset_projection
+from infra.projections.temporal import TemporalViews
 from infra.rebuild.rebuild import RebuildError, discard_all, rebuild, rollback
-from infra.rebuild.replay import Replayer
+from infra.rebuild.replay import LedgerReplayer
 from infra.rebuild.replay_receipt import CANONICAL
-from infra.rebuild.status import ViewState, view_states
+from infra.rebuild.status import ProjectionStatus, view_states
 from infra.rebuild.table_diff import LIMIT, Difference
 from infra.rebuild.verify import verify
 from infra.settings import Settings
-from services.audit.as_of import When
+from services.audit.as_of import PositionOrDate
 
 __all__ = ["FOLDING", "replay", "views"]
 
@@ -49,7 +49,7 @@ async def _ready() -> AsyncIterator[tuple[str, KeyRing, ZoneInfo]]:
     """A database at this program's schema, and what is needed to read its facts."""
     settings = Settings.from_environment()
     async with database(settings) as url:
-        await prepare(url, own=settings.embedded)
+        await prepare_schema(url, own=settings.embedded)
         yield url, KeyRing(settings.service_key), ZoneInfo(settings.time_zone)
 
 
@@ -88,12 +88,12 @@ async def list_() -> None:
     out.print(table)
 
 
-def _version(state: ViewState) -> str:
+def _version(state: ProjectionStatus) -> str:
     stale = state.version != state.wanted
     return f"{state.version or '-'} (this program: {state.wanted})" if stale else f"{state.version}"
 
 
-def _behind(state: ViewState) -> str:
+def _behind(state: ProjectionStatus) -> str:
     if state.lag_positions is None:
         return "never"
     if state.lag_positions < 0:
@@ -140,7 +140,9 @@ async def rebuild_(
         else:
             err.print("`views rebuild --accept-differences` switches in spite of differences.")
         sys.exit(1)
-    out.print(f"Switched; writes waited {report.held * 1000:,.0f} ms.", highlight=False)
+    out.print(
+        f"Switched; writes waited {report.writes_blocked_seconds * 1000:,.0f} ms.", highlight=False
+    )
 
 
 @views.command(name="rollback")
@@ -192,8 +194,8 @@ async def retry_(view: str | None = None) -> None:
     """Tries again to take in what is parked, of one view or all; exits with 1 if some of it still is."""
     with _refusals():
         async with _ready() as (url, ring, zone):
-            lanes = Lanes(url, 1, timeout=FOLDING)
-            projector = Projector(url, History(lanes, ring, zone))
+            lanes = ConnectionPool(url, 1, timeout=FOLDING)
+            projector = Projector(url, TemporalViews(lanes, ring, zone))
             found = await projector.retry(view)
             await projector.close()
             await lanes.close()
@@ -202,7 +204,7 @@ async def retry_(view: str | None = None) -> None:
         sys.exit(1)
 
 
-def _print_parked(found: list[Parked]) -> None:
+def _print_parked(found: list[ParkedEntity]) -> None:
     if not found:
         out.print("Nothing is parked.")
         return
@@ -219,7 +221,7 @@ async def refeed_(view: str) -> None:
     """Empties a table of analysts, so that `project` feeds it from the first fact on again."""
     with _refusals():
         async with _ready() as (url, _, _):
-            await refeed(url, view)
+            await reset_projection(url, view)
     out.print(f"{view} is fed anew by whoever projects.", highlight=False)
 
 
@@ -251,7 +253,7 @@ async def replay(
     with _refusals():
         async with _ready() as (url, ring, zone):
             when = _when(at, zone)
-            replayer = Replayer(url, ring, zone, organisation)
+            replayer = LedgerReplayer(url, ring, zone, organisation)
             if entity:
                 found = await replayer.entity(entity, when)
             else:
@@ -265,6 +267,8 @@ def _when(at: str | None, zone: ZoneInfo) -> int | datetime | None:
     if at is None:
         return None
     try:
-        return When(name="at").read(at, "--at", Reading(zone, datetime.now(zone).date()))
+        return PositionOrDate(name="at").read(
+            at, "--at", ReadContext(zone, datetime.now(zone).date())
+        )
     except Refusal as error:
         raise ValueError(f"{error.description}: {error.message}") from error

@@ -11,24 +11,24 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from domain.errors import ServiceError
-from infra.cli.operators import application
-from infra.cli.runtime import database, err, out, prepare, told_to_stop
-from infra.cli.worker import AdminPort, attended
+from infra.cli.operators import open_command_application
+from infra.cli.runtime import database, err, out, prepare_schema, stop_signal
+from infra.cli.worker import AdminPort, serve_admin_port
 from infra.observability.metrics import configure_logs
-from infra.password_hasher import Secrets
+from infra.password_hasher import SecretHasher
 from infra.postgres.notify import Listener
-from infra.postgres.pool import Lanes
+from infra.postgres.pool import ConnectionPool
 from infra.settings import Settings
-from infra.webhooks.admin import Desk
-from infra.webhooks.dispatcher import CONNECTIONS, ROLE, Deliverer
-from infra.webhooks.http_client import Sender
-from infra.webhooks.subscription_worker import Pace
+from infra.webhooks.admin import WebhookAdmin
+from infra.webhooks.dispatcher import CONNECTIONS, ROLE, WebhookDispatcher
+from infra.webhooks.http_client import HttpWebhookClient
+from infra.webhooks.subscription_worker import DeliveryPolicy
 
 __all__ = ["deliver", "webhooks"]
 
 webhooks = App(name="webhooks", help="What subscribers of an organisation were told.")
 
-USUAL = Pace()
+USUAL = DeliveryPolicy()
 SHOWN = ("id", "state", "pending", "lag_positions", "lag_seconds", "failing_since", "url")
 ATTEMPT = ("made_at", "position", "try", "outcome", "status", "milliseconds")
 
@@ -53,30 +53,33 @@ async def deliver(
         sys.exit(1)
     settings = Settings.from_environment()
     configure_logs()
-    stop = told_to_stop()
-    pace = Pace(lease=lease, timeout=timeout, pause=pause, first=first_retry)
+    stop = stop_signal()
+    pace = DeliveryPolicy(lease=lease, timeout=timeout, pause=pause, first=first_retry)
     async with (
         database(settings) as url,
-        Sender(settings.reachable_networks, timeout=timeout) as sender,
+        HttpWebhookClient(settings.reachable_networks, timeout=timeout) as sender,
     ):
-        await prepare(url, own=settings.embedded)
-        lanes, secrets = Lanes(url, CONNECTIONS, role=ROLE), Secrets(settings.service_key)
+        await prepare_schema(url, own=settings.embedded)
+        lanes, secrets = (
+            ConnectionPool(url, CONNECTIONS, role=ROLE),
+            SecretHasher(settings.service_key),
+        )
         base = settings.public_url or ""
         bell = Listener(url, ROLE)
-        deliverer = Deliverer(lanes, bell, sender, secrets, pace=pace, base=base)
-        async with attended(deliverer, settings, admin_port):
+        deliverer = WebhookDispatcher(lanes, bell, sender, secrets, pace=pace, base=base)
+        async with serve_admin_port(deliverer, settings, admin_port):
             await deliverer.run(stop)
         await lanes.close()
         secrets.close()
 
 
 @asynccontextmanager
-async def _desk(organisation: str) -> AsyncIterator[tuple[Desk, str]]:
+async def _desk(organisation: str) -> AsyncIterator[tuple[WebhookAdmin, str]]:
     """The desk and the organisation's id; a refusal is one line, and exit status 1."""
     try:
-        async with application(Settings.from_environment()) as running:
-            told = await running.operator.told(organisation)
-            yield running.webhooks, told.directory.organisation
+        async with open_command_application(Settings.from_environment()) as running:
+            told = await running.operator.context(organisation)
+            yield running.webhook_admin, told.directory.organisation
     except ServiceError as error:
         err.print(f"crmledger: {error.message}: {error.description}", markup=False)
         sys.exit(1)
@@ -86,7 +89,7 @@ async def _desk(organisation: str) -> AsyncIterator[tuple[Desk, str]]:
 async def list_(organisation: str, *, limit: int = 100, offset: int = 0) -> None:
     """Lists subscriptions and how they stand."""
     async with _desk(organisation) as (desk, tenant):
-        _print(SHOWN, await desk.standings(tenant, limit, offset))
+        _print(SHOWN, await desk.statuses(tenant, limit, offset))
 
 
 @webhooks.command

@@ -10,7 +10,7 @@ import asyncpg
 
 from services.communications.delivery import MEDIA
 
-__all__ = ["LATE", "MOST", "SWITCHES", "Backlog", "backlogs", "is_set"]
+__all__ = ["LATE", "MOST", "SERVER_SETTINGS", "Backlog", "backlogs", "is_enabled"]
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -19,7 +19,7 @@ MOST = 10_000
 LATE = 900.0
 """Seconds for which a message may wait before somebody should look."""
 
-SWITCHES: Mapping[str, tuple[str, str]] = {
+SERVER_SETTINGS: Mapping[str, tuple[str, str]] = {
     "EMAIL": ("email_server", "email_server_enabled"),
     "SMS": ("sms_server", "sms_server_enabled"),
 }
@@ -59,7 +59,7 @@ class Backlog:
     ``entries`` of them, at most `MOST` counted, the first for ``seconds``. ``put_off`` were tried in
     vain; the one that was so most often has had ``tries``, the last with ``error``, and the next in
     ``next_try`` seconds. The server could not be used ``failures`` times in a row, the last time
-    for ``server_error``, and is left alone for ``rests`` seconds.
+    for ``server_error``, and is left alone for ``paused_for`` seconds.
     """
 
     media: str
@@ -71,7 +71,7 @@ class Backlog:
     error: str | None
     failures: int
     server_error: str | None
-    rests: float
+    paused_for: float
 
 
 async def backlogs(connection: Connection, organisation: str) -> list[Backlog]:
@@ -80,7 +80,7 @@ async def backlogs(connection: Connection, organisation: str) -> list[Backlog]:
     return [Backlog(**dict(row)) for row in rows]
 
 
-def is_set(settings: Mapping[str, Any], media: str) -> bool:
+def is_enabled(settings: Mapping[str, Any], media: str) -> bool:
     """Whether an organisation has a server for a media, and uses it."""
-    server, switch = SWITCHES[media]
+    server, switch = SERVER_SETTINGS[media]
     return bool(settings.get(server)) and settings.get(switch) is not False

@@ -17,19 +17,19 @@ from prometheus_client import Counter as Count
 from prometheus_client import Gauge, Histogram
 
 from domain.errors import ServiceUnavailable
-from infra.delivery.leases import Leases
+from infra.delivery.leases import PostgresDeliveryLeases
 from infra.delivery.sms import SmsGateway
 from infra.delivery.smtp import EmailServer
-from infra.delivery.transports import Servers, version_of
+from infra.delivery.transports import TransportRegistry, version_of
 from infra.observability.metrics import REGISTRY
 from infra.postgres.notify import Listener
-from infra.postgres.pool import Lanes
-from infra.store.postgres_store import PostgresLedger
-from services.communications.delivery import MEDIA, Courier, Leased
-from services.context import Question, Told
-from services.secret_encryption import Keeper
+from infra.postgres.pool import ConnectionPool
+from infra.store.postgres_store import PostgresStore
+from services.communications.delivery import MEDIA, LeasedEntry, MessageDelivery
+from services.context import CallContext, ContextQuery
+from services.secret_encryption import SecretCipher
 
-__all__ = ["Sender"]
+__all__ = ["MessageDispatcher"]
 
 AT_ONCE = 256
 """Messages that one process has under way."""
@@ -84,7 +84,7 @@ RESTING = Gauge(
 log = structlog.get_logger(__name__)
 
 
-class Sender:
+class MessageDispatcher:
     """Sends what waits in the queues of all organisations that have set servers.
 
     :param pause: seconds between two looks at the ledgers; the bell only makes them earlier.
@@ -93,18 +93,18 @@ class Sender:
     def __init__(
         self,
         url: str,
-        ledger: PostgresLedger,
-        keeper: Keeper,
+        ledger: PostgresStore,
+        keeper: SecretCipher,
         zone: ZoneInfo,
         *,
         pause: float = 0.5,
     ) -> None:
         self._ledger = ledger
-        self._lanes = Lanes(url, 2)
+        self._lanes = ConnectionPool(url, 2)
         self._bell = Listener(url)
-        self._leases = Leases(self._lanes)
-        self._courier = Courier(ledger, self._leases, zone)
-        self._servers = Servers(ledger, keeper)
+        self._leases = PostgresDeliveryLeases(self._lanes)
+        self._courier = MessageDelivery(ledger, self._leases, zone)
+        self._servers = TransportRegistry(ledger, keeper)
         self._pause = pause
         self._heads: dict[str, int] = {}
         self._waiting: set[str] = set()
@@ -115,7 +115,7 @@ class Sender:
         self._ended = asyncio.Event()
         self._problems: list[str] = ["starting"]
 
-    async def problems(self) -> list[str]:
+    async def readiness_problems(self) -> list[str]:
         """What keeps it from sending at all, as of its last look at the ledgers."""
         return list(self._problems)
 
@@ -126,9 +126,9 @@ class Sender:
         """
         try:
             while not stop.is_set():
-                self._bell.rung.clear()
+                self._bell.notified.clear()
                 try:
-                    self._problems = await self._ledger.problems()
+                    self._problems = await self._ledger.readiness_problems()
                     if not self._problems:
                         await self.once()
                 except ServiceUnavailable as error:
@@ -188,7 +188,7 @@ class Sender:
 
     async def _look(self, organisation: str) -> bool:
         """Starts what may be sent of an organisation; whether anything waits."""
-        told = await self._ledger.ask(organisation, Question())
+        told = await self._ledger.load_context(organisation, ContextQuery())
         waits = False
         for media in MEDIA:
             server = await self._servers.of(told, media)
@@ -206,11 +206,11 @@ class Sender:
             )
             for one in leased:
                 self._start(told, media, server, one)
-            waits |= bool(leased) or await self._leases.waiting(organisation, media)
+            waits |= bool(leased) or await self._leases.has_waiting(organisation, media)
         return waits
 
     def _start(
-        self, told: Told, media: str, server: EmailServer | SmsGateway, leased: Leased
+        self, told: CallContext, media: str, server: EmailServer | SmsGateway, leased: LeasedEntry
     ) -> None:
         task = asyncio.create_task(self._deliver(told, media, server, leased))
         self._under_way[task] = (told.directory.organisation, media)
@@ -221,7 +221,7 @@ class Sender:
         self._ended.set()
 
     async def _deliver(
-        self, told: Told, media: str, server: EmailServer | SmsGateway, leased: Leased
+        self, told: CallContext, media: str, server: EmailServer | SmsGateway, leased: LeasedEntry
     ) -> None:
         organisation = told.directory.organisation
         with SECONDS.labels(media).time():
@@ -232,18 +232,18 @@ class Sender:
                 outcome = "LATER"
                 wait = server.limits.wait(leased.tries + 1)
                 with suppress(ServiceUnavailable):
-                    await self._leases.put_off(organisation, leased, 1, wait, OWN_FAULT)
+                    await self._leases.defer(organisation, leased, 1, wait, OWN_FAULT)
         SENT.labels(media, outcome).inc()
         if outcome in ("LOST", "AWAY"):
             log.warning(f"sending.{outcome.lower()}", organisation=organisation, media=media)
 
     async def _measure(self) -> None:
         for organisation in {organisation for organisation, _ in self._measured}:
-            await self._leases.sweep(organisation)
+            await self._leases.purge_decided(organisation)
             for backlog in await self._leases.backlogs(organisation):
                 labels = (organisation, backlog.media)
                 if labels in self._measured:
                     WAITING.labels(*labels).set(backlog.entries)
                     WAITING_SECONDS.labels(*labels).set(backlog.seconds)
                     PUT_OFF.labels(*labels).set(backlog.put_off)
-                    RESTING.labels(*labels).set(backlog.rests)
+                    RESTING.labels(*labels).set(backlog.paused_for)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from infra.delivery.backlog import Backlog, backlogs
-from infra.ledger.positions import Heads, heads
-from infra.postgres.pool import Lanes
-from services.communications.delivery import Leased, Limits
+from infra.ledger.positions import Heads, head_positions
+from infra.postgres.pool import ConnectionPool
+from services.communications.delivery import LeasedEntry, SendPolicy
 
-__all__ = ["Leases"]
+__all__ = ["PostgresDeliveryLeases"]
 
 CLAIM = """
 SELECT entry, fence, tries, sent, failures FROM outward.claim($1, $2, $3, $4, $5, $6, $7) AS c ORDER BY fence
@@ -23,23 +23,23 @@ SELECT EXISTS (SELECT FROM views.queue_entries WHERE organisation = $1 AND media
 """
 
 
-class Leases:
+class PostgresDeliveryLeases:
     """Takes leases and gives them back. Every method raises `ServiceUnavailable`.
 
     Each statement may reach the server twice, when an answer was lost: none does harm then. What a
     lost `claim` has leased is free again after the lease.
     """
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: ConnectionPool) -> None:
         self._lanes = lanes
 
     async def heads(self) -> Heads:
         """How long each organisation's ledger is."""
-        return await self._lanes.read(heads)
+        return await self._lanes.read(head_positions)
 
     async def claim(
-        self, organisation: str, media: str, version: int, most: int, limits: Limits
-    ) -> list[Leased]:
+        self, organisation: str, media: str, version: int, most: int, limits: SendPolicy
+    ) -> list[LeasedEntry]:
         """Leases at most so many entries that may be sent now, the oldest first.
 
         :param version: of the settings; a server that failed with older ones is tried at once.
@@ -48,9 +48,11 @@ class Leases:
         rows = await self._lanes.read(
             lambda connection: connection.fetch(CLAIM, organisation, media, version, *bounds)
         )
-        return [Leased(*row) for row in rows]
+        return [LeasedEntry(*row) for row in rows]
 
-    async def hold(self, organisation: str, leased: Leased, seconds: float, *, sent: bool) -> bool:
+    async def renew(
+        self, organisation: str, leased: LeasedEntry, seconds: float, *, sent: bool
+    ) -> bool:
         """Whether the lease still stands; then it is prolonged, and noted what was sent."""
         held: bool = await self._lanes.read(
             lambda connection: connection.fetchval(
@@ -59,8 +61,8 @@ class Leases:
         )
         return held
 
-    async def put_off(
-        self, organisation: str, leased: Leased, tries: int, seconds: float, error: str
+    async def defer(
+        self, organisation: str, leased: LeasedEntry, tries: int, seconds: float, error: str
     ) -> bool:
         """Gives the lease back; the entry is not tried again within so many seconds."""
         values = (leased.entry, leased.fence, tries, seconds, error)
@@ -69,7 +71,7 @@ class Leases:
         )
         return held
 
-    async def rest(
+    async def open_circuit(
         self, organisation: str, media: str, failures: int, seconds: float, error: str
     ) -> None:
         """Leaves a server alone for a while."""
@@ -79,15 +81,15 @@ class Leases:
             )
         )
 
-    async def done(self, organisation: str, entry: str) -> None:
+    async def complete(self, organisation: str, entry: str) -> None:
         """Drops what is kept of an entry that is decided."""
         await self._lanes.read(lambda connection: connection.execute(DONE, organisation, entry))
 
-    async def sweep(self, organisation: str) -> None:
+    async def purge_decided(self, organisation: str) -> None:
         """Drops what is kept of entries that others have decided."""
         await self._lanes.read(lambda connection: connection.execute(SWEEP, organisation))
 
-    async def waiting(self, organisation: str, media: str) -> bool:
+    async def has_waiting(self, organisation: str, media: str) -> bool:
         """Whether anything waits, be it its turn or not."""
         found: bool = await self._lanes.read(
             lambda connection: connection.fetchval(WAITING, organisation, media)

@@ -13,10 +13,10 @@ from xml.sax.saxutils import escape as xml_escaped
 import aiohttp
 from multidict import CIMultiDict
 
-from domain.reference.delivery_servers import filled
-from services.communications.delivery import Limits, Message, Outcome
+from domain.reference.delivery_servers import render_template
+from services.communications.delivery import Message, SendPolicy, SendResult
 
-__all__ = ["Request", "SmsGateway"]
+__all__ = ["GatewayConfig", "SmsGateway"]
 
 LONGEST_ANSWER = 16 * 1024
 """Bytes of an answer that are looked at."""
@@ -34,7 +34,7 @@ ESCAPES: Mapping[str, tuple[str, Callable[[str], str]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class GatewayConfig:
     """What a gateway is asked, as it is set, and which answers say yes."""
 
     url: str
@@ -52,7 +52,7 @@ class Request:
 class SmsGateway:
     """One organisation's SMS gateway."""
 
-    def __init__(self, request: Request, limits: Limits) -> None:
+    def __init__(self, request: GatewayConfig, limits: SendPolicy) -> None:
         self.limits = limits
         self._request = request
         self._pattern = re.compile(request.answer_pattern) if request.answer_pattern else None
@@ -68,7 +68,7 @@ class SmsGateway:
             trust_env=False,
         )
 
-    async def send(self, message: Message) -> Outcome:
+    async def send(self, message: Message) -> SendResult:
         """Hands over one message."""
         request = self._request
         try:
@@ -80,15 +80,15 @@ class SmsGateway:
                 allow_redirects=False,
             ) as answer:
                 if self._is_enough(answer.status):
-                    return Outcome("SENT")
+                    return SendResult("SENT")
                 return self._judged(answer, (await _bounded(answer)).decode(errors="replace"))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             code = "TLS" if isinstance(error, aiohttp.ClientSSLError) else "HTTP UNREACHABLE"
-            return Outcome("AWAY", code)
+            return SendResult("AWAY", code)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             late = isinstance(error, TimeoutError)
             code, said = ("TIMEOUT", "took too long") if late else ("DISCONNECTED", "hung up")
-            return Outcome("LATER", f"HTTP {code}", f"The gateway {said}")
+            return SendResult("LATER", f"HTTP {code}", f"The gateway {said}")
 
     async def tidy(self) -> None:
         """Nothing: the client closes idle connections by itself."""
@@ -102,13 +102,13 @@ class SmsGateway:
             "to": message.to,
             "from": message.sender or "",
             "text": message.content,
-            "key": message.key,
+            "key": message.idempotency_key,
             "secret": self._request.secret or "",
         }
 
     def _body(self, message: Message) -> bytes:
         escape = ESCAPES[self._request.body_format][1]
-        return filled(self._request.body, self._values(message), escape).encode()
+        return render_template(self._request.body, self._values(message), escape).encode()
 
     def _headers(self, message: Message) -> CIMultiDict[str]:
         request = self._request
@@ -116,8 +116,8 @@ class SmsGateway:
         values = {name: _line(value) for name, value in self._values(message).items()}
         headers = CIMultiDict({"Content-Type": ESCAPES[request.body_format][0]})
         for name, template in request.headers.items():
-            headers[name] = filled(template, values)
-        headers[request.idempotency_header] = message.key
+            headers[name] = render_template(template, values)
+        headers[request.idempotency_header] = message.idempotency_key
         return headers
 
     def _is_enough(self, status: int) -> bool:
@@ -125,19 +125,21 @@ class SmsGateway:
         judged = self._request.answer_text is not None or self._pattern is not None
         return status in self._request.expected_statuses and not judged
 
-    def _judged(self, answer: aiohttp.ClientResponse, text: str) -> Outcome:
+    def _judged(self, answer: aiohttp.ClientResponse, text: str) -> SendResult:
         code, status = f"HTTP {answer.status}", answer.status
         if status in self._request.expected_statuses:
             wanted = self._request.answer_text
             said = (wanted is None or wanted in text) and (
                 self._pattern is None or self._pattern.search(text) is not None
             )
-            return Outcome("SENT") if said else Outcome("REFUSED", "ANSWER", self._shown(text))
+            return (
+                SendResult("SENT") if said else SendResult("REFUSED", "ANSWER", self._shown(text))
+            )
         if status in CREDENTIALS:
-            return Outcome("AWAY", code, self._shown(text))
+            return SendResult("AWAY", code, self._shown(text))
         if status in TRANSIENT:
-            return Outcome("LATER", code, self._shown(text), _retry_after(answer))
-        return Outcome("REFUSED", code, self._shown(text))
+            return SendResult("LATER", code, self._shown(text), _retry_after(answer))
+        return SendResult("REFUSED", code, self._shown(text))
 
     def _shown(self, text: str) -> str:
         """What the gateway said, without our secret, should it have said that."""

@@ -22,9 +22,9 @@ from aiosmtplib import (
     SMTPServerDisconnected,
 )
 
-from services.communications.delivery import Limits, Message, Outcome
+from services.communications.delivery import Message, SendPolicy, SendResult
 
-__all__ = ["EmailServer", "Target", "written"]
+__all__ = ["EmailServer", "SmtpConfig", "build_message"]
 
 IDLE = 20.0
 """Seconds after which a kept connection is not used again."""
@@ -35,7 +35,7 @@ UNAUTHENTICATED = frozenset({454, 530, 534, 535, 538})
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class SmtpConfig:
     """Where an organisation's e-mails go; ``tls`` is NONE, STARTTLS or IMPLICIT."""
 
     host: str
@@ -66,28 +66,28 @@ class _Kept:
 class EmailServer:
     """One organisation's e-mail server."""
 
-    def __init__(self, target: Target, limits: Limits) -> None:
+    def __init__(self, target: SmtpConfig, limits: SendPolicy) -> None:
         self.limits = limits
         self._target = target
         self._free: list[_Kept] = []
         self._closed = False
         self._context = ssl.create_default_context() if target.tls != "NONE" else None
 
-    async def send(self, message: Message) -> Outcome:
+    async def send(self, message: Message) -> SendResult:
         """Hands over one message."""
         try:
-            sender, recipient, content = written(message, html=self._target.html)
+            sender, recipient, content = build_message(message, html=self._target.html)
         except ValueError as error:
-            return Outcome("REFUSED", str(error), _SAID[str(error)])
+            return SendResult("REFUSED", str(error), _SAID[str(error)])
         if not sender:
-            return Outcome("AWAY", "NO_SENDER")
+            return SendResult("AWAY", "NO_SENDER")
         try:
             async with asyncio.timeout(self.limits.timeout_seconds):
                 return await self._send(sender, recipient, content)
         except TimeoutError:
-            return Outcome("LATER", "SMTP TIMEOUT", "The server took too long")
+            return SendResult("LATER", "SMTP TIMEOUT", "The server took too long")
         except _AwayError as error:
-            return Outcome("AWAY", error.code, error.text)
+            return SendResult("AWAY", error.code, error.text)
 
     async def tidy(self) -> None:
         """Says goodbye on connections that were not used for a while."""
@@ -102,7 +102,7 @@ class EmailServer:
         while self._free:
             await _leave(self._free.pop().client)
 
-    async def _send(self, sender: str, recipient: str, content: bytes) -> Outcome:
+    async def _send(self, sender: str, recipient: str, content: bytes) -> SendResult:
         """Tries once, or again on a new connection where a kept one proves to be gone."""
         kept = self._take()
         if kept is not None:
@@ -111,11 +111,11 @@ class EmailServer:
                 return outcome
         fresh = await self._connected()
         outcome = await self._try(fresh, sender, recipient, content)
-        return outcome or Outcome("LATER", "SMTP DISCONNECTED", "The server hung up")
+        return outcome or SendResult("LATER", "SMTP DISCONNECTED", "The server hung up")
 
     async def _try(
         self, client: aiosmtplib.SMTP, sender: str, recipient: str, content: bytes
-    ) -> Outcome | None:
+    ) -> SendResult | None:
         """What became of the message; None if the server hung up before it had the content."""
         handed_over, sound = False, False
         try:
@@ -124,7 +124,7 @@ class EmailServer:
             handed_over = True
             await client.data(content)
             sound = True
-            return Outcome("SENT")
+            return SendResult("SENT")
         except SMTPResponseException as error:
             if error.code == 421 and not handed_over:
                 return None
@@ -132,7 +132,7 @@ class EmailServer:
         except (SMTPException, OSError) as error:
             if not handed_over and isinstance(error, SMTPServerDisconnected | OSError):
                 return None
-            return Outcome("LATER", "SMTP DISCONNECTED", "The server hung up")
+            return SendResult("LATER", "SMTP DISCONNECTED", "The server hung up")
         finally:
             # After anything but success the other side may be anywhere in the dialogue.
             if sound and not self._closed:
@@ -185,11 +185,11 @@ def _away(error: Exception) -> _AwayError:
     return _AwayError("SMTP UNREACHABLE", type(cause).__name__)
 
 
-def _judged(code: int, text: str) -> Outcome:
+def _judged(code: int, text: str) -> SendResult:
     """What a reply means for the message that it refuses (RFC 5321, section 4.2.1)."""
     if code in UNAUTHENTICATED:
-        return Outcome("AWAY", f"SMTP {code}", text)
-    return Outcome("REFUSED" if code >= 500 else "LATER", f"SMTP {code}", text)
+        return SendResult("AWAY", f"SMTP {code}", text)
+    return SendResult("REFUSED" if code >= 500 else "LATER", f"SMTP {code}", text)
 
 
 async def _leave(client: aiosmtplib.SMTP) -> None:
@@ -206,7 +206,7 @@ _SAID = {
 }
 
 
-def written(message: Message, *, html: bool) -> tuple[str, str, bytes]:
+def build_message(message: Message, *, html: bool) -> tuple[str, str, bytes]:
     """Sender and recipient as SMTP takes them, and the message as it travels.
 
     Raises ``ValueError`` with the code of what cannot be sent.
@@ -214,7 +214,9 @@ def written(message: Message, *, html: bool) -> tuple[str, str, bytes]:
     recipient = _address(message.to, "INVALID_RECIPIENT")
     sender = _address(message.sender, "INVALID_SENDER") if message.sender else None
     mail = EmailMessage(policy=POLICY)
-    mail["Message-ID"] = f"<{message.key}@{sender.domain if sender else 'crmledger.invalid'}>"
+    mail["Message-ID"] = (
+        f"<{message.idempotency_key}@{sender.domain if sender else 'crmledger.invalid'}>"
+    )
     mail["Date"] = localtime()
     if sender is not None:
         mail["From"] = sender

@@ -10,15 +10,15 @@ from typing import Any
 import structlog
 
 from domain.reference.delivery_servers import PASSWORD, SECRET
-from infra.delivery.backlog import SWITCHES, is_set
-from infra.delivery.sms import Request, SmsGateway
-from infra.delivery.smtp import EmailServer, Target
-from services.communications.delivery import Limits
-from services.context import Told
-from services.ports import Ledger
-from services.secret_encryption import Keeper, unsealed
+from infra.delivery.backlog import SERVER_SETTINGS, is_enabled
+from infra.delivery.sms import GatewayConfig, SmsGateway
+from infra.delivery.smtp import EmailServer, SmtpConfig
+from services.communications.delivery import SendPolicy
+from services.context import CallContext
+from services.ports import Store
+from services.secret_encryption import SecretCipher, stored_secret
 
-__all__ = ["Servers", "version_of"]
+__all__ = ["TransportRegistry", "version_of"]
 
 log = structlog.get_logger(__name__)
 
@@ -34,16 +34,16 @@ class _Open:
     server: EmailServer | SmsGateway | None
 
 
-class Servers:
+class TransportRegistry:
     """Servers by organisation and media."""
 
-    def __init__(self, ledger: Ledger, keeper: Keeper) -> None:
+    def __init__(self, ledger: Store, keeper: SecretCipher) -> None:
         self._ledger = ledger
         self._keeper = keeper
         self._open: dict[tuple[str, str], _Open] = {}
         self._former: list[tuple[float, EmailServer | SmsGateway]] = []
 
-    async def of(self, told: Told, media: str) -> EmailServer | SmsGateway | None:
+    async def of(self, told: CallContext, media: str) -> EmailServer | SmsGateway | None:
         """The server to send with; None if none is set, it is switched off or its secret is not ours."""
         organisation, version = told.directory.organisation, version_of(told)
         found = self._open.get((organisation, media))
@@ -76,13 +76,13 @@ class Servers:
         for server in self.all():
             await server.close()
 
-    async def _opened(self, told: Told, media: str) -> EmailServer | SmsGateway | None:
+    async def _opened(self, told: CallContext, media: str) -> EmailServer | SmsGateway | None:
         organisation, settings = told.directory.organisation, told.directory.settings
         entry = told.directory.entry("organisation", organisation)
-        if entry is None or entry.retired or not is_set(settings, media):
+        if entry is None or entry.retired or not is_enabled(settings, media):
             return None
         try:
-            secret = await unsealed(
+            secret = await stored_secret(
                 self._ledger,
                 self._keeper,
                 organisation,
@@ -92,22 +92,22 @@ class Servers:
         except ValueError:
             log.error("sending.secret", organisation=organisation, media=media)
             return None
-        given = settings[SWITCHES[media][0]]
+        given = settings[SERVER_SETTINGS[media][0]]
         return _email(given, secret) if media == "EMAIL" else _sms(given, secret)
 
 
-def version_of(told: Told) -> int:
+def version_of(told: CallContext) -> int:
     """The version of an organisation's settings; 0 if it has none."""
     entry = told.directory.entry("organisation", told.directory.organisation)
     return entry.version if entry else 0
 
 
-def _limits(given: Mapping[str, Any]) -> Limits:
-    return Limits(**{part.name: given[part.name] for part in fields(Limits)})
+def _limits(given: Mapping[str, Any]) -> SendPolicy:
+    return SendPolicy(**{part.name: given[part.name] for part in fields(SendPolicy)})
 
 
 def _email(given: Mapping[str, Any], password: str | None) -> EmailServer:
-    target = Target(
+    target = SmtpConfig(
         host=given["host"],
         port=given["port"],
         tls=given["tls"],
@@ -119,8 +119,8 @@ def _email(given: Mapping[str, Any], password: str | None) -> EmailServer:
 
 
 def _sms(given: Mapping[str, Any], secret: str | None) -> SmsGateway:
-    names = {part.name for part in fields(Request)} - {"secret", "expected_statuses"}
-    request = Request(
+    names = {part.name for part in fields(GatewayConfig)} - {"secret", "expected_statuses"}
+    request = GatewayConfig(
         **{name: given[name] for name in names},
         expected_statuses=frozenset(given["expected_statuses"]),
         secret=secret,

@@ -160,7 +160,9 @@ async def _contact(
     name = "id_number" if body["type"] == "PERSON" else "vat_registration_number"
     listed = METHODS["contact_information/list"]
     query = {"token": [session], name: [numbers[name]]}
-    found = orjson.loads(await application.runner.run(listed, Request(query, textual=True)))
+    found = orjson.loads(
+        await application.runner.run(listed, Request(query, from_query_or_form=True))
+    )
     if not found:
         path, key = "contact_information/create", f"demo/contact/{record['alias']}"
         found = [await _call(application, session, path, body, key)]

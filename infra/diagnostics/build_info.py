@@ -8,17 +8,17 @@ from importlib.metadata import version
 from typing import Any
 
 import services.registry  # noqa: F401 (fills the registries)
-from domain.aggregate import AGGREGATES, FACTS
+from domain.aggregate import AGGREGATES, EVENTS
 from infra.projections.sql_projections import ANALYTICS
 from infra.schema.migrate import available
 from infra.settings import HIDDEN, SECRETS, Settings
 from services.pipeline.method import METHODS
 from services.projection_versions import VERSIONS
 
-__all__ = ["described"]
+__all__ = ["build_info"]
 
 
-def described(settings: Settings, env: Mapping[str, str] = os.environ) -> dict[str, Any]:
+def build_info(settings: Settings, env: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """The build and its settings, as JSON would have it; never a secret.
 
     :param env: the variables that the settings were read from.
@@ -39,8 +39,8 @@ def described(settings: Settings, env: Mapping[str, str] = os.environ) -> dict[s
 
 def _versions(aggregate: str) -> dict[str, int]:
     """The facts of an aggregate with the version of their form."""
-    own = (topic for topic in FACTS if topic.partition(".")[0] == aggregate)
-    return {topic.partition(".")[2]: FACTS[topic].SCHEMA for topic in sorted(own)}
+    own = (topic for topic in EVENTS if topic.partition(".")[0] == aggregate)
+    return {topic.partition(".")[2]: EVENTS[topic].SCHEMA for topic in sorted(own)}
 
 
 def _names() -> list[tuple[str, str]]:

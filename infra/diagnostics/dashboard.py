@@ -18,12 +18,21 @@ from domain.communication import MEDIA
 from domain.service_request_answers import OPEN
 from infra.delivery.backlog import Backlog, backlogs
 from infra.ledger.positions import HEAD
-from infra.postgres.pool import Lanes
+from infra.postgres.pool import ConnectionPool
 from infra.projections.sql_projections import ANALYTICS
 from infra.projections.temporal import HISTORY
-from infra.webhooks.subscriptions import STANDING, Standing, standing
+from infra.webhooks.subscriptions import STANDING, SubscriptionStatus, subscription_status
 
-__all__ = ["AGES", "HOURS", "MOST", "Board", "Boards", "Lag", "Sealed", "Waiting"]
+__all__ = [
+    "AGES",
+    "HOURS",
+    "MOST",
+    "Dashboard",
+    "DashboardReader",
+    "ProjectionLag",
+    "QueueDepth",
+    "SealSummary",
+]
 
 MOST = 10_000
 """Entries of one media, and requests of one state, that are counted."""
@@ -83,7 +92,7 @@ SELECT number, first_position AS first, last_position AS last, (statement ->> 's
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class QueueDepth:
     """Messages that wait for one system, or of one media if no system was named, by age."""
 
     system: str | None
@@ -97,7 +106,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Lag:
+class ProjectionLag:
     """How far a view is behind the ledger: in facts, and the age of the first that it lacks.
 
     ``parked`` entities are those whose facts it could not take in.
@@ -110,7 +119,7 @@ class Lag:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class SealSummary:
     """One seal."""
 
     number: int
@@ -120,7 +129,7 @@ class Sealed:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class Dashboard:
     """Everything, at one moment.
 
     ``full`` are the media of which more wait than were counted, ``requests`` the open service
@@ -131,13 +140,13 @@ class Board:
 
     now: datetime
     head: int
-    waiting: Sequence[Waiting]
+    waiting: Sequence[QueueDepth]
     full: Sequence[str]
     requests: Mapping[str, tuple[int, int]]
-    lags: Sequence[Lag]
-    seals: Sequence[Sealed]
+    lags: Sequence[ProjectionLag]
+    seals: Sequence[SealSummary]
     facts: Sequence[int]
-    webhooks: Sequence[Standing]
+    webhooks: Sequence[SubscriptionStatus]
     outgoing: Sequence[Backlog]
 
     @property
@@ -146,13 +155,13 @@ class Board:
         return self.head - (self.seals[-1].last if self.seals else 0)
 
 
-class Boards:
+class DashboardReader:
     """Looks at organisations, with one connection at a time."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: ConnectionPool) -> None:
         self._lanes = lanes
 
-    async def look(self, organisation: str, wall_clock: str) -> Board:
+    async def read(self, organisation: str, wall_clock: str) -> Dashboard:
         """What there is to see now.
 
         :param wall_clock: the service's, by which requests are due, as it stands in parameters.
@@ -164,7 +173,7 @@ class Boards:
 
 async def _look(
     connection: asyncpg.Connection[asyncpg.Record], organisation: str, due: datetime
-) -> Board:
+) -> Dashboard:
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         now = await connection.fetchval(NOW)
         head = await connection.fetchval(HEAD, organisation)
@@ -176,32 +185,32 @@ async def _look(
         seals = await connection.fetch(SEALED, organisation, SEALS)
         lags = await connection.fetch(LAGS, organisation, [*ANALYTICS, HISTORY], head)
         webhooks = await connection.fetch(STANDING, organisation, 0, WEBHOOKS)
-        return Board(
+        return Dashboard(
             now=now,
             head=head,
             waiting=waiting,
             full=full,
             requests=await _requests(connection, organisation, due),
-            lags=[Lag(*row) for row in lags],
-            seals=[Sealed(**row) for row in reversed(seals)],
+            lags=[ProjectionLag(*row) for row in lags],
+            seals=[SealSummary(**row) for row in reversed(seals)],
             facts=_steps([*bounds[len(ages) :], head]),
-            webhooks=[standing(row) for row in webhooks],
+            webhooks=[subscription_status(row) for row in webhooks],
             outgoing=await backlogs(connection, organisation),
         )
 
 
 async def _waiting(
     connection: asyncpg.Connection[asyncpg.Record], organisation: str, ages: Sequence[int]
-) -> tuple[list[Waiting], list[str]]:
+) -> tuple[list[QueueDepth], list[str]]:
     """What waits, the most first, and the media of which there is more than was counted."""
-    rows = await connection.fetch(WAITING, organisation, MEDIA.words.split(), MOST + 1, *ages)
+    rows = await connection.fetch(WAITING, organisation, MEDIA.allowed.split(), MOST + 1, *ages)
     found: dict[tuple[str | None, str | None], list[int]] = {}
     totals: Counter[str] = Counter()
     for row in rows:
         key = (row["system"], None if row["system"] else row["media"])
         found.setdefault(key, [0] * len(AGES))[row["age"]] += row["entries"]
         totals[row["media"]] += row["entries"]
-    waiting = [Waiting(*key, tuple(counts)) for key, counts in found.items()]
+    waiting = [QueueDepth(*key, tuple(counts)) for key, counts in found.items()]
     full = [media for media, total in totals.items() if total > MOST]
     return sorted(waiting, key=lambda one: -one.entries), full
 

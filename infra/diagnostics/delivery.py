@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import orjson
 
-from infra.delivery.backlog import LATE, Backlog, backlogs, is_set
-from infra.diagnostics.runner import Finding, Site, first_of
-from infra.ledger.positions import heads
+from infra.delivery.backlog import LATE, Backlog, backlogs, is_enabled
+from infra.diagnostics.runner import CheckContext, CheckResult, summarize
+from infra.ledger.positions import head_positions
 
 __all__ = ["SENDING_CHECKS"]
 
@@ -15,21 +15,21 @@ SELECT document FROM views.records WHERE organisation = $1 AND kind = 'organisat
 """
 
 
-async def sending(site: Site) -> Finding:
+async def sending(site: CheckContext) -> CheckResult:
     """Whether messages wait too long for servers that are set: nothing sends, or a server is away."""
     late, waiting, servers = [], 0, 0
-    for organisation in await heads(site.connection):
+    for organisation in await head_positions(site.connection):
         document = await site.connection.fetchval(SETTINGS, organisation)
         settings = orjson.loads(document) if document else {}
         for one in await backlogs(site.connection, organisation):
-            if is_set(settings, one.media):
+            if is_enabled(settings, one.media):
                 servers += 1
                 waiting += one.entries
                 if one.seconds > LATE or one.failures:
                     late.append(_late(organisation, one))
     if late:
-        return Finding("warning", first_of(late))
-    return Finding("ok", f"{waiting:,} messages wait for {servers:,} servers, none too long")
+        return CheckResult("warning", summarize(late))
+    return CheckResult("ok", f"{waiting:,} messages wait for {servers:,} servers, none too long")
 
 
 def _late(organisation: str, one: Backlog) -> str:

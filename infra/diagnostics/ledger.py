@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
-from domain.aggregate import FACTS, Beginning
+from domain.aggregate import EVENTS, CreationEvent
 from infra.analytics.install import assert_deployed
 from infra.audit.sealer import backlogs, signer_of
-from infra.diagnostics.runner import Finding, Site, first_of
+from infra.diagnostics.runner import CheckContext, CheckResult, summarize
 from infra.encryption import KeyRing
-from infra.ledger.integrity import problems
-from infra.ledger.positions import HEADS, heads
+from infra.ledger.integrity import integrity_problems
+from infra.ledger.positions import HEADS, head_positions
 from infra.projections.projector import lags
 from infra.projections.sql_projections import ANALYTICS
 from infra.projections.temporal import HISTORY
 from infra.schema.migrate import MigrationError, available
-from infra.webhooks.subscriptions import Standing, standing
+from infra.webhooks.subscriptions import SubscriptionStatus, subscription_status
 from services.projection_versions import VERSIONS
 
 __all__ = ["DEEP_CHECKS", "LEDGER_CHECKS"]
@@ -97,22 +97,22 @@ PATIENCE = 10
 """Facts may be so many times as old as they should be when they are sealed."""
 
 
-async def schema(site: Site) -> Finding:
+async def schema(site: CheckContext) -> CheckResult:
     """Whether the database has this program's schema."""
     try:
         await assert_deployed(site.connection)
     except MigrationError as error:
-        return Finding("failed", str(error))
-    return Finding("ok", f"{available()[-1]} is the last migration, as in this program")
+        return CheckResult("failed", str(error))
+    return CheckResult("ok", f"{available()[-1]} is the last migration, as in this program")
 
 
-async def privileges(site: Site) -> Finding:
+async def privileges(site: CheckContext) -> CheckResult:
     """Whether the roles exist, and none can do more than it should."""
     wrong = [row["wrong"] for row in await site.connection.fetch(PRIVILEGES)]
     return _judged(wrong, "the service reads, and writes through its functions only")
 
 
-async def guards(site: Site) -> Finding:
+async def guards(site: CheckContext) -> CheckResult:
     """Whether the triggers that refuse changes are there and enabled."""
     missing = [row["missing"] for row in await site.connection.fetch(GUARDS)]
     return _judged(
@@ -120,7 +120,7 @@ async def guards(site: Site) -> Finding:
     )
 
 
-async def positions(site: Site) -> Finding:
+async def positions(site: CheckContext) -> CheckResult:
     """Whether the ends of all ledgers are dense and their beginnings are there."""
     rows = await site.connection.fetch(HOLES, TAIL)
     wrong = [
@@ -135,7 +135,7 @@ async def positions(site: Site) -> Finding:
     return _judged(wrong, f"{seen:,} in {len(rows)} ledgers, none missing among the last {TAIL:,}")
 
 
-async def sequences(site: Site) -> Finding:
+async def sequences(site: CheckContext) -> CheckResult:
     """Whether no number that is given out next has been used, as after a backup in two halves."""
     names, topics = zip(*_numbered(), strict=True)
     wrong = [
@@ -147,13 +147,13 @@ async def sequences(site: Site) -> Finding:
 
 def _numbered() -> Iterator[tuple[str, str]]:
     """The sequence and the topic of each first fact that carries a number."""
-    for topic, fact in FACTS.items():
-        if issubclass(fact, Beginning) and any(part.name == "number" for part in fields(fact)):
+    for topic, fact in EVENTS.items():
+        if issubclass(fact, CreationEvent) and any(part.name == "number" for part in fields(fact)):
             kind = topic.partition(".")[0]
             yield SEQUENCES.get(kind, kind), topic
 
 
-async def views(site: Site) -> Finding:
+async def views(site: CheckContext) -> CheckResult:
     """Whether the rows of the views were written by this program's definitions, and how late."""
     rows = await site.connection.fetch("SELECT view, version FROM ledger.view_versions")
     written = {row["view"]: row["version"] for row in rows}
@@ -164,39 +164,43 @@ async def views(site: Site) -> Finding:
     if ahead := [lag.organisation for lag in behind if lag.positions < 0]:
         return _judged([f"ahead of the ledger of {one}" for one in ahead], "")
     if stale:
-        return Finding("warning", f"of another version: {', '.join(stale)}; run `views rebuild`")
+        return CheckResult(
+            "warning", f"of another version: {', '.join(stale)}; run `views rebuild`"
+        )
     if parked := sum(lag.parked for lag in behind):
-        return Finding("warning", f"{parked:,} entities are parked; see `views parked`")
+        return CheckResult("warning", f"{parked:,} entities are parked; see `views parked`")
     oldest = max((lag.seconds for lag in behind), default=0.0)
     said = f"{len(wanted)} of this program's version, {oldest:.1f} s behind"
-    return Finding("warning" if oldest > BEHIND else "ok", said)
+    return CheckResult("warning" if oldest > BEHIND else "ok", said)
 
 
-async def webhooks(site: Site) -> Finding:
+async def webhooks(site: CheckContext) -> CheckResult:
     """Whether subscribers are told of this ledger, and in time."""
     rows = await site.connection.fetch("SELECT * FROM webhooks.standing()")
-    found = [standing(row) for row in rows]
-    ahead = [f"{_named(one)} is ahead of the ledger" for one in found if one.shown == "AHEAD"]
-    stopped = [
-        f"{_named(one)} is {one.shown}"
-        for one in found
-        if one.shown in ("FAILING", "PAUSED", "GONE")
+    found = [subscription_status(row) for row in rows]
+    ahead = [
+        f"{_named(one)} is ahead of the ledger" for one in found if one.display_state == "AHEAD"
     ]
-    told = [one for one in found if one.wanted]
+    stopped = [
+        f"{_named(one)} is {one.display_state}"
+        for one in found
+        if one.display_state in ("FAILING", "PAUSED", "GONE")
+    ]
+    told = [one for one in found if one.is_active]
     oldest = max((one.lag_seconds for one in told), default=0.0)
     said = f"{len(told)} are told what happens, {oldest:.1f} s behind"
     if stopped and not ahead:
-        return Finding("warning", first_of(stopped))
+        return CheckResult("warning", summarize(stopped))
     if oldest > BEHIND and not ahead:
-        return Finding("warning", f"{said}; does `crmledger deliver` run?")
+        return CheckResult("warning", f"{said}; does `crmledger deliver` run?")
     return _judged(ahead, said)
 
 
-def _named(one: Standing) -> str:
+def _named(one: SubscriptionStatus) -> str:
     return f"{one.webhook} of {one.organisation}"
 
 
-async def seals(site: Site) -> Finding:
+async def seals(site: CheckContext) -> CheckResult:
     """Whether facts are sealed in time, and no seal is about facts that are gone."""
     found = await backlogs(site.connection)
     cut = [
@@ -208,38 +212,41 @@ async def seals(site: Site) -> Finding:
     late = oldest > PATIENCE * (site.settings.seal_seconds or BEHIND)
     waiting = sum(one.facts for one in found if one.facts > 0)
     said = f"{waiting:,} facts are not sealed yet, the oldest for {oldest:,.0f} s"
-    return _judged(cut, said) if cut or not late else Finding("warning", said)
+    return _judged(cut, said) if cut or not late else CheckResult("warning", said)
 
 
-async def secrets(site: Site) -> Finding:
+async def secrets(site: CheckContext) -> CheckResult:
     """Whether this service key is the one that the database was written with."""
     wrapped = await site.connection.fetchval(WRAPPED)
     try:
         if wrapped is not None:
             KeyRing(site.settings.service_key).unwrap(wrapped)
     except ValueError:
-        return Finding("failed", "this CRMLEDGER_SERVICE_KEY does not open personal data")
+        return CheckResult("failed", "this CRMLEDGER_SERVICE_KEY does not open personal data")
     signed_by = await site.connection.fetchval(SIGNED_BY)
     if signed_by not in (None, signer_of(site.settings.service_key).key):
-        return Finding("warning", f"seals are signed by another service key: {signed_by}")
-    return Finding(
+        return CheckResult("warning", f"seals are signed by another service key: {signed_by}")
+    return CheckResult(
         "ok", "the service key opens what is stored" if wrapped else "nothing to open yet"
     )
 
 
-async def every_fact(site: Site) -> Finding:
+async def every_fact(site: CheckContext) -> CheckResult:
     """Walks through all ledgers: positions, versions, hashes, claims, rows of views."""
     found: list[str] = []
-    known = await heads(site.connection)
+    known = await head_positions(site.connection)
     for organisation in known:
-        found += [f"{organisation}: {one}" for one in await problems(site.connection, organisation)]
+        found += [
+            f"{organisation}: {one}"
+            for one in await integrity_problems(site.connection, organisation)
+        ]
     return _judged(found, f"{sum(known.values()):,} facts are whole, and shown as they are")
 
 
-def _judged(wrong: Iterable[str], otherwise: str) -> Finding:
+def _judged(wrong: Iterable[str], otherwise: str) -> CheckResult:
     """A failure that names the first things that are wrong; fine, and ``otherwise``, if none is."""
     found = list(wrong)
-    return Finding("failed", first_of(found)) if found else Finding("ok", otherwise)
+    return CheckResult("failed", summarize(found)) if found else CheckResult("ok", otherwise)
 
 
 LEDGER_CHECKS = (

@@ -1,6 +1,6 @@
 """The self-test of an installation: each check looks at one thing and says one line about it.
 
-Every check is a function from a `Site` to a `Finding`, and its name is the function's. What a check
+Every check is a function from a `CheckContext` to a `CheckResult`, and its name is the function's. What a check
 costs does not grow with the ledger; only ``deep`` walks through all of it.
 """
 
@@ -19,13 +19,13 @@ from infra.settings import Settings
 __all__ = [
     "LEAST",
     "Check",
+    "CheckContext",
+    "CheckReport",
+    "CheckResult",
     "Connection",
-    "Finding",
-    "Report",
-    "Site",
     "Verdict",
-    "first_of",
     "run",
+    "summarize",
 ]
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -40,7 +40,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class CheckContext:
     """What is looked at: a database, by a connection of its owner's, and this machine's settings."""
 
     connection: Connection
@@ -48,23 +48,23 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What a check says; ``unseen`` if it cannot be seen from here."""
 
     verdict: Verdict
     said: str
 
 
-def first_of(wrong: Sequence[str]) -> str:
+def summarize(wrong: Sequence[str]) -> str:
     """The first things at fault, and how many more there are."""
     more = f"; and {len(wrong) - SHOWN:,} more" if len(wrong) > SHOWN else ""
     return "; ".join(wrong[:SHOWN]) + more
 
 
-Check: TypeAlias = Callable[[Site], Awaitable[Finding]]
+Check: TypeAlias = Callable[[CheckContext], Awaitable[CheckResult]]
 
 
-class Report(msgspec.Struct, frozen=True):
+class CheckReport(msgspec.Struct, frozen=True):
     """A finding with the name of its check, as it is printed."""
 
     check: str
@@ -74,7 +74,7 @@ class Report(msgspec.Struct, frozen=True):
 
 async def run(
     url: str, settings: Settings, checks: Sequence[Check], *, seconds: float | None = SECONDS
-) -> list[Report]:
+) -> list[CheckReport]:
     """What each check says of the database at ``url``, in order.
 
     A check that cannot be made has failed, and the others go on. Where there is no database the
@@ -87,21 +87,21 @@ async def run(
             url, timeout=5, server_settings={"application_name": "crmledger check"}
         )
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        return [Report("database", "failed", f"cannot be reached: {_why(error)}")]
+        return [CheckReport("database", "failed", f"cannot be reached: {_why(error)}")]
     try:
-        site = Site(connection, settings)
+        site = CheckContext(connection, settings)
         return [await _made(check, site, seconds) for check in checks]
     finally:
         await connection.close()
 
 
-async def _made(check: Check, site: Site, seconds: float | None) -> Report:
+async def _made(check: Check, site: CheckContext, seconds: float | None) -> CheckReport:
     try:
         async with asyncio.timeout(seconds):
             found = await check(site)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        found = Finding("failed", f"could not be looked at: {_why(error)}")
-    return Report(check.__name__.replace("_", " "), found.verdict, found.said)
+        found = CheckResult("failed", f"could not be looked at: {_why(error)}")
+    return CheckReport(check.__name__.replace("_", " "), found.verdict, found.said)
 
 
 def _why(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from infra.diagnostics.runner import LEAST, Finding, Site, Verdict
+from infra.diagnostics.runner import LEAST, CheckContext, CheckResult, Verdict
 
 __all__ = ["SERVER_CHECKS"]
 
@@ -47,45 +47,47 @@ CROWDED = 0.8
 """Part of the server's connections that may be taken."""
 
 
-async def database(site: Site) -> Finding:
+async def database(site: CheckContext) -> CheckResult:
     """Whether the server is new enough, and the one that can be written to."""
     row = await site.connection.fetchrow(DATABASE)
     assert row is not None
     said = f"{row['name']} on PostgreSQL {row['version']}, {decimal(row['size'])}"
     if row["number"] < LEAST:
-        return Finding("failed", f"{said}; {LEAST // 10_000} or newer is needed")
+        return CheckResult("failed", f"{said}; {LEAST // 10_000} or newer is needed")
     if row["encoding"] != "UTF8":
-        return Finding("failed", f"{said}; its encoding is {row['encoding']} and must be UTF8")
+        return CheckResult("failed", f"{said}; its encoding is {row['encoding']} and must be UTF8")
     if row["replica"]:
-        return Finding("failed", f"{said}; it is a replica, which cannot be written to")
-    return Finding("ok", said)
+        return CheckResult("failed", f"{said}; it is a replica, which cannot be written to")
+    return CheckResult("ok", said)
 
 
-async def durability(site: Site) -> Finding:
+async def durability(site: CheckContext) -> CheckResult:
     """Whether what was committed survives a crash."""
     off = [row["name"] for row in await site.connection.fetch(DANGEROUS)]
     if off:
-        return Finding("failed", f"{', '.join(off)} off: a crash loses what was acknowledged")
-    return Finding("ok", "fsync, full_page_writes and synchronous_commit are on")
+        return CheckResult("failed", f"{', '.join(off)} off: a crash loses what was acknowledged")
+    return CheckResult("ok", "fsync, full_page_writes and synchronous_commit are on")
 
 
-async def connections(site: Site) -> Finding:
+async def connections(site: CheckContext) -> CheckResult:
     """Whether there is room for more connections."""
     used, most = await site.connection.fetchrow(CONNECTIONS) or (0, 0)
     crowded = used > CROWDED * most
-    return Finding("warning" if crowded else "ok", f"{used} of {most} are taken")
+    return CheckResult("warning" if crowded else "ok", f"{used} of {most} are taken")
 
 
-async def transactions(site: Site) -> Finding:
+async def transactions(site: CheckContext) -> CheckResult:
     """Whether somebody's transaction keeps the server from cleaning up, and whose it is."""
     row = await site.connection.fetchrow(OLDEST)
     if row is None or row["seconds"] < LONG:
-        return Finding("ok", f"none is older than {LONG / 60:.0f} minutes")
+        return CheckResult("ok", f"none is older than {LONG / 60:.0f} minutes")
     whose = f"process {row['pid']} ({row['program']}, database {row['name']})"
-    return Finding("warning", f"{whose} has had one open for {row['seconds'] / 60:,.0f} minutes")
+    return CheckResult(
+        "warning", f"{whose} has had one open for {row['seconds'] / 60:,.0f} minutes"
+    )
 
 
-async def clock(site: Site) -> Finding:
+async def clock(site: CheckContext) -> CheckResult:
     """How far this machine's clock is from the database's, which is the one that counts."""
     before = time.time()
     theirs = await site.connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
@@ -93,22 +95,24 @@ async def clock(site: Site) -> Finding:
     # It was read at some moment in between.
     difference = max(0.0, before - theirs, theirs - after)
     said = f"{difference:.3f} s from the database's, read in {(after - before) * 1000:.1f} ms"
-    return Finding("warning" if difference > DIFFERENCE else "ok", said)
+    return CheckResult("warning" if difference > DIFFERENCE else "ok", said)
 
 
-async def disk(site: Site) -> Finding:
+async def disk(site: CheckContext) -> CheckResult:
     """How full the disks are that can be seen from here."""
     # The server tells its folder to those only who may know.
     folder = await site.connection.fetchval(FOLDER)
     free = _free({"data folder": site.settings.data_dir, "database": Path(folder or "/nowhere")})
     if not free:
-        return Finding("unseen", "neither the database's disk nor a data folder is on this machine")
+        return CheckResult(
+            "unseen", "neither the database's disk nor a data folder is on this machine"
+        )
     least = min(usage.free / usage.total for usage in free.values())
     said = ", ".join(f"{decimal(usage.free)} free for the {name}" for name, usage in free.items())
     if "database" not in free:
         said += "; the database's disk cannot be seen from here"
     verdict: Verdict = "failed" if least < CRITICAL else "warning" if least < SCARCE else "ok"
-    return Finding(verdict, said)
+    return CheckResult(verdict, said)
 
 
 def _free(places: Mapping[str, Path]) -> dict[str, shutil._ntuple_diskusage]:

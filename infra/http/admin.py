@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 
 from domain.errors import ServiceError
-from infra.http.router import Edge, Exchange, response
+from infra.http.router import Exchange, Router, response
 from infra.observability.metrics import READY, metrics
 
 __all__ = ["Admin", "Worker"]
@@ -21,20 +21,20 @@ SECONDS = 2.0
 class Worker(Protocol):
     """What a process does: answering calls, feeding views."""
 
-    async def problems(self) -> list[str]:
+    async def readiness_problems(self) -> list[str]:
         """What keeps it from doing so. May raise `ServiceError` if it cannot tell."""
 
 
 class Admin:
-    """Health and metrics. ``leaving`` makes it not ready, so that no new calls are sent."""
+    """Health and metrics. ``draining`` makes it not ready, so that no new calls are sent."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self.leaving = False
+        self.draining = False
 
-    def edge(self) -> Edge:
+    def edge(self) -> Router:
         """What is served on the second port."""
-        edge = Edge()
+        edge = Router()
         edge.add("GET", "/health/live", self._live)
         edge.add("GET", "/health/ready", self._ready)
         edge.add("GET", "/metrics", self._metrics)
@@ -44,10 +44,10 @@ class Admin:
         return response(b'{"live":true}')
 
     async def _ready(self, exchange: Exchange) -> web.StreamResponse:
-        problems = [] if not self.leaving else ["leaving"]
+        problems = [] if not self.draining else ["leaving"]
         try:
             async with asyncio.timeout(SECONDS):
-                problems += await self._worker.problems()
+                problems += await self._worker.readiness_problems()
         except (ServiceError, TimeoutError):
             problems.append("database")
         READY.set(not problems)

@@ -18,28 +18,28 @@ from domain.errors import (
     Refusal,
     TokenExpired,
 )
-from domain.fields import Values
+from domain.fields import JsonObject
 from infra.http.api.envelope import ok
 from infra.http.api.routes import idempotency_key
 from infra.http.audit.routes import bearer
-from infra.http.router import Edge, Exchange, response
-from services.request_outcomes import Asking
+from infra.http.router import Exchange, Router, response
+from services.request_outcomes import RequestOutcomes
 
-__all__ = ["REQUESTS", "requests"]
+__all__ = ["REQUESTS", "outcome_routes"]
 
 REQUESTS = "/requests/v1/"
 STATUS: dict[type[Refusal], int] = {InvalidToken: 401, TokenExpired: 401}
 KEY = "key"
 
 
-def requests(edge: Edge, asking: Asking) -> None:
+def outcome_routes(edge: Router, asking: RequestOutcomes) -> None:
     """Serves ``GET {key}``, and ``POST {key}/settle``."""
 
     async def ask(exchange: Exchange) -> web.StreamResponse:
-        return await _told(exchange, asking.ask, exchange.rest)
+        return await _told(exchange, asking.ask, exchange.path_rest)
 
     async def settle(exchange: Exchange) -> web.StreamResponse:
-        key, _, act = exchange.rest.partition("/")
+        key, _, act = exchange.path_rest.partition("/")
         if act != "settle":
             raise MethodNotFound
         return await _told(exchange, asking.settle, key)
@@ -49,7 +49,7 @@ def requests(edge: Edge, asking: Asking) -> None:
 
 
 async def _told(
-    exchange: Exchange, said: Callable[[object, str], Awaitable[Values]], key: str
+    exchange: Exchange, said: Callable[[object, str], Awaitable[JsonObject]], key: str
 ) -> web.StreamResponse:
     if not key or "/" in key:
         raise MethodNotFound

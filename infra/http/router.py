@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 
 from domain.errors import (
-    UNKNOWN,
+    OUTCOME_UNKNOWN,
     InternalError,
     MethodNotAllowed,
     MethodNotFound,
@@ -27,9 +27,9 @@ from domain.errors import (
 from infra.http.api.envelope import failed
 from infra.observability.metrics import REQUEST_ID, observe
 from infra.observability.tracing import NOT_TRACED, Tracing
-from infra.postgres.pool import LOST
+from infra.postgres.pool import CONNECTION_ERRORS
 
-__all__ = ["JSON", "Edge", "Exchange", "Handler", "response"]
+__all__ = ["JSON", "Exchange", "Handler", "Router", "response"]
 
 JSON = "application/json; charset=utf-8"
 SECONDS = 60.0
@@ -61,7 +61,7 @@ class Exchange:
     request_id: str
     path: str
     query: str
-    rest: str = ""
+    path_rest: str = ""
     label: str = ""
     outcome: str = "OK"
     status: int = 0
@@ -91,10 +91,10 @@ def response(
     return answer
 
 
-class Edge:
+class Router:
     """Dispatches requests to handlers by path and verb.
 
-    Exact paths are tried first, then prefixes, whose handlers find what follows in ``rest``.
+    Exact paths are tried first, then prefixes, whose handlers find what follows in ``path_rest``.
     """
 
     def __init__(self, tracing: Tracing = NOT_TRACED) -> None:
@@ -140,8 +140,8 @@ class Edge:
             refused = error
         except TimeoutError:
             log.warning("late")
-            refused = ServiceUnavailable(UNKNOWN)
-        except LOST as error:
+            refused = ServiceUnavailable(OUTCOME_UNKNOWN)
+        except CONNECTION_ERRORS as error:
             log.warning("unavailable", error=type(error).__name__)
             refused = ServiceUnavailable(retry_after=1)
         except Exception:
@@ -160,7 +160,7 @@ class Edge:
         if verbs is None:
             for prefix, table in self._prefixes.items():
                 if exchange.path.startswith(prefix):
-                    exchange.rest, verbs = exchange.path.removeprefix(prefix), table
+                    exchange.path_rest, verbs = exchange.path.removeprefix(prefix), table
         if verbs is None:
             raise MethodNotFound
         if exchange.request.method not in verbs:

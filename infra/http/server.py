@@ -14,7 +14,7 @@ from domain.errors import InternalError, InvalidRequest, TransportError
 from infra.http.api.envelope import failed
 from infra.http.router import response
 
-__all__ = ["Server", "Unlistening", "serving"]
+__all__ = ["ListenError", "Server", "listen"]
 
 SHUTDOWN = 10.0
 """Seconds that calls have to end in when the process is told to stop."""
@@ -57,12 +57,12 @@ class Server(web.Server):
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
-class Unlistening(OSError):
+class ListenError(OSError):
     """An address on which one cannot listen; the message names it and says why."""
 
 
 @asynccontextmanager
-async def serving(
+async def listen(
     handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
     host: str,
     port: int,
@@ -87,7 +87,7 @@ async def serving(
             # Below zero are those of the look-up of a host, which say themselves what they mean.
             code = error.errno or 0
             why = os.strerror(code) if code > 0 else error.strerror
-            raise Unlistening(f"cannot listen on {host}:{port} ({why})") from error
+            raise ListenError(f"cannot listen on {host}:{port} ({why})") from error
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

@@ -7,12 +7,12 @@ from aiohttp import web
 from domain.errors import MethodNotFound
 from infra.http.browser.api_docs import CONTENT_SECURITY_POLICY, asset
 from infra.http.openapi.document import openapi_json
-from infra.http.router import Edge, Exchange, response
+from infra.http.router import Exchange, Router, response
 
 __all__ = ["pages"]
 
 
-def pages(edge: Edge) -> None:
+def pages(edge: Router) -> None:
     """Serves ``/openapi.json`` and ``/docs``; ``/`` leads to the latter."""
     edge.add("GET", "/", _home)
     edge.add("GET", "/openapi.json", _openapi)
@@ -29,7 +29,7 @@ async def _openapi(exchange: Exchange) -> web.StreamResponse:
 
 
 async def _docs(exchange: Exchange) -> web.StreamResponse:
-    found = asset(exchange.rest)
+    found = asset(exchange.path_rest)
     if found is None:
         raise MethodNotFound
     content, mime_type = found

@@ -10,11 +10,17 @@ import msgspec
 import orjson
 
 from infra.ledger.mapper import to_payload
-from services.ports import Change
+from services.ports import Commit
 
-__all__ = ["Parcel", "apart", "append_arguments", "packed", "settle_arguments"]
+__all__ = [
+    "EncodedCommit",
+    "append_arguments",
+    "encode_commit",
+    "settle_arguments",
+    "split_conflicting",
+]
 
-Touched: TypeAlias = Callable[[Any], Iterable[Hashable]]
+ConflictKeys: TypeAlias = Callable[[Any], Iterable[Hashable]]
 """What the effects of one kind touch: entities by the number that is their id, all else by what it is and its name."""
 
 
@@ -26,7 +32,7 @@ def _tokens(items: Any) -> Iterable[Hashable]:
     return [("tokens", item["column"], item["id"]) for item in items]
 
 
-WRITES: Mapping[str, Touched] = {
+WRITE_KEYS: Mapping[str, ConflictKeys] = {
     "take": _claims,
     "release": _claims,
     "take_worldwide": _claims,
@@ -38,13 +44,13 @@ WRITES: Mapping[str, Touched] = {
     "expect_tokens": _tokens,
     "secrets": lambda items: [("secret", item["verifier"]) for item in items],
 }
-READS: Mapping[str, Touched] = {
+READ_KEYS: Mapping[str, ConflictKeys] = {
     "expect": lambda items: [UUID(item["stream"]).int for item in items],
     "expect_keys": lambda subjects: [("subject", subject) for subject in subjects],
 }
 
 
-class Parcel(msgspec.Struct, frozen=True):
+class EncodedCommit(msgspec.Struct, frozen=True):
     """One command, encoded.
 
     ``writes`` and ``reads`` are the entities, claims and keys that it changes, and those that must
@@ -62,17 +68,17 @@ class Parcel(msgspec.Struct, frozen=True):
     reads: set[Hashable]
 
 
-def packed(change: Change) -> Parcel:
+def encode_commit(change: Commit) -> EncodedCommit:
     """Raises ``ValueError`` or ``TypeError`` for what cannot be stored: only this one suffers."""
     effects = change.effects
     writes: set[Hashable] = {written.facts[0].originator_id.int for written in change.written}
     reads: set[Hashable] = set()
     for kind, wanted in effects.items():
-        if kind in WRITES:
-            writes.update(WRITES[kind](wanted))
-        elif kind in READS:
-            reads.update(READS[kind](wanted))
-    return Parcel(
+        if kind in WRITE_KEYS:
+            writes.update(WRITE_KEYS[kind](wanted))
+        elif kind in READ_KEYS:
+            reads.update(READ_KEYS[kind](wanted))
+    return EncodedCommit(
         command=change.command,
         metadata=orjson.dumps(change.metadata).decode(),
         effects=orjson.dumps(effects).decode(),
@@ -85,13 +91,13 @@ def packed(change: Change) -> Parcel:
     )
 
 
-def apart(parcels: list[Parcel]) -> Iterator[list[Parcel]]:
+def split_conflicting(parcels: list[EncodedCommit]) -> Iterator[list[EncodedCommit]]:
     """The parcels in batches in which none writes what another one writes or reads.
 
     The function compares each command with what is stored, so those of one batch must not depend on
     each other; of two that do, the second is compared with what the first has written.
     """
-    batch: list[Parcel] = []
+    batch: list[EncodedCommit] = []
     written: set[Hashable] = set()
     read: set[Hashable] = set()
     for parcel in parcels:
@@ -105,7 +111,7 @@ def apart(parcels: list[Parcel]) -> Iterator[list[Parcel]]:
     yield batch
 
 
-def append_arguments(batch: list[Parcel]) -> list[Any]:
+def append_arguments(batch: list[EncodedCommit]) -> list[Any]:
     """The batch as the arrays of ``ledger.append``, in the order of its parameters."""
     facts = [(n, *fact) for n, parcel in enumerate(batch, start=1) for fact in parcel.facts]
     rows = [(n, *row) for n, parcel in enumerate(batch, start=1) for row in parcel.rows]
@@ -120,7 +126,7 @@ def append_arguments(batch: list[Parcel]) -> list[Any]:
     ]
 
 
-def settle_arguments(batch: list[Parcel]) -> list[Any]:
+def settle_arguments(batch: list[EncodedCommit]) -> list[Any]:
     """The batch as the arrays of ``ledger.settle``: each command by its first fact, or its key."""
     return [
         [parcel.command for parcel in batch],
@@ -130,7 +136,7 @@ def settle_arguments(batch: list[Parcel]) -> list[Any]:
     ]
 
 
-def _facts(change: Change) -> list[tuple[Any, ...]]:
+def _facts(change: Commit) -> list[tuple[Any, ...]]:
     return [
         (
             fact.originator_id,
@@ -145,7 +151,7 @@ def _facts(change: Change) -> list[tuple[Any, ...]]:
     ]
 
 
-def _rows(change: Change) -> list[tuple[Any, ...]]:
+def _rows(change: Commit) -> list[tuple[Any, ...]]:
     return [
         (
             row.view,

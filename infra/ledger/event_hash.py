@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime, timedelta
 
-from infra.ledger.stored_event import StoredFact
+from infra.ledger.stored_event import StoredEvent
 
 __all__ = ["event_hash"]
 
@@ -16,7 +16,7 @@ _FORM = b"crmledger.event.1"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def event_hash(organisation: str, fact: StoredFact) -> bytes:
+def event_hash(organisation: str, fact: StoredEvent) -> bytes:
     """SHA-256 over all columns of a stored fact.
 
     One line per column, the time in microseconds since 1970 UTC, the metadata with its length in

@@ -18,9 +18,9 @@ import asyncpg
 import orjson
 
 from domain.errors import InvalidParameterValue
-from infra.ledger.feed import HoleError
+from infra.ledger.feed import GapError
 from infra.ledger.positions import HEAD
-from infra.postgres.pool import Lanes
+from infra.postgres.pool import ConnectionPool
 
 __all__ = ["Filter", "Page", "Search"]
 
@@ -40,7 +40,7 @@ ORIGINS = {"actor": "actor", "request": "request", "cause": "correlation"}
 _OF_ORIGIN = """position = ANY (ARRAY(
  SELECT position FROM ledger.origins
   WHERE organisation = $1 AND origin = ${} AND position > $2 AND position <= $3))"""
-NOTE = "SELECT ledger.note_origins($1, $2, $3)"
+INDEX_ORIGINS = "SELECT ledger.note_origins($1, $2, $3)"
 NOTED_AT_ONCE = 20_000
 """Facts whose origins are noted in one statement."""
 
@@ -102,13 +102,13 @@ class Page:
 class Search:
     """Reads pages of a ledger; between two looks it holds no connection."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: ConnectionPool) -> None:
         self._lanes = lanes
 
     async def page(self, ledger: str, after: int, limit: int, wanted: Filter) -> Page:
         """The facts after a position that fit, at most ``limit``; ``last`` is where to go on.
 
-        Raises `InvalidParameterValue` for a position that the ledger has not reached, `HoleError`.
+        Raises `InvalidParameterValue` for a position that the ledger has not reached, `GapError`.
         """
         head: int = await self._value(HEAD, ledger)
         if after > head:
@@ -124,10 +124,10 @@ class Search:
         seal = await self._seal(ledger, last)
         page = Page(after + 1, last, head, seal, tuple(map(_event, rows)))
         if wanted == Filter() and page.left_out:
-            raise HoleError(ledger, _hole(after, rows), "nothing stands")
+            raise GapError(ledger, _hole(after, rows), "nothing stands")
         return page
 
-    async def awaited(
+    async def long_poll(
         self, ledger: str, after: int, limit: int, wanted: Filter, seconds: float
     ) -> Page:
         """The first page in which something fits; if nothing comes for so many seconds, the page
@@ -163,7 +163,7 @@ class Search:
 
     async def _note(self, ledger: str, position: int) -> None:
         """Has the origins of facts up to a position noted, where they are not yet."""
-        while await self._value(NOTE, ledger, position, NOTED_AT_ONCE) < position:
+        while await self._value(INDEX_ORIGINS, ledger, position, NOTED_AT_ONCE) < position:
             pass
 
     async def _value(self, statement: str, *values: Any) -> Any:

@@ -15,11 +15,11 @@ from uuid import UUID
 import asyncpg
 
 from domain.errors import ServiceUnavailable
-from infra.ledger.mapper import StoredFact
+from infra.ledger.mapper import StoredEvent
 from infra.ledger.positions import HEAD
-from infra.postgres.pool import Lanes
+from infra.postgres.pool import ConnectionPool
 
-__all__ = ["BrokenLedgerError", "Feed", "HoleError", "LostTailError", "stored_fact"]
+__all__ = ["Feed", "GapError", "LedgerCorruptedError", "TruncatedLedgerError", "stored_fact"]
 
 # The fact that the reader saw last is read again: that it is still there is the proof that nothing
 # before the new ones was lost.
@@ -34,7 +34,7 @@ SHORTEST, LONGEST = 0.005, 0.25
 """Seconds between two looks at a ledger to which nothing is added; doubled from look to look."""
 
 
-class BrokenLedgerError(Exception):
+class LedgerCorruptedError(Exception):
     """The ledger is not what it was; ``position`` is the first at fault."""
 
     def __init__(self, organisation: str, position: int, what: str) -> None:
@@ -43,28 +43,28 @@ class BrokenLedgerError(Exception):
         self.position = position
         self.what = what
 
-    def __reduce__(self) -> tuple[type[BrokenLedgerError], tuple[str, int, str]]:
+    def __reduce__(self) -> tuple[type[LedgerCorruptedError], tuple[str, int, str]]:
         return type(self), (self.organisation, self.position, self.what)
 
 
-class HoleError(BrokenLedgerError):
+class GapError(LedgerCorruptedError):
     """A position is missing below a later one, or positions are out of order."""
 
 
-class LostTailError(BrokenLedgerError):
+class TruncatedLedgerError(LedgerCorruptedError):
     """The ledger ends before a position that this reader has seen, as after a restored backup."""
 
 
 class Feed:
     """Reads facts in the order of their positions."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: ConnectionPool) -> None:
         self._lanes = lanes
 
-    async def read(self, organisation: str, after: int, limit: int) -> list[StoredFact]:
+    async def read(self, organisation: str, after: int, limit: int) -> list[StoredEvent]:
         """The facts after a position, at most ``limit``; empty at the ledger's end.
 
-        Raises `HoleError`, `LostTailError`, and `ServiceUnavailable` if the database is away.
+        Raises `GapError`, `TruncatedLedgerError`, and `ServiceUnavailable` if the database is away.
         """
         if after < 0 or limit < 1:
             raise ValueError("a feed is read from a position on, at least one fact at a time")
@@ -73,15 +73,15 @@ class Feed:
         )
         if after > 0 and not rows:
             head = await self._lanes.read(lambda c: c.fetchval(HEAD, organisation))
-            raise LostTailError(organisation, head + 1, "the ledger ends")
+            raise TruncatedLedgerError(organisation, head + 1, "the ledger ends")
         facts = [stored_fact(row) for row in rows]
         check_dense(organisation, after or 1, facts)
         return facts[1:] if after > 0 else facts
 
-    async def follow(self, organisation: str, after: int) -> AsyncIterator[list[StoredFact]]:
+    async def follow(self, organisation: str, after: int) -> AsyncIterator[list[StoredEvent]]:
         """The facts after a position, in pages that are never empty, for as long as it is asked.
 
-        A database that is away is waited for. Raises `HoleError` and `LostTailError`.
+        A database that is away is waited for. Raises `GapError` and `TruncatedLedgerError`.
         """
         pause = SHORTEST
         while True:
@@ -97,17 +97,17 @@ class Feed:
                 pause = min(pause * 2, LONGEST)
 
 
-def check_dense(organisation: str, first: int, facts: Iterable[StoredFact]) -> None:
-    """Raises `HoleError` unless the facts have the positions from ``first`` on, in order."""
+def check_dense(organisation: str, first: int, facts: Iterable[StoredEvent]) -> None:
+    """Raises `GapError` unless the facts have the positions from ``first`` on, in order."""
     for wanted, fact in enumerate(facts, start=first):
         if fact.position != wanted:
-            raise HoleError(organisation, wanted, f"{fact.position} stands")
+            raise GapError(organisation, wanted, f"{fact.position} stands")
 
 
-def stored_fact(row: asyncpg.Record) -> StoredFact:
+def stored_fact(row: asyncpg.Record) -> StoredEvent:
     """A fact of a row that has all columns of ``ledger.events`` but organisation and hash."""
     subject = row["subject"]
-    return StoredFact(
+    return StoredEvent(
         stream=UUID(bytes=row["stream_id"].bytes),
         version=row["version"],
         topic=row["topic"],

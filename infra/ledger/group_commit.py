@@ -15,14 +15,20 @@ from datetime import timedelta
 import asyncpg
 import structlog
 
-from domain.errors import UNKNOWN, ServiceUnavailable
-from infra.batcher import WAITING, Batcher
-from infra.ledger.commit_batch import Parcel, apart, append_arguments, packed, settle_arguments
+from domain.errors import OUTCOME_UNKNOWN, ServiceUnavailable
+from infra.batcher import QUEUE_LIMIT, Batcher
+from infra.ledger.commit_batch import (
+    EncodedCommit,
+    append_arguments,
+    encode_commit,
+    settle_arguments,
+    split_conflicting,
+)
 from infra.observability.metrics import APPEND_SECONDS, BATCH, REFUSED
-from infra.postgres.pool import LOST, Lanes
-from services.ports import Change, Verdict
+from infra.postgres.pool import CONNECTION_ERRORS, ConnectionPool
+from services.ports import AppendResult, Commit
 
-__all__ = ["Appender"]
+__all__ = ["GroupCommitter"]
 
 APPEND = """
 SELECT command, verdict, detail FROM ledger.append(
@@ -30,48 +36,52 @@ SELECT command, verdict, detail FROM ledger.append(
 """
 SETTLE = "SELECT ledger.settle($1, $2, $3, $4, $5)"
 
-SHARES = 2
+CONCURRENT_BATCHES = 2
 """Batches of one organisation that are under way: one is written, one waits at the server for its end."""
 DEADLINE = timedelta(seconds=5)
 """How long after it was sent a batch may still be written."""
-GIVING_UP = 30.0
+SETTLE_TIMEOUT = 30.0
 """Seconds after which an outcome that cannot be looked up is reported as unknown."""
 ATTEMPTS = 3
 """How often a batch is sent that the server rolled back for another one's sake."""
 PAUSE = 0.1
 """Seconds between two attempts to settle an outcome."""
 
-WRITTEN = Verdict("WRITTEN")
-RACED = (asyncpg.TransactionRollbackError, asyncpg.UniqueViolationError)
+WRITTEN = AppendResult("WRITTEN")
+RETRIABLE_ERRORS = (asyncpg.TransactionRollbackError, asyncpg.UniqueViolationError)
 """A deadlock, or a claim over all organisations that another one took at the same moment."""
-NOT_NOW = (asyncpg.LockNotAvailableError, asyncpg.ObjectNotInPrerequisiteStateError)
+UNAVAILABLE_ERRORS = (asyncpg.LockNotAvailableError, asyncpg.ObjectNotInPrerequisiteStateError)
 """Others have the lock for too long, or the views were written by a newer program than this one."""
 
-Outcome = Verdict | BaseException
+Outcome = AppendResult | BaseException
 
 log = structlog.get_logger(__name__)
 
 
-class Appender:
+class GroupCommitter:
     """Writes changes, in batches of at most ``most``."""
 
     def __init__(
         self,
-        lanes: Lanes,
+        lanes: ConnectionPool,
         *,
-        most: int = 256,
-        waiting: int = WAITING,
+        max_batch: int = 256,
+        queue_limit: int = QUEUE_LIMIT,
         deadline: timedelta = DEADLINE,
-        giving_up: float = GIVING_UP,
+        giving_up: float = SETTLE_TIMEOUT,
     ) -> None:
         self._lanes = lanes
         self._deadline = deadline
         self._giving_up = giving_up
-        self._batcher: Batcher[Parcel, Verdict] = Batcher(
-            self._write, places=lanes.count, most=most, waiting=waiting, shares=SHARES
+        self._batcher: Batcher[EncodedCommit, AppendResult] = Batcher(
+            self._write,
+            concurrency=lanes.size,
+            max_batch=max_batch,
+            queue_limit=queue_limit,
+            concurrency_per_key=CONCURRENT_BATCHES,
         )
 
-    async def append(self, organisation: str, change: Change) -> Verdict:
+    async def append(self, organisation: str, change: Commit) -> AppendResult:
         """What became of one change; it is durable when this says ``WRITTEN``.
 
         Raises `ServiceUnavailable` if nothing was written, or if the outcome cannot be found out
@@ -79,27 +89,27 @@ class Appender:
         the change itself cannot be stored. A caller that is cancelled leaves its change to be
         written.
         """
-        return await self._batcher.submit(organisation, packed(change))
+        return await self._batcher.submit(organisation, encode_commit(change))
 
     async def drain(self) -> None:
         """Waits until all changes are decided."""
         await self._batcher.drain()
 
-    async def _write(self, key: Hashable, parcels: list[Parcel]) -> list[Outcome]:
+    async def _write(self, key: Hashable, parcels: list[EncodedCommit]) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        for batch in apart(parcels):
+        for batch in split_conflicting(parcels):
             outcomes += await self._decided(str(key), batch)
         return outcomes
 
-    async def _decided(self, organisation: str, batch: list[Parcel]) -> list[Outcome]:
+    async def _decided(self, organisation: str, batch: list[EncodedCommit]) -> list[Outcome]:
         """Sends a batch until the server says what becomes of it; looks it up where it cannot."""
         last: Exception | None = None
         for _ in range(ATTEMPTS):
             try:
                 verdicts = await self._sent(organisation, batch)
-            except (ServiceUnavailable, *NOT_NOW):
+            except (ServiceUnavailable, *UNAVAILABLE_ERRORS):
                 return [_unwritten() for _ in batch]
-            except RACED as error:
+            except RETRIABLE_ERRORS as error:
                 last = error
             except Exception as error:
                 if not _is_refusal(error):
@@ -113,10 +123,10 @@ class Appender:
             return await self._divided(organisation, batch, last)
         return [_unwritten() for _ in batch]
 
-    async def _sent(self, organisation: str, batch: list[Parcel]) -> list[Verdict]:
+    async def _sent(self, organisation: str, batch: list[EncodedCommit]) -> list[AppendResult]:
         """The verdicts. Raises `ServiceUnavailable` only if nothing was sent."""
         arguments = append_arguments(batch)
-        async with self._lanes.lane() as lane:
+        async with self._lanes.acquire() as lane:
             started = time.perf_counter()
             deadline = lane.now() + self._deadline
             rows = await lane.connection.fetch(APPEND, organisation, deadline, *arguments)
@@ -127,11 +137,11 @@ class Appender:
         BATCH.observe(len(batch))
         for row in rows:
             REFUSED.labels(row["verdict"]).inc()
-        lost = {row["command"]: Verdict(row["verdict"], row["detail"] or "") for row in rows}
+        lost = {row["command"]: AppendResult(row["verdict"], row["detail"] or "") for row in rows}
         return [lost.get(n, WRITTEN) for n in range(1, len(batch) + 1)]
 
     async def _divided(
-        self, organisation: str, batch: list[Parcel], error: BaseException
+        self, organisation: str, batch: list[EncodedCommit], error: BaseException
     ) -> list[Outcome]:
         """The halves of a batch that was refused as a whole; one command alone gets the error."""
         if len(batch) == 1:
@@ -141,7 +151,7 @@ class Appender:
         return former + await self._decided(organisation, batch[half:])
 
     async def _settled(
-        self, organisation: str, batch: list[Parcel], error: Exception
+        self, organisation: str, batch: list[EncodedCommit], error: Exception
     ) -> list[Outcome]:
         """What became of a batch whose answer was lost."""
         log.warning("append.unknown", commands=len(batch), error=type(error).__name__)
@@ -149,19 +159,19 @@ class Appender:
         until = time.monotonic() + self._giving_up
         while time.monotonic() < until:
             try:
-                async with self._lanes.lane() as lane:
+                async with self._lanes.acquire() as lane:
                     found = await lane.connection.fetchval(SETTLE, organisation, *arguments)
                 return [WRITTEN if written else _unwritten() for written in found]
             except Exception as another:
                 log.warning("append.unsettled", error=type(another).__name__)
                 await asyncio.sleep(PAUSE)
-        unknown = ServiceUnavailable(UNKNOWN)
+        unknown = ServiceUnavailable(OUTCOME_UNKNOWN)
         return [unknown] * len(batch)
 
 
 def _is_refusal(error: Exception) -> bool:
     """Whether the server has said that it rolled the batch back, and lives on to mean it."""
-    if not isinstance(error, asyncpg.PostgresError) or isinstance(error, LOST):
+    if not isinstance(error, asyncpg.PostgresError) or isinstance(error, CONNECTION_ERRORS):
         return False
     return getattr(error, "severity_en", None) not in ("FATAL", "PANIC")
 

@@ -14,10 +14,10 @@ import asyncpg
 
 from infra.ledger.event_hash import event_hash
 from infra.ledger.feed import stored_fact
-from infra.ledger.mapper import StoredFact
-from services.ids import record_stream
+from infra.ledger.mapper import StoredEvent
+from services.ids import record_stream_id
 
-__all__ = ["problems"]
+__all__ = ["integrity_problems"]
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -72,7 +72,7 @@ class _Ledger:
     found: list[str] = field(default_factory=list)
 
 
-async def problems(connection: Connection, organisation: str) -> list[str]:
+async def integrity_problems(connection: Connection, organisation: str) -> list[str]:
     """What is wrong with the ledger of an organisation, in words; empty if it is whole.
 
     Holes and disorder of positions and versions, hashes that do not fit, claims of entities that
@@ -93,12 +93,12 @@ async def problems(connection: Connection, organisation: str) -> list[str]:
 
 async def _facts(
     connection: Connection, organisation: str
-) -> AsyncIterator[tuple[StoredFact, bytes]]:
+) -> AsyncIterator[tuple[StoredEvent, bytes]]:
     async for row in connection.cursor(EVENTS, organisation, prefetch=1000):
         yield stored_fact(row), row["event_hash"]
 
 
-def _check(ledger: _Ledger, fact: StoredFact, stored: bytes) -> None:
+def _check(ledger: _Ledger, fact: StoredEvent, stored: bytes) -> None:
     if fact.position != ledger.head + 1:
         ledger.found.append(f"position {ledger.head + 1} is missing: {fact.position} follows")
     ledger.head = fact.position
@@ -118,7 +118,7 @@ def _check_views(ledger: _Ledger, rows: list[asyncpg.Record]) -> None:
     for row in rows:
         kind, id_ = row["kind"], row["id"]
         entity = kind in ENTITIES
-        stream_id = UUID(id_) if entity else record_stream(ledger.organisation, kind, id_)
+        stream_id = UUID(id_) if entity else record_stream_id(ledger.organisation, kind, id_)
         shown.add(stream_id)
         stream = ledger.streams.get(stream_id)
         if stream is None or stream.topic != (kind if entity else "record"):

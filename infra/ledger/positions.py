@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-__all__ = ["HEAD", "HEADS", "Heads", "heads"]
+__all__ = ["HEAD", "HEADS", "Heads", "head_positions"]
 
 Heads: TypeAlias = dict[str, int]
 """The last position of each organisation's ledger."""
@@ -29,6 +29,6 @@ SELECT organisation,
 """
 
 
-async def heads(connection: asyncpg.Connection[asyncpg.Record]) -> Heads:
+async def head_positions(connection: asyncpg.Connection[asyncpg.Record]) -> Heads:
     """The organisations that have facts, and how many."""
     return {row["organisation"]: row["head"] for row in await connection.fetch(HEADS)}

@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from infra.batcher import Batcher
-from infra.postgres.pool import Lanes
+from infra.postgres.pool import ConnectionPool
 
-__all__ = ["Numbers"]
+__all__ = ["SequenceAllocator"]
 
 TAKE = "SELECT name, last FROM ledger.take_numbers($1, $2, $3)"
-AHEAD = 1.0
+PREALLOCATE_SECONDS = 1.0
 """Seconds for which numbers are drawn ahead, and so about as long as those of two processes cross."""
 MOST = 256
 """How many of a sequence are drawn at once, if not more are wanted at once."""
 
 
 @dataclass(slots=True)
-class _Stock:
+class _Reserve:
     """What a process has of one sequence: numbers that nobody has yet, and its last draw."""
 
     kept: list[int] = field(default_factory=list)
@@ -32,35 +32,39 @@ class _Stock:
     def next_draw(self, wanted: int, now: float) -> int:
         """How many to draw where ``wanted`` are missing: more while the last ones were used up soon."""
         lasted = now - self.drawn_at
-        soon = self.drawn and 0 < lasted < 2 * AHEAD
-        enough = min(2 * self.drawn, round(self.drawn * AHEAD / lasted), MOST) if soon else 0
+        soon = self.drawn and 0 < lasted < 2 * PREALLOCATE_SECONDS
+        enough = (
+            min(2 * self.drawn, round(self.drawn * PREALLOCATE_SECONDS / lasted), MOST)
+            if soon
+            else 0
+        )
         self.drawn, self.drawn_at = max(wanted, enough), now
         return self.drawn
 
 
-class Numbers:
+class SequenceAllocator:
     """Draws numbers; each is given out once, gaps may remain (contract common.md, section 9).
 
     What was drawn ahead is forgotten with the connection that has drawn it: a server that takes the place of
     another one may not know of it.
     """
 
-    def __init__(self, lanes: Lanes, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, lanes: ConnectionPool, clock: Callable[[], float] = time.monotonic) -> None:
         self._lanes = lanes
         self._clock = clock
-        self._stocks: defaultdict[tuple[str, str], _Stock] = defaultdict(_Stock)
+        self._stocks: defaultdict[tuple[str, str], _Reserve] = defaultdict(_Reserve)
         self._source: asyncpg.Connection | None = None
         self._batcher: Batcher[tuple[str, ...], dict[str, list[int]]] = Batcher(
-            self._draw, places=1
+            self._draw, concurrency=1
         )
 
-    async def take(self, organisation: str, names: Sequence[str]) -> dict[str, list[int]]:
+    async def allocate(self, organisation: str, names: Sequence[str]) -> dict[str, list[int]]:
         """Numbers by sequence: one for each time that it is named."""
         if self._short(organisation, Counter(names)):
             return await self._batcher.submit(organisation, tuple(names))
         return self._taken(organisation, names)
 
-    def give_back(self, organisation: str, numbers: Mapping[str, Sequence[int]]) -> None:
+    def release(self, organisation: str, numbers: Mapping[str, Sequence[int]]) -> None:
         """Keeps numbers that no fact has used for the next call of this process."""
         for name, unused in numbers.items():
             kept = self._stocks[organisation, name].kept
@@ -109,4 +113,4 @@ class Numbers:
 
         for row in await self._lanes.read(work):
             first = row["last"] - counts[row["name"]] + 1
-            self.give_back(organisation, {row["name"]: range(first, row["last"] + 1)})
+            self.release(organisation, {row["name"]: range(first, row["last"] + 1)})

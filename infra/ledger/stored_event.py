@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-__all__ = ["StoredFact"]
+__all__ = ["StoredEvent"]
 
 
-class StoredFact(NamedTuple):
+class StoredEvent(NamedTuple):
     """A fact as the ledger holds it; ``payload`` and ``metadata`` are JSON."""
 
     stream: UUID

@@ -1,7 +1,7 @@
 """Spans for OpenTelemetry: one for a call, below it one for each of its stages.
 
 An extra: ``pip install crmledger[otel]``. Nothing of it is imported unless `CRMLEDGER_TRACES_URL` is
-set, and then by `exporting`. Spans hold paths of methods, codes and ids, never what a person is called.
+set, and then by `create_tracing`. Spans hold paths of methods, codes and ids, never what a person is called.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from infra.settings import SettingsError
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-__all__ = ["NOT_TRACED", "Said", "Traced", "Tracing", "exporting"]
+__all__ = ["NOT_TRACED", "CallOutcome", "Traced", "Tracing", "create_tracing"]
 
 
-class Said(Protocol):
+class CallOutcome(Protocol):
     """How a call ended, as it is known at its end."""
 
     label: str
@@ -30,7 +30,7 @@ class Said(Protocol):
 class Tracing(Protocol):
     """What watches calls and their stages."""
 
-    def call(self, headers: Mapping[str, str], said: Said) -> AbstractContextManager[Any]:
+    def call(self, headers: Mapping[str, str], said: CallOutcome) -> AbstractContextManager[Any]:
         """Surrounds a call, whose caller may have sent a ``traceparent``."""
 
     def stage(self, name: str) -> AbstractContextManager[Any]:
@@ -45,7 +45,7 @@ class _NotTraced:
 
     stage = staticmethod(timed)
 
-    def call(self, headers: Mapping[str, str], said: Said) -> AbstractContextManager[Any]:
+    def call(self, headers: Mapping[str, str], said: CallOutcome) -> AbstractContextManager[Any]:
         """Nothing surrounds a call."""
         return nullcontext()
 
@@ -70,7 +70,7 @@ class Traced:
         self._extract: Callable[[Mapping[str, str]], Any] = TraceContextTextMapPropagator().extract
 
     @contextmanager
-    def call(self, headers: Mapping[str, str], said: Said) -> Iterator[None]:
+    def call(self, headers: Mapping[str, str], said: CallOutcome) -> Iterator[None]:
         """A span that is called like the method, once that is known."""
         known = {"traceparent": headers.get("traceparent", "")}
         with self._tracer.start_as_current_span(
@@ -99,7 +99,7 @@ class Traced:
         self._provider.shutdown()
 
 
-def exporting(url: str | None) -> Tracing:
+def create_tracing(url: str | None) -> Tracing:
     """The tracing of a process: spans to the collector at ``url`` (OTLP over HTTP), if there is one.
 
     Raises `SettingsError` if the extra is not installed.

@@ -13,28 +13,28 @@ import asyncpg
 import structlog
 
 from domain.errors import ServiceUnavailable
-from infra.postgres.pool import LOST, SERVICE_ROLE, Lanes
+from infra.postgres.pool import CONNECTION_ERRORS, SERVICE_ROLE, ConnectionPool
 
-__all__ = ["CHANNEL", "Bell", "Listener", "rest"]
+__all__ = ["CHANNEL", "AppendNotifier", "Listener", "wait_for_any"]
 
 CHANNEL = "crmledger_facts"
 RING = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')"
 
-REST = 0.05
+MIN_INTERVAL = 0.05
 """Seconds between two notifications of one process."""
 
 log = structlog.get_logger(__name__)
 
 
-class Bell:
-    """Rings at once when it is quiet, and at most every `REST` seconds."""
+class AppendNotifier:
+    """Rings at once when it is quiet, and at most every `MIN_INTERVAL` seconds."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: ConnectionPool) -> None:
         self._lanes = lanes
         self._again = False
         self._ringing: asyncio.Task[None] | None = None
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Tells followers that there are new facts. Never waits, never fails."""
         self._again = True
         if self._ringing is None or self._ringing.done():
@@ -51,20 +51,20 @@ class Bell:
             self._again = False
             try:
                 await self._lanes.read(lambda connection: connection.execute(RING))
-            except (ServiceUnavailable, asyncpg.PostgresError, *LOST) as error:
+            except (ServiceUnavailable, asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
                 log.warning("bell.silent", error=type(error).__name__)
-            await asyncio.sleep(REST)
+            await asyncio.sleep(MIN_INTERVAL)
 
 
 class Listener:
-    """Hears the bell on a connection of its own: ``rung`` is set when it has rung.
+    """Hears the bell on a connection of its own: ``notified`` is set when it has rung.
 
-    Whoever follows the ledger clears ``rung``, looks, and rests. Where there is no connection, nothing is
+    Whoever follows the ledger clears ``notified``, looks, and rests. Where there is no connection, nothing is
     heard, and the next rest tries again.
     """
 
     def __init__(self, url: str, role: str = SERVICE_ROLE) -> None:
-        self.rung = asyncio.Event()
+        self.notified = asyncio.Event()
         self._url = url
         self._role = role
         self._connection: asyncpg.Connection | None = None
@@ -72,7 +72,7 @@ class Listener:
     async def rest(self, seconds: float, *events: asyncio.Event) -> None:
         """Waits for the bell or one of ``events``, so many seconds at most."""
         await self._listen()
-        await rest(seconds, self.rung, *events)
+        await wait_for_any(seconds, self.notified, *events)
 
     async def close(self) -> None:
         """Listens no more."""
@@ -87,17 +87,17 @@ class Listener:
         connection = None
         try:
             connection = await asyncpg.connect(self._url, timeout=1, server_settings=settings)
-            await connection.add_listener(CHANNEL, lambda *_: self.rung.set())
-        except (asyncpg.PostgresError, *LOST) as error:
+            await connection.add_listener(CHANNEL, lambda *_: self.notified.set())
+        except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
             log.warning("bell.deaf", error=type(error).__name__)
             if connection is not None:
                 connection.terminate()
         else:
             self._connection = connection
-            self.rung.set()  # it may have rung before anybody listened
+            self.notified.set()  # it may have rung before anybody listened
 
 
-async def rest(seconds: float, *events: asyncio.Event) -> None:
+async def wait_for_any(seconds: float, *events: asyncio.Event) -> None:
     """Waits until one of the events is set, so many seconds at most."""
     waiting = [asyncio.create_task(event.wait()) for event in events]
     try:

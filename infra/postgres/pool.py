@@ -15,11 +15,18 @@ import asyncpg
 from domain.errors import ServiceUnavailable
 from services.projection_versions import VERSION
 
-__all__ = ["LOST", "SERVICE_ROLE", "Lane", "Lanes", "Reads", "snapshot"]
+__all__ = [
+    "CONNECTION_ERRORS",
+    "SERVICE_ROLE",
+    "ConnectionPool",
+    "PooledConnection",
+    "ReadPool",
+    "snapshot",
+]
 
 T = TypeVar("T")
 
-LOST = (
+CONNECTION_ERRORS = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
@@ -40,16 +47,16 @@ PAUSE = 0.05
 """Seconds between two attempts to reach the server."""
 
 
-class Reads(Protocol):
-    """Where statements that only read are run: ``count`` of them at a time."""
+class ReadPool(Protocol):
+    """Where statements that only read are run: ``size`` of them at a time."""
 
-    count: int
+    size: int
 
     async def read(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """Runs a read, again if the connection was lost. Raises `ServiceUnavailable`."""
 
 
-class Lane:
+class PooledConnection:
     """One connection, with its server's clock.
 
     The clock is read once and then kept by this machine's monotonic one: nobody who sets this
@@ -62,7 +69,7 @@ class Lane:
         self._read_at = time.monotonic()
 
     @classmethod
-    async def open(cls, url: str, timeout: float, role: str = SERVICE_ROLE) -> Lane:
+    async def open(cls, url: str, timeout: float, role: str = SERVICE_ROLE) -> PooledConnection:
         """Connects as a role; ``timeout`` in seconds for each statement."""
         connection = await asyncpg.connect(
             url,
@@ -98,7 +105,7 @@ class Lane:
         return self._clock + timedelta(seconds=time.monotonic() - self._read_at)
 
 
-class Lanes:
+class ConnectionPool:
     """A fixed number of connections, opened when first needed and after they were lost."""
 
     def __init__(
@@ -107,20 +114,20 @@ class Lanes:
         count: int,
         *,
         timeout: float = 10,
-        patience: float = PATIENCE,
+        acquire_timeout: float = PATIENCE,
         role: str = SERVICE_ROLE,
     ) -> None:
         self._url = url
         self._role = role
         self._timeout = timeout
-        self._patience = patience
-        self._free: asyncio.LifoQueue[Lane | None] = asyncio.LifoQueue()
-        self.count = count
+        self._patience = acquire_timeout
+        self._free: asyncio.LifoQueue[PooledConnection | None] = asyncio.LifoQueue()
+        self.size = count
         for _ in range(count):
             self._free.put_nowait(None)
 
     @asynccontextmanager
-    async def lane(self, until: float | None = None) -> AsyncIterator[Lane]:
+    async def acquire(self, until: float | None = None) -> AsyncIterator[PooledConnection]:
         """A connection for one use; one on which anything failed is not used again.
 
         :param until: the monotonic time up to which to wait for it; our patience by default.
@@ -144,9 +151,9 @@ class Lanes:
         until = time.monotonic() + self._patience
         while True:
             try:
-                async with self.lane(until) as lane:
+                async with self.acquire(until) as lane:
                     return await work(lane.connection)
-            except (*LOST, asyncpg.LockNotAvailableError) as error:
+            except (*CONNECTION_ERRORS, asyncpg.LockNotAvailableError) as error:
                 if time.monotonic() > until:
                     raise ServiceUnavailable("the database is away", retry_after=1) from error
                 await asyncio.sleep(PAUSE)
@@ -156,10 +163,10 @@ class Lanes:
         while not self._free.empty():
             lane = self._free.get_nowait()
             if lane is not None:
-                with contextlib.suppress(*LOST, asyncpg.PostgresError):
+                with contextlib.suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
                     await lane.connection.close(timeout=2)
 
-    async def _next(self, until: float) -> Lane | None:
+    async def _next(self, until: float) -> PooledConnection | None:
         if not self._free.empty():
             return self._free.get_nowait()
         try:
@@ -167,11 +174,11 @@ class Lanes:
         except TimeoutError:
             raise ServiceUnavailable("too many calls are waiting", retry_after=1) from None
 
-    async def _opened(self, until: float) -> Lane:
+    async def _opened(self, until: float) -> PooledConnection:
         while True:
             try:
-                return await Lane.open(self._url, self._timeout, self._role)
-            except (*LOST, asyncpg.PostgresError) as error:
+                return await PooledConnection.open(self._url, self._timeout, self._role)
+            except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
                 if time.monotonic() > until:
                     raise ServiceUnavailable("the database is away", retry_after=1) from error
                 await asyncio.sleep(PAUSE)

@@ -16,13 +16,21 @@ from uuid import UUID
 
 import asyncpg
 
-from domain.aggregate import FACTS
-from infra.postgres.pool import LOST
+from domain.aggregate import EVENTS
+from infra.postgres.pool import CONNECTION_ERRORS
 from infra.replay.pipeline import Connection
 
-__all__ = ["LONGEST", "POISON", "UNPARKED", "Parked", "park_unknown", "parked", "transaction"]
+__all__ = [
+    "LONGEST",
+    "POISON_ERRORS",
+    "UNPARKED",
+    "ParkedEntity",
+    "park_unknown",
+    "parked",
+    "transaction",
+]
 
-POISON = (
+POISON_ERRORS = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
@@ -57,7 +65,7 @@ RETURNING reason
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class ParkedEntity:
     """An entity, and the first ``position`` of its facts that a view lacks."""
 
     organisation: str
@@ -69,9 +77,9 @@ class Parked:
     parked_at: datetime
 
 
-async def parked(connection: Connection, view: str | None = None) -> list[Parked]:
+async def parked(connection: Connection, view: str | None = None) -> list[ParkedEntity]:
     """What is parked of a view, or of all."""
-    return [Parked(*row) for row in await connection.fetch(PARKED, view)]
+    return [ParkedEntity(*row) for row in await connection.fetch(PARKED, view)]
 
 
 async def park_unknown(
@@ -85,7 +93,7 @@ async def park_unknown(
 
     :param stream: only this one is looked at, and all that are not parked otherwise.
     """
-    topics, versions = list(FACTS), [fact.SCHEMA for fact in FACTS.values()]
+    topics, versions = list(EVENTS), [fact.SCHEMA for fact in EVENTS.values()]
     which = UNPARKED.format(view=view) if stream is None else "e.stream_id = $6"
     statement = UNKNOWN.format(view=view, which=which)
     only = () if stream is None else (stream,)
@@ -101,7 +109,7 @@ async def transaction(connection: Connection) -> AsyncIterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(*LOST):
+        with suppress(*CONNECTION_ERRORS):
             await begun.rollback()
         raise
     await begun.commit()

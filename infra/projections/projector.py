@@ -18,15 +18,20 @@ import structlog
 from domain.errors import ServiceUnavailable
 from infra.ledger.positions import HEADS
 from infra.observability.metrics import BATCH_SECONDS, LAG_POSITIONS, LAG_SECONDS, PARKED, PROJECTED
-from infra.postgres.notify import CHANNEL, rest
-from infra.postgres.pool import LOST
-from infra.projections.parked import POISON, Parked, parked
-from infra.projections.sql_projections import ANALYTICS, Feeding, HistoryFeeding, TableFeeding
-from infra.projections.temporal import History
+from infra.postgres.notify import CHANNEL, wait_for_any
+from infra.postgres.pool import CONNECTION_ERRORS
+from infra.projections.parked import POISON_ERRORS, ParkedEntity, parked
+from infra.projections.sql_projections import (
+    ANALYTICS,
+    ProjectionHandler,
+    SqlProjection,
+    TemporalProjection,
+)
+from infra.projections.temporal import TemporalViews
 from infra.replay.pipeline import Connection
 from infra.schema.migrate import is_current
 
-__all__ = ["Lag", "Projector", "lags"]
+__all__ = ["ProjectionLag", "Projector", "lags"]
 
 ROLE = "crmledger_projector"
 LEASE = """
@@ -57,7 +62,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Lag:
+class ProjectionLag:
     """How far a view is behind one ledger.
 
     ``seconds`` is the age of the first fact that it lacks. ``positions`` is negative if the view is
@@ -72,10 +77,10 @@ class Lag:
     parked: int
 
 
-async def lags(connection: Connection, view: str) -> list[Lag]:
+async def lags(connection: Connection, view: str) -> list[ProjectionLag]:
     """How far a view is behind each ledger."""
     return [
-        Lag(organisation, position, head - position, seconds, parked)
+        ProjectionLag(organisation, position, head - position, seconds, parked)
         for organisation, head, position, seconds, parked in await connection.fetch(LAG, view)
     ]
 
@@ -92,7 +97,7 @@ class Projector:
     def __init__(
         self,
         url: str,
-        history: History | None = None,
+        history: TemporalViews | None = None,
         *,
         lease: float = 15.0,
         pause: float = 0.5,
@@ -103,16 +108,16 @@ class Projector:
         self._pause = pause
         self._most = most
         self._me = uuid4()
-        self._feedings: list[Feeding] = [
-            TableFeeding(view, self._me, lease) for view in ANALYTICS.values()
+        self._feedings: list[ProjectionHandler] = [
+            SqlProjection(view, self._me, lease) for view in ANALYTICS.values()
         ]
         if history is not None:
-            self._feedings.append(HistoryFeeding(history))
+            self._feedings.append(TemporalProjection(history))
         self._connection: Connection | None = None
         self._problems: list[str] = ["starting"]
         self._hint = asyncio.Event()
 
-    async def problems(self) -> list[str]:
+    async def readiness_problems(self) -> list[str]:
         """What keeps it from feeding its views, as of its last look at the ledger."""
         return list(self._problems)
 
@@ -131,11 +136,11 @@ class Projector:
                 await self.once(stop)
             except ServiceUnavailable as error:
                 self._problems = [error.description]
-            except LOST as error:
+            except CONNECTION_ERRORS as error:
                 log.warning("projector.database_away", error=type(error).__name__)
                 self._problems = ["database"]
                 self._forget()
-            await rest(self._pause, stop, self._hint)
+            await wait_for_any(self._pause, stop, self._hint)
         await self.close()
 
     def _heard(self, *_: object) -> None:
@@ -153,7 +158,7 @@ class Projector:
             problems += await self._feed(connection, feeding, stop)
         self._problems = problems
 
-    async def retry(self, view: str | None = None) -> list[Parked]:
+    async def retry(self, view: str | None = None) -> list[ParkedEntity]:
         """Tries again to take in what is parked, of one view or all: what is parked still."""
         connection = await self._connected()
         for feeding in self._feedings:
@@ -170,7 +175,7 @@ class Projector:
         try:
             await connection.execute(RELEASE, self._me)
             await connection.close(timeout=2)
-        except LOST as error:
+        except CONNECTION_ERRORS as error:
             log.warning("projector.leases_kept", error=type(error).__name__)
             connection.terminate()
 
@@ -196,7 +201,7 @@ class Projector:
         return self._connection
 
     async def _feed(
-        self, connection: Connection, feeding: Feeding, stop: asyncio.Event | None
+        self, connection: Connection, feeding: ProjectionHandler, stop: asyncio.Event | None
     ) -> list[str]:
         """Feeds a view from every ledger: the problems."""
         problems = []
@@ -208,7 +213,7 @@ class Projector:
             elif lag.positions:
                 try:
                     await self._follow(connection, feeding, lag, stop)
-                except POISON as error:
+                except POISON_ERRORS as error:
                     # Not even parked: the view stays where it is, for nothing may be skipped.
                     problems.append(f"{name} of {lag.organisation} stands still")
                     log.error("projector.stands_still", view=name, error=type(error).__name__)
@@ -219,7 +224,11 @@ class Projector:
         return problems
 
     async def _follow(
-        self, connection: Connection, feeding: Feeding, lag: Lag, stop: asyncio.Event | None
+        self,
+        connection: Connection,
+        feeding: ProjectionHandler,
+        lag: ProjectionLag,
+        stop: asyncio.Event | None,
     ) -> None:
         """Feeds a view from one ledger up to its head, unless another process does it."""
         name, organisation = feeding.name, lag.organisation

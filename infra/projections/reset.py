@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from infra.projections.sql_projections import ANALYTICS
-from infra.replay.pipeline import connected
+from infra.replay.pipeline import connect_as_owner
 
-__all__ = ["refeed"]
+__all__ = ["reset_projection"]
 
 # Nobody moves a position meanwhile; a projector that is at work finds it moved, and begins anew.
 AGAIN = """
@@ -17,7 +17,7 @@ UPDATE ledger.view_versions SET version = {version}, written_at = clock_timestam
 """
 
 
-async def refeed(url: str, view: str) -> None:
+async def reset_projection(url: str, view: str) -> None:
     """Empties a table that the projector feeds; it is fed from position 1 by whoever projects.
 
     :param url: the database, as its owner.
@@ -25,7 +25,7 @@ async def refeed(url: str, view: str) -> None:
     """
     if view not in ANALYTICS:
         raise ValueError(f"the projector feeds no {view}; it feeds {', '.join(ANALYTICS)}")
-    connection = await connected(url)
+    connection = await connect_as_owner(url)
     try:
         async with connection.transaction():
             await connection.execute(AGAIN.format(view=view, version=ANALYTICS[view].version))

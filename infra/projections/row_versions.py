@@ -15,12 +15,12 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from domain.aggregate import Aggregate
-from domain.fields import Values
-from infra.replay.table_rows import stored
-from infra.replay.worker import FOREVER, Fact, PageFolder
+from domain.fields import JsonObject
+from infra.replay.table_rows import table_rows
+from infra.replay.worker import FOREVER, PageReplayer, RawEvent
 from services.projections import project
 
-__all__ = ["Unreadable", "Versions", "versions"]
+__all__ = ["RowVersions", "UnreadableStream", "row_versions"]
 
 RowKey: TypeAlias = tuple[Any, ...]
 
@@ -31,7 +31,7 @@ _stream, _position = itemgetter(0), itemgetter(8)
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadableStream:
     """A stream that cannot be replayed: the first of its facts that is not written, and why."""
 
     stream: bytes
@@ -40,12 +40,12 @@ class Unreadable:
 
 
 @dataclass(slots=True)
-class Versions:
+class RowVersions:
     """Rows as ``history.write`` takes them: those that ended, and those that began."""
 
     ended: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))
     begun: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))
-    unreadable: list[Unreadable] = field(default_factory=list)
+    unreadable: list[UnreadableStream] = field(default_factory=list)
     """Streams of which nothing is here, because this build or key cannot read a fact of theirs."""
 
 
@@ -54,19 +54,19 @@ class _Standing:
     """A row that stands, and since which position."""
 
     view: str
-    columns: Values
+    columns: JsonObject
     since: int
 
 
 class _Stream:
     """The rows of one entity through time; what began at or before ``after`` is written already."""
 
-    def __init__(self, after: int, found: Versions) -> None:
+    def __init__(self, after: int, found: RowVersions) -> None:
         self._after = after
         self._found = found
         self._standing: dict[RowKey, _Standing] = {}
 
-    def show(self, rows: dict[RowKey, tuple[str, Values]], position: int) -> None:
+    def show(self, rows: dict[RowKey, tuple[str, JsonObject]], position: int) -> None:
         """Takes what the entity looks like after the fact at a position."""
         for key, former in list(self._standing.items()):
             if rows.get(key) != (former.view, former.columns):
@@ -97,35 +97,35 @@ class _Stream:
         rows[1].append(text.decode())
 
 
-def versions(
-    folder: PageFolder, zone: ZoneInfo, organisation: str, facts: list[Fact], after: int
-) -> Versions:
+def row_versions(
+    folder: PageReplayer, zone: ZoneInfo, organisation: str, facts: list[RawEvent], after: int
+) -> RowVersions:
     """The rows that began and ended after a position.
 
     :param facts: all facts of the streams in question up to some later position, each stream's
         together and in order; of each, at least one is later than ``after``.
     """
-    found = Versions()
+    found = RowVersions()
     for stream, grouped in groupby(facts, _stream):
         own = list(grouped)
         try:
             _add(found, folder, zone, organisation, own, after)
         except ValueError as error:
             first = next(position for position in map(_position, own) if position > after)
-            found.unreadable.append(Unreadable(stream, first, str(error)))
+            found.unreadable.append(UnreadableStream(stream, first, str(error)))
     return found
 
 
 def _add(
-    found: Versions,
-    folder: PageFolder,
+    found: RowVersions,
+    folder: PageReplayer,
     zone: ZoneInfo,
     organisation: str,
-    own: list[Fact],
+    own: list[RawEvent],
     after: int,
 ) -> None:
     """Adds the rows of one stream, or none of them. Raises ``ValueError``."""
-    rows = Versions()
+    rows = RowVersions()
     common = {"organisation": organisation, "stream_id": own[0][0].hex()}
     entity = _Stream(after, rows)
     positions = [*map(_position, own), FOREVER]
@@ -141,12 +141,12 @@ def _add(
 
 
 def _rows(
-    aggregate: Aggregate, zone: ZoneInfo, common: Values, created: int, changed: int
-) -> dict[RowKey, tuple[str, Values]]:
+    aggregate: Aggregate, zone: ZoneInfo, common: JsonObject, created: int, changed: int
+) -> dict[RowKey, tuple[str, JsonObject]]:
     """An entity's rows by their keys, each as its view and its columns."""
-    found: dict[RowKey, tuple[str, Values]] = {}
+    found: dict[RowKey, tuple[str, JsonObject]] = {}
     # Projected without settings: no row may depend on them (see `folding.Folder`).
     for row in project(aggregate, {}, zone).rows:
-        for view, columns in stored(row, common, created, changed):
+        for view, columns in table_rows(row, common, created, changed):
             found[view, *map(columns.get, KEYS)] = view, columns
     return found

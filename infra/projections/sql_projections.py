@@ -11,11 +11,24 @@ import asyncpg
 import structlog
 
 from infra.projections.analytics_tables import DAILY_FACTS, TRANSITIONS
-from infra.projections.parked import LONGEST, POISON, UNPARKED, Parked, park_unknown, transaction
-from infra.projections.temporal import HISTORY, History
+from infra.projections.parked import (
+    LONGEST,
+    POISON_ERRORS,
+    UNPARKED,
+    ParkedEntity,
+    park_unknown,
+    transaction,
+)
+from infra.projections.temporal import HISTORY, TemporalViews
 from infra.replay.pipeline import Connection
 
-__all__ = ["ANALYTICS", "AnalyticsView", "Feeding", "HistoryFeeding", "TableFeeding"]
+__all__ = [
+    "ANALYTICS",
+    "AnalyticsProjection",
+    "ProjectionHandler",
+    "SqlProjection",
+    "TemporalProjection",
+]
 
 MOVE = """
 UPDATE analytics.progress
@@ -42,7 +55,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class AnalyticsView:
+class AnalyticsProjection:
     """A view that is fed by statement: ``$1`` organisation, facts at ``$2 < position <= $3``.
 
     ``version`` is raised by whoever changes what the view holds. ``which`` stands in the statement
@@ -53,7 +66,7 @@ class AnalyticsView:
     version: int
     statement: str
 
-    def of_unparked(self) -> str:
+    def batch_statement(self) -> str:
         """The statement for all facts but those of entities that are parked."""
         return self.statement.format(which=UNPARKED.format(view=self.name))
 
@@ -63,10 +76,10 @@ class AnalyticsView:
 
 
 _VIEWS = (
-    AnalyticsView("daily_facts", 1, DAILY_FACTS),
-    AnalyticsView("transitions", 1, TRANSITIONS),
+    AnalyticsProjection("daily_facts", 1, DAILY_FACTS),
+    AnalyticsProjection("transitions", 1, TRANSITIONS),
 )
-ANALYTICS: Mapping[str, AnalyticsView] = {view.name: view for view in _VIEWS}
+ANALYTICS: Mapping[str, AnalyticsProjection] = {view.name: view for view in _VIEWS}
 """The views by name; the table of each is in the schema ``analytics``."""
 
 
@@ -74,7 +87,7 @@ class _StillUnknownError(Exception):
     """An entity's facts are not known to this program either."""
 
 
-class Feeding(Protocol):
+class ProjectionHandler(Protocol):
     """How one process feeds one view; any number of processes may do so at once."""
 
     name: str
@@ -85,27 +98,27 @@ class Feeding(Protocol):
         False, and nothing is written, if another process has moved the view.
         """
 
-    async def retry(self, connection: Connection, one: Parked) -> None:
+    async def retry(self, connection: Connection, one: ParkedEntity) -> None:
         """Takes in what the view lacks of a parked entity; it stays parked if that fails still."""
 
 
-class TableFeeding:
+class SqlProjection:
     """Feeds a table by its statement, on behalf of one process.
 
     :param holder: the process, as its leases name it; ``lease`` in seconds, renewed by each batch.
     """
 
-    def __init__(self, view: AnalyticsView, holder: UUID, lease: float) -> None:
+    def __init__(self, view: AnalyticsProjection, holder: UUID, lease: float) -> None:
         self.name = view.name
         self._view = view
         self._holder = holder
         self._lease = lease
 
     async def batch(self, connection: Connection, organisation: str, at: int, upto: int) -> bool:
-        """As `Feeding.batch`. What holds a fact at fault is halved until that stands alone."""
+        """As `ProjectionHandler.batch`. What holds a fact at fault is halved until that stands alone."""
         try:
             return await self._taken_in(connection, organisation, at, upto)
-        except POISON as error:
+        except POISON_ERRORS as error:
             if upto - at == 1:
                 return await self._parked(connection, organisation, at, error)
         middle = (at + upto) // 2
@@ -120,7 +133,7 @@ class TableFeeding:
             if not await self._moved(connection, organisation, at, upto):
                 return False
             await park_unknown(connection, self.name, organisation, (at, upto))
-            await connection.execute(self._view.of_unparked(), organisation, at, upto)
+            await connection.execute(self._view.batch_statement(), organisation, at, upto)
         return True
 
     async def _parked(
@@ -138,8 +151,8 @@ class TableFeeding:
         place = (organisation, self.name, self._holder, at, upto, self._lease)
         return await connection.execute(MOVE, *place) == "UPDATE 1"
 
-    async def retry(self, connection: Connection, one: Parked) -> None:
-        """As `Feeding.retry`."""
+    async def retry(self, connection: Connection, one: ParkedEntity) -> None:
+        """As `ProjectionHandler.retry`."""
         key = (one.organisation, one.view, one.stream)
         try:
             async with transaction(connection):
@@ -157,25 +170,25 @@ class TableFeeding:
                 await connection.execute(
                     self._view.of_stream(), one.organisation, *between, one.stream
                 )
-        except (*POISON, _StillUnknownError) as error:
+        except (*POISON_ERRORS, _StillUnknownError) as error:
             await connection.execute(TRIED, *key, _reason(error))
 
 
-class HistoryFeeding:
+class TemporalProjection:
     """Brings history forward, which writes and parks in batches of its own."""
 
     name = HISTORY
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: TemporalViews) -> None:
         self._history = history
 
     async def batch(self, _: Connection, organisation: str, _at: int, upto: int) -> bool:
-        """As `Feeding.batch`, from wherever history is by now."""
-        await self._history.forward(organisation, upto)
+        """As `ProjectionHandler.batch`, from wherever history is by now."""
+        await self._history.catch_up(organisation, upto)
         return True
 
-    async def retry(self, _: Connection, one: Parked) -> None:
-        """As `Feeding.retry`."""
+    async def retry(self, _: Connection, one: ParkedEntity) -> None:
+        """As `ProjectionHandler.retry`."""
         await self._history.retry(one.organisation, one.stream)
 
 

@@ -19,14 +19,14 @@ import structlog
 
 from domain.errors import ServiceUnavailable
 from infra.encryption import KeyRing
-from infra.postgres.pool import Lanes
+from infra.postgres.pool import ConnectionPool
 from infra.projections.parked import LONGEST, UNPARKED
-from infra.projections.row_versions import Unreadable, Versions, versions
+from infra.projections.row_versions import RowVersions, UnreadableStream, row_versions
 from infra.replay.pipeline import FACTS, FACTS_OF
-from infra.replay.worker import FOREVER, Fact, PageFolder
+from infra.replay.worker import FOREVER, PageReplayer, RawEvent
 from services.projection_versions import VERSION
 
-__all__ = ["HISTORY", "PAST", "History", "Then"]
+__all__ = ["HISTORY", "PAST", "AsOfPool", "TemporalViews"]
 
 T = TypeVar("T")
 
@@ -61,11 +61,11 @@ FACTS_OF_TOUCHED = FACTS.format(
 log = structlog.get_logger(__name__)
 
 
-class Then:
+class AsOfPool:
     """Lanes on which the views in `PAST` are as they were after a position of one organisation."""
 
-    def __init__(self, lanes: Lanes, organisation: str, position: int) -> None:
-        self.count = lanes.count
+    def __init__(self, lanes: ConnectionPool, organisation: str, position: int) -> None:
+        self.size = lanes.size
         self._lanes = lanes
         self._organisation = organisation
         self._position = position
@@ -88,17 +88,19 @@ class Then:
         return await self._lanes.read(then)
 
 
-class History:
+class TemporalViews:
     """Brings history forward. Facts are folded in a thread, so that calls go on meanwhile."""
 
-    def __init__(self, lanes: Lanes, ring: KeyRing, zone: ZoneInfo) -> None:
+    def __init__(self, lanes: ConnectionPool, ring: KeyRing, zone: ZoneInfo) -> None:
         """:param lanes: of the service's role; a statement writes at most one batch."""
         self._lanes = lanes
         self._ring = ring
         self._zone = zone
         self._turn = asyncio.Lock()
 
-    async def bring(self, organisation: str, position: int, seconds: float = PATIENCE) -> None:
+    async def catch_up_to(
+        self, organisation: str, position: int, seconds: float = PATIENCE
+    ) -> None:
         """Brings an organisation's history to a position of its ledger, if it is not there yet.
 
         What is done stays done. Raises `ServiceUnavailable` after so many seconds, and if history
@@ -113,7 +115,7 @@ class History:
                 says = "is written" if left else "can be read, since something is parked,"
                 raise ServiceUnavailable(f"history {says} up to position {at}", retry_after=1)
 
-    async def forward(self, organisation: str, position: int) -> None:
+    async def catch_up(self, organisation: str, position: int) -> None:
         """Brings history to a position but for what is parked, however long it takes."""
         while await self._advance(organisation, position):
             pass
@@ -126,16 +128,16 @@ class History:
         await self._lanes.read(
             lambda connection: connection.execute(RETRY, organisation, stream, reason)
         )
-        await self.forward(organisation, 0)
+        await self.catch_up(organisation, 0)
 
-    async def _read(self, sql: str, *values: object) -> list[Fact]:
+    async def _read(self, sql: str, *values: object) -> list[RawEvent]:
         rows = await self._lanes.read(lambda connection: connection.fetch(sql, *values))
         return [_fact(row) for row in rows]
 
-    async def _versions(self, organisation: str, facts: list[Fact], after: int) -> Versions:
+    async def _versions(self, organisation: str, facts: list[RawEvent], after: int) -> RowVersions:
         # Each batch unwraps the keys anew: the key of a person who was forgotten must not be remembered.
-        folder = PageFolder(self._ring, self._zone)
-        return await asyncio.to_thread(versions, folder, self._zone, organisation, facts, after)
+        folder = PageReplayer(self._ring, self._zone)
+        return await asyncio.to_thread(row_versions, folder, self._zone, organisation, facts, after)
 
     async def _at(self, organisation: str) -> int:
         """Up to which position history can be read; -1 if none of it can."""
@@ -182,7 +184,7 @@ class History:
         )
 
     async def _park(
-        self, organisation: str, generation: int, after: int, unreadable: Sequence[Unreadable]
+        self, organisation: str, generation: int, after: int, unreadable: Sequence[UnreadableStream]
     ) -> None:
         """Sets entities aside, so that the next batch leaves them out."""
         log.warning("history.parked", organisation=organisation, entities=len(unreadable))
@@ -193,7 +195,7 @@ class History:
         await self._lanes.read(lambda connection: connection.fetchval(PARK, organisation, *values))
 
 
-def _fact(row: asyncpg.Record) -> Fact:
+def _fact(row: asyncpg.Record) -> RawEvent:
     """A fact whose ids are bytes."""
     stream, version, topic, schema, subject, *rest = row
     return (stream.bytes, version, topic, schema, subject.bytes if subject else None, *rest)

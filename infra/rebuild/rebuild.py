@@ -22,26 +22,32 @@ import services
 from infra import ledger
 from infra import views as projecting
 from infra.encryption import KeyRing
-from infra.ledger.positions import Heads, heads
-from infra.rebuild.shadow_build import ONE_AT_A_TIME, RebuildError, Report, Work, working
+from infra.ledger.positions import Heads, head_positions
+from infra.rebuild.shadow_build import (
+    ONE_AT_A_TIME,
+    RebuildError,
+    RebuildReport,
+    ShadowBuild,
+    open_shadow_build,
+)
 from infra.rebuild.table_diff import LIMIT, Difference
 from infra.rebuild.table_sets import (
-    FORMER,
     NEXT,
-    begun,
+    PREVIOUS,
+    build_indexes,
+    create_shadow_tables,
     discard,
     exists,
-    index,
-    keep_folded,
-    kept_heads,
-    make_next,
+    load_heads,
+    load_progress,
+    save_progress,
     switch,
-    views,
+    view_names,
 )
-from infra.replay.pipeline import Connection, analyse, connected
+from infra.replay.pipeline import Connection, connect_as_owner, refresh_statistics
 from infra.schema.migrate import available
 
-__all__ = ["RebuildError", "Report", "discard_all", "rebuild", "rollback"]
+__all__ = ["RebuildError", "RebuildReport", "discard_all", "rebuild", "rollback"]
 
 # All appends insert here, so this lock excludes them, those of organisations that are only being
 # registered, too. An append that waits for it holds nothing that a switch needs.
@@ -54,14 +60,14 @@ TRY = "30ms"
 """How long one try to get hold of the tables may take: a read that has one of them and wants another
 one waits for us as we wait for it, and many short tries end sooner than a few long ones."""
 LAST_STREAM = b"\xff" * 16
-PAUSED = "5s"
+SWITCH_IDLE_TIMEOUT = "5s"
 """How long appends wait for a process that is paused while it holds them up."""
 # Few rows are compared while appends wait, and they are found by their keys: else all might be read.
-IN_A_HURRY = f"""
-SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL idle_in_transaction_session_timeout = '{PAUSED}';
+SWITCH_SETTINGS = f"""
+SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL idle_in_transaction_session_timeout = '{SWITCH_IDLE_TIMEOUT}';
 SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off
 """
-HELD = 4.0
+MAX_WRITE_BLOCK = 4.0
 """Seconds for which appends may be held up in order to get hold of the tables."""
 
 
@@ -78,7 +84,7 @@ async def rebuild(
     total: Callable[[int], None] = _ignore,
     advance: Callable[[int], None] = _ignore,
     patience: float = 60.0,
-) -> Report:
+) -> RebuildReport:
     """Folds all ledgers into new tables and lets them take the live ones' place.
 
     A rebuild that was interrupted is gone on with. If rows differ, or facts cannot be read, the live
@@ -91,36 +97,38 @@ async def rebuild(
     :param patience: seconds after which tables that others do not let go are given up.
     :raises RebuildError: another rebuild is running, or the tables could not be had.
     """
-    async with working(owner_url, ring, zone, NEXT, advance) as work:
+    async with open_shadow_build(owner_url, ring, zone, NEXT, advance) as work:
         at = await _fold(work, _definition(zone), total)
-        await index(work.writer)
+        await build_indexes(work.writer)
         at = await work.catch_up(at)
         suspects = await work.compared()
-        if await work.lacking() or (not accept_differences and len(suspects) >= LIMIT):
+        if await work.has_unreadable() or (not accept_differences and len(suspects) >= LIMIT):
             work.report.differences = suspects
             return work.report
         await _finish(work, at, suspects, patience, accept=accept_differences)
         return work.report
 
 
-async def _fold(work: Work, definition: str, total: Callable[[int], None]) -> Heads:
+async def _fold(work: ShadowBuild, definition: str, total: Callable[[int], None]) -> Heads:
     """Fills the new tables, from where an interrupted rebuild stands; the heads when that began."""
-    await analyse(work.writer)
-    found = await begun(work.writer, definition)
+    await refresh_statistics(work.writer)
+    found = await load_progress(work.writer, definition)
     work.report.resumed = found is not None
     if found is None:
-        found = await make_next(work.writer, definition, await heads(work.reader))
+        found = await create_shadow_tables(
+            work.writer, definition, await head_positions(work.reader)
+        )
     at = {one.organisation: one.position for one in found}
     total(sum(at.values()))
     work.advance(sum(one.facts for one in found))
-    work.folder.keep = work.keep
+    work.folder.on_page = work.keep
     began = time.monotonic()
     for one in found:
-        await work.folder.whole(one.organisation, one.folded)
+        await work.folder.replay_organisation(one.organisation, one.folded)
         # What is caught up with from here on is not copied again by whoever goes on with this.
-        await keep_folded(work.writer, one.organisation, LAST_STREAM, 0)
+        await save_progress(work.writer, one.organisation, LAST_STREAM, 0)
     work.report.seconds = time.monotonic() - began
-    await work.lacking(again=True)
+    await work.has_unreadable(again=True)
     return at
 
 
@@ -137,7 +145,7 @@ def _definition(zone: ZoneInfo) -> str:
 
 async def rollback(
     owner_url: str, ring: KeyRing, zone: ZoneInfo, *, patience: float = 60.0
-) -> Report:
+) -> RebuildReport:
     """Lets the tables that were live before the last switch take their place again.
 
     They are caught up first, by this build's definitions: a switch back to older definitions is
@@ -145,10 +153,10 @@ async def rollback(
 
     :raises RebuildError: there are no former tables, or as `rebuild`.
     """
-    async with working(owner_url, ring, zone, FORMER, _ignore) as work:
-        if not await exists(work.writer, FORMER):
+    async with open_shadow_build(owner_url, ring, zone, PREVIOUS, _ignore) as work:
+        if not await exists(work.writer, PREVIOUS):
             raise RebuildError("there are no former views to go back to")
-        at = await kept_heads(work.writer, FORMER)
+        at = await load_heads(work.writer, PREVIOUS)
         await _finish(work, at, [], patience, accept=True)
         return work.report
 
@@ -158,11 +166,11 @@ async def discard_all(owner_url: str) -> list[str]:
 
     :raises RebuildError: a rebuild is running.
     """
-    connection = await connected(owner_url)
+    connection = await connect_as_owner(owner_url)
     try:
         if not await connection.fetchval(ONE_AT_A_TIME):
             raise RebuildError("the views are being rebuilt")
-        found = [schema for schema in (NEXT, FORMER) if await exists(connection, schema)]
+        found = [schema for schema in (NEXT, PREVIOUS) if await exists(connection, schema)]
         for schema in found:
             await discard(connection, schema)
         return found
@@ -171,12 +179,12 @@ async def discard_all(owner_url: str) -> list[str]:
 
 
 async def _finish(
-    work: Work, at: Heads, suspects: list[Difference], patience: float, *, accept: bool
+    work: ShadowBuild, at: Heads, suspects: list[Difference], patience: float, *, accept: bool
 ) -> None:
     """Switches, if need be after some tries between which appends go on."""
     until = time.monotonic() + patience
     while True:
-        at, suspects = await work.narrowed(at, suspects, accept=accept)
+        at, suspects = await work.recheck_after_catch_up(at, suspects, accept=accept)
         if await _tried(work, at, suspects, accept=accept):
             if work.report.switched:
                 await discard(work.writer, NEXT)
@@ -186,21 +194,21 @@ async def _finish(
         await asyncio.sleep(0.5)
 
 
-async def _tried(work: Work, at: Heads, suspects: list[Difference], *, accept: bool) -> bool:
+async def _tried(work: ShadowBuild, at: Heads, suspects: list[Difference], *, accept: bool) -> bool:
     """Whether the matter is settled: switched, or refused because rows differ."""
     transaction = work.writer.transaction()
     await transaction.start()
     began = time.monotonic()
     try:
-        await work.writer.execute(IN_A_HURRY)
+        await work.writer.execute(SWITCH_SETTINGS)
         await work.writer.execute(APPENDS)
         began = time.monotonic()
         work.folder.written = set()
         _, at = await work.step(at)
-        lacking = await work.lacking()
-        work.report.differences = await work.settled(work.writer, suspects, accept=accept)
+        lacking = await work.has_unreadable()
+        work.report.differences = await work.recheck(work.writer, suspects, accept=accept)
         if not lacking and (accept or not work.report.differences):
-            await _hold(work.writer, until=began + HELD)
+            await _hold(work.writer, until=began + MAX_WRITE_BLOCK)
             await switch(work.writer, work.schema, at)
             work.report.switched = True
         await transaction.commit()
@@ -214,12 +222,12 @@ async def _tried(work: Work, at: Heads, suspects: list[Difference], *, accept: b
         raise
     finally:
         work.folder.written = None
-        work.report.held = time.monotonic() - began
+        work.report.writes_blocked_seconds = time.monotonic() - began
 
 
 async def _hold(connection: Connection, until: float) -> None:
     """Gets hold of the live tables. Raises ``LockNotAvailableError`` if others keep them."""
-    tables = ", ".join(f"views.{view}" for view in await views(connection))
+    tables = ", ".join(f"views.{view}" for view in await view_names(connection))
     await connection.execute(f"SET LOCAL lock_timeout = '{TRY}'")
     while True:
         try:

@@ -17,13 +17,13 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from domain.fields import Values
-from infra.rebuild.table_sets import views
+from domain.fields import JsonObject
+from infra.rebuild.table_sets import view_names
 from infra.replay.pipeline import Connection
-from services.audit.as_of import Moment
+from services.audit.as_of import LedgerPosition
 from services.projection_versions import VERSIONS
 
-__all__ = ["CANONICAL", "canonical", "receipt", "rows"]
+__all__ = ["CANONICAL", "canonical", "replay_receipt", "rows"]
 
 PACKAGES = ("domain", "services", "infra")
 ROOT = Path(__file__).parents[2]
@@ -53,21 +53,21 @@ def canonical(value: object) -> bytes:
     return orjson.dumps(value, option=CANONICAL)
 
 
-async def receipt(
+async def replay_receipt(
     connection: Connection,
     schema: str,
     organisation: str,
-    moment: Moment,
+    moment: LedgerPosition,
     zone: ZoneInfo,
     stream: UUID | None = None,
-) -> Values:
+) -> JsonObject:
     """The receipt of what was folded into a schema.
 
     :param stream: the one entity that was folded, if it was only one.
     Raises ``ValueError`` if a position is missing.
     """
     async with connection.transaction(readonly=True):
-        found: Values = {
+        found: JsonObject = {
             "program": {"version": metadata.version("crmledger"), "build": _build()},
             "views": VERSIONS,
             "time_zone": zone.key,
@@ -79,13 +79,13 @@ async def receipt(
             "seal": await _seal(connection, organisation, moment.position),
             "rows": {
                 view: await _checksum(rows(connection, schema, view))
-                for view in await views(connection)
+                for view in await view_names(connection)
             },
         }
     return found | {"sha256": hashlib.sha256(canonical(found)).hexdigest()}
 
 
-async def rows(connection: Connection, schema: str, view: str) -> AsyncIterator[Values]:
+async def rows(connection: Connection, schema: str, view: str) -> AsyncIterator[JsonObject]:
     """The rows of a view in the order of their keys, compared byte by byte; in a transaction.
 
     Each is a JSON object of its columns, in which documents are objects, too.
@@ -97,7 +97,7 @@ async def rows(connection: Connection, schema: str, view: str) -> AsyncIterator[
         yield orjson.loads(row["row"])
 
 
-async def _checksum(found: AsyncIterator[Values]) -> Values:
+async def _checksum(found: AsyncIterator[JsonObject]) -> JsonObject:
     """How many rows, and SHA-256 over them in their canonical form, each ended by a new line."""
     count, digest = 0, hashlib.sha256()
     async for row in found:
@@ -108,7 +108,7 @@ async def _checksum(found: AsyncIterator[Values]) -> Values:
 
 async def _events(
     connection: Connection, organisation: str, position: int, stream: UUID | None
-) -> Values:
+) -> JsonObject:
     """How many facts, and SHA-256 over their hashes, 32 bytes each, in the order of positions."""
     count, digest = 0, hashlib.sha256()
     values = (organisation, position, stream.bytes if stream else None)
@@ -120,7 +120,7 @@ async def _events(
     return {"facts": count, "sha256": digest.hexdigest()}
 
 
-async def _seal(connection: Connection, organisation: str, position: int) -> Values | None:
+async def _seal(connection: Connection, organisation: str, position: int) -> JsonObject | None:
     """The seal over the range in which the last position lies; None as long as there is none."""
     if not await connection.fetchval(SEALS):
         return None

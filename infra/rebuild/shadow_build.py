@@ -11,26 +11,26 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from infra.encryption import KeyRing
-from infra.ledger.positions import Heads, heads
+from infra.ledger.positions import Heads, head_positions
 from infra.rebuild.table_diff import Difference, compare
 from infra.rebuild.table_sets import (
     NEXT,
     Unreadable,
-    forget_unreadable,
-    keep_folded,
-    keep_heads,
-    keep_unreadable,
+    clear_unreadable,
+    save_heads,
+    save_progress,
+    save_unreadable,
     unreadable,
-    views,
+    view_names,
 )
-from infra.replay.pipeline import Connection, Folder, connected
-from infra.replay.worker import Folded, Workers, workers
+from infra.replay.pipeline import Connection, Reprojector, connect_as_owner
+from infra.replay.worker import ReplayedPage, ReplayPool, workers
 
-__all__ = ["ONE_AT_A_TIME", "RebuildError", "Report", "Work", "working"]
+__all__ = ["ONE_AT_A_TIME", "RebuildError", "RebuildReport", "ShadowBuild", "open_shadow_build"]
 
 ONE_AT_A_TIME = "SELECT pg_try_advisory_lock(hashtextextended('crmledger.views.rebuild', 0))"
 
-CLOSE = 500
+CATCH_UP_THRESHOLD = 500
 """Facts behind the head with which catching up may go on while appends wait."""
 ROUNDS = 20
 """How often it is tried to come so close."""
@@ -41,24 +41,24 @@ class RebuildError(RuntimeError):
 
 
 @dataclass(slots=True)
-class Report:
+class RebuildReport:
     """What was done: facts folded, the differing rows, whether the tables changed places.
 
-    ``seconds`` is the time of folding, ``held`` the time for which appends were held up, ``resumed``
+    ``seconds`` is the time of folding, ``writes_blocked_seconds`` the time for which appends were held up, ``resumed``
     whether an interrupted rebuild was gone on with. ``unreadable`` entities have facts that this
     build or key cannot read.
     """
 
     facts: int = 0
     seconds: float = 0.0
-    held: float = 0.0
+    writes_blocked_seconds: float = 0.0
     switched: bool = False
     resumed: bool = False
     unreadable: list[Unreadable] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
 
 
-class Work:
+class ShadowBuild:
     """The connections and the state of one rebuild or rollback."""
 
     def __init__(
@@ -67,37 +67,37 @@ class Work:
         reader: Connection,
         writer: Connection,
         schema: str,
-        folders: Workers,
+        folders: ReplayPool,
         advance: Callable[[int], None],
     ) -> None:
         self.url = url
         self.reader = reader
         self.writer = writer
         self.schema = schema
-        self.report = Report()
-        self.folder = Folder(reader, writer, folders, self._count)
+        self.report = RebuildReport()
+        self.folder = Reprojector(reader, writer, folders, self._count)
         self.advance = advance
 
     def _count(self, facts: int) -> None:
         self.report.facts += facts
         self.advance(facts)
 
-    async def keep(self, organisation: str, folded: Folded, in_order: bool) -> None:  # noqa: FBT001
+    async def keep(self, organisation: str, folded: ReplayedPage, in_order: bool) -> None:  # noqa: FBT001
         """Notes with a page what it lacks, and where to go on after it."""
         if folded.unreadable:
-            await keep_unreadable(self.writer, organisation, folded.unreadable)
+            await save_unreadable(self.writer, organisation, folded.unreadable)
         if in_order:
-            await keep_folded(self.writer, organisation, folded.last, folded.facts)
+            await save_progress(self.writer, organisation, folded.last, folded.facts)
 
-    async def lacking(self, *, again: bool = False) -> bool:
+    async def has_unreadable(self, *, again: bool = False) -> bool:
         """Whether entities are lacking, which are reported; tries to read them ``again`` first."""
         if self.schema != NEXT:
             return False
         if again:
             for one in await unreadable(self.writer):
                 async with self.writer.transaction():
-                    await forget_unreadable(self.writer, one)
-                    await self.folder.only(one.organisation, [one.stream])
+                    await clear_unreadable(self.writer, one)
+                    await self.folder.replay_streams(one.organisation, [one.stream])
         self.report.unreadable = await unreadable(self.writer)
         return bool(self.report.unreadable)
 
@@ -105,16 +105,16 @@ class Work:
         """Folds the streams that were touched since ``at``, until little is left."""
         for _ in range(ROUNDS):
             behind, at = await self.step(at)
-            await keep_heads(self.writer, self.schema, at)
-            if behind <= CLOSE:
+            await save_heads(self.writer, self.schema, at)
+            if behind <= CATCH_UP_THRESHOLD:
                 break
         return at
 
     async def step(self, at: Heads) -> tuple[int, Heads]:
         """Folds the streams that were touched since ``at``: the number of facts, the new heads."""
-        now = await heads(self.reader)
+        now = await head_positions(self.reader)
         for organisation, head in now.items():
-            await self.folder.touched(organisation, at.get(organisation, 0), head)
+            await self.folder.replay_changed(organisation, at.get(organisation, 0), head)
         return sum(now.values()) - sum(at.values()), now
 
     async def compared(self) -> list[Difference]:
@@ -122,11 +122,11 @@ class Work:
         async with self._moment() as connection:
             return [
                 difference
-                for view in await views(connection)
+                for view in await view_names(connection)
                 for difference in await compare(connection, view, self.schema)
             ]
 
-    async def narrowed(
+    async def recheck_after_catch_up(
         self, at: Heads, suspects: list[Difference], *, accept: bool
     ) -> tuple[Heads, list[Difference]]:
         """Catches up with what came since ``at``: the new heads, and which of the suspects and of the rows
@@ -138,22 +138,22 @@ class Work:
         try:
             at = await self.catch_up(at)
             async with self._moment() as connection:
-                return at, await self.settled(connection, suspects, accept=accept)
+                return at, await self.recheck(connection, suspects, accept=accept)
         finally:
             self.folder.written = None
 
-    async def settled(
+    async def recheck(
         self, connection: Connection, suspects: list[Difference], *, accept: bool
     ) -> list[Difference]:
         """The rows that differ, of the suspects and those just written.
 
         Many that do not hinder the switch are not looked at again: appends may be waiting.
         """
-        if accept and len(suspects) > CLOSE:
+        if accept and len(suspects) > CATCH_UP_THRESHOLD:
             return suspects
         only = (self.folder.written or set()) | {difference.scope for difference in suspects}
         found: list[Difference] = []
-        for view in await views(connection):
+        for view in await view_names(connection):
             keys = [key for key in only if key[0] == view]
             found += await compare(connection, view, self.schema, keys)
         return found
@@ -161,7 +161,7 @@ class Work:
     @asynccontextmanager
     async def _moment(self) -> AsyncIterator[Connection]:
         """A connection that sees one moment of the database."""
-        connection = await connected(self.url)
+        connection = await connect_as_owner(self.url)
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 yield connection
@@ -170,23 +170,23 @@ class Work:
 
 
 @asynccontextmanager
-async def working(
+async def open_shadow_build(
     url: str, ring: KeyRing, zone: ZoneInfo, schema: str, advance: Callable[[int], None]
-) -> AsyncIterator[Work]:
+) -> AsyncIterator[ShadowBuild]:
     """Work on the tables in ``schema``, as the only one of its kind.
 
     :param advance: is told how many facts were folded.
     :raises RebuildError: another rebuild is running.
     """
-    reader = await connected(url, by_key=True)
+    reader = await connect_as_owner(url, by_key=True)
     try:
-        writer = await connected(url, f"{schema}, pg_catalog, pg_temp")
+        writer = await connect_as_owner(url, f"{schema}, pg_catalog, pg_temp")
         try:
             if not await writer.fetchval(ONE_AT_A_TIME):
                 raise RebuildError("the views are being rebuilt already")
-            facts = sum((await heads(reader)).values()) if schema == NEXT else 0
+            facts = sum((await head_positions(reader)).values()) if schema == NEXT else 0
             async with workers(ring, zone, facts) as folders:
-                yield Work(url, reader, writer, schema, folders, advance)
+                yield ShadowBuild(url, reader, writer, schema, folders, advance)
         finally:
             await writer.close()
     finally:

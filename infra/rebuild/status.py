@@ -8,11 +8,11 @@ from typing import Any
 from infra.projections.projector import lags
 from infra.projections.sql_projections import ANALYTICS
 from infra.projections.temporal import HISTORY
-from infra.rebuild.table_sets import views
-from infra.replay.pipeline import Connection, connected
+from infra.rebuild.table_sets import view_names
+from infra.replay.pipeline import Connection, connect_as_owner
 from services.projection_versions import VERSION, VERSIONS
 
-__all__ = ["ViewState", "view_states"]
+__all__ = ["ProjectionStatus", "view_states"]
 
 SIZE = """
 SELECT pg_total_relation_size(c.oid), v.version
@@ -26,7 +26,7 @@ HISTORY_VERSION = "SELECT min(version) FROM analytics.progress WHERE view = 'his
 
 
 @dataclass(frozen=True, slots=True)
-class ViewState:
+class ProjectionStatus:
     """One view: rows, bytes on disk with indexes, versions of its definition.
 
     ``version`` is the one its rows were written by, ``wanted`` this code's; they differ after the
@@ -45,14 +45,14 @@ class ViewState:
     parked: int = 0
 
 
-async def view_states(owner_url: str) -> list[ViewState]:
+async def view_states(owner_url: str) -> list[ProjectionStatus]:
     """All views, inline ones first; history, whose tables follow theirs, is one."""
-    connection = await connected(owner_url)
+    connection = await connect_as_owner(owner_url)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             inline = [
                 await _state(connection, f"views.{view}", VERSIONS.get(view))
-                for view in await views(connection)
+                for view in await view_names(connection)
             ]
             fed = [
                 replace(
@@ -66,10 +66,10 @@ async def view_states(owner_url: str) -> list[ViewState]:
         await connection.close()
 
 
-async def _state(connection: Connection, name: str, wanted: int | None) -> ViewState:
+async def _state(connection: Connection, name: str, wanted: int | None) -> ProjectionStatus:
     rows: int = await connection.fetchval(f"SELECT count(*) FROM {name}")  # noqa: S608 (a view's name)
     size, version = await connection.fetchrow(SIZE, name) or (0, None)
-    return ViewState(name, rows, size, version, wanted)
+    return ProjectionStatus(name, rows, size, version, wanted)
 
 
 async def _behind(connection: Connection, view: str) -> dict[str, Any]:
@@ -82,10 +82,10 @@ async def _behind(connection: Connection, view: str) -> dict[str, Any]:
     }
 
 
-async def _history(connection: Connection) -> ViewState:
+async def _history(connection: Connection) -> ProjectionStatus:
     names = [row[0] for row in await connection.fetch(HISTORY_TABLES)]
     tables = [await _state(connection, name, None) for name in names]
-    return ViewState(
+    return ProjectionStatus(
         "history.*",
         rows=sum(table.rows for table in tables),
         size=sum(table.size for table in tables),

@@ -16,29 +16,29 @@ from infra.replay.pipeline import Connection
 from services.projection_versions import VERSIONS
 
 __all__ = [
-    "FORMER",
     "NEXT",
-    "Begun",
+    "PREVIOUS",
+    "RebuildProgress",
     "Unreadable",
-    "begun",
+    "build_indexes",
+    "clear_unreadable",
+    "create_shadow_tables",
     "discard",
     "exists",
-    "forget_unreadable",
-    "index",
-    "keep_folded",
-    "keep_heads",
-    "keep_unreadable",
-    "kept_heads",
-    "make_next",
-    "said_of",
-    "say_of",
+    "load_heads",
+    "load_progress",
+    "save_heads",
+    "save_progress",
+    "save_unreadable",
+    "schema_comment",
+    "set_schema_comment",
     "switch",
     "unreadable",
-    "views",
+    "view_names",
 ]
 
-NEXT, FORMER = "views_next", "views_former"
-GONE = "views_gone"
+NEXT, PREVIOUS = "views_next", "views_former"
+DISCARDED = "views_gone"
 """Only within a switch: what is in the way of it."""
 
 TABLES = """
@@ -66,7 +66,7 @@ SELECT replace(pg_get_indexdef(i.indexrelid), ' ON views.', ' ON views_next.') A
  ORDER BY 1
 """
 # What belongs to the live tables and is not copied by LIKE, from schema $1 to schema $2.
-DRESS = """
+COPY_PRIVILEGES = """
 WITH t AS (
     SELECT oid, relname, relowner, relacl, obj_description(oid, 'pg_class') AS comment
       FROM pg_class WHERE relnamespace = $1::text::regnamespace AND relkind = 'r' AND relname NOT IN ('heads', 'unreadable')
@@ -88,7 +88,7 @@ SELECT 3, format('GRANT %s%s ON %I.%I TO %s%s', privilege_type, columns, $2, rel
  ORDER BY 1
 """
 # SQL views follow a table to whichever schema it goes; they are bound anew to its name.
-BOUND = """
+DEPENDENT_VIEWS = """
 SELECT DISTINCT format('CREATE OR REPLACE VIEW %I.%I%s AS %s', n.nspname, v.relname,
                        ' WITH (' || array_to_string(v.reloptions, ', ') || ')', pg_get_viewdef(v.oid)) AS ddl
   FROM pg_depend d
@@ -131,7 +131,7 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class RebuildProgress:
     """An organisation in a rebuild: its ``facts`` of all streams up to ``folded`` are written.
 
     ``position`` is the head of the ledger when that began: later facts are caught up with.
@@ -143,7 +143,7 @@ class Begun:
     facts: int
 
 
-async def views(connection: Connection, schema: str = "views") -> list[str]:
+async def view_names(connection: Connection, schema: str = "views") -> list[str]:
     """The names of the views, in alphabetical order."""
     return [row["relname"] for row in await connection.fetch(TABLES, schema)]
 
@@ -154,46 +154,53 @@ async def exists(connection: Connection, schema: str) -> bool:
     return found
 
 
-async def said_of(connection: Connection, schema: str) -> str | None:
+async def schema_comment(connection: Connection, schema: str) -> str | None:
     """The comment of a schema; None if it has none, or there is no such schema."""
     said: str | None = await connection.fetchval(SAYS, schema)
     return said
 
 
-async def say_of(connection: Connection, schema: str, said: str) -> None:
+async def set_schema_comment(connection: Connection, schema: str, said: str) -> None:
     """Comments a schema."""
     await connection.execute(await connection.fetchval(SAY, schema, said))
 
 
-async def begun(connection: Connection, definition: str) -> list[Begun] | None:
+async def load_progress(connection: Connection, definition: str) -> list[RebuildProgress] | None:
     """How far an interrupted rebuild by the same definition has come; None if there is none."""
-    if await said_of(connection, NEXT) != definition:
+    if await schema_comment(connection, NEXT) != definition:
         return None
     rows = await connection.fetch(
         f"SELECT organisation, position, folded, facts FROM {NEXT}.heads ORDER BY organisation"  # noqa: S608
     )
-    return [Begun(*row) for row in rows]
+    return [RebuildProgress(*row) for row in rows]
 
 
-async def make_next(connection: Connection, definition: str, at: Heads) -> list[Begun]:
+async def create_shadow_tables(
+    connection: Connection, definition: str, at: Heads
+) -> list[RebuildProgress]:
     """Makes ``views_next``: the views' tables, empty. What was left of an earlier try is dropped."""
     async with connection.transaction():
         await discard(connection, NEXT)
         await connection.execute(f"CREATE SCHEMA {NEXT}")
         await _run(connection, LIKE)
         await _run(connection, INDEXES, ["names"])
-        await keep_heads(connection, NEXT, at)
+        await save_heads(connection, NEXT, at)
         await connection.execute(UNREADABLE_TABLE)
-        await say_of(connection, NEXT, definition)
-    return [Begun(organisation, position, bytes(16), 0) for organisation, position in at.items()]
+        await set_schema_comment(connection, NEXT, definition)
+    return [
+        RebuildProgress(organisation, position, bytes(16), 0)
+        for organisation, position in at.items()
+    ]
 
 
-async def keep_folded(connection: Connection, organisation: str, stream: bytes, facts: int) -> None:
+async def save_progress(
+    connection: Connection, organisation: str, stream: bytes, facts: int
+) -> None:
     """Notes the last entity that ``views_next`` holds; in the transaction that writes it."""
     await connection.execute(FOLDED, organisation, stream, facts)
 
 
-async def keep_unreadable(
+async def save_unreadable(
     connection: Connection, organisation: str, unreadable: Mapping[bytes, str]
 ) -> None:
     """Notes the entities that ``views_next`` lacks, because a fact cannot be read, and why."""
@@ -201,7 +208,7 @@ async def keep_unreadable(
     await connection.execute(LACKS, organisation, streams, reasons)
 
 
-async def forget_unreadable(connection: Connection, one: Unreadable) -> None:
+async def clear_unreadable(connection: Connection, one: Unreadable) -> None:
     """Takes an entity off them, which is then tried again."""
     await connection.execute(RETRIED, one.organisation, one.stream)
 
@@ -216,18 +223,18 @@ async def discard(connection: Connection, schema: str) -> None:
     await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
-async def index(connection: Connection) -> None:
+async def build_indexes(connection: Connection) -> None:
     """Adds the indexes by which calls search, now that the tables are full, and their statistics.
 
     Those that an interrupted rebuild has added are there already.
     """
-    names = await views(connection, NEXT)
+    names = await view_names(connection, NEXT)
     await _run(connection, INDEXES, [name for name in names if name != "names"])
     for view in names:
         await connection.execute(f"VACUUM (ANALYZE) {NEXT}.{view}")
 
 
-async def keep_heads(connection: Connection, schema: str, at: Heads) -> None:
+async def save_heads(connection: Connection, schema: str, at: Heads) -> None:
     """Notes how far the tables of ``schema`` are."""
     async with connection.transaction():
         await connection.execute(
@@ -242,7 +249,7 @@ async def keep_heads(connection: Connection, schema: str, at: Heads) -> None:
         )
 
 
-async def kept_heads(connection: Connection, schema: str) -> Heads:
+async def load_heads(connection: Connection, schema: str) -> Heads:
     """How far the tables of ``schema`` are."""
     rows = await connection.fetch(f"SELECT organisation, position FROM {schema}.heads")  # noqa: S608
     return {row["organisation"]: row["position"] for row in rows}
@@ -258,22 +265,22 @@ async def switch(connection: Connection, incoming: str, at: Heads) -> None:
     :param at: the heads that both sets of tables are at.
     """
     await connection.execute("SET LOCAL search_path = pg_catalog")
-    bound = [row["ddl"] for row in await connection.fetch(BOUND)]
-    await _run(connection, DRESS, "views", incoming)
-    in_the_way = await _put_away(connection, FORMER if incoming == NEXT else NEXT)
-    if incoming == FORMER:
-        await connection.execute(f"ALTER SCHEMA {FORMER} RENAME TO {NEXT}")
-    await connection.execute(f"CREATE SCHEMA {FORMER}")
-    names = await views(connection)
-    for schema, other in (("views", FORMER), (NEXT, "views")):
+    bound = [row["ddl"] for row in await connection.fetch(DEPENDENT_VIEWS)]
+    await _run(connection, COPY_PRIVILEGES, "views", incoming)
+    in_the_way = await _put_away(connection, PREVIOUS if incoming == NEXT else NEXT)
+    if incoming == PREVIOUS:
+        await connection.execute(f"ALTER SCHEMA {PREVIOUS} RENAME TO {NEXT}")
+    await connection.execute(f"CREATE SCHEMA {PREVIOUS}")
+    names = await view_names(connection)
+    for schema, other in (("views", PREVIOUS), (NEXT, "views")):
         for name in names:
             await connection.execute(f"ALTER TABLE {schema}.{name} SET SCHEMA {other}")
     await connection.execute(f"DROP SCHEMA {NEXT} CASCADE")
     if in_the_way:
-        await connection.execute(f"ALTER SCHEMA {GONE} RENAME TO {NEXT}")
+        await connection.execute(f"ALTER SCHEMA {DISCARDED} RENAME TO {NEXT}")
     for ddl in bound:
         await connection.execute(ddl)
-    await keep_heads(connection, FORMER, at)
+    await save_heads(connection, PREVIOUS, at)
     await connection.execute(VERSION, list(VERSIONS), list(VERSIONS.values()))
 
 
@@ -281,7 +288,7 @@ async def _put_away(connection: Connection, schema: str) -> bool:
     """Gives another name to a set of tables, if there is one: to drop it takes long where it is large."""
     found = await exists(connection, schema)
     if found:
-        await connection.execute(f"ALTER SCHEMA {schema} RENAME TO {GONE}")
+        await connection.execute(f"ALTER SCHEMA {schema} RENAME TO {DISCARDED}")
     return found
 
 

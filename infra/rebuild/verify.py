@@ -15,17 +15,17 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from infra.encryption import KeyRing
-from infra.ledger.positions import heads
+from infra.ledger.positions import head_positions
 from infra.rebuild.table_diff import Difference, compare
-from infra.rebuild.table_sets import views
-from infra.replay.pipeline import Connection, Folder, analyse, connected
+from infra.rebuild.table_sets import view_names
+from infra.replay.pipeline import Connection, Reprojector, connect_as_owner, refresh_statistics
 from infra.replay.worker import workers
 
-__all__ = ["Findings", "verify"]
+__all__ = ["VerifyReport", "verify"]
 
 
 @dataclass(slots=True)
-class Findings:
+class VerifyReport:
     """What was looked at, and every row that is not as it should be, by view and key."""
 
     facts: int = 0
@@ -45,22 +45,22 @@ async def verify(
     *,
     total: Callable[[int], None] = _ignore,
     advance: Callable[[int], None] = _ignore,
-) -> Findings:
+) -> VerifyReport:
     """Replays all ledgers and compares each row of the views with what it should be.
 
     :param owner_url: the database, for a role that owns the schema and may make temporary tables.
     :param total: is told how many facts there are; ``advance`` how many of them were folded.
     :raises ValueError: a fact cannot be read by this build or with this service key.
     """
-    findings = Findings()
+    findings = VerifyReport()
     async with _snapshot(owner_url) as (reader, writer, names):
-        at = await heads(reader)
+        at = await head_positions(reader)
         total(sum(at.values()))
         began = time.monotonic()
         async with workers(ring, zone, sum(at.values())) as working:
-            folder = Folder(reader, writer, working, advance)
+            folder = Reprojector(reader, writer, working, advance)
             for organisation in at:
-                await folder.whole(organisation)
+                await folder.replay_organisation(organisation)
         findings.facts, findings.seconds = sum(at.values()), time.monotonic() - began
         for view in names:
             await writer.execute(f"ANALYZE pg_temp.{view}")
@@ -72,12 +72,12 @@ async def verify(
 @asynccontextmanager
 async def _snapshot(url: str) -> AsyncIterator[tuple[Connection, Connection, list[str]]]:
     """Two connections that see the same moment, and the views; the second has temporary ones."""
-    reader = await connected(url, by_key=True)
+    reader = await connect_as_owner(url, by_key=True)
     try:
-        writer = await connected(url, "pg_temp, pg_catalog")
+        writer = await connect_as_owner(url, "pg_temp, pg_catalog")
         try:
-            await analyse(writer)
-            names = await views(writer)
+            await refresh_statistics(writer)
+            names = await view_names(writer)
             for view in names:
                 await writer.execute(f"CREATE TEMP TABLE {view} (LIKE views.{view} INCLUDING ALL)")
             async with writer.transaction(isolation="repeatable_read", readonly=True):

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import orjson
 
-__all__ = ["Columns", "Encoders", "columns_of", "copied", "encoded", "encoders"]
+__all__ = ["Columns", "Encoders", "columns_of", "copy_stream", "encode_row", "encoders"]
 
 Columns: TypeAlias = dict[str, list[tuple[str, str]]]
 """The columns of each view's table in their order, as names and types."""
@@ -56,7 +56,7 @@ def encoders(columns: Columns) -> dict[str, Encoders]:
     return {view: [(name, _ENCODED[type_]) for name, type_ in own] for view, own in columns.items()}
 
 
-def encoded(columns: Encoders, values: Mapping[str, Any]) -> bytes:
+def encode_row(columns: Encoders, values: Mapping[str, Any]) -> bytes:
     """A row with these columns; what is not among the values is null."""
     get = values.get
     return _fields(len(columns)) + b"".join(
@@ -67,7 +67,7 @@ def encoded(columns: Encoders, values: Mapping[str, Any]) -> bytes:
     )
 
 
-async def copied(rows: bytes) -> AsyncIterator[bytes]:
+async def copy_stream(rows: bytes) -> AsyncIterator[bytes]:
     """What COPY takes, of rows one behind the other."""
     yield BEGIN
     yield rows

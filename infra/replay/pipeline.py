@@ -20,16 +20,16 @@ import asyncpg
 
 from domain.contact_information import ContactInformation
 from domain.reference.records import Record
-from infra.replay.copy_encoding import Columns, columns_of, copied
-from infra.replay.worker import FOREVER, Folded, Key, Workers
-from services.ids import record_stream
+from infra.replay.copy_encoding import Columns, columns_of, copy_stream
+from infra.replay.worker import FOREVER, Key, ReplayedPage, ReplayPool
+from services.ids import record_stream_id
 
-__all__ = ["Connection", "Folder", "Keep", "analyse", "connected"]
+__all__ = ["Connection", "PageSink", "Reprojector", "connect_as_owner", "refresh_statistics"]
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Facts: TypeAlias = list[asyncpg.Record]
-Keep: TypeAlias = Callable[[str, Folded, bool], Awaitable[None]]
+PageSink: TypeAlias = Callable[[str, ReplayedPage, bool], Awaitable[None]]
 """Takes an organisation, a page, and whether nothing was left out between it and the one before."""
 
 PAGE = 5_000
@@ -63,24 +63,24 @@ WRITE = "SELECT ledger.write_views($1, $2, $3, $4, $5, $6, $7)"
 
 # Pages are read in the order of the key. Left alone, a server without current statistics sorts the
 # rest of the ledger for each page.
-BY_KEY = {
+INDEX_ONLY_PLANS = {
     f"enable_{way}": "off" for way in ("bitmapscan", "hashjoin", "mergejoin", "seqscan", "sort")
 }
 
 
-async def connected(
+async def connect_as_owner(
     url: str, search_path: str = "pg_catalog", *, by_key: bool = False
 ) -> Connection:
     """A connection of the owner's, for long statements; ``json`` and ``uuid`` are bytes on it.
 
-    :param by_key: for a `Folder` to read on.
+    :param by_key: for a `Reprojector` to read on.
     """
     settings = {
         "application_name": "crmledger views",
         "search_path": search_path,
         "statement_timeout": "0",
         "TimeZone": "UTC",
-    } | (BY_KEY if by_key else {})
+    } | (INDEX_ONLY_PLANS if by_key else {})
     connection = await asyncpg.connect(url, timeout=10, server_settings=settings)
     for name in ("json", "uuid"):
         await connection.set_type_codec(
@@ -89,7 +89,7 @@ async def connected(
     return connection
 
 
-async def analyse(connection: Connection) -> None:
+async def refresh_statistics(connection: Connection) -> None:
     """Lets the server count the ledger: what writes a batch looks each stream's facts up in it.
 
     A server that takes the ledger for empty, after a restore or an import, would read all of it
@@ -100,7 +100,7 @@ async def analyse(connection: Connection) -> None:
     )
 
 
-class Folder:
+class Reprojector:
     """Folds streams into the tables that ``writer``'s search path names.
 
     :param reader: another connection than ``writer``; both see the same facts, or ``reader`` more.
@@ -112,7 +112,7 @@ class Folder:
         self,
         reader: Connection,
         writer: Connection,
-        workers: Workers,
+        workers: ReplayPool,
         advance: Callable[[int], None],
         upto: int = FOREVER,
     ) -> None:
@@ -121,28 +121,28 @@ class Folder:
         self._workers = workers
         self._advance = advance
         self._upto = upto
-        self.keep: Keep | None = None
+        self.on_page: PageSink | None = None
         """Notes what is written, in the transaction that writes it; without it a fact that cannot be
         read ends the work."""
         self._known: Columns | None = None
         self.written: set[Key] | None = None
         """If it is a set: the view, organisation and key of what is written are put into it."""
 
-    async def whole(self, organisation: str, after: bytes = bytes(16)) -> None:
+    async def replay_organisation(self, organisation: str, after: bytes = bytes(16)) -> None:
         """Folds all streams of an organisation, or those after one, of which there are no rows yet.
 
         Raises ``ValueError`` naming a fact that this build or key cannot read, unless that is kept.
         """
         await self._write(organisation, self._pages(organisation, after), in_order=True)
 
-    async def only(self, organisation: str, streams: Sequence[bytes]) -> None:
-        """Folds some streams. Raises as `whole`."""
+    async def replay_streams(self, organisation: str, streams: Sequence[bytes]) -> None:
+        """Folds some streams. Raises as `replay_organisation`."""
         await self._write(organisation, self._some(organisation, streams))
 
-    async def touched(self, organisation: str, after: int, upto: int) -> None:
+    async def replay_changed(self, organisation: str, after: int, upto: int) -> None:
         """Folds anew, as a whole, the streams with facts at the positions ``after < p <= upto``.
 
-        Raises as `whole`.
+        Raises as `replay_organisation`.
         """
         await self._write(organisation, self._touched(organisation, after, upto))
 
@@ -193,7 +193,7 @@ class Folder:
         settings = await self._settings(organisation)
         put = partial(self._put, organisation, in_order)
         columns = await self._columns() if in_order else None
-        folding: deque[asyncio.Task[Folded]] = deque()
+        folding: deque[asyncio.Task[ReplayedPage]] = deque()
         writing: asyncio.Task[None] | None = None
         try:
             async with aclosing(pages):
@@ -212,17 +212,19 @@ class Folder:
                 if task:
                     task.cancel()
 
-    async def _put(self, organisation: str, in_order: bool, folded: Folded) -> None:  # noqa: FBT001
-        if folded.unreadable and self.keep is None:
+    async def _put(self, organisation: str, in_order: bool, folded: ReplayedPage) -> None:  # noqa: FBT001
+        if folded.unreadable and self.on_page is None:
             raise ValueError(next(iter(folded.unreadable.values())))
         async with self._writer.transaction():
             if in_order:
                 for view, rows in folded.rows.items():
-                    await self._writer.copy_to_table(view, source=copied(rows), format="binary")
+                    await self._writer.copy_to_table(
+                        view, source=copy_stream(rows), format="binary"
+                    )
             else:
                 await self._writer.execute(WRITE, organisation, *folded.columns)
-            if self.keep is not None:
-                await self.keep(organisation, folded, in_order)
+            if self.on_page is not None:
+                await self.on_page(organisation, folded, in_order)
         if self.written is not None:
             self.written |= folded.keys
         self._advance(folded.facts)
@@ -238,15 +240,15 @@ class Folder:
         Every row is projected with the same ones, though it was first written under those of its
         time: no row may depend on them, for nothing is projected anew when they change.
         """
-        stream = record_stream(organisation, "organisation", organisation)
+        stream = record_stream_id(organisation, "organisation", organisation)
         facts = await self._of(organisation, [stream.bytes])
         record = self._workers.own.replayed([tuple(fact) for fact in facts]) if facts else None
         return record.fields if isinstance(record, Record) else {}
 
 
 async def _next(
-    put: Callable[[Folded], Coroutine[Any, Any, None]],
-    folding: deque[asyncio.Task[Folded]],
+    put: Callable[[ReplayedPage], Coroutine[Any, Any, None]],
+    folding: deque[asyncio.Task[ReplayedPage]],
     writing: asyncio.Task[None] | None,
 ) -> asyncio.Task[None]:
     """Begins to write the next folded page when the one before is written."""

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from domain.fields import Values
-from services.projections import Row
+from domain.fields import JsonObject
+from services.projections import ViewRow
 
-__all__ = ["stored"]
+__all__ = ["table_rows"]
 
 
-def stored(row: Row, common: Values, created: int, changed: int) -> Iterator[tuple[str, Values]]:
+def table_rows(
+    row: ViewRow, common: JsonObject, created: int, changed: int
+) -> Iterator[tuple[str, JsonObject]]:
     """A projected row's table rows: the view and the columns.
 
     :param common: the columns of the organisation and the stream.
     :param created: the position of the entity's first fact; ``changed`` that of its last one.
     """
     columns = row.columns
-    shown: Values = {**common, "refs": row.refs, "document": row.document}
+    shown: JsonObject = {**common, "refs": row.refs, "document": row.document}
     if row.view != "entities":
         places = {"created": created, "changed": changed, "version": row.version}
         yield row.view, {**columns, **places, **shown}

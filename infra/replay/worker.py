@@ -19,17 +19,17 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from domain.aggregate import Aggregate
-from infra.background_pool import processes
+from infra.background_pool import low_priority_pool
 from infra.encryption import KeyRing
-from infra.ledger.mapper import StoredFact, replayed, states
-from infra.replay.copy_encoding import Columns, encoded, encoders
-from infra.replay.table_rows import stored
+from infra.ledger.mapper import StoredEvent, replay, replay_states
+from infra.replay.copy_encoding import Columns, encode_row, encoders
+from infra.replay.table_rows import table_rows
 from services import registry as documents  # noqa: F401 (declares the projections)
-from services.projections import Row, project
+from services.projections import ViewRow, project
 
-__all__ = ["FOREVER", "Fact", "Folded", "Key", "PageFolder", "Workers", "workers"]
+__all__ = ["FOREVER", "Key", "PageReplayer", "RawEvent", "ReplayPool", "ReplayedPage", "workers"]
 
-Fact: TypeAlias = tuple[bytes, int, str, int, bytes | None, bytes, bytes, bytes | None, int]
+RawEvent: TypeAlias = tuple[bytes, int, str, int, bytes | None, bytes, bytes, bytes | None, int]
 """Stream, version, topic, schema, subject, payload, metadata, the subject's wrapped key, position."""
 Key: TypeAlias = tuple[str, ...]
 """A view, an organisation, and the rest of what finds a row."""
@@ -40,14 +40,14 @@ FOREVER = 2**63 - 1
 KEYS = 50_000
 """Contacts' keys that are remembered."""
 
-WORTHWHILE = 200_000
+PARALLEL_THRESHOLD = 200_000
 """Facts for which further processes are started; they take seconds to start."""
 
 _stream = itemgetter(0)
 
 
 @dataclass(slots=True)
-class Folded:
+class ReplayedPage:
     """The rows of a page: encoded by view, or as the arrays of ``ledger.write_views`` with their keys."""
 
     facts: int
@@ -60,7 +60,7 @@ class Folded:
     """The last stream of the page."""
 
 
-class PageFolder:
+class PageReplayer:
     """Replays and projects whole streams."""
 
     def __init__(self, ring: KeyRing, zone: ZoneInfo) -> None:
@@ -71,16 +71,16 @@ class PageFolder:
     def fold(
         self,
         organisation: str,
-        page: list[Fact],
+        page: list[RawEvent],
         settings: Mapping[str, Any],
         columns: Columns | None = None,
-    ) -> Folded:
+    ) -> ReplayedPage:
         """The rows of a page of whole streams, each stream's facts together and in order.
 
         :param settings: the organisation's, for all rows.
         :param columns: of the tables, if rows for COPY are wanted: there must be none of theirs yet.
         """
-        folded = Folded(len(page))
+        folded = ReplayedPage(len(page))
         tables = encoders(columns) if columns else {}
         made: dict[str, list[bytes]] = {view: [] for view in tables}
         for stream, grouped in groupby(page, _stream):
@@ -97,23 +97,23 @@ class PageFolder:
                 continue
             common = {"organisation": organisation, "stream_id": stream}
             for row in rows:
-                for view, values in stored(row, common, facts[0][-1], facts[-1][-1]):
-                    made[view].append(encoded(tables[view], values))
+                for view, values in table_rows(row, common, facts[0][-1], facts[-1][-1]):
+                    made[view].append(encode_row(tables[view], values))
         folded.rows = {view: b"".join(rows) for view, rows in made.items() if rows}
         return folded
 
-    def replayed(self, facts: list[Fact]) -> Aggregate:
+    def replayed(self, facts: list[RawEvent]) -> Aggregate:
         """The aggregate of one stream. Raises ``ValueError`` naming a fact that cannot be read."""
-        return replayed(*self._readable(facts))
+        return replay(*self._readable(facts))
 
-    def states(self, facts: list[Fact]) -> Iterator[Aggregate]:
+    def states(self, facts: list[RawEvent]) -> Iterator[Aggregate]:
         """The same after each of its facts; one object. Raises as `replayed`."""
-        return states(*self._readable(facts))
+        return replay_states(*self._readable(facts))
 
-    def _readable(self, facts: list[Fact]) -> tuple[list[StoredFact], dict[UUID, bytes]]:
+    def _readable(self, facts: list[RawEvent]) -> tuple[list[StoredEvent], dict[UUID, bytes]]:
         """Facts of one stream, and the keys that open them."""
         stream = UUID(bytes=facts[0][0])
-        found: list[StoredFact] = []
+        found: list[StoredEvent] = []
         keys: dict[UUID, bytes] = {}
         for _, version, topic, schema, subject, payload, metadata, wrapped, _ in facts:
             contact = None
@@ -121,7 +121,7 @@ class PageFolder:
                 contact, key = self._key(subject, wrapped)
                 if key is not None:
                     keys[contact] = key
-            found.append(StoredFact(stream, version, topic, schema, contact, payload, metadata))
+            found.append(StoredEvent(stream, version, topic, schema, contact, payload, metadata))
         return found, keys
 
     def _key(self, subject: bytes, wrapped: bytes | None) -> tuple[UUID, bytes | None]:
@@ -135,7 +135,9 @@ class PageFolder:
         return found
 
 
-def _add_arrays(folded: Folded, organisation: str, stream: bytes, rows: list[Row]) -> None:
+def _add_arrays(
+    folded: ReplayedPage, organisation: str, stream: bytes, rows: list[ViewRow]
+) -> None:
     names, streams, versions, searched, shown, references = folded.columns
     for row in rows:
         names.append(row.view)
@@ -147,7 +149,7 @@ def _add_arrays(folded: Folded, organisation: str, stream: bytes, rows: list[Row
         folded.keys |= _keys(organisation, row)
 
 
-def _keys(organisation: str, row: Row) -> set[Key]:
+def _keys(organisation: str, row: ViewRow) -> set[Key]:
     """Which rows of which tables ``ledger.write_views`` writes for a row."""
     kind, id_ = str(row.columns.get("kind")), str(row.columns["id"])
     if row.view == "entities":
@@ -168,10 +170,10 @@ def _no_gc() -> Iterator[None]:
             gc.enable()
 
 
-class Workers:
+class ReplayPool:
     """Folds pages: in this process, or ``count`` of them at a time in others."""
 
-    def __init__(self, own: PageFolder, pool: ProcessPoolExecutor | None, count: int) -> None:
+    def __init__(self, own: PageReplayer, pool: ProcessPoolExecutor | None, count: int) -> None:
         self.own = own
         self.count = count
         self._pool = pool
@@ -179,48 +181,48 @@ class Workers:
     async def fold(
         self,
         organisation: str,
-        page: list[Fact],
+        page: list[RawEvent],
         settings: Mapping[str, Any],
         columns: Columns | None = None,
-    ) -> Folded:
-        """As `PageFolder.fold`."""
+    ) -> ReplayedPage:
+        """As `PageReplayer.fold`."""
         if self._pool is None:
             return self.own.fold(organisation, page, settings, columns)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, _fold, organisation, page, settings, columns)
 
 
-_in_this_process: list[PageFolder] = []
+_in_this_process: list[PageReplayer] = []
 
 
 def _begin(ring: KeyRing, zone: ZoneInfo) -> None:
     gc.disable()
-    _in_this_process.append(PageFolder(ring, zone))
+    _in_this_process.append(PageReplayer(ring, zone))
 
 
 def _fold(
-    organisation: str, page: list[Fact], settings: Mapping[str, Any], columns: Columns | None
-) -> Folded:
+    organisation: str, page: list[RawEvent], settings: Mapping[str, Any], columns: Columns | None
+) -> ReplayedPage:
     return _in_this_process[0].fold(organisation, page, settings, columns)
 
 
 @asynccontextmanager
 async def workers(
     ring: KeyRing, zone: ZoneInfo, facts: int, count: int | None = None
-) -> AsyncIterator[Workers]:
+) -> AsyncIterator[ReplayPool]:
     """Processes for so many facts: one for each processor, or none for few facts.
 
     :param count: how many, if not that.
     """
     if count is None:
-        count = (os.cpu_count() or 1) if facts >= WORTHWHILE else 1
-    own = PageFolder(ring, zone)
+        count = (os.cpu_count() or 1) if facts >= PARALLEL_THRESHOLD else 1
+    own = PageReplayer(ring, zone)
     with _no_gc():
         if count == 1:
-            yield Workers(own, None, 1)
+            yield ReplayPool(own, None, 1)
             return
-        pool = processes(count, partial(_begin, ring, zone))
+        pool = low_priority_pool(count, partial(_begin, ring, zone))
         try:
-            yield Workers(own, pool, count)
+            yield ReplayPool(own, pool, count)
         finally:
             await asyncio.to_thread(pool.shutdown, cancel_futures=True)

@@ -11,13 +11,13 @@ import structlog
 
 from infra.batcher import Batcher
 from infra.encryption import KeyRing
-from infra.ledger.mapper import ERASED, StoredFact, replayed
-from infra.postgres.pool import Lanes
-from infra.views.queries import COLUMNS, closure, customer_refs
-from services.context import Customer, Loaded, Wanted
-from services.ids import id_text
+from infra.ledger.mapper import DESTROYED_KEY, StoredEvent, replay
+from infra.postgres.pool import ConnectionPool
+from infra.views.queries import COLUMNS, customer_refs, reference_closure
+from services.context import ConsumerScope, LoadRequest, LoadResult
+from services.ids import format_id
 
-__all__ = ["SHOWN", "UNION", "Loader", "dealt", "loading"]
+__all__ = ["SHOWN", "UNION", "AggregateLoader", "load_expressions", "split_by_request"]
 
 log = structlog.get_logger(__name__)
 
@@ -61,68 +61,74 @@ SELECT 'key', NULL, w.subject::text, NULL, NULL, NULL, CASE WHEN f.subject IS NU
 """
 
 
-def loading(streams: str, subjects: str, refs: str, customer: str) -> tuple[str, str]:
+def load_expressions(streams: str, subjects: str, refs: str, customer: str) -> tuple[str, str]:
     """Common table expressions that load what commands want, and selects of the rows in which it comes.
 
     Each is given by an expression that is an array; the rows have the columns of `infra.ledger.asking`.
     """
-    tables = LOADING.format(streams=streams, refs=refs, closure=closure("followed", customer))
+    tables = LOADING.format(
+        streams=streams, refs=refs, closure=reference_closure("followed", customer)
+    )
     return tables, UNION.join((LOADED.format(subjects=subjects), SHOWN))
 
 
-LOAD = "WITH RECURSIVE {}{}".format(*loading("$3::uuid[]", "$4::uuid[]", "$5::text[]", "$2"))
+LOAD = "WITH RECURSIVE {}{}".format(
+    *load_expressions("$3::uuid[]", "$4::uuid[]", "$5::text[]", "$2")
+)
 
 
-class Loader:
+class AggregateLoader:
     """Loads aggregates by replaying their facts, and what belongs to them."""
 
-    def __init__(self, lanes: Lanes, ring: KeyRing) -> None:
+    def __init__(self, lanes: ConnectionPool, ring: KeyRing) -> None:
         self._lanes = lanes
         self._ring = ring
-        self._batcher: Batcher[Wanted, Loaded] = Batcher(self._load, places=lanes.count, most=64)
+        self._batcher: Batcher[LoadRequest, LoadResult] = Batcher(
+            self._load, concurrency=lanes.size, max_batch=64
+        )
 
     async def load(
         self,
         organisation: str,
         streams: Sequence[UUID],
-        subjects: Sequence[UUID],
+        data_subjects: Sequence[UUID],
         refs: Sequence[str],
-        customer: Customer | None = None,
-        forgotten: Collection[UUID] = (),
-    ) -> Loaded:
+        customer: ConsumerScope | None = None,
+        erased: Collection[UUID] = (),
+    ) -> LoadResult:
         """Aggregates with their contacts' keys, and the compact objects that they and ``refs`` show.
 
         Raises ``ValueError`` if a fact cannot be read: this build or key is not the right one.
         """
-        wanted = Wanted(tuple(streams), tuple(subjects), tuple(refs), frozenset(forgotten))
+        wanted = LoadRequest(tuple(streams), tuple(data_subjects), tuple(refs), frozenset(erased))
         return await self._batcher.submit((organisation, customer), wanted)
 
-    async def _load(self, key: Any, wanted: list[Wanted]) -> list[Loaded | BaseException]:
+    async def _load(self, key: Any, wanted: list[LoadRequest]) -> list[LoadResult | BaseException]:
         organisation, customer = key
         rows = await self._lanes.read(
             lambda connection: connection.fetch(
                 LOAD, organisation, customer_refs(customer), *_arrays(wanted)
             )
         )
-        return dealt(self._ring, wanted, rows)
+        return split_by_request(self._ring, wanted, rows)
 
 
-def _arrays(wanted: Sequence[Wanted]) -> list[list[Any]]:
+def _arrays(wanted: Sequence[LoadRequest]) -> list[list[Any]]:
     """The streams, contacts and references that commands want, each once."""
     return [
         list({stream for w in wanted for stream in w.streams}),
-        list({subject for w in wanted for subject in w.subjects}),
+        list({subject for w in wanted for subject in w.data_subjects}),
         list({ref for w in wanted for ref in w.refs}),
     ]
 
 
-def dealt(
-    ring: KeyRing, wanted: Sequence[Wanted], rows: Iterable[asyncpg.Record]
-) -> list[Loaded | BaseException]:
+def split_by_request(
+    ring: KeyRing, wanted: Sequence[LoadRequest], rows: Iterable[asyncpg.Record]
+) -> list[LoadResult | BaseException]:
     """What was loaded for each command: aggregates of its own, which it may change, or its own failure."""
-    facts: dict[UUID, list[StoredFact]] = {}
+    facts: dict[UUID, list[StoredEvent]] = {}
     keys: dict[UUID, bytes] = {}
-    shown = {f"follow_ups/{id_text(stream)}": b"[]" for w in wanted for stream in w.streams}
+    shown = {f"follow_ups/{format_id(stream)}": b"[]" for w in wanted for stream in w.streams}
     shown |= {ref: b"[]" for w in wanted for ref in w.refs if ref.startswith("follow_ups/")}
     for row in rows:
         if row["what"] == "fact":
@@ -140,7 +146,7 @@ def _unwrapped(ring: KeyRing, row: asyncpg.Record) -> dict[UUID, bytes]:
     """One contact's key; nothing where there is none, or another service key has wrapped it."""
     subject, wrapped = UUID(row["a"]), row["e"]
     if not wrapped:
-        return {} if wrapped is None else {subject: ERASED}
+        return {} if wrapped is None else {subject: DESTROYED_KEY}
     try:
         return {subject: ring.unwrap(wrapped)}
     except ValueError:
@@ -149,21 +155,21 @@ def _unwrapped(ring: KeyRing, row: asyncpg.Record) -> dict[UUID, bytes]:
 
 
 def _loaded(
-    wanted: Wanted,
-    facts: dict[UUID, list[StoredFact]],
+    wanted: LoadRequest,
+    facts: dict[UUID, list[StoredEvent]],
     keys: dict[UUID, bytes],
     shown: dict[str, bytes],
-) -> Loaded | BaseException:
-    keys = keys | dict.fromkeys(wanted.forgotten, ERASED)
+) -> LoadResult | BaseException:
+    keys = keys | dict.fromkeys(wanted.erased, DESTROYED_KEY)
     try:
-        found = {s: replayed(facts[s], keys) for s in wanted.streams if s in facts}
+        found = {s: replay(facts[s], keys) for s in wanted.streams if s in facts}
     except Exception as error:
         return error
-    return Loaded(found, dict(keys), dict(shown))
+    return LoadResult(found, dict(keys), dict(shown))
 
 
-def _stored(row: asyncpg.Record) -> StoredFact:
-    return StoredFact(
+def _stored(row: asyncpg.Record) -> StoredEvent:
+    return StoredEvent(
         stream=UUID(row["b"]),
         version=row["n"],
         topic=row["a"],

@@ -10,50 +10,55 @@ from zoneinfo import ZoneInfo
 from msgspec import structs
 
 from infra.encryption import KeyRing
-from infra.postgres.pool import Lanes
-from infra.projections.temporal import PAST, History, Then
-from infra.store.context_loader import Questions
-from infra.views.queries import Reader
-from services.audit.as_of import Moment
-from services.context import Found, Question, Select, Told
+from infra.postgres.pool import ConnectionPool
+from infra.projections.temporal import PAST, AsOfPool, TemporalViews
+from infra.store.context_loader import ContextLoader
+from infra.views.queries import ViewReader
+from services.audit.as_of import LedgerPosition
+from services.context import CallContext, ContextQuery, QueryResult, ViewQuery
 
-__all__ = ["PastViews", "PostgresPast", "moment_of"]
+__all__ = ["PostgresTemporalStore", "TemporalReadModels", "resolve_position"]
 
 LAST = "SELECT ledger.last_before($1, $2::timestamptz + interval '1 microsecond')"
 RECORDED = "SELECT recorded_at FROM ledger.events WHERE organisation = $1 AND position = $2"
 
 
-async def moment_of(
+async def resolve_position(
     fetchval: Callable[..., Awaitable[Any]], organisation: str, when: int | datetime
-) -> Moment | None:
+) -> LedgerPosition | None:
     """A position, or the last one recorded at or before a time; None beyond the ledger's end.
 
     :param fetchval: asks the database, as a connection does.
     """
     position: int = when if isinstance(when, int) else await fetchval(LAST, organisation, when)
     if position == 0:
-        return Moment(0)
+        return LedgerPosition(0)
     recorded_at = await fetchval(RECORDED, organisation, position)
-    return Moment(position, recorded_at) if recorded_at else None
+    return LedgerPosition(position, recorded_at) if recorded_at else None
 
 
-class PastViews:
+class TemporalReadModels:
     """The views after one position, read by the statements that read them now."""
 
     def __init__(
-        self, lanes: Lanes, ring: KeyRing, zone: ZoneInfo, organisation: str, moment: Moment
+        self,
+        lanes: ConnectionPool,
+        ring: KeyRing,
+        zone: ZoneInfo,
+        organisation: str,
+        moment: LedgerPosition,
     ) -> None:
         """:param moment: to which the history of the organisation has been brought."""
-        then = Then(lanes, organisation, moment.position)
-        self._questions = Questions(then, ring, zone, schema=PAST)
-        self._reader = Reader(then, PAST)
+        then = AsOfPool(lanes, organisation, moment.position)
+        self._questions = ContextLoader(then, ring, zone, schema=PAST)
+        self._reader = ViewReader(then, PAST)
         self._now = moment.recorded_at
 
-    async def ask(self, organisation: str, question: Question) -> Told:
+    async def load_context(self, organisation: str, question: ContextQuery) -> CallContext:
         """What a call would have been told; its clock stands at the moment."""
         return structs.replace(await self._questions.ask(organisation, question), now=self._now)
 
-    async def select(self, organisation: str, select: Select) -> Found:
+    async def select(self, organisation: str, select: ViewQuery) -> QueryResult:
         """Reads documents of a view."""
         return await self._reader.select(organisation, select)
 
@@ -62,25 +67,27 @@ class PastViews:
         return await self._reader.compact(organisation, ref)
 
 
-class PostgresPast:
+class PostgresTemporalStore:
     """One process's way to the past."""
 
-    def __init__(self, lanes: Lanes, history: History, ring: KeyRing, zone: ZoneInfo) -> None:
+    def __init__(
+        self, lanes: ConnectionPool, history: TemporalViews, ring: KeyRing, zone: ZoneInfo
+    ) -> None:
         self._lanes = lanes
         self._history = history
         self._ring = ring
         self._zone = zone
 
-    async def moment(self, organisation: str, when: int | datetime) -> Moment | None:
+    async def moment(self, organisation: str, when: int | datetime) -> LedgerPosition | None:
         """A position, or the last one recorded at or before a time; None beyond the ledger's end."""
         return await self._lanes.read(
-            lambda connection: moment_of(connection.fetchval, organisation, when)
+            lambda connection: resolve_position(connection.fetchval, organisation, when)
         )
 
-    async def at(self, organisation: str, moment: Moment) -> PastViews:
+    async def at(self, organisation: str, moment: LedgerPosition) -> TemporalReadModels:
         """The views as they were after a position.
 
         Raises `ServiceUnavailable` if they have to be brought so far first and that takes long.
         """
-        await self._history.bring(organisation, moment.position)
-        return PastViews(self._lanes, self._ring, self._zone, organisation, moment)
+        await self._history.catch_up_to(organisation, moment.position)
+        return TemporalReadModels(self._lanes, self._ring, self._zone, organisation, moment)

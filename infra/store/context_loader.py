@@ -13,26 +13,26 @@ import orjson
 
 from domain.identifiers import Identifier
 from domain.reference.catalogue import KINDS
-from infra.batcher import WAITING, Batcher
+from infra.batcher import QUEUE_LIMIT, Batcher
 from infra.encryption import KeyRing
-from infra.postgres.pool import Reads
-from infra.store.aggregate_loader import dealt
-from infra.store.context_sql import LOADS, asking
-from infra.views.queries import NOW, about, customer_refs, follow_ups
+from infra.postgres.pool import ReadPool
+from infra.store.aggregate_loader import split_by_request
+from infra.store.context_sql import WITH_AGGREGATES, context_statement
+from infra.views.queries import LIVE_SCHEMA, customer_refs, follow_ups, in_schema
 from services.context import (
-    Ahead,
-    Answer,
-    Customer,
-    Documents,
-    Loaded,
-    Question,
-    Session,
-    Told,
-    Wanted,
+    CallContext,
+    ConsumerScope,
+    ContextQuery,
+    LoadRequest,
+    LoadResult,
+    Prefetched,
+    PrefetchedDocuments,
+    SessionRow,
+    StoredResponse,
 )
-from services.reference_cache import Directory, Entry, Match
+from services.reference_cache import Match, ReferenceCache, ReferenceRecord
 
-__all__ = ["Questions"]
+__all__ = ["ContextLoader"]
 
 DIRECTORY = """
 SELECT kind, id, document, retired, changed, version FROM views.records
@@ -43,44 +43,44 @@ SHARES = 2
 """Questions of one organisation on their way: while some are asked, the callers of others work on their answers."""
 
 
-class Questions:
+class ContextLoader:
     """Answers questions; holds each organisation's directory and keeps it current."""
 
     def __init__(
         self,
-        lanes: Reads,
+        lanes: ReadPool,
         ring: KeyRing,
         zone: ZoneInfo,
         *,
-        waiting: int = WAITING,
-        schema: str = NOW,
+        waiting: int = QUEUE_LIMIT,
+        schema: str = LIVE_SCHEMA,
     ) -> None:
         """:param waiting: how many questions may wait; as every call asks one, how many calls.
         :param schema: where the views are read.
         """
         self._lanes = lanes
-        self._schema, self._listing = schema, about(schema, DIRECTORY)
+        self._schema, self._listing = schema, in_schema(schema, DIRECTORY)
         self._ring = ring
         self._zone = zone
-        self._directories: dict[str, Directory] = {}
-        self._batcher: Batcher[Question, Told] = Batcher(
-            self._ask, places=lanes.count, waiting=waiting, shares=SHARES
+        self._directories: dict[str, ReferenceCache] = {}
+        self._batcher: Batcher[ContextQuery, CallContext] = Batcher(
+            self._ask, concurrency=lanes.size, queue_limit=waiting, concurrency_per_key=SHARES
         )
 
     def organisations(self) -> list[str]:
         """Those whose directory this process holds."""
         return list(self._directories)
 
-    async def ask(self, organisation: str, question: Question) -> Told:
+    async def ask(self, organisation: str, question: ContextQuery) -> CallContext:
         """The answer; its directory is as current as its session."""
-        more = LOADS if question.loads is not None else question.view
+        more = WITH_AGGREGATES if question.load_targets is not None else question.view
         return await self._batcher.submit((organisation, more), question)
 
-    async def _ask(self, key: Any, questions: list[Question]) -> list[Told]:
+    async def _ask(self, key: Any, questions: list[ContextQuery]) -> list[CallContext]:
         organisation, more = key
-        sql, arguments = asking(self._schema, more), _arguments(questions)
+        sql, arguments = context_statement(self._schema, more), _arguments(questions)
 
-        async def work(connection: asyncpg.Connection) -> list[Told]:
+        async def work(connection: asyncpg.Connection) -> list[CallContext]:
             rows = await connection.fetch(sql, organisation, *arguments)
             head = next(row for row in rows if row["what"] == "head")
             directory = await self._directory(connection, organisation, head["c"] or 0)
@@ -90,8 +90,8 @@ class Questions:
 
     async def _directory(
         self, connection: asyncpg.Connection, organisation: str, position: int
-    ) -> Directory:
-        directory = self._directories.get(organisation) or Directory(organisation, self._zone)
+    ) -> ReferenceCache:
+        directory = self._directories.get(organisation) or ReferenceCache(organisation, self._zone)
         if directory.position >= position:
             return directory
         rows = await connection.fetch(self._listing, organisation, directory.position)
@@ -106,13 +106,13 @@ class Questions:
 
     def _told(
         self,
-        questions: list[Question],
+        questions: list[ContextQuery],
         rows: list[asyncpg.Record],
         now: datetime,
-        directory: Directory,
-    ) -> list[Told]:
-        sessions: dict[int, Session] = {}
-        answers: dict[int, Answer] = {}
+        directory: ReferenceCache,
+    ) -> list[CallContext]:
+        sessions: dict[int, SessionRow] = {}
+        answers: dict[int, StoredResponse] = {}
         matches: dict[int, list[Match]] = {}
         others: list[asyncpg.Record] = []
         for row in rows:
@@ -120,7 +120,9 @@ class Questions:
             if what == "session":
                 sessions[n] = _session(questions[n - 1].session or "", row)
             elif what == "answer":
-                answers[n] = Answer(row["a"], self._ring.opened_answer(row["e"], row["b"]))
+                answers[n] = StoredResponse(
+                    row["a"], self._ring.decrypt_response(row["e"], row["b"])
+                )
             elif what == "match":
                 matches.setdefault(n, []).append(Match(row["a"], row["d"]))
             else:
@@ -130,13 +132,15 @@ class Questions:
         ahead = _ahead(self._ring, questions, named, others)
         moment = now.astimezone(UTC)
         return [
-            Told(moment, directory, sessions.get(n), answers.get(n), found, documents, loaded)
+            CallContext(
+                moment, directory, sessions.get(n), answers.get(n), found, documents, loaded
+            )
             for n, (found, loaded) in enumerate(zip(named, ahead, strict=True), start=1)
         ]
 
 
-def _entry(row: asyncpg.Record) -> Entry:
-    return Entry(
+def _entry(row: asyncpg.Record) -> ReferenceRecord:
+    return ReferenceRecord(
         kind=row["kind"],
         id=row["id"],
         fields=orjson.loads(row["document"]),
@@ -147,7 +151,7 @@ def _entry(row: asyncpg.Record) -> Entry:
 
 
 def _named(
-    questions: list[Question], matches: Mapping[int, Sequence[Match]]
+    questions: list[ContextQuery], matches: Mapping[int, Sequence[Match]]
 ) -> Iterator[tuple[Sequence[Match], ...]]:
     """What each question's identifiers name; they are numbered through."""
     first = 1
@@ -157,45 +161,45 @@ def _named(
         yield tuple(matches.get(n, ()) for n in own)
 
 
-def _documents(view: str | None, rows: list[asyncpg.Record]) -> Documents | None:
+def _documents(view: str | None, rows: list[asyncpg.Record]) -> PrefetchedDocuments | None:
     """The documents of a view that any question of a batch names."""
     if view is None:
         return None
     documents = {row["a"]: row["e"] for row in rows if row["what"] == "document"}
     shown = {row["a"]: row["e"] for row in rows if row["what"] == "shown"}
-    return Documents(view, documents, follow_ups(view, documents) | shown)
+    return PrefetchedDocuments(view, documents, follow_ups(view, documents) | shown)
 
 
 def _ahead(
     ring: KeyRing,
-    questions: list[Question],
+    questions: list[ContextQuery],
     named: Sequence[Sequence[Sequence[Match]]],
     rows: list[asyncpg.Record],
-) -> Sequence[Ahead | None]:
+) -> Sequence[Prefetched | None]:
     """What was loaded for each question, of a batch in which all or none want that."""
-    if questions[0].loads is None:
+    if questions[0].load_targets is None:
         return [None] * len(questions)
     wanted = [_wanted(q, found) for q, found in zip(questions, named, strict=True)]
-    loaded = dealt(ring, wanted, rows)
+    loaded = split_by_request(ring, wanted, rows)
     # What cannot be read is loaded again when its turn comes, and fails then: other refusals come first.
     return [
-        Ahead(w, one) if isinstance(one, Loaded) else None
+        Prefetched(w, one) if isinstance(one, LoadResult) else None
         for w, one in zip(wanted, loaded, strict=True)
     ]
 
 
-def _wanted(question: Question, named: Sequence[Sequence[Match]]) -> Wanted:
+def _wanted(question: ContextQuery, named: Sequence[Sequence[Match]]) -> LoadRequest:
     """What a question names and what of that it wants loaded."""
     found = dict(zip(question.identifiers, named, strict=True))
-    streams, subjects = question.loads or ((), ())
-    return Wanted(
+    streams, subjects = question.load_targets or ((), ())
+    return LoadRequest(
         tuple(UUID(match.id) for one in streams for match in found[one]),
         tuple(UUID(match.id) for one in subjects for match in found[one]),
         tuple(f"{one.entity}/{match.id}" for one, own in found.items() for match in own),
     )
 
 
-def _arguments(questions: list[Question]) -> list[list[Any]]:
+def _arguments(questions: list[ContextQuery]) -> list[list[Any]]:
     """What the statement is given. Encoding arrays takes its time by their elements: few have keys or customers."""
     asked = [(question, one) for question in questions for one in question.identifiers]
     walls: list[Sequence[str | None]] = []
@@ -211,28 +215,28 @@ def _arguments(questions: list[Question]) -> list[list[Any]]:
         # `unnest` makes shorter arrays as long as the longest, with nulls.
         [account for account, _ in walls],
         [contact for _, contact in walls],
-        *([] if questions[0].loads is None else _places(asked)),
+        *([] if questions[0].load_targets is None else _places(asked)),
     ]
 
 
-def _places(asked: list[tuple[Question, Identifier]]) -> list[list[int]]:
+def _places(asked: list[tuple[ContextQuery, Identifier]]) -> list[list[int]]:
     """Where among all identifiers those stand that name aggregates to be loaded, and contacts whose keys are."""
     places: list[list[int]] = [[], []]
     for n, (question, one) in enumerate(asked, start=1):
-        for some, kind in zip(places, question.loads or (), strict=True):
+        for some, kind in zip(places, question.load_targets or (), strict=True):
             if one in kind:
                 some.append(n)
     return places
 
 
-def _wall(identifier: Identifier, customer: Customer | None) -> Sequence[str | None]:
+def _wall(identifier: Identifier, customer: ConsumerScope | None) -> Sequence[str | None]:
     """The entities to one of which a match must lead; none if it may be anybody's."""
     kind = KINDS.get(identifier.entity)
-    if customer is None or (kind is not None and kind.common):
+    if customer is None or (kind is not None and kind.shared):
         return None, None
     return customer_refs(customer) or (None, None)
 
 
-def _session(id_: str, row: asyncpg.Record) -> Session:
-    customer = Customer(row["g"], row["f"]) if row["f"] else None
-    return Session(id_, row["a"], row["b"], row["c"], row["d"], customer)
+def _session(id_: str, row: asyncpg.Record) -> SessionRow:
+    customer = ConsumerScope(row["g"], row["f"]) if row["f"] else None
+    return SessionRow(id_, row["a"], row["b"], row["c"], row["d"], customer)

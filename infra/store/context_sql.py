@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from infra.store.aggregate_loader import SHOWN, UNION, loading
-from infra.views.queries import about, showing
+from infra.store.aggregate_loader import SHOWN, UNION, load_expressions
+from infra.views.queries import documents_with_references, in_schema
 
-__all__ = ["LOADS", "asking"]
+__all__ = ["WITH_AGGREGATES", "context_statement"]
 
 MATCHES = """
 matches (n, kind, id, retired) AS (
@@ -51,20 +51,23 @@ DOCUMENTS = """
 SELECT 'document', NULL, id, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM page
 """
 
-LOADS = "loads"
+WITH_AGGREGATES = "loads"
 """In place of the name of a view: what commands load is wanted."""
 NAMED = "ARRAY(SELECT id::uuid FROM matches WHERE n = ANY ({}::bigint[]))"
 """The ids of what is named by the identifiers at some places."""
 
 
 @cache
-def asking(schema: str, more: str | None) -> str:
-    """The statement for questions that also want the documents of a view that are named, or `LOADS`, or neither."""
+def context_statement(schema: str, more: str | None) -> str:
+    """The statement for questions that also want the documents of a view that are named, or `WITH_AGGREGATES`, or neither."""
     if more is None:
-        return about(schema, f"WITH {MATCHES}{ANSWERS}")
-    if more == LOADS:
+        return in_schema(schema, f"WITH {MATCHES}{ANSWERS}")
+    if more == WITH_AGGREGATES:
         refs = "ARRAY(SELECT kind || '/' || id FROM matches)"
-        tables, rows = loading(NAMED.format("$9"), NAMED.format("$10"), refs, "NULL")
+        tables, rows = load_expressions(NAMED.format("$9"), NAMED.format("$10"), refs, "NULL")
     else:
-        tables, rows = showing(more, "SELECT id FROM matches"), UNION.join((DOCUMENTS, SHOWN))
-    return about(schema, f"WITH RECURSIVE {MATCHES}, {tables}{ANSWERS}{UNION}{rows}")
+        tables, rows = (
+            documents_with_references(more, "SELECT id FROM matches"),
+            UNION.join((DOCUMENTS, SHOWN)),
+        )
+    return in_schema(schema, f"WITH RECURSIVE {MATCHES}, {tables}{ANSWERS}{UNION}{rows}")

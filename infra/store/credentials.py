@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncpg
 
-from infra.postgres.pool import Lanes
-from services.context import Customer
+from infra.postgres.pool import ConnectionPool
+from services.context import ConsumerScope
 from services.ports import GuessLimits, Secret
 
-__all__ = ["Vault"]
+__all__ = ["CredentialStore"]
 
 OF_OWNER = """
 SELECT owner, key_id, verifier, expires_at <= clock_timestamp() AS expired
@@ -28,10 +28,10 @@ SELECT content, mime_type FROM ledger.photos
 """
 
 
-class Vault:
+class CredentialStore:
     """Reads and counts what no fact may hold."""
 
-    def __init__(self, reads: Lanes) -> None:
+    def __init__(self, reads: ConnectionPool) -> None:
         self._reads = reads
 
     async def secret(self, organisation: str, owner: str, name: str) -> Secret | None:
@@ -67,14 +67,14 @@ class Vault:
         )
         return wait
 
-    async def forgive_guesses(self, organisation: str, secret: str, source: str) -> None:
+    async def reset_guesses(self, organisation: str, secret: str, source: str) -> None:
         """Forgets the tries of a source that has now succeeded, and remembers that it has."""
         await self._reads.read(
             lambda connection: connection.execute(FORGIVE, organisation, secret, source)
         )
 
     async def photo(
-        self, organisation: str, photo_id: str, customer: Customer | None = None
+        self, organisation: str, photo_id: str, customer: ConsumerScope | None = None
     ) -> tuple[bytes, str] | None:
         """The bytes and mime type of a current profile photo, of a customer's where there is one."""
         contact = customer.contact if customer else None

@@ -8,16 +8,16 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from domain.aggregate import FACTS
+from domain.aggregate import EVENTS
 from infra.encryption import KeyRing
 from infra.ledger.feed import stored_fact
-from infra.ledger.mapper import ERASED, StoredFact, to_fact
-from infra.postgres.pool import Lanes
+from infra.ledger.mapper import DESTROYED_KEY, StoredEvent, to_fact
+from infra.postgres.pool import ConnectionPool
 from services.audit.event_descriptions import headline
-from services.audit.field_history import Entry, Neighbour, Step
-from services.ids import id_text
+from services.audit.field_history import HistoryEntry, RecordedEvent, SiblingEvent
+from services.ids import format_id
 
-__all__ = ["LedgerArchive"]
+__all__ = ["PostgresEntityEvents"]
 
 TOPIC = "SELECT topic FROM ledger.events WHERE organisation = $1 AND stream_id = $2 AND version = 1"
 STEPS = """
@@ -51,10 +51,10 @@ SELECT w.command, e.position, e.topic, e.stream_id,
 """
 
 
-class LedgerArchive:
+class PostgresEntityEvents:
     """Reads the facts of entities and opens their personal part."""
 
-    def __init__(self, lanes: Lanes, ring: KeyRing) -> None:
+    def __init__(self, lanes: ConnectionPool, ring: KeyRing) -> None:
         self._lanes = lanes
         self._ring = ring
 
@@ -65,7 +65,7 @@ class LedgerArchive:
         )
         return found
 
-    async def steps(self, organisation: str, stream: UUID) -> tuple[int, list[Step]]:
+    async def steps(self, organisation: str, stream: UUID) -> tuple[int, list[RecordedEvent]]:
         """The facts of a stream in order, and the position up to which no other one is missing.
 
         Raises ``ValueError`` naming a fact that this build or key cannot read.
@@ -76,8 +76,8 @@ class LedgerArchive:
         return (rows[0]["head"] if rows else 0), [self._step(row) for row in rows]
 
     async def neighbours(
-        self, organisation: str, stream: UUID, told: Sequence[Entry]
-    ) -> dict[str, list[Neighbour]]:
+        self, organisation: str, stream: UUID, told: Sequence[HistoryEntry]
+    ) -> dict[str, list[SiblingEvent]]:
         """By command, the facts that the commands of these entries wrote about other entities, in
         their order."""
         positions, commands = [e.position for e in told], [e.command for e in told]
@@ -86,25 +86,25 @@ class LedgerArchive:
                 NEIGHBOURS, organisation, stream, positions, commands
             )
         )
-        found: dict[str, list[Neighbour]] = {}
+        found: dict[str, list[SiblingEvent]] = {}
         for row in rows:
             found.setdefault(row["command"], []).append(_neighbour(row))
         return found
 
-    def _step(self, row: asyncpg.Record) -> Step:
-        stored: StoredFact = stored_fact(row)
+    def _step(self, row: asyncpg.Record) -> RecordedEvent:
+        stored: StoredEvent = stored_fact(row)
         wrapped = row["wrapped"]
-        key = ERASED if wrapped == b"" else self._ring.unwrap(wrapped) if wrapped else None
-        return Step(
+        key = DESTROYED_KEY if wrapped == b"" else self._ring.unwrap(wrapped) if wrapped else None
+        return RecordedEvent(
             to_fact(stored, key), stored.position, row["recorded_at"], orjson.loads(stored.metadata)
         )
 
 
-def _neighbour(row: asyncpg.Record) -> Neighbour:
+def _neighbour(row: asyncpg.Record) -> SiblingEvent:
     topic = row["topic"]
-    entity = f"{topic.partition('.')[0]}/{id_text(UUID(bytes=row['stream_id'].bytes))}"
+    entity = f"{topic.partition('.')[0]}/{format_id(UUID(bytes=row['stream_id'].bytes))}"
     if row["record"]:
         first = orjson.loads(row["record"])
         entity = f"{first['kind']}/{first['record_id']}"
-    fact = FACTS.get(topic)
-    return Neighbour(row["position"], entity, topic, headline(fact) if fact else topic)
+    fact = EVENTS.get(topic)
+    return SiblingEvent(row["position"], entity, topic, headline(fact) if fact else topic)

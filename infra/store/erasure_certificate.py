@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from domain.errors import EntityNotFound
-from domain.fields import Values
-from infra.postgres.pool import Lanes
-from services.ids import id_text
+from domain.fields import JsonObject
+from infra.postgres.pool import ConnectionPool
+from services.ids import format_id
 
 __all__ = ["certificate"]
 
@@ -53,14 +53,14 @@ OUTSIDE = (
 """What no program of ours can reach."""
 
 
-async def certificate(lanes: Lanes, organisation: str, contact: UUID) -> Values:
+async def certificate(lanes: ConnectionPool, organisation: str, contact: UUID) -> JsonObject:
     """What was erased of a contact, when, by whom and why, and what is left where.
 
     Read from the ledger whenever it is asked for. Raises `EntityNotFound` for a contact that was
     not forgotten.
     """
 
-    async def read(connection: Any) -> Values:
+    async def read(connection: Any) -> JsonObject:
         fact = await connection.fetchrow(FORGOTTEN, organisation, contact)
         if fact is None:
             raise EntityNotFound("contact")
@@ -68,10 +68,10 @@ async def certificate(lanes: Lanes, organisation: str, contact: UUID) -> Values:
         tokens = [row["id"] for row in found]
         facts = await connection.fetch(FACTS, organisation, contact, tokens)
         keys = await connection.fetchrow(KEYS, organisation, [contact, *tokens])
-        records = await connection.fetch(ACCOUNTS, organisation, id_text(contact))
+        records = await connection.fetch(ACCOUNTS, organisation, format_id(contact))
         return {
             "organisation": organisation,
-            "contact": id_text(contact),
+            "contact": format_id(contact),
             "forgotten_at": fact["recorded_at"],
             "position": fact["position"],
             "event_hash": fact["event_hash"],
@@ -80,7 +80,7 @@ async def certificate(lanes: Lanes, organisation: str, contact: UUID) -> Values:
             "request": fact["request"],
             "keys": {"destroyed": keys["destroyed"], "left": keys["left"]},
             "unreadable_facts": [dict(row) for row in facts],
-            "access_tokens": [id_text(UUID(bytes=token.bytes)) for token in tokens],
+            "access_tokens": [format_id(UUID(bytes=token.bytes)) for token in tokens],
             "erased": [
                 "documents and search columns of the views and of history",
                 "names and numbers by which the contact could be found",
@@ -90,5 +90,5 @@ async def certificate(lanes: Lanes, organisation: str, contact: UUID) -> Values:
             "left": {"records": [row["ref"] for row in records], "outside": list(OUTSIDE)},
         }
 
-    found: Values = await lanes.read(read)
+    found: JsonObject = await lanes.read(read)
     return found

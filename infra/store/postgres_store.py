@@ -11,28 +11,35 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import orjson
 
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.reference.catalogue import KINDS
-from infra.batcher import WAITING
+from infra.batcher import QUEUE_LIMIT
 from infra.encryption import KeyRing
-from infra.ledger.group_commit import Appender
-from infra.ledger.sequences import Numbers
-from infra.postgres.notify import Bell
-from infra.postgres.pool import Lanes
+from infra.ledger.group_commit import GroupCommitter
+from infra.ledger.sequences import SequenceAllocator
+from infra.postgres.notify import AppendNotifier
+from infra.postgres.pool import ConnectionPool
 from infra.schema.migrate import is_current
-from infra.store.aggregate_loader import Loader
-from infra.store.context_loader import Questions
-from infra.store.credentials import Vault
+from infra.store.aggregate_loader import AggregateLoader
+from infra.store.context_loader import ContextLoader
+from infra.store.credentials import CredentialStore
 from infra.store.erasure_certificate import certificate
-from infra.store.related_entities import Relations
-from infra.views.queries import Reader
+from infra.store.related_entities import RelatedEntities
+from infra.views.queries import ViewReader
 from infra.views.replica import Replica
-from services.context import Customer, Found, Loaded, Question, Select, Told
-from services.ports import Change, Verdict
+from services.context import (
+    CallContext,
+    ConsumerScope,
+    ContextQuery,
+    LoadResult,
+    QueryResult,
+    ViewQuery,
+)
+from services.ports import AppendResult, Commit
 from services.projection_versions import VERSION
-from services.reference_cache import Directory
+from services.reference_cache import ReferenceCache
 
-__all__ = ["PostgresLedger"]
+__all__ = ["PostgresStore"]
 
 HOLDER = "SELECT organisation, entity FROM ledger.world_claims WHERE claim = $1"
 HEAD = """
@@ -41,7 +48,7 @@ SELECT position, recorded_at FROM ledger.events
 """
 FIRST = "SELECT event_hash FROM ledger.events WHERE organisation = $1 AND position = 1"
 FORGET = "SELECT ledger.forget_answers($1)"
-WRITTEN_BY = (
+VIEW_VERSION = (
     "SELECT sum(version)::integer FROM ledger.view_versions WHERE starts_with(view, 'views.')"
 )
 SESSIONS = """
@@ -61,18 +68,18 @@ async def _forget(connection: asyncpg.Connection, *, organisation: str) -> None:
     await connection.execute(FORGET, organisation)
 
 
-class PostgresLedger(Vault, Relations):
+class PostgresStore(CredentialStore, RelatedEntities):
     """One process's way to the database: ``reads`` for questions, ``writes`` for appends."""
 
     def __init__(
         self,
-        reads: Lanes,
-        writes: Lanes,
+        reads: ConnectionPool,
+        writes: ConnectionPool,
         ring: KeyRing,
         zone: ZoneInfo,
         *,
         replica: Replica | None = None,
-        waiting: int = WAITING,
+        waiting: int = QUEUE_LIMIT,
     ) -> None:
         """:param replica: is asked for what may be a little old.
         :param waiting: how many calls may wait; those beyond are turned away at once.
@@ -82,30 +89,30 @@ class PostgresLedger(Vault, Relations):
         self._replica = replica
         self._ring = ring
         self.zone = zone
-        self._questions = Questions(reads, ring, zone, waiting=waiting)
-        self._loader = Loader(reads, ring)
-        self._reader = Reader(reads)
-        self._numbers = Numbers(reads)
-        self._appender = Appender(writes, waiting=waiting)
-        self._bell = Bell(reads)
+        self._questions = ContextLoader(reads, ring, zone, waiting=waiting)
+        self._loader = AggregateLoader(reads, ring)
+        self._reader = ViewReader(reads)
+        self._numbers = SequenceAllocator(reads)
+        self._appender = GroupCommitter(writes, queue_limit=waiting)
+        self._bell = AppendNotifier(reads)
         self._names: dict[str, str] = {}
 
     async def organisation(self, name: str, *, fresh: bool = False) -> str | None:
         """The id of the organisation that has that name, or had it when it was last looked up."""
         if fresh or name not in self._names:
-            holder = await self.holder(f"organisation={name.strip()}")
+            holder = await self.claim_holder(f"organisation={name.strip()}")
             if holder is None:
                 self._names.pop(name, None)
                 return None
             self._names[name] = holder[0]
         return self._names[name]
 
-    async def holder(self, claim: str) -> tuple[str, str] | None:
+    async def claim_holder(self, claim: str) -> tuple[str, str] | None:
         """Who holds a claim over all organisations: organisation and ``kind/id``."""
         row = await self._reads.read(lambda connection: connection.fetchrow(HOLDER, claim))
         return (row["organisation"], row["entity"]) if row else None
 
-    async def ask(self, organisation: str, question: Question) -> Told:
+    async def load_context(self, organisation: str, question: ContextQuery) -> CallContext:
         """Answers what a call must know."""
         return await self._questions.ask(organisation, question)
 
@@ -113,32 +120,34 @@ class PostgresLedger(Vault, Relations):
         self,
         organisation: str,
         streams: Sequence[UUID],
-        subjects: Sequence[UUID] = (),
+        data_subjects: Sequence[UUID] = (),
         refs: Sequence[str] = (),
-        customer: Customer | None = None,
-        forgotten: Collection[UUID] = (),
-    ) -> Loaded:
+        customer: ConsumerScope | None = None,
+        erased: Collection[UUID] = (),
+    ) -> LoadResult:
         """Loads aggregates with their contacts' keys, further contacts' keys, and compacts."""
-        return await self._loader.load(organisation, streams, subjects, refs, customer, forgotten)
+        return await self._loader.load(organisation, streams, data_subjects, refs, customer, erased)
 
-    async def numbers(self, organisation: str, names: Sequence[str]) -> dict[str, list[int]]:
+    async def allocate_numbers(
+        self, organisation: str, names: Sequence[str]
+    ) -> dict[str, list[int]]:
         """Unused numbers: for each time that a sequence is named, one of it."""
-        return await self._numbers.take(organisation, names)
+        return await self._numbers.allocate(organisation, names)
 
-    def return_numbers(self, organisation: str, numbers: Mapping[str, Sequence[int]]) -> None:
+    def release_numbers(self, organisation: str, numbers: Mapping[str, Sequence[int]]) -> None:
         """Takes back numbers that no fact has used."""
-        self._numbers.give_back(organisation, numbers)
+        self._numbers.release(organisation, numbers)
 
-    async def append(self, organisation: str, change: Change) -> Verdict:
+    async def append(self, organisation: str, change: Commit) -> AppendResult:
         """Writes one command; it is durable when this returns ``WRITTEN``."""
         if change.answer is not None:
-            change.answer = self._ring.sealed_answer(change.answer, change.effects["key"])
+            change.answer = self._ring.encrypt_response(change.answer, change.effects["key"])
         verdict = await self._appender.append(organisation, change)
         if verdict.name == "WRITTEN":
-            self._bell.ring()
+            self._bell.notify()
         return verdict
 
-    async def select(self, organisation: str, select: Select) -> Found:
+    async def select(self, organisation: str, select: ViewQuery) -> QueryResult:
         """Reads documents of a view."""
         if self._replica is not None and select.staleness is not None:
             found = await self._replica.select(organisation, select)
@@ -152,18 +161,20 @@ class PostgresLedger(Vault, Relations):
 
     async def records(
         self, organisation: str, kind: str, id_: str | None, limit: int, offset: int
-    ) -> list[Values]:
+    ) -> list[JsonObject]:
         """Registered records of a kind in the order of their ids, as they are registered."""
         rows = await self._reads.read(
             lambda connection: connection.fetch(RECORDS, organisation, kind, id_, limit, offset)
         )
         return [
             {"id": row["id"], "retired": row["retired"]}
-            | KINDS[kind].written(orjson.loads(row["document"]))
+            | KINDS[kind].to_input(orjson.loads(row["document"]))
             for row in rows
         ]
 
-    async def sessions(self, directory: Directory, limit: int, offset: int) -> list[Values]:
+    async def sessions(
+        self, directory: ReferenceCache, limit: int, offset: int
+    ) -> list[JsonObject]:
         """The sessions of an organisation that can still be used, the newest first."""
         rows = await self._reads.read(
             lambda connection: connection.fetch(SESSIONS, directory.organisation, limit, offset)
@@ -178,7 +189,7 @@ class PostgresLedger(Vault, Relations):
         row = await self._reads.read(lambda connection: connection.fetchrow(HEAD, organisation))
         return (row["position"], row["recorded_at"]) if row else (0, None)
 
-    async def certificate(self, organisation: str, contact: UUID) -> Values:
+    async def certificate(self, organisation: str, contact: UUID) -> JsonObject:
         """What was erased of a forgotten contact. Raises `EntityNotFound` for another one."""
         return await certificate(self._reads, organisation, contact)
 
@@ -189,17 +200,17 @@ class PostgresLedger(Vault, Relations):
         )
         return found.hex() if found else ""
 
-    async def problems(self) -> list[str]:
+    async def readiness_problems(self) -> list[str]:
         """What keeps this process from answering: a schema that is not this build's, newer views."""
         current = await self._reads.read(is_current)
-        written = await self._reads.read(lambda connection: connection.fetchval(WRITTEN_BY))
+        written = await self._reads.read(lambda connection: connection.fetchval(VIEW_VERSION))
         return ["schema"] * (not current) + ["views"] * (written > VERSION)
 
     def new_key(self) -> tuple[bytes, str]:
         """A new contact's key: itself, and wrapped for storage as base64 text."""
         return self._ring.new()
 
-    async def forget_answers(self) -> None:
+    async def purge_responses(self) -> None:
         """Drops answers older than 24 hours, in the organisations that this process has served."""
         for organisation in self._questions.organisations():
             await self._reads.read(partial(_forget, organisation=organisation))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from uuid import UUID
 
-from infra.postgres.pool import Lanes
+from infra.postgres.pool import ConnectionPool
 
-__all__ = ["Relations"]
+__all__ = ["RelatedEntities"]
 
 RELATED_TOKENS = {
     "accounts_receivable": """
@@ -32,10 +32,10 @@ SELECT t.id
 """
 
 
-class Relations:
+class RelatedEntities:
     """Finds the entities that must learn what becomes of another one."""
 
-    def __init__(self, reads: Lanes) -> None:
+    def __init__(self, reads: ConnectionPool) -> None:
         self._reads = reads
 
     async def related_tokens(self, organisation: str, kind: str, id_: str) -> list[UUID]:
@@ -45,14 +45,14 @@ class Relations:
         )
         return [UUID(row["id"]) for row in rows]
 
-    async def belongings(self, organisation: str, contact: UUID) -> list[UUID]:
+    async def streams_of_contact(self, organisation: str, contact: UUID) -> list[UUID]:
         """What else than a contact itself has facts that its key encrypts."""
         found: list[UUID] = await self._reads.read(
             lambda connection: connection.fetchval(BELONGINGS, organisation, contact)
         )
         return found
 
-    async def tokens_of(self, organisation: str, accounts: Collection[str]) -> list[UUID]:
+    async def tokens_of_accounts(self, organisation: str, accounts: Collection[str]) -> list[UUID]:
         """The access tokens of accounts and of their rewards participants."""
         rows = await self._reads.read(
             lambda connection: connection.fetch(TOKENS_OF, organisation, list(accounts))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncpg
 
 from infra.encryption import KeyRing
-from infra.postgres.pool import Lanes
-from services.request_outcomes import Outcome
+from infra.postgres.pool import ConnectionPool
+from services.request_outcomes import RequestOutcome
 
 __all__ = ["Outcomes"]
 
@@ -24,11 +24,11 @@ SETTLE_KEY = "SELECT ledger.settle_key($1, $2, $3)"
 class Outcomes:
     """Looks up keys, and settles those with which nothing was written."""
 
-    def __init__(self, reads: Lanes, ring: KeyRing) -> None:
+    def __init__(self, reads: ConnectionPool, ring: KeyRing) -> None:
         self._reads = reads
         self._ring = ring
 
-    async def outcome(self, organisation: str, caller: str, key: str) -> Outcome:
+    async def outcome(self, organisation: str, caller: str, key: str) -> RequestOutcome:
         """What became of the call that a caller made with a key."""
         row = await self._reads.read(
             lambda connection: connection.fetchrow(OUTCOME, organisation, caller, key)
@@ -36,7 +36,7 @@ class Outcomes:
         assert row is not None  # it has the row of what is asked
         return self._told(row, key)
 
-    async def settle_key(self, organisation: str, caller: str, key: str) -> None:
+    async def revoke_key(self, organisation: str, caller: str, key: str) -> None:
         """Forbids a key to its caller for ever, unless a call with it was written.
 
         Waits for appends that have begun. Doing it twice does no more, so a lost answer is no loss.
@@ -45,7 +45,7 @@ class Outcomes:
             lambda connection: connection.execute(SETTLE_KEY, organisation, caller, key)
         )
 
-    def _told(self, row: asyncpg.Record, key: str) -> Outcome:
+    def _told(self, row: asyncpg.Record, key: str) -> RequestOutcome:
         kept = row["answer"]
-        data = self._ring.opened_answer(kept, key) if kept is not None else None
-        return Outcome(row["now"], row["position"], row["recorded_at"], data, row["settled"])
+        data = self._ring.decrypt_response(kept, key) if kept is not None else None
+        return RequestOutcome(row["now"], row["position"], row["recorded_at"], data, row["settled"])

@@ -8,21 +8,21 @@ from typing import Any
 import asyncpg
 
 from infra.batcher import Batcher
-from infra.postgres.pool import Reads
-from services.context import Customer, Found, Select
+from infra.postgres.pool import ReadPool
+from services.context import ConsumerScope, QueryResult, ViewQuery
 
 __all__ = [
-    "NOW",
-    "Reader",
-    "about",
-    "closure",
+    "LIVE_SCHEMA",
+    "ViewReader",
     "customer_refs",
+    "documents_with_references",
     "follow_ups",
-    "showing",
+    "in_schema",
+    "reference_closure",
     "statement",
 ]
 
-NOW = "views"
+LIVE_SCHEMA = "views"
 """The schema of the views as they are."""
 
 FOLLOW = """
@@ -53,7 +53,7 @@ CLOSURE = """
        AND ({customer}::text[] IS NULL OR views.reaches($1, ref, {customer}::text[])
             OR owners = '{{}}' AND ref !~ '^(contact_information|accounts_receivable|access_token)/')
 {followers})"""
-LEVELS = 8
+MAX_DEPTH = 8
 """How deep objects may show others: more than any shape needs, and an end to what would go round in a circle."""
 
 COLUMNS: dict[str, frozenset[str]] = {
@@ -97,7 +97,7 @@ COLUMNS: dict[str, frozenset[str]] = {
 }
 """The views that can be selected from, and the columns by which; no other name reaches SQL."""
 
-WALLS: dict[str, str] = {
+ROW_FILTERS: dict[str, str] = {
     "contacts": "'contact_information/' || id = ANY ($2::text[])",
     "communications": "'contact_information/' || contact_information = ANY ($2::text[])",
     "access_tokens": "views.reaches($1, 'access_token/' || id, $2::text[])",
@@ -107,7 +107,7 @@ WALLS: dict[str, str] = {
 }
 """Which rows of a view are a customer's (``$2`` as of `customer_refs`); of the others, none."""
 
-FOLLOWED: dict[str, tuple[str, ...]] = {"communications": ("code", "created")}
+HAS_FOLLOW_UPS: dict[str, tuple[str, ...]] = {"communications": ("code", "created")}
 """Which views show follow-ups, and the columns of a page by which they are found."""
 
 PAGE = """
@@ -134,7 +134,7 @@ COMPARISONS = {"<": "<", "<=": "<=", ">=": ">="}
 COMPACT = "SELECT document FROM views.entities WHERE organisation = $1 AND ref = $2"
 
 
-def closure(followed: str | None, customer: str = "$2") -> str:
+def reference_closure(followed: str | None, customer: str = "$2") -> str:
     """Common table expressions that follow references: from ``page`` (id, refs) to ``shown``.
 
     A customer is shown nothing that is another one's: what has no owners is shown, but contacts and
@@ -153,44 +153,46 @@ def closure(followed: str | None, customer: str = "$2") -> str:
         holders = "(SELECT refs FROM page UNION ALL SELECT refs FROM follow) AS h"
         followers = "UNION ALL SELECT 'follow_ups/' || id, ('[' || places || ']')::json FROM follow"
     return CLOSURE.format(
-        follow=follow, holders=holders, followers=followers, customer=customer, levels=LEVELS
+        follow=follow, holders=holders, followers=followers, customer=customer, levels=MAX_DEPTH
     )
 
 
-def showing(view: str, ids: str) -> str:
+def documents_with_references(view: str, ids: str) -> str:
     """Common table expressions from the documents of a view by their ids (``page``) to ``shown``.
 
     :param ids: what selects the ids. For those who are shown everything, no customers.
     """
-    columns = ", ".join(("id", "refs", "document", *FOLLOWED.get(view, ())))
+    columns = ", ".join(("id", "refs", "document", *HAS_FOLLOW_UPS.get(view, ())))
     return BY_ID.format(
         columns=columns,
         view=view,
         ids=ids,
-        closure=closure("page" if view in FOLLOWED else None, customer="NULL"),
+        closure=reference_closure("page" if view in HAS_FOLLOW_UPS else None, customer="NULL"),
     )
 
 
 def follow_ups(view: str, ids: Iterable[str]) -> dict[str, bytes]:
     """What communications show of follow-ups as long as none are found."""
-    return {f"follow_ups/{id_}": b"[]" for id_ in ids} if view in FOLLOWED else {}
+    return {f"follow_ups/{id_}": b"[]" for id_ in ids} if view in HAS_FOLLOW_UPS else {}
 
 
-def about(schema: str, sql: str) -> str:
+def in_schema(schema: str, sql: str) -> str:
     """A statement about the views, about those in ``schema``: there is one text for now and then."""
     return sql.replace("FROM views.", f"FROM {schema}.")
 
 
-class Reader:
+class ViewReader:
     """Reads documents; single ones that are wanted at the same moment share one statement."""
 
-    def __init__(self, lanes: Reads, schema: str = NOW) -> None:
+    def __init__(self, lanes: ReadPool, schema: str = LIVE_SCHEMA) -> None:
         """:param schema: where the views are read."""
         self._lanes = lanes
         self._schema = schema
-        self._single: Batcher[str, Found] = Batcher(self._documents, places=lanes.count, most=64)
+        self._single: Batcher[str, QueryResult] = Batcher(
+            self._documents, concurrency=lanes.size, max_batch=64
+        )
 
-    async def select(self, organisation: str, select: Select) -> Found:
+    async def select(self, organisation: str, select: ViewQuery) -> QueryResult:
         """The documents of a page, in its order."""
         if set(select.where) == {"id"}:
             key = (organisation, select.view, select.customer)
@@ -203,32 +205,32 @@ class Reader:
             )
         )
         documents, shown = _parted(select.view, rows)
-        return Found(list(documents.values()), shown)
+        return QueryResult(list(documents.values()), shown)
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
         """One stored compact object."""
-        sql = about(self._schema, COMPACT)
+        sql = in_schema(self._schema, COMPACT)
         found: bytes | None = await self._lanes.read(
             lambda connection: connection.fetchval(sql, organisation, ref)
         )
         return found
 
-    async def _documents(self, key: Any, ids: list[str]) -> list[Found]:
+    async def _documents(self, key: Any, ids: list[str]) -> list[QueryResult]:
         organisation, view, customer = key
-        sql, values = self._statement(Select(view, {"id": tuple(set(ids))}, customer=customer))
+        sql, values = self._statement(ViewQuery(view, {"id": tuple(set(ids))}, customer=customer))
         refs = customer_refs(customer)
         rows = await self._lanes.read(
             lambda connection: connection.fetch(sql, organisation, refs, len(ids), 0, *values)
         )
         documents, shown = _parted(view, rows)
-        return [Found([documents[i]] if i in documents else [], shown) for i in ids]
+        return [QueryResult([documents[i]] if i in documents else [], shown) for i in ids]
 
-    def _statement(self, select: Select) -> tuple[str, list[Any]]:
+    def _statement(self, select: ViewQuery) -> tuple[str, list[Any]]:
         sql, values = statement(select)
-        return about(self._schema, sql), values
+        return in_schema(self._schema, sql), values
 
 
-def statement(select: Select) -> tuple[str, list[Any]]:
+def statement(select: ViewQuery) -> tuple[str, list[Any]]:
     """The SQL of a page and the values of its conditions, from the fifth parameter on.
 
     What narrows the rows stands in the text, and only where it is wanted: the plan is made for the
@@ -240,16 +242,16 @@ def statement(select: Select) -> tuple[str, list[Any]]:
     values: list[Any] = []
     conditions = "".join(f" AND {_condition(*one, values)}" for one in select.where.items())
     if select.customer is not None:
-        conditions += f" AND {WALLS.get(select.view, 'false')}"
+        conditions += f" AND {ROW_FILTERS.get(select.view, 'false')}"
     direction = "DESC" if select.descending else "ASC"
     order = ", ".join(f"{column} {direction}" for column in select.order)
-    columns = {*select.order, *FOLLOWED.get(select.view, ())}
+    columns = {*select.order, *HAS_FOLLOW_UPS.get(select.view, ())}
     sql = PAGE.format(
         view=select.view,
         columns=", ".join(sorted(columns)),
         conditions=conditions,
         order=order,
-        closure=closure("page" if select.view in FOLLOWED else None),
+        closure=reference_closure("page" if select.view in HAS_FOLLOW_UPS else None),
     )
     return sql, values
 
@@ -273,7 +275,7 @@ def _condition(column: str, value: Any, values: list[Any]) -> str:
     return f"{column} = {parameter(value)}"
 
 
-def customer_refs(customer: Customer | None) -> tuple[str, str] | None:
+def customer_refs(customer: ConsumerScope | None) -> tuple[str, str] | None:
     """The entities that are a customer, as ``kind/id``."""
     if customer is None:
         return None

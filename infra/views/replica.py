@@ -12,9 +12,9 @@ import time
 import asyncpg
 
 from domain.errors import ServiceUnavailable
-from infra.postgres.pool import Lanes
-from infra.views.queries import Reader
-from services.context import Found, Select
+from infra.postgres.pool import ConnectionPool
+from infra.views.queries import ViewReader
+from services.context import QueryResult, ViewQuery
 
 __all__ = ["Replica"]
 
@@ -31,14 +31,14 @@ AWAY = 5.0
 class Replica:
     """A copy of the database that follows it."""
 
-    def __init__(self, lanes: Lanes, most: float) -> None:
+    def __init__(self, lanes: ConnectionPool, most: float) -> None:
         """:param lanes: connections to it; ``most`` seconds is the oldest that it may be for anybody."""
         self._lanes = lanes
         self._most = most
-        self._reader = Reader(lanes)
+        self._reader = ViewReader(lanes)
         self._away_until = 0.0
 
-    async def select(self, organisation: str, select: Select) -> Found | None:
+    async def select(self, organisation: str, select: ViewQuery) -> QueryResult | None:
         """The documents of a page, and in ``select.staleness`` how old they are at most.
 
         None if it is too far behind, or does not answer: the primary must be asked.
@@ -56,13 +56,13 @@ class Replica:
         """Closes the connections."""
         await self._lanes.close()
 
-    async def _selected(self, organisation: str, select: Select) -> Found | None:
+    async def _selected(self, organisation: str, select: ViewQuery) -> QueryResult | None:
         allowed = select.staleness
         state = await self._lanes.read(lambda connection: connection.fetchrow(STATE, organisation))
         if allowed is None or allowed.now is None or not state or state["replayed"] is None:
             return None
         age = max((allowed.now - state["replayed"]).total_seconds(), 0.0)
-        if age > min(allowed.most, self._most):
+        if age > min(allowed.max_seconds, self._most):
             return None
         found = await self._reader.select(organisation, select)
         allowed.seconds, allowed.position = age, state["position"]

@@ -7,12 +7,12 @@ from datetime import UTC
 import asyncpg
 
 from domain.errors import EntityNotFound, InvalidParameterValue
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.identifiers import normalised
-from infra.postgres.pool import Lanes
-from infra.webhooks.subscriptions import ATTEMPTS, STANDING, Standing, standing
+from infra.postgres.pool import ConnectionPool
+from infra.webhooks.subscriptions import ATTEMPTS, STANDING, SubscriptionStatus, subscription_status
 
-__all__ = ["Desk"]
+__all__ = ["WebhookAdmin"]
 
 REPLAY = "SELECT webhooks.replay($1, $2, $3)"
 RESUME = "SELECT webhooks.resume($1, $2)"
@@ -21,20 +21,20 @@ SELECT EXISTS (SELECT FROM views.records WHERE organisation = $1 AND kind = 'web
 """
 
 
-class Desk:
+class WebhookAdmin:
     """Reads and sets right, for one organisation at a time. Raises `ServiceUnavailable`."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: ConnectionPool) -> None:
         self._lanes = lanes
 
-    async def standings(self, organisation: str, limit: int, offset: int) -> list[Values]:
+    async def statuses(self, organisation: str, limit: int, offset: int) -> list[JsonObject]:
         """How the subscriptions of an organisation stand, by their ids."""
         rows = await self._lanes.read(lambda c: c.fetch(STANDING, organisation, offset, limit))
-        return [_said(standing(row)) for row in rows]
+        return [_said(subscription_status(row)) for row in rows]
 
     async def deliveries(
         self, organisation: str, webhook: str, limit: int, offset: int
-    ) -> list[Values]:
+    ) -> list[JsonObject]:
         """The delivery log of a subscription, the last request first. Raises `EntityNotFound`."""
 
         async def work(connection: asyncpg.Connection[asyncpg.Record]) -> list[asyncpg.Record]:
@@ -78,14 +78,14 @@ async def _found(
     return id_
 
 
-def _said(one: Standing) -> Values:
+def _said(one: SubscriptionStatus) -> JsonObject:
     said = one.delivered_at, one.failing_since, one.state_at
     delivered, failing, stopped = (m.astimezone(UTC).isoformat() if m else None for m in said)
     return {
         "id": one.webhook,
         "name": one.document["name"],
         "url": one.document["url"],
-        "state": one.shown,
+        "state": one.display_state,
         "position": one.position,
         "head": one.head,
         "pending": one.pending,

@@ -14,16 +14,22 @@ from uuid import uuid4
 import structlog
 
 from domain.errors import ServiceUnavailable
-from infra.ledger.feed import BrokenLedgerError, Feed
+from infra.ledger.feed import Feed, LedgerCorruptedError
 from infra.observability.metrics import WEBHOOK_LAG_POSITIONS, WEBHOOK_LAG_SECONDS
 from infra.postgres.notify import Listener
-from infra.postgres.pool import Lanes
+from infra.postgres.pool import ConnectionPool
 from infra.schema.migrate import is_current
-from infra.webhooks.message import links
-from infra.webhooks.subscription_worker import Courier, Pace, Poster, Tools, Unsealing
-from infra.webhooks.subscriptions import Standing, Store
+from infra.webhooks.message import entity_links
+from infra.webhooks.subscription_worker import (
+    DeliveryPolicy,
+    SecretDecryptor,
+    SubscriptionWorker,
+    WebhookClient,
+    WorkerDependencies,
+)
+from infra.webhooks.subscriptions import SubscriptionStatus, SubscriptionStore
 
-__all__ = ["CONNECTIONS", "ROLE", "Deliverer"]
+__all__ = ["CONNECTIONS", "ROLE", "WebhookDispatcher"]
 
 ROLE = "crmledger_deliverer"
 CONNECTIONS = 4
@@ -36,7 +42,7 @@ Key = tuple[str, str]
 log = structlog.get_logger(__name__)
 
 
-class Deliverer:
+class WebhookDispatcher:
     """One process that delivers.
 
     :param lanes: connections as `ROLE`.
@@ -47,36 +53,36 @@ class Deliverer:
 
     def __init__(
         self,
-        lanes: Lanes,
+        lanes: ConnectionPool,
         bell: Listener,
-        poster: Poster,
-        unsealing: Unsealing,
+        poster: WebhookClient,
+        unsealing: SecretDecryptor,
         *,
-        pace: Pace | None = None,
+        pace: DeliveryPolicy | None = None,
         base: str = "",
     ) -> None:
-        pace = pace or Pace()
+        pace = pace or DeliveryPolicy()
         self._pace = pace
         self._lanes = lanes
         self._bell = bell
-        self._store = Store(lanes, uuid4())
-        self._tools = Tools(
+        self._store = SubscriptionStore(lanes, uuid4())
+        self._tools = WorkerDependencies(
             self._store,
             Feed(lanes),
             poster,
             unsealing,
-            asyncio.Semaphore(pace.all_at_once),
+            asyncio.Semaphore(pace.total_concurrency),
             pace,
-            links(),
+            entity_links(),
             base.rstrip("/"),
         )
-        self._couriers: dict[Key, Courier] = {}
+        self._couriers: dict[Key, SubscriptionWorker] = {}
         self._working: dict[Key, asyncio.Task[None]] = {}
         self._broken: dict[Key, tuple[int, str]] = {}
         self._problems: list[str] = ["starting"]
         self._looks = 0
 
-    async def problems(self) -> list[str]:
+    async def readiness_problems(self) -> list[str]:
         """What keeps it from delivering, as of its last look; a consumer that is away does not."""
         return [*self._problems, *(said for _, said in self._broken.values())]
 
@@ -86,7 +92,7 @@ class Deliverer:
         A database that is away is waited for.
         """
         while not stop.is_set():
-            self._bell.rung.clear()
+            self._bell.notified.clear()
             try:
                 await self.once(stop)
             except ServiceUnavailable as error:
@@ -122,26 +128,26 @@ class Deliverer:
                 await self._store.release(organisation)
         await self._bell.close()
 
-    def _look(self, now: Standing, stop: asyncio.Event) -> None:
+    def _look(self, now: SubscriptionStatus, stop: asyncio.Event) -> None:
         key = (now.organisation, now.webhook)
         WEBHOOK_LAG_POSITIONS.labels(*key).set(now.lag_positions)
         WEBHOOK_LAG_SECONDS.labels(*key).set(now.lag_seconds)
-        courier = self._couriers.setdefault(key, Courier(now, self._tools))
+        courier = self._couriers.setdefault(key, SubscriptionWorker(now, self._tools))
         courier.now = now
-        if now.shown == "AHEAD":
+        if now.display_state == "AHEAD":
             self._fail(key, "is ahead of the ledger")
-        elif key in self._broken and self._broken[key][0] != now.round:
+        elif key in self._broken and self._broken[key][0] != now.epoch:
             del self._broken[key]  # an operator has done something about it
-        if now.delivers and not courier.rests and key not in self._working:
+        if now.has_work and not courier.is_backing_off and key not in self._working:
             task = asyncio.create_task(self._work(key, courier, stop))
             self._working[key] = task
             task.add_done_callback(partial(self._done, key))
 
-    async def _work(self, key: Key, courier: Courier, stop: asyncio.Event) -> None:
+    async def _work(self, key: Key, courier: SubscriptionWorker, stop: asyncio.Event) -> None:
         """Lets a courier work; what is wrong with its ledger or secret stops it, and is a problem."""
         try:
             await courier.work(stop)
-        except BrokenLedgerError as error:
+        except LedgerCorruptedError as error:
             self._fail(key, str(error))
         except ValueError as error:
             self._fail(key, f"cannot be signed for: {error}")
@@ -151,7 +157,7 @@ class Deliverer:
             self._broken.pop(key, None)
 
     def _fail(self, key: Key, why: str) -> None:
-        found = self._couriers[key].now.round, f"webhook {key[1]} of {key[0]}: {why}"
+        found = self._couriers[key].now.epoch, f"webhook {key[1]} of {key[0]}: {why}"
         if self._broken.get(key) != found:
             log.error("webhook.broken", organisation=key[0], webhook=key[1], why=why)
         self._broken[key] = found

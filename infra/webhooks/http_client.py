@@ -25,7 +25,7 @@ from aiohttp.abc import AbstractCookieJar
 
 from infra.settings import Network
 
-__all__ = ["DELIVERED", "GONE", "Answer", "Sender", "may_reach"]
+__all__ = ["DELIVERED", "GONE", "DeliveryResult", "HttpWebhookClient", "is_allowed_address"]
 
 DELIVERED, GONE = "DELIVERED", "GONE"
 REFUSED, TIMEOUT, UNREACHABLE, FORBIDDEN = "REFUSED", "TIMEOUT", "UNREACHABLE", "FORBIDDEN_ADDRESS"
@@ -48,7 +48,7 @@ Address = IPv4Address | IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DeliveryResult:
     """What came of a request; ``retry_after`` are the seconds that the consumer asks for."""
 
     outcome: str
@@ -57,7 +57,7 @@ class Answer:
     retry_after: float | None = None
 
 
-def may_reach(address: Address, networks: Sequence[Network]) -> bool:
+def is_allowed_address(address: Address, networks: Sequence[Network]) -> bool:
     """Whether an address is public, or in one of the networks that are allowed all the same.
 
     What an IPv6 address leads to by translation is no better than the address inside.
@@ -67,7 +67,7 @@ def may_reach(address: Address, networks: Sequence[Network]) -> bool:
         if address in _NAT64:
             inside = IPv4Address(address.packed[-4:])
         if inside is not None:
-            return may_reach(inside, networks)
+            return is_allowed_address(inside, networks)
         if address.teredo is not None:
             return False
         address = IPv6Address(address.packed)  # without the zone of a link
@@ -77,7 +77,7 @@ def may_reach(address: Address, networks: Sequence[Network]) -> bool:
     return address.is_global and not odd and not getattr(address, "is_site_local", False)
 
 
-class Sender:
+class HttpWebhookClient:
     """Sends requests and keeps connections; closed at the end of its context."""
 
     def __init__(
@@ -123,12 +123,14 @@ class Sender:
         if self._http is not None:
             await self._http.close()
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> DeliveryResult:
         """What a consumer answers; never raises for what a consumer or the network does."""
         started = time.monotonic()
 
-        def answer(outcome: str, status: int | None = None, wait: float | None = None) -> Answer:
-            return Answer(outcome, status, round((time.monotonic() - started) * 1000), wait)
+        def answer(
+            outcome: str, status: int | None = None, wait: float | None = None
+        ) -> DeliveryResult:
+            return DeliveryResult(outcome, status, round((time.monotonic() - started) * 1000), wait)
 
         try:
             try:
@@ -173,7 +175,7 @@ def _checking(
 ) -> Callable[[aiohttp.AddrInfoType], socket.socket]:
     def made(info: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, where = info
-        if not may_reach(ip_address(str(where[0])), networks):
+        if not is_allowed_address(ip_address(str(where[0])), networks):
             raise PermissionError(errno.EPERM, NOT_ALLOWED)
         return socket.socket(family, kind, protocol)
 

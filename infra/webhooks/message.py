@@ -18,10 +18,10 @@ from domain.composite_fields import Reference
 from domain.fields import Level
 from domain.reference.webhooks import PREFIX
 from infra.webhooks.subscriptions import Pending
-from services.audit.history_service import OWN
+from services.audit.history_service import AGGREGATE_NAMES
 from services.pipeline.method import BASE, METHODS
 
-__all__ = ["body", "headers", "links", "message_id"]
+__all__ = ["entity_links", "message_body", "message_id", "signed_headers"]
 
 
 def message_id(organisation: str, position: int) -> str:
@@ -29,10 +29,10 @@ def message_id(organisation: str, position: int) -> str:
     return f"{organisation}/{position}"
 
 
-def body(organisation: str, fact: Pending, shows: Mapping[str, str], base: str) -> bytes:
+def message_body(organisation: str, fact: Pending, shows: Mapping[str, str], base: str) -> bytes:
     """The message about a fact.
 
-    :param shows: what an entity's id is appended to, by kind (`links`).
+    :param shows: what an entity's id is appended to, by kind (`entity_links`).
     :param base: the address of the API; links are paths if it is empty.
     """
     assert fact.recorded_at is not None
@@ -49,7 +49,9 @@ def body(organisation: str, fact: Pending, shows: Mapping[str, str], base: str) 
     return orjson.dumps({"type": fact.topic, "timestamp": moment, "data": data})
 
 
-def headers(id_: str, timestamp: int, content: bytes, secrets: Iterable[str]) -> dict[str, str]:
+def signed_headers(
+    id_: str, timestamp: int, content: bytes, secrets: Iterable[str]
+) -> dict[str, str]:
     """The headers of a message.
 
     :param timestamp: seconds since 1970 UTC, of this very request.
@@ -69,14 +71,14 @@ def _signature(secret: str, signed: bytes) -> str:
     return f"v1,{b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()}"
 
 
-def links() -> dict[str, str]:
+def entity_links() -> dict[str, str]:
     """For each kind of entity that a method shows by its id, the path up to that id."""
     found: dict[str, str] = {}
     for method in METHODS.values():
         if method.kind != "query" or not method.path.endswith("/show"):
             continue
         for row, rule in method.parameters:
-            if isinstance(row, Reference) and rule is Level.MANDATORY and "id" in row.to.fields:
-                kind = OWN.get(row.to.entity, row.to.entity)
+            if isinstance(row, Reference) and rule is Level.MANDATORY and "id" in row.target.fields:
+                kind = AGGREGATE_NAMES.get(row.target.entity, row.target.entity)
                 found[kind] = f"{BASE}{method.path}?{row.parameter}=id="
     return found

@@ -18,15 +18,21 @@ from uuid import UUID
 
 import structlog
 
-from infra.ledger.feed import Feed, LostTailError
-from infra.ledger.mapper import StoredFact
+from infra.ledger.feed import Feed, TruncatedLedgerError
+from infra.ledger.mapper import StoredEvent
 from infra.observability.metrics import DELIVERIES, DELIVERY_SECONDS
-from infra.webhooks.http_client import DELIVERED, Answer
-from infra.webhooks.message import body, headers, message_id
-from infra.webhooks.subscriptions import Attempt, Lease, Pending, Standing, Store
-from services.ids import id_text
+from infra.webhooks.http_client import DELIVERED, DeliveryResult
+from infra.webhooks.message import message_body, message_id, signed_headers
+from infra.webhooks.subscriptions import (
+    Attempt,
+    Lease,
+    Pending,
+    SubscriptionStatus,
+    SubscriptionStore,
+)
+from services.ids import format_id
 
-__all__ = ["Courier", "Pace", "Tools", "Unsealing"]
+__all__ = ["DeliveryPolicy", "SecretDecryptor", "SubscriptionWorker", "WorkerDependencies"]
 
 PAGE = 500
 """Facts that are read at once."""
@@ -43,27 +49,27 @@ OVERLOADED = (429, 503)
 log = structlog.get_logger(__name__)
 
 
-class Poster(Protocol):
+class WebhookClient(Protocol):
     """Sends requests."""
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> DeliveryResult:
         """What a consumer answers; never raises for what a consumer or the network does."""
 
 
-class Unsealing(Protocol):
+class SecretDecryptor(Protocol):
     """Opens what is sealed."""
 
-    def unseal(self, box: str, place: str) -> str:
+    def decrypt(self, box: str, place: str) -> str:
         """The secret. Raises ``ValueError`` if another service key or place sealed it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class DeliveryPolicy:
     """How fast and how long: seconds, but for the two numbers of requests at the same time.
 
     A request ends within ``timeout``, which is shorter than the ``lease``. The first pause after a
-    failure is ``first``; it doubles up to ``longest``, or to ``rest`` between tries of a consumer that
-    is away, less up to a half by chance. A fact that is not acknowledged for ``age`` pauses the
+    failure is ``first``; it doubles up to ``longest``, or to ``max_backoff_when_down`` between tries of a consumer that
+    is away, less up to a half by chance. A fact that is not acknowledged for ``max_age`` pauses the
     subscription.
     """
 
@@ -72,10 +78,10 @@ class Pace:
     pause: float = 0.5
     first: float = 5.0
     longest: float = 3600.0
-    rest: float = 60.0
-    age: float = 3 * 86_400.0
+    max_backoff_when_down: float = 60.0
+    max_age: float = 3 * 86_400.0
     at_once: int = 8
-    all_at_once: int = 64
+    total_concurrency: int = 64
 
     def wait(self, tries: int, longest: float) -> float:
         """The pause after so many failures."""
@@ -84,23 +90,23 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class WorkerDependencies:
     """What the couriers of a process share; ``shows`` and ``base`` make links."""
 
-    store: Store
+    store: SubscriptionStore
     feed: Feed
-    poster: Poster
-    unsealing: Unsealing
+    poster: WebhookClient
+    decryptor: SecretDecryptor
     gate: asyncio.Semaphore
-    pace: Pace
+    pace: DeliveryPolicy
     shows: Mapping[str, str] = field(default_factory=dict)
     base: str = ""
 
 
-class Courier:
+class SubscriptionWorker:
     """One subscription in one process. ``now`` is how it stands, brought up to date from outside."""
 
-    def __init__(self, now: Standing, tools: Tools) -> None:
+    def __init__(self, now: SubscriptionStatus, tools: WorkerDependencies) -> None:
         self.now = now
         self._tools = tools
         self._round = -1
@@ -113,16 +119,16 @@ class Courier:
         self._busy: dict[asyncio.Task[Attempt], UUID] = {}
 
     @property
-    def rests(self) -> bool:
+    def is_backing_off(self) -> bool:
         """Whether there is no use in working now: its consumer is away, and nothing can be taken in."""
         now = self.now
-        known = now.round == self._round and (now.position >= now.head or now.pending >= MOST)
+        known = now.epoch == self._round and (now.position >= now.head or now.pending >= MOST)
         return known and time.monotonic() < self._not_before
 
     async def work(self, stop: asyncio.Event) -> None:
         """Delivers until nothing is left to do now, another process has it, or told to stop.
 
-        Raises `BrokenLedgerError`, ``ValueError`` if a secret cannot be opened, and
+        Raises `LedgerCorruptedError`, ``ValueError`` if a secret cannot be opened, and
         `ServiceUnavailable`. Requests that are under way are always ended, and noted.
         """
         lease = await self._leased()
@@ -130,7 +136,7 @@ class Courier:
             return
         at = lease.position
         try:
-            while not stop.is_set() and self.now.wanted and await self._held():
+            while not stop.is_set() and self.now.is_active and await self._held():
                 upto = await self._taken_in(at)
                 if upto is None:
                     return
@@ -153,17 +159,17 @@ class Courier:
         lease = await self._tools.store.lease(now, pace.lease)
         if lease is None or lease.state != "ACTIVE":
             return None
-        if not lease.whole:
+        if not lease.position_matches:
             what = "another fact than was told of stands"
-            raise LostTailError(now.organisation, lease.position, what)
+            raise TruncatedLedgerError(now.organisation, lease.position, what)
         self._held_until = until
-        if lease.round != self._round:
+        if lease.epoch != self._round:
             # An operator wants it tried now.
-            self._round, self._failures, self._not_before = lease.round, 0, 0.0
+            self._round, self._failures, self._not_before = lease.epoch, 0, 0.0
             self._failed.clear()
         place = f"{now.organisation}/webhook/{now.webhook}/secret"
         boxes = await self._tools.store.secrets(now)
-        self._secrets = [self._tools.unsealing.unseal(box, place) for box in boxes]
+        self._secrets = [self._tools.decryptor.decrypt(box, place) for box in boxes]
         if not self._secrets:
             raise ValueError("it has no secret to sign with")
         return lease
@@ -189,10 +195,10 @@ class Courier:
         if not facts:
             return at
         upto = facts[-1].position
-        moved = await store.take(now, self._round, at, upto, await self._wanted(facts))
+        moved = await store.enqueue(now, self._round, at, upto, await self._wanted(facts))
         return upto if moved else None
 
-    async def _wanted(self, facts: Sequence[StoredFact]) -> list[tuple[int, UUID, str]]:
+    async def _wanted(self, facts: Sequence[StoredEvent]) -> list[tuple[int, UUID, str]]:
         """The facts that both lists of the subscription name, with what they are about."""
         entities, topics = (frozenset(self.now.document[name]) for name in ("entities", "topics"))
         chosen = [fact for fact in facts if not topics or fact.topic in topics]
@@ -200,7 +206,7 @@ class Courier:
         known = await self._tools.store.records(self.now.organisation, records)
         found = []
         for fact in chosen:
-            own = f"{fact.topic.partition('.')[0]}/{id_text(fact.stream)}"
+            own = f"{fact.topic.partition('.')[0]}/{format_id(fact.stream)}"
             entity = known.get(fact.stream, own)
             if not entities or entity.partition("/")[0] in entities:
                 found.append((fact.position, fact.stream, entity))
@@ -213,23 +219,23 @@ class Courier:
         if free <= 0 or time.monotonic() < self._not_before:
             return
         if not self._ready:
-            picked = await self._tools.store.pick(self.now, busy, PICKED, new_first=away)
+            picked = await self._tools.store.claim_due(self.now, busy, PICKED, new_first=away)
             self._ready.extend(picked)
         for _ in range(min(free, len(self._ready))):
             fact = self._ready.popleft()
             if fact.topic is None:
                 what = "a fact that waits to be told is gone"
-                raise LostTailError(self.now.organisation, fact.position, what)
+                raise TruncatedLedgerError(self.now.organisation, fact.position, what)
             self._busy[asyncio.create_task(self._sent(fact))] = fact.stream_id
 
     async def _sent(self, fact: Pending) -> Attempt:
         now, tools, failures = self.now, self._tools, self._failures
-        content = body(now.organisation, fact, tools.shows, tools.base)
+        content = message_body(now.organisation, fact, tools.shows, tools.base)
         id_ = message_id(now.organisation, fact.position)
         async with tools.gate:
             if time.monotonic() + tools.pace.timeout > self._held_until:
                 return Attempt(fact.position, "", None, 0)
-            said = headers(id_, int(time.time()), content, self._secrets)
+            said = signed_headers(id_, int(time.time()), content, self._secrets)
             answer = await tools.poster.post(now.document["url"], said, content)
         DELIVERIES.labels(now.organisation, now.webhook, answer.outcome).inc()
         DELIVERY_SECONDS.observe(answer.milliseconds / 1000)
@@ -243,12 +249,12 @@ class Courier:
             wait = self._pauses(fact, answer)
         return Attempt(fact.position, answer.outcome, answer.status, answer.milliseconds, wait)
 
-    def _pauses(self, fact: Pending, answer: Answer) -> float:
+    def _pauses(self, fact: Pending, answer: DeliveryResult) -> float:
         """Rests if the consumer is away: the seconds until the fact is sent again."""
         pace, asked = self._tools.pace, answer.retry_after or 0.0
         pause = asked if answer.status in OVERLOADED else 0.0
         if len(self._failed) >= PATIENCE:
-            pause = max(pause, pace.wait(self._failures, pace.rest))
+            pause = max(pause, pace.wait(self._failures, pace.max_backoff_when_down))
         self._not_before = max(self._not_before, time.monotonic() + pause)
         log.info(
             "webhook.failed",
@@ -268,8 +274,8 @@ class Courier:
         attempts = [attempt for task in done if (attempt := self._end(task)).outcome]
         if not attempts:
             return True
-        store, age = self._tools.store, self._tools.pace.age
-        state = await store.note(self.now, self._round, age, attempts)
+        store, age = self._tools.store, self._tools.pace.max_age
+        state = await store.record_attempts(self.now, self._round, age, attempts)
         if state not in (None, "ACTIVE"):
             log.error("webhook.stopped", webhook=self.now.webhook, state=state)
         return state == "ACTIVE"

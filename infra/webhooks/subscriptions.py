@@ -16,9 +16,18 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from infra.postgres.pool import Lanes
+from infra.postgres.pool import ConnectionPool
 
-__all__ = ["ATTEMPTS", "KEPT", "Attempt", "Lease", "Pending", "Standing", "Store", "standing"]
+__all__ = [
+    "ATTEMPTS",
+    "KEPT",
+    "Attempt",
+    "Lease",
+    "Pending",
+    "SubscriptionStatus",
+    "SubscriptionStore",
+    "subscription_status",
+]
 
 KEPT = 10_000
 """Attempts of a subscription that the delivery log holds."""
@@ -118,7 +127,7 @@ SELECT position, try, made_at, milliseconds, outcome, status FROM webhooks.attem
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SubscriptionStatus:
     """How a subscription stands: what was registered, and how far it has come.
 
     ``lag_positions`` counts from the first fact that is neither acknowledged nor passed over, and is
@@ -131,7 +140,7 @@ class Standing:
     document: dict[str, Any]
     retired: bool
     position: int
-    round: int
+    epoch: int
     state: str
     state_at: datetime | None
     delivered_at: datetime | None
@@ -143,7 +152,7 @@ class Standing:
     lag_seconds: float
 
     @property
-    def shown(self) -> str:
+    def display_state(self) -> str:
         """Its state in one word."""
         if self.retired:
             return "RETIRED"
@@ -154,24 +163,24 @@ class Standing:
         return "FAILING" if self.state == "ACTIVE" and self.failing_since else self.state
 
     @property
-    def wanted(self) -> bool:
+    def is_active(self) -> bool:
         """Whether anything is to be delivered at all."""
-        return self.shown in ("ACTIVE", "FAILING")
+        return self.display_state in ("ACTIVE", "FAILING")
 
     @property
-    def delivers(self) -> bool:
+    def has_work(self) -> bool:
         """Whether there may be anything to do now."""
-        return self.wanted and (self.due > 0 or self.position < self.head)
+        return self.is_active and (self.due > 0 or self.position < self.head)
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to deliver; ``whole`` unless another fact stands where the subscription has come to."""
+    """The right to deliver; ``position_matches`` unless another fact stands where the subscription has come to."""
 
     position: int
-    round: int
+    epoch: int
     state: str
-    whole: bool
+    position_matches: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,27 +207,27 @@ class Attempt:
     wait: float = 0.0
 
 
-def standing(row: asyncpg.Record) -> Standing:
+def subscription_status(row: asyncpg.Record) -> SubscriptionStatus:
     """A row of ``webhooks.standing``."""
-    return Standing(**dict(row) | {"document": orjson.loads(row["document"])})
+    return SubscriptionStatus(**dict(row) | {"document": orjson.loads(row["document"])})
 
 
-class Store:
+class SubscriptionStore:
     """The tables, for one process that delivers. Every method raises `ServiceUnavailable`.
 
     :param me: by which the process holds leases.
     """
 
-    def __init__(self, lanes: Lanes, me: UUID) -> None:
+    def __init__(self, lanes: ConnectionPool, me: UUID) -> None:
         self._lanes = lanes
         self._me = me
 
-    async def standings(self) -> list[Standing]:
+    async def standings(self) -> list[SubscriptionStatus]:
         """How all subscriptions stand."""
         rows = await self._lanes.read(lambda c: c.fetch(STANDING, None, 0, None))
-        return [standing(row) for row in rows]
+        return [subscription_status(row) for row in rows]
 
-    async def lease(self, one: Standing, seconds: float) -> Lease | None:
+    async def lease(self, one: SubscriptionStatus, seconds: float) -> Lease | None:
         """Takes a subscription, for so long; None if another process has it."""
         key = one.organisation, one.webhook
         row = await self._lanes.read(
@@ -226,14 +235,19 @@ class Store:
         )
         return Lease(**row) if row else None
 
-    async def renew(self, one: Standing, seconds: float, round_: int) -> bool:
+    async def renew(self, one: SubscriptionStatus, seconds: float, round_: int) -> bool:
         """Keeps it for so long from now on; False if it is another's, paused or begun anew."""
         key = one.organisation, one.webhook
         said = await self._lanes.read(lambda c: c.execute(RENEW, *key, self._me, seconds, round_))
         return said == "UPDATE 1"
 
-    async def take(
-        self, one: Standing, round_: int, at: int, upto: int, new: Sequence[tuple[int, UUID, str]]
+    async def enqueue(
+        self,
+        one: SubscriptionStatus,
+        round_: int,
+        at: int,
+        upto: int,
+        new: Sequence[tuple[int, UUID, str]],
     ) -> bool:
         """Moves the position and makes facts (position, stream, entity) pending; False, and nothing
         is written, if it stands elsewhere by now."""
@@ -244,13 +258,13 @@ class Store:
         )
         return bool(moved)
 
-    async def waiting(self, one: Standing) -> int:
+    async def waiting(self, one: SubscriptionStatus) -> int:
         """How many facts wait."""
         key = one.organisation, one.webhook
         return int(await self._lanes.read(lambda c: c.fetchval(ROOM, *key)))
 
-    async def pick(
-        self, one: Standing, busy: Collection[UUID], most: int, *, new_first: bool
+    async def claim_due(
+        self, one: SubscriptionStatus, busy: Collection[UUID], most: int, *, new_first: bool
     ) -> list[Pending]:
         """What may be sent now, of entities that are not busy; what has not failed yet first, or
         what may be sent for the longest time."""
@@ -260,8 +274,8 @@ class Store:
             Pending(**dict(row) | {"stream_id": UUID(bytes=row["stream_id"].bytes)}) for row in rows
         ]
 
-    async def note(
-        self, one: Standing, round_: int, age: float, attempts: Sequence[Attempt]
+    async def record_attempts(
+        self, one: SubscriptionStatus, round_: int, age: float, attempts: Sequence[Attempt]
     ) -> str | None:
         """Notes what came of requests: the subscription's state, None if it is stopped by now.
 
@@ -275,7 +289,7 @@ class Store:
         )
         return state
 
-    async def secrets(self, one: Standing) -> list[str]:
+    async def secrets(self, one: SubscriptionStatus) -> list[str]:
         """What it is signed with, sealed."""
         key = one.organisation, one.webhook
         rows = await self._lanes.read(lambda c: c.fetch(SECRETS, *key))
@@ -292,7 +306,7 @@ class Store:
         """Gives the leases in an organisation back, so that others need not wait for their end."""
         await self._lanes.read(lambda c: c.execute(RELEASE, organisation, self._me))
 
-    async def forget(self, one: Standing) -> None:
+    async def forget(self, one: SubscriptionStatus) -> None:
         """Drops attempts that the log need not hold any more."""
         key = one.organisation, one.webhook
         await self._lanes.read(lambda c: c.execute(FORGET, *key, KEPT_FOR, KEPT))

@@ -7,7 +7,7 @@ import string
 from collections.abc import Mapping
 from random import SystemRandom
 
-__all__ = ["authentication_code", "digits", "mixed"]
+__all__ = ["authentication_code", "digits", "random_text"]
 
 _SORTS = {"letters": string.ascii_uppercase, "digits": string.digits, "special": "!#$%*+-=?@_"}
 _random = SystemRandom()
@@ -23,7 +23,7 @@ def digits(length: int) -> str:
     return "".join(secrets.choice(string.digits) for _ in range(length))
 
 
-def mixed(least: Mapping[str, int], *, length: int, alphabet: str = string.digits) -> str:
+def random_text(least: Mapping[str, int], *, length: int, alphabet: str = string.digits) -> str:
     """A text with at least so many characters of each sort, in no order that could be guessed.
 
     :param length: how long it is at least, filled from ``alphabet``.

@@ -7,21 +7,21 @@ from datetime import timedelta
 from domain.access_token import AUTHENTICATION_CODE, IDENTIFIER, UDF, AccessToken
 from domain.composite_fields import Reference
 from domain.errors import InvalidParameterValue, InvalidVerificationCode
-from domain.fields import Parameters, Row, Values, mandatory
+from domain.fields import JsonObject, Parameters, ParameterSpec, mandatory
 from domain.parsing import wall_clock
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import Text
-from domain.token_credentials import CredentialReference, TokenKey
+from domain.token_credentials import CredentialReference, TokenNameField
 from services.access_tokens.codes import digits
 from services.access_tokens.payload import (
     PASS_CODE,
-    amended,
-    begun,
-    checked_pass_code,
-    keep_pass_code,
+    amendment,
+    creation_payload,
     random_pass_code,
-    related,
+    related_records,
     settings_of,
+    store_pass_code,
+    validate_pass_code,
 )
 from services.access_tokens.projection import (
     ACCESS_TOKEN,
@@ -30,16 +30,18 @@ from services.access_tokens.projection import (
     RESET_VERIFICATION,
     STATE,
 )
-from services.context import Select
-from services.ids import id_text
+from services.context import ViewQuery
+from services.ids import format_id
 from services.pipeline.method import command, create, query
 from services.pipeline.paging import NUMBER, PAGING, page
 from services.pipeline.request import Call
 
 ON = CredentialReference(name="access_token")
-ACCOUNT = Reference(name="accounts_receivable", to=identifiable("accounts_receivable"))
-PARTICIPANT = Reference(name="rewards_participant", to=identifiable("rewards_participant"))
-CLASSIFICATION = Reference(name="classification", to=identifiable("access_token_classification"))
+ACCOUNT = Reference(name="accounts_receivable", target=identifiable("accounts_receivable"))
+PARTICIPANT = Reference(name="rewards_participant", target=identifiable("rewards_participant"))
+CLASSIFICATION = Reference(
+    name="classification", target=identifiable("access_token_classification")
+)
 CODE = Text(name="verification_code")
 ONCE_DIGITS = 6
 
@@ -52,12 +54,12 @@ CODES = tuple(
     Text(name=name, clean=_not_blank)
     for name in (AUTHENTICATION_CODE.name, IDENTIFIER.name, PASS_CODE)
 )
-KEYS = (TokenKey(name=AUTHENTICATION_CODE.name), TokenKey(name=IDENTIFIER.name))
+KEYS = (TokenNameField(name=AUTHENTICATION_CODE.name), TokenNameField(name=IDENTIFIER.name))
 PLAIN = Parameters(*KEYS, exactly_one=[row.name for row in KEYS])
-IDENTIFIED: tuple[Row, ...] = (mandatory(ON),)
-SHOWN: Values = {"aliases": {"rewards_participant": "reward_participant"}}
-ON_TOKEN: Values = SHOWN | {"on": (ON,), "aggregate": AccessToken}
-BY_KEY: Values = {"on": KEYS, "aggregate": AccessToken, "consumers": True}
+IDENTIFIED: tuple[ParameterSpec, ...] = (mandatory(ON),)
+SHOWN: JsonObject = {"aliases": {"rewards_participant": "reward_participant"}}
+ON_TOKEN: JsonObject = SHOWN | {"identified_by": (ON,), "aggregate": AccessToken}
+BY_KEY: JsonObject = {"identified_by": KEYS, "aggregate": AccessToken, "open_to_consumers": True}
 
 
 @query(
@@ -70,9 +72,9 @@ BY_KEY: Values = {"on": KEYS, "aggregate": AccessToken, "consumers": True}
     consumers=True,
     **SHOWN,
 )
-def show(call: Call) -> Select:
+def show(call: Call) -> ViewQuery:
     """Shows one access token; a POST, so that no credentials travel in a URL."""
-    return Select("access_tokens", {"id": call.given["access_token"]})
+    return ViewQuery("access_tokens", {"id": call.params["access_token"]})
 
 
 @query(
@@ -90,10 +92,10 @@ def show(call: Call) -> Select:
     consumers=True,
     **SHOWN,
 )
-def list_(call: Call) -> Select:
+def list_(call: Call) -> ViewQuery:
     """Lists the access tokens of an account or of a rewards participant."""
     columns = ("accounts_receivable", "rewards_participant", "classification")
-    return page("access_tokens", {name: call.given.get(name) for name in columns}, call.given)
+    return page("access_tokens", {name: call.params.get(name) for name in columns}, call.params)
 
 
 @query(
@@ -104,10 +106,10 @@ def list_(call: Call) -> Select:
     many=True,
     **SHOWN,
 )
-def get_not_associated(call: Call) -> Select:
+def get_not_associated(call: Call) -> ViewQuery:
     """Lists access tokens that belong to no account or participant that is still there."""
-    state = call.given.get("life_cycle_state")
-    return page("access_tokens", {"associated": False, "life_cycle_state": state}, call.given)
+    state = call.params.get("life_cycle_state")
+    return page("access_tokens", {"associated": False, "life_cycle_state": state}, call.params)
 
 
 @create(
@@ -116,19 +118,19 @@ def get_not_associated(call: Call) -> Select:
     Parameters(*CODES, ACCOUNT, PARTICIPANT, CLASSIFICATION, *UDF),
     ACCESS_TOKEN,
     numbers=("access_token",),
-    also=related,
+    also=related_records,
     **SHOWN,
 )
 def create_(call: Call) -> list[AccessToken]:
     """Issues an access token, to be verified first if its settings say so."""
     id_ = call.new_id()
-    payload = begun(call, id_)
+    payload = creation_payload(call, id_)
     settings = settings_of(call, payload["classification"])
     if not settings.is_verified:
-        return [AccessToken.begin(AccessToken.Issued, call.by, id=id_, **payload)]
-    code = digits(settings.said["verification_code_length"])
-    payload["secrets"] |= {CODE.name: _keep_code(call, id_text(id_), code)}
-    return [AccessToken.begin(AccessToken.IssuedUnverified, call.by, id=id_, **payload)]
+        return [AccessToken.create(AccessToken.Issued, call.actor, id=id_, **payload)]
+    code = digits(settings.values["verification_code_length"])
+    payload["secrets"] |= {CODE.name: _keep_code(call, format_id(id_), code)}
+    return [AccessToken.create(AccessToken.IssuedUnverified, call.actor, id=id_, **payload)]
 
 
 @command(
@@ -142,7 +144,7 @@ def create_(call: Call) -> list[AccessToken]:
 )
 def update(token: AccessToken, call: Call) -> None:
     """Changes codes, pass code and user-defined fields."""
-    token.amend(*amended(token, call), call.by)
+    token.amend(*amendment(token, call), call.actor)
 
 
 @command(
@@ -157,13 +159,13 @@ def update(token: AccessToken, call: Call) -> None:
 def verify(token: AccessToken, call: Call) -> None:
     """Makes an access token effective whose verification code is shown."""
     token.require(AccessToken.PENDING)
-    key_id, given = None, call.given.get(PASS_CODE)
+    key_id, given = None, call.params.get(PASS_CODE)
     if given is not None:
         settings = settings_of(call, token.classification)
-        key_id = keep_pass_code(call, token.id, checked_pass_code(settings, given))
+        key_id = store_pass_code(call, token.id, validate_pass_code(settings, given))
         _check_identified(token, PASS_CODE)
-    token.record(token.Verified, call.by, pass_code=key_id)
-    call.revealed[CODE.name] = call.given[CODE.name]
+    token.raise_event(token.Verified, call.actor, pass_code=key_id)
+    call.one_time_fields[CODE.name] = call.params[CODE.name]
 
 
 @command(32, "access_tokens/reset_pass_code", PLAIN, RESET_PASS, **BY_KEY)
@@ -172,17 +174,19 @@ def reset_pass_code(token: AccessToken, call: Call) -> None:
     token.require(AccessToken.EFFECTIVE)
     _check_identified(token, AUTHENTICATION_CODE.name)
     code = random_pass_code(settings_of(call, token.classification))
-    token.record(token.PassCodeReset, call.by, pass_code=keep_pass_code(call, token.id, code))
-    call.revealed["random_pass_code"] = code
+    token.raise_event(
+        token.PassCodeReset, call.actor, pass_code=store_pass_code(call, token.id, code)
+    )
+    call.one_time_fields["random_pass_code"] = code
 
 
 @command(33, "access_tokens/reset_verification_code", PLAIN, RESET_VERIFICATION, **BY_KEY)
 def reset_verification_code(token: AccessToken, call: Call) -> None:
     """Gives an access token a new verification code, which only this answer shows."""
     token.require(AccessToken.PENDING)
-    code = digits(settings_of(call, token.classification).said["verification_code_length"])
-    key_id = _keep_code(call, id_text(token.id), code)
-    token.record(token.VerificationCodeReset, call.by, verification_code=key_id)
+    code = digits(settings_of(call, token.classification).values["verification_code_length"])
+    key_id = _keep_code(call, format_id(token.id), code)
+    token.raise_event(token.VerificationCodeReset, call.actor, verification_code=key_id)
 
 
 @command(
@@ -199,21 +203,21 @@ def generate_otp(token: AccessToken, call: Call) -> None:
     name, code, owner = (
         "one_time_password",
         digits(ONCE_DIGITS),
-        f"access_token/{id_text(token.id)}",
+        f"access_token/{format_id(token.id)}",
     )
-    lifetime = settings_of(call, token.classification).said["otp_lifetime_minutes"]
-    until = call.by.at + timedelta(minutes=lifetime)
-    key_id = call.keep(owner, name, code, slow=False, expires_at=until)
-    call.generated.add(name)
+    lifetime = settings_of(call, token.classification).values["otp_lifetime_minutes"]
+    until = call.actor.at + timedelta(minutes=lifetime)
+    key_id = call.store_secret(owner, name, code, slow=False, expires_at=until)
+    call.generated_params.add(name)
     said = {name: key_id, "expires_at": until.isoformat()}
-    token.record(token.OneTimePasswordGenerated, call.by, **said)
-    call.revealed |= {name: code, "expiration_date": wall_clock(until, call.zone)}
+    token.raise_event(token.OneTimePasswordGenerated, call.actor, **said)
+    call.one_time_fields |= {name: code, "expiration_date": wall_clock(until, call.zone)}
 
 
 @command(57, "access_tokens/set_as_effective", Parameters(*IDENTIFIED), ACCESS_TOKEN, **ON_TOKEN)
 def set_as_effective(token: AccessToken, call: Call) -> None:
     """Makes an access token usable again."""
-    token.record(token.Enabled, call.by)
+    token.raise_event(token.Enabled, call.actor)
 
 
 @command(
@@ -221,13 +225,13 @@ def set_as_effective(token: AccessToken, call: Call) -> None:
 )
 def set_as_not_effective(token: AccessToken, call: Call) -> None:
     """Makes an access token authenticate nobody."""
-    token.disable(call.by)
+    token.disable(call.actor)
 
 
 def _keep_code(call: Call, token_id: str, code: str) -> str:
     """Keeps a verifier of a verification code, which this one answer shows; its key id."""
-    call.revealed[CODE.name] = code
-    return call.keep(f"access_token/{token_id}", CODE.name, code, slow=False)
+    call.one_time_fields[CODE.name] = code
+    return call.store_secret(f"access_token/{token_id}", CODE.name, code, slow=False)
 
 
 def _check_identified(token: AccessToken, at: str) -> None:

@@ -16,21 +16,21 @@ from domain.errors import (
     ParticipantNotOwned,
     SemiOptionalParameter,
 )
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.reference.records import Record
-from services.access_tokens.codes import authentication_code, mixed
-from services.ids import id_text
+from services.access_tokens.codes import authentication_code, random_text
+from services.ids import format_id
 from services.pipeline.request import Call
 
 __all__ = [
     "PASS_CODE",
-    "amended",
-    "begun",
-    "checked_pass_code",
-    "keep_pass_code",
+    "amendment",
+    "creation_payload",
     "random_pass_code",
-    "related",
+    "related_records",
     "settings_of",
+    "store_pass_code",
+    "validate_pass_code",
 ]
 
 PASS_CODE = "pass_code"  # noqa: S105 (its name)
@@ -46,63 +46,63 @@ def settings_of(call: Call, classification: str | None) -> TokenSettings:
     """The settings of a classification, or the organisation's active definition."""
     kind = "access_token_classification"
     own = call.directory.fields(kind, classification) if classification else None
-    return TokenSettings.of(own, call.settings)
+    return TokenSettings.for_token(own, call.settings)
 
 
-def related(call: Call) -> Iterator[UUID]:
+def related_records(call: Call) -> Iterator[UUID]:
     """The streams of the account and participant that a new token belongs to."""
     for kind in RELATIONS:
-        id_ = call.given.get(kind)
+        id_ = call.params.get(kind)
         if id_:
             yield call.record_id(kind, id_)
 
 
-def begun(call: Call, id_: UUID) -> Values:
+def creation_payload(call: Call, id_: UUID) -> JsonObject:
     """The payload of a new token's first fact; keeps its pass code. Raises as section 6.4 says."""
-    settings = settings_of(call, call.given.get("classification"))
-    relations = {kind: of for kind in RELATIONS if (of := call.given.get(kind))}
+    settings = settings_of(call, call.params.get("classification"))
+    relations = {kind: of for kind in RELATIONS if (of := call.params.get(kind))}
     _check_alive(call, relations)
     codes = _first_codes(call, settings)
     pass_code = _first_pass_code(call, settings, codes)
     _check_relations(call, settings, relations)
-    secrets = {PASS_CODE: keep_pass_code(call, id_, pass_code)} if pass_code else {}
+    secrets = {PASS_CODE: store_pass_code(call, id_, pass_code)} if pass_code else {}
     return {
-        "number": f"ACT{call.number('access_token'):010d}",
+        "number": f"ACT{call.next_number('access_token'):010d}",
         "codes": codes,
         "secrets": secrets,
-        "classification": call.given.get("classification"),
+        "classification": call.params.get("classification"),
         "relations": relations,
         "details": _details(call, kept=False),
     }
 
 
-def amended(token: AccessToken, call: Call) -> tuple[Values, str | None, Values]:
+def amendment(token: AccessToken, call: Call) -> tuple[JsonObject, str | None, JsonObject]:
     """Codes, the key id of the pass code (as `AccessToken.amend` takes it) and other fields.
 
     Raises as section 6.5 says.
     """
-    settings, given = settings_of(call, token.classification), call.given
+    settings, given = settings_of(call, token.classification), call.params
     codes = {name: given[name] for name in _CODES if name in given}
     if AUTHENTICATION_CODE.name in codes and codes[AUTHENTICATION_CODE.name] is None:
         codes[AUTHENTICATION_CODE.name] = authentication_code()
-        call.generated.add(AUTHENTICATION_CODE.name)
+        call.generated_params.add(AUTHENTICATION_CODE.name)
     _check_identifier(token, settings, codes)
     identifier = codes.get(IDENTIFIER.name, token.codes.get(IDENTIFIER.name))
     pass_code = _next_pass_code(token, settings, call, identifier)
     return codes, pass_code, _details(call, kept=True)
 
 
-def keep_pass_code(call: Call, token: UUID, pass_code: str) -> str:
+def store_pass_code(call: Call, token: UUID, pass_code: str) -> str:
     """Keeps a verifier of a token's new pass code; its key id."""
-    return call.keep(f"access_token/{id_text(token)}", PASS_CODE, pass_code)
+    return call.store_secret(f"access_token/{format_id(token)}", PASS_CODE, pass_code)
 
 
 def random_pass_code(settings: TokenSettings) -> str:
     """Six digits, or as many and as mixed characters as the settings ask for."""
-    return mixed(settings.least(PASS_CODE), length=PASS_CODE_DIGITS)
+    return random_text(settings.least(PASS_CODE), length=PASS_CODE_DIGITS)
 
 
-def checked_pass_code(settings: TokenSettings, pass_code: str) -> str:
+def validate_pass_code(settings: TokenSettings, pass_code: str) -> str:
     """A pass code that a caller may choose. Raises `InvalidParameterValue`."""
     if not settings.allows(PASS_CODE, pass_code):
         raise InvalidParameterValue(PASS_CODE)
@@ -112,9 +112,9 @@ def checked_pass_code(settings: TokenSettings, pass_code: str) -> str:
 _CODES = (AUTHENTICATION_CODE.name, IDENTIFIER.name)
 
 
-def _details(call: Call, *, kept: bool) -> Values:
+def _details(call: Call, *, kept: bool) -> JsonObject:
     """The given user-defined fields; nulls only where they unset something."""
-    given = {row.name: call.given[row.name] for row in UDF if row.name in call.given}
+    given = {row.name: call.params[row.name] for row in UDF if row.name in call.params}
     return {name: value for name, value in given.items() if kept or value is not None}
 
 
@@ -126,18 +126,18 @@ def _record(call: Call, kind: str, id_: str) -> Record:
     return record
 
 
-def _check_alive(call: Call, relations: Values) -> None:
+def _check_alive(call: Call, relations: JsonObject) -> None:
     for kind, id_ in relations.items():
         if _record(call, kind, id_).fields.get("life_cycle_state") == "TERMINATED":
             raise InvalidLifeCycleState(f"{kind}_identifier")
 
 
-def _first_codes(call: Call, settings: TokenSettings) -> Values:
-    codes: Values = {}
+def _first_codes(call: Call, settings: TokenSettings) -> JsonObject:
+    codes: JsonObject = {}
     for name, needed in zip(_CODES, (True, settings.needs_identifier), strict=True):
-        given = call.given.get(name)
+        given = call.params.get(name)
         if given is None and settings.is_generated(name):
-            call.generated.add(name)
+            call.generated_params.add(name)
             given = authentication_code() if name == _CODES[0] else _identifier(settings)
         elif given is not None and name == IDENTIFIER.name and not settings.allows(name, given):
             raise InvalidParameterValue(name)
@@ -148,27 +148,27 @@ def _first_codes(call: Call, settings: TokenSettings) -> Values:
 
 
 def _identifier(settings: TokenSettings) -> str:
-    alphabet = IDENTIFIER_CHARACTERS[settings.said["identifier_creation"]]
-    return mixed(settings.least(IDENTIFIER.name), length=IDENTIFIER_LENGTH, alphabet=alphabet)
+    alphabet = IDENTIFIER_CHARACTERS[settings.values["identifier_creation"]]
+    return random_text(settings.least(IDENTIFIER.name), length=IDENTIFIER_LENGTH, alphabet=alphabet)
 
 
-def _first_pass_code(call: Call, settings: TokenSettings, codes: Values) -> str | None:
-    given: str | None = call.given.get(PASS_CODE)
+def _first_pass_code(call: Call, settings: TokenSettings, codes: JsonObject) -> str | None:
+    given: str | None = call.params.get(PASS_CODE)
     has_identifier = codes[IDENTIFIER.name] is not None
     if settings.is_generated(PASS_CODE):
         if given is not None:
             raise InvalidParameterValue(PASS_CODE)
         return random_pass_code(settings) if has_identifier else None
     if given is None:
-        if has_identifier and IDENTIFIER.name not in call.generated:
+        if has_identifier and IDENTIFIER.name not in call.generated_params:
             raise MandatoryParameter(PASS_CODE)
         return None
     if not has_identifier:
         raise InvalidParameterValue(PASS_CODE)
-    return checked_pass_code(settings, given)
+    return validate_pass_code(settings, given)
 
 
-def _check_relations(call: Call, settings: TokenSettings, relations: Values) -> None:
+def _check_relations(call: Call, settings: TokenSettings, relations: JsonObject) -> None:
     """Refuses what a token may not be related to; the limits are compared when it is written."""
     if settings.is_generated(PASS_CODE) and not relations:
         raise SemiOptionalParameter(", ".join(f"{kind}_identifier" for kind in RELATIONS))
@@ -177,18 +177,18 @@ def _check_relations(call: Call, settings: TokenSettings, relations: Values) -> 
         owner = _record(call, "rewards_participant", participant).fields["accounts_receivable"]
         if owner != account:
             raise ParticipantNotOwned("rewards_participant_identifier")
-    call.effects["limit_tokens"] = [
-        {"column": kind, "id": of, "most": settings.said[f"max_per_{kind}"]}
+    call.side_effects["limit_tokens"] = [
+        {"column": kind, "id": of, "most": settings.values[f"max_per_{kind}"]}
         for kind, of in relations.items()
     ]
 
 
-def _check_identifier(token: AccessToken, settings: TokenSettings, codes: Values) -> None:
+def _check_identifier(token: AccessToken, settings: TokenSettings, codes: JsonObject) -> None:
     name = IDENTIFIER.name
     if name not in codes or codes[name] == token.codes.get(name):
         return
     if codes[name] is None:
-        if not settings.said["allow_no_identifier"]:
+        if not settings.values["allow_no_identifier"]:
             raise MandatoryParameter(name)
     elif not settings.allows(name, codes[name]):
         raise InvalidParameterValue(name)
@@ -197,15 +197,15 @@ def _check_identifier(token: AccessToken, settings: TokenSettings, codes: Values
 def _next_pass_code(
     token: AccessToken, settings: TokenSettings, call: Call, identifier: str | None
 ) -> str | None:
-    given: str | None = call.given.get(PASS_CODE)
+    given: str | None = call.params.get(PASS_CODE)
     if identifier is None:
         if given is not None:
             raise InvalidParameterValue(PASS_CODE)
         return "" if PASS_CODE in token.secrets else None
     if given is None:
-        if PASS_CODE in call.given or identifier != token.codes.get(IDENTIFIER.name):
+        if PASS_CODE in call.params or identifier != token.codes.get(IDENTIFIER.name):
             raise MandatoryParameter(PASS_CODE)
         return None
-    if PASS_CODE in call.unchanged:
+    if PASS_CODE in call.matching_secrets:
         return None
-    return keep_pass_code(call, token.id, checked_pass_code(settings, given))
+    return store_pass_code(call, token.id, validate_pass_code(settings, given))

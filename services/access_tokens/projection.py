@@ -17,15 +17,15 @@ from domain.access_token import (
     AccessToken,
 )
 from domain.composite_fields import Reference
-from domain.fields import Field, Shape, Values
+from domain.fields import Field, JsonObject, ResponseShape
 from domain.parsing import wall_clock
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import Date, Enumeration, Text
-from services.ids import id_text
+from services.ids import format_id
 from services.log_information import LOG_INFORMATION, USER, log_information
 from services.projections import (
     Projection,
-    Row,
+    ViewRow,
     document,
     entity_row,
     projection,
@@ -41,40 +41,44 @@ __all__ = [
     "STATE",
 ]
 
-STATE = Enumeration(name="life_cycle_state", words=LIFE_CYCLE_STATES)
+STATE = Enumeration(name="life_cycle_state", allowed=LIFE_CYCLE_STATES)
 _BEGINNING: tuple[Field, ...] = (Text(name="id"), Text(name="number"))
 _NAMED = (*_BEGINNING, STATE, AUTHENTICATION_CODE, IDENTIFIER)
 VERIFICATION_CODE = Text(name="verification_code")
 
-ACCESS_TOKEN = Shape(
+ACCESS_TOKEN = ResponseShape(
     "full_access_token",
     *_NAMED,
     VERIFICATION_CODE,
-    Date(name="verified_date", java=True),
-    Reference(name="verified_by_user", to=USER),
+    Date(name="verified_date", java_format=True),
+    Reference(name="verified_by_user", target=USER),
     *UDF,
-    Reference(name="classification", to=identifiable("access_token_classification")),
-    Reference(name="accounts_receivable", to=identifiable("accounts_receivable")),
+    Reference(name="classification", target=identifiable("access_token_classification")),
+    Reference(name="accounts_receivable", target=identifiable("accounts_receivable")),
     Reference(
         name="rewards_participant",
-        sent_as="reward_participant",
-        to=identifiable("rewards_participant"),
+        response_name="reward_participant",
+        target=identifiable("rewards_participant"),
     ),
     LOG_INFORMATION,
 )
-RESET_PASS = Shape("pass_code_reset", *_NAMED, Text(name="random_pass_code"), LOG_INFORMATION)
-RESET_VERIFICATION = Shape("verification_code_reset", *_NAMED, VERIFICATION_CODE, LOG_INFORMATION)
-ONE_TIME_PASSWORD = Shape(
+RESET_PASS = ResponseShape(
+    "pass_code_reset", *_NAMED, Text(name="random_pass_code"), LOG_INFORMATION
+)
+RESET_VERIFICATION = ResponseShape(
+    "verification_code_reset", *_NAMED, VERIFICATION_CODE, LOG_INFORMATION
+)
+ONE_TIME_PASSWORD = ResponseShape(
     "one_time_password", *_BEGINNING, Text(name="one_time_password"), Date(name="expiration_date")
 )
-COMPACT_ACCESS_TOKEN = Shape("access_token", *_BEGINNING, AUTHENTICATION_CODE, STATE)
+COMPACT_ACCESS_TOKEN = ResponseShape("access_token", *_BEGINNING, AUTHENTICATION_CODE, STATE)
 
 
 @projection(AccessToken)
 def access_token(token: AccessToken, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
     """An access token: its row, its compact object, what no other token may be called."""
-    id_ = id_text(token.id)
-    columns: Values = {
+    id_ = format_id(token.id)
+    columns: JsonObject = {
         "id": id_,
         "classification": token.classification,
         "accounts_receivable": token.relations.get("accounts_receivable"),
@@ -95,11 +99,11 @@ def access_token(token: AccessToken, settings: Mapping[str, Any], zone: ZoneInfo
         claims={f"access_token.{name}={code}": name for name, code in codes.items()},
         owners=[f"{kind}/{of}" for kind, of in token.relations.items()],
         secrets=token.secrets,
-        beside={"secrets": token.secrets, "related_entities": token.fates},
+        extra={"secrets": token.secrets, "related_entities": token.related_states},
     )
     refs = stored_references(shown.full)
     shown.rows = [
-        Row("access_tokens", token.id, token.version, columns, shown.full, refs),
+        ViewRow("access_tokens", token.id, token.version, columns, shown.full, refs),
         entity_row("access_token", token, id_, shown, shown.names),
     ]
     return shown

@@ -10,18 +10,26 @@ from dataclasses import dataclass
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from domain.aggregate import Stamp
+from domain.aggregate import Attribution
 from domain.errors import AccessDenied, ServiceUnavailable
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.history_access import Access
-from services.context import Loaded, Session, Told
+from services.context import CallContext, LoadResult, SessionRow
 from services.ids import new_id
-from services.pipeline.dispatcher import Runner
+from services.pipeline.dispatcher import Dispatcher
 from services.pipeline.request import Request
-from services.pipeline.unit_of_work import Draft
-from services.ports import Ledger
+from services.pipeline.unit_of_work import UnitOfWork
+from services.ports import Store
 
-__all__ = ["AUDITOR", "OPERATOR", "Admitted", "AtTerminal", "Auditing", "Reader", "access_ledger"]
+__all__ = [
+    "AUDITOR",
+    "OPERATOR",
+    "AuditAccess",
+    "AuditReader",
+    "AuthorizedReader",
+    "TerminalReader",
+    "access_ledger",
+]
 
 AUDITOR, OPERATOR = "auditor", "operator"
 """Roles of a user's record (contract reference_entities.md, section 3.10)."""
@@ -32,7 +40,7 @@ def access_ledger(organisation: str) -> str:
     return f"{organisation}~access"
 
 
-class Reader(Protocol):
+class AuditReader(Protocol):
     """Who reads an organisation's history."""
 
     @property
@@ -40,34 +48,34 @@ class Reader(Protocol):
         """The id of the organisation."""
 
     @property
-    def told(self) -> Told:
+    def told(self) -> CallContext:
         """What the ledger knows of it."""
 
     @property
-    def by(self) -> Stamp:
+    def by(self) -> Attribution:
         """Who acts, and when."""
 
     @property
-    def metadata(self) -> Values:
+    def metadata(self) -> JsonObject:
         """The same, as the fact of the reading carries it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class AuthorizedReader:
     """A session whose user has the role that is needed, with the organisation's set-up."""
 
     organisation: str
-    session: Session
-    told: Told
+    session: SessionRow
+    told: CallContext
     request: Request
 
     @property
-    def by(self) -> Stamp:
+    def by(self) -> Attribution:
         """Who acts, and when."""
-        return Stamp(self.told.now, self.session.user, self.session.unit)
+        return Attribution(self.told.now, self.session.user, self.session.unit)
 
     @property
-    def metadata(self) -> Values:
+    def metadata(self) -> JsonObject:
         """The same, with the session and the request."""
         request = self.request
         return {
@@ -82,10 +90,10 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
-class AtTerminal:
+class TerminalReader:
     """An operator who reads with the program, beside the service; ``source`` is the command."""
 
-    told: Told
+    told: CallContext
     source: str
 
     @property
@@ -94,43 +102,45 @@ class AtTerminal:
         return self.told.directory.organisation
 
     @property
-    def by(self) -> Stamp:
+    def by(self) -> Attribution:
         """Nobody who is known by name, and when."""
-        return Stamp(self.told.now)
+        return Attribution(self.told.now)
 
     @property
-    def metadata(self) -> Values:
+    def metadata(self) -> JsonObject:
         """When, and with which command."""
         return {"at": self.told.now.isoformat(), "source": self.source}
 
 
-class Auditing:
+class AuditAccess:
     """Admits readers of history and records what they read."""
 
-    def __init__(self, ledger: Ledger, runner: Runner, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: Store, runner: Dispatcher, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self._runner = runner
         self._zone = zone
 
-    async def admit(self, token: object, request: Request, role: str = AUDITOR) -> Admitted:
+    async def authorize(
+        self, token: object, request: Request, role: str = AUDITOR
+    ) -> AuthorizedReader:
         """The session of a token. Raises `InvalidToken`, `TokenExpired`, and `AccessDenied` if its
         user has not got the role."""
         found = await self._runner.session(token)
         user = found.told.directory.fields("user", found.session.user)
         if found.session.customer or role not in (user.get("roles") or ()):
             raise AccessDenied
-        return Admitted(found.organisation, found.session, found.told, request)
+        return AuthorizedReader(found.organisation, found.session, found.told, request)
 
-    async def record(self, reader: Reader, method: str, about: Values) -> None:
+    async def record(self, reader: AuditReader, method: str, about: JsonObject) -> None:
         """Records a reading that is about to happen; it is durable when this returns.
 
         :param about: ids and positions, never what belongs to a person.
         Raises `ServiceUnavailable`, and then nothing must be shown.
         """
-        access = Access.begin(Access.Read, reader.by, id=new_id(), method=method, about=about)
-        draft = Draft(reader.told.directory, self._zone, Loaded())
+        access = Access.create(Access.Read, reader.by, id=new_id(), method=method, about=about)
+        draft = UnitOfWork(reader.told.directory, self._zone, LoadResult())
         draft.collect([access])
-        change = draft.change(self._ledger, reader.metadata)
+        change = draft.to_commit(self._ledger, reader.metadata)
         verdict = await self._ledger.append(access_ledger(reader.organisation), change)
         if verdict.name != "WRITTEN":
             raise ServiceUnavailable("the reading could not be recorded", retry_after=1)

@@ -15,19 +15,19 @@ from zoneinfo import ZoneInfo
 
 from domain.composite_fields import Reference
 from domain.errors import InvalidIdentifier, InvalidParameterValue, Refusal
-from domain.fields import Field, JsonSchema, Parameters, Reading, mandatory
-from domain.identifiers import Identifiable
+from domain.fields import Field, JsonSchema, Parameters, ReadContext, mandatory
+from domain.identifiers import IdentifierFields
 from domain.parsing import read_moment
 from domain.token_credentials import ACCESS_TOKEN, Credential, CredentialReference
-from services.audit.access import Admitted, Auditing
-from services.context import Question
-from services.pipeline.identifiers import asked, identifiers
+from services.audit.access import AuditAccess, AuthorizedReader
+from services.context import ContextQuery
+from services.pipeline.identifiers import identifiers, stored_identifiers
 from services.pipeline.method import METHODS, Method
-from services.pipeline.query_runner import Run, answered, parameters, resolve
-from services.ports import Views
+from services.pipeline.query_runner import CallState, read_parameters, resolve, run_query
+from services.ports import ReadModels
 from services.reference_cache import Match
 
-__all__ = ["AS_OF", "AsOf", "Moment", "Past", "When", "methods"]
+__all__ = ["AS_OF", "AsOf", "LedgerPosition", "PositionOrDate", "TemporalStore", "methods"]
 
 LONGEST = 18
 """Digits of a position; no ledger is longer."""
@@ -35,25 +35,25 @@ LONGEST = 18
 BEFORE = datetime.fromtimestamp(0, UTC)
 """The clock before the first fact: nothing can be shown that depends on it."""
 
-TOKEN = Identifiable(ACCESS_TOKEN.entity, ("id", "number", *ACCESS_TOKEN.fields))
+TOKEN = IdentifierFields(ACCESS_TOKEN.entity, ("id", "number", *ACCESS_TOKEN.fields))
 """How an auditor names an access token, of which callers have to show what is secret."""
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class LedgerPosition:
     """A position of a ledger and when it was recorded; 0 is before the first fact."""
 
     position: int
     recorded_at: datetime = BEFORE
 
 
-class Past(Protocol):
+class TemporalStore(Protocol):
     """The ledgers as they were."""
 
-    async def moment(self, organisation: str, when: int | datetime) -> Moment | None:
+    async def moment(self, organisation: str, when: int | datetime) -> LedgerPosition | None:
         """A position, or the last one recorded at or before a time; None beyond the ledger's end."""
 
-    async def at(self, organisation: str, moment: Moment) -> Views:
+    async def at(self, organisation: str, moment: LedgerPosition) -> ReadModels:
         """The views as they were after a position.
 
         Raises `ServiceUnavailable` if they have to be brought so far first and that takes long.
@@ -61,10 +61,10 @@ class Past(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class When(Field):
+class PositionOrDate(Field):
     """A position, or a date (common.md, section 8), the fraction of which counts here."""
 
-    def read(self, value: Any, at: str, reading: Reading) -> int | datetime:
+    def read(self, value: Any, at: str, reading: ReadContext) -> int | datetime:
         text = value.strip() if isinstance(value, str) else ""
         if text.isascii() and text.isdigit():
             if len(text) > LONGEST:
@@ -76,7 +76,7 @@ class When(Field):
         return {"type": "string", "examples": ["120", "2014-05-05T15:49:59"]}
 
 
-AS_OF = Parameters(mandatory(When(name="as_of")))
+AS_OF = Parameters(mandatory(PositionOrDate(name="as_of")))
 
 
 def methods() -> list[Method]:
@@ -85,25 +85,27 @@ def methods() -> list[Method]:
     All are GETs, and where a caller would have to show an access token, an auditor names it.
     """
     return [
-        replace(method, verb="GET", parameters=method.parameters.changed(_named))
+        replace(method, verb="GET", parameters=method.parameters.map_fields(_named))
         for method in METHODS.values()
         if method.kind == "query"
     ]
 
 
 def _named(row: Field) -> Field:
-    return Reference(name=row.name, to=TOKEN) if isinstance(row, CredentialReference) else row
+    return Reference(name=row.name, target=TOKEN) if isinstance(row, CredentialReference) else row
 
 
 class AsOf:
     """Answers methods as of a moment, and records that they were asked."""
 
-    def __init__(self, past: Past, auditing: Auditing, zone: ZoneInfo) -> None:
+    def __init__(self, past: TemporalStore, auditing: AuditAccess, zone: ZoneInfo) -> None:
         self._past = past
         self._auditing = auditing
         self._zone = zone
 
-    async def answer(self, method: Method, admitted: Admitted) -> tuple[Moment, bytes]:
+    async def answer(
+        self, method: Method, admitted: AuthorizedReader
+    ) -> tuple[LedgerPosition, bytes]:
         """The moment that ``as_of`` means, and the answer as JSON.
 
         :param method: one of `methods`.
@@ -113,31 +115,31 @@ class AsOf:
         organisation, request = admitted.organisation, admitted.request
         moment = await self._moment(admitted)
         today = moment.recorded_at.astimezone(self._zone).date()
-        reading = Reading(self._zone, today, textual=True)
-        given, names = parameters(method, request, reading)
+        reading = ReadContext(self._zone, today, textual=True)
+        given, names = read_parameters(method, request, reading)
         named = identifiers(given)
-        wanted = asked(named)
+        wanted = stored_identifiers(named)
         views = await self._past.at(organisation, moment)
-        told = await views.ask(organisation, Question(identifiers=wanted))
+        told = await views.load_context(organisation, ContextQuery(identifiers=wanted))
         call = (method, request, organisation, told, admitted.session, reading, given)
-        run = Run(*call, named, wanted, names=names)
+        run = CallState(*call, named, wanted, response_keys=names)
         refusal = await _refusal(run)
         about = {"position": moment.position, "entities": list(run.refs)}
         await self._auditing.record(admitted, f"as_of/{method.path}", about)
         if refusal is not None:
             raise refusal
-        return moment, await answered(views, run)
+        return moment, await run_query(views, run)
 
-    async def _moment(self, admitted: Admitted) -> Moment:
-        reading = Reading(self._zone, admitted.told.now.date(), textual=True)
-        when = AS_OF.read(admitted.request.raw, reading)["as_of"]
+    async def _moment(self, admitted: AuthorizedReader) -> LedgerPosition:
+        reading = ReadContext(self._zone, admitted.told.now.date(), textual=True)
+        when = AS_OF.read(admitted.request.parameters, reading)["as_of"]
         moment = await self._past.moment(admitted.organisation, when)
         if moment is None:
             raise InvalidParameterValue("as_of")
         return moment
 
 
-async def _refusal(run: Run) -> Refusal | None:
+async def _refusal(run: CallState) -> Refusal | None:
     """Resolves a call; that there is no such entity is an answer, too, and to be recorded."""
     try:
         await resolve(run, _unproved)

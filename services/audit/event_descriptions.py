@@ -1,6 +1,6 @@
 """What a fact says, as a sentence of plain business language.
 
-`SAYS` holds the sentences in which members of the fact stand. Every other fact says the beginning
+`TEMPLATES` holds the sentences in which members of the fact stand. Every other fact says the beginning
 of its docstring, and one without a docstring its topic: a new fact has a sentence from the start.
 """
 
@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from string import Formatter
 from typing import Any
 
-from domain.aggregate import Fact
+from domain.aggregate import DomainEvent
 
-__all__ = ["SAYS", "headline", "sentence", "template", "words"]
+__all__ = ["TEMPLATES", "headline", "humanize", "sentence", "template"]
 
-SAYS: Mapping[str, str] = {
+TEMPLATES: Mapping[str, str] = {
     "access.read": "History was read with the method {method}.",
     "access_token.issued": "Access token {number} was issued and can be used at once.",
     "access_token.issued_unverified": "Access token {number} was issued and waits for its verification code.",
@@ -58,34 +58,34 @@ class _Sentences(Formatter):
         text = "yes" if value is True else "no" if value is False else str(value)
         text = "empty" if value is None else text
         if format_spec == "name":
-            return words(text)
+            return humanize(text)
         return text.lower() if format_spec == "lower" else text
 
 
 _SENTENCES = _Sentences()
 
 
-def words(name: str) -> str:
+def humanize(name: str) -> str:
     """A name of the contract as people read it: ``phone_set`` is ``phone set``."""
     return name.replace("_", " ")
 
 
-def headline(fact: type[Fact]) -> str:
+def headline(fact: type[DomainEvent]) -> str:
     """What every fact of a kind says, without its members."""
     said = " ".join((fact.__doc__ or "").split())
     if said.startswith(f"{fact.__name__}("):
         said = ""  # what a dataclass says of itself where nobody has
     said = _END.split(_ASIDE.sub("", said), maxsplit=1)[0]
-    said = said or words(fact.TOPIC.replace(".", " "))
+    said = said or humanize(fact.TOPIC.replace(".", " "))
     return f"{said[0].upper()}{said[1:]}."
 
 
-def template(fact: type[Fact]) -> str:
+def template(fact: type[DomainEvent]) -> str:
     """What every fact of a kind says, its members in braces."""
-    return SAYS.get(fact.TOPIC) or headline(fact)
+    return TEMPLATES.get(fact.TOPIC) or headline(fact)
 
 
-def sentence(fact: Fact) -> str:
+def sentence(fact: DomainEvent) -> str:
     """What a fact says; secrets are no members of facts, so none can stand in it."""
-    says = SAYS.get(fact.TOPIC)
+    says = TEMPLATES.get(fact.TOPIC)
     return _SENTENCES.vformat(says, (), vars(fact)) if says else headline(type(fact))

@@ -14,17 +14,27 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from domain.aggregate import AGGREGATES, Aggregate, Fact
-from domain.fields import Values
+from domain.aggregate import AGGREGATES, Aggregate, DomainEvent
+from domain.fields import JsonObject
 from services.audit.event_descriptions import sentence
 from services.projections import project
-from services.reference_cache import Directory
+from services.reference_cache import ReferenceCache
 
-__all__ = ["Blame", "Change", "Entry", "Neighbour", "Ref", "Step", "blame", "entries", "shown"]
+__all__ = [
+    "Blame",
+    "FieldChange",
+    "HistoryEntry",
+    "RecordedEvent",
+    "Ref",
+    "SiblingEvent",
+    "blame",
+    "entries",
+    "flatten_document",
+]
 
-UNTOLD = ("id", "log_information")
+HIDDEN_FIELDS = ("id", "log_information")
 """Which entity it is, is known; who changed it last, and when, stands in each entry."""
-FOUND_LATER = "follow_ups/"
+COMPUTED_REFERENCE = "follow_ups/"
 """Begins a reference to what is no part of the entity, but found when its document is read."""
 
 
@@ -35,17 +45,17 @@ class Ref(str):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RecordedEvent:
     """One fact of an entity as the ledger has it; ``metadata`` is what its command says of itself."""
 
-    fact: Fact
+    fact: DomainEvent
     position: int
     recorded_at: datetime
-    metadata: Values
+    metadata: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
+class SiblingEvent:
     """A fact of the same command about another entity (``kind/id``)."""
 
     position: int
@@ -55,7 +65,7 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FieldChange:
     """A field with its value before and after; None is nothing."""
 
     field: str
@@ -64,7 +74,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class HistoryEntry:
     """One fact as people read it.
 
     ``at`` is when it was decided, ``recorded_at`` when it was written. ``by`` says who and from
@@ -78,15 +88,15 @@ class Entry:
     sentence: str
     at: datetime
     recorded_at: datetime
-    by: Values
+    by: JsonObject
     method: str | None
     command: str | None
     request: str | None
     correlation: str | None
     causation: str | None
-    changes: tuple[Change, ...]
-    causes: list[Neighbour] = field(default_factory=list)
-    effects: list[Neighbour] = field(default_factory=list)
+    changes: tuple[FieldChange, ...]
+    causes: list[SiblingEvent] = field(default_factory=list)
+    effects: list[SiblingEvent] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,61 +105,61 @@ class Blame:
 
     field: str
     value: Any
-    entry: Entry
+    entry: HistoryEntry
 
 
 def entries(
-    steps: Sequence[Step], directory: Directory, zone: ZoneInfo, first: int = 1
-) -> list[Entry]:
+    steps: Sequence[RecordedEvent], directory: ReferenceCache, zone: ZoneInfo, first: int = 1
+) -> list[HistoryEntry]:
     """The entries of an entity's facts from version ``first`` on.
 
     :param steps: all facts of the entity up to some version, in order.
     :param directory: names the users and units, as they are called today.
     """
-    told: list[Entry] = []
-    before: Values = {}
-    for step, aggregate in zip(steps, replayed(steps), strict=True):
+    told: list[HistoryEntry] = []
+    before: JsonObject = {}
+    for step, aggregate in zip(steps, replay(steps), strict=True):
         if step.fact.originator_version < first - 1:
             continue
-        after = shown(aggregate, directory, zone)
+        after = flatten_document(aggregate, directory, zone)
         if step.fact.originator_version >= first:
             told.append(_entry(step, directory, changes(before, after)))
         before = after
     return told
 
 
-def replayed(steps: Sequence[Step]) -> Iterable[Aggregate]:
+def replay(steps: Sequence[RecordedEvent]) -> Iterable[Aggregate]:
     """The entity after each step: one object, that changes from step to step."""
     kind = AGGREGATES[steps[0].fact.TOPIC.partition(".")[0]]
-    return kind.steps(step.fact for step in steps)
+    return kind.replay_steps(step.fact for step in steps)
 
 
-def shown(aggregate: Aggregate, directory: Directory, zone: ZoneInfo) -> Values:
+def flatten_document(aggregate: Aggregate, directory: ReferenceCache, zone: ZoneInfo) -> JsonObject:
     """All that is shown of an entity: values by field, in the order of its document.
 
     The fields of nested objects are parted by dots, entries of sets stand by their ids in brackets.
     What is empty is left out. Texts, numbers, truths, lists of these, and `Ref` are values.
     """
     projection = project(aggregate, directory.settings, zone)
-    document = orjson.loads(projection.full or b"{}") | dict(projection.beside)
-    told = {name: value for name, value in document.items() if name not in UNTOLD}
-    found: Values = {}
+    document = orjson.loads(projection.full or b"{}") | dict(projection.extra)
+    told = {name: value for name, value in document.items() if name not in HIDDEN_FIELDS}
+    found: JsonObject = {}
     _flatten(told, "", int(directory.last_name_first), found)
     return found
 
 
-def changes(before: Values, after: Values) -> tuple[Change, ...]:
+def changes(before: JsonObject, after: JsonObject) -> tuple[FieldChange, ...]:
     """What differs between two times at which an entity is shown; first what is there, then what
     is gone."""
     names = dict.fromkeys((*after, *before))
     return tuple(
-        Change(name, before.get(name), after.get(name))
+        FieldChange(name, before.get(name), after.get(name))
         for name in names
         if before.get(name) != after.get(name)
     )
 
 
-def blame(told: Iterable[Entry]) -> list[Blame]:
+def blame(told: Iterable[HistoryEntry]) -> list[Blame]:
     """For each field that is set in the end, the entry that set it; by the names of the fields.
 
     :param told: all entries of the entity from the first one on.
@@ -164,7 +174,7 @@ def blame(told: Iterable[Entry]) -> list[Blame]:
     return [last[name] for name in sorted(last)]
 
 
-def _flatten(value: Any, at: str, name_order: int, found: Values) -> None:
+def _flatten(value: Any, at: str, name_order: int, found: JsonObject) -> None:
     if isinstance(value, dict) and "$ref" not in value and "$name" not in value:
         for name, member in value.items():
             _flatten(member, f"{at}.{name}" if at else name, name_order, found)
@@ -190,13 +200,15 @@ def _leaf(value: Any, name_order: int) -> Any:
         return value["$name"][name_order]
     if isinstance(value, dict) and "$ref" in value:
         ref = value["$ref"]
-        return None if ref.startswith(FOUND_LATER) else Ref(ref)
+        return None if ref.startswith(COMPUTED_REFERENCE) else Ref(ref)
     return value
 
 
-def _entry(step: Step, directory: Directory, changed: tuple[Change, ...]) -> Entry:
+def _entry(
+    step: RecordedEvent, directory: ReferenceCache, changed: tuple[FieldChange, ...]
+) -> HistoryEntry:
     fact, said = step.fact, step.metadata
-    return Entry(
+    return HistoryEntry(
         position=step.position,
         version=fact.originator_version,
         topic=fact.TOPIC,
@@ -213,7 +225,7 @@ def _entry(step: Step, directory: Directory, changed: tuple[Change, ...]) -> Ent
     )
 
 
-def _by(said: Mapping[str, Any], directory: Directory) -> Values:
+def _by(said: Mapping[str, Any], directory: ReferenceCache) -> JsonObject:
     """Who acted: user and unit, with the names they have today, session, client, other source."""
     user, unit = said.get("user"), said.get("unit")
     person, place = directory.fields("user", user), directory.fields("unit", unit)

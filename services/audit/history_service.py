@@ -11,24 +11,39 @@ from zoneinfo import ZoneInfo
 
 from domain.aggregate import AGGREGATES
 from domain.errors import EntityNotFound, InvalidParameterValue
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.identifiers import Identifier, normalised
 from domain.reference.catalogue import ENTITIES, KINDS
-from services.audit.access import Auditing, Reader
-from services.audit.field_history import Blame, Entry, Neighbour, Step, blame, entries
-from services.context import Question
-from services.ids import id_text, record_stream
-from services.pipeline.identifiers import is_stored, only
-from services.ports import Ledger
-from services.reference_cache import Directory
+from services.audit.access import AuditAccess, AuditReader
+from services.audit.field_history import (
+    Blame,
+    HistoryEntry,
+    RecordedEvent,
+    SiblingEvent,
+    blame,
+    entries,
+)
+from services.context import ContextQuery
+from services.ids import format_id, record_stream_id
+from services.pipeline.identifiers import is_stored, single_match
+from services.ports import Store
+from services.reference_cache import ReferenceCache
 
-__all__ = ["ENTITY", "MOST", "Archive", "Entity", "Historian", "History", "View"]
+__all__ = [
+    "ENTITY",
+    "MOST",
+    "Entity",
+    "EntityEvents",
+    "EntitySnapshot",
+    "HistoryPage",
+    "HistoryService",
+]
 
 ENTITY = "entity"
 """The parameter that names an entity: ``kind/id`` or ``kind/field=value``."""
 MOST = 200
 """Versions on one page."""
-OWN = {"communication_queue": "queue_entry"}
+AGGREGATE_NAMES = {"communication_queue": "queue_entry"}
 """Aggregates that the contract calls otherwise."""
 
 
@@ -41,7 +56,7 @@ class Entity:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class HistoryPage:
     """A page of an entity's history.
 
     ``versions`` is how many facts there are about it up to ``position`` of the ledger, ``entries``
@@ -53,42 +68,42 @@ class History:
     versions: int
     first: int
     last: int
-    entries: list[Entry]
+    entries: list[HistoryEntry]
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class EntitySnapshot:
     """An entity as it was at a version, field by field, and the page of its history around it."""
 
-    history: History
+    history: HistoryPage
     version: int
     fields: list[Blame]
 
 
-class Archive(Protocol):
+class EntityEvents(Protocol):
     """Facts as they are stored. Every method raises `ServiceUnavailable` when it cannot answer."""
 
     async def topic(self, organisation: str, stream: UUID) -> str | None:
         """The topic of a stream's first fact; None if there is none."""
 
-    async def steps(self, organisation: str, stream: UUID) -> tuple[int, list[Step]]:
+    async def steps(self, organisation: str, stream: UUID) -> tuple[int, list[RecordedEvent]]:
         """The facts of a stream in order, and the position up to which no other one is missing.
 
         Raises ``ValueError`` naming a fact that this build or key cannot read.
         """
 
     async def neighbours(
-        self, organisation: str, stream: UUID, told: Sequence[Entry]
-    ) -> dict[str, list[Neighbour]]:
+        self, organisation: str, stream: UUID, told: Sequence[HistoryEntry]
+    ) -> dict[str, list[SiblingEvent]]:
         """By command, the facts that the commands of these entries wrote about other entities, in
         their order."""
 
 
-class Historian:
+class HistoryService:
     """Tells what happened to entities. Every reading is recorded before it happens."""
 
     def __init__(
-        self, ledger: Ledger, archive: Archive, auditing: Auditing, zone: ZoneInfo
+        self, ledger: Store, archive: EntityEvents, auditing: AuditAccess, zone: ZoneInfo
     ) -> None:
         self._ledger = ledger
         self._archive = archive
@@ -111,22 +126,24 @@ class Historian:
         )
         stream = self._stream(organisation, kind, id_, at)
         topic = await self._archive.topic(organisation, stream)
-        expected = "record" if kind in KINDS else OWN.get(kind, kind)
+        expected = "record" if kind in KINDS else AGGREGATE_NAMES.get(kind, kind)
         if topic is None or topic.partition(".")[0] != expected:
             raise EntityNotFound(at)
-        return Entity(f"{kind}/{id_ if kind in KINDS else id_text(stream)}", stream)
+        return Entity(f"{kind}/{id_ if kind in KINDS else format_id(stream)}", stream)
 
     async def history(
-        self, reader: Reader, entity: Entity, first: int = 1, last: int | None = None
-    ) -> History:
+        self, reader: AuditReader, entity: Entity, first: int = 1, last: int | None = None
+    ) -> HistoryPage:
         """The entries from version ``first`` to ``last``, at most `MOST` of them."""
         position, steps = await self._steps(reader, entity, "history")
         last = min(len(steps), first + MOST - 1, last or len(steps))
         told = await self._told(steps[:last], reader.told.directory, first)
         linked = await self._linked(reader, entity, told)
-        return History(entity.ref, position, len(steps), first, last, linked)
+        return HistoryPage(entity.ref, position, len(steps), first, last, linked)
 
-    async def view(self, reader: Reader, entity: Entity, version: int | None = None) -> View:
+    async def view(
+        self, reader: AuditReader, entity: Entity, version: int | None = None
+    ) -> EntitySnapshot:
         """The entity as it was at a version, now unless one is given, amid its history."""
         position, steps = await self._steps(reader, entity, "history")
         version = min(version or len(steps), len(steps))
@@ -134,10 +151,12 @@ class Historian:
         last = min(len(steps), first + MOST - 1)
         told = await self._told(steps[:last], reader.told.directory)
         linked = await self._linked(reader, entity, told[first - 1 :])
-        history = History(entity.ref, position, len(steps), first, last, linked)
-        return View(history, version, blame(told[:version]))
+        history = HistoryPage(entity.ref, position, len(steps), first, last, linked)
+        return EntitySnapshot(history, version, blame(told[:version]))
 
-    async def blame(self, reader: Reader, entity: Entity, upto: int | None = None) -> Values:
+    async def blame(
+        self, reader: AuditReader, entity: Entity, upto: int | None = None
+    ) -> JsonObject:
         """For each field, its value and the fact that set it: now, or at version ``upto``."""
         position, steps = await self._steps(reader, entity, "blame")
         told = await self._told(steps[:upto], reader.told.directory)
@@ -148,19 +167,23 @@ class Historian:
             "fields": [_blamed(set_.field, set_.value, set_.entry) for set_ in blame(told)],
         }
 
-    async def _steps(self, reader: Reader, entity: Entity, method: str) -> tuple[int, list[Step]]:
+    async def _steps(
+        self, reader: AuditReader, entity: Entity, method: str
+    ) -> tuple[int, list[RecordedEvent]]:
         """All facts of an entity, once it is recorded that they are read."""
         await self._auditing.record(reader, method, {ENTITY: entity.ref})
         return await self._archive.steps(reader.organisation, entity.stream)
 
-    async def _linked(self, reader: Reader, entity: Entity, told: list[Entry]) -> list[Entry]:
+    async def _linked(
+        self, reader: AuditReader, entity: Entity, told: list[HistoryEntry]
+    ) -> list[HistoryEntry]:
         """The entries with their causes and effects."""
         beside = await self._archive.neighbours(reader.organisation, entity.stream, told)
         return [_linked(entry, beside.get(entry.command or "", [])) for entry in told]
 
     async def _told(
-        self, steps: Sequence[Step], directory: Directory, first: int = 1
-    ) -> list[Entry]:
+        self, steps: Sequence[RecordedEvent], directory: ReferenceCache, first: int = 1
+    ) -> list[HistoryEntry]:
         """The entries, found beside the loop: some entities have very many facts."""
         return await asyncio.to_thread(entries, steps, directory, self.zone, first)
 
@@ -170,20 +193,20 @@ class Historian:
         fields = tuple(dict.fromkeys(("id", "number", *known.fields)))
         named: Identifier = replace(known, fields=fields).read(rest, at, textual=True)
         stored = (named,) if is_stored(named) else ()
-        told = await self._ledger.ask(organisation, Question(identifiers=stored))
-        return only(told.matches[0] if stored else told.directory.matches(named), at)
+        told = await self._ledger.load_context(organisation, ContextQuery(identifiers=stored))
+        return single_match(told.matches[0] if stored else told.directory.matches(named), at)
 
     @staticmethod
     def _stream(organisation: str, kind: str, id_: str, at: str) -> UUID:
         if kind in KINDS:
-            return record_stream(organisation, kind, id_)
+            return record_stream_id(organisation, kind, id_)
         try:
             return UUID(id_)
         except ValueError as error:
             raise EntityNotFound(at) from error
 
 
-def _linked(entry: Entry, beside: Sequence[Neighbour]) -> Entry:
+def _linked(entry: HistoryEntry, beside: Sequence[SiblingEvent]) -> HistoryEntry:
     """The entry with what it brought about, where its entity is the one that the command began
     with, or else with what the command began with."""
     if not beside or beside[0].position > entry.position:
@@ -191,7 +214,7 @@ def _linked(entry: Entry, beside: Sequence[Neighbour]) -> Entry:
     return replace(entry, causes=[one for one in beside if one.entity == beside[0].entity])
 
 
-def _blamed(name: str, value: Any, entry: Entry) -> Values:
+def _blamed(name: str, value: Any, entry: HistoryEntry) -> JsonObject:
     """One field and what is told of the fact that set it."""
     told = ("position", "version", "topic", "sentence", "at", "by", "request")
     return {"field": name, "value": value} | {key: getattr(entry, key) for key in told}

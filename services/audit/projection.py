@@ -15,4 +15,4 @@ __all__: list[str] = []
 @projection(Access)
 def access(access: Access, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
     """Nothing that a call could show."""
-    return Projection(beside={"method": access.method, "about": access.about})
+    return Projection(extra={"method": access.method, "about": access.about})

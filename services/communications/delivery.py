@@ -17,17 +17,26 @@ from typing import Literal, Protocol, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from domain.aggregate import Aggregate, Stamp
+from domain.aggregate import Aggregate, Attribution
 from domain.communication import Communication
 from domain.errors import ConcurrentUpdate, Refusal, ServiceUnavailable
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.queue_entry import ERROR_CODE, QueueEntry
-from services.context import Question, Told
+from services.context import CallContext, ContextQuery
 from services.ids import message_key
-from services.pipeline.change import change_one
-from services.ports import Ledger
+from services.pipeline.change import update_aggregate
+from services.ports import Store
 
-__all__ = ["MEDIA", "Courier", "Deliveries", "Leased", "Limits", "Message", "Outcome", "Server"]
+__all__ = [
+    "MEDIA",
+    "DeliveryLeases",
+    "LeasedEntry",
+    "Message",
+    "MessageDelivery",
+    "SendPolicy",
+    "SendResult",
+    "Transport",
+]
 
 T = TypeVar("T")
 
@@ -42,9 +51,9 @@ PAUSES = (0.1, 5.0)
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a server is handed; ``key`` is the same however often that happens."""
+    """What a server is handed; ``idempotency_key`` is the same however often that happens."""
 
-    key: str
+    idempotency_key: str
     sender: str | None
     to: str
     subject: str
@@ -52,7 +61,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Leased:
+class LeasedEntry:
     """An entry that is ours to send for a while.
 
     ``tries`` is how often it was put off, ``sent`` that a server has taken it already, ``failures``
@@ -67,7 +76,7 @@ class Leased:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SendResult:
     """What became of a message.
 
     ``SENT``; ``REFUSED`` for good; ``LATER``: it may go next time; ``AWAY``: the server cannot be
@@ -82,7 +91,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SendPolicy:
     """How fast a server is used and how often a message is tried, all processes together."""
 
     messages_per_second: int
@@ -106,44 +115,48 @@ class Limits:
         return max(jittered, min(least, longest))
 
 
-class Server(Protocol):
+class Transport(Protocol):
     """An organisation's e-mail server or SMS gateway."""
 
-    limits: Limits
+    limits: SendPolicy
 
-    async def send(self, message: Message) -> Outcome:
+    async def send(self, message: Message) -> SendResult:
         """Hands over one message. Takes no longer than ``limits.timeout_seconds``; raises nothing."""
 
 
-class Deliveries(Protocol):
+class DeliveryLeases(Protocol):
     """The leases. Every method raises `ServiceUnavailable`."""
 
-    async def hold(self, organisation: str, leased: Leased, seconds: float, *, sent: bool) -> bool:
+    async def renew(
+        self, organisation: str, leased: LeasedEntry, seconds: float, *, sent: bool
+    ) -> bool:
         """Whether the lease still stands; then it is prolonged, and noted what was sent."""
 
-    async def put_off(
-        self, organisation: str, leased: Leased, tries: int, seconds: float, error: str
+    async def defer(
+        self, organisation: str, leased: LeasedEntry, tries: int, seconds: float, error: str
     ) -> bool:
         """Gives the lease back; the entry is not tried again within so many seconds."""
 
-    async def rest(
+    async def open_circuit(
         self, organisation: str, media: str, failures: int, seconds: float, error: str
     ) -> None:
         """Leaves a server alone for a while."""
 
-    async def done(self, organisation: str, entry: str) -> None:
+    async def complete(self, organisation: str, entry: str) -> None:
         """Drops what is kept of an entry that is decided."""
 
 
-class Courier:
+class MessageDelivery:
     """Sends leased entries and records what became of them."""
 
-    def __init__(self, ledger: Ledger, deliveries: Deliveries, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: Store, deliveries: DeliveryLeases, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self._deliveries = deliveries
         self._zone = zone
 
-    async def deliver(self, told: Told, media: str, server: Server, leased: Leased) -> str:
+    async def deliver(
+        self, told: CallContext, media: str, server: Transport, leased: LeasedEntry
+    ) -> str:
         """Sends one entry and records it: the outcome's name, ``DECIDED`` or ``LOST``.
 
         ``DECIDED``: somebody else had decided the entry. ``LOST``: the lease had ended and another
@@ -153,20 +166,20 @@ class Courier:
         organisation, begun = told.directory.organisation, time.monotonic()
         message = await _insist(lambda: self._message(told, leased.entry))
         if message is None:
-            await _insist(lambda: self._deliveries.done(organisation, leased.entry))
+            await _insist(lambda: self._deliveries.complete(organisation, leased.entry))
             return "DECIDED"
         if time.monotonic() - begun > server.limits.timeout_seconds:
             # The database was away: a try that began now could go on when the lease has ended.
             return "LOST"
-        outcome = Outcome("SENT") if leased.sent else await _sent(server, message)
+        outcome = SendResult("SENT") if leased.sent else await _sent(server, message)
         if outcome.name == "LATER" and leased.tries + 1 >= server.limits.tries:
             said = f"{outcome.text} (tried {leased.tries + 1} times)".strip()
-            outcome = Outcome("REFUSED", outcome.code, said)
+            outcome = SendResult("REFUSED", outcome.code, said)
         if outcome.name in ("SENT", "REFUSED"):
             return await self._record(told, server, leased, outcome)
         return await self._put_off(organisation, media, server, leased, outcome)
 
-    async def _message(self, told: Told, entry: str) -> Message | None:
+    async def _message(self, told: CallContext, entry: str) -> Message | None:
         """What an entry sends; None if it is decided already."""
         organisation, stream = told.directory.organisation, UUID(entry)
         loaded = await self._ledger.load(organisation, [stream])
@@ -180,41 +193,43 @@ class Courier:
         details = said.details
         default = "default_email_address" if queued.media == "EMAIL" else "default_sms_sender"
         return Message(
-            key=message_key(organisation, entry),
+            idempotency_key=message_key(organisation, entry),
             sender=details.get("from") or told.directory.settings.get(default),
             to=details.get("to") or "",
             subject=details.get("subject") or "",
             content=details.get("content") or "",
         )
 
-    async def _record(self, told: Told, server: Server, leased: Leased, outcome: Outcome) -> str:
+    async def _record(
+        self, told: CallContext, server: Transport, leased: LeasedEntry, outcome: SendResult
+    ) -> str:
         organisation, seconds = told.directory.organisation, server.limits.lease
         sent = outcome.name == "SENT"
         if not await _insist(
-            lambda: self._deliveries.hold(organisation, leased, seconds, sent=sent)
+            lambda: self._deliveries.renew(organisation, leased, seconds, sent=sent)
         ):
             return "LOST"
         decided = await _insist(lambda: self._decide(organisation, leased.entry, outcome))
-        await _insist(lambda: self._deliveries.done(organisation, leased.entry))
+        await _insist(lambda: self._deliveries.complete(organisation, leased.entry))
         return outcome.name if decided else "DECIDED"
 
-    async def _decide(self, organisation: str, entry: str, outcome: Outcome) -> bool:
+    async def _decide(self, organisation: str, entry: str, outcome: SendResult) -> bool:
         """Makes the outcome a fact; False if somebody else has decided the entry."""
-        told = await self._ledger.ask(organisation, Question())
+        told = await self._ledger.load_context(organisation, ContextQuery())
         decided = False
 
-        def decide(queued: Aggregate, by: Stamp) -> Values:
+        def decide(queued: Aggregate, by: Attribution) -> JsonObject:
             nonlocal decided
             assert isinstance(queued, QueueEntry)
             decided = queued.state == "PENDING"
             if decided and outcome.name == "SENT":
                 queued.process(by)
             elif decided:
-                queued.reject(outcome.code[: ERROR_CODE.longest], _bounded(outcome), by)
+                queued.reject(outcome.code[: ERROR_CODE.max_length], _bounded(outcome), by)
             return {}
 
         try:
-            await change_one(
+            await update_aggregate(
                 self._ledger, self._zone, told, UUID(entry), decide, SOURCE, "communication_queue"
             )
         except ConcurrentUpdate as error:
@@ -225,33 +240,38 @@ class Courier:
         return decided
 
     async def _put_off(
-        self, organisation: str, media: str, server: Server, leased: Leased, outcome: Outcome
+        self,
+        organisation: str,
+        media: str,
+        server: Transport,
+        leased: LeasedEntry,
+        outcome: SendResult,
     ) -> str:
         limits, away = server.limits, outcome.name == "AWAY"
         if away or outcome.wait:
             asked = min(outcome.wait, float(limits.longest_wait_seconds))
             rest = limits.wait(leased.failures + 1, asked) if away else asked
             await _insist(
-                lambda: self._deliveries.rest(
+                lambda: self._deliveries.open_circuit(
                     organisation, media, leased.failures, rest, outcome.code
                 )
             )
         wait = 0.0 if away else limits.wait(leased.tries + 1, outcome.wait)
         kept = await _insist(
-            lambda: self._deliveries.put_off(
+            lambda: self._deliveries.defer(
                 organisation, leased, 0 if away else 1, wait, outcome.code
             )
         )
         return outcome.name if kept else "LOST"
 
 
-async def _sent(server: Server, message: Message) -> Outcome:
+async def _sent(server: Transport, message: Message) -> SendResult:
     if not message.to.strip():
-        return Outcome("REFUSED", "NO_RECIPIENT", "The communication does not say to whom")
+        return SendResult("REFUSED", "NO_RECIPIENT", "The communication does not say to whom")
     return await server.send(message)
 
 
-def _bounded(outcome: Outcome) -> str:
+def _bounded(outcome: SendResult) -> str:
     """What the server said, on one line; a reject must say something."""
     line = " ".join("".join(c if c.isprintable() else " " for c in outcome.text).split())
     return line[:LONGEST_ERROR] or outcome.code

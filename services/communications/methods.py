@@ -10,9 +10,9 @@ from domain.communication import (
     CONTACT,
     DIRECTION,
     EXTERNAL_SYSTEM,
-    FILING,
     LIFE_CYCLE_STATE,
     MEDIA,
+    OWNERSHIP,
     REFERENCES,
     TEXTS,
     UDF,
@@ -20,27 +20,27 @@ from domain.communication import (
     Communication,
 )
 from domain.composite_fields import Reference
-from domain.fields import Level, Parameters, Row, Values, keep, mandatory, when
+from domain.fields import JsonObject, Level, Parameters, ParameterSpec, mandatory, not_null, when
 from domain.queue_entry import QueueEntry
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import Date
 from services.communications.payload import (
     TEMPLATE,
     TEMPLATED,
-    amended,
-    begun,
-    check_open,
+    amendment,
+    check_consumer_may_write,
     check_recipient,
-    followed,
+    creation_payload,
+    followed_communication,
 )
 from services.communications.projection import COMMUNICATION, COMPACT_COMMUNICATION
-from services.communications.queue import queued
-from services.context import Select
+from services.communications.queue import queue_entry_for
+from services.context import ViewQuery
 from services.pipeline.method import command, create, query
 from services.pipeline.paging import PAGING, page
 from services.pipeline.request import Call
 
-ON = Reference(name="communication", to=identifiable("communication"))
+ON = Reference(name="communication", target=identifiable("communication"))
 TO, NOTES = TEXTS[2:]
 
 
@@ -48,7 +48,7 @@ def _unless_template(level: Level) -> Any:
     return lambda given: Level.OPTIONAL if given.get("template") else level
 
 
-def _addressed(given: Values) -> Level:
+def _addressed(given: JsonObject) -> Level:
     return Level.MANDATORY if given.get("media") == "EMAIL" else Level.OPTIONAL
 
 
@@ -61,7 +61,7 @@ CREATE = Parameters(
     when(TO, _addressed),
     NOTES,
     LIFE_CYCLE_STATE,
-    *FILING,
+    *OWNERSHIP,
     *UDF,
     REFERENCES,
     UNRESTRICTED,
@@ -76,7 +76,7 @@ UPDATE = Parameters(
     TO,
     NOTES,
     LIFE_CYCLE_STATE,
-    *(keep(row) if row.name == "owned_by_group" else row for row in FILING),
+    *(not_null(row) if row.name == "owned_by_group" else row for row in OWNERSHIP),
     *UDF,
     REFERENCES,
     UNRESTRICTED.for_update(),
@@ -89,8 +89,8 @@ LIST = Parameters(
     *PAGING,
     at_least_one=("contact_information", "category"),
 )
-IDENTIFIED: tuple[Row, ...] = (mandatory(ON),)
-ON_COMMUNICATION: Values = {"on": (ON,), "aggregate": Communication}
+IDENTIFIED: tuple[ParameterSpec, ...] = (mandatory(ON),)
+ON_COMMUNICATION: JsonObject = {"identified_by": (ON,), "aggregate": Communication}
 
 
 @query(
@@ -101,16 +101,16 @@ ON_COMMUNICATION: Values = {"on": (ON,), "aggregate": Communication}
     consumers=True,
     view="communications",
 )
-def show(call: Call) -> Select:
+def show(call: Call) -> ViewQuery:
     """Shows one communication."""
-    return Select("communications", {"id": call.given["communication"]})
+    return ViewQuery("communications", {"id": call.params["communication"]})
 
 
 @query(6, "communications/list", LIST, COMMUNICATION, many=True, consumers=True)
-def list_(call: Call) -> Select:
+def list_(call: Call) -> ViewQuery:
     """Lists the communications of a contact or of a category."""
     columns = ("contact_information", "category", "direction", "media")
-    return page("communications", {name: call.given.get(name) for name in columns}, call.given)
+    return page("communications", {name: call.params.get(name) for name in columns}, call.params)
 
 
 @create(
@@ -119,15 +119,17 @@ def list_(call: Call) -> Select:
     CREATE,
     COMMUNICATION,
     numbers=("communication", "communication_code", "communication_queue"),
-    also=followed,
+    also=followed_communication,
     consumers=True,
 )
 def create_(call: Call) -> Iterable[Communication | QueueEntry]:
     """Creates a communication, complete unless it is said to be a draft."""
-    final = call.given.get("life_cycle_state") != "DRAFT"
+    final = call.params.get("life_cycle_state") != "DRAFT"
     fact = Communication.Recorded if final else Communication.Drafted
-    communication = Communication.begin(fact, call.by, id=call.new_id(), **begun(call))
-    return [communication, *queued(communication, call)]
+    communication = Communication.create(
+        fact, call.actor, id=call.new_id(), **creation_payload(call)
+    )
+    return [communication, *queue_entry_for(communication, call)]
 
 
 @command(
@@ -141,11 +143,11 @@ def create_(call: Call) -> Iterable[Communication | QueueEntry]:
 )
 def update(communication: Communication, call: Call) -> list[QueueEntry]:
     """Changes a draft and, if it is said to be completed, completes it."""
-    check_open(call, communication.details)
+    check_consumer_may_write(call, communication.details)
     communication.require("DRAFT")
-    if set(call.given) != {ON.name}:
-        communication.amend(*amended(communication, call), call.by)
-    final = call.given.get("life_cycle_state") == "COMPLETED"
+    if set(call.params) != {ON.name}:
+        communication.amend(*amendment(communication, call), call.actor)
+    final = call.params.get("life_cycle_state") == "COMPLETED"
     return complete(communication, call) if final else []
 
 
@@ -160,8 +162,8 @@ def update(communication: Communication, call: Call) -> list[QueueEntry]:
 )
 def complete(communication: Communication, call: Call) -> list[QueueEntry]:
     """Makes a draft final and queues it if it is to be sent."""
-    communication.complete(call.by)
-    return list(queued(communication, call))
+    communication.complete(call.actor)
+    return list(queue_entry_for(communication, call))
 
 
 @command(
@@ -175,4 +177,4 @@ def complete(communication: Communication, call: Call) -> list[QueueEntry]:
 )
 def set_as_viewed(communication: Communication, call: Call) -> None:
     """Notes that the contact has seen a communication."""
-    communication.mark_viewed(call.given.get("viewed_on") or call.now, call.by)
+    communication.mark_viewed(call.params.get("viewed_on") or call.wall_clock, call.actor)

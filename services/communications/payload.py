@@ -12,18 +12,18 @@ from domain.communication import (
     CATEGORY,
     DIRECTION,
     EXTERNAL_SYSTEM,
-    FILING,
     MEDIA,
+    OWNERSHIP,
     REFERENCES,
     TEXTS,
     UDF,
     UNRESTRICTED,
     Communication,
-    with_parameter,
+    apply_parameter_action,
 )
 from domain.composite_fields import Reference
 from domain.contact_fields import email_address
-from domain.diff import merged
+from domain.diff import apply_diff
 from domain.errors import (
     AccessDenied,
     EntityNotFound,
@@ -31,65 +31,65 @@ from domain.errors import (
     InvalidParameterValue,
     MandatoryParameter,
 )
-from domain.fields import Field, Values
+from domain.fields import Field, JsonObject
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import CONTENT
-from services.communications.tags import filled_in
-from services.ids import id_text
+from services.communications.tags import render_texts
+from services.ids import format_id
 from services.pipeline.request import Call
 
 __all__ = [
     "TEMPLATE",
     "TEMPLATED",
-    "amended",
-    "begun",
-    "check_open",
+    "amendment",
+    "check_consumer_may_write",
     "check_recipient",
-    "followed",
+    "creation_payload",
+    "followed_communication",
 ]
 
 SUBJECT, TEXT, TO, NOTES = TEXTS
-TEMPLATE = Reference(name="template", to=identifiable("communication_template"))
+TEMPLATE = Reference(name="template", target=identifiable("communication_template"))
 TEMPLATED: tuple[Field, ...] = (DIRECTION, MEDIA, SUBJECT, TEXT)
 """What every communication has, from the caller or from a template."""
 
 FROM_TEMPLATE = (*(row.name for row in TEMPLATED), CATEGORY.name, EXTERNAL_SYSTEM.name)
 STORED = frozenset(
     row.name
-    for row in (*TEMPLATED, TO, NOTES, CATEGORY, EXTERNAL_SYSTEM, *FILING, *UDF, REFERENCES)
+    for row in (*TEMPLATED, TO, NOTES, CATEGORY, EXTERNAL_SYSTEM, *OWNERSHIP, *UDF, REFERENCES)
 )
 
 
-def check_recipient(values: Values) -> None:
+def check_recipient(values: JsonObject) -> None:
     """An e-mail goes to an address (section 5.1); raises `InvalidParameterValue`."""
     if values.get("media") == "EMAIL" and values.get("to") and not email_address(values["to"]):
         raise InvalidParameterValue(TO.name)
 
 
-def followed(call: Call) -> list[UUID]:
+def followed_communication(call: Call) -> list[UUID]:
     """The communication that a new one follows up."""
-    reference = (call.given.get(REFERENCES.name) or {}).get("communication")
+    reference = (call.params.get(REFERENCES.name) or {}).get("communication")
     return [UUID(reference)] if reference else []
 
 
-def check_open(call: Call, details: Values) -> None:
+def check_consumer_may_write(call: Call, details: JsonObject) -> None:
     """Customers may only write what is incoming (common.md, section 11). Raises `AccessDenied`."""
     if call.session.customer and details.get(DIRECTION.name) != "INCOMING":
         raise AccessDenied(DIRECTION.name)
 
 
-def begun(call: Call) -> Values:
+def creation_payload(call: Call) -> JsonObject:
     """The payload of a new communication's first fact. Raises as sections 3 to 7 say."""
-    given = {name: value for name, value in call.given.items() if value is not None}
+    given = {name: value for name, value in call.params.items() if value is not None}
     contact: str = given["contact_information"]
-    details = _template(call) | {"owned_by_group": call.own_group} | _stored(given)
-    check_open(call, details)
+    details = _template(call) | {"owned_by_group": call.default_group} | _stored(given)
+    check_consumer_may_write(call, details)
     _check_complete(details)
     parameters = _parameters([], given, call)
     details["from"] = _sender(details, call)
     details = _resolved(details, contact, parameters, call)
     return {
-        "number": f"CM{call.number('communication'):06d}",
+        "number": f"CM{call.next_number('communication'):06d}",
         "code": _code(call),
         "contact_information": contact,
         "details": {name: value for name, value in details.items() if value is not None},
@@ -97,20 +97,20 @@ def begun(call: Call) -> Values:
     }
 
 
-def amended(communication: Communication, call: Call) -> tuple[Values, list[Values]]:
+def amendment(communication: Communication, call: Call) -> tuple[JsonObject, list[JsonObject]]:
     """Details and unrestricted parameters after an update. Raises as sections 3 to 7 say."""
-    given, before = call.given, communication.details
-    details = merged(before, _template(call) | _stored(given))
-    check_open(call, details)
+    given, before = call.params, communication.details
+    details = apply_diff(before, _template(call) | _stored(given))
+    check_consumer_may_write(call, details)
     _check_complete(details)
-    details = merged(details, _references(communication, given))
+    details = apply_diff(details, _references(communication, given))
     parameters = _parameters(communication.parameters, given, call)
     if any(details.get(row.name) != before.get(row.name) for row in (DIRECTION, MEDIA)):
         details["from"] = _sender(details, call)
     return _resolved(details, communication.contact_information, parameters, call), parameters
 
 
-def _stored(given: Values) -> Values:
+def _stored(given: JsonObject) -> JsonObject:
     """The given passive fields; a null beside a template counts as not given (section 5.2)."""
     templated = given.get(TEMPLATE.name) is not None
     return {
@@ -120,12 +120,12 @@ def _stored(given: Values) -> Values:
     }
 
 
-def _template(call: Call) -> Values:
+def _template(call: Call) -> JsonObject:
     """The values of the given template. Raises as section 5.2 says."""
-    id_ = call.given.get(TEMPLATE.name)
+    id_ = call.params.get(TEMPLATE.name)
     if id_ is None:
         return {}
-    template = call.directory.fields(TEMPLATE.to.entity, id_)
+    template = call.directory.fields(TEMPLATE.target.entity, id_)
     allowed = template.get("allowed_unit") or ()
     if allowed and call.session.unit not in allowed:
         raise EntityNotFound(TEMPLATE.parameter)
@@ -134,7 +134,7 @@ def _template(call: Call) -> Values:
     return {name: template[name] for name in FROM_TEMPLATE if template.get(name) is not None}
 
 
-def _check_complete(values: Values) -> None:
+def _check_complete(values: JsonObject) -> None:
     """Refuses the lack of what every communication, or every e-mail, must have (section 5.1)."""
     for row in (*TEMPLATED, *((TO,) if values.get("media") == "EMAIL" else ())):
         if not (values.get(row.name) or "").strip():
@@ -142,30 +142,32 @@ def _check_complete(values: Values) -> None:
     check_recipient(values)
 
 
-def _references(communication: Communication, given: Values) -> Values:
+def _references(communication: Communication, given: JsonObject) -> JsonObject:
     """The links as an update changes them; null removes all (section 3)."""
     if REFERENCES.name not in given:
         return {}
-    links: Values | None = given[REFERENCES.name]
+    links: JsonObject | None = given[REFERENCES.name]
     if links is None:
         links = dict.fromkeys(communication.details.get(REFERENCES.name) or {})
-    if links.get("communication") == id_text(communication.id):
+    if links.get("communication") == format_id(communication.id):
         raise InvalidParameterValue(f"{REFERENCES.name}.communication_identifier")
     return {REFERENCES.name: links}
 
 
-def _parameters(current: list[Values], given: Values, call: Call) -> list[Values]:
+def _parameters(current: list[JsonObject], given: JsonObject, call: Call) -> list[JsonObject]:
     for n, item in enumerate(given.get(UNRESTRICTED.name) or ()):
         at = f"{UNRESTRICTED.name}[{n}]"
-        current = with_parameter(current, item, call.new_id_text(), at)
+        current = apply_parameter_action(current, item, call.new_id_text(), at)
     return current
 
 
-def _resolved(values: Values, contact: str, parameters: list[Values], call: Call) -> Values:
+def _resolved(
+    values: JsonObject, contact: str, parameters: list[JsonObject], call: Call
+) -> JsonObject:
     """The values with the tags of both texts resolved, within the limits of section 5.4."""
     texts = {row.name: values[row.name] for row in (SUBJECT, TEXT)}
     links = values.get(REFERENCES.name) or {}
-    values = values | filled_in(texts, contact, links, parameters, call)
+    values = values | render_texts(texts, contact, links, parameters, call)
     system = call.directory.fields(EXTERNAL_SYSTEM.name, values.get(EXTERNAL_SYSTEM.name))
     limits = (
         CONTENT,
@@ -177,7 +179,7 @@ def _resolved(values: Values, contact: str, parameters: list[Values], call: Call
     return values
 
 
-def _sender(values: Values, call: Call) -> str | None:
+def _sender(values: JsonObject, call: Call) -> str | None:
     """Who an outgoing e-mail or SMS is from (section 5.3)."""
     settings = {"EMAIL": "default_email_address", "SMS": "default_sms_sender"}
     if values["direction"] != "OUTGOING" or values["media"] not in settings:
@@ -188,8 +190,8 @@ def _sender(values: Values, call: Call) -> str | None:
 
 def _code(call: Call) -> str:
     """The code of the communication that is followed up, else a new one (section 6)."""
-    for id_ in followed(call):
-        communication = call.others[id_]
+    for id_ in followed_communication(call):
+        communication = call.related[id_]
         assert isinstance(communication, Communication)
         return communication.code
-    return str(call.number("communication_code"))
+    return str(call.next_number("communication_code"))

@@ -15,9 +15,9 @@ from domain.communication import (
     CONTACT,
     DIRECTION,
     EXTERNAL_SYSTEM,
-    FILING,
     LIFE_CYCLE_STATE,
     MEDIA,
+    OWNERSHIP,
     REFERENCES,
     TEXTS,
     UDF,
@@ -25,15 +25,15 @@ from domain.communication import (
     Communication,
 )
 from domain.composite_fields import Reference
-from domain.fields import Field, JsonSchema, Shape, Values
+from domain.fields import Field, JsonObject, JsonSchema, ResponseShape
 from domain.queue_entry import ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import Boolean, Date, Enumeration, Text
-from services.ids import id_text
+from services.ids import format_id
 from services.log_information import LOG_INFORMATION, log_information
 from services.projections import (
     Projection,
-    Row,
+    ViewRow,
     document,
     entity_row,
     projection,
@@ -50,19 +50,19 @@ NUMBER = Text(name="number")
 class FollowUps(Field):
     """The later communications of the same code, found when the document is read."""
 
-    def sent(self, kept: Any, zone: ZoneInfo) -> Any:
+    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
         return {"$ref": f"follow_ups/{kept}"}
 
-    def sent_schema(self) -> JsonSchema:
+    def response_schema(self) -> JsonSchema:
         return {"type": "array", "items": {"$ref": "#/components/schemas/communication"}}
 
 
 VIEWED = Boolean(name="viewed", numeric=True)
-VIEWED_ON = Date(name="viewed_on", java=True)
-COMPACT_COMMUNICATION = Shape(
+VIEWED_ON = Date(name="viewed_on", java_format=True)
+COMPACT_COMMUNICATION = ResponseShape(
     "communication", ID, NUMBER, LIFE_CYCLE_STATE, TEXTS[0], VIEWED, VIEWED_ON, CONTACT
 )
-COMMUNICATION = Shape(
+COMMUNICATION = ResponseShape(
     "full_communication",
     ID,
     NUMBER,
@@ -84,25 +84,27 @@ COMMUNICATION = Shape(
     FollowUps(name="follow_up_set"),
     UNRESTRICTED,
     *UDF,
-    *FILING,
+    *OWNERSHIP,
     LOG_INFORMATION,
 )
-QUEUE_ENTRY = Shape(
+QUEUE_ENTRY = ResponseShape(
     "communication_queue",
     ID,
     NUMBER,
-    Enumeration(name="life_cycle_state", words="PENDING REJECTED COMPLETED COMPLETED_AND_REMOVED"),
+    Enumeration(
+        name="life_cycle_state", allowed="PENDING REJECTED COMPLETED COMPLETED_AND_REMOVED"
+    ),
     ERROR_CODE,
     ERROR_DESCRIPTION,
-    Reference(name="communication", to=identifiable("communication")),
+    Reference(name="communication", target=identifiable("communication")),
     EXTERNAL_SYSTEM,
     LOG_INFORMATION,
 )
 
 
-def _compact_communication(communication: Communication) -> Values:
+def _compact_communication(communication: Communication) -> JsonObject:
     return communication.details | {
-        "id": id_text(communication.id),
+        "id": format_id(communication.id),
         "number": communication.number,
         "life_cycle_state": communication.state,
         "viewed": communication.viewed_on is not None,
@@ -135,7 +137,9 @@ def communication(
     columns = {name: full.get(name) for name in (*searched, "life_cycle_state")}
     refs = stored_references(shown.full)
     shown.rows = [
-        Row("communications", communication.id, communication.version, columns, shown.full, refs),
+        ViewRow(
+            "communications", communication.id, communication.version, columns, shown.full, refs
+        ),
         entity_row("communication", communication, compact["id"], shown, shown.names),
     ]
     return shown
@@ -144,7 +148,7 @@ def communication(
 @projection(QueueEntry)
 def queue_entry(entry: QueueEntry, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
     """A queue entry: its row; nothing else shows it."""
-    id_, contact = id_text(entry.id), f"contact_information/{entry.contact_information}"
+    id_, contact = format_id(entry.id), f"contact_information/{entry.contact_information}"
     values = {
         "id": id_,
         "number": entry.number,
@@ -159,7 +163,7 @@ def queue_entry(entry: QueueEntry, settings: Mapping[str, Any], zone: ZoneInfo) 
         full=document(QUEUE_ENTRY, values, zone),
         names={"number": entry.number},
         owners=(contact,),
-        beside={"media": entry.media, "contact_information": {"$ref": contact}},
+        extra={"media": entry.media, "contact_information": {"$ref": contact}},
     )
     columns = {
         "id": id_,
@@ -171,7 +175,7 @@ def queue_entry(entry: QueueEntry, settings: Mapping[str, Any], zone: ZoneInfo) 
     }
     refs = stored_references(shown.full)
     shown.rows = [
-        Row("queue_entries", entry.id, entry.version, columns, shown.full, refs),
+        ViewRow("queue_entries", entry.id, entry.version, columns, shown.full, refs),
         entity_row("communication_queue", entry, id_, shown, shown.names),
     ]
     return shown

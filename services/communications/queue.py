@@ -7,42 +7,42 @@ from typing import Any
 
 from domain.communication import CONTACT, EXTERNAL_SYSTEM, MEDIA, Communication
 from domain.composite_fields import Reference
-from domain.fields import Parameters, Row, Values, mandatory
+from domain.fields import JsonObject, Parameters, ParameterSpec, mandatory
 from domain.queue_entry import ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import Enumeration
 from services.communications.projection import QUEUE_ENTRY
-from services.context import Select
-from services.ids import id_text
+from services.context import ViewQuery
+from services.ids import format_id
 from services.pipeline.method import command, query
 from services.pipeline.paging import NUMBER, PAGING, page
 from services.pipeline.request import Call
 
-__all__ = ["queued"]
+__all__ = ["queue_entry_for"]
 
-ON = Reference(name="communication_queue", to=identifiable("communication_queue"))
+ON = Reference(name="communication_queue", target=identifiable("communication_queue"))
 STATE = Enumeration(
-    name="life_cycle_state", words="PENDING REJECTED COMPLETED COMPLETED_AND_REMOVED"
+    name="life_cycle_state", allowed="PENDING REJECTED COMPLETED COMPLETED_AND_REMOVED"
 )
-FILTERS: tuple[Row, ...] = (EXTERNAL_SYSTEM, MEDIA, CONTACT)
+FILTERS: tuple[ParameterSpec, ...] = (EXTERNAL_SYSTEM, MEDIA, CONTACT)
 EITHER = (EXTERNAL_SYSTEM.name, MEDIA.name)
-IDENTIFIED: tuple[Row, ...] = (mandatory(ON),)
-ON_ENTRY: Values = {"on": (ON,), "aggregate": QueueEntry}
+IDENTIFIED: tuple[ParameterSpec, ...] = (mandatory(ON),)
+ON_ENTRY: JsonObject = {"identified_by": (ON,), "aggregate": QueueEntry}
 
 
-def queued(communication: Communication, call: Call) -> Iterator[QueueEntry]:
+def queue_entry_for(communication: Communication, call: Call) -> Iterator[QueueEntry]:
     """The queue entry of a communication that has just become final, if it is to be sent (9.1)."""
     details = communication.details
     media, system = details["media"], details.get(EXTERNAL_SYSTEM.name)
     served = {"EMAIL": "email_server_enabled", "SMS": "sms_server_enabled"}
     sent = system or (media in served and call.settings.get(served[media], True))
     if communication.state == "COMPLETED" and details["direction"] == "OUTGOING" and sent:
-        yield QueueEntry.begin(
+        yield QueueEntry.create(
             QueueEntry.Queued,
-            call.by,
+            call.actor,
             id=call.new_id(),
-            number=str(call.number("communication_queue")),
-            communication=id_text(communication.id),
+            number=str(call.next_number("communication_queue")),
+            communication=format_id(communication.id),
             contact_information=communication.contact_information,
             media=media,
             external_system=system,
@@ -50,9 +50,9 @@ def queued(communication: Communication, call: Call) -> Iterator[QueueEntry]:
 
 
 @query(11, "communications/queue/show", Parameters(*IDENTIFIED), QUEUE_ENTRY, view="queue_entries")
-def show(call: Call) -> Select:
+def show(call: Call) -> ViewQuery:
     """Shows one queue entry."""
-    return Select("queue_entries", {"id": call.given["communication_queue"]})
+    return ViewQuery("queue_entries", {"id": call.params["communication_queue"]})
 
 
 @query(
@@ -62,9 +62,9 @@ def show(call: Call) -> Select:
     QUEUE_ENTRY,
     many=True,
 )
-def list_(call: Call) -> Select:
+def list_(call: Call) -> ViewQuery:
     """Lists the queue entries of an external system or of a media, in any or one state."""
-    return _page(call, call.given.get("life_cycle_state"))
+    return _page(call, call.params.get("life_cycle_state"))
 
 
 @query(
@@ -74,7 +74,7 @@ def list_(call: Call) -> Select:
     QUEUE_ENTRY,
     many=True,
 )
-def get_latest(call: Call) -> Select:
+def get_latest(call: Call) -> ViewQuery:
     """Lists the latest entries that still wait to be sent, newest first."""
     return _page(call, "PENDING", descending=True)
 
@@ -86,13 +86,13 @@ def get_latest(call: Call) -> Select:
     QUEUE_ENTRY,
     many=True,
 )
-def get_pending_completed(call: Call) -> Select:
+def get_pending_completed(call: Call) -> ViewQuery:
     """Lists the entries that readers still show, pending and completed ones, newest first."""
     return _page(call, ("PENDING", "COMPLETED"), descending=True)
 
 
-def _page(call: Call, state: Any, *, descending: bool = False) -> Select:
-    given = call.given
+def _page(call: Call, state: Any, *, descending: bool = False) -> ViewQuery:
+    given = call.params
     where = {
         "external_system": given.get(EXTERNAL_SYSTEM.name),
         "media": given.get("media"),
@@ -105,7 +105,7 @@ def _page(call: Call, state: Any, *, descending: bool = False) -> Select:
 @command(15, "communications/queue/process", Parameters(*IDENTIFIED), QUEUE_ENTRY, **ON_ENTRY)
 def process(entry: QueueEntry, call: Call) -> None:
     """Says that the message was sent."""
-    entry.process(call.by)
+    entry.process(call.actor)
 
 
 @command(
@@ -117,10 +117,10 @@ def process(entry: QueueEntry, call: Call) -> None:
 )
 def reject(entry: QueueEntry, call: Call) -> None:
     """Says that the message could not be sent, and why."""
-    entry.reject(call.given["error_code"], call.given["error_description"], call.by)
+    entry.reject(call.params["error_code"], call.params["error_description"], call.actor)
 
 
 @command(17, "communications/queue/remove", Parameters(*IDENTIFIED), QUEUE_ENTRY, **ON_ENTRY)
 def remove(entry: QueueEntry, call: Call) -> None:
     """Takes an entry off the list that readers show."""
-    entry.remove(call.by)
+    entry.remove(call.actor)

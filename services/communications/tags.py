@@ -6,21 +6,25 @@ from collections.abc import Iterable
 from typing import Any
 
 from domain.contact_fields import DEMOGRAPHICS
-from domain.fields import Field, Values
+from domain.fields import Field, JsonObject
 from domain.parsing import java_date
 from domain.scalar_fields import Boolean, Date, Enumeration, Integer, Number, Text
 from domain.template_tags import resolve
 from services.pipeline.request import Call
 from services.projections import COMPACTS
 
-__all__ = ["filled_in"]
+__all__ = ["render_texts"]
 
 SCALARS = (Text, Integer, Number, Boolean, Date, Enumeration)
 
 
-def filled_in(
-    texts: Values, contact: str, references: Values, parameters: Iterable[Values], call: Call
-) -> Values:
+def render_texts(
+    texts: JsonObject,
+    contact: str,
+    references: JsonObject,
+    parameters: Iterable[JsonObject],
+    call: Call,
+) -> JsonObject:
     """The texts with their tags resolved.
 
     ``contact`` is the id of the communication's contact, ``references`` the ids it refers to by
@@ -38,7 +42,7 @@ def filled_in(
     return {name: resolve(text, value_of) if text else text for name, text in texts.items()}
 
 
-def _parameter_text(parameter: Values, call: Call) -> str:
+def _parameter_text(parameter: JsonObject, call: Call) -> str:
     kind = parameter["type"].lower()
     value = parameter[f"{kind}_value"]
     return java_date(value, call.zone) if kind == "date" else str(value)
@@ -46,16 +50,16 @@ def _parameter_text(parameter: Values, call: Call) -> str:
 
 def _entity_text(entity: str, id_: str | None, field: str, call: Call) -> str | None:
     shape = COMPACTS.get(entity)
-    shown = call.shown(entity, id_) if shape else None
+    shown = call.compact_object(entity, id_) if shape else None
     if shape is None or shown is None:
         return None
-    found = _scalar(shape.rows, shown, field)
+    found = _scalar(shape.fields, shown, field)
     if found is None and entity == "contact_information":
         found = _scalar(DEMOGRAPHICS, shown.get("demographics") or {}, field)
     return _text(*found, call) if found else None
 
 
-def _scalar(rows: Iterable[Field], shown: Values, name: str) -> tuple[Field, Any] | None:
+def _scalar(rows: Iterable[Field], shown: JsonObject, name: str) -> tuple[Field, Any] | None:
     """The field of that name with its value, if it is one that a text can hold."""
     for row in rows:
         if row.key == name and isinstance(row, SCALARS):
@@ -68,4 +72,6 @@ def _text(row: Field, value: Any, call: Call) -> str:
         return ""
     if isinstance(value, bool):
         return str(int(value))
-    return java_date(value, call.zone) if isinstance(row, Date) and not row.java else str(value)
+    return (
+        java_date(value, call.zone) if isinstance(row, Date) and not row.java_format else str(value)
+    )

@@ -14,45 +14,45 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from domain.access_token import AccessToken
-from domain.aggregate import Aggregate, Stamp
+from domain.aggregate import Aggregate, Attribution
 from domain.contact_information import ContactInformation
 from domain.errors import ConcurrentUpdate, EntityNotFound, InvalidLifeCycleState
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.identifiers import Identifier, normalised
 from domain.queue_entry import QueueEntry
 from domain.reference.records import Record
-from services.context import Loaded, Question, Told
-from services.ids import id_text, record_stream
+from services.context import CallContext, ContextQuery, LoadResult
+from services.ids import format_id, record_stream_id
 from services.pipeline.command_runner import ATTEMPTS
-from services.pipeline.unit_of_work import Draft
-from services.ports import Ledger
+from services.pipeline.unit_of_work import UnitOfWork
+from services.ports import Store
 from services.projections import project
 
-__all__ = ["Forgetting", "contact_named"]
+__all__ = ["ContactErasure", "find_contact"]
 
 
-async def contact_named(ledger: Ledger, organisation: str, name: str) -> tuple[Told, UUID]:
+async def find_contact(ledger: Store, organisation: str, name: str) -> tuple[CallContext, UUID]:
     """The contact of an id or a number, forgotten or not. Raises `EntityNotFound`."""
     named = tuple(
         Identifier("contact_information", field, normalised(field, name), "contact")
         for field in ("id", "number")
     )
-    told = await ledger.ask(organisation, Question(identifiers=named))
+    told = await ledger.load_context(organisation, ContextQuery(identifiers=named))
     found = [match for matches in told.matches for match in matches]
     if not found:
         raise EntityNotFound("contact")
     return told, UUID(found[0].id)
 
 
-class Forgetting:
+class ContactErasure:
     """Forgets contacts."""
 
-    def __init__(self, ledger: Ledger, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: Store, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self._zone = zone
 
     async def forget(
-        self, organisation: str, name: str, reason: str, by: Stamp, metadata: Values
+        self, organisation: str, name: str, reason: str, by: Attribution, metadata: JsonObject
     ) -> str:
         """Forgets the contact of an id or a number for good; the contact's id.
 
@@ -64,26 +64,30 @@ class Forgetting:
         was forgotten before.
         """
         for attempt in range(ATTEMPTS):
-            told, contact = await contact_named(self._ledger, organisation, name)
+            told, contact = await find_contact(self._ledger, organisation, name)
             draft = await self._draft(told, contact, reason, by)
-            change = draft.change(self._ledger, metadata | {"at": by.at.isoformat()})
+            change = draft.to_commit(self._ledger, metadata | {"at": by.at.isoformat()})
             verdict = await self._ledger.append(organisation, change)
             if verdict.name == "WRITTEN":
-                return id_text(contact)
+                return format_id(contact)
             await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)
         raise ConcurrentUpdate
 
-    async def _draft(self, told: Told, contact: UUID, reason: str, by: Stamp) -> Draft:
+    async def _draft(
+        self, told: CallContext, contact: UUID, reason: str, by: Attribution
+    ) -> UnitOfWork:
         organisation = told.directory.organisation
-        belongings = await self._ledger.belongings(organisation, contact)
+        belongings = await self._ledger.streams_of_contact(organisation, contact)
         tokens = await self._tokens(organisation, contact)
         streams = [contact, *belongings, *tokens]
         subjects = {contact, *tokens}
         known = await self._ledger.load(organisation, streams)
-        erased = await self._ledger.load(organisation, streams, forgotten=subjects)
-        draft = Draft(told.directory, self._zone, erased)
+        erased = await self._ledger.load(organisation, streams, erased=subjects)
+        draft = UnitOfWork(told.directory, self._zone, erased)
         for stream, aggregate in known.aggregates.items():
-            draft.before[stream] = project(aggregate, told.directory.settings, self._zone)
+            draft.projections_before[stream] = project(
+                aggregate, told.directory.settings, self._zone
+            )
         _forget(erased.aggregates.values(), reason, by)
         draft.collect(erased.aggregates.values())
         self._show_erased(draft, told, erased)
@@ -91,7 +95,7 @@ class Forgetting:
             {"subject": str(subject), "streams": len(belongings) if subject == contact else 0}
             for subject in subjects
         ]
-        draft.effects["drop_photo_of"] = id_text(contact)
+        draft.effects["drop_photo_of"] = format_id(contact)
         return draft
 
     async def _tokens(self, organisation: str, contact: UUID) -> list[UUID]:
@@ -103,29 +107,33 @@ class Forgetting:
         if owner.forgotten:
             raise InvalidLifeCycleState("contact")
         kind = "accounts_receivable"
-        records = [record_stream(organisation, kind, id_) for id_ in owner.ever_owned]
+        records = [record_stream_id(organisation, kind, id_) for id_ in owner.ever_owned]
         accounts = (await self._ledger.load(organisation, records)).aggregates.values()
         owned = [
             account.record_id
             for account in accounts
             if isinstance(account, Record)
-            and account.fields.get("account_owner") == id_text(contact)
+            and account.fields.get("account_owner") == format_id(contact)
         ]
-        return await self._ledger.tokens_of(organisation, owned)
+        return await self._ledger.tokens_of_accounts(organisation, owned)
 
-    def _show_erased(self, draft: Draft, told: Told, erased: Loaded) -> None:
+    def _show_erased(self, draft: UnitOfWork, told: CallContext, erased: LoadResult) -> None:
         """Writes the rows of what has no new fact, and yet is read differently from now on."""
         unchanged = {id_: a for id_, a in erased.aggregates.items() if id_ not in draft.facts}
         for stream, aggregate in unchanged.items():
-            draft.after[stream] = project(aggregate, told.directory.settings, self._zone)
-        draft.expect({stream: aggregate.version for stream, aggregate in unchanged.items()})
+            draft.projections_after[stream] = project(
+                aggregate, told.directory.settings, self._zone
+            )
+        draft.expect_versions(
+            {stream: aggregate.version for stream, aggregate in unchanged.items()}
+        )
 
 
-def _forget(aggregates: Iterable[Aggregate], reason: str, by: Stamp) -> None:
+def _forget(aggregates: Iterable[Aggregate], reason: str, by: Attribution) -> None:
     for aggregate in aggregates:
         if isinstance(aggregate, ContactInformation):
             aggregate.forget(reason, by)
         elif isinstance(aggregate, AccessToken):
-            aggregate.record(AccessToken.Forgotten, by, reason=reason)
+            aggregate.raise_event(AccessToken.Forgotten, by, reason=reason)
         elif isinstance(aggregate, QueueEntry) and aggregate.state == "PENDING":
             aggregate.remove(by)

@@ -9,7 +9,16 @@ from domain.composite_fields import Reference
 from domain.contact_fields import COMPANY_NAME, MARKETING, PASSIVE, PERSON_NAME, PROFILES, SETS, UDF
 from domain.contact_information import ContactInformation
 from domain.errors import InvalidParameterValue, MandatoryParameter
-from domain.fields import Field, Level, Parameters, Row, Values, keep, mandatory, when
+from domain.fields import (
+    Field,
+    JsonObject,
+    Level,
+    Parameters,
+    ParameterSpec,
+    mandatory,
+    not_null,
+    when,
+)
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import Text
 from services.contacts.projection import (
@@ -18,16 +27,16 @@ from services.contacts.projection import (
     CONTACT_TYPE,
     NO_PHOTO,
     PHOTO,
-    dialled,
+    normalise_phone,
 )
 from services.contacts.sets import apply_items, first_entries
-from services.context import Select
-from services.ids import id_text
+from services.context import ViewQuery
+from services.ids import format_id
 from services.pipeline.method import command, create, query
 from services.pipeline.paging import PAGING, page
 from services.pipeline.request import Call, File, Upload
 
-CONTACT = Reference(name="contact_information", to=identifiable("contact_information"))
+CONTACT = Reference(name="contact_information", target=identifiable("contact_information"))
 FOREIGN = {
     "PERSON": frozenset({"company_name", "company_profile"}),
     "COMPANY": frozenset({row.name for row in PERSON_NAME} | {"demographics"}),
@@ -41,10 +50,10 @@ NUMBERS = ("id_number", "passport_number", "social_security_number", "vat_regist
 SOUGHT = (*NUMBERS, "email_address", "phone_number")
 
 
-def _by_type(name: str) -> Callable[[Values], Level]:
+def _by_type(name: str) -> Callable[[JsonObject], Level]:
     """The names of its own type are mandatory; nothing of the other's applies."""
 
-    def level(given: Values) -> Level:
+    def level(given: JsonObject) -> Level:
         if name in FOREIGN[given["type"]]:
             return Level.NOT_APPLICABLE
         return Level.MANDATORY if name in NEEDED else Level.OPTIONAL
@@ -52,7 +61,7 @@ def _by_type(name: str) -> Callable[[Values], Level]:
     return level
 
 
-def _typed(row: Field) -> Row:
+def _typed(row: Field) -> ParameterSpec:
     typed = any(row.name in names for names in FOREIGN.values())
     return when(row, _by_type(row.name)) if typed else row
 
@@ -65,32 +74,32 @@ DETAILS = tuple(row.name for row in FIELDS if row.name not in MATERIALS)
 CREATE = Parameters(mandatory(CONTACT_TYPE), *map(_typed, FIELDS), *SETS.values())
 UPDATE = Parameters(
     mandatory(CONTACT),
-    *(keep(row) if row.name == "owned_by_group" else row for row in FIELDS),
+    *(not_null(row) if row.name == "owned_by_group" else row for row in FIELDS),
     *(items.for_update() for items in SETS.values()),
 )
 IDENTIFIED = Parameters(mandatory(CONTACT))
 LIST = Parameters(*(Text(name=name) for name in SOUGHT), *PAGING, at_least_one=SOUGHT)
-ON_CONTACT: Values = {"on": (CONTACT,), "aggregate": ContactInformation}
+ON_CONTACT: JsonObject = {"identified_by": (CONTACT,), "aggregate": ContactInformation}
 
 
 @query(
     18, "contact_information/show", IDENTIFIED, CONTACT_INFORMATION, consumers=True, view="contacts"
 )
-def show(call: Call) -> Select:
+def show(call: Call) -> ViewQuery:
     """Shows one contact."""
-    return Select("contacts", {"id": call.given["contact_information"]})
+    return ViewQuery("contacts", {"id": call.params["contact_information"]})
 
 
 @query(19, "contact_information/list", LIST, CONTACT_INFORMATION, many=True)
-def list_(call: Call) -> Select:
+def list_(call: Call) -> ViewQuery:
     """Lists the contacts that match all given numbers, e-mail address and phone number."""
-    given = {name: value for name in SOUGHT if (value := call.given.get(name)) is not None}
+    given = {name: value for name in SOUGHT if (value := call.params.get(name)) is not None}
     where = {name: given[name].strip() for name in NUMBERS if name in given}
     if "email_address" in given:
         where["emails"] = [given["email_address"].strip().casefold()]
     if "phone_number" in given:
-        where["phones"] = [dialled(given["phone_number"])]
-    return page("contacts", where, call.given)
+        where["phones"] = [normalise_phone(given["phone_number"])]
+    return page("contacts", where, call.params)
 
 
 @create(
@@ -103,12 +112,12 @@ def list_(call: Call) -> Select:
 )
 def create_(call: Call) -> list[ContactInformation]:
     """Registers a contact."""
-    given, id_ = call.given, call.new_id()
-    contact = ContactInformation.begin(
+    given, id_ = call.params, call.new_id()
+    contact = ContactInformation.create(
         ContactInformation.Registered,
-        call.by,
+        call.actor,
         id=id_,
-        number=f"CI{call.number('contact_information'):06d}",
+        number=f"CI{call.next_number('contact_information'):06d}",
         type=given["type"],
         details=_details(call),
         sets=first_entries(call, id_, given),
@@ -122,11 +131,11 @@ def create_(call: Call) -> list[ContactInformation]:
 )
 def update(contact: ContactInformation, call: Call) -> None:
     """Changes a contact and its addresses, phones, emails and relations."""
-    given = _applicable(contact.type, call.given)
+    given = _applicable(contact.type, call.params)
     if given.get("notes"):
         former = contact.details.get("notes")
-        given["notes"] = "\n".join(filter(None, (former, signed(call, given["notes"]))))
-    contact.amend({name: given[name] for name in DETAILS if name in given}, call.by)
+        given["notes"] = "\n".join(filter(None, (former, with_author_note(call, given["notes"]))))
+    contact.amend({name: given[name] for name in DETAILS if name in given}, call.actor)
     _decide_marketing(contact, call)
     apply_items(contact, call)
 
@@ -134,7 +143,7 @@ def update(contact: ContactInformation, call: Call) -> None:
 @query(22, "contact_information/profile_photo/view", IDENTIFIED, PHOTO, consumers=True)
 def view_photo(call: Call) -> tuple[str, bytes]:
     """Shows where the profile photo of a contact is found."""
-    return f"profile_photo/{call.given['contact_information']}", NO_PHOTO
+    return f"profile_photo/{call.params['contact_information']}", NO_PHOTO
 
 
 @command(
@@ -149,12 +158,12 @@ def view_photo(call: Call) -> tuple[str, bytes]:
 )
 def add_photo(contact: ContactInformation, call: Call) -> None:
     """Gives a contact a profile photo in place of the former one."""
-    file: Upload = call.given["file"]
+    file: Upload = call.params["file"]
     photo = {"id": call.new_id_text(), "file_name": file.file_name, "mime_type": file.mime_type}
-    contact.add_photo(photo, file.content, call.by)
-    id_, content = id_text(contact.id), b64encode(file.content).decode()
-    call.effects["drop_photo_of"] = id_
-    call.effects["photos"] = [photo | {"contact": id_, "content": content}]
+    contact.add_photo(photo, file.content, call.actor)
+    id_, content = format_id(contact.id), b64encode(file.content).decode()
+    call.side_effects["drop_photo_of"] = id_
+    call.side_effects["photos"] = [photo | {"contact": id_, "content": content}]
 
 
 @command(
@@ -170,27 +179,27 @@ def add_photo(contact: ContactInformation, call: Call) -> None:
 def remove_photo(contact: ContactInformation, call: Call) -> None:
     """Removes the profile photo of a contact, if it has one."""
     if contact.photo:
-        contact.record(contact.ProfilePhotoRemoved, call.by)
-        call.effects["drop_photo_of"] = id_text(contact.id)
+        contact.raise_event(contact.ProfilePhotoRemoved, call.actor)
+        call.side_effects["drop_photo_of"] = format_id(contact.id)
 
 
-def _details(call: Call) -> Values:
+def _details(call: Call) -> JsonObject:
     """The fields with which a contact begins."""
-    details = {name: value for name in DETAILS if (value := call.given.get(name)) is not None}
-    details.setdefault("owned_by_group", call.own_group)
+    details = {name: value for name in DETAILS if (value := call.params.get(name)) is not None}
+    details.setdefault("owned_by_group", call.default_group)
     if "notes" in details:
-        details["notes"] = signed(call, details["notes"])
+        details["notes"] = with_author_note(call, details["notes"])
     return details
 
 
-def signed(call: Call, text: str) -> str:
+def with_author_note(call: Call, text: str) -> str:
     """Notes as they are kept: who wrote them and when, then the text (section 8)."""
     person = call.directory.fields("user", call.session.user).get("person_name") or ""
-    at = call.by.at.astimezone(call.zone)
+    at = call.actor.at.astimezone(call.zone)
     return f"{person} {at.day}/{at.month}/{at:%Y %H:%M:%S} {text}".lstrip()
 
 
-def _applicable(type_: str, given: Values) -> Values:
+def _applicable(type_: str, given: JsonObject) -> JsonObject:
     """The given values that a contact of this type has; raises as section 7 says."""
     for name, value in given.items():
         if name in FOREIGN[type_] and value is not None:
@@ -202,5 +211,5 @@ def _applicable(type_: str, given: Values) -> Values:
 
 def _decide_marketing(contact: ContactInformation, call: Call) -> None:
     for name, material in MATERIALS.items():
-        if name in call.given:
-            contact.decide_marketing(material, call.given[name], call.by)
+        if name in call.params:
+            contact.decide_marketing(material, call.params[name], call.actor)

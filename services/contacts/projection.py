@@ -25,14 +25,14 @@ from domain.contact_fields import (
     UDF,
 )
 from domain.contact_information import ContactInformation
-from domain.fields import Field, Shape, Values
+from domain.fields import Field, JsonObject, ResponseShape
 from domain.parsing import wall_clock
 from domain.scalar_fields import Boolean, Date, Enumeration, Text
-from services.ids import id_text
+from services.ids import format_id
 from services.log_information import LOG_INFORMATION, USER, log_information
 from services.projections import (
     Projection,
-    Row,
+    ViewRow,
     document,
     entity_row,
     projection,
@@ -45,35 +45,35 @@ __all__ = [
     "CONTACT_TYPE",
     "NO_PHOTO",
     "PHOTO",
-    "dialled",
+    "normalise_phone",
 ]
 
 ID = Text(name="id")
 NUMBER = Text(name="number")
 NAMES: tuple[Field, ...] = (Text(name="name", personal=True), *PERSON_NAME, COMPANY_NAME)
-CONTACT_STATE = Enumeration(name="life_cycle_state", words="MARKETING FINANCIAL")
-CONTACT_TYPE = Enumeration(name="type", words="PERSON COMPANY")
-COMPACT_CONTACT = Shape(
+CONTACT_STATE = Enumeration(name="life_cycle_state", allowed="MARKETING FINANCIAL")
+CONTACT_TYPE = Enumeration(name="type", allowed="PERSON COMPANY")
+COMPACT_CONTACT = ResponseShape(
     "contact_information",
     ID,
     CONTACT_TYPE,
     CONTACT_STATE,
     *NAMES,
-    Object(name="demographics", rows=DEMOGRAPHICS, absent_as_null=True),
-    Object(name="company_profile", rows=COMPANY_PROFILE, absent_as_null=True),
+    Object(name="demographics", fields=DEMOGRAPHICS, absent_as_null=True),
+    Object(name="company_profile", fields=COMPANY_PROFILE, absent_as_null=True),
 )
 AUTHORIZATION_SETTINGS = Object(
     name="authorization_settings",
-    rows=(
+    fields=(
         MARKETING[0],
         Date(name="direct_marketing_setting_updated_date"),
-        Reference(name="direct_marketing_setting_updated_by_user", to=USER),
+        Reference(name="direct_marketing_setting_updated_by_user", target=USER),
         MARKETING[1],
         Date(name="affiliate_marketing_setting_updated_date"),
-        Reference(name="affiliate_marketing_setting_updated_by_user", to=USER),
+        Reference(name="affiliate_marketing_setting_updated_by_user", target=USER),
     ),
 )
-CONTACT_INFORMATION = Shape(
+CONTACT_INFORMATION = ResponseShape(
     "full_contact_information",
     ID,
     NUMBER,
@@ -90,16 +90,16 @@ CONTACT_INFORMATION = Shape(
     AUTHORIZATION_SETTINGS,
     LOG_INFORMATION,
 )
-PHOTO = Shape(
+PHOTO = ResponseShape(
     "profile_photo",
     Text(name="file_name"),
     Text(name="file_content_url"),
     Text(name="file_mime_type"),
 )
-NO_PHOTO = orjson.dumps(dict.fromkeys(row.key for row in PHOTO.rows))
+NO_PHOTO = orjson.dumps(dict.fromkeys(row.key for row in PHOTO.fields))
 
 
-def dialled(number: str) -> str:
+def normalise_phone(number: str) -> str:
     """A phone number as it is searched: digits only, without a leading ``+`` or ``00``."""
     return "".join(filter(str.isdigit, number)).removeprefix("00")
 
@@ -112,7 +112,7 @@ def display_name(contact: ContactInformation) -> Any:
     return {"$name": [" ".join(filter(None, order)) for order in ((first, last), (last, first))]}
 
 
-def _compact_contact(contact: ContactInformation) -> Values:
+def _compact_contact(contact: ContactInformation) -> JsonObject:
     profile = "demographics" if contact.type == "PERSON" else "company_profile"
     own = {profile: contact.details.get(profile) or {}}
     return (
@@ -120,7 +120,7 @@ def _compact_contact(contact: ContactInformation) -> Values:
         | {"demographics": None, "company_profile": None}
         | own
         | {
-            "id": id_text(contact.id),
+            "id": format_id(contact.id),
             "type": contact.type,
             "life_cycle_state": contact.state,
             "name": display_name(contact),
@@ -128,7 +128,7 @@ def _compact_contact(contact: ContactInformation) -> Values:
     )
 
 
-def _full_contact(contact: ContactInformation, compact: Values, zone: ZoneInfo) -> Values:
+def _full_contact(contact: ContactInformation, compact: JsonObject, zone: ZoneInfo) -> JsonObject:
     profile, other = ("demographics", "company_profile")
     if contact.type == "COMPANY":
         profile, other = other, profile
@@ -146,8 +146,8 @@ def _full_contact(contact: ContactInformation, compact: Values, zone: ZoneInfo) 
     )
 
 
-def _authorization_settings(contact: ContactInformation, zone: ZoneInfo) -> Values:
-    values: Values = {}
+def _authorization_settings(contact: ContactInformation, zone: ZoneInfo) -> JsonObject:
+    values: JsonObject = {}
     for material, decision in contact.marketing.items():
         at = decision["at"]
         values |= {
@@ -158,7 +158,7 @@ def _authorization_settings(contact: ContactInformation, zone: ZoneInfo) -> Valu
     return values
 
 
-def _known(contact: ContactInformation, set_name: str) -> list[Values]:
+def _known(contact: ContactInformation, set_name: str) -> list[JsonObject]:
     """The entries of a set but for those of which nothing is left but that they were there."""
     return [entry for entry in contact.sets.get(set_name, ()) if entry.get("id")]
 
@@ -178,19 +178,19 @@ def contact_information(
     contact: ContactInformation, settings: Mapping[str, Any], zone: ZoneInfo
 ) -> Projection:
     """A contact: its row, its compact object, its photo."""
-    id_, values = id_text(contact.id), _compact_contact(contact)
+    id_, values = format_id(contact.id), _compact_contact(contact)
     shown = Projection(
         full=document(CONTACT_INFORMATION, _full_contact(contact, values, zone), zone),
         compact=document(COMPACT_CONTACT, values, zone),
         photo=_photo(contact),
         names=_contact_names(contact),
         claims=_contact_claims(contact, settings),
-        beside=_beside(contact),
+        extra=_beside(contact),
         retired=contact.forgotten,
     )
     unsearched = ("number", "registration_number")
-    columns: Values = {k: v for k, v in shown.names.items() if k not in unsearched}
-    phones = {dialled(p[k]) for p in _known(contact, "phone_set") for k in _PHONE_KEYS}
+    columns: JsonObject = {k: v for k, v in shown.names.items() if k not in unsearched}
+    phones = {normalise_phone(p[k]) for p in _known(contact, "phone_set") for k in _PHONE_KEYS}
     emails = {e["email_address"].strip().casefold() for e in _known(contact, "email_set")}
     columns |= {
         "id": id_,
@@ -202,7 +202,7 @@ def contact_information(
         "identity": contact.identifying(),
     }
     shown.rows = [
-        Row(
+        ViewRow(
             "contacts",
             contact.id,
             contact.version,
@@ -213,12 +213,12 @@ def contact_information(
         entity_row("contact_information", contact, id_, shown, shown.names),
     ]
     if contact.photographed:
-        photo: Values = {"kind": "profile_photo", "id": id_}
-        shown.rows.append(Row("entities", contact.id, contact.version, photo, shown.photo))
+        photo: JsonObject = {"kind": "profile_photo", "id": id_}
+        shown.rows.append(ViewRow("entities", contact.id, contact.version, photo, shown.photo))
     return shown
 
 
-def _beside(contact: ContactInformation) -> Values:
+def _beside(contact: ContactInformation) -> JsonObject:
     """What a contact's document does not show: its photo, its accounts, whether it is forgotten."""
     accounts = [{"$ref": f"accounts_receivable/{id_}"} for id_ in sorted(contact.accounts)]
     return {

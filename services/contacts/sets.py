@@ -7,7 +7,7 @@ from uuid import UUID
 from domain.contact_fields import SETS
 from domain.contact_information import ContactInformation
 from domain.contact_sets import check_entry
-from domain.fields import Values
+from domain.fields import JsonObject
 from services.pipeline.request import Call
 
 __all__ = ["apply_items", "first_entries", "full_number"]
@@ -20,11 +20,11 @@ def full_number(area_code: str | None, number: str) -> str:
     return f"00{area_code}{number}" if area_code else number
 
 
-def first_entries(call: Call, contact: UUID, given: Values) -> dict[str, list[Values]]:
+def first_entries(call: Call, contact: UUID, given: JsonObject) -> dict[str, list[JsonObject]]:
     """The entries that a new contact begins with, by set. Raises what `check_entry` does."""
-    sets: dict[str, list[Values]] = {}
+    sets: dict[str, list[JsonObject]] = {}
     for set_name in SETS:
-        entries: list[Values] = []
+        entries: list[JsonObject] = []
         for n, item in enumerate(given.get(set_name) or ()):
             entry = _entry(call, set_name, item)
             check_entry(contact, set_name, entries, entry, f"{set_name}[{n}]")
@@ -37,23 +37,23 @@ def first_entries(call: Call, contact: UUID, given: Values) -> dict[str, list[Va
 def apply_items(contact: ContactInformation, call: Call) -> None:
     """Adds, changes and removes entries in the order in which they are given."""
     for set_name in SETS:
-        for n, item in enumerate(call.given.get(set_name) or ()):
+        for n, item in enumerate(call.params.get(set_name) or ()):
             at = f"{set_name}[{n}]"
             if item["action"] == "ADD":
-                contact.add_entry(set_name, _entry(call, set_name, item), call.by, at)
+                contact.add_entry(set_name, _entry(call, set_name, item), call.actor, at)
                 continue
             entry = contact.entry(set_name, item["identifier"])
             if item["action"] == "REMOVE":
-                contact.remove_entry(set_name, entry, call.by)
+                contact.remove_entry(set_name, entry, call.actor)
             else:
                 changes = _changes(call, set_name, entry, item)
-                contact.change_entry(set_name, entry, changes, call.by, at)
+                contact.change_entry(set_name, entry, changes, call.actor, at)
 
 
-def _entry(call: Call, set_name: str, item: Values) -> Values:
+def _entry(call: Call, set_name: str, item: JsonObject) -> JsonObject:
     """A complete new entry: active, in the default country, with its full number."""
     given = {k: v for k, v in item.items() if k != "action" and v is not None}
-    entry: Values = {"id": call.new_id_text()} | given
+    entry: JsonObject = {"id": call.new_id_text()} | given
     if set_name != "relation_set":
         entry["state"] = "Active"
     if set_name in ("address_set", "phone_set"):
@@ -64,7 +64,7 @@ def _entry(call: Call, set_name: str, item: Values) -> Values:
     return entry
 
 
-def _changes(call: Call, set_name: str, entry: Values, item: Values) -> Values:
+def _changes(call: Call, set_name: str, entry: JsonObject, item: JsonObject) -> JsonObject:
     changes = {k: v for k, v in item.items() if k not in ("action", "identifier")}
     if set_name == "phone_set" and any(name in changes for name in _OF_A_NUMBER):
         if changes.get("country", entry.get("country")) != entry.get("country"):

@@ -8,26 +8,26 @@ from collections.abc import Callable
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from domain.aggregate import Aggregate, Stamp
+from domain.aggregate import Aggregate, Attribution
 from domain.errors import ConcurrentUpdate, EntityNotFound
-from domain.fields import Values
-from services.context import Told
+from domain.fields import JsonObject
+from services.context import CallContext
 from services.pipeline.command_runner import ATTEMPTS
-from services.pipeline.unit_of_work import begun
-from services.ports import Ledger
+from services.pipeline.unit_of_work import start_unit_of_work
+from services.ports import Store
 
-__all__ = ["Deciding", "change_one"]
+__all__ = ["Mutation", "update_aggregate"]
 
-Deciding = Callable[[Aggregate, Stamp], Values]
+Mutation = Callable[[Aggregate, Attribution], JsonObject]
 """Changes an aggregate and returns the effects of that."""
 
 
-async def change_one(
-    ledger: Ledger,
+async def update_aggregate(
+    ledger: Store,
     zone: ZoneInfo,
-    told: Told,
+    told: CallContext,
     stream: UUID,
-    decide: Deciding,
+    decide: Mutation,
     source: str,
     at: str,
 ) -> None:
@@ -46,12 +46,12 @@ async def change_one(
         aggregate = loaded.aggregates.get(stream)
         if aggregate is None:
             raise EntityNotFound(at)
-        draft = begun(told.directory, zone, loaded)
-        draft.effects = decide(aggregate, Stamp(told.now))
+        draft = start_unit_of_work(told.directory, zone, loaded)
+        draft.effects = decide(aggregate, Attribution(told.now))
         draft.collect([aggregate])
         if not draft.facts:
             return
-        verdict = await ledger.append(organisation, draft.change(ledger, metadata))
+        verdict = await ledger.append(organisation, draft.to_commit(ledger, metadata))
         if verdict.name == "WRITTEN":
             return
         await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)

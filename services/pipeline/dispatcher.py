@@ -19,23 +19,23 @@ from domain.errors import (
     Refusal,
     TokenExpired,
 )
-from domain.fields import Reading, Values
+from domain.fields import JsonObject, ReadContext
 from domain.identifiers import Identifier
 from domain.token_credentials import Credential
-from services.context import Question, Session, Told
-from services.pipeline.idempotency import first_answer, repeated, request_hash
-from services.pipeline.identifiers import asked, identifiers
-from services.pipeline.instrumentation import Stage
+from services.context import CallContext, ContextQuery, SessionRow
+from services.pipeline.idempotency import replay_response, request_hash, stored_response
+from services.pipeline.identifiers import identifiers, stored_identifiers
+from services.pipeline.instrumentation import StageTimer
 from services.pipeline.method import Method
-from services.pipeline.query_runner import Run, answered, parameters, resolve
+from services.pipeline.query_runner import CallState, read_parameters, resolve, run_query
 from services.pipeline.request import Request, Upload
 from services.pipeline.session_tokens import Claims, Tokens
-from services.pipeline.tenancy import ask_by_name
+from services.pipeline.tenancy import load_context_by_name
 from services.pipeline.token_proofs import Authenticator
-from services.ports import Ledger
+from services.ports import Store
 from services.reference_cache import Match
 
-__all__ = ["Again", "OpenSession", "Runner", "Write", "utc_now"]
+__all__ = ["AuthenticatedSession", "Dispatcher", "ResolveAgain", "RunCommand", "utc_now"]
 
 
 def utc_now() -> datetime:
@@ -44,19 +44,19 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenSession:
+class AuthenticatedSession:
     """A session that may be used, with the id and the set-up of its organisation."""
 
     organisation: str
-    session: Session
-    told: Told
+    session: SessionRow
+    told: CallContext
 
 
-Again = Callable[[Run], Awaitable[None]]
-Write = Callable[[Run, Again], Coroutine[None, None, bytes]]
+ResolveAgain = Callable[[CallState], Awaitable[None]]
+RunCommand = Callable[[CallState, ResolveAgain], Coroutine[None, None, bytes]]
 
 
-class Runner:
+class Dispatcher:
     """Runs the methods that need a session.
 
     ``write`` runs those that write: it is given a call and the way to resolve it anew. ``limit`` is
@@ -67,15 +67,15 @@ class Runner:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: Store,
         tokens: Tokens,
         authenticator: Authenticator,
         zone: ZoneInfo,
-        write: Write,
+        write: RunCommand,
         limit: Callable[[str], None],
         inspect_image: Callable[[bytes], Awaitable[str]],
         mac: Callable[[str], str],
-        stage: Stage,
+        stage: StageTimer,
     ) -> None:
         self._ledger = ledger
         self._tokens = tokens
@@ -91,113 +91,117 @@ class Runner:
         """The answer's ``data`` as JSON. Raises what the call is refused with, or `ServiceError`."""
         run = await self._checked(method, request)
         if run.key and run.told.answer is not None:
-            return first_answer(run.told.answer, run.request_hash)
+            return replay_response(run.told.answer, run.request_hash)
         try:
             await self._resolve(run)
             if method.multipart:
                 await self._inspect(run)
             if method.writes:
                 return await self._write(run, self._resolve_again)
-            return await answered(self._ledger, run, self._stage)
+            return await run_query(self._ledger, run, self._stage)
         except Refusal:
             # A twin with the same key may have won while this call was being decided.
-            answer = await repeated(self._ledger, run)
+            answer = await stored_response(self._ledger, run)
             if answer is None:
                 raise
             return answer
 
-    async def session(self, token: object) -> OpenSession:
+    async def session(self, token: object) -> AuthenticatedSession:
         """The open session of a token. Raises `InvalidToken` and `TokenExpired`."""
         claims = self._tokens.verify(token)
         self._limit(claims.session)
-        told = await ask_by_name(self._ledger, claims.organisation, Question(claims.session))
+        told = await load_context_by_name(
+            self._ledger, claims.organisation, ContextQuery(claims.session)
+        )
         if told is None:
             raise InvalidToken
-        return OpenSession(told.directory.organisation, _session(claims, told), told)
+        return AuthenticatedSession(told.directory.organisation, _session(claims, told), told)
 
-    async def _resolve(self, run: Run) -> None:
+    async def _resolve(self, run: CallState) -> None:
         """Finds what the parameters name, and checks the credentials among them once."""
 
         async def prove(credential: Credential, matches: Sequence[Match]) -> str:
             if credential not in run.proofs:
                 with self._stage("credentials"):
-                    proof = await self._authenticator.prove(run.caller, credential, matches)
+                    proof = await self._authenticator.verify(run.caller, credential, matches)
                 run.proofs[credential] = proof
             return run.proofs[credential].entity_id
 
         with self._stage("resolve"):
             await resolve(run, prove)
 
-    async def _resolve_again(self, run: Run) -> None:
+    async def _resolve_again(self, run: CallState) -> None:
         """The same after another change came first."""
-        file = run.given.get("file")
-        question = Question(identifiers=run.asked, customer=run.session.customer)
+        file = run.resolved.get("file")
+        question = ContextQuery(identifiers=run.stored_identifiers, customer=run.session.customer)
         with self._stage("ask"):
-            run.told = await self._ledger.ask(run.organisation, question)
+            run.told = await self._ledger.load_context(run.organisation, question)
         await self._resolve(run)
-        run.given |= {"file": file} if file else {}
+        run.resolved |= {"file": file} if file else {}
 
-    async def _checked(self, method: Method, request: Request) -> Run:
+    async def _checked(self, method: Method, request: Request) -> CallState:
         """The call with its session and parameters checked."""
         claims = self._claims(method, request)
         self._limit(claims.session)
-        reading = Reading(self._zone, utc_now().astimezone(self._zone).date(), request.textual)
-        given: Values = {}
+        reading = ReadContext(
+            self._zone, utc_now().astimezone(self._zone).date(), request.from_query_or_form
+        )
+        given: JsonObject = {}
         names, refusal = None, None
         try:
-            given, names = parameters(method, request, reading)
+            given, names = read_parameters(method, request, reading)
         except Refusal as error:
             refusal = error
         named = identifiers(given)
-        wanted = asked(named)
+        wanted = stored_identifiers(named)
         key = request.idempotency_key if method.writes else None
         view, loads = None, None
         if claims.customer is None and refusal is None:
-            view = method.view if request.staleness is None else None
+            view = method.prefetch_from if request.staleness is None else None
             loads = _loads(method, given) if method.writes else None
-        question = Question(claims.session, key, wanted, claims.customer, view, loads)
+        question = ContextQuery(claims.session, key, wanted, claims.customer, view, loads)
         with self._stage("ask"):
-            told = await ask_by_name(self._ledger, claims.organisation, question)
+            told = await load_context_by_name(self._ledger, claims.organisation, question)
         if told is None:
             raise InvalidToken
-        session = _session(claims, told, again=method.ends_session and told.answer is not None)
-        if session.customer and not method.consumers:
+        session = _session(claims, told, again=method.targets_session and told.answer is not None)
+        if session.customer and not method.open_to_consumers:
             raise AccessDenied
         if refusal is not None:
             raise refusal
         organisation = told.directory.organisation
         call = (method, request, organisation, told, session, reading, given)
-        run = Run(*call, named, wanted, names=names)
+        run = CallState(*call, named, wanted, response_keys=names)
         run.request_hash = request_hash(run, self._mac) if key else ""
         if session.released and told.answer and told.answer.request_hash != run.request_hash:
             raise InvalidToken
         return run
 
     def _claims(self, method: Method, request: Request) -> Claims:
-        token = request.raw.get("token")
-        if isinstance(token, list) and request.textual:
+        token = request.parameters.get("token")
+        if isinstance(token, list) and request.from_query_or_form:
             token = token[-1]
         blank = token is None or (isinstance(token, str) and not token.strip())
-        if blank and method.ends_session:
+        if blank and method.targets_session:
             raise MandatoryParameter("token")
         return self._tokens.verify(token)
 
-    async def _inspect(self, run: Run) -> None:
-        upload: Upload = run.given["file"]
+    async def _inspect(self, run: CallState) -> None:
+        upload: Upload = run.resolved["file"]
         mime_type = await self._inspect_image(upload.content)
-        run.given["file"] = replace(upload, mime_type=mime_type)
+        run.resolved["file"] = replace(upload, mime_type=mime_type)
 
 
-def _loads(method: Method, given: Values) -> tuple[list[Identifier], list[Identifier]] | None:
+def _loads(method: Method, given: JsonObject) -> tuple[list[Identifier], list[Identifier]] | None:
     """What names the aggregate of a command and the contact that it is about; a credential has to be checked first."""
     on = method.target(given)
-    if method.ends_session or isinstance(on, Credential):
+    if method.targets_session or isinstance(on, Credential):
         return None
     about = given.get("contact_information")
     return [on] if on else [], [about] if isinstance(about, Identifier) else []
 
 
-def _session(claims: Claims, told: Told, *, again: bool = False) -> Session:
+def _session(claims: Claims, told: CallContext, *, again: bool = False) -> SessionRow:
     """The session of a token, checked in the order of authentication.md, section 2.
 
     Where ``again``, a released session is let through: its release may be answered once more.

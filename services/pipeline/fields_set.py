@@ -9,7 +9,7 @@ import msgspec
 
 from domain.errors import InvalidParameterType
 
-__all__ = ["completed", "cut", "read_fields_set"]
+__all__ = ["merge_keys", "read_fields_set", "select_keys"]
 
 # Values stay the bytes they are: faster than parsing them, and no number changes its spelling.
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -37,7 +37,7 @@ def read_fields_set(
     return frozenset((aliases or {}).get(name, name) for name in wanted) or None
 
 
-def cut(document: bytes, names: frozenset[str] | None) -> bytes:
+def select_keys(document: bytes, names: frozenset[str] | None) -> bytes:
     """A JSON object with only its top-level keys in ``names``; whole if that is None."""
     if names is None:
         return document
@@ -45,7 +45,7 @@ def cut(document: bytes, names: frozenset[str] | None) -> bytes:
     return msgspec.json.encode({name: raw for name, raw in members.items() if name in names})
 
 
-def completed(document: bytes, keys: Iterable[str], more: Mapping[str, Any]) -> bytes:
+def merge_keys(document: bytes, keys: Iterable[str], more: Mapping[str, Any]) -> bytes:
     """A JSON object with exactly ``keys``: those of ``more``, the rest out of ``document``."""
     members = _MEMBERS.decode(document)
     return msgspec.json.encode({name: more.get(name, members.get(name)) for name in keys})

@@ -6,22 +6,30 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from domain.errors import EntityNotFound, EntityNotUnique
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.identifiers import Identifier
 from domain.reference.catalogue import ENTITIES, KINDS
 from domain.token_credentials import Credential
-from services.reference_cache import Directory, Match
+from services.reference_cache import Match, ReferenceCache
 
-__all__ = ["Named", "Proving", "asked", "identifiers", "is_stored", "only", "resolved"]
+__all__ = [
+    "CredentialProver",
+    "Named",
+    "identifiers",
+    "is_stored",
+    "resolve_identifiers",
+    "single_match",
+    "stored_identifiers",
+]
 
 Named = Identifier | Credential
-Proving = Callable[[Credential, Sequence[Match]], Awaitable[str]]
+CredentialProver = Callable[[Credential, Sequence[Match]], Awaitable[str]]
 
 _NAMING = (Identifier, Credential, dict, list)
 """What an entity can be named by or in; all other values are passed over."""
 
 
-def identifiers(given: Values) -> list[Named]:
+def identifiers(given: JsonObject) -> list[Named]:
     """Every identifier of an entity among given values, in the order of the parameters.
 
     Those of entries inside one entity (an address, a parameter) are left to that entity.
@@ -43,24 +51,24 @@ def _gather(value: Any, found: list[Named]) -> None:
 def is_stored(identifier: Identifier) -> bool:
     """Whether the database must be asked; the set-up is in the directory."""
     kind = KINDS.get(identifier.entity)
-    return kind is None or not kind.directory
+    return kind is None or not kind.cached
 
 
-def asked(named: Iterable[Named]) -> tuple[Identifier, ...]:
+def stored_identifiers(named: Iterable[Named]) -> tuple[Identifier, ...]:
     """What the database must be asked for, each once; of a credential what names its token."""
     plain = (one.name if isinstance(one, Credential) else one for one in named)
     return tuple(dict.fromkeys(one for one in plain if one is not None and is_stored(one)))
 
 
-async def resolved(
-    given: Values,
+async def resolve_identifiers(
+    given: JsonObject,
     named: Iterable[Named],
     matches: Mapping[Identifier, Sequence[Match]],
-    directory: Directory,
-    prove: Proving,
+    directory: ReferenceCache,
+    prove: CredentialProver,
     *,
-    choosing: bool,
-) -> tuple[Values, tuple[str, ...]]:
+    current_only: bool,
+) -> tuple[JsonObject, tuple[str, ...]]:
     """The given values with every identifier replaced by the id it means, and what they refer to.
 
     The second are the entities outside the directory, as ``kind/id``; ``named`` are the `identifiers`.
@@ -78,21 +86,21 @@ async def resolved(
         else:
             stored = is_stored(one)
             found = matches[one] if stored else directory.matches(one)
-            id_ = only(found, one.at, choosing=choosing and not one.kept)
+            id_ = single_match(found, one.path, current_only=current_only and not one.allow_retired)
         ids[one] = id_
         if isinstance(one, Credential) or stored:
             refs.append(f"{one.entity}/{id_}")
     return _replaced(given, ids), tuple(refs)
 
 
-def only(found: Sequence[Match], at: str, *, choosing: bool = False) -> str:
+def single_match(found: Sequence[Match], at: str, *, current_only: bool = False) -> str:
     """The id of the one entity among those found; retired ones count when nothing current is
     found, and not at all where ``choosing``.
 
     Raises `EntityNotFound` or `EntityNotUnique` naming ``at``.
     """
     current = [match for match in found if not match.retired]
-    found = current if current or choosing else found
+    found = current if current or current_only else found
     if not found:
         raise EntityNotFound(at)
     if len(found) > 1:

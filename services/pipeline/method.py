@@ -15,18 +15,18 @@ from uuid import UUID
 
 from domain.aggregate import Aggregate
 from domain.errors import Refusal
-from domain.fields import Field, Parameters, Shape, Values
+from domain.fields import Field, JsonObject, Parameters, ResponseShape
 
 if TYPE_CHECKING:
-    from services.context import Found, Select
+    from services.context import QueryResult, ViewQuery
     from services.pipeline.request import Call
 
-__all__ = ["BASE", "METHODS", "Method", "command", "create", "open_method", "query"]
+__all__ = ["BASE", "METHODS", "Method", "command", "create", "login_method", "query"]
 
-Deciding = TypeVar("Deciding", bound=Callable[..., Iterable[Aggregate] | None])
-Selecting = Callable[["Call"], "Select | Found | tuple[str, bytes]"]
+CommandFunction = TypeVar("CommandFunction", bound=Callable[..., Iterable[Aggregate] | None])
+QueryFunction = Callable[["Call"], "ViewQuery | QueryResult | tuple[str, bytes]"]
 Function = TypeVar("Function", bound=Callable[..., Any])
-Opening = Callable[..., Awaitable[Any]]
+LoginFunction = Callable[..., Awaitable[Any]]
 
 BASE = "/crmapi/rest/v2/"
 """Below which the paths of all methods stand."""
@@ -40,22 +40,22 @@ class Method:
     """One method of the API.
 
     ``kind`` says which way a call takes: ``query``, ``command`` on one loaded aggregate, ``create``,
-    or ``open`` (no session needed). ``on`` are the parameters of which one identifies the loaded
-    aggregate; where there are none a command works on the session itself. ``shows`` names the
-    document of the projection that is answered; keys of ``returns`` that it lacks are said by the
-    function. ``numbers`` are the sequences that a call may draw from, one number for each time
+    or ``open`` (no session needed). ``identified_by`` are the parameters of which one identifies the loaded
+    aggregate; where there are none a command works on the session itself. ``answer_with`` names the
+    document of the projection that is answered; keys of ``response`` that it lacks are said by the
+    function. ``sequences`` are the sequences that a call may draw from, one number for each time
     that one is named.
 
-    ``also`` are the ids of further aggregates that the function looks at, or may change. It is
+    ``related`` are the ids of further aggregates that the function looks at, or may change. It is
     asked again with what was loaded until it names nothing new. What was looked at must still be
     so when the facts are written, else the call is decided anew.
 
-    ``view`` is where a query finds the one document that its identifier names: where that is an id,
+    ``prefetch_from`` is where a query finds the one document that its identifier names: where that is an id,
     the document is asked for together with all else.
 
-    ``consumers`` opens the method to consumer sessions (common.md, section 11). ``code`` names a
+    ``open_to_consumers`` opens the method to consumer sessions (common.md, section 11). ``required_code`` names a
     parameter that must fit a secret of the loaded aggregate, and what a wrong one is refused with;
-    ``compares`` parameters that may be the secrets that it has already.
+    ``compared_secrets`` parameters that may be the secrets that it has already.
     ``aliases`` are other names of keys of the answer that ``fields_set`` may use.
     """
 
@@ -65,34 +65,34 @@ class Method:
     kind: str
     parameters: Parameters
     function: Callable[..., Any]
-    returns: Shape | None = None
-    many: bool = False
-    on: tuple[Field, ...] = ()
+    response: ResponseShape | None = None
+    is_list: bool = False
+    identified_by: tuple[Field, ...] = ()
     aggregate: type[Aggregate] | None = None
-    shows: str = "full"
-    view: str | None = None
-    numbers: tuple[str, ...] = ()
-    also: Callable[[Call], Iterable[UUID]] = lambda _: ()
+    answer_with: str = "full"
+    prefetch_from: str | None = None
+    sequences: tuple[str, ...] = ()
+    related: Callable[[Call], Iterable[UUID]] = lambda _: ()
     multipart: bool = False
     fields_set: bool = True
-    consumers: bool = False
-    code: tuple[str, type[Refusal]] | None = None
-    compares: tuple[str, ...] = ()
+    open_to_consumers: bool = False
+    required_code: tuple[str, type[Refusal]] | None = None
+    compared_secrets: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
-    def ends_session(self) -> bool:
+    def targets_session(self) -> bool:
         """Whether it works on the session itself."""
-        return self.kind == "command" and not self.on
+        return self.kind == "command" and not self.identified_by
 
     @cached_property
     def writes(self) -> bool:
         """Whether it changes anything."""
         return self.kind in ("command", "create")
 
-    def target(self, given: Values) -> Any:
+    def target(self, given: JsonObject) -> Any:
         """What names the aggregate of a command among given values; None if nothing does."""
-        return next((given[row.name] for row in self.on if given.get(row.name)), None)
+        return next((given[row.name] for row in self.identified_by if given.get(row.name)), None)
 
     @property
     def summary(self) -> str:
@@ -115,9 +115,9 @@ def _declaring(**method: Any) -> Callable[[Function], Function]:
 
 
 def query(
-    number: int, path: str, parameters: Parameters, returns: Shape, **more: Any
-) -> Callable[[Selecting], Selecting]:
-    """A method that reads: the function returns a `Select`, or the documents themselves.
+    number: int, path: str, parameters: Parameters, returns: ResponseShape, **more: Any
+) -> Callable[[QueryFunction], QueryFunction]:
+    """A method that reads: the function returns a `ViewQuery`, or the documents themselves.
 
     It may also return ``kind/id`` of one compact object with what is shown where there is none. It
     is a GET unless said otherwise.
@@ -127,24 +127,24 @@ def query(
 
 
 def create(
-    number: int, path: str, parameters: Parameters, returns: Shape, **more: Any
-) -> Callable[[Deciding], Deciding]:
+    number: int, path: str, parameters: Parameters, returns: ResponseShape, **more: Any
+) -> Callable[[CommandFunction], CommandFunction]:
     """A POST method that makes aggregates: the function returns them, the answered one first."""
     said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
     return _declaring(verb="POST", kind="create", **said, **more)
 
 
 def command(
-    number: int, path: str, parameters: Parameters, returns: Shape | None, **more: Any
-) -> Callable[[Deciding], Deciding]:
+    number: int, path: str, parameters: Parameters, returns: ResponseShape | None, **more: Any
+) -> Callable[[CommandFunction], CommandFunction]:
     """A POST method on one aggregate: the function changes it and returns new ones, if any."""
     said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
     return _declaring(verb="POST", kind="command", **said, **more)
 
 
-def open_method(
-    number: int, path: str, parameters: Parameters, returns: Shape
-) -> Callable[[Opening], Opening]:
+def login_method(
+    number: int, path: str, parameters: Parameters, returns: ResponseShape
+) -> Callable[[LoginFunction], LoginFunction]:
     """A POST method that needs no session: a coroutine that returns the answer's values."""
     said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
     return _declaring(verb="POST", kind="open", fields_set=False, **said)

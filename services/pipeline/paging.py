@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from domain.fields import Field, Values
+from domain.fields import Field, JsonObject
 from domain.scalar_fields import Integer
-from services.context import Select
+from services.context import ViewQuery
 
 __all__ = ["NUMBER", "PAGING", "page"]
 
@@ -22,14 +22,14 @@ PAGING: tuple[Field, ...] = (
 
 def page(
     view: str,
-    where: Values,
-    given: Values,
+    where: JsonObject,
+    given: JsonObject,
     *,
     order: tuple[str, ...] = ("created",),
     descending: bool = False,
-) -> Select:
+) -> ViewQuery:
     """The page of a view that a caller asks for; conditions whose value is None do not count."""
-    return Select(
+    return ViewQuery(
         view,
         {column: value for column, value in where.items() if value is not None},
         order=order,

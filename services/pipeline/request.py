@@ -12,18 +12,18 @@ from zoneinfo import ZoneInfo
 import msgspec
 import orjson
 
-from domain.aggregate import Aggregate, Fact, Stamp
+from domain.aggregate import Aggregate, Attribution, DomainEvent
 from domain.errors import InvalidParameterType
-from domain.fields import Field, JsonSchema, Reading, Values
+from domain.fields import Field, JsonObject, JsonSchema, ReadContext
 from domain.parsing import wall_clock
 from domain.reference.records import Record
-from services.context import Session
-from services.ids import id_text, new_id, record_stream
-from services.reference_cache import Directory
-from services.reference_expansion import Composer
+from services.context import SessionRow
+from services.ids import format_id, new_id, record_stream_id
+from services.reference_cache import ReferenceCache
+from services.reference_expansion import ReferenceExpander
 from services.staleness import Staleness
 
-__all__ = ["Call", "File", "Kept", "Request", "Upload"]
+__all__ = ["Call", "File", "NewSecret", "Request", "Upload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Upload:
 class File(Field):
     """A file of a form."""
 
-    def read(self, value: Any, at: str, reading: Reading) -> Upload:
+    def read(self, value: Any, at: str, reading: ReadContext) -> Upload:
         if not isinstance(value, Upload):
             raise InvalidParameterType(at)
         return value
@@ -51,12 +51,12 @@ class File(Field):
 class Request(msgspec.Struct, frozen=True):
     """A request as the edge hands it in.
 
-    ``raw`` holds the parameters (lists of texts where ``textual``), ``web_api_key`` the key of the
+    ``parameters`` holds the parameters (lists of texts where ``from_query_or_form``), ``web_api_key`` the key of the
     Basic header, None if there was no well-formed one.
     """
 
-    raw: Mapping[str, Any]
-    textual: bool = False
+    parameters: Mapping[str, Any]
+    from_query_or_form: bool = False
     files: Mapping[str, Upload] = {}
     web_api_key: str | None = None
     idempotency_key: str | None = None
@@ -67,7 +67,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class NewSecret:
     """A new secret of an entity, to be kept as a verifier.
 
     Short-lived codes (with ``expires_at``, or not ``slow``) are kept as keyed hashes.
@@ -85,29 +85,29 @@ class Kept:
 class Call:
     """What an endpoint sees.
 
-    ``given`` are the parameters by field name, references already resolved to ids; ``now`` is the
-    service's wall clock; ``numbers`` are drawn by `number`, the unused ones go back; ``others`` are
+    ``params`` are the parameters by field name, references already resolved to ids; ``wall_clock`` is the
+    service's wall clock; ``numbers`` are drawn by `next_number`, the unused ones go back; ``related`` are
     the further aggregates, by stream, that the method wants to look at. ``secrets`` are new ones to
-    keep, ``revealed`` are keys of this one answer that no document holds. ``generated`` are
+    keep, ``one_time_fields`` are keys of this one answer that no document holds. ``generated_params`` are
     parameters whose value was made up: where another entity has it already, the call is decided
-    anew instead of refused. ``unchanged`` are parameters that fit the secret that is kept already,
-    ``causes`` says of new entities which fact made them necessary.
+    anew instead of refused. ``matching_secrets`` are parameters that fit the secret that is kept already,
+    ``causation`` says of new entities which fact made them necessary.
     """
 
-    session: Session
-    directory: Directory
-    given: Values
-    by: Stamp
-    reading: Reading
-    composer: Composer
+    session: SessionRow
+    directory: ReferenceCache
+    params: JsonObject
+    actor: Attribution
+    reading: ReadContext
+    composer: ReferenceExpander
     numbers: dict[str, list[int]] = field(default_factory=dict)
-    others: Mapping[UUID, Aggregate] = field(default_factory=dict)
-    effects: Values = field(default_factory=dict)
-    secrets: list[Kept] = field(default_factory=list)
-    generated: set[str] = field(default_factory=set)
-    unchanged: frozenset[str] = frozenset()
-    revealed: Values = field(default_factory=dict)
-    causes: dict[str, str] = field(default_factory=dict)
+    related: Mapping[UUID, Aggregate] = field(default_factory=dict)
+    side_effects: JsonObject = field(default_factory=dict)
+    secrets: list[NewSecret] = field(default_factory=list)
+    generated_params: set[str] = field(default_factory=set)
+    matching_secrets: frozenset[str] = frozenset()
+    one_time_fields: JsonObject = field(default_factory=dict)
+    causation: dict[str, str] = field(default_factory=dict)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -115,9 +115,9 @@ class Call:
         return self.reading.zone
 
     @property
-    def now(self) -> str:
+    def wall_clock(self) -> str:
         """The time of the call on the service's wall clock."""
-        return wall_clock(self.by.at, self.zone)
+        return wall_clock(self.actor.at, self.zone)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -125,29 +125,29 @@ class Call:
         return self.directory.settings
 
     @property
-    def own_group(self) -> str | None:
+    def default_group(self) -> str | None:
         """The group of the session's unit, the default owner of what is created."""
         group: str | None = self.directory.fields("unit", self.session.unit).get("group")
         return group
 
-    def number(self, sequence: str) -> int:
+    def next_number(self, sequence: str) -> int:
         """The next number of a sequence that the method declares."""
         return self.numbers[sequence].pop(0)
 
-    def other(self, id_: str | None) -> Aggregate | None:
+    def related_aggregate(self, id_: str | None) -> Aggregate | None:
         """An entity that the method looks at, once it is loaded."""
-        return self.others.get(UUID(id_)) if id_ else None
+        return self.related.get(UUID(id_)) if id_ else None
 
     def record_id(self, kind: str, id_: str) -> UUID:
         """The stream of a registered record."""
-        return record_stream(self.directory.organisation, kind, id_)
+        return record_stream_id(self.directory.organisation, kind, id_)
 
     def record(self, kind: str, id_: str | None) -> Record | None:
         """A registered record that the method looks at, once it is loaded."""
-        found = self.others.get(self.record_id(kind, id_)) if id_ else None
+        found = self.related.get(self.record_id(kind, id_)) if id_ else None
         return found if isinstance(found, Record) else None
 
-    def keep(
+    def store_secret(
         self,
         owner: str,
         name: str,
@@ -158,12 +158,12 @@ class Call:
     ) -> str:
         """Keeps a verifier of a secret of ``owner`` (``kind/id``); the key id for facts to name."""
         key_id = uuid4().hex
-        self.secrets.append(Kept(owner, name, key_id, secret, slow, expires_at))
+        self.secrets.append(NewSecret(owner, name, key_id, secret, slow, expires_at))
         return key_id
 
-    def note_cause(self, new: Aggregate, cause: Fact) -> None:
+    def note_cause(self, new: Aggregate, cause: DomainEvent) -> None:
         """Notes that a fact has led to a new entity."""
-        self.causes[str(new.id)] = f"{cause.originator_id}/{cause.originator_version}"
+        self.causation[str(new.id)] = f"{cause.originator_id}/{cause.originator_version}"
 
     def new_id(self) -> UUID:
         """The id of a new entity."""
@@ -171,9 +171,11 @@ class Call:
 
     def new_id_text(self) -> str:
         """An id for something inside an entity."""
-        return id_text(new_id())
+        return format_id(new_id())
 
-    def shown(self, kind: str, id_: str | None) -> Values | None:
+    def compact_object(self, kind: str, id_: str | None) -> JsonObject | None:
         """The compact object of an entity as a caller would see it now; None if there is none."""
-        found: Values | None = orjson.loads(self.composer.compact(f"{kind}/{id_}")) if id_ else None
+        found: JsonObject | None = (
+            orjson.loads(self.composer.compact(f"{kind}/{id_}")) if id_ else None
+        )
         return found

@@ -12,8 +12,8 @@ import jwt
 from jwt.types import Options
 
 from domain.errors import InvalidToken
-from domain.fields import Values
-from services.context import Customer
+from domain.fields import JsonObject
+from services.context import ConsumerScope
 
 __all__ = ["LIFETIME", "Claims", "Tokens"]
 
@@ -45,7 +45,7 @@ class Claims:
     session: str
     organisation: str
     expires_at: int
-    customer: Customer | None = None
+    customer: ConsumerScope | None = None
 
 
 class Tokens:
@@ -63,11 +63,11 @@ class Tokens:
         organisation: str,
         unit: str,
         now: datetime,
-        customer: Customer | None = None,
+        customer: ConsumerScope | None = None,
     ) -> str:
         """A token for a session: its id, the username, the organisation's name, the unit's id."""
         issued = int(now.timestamp())
-        claims: Values = {
+        claims: JsonObject = {
             "jti": session,
             "usr": user,
             "org": organisation,
@@ -102,5 +102,5 @@ def _read(claims: dict[str, Any]) -> Claims:
         raise ValueError("claims")
     if not _SESSION_ID.fullmatch(texts[0]) or len(whose) == 1:
         raise ValueError("claims")
-    customer = Customer(*whose) if whose else None
+    customer = ConsumerScope(*whose) if whose else None
     return Claims(texts[0], texts[2], int(claims["exp"]), customer)

@@ -10,17 +10,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-__all__ = ["Turns"]
+__all__ = ["StreamLocks"]
 
 
-class Turns:
+class StreamLocks:
     """One lock per entity, for as long as somebody wants it."""
 
     def __init__(self) -> None:
         self._locks: dict[UUID, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
-    async def turn(self, stream: UUID | None) -> AsyncIterator[bool]:
+    async def hold(self, stream: UUID | None) -> AsyncIterator[bool]:
         """Waits for the entity's turn, and says whether there was anybody to wait for.
 
         At once for an entity that does not exist yet.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from services.context import Question, Told
-from services.ports import Ledger
+from services.context import CallContext, ContextQuery
+from services.ports import Store
 
-__all__ = ["ask_by_name"]
+__all__ = ["load_context_by_name"]
 
 
-async def ask_by_name(ledger: Ledger, name: str, question: Question) -> Told | None:
+async def load_context_by_name(
+    ledger: Store, name: str, question: ContextQuery
+) -> CallContext | None:
     """The answer of the current organisation of that name; None if there is none.
 
     Names rarely change hands, so the ledger may remember them; that the name is still the
@@ -18,7 +20,7 @@ async def ask_by_name(ledger: Ledger, name: str, question: Question) -> Told | N
         organisation = await ledger.organisation(name, fresh=fresh)
         if organisation is None:
             continue
-        told = await ledger.ask(organisation, question)
+        told = await ledger.load_context(organisation, question)
         if told.directory.name == name.strip():
             return told
     return None

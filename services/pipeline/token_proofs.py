@@ -15,7 +15,7 @@ from typing import cast
 from uuid import UUID
 
 from domain.access_token import AccessToken
-from domain.aggregate import Stamp
+from domain.aggregate import Attribution
 from domain.errors import (
     EntityNotFound,
     InvalidLifeCycleState,
@@ -26,12 +26,19 @@ from domain.identifiers import Identifier
 from domain.reference.fields import GUESS_LIMITS
 from domain.reference.records import Record
 from domain.token_credentials import Credential
-from services.context import Customer, Question
-from services.ids import record_stream
-from services.ports import GuessLimits, Hasher, Ledger, Secret
-from services.reference_cache import Directory, Match
+from services.context import ConsumerScope, ContextQuery
+from services.ids import record_stream_id
+from services.ports import GuessLimits, Hasher, Secret, Store
+from services.reference_cache import Match, ReferenceCache
 
-__all__ = ["GUESSED", "Authenticator", "Caller", "Proof", "owner_of", "short_code"]
+__all__ = [
+    "GUESSED",
+    "Authenticator",
+    "GuessContext",
+    "Proof",
+    "secret_owner",
+    "short_code_material",
+]
 
 ONCE = "one_time_password"
 NOBODY = "nobody"
@@ -39,23 +46,23 @@ GUESSED = ("pass_code", "verification_code", ONCE)
 """The secrets whose tries are counted for each token."""
 
 
-def owner_of(token_id: str) -> str:
+def secret_owner(token_id: str) -> str:
     """An access token as the owner of its secrets."""
     return f"access_token/{token_id}"
 
 
-def short_code(owner: str, name: str, code: str) -> str:
+def short_code_material(owner: str, name: str, code: str) -> str:
     """What is hashed of a short code: it fits for its owner only, a one-time password for all."""
     return f"{name}/{code}" if name == ONCE else f"{owner}/{name}/{code}"
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class GuessContext:
     """Who shows a credential: the organisation's set-up, where tries are counted, whose data."""
 
-    directory: Directory
+    directory: ReferenceCache
     source: str
-    customer: Customer | None = None
+    customer: ConsumerScope | None = None
 
     @property
     def limits(self) -> GuessLimits:
@@ -94,22 +101,22 @@ class Proof:
         if credential.entity != AccessToken.TOPIC and token.state != AccessToken.EFFECTIVE:
             raise InvalidLifeCycleState(credential.at)
 
-    def use(self, token: AccessToken, by: Stamp) -> None:
+    def use(self, token: AccessToken, by: Attribution) -> None:
         """Uses up the one-time password that was shown, if one was."""
         key_id = self.secrets.get(ONCE)
         if key_id is not None and ONCE in token.secrets:
-            token.record(AccessToken.OneTimePasswordUsed, by, one_time_password=key_id)
+            token.raise_event(AccessToken.OneTimePasswordUsed, by, one_time_password=key_id)
 
 
 class Authenticator:
     """Finds the entities of credentials, and checks codes."""
 
-    def __init__(self, ledger: Ledger, hasher: Hasher) -> None:
+    def __init__(self, ledger: Store, hasher: Hasher) -> None:
         self._ledger = ledger
         self._hasher = hasher
 
-    async def prove(
-        self, caller: Caller, credential: Credential, matches: Sequence[Match]
+    async def verify(
+        self, caller: GuessContext, credential: Credential, matches: Sequence[Match]
     ) -> Proof:
         """The entity that a credential identifies.
 
@@ -134,10 +141,10 @@ class Authenticator:
         return Proof(credential, UUID(id_), entity_id, secrets)
 
     async def check_code(
-        self, caller: Caller, token: AccessToken, name: str, code: str, wrong: Refusal
+        self, caller: GuessContext, token: AccessToken, name: str, code: str, wrong: Refusal
     ) -> None:
         """Checks a short code of a token that is known already. Raises ``wrong``."""
-        owner = owner_of(token.id.hex.upper())
+        owner = secret_owner(token.id.hex.upper())
         await self._count(caller, owner, name, wrong)
         kept = await self._ledger.secret(caller.directory.organisation, owner, name)
         key_id = token.secrets.get(name)
@@ -145,9 +152,11 @@ class Authenticator:
             raise wrong
         await self._forgive(caller, owner, name)
 
-    async def has_already(self, caller: Caller, token: AccessToken, name: str, given: str) -> bool:
+    async def matches_current(
+        self, caller: GuessContext, token: AccessToken, name: str, given: str
+    ) -> bool:
         """Whether a token has that secret already: a guess, too, which is not made too often."""
-        owner = owner_of(token.id.hex.upper())
+        owner = secret_owner(token.id.hex.upper())
         if await self._wait(caller, owner, name):
             return False
         kept = await self._ledger.secret(caller.directory.organisation, owner, name)
@@ -158,7 +167,7 @@ class Authenticator:
             await self._forgive(caller, owner, name)
         return fits
 
-    async def customer(self, caller: Caller, proof: Proof) -> Customer | None:
+    async def customer(self, caller: GuessContext, proof: Proof) -> ConsumerScope | None:
         """Whom a token authenticates: nobody unless it is effective and leads to an owner."""
         loaded = await self._ledger.load(caller.directory.organisation, [proof.token])
         token = cast(AccessToken, loaded.aggregates[proof.token])
@@ -166,9 +175,9 @@ class Authenticator:
         owner = account.fields.get("account_owner") if account else None
         if account is None or owner is None or token.state != AccessToken.EFFECTIVE:
             return None
-        return Customer(owner, account.record_id)
+        return ConsumerScope(owner, account.record_id)
 
-    async def _account(self, directory: Directory, token: AccessToken) -> Record | None:
+    async def _account(self, directory: ReferenceCache, token: AccessToken) -> Record | None:
         """The accounts receivable of a token, its own or its participant's; None if retired."""
         account = token.relations.get("accounts_receivable")
         if account is None:
@@ -178,34 +187,38 @@ class Authenticator:
             account = participant.fields.get("accounts_receivable") if participant else None
         return await self._record(directory, "accounts_receivable", account)
 
-    async def _once(self, caller: Caller, credential: Credential) -> Secret:
+    async def _once(self, caller: GuessContext, credential: Credential) -> Secret:
         """The one-time password that is shown alone: it says by itself whose it is."""
         wrong = _wrong(credential)
         organisation = caller.directory.organisation
         # All who show nothing else are counted together: there is no token to count them by.
         await self._count(caller, ONCE, ONCE, wrong)
-        code = short_code("", ONCE, credential.one_time_password or "")
+        code = short_code_material("", ONCE, credential.one_time_password or "")
         found = await self._ledger.secret_by_verifier(organisation, ONCE, self._hasher.mac(code))
         if found is None or found.expired or not await self._is_visible(caller, found.owner):
             raise wrong
         await self._forgive(caller, ONCE, ONCE)
         return found
 
-    async def _is_visible(self, caller: Caller, owner: str) -> bool:
+    async def _is_visible(self, caller: GuessContext, owner: str) -> bool:
         if caller.customer is None:
             return True
         entity, _, id_ = owner.partition("/")
         named = (Identifier(entity, "id", id_, ""),)
-        question = Question(identifiers=named, customer=caller.customer)
-        told = await self._ledger.ask(caller.directory.organisation, question)
+        question = ContextQuery(identifiers=named, customer=caller.customer)
+        told = await self._ledger.load_context(caller.directory.organisation, question)
         return bool(told.matches[0])
 
-    async def _fitting(self, caller: Caller, credential: Credential, id_: str | None) -> Secret:
+    async def _fitting(
+        self, caller: GuessContext, credential: Credential, id_: str | None
+    ) -> Secret:
         """The secret of a named token that the one shown fits."""
         name, wrong, named = credential.secret, _wrong(credential), credential.name
         assert named is not None
         owner = (
-            owner_of(id_) if id_ else f"{NOBODY}/{self._hasher.mac(f'{named.field}={named.value}')}"
+            secret_owner(id_)
+            if id_
+            else f"{NOBODY}/{self._hasher.mac(f'{named.field}={named.value}')}"
         )
         await self._count(caller, owner, name, wrong)
         # Nobody has no secret; that it is asked for keeps the time the same.
@@ -222,7 +235,7 @@ class Authenticator:
         await self._forgive(caller, owner, name)
         return kept
 
-    async def _related(self, directory: Directory, credential: Credential, id_: UUID) -> str:
+    async def _related(self, directory: ReferenceCache, credential: Credential, id_: UUID) -> str:
         """The entity of that kind to which a token is related."""
         loaded = await self._ledger.load(directory.organisation, [id_])
         token = cast(AccessToken, loaded.aggregates[id_])
@@ -237,36 +250,38 @@ class Authenticator:
             raise EntityNotFound(credential.at)
         return related.record_id
 
-    async def _record(self, directory: Directory, kind: str, id_: str | None) -> Record | None:
+    async def _record(self, directory: ReferenceCache, kind: str, id_: str | None) -> Record | None:
         """A registered record that is not retired."""
         if id_ is None:
             return None
-        stream = record_stream(directory.organisation, kind, id_)
+        stream = record_stream_id(directory.organisation, kind, id_)
         found = (await self._ledger.load(directory.organisation, [stream])).aggregates.get(stream)
         return found if isinstance(found, Record) and not found.is_retired else None
 
     def _fits(self, kept: Secret, owner: str, name: str, code: str) -> bool:
-        return hmac.compare_digest(kept.verifier, self._hasher.mac(short_code(owner, name, code)))
+        return hmac.compare_digest(
+            kept.verifier, self._hasher.mac(short_code_material(owner, name, code))
+        )
 
-    async def _count(self, caller: Caller, owner: str, name: str, wrong: Refusal) -> None:
+    async def _count(self, caller: GuessContext, owner: str, name: str, wrong: Refusal) -> None:
         """Counts a try that is about to be made. Raises ``wrong`` if it comes too soon."""
         wait = await self._wait(caller, owner, name)
         if wait:
             wrong.retry_after = wait
             raise wrong
 
-    async def _wait(self, caller: Caller, owner: str, name: str) -> int:
+    async def _wait(self, caller: GuessContext, owner: str, name: str) -> int:
         """Counts a try that is about to be made; the seconds to wait if it comes too soon."""
         return await self._ledger.count_guess(
             caller.directory.organisation, f"{owner}/{name}", self._source(caller), caller.limits
         )
 
-    async def _forgive(self, caller: Caller, owner: str, name: str) -> None:
-        await self._ledger.forgive_guesses(
+    async def _forgive(self, caller: GuessContext, owner: str, name: str) -> None:
+        await self._ledger.reset_guesses(
             caller.directory.organisation, f"{owner}/{name}", self._source(caller)
         )
 
-    def _source(self, caller: Caller) -> str:
+    def _source(self, caller: GuessContext) -> str:
         """Where tries come from, as a keyed hash: it holds a network address."""
         return self._hasher.mac(f"source/{caller.source}")
 

@@ -8,53 +8,56 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
-from domain.aggregate import Aggregate, Fact
+from domain.aggregate import Aggregate, DomainEvent
 from domain.contact_information import ContactInformation
 from domain.errors import InvalidLifeCycleState, ServiceUnavailable
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.reference.records import Record
-from services.context import Loaded
-from services.ids import id_text, record_stream
-from services.ports import Change, Ledger, Written
-from services.projections import Projection, Row, project
-from services.reference_cache import Directory
+from services.context import LoadResult
+from services.ids import format_id, record_stream_id
+from services.ports import Commit, Store, StreamCommit
+from services.projections import Projection, ViewRow, project
+from services.reference_cache import ReferenceCache
 
-__all__ = ["Draft", "begun"]
+__all__ = ["UnitOfWork", "start_unit_of_work"]
 
 
 @dataclass(slots=True)
-class Draft:
+class UnitOfWork:
     """What a command has decided and not yet written.
 
-    ``before`` holds the projections of the loaded aggregates, ``after`` those of the changed
-    ones, and ``shown`` the projection of any aggregate by stream, changed or not.
+    ``projections_before`` holds the projections of the loaded aggregates, ``projections_after`` those of the changed
+    ones, and ``projection_of`` the projection of any aggregate by stream, changed or not.
     """
 
-    directory: Directory
+    directory: ReferenceCache
     zone: ZoneInfo
-    loaded: Loaded
-    before: dict[UUID, Projection] = field(default_factory=dict)
-    after: dict[UUID, Projection] = field(default_factory=dict)
-    facts: dict[UUID, list[Fact]] = field(default_factory=dict)
+    loaded: LoadResult
+    projections_before: dict[UUID, Projection] = field(default_factory=dict)
+    projections_after: dict[UUID, Projection] = field(default_factory=dict)
+    facts: dict[UUID, list[DomainEvent]] = field(default_factory=dict)
     aggregates: dict[UUID, Aggregate] = field(default_factory=dict)
-    effects: Values = field(default_factory=dict)
+    effects: JsonObject = field(default_factory=dict)
 
     def collect(self, aggregates: Iterable[Aggregate]) -> None:
         """Takes the new facts of aggregates and projects what they changed."""
         for aggregate in aggregates:
-            facts = [cast(Fact, fact) for fact in aggregate.collect_events()]
+            facts = [cast(DomainEvent, fact) for fact in aggregate.collect_events()]
             if facts:
-                if aggregate.id in self.loaded.aggregates and aggregate.id not in self.before:
+                if (
+                    aggregate.id in self.loaded.aggregates
+                    and aggregate.id not in self.projections_before
+                ):
                     raise RuntimeError(f"{aggregate.TOPIC} {aggregate.id} was only to be looked at")
                 self.facts[aggregate.id] = facts
                 self.aggregates[aggregate.id] = aggregate
-                self.after[aggregate.id] = self._project(aggregate)
+                self.projections_after[aggregate.id] = self._project(aggregate)
 
-    def shown(self, aggregate: Aggregate) -> Projection:
+    def projection_of(self, aggregate: Aggregate) -> Projection:
         """The aggregate as it is after the command."""
         return (
-            self.after.get(aggregate.id)
-            or self.before.get(aggregate.id)
+            self.projections_after.get(aggregate.id)
+            or self.projections_before.get(aggregate.id)
             or self._project(aggregate)
         )
 
@@ -62,17 +65,17 @@ class Draft:
         """The compact objects that the command has changed."""
         return {
             f"{row.columns['kind']}/{row.columns['id']}": row.document
-            for shown in self.after.values()
+            for shown in self.projections_after.values()
             for row in shown.rows
             if row.view == "entities" and row.document is not None
         }
 
-    def expect(self, versions: Mapping[UUID, int]) -> None:
+    def expect_versions(self, versions: Mapping[UUID, int]) -> None:
         """Makes the change fail unless these streams still have these versions."""
         expected = [{"stream": str(id_), "version": v} for id_, v in versions.items()]
         _extend(self.effects, "expect", expected)
 
-    def change(self, ledger: Ledger, metadata: Values, answer: bytes | None = None) -> Change:
+    def to_commit(self, ledger: Store, metadata: JsonObject, answer: bytes | None = None) -> Commit:
         """The change to append.
 
         Raises `InvalidLifeCycleState` if it says something of a contact who was forgotten, and
@@ -83,7 +86,7 @@ class Draft:
         for stream in self.facts:
             self._claim(stream, effects)
         command = uuid4().hex
-        return Change(
+        return Commit(
             command=command,
             metadata=metadata | {"command": command},
             written=written,
@@ -95,14 +98,14 @@ class Draft:
     def _project(self, aggregate: Aggregate) -> Projection:
         return project(aggregate, self.directory.settings, self.zone)
 
-    def _written(self, stream: UUID, ledger: Ledger, effects: Values) -> Written:
+    def _written(self, stream: UUID, ledger: Store, effects: JsonObject) -> StreamCommit:
         subject, facts = self.aggregates[stream].subject, self.facts[stream]
         if subject is None or not any(fact.PERSONAL for fact in facts):
-            return Written(facts, subject)
-        new = subject == stream and stream not in self.before
-        return Written(facts, subject, self._key(subject, ledger, effects, new=new))
+            return StreamCommit(facts, subject)
+        new = subject == stream and stream not in self.projections_before
+        return StreamCommit(facts, subject, self._key(subject, ledger, effects, new=new))
 
-    def _key(self, subject: UUID, ledger: Ledger, effects: Values, *, new: bool) -> bytes:
+    def _key(self, subject: UUID, ledger: Store, effects: JsonObject, *, new: bool) -> bytes:
         """What encrypts the personal part of facts: a person's key, which begins with the first."""
         key = self.loaded.keys.get(subject)
         if key is None and new:
@@ -119,36 +122,39 @@ class Draft:
             _extend(effects, "expect_keys", [str(subject)])
         return key
 
-    def _claim(self, stream: UUID, effects: Values) -> None:
-        before, after = self.before.get(stream, Projection()), self.after[stream]
+    def _claim(self, stream: UUID, effects: JsonObject) -> None:
+        before, after = (
+            self.projections_before.get(stream, Projection()),
+            self.projections_after[stream],
+        )
         aggregate = self.aggregates[stream]
-        entity: Values = {"stream": str(stream)}
+        entity: JsonObject = {"stream": str(stream)}
         if isinstance(aggregate, Record):
             entity["entity"] = f"{aggregate.kind}/{aggregate.record_id}"
         for suffix, old, new in (
             ("", before.claims, after.claims),
-            ("_worldwide", before.worldwide, after.worldwide),
+            ("_worldwide", before.global_claims, after.global_claims),
         ):
             taken = [entity | {"claim": c, "at": at} for c, at in new.items() if c not in old]
             dropped = [entity | {"claim": claim} for claim in old if claim not in new]
             _extend(effects, f"take{suffix}", taken)
             _extend(effects, f"release{suffix}", dropped)
-        owner = f"{aggregate.TOPIC}/{id_text(aggregate.id)}"
+        owner = f"{aggregate.TOPIC}/{format_id(aggregate.id)}"
         void = [name for name in before.secrets if name not in after.secrets]
         _extend(effects, "drop_secrets", [{"owner": owner, "name": name} for name in void])
         if isinstance(aggregate, ContactInformation):
             _extend(effects, "expect", [self._settings_as_read()])
 
-    def _settings_as_read(self) -> Values:
+    def _settings_as_read(self) -> JsonObject:
         """Contacts are unique by a rule of the settings; it must still be the same when written."""
         organisation = self.directory.organisation
         entry = self.directory.entry("organisation", organisation)
-        stream = record_stream(organisation, "organisation", organisation)
+        stream = record_stream_id(organisation, "organisation", organisation)
         return {"stream": str(stream), "version": entry.version if entry else 0}
 
-    def _rows(self) -> Iterable[Row]:
-        for stream, after in self.after.items():
-            before = self.before.get(stream)
+    def _rows(self) -> Iterable[ViewRow]:
+        for stream, after in self.projections_after.items():
+            before = self.projections_before.get(stream)
             former = {_kind(row): row for row in before.rows} if before else {}
             for row in after.rows:
                 old = former.get(_kind(row)) if row.view == "entities" else None
@@ -159,27 +165,27 @@ class Draft:
                     yield replace(row, columns=row.columns | {"names": None}) if named else row
 
 
-def _kind(row: Row) -> tuple[str, str | None]:
+def _kind(row: ViewRow) -> tuple[str, str | None]:
     return row.view, row.columns.get("kind")
 
 
-def _extend(effects: Values, name: str, items: Sequence[Any]) -> None:
+def _extend(effects: JsonObject, name: str, items: Sequence[Any]) -> None:
     if items:
         effects[name] = [*effects.get(name, []), *items]
 
 
-def begun(
-    directory: Directory,
+def start_unit_of_work(
+    directory: ReferenceCache,
     zone: ZoneInfo,
-    loaded: Loaded,
+    loaded: LoadResult,
     changing: Collection[UUID] | None = None,
-) -> Draft:
+) -> UnitOfWork:
     """A draft on loaded aggregates, with their projections as they are before the command.
 
     :param changing: the aggregates that the command may change, all of them unless it is given.
     """
-    draft = Draft(directory, zone, loaded)
+    draft = UnitOfWork(directory, zone, loaded)
     for stream, aggregate in loaded.aggregates.items():
         if changing is None or stream in changing:
-            draft.before[stream] = project(aggregate, directory.settings, zone)
+            draft.projections_before[stream] = project(aggregate, directory.settings, zone)
     return draft

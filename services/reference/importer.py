@@ -14,31 +14,31 @@ from typing import Any
 import orjson
 
 from domain.errors import InvalidRequest, ServiceError, ServiceUnavailable
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.reference.catalogue import KINDS
-from domain.reference.records import Link
-from services.reference.registrar import CREATED, UNCHANGED, UPDATED, Registered, Registrar
+from domain.reference.records import RecordLink
+from services.reference.registrar import CREATED, UNCHANGED, UPDATED, Registrar, RegistrationResult
 
-__all__ = ["Report", "import_lines"]
+__all__ = ["ImportReport", "import_lines"]
 
 TOGETHER = 64
 """How many lines are registered at the same time at most."""
 
 
 @dataclass(slots=True)
-class Report:
+class ImportReport:
     """What became of the lines; ``refused`` holds line number (from 1), code and description.
 
     ``secrets`` are those that were made up, with the line number: nobody sees them again.
     """
 
     results: dict[str, int] = field(default_factory=lambda: {CREATED: 0, UPDATED: 0, UNCHANGED: 0})
-    refused: list[Values] = field(default_factory=list)
-    secrets: list[Values] = field(default_factory=list)
+    refused: list[JsonObject] = field(default_factory=list)
+    secrets: list[JsonObject] = field(default_factory=list)
 
-    def summary(self) -> Values:
+    def summary(self) -> JsonObject:
         """The report as it is answered; of secrets only where there are any."""
-        said: Values = {name.lower(): count for name, count in self.results.items()}
+        said: JsonObject = {name.lower(): count for name, count in self.results.items()}
         said |= {"refused": self.refused}
         return said | ({"secrets": self.secrets} if self.secrets else {})
 
@@ -51,14 +51,14 @@ async def import_lines(
     kind: str | None,
     source: str,
     advance: Callable[[int], None] = lambda _: None,
-) -> Report:
+) -> ImportReport:
     """Registers every line. ``advance`` is told how many bytes were dealt with.
 
     :param organisation: the name for records that do not say theirs.
     :param kind: the kind for records that do not say theirs.
     Raises `ServiceUnavailable` when the database is away; what was registered stays so.
     """
-    report = Report()
+    report = ImportReport()
     batch: list[tuple[int, Any]] = []
     keys: set[object] = set()
     former: str | None = None
@@ -96,9 +96,9 @@ def _keys(record: Any) -> set[object]:
     kind = KINDS.get(str(record.get("kind"))) if isinstance(record, dict) else None
     if kind is None or kind.key == "organisation":
         return set()
-    if any(isinstance(row, Link) and row.to == kind.key for row in kind.fields):
+    if any(isinstance(row, RecordLink) and row.to == kind.key for row in kind.fields):
         return set()
-    named = ("id", *kind.unique, kind.worldwide, *kind.together, "account_owner_id")
+    named = ("id", *kind.unique, kind.globally_unique, *kind.unique_together, "account_owner_id")
     return {(name, str(record[name]).strip().casefold()) for name in named if record.get(name)}
 
 
@@ -107,12 +107,12 @@ async def _register_in_order(
     batch: list[tuple[int, Any]],
     organisation: str | None,
     source: str,
-    report: Report,
+    report: ImportReport,
 ) -> None:
     """Registers the lines of a batch, those apart of which one takes what another gives up."""
     together: list[tuple[int, Any]] = []
     keys: set[object] = set()
-    stored: list[Values] = [{}] * len(batch)
+    stored: list[JsonObject] = [{}] * len(batch)
     if len(batch) > 1:
         stored = await asyncio.gather(*(registrar.stored(r, organisation) for _, r in batch))
     for line, former in zip(batch, stored, strict=True):
@@ -130,9 +130,9 @@ async def _register(
     batch: list[tuple[int, Any]],
     organisation: str | None,
     source: str,
-    report: Report,
+    report: ImportReport,
 ) -> None:
-    async def one(record: Any) -> Registered | ServiceError:
+    async def one(record: Any) -> RegistrationResult | ServiceError:
         if isinstance(record, ServiceError):
             return record
         try:

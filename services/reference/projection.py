@@ -8,17 +8,17 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.reference.catalogue import KINDS
-from domain.reference.records import Kind, Record
+from domain.reference.records import Record, RecordKind
 from domain.session import Session
-from services.ids import id_text
-from services.projections import Projection, Row, document, entity_row, projection
+from services.ids import format_id
+from services.projections import Projection, ViewRow, document, entity_row, projection
 
-__all__ = ["worldwide_name"]
+__all__ = ["global_claim"]
 
 
-def worldwide_name(kind: str, name: str) -> str:
+def global_claim(kind: str, name: str) -> str:
     """The claim of a name that is unique over all organisations."""
     return f"{kind}={name.strip()}"
 
@@ -28,17 +28,17 @@ def record(record: Record, settings: Mapping[str, Any], zone: ZoneInfo) -> Proje
     """A registered record: as it was registered, and outside the directory its compact object."""
     kind = KINDS[record.kind]
     shown = Projection(full=orjson.dumps(record.fields), retired=record.is_retired)
-    shown.beside = {"retired": record.is_retired or None, "secrets": record.secrets}
+    shown.extra = {"retired": record.is_retired or None, "secrets": record.secrets}
     identifying = kind.identifying(record.fields, record.record_id)
     if not record.is_retired:
         shown.claims = _claims(kind, record.fields, identifying)
-        if record.fields.get(kind.worldwide):
-            name = worldwide_name(kind.key, record.fields[kind.worldwide])
-            shown.worldwide = {name: kind.worldwide}
-    columns: Values = {"kind": kind.key, "id": record.record_id, "retired": record.is_retired}
-    columns["directory"] = kind.directory
-    shown.rows = [Row("records", record.id, record.version, columns, shown.full)]
-    if not kind.directory:
+        if record.fields.get(kind.globally_unique):
+            name = global_claim(kind.key, record.fields[kind.globally_unique])
+            shown.global_claims = {name: kind.globally_unique}
+    columns: JsonObject = {"kind": kind.key, "id": record.record_id, "retired": record.is_retired}
+    columns["directory"] = kind.cached
+    shown.rows = [ViewRow("records", record.id, record.version, columns, shown.full)]
+    if not kind.cached:
         values = record.fields | {"id": record.record_id}
         shown.compact = document(kind.shape, values, zone)
         shown.names = {name: v for name, v in identifying.items() if name != "id"}
@@ -47,30 +47,30 @@ def record(record: Record, settings: Mapping[str, Any], zone: ZoneInfo) -> Proje
     return shown
 
 
-def _claims(kind: Kind, fields: Values, identifying: Mapping[str, str]) -> dict[str, str]:
+def _claims(kind: RecordKind, fields: JsonObject, identifying: Mapping[str, str]) -> dict[str, str]:
     """What no other current record of the organisation may have."""
     claims = {
         f"{kind.key}.{name}={identifying[name]}": name
         for name in kind.unique
-        if name in identifying and name != kind.worldwide
+        if name in identifying and name != kind.globally_unique
     }
-    if kind.together:
-        values = "\x1e".join(str(fields[name]) for name in kind.together)
-        claims[f"{kind.key}={values}"] = ", ".join(kind.together)
+    if kind.unique_together:
+        values = "\x1e".join(str(fields[name]) for name in kind.unique_together)
+        claims[f"{kind.key}={values}"] = ", ".join(kind.unique_together)
     return claims
 
 
 @projection(Session)
 def session(session: Session, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
     """A session as every call checks it; no call shows it."""
-    columns: Values = {
-        "id": id_text(session.id),
+    columns: JsonObject = {
+        "id": format_id(session.id),
         "user_id": session.user,
         "unit_id": session.unit,
         "expires_at": session.expires_at,
         "released": session.state == "RELEASED",
     }
-    beside: Values = {
+    beside: JsonObject = {
         "life_cycle_state": session.state,
         "user": {"$ref": f"user/{session.user}"},
         "unit": {"$ref": f"unit/{session.unit}"},
@@ -78,5 +78,5 @@ def session(session: Session, settings: Mapping[str, Any], zone: ZoneInfo) -> Pr
         "consumer": session.consumer,
     }
     columns |= session.consumer
-    rows = [Row("sessions", session.id, session.version, columns)]
-    return Projection(rows=rows, beside=beside)
+    rows = [ViewRow("sessions", session.id, session.version, columns)]
+    return Projection(rows=rows, extra=beside)

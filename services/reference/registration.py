@@ -9,46 +9,54 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from domain.access_token import AccessToken, fate_of
+from domain.access_token import AccessToken, related_state
 from domain.access_token_policy import TokenSettings
-from domain.aggregate import Aggregate, Stamp
+from domain.aggregate import Aggregate, Attribution
 from domain.contact_information import ContactInformation
 from domain.errors import EntityNotFound
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.reference.catalogue import KINDS
-from domain.reference.records import Kind, Link, Record
-from services.context import Told
-from services.ids import id_text, record_stream
+from domain.reference.records import Record, RecordKind, RecordLink
+from services.context import CallContext
+from services.ids import format_id, record_stream_id
 
-__all__ = ["Work", "check_links", "fate", "follow", "owners", "reclaim", "stored_links"]
+__all__ = [
+    "Registration",
+    "check_links",
+    "notify_related",
+    "ownership_changes",
+    "rebuild_claims",
+    "record_state",
+    "stored_links",
+]
 
 RULES = {"unique_person": "PERSON", "unique_company": "COMPANY"}
 
 
 @dataclass(slots=True)
-class Work:
+class Registration:
     """One record on its way: as read, and what is stored of it.
 
-    ``owners`` are the contacts that lose (False) or gain (True) the account that it is, ``revealed``
+    ``ownership_changes`` are the contacts that lose (False) or gain (True) the account that it is, ``revealed``
     are secrets that were made up for it.
     """
 
-    kind: Kind
+    kind: RecordKind
     id: str
-    fields: Values
+    fields: JsonObject
     secrets: dict[str, str]
     retired: bool
     organisation: str
-    told: Told
-    verifiers: list[Values] = field(default_factory=list)
-    effects: Values = field(default_factory=dict)
+    told: CallContext
+    verifiers: list[JsonObject] = field(default_factory=list)
+    effects: JsonObject = field(default_factory=dict)
     owners: dict[str, bool] = field(default_factory=dict)
-    revealed: Values = field(default_factory=dict)
+    revealed: JsonObject = field(default_factory=dict)
 
     @property
     def stream(self) -> UUID:
         """The stream of the record."""
-        return record_stream(self.organisation, self.kind.key, self.id)
+        return record_stream_id(self.organisation, self.kind.key, self.id)
 
     @property
     def ref(self) -> str:
@@ -58,19 +66,19 @@ class Work:
     @property
     def fate(self) -> str:
         """What an access token of this account or participant is told of it."""
-        return fate_of(self.fields, retired=self.retired)
+        return related_state(self.fields, retired=self.retired)
 
 
-def stored_links(kind: Kind, fields: Values) -> list[tuple[Link, str]]:
+def stored_links(kind: RecordKind, fields: JsonObject) -> list[tuple[RecordLink, str]]:
     """The links that lead outside the directory."""
     return [(link, t) for link, t in kind.links(fields) if not _in_directory(link.to)]
 
 
 def _in_directory(kind: str) -> bool:
-    return kind in KINDS and KINDS[kind].directory
+    return kind in KINDS and KINDS[kind].cached
 
 
-def check_links(work: Work, record: Record | None) -> None:
+def check_links(work: Registration, record: Record | None) -> None:
     """Targets of new links must exist and not be retired."""
     former = set()
     if record is not None:
@@ -89,7 +97,7 @@ def check_links(work: Work, record: Record | None) -> None:
             raise EntityNotFound(link.parameter)
 
 
-def owners(work: Work, record: Record | None) -> dict[str, bool]:
+def ownership_changes(work: Registration, record: Record | None) -> dict[str, bool]:
     """The contacts that lose (False) or gain (True) an account by this record."""
     if work.kind.key != "accounts_receivable":
         return {}
@@ -100,28 +108,30 @@ def owners(work: Work, record: Record | None) -> dict[str, bool]:
     return {id_: gains for id_, gains in ((former, False), (owner, True)) if id_}
 
 
-def fate(record: Record) -> str:
+def record_state(record: Record) -> str:
     """What access tokens were told of an account or participant."""
-    return fate_of(record.fields, retired=record.is_retired)
+    return related_state(record.fields, retired=record.is_retired)
 
 
-def follow(work: Work, other: Aggregate, by: Stamp) -> None:
+def notify_related(work: Registration, other: Aggregate, by: Attribution) -> None:
     """Tells a contact or access token what became of its account or participant."""
     if isinstance(other, ContactInformation):
-        gains = work.owners[id_text(other.id)]
+        gains = work.owners[format_id(other.id)]
         (other.gain_account if gains else other.lose_account)(work.id, by)
     if isinstance(other, AccessToken):
         _follow(work, other, by)
 
 
-def _follow(work: Work, token: AccessToken, by: Stamp) -> None:
+def _follow(work: Registration, token: AccessToken, by: Attribution) -> None:
     directory = work.told.directory
     own = directory.fields("access_token_classification", token.classification)
-    settings = TokenSettings.of(own if token.classification else None, directory.settings)
-    token.follow(work.kind.key, work.fate, by, loses_effect=settings.ends_unrelated)
+    settings = TokenSettings.for_token(own if token.classification else None, directory.settings)
+    token.track_related_entity(
+        work.kind.key, work.fate, by, loses_effect=settings.disable_when_unrelated
+    )
 
 
-def reclaim(work: Work, record: Record | None) -> None:
+def rebuild_claims(work: Registration, record: Record | None) -> None:
     """Where an organisation changes what must be unique, all its contacts are claimed anew."""
     if work.kind.key != "organisation" or record is None:
         return

@@ -6,11 +6,11 @@ import secrets
 from base64 import b64encode
 from datetime import datetime, timedelta
 
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.reference.webhooks import PREFIX, SECRET_BYTES
 from services.ports import Secret
 
-__all__ = ["FORMER", "OVERLAP", "former", "made_up"]
+__all__ = ["FORMER", "OVERLAP", "generate_secret", "retire_secret"]
 
 FORMER = "former_"
 """Begins the name of a secret that was replaced."""
@@ -18,13 +18,17 @@ OVERLAP = timedelta(hours=24)
 """How long it goes on signing beside the new one, so that consumers can change over."""
 
 
-def made_up() -> str:
+def generate_secret() -> str:
     """A new signing secret."""
     return PREFIX + b64encode(secrets.token_bytes(SECRET_BYTES[0])).decode()
 
 
-def former(replaced: Secret, name: str, now: datetime) -> Values:
+def retire_secret(replaced: Secret, name: str, now: datetime) -> JsonObject:
     """The row that keeps a replaced secret for a while."""
     ends = (now + OVERLAP).isoformat()
-    kept: Values = {"key_id": replaced.key_id, "owner": replaced.owner, "name": f"{FORMER}{name}"}
+    kept: JsonObject = {
+        "key_id": replaced.key_id,
+        "owner": replaced.owner,
+        "name": f"{FORMER}{name}",
+    }
     return kept | {"verifier": replaced.verifier, "expires_at": ends}

@@ -5,33 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from domain.composite_fields import Reference
-from domain.fields import Field, Parameters, Values, mandatory
+from domain.fields import Field, JsonObject, Parameters, mandatory
 from domain.reference.catalogue import identifiable
-from domain.scalar_fields import Enumeration, Whole
-from domain.scheduling import latest
+from domain.scalar_fields import Enumeration, NonNegativeInteger
+from domain.scheduling import later_or_max
 from domain.service_request_fields import CATEGORY, TYPE, UNITS_OF_TIME
-from services.context import Select
+from services.context import ViewQuery
 from services.pipeline.method import query
 from services.pipeline.paging import PAGING, page
 from services.pipeline.request import Call
 from services.service_requests.projection import SERVICE_REQUEST
 
-ON = Reference(name="service_request", to=identifiable("service_request"))
+ON = Reference(name="service_request", target=identifiable("service_request"))
 FILTERS: tuple[Field, ...] = (
-    Reference(name="accounts_receivable", to=identifiable("accounts_receivable")),
+    Reference(name="accounts_receivable", target=identifiable("accounts_receivable")),
     TYPE,
-    Reference(name="caller", to=identifiable("contact_information")),
+    Reference(name="caller", target=identifiable("contact_information")),
 )
 ANY = Parameters(*FILTERS, CATEGORY, *PAGING)
 ONE_OF_THEM = Parameters(*FILTERS, CATEGORY, *PAGING, exactly_one=[row.name for row in FILTERS])
 WITHIN = Parameters(
-    mandatory(Whole(name="period")),
-    mandatory(Enumeration(name="uot", words=UNITS_OF_TIME)),
+    mandatory(NonNegativeInteger(name="period")),
+    mandatory(Enumeration(name="uot", allowed=UNITS_OF_TIME)),
     *FILTERS[:2],
     *PAGING,
 )
 BY_DUE_DATE = ("due", "created")
-LISTED: Values = {"returns": SERVICE_REQUEST, "many": True, "consumers": True}
+LISTED: JsonObject = {"returns": SERVICE_REQUEST, "many": True, "consumers": True}
 
 
 @query(
@@ -42,79 +42,79 @@ LISTED: Values = {"returns": SERVICE_REQUEST, "many": True, "consumers": True}
     consumers=True,
     view="service_requests",
 )
-def show(call: Call) -> Select:
+def show(call: Call) -> ViewQuery:
     """Shows one service request."""
-    return Select("service_requests", {"id": call.given["service_request"]})
+    return ViewQuery("service_requests", {"id": call.params["service_request"]})
 
 
 @query(36, "service_requests/list", ONE_OF_THEM, **LISTED)
-def list_(call: Call) -> Select:
+def list_(call: Call) -> ViewQuery:
     """Lists the service requests of an account, of a type or of a caller."""
     return _page(call)
 
 
 @query(37, "service_requests/get_overdue", ANY, **LISTED)
-def get_overdue(call: Call) -> Select:
+def get_overdue(call: Call) -> ViewQuery:
     """Lists the open service requests that should have been completed by now."""
-    return _page(call, order=BY_DUE_DATE, due={"<": call.now})
+    return _page(call, order=BY_DUE_DATE, due={"<": call.wall_clock})
 
 
 @query(38, "service_requests/get_pending", ANY, **LISTED)
-def get_pending(call: Call) -> Select:
+def get_pending(call: Call) -> ViewQuery:
     """Lists the service requests to which nobody has responded."""
     return _page(call, life_cycle_state="PENDING")
 
 
 @query(39, "service_requests/get_close_to_estimated_completion_time", WITHIN, **LISTED)
-def get_close_to_estimated_completion_time(call: Call) -> Select:
+def get_close_to_estimated_completion_time(call: Call) -> ViewQuery:
     """Lists the open service requests that should be completed within a period from now."""
-    until = latest(call.now, call.given["period"], call.given["uot"])
-    return _page(call, order=BY_DUE_DATE, due={">=": call.now, "<=": until})
+    until = later_or_max(call.wall_clock, call.params["period"], call.params["uot"])
+    return _page(call, order=BY_DUE_DATE, due={">=": call.wall_clock, "<=": until})
 
 
 @query(40, "service_requests/get_responded", ANY, **LISTED)
-def get_responded(call: Call) -> Select:
+def get_responded(call: Call) -> ViewQuery:
     """Lists the service requests whose customer was given a response."""
     return _page(call, life_cycle_state="RESPONDED")
 
 
 @query(41, "service_requests/get_responded_pending_acceptance", ANY, **LISTED)
-def get_responded_pending_acceptance(call: Call) -> Select:
+def get_responded_pending_acceptance(call: Call) -> ViewQuery:
     """Lists the service requests whose response waits to be accepted."""
     return _page(call, life_cycle_state="RESPONDED", pending_acceptance=True)
 
 
 @query(42, "service_requests/get_temporary_resolved", ANY, **LISTED)
-def get_temporary_resolved(call: Call) -> Select:
+def get_temporary_resolved(call: Call) -> ViewQuery:
     """Lists the service requests that are resolved for the time being."""
     return _page(call, life_cycle_state="TEMPORARY_RESOLVED")
 
 
 @query(43, "service_requests/get_temporary_resolved_pending_acceptance", ANY, **LISTED)
-def get_temporary_resolved_pending_acceptance(call: Call) -> Select:
+def get_temporary_resolved_pending_acceptance(call: Call) -> ViewQuery:
     """Lists the service requests whose temporary resolution waits to be accepted."""
     return _page(call, life_cycle_state="TEMPORARY_RESOLVED", pending_acceptance=True)
 
 
 @query(44, "service_requests/get_final_resolved", ANY, **LISTED)
-def get_final_resolved(call: Call) -> Select:
+def get_final_resolved(call: Call) -> ViewQuery:
     """Lists the service requests that are resolved for good."""
     return _page(call, life_cycle_state="FINAL_RESOLVED")
 
 
 @query(45, "service_requests/get_final_resolved_pending_acceptance", ANY, **LISTED)
-def get_final_resolved_pending_acceptance(call: Call) -> Select:
+def get_final_resolved_pending_acceptance(call: Call) -> ViewQuery:
     """Lists the service requests whose final resolution waits to be accepted."""
     return _page(call, life_cycle_state="FINAL_RESOLVED", pending_acceptance=True)
 
 
 @query(46, "service_requests/get_completed", ANY, **LISTED)
-def get_completed(call: Call) -> Select:
+def get_completed(call: Call) -> ViewQuery:
     """Lists the completed service requests."""
     return _page(call, life_cycle_state="COMPLETED")
 
 
-def _page(call: Call, order: tuple[str, ...] = ("created",), **where: Any) -> Select:
-    filters = {row.name: call.given.get(row.name) for row in (*FILTERS, CATEGORY)}
+def _page(call: Call, order: tuple[str, ...] = ("created",), **where: Any) -> ViewQuery:
+    filters = {row.name: call.params.get(row.name) for row in (*FILTERS, CATEGORY)}
     filters["contact_information"] = filters.pop("caller")
-    return page("service_requests", filters | where, call.given, order=order)
+    return page("service_requests", filters | where, call.params, order=order)

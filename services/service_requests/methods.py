@@ -11,7 +11,7 @@ from domain.aggregate import Aggregate
 from domain.communication import Communication
 from domain.composite_fields import Reference
 from domain.errors import MandatoryParameter
-from domain.fields import Level, Parameters, Row, Values, keep, mandatory
+from domain.fields import JsonObject, Level, Parameters, ParameterSpec, mandatory, not_null
 from domain.queue_entry import QueueEntry
 from domain.reference.catalogue import identifiable
 from domain.scheduling import check_dates
@@ -37,29 +37,29 @@ from domain.service_request_fields import (
 from domain.token_credentials import TokenReference
 from services.pipeline.method import command, create
 from services.pipeline.request import Call
-from services.service_requests.notifications import NOTICE_NUMBERS, notices
-from services.service_requests.payload import amended, case_of, opened, texts
+from services.service_requests.notifications import NOTICE_NUMBERS, status_notifications
+from services.service_requests.payload import amendment, creation_case, given_texts, transition_of
 from services.service_requests.projection import SERVICE_REQUEST
 from services.service_requests.rules import (
     check,
     check_allowed,
     check_contact,
     check_state,
-    looked_at,
+    related_streams,
     type_of,
     wanted_reason,
     wanted_status,
 )
-from services.service_requests.sets import apply_items, products_looked_at
+from services.service_requests.sets import apply_items, product_streams
 
-ON = Reference(name="service_request", to=identifiable("service_request"))
-ACCEPTED_BY = Reference(name="accepted_by", to=identifiable("contact_information"))
+ON = Reference(name="service_request", target=identifiable("service_request"))
+ACCEPTED_BY = Reference(name="accepted_by", target=identifiable("contact_information"))
 RESPONSE, TEMPORARY_RESOLUTION, FINAL_RESOLUTION = ANSWERS
 
 Announced = Iterable[Communication | QueueEntry]
 
 
-def _status_for_resolutions(given: Values) -> None:
+def _status_for_resolutions(given: JsonObject) -> None:
     """An update that resolves says in which status (section 6.2); and dates are in their order."""
     check_dates(given)
     for row in (TEMPORARY_RESOLUTION, FINAL_RESOLUTION):
@@ -68,12 +68,14 @@ def _status_for_resolutions(given: Values) -> None:
 
 
 def _both(call: Call) -> Iterator[UUID]:
-    return chain(looked_at(call), products_looked_at(call))
+    return chain(related_streams(call), product_streams(call))
 
 
 CREATE = Parameters(
     mandatory(TYPE),
-    mandatory(TokenReference(name="accounts_receivable", to=identifiable("accounts_receivable"))),
+    mandatory(
+        TokenReference(name="accounts_receivable", target=identifiable("accounts_receivable"))
+    ),
     CALLER,
     *CALLER_TEXTS,
     *TEXTS,
@@ -95,15 +97,15 @@ UPDATE = Parameters(
     mandatory(ON),
     *CALLER_TEXTS,
     *TEXTS,
-    keep(CATEGORY),
-    *map(keep, LEVELS[:2]),
-    *(keep(row) if row.name == "owned_by_group" else row for row in FILING),
+    not_null(CATEGORY),
+    *map(not_null, LEVELS[:2]),
+    *(not_null(row) if row.name == "owned_by_group" else row for row in FILING),
     *UDF,
-    keep(START_DATE),
+    not_null(START_DATE),
     *COMPLETION,
-    keep(replace(ASSIGNED_TO, levels={"unit": Level.KEPT})),
+    not_null(replace(ASSIGNED_TO, levels={"unit": Level.KEPT})),
     REFERRING_TO,
-    keep(STATUS),
+    not_null(STATUS),
     *ANSWERS,
     *(items.for_update() for items in SETS.values()),
     at_most_one=[row.name for row in COMPLETION],
@@ -122,20 +124,20 @@ UPDATE = Parameters(
 )
 def create_(call: Call) -> list[Aggregate]:
     """Opens a service request, in any state but cancelled."""
-    case, payload = opened(call)
+    case, payload = creation_case(call)
     fact = ServiceRequest.Opened
-    request = ServiceRequest.begin(fact, call.by, id=call.new_id(), **payload)
+    request = ServiceRequest.create(fact, call.actor, id=call.new_id(), **payload)
     apply_items(request, call)
-    request.proceed(case.to, case.status, case.given, call.now, call.by)
-    return [request, *notices(request, "", call)]
+    request.advance(case.to, case.status, case.given, call.wall_clock, call.actor)
+    return [request, *status_notifications(request, "", call)]
 
 
-ON_REQUEST: Values = {"on": (ON,), "aggregate": ServiceRequest, "also": _both}
-ANNOUNCED: Values = ON_REQUEST | {"numbers": NOTICE_NUMBERS}
+ON_REQUEST: JsonObject = {"identified_by": (ON,), "aggregate": ServiceRequest, "related": _both}
+ANNOUNCED: JsonObject = ON_REQUEST | {"numbers": NOTICE_NUMBERS}
 """Of methods that change the status, of which the caller may be told."""
 
 
-def _moving(*rows: Row) -> Parameters:
+def _moving(*rows: ParameterSpec) -> Parameters:
     """What every method takes that takes a service request a step on."""
     return Parameters(mandatory(ON), *TEXTS, *rows)
 
@@ -143,12 +145,12 @@ def _moving(*rows: Row) -> Parameters:
 @command(48, "service_requests/update", UPDATE, SERVICE_REQUEST, **ANNOUNCED)
 def update(request: ServiceRequest, call: Call) -> Announced:
     """Changes a service request and, if a later status is given, takes it there."""
-    case, details = amended(request, call)
+    case, details = amendment(request, call)
     former = request.status
-    request.amend(details, call.by)
+    request.amend(details, call.actor)
     apply_items(request, call)
-    request.proceed(case.to, case.status, case.given, call.now, call.by)
-    return notices(request, former, call)
+    request.advance(case.to, case.status, case.given, call.wall_clock, call.actor)
+    return status_notifications(request, former, call)
 
 
 @command(
@@ -249,8 +251,8 @@ def cancel(request: ServiceRequest, call: Call) -> Announced:
     for kind, id_ in (("status", status), (REASON.name, reason)):
         check_allowed(type_, kind, id_)
     check_state(call, status, "CANCELLED")
-    request.cancel(status, reason, call.by)
-    return notices(request, former, call)
+    request.cancel(status, reason, call.actor)
+    return status_notifications(request, former, call)
 
 
 def advance(request: ServiceRequest, call: Call, to: str) -> Announced:
@@ -259,13 +261,13 @@ def advance(request: ServiceRequest, call: Call, to: str) -> Announced:
     Raises `InvalidLifeCycleState` where no step leads there, and what `wanted_status`, `check` and
     `check_state` do.
     """
-    request.require_step(to)
-    case = case_of(request, call, wanted_status(call, type_of(call, request.type), to))
+    request.require_next_state(to)
+    case = transition_of(request, call, wanted_status(call, type_of(call, request.type), to))
     check(call, case, to)
     former = request.status
-    request.amend(texts(call), call.by)
-    request.proceed(to, case.status, case.given, call.now, call.by)
-    return notices(request, former, call)
+    request.amend(given_texts(call), call.actor)
+    request.advance(to, case.status, case.given, call.wall_clock, call.actor)
+    return status_notifications(request, former, call)
 
 
 def accept(request: ServiceRequest, call: Call, answer: str) -> None:
@@ -275,7 +277,7 @@ def accept(request: ServiceRequest, call: Call, answer: str) -> None:
     """
     request.check_acceptable(answer)
     caller = request.contact_information
-    accepting = call.given.get(ACCEPTED_BY.name) or caller
+    accepting = call.params.get(ACCEPTED_BY.name) or caller
     check_contact(call, caller, accepting)
-    request.amend(texts(call), call.by)
-    request.accept(answer, accepting, call.now, call.by)
+    request.amend(given_texts(call), call.actor)
+    request.accept(answer, accepting, call.wall_clock, call.actor)

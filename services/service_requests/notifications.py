@@ -11,17 +11,17 @@ from typing import cast
 
 from msgspec import structs
 
-from domain.aggregate import Fact
+from domain.aggregate import DomainEvent
 from domain.communication import Communication
 from domain.contact_fields import email_address
 from domain.queue_entry import QueueEntry
 from domain.service_request import ServiceRequest
-from services.communications.payload import begun
-from services.communications.queue import queued
-from services.ids import id_text
+from services.communications.payload import creation_payload
+from services.communications.queue import queue_entry_for
+from services.ids import format_id
 from services.pipeline.request import Call
 
-__all__ = ["NOTICE_NUMBERS", "notices"]
+__all__ = ["NOTICE_NUMBERS", "status_notifications"]
 
 NOTICE_NUMBERS = ("communication", "communication_code", "communication_queue") * 2
 """The sequences that an e-mail and an SMS draw from."""
@@ -33,7 +33,7 @@ SUBJECT = 255
 """Most characters of a subject (common.md, section 7)."""
 
 
-def notices(
+def status_notifications(
     request: ServiceRequest, former: str, call: Call
 ) -> Iterator[Communication | QueueEntry]:
     """The communications, with queue entries, about a status that is not the ``former`` one.
@@ -50,7 +50,7 @@ def notices(
         text = _text(request, media, call)
         if type_.get(rule) and reachable and text:
             for new in _written(request, {"media": media, "to": to, "content": text}, call):
-                call.note_cause(new, cast(Fact, cause))
+                call.note_cause(new, cast(DomainEvent, cause))
                 yield new
 
 
@@ -61,16 +61,16 @@ def _written(
         "contact_information": request.contact_information,
         "direction": "OUTGOING",
         "subject": f"Service request {request.number}: {_status(request, call)}"[:SUBJECT],
-        "referring_to": {"service_request": id_text(request.id)},
+        "referring_to": {"service_request": format_id(request.id)},
     }
     # The organisation says it, whoever has called.
-    payload = begun(
-        replace(call, given=given, session=structs.replace(call.session, customer=None))
+    payload = creation_payload(
+        replace(call, params=given, session=structs.replace(call.session, customer=None))
     )
     fact = Communication.Recorded
-    communication = Communication.begin(fact, call.by, id=call.new_id(), **payload)
+    communication = Communication.create(fact, call.actor, id=call.new_id(), **payload)
     yield communication
-    yield from queued(communication, call)
+    yield from queue_entry_for(communication, call)
 
 
 def _text(request: ServiceRequest, media: str, call: Call) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from domain.errors import MandatoryParameter
-from domain.fields import Values
-from domain.scheduling import priority, scheduled
+from domain.fields import JsonObject
+from domain.scheduling import priority, schedule
 from domain.service_request import ServiceRequest
 from domain.service_request_fields import (
     CALLER_TEXTS,
@@ -23,7 +23,7 @@ from domain.service_request_fields import (
 from services.pipeline.request import Call
 from services.service_requests.rules import (
     ACCOUNT,
-    Case,
+    Transition,
     answers_given,
     check,
     check_account,
@@ -32,31 +32,31 @@ from services.service_requests.rules import (
     type_of,
 )
 
-__all__ = ["amended", "case_of", "opened", "texts"]
+__all__ = ["amendment", "creation_case", "given_texts", "transition_of"]
 
 URGENCY, IMPACT, PRIORITY = (row.name for row in LEVELS)
 PASSIVE = tuple(row.name for row in (*CALLER_TEXTS, *TEXTS, CATEGORY, *LEVELS[:2], *FILING, *UDF))
 DATES = {START_DATE.name, *(row.name for row in COMPLETION)}
 
 
-def texts(call: Call) -> Values:
+def given_texts(call: Call) -> JsonObject:
     """Description and notes, which every method may replace."""
-    return {row.name: call.given[row.name] for row in TEXTS if row.name in call.given}
+    return {row.name: call.params[row.name] for row in TEXTS if row.name in call.params}
 
 
-def opened(call: Call) -> tuple[Case, Values]:
+def creation_case(call: Call) -> tuple[Transition, JsonObject]:
     """The case of a new service request, checked, and the payload of its first fact.
 
     Raises what `check_account`, `check_caller_texts`, `scheduled` and `check` do, and
     `MandatoryParameter` where nobody is assigned.
     """
-    given = {name: value for name, value in call.given.items() if value is not None}
+    given = {name: value for name, value in call.params.items() if value is not None}
     caller, type_ = check_account(call), type_of(call, given["type"])
     check_caller_texts(type_, given)
-    details = scheduled({START_DATE.name: call.now}, given)
-    details |= {"owned_by_group": call.own_group} | _passive(given) | _priority(call, given)
+    details = schedule({START_DATE.name: call.wall_clock}, given)
+    details |= {"owned_by_group": call.default_group} | _passive(given) | _priority(call, given)
     details |= {"assigned_to": _assigned(type_, given)} | _references(given)
-    case = Case(
+    case = Transition(
         type=type_,
         account=given[ACCOUNT],
         caller=caller,
@@ -68,7 +68,7 @@ def opened(call: Call) -> tuple[Case, Values]:
     )
     check(call, case)
     return case, {
-        "number": f"SR{call.number('service_request'):08d}",
+        "number": f"SR{call.next_number('service_request'):08d}",
         "type": given["type"],
         ACCOUNT: case.account,
         "contact_information": caller,
@@ -77,16 +77,16 @@ def opened(call: Call) -> tuple[Case, Values]:
     }
 
 
-def amended(request: ServiceRequest, call: Call) -> tuple[Case, Values]:
+def amendment(request: ServiceRequest, call: Call) -> tuple[Transition, JsonObject]:
     """The case of an update, checked, and the passive fields that it gives as they are kept.
 
     Raises `InvalidLifeCycleState`, and what `check_caller_texts`, `scheduled` and `check` do.
     """
-    given, before = call.given, request.details
-    case = case_of(request, call)
-    request.require_way(case.to)
+    given, before = call.params, request.details
+    case = transition_of(request, call)
+    request.require_reachable(case.to)
     check_caller_texts(case.type, given, amending=True)
-    details = scheduled(before, given) if DATES & given.keys() else {}
+    details = schedule(before, given) if DATES & given.keys() else {}
     details |= _passive(given) | _references(given)
     if any(given.get(name, before[name]) != before[name] for name in (URGENCY, IMPACT)):
         details |= _priority(call, before | given)
@@ -96,15 +96,15 @@ def amended(request: ServiceRequest, call: Call) -> tuple[Case, Values]:
     return case, details
 
 
-def case_of(request: ServiceRequest, call: Call, status: str | None = None) -> Case:
+def transition_of(request: ServiceRequest, call: Call, status: str | None = None) -> Transition:
     """The case of a call on a service request.
 
     :param status: the wanted one; the one given, else the present one, if it is not said.
     """
-    given = call.given
+    given = call.params
     status = status or given.get("status") or request.status
     before, assigned_to = request.details["assigned_to"], given.get("assigned_to")
-    return Case(
+    return Transition(
         type=type_of(call, request.type),
         account=request.accounts_receivable,
         caller=request.contact_information,
@@ -117,33 +117,33 @@ def case_of(request: ServiceRequest, call: Call, status: str | None = None) -> C
     )
 
 
-def _passive(given: Values) -> Values:
+def _passive(given: JsonObject) -> JsonObject:
     return {name: given[name] for name in PASSIVE if name in given}
 
 
-def _priority(call: Call, values: Values) -> Values:
+def _priority(call: Call, values: JsonObject) -> JsonObject:
     """The priority level by the organisation's matrix (section 5.2)."""
-    matrix = (entry.fields for entry in call.directory.current("service_request_priority"))
+    matrix = (entry.fields for entry in call.directory.choosable("service_request_priority"))
     return {PRIORITY: priority(values[URGENCY], values[IMPACT], matrix)}
 
 
-def _assigned(type_: Mapping[str, Any], given: Values) -> Values:
+def _assigned(type_: Mapping[str, Any], given: JsonObject) -> JsonObject:
     """Unit and user of a new service request, from the call or the type's rule (section 5.4)."""
-    assigned: Values = given.get("assigned_to") or type_.get("default_assigned_to") or {}
+    assigned: JsonObject = given.get("assigned_to") or type_.get("default_assigned_to") or {}
     if not assigned.get("unit"):
         raise MandatoryParameter("assigned_to")
     return {"unit": assigned["unit"], "user": assigned.get("user")}
 
 
-def _reassigned(before: Values, given: Values) -> Values:
+def _reassigned(before: JsonObject, given: JsonObject) -> JsonObject:
     """Given members replace, absent ones stay; a new unit without a user clears the user."""
     moved = given.get("unit", before["unit"]) != before["unit"]
     return before | ({"user": None} if moved else {}) | given
 
 
-def _references(given: Values) -> Values:
+def _references(given: JsonObject) -> JsonObject:
     """A given reference takes the place of the former one; null clears it, ``{}`` says nothing."""
     if given.get(REFERRING_TO.name, {}) == {}:
         return {}
     links = given[REFERRING_TO.name] or {}
-    return {REFERRING_TO.name: {row.name: links.get(row.name) for row in REFERRING_TO.rows}}
+    return {REFERRING_TO.name: {row.name: links.get(row.name) for row in REFERRING_TO.fields}}

@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from domain.composite_fields import Reference
-from domain.fields import Field, Shape, Values
+from domain.fields import Field, JsonObject, ResponseShape
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import Date, Text
 from domain.service_request import ServiceRequest
@@ -35,11 +35,11 @@ from domain.service_request_fields import (
     TYPE,
     UDF,
 )
-from services.ids import id_text
+from services.ids import format_id
 from services.log_information import LOG_INFORMATION, log_information
 from services.projections import (
     Projection,
-    Row,
+    ViewRow,
     document,
     entity_row,
     projection,
@@ -50,16 +50,16 @@ __all__ = ["COMPACT_SERVICE_REQUEST", "SERVICE_REQUEST"]
 
 _NAMED: tuple[Field, ...] = (Text(name="id"), Text(name="number"))
 
-COMPACT_SERVICE_REQUEST = Shape(
+COMPACT_SERVICE_REQUEST = ResponseShape(
     "service_request",
     *_NAMED,
     TEXTS[0],
     LIFE_CYCLE_STATE,
-    replace(TYPE, brief=True),
-    replace(STATUS, brief=True),
+    replace(TYPE, minimal=True),
+    replace(STATUS, minimal=True),
     CALLER,
 )
-SERVICE_REQUEST = Shape(
+SERVICE_REQUEST = ResponseShape(
     "full_service_request",
     *_NAMED,
     *TEXTS,
@@ -71,7 +71,7 @@ SERVICE_REQUEST = Shape(
     Date(name="actual_completed_date"),
     COMPLETION[1],
     *UDF,
-    Reference(name="accounts_receivable", to=identifiable("accounts_receivable")),
+    Reference(name="accounts_receivable", target=identifiable("accounts_receivable")),
     CALLER,
     TYPE,
     STATUS,
@@ -111,18 +111,18 @@ def service_request(
     )
     refs = stored_references(shown.full)
     shown.rows = [
-        Row("service_requests", request.id, request.version, columns, shown.full, refs),
+        ViewRow("service_requests", request.id, request.version, columns, shown.full, refs),
         entity_row("service_request", request, columns["id"], shown, shown.names),
     ]
     return shown
 
 
-def _columns(request: ServiceRequest) -> Values:
+def _columns(request: ServiceRequest) -> JsonObject:
     """What it is searched by; ``due`` is its expected completion for as long as it is open."""
     is_open = request.state in OPEN
     last = next((name for name, state in STATES.items() if state == request.state), "")
     return {
-        "id": id_text(request.id),
+        "id": format_id(request.id),
         "accounts_receivable": request.accounts_receivable,
         "contact_information": request.contact_information,
         "type": request.type,

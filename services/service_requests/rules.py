@@ -24,15 +24,21 @@ from domain.errors import (
     MandatoryParameter,
     NotAllowedForType,
 )
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.service_request import ServiceRequest
-from domain.service_request_answers import STATES, WAY, Answers, check_acceptance, check_fit
+from domain.service_request_answers import (
+    PROGRESSION,
+    STATES,
+    Answers,
+    check_acceptance,
+    check_answers_fit_state,
+)
 from domain.service_request_fields import CALLER, REASON, STATUS, TYPE
 from services.pipeline.request import Call
 
 __all__ = [
     "ACCOUNT",
-    "Case",
+    "Transition",
     "answers_given",
     "check",
     "check_account",
@@ -40,7 +46,7 @@ __all__ = [
     "check_caller_texts",
     "check_contact",
     "check_state",
-    "looked_at",
+    "related_streams",
     "state_of",
     "type_of",
     "wanted_reason",
@@ -52,7 +58,7 @@ ACCEPTED_BY = "accepted_by"
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Transition:
     """What the rules ask about: the service request as it is and as the call wants it.
 
     ``type`` are the fields of its type, ``caller`` and ``account`` ids; ``to`` is the wanted state and
@@ -67,36 +73,36 @@ class Case:
     status: str
     given: Answers
     stored: Answers = field(default_factory=dict)
-    assigned_to: Values | None = None
-    referring_to: Values | None = None
+    assigned_to: JsonObject | None = None
+    referring_to: JsonObject | None = None
 
 
 def type_of(call: Call, id_: str) -> Mapping[str, Any]:
     """The fields of a type of service requests."""
-    return call.directory.fields(TYPE.to.entity, id_)
+    return call.directory.fields(TYPE.target.entity, id_)
 
 
 def state_of(call: Call, status: str) -> str:
     """The life cycle state to which a status belongs."""
-    state: str = call.directory.fields(STATUS.to.entity, status)["life_cycle_state"]
+    state: str = call.directory.fields(STATUS.target.entity, status)["life_cycle_state"]
     return state
 
 
 def wanted_status(call: Call, type_: Mapping[str, Any], state: str) -> str:
     """The given status, else the type's default for a state. Raises `MandatoryParameter`."""
     defaults = type_.get("default_status_ids") or {}
-    return call.given.get(STATUS.name) or _default(call, STATUS, defaults.get(state))
+    return call.params.get(STATUS.name) or _default(call, STATUS, defaults.get(state))
 
 
 def wanted_reason(call: Call, type_: Mapping[str, Any]) -> str:
     """The given cancellation reason, else the type's default. Raises `MandatoryParameter`."""
     default = type_.get(f"default_{REASON.name}")
-    return call.given.get(REASON.name) or _default(call, REASON, default)
+    return call.params.get(REASON.name) or _default(call, REASON, default)
 
 
 def _default(call: Call, row: Reference, id_: str | None) -> str:
     """A default that the type has, if it can still be chosen."""
-    entry = call.directory.entry(row.to.entity, id_)
+    entry = call.directory.entry(row.target.entity, id_)
     if entry is None or entry.retired:
         raise MandatoryParameter(row.parameter)
     return entry.id
@@ -104,25 +110,25 @@ def _default(call: Call, row: Reference, id_: str | None) -> str:
 
 def answers_given(call: Call) -> Answers:
     """The answers among the parameters as they are kept, None for those that are null."""
-    return {name: _answer(call, name) for name in STATES if name in call.given}
+    return {name: _answer(call, name) for name in STATES if name in call.params}
 
 
-def _answer(call: Call, name: str) -> Values | None:
-    given = call.given[name]
+def _answer(call: Call, name: str) -> JsonObject | None:
+    given = call.params[name]
     if given is None:
         return None
     answer = {key: value for key, value in given.items() if value is not None}
     if answer.get(ACCEPTED_BY):
-        answer.setdefault("accepted_date", call.now)
+        answer.setdefault("accepted_date", call.wall_clock)
     else:
         answer.pop("accepted_date", None)
     category = call.directory.fields(f"service_request_{name}_category", answer["category"])
     return answer | {"acceptance_required": bool(category.get("requires_customer_acceptance"))}
 
 
-def looked_at(call: Call) -> Iterator[UUID]:
+def related_streams(call: Call) -> Iterator[UUID]:
     """What the rules look at besides the service request: contacts, and records it refers to."""
-    request, given = call.other(call.given.get("service_request")), call.given
+    request, given = call.related_aggregate(call.params.get("service_request")), call.params
     caller: str | None
     if isinstance(request, ServiceRequest):
         caller = request.contact_information
@@ -142,7 +148,7 @@ def looked_at(call: Call) -> Iterator[UUID]:
 
 def _owner(call: Call) -> str | None:
     """The owner of the account of a new service request, once that is loaded."""
-    account = call.record(ACCOUNT, call.given[ACCOUNT])
+    account = call.record(ACCOUNT, call.params[ACCOUNT])
     owner: str | None = account.fields.get("account_owner") if account else None
     return owner
 
@@ -153,16 +159,18 @@ def check_account(call: Call) -> str:
     Raises `InvalidLifeCycleState` for a terminated account, and `MandatoryParameter` where nobody is
     given and the account has no owner.
     """
-    account = call.record(ACCOUNT, call.given[ACCOUNT])
+    account = call.record(ACCOUNT, call.params[ACCOUNT])
     if account and account.fields.get("life_cycle_state") == "TERMINATED":
         raise InvalidLifeCycleState(f"{ACCOUNT}_identifier")
-    caller = call.given.get(CALLER.name) or _owner(call)
+    caller = call.params.get(CALLER.name) or _owner(call)
     if caller is None:
         raise MandatoryParameter(CALLER.parameter)
     return caller
 
 
-def check_caller_texts(type_: Mapping[str, Any], given: Values, *, amending: bool = False) -> None:
+def check_caller_texts(
+    type_: Mapping[str, Any], given: JsonObject, *, amending: bool = False
+) -> None:
     """Refuses with `MandatoryParameter` the lack of an address that the type's notices need (6.1).
 
     :param amending: what is not given stays as it is.
@@ -174,7 +182,7 @@ def check_caller_texts(type_: Mapping[str, Any], given: Values, *, amending: boo
             raise MandatoryParameter(name)
 
 
-def check(call: Call, case: Case, to: str | None = None) -> None:
+def check(call: Call, case: Transition, to: str | None = None) -> None:
     """Refuses what the rules do not allow, in their order (section 8).
 
     Raises `MandatoryParameter` and `InvalidParameterValue` for answers that do not fit,
@@ -183,12 +191,12 @@ def check(call: Call, case: Case, to: str | None = None) -> None:
 
     :param to: the state in which the method leaves it; any of the way if the status decides.
     """
-    if to is None and case.to in WAY:
-        check_fit(case.to, case.stored, case.given)
+    if to is None and case.to in PROGRESSION:
+        check_answers_fit_state(case.to, case.stored, case.given)
     _check_allowed(call, case)
-    check_state(call, case.status, *((to,) if to else WAY))
+    check_state(call, case.status, *((to,) if to else PROGRESSION))
     check_acceptance(case.to, case.stored, case.given)
-    if ACCOUNT in call.given and not _related(call, _owner(call), case.caller):
+    if ACCOUNT in call.params and not _related(call, _owner(call), case.caller):
         raise InvalidCaller(CALLER.parameter)
     for name, answer in case.given.items():
         check_contact(call, case.caller, (answer or {}).get(ACCEPTED_BY), f"{name}.")
@@ -202,8 +210,8 @@ def check_state(call: Call, status: str, *states: str) -> None:
         raise InvalidStatus(STATUS.parameter)
 
 
-def _check_allowed(call: Call, case: Case) -> None:
-    chosen = {name: call.given.get(name) for name in ("status", "category")}
+def _check_allowed(call: Call, case: Transition) -> None:
+    chosen = {name: call.params.get(name) for name in ("status", "category")}
     chosen |= {
         f"{name}_category": (said or {}).get("category") for name, said in case.given.items()
     }
@@ -232,21 +240,21 @@ def _related(call: Call, one: str | None, other: str) -> bool:
 
 
 def _relations(call: Call, id_: str | None) -> set[str]:
-    contact = call.other(id_)
+    contact = call.related_aggregate(id_)
     entries = (
         contact.sets.get("relation_set", ()) if isinstance(contact, ContactInformation) else ()
     )
     return {entry[CALLER.name] for entry in entries}
 
 
-def _check_assignment(call: Call, assigned_to: Values) -> None:
+def _check_assignment(call: Call, assigned_to: JsonObject) -> None:
     """A user is assigned as one of the unit, if the user's record lists units (section 5.4)."""
     units = call.directory.fields("user", assigned_to.get("user")).get("unit")
     if units and assigned_to["unit"] not in units:
         raise InvalidAssignment("assigned_to.user_identifier")
 
 
-def _check_references(call: Call, account: str, referring_to: Values) -> None:
+def _check_references(call: Call, account: str, referring_to: JsonObject) -> None:
     """Subscriptions, and jobs of an account, are of the service request's account."""
     for kind, id_ in referring_to.items():
         record = call.record(kind, id_)

@@ -7,22 +7,22 @@ from typing import Any
 from uuid import UUID
 
 from domain.errors import InvalidParameterValue, InvalidProduct, MandatoryParameter
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.service_request import ServiceRequest
 from domain.service_request_fields import SETS
-from domain.service_request_items import identified
+from domain.service_request_items import find_item
 from services.pipeline.request import Call
 
-__all__ = ["apply_items", "products_looked_at"]
+__all__ = ["apply_items", "product_streams"]
 
 RECORDS = {"product", "installed_item"}
 COVERAGE = "warranty_coverage_reason"
 
 
-def products_looked_at(call: Call) -> Iterator[UUID]:
+def product_streams(call: Call) -> Iterator[UUID]:
     """The registered products and items that are to be added."""
     for set_name in SETS:
-        for item in call.given.get(set_name) or ():
+        for item in call.params.get(set_name) or ():
             for kind in RECORDS & item.keys():
                 if item[kind]:
                     yield call.record_id(kind, item[kind])
@@ -35,21 +35,21 @@ def apply_items(request: ServiceRequest, call: Call) -> None:
     `InvalidParameterValue` as section 6.13 says.
     """
     for set_name, items in SETS.items():
-        for n, given in enumerate(call.given.get(set_name) or ()):
+        for n, given in enumerate(call.params.get(set_name) or ()):
             at = f"{set_name}[{n}]"
             if given["action"] == "ADD":
-                request.add_item(set_name, _item(call, set_name, given, at), call.by, at)
+                request.add_item(set_name, _item(call, set_name, given, at), call.actor, at)
                 continue
-            named = f"{at}.{items.entry.entity}_identifier"
-            item = identified(request.sets.get(set_name, ()), given["identifier"], named)
+            named = f"{at}.{items.item_identifier.entity}_identifier"
+            item = find_item(request.sets.get(set_name, ()), given["identifier"], named)
             if given["action"] == "REMOVE":
-                request.remove_item(set_name, item, call.by)
+                request.remove_item(set_name, item, call.actor)
             else:
                 changes = {k: v for k, v in given.items() if k not in ("action", "identifier")}
-                request.change_item(set_name, item, changes, call.by)
+                request.change_item(set_name, item, changes, call.actor)
 
 
-def _item(call: Call, set_name: str, given: Values, at: str) -> Values:
+def _item(call: Call, set_name: str, given: JsonObject, at: str) -> JsonObject:
     """A complete new item."""
     item = {k: v for k, v in given.items() if k != "action" and v is not None}
     if set_name == "services_set":
@@ -61,7 +61,7 @@ def _item(call: Call, set_name: str, given: Values, at: str) -> Values:
     return {"id": call.new_id_text()} | item
 
 
-def _installed(call: Call, item: Values, at: str) -> Values:
+def _installed(call: Call, item: JsonObject, at: str) -> JsonObject:
     """What an installed item says of itself; under warranty a coverage reason is needed."""
     record = call.record("installed_item", item["installed_item"])
     fields = record.fields if record else {}
@@ -69,7 +69,7 @@ def _installed(call: Call, item: Values, at: str) -> Values:
     return {"product": fields.get("product"), "serial_number": fields.get("serial_number")}
 
 
-def _check_good(call: Call, item: Values, at: str) -> None:
+def _check_good(call: Call, item: JsonObject, at: str) -> None:
     """Physical goods have a serial number of their own only if they are traceable and flat."""
     kind = _check_product(call, item, "PHYSICALGOODS", at)
     traceable = (kind.get("physical_good_type"), kind.get("composition_method"))
@@ -78,14 +78,14 @@ def _check_good(call: Call, item: Values, at: str) -> None:
     _check_coverage(item, at, covered=False)
 
 
-def _check_coverage(item: Values, at: str, *, covered: bool) -> None:
+def _check_coverage(item: JsonObject, at: str, *, covered: bool) -> None:
     if covered and COVERAGE not in item:
         raise MandatoryParameter(f"{at}.{COVERAGE}_identifier")
     if not covered and COVERAGE in item:
         raise InvalidParameterValue(f"{at}.{COVERAGE}_identifier")
 
 
-def _check_product(call: Call, item: Values, classification: str, at: str) -> Mapping[str, Any]:
+def _check_product(call: Call, item: JsonObject, classification: str, at: str) -> Mapping[str, Any]:
     """The type of an item's product. Raises `InvalidProduct` for one of another classification."""
     record = call.record("product", item["product"])
     kind = call.directory.fields("product_type", record.fields["product_type"] if record else None)

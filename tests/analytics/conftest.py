@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from infra.app import opened
+from infra.app import open_application
 from infra.demo.load import load_demo
 from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.projections.projector import Projector
@@ -19,7 +19,7 @@ from tests.service import environment
 
 async def made(url: str, folder: Path) -> None:
     """Loads the demo organisation and feeds what the projector feeds."""
-    async with opened(Settings.from_environment(environment(url)), url) as application:
+    async with open_application(Settings.from_environment(environment(url)), url) as application:
         await load_demo(application, folder / "demo.json", lambda _: None)
     projector = Projector(url)
     await projector.once()

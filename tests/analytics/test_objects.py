@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from domain.composite_fields import Items, Object
+from domain.composite_fields import ItemSet, Object
 from domain.fields import Field
 from infra.analytics import install
-from infra.analytics.columns import Place, columns
+from infra.analytics.columns import SourceAlias, columns
 from infra.analytics.install import assert_deployed, deploy
 from infra.analytics.relations import ENTITIES, OBJECTS
 from infra.schema.migrate import MigrationError
@@ -57,7 +57,7 @@ def test_columns_are_named_once_and_fit_the_database() -> None:
 def leaves(rows: tuple[Field, ...]) -> list[Field]:
     """The fields that hold values, inside objects too."""
     return [
-        leaf for row in rows for leaf in (leaves(row.rows) if isinstance(row, Object) else [row])
+        leaf for row in rows for leaf in (leaves(row.fields) if isinstance(row, Object) else [row])
     ]
 
 
@@ -66,12 +66,12 @@ def test_no_field_is_left_out() -> None:
     left = {
         row.key
         for entity in ENTITIES
-        for row in leaves(entity.shape.rows)
-        if not isinstance(row, Items) and not list(columns((row,), Place("d")))
+        for row in leaves(entity.shape.fields)
+        if not isinstance(row, ItemSet) and not list(columns((row,), SourceAlias("d")))
     }
     assert left == {"follow_up_set"}
     for entity in ENTITIES:
-        sets = {row.key for row in entity.shape.rows if isinstance(row, Items)}
+        sets = {row.key for row in entity.shape.fields if isinstance(row, ItemSet)}
         assert sets == set(entity.sets)
 
 

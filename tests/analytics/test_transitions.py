@@ -8,10 +8,10 @@ from itertools import pairwise
 import asyncpg
 import pytest
 
-from domain.aggregate import FACTS
+from domain.aggregate import EVENTS
 from infra.analytics.events import ENTITIES
 from infra.projections.projector import Projector
-from infra.projections.reset import refeed
+from infra.projections.reset import reset_projection
 from tests.communications_world import Desk
 from tests.views_world import connection
 
@@ -37,7 +37,7 @@ async def truth(asked: asyncpg.Connection, organisation: str) -> list[tuple[obje
     entered: list[tuple[str, asyncpg.Record]] = []
     for fact in await asked.fetch(FACTS_OF, organisation):
         entity = fact["topic"].partition(".")[0]
-        state = FACTS[fact["topic"]].TO
+        state = EVENTS[fact["topic"]].TO
         former = entered[-1] if entered and entered[-1][1]["id"] == fact["id"] else None
         if entity in ENTITIES and state and (former is None or former[0] != state):
             entered.append((state, fact))
@@ -78,7 +78,7 @@ async def test_every_state_is_entered_and_left_once(made: Desk, database: str) -
         await made.queue("reject", await made.mail())
         await projector.once()
         assert await is_true(database, made.api.organisation)
-        await refeed(database, "transitions")
+        await reset_projection(database, "transitions")
         assert not await is_true(database, made.api.organisation)
         await projector.close()
 
@@ -117,7 +117,7 @@ async def test_a_batch_that_began_before_is_not_kept(made: Desk, database: str) 
         async with other.transaction():
             await other.execute("LOCK TABLE analytics.progress IN EXCLUSIVE MODE")
             feeding = asyncio.create_task(projector.once())
-            again = asyncio.create_task(refeed(database, "transitions"))
+            again = asyncio.create_task(reset_projection(database, "transitions"))
             await asyncio.sleep(0.2)
         await asyncio.gather(feeding, again)
         await projector.once()
@@ -127,4 +127,4 @@ async def test_a_batch_that_began_before_is_not_kept(made: Desk, database: str) 
 
 async def test_only_what_is_fed_can_be_fed_again(database: str) -> None:
     with pytest.raises(ValueError, match="the projector feeds no contacts"):
-        await refeed(database, "contacts")
+        await reset_projection(database, "contacts")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from domain.parsing import wall_clock
 from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.rebuild.table_diff import compare
-from infra.rebuild.table_sets import views
+from infra.rebuild.table_sets import view_names
 from services.audit.as_of import methods
 from services.pipeline.method import METHODS, Method
 from tests import databases
@@ -153,6 +153,6 @@ async def test_what_stands_in_history_is_what_stands_in_the_views(lived: Auditor
     await lived.get(UNNAMED, as_of=position, number=1)
     async with connection(lived.desk.api.service.database) as owner:
         await owner.execute(f"SET crmledger.position = {position}")
-        for view in await views(owner):
+        for view in await view_names(owner):
             assert await compare(owner, view, "past") == []
         assert await owner.fetchval("SELECT count(*) FROM past.entities")

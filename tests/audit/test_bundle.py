@@ -15,7 +15,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from infra.audit.bundle import BundleError, opened_bundle, written_bundle
+from infra.audit.bundle import BundleError, create_bundle, open_bundle
 from infra.audit.seals import SealError, SignedSeal, Signer
 from infra.audit.verifier import main
 from infra.postgres.embedded.server import EmbeddedPostgres
@@ -234,10 +234,10 @@ async def test_files_that_are_no_bundles(bundle: Path, capsys: pytest.CaptureFix
 
 
 def test_a_bundle_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="lost"), written_bundle(tmp_path / "bundle"):
+    with pytest.raises(RuntimeError, match="lost"), create_bundle(tmp_path / "bundle"):
         raise RuntimeError("lost")
     assert not list(tmp_path.iterdir())
-    with pytest.raises(FileNotFoundError), opened_bundle(tmp_path / "bundle"):
+    with pytest.raises(FileNotFoundError), open_bundle(tmp_path / "bundle"):
         pass
     assert issubclass(BundleError, ValueError)
 

@@ -14,7 +14,7 @@ from infra.audit.sealer import signer_of
 from infra.http.audit.events import NDJSON
 from infra.http.audit.routes import AUDIT
 from infra.ledger import event_search as search
-from infra.postgres.pool import Lane
+from infra.postgres.pool import PooledConnection
 from services.audit.access import access_ledger
 from tests.auditors import Auditor
 from tests.service import environment, refusal
@@ -81,7 +81,7 @@ async def test_a_page_names_the_seal_that_it_lies_under(audited: Auditor) -> Non
     api = audited.desk.api
     head = (await audited.get("head"))["position"]
     signer = signer_of(environment("")["CRMLEDGER_SERVICE_KEY"])
-    lane = await Lane.open(api.service.database, 30)
+    lane = await PooledConnection.open(api.service.database, 30)
     try:
         sealed = await seal_next(lane.connection, api.organisation, signer)
     finally:

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from infra.ledger.integrity import problems
+from infra.ledger.integrity import integrity_problems
 from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
 from tests.auditors import Auditor, auditor
@@ -220,7 +220,7 @@ async def test_the_ledger_is_whole_and_the_views_are_its_fold(
 ) -> None:
     api = made.desk.api
     async with connection(api.service.database) as owner:
-        assert await problems(owner, api.organisation) == []
+        assert await integrity_problems(owner, api.organisation) == []
     assert (await verified(api.service.database)).differences == []
 
 

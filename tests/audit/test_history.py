@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from infra.http.audit.routes import AUDIT
-from infra.postgres.pool import Lanes
-from infra.store.entity_events import LedgerArchive
-from services.audit.field_history import Step, replayed, shown
-from services.reference_cache import Directory
+from infra.postgres.pool import ConnectionPool
+from infra.store.entity_events import PostgresEntityEvents
+from services.audit.field_history import RecordedEvent, flatten_document, replay
+from services.reference_cache import ReferenceCache
 from tests.auditors import ROLES, Auditor, auditor
 from tests.infra.test_openapi import DESCRIBED, problems
 from tests.service import PASSWORD, Service, refusal
@@ -273,25 +273,25 @@ async def test_answers_are_as_described(past: Auditor) -> None:
         assert not problems(answer, schema), method
 
 
-async def stored_steps(past: Auditor, stream: UUID) -> tuple[list[Step], ZoneInfo]:
+async def stored_steps(past: Auditor, stream: UUID) -> tuple[list[RecordedEvent], ZoneInfo]:
     ring, zone = keys_of(past.desk.api.service.database)
-    lanes = Lanes(past.desk.api.service.database, 1)
+    lanes = ConnectionPool(past.desk.api.service.database, 1)
     try:
-        _, steps = await LedgerArchive(lanes, ring).steps(past.desk.api.organisation, stream)
+        _, steps = await PostgresEntityEvents(lanes, ring).steps(past.desk.api.organisation, stream)
     finally:
         await lanes.close()
     return steps, zone
 
 
 async def test_blame_is_what_an_independent_fold_finds(past: Auditor) -> None:
-    directory = Directory(past.desk.api.organisation, ZoneInfo("UTC"))
+    directory = ReferenceCache(past.desk.api.organisation, ZoneInfo("UTC"))
     for row in await rows(past.desk.api, STREAMS):
         stream = UUID(str(row["stream_id"]))
         steps, zone = await stored_steps(past, stream)
         states: list[Json] = [{}]
         for n in range(1, len(steps) + 1):
-            *_, aggregate = replayed(steps[:n])
-            states.append(json.loads(json.dumps(shown(aggregate, directory, zone))))
+            *_, aggregate = replay(steps[:n])
+            states.append(json.loads(json.dumps(flatten_document(aggregate, directory, zone))))
         expected = {
             field: (
                 value,

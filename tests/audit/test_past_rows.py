@@ -13,15 +13,15 @@ import pytest_asyncio
 
 from domain.errors import ServiceUnavailable
 from infra.postgres.embedded.server import EmbeddedPostgres
-from infra.postgres.pool import Lanes
+from infra.postgres.pool import ConnectionPool
 from infra.projections import temporal as history
 from infra.projections.projector import Projector, lags
-from infra.projections.temporal import History
+from infra.projections.temporal import TemporalViews
 from infra.rebuild.table_diff import compare
-from infra.rebuild.table_sets import views
-from infra.store.as_of import PostgresPast
-from services.audit.as_of import Moment, methods
-from services.context import Select
+from infra.rebuild.table_sets import view_names
+from infra.store.as_of import PostgresTemporalStore
+from services.audit.as_of import LedgerPosition, methods
+from services.context import ViewQuery
 from tests import databases
 from tests.auditors import Auditor, auditor
 from tests.infra.test_projector import program
@@ -60,11 +60,11 @@ async def made(database: str, original: tuple[str, Auditor]) -> AsyncIterator[Au
 
 
 @asynccontextmanager
-async def follower(url: str) -> AsyncIterator[History]:
+async def follower(url: str) -> AsyncIterator[TemporalViews]:
     """One process's way of bringing history forward."""
-    lanes = Lanes(url, 1)
+    lanes = ConnectionPool(url, 1)
     try:
-        yield History(lanes, *keys_of(url))
+        yield TemporalViews(lanes, *keys_of(url))
     finally:
         await lanes.close()
 
@@ -82,7 +82,7 @@ async def is_true(made: Auditor) -> bool:
     url = made.desk.api.service.database
     async with connection(url) as owner:
         await owner.execute(f"SET crmledger.position = {await head(made)}")
-        differing = [await compare(owner, view, "past") for view in await views(owner)]
+        differing = [await compare(owner, view, "past") for view in await view_names(owner)]
         return not any(differing) and not await owner.fetchval(overlap)
 
 
@@ -93,13 +93,13 @@ async def test_it_goes_on_where_it_was_killed(
     organisation, end = made.desk.api.organisation, await head(made)
     async with follower(database) as one:
         for n in range(200):
-            bringing = asyncio.create_task(one.bring(organisation, end))
+            bringing = asyncio.create_task(one.catch_up_to(organisation, end))
             await asyncio.sleep(n / 5_000)
             bringing.cancel()
             if (await asyncio.gather(bringing, return_exceptions=True))[0] is None:
                 break
         assert n > 2
-        await one.bring(organisation, end)
+        await one.catch_up_to(organisation, end)
     assert await is_true(made)
 
 
@@ -109,7 +109,7 @@ async def test_rivals_write_everything_once(
     monkeypatch.setattr(history, "BATCH", 5)
     organisation, end = made.desk.api.organisation, await head(made)
     async with follower(database) as one, follower(database) as two, follower(database) as three:
-        await asyncio.gather(*(each.bring(organisation, end) for each in (one, two, three)))
+        await asyncio.gather(*(each.catch_up_to(organisation, end) for each in (one, two, three)))
     assert await is_true(made)
 
 
@@ -117,7 +117,7 @@ async def test_the_projector_brings_it_forward(made: Auditor, database: str) -> 
     async with follower(database) as one:
         projector = Projector(database, one, most=7)
         await projector.once()
-        assert await projector.problems() == []
+        assert await projector.readiness_problems() == []
         await projector.close()
     assert await is_true(made)
     await made.desk.say()
@@ -134,9 +134,9 @@ async def test_who_waits_too_long_is_told_to_come_again(
     organisation, end = made.desk.api.organisation, await head(made)
     async with follower(database) as one:
         with pytest.raises(ServiceUnavailable, match="up to position 10") as told:
-            await one.bring(organisation, end, 0)
+            await one.catch_up_to(organisation, end, 0)
         assert told.value.retry_after
-        await one.bring(organisation, end)
+        await one.catch_up_to(organisation, end)
     assert await is_true(made)
 
 
@@ -145,15 +145,15 @@ async def test_a_new_definition_is_folded_anew_and_an_older_program_stops(
 ) -> None:
     organisation, end = made.desk.api.organisation, await head(made)
     async with follower(database) as one:
-        await one.bring(organisation, end)
+        await one.catch_up_to(organisation, end)
         async with connection(database) as owner:
             await owner.execute("UPDATE history.contacts SET document = '{}'")
         monkeypatch.setattr(history, "VERSION", history.VERSION + 1)
-        await one.bring(organisation, end)
+        await one.catch_up_to(organisation, end)
         assert await is_true(made)
         monkeypatch.setattr(history, "VERSION", history.VERSION - 1)
         with pytest.raises(ServiceUnavailable, match="newer"):
-            await one.bring(organisation, end)
+            await one.catch_up_to(organisation, end)
 
 
 async def test_a_changed_table_is_followed(made: Auditor, database: str) -> None:
@@ -227,16 +227,18 @@ async def test_rows_that_are_dropped_while_one_reads_are_missed(
     made: Auditor, database: str
 ) -> None:
     organisation, end = made.desk.api.organisation, await head(made)
-    lanes = Lanes(database, 1)
-    past = PostgresPast(lanes, History(lanes, *keys_of(database)), *keys_of(database))
-    view = await past.at(organisation, Moment(end))
-    wanted = Select("contacts", {"id": made.desk.reader})
+    lanes = ConnectionPool(database, 1)
+    past = PostgresTemporalStore(
+        lanes, TemporalViews(lanes, *keys_of(database)), *keys_of(database)
+    )
+    view = await past.at(organisation, LedgerPosition(end))
+    wanted = ViewQuery("contacts", {"id": made.desk.reader})
     assert (await view.select(organisation, wanted)).documents
     async with connection(database) as owner:
         stream = UUID(made.desk.reader)
         await owner.execute("SELECT history.drop($1, $2)", organisation, [stream])
     with pytest.raises(ServiceUnavailable, match="anew"):
         await view.select(organisation, wanted)
-    await past.at(organisation, Moment(end))
+    await past.at(organisation, LedgerPosition(end))
     assert (await view.select(organisation, wanted)).documents
     await lanes.close()

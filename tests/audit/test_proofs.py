@@ -168,8 +168,8 @@ def test_files_of_seals() -> None:
 
 async def test_a_seal_is_believed_by_its_very_key(sealed: Sealed) -> None:
     signed = sealed.seals[0]
-    assert signed.fits(KEYS)
-    assert not signed.fits({Signer(bytes(32)).key})
+    assert signed.is_signed_by(KEYS)
+    assert not signed.is_signed_by({Signer(bytes(32)).key})
     forged = msgspec.structs.replace(signed.seal(), key="f" * 64)
-    assert not SignedSeal(forged.statement(), signed.signature).fits({"f" * 64})
+    assert not SignedSeal(forged.statement(), signed.signature).is_signed_by({"f" * 64})
     assert await said(sealed.url)

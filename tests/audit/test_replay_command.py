@@ -11,9 +11,9 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from infra.ledger.positions import heads
+from infra.ledger.positions import head_positions
 from infra.postgres.embedded.server import EmbeddedPostgres
-from infra.rebuild.replay import Replayer, schema_name
+from infra.rebuild.replay import LedgerReplayer, schema_name
 from tests import databases
 from tests.auditors import Auditor, auditor
 from tests.infra.test_cli_views import run
@@ -34,10 +34,10 @@ async def made(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Audit
         yield made
 
 
-def replayer(made: Auditor, url: str = "", name: str = "") -> Replayer:
+def replayer(made: Auditor, url: str = "", name: str = "") -> LedgerReplayer:
     """What replays the organisation, in its own database or in another one."""
     api = made.desk.api
-    return Replayer(
+    return LedgerReplayer(
         url or api.service.database, *keys_of(api.service.database), name or api.organisation
     )
 
@@ -57,7 +57,7 @@ async def test_the_end_of_the_ledger_is_what_the_views_hold(made: Auditor) -> No
         made, "views"
     )
     async with connection(url) as owner:
-        assert position == (await heads(owner))[organisation]
+        assert position == (await head_positions(owner))[organisation]
     assert found["events"]["facts"] == position
     assert found["rows"]["contacts"]["rows"] == 2
     assert set(found["rows"]) == set(TABLES)

@@ -15,16 +15,16 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from infra.app import sealing
+from infra.app import run_sealer
 from infra.audit.operations import verify
 from infra.audit.queries import snapshot
 from infra.audit.seal_builder import ADD, seal_next
-from infra.audit.seal_verification import Check
+from infra.audit.seal_verification import SealVerifier
 from infra.audit.sealer import FEW, Sealer, backlogs
 from infra.audit.seals import Seal
-from infra.ledger.feed import BrokenLedgerError
+from infra.ledger.feed import LedgerCorruptedError
 from infra.observability.metrics import metrics
-from infra.postgres.pool import Lane
+from infra.postgres.pool import PooledConnection
 from infra.settings import Settings
 from tests.audit.world import FACTS, MOST, SIGNER, ledger, said, seal_all, tampering
 from tests.ledgers import ORGANISATION, Connection, ask_append, record, renamed, written
@@ -38,7 +38,7 @@ WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted 
 @asynccontextmanager
 async def service(url: str) -> AsyncIterator[Connection]:
     """A connection of the service's role."""
-    lane = await Lane.open(url, 60)
+    lane = await PooledConnection.open(url, 60)
     try:
         yield lane.connection
     finally:
@@ -53,9 +53,9 @@ async def ranges(url: str) -> list[tuple[int, int, int]]:
     return [tuple(row) for row in rows]
 
 
-async def whole(url: str) -> Check:
+async def whole(url: str) -> SealVerifier:
     found = await said(url)
-    assert isinstance(found, Check), found
+    assert isinstance(found, SealVerifier), found
     return found
 
 
@@ -158,7 +158,7 @@ async def test_many_facts_are_sealed_by_a_process_of_its_own(
     settings = Settings.from_environment(environment(database, CRMLEDGER_SEAL_SECONDS="0.05"))
     async with connection(database) as owner:
         await ask_append(owner, *(written(record()) for _ in range(FEW + 1)))
-    async with sealing(settings, database), asyncio.timeout(60):
+    async with run_sealer(settings, database), asyncio.timeout(60):
         while not await ranges(database):
             await asyncio.sleep(0.02)
     assert await ranges(database) == [(1, 1, FEW + 1)]
@@ -229,7 +229,7 @@ async def test_what_is_not_whole_is_never_sealed(database: str, damage: str, wha
     async with tampering(database) as owner, service(database) as asked:
         await ask_append(owner, *(written(renamed(one)) for one in known[:3]))
         await owner.execute(damage)
-        with pytest.raises(BrokenLedgerError, match=what):
+        with pytest.raises(LedgerCorruptedError, match=what):
             await seal_next(asked, ORGANISATION, SIGNER)
     assert await logged(database) == ["sealer.broken"]
     assert len(await ranges(database)) == 3

@@ -11,15 +11,15 @@ from string import Formatter
 
 import pytest
 
-from domain.aggregate import FACTS, Aggregate, Fact
+from domain.aggregate import EVENTS, Aggregate, DomainEvent
 from domain.contact_information import ContactInformation
 from domain.reference.records import Record
-from services.audit.event_descriptions import SAYS, headline, sentence, template
+from services.audit.event_descriptions import TEMPLATES, headline, sentence, template
 from tests.domain.scenario import BY, ID
 
 
-@pytest.mark.parametrize("fact", FACTS.values(), ids=FACTS)
-def test_it_reads_well(fact: type[Fact]) -> None:
+@pytest.mark.parametrize("fact", EVENTS.values(), ids=EVENTS)
+def test_it_reads_well(fact: type[DomainEvent]) -> None:
     said = template(fact)
     assert re.fullmatch(r"[A-Z][^`_(]*\.", re.sub(r"\{\w+(:\w+)?\}", "X", said)), said
     assert len(said) <= 140
@@ -27,15 +27,15 @@ def test_it_reads_well(fact: type[Fact]) -> None:
 
 
 def test_only_members_of_the_fact_stand_in_it() -> None:
-    assert SAYS.keys() <= FACTS.keys()
-    for topic, said in SAYS.items():
+    assert TEMPLATES.keys() <= EVENTS.keys()
+    for topic, said in TEMPLATES.items():
         members = {name for _, name, _, _ in Formatter().parse(said) if name}
-        assert members <= {f.name for f in fields(FACTS[topic])}, topic
+        assert members <= {f.name for f in fields(EVENTS[topic])}, topic
         assert not members & {"secrets", "pass_code", "one_time_password", "verification_code"}
 
 
 def test_what_members_look_like() -> None:
-    record = Record.begin(
+    record = Record.create(
         Record.Registered,
         BY,
         id=ID,

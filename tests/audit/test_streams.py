@@ -15,11 +15,11 @@ from infra.audit import stream_tree as module
 from infra.audit.stream_tree import (
     EMPTY,
     Completeness,
-    StreamMap,
-    Tip,
+    StreamHead,
+    StreamTree,
     check_completeness,
     completeness_proof,
-    fold,
+    root_hash,
 )
 
 Histories = dict[UUID, list[bytes]]
@@ -32,21 +32,21 @@ HISTORIES = st.dictionaries(
 STRANGER = UUID(int=2**17)
 
 
-def tips_of(histories: Histories) -> list[Tip]:
+def tips_of(histories: Histories) -> list[StreamHead]:
     tips = []
     for stream, hashes in histories.items():
-        tip = Tip(stream)
+        tip = StreamHead(stream)
         for event_hash in hashes:
-            tip = tip.then(event_hash)
+            tip = tip.append(event_hash)
         tips.append(tip)
     return tips
 
 
-def mapped(tips: list[Tip]) -> tuple[StreamMap, bytes]:
-    streams = StreamMap()
+def mapped(tips: list[StreamHead]) -> tuple[StreamTree, bytes]:
+    streams = StreamTree()
     for tip in tips:
         streams.put(tip)
-    return streams, streams.refold({tip.key[:2] for tip in tips})
+    return streams, streams.rehash({tip.key[:2] for tip in tips})
 
 
 def defined(items: dict[str, bytes], bit: int = 0) -> bytes:
@@ -72,8 +72,8 @@ def test_prefixes_fold_like_what_is_below_them(keys: list[bytes]) -> None:
     below = sorted(
         (key + end, sha256(key + end).digest()) for key in keys for end in (b"\0", b"\x81")
     )
-    prefixes = sorted((key, fold([i for i in below if i[0][:1] == key])) for key in keys)
-    assert fold(prefixes) == fold(below)
+    prefixes = sorted((key, root_hash([i for i in below if i[0][:1] == key])) for key in keys)
+    assert root_hash(prefixes) == root_hash(below)
 
 
 @given(HISTORIES, HISTORIES)
@@ -82,7 +82,7 @@ def test_moving_some_is_folding_all(first: Histories, second: Histories) -> None
     moved = tips_of(second)
     for tip in moved:
         streams.put(tip)
-    assert streams.refold({t.key[:2] for t in moved}) == mapped(tips_of(first | second))[1]
+    assert streams.rehash({t.key[:2] for t in moved}) == mapped(tips_of(first | second))[1]
 
 
 @given(HISTORIES)
@@ -143,7 +143,7 @@ def test_a_bent_proof_is_refused(histories: Histories, data: st.DataObject) -> N
 
 
 def test_a_seal_folds_only_the_ways_of_what_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:
-    streams, _ = mapped([Tip(UUID(int=n)).then(bytes(32)) for n in range(20_000)])
+    streams, _ = mapped([StreamHead(UUID(int=n)).append(bytes(32)) for n in range(20_000)])
     nodes = 0
     counted = module._node
 
@@ -153,7 +153,7 @@ def test_a_seal_folds_only_the_ways_of_what_has_moved(monkeypatch: pytest.Monkey
         return counted(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "_node", node)
-    moved = streams.tip(UUID(int=7)).then(bytes(32))
+    moved = streams.tip(UUID(int=7)).append(bytes(32))
     streams.put(moved)
-    streams.refold([moved.key[:2]])
+    streams.rehash([moved.key[:2]])
     assert nodes < 2 * 256 + 8

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from infra.audit.errors import TamperError
-from infra.audit.seal_verification import Check
+from infra.audit.seal_verification import SealVerifier
 from infra.audit.seals import SealError, SignedSeal, Signer
 from infra.audit.verifier import main
 from infra.postgres.embedded.server import EmbeddedPostgres
@@ -126,7 +126,7 @@ async def test_it_is_named_by_the_seals_inside(
 ) -> None:
     connection, url = owner
     await world.restore(connection)
-    assert isinstance(await said(url), Check)
+    assert isinstance(await said(url), SealVerifier)
     await deed.do(connection)
     assert await said(url) == (deed.seen_at or deed.at, deed.kind)
     await world.bundle_of(url, tmp_path / "bundle")
@@ -158,7 +158,7 @@ async def test_what_is_sealed_anew_is_named_by_a_seal_outside(
                 )
                 await seal_all(database)
             inside = await said(database)
-            assert isinstance(inside, Check), "nothing inside shows it"
+            assert isinstance(inside, SealVerifier), "nothing inside shows it"
             assert await said(database, outside) == (at, kind)
             kept.write_bytes(b"".join(world.lines(outside)))
             await world.bundle_of(database, tmp_path / "bundle")
@@ -174,7 +174,7 @@ async def test_seals_of_another_key_are_not_believed(database: str) -> None:
         await world.seal_all(database, signer=Signer(bytes(32)))
     assert await said(database) == (1, "rewritten")
     found = await said(database, keys={Signer(bytes(32)).key})
-    assert isinstance(found, Check)
+    assert isinstance(found, SealVerifier)
 
 
 async def test_facts_without_a_seal_are_checked_as_far_as_that_goes(database: str) -> None:
@@ -182,7 +182,7 @@ async def test_facts_without_a_seal_are_checked_as_far_as_that_goes(database: st
     async with tampering(database) as owner:
         await ask_append(owner, written(record()), written(record()))
         found = await said(database)
-        assert isinstance(found, Check)
+        assert isinstance(found, SealVerifier)
         assert (found.position, found.sealed, found.seals) == (FACTS + 2, FACTS, 3)
         await owner.execute("CREATE TABLE kept AS SELECT * FROM ledger.events WHERE position > 10")
         for damage, said_ in [
@@ -209,6 +209,6 @@ async def test_seals_outside_must_agree(database: str) -> None:
     contradicting = SignedSeal(other.statement.replace('"last":4', '"last":3'), other.signature)
     with pytest.raises(SealError, match="two seals"):
         await said(database, [seals[0], contradicting])
-    assert isinstance(await said(database, seals), Check)
+    assert isinstance(await said(database, seals), SealVerifier)
     assert str(TamperError(3, "cut", "so")) == "position 3: cut: so"
     assert seals[0].seal().organisation == ORGANISATION

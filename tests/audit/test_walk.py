@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.app import listening, opened
+from infra.app import open_application, serve_http
 from infra.demo.load import load_demo
 from infra.settings import Settings
 from tests.service import environment
@@ -22,7 +22,7 @@ MISSING = [name for name in ("curl", "jq") if shutil.which(name) is None]
 @pytest.mark.skipif(bool(MISSING), reason=f"THE AUDITOR'S WALK WAS NOT TESTED: no {MISSING}")
 async def test_the_walk(database: str, tmp_path: Path) -> None:
     settings = Settings.from_environment(environment(database))
-    async with opened(settings, database) as application:
+    async with open_application(settings, database) as application:
         made_up = await load_demo(application, tmp_path / "demo.json", lambda _: None)
         words = {
             "PASSWORD": made_up.passwords["demo"],
@@ -30,7 +30,7 @@ async def test_the_walk(database: str, tmp_path: Path) -> None:
             "TMPDIR": str(tmp_path),
         }
         known = {"PATH": os.environ["PATH"], "COLUMNS": "100"} | environment(database) | words
-        async with listening(application) as ports:
+        async with serve_http(application) as ports:
             printed = await outputs(PAGE, f"http://{settings.host}:{ports.port}", known)
     asked = list(commands(PAGE))
     for (command, expected), found in zip(asked, printed, strict=True):

@@ -17,10 +17,10 @@ from infra.audit.errors import TamperError
 from infra.audit.operations import export, verify
 from infra.audit.queries import snapshot
 from infra.audit.seal_builder import seal_next
-from infra.audit.seal_verification import Check
+from infra.audit.seal_verification import SealVerifier
 from infra.audit.sealer import signer_of
-from infra.audit.seals import SignedSeal, Signer, kept_outside
-from infra.postgres.pool import Lane
+from infra.audit.seals import SignedSeal, Signer, trusted_seals
+from infra.postgres.pool import PooledConnection
 from tests.ledgers import ORGANISATION, Connection, ask_append, record, renamed, written
 
 __all__ = [
@@ -78,7 +78,7 @@ async def restore(owner: Connection) -> None:
 
 async def seal_all(url: str, *, most: int = MOST, signer: Signer = SIGNER) -> list[SignedSeal]:
     """Seals what is not sealed."""
-    lane = await Lane.open(url, 60)
+    lane = await PooledConnection.open(url, 60)
     made = []
     try:
         while signed := await seal_next(lane.connection, ORGANISATION, signer, most):
@@ -102,10 +102,10 @@ async def ledger(url: str, facts: int = FACTS) -> tuple[list[Record], list[Signe
 
 async def said(
     url: str, outside: Iterable[SignedSeal] = (), keys: Iterable[str] = ()
-) -> Check | tuple[int, str]:
+) -> SealVerifier | tuple[int, str]:
     """What an audit of the database says: how far it reaches, or the first bad position and what is wrong."""
     async with snapshot(url) as connection:
-        kept = kept_outside(outside, ORGANISATION)
+        kept = trusted_seals(outside, ORGANISATION)
         try:
             return await verify(connection, ORGANISATION, {SIGNER.key, *keys}, kept)
         except TamperError as error:

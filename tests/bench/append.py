@@ -9,9 +9,9 @@ import asyncpg
 from infra.encryption import KeyRing
 from infra.ledger.mapper import to_payload
 from infra.postgres.embedded.server import EmbeddedPostgres
-from infra.postgres.pool import Lanes
-from infra.store.postgres_store import PostgresLedger
-from services.ports import Change
+from infra.postgres.pool import ConnectionPool
+from infra.store.postgres_store import PostgresStore
+from services.ports import Commit
 from tests.bench.append_references import Sample, function_call, library, pgbench
 from tests.bench.examples import Life, caught, facts_only, fresh
 from tests.bench.measure import Cell, Plan, Progress, Run, in_tasks, measured
@@ -34,10 +34,12 @@ NOTE = (
 )
 
 
-def ledger_on(url: str) -> PostgresLedger:
+def ledger_on(url: str) -> PostgresStore:
     """A ledger with as many connections as a process of the service has by default."""
     ring = KeyRing("service-key-of-the-benchmarks-0123456789")
-    return PostgresLedger(Lanes(url, 4), Lanes(url, 3), ring, ZoneInfo("Asia/Nicosia"))
+    return PostgresStore(
+        ConnectionPool(url, 4), ConnectionPool(url, 3), ring, ZoneInfo("Asia/Nicosia")
+    )
 
 
 async def append(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> list[Table]:
@@ -60,7 +62,7 @@ async def append(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> 
     ]
 
 
-def _sample(change: Change) -> tuple[Sample, int]:
+def _sample(change: Commit) -> tuple[Sample, int]:
     """The fact as the references write it, and the size of its documents."""
     (written,) = change.written
     state = to_payload(written.facts[0], written.key)
@@ -83,7 +85,7 @@ def _cells(postgres: EmbeddedPostgres, life: Life, sample: Sample, writers: int)
     ]
 
 
-def ours(url: str, change: Change, organisation: str, writers: int, kind: str) -> Run:
+def ours(url: str, change: Commit, organisation: str, writers: int, kind: str) -> Run:
     """Our ledger, appending the same change of ever new entities."""
 
     async def run(seconds: float) -> Outcome:
@@ -92,7 +94,7 @@ def ours(url: str, change: Change, organisation: str, writers: int, kind: str) -
         ledger = ledger_on(url)
         await _execute(url, "CHECKPOINT")
 
-        async def act(_: int, one: Change) -> None:
+        async def act(_: int, one: Commit) -> None:
             verdict = await ledger.append(organisation, one)
             assert verdict.name == "WRITTEN", verdict
 
@@ -104,7 +106,7 @@ def ours(url: str, change: Change, organisation: str, writers: int, kind: str) -
     return run
 
 
-def _in_a_new_one(postgres: EmbeddedPostgres, change: Change, writers: int, kind: str) -> Run:
+def _in_a_new_one(postgres: EmbeddedPostgres, change: Commit, writers: int, kind: str) -> Run:
     async def run(seconds: float) -> Outcome:
         async with database(postgres, TEMPLATE) as url:
             # An append makes sure that the contact has not been forgotten meanwhile.

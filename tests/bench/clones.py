@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from services.ids import id_text, new_id
+from services.ids import format_id, new_id
 from tests.bench.examples import numbered
 
 __all__ = ["Payloads", "cloned"]
@@ -107,10 +107,10 @@ async def cloned(
             async with connection.transaction():
                 await connection.copy_records_to_table("cloned", records=rows)
                 for statement in (FACTS, *VIEWS):
-                    await connection.execute(statement, organisation, id_text(model))
+                    await connection.execute(statement, organisation, format_id(model))
             await connection.execute(VACUUM)
             position += len(rows)
-            ids += map(id_text, streams)
+            ids += map(format_id, streams)
         await connection.execute("VACUUM ANALYZE")
         await connection.execute("CHECKPOINT")
     finally:
@@ -130,4 +130,4 @@ def _rows(
         called = numbered(first + nth - 1)
         for version, payload in enumerate(said, start=1):
             at = position + (version - 1) * len(streams) + nth
-            yield at, stream, id_text(stream), called["number"], called["code"], version, payload
+            yield at, stream, format_id(stream), called["number"], called["code"], version, payload

@@ -15,11 +15,11 @@ from uuid import UUID
 import orjson
 
 from infra.ledger.mapper import to_payload
-from infra.store.postgres_store import PostgresLedger
-from services.ids import id_text, new_id
+from infra.store.postgres_store import PostgresStore
+from services.ids import format_id, new_id
 from services.pipeline.method import BASE
-from services.ports import Change, Verdict, Written
-from services.projections import Row
+from services.ports import AppendResult, Commit, StreamCommit
+from services.projections import ViewRow
 from tests.bench.wire import get, post
 from tests.contract.scenes import Case, Scene, cases
 from tests.service import Api, Service, in_process
@@ -118,8 +118,8 @@ async def example(service: Service) -> Example:
 class Life:
     """The changes of one communication: it is received, and seen."""
 
-    received: Change
-    seen: Change
+    received: Commit
+    seen: Commit
     organisation: str
     bodies: list[dict[str, Any]]
 
@@ -140,14 +140,14 @@ class Life:
 
 async def caught(url: str) -> Life:
     """Lets a service receive a communication and mark it as viewed, and keeps what it appends."""
-    changes: list[Change] = []
-    append = PostgresLedger.append
+    changes: list[Commit] = []
+    append = PostgresStore.append
 
-    async def appended(ledger: PostgresLedger, organisation: str, change: Change) -> Verdict:
+    async def appended(ledger: PostgresStore, organisation: str, change: Commit) -> AppendResult:
         changes.append(change)
         return await append(ledger, organisation, change)
 
-    with patch.object(PostgresLedger, "append", appended):
+    with patch.object(PostgresStore, "append", appended):
         async with in_process(url) as service:
             given = await example(service)
             created = await given.create(0, RECEIVED)
@@ -156,23 +156,23 @@ async def caught(url: str) -> Life:
     return Life(changes[-2], changes[-1], given.api.organisation, given.bodies)
 
 
-def facts_only(change: Change) -> Change:
+def facts_only(change: Commit) -> Commit:
     """The change without its documents."""
     return replace(change, rows=[])
 
 
-def fresh(change: Change, id_: UUID | None = None, number: int | None = None) -> Change:
+def fresh(change: Commit, id_: UUID | None = None, number: int | None = None) -> Commit:
     """The same change of another entity, with a number and a code of its own."""
     (written,) = change.written
     old, new = written.facts[0].originator_id, id_ or new_id()
     number = next(_numbers) if number is None else number
     command = new_id().hex
     facts = [_fact(fact, new, number) for fact in written.facts]
-    texts = {id_text(old): id_text(new)} | _numbered(written.facts[0], number)
-    return Change(
+    texts = {format_id(old): format_id(new)} | _numbered(written.facts[0], number)
+    return Commit(
         command=command,
         metadata=change.metadata | {"command": command},
-        written=[Written(facts, written.subject, written.key)],
+        written=[StreamCommit(facts, written.subject, written.key)],
         rows=[_row(row, new, texts) for row in change.rows],
         effects=change.effects,
     )
@@ -198,7 +198,7 @@ def _numbered(fact: Any, number: int) -> dict[str, str]:
     }
 
 
-def _row(row: Row, stream: UUID, texts: dict[str, str]) -> Row:
+def _row(row: ViewRow, stream: UUID, texts: dict[str, str]) -> ViewRow:
     columns, document = orjson.dumps(row.columns), row.document
     assert document is not None
     for old, new in texts.items():

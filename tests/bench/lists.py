@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncpg
 
 from infra.postgres.embedded.server import EmbeddedPostgres
-from infra.postgres.pool import Lanes
-from infra.views.queries import Reader, statement
-from services.context import Customer, Select
+from infra.postgres.pool import ConnectionPool
+from infra.views.queries import ViewReader, statement
+from services.context import ConsumerScope, ViewQuery
 from tests.bench.measure import Cell, Plan, Progress, Run, in_tasks, measured
 from tests.bench.results import Outcome, Table
 from tests.databases import database
@@ -19,7 +19,7 @@ PAGES = 100_000
 """More than can be read in a cell's time."""
 
 ROWS = 100
-CALLS: tuple[tuple[str, Customer | None], ...] = (
+CALLS: tuple[tuple[str, ConsumerScope | None], ...] = (
     ("list type", None),
     ("get_overdue", None),
     ("get_pending type", None),
@@ -41,8 +41,8 @@ async def lists(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> l
         progress(f"Lists: writing {plan.service_requests} service requests")
         connection = await asyncpg.connect(url)
         await seed(connection, plan.service_requests)
-        lanes = Lanes(url, 1)
-        reader = Reader(lanes)
+        lanes = ConnectionPool(url, 1)
+        reader = ViewReader(lanes)
         cells = [_cell(reader, name, customer) for name, customer in CALLS]
         cells.append(Cell("by key", f"{ROWS} rows by key", await _by_key(connection)))
         title = "Lists of service requests"
@@ -53,7 +53,7 @@ async def lists(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> l
         return [found]
 
 
-def _cell(reader: Reader, name: str, customer: Customer | None) -> Cell:
+def _cell(reader: ViewReader, name: str, customer: ConsumerScope | None) -> Cell:
     select = selected(name, customer)
 
     async def page(_: int, __: int) -> None:
@@ -68,7 +68,7 @@ def _cell(reader: Reader, name: str, customer: Customer | None) -> Cell:
 
 async def _by_key(connection: asyncpg.Connection) -> Run:
     ids = [row["id"] for row in await connection.fetch(KEYS, ORGANISATION)]
-    sql, values = statement(Select("service_requests", {"id": tuple(ids)}))
+    sql, values = statement(ViewQuery("service_requests", {"id": tuple(ids)}))
     prepared = await connection.prepare(sql)
 
     async def page(_: int, __: int) -> None:

@@ -34,7 +34,9 @@ async def _run(url: str) -> Rebuilt:
     ring = KeyRing(environment(url)["CRMLEDGER_SERVICE_KEY"])
     report = await rebuild(url, ring, ZONE)
     differences = len(report.differences) + len(report.unreadable)
-    return Rebuilt(report.facts, report.seconds, report.held, report.switched, differences)
+    return Rebuilt(
+        report.facts, report.seconds, report.writes_blocked_seconds, report.switched, differences
+    )
 
 
 async def rebuilt(url: str) -> Rebuilt:

@@ -86,7 +86,7 @@ async def test_a_success(here: Desk, path: str) -> None:
     assert headers["Content-Type"] == "application/json; charset=utf-8"
     assert set(answer) == {"status", "data"}
     assert answer["status"] == OK
-    assert isinstance(answer["data"], list if METHODS[path].many else dict)
+    assert isinstance(answer["data"], list if METHODS[path].is_list else dict)
 
 
 @pytest.mark.parametrize("path", METHODS)

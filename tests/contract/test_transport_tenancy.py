@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 
 from domain.composite_fields import Object, Reference
-from domain.fields import Field, Level, Parameters, Values
+from domain.fields import Field, JsonObject, Level, Parameters
 from domain.reference.catalogue import KINDS
-from domain.scalar_fields import Date, Enumeration, Integer, Whole
+from domain.scalar_fields import Date, Enumeration, Integer, NonNegativeInteger
 from services.pipeline.method import BASE, METHODS, Method
 from tests.communications_world import Desk, desk
 from tests.service import Service, _form, environment, refusal
@@ -68,7 +68,7 @@ async def tokens(here: Desk) -> Json:
 async def test_no_method_without_a_session(here: Desk, tokens: Json, path: str, case: str) -> None:
     method = METHODS[path]
     expected = "TOKENEXPIRED" if case == "expired" else "INVALIDTOKEN"
-    if method.ends_session and case in ("absent", "empty"):
+    if method.targets_session and case in ("absent", "empty"):
         expected = "MANDATORYPARAMETER"
     for given in ({}, {"fields_set": "nothing", "number": "x"}):
         assert refusal(await send(here, method, tokens[case], given))[0] == expected
@@ -86,24 +86,24 @@ async def test_the_image_download_without_a_session(here: Desk, tokens: Json) ->
 def sample(row: Field) -> Any:
     """A value that the parameter accepts, of what is no reference."""
     if isinstance(row, Enumeration):
-        return row.words.split()[0]
+        return row.allowed.split()[0]
     if isinstance(row, Date):
         return "2999-01-01"
-    return 1 if isinstance(row, Integer | Whole) else "a@b"
+    return 1 if isinstance(row, Integer | NonNegativeInteger) else "a@b"
 
 
 def value_of(row: Field, ids: Json) -> Any:
     """The same of any parameter: an object has what it must have."""
     if isinstance(row, Object):
-        needed = (inner for inner in row.rows if row.levels.get(inner.name) is Level.MANDATORY)
+        needed = (inner for inner in row.fields if row.levels.get(inner.name) is Level.MANDATORY)
         return {inner.parameter: value_of(inner, ids) for inner in needed}
-    return {"id": ids[row.to.entity]} if isinstance(row, Reference) else sample(row)
+    return {"id": ids[row.target.entity]} if isinstance(row, Reference) else sample(row)
 
 
 def acceptable(method: Method, wanted: Reference, inside: str, ids: Json) -> Json:
     """The parameters that must stand beside a reference for it to be looked up."""
     table, given = method.parameters, {}
-    kept: Values = {} if inside else {wanted.name: ids[wanted.to.entity]}
+    kept: JsonObject = {} if inside else {wanted.name: ids[wanted.target.entity]}
     groups = table.exactly_one | table.at_least_one
     plain = any(row.name in groups and not isinstance(row, Reference) for row, _ in table)
     for row, rule in table:
@@ -136,7 +136,7 @@ def references(table: Parameters) -> Iterator[tuple[Reference, str]]:
         if isinstance(row, Reference):
             yield row, ""
         elif isinstance(row, Object):
-            yield from ((inner, row.name) for inner in row.rows if isinstance(inner, Reference))
+            yield from ((inner, row.name) for inner in row.fields if isinstance(inner, Reference))
 
 
 MADE = {"contact_information", "communication", "communication_queue", "service_request"}
@@ -146,7 +146,7 @@ MATRIX = [
     (path, row, inside)
     for path in CLOSED
     for row, inside in references(METHODS[path].parameters)
-    if row.to.entity in KINDS.keys() | MADE
+    if row.target.entity in KINDS.keys() | MADE
 ]
 
 
@@ -180,7 +180,7 @@ async def made(own: Desk) -> Json:
 async def ids(here: Desk) -> Json:
     """An id of every kind of entity that exists in this organisation only."""
     found = await made(here)
-    wanted = {row.to.entity for _, row, _ in MATRIX}
+    wanted = {row.target.entity for _, row, _ in MATRIX}
     for kind in sorted(wanted & KINDS.keys()):
         id_ = found[kind] = uuid4().hex.upper()
         fields: Json = {"name": id_} if "name" in {f.name for f in KINDS[kind].fields} else {}
@@ -220,7 +220,7 @@ async def test_entities_of_another_organisation_do_not_exist(
     here: Desk, stranger: Desk, ids: Json, theirs: Json, path: str, row: Reference, inside: str
 ) -> None:
     method = METHODS[path]
-    named: Json = {row.parameter: {"id": ids[row.to.entity]}}
+    named: Json = {row.parameter: {"id": ids[row.target.entity]}}
     at = f"{inside}.{row.parameter}" if inside else row.parameter
 
     async def is_found(own: Desk, beside: Json) -> bool:
@@ -249,8 +249,8 @@ async def test_the_matrix_is_not_empty() -> None:
     assert {path for path, _, _ in MATRIX} >= {
         path
         for path in CLOSED
-        for row in METHODS[path].on
-        if isinstance(row, Reference) and row.to.entity in MADE
+        for row in METHODS[path].identified_by
+        if isinstance(row, Reference) and row.target.entity in MADE
     }
 
 

@@ -147,7 +147,7 @@ async def test_who_may_call_at_all(all_: Sessions, path: str) -> None:
             assert outcome(await call(user, path, {})) not in (closed, "INVALIDTOKEN")
     for kind, api in all_.dead.items():
         expected = "TOKENEXPIRED" if kind.startswith("expired") else "INVALIDTOKEN"
-        if kind == "none" and METHODS[path].ends_session:
+        if kind == "none" and METHODS[path].targets_session:
             expected = "MANDATORYPARAMETER"
         assert outcome(await call(api, path, {})) == expected, kind
 

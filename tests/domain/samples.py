@@ -12,8 +12,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from domain.aggregate import FACTS, WHOLE, Aggregate, Fact
-from domain.fields import Values
+from domain.aggregate import ENTIRE_VALUE, EVENTS, Aggregate, DomainEvent
+from domain.fields import JsonObject
 from tests.domain.scenario import members
 from tests.strategies import TEXTS
 
@@ -58,19 +58,19 @@ TYPES: Mapping[str, Any] = {
 """Strategies by a member's written type; each takes a strategy for the leaves."""
 
 
-def payloads(fact: type[Fact]) -> st.SearchStrategy[Values]:
+def payloads(fact: type[DomainEvent]) -> st.SearchStrategy[JsonObject]:
     """What a fact may say; what is personal consists of markers."""
     return st.fixed_dictionaries(
         {name: _member(fact, name, written) for name, written in members(fact).items()}
     )
 
 
-def _member(fact: type[Fact], name: str, written: str) -> st.SearchStrategy[Any]:
+def _member(fact: type[DomainEvent], name: str, written: str) -> st.SearchStrategy[Any]:
     if written not in TYPES:
         raise LookupError(f"no strategy for {written} ({fact.TOPIC}.{name})")
     plain = TEXTS if written.startswith("str") else _SCALARS
     keys = fact.PERSONAL.get(name, frozenset())
-    whole: st.SearchStrategy[Any] = TYPES[written](MARKERS if keys is WHOLE else plain)
+    whole: st.SearchStrategy[Any] = TYPES[written](MARKERS if keys is ENTIRE_VALUE else plain)
     if not keys:
         return whole
     personal = st.dictionaries(st.sampled_from(sorted(keys)), MARKERS, max_size=3)
@@ -78,7 +78,7 @@ def _member(fact: type[Fact], name: str, written: str) -> st.SearchStrategy[Any]
     return st.tuples(rest, personal).map(lambda parts: parts[0] | parts[1])
 
 
-def beginnings(aggregate: type[Aggregate]) -> list[type[Fact]]:
+def beginnings(aggregate: type[Aggregate]) -> list[type[DomainEvent]]:
     """The facts that can be the first of an aggregate."""
-    topics = (t for t in FACTS if t.partition(".")[0] == aggregate.TOPIC)
-    return [f for t in topics if "originator_topic" in (f := FACTS[t]).__dataclass_fields__]
+    topics = (t for t in EVENTS if t.partition(".")[0] == aggregate.TOPIC)
+    return [f for t in topics if "originator_topic" in (f := EVENTS[t]).__dataclass_fields__]

@@ -17,22 +17,22 @@ from uuid import UUID
 
 import pytest
 
-from domain.aggregate import AGGREGATES, Aggregate, Fact, Stamp
+from domain.aggregate import AGGREGATES, Aggregate, Attribution, DomainEvent
 from domain.errors import ServiceError
-from domain.fields import Values
+from domain.fields import JsonObject
 
 __all__ = ["ANOTHER", "BY", "ID", "Asked", "Given", "Happened", "given", "happened", "members"]
 
 ID = UUID("0123456789abcdef0123456789abcdef")
-BY = Stamp(datetime(2015, 5, 5, 12, 0, tzinfo=UTC), "1", "UNIT1")
-ANOTHER = Stamp(datetime(2016, 6, 6, 13, 0, tzinfo=UTC), "2", "UNIT2")
+BY = Attribution(datetime(2015, 5, 5, 12, 0, tzinfo=UTC), "1", "UNIT1")
+ANOTHER = Attribution(datetime(2016, 6, 6, 13, 0, tzinfo=UTC), "2", "UNIT2")
 
 _OF_EVERY_FACT = frozenset(
     {"originator_id", "originator_version", "originator_topic", "timestamp", "user", "unit"}
 )
 
 
-def members(fact: type[Fact]) -> dict[str, str]:
+def members(fact: type[DomainEvent]) -> dict[str, str]:
     """What a fact says itself, by member, each with its type as it is written."""
     return {f.name: str(f.type) for f in fields(fact) if f.name not in _OF_EVERY_FACT}
 
@@ -41,13 +41,13 @@ def members(fact: type[Fact]) -> dict[str, str]:
 class Happened:
     """A fact without its place in a stream."""
 
-    fact: type[Fact]
-    payload: Values = field(default_factory=dict)
-    by: Stamp = BY
+    fact: type[DomainEvent]
+    payload: JsonObject = field(default_factory=dict)
+    by: Attribution = BY
 
-    def at(self, version: int, stream: UUID = ID) -> Fact:
+    def at(self, version: int, stream: UUID = ID) -> DomainEvent:
         """The fact as the ``version``-th of a stream."""
-        who: Values = {
+        who: JsonObject = {
             "originator_id": stream,
             "originator_version": version,
             "timestamp": self.by.at,
@@ -59,7 +59,7 @@ class Happened:
         return self.fact(**who, **self.payload)
 
 
-def happened(fact: type[Fact], by: Stamp = BY, /, **payload: Any) -> Happened:
+def happened(fact: type[DomainEvent], by: Attribution = BY, /, **payload: Any) -> Happened:
     """A fact that happened, or is expected to."""
     return Happened(fact, payload, by)
 
@@ -72,7 +72,7 @@ class Given:
         self.aggregate: Any = aggregate.replay(self._facts(history))
 
     @staticmethod
-    def _facts(history: tuple[Happened, ...]) -> Iterator[Fact]:
+    def _facts(history: tuple[Happened, ...]) -> Iterator[DomainEvent]:
         for version, one in enumerate(history, start=Aggregate.INITIAL_VERSION):
             yield one.at(version)
 
@@ -107,7 +107,7 @@ class Asked:
         assert vars(self.aggregate) == before
 
 
-def _said(fact: Fact) -> Values:
+def _said(fact: DomainEvent) -> JsonObject:
     return {name: getattr(fact, name) for name in members(type(fact))}
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.diff import difference, merged
-from domain.fields import Values
+from domain.diff import apply_diff, diff
+from domain.fields import JsonObject
 
 LEAVES = st.none() | st.integers(0, 3) | st.sampled_from(["", "a", "b"]) | st.booleans()
 NESTED = st.dictionaries(st.sampled_from("xyz"), LEAVES, max_size=3)
@@ -25,9 +25,9 @@ VALUES = st.fixed_dictionaries(
 )
 
 
-def read(values: Values) -> Values:
+def read(values: JsonObject) -> JsonObject:
     """The values as a document shows them: unset and None are the same, at both depths."""
-    found: Values = {}
+    found: JsonObject = {}
     for name, value in values.items():
         shown = value
         if isinstance(value, dict):
@@ -57,8 +57,8 @@ def read(values: Values) -> Values:
         ({"l": [1]}, {"l": [2]}, {"l": [2]}),
     ],
 )
-def test_difference(current: Values, said: Values, expected: Values) -> None:
-    assert difference(current, said) == expected
+def test_difference(current: JsonObject, said: JsonObject, expected: JsonObject) -> None:
+    assert diff(current, said) == expected
 
 
 @pytest.mark.parametrize(
@@ -73,39 +73,39 @@ def test_difference(current: Values, said: Values, expected: Values) -> None:
         ({"l": [1, 2]}, {"l": [3]}, {"l": [3]}),
     ],
 )
-def test_merged(current: Values, changes: Values, expected: Values) -> None:
-    assert merged(current, changes) == expected
+def test_merged(current: JsonObject, changes: JsonObject, expected: JsonObject) -> None:
+    assert apply_diff(current, changes) == expected
 
 
 @given(VALUES)
-def test_nothing_differs_from_itself(a: Values) -> None:
-    assert difference(a, a) == {}
-    assert merged(a, {}) == a
-    assert merged(a, a) == a
+def test_nothing_differs_from_itself(a: JsonObject) -> None:
+    assert diff(a, a) == {}
+    assert apply_diff(a, {}) == a
+    assert apply_diff(a, a) == a
 
 
 @given(VALUES, VALUES)
-def test_what_differs_is_all_that_is_needed(a: Values, b: Values) -> None:
-    assert read(merged(a, difference(a, b))) == read(merged(a, b))
+def test_what_differs_is_all_that_is_needed(a: JsonObject, b: JsonObject) -> None:
+    assert read(apply_diff(a, diff(a, b))) == read(apply_diff(a, b))
 
 
 @given(VALUES, VALUES)
-def test_once_merged_nothing_differs_any_more(a: Values, b: Values) -> None:
-    now = merged(a, difference(a, b))
-    assert difference(now, b) == {}
-    assert merged(now, difference(a, b)) == now
+def test_once_merged_nothing_differs_any_more(a: JsonObject, b: JsonObject) -> None:
+    now = apply_diff(a, diff(a, b))
+    assert diff(now, b) == {}
+    assert apply_diff(now, diff(a, b)) == now
 
 
 @given(VALUES, VALUES)
-def test_only_what_was_said_can_change(a: Values, b: Values) -> None:
-    changes = difference(a, b)
+def test_only_what_was_said_can_change(a: JsonObject, b: JsonObject) -> None:
+    changes = diff(a, b)
     assert changes.keys() <= b.keys()
     for name, value in changes.items():
         assert value == b[name] or value.items() <= b[name].items()
 
 
 @given(VALUES, VALUES)
-def test_neither_is_edited(a: Values, b: Values) -> None:
+def test_neither_is_edited(a: JsonObject, b: JsonObject) -> None:
     before = repr((a, b))
-    merged(a, difference(a, b))
+    apply_diff(a, diff(a, b))
     assert repr((a, b)) == before

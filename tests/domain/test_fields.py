@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.composite_fields import Calendar, Items, Object, Reference
+from domain.composite_fields import ItemSet, Object, PartialDate, Reference
 from domain.errors import (
     InvalidIdentifier,
     InvalidParameterType,
@@ -17,8 +17,8 @@ from domain.errors import (
     Refusal,
     SemiOptionalParameter,
 )
-from domain.fields import Level, Parameters, Reading, Shape, keep, mandatory, when
-from domain.identifiers import Identifiable, Identifier
+from domain.fields import Level, Parameters, ReadContext, ResponseShape, mandatory, not_null, when
+from domain.identifiers import Identifier, IdentifierFields
 from domain.scalar_fields import Boolean, Date, Enumeration, Integer, Number, Text, udf
 from services.pipeline.method import METHODS
 from services.pipeline.request import File
@@ -26,10 +26,10 @@ from tests.strategies import READING, ZONE, junk, said
 
 ABSENT: Any = object()
 NAME = Text(name="name")
-CARD = Identifiable("card", ("id", "number"))
+CARD = IdentifierFields("card", ("id", "number"))
 
 
-def outcome(parameters: Parameters, raw: Any, reading: Reading = READING) -> Any:
+def outcome(parameters: Parameters, raw: Any, reading: ReadContext = READING) -> Any:
     """The given values, or (class, description) of the refusal."""
     try:
         return parameters.read(raw, reading)
@@ -95,7 +95,10 @@ def test_nulls_do_not_count_in_a_group() -> None:
 
 def test_unknown_parameters_are_ignored_but_in_closed_objects_and_identifiers() -> None:
     assert outcome(Parameters(NAME), {"name": "x", "nmae": "y", "name ": "z"}) == {"name": "x"}
-    open_, closed = Object(name="o", rows=(NAME,)), Object(name="o", rows=(NAME,), closed=True)
+    open_, closed = (
+        Object(name="o", fields=(NAME,)),
+        Object(name="o", fields=(NAME,), forbid_unknown=True),
+    )
     raw = {"o": {"name": "x", "more": 1}}
     assert outcome(Parameters(open_), raw) == {"o": {"name": "x"}}
     assert outcome(Parameters(closed), raw) == (InvalidIdentifier, "o")
@@ -109,7 +112,7 @@ def test_the_first_fault_in_the_tables_order_is_named() -> None:
 
 
 def test_of_a_repeated_query_parameter_the_last_counts() -> None:
-    textual = Reading(READING.zone, READING.today, textual=True)
+    textual = ReadContext(READING.zone, READING.today, textual=True)
     assert outcome(Parameters(NAME), {"name": ["a", "b"]}, textual) == {"name": "b"}
     assert outcome(Parameters(NAME), {"name": ["a", "b"]}) == (InvalidParameterType, "name")
 
@@ -136,22 +139,22 @@ def test_of_a_repeated_query_parameter_the_last_counts() -> None:
     ],
 )
 def test_a_day_of_the_calendar(value: Any, expected: Any) -> None:
-    found = outcome(Parameters(Calendar(name="d")), {"d": value})
+    found = outcome(Parameters(PartialDate(name="d")), {"d": value})
     assert found == (expected if isinstance(expected, tuple) else {"d": expected})
 
 
 def test_a_name_day_may_be_the_29th_of_february() -> None:
-    parameters = Parameters(Calendar(name="d", parts=("day", "month")))
+    parameters = Parameters(PartialDate(name="d", parts=("day", "month")))
     assert outcome(parameters, {"d": {"day": 29, "month": 2}}) == {"d": {"day": 29, "month": 2}}
     assert outcome(parameters, {"d": {"day": 30, "month": 2}}) == (InvalidParameterValue, "d")
 
 
-ENTRY = Identifiable("card", ("id", "type"))
-SET = Items(
+ENTRY = IdentifierFields("card", ("id", "type"))
+SET = ItemSet(
     name="card_set",
-    rows=(Enumeration(name="type", words="RED BLUE"), NAME, Text(name="note")),
-    entry=ENTRY,
-    needed=frozenset({"type", "name"}),
+    rows=(Enumeration(name="type", allowed="RED BLUE"), NAME, Text(name="note")),
+    item_identifier=ENTRY,
+    required=frozenset({"type", "name"}),
     fixed=frozenset({"type"}),
 )
 WHOLE = {"type": "RED", "name": "x"}
@@ -219,8 +222,13 @@ def test_user_defined_fields_are_counted_once() -> None:
 
 def test_every_key_is_sent() -> None:
     rows = (NAME, Boolean(name="b"), Boolean(name="v", numeric=True), Number(name="f"))
-    nested = (Date(name="d", java=True), Calendar(name="c"), Reference(name="r", to=CARD), SET)
-    sent = Shape("thing", *rows, *nested, Object(name="o", rows=(NAME,))).render({}, ZONE)
+    nested = (
+        Date(name="d", java_format=True),
+        PartialDate(name="c"),
+        Reference(name="r", target=CARD),
+        SET,
+    )
+    sent = ResponseShape("thing", *rows, *nested, Object(name="o", fields=(NAME,))).render({}, ZONE)
     day = {"day": None, "month": None, "year": None}
     empty = {"name": None, "b": False, "v": 0, "f": None, "d": None, "c": day, "r": None}
     assert sent == empty | {"card_set": [], "o": {"name": None}}
@@ -239,7 +247,7 @@ def test_a_method_refuses_only_what_the_catalogue_knows(path: str) -> None:
     @settings(max_examples=15)
     @given(st.dictionaries(names, st.lists(st.text(), min_size=1, max_size=3), max_size=4))
     def a_query(raw: dict[str, Any]) -> None:
-        textual = Reading(READING.zone, READING.today, textual=True)
+        textual = ReadContext(READING.zone, READING.today, textual=True)
         assert is_answer(outcome(parameters, raw, textual))
 
     a_body()
@@ -263,6 +271,6 @@ def test_what_the_strategies_say_is_accepted(row: Any) -> None:
     @settings(max_examples=15)
     @given(said(row, {}))
     def accepted(value: Any) -> None:
-        Parameters(keep(row)).read({row.parameter: value}, READING)
+        Parameters(not_null(row)).read({row.parameter: value}, READING)
 
     accepted()

@@ -16,13 +16,15 @@ from domain.errors import (
     Refusal,
     SemiOptionalParameter,
 )
-from domain.identifiers import Identifiable, normalised
+from domain.identifiers import IdentifierFields, normalised
 from domain.reference.catalogue import ENTITIES
 from tests.strategies import TEXTS, identifiers, junk
 
-CONTACT = Identifiable("contact_information", ("id", "number", "id_number"))
-COUNTRY = Identifiable("country", ("id", "name"), folded=frozenset({"name"}))
-ADDRESS = Identifiable("address", ("id", "type"), enumerated={"type": frozenset({"HOME", "POBOX"})})
+CONTACT = IdentifierFields("contact_information", ("id", "number", "id_number"))
+COUNTRY = IdentifierFields("country", ("id", "name"), case_insensitive=frozenset({"name"}))
+ADDRESS = IdentifierFields(
+    "address", ("id", "type"), enumerated={"type": frozenset({"HOME", "POBOX"})}
+)
 HEX = "18686813304341ecafc8175a85594c9b"
 
 NOT_ALLOWED, COUNT, TYPE, VALUE = (
@@ -33,14 +35,14 @@ NOT_ALLOWED, COUNT, TYPE, VALUE = (
 )
 
 
-def outcome(to: Identifiable, value: Any, *, textual: bool = False) -> Any:
+def outcome(to: IdentifierFields, value: Any, *, textual: bool = False) -> Any:
     """Field and value of what is read, or the class it is refused with."""
     try:
         found = to.read(value, "its_name", textual=textual)
     except Refusal as error:
         refused = error
     else:
-        assert (found.entity, found.at) == (to.entity, "its_name")
+        assert (found.entity, found.path) == (to.entity, "its_name")
         return found.field, found.value
     assert refused.description.startswith("its_name")
     return type(refused)

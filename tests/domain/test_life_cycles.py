@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 import services.registry  # noqa: F401 (declares every aggregate)
-from domain.aggregate import AGGREGATES, FACTS, Aggregate, Fact
+from domain.aggregate import AGGREGATES, EVENTS, Aggregate, DomainEvent
 from domain.errors import InvalidLifeCycleState
 from tests.domain.samples import beginnings
 from tests.domain.scenario import BY, ID, given, happened, members
@@ -112,8 +112,8 @@ Move = tuple[str, str, str]
 KNOWN = [topic for topic in CONTRACT if topic in AGGREGATES]
 
 
-def facts_of(aggregate: str) -> dict[str, type[Fact]]:
-    return {t.partition(".")[2]: f for t, f in FACTS.items() if t.partition(".")[0] == aggregate}
+def facts_of(aggregate: str) -> dict[str, type[DomainEvent]]:
+    return {t.partition(".")[2]: f for t, f in EVENTS.items() if t.partition(".")[0] == aggregate}
 
 
 def states_of(aggregate: str) -> set[str]:
@@ -156,7 +156,7 @@ def test_the_facts_allow_what_the_contract_says(aggregate: str) -> None:
     assert set(declared(aggregate)) == written(aggregate)
 
 
-def samples(fact: type[Fact]) -> dict[str, object]:
+def samples(fact: type[DomainEvent]) -> dict[str, object]:
     """A payload that suits the written types; what it says does not matter here."""
     empty: dict[str, object] = {"str": "x", "int": 1, "bool": True, "Values": {}}
     kinds: dict[str, object] = {"list": [], "dict": {}}
@@ -169,7 +169,7 @@ def samples(fact: type[Fact]) -> dict[str, object]:
 @pytest.fixture
 def inert(monkeypatch: pytest.MonkeyPatch) -> None:
     """Facts move their aggregate and change nothing else, so that any payload will do."""
-    for fact in FACTS.values():
+    for fact in EVENTS.values():
         monkeypatch.setattr(fact, "change", lambda self, aggregate: None)
 
 
@@ -188,10 +188,10 @@ def test_every_fact_in_every_state(aggregate: str, state: str, name: str) -> Non
     moved = in_state(aggregate, state)
     if fact.FROM and state not in fact.FROM:
         with pytest.raises(InvalidLifeCycleState):
-            moved.record(fact, BY, **samples(fact))
+            moved.raise_event(fact, BY, **samples(fact))
         assert (moved.state, moved.version, list(moved.pending_events)) == (state, 1, [])
     else:
-        moved.record(fact, BY, **samples(fact))
+        moved.raise_event(fact, BY, **samples(fact))
         assert (moved.state, moved.version) == (fact.TO or state, 2)
 
 
@@ -205,12 +205,12 @@ def test_history_is_never_checked(aggregate: str, state: str, name: str) -> None
     assert moved.state == (fact.TO or state)
 
 
-@pytest.mark.parametrize("topic", FACTS)
+@pytest.mark.parametrize("topic", EVENTS)
 def test_a_first_fact_says_where_it_leads(topic: str) -> None:
-    fact = FACTS[topic]
+    fact = EVENTS[topic]
     aggregate = AGGREGATES[topic.partition(".")[0]]
     if fact in beginnings(aggregate):
         assert fact.TO
         assert not fact.FROM
-        new = aggregate.begin(fact, BY, id=ID, **samples(fact))  # type: ignore[arg-type]
+        new = aggregate.create(fact, BY, id=ID, **samples(fact))  # type: ignore[arg-type]
         assert (new.state, new.created, new.stamp, new.version) == (fact.TO, BY, BY, 1)

@@ -20,12 +20,19 @@ from domain.errors import (
     MandatoryParameter,
     ServiceError,
 )
-from domain.fields import Field, Level, Reading
-from domain.reference.catalogue import ENTITIES, KINDS, REFERRING_TO, SECRETS, SHOWN, identifiable
-from domain.reference.records import Kind, Link
+from domain.fields import Field, Level, ReadContext
+from domain.reference.catalogue import (
+    CACHED_SHAPES,
+    ENTITIES,
+    KINDS,
+    REFERRING_TO,
+    SECRETS,
+    identifiable,
+)
+from domain.reference.records import RecordKind, RecordLink
 from domain.scalar_fields import Boolean
 
-READING = Reading(zone=ZoneInfo("Asia/Nicosia"), today=date(2015, 5, 5))
+READING = ReadContext(zone=ZoneInfo("Asia/Nicosia"), today=date(2015, 5, 5))
 DEMO = Path(infra.demo.__file__).parent
 HEX = "0123456789ABCDEF" * 2
 
@@ -208,22 +215,22 @@ def _records() -> Iterator[tuple[str, dict[str, Any]]]:
 def _given(rows: tuple[Field, ...], kept: dict[str, Any]) -> dict[str, Any]:
     """A kept record as it would be registered again."""
     return {
-        row.parameter: _given(row.rows, kept[row.name])
+        row.parameter: _given(row.fields, kept[row.name])
         if isinstance(row, Object) and kept[row.name]
         else kept[row.name]
         for row in rows
     }
 
 
-def _links(rows: tuple[Field, ...]) -> Iterator[Link]:
+def _links(rows: tuple[Field, ...]) -> Iterator[RecordLink]:
     for row in rows:
-        if isinstance(row, Link):
+        if isinstance(row, RecordLink):
             yield row
         elif isinstance(row, Object):
-            yield from _links(row.rows)
+            yield from _links(row.fields)
 
 
-def _least(kind: Kind) -> dict[str, Any]:
+def _least(kind: RecordKind) -> dict[str, Any]:
     """A record with nothing but what must be given."""
     samples = {
         "classification": "SYSTEMIC_KEY",
@@ -242,11 +249,11 @@ every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_kinds_are_those_of_the_contract() -> None:
     assert list(KINDS) == list(CONTRACT)
     assert all(key == kind.key for key, kind in KINDS.items())
-    assert {key for key, kind in KINDS.items() if not kind.directory} == set(NOT_DIRECTORY.split())
+    assert {key for key, kind in KINDS.items() if not kind.cached} == set(NOT_DIRECTORY.split())
 
 
 @every_kind
-def test_identifier_fields(kind: Kind) -> None:
+def test_identifier_fields(kind: RecordKind) -> None:
     identified, _, _ = CONTRACT[kind.key]
     unique = {"id", *kind.unique}
     names = kind.identifiable.fields
@@ -256,9 +263,9 @@ def test_identifier_fields(kind: Kind) -> None:
 
 
 @every_kind
-def test_compact_object(kind: Kind) -> None:
+def test_compact_object(kind: RecordKind) -> None:
     _, compact, _ = CONTRACT[kind.key]
-    assert [row.key for row in kind.shape.rows] == compact
+    assert [row.key for row in kind.shape.fields] == compact
     assert kind.shape.schema()["required"] == compact
     held = {row.name for row in kind.fields}
     assert set(compact) - {"id"} - set(kind.derived) <= held
@@ -266,10 +273,10 @@ def test_compact_object(kind: Kind) -> None:
 
 
 @every_kind
-def test_record_holds_what_is_shown_and_the_extra_fields(kind: Kind) -> None:
+def test_record_holds_what_is_shown_and_the_extra_fields(kind: RecordKind) -> None:
     identified, compact, extra = CONTRACT[kind.key]
     shown = {name.removesuffix(" U") for name in [*identified, *compact]}
-    links = {row.name: row.parameter for row in kind.fields if isinstance(row, Link)}
+    links = {row.name: row.parameter for row in kind.fields if isinstance(row, RecordLink)}
     assert {row.parameter for row in kind.fields} == (
         {links.get(name, name) for name in shown - {"id"} - set(kind.derived)} | set(extra)
     )
@@ -277,19 +284,19 @@ def test_record_holds_what_is_shown_and_the_extra_fields(kind: Kind) -> None:
 
 
 @every_kind
-def test_links_name_kinds(kind: Kind) -> None:
+def test_links_name_kinds(kind: RecordKind) -> None:
     for link in _links(kind.fields):
         assert link.to in KINDS or link.to == "contact_information"
 
 
 @every_kind
-def test_derived_keys_follow_links(kind: Kind) -> None:
+def test_derived_keys_follow_links(kind: RecordKind) -> None:
     for path in kind.derived.values():
         *steps, last = path
         at = kind
         for step in steps:
             (link,) = (row for row in at.fields if row.name == step)
-            assert isinstance(link, Link)
+            assert isinstance(link, RecordLink)
             at = KINDS[link.to]
         assert last in {row.name for row in at.fields}
 
@@ -299,18 +306,18 @@ def referred(rows: Iterable[Field]) -> Iterator[str]:
         if isinstance(row, Reference):
             yield row.shown
         elif isinstance(row, Object):
-            yield from referred(row.rows)
+            yield from referred(row.fields)
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("name", CACHED_SHAPES)
 def test_the_set_up_shows_nothing_but_set_up(name: str) -> None:
     """So the directory can fill its own objects, once for all calls."""
-    _, shape = SHOWN[name]
-    assert set(referred(shape.rows)) <= SHOWN.keys()
+    _, shape = CACHED_SHAPES[name]
+    assert set(referred(shape.fields)) <= CACHED_SHAPES.keys()
 
 
 @every_kind
-def test_mandatory_fields(kind: Kind) -> None:
+def test_mandatory_fields(kind: RecordKind) -> None:
     required = [row.parameter for row, rule in kind.parameters if rule is Level.MANDATORY]
     assert required == MANDATORY.get(kind.key, [])
     for name in required:
@@ -320,26 +327,26 @@ def test_mandatory_fields(kind: Kind) -> None:
 
 
 @every_kind
-def test_unknown_field_is_refused_by_name(kind: Kind) -> None:
+def test_unknown_field_is_refused_by_name(kind: RecordKind) -> None:
     with pytest.raises(InvalidParameterValue) as refused:
         kind.read(_least(kind) | {"no_such_field": 1}, READING)
     assert refused.value.description == "no_such_field"
 
 
 @every_kind
-def test_absent_and_null_are_the_same(kind: Kind) -> None:
+def test_absent_and_null_are_the_same(kind: RecordKind) -> None:
     least = _least(kind)
     nulls = {row.parameter: None for row in kind.fields} | least
     assert kind.read(nulls, READING) == kind.read(least, READING)
 
 
 @every_kind
-def test_defaults_are_valid_and_flags_and_sets_are_never_null(kind: Kind) -> None:
+def test_defaults_are_valid_and_flags_and_sets_are_never_null(kind: RecordKind) -> None:
     kept = kind.read(_least(kind), READING)
     assert kind.read(_given(kind.fields, kept), READING) == kept
     assert set(kind.defaults) <= set(kept)
     for row in kind.fields:
-        if isinstance(row, Boolean) or (isinstance(row, Link) and row.many):
+        if isinstance(row, Boolean) or (isinstance(row, RecordLink) and row.many):
             assert kept[row.name] is not None
 
 
@@ -442,7 +449,7 @@ def test_embedded_objects() -> None:
     assert refused.value.description == "default_status_ids.OPEN"
     with pytest.raises(InvalidParameterType):
         kind.read({"default_assigned_to": [HEX]}, READING)
-    assert rows["default_assigned_to"].sent(None, READING.zone) is None
+    assert rows["default_assigned_to"].to_response(None, READING.zone) is None
 
 
 def test_country_flag_is_echoed_or_null() -> None:
@@ -484,12 +491,12 @@ def test_enumerations_are_normalised_like_those_of_calls() -> None:
 def test_usernames_and_country_fields_ignore_case() -> None:
     assert KINDS["user"].identifying({"username": "Demo"}, "1")["username"] == "demo"
     country = KINDS["country"]
-    assert set(country.identifiable.fields) == country.identifiable.folded
+    assert set(country.identifiable.fields) == country.identifiable.case_insensitive
     found = country.identifiable.read({"two_character_code": "cY"}, "at", textual=False)
     kept = country.read({"name": "CYPRUS", "two_character_code": "CY"}, READING)
     assert country.identifying(kept, "181")["two_character_code"] == found.value
     others = set(KINDS) - {"user", "country"}
-    assert not any(KINDS[key].identifiable.folded for key in others)
+    assert not any(KINDS[key].identifiable.case_insensitive for key in others)
 
 
 def test_secrets_are_taken_but_never_kept() -> None:
@@ -499,9 +506,9 @@ def test_secrets_are_taken_but_never_kept() -> None:
         "web_api_key": ("key",),
         "webhook": ("secret",),
     }
-    sealed = {key: kind.sealed for key, kind in KINDS.items() if kind.sealed}
+    sealed = {key: kind.encrypted for key, kind in KINDS.items() if kind.encrypted}
     assert sealed == {key: set(KINDS[key].secrets) for key in ("organisation", "webhook")}
-    assert [key for key, kind in KINDS.items() if kind.made_up] == ["webhook"]
+    assert [key for key, kind in KINDS.items() if kind.generated] == ["webhook"]
     record = {"classification": "SYSTEMIC_KEY", "user_id": "1", "key": HEX}
     assert HEX not in KINDS["web_api_key"].read(record, READING).values()
     assert SECRETS["key"].read(HEX, "key", READING) == HEX
@@ -515,7 +522,7 @@ def test_secrets_are_taken_but_never_kept() -> None:
         with pytest.raises(InvalidParameterValue):
             SECRETS["secret"].read(wrong, "secret", READING)
     assert set(SECRETS) == {name for kind in KINDS.values() for name in kind.secrets}
-    assert {key: kind.worldwide for key, kind in KINDS.items() if kind.worldwide} == {
+    assert {key: kind.globally_unique for key, kind in KINDS.items() if kind.globally_unique} == {
         "organisation": "name",
         "web_api_key": "key",
     }

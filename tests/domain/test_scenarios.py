@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.communication import Communication, with_parameter
+from domain.communication import Communication, apply_parameter_action
 from domain.contact_information import ContactInformation
 from domain.errors import (
     DuplicateEntity,
@@ -18,7 +18,7 @@ from domain.errors import (
     MandatoryParameter,
     Refusal,
 )
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.identifiers import Identifier
 from domain.queue_entry import QueueEntry
 from domain.reference.records import Record
@@ -26,20 +26,30 @@ from domain.session import Session
 from tests.domain.scenario import ANOTHER, BY, ID, Happened, given, happened
 
 OWN = ID.hex.upper()
-LETTER: Values = {"number": "CM000001", "code": "1", "contact_information": OWN, "parameters": []}
-DETAILS: Values = {"subject": "Hi", "referring_to": {"lead": "L1", "job": "J1"}}
+LETTER: JsonObject = {
+    "number": "CM000001",
+    "code": "1",
+    "contact_information": OWN,
+    "parameters": [],
+}
+DETAILS: JsonObject = {"subject": "Hi", "referring_to": {"lead": "L1", "job": "J1"}}
 DRAFT = happened(Communication.Drafted, details=DETAILS, **LETTER)
 FINAL = happened(Communication.Completed)
-WAITING: Values = {"number": "1", "communication": "C", "contact_information": OWN, "media": "SMS"}
+WAITING: JsonObject = {
+    "number": "1",
+    "communication": "C",
+    "contact_information": OWN,
+    "media": "SMS",
+}
 QUEUED = happened(QueueEntry.Queued, external_system=None, **WAITING)
-FAILED: Values = {"error_code": "E1", "error_description": "no answer"}
-HOME: Values = {"id": "A1", "type": "HOME", "state": "Active", "street_name": "Main"}
-KNOWN: Values = {"number": "CI000001", "type": "PERSON", "details": {"last_name": "Doe"}}
+FAILED: JsonObject = {"error_code": "E1", "error_description": "no answer"}
+HOME: JsonObject = {"id": "A1", "type": "HOME", "state": "Active", "street_name": "Main"}
+KNOWN: JsonObject = {"number": "CI000001", "type": "PERSON", "details": {"last_name": "Doe"}}
 CONTACT = happened(ContactInformation.Registered, sets={"address_set": [HOME]}, **KNOWN)
 LEAD = happened(Record.Registered, kind="lead", record_id="L1", fields={"number": "1"}, secrets={})
 
 
-def amended(changes: Values, parameters: Any = None) -> Happened:
+def amended(changes: JsonObject, parameters: Any = None) -> Happened:
     return happened(Communication.Amended, changes=changes, parameters=parameters)
 
 
@@ -82,7 +92,7 @@ class TestCommunication:
         assert (now.created, now.stamp) == (BY, ANOTHER)
 
 
-def parameter(id_: str, name: str, type_: str = "STRING", value: Any = "x") -> Values:
+def parameter(id_: str, name: str, type_: str = "STRING", value: Any = "x") -> JsonObject:
     key = f"unrestricted_{type_.lower()}.{name}"
     return {"id": id_, "key": key, "name": name, "type": type_, f"{type_.lower()}_value": value}
 
@@ -90,12 +100,12 @@ def parameter(id_: str, name: str, type_: str = "STRING", value: Any = "x") -> V
 A, B, A_TOO = parameter("1", "a"), parameter("2", "b"), parameter("3", "a", "INTEGER", 7)
 
 
-def named(field: str, value: str, action: str = "UPDATE", **said: Any) -> Values:
+def named(field: str, value: str, action: str = "UPDATE", **said: Any) -> JsonObject:
     identifier = Identifier("unrestricted_parameter", field, value, "at.identifier")
     return {"action": action, "identifier": identifier, **said}
 
 
-def added(name: str, value: str = "x") -> Values:
+def added(name: str, value: str = "x") -> JsonObject:
     return {"action": "ADD", "type": "STRING", "name": name, "string_value": value}
 
 
@@ -125,11 +135,11 @@ def added(name: str, value: str = "x") -> Values:
         (named("id", "8"), EntityNotFound),
     ],
 )
-def test_unrestricted_parameters(item: Values, expected: Any) -> None:
+def test_unrestricted_parameters(item: JsonObject, expected: Any) -> None:
     """communications.md, section 7."""
     before = [dict(one) for one in (A, B, A_TOO)]
     try:
-        found: Any = with_parameter([A, B, A_TOO], item, "9", "at")
+        found: Any = apply_parameter_action([A, B, A_TOO], item, "9", "at")
     except Refusal as error:
         found = type(error)
     assert found == expected

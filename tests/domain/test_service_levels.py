@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidParameterValue
-from domain.fields import Values
-from domain.scheduling import later, latest, period_between, priority, scheduled
+from domain.fields import JsonObject
+from domain.scheduling import later, later_or_max, period_between, priority, schedule
 
 START = "2024-01-31T09:00:00"
 UNITS = st.sampled_from(["MINUTES", "HOURS", "DAYS", "WEEKS", "MONTHS", "YEARS"])
@@ -33,7 +33,7 @@ DATES = st.datetimes().map(lambda moment: moment.replace(microsecond=0).isoforma
     ],
 )
 def test_later(value: int, unit: str, expected: str) -> None:
-    assert later(START, value, unit) == latest(START, value, unit) == expected
+    assert later(START, value, unit) == later_or_max(START, value, unit) == expected
 
 
 def test_days_ignore_the_change_of_clocks() -> None:
@@ -51,10 +51,10 @@ def test_beyond_all_dates(unit: str) -> None:
     for value in (10**10, 10**30):
         with pytest.raises(OverflowError):
             later(START, value, unit)
-        assert latest(START, value, unit) == "9999-12-31T23:59:59"
+        assert later_or_max(START, value, unit) == "9999-12-31T23:59:59"
         period = {"time_period_value": value, "time_period_uot": unit}
         with pytest.raises(InvalidParameterValue) as caught:
-            scheduled({"start_date": START}, {"estimated_completion_time": period})
+            schedule({"start_date": START}, {"estimated_completion_time": period})
         assert caught.value.description == "estimated_completion_time"
 
 
@@ -96,8 +96,8 @@ def test_later_is_later(start: str, value: int, unit: str) -> None:
     assert reached > start
 
 
-PERIOD: Values = {"time_period_value": 1, "time_period_uot": "MONTHS"}
-CURRENT: Values = {
+PERIOD: JsonObject = {"time_period_value": 1, "time_period_uot": "MONTHS"}
+CURRENT: JsonObject = {
     "start_date": START,
     "expected_completion_date": "2024-02-29T09:00:00",
     "estimated_completion_time": PERIOD,
@@ -126,8 +126,10 @@ CURRENT: Values = {
         ),
     ],
 )  # fmt: skip
-def test_scheduled(said: Values, start: str, expected: str | None, period: Values | None) -> None:
-    assert scheduled(CURRENT, said) == {
+def test_scheduled(
+    said: JsonObject, start: str, expected: str | None, period: JsonObject | None
+) -> None:
+    assert schedule(CURRENT, said) == {
         "start_date": start,
         "expected_completion_date": expected,
         "estimated_completion_time": period,
@@ -136,7 +138,7 @@ def test_scheduled(said: Values, start: str, expected: str | None, period: Value
 
 def test_expected_before_the_start() -> None:
     with pytest.raises(InvalidParameterValue) as caught:
-        scheduled(CURRENT, {"expected_completion_date": "2024-01-31T08:59:59"})
+        schedule(CURRENT, {"expected_completion_date": "2024-01-31T08:59:59"})
     assert caught.value.description == "expected_completion_date"
 
 

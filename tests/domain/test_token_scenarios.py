@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from domain.access_token import ALIVE, RETIRED, TERMINATED, AccessToken, fate_of
+from domain.access_token import ALIVE, RETIRED, TERMINATED, AccessToken, related_state
 from domain.errors import InvalidLifeCycleState
-from domain.fields import Values
+from domain.fields import JsonObject
 from tests.domain.scenario import ANOTHER, BY, Happened, given, happened
 
-CODES: Values = {"authentication_code": "AC", "identifier": "ID"}
+CODES: JsonObject = {"authentication_code": "AC", "identifier": "ID"}
 BOTH = {"accounts_receivable": "A1", "rewards_participant": "P1"}
 
 
 def begun(fact: type = AccessToken.Issued, /, **more: Any) -> Happened:
-    payload: Values = {
+    payload: JsonObject = {
         "number": "ACT0000000001",
         "codes": CODES,
         "secrets": {"pass_code": "K1"},
@@ -47,17 +47,19 @@ def lost(entity: str = "accounts_receivable") -> Happened:
     return happened(AccessToken.LastRelatedEntityRetired, entity=entity, fate=RETIRED)
 
 
-def changed(codes: Values, pass_code: str | None = None) -> Happened:
+def changed(codes: JsonObject, pass_code: str | None = None) -> Happened:
     return happened(AccessToken.CredentialsChanged, codes=codes, pass_code=pass_code)
 
 
 def follow(entity: str, fate: str, *, loses_effect: bool = True) -> Any:
-    return partial(AccessToken.follow, entity=entity, fate=fate, by=BY, loses_effect=loses_effect)
+    return partial(
+        AccessToken.track_related_entity, entity=entity, fate=fate, by=BY, loses_effect=loses_effect
+    )
 
 
 class TestCodes:
     def test_only_what_differs_is_said(self) -> None:
-        said: Values = {"authentication_code": "AC", "identifier": "OTHER"}
+        said: JsonObject = {"authentication_code": "AC", "identifier": "OTHER"}
         now = given(ISSUED).when(lambda t: t.amend(said, "K2", {}, BY))
         token = now.then(changed({"identifier": "OTHER"}, "K2"), state="EFFECTIVE")
         assert token.codes == CODES | {"identifier": "OTHER"}
@@ -78,7 +80,7 @@ class TestCodes:
         amended = happened(AccessToken.Amended, changes={"udf_string_1": "x"})
         kept = given(ISSUED, PASSWORD).when(lambda t: t.amend({}, None, {"udf_string_1": "x"}, BY))
         assert "one_time_password" in kept.then(amended).secrets
-        new: Values = {"authentication_code": "B"}
+        new: JsonObject = {"authentication_code": "B"}
         void = given(ISSUED, PASSWORD).when(lambda t: t.amend(new, None, {}, BY))
         assert void.then(changed(new)).secrets == {"pass_code": "K1"}
 
@@ -203,4 +205,4 @@ class TestRelations:
     ],
 )
 def test_what_has_become_of_an_entity(state: str | None, retired: bool, fate: str) -> None:
-    assert fate_of({"life_cycle_state": state}, retired=retired) == fate
+    assert related_state({"life_cycle_state": state}, retired=retired) == fate

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain.access_token_policy import TokenSettings, count_characters
 from domain.reference.fields import TOKEN_DEFINITION
-from services.access_tokens.codes import authentication_code, digits, mixed
+from services.access_tokens.codes import authentication_code, digits, random_text
 from services.access_tokens.payload import IDENTIFIER_CHARACTERS, random_pass_code
 from services.access_tokens.payload import _identifier as new_identifier
 
@@ -73,9 +73,9 @@ def test_a_blank_is_of_no_sort() -> None:
 
 def test_a_classification_s_settings_count_alone() -> None:
     definition = {"access_token_definition": TOKEN_DEFINITION | {"allow_no_identifier": True}}
-    assert not TokenSettings.of(None, definition).needs_identifier
-    assert TokenSettings.of(TOKEN_DEFINITION, definition).needs_identifier
-    assert not TokenSettings.of(
+    assert not TokenSettings.for_token(None, definition).needs_identifier
+    assert TokenSettings.for_token(TOKEN_DEFINITION, definition).needs_identifier
+    assert not TokenSettings.for_token(
         TOKEN_DEFINITION | {"identifier_creation": "UNIQUE_ID"}, definition
     ).needs_identifier
 
@@ -112,4 +112,4 @@ def test_made_up_codes_do_not_repeat() -> None:
     assert len({digits(20) for _ in range(100)}) == 100
     assert {code[0] for code in (digits(6) for _ in range(500))} == set("0123456789")
     least = dict.fromkeys(SORTS, 0) | {"letters": 1}
-    assert len({mixed(least, length=6).find("A") for _ in range(2000)}) > 3, "no fixed place"
+    assert len({random_text(least, length=6).find("A") for _ in range(2000)}) > 3, "no fixed place"

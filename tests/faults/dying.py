@@ -56,9 +56,9 @@ async def rebuilding(url: str, key: str, share: float) -> None:
         await switch(*what)
         die()
 
-    keep, switch = beside.keep_folded, rebuild.switch
+    keep, switch = beside.save_progress, rebuild.switch
     if share < 1:
-        beside.keep_folded = dying
+        beside.save_progress = dying
     else:
         rebuild.switch = switched
     await rebuild.rebuild(url, KeyRing(key), ZONE)

@@ -22,9 +22,9 @@ import orjson
 from domain.reference.records import Record
 from infra.encryption import KeyRing
 from infra.ledger.feed import Feed, stored_fact
-from infra.ledger.integrity import EVENTS, problems
-from infra.ledger.mapper import StoredFact, replayed
-from infra.postgres.pool import Lanes
+from infra.ledger.integrity import EVENTS, integrity_problems
+from infra.ledger.mapper import StoredEvent, replay
+from infra.postgres.pool import ConnectionPool
 from infra.settings import Settings
 from services.projections import project
 from tests.faults.journal import ACKNOWLEDGED, CREATE, REFUSED, Attempt, Journal
@@ -51,7 +51,7 @@ class Follower:
     def __init__(self, url: str, organisation: str) -> None:
         self.organisation = organisation
         self.seen: list[int] = []
-        self._lanes = Lanes(url, 1)
+        self._lanes = ConnectionPool(url, 1)
 
     async def run(self) -> None:
         async for facts in Feed(self._lanes).follow(self.organisation, 0):
@@ -88,7 +88,9 @@ async def violations(journal: Journal, url: str, follower: Follower | None = Non
     connection = await asyncpg.connect(url)
     try:
         facts = [stored_fact(row) for row in await connection.fetch(EVENTS, journal.organisation)]
-        found = _journal(journal, facts) + await problems(connection, journal.organisation)
+        found = _journal(journal, facts) + await integrity_problems(
+            connection, journal.organisation
+        )
         found += await _folds(connection, journal.organisation, facts)
         found += await _numbers(connection, journal.organisation)
         found += await _secrets(connection, journal)
@@ -102,7 +104,7 @@ async def violations(journal: Journal, url: str, follower: Follower | None = Non
     return found
 
 
-def _journal(journal: Journal, facts: list[StoredFact]) -> list[str]:
+def _journal(journal: Journal, facts: list[StoredEvent]) -> list[str]:
     """I1 to I3."""
     commands: dict[str, set[str]] = defaultdict(set)
     streams: dict[str, set[UUID]] = defaultdict(set)
@@ -150,7 +152,7 @@ async def _numbers(connection: Connection, organisation: str) -> list[str]:
     return [f"{row['kind']} number {row['value']} was given out twice" for row in rows]
 
 
-async def _folds(connection: Connection, organisation: str, facts: list[StoredFact]) -> list[str]:
+async def _folds(connection: Connection, organisation: str, facts: list[StoredEvent]) -> list[str]:
     """I6: every row of every view, folded from the facts once more."""
     settings = Settings.from_environment(environment("postgresql://"))
     ring, zone = KeyRing(settings.service_key), ZoneInfo(settings.time_zone)
@@ -158,10 +160,10 @@ async def _folds(connection: Connection, organisation: str, facts: list[StoredFa
         "SELECT subject, wrapped FROM ledger.personal_keys WHERE organisation = $1", organisation
     )
     keys = {UUID(str(row["subject"])): ring.unwrap(row["wrapped"]) for row in wrapped}
-    streams: dict[UUID, list[StoredFact]] = defaultdict(list)
+    streams: dict[UUID, list[StoredEvent]] = defaultdict(list)
     for fact in facts:
         streams[fact.stream].append(fact)
-    aggregates = [replayed(stored, keys) for stored in streams.values()]
+    aggregates = [replay(stored, keys) for stored in streams.values()]
     records = [a for a in aggregates if isinstance(a, Record) and a.kind == "organisation"]
     rules = records[0].fields if records else {}
     folded: dict[tuple[str, str], Any] = {}

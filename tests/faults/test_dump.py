@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from infra.audit.seal_verification import Check
+from infra.audit.seal_verification import SealVerifier
 from infra.audit.sealer import backlogs
 from infra.ledger.feed import Feed
 from infra.postgres.embedded.server import EmbeddedPostgres, wheel_binaries
@@ -43,7 +43,7 @@ async def test_a_restored_ledger_goes_on_where_it_was(
         run("pg_restore", "--exit-on-error", f"--dbname={restored}", dump)
         assert await unsound(restored) == []
         found = await said(restored, seals)
-        assert isinstance(found, Check)
+        assert isinstance(found, SealVerifier)
         assert (found.position, found.sealed, found.seals) == (FACTS, FACTS, 3)
         owner = await asyncpg.connect(restored)
         # A reader's and the views' checkpoints hold, and what is written next is delivered next.
@@ -62,4 +62,4 @@ async def test_a_restored_ledger_goes_on_where_it_was(
             await owner.execute("DELETE FROM ledger.seals")
         await owner.close()
         assert len(await seal_all(restored)) == 1
-        assert isinstance(await said(restored, seals), Check)
+        assert isinstance(await said(restored, seals), SealVerifier)

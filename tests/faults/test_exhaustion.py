@@ -9,7 +9,7 @@ from functools import partial
 import aiohttp
 import pytest
 
-from infra.store.postgres_store import PostgresLedger
+from infra.store.postgres_store import PostgresStore
 from tests.faults.failpoints import failpoints
 from tests.faults.journal import ACKNOWLEDGED, REFUSED, begun
 from tests.faults.oracle import sound
@@ -27,7 +27,7 @@ async def ready(service: Service) -> bool:
 async def test_five_hundred_clients_of_one_connection(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("infra.app.PostgresLedger", partial(PostgresLedger, waiting=50))
+    monkeypatch.setattr("infra.app.PostgresLedger", partial(PostgresStore, waiting=50))
     async with (
         in_process(database, CRMLEDGER_CONNECTIONS="1") as service,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,

@@ -7,7 +7,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from infra.ledger.feed import Feed, HoleError
+from infra.ledger.feed import Feed, GapError
 from tests.faults.failpoints import LOCK, patched
 from tests.ledgers import (
     ORGANISATION,
@@ -96,7 +96,7 @@ async def test_revert_positions_of_a_sequence_without_the_lock_leave_a_hole(data
     await patched(connection, "append", LOCK, "")
     await patched(connection, "append", NEXT, "nextval('ledger.positions')")
     await connection.close()
-    with pytest.raises(HoleError, match="at position 2") as raised:
+    with pytest.raises(GapError, match="at position 2") as raised:
         await interleaved(database)
     assert raised.value.position == 2
 

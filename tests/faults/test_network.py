@@ -10,9 +10,9 @@ from functools import partial
 import asyncpg
 import pytest
 
-from infra.ledger.commit_batch import Parcel
-from infra.ledger.group_commit import Appender, Outcome
-from infra.postgres.pool import Lanes
+from infra.ledger.commit_batch import EncodedCommit
+from infra.ledger.group_commit import GroupCommitter, Outcome
+from infra.postgres.pool import ConnectionPool
 from tests.faults.failpoints import LOCK, failpoints, patched
 from tests.faults.journal import ACKNOWLEDGED, REFUSED, UNKNOWN, Journal, begun
 from tests.faults.oracle import sound, violations
@@ -124,8 +124,10 @@ async def _waits(connection: asyncpg.Connection) -> None:
 async def test_a_database_that_stays_away_is_never_guessed_about(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("infra.store.postgres_store.Appender", partial(Appender, giving_up=0.1))
-    monkeypatch.setattr("infra.app.Lanes", partial(Lanes, patience=0.2))
+    monkeypatch.setattr(
+        "infra.store.postgres_store.Appender", partial(GroupCommitter, giving_up=0.1)
+    )
+    monkeypatch.setattr("infra.app.Lanes", partial(ConnectionPool, patience=0.2))
     async with reached(database) as (journal, proxy):
         proxy.arm("lose answer")
         sent = asyncio.create_task(journal.create("key"))
@@ -142,11 +144,11 @@ async def test_a_database_that_stays_away_is_never_guessed_about(
         await sound(journal, database)
 
 
-class Blind(Appender):
+class Blind(GroupCommitter):
     """As many do it: what went wrong is sent again."""
 
     async def _settled(
-        self, organisation: str, batch: list[Parcel], error: Exception
+        self, organisation: str, batch: list[EncodedCommit], error: Exception
     ) -> list[Outcome]:
         return await self._decided(organisation, batch)
 

@@ -15,12 +15,12 @@ import pytest
 import pytest_asyncio
 
 from infra.postgres.embedded.server import EmbeddedPostgres
-from infra.postgres.pool import Lanes
+from infra.postgres.pool import ConnectionPool
 from infra.projections.parked import parked
 from infra.projections.projector import Projector, lags
-from infra.projections.sql_projections import ANALYTICS, TableFeeding
-from infra.projections.temporal import History
-from infra.replay.pipeline import Folder, connected
+from infra.projections.sql_projections import ANALYTICS, SqlProjection
+from infra.projections.temporal import TemporalViews
+from infra.replay.pipeline import Reprojector, connect_as_owner
 from infra.replay.worker import workers
 from tests import databases
 from tests.communications_world import Desk, Json
@@ -73,8 +73,8 @@ class Site:
 async def site(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Site]:
     async with databases.database(postgres, template) as url, in_process(url) as service:
         made = await lived(service)
-        lanes = Lanes(url, 1)
-        projector = Projector(url, History(lanes, *keys_of(url)), most=50)
+        lanes = ConnectionPool(url, 1)
+        projector = Projector(url, TemporalViews(lanes, *keys_of(url)), most=50)
         await projector.once()
         yield Site(made, url, projector)
         await projector.close()
@@ -88,15 +88,18 @@ async def test_what_is_delivered_twice_or_late_changes_nothing(site: Site) -> No
         fed = [await asked.fetch(f"SELECT * FROM analytics.{name} ORDER BY 1, 2, 3") for name in ANALYTICS]  # fmt: skip
         head = await asked.fetchval(PROGRESS, site.organisation, "daily_facts")
         for view in ANALYTICS.values():
-            again = TableFeeding(view, uuid4(), 5)
+            again = SqlProjection(view, uuid4(), 5)
             for at in (head - 5, 0, head - 1):
                 assert not await again.batch(asked, site.organisation, at, head)
         assert fed == [await asked.fetch(f"SELECT * FROM analytics.{name} ORDER BY 1, 2, 3") for name in ANALYTICS]  # fmt: skip
-    reader, writer = await connected(site.url, by_key=True), await connected(site.url, "views")
+    reader, writer = (
+        await connect_as_owner(site.url, by_key=True),
+        await connect_as_owner(site.url, "views"),
+    )
     async with workers(*keys_of(site.url), 0) as working:
-        folder = Folder(reader, writer, working, lambda _: None)
+        folder = Reprojector(reader, writer, working, lambda _: None)
         for after, upto in ((head // 2, head), (0, head // 2), (head - 3, head), (0, head)):
-            await folder.touched(site.organisation, after, upto)
+            await folder.replay_changed(site.organisation, after, upto)
     await reader.close()
     await writer.close()
     assert await view_rows(site.url) == before
@@ -114,16 +117,16 @@ async def test_a_fact_that_is_not_known_parks_its_entity_and_nothing_else(site: 
     other = await site.made.draft()
     await site.made.on("complete", other)
     await site.projector.once()
-    assert await site.projector.problems() == []
+    assert await site.projector.readiness_problems() == []
     assert await site.states(draft) == ["DRAFT"]
     assert await site.states(other) == ["DRAFT", "COMPLETED"]
     assert await site.parked() == dict.fromkeys(VIEWS, (head + 1, 1))
     async with connection(site.url) as asked:
         assert all([(await lags(asked, view))[0].positions == 0 for view in VIEWS])
-    past = History(lanes := Lanes(site.url, 1), *keys_of(site.url))
-    await past.bring(site.organisation, head)
+    past = TemporalViews(lanes := ConnectionPool(site.url, 1), *keys_of(site.url))
+    await past.catch_up_to(site.organisation, head)
     with pytest.raises(Exception, match=f"parked, up to position {head}$"):
-        await past.bring(site.organisation, head + 1)
+        await past.catch_up_to(site.organisation, head + 1)
     await lanes.close()
 
     still = await site.projector.retry()
@@ -134,8 +137,8 @@ async def test_a_fact_that_is_not_known_parks_its_entity_and_nothing_else(site: 
     assert await site.states(draft) == ["DRAFT", "COMPLETED"]
     assert await site.projector.retry() == []
     assert await is_true(site.url)
-    past = History(lanes := Lanes(site.url, 1), *keys_of(site.url))
-    await past.bring(site.organisation, head + 1, seconds=0)
+    past = TemporalViews(lanes := ConnectionPool(site.url, 1), *keys_of(site.url))
+    await past.catch_up_to(site.organisation, head + 1, seconds=0)
     await lanes.close()
 
 
@@ -149,7 +152,7 @@ async def test_a_fact_that_a_table_refuses_is_found_in_its_batch(site: Site) -> 
             f"ALTER TABLE analytics.transitions ADD CONSTRAINT poison CHECK (id <> '{bad['id']}')"
         )
         await site.projector.once()
-        assert await site.projector.problems() == []
+        assert await site.projector.readiness_problems() == []
         assert await site.states(bad) == []
         assert [await site.states(one) for one in good] == [["DRAFT"]] * 6
         assert set(await site.parked()) == {"transitions"}
@@ -174,13 +177,13 @@ async def test_what_cannot_even_be_parked_is_not_skipped(site: Site) -> None:
         for _ in range(2):
             await site.projector.once()
             problems = [f"{view} of {site.organisation} stands still" for view in VIEWS]
-            assert await site.projector.problems() == problems
+            assert await site.projector.readiness_problems() == problems
             for view in VIEWS:
                 assert await owner.fetchval(PROGRESS, site.organisation, view) == at
         await owner.execute("ALTER TABLE projections.parked DROP CONSTRAINT no_room")
     await site.renamed(draft, UNKNOWN, COMPLETED)
     await site.projector.once()
-    assert await site.projector.problems() == []
+    assert await site.projector.readiness_problems() == []
     assert await site.states(draft) == ["DRAFT", "COMPLETED"]
     assert await is_true(site.url)
 

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from infra.app import Application, listening, opened
+from infra.app import Application, open_application, serve_http
 from infra.settings import Settings
 from services.pipeline.method import METHODS
 from services.pipeline.request import Request
@@ -66,7 +66,11 @@ async def test_one_key_with_two_requests_at_once(database: str) -> None:
 async def application(url: str) -> AsyncIterator[tuple[Application, Journal]]:
     """The use cases themselves, and a journal of what is done to them over HTTP."""
     settings = Settings.from_environment(environment(url))
-    async with opened(settings, url) as made, in_process(url) as service, listening(made):
+    async with (
+        open_application(settings, url) as made,
+        in_process(url) as service,
+        serve_http(made),
+    ):
         yield made, await begun(service)
 
 
@@ -124,7 +128,9 @@ async def test_a_write_that_is_cancelled_at_any_step(database: str, path: str) -
             key = f"key {step}"
             body = _body(journal, path, contact, step)
             request = Request(
-                raw={"token": journal.api.token} | body, idempotency_key=key, request_id=f"r{step}"
+                parameters={"token": journal.api.token} | body,
+                idempotency_key=key,
+                request_id=f"r{step}",
             )
             journal.attempts.append(Attempt(f"r{step}", path, body, key))
             came = await cancelled(lambda: made.runner.run(METHODS[path], request), step)
@@ -136,8 +142,8 @@ async def test_a_write_that_is_cancelled_at_any_step(database: str, path: str) -
         await made.ledger.drain()
         # While it rings it has a connection.
         await made.ledger._bell.close()
-        assert made.ledger._reads._free.qsize() == made.ledger._reads.count
-        assert made.ledger._writes._free.qsize() == made.ledger._writes.count
+        assert made.ledger._reads._free.qsize() == made.ledger._reads.size
+        assert made.ledger._writes._free.qsize() == made.ledger._writes.size
         assert not made.runner._write._turns._locks
         await sound(journal, database)
 

@@ -12,10 +12,10 @@ import pytest
 
 from domain.errors import ServiceUnavailable
 from infra.ledger import commit_batch as parcels
-from infra.ledger.commit_batch import apart, packed
-from infra.ledger.group_commit import Appender
-from infra.postgres.pool import Lane
-from services.ports import Change, Verdict
+from infra.ledger.commit_batch import encode_commit, split_conflicting
+from infra.ledger.group_commit import GroupCommitter
+from infra.postgres.pool import PooledConnection
+from services.ports import AppendResult, Commit
 from tests.ledgers import (
     ORGANISATION,
     appender,
@@ -29,11 +29,11 @@ from tests.ledgers import (
 )
 
 
-async def together(one: Appender, *changes: Change) -> list[Any]:
+async def together(one: GroupCommitter, *changes: Commit) -> list[Any]:
     """What becomes of changes that are appended at the same moment; what is raised counts, too."""
     sent = (one.append(ORGANISATION, change) for change in changes)
     outcomes = await asyncio.gather(*sent, return_exceptions=True)
-    return [o.name if isinstance(o, Verdict) else type(o) for o in outcomes]
+    return [o.name if isinstance(o, AppendResult) else type(o) for o in outcomes]
 
 
 def claim(text: str, holder: str) -> list[dict[str, str]]:
@@ -87,7 +87,7 @@ async def test_commands_that_depend_on_each_other_are_compared_one_after_the_oth
     assert await unsound(database) == []
 
 
-def expecting(id_: str, version: int, on: str = "SETTINGS") -> Change:
+def expecting(id_: str, version: int, on: str = "SETTINGS") -> Commit:
     return written(record(id_), expect=[{"stream": str(record(on).id), "version": version}])
 
 
@@ -109,7 +109,9 @@ def test_readers_share_a_batch_and_writers_do_not() -> None:
     readers = [expecting(id_, 1) for id_ in "ABC"]
     batches = [
         [p.command for p in batch]
-        for batch in apart([packed(c) for c in (*readers, changed, expecting("D", 1))])
+        for batch in split_conflicting(
+            [encode_commit(c) for c in (*readers, changed, expecting("D", 1))]
+        )
     ]
     assert [len(batch) for batch in batches] == [3, 1, 1]
 
@@ -117,9 +119,9 @@ def test_readers_share_a_batch_and_writers_do_not() -> None:
 async def test_revert_without_reading_sets_a_stale_rule_is_accepted(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = parcels.packed
+    real = parcels.encode_commit
 
-    def careless(change: Change) -> parcels.Parcel:
+    def careless(change: Commit) -> parcels.EncodedCommit:
         return msgspec.structs.replace(real(change), reads=set())
 
     monkeypatch.setattr("infra.ledger.group_commit.packed", careless)
@@ -158,7 +160,7 @@ async def test_claims_of_two_organisations_at_once(database: str) -> None:
 async def test_claims_that_are_taken_crosswise(database: str) -> None:
     names = [f"name {n}" for n in range(20)]
 
-    def both(org: str, order: list[str]) -> Change:
+    def both(org: str, order: list[str]) -> Commit:
         claims = [c for name in order for c in claim(name, "A")]
         return written(record("A", org), take_worldwide=claims)
 
@@ -195,7 +197,7 @@ async def test_what_was_settled_stays_so(database: str) -> None:
 
 async def test_a_clock_that_was_set_is_read_anew(database: str) -> None:
     async with lanes(database) as own:
-        one = Appender(own)
+        one = GroupCommitter(own)
         assert await together(one, written(record())) == ["WRITTEN"]
         while not own._free.empty():
             lane = own._free.get_nowait()
@@ -216,7 +218,7 @@ async def test_a_server_that_is_always_late_is_a_refusal(database: str) -> None:
 async def test_the_clock_of_this_machine_does_not_matter(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lane = await Lane.open(database, 10)
+    lane = await PooledConnection.open(database, 10)
     server = await lane.connection.fetchval("SELECT clock_timestamp()")
     assert abs(lane.now() - server) < timedelta(minutes=1)
     assert lane.now() <= await lane.connection.fetchval("SELECT clock_timestamp()")
@@ -246,7 +248,7 @@ async def test_a_cancelled_caller_leaves_its_change_to_be_written(database: str)
         for task in tasks[::2]:
             task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        assert sum(isinstance(outcome, Verdict) for outcome in outcomes) == 5
+        assert sum(isinstance(outcome, AppendResult) for outcome in outcomes) == 5
         await one.drain()
     connection = await asyncpg.connect(database)
     assert await connection.fetchval("SELECT count(*) FROM ledger.events") == 10

@@ -6,8 +6,8 @@ import asyncpg
 import orjson
 import pytest
 
-from infra.ledger.commit_batch import append_arguments, packed
-from services.ports import Change
+from infra.ledger.commit_batch import append_arguments, encode_commit
+from services.ports import Commit
 from tests.bench.examples import caught, fresh
 from tests.views_world import connection
 
@@ -60,9 +60,9 @@ SELECT $1, 'k' || n, 'c' || n, '', '', clock_timestamp() FROM generate_series(1,
 """
 
 
-async def pages(owner: asyncpg.Connection, organisation: str, change: Change) -> int:
+async def pages(owner: asyncpg.Connection, organisation: str, change: Commit) -> int:
     """How many pages an append looks at; it is taken back."""
-    arguments = append_arguments([packed(fresh(change))])
+    arguments = append_arguments([encode_commit(fresh(change))])
     transaction = owner.transaction()
     await transaction.start()
     now = await owner.fetchval("SELECT clock_timestamp() + interval '1 minute'")

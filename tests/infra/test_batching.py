@@ -8,7 +8,7 @@ from collections.abc import Hashable
 import pytest
 
 from domain.errors import ServiceUnavailable
-from infra.batcher import SHARE, Batcher
+from infra.batcher import MIN_BATCH, Batcher
 
 
 class Runs:
@@ -41,7 +41,7 @@ async def turns() -> None:
 
 async def test_those_who_wait_together_run_together() -> None:
     runs = Runs()
-    batcher: Batcher[int, int] = Batcher(runs, places=1, most=3)
+    batcher: Batcher[int, int] = Batcher(runs, concurrency=1, max_batch=3)
     tasks = submit(batcher, "a", 1)
     await turns()
     tasks += submit(batcher, "a", 2, 3, 4, 5, -6)
@@ -57,7 +57,9 @@ async def test_those_who_wait_together_run_together() -> None:
 @pytest.mark.parametrize("at_once", [1, 2, 3])
 async def test_one_key_takes_no_more_places_than_it_may(at_once: int) -> None:
     runs = Runs()
-    batcher: Batcher[int, int] = Batcher(runs, places=3, most=1, shares=at_once)
+    batcher: Batcher[int, int] = Batcher(
+        runs, concurrency=3, max_batch=1, concurrency_per_key=at_once
+    )
     tasks = submit(batcher, "a", 1, 2, 3, 4) + submit(batcher, "b", 5)
     await turns()
     assert sum(runs.at_once.values()) == min(at_once + 1, 3)
@@ -68,21 +70,21 @@ async def test_one_key_takes_no_more_places_than_it_may(at_once: int) -> None:
 
 async def test_what_has_gathered_is_dealt_out_to_the_free_places() -> None:
     runs = Runs()
-    batcher: Batcher[int, int] = Batcher(runs, places=4, shares=3)
-    tasks = submit(batcher, "a", *range(SHARE * 3 + 3))
+    batcher: Batcher[int, int] = Batcher(runs, concurrency=4, concurrency_per_key=3)
+    tasks = submit(batcher, "a", *range(MIN_BATCH * 3 + 3))
     await turns()
-    assert [len(items) for _, items in runs.seen] == [SHARE + 1] * 3
+    assert [len(items) for _, items in runs.seen] == [MIN_BATCH + 1] * 3
     runs.gate.set()
     await asyncio.gather(*tasks)
     runs.seen.clear()
-    await asyncio.gather(*submit(batcher, "a", *range(SHARE + 1)))
-    assert [len(items) for _, items in runs.seen] == [SHARE, 1]
+    await asyncio.gather(*submit(batcher, "a", *range(MIN_BATCH + 1)))
+    assert [len(items) for _, items in runs.seen] == [MIN_BATCH, 1]
 
 
 async def test_a_busy_key_does_not_keep_the_others_waiting() -> None:
     runs = Runs()
     runs.gate.set()
-    batcher: Batcher[int, int] = Batcher(runs, places=1, most=2, shares=1)
+    batcher: Batcher[int, int] = Batcher(runs, concurrency=1, max_batch=2, concurrency_per_key=1)
     tasks = submit(batcher, "busy", *range(10)) + submit(batcher, "other", 1)
     await asyncio.gather(*tasks)
     assert [key for key, _ in runs.seen].index("other") == 1
@@ -90,7 +92,7 @@ async def test_a_busy_key_does_not_keep_the_others_waiting() -> None:
 
 async def test_more_than_may_wait_are_turned_away() -> None:
     runs = Runs()
-    batcher: Batcher[int, int] = Batcher(runs, places=1, most=1, waiting=2)
+    batcher: Batcher[int, int] = Batcher(runs, concurrency=1, max_batch=1, queue_limit=2)
     running = submit(batcher, "a", 1)
     await turns()
     waiting = submit(batcher, "a", 2, 3)
@@ -105,7 +107,7 @@ async def test_more_than_may_wait_are_turned_away() -> None:
 
 async def test_an_item_runs_although_its_caller_was_cancelled() -> None:
     runs = Runs()
-    batcher: Batcher[int, int] = Batcher(runs, places=1)
+    batcher: Batcher[int, int] = Batcher(runs, concurrency=1)
     tasks = submit(batcher, "a", 1, 2)
     await turns()
     tasks[0].cancel()
@@ -123,7 +125,7 @@ async def test_a_run_that_fails_fails_its_items_and_no_others() -> None:
             raise ZeroDivisionError
         return list(items) if 1 not in items else []
 
-    batcher: Batcher[int, int] = Batcher(run, places=2, most=2)
+    batcher: Batcher[int, int] = Batcher(run, concurrency=2, max_batch=2)
     results = await asyncio.gather(
         *(batcher.submit("a", item) for item in (0, 2, 1, 3, 4, 5)), return_exceptions=True
     )
@@ -136,7 +138,7 @@ async def test_a_run_that_fails_fails_its_items_and_no_others() -> None:
 
 async def test_drain_waits_for_all_and_then_for_nothing() -> None:
     runs = Runs()
-    batcher: Batcher[int, int] = Batcher(runs, places=1, most=1)
+    batcher: Batcher[int, int] = Batcher(runs, concurrency=1, max_batch=1)
     await batcher.drain()
     tasks = submit(batcher, "a", 1, 2, 3)
     await turns()
@@ -150,7 +152,7 @@ async def test_drain_waits_for_all_and_then_for_nothing() -> None:
 
 async def test_a_run_that_is_cancelled_leaves_nobody_waiting() -> None:
     runs = Runs()
-    batcher: Batcher[int, int] = Batcher(runs, places=1)
+    batcher: Batcher[int, int] = Batcher(runs, concurrency=1)
     tasks = submit(batcher, "a", 1, 2)
     await turns()
     for task in list(batcher._tasks):

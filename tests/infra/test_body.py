@@ -13,7 +13,7 @@ from aiohttp import ClientSession, FormData, web
 from aiohttp.http_exceptions import TransferEncodingError
 
 from domain.errors import InvalidRequest, RequestTooLarge, ServiceError
-from infra.http.api.body import Upload, parse_multipart, read_body
+from infra.http.api.body import RawUpload, parse_multipart, read_body
 
 LIMIT = 100_000
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
@@ -189,4 +189,4 @@ async def test_what_a_real_client_sends() -> None:
         assert isinstance(raw, bytes)
         fields, files = await parse_multipart(server.content_type, raw)
     assert fields == {"token": ["a.b.c"], "contact_information_identifier": ["number=CI000111 é"]}
-    assert files == {"file": Upload('my "фото".jpg', content, "image/png")}
+    assert files == {"file": RawUpload('my "фото".jpg', content, "image/png")}

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from infra.replay.copy_encoding import copied, encoded, encoders
+from infra.replay.copy_encoding import copy_stream, encode_row, encoders
 
 STREAM = UUID(int=5)
 TYPES = {
@@ -43,8 +43,8 @@ async def test_the_server_reads_what_is_encoded(empty_database: str) -> None:
     try:
         columns = ", ".join(f"{name} {type_}" for name, type_ in TYPES.items())
         await connection.execute(f"CREATE TABLE made ({columns})")
-        rows = b"".join(encoded(own, row) for row in ROWS)
-        await connection.copy_to_table("made", source=copied(rows), format="binary")
+        rows = b"".join(encode_row(own, row) for row in ROWS)
+        await connection.copy_to_table("made", source=copy_stream(rows), format="binary")
         full, sparse, none = (list(row) for row in await connection.fetch(READ))
     finally:
         await connection.close()

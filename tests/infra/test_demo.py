@@ -6,7 +6,7 @@ from pathlib import Path
 
 import asyncpg
 
-from infra.app import opened
+from infra.app import open_application
 from infra.demo.load import ORGANISATION, USER, DemoSecrets, load_demo
 from infra.settings import Settings
 from tests.service import Api, environment, in_process
@@ -23,7 +23,7 @@ STATES = {
 async def load(database: str, path: Path) -> tuple[DemoSecrets, int]:
     """Loads the demo organisation; what it made up, and how many facts there are now."""
     settings = Settings.from_environment(environment(database))
-    async with opened(settings, database) as application:
+    async with open_application(settings, database) as application:
         made_up = await load_demo(application, path, lambda _: None)
     connection = await asyncpg.connect(database)
     try:

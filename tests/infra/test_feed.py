@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 
 from infra.ledger.event_hash import event_hash
-from infra.ledger.feed import Feed, HoleError, LostTailError
-from infra.ledger.integrity import problems
-from infra.ledger.mapper import StoredFact
+from infra.ledger.feed import Feed, GapError, TruncatedLedgerError
+from infra.ledger.integrity import integrity_problems
+from infra.ledger.mapper import StoredEvent
 from tests.ledgers import (
     ORGANISATION,
     Connection,
@@ -40,7 +40,7 @@ async def ledger(url: str, facts: int) -> AsyncIterator[tuple[Feed, Connection]]
     await connection.close()
 
 
-def positions(facts: list[StoredFact]) -> list[int]:
+def positions(facts: list[StoredEvent]) -> list[int]:
     return [fact.position for fact in facts]
 
 
@@ -87,12 +87,12 @@ async def test_follows_what_is_written_and_goes_on_where_it_was(database: str) -
 async def test_a_hole_stops_the_reader(database: str, lost: int) -> None:
     async with ledger(database, 5) as (feed, connection):
         await connection.execute("DELETE FROM ledger.events WHERE position = $1", lost)
-        with pytest.raises(HoleError, match=f"at position {lost}") as raised:
+        with pytest.raises(GapError, match=f"at position {lost}") as raised:
             await feed.read(ORGANISATION, 0, 10)
         assert raised.value.position == lost
-        with pytest.raises(HoleError):
+        with pytest.raises(GapError):
             await feed.read(ORGANISATION, lost, 10)
-        with pytest.raises(HoleError):
+        with pytest.raises(GapError):
             await anext(feed.follow(ORGANISATION, 0))
 
 
@@ -101,12 +101,12 @@ async def test_a_lost_tail_stops_the_reader(database: str) -> None:
         await connection.execute("DELETE FROM ledger.events WHERE position > 3")
         assert await feed.read(ORGANISATION, 3, 10) == []
         for read in (feed.read(ORGANISATION, 5, 10), anext(feed.follow(ORGANISATION, 5))):
-            with pytest.raises(LostTailError) as raised:
+            with pytest.raises(TruncatedLedgerError) as raised:
                 await read
             assert raised.value.position == 4
         # Numbers that are given out again are found as soon as the reader's own is missing.
         await ask_append(connection, written(record()))
-        with pytest.raises(LostTailError):
+        with pytest.raises(TruncatedLedgerError):
             await feed.read(ORGANISATION, 5, 10)
 
 
@@ -124,7 +124,7 @@ async def test_the_hash_is_the_databases(database: str) -> None:
 
 
 def test_a_fact_that_was_never_recorded_has_no_hash() -> None:
-    fact = StoredFact(record().id, 1, "record.registered", 1, None, b"{}", b"{}")
+    fact = StoredEvent(record().id, 1, "record.registered", 1, None, b"{}", b"{}")
     with pytest.raises(ValueError, match="time"):
         event_hash(ORGANISATION, fact)
 
@@ -163,9 +163,9 @@ async def test_the_check_finds_damage(database: str) -> None:
         for table in DAMAGED:
             await connection.execute(f"CREATE TABLE {saved(table)} AS SELECT * FROM {table}")
         for damage, said in DAMAGE:
-            assert await problems(connection, ORGANISATION) == []
+            assert await integrity_problems(connection, ORGANISATION) == []
             await connection.execute(damage)
-            found = await problems(connection, ORGANISATION)
+            found = await integrity_problems(connection, ORGANISATION)
             assert any(said in each for each in found), (damage, found)
             # Whoever looks, with whatever codec, sees the same.
             assert await unsound(database) == found

@@ -8,7 +8,7 @@ import gzip
 import pytest
 
 from domain.errors import InvalidRequest
-from infra.http.api.body import MAX_PART_HEADER, MAX_PARTS, Upload, is_multipart, parse_multipart
+from infra.http.api.body import MAX_PART_HEADER, MAX_PARTS, RawUpload, is_multipart, parse_multipart
 
 FORM = "multipart/form-data; boundary=xx"
 
@@ -77,28 +77,36 @@ async def test_fields(raw: bytes, fields: dict[str, list[str]]) -> None:
 @pytest.mark.parametrize(
     ("disposition", "more", "upload"),
     [
-        ('form-data; name="a"; filename="x.png"', (), Upload("x.png", b"\xff\0", "")),
+        ('form-data; name="a"; filename="x.png"', (), RawUpload("x.png", b"\xff\0", "")),
         (
             'form-data; name="a"; filename="фото.png"',
             ("content-type: Image/PNG; a=b",),
-            Upload("фото.png", b"\xff\0", "image/png"),
+            RawUpload("фото.png", b"\xff\0", "image/png"),
         ),
-        ("form-data; name=\"a\"; filename*=UTF-8''%D1%84.png", (), Upload("ф.png", b"\xff\0", "")),
-        ('form-data; name="a"; filename=""', (), Upload("", b"\xff\0", "")),
+        (
+            "form-data; name=\"a\"; filename*=UTF-8''%D1%84.png",
+            (),
+            RawUpload("ф.png", b"\xff\0", ""),
+        ),
+        ('form-data; name="a"; filename=""', (), RawUpload("", b"\xff\0", "")),
         (
             'form-data; name="a"; filename="C:\\\\dir\\\\x.png"',
             (),
-            Upload("C:\\dir\\x.png", b"\xff\0", ""),
+            RawUpload("C:\\dir\\x.png", b"\xff\0", ""),
         ),
-        ('form-data; name="a"', ("Content-Type: image/jpeg",), Upload("", b"\xff\0", "image/jpeg")),
+        (
+            'form-data; name="a"',
+            ("Content-Type: image/jpeg",),
+            RawUpload("", b"\xff\0", "image/jpeg"),
+        ),
         (
             'form-data; name="a"',
             ("Content-Type: application/octet-stream",),
-            Upload("", b"\xff\0", "application/octet-stream"),
+            RawUpload("", b"\xff\0", "application/octet-stream"),
         ),
     ],
 )
-async def test_files(disposition: str, more: tuple[str, ...], upload: Upload) -> None:
+async def test_files(disposition: str, more: tuple[str, ...], upload: RawUpload) -> None:
     raw = form_of(
         part(b"first", 'form-data; name="a"; filename="f"'), part(b"\xff\0", disposition, *more)
     )

@@ -16,12 +16,12 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import services.registry  # noqa: F401 (fills the registries)
 from domain.errors import CATALOGUE
-from domain.fields import Level, Shape
+from domain.fields import Level, ResponseShape
 from domain.reference.catalogue import ENTITIES, KINDS
 from infra.http.api.routes import IMAGES
 from infra.http.audit.routes import AUDIT
 from infra.http.openapi.components import refs
-from infra.http.openapi.document import document, openapi_json, readable
+from infra.http.openapi.document import document, openapi_json, pretty_json
 from services.pipeline.method import BASE, METHODS, Method
 from services.projections import COMPACTS
 from tests.contract.scenes import Api, Case, Scene, cases, requested_fields
@@ -32,7 +32,7 @@ DESCRIBED = document()  # fills the registry, too
 SCHEMAS = DESCRIBED["components"]["schemas"]
 ALL = sorted(METHODS.values(), key=lambda method: method.number)
 EVERY = pytest.mark.parametrize("method", ALL, ids=lambda method: method.path)
-SHAPES = {shape.name: shape for shape in (*COMPACTS.values(), *(m.returns for m in ALL)) if shape}
+SHAPES = {shape.name: shape for shape in (*COMPACTS.values(), *(m.response for m in ALL)) if shape}
 
 
 def operation(method: Method) -> dict[str, Any]:
@@ -138,15 +138,15 @@ def test_only_logins_with_a_key_show_one(method: Method) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_a_shape_has_the_keys_of_its_rows(shape: Shape) -> None:
+def test_a_shape_has_the_keys_of_its_rows(shape: ResponseShape) -> None:
     schema = SCHEMAS[shape.name]
-    keys = [row.key for row in shape.rows]
+    keys = [row.key for row in shape.fields]
     assert [*schema["properties"]] == schema["required"] == keys
     assert schema["additionalProperties"] is False
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_an_object_with_nothing_set_fits(shape: Shape) -> None:
+def test_an_object_with_nothing_set_fits(shape: ResponseShape) -> None:
     values = shape.render({"id": "1"}, ZoneInfo("Asia/Nicosia"))
     if "follow_up_set" in values:
         values["follow_up_set"] = []
@@ -179,7 +179,7 @@ def test_a_record_has_the_fields_of_its_kind(kind: str) -> None:
 def test_the_kept_copy_is_current() -> None:
     kept = (ROOT / "docs" / "openapi.json").read_bytes()
     # Not ==, whose report would hold both.
-    current = kept == readable()
+    current = kept == pretty_json()
     assert current, "run: python -m infra.http.openapi > docs/openapi.json"
 
 
@@ -188,7 +188,7 @@ def test_it_is_the_same_in_another_process() -> None:
     written = subprocess.run(
         COMMAND, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=60
     ).stdout
-    same = written == readable()
+    same = written == pretty_json()
     assert same
     assert orjson.loads(written) == orjson.loads(openapi_json())
 
@@ -201,7 +201,7 @@ async def test_answers_of_the_service_fit(api: Api, case: Case) -> None:
     method = METHODS[case.method]
     content = operation(method)["responses"]["200"]["content"]["application/json"]
     assert not problems(answer, content["schema"])
-    if answer["status"]["code"] == "OK" and not requested_fields(case.call) and method.returns:
-        objects = answer["data"] if method.many else [answer["data"]]
+    if answer["status"]["code"] == "OK" and not requested_fields(case.call) and method.response:
+        objects = answer["data"] if method.is_list else [answer["data"]]
         for one in objects:
-            assert not problems(one, SCHEMAS[method.returns.name])
+            assert not problems(one, SCHEMAS[method.response.name])

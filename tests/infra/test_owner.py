@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from infra.analytics.install import deploy
-from infra.postgres.pool import Lane
+from infra.postgres.pool import PooledConnection
 from infra.schema.migrate import MigrationError
 
 ROLES = (
@@ -40,7 +40,7 @@ async def test_an_owner_who_was_given_the_roles_can_do_all(owned: str, empty_dat
     connection = await asyncpg.connect(owned)
     assert len(await deploy(connection)) >= 4
     await connection.close()
-    lane = await Lane.open(owned, 10)
+    lane = await PooledConnection.open(owned, 10)
     assert await lane.connection.fetchval("SELECT current_user") == "crmledger_service"
     await lane.connection.close()
 

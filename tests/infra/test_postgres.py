@@ -9,17 +9,17 @@ import pytest
 
 from domain.errors import ServiceUnavailable
 from infra.encryption import KeyRing
-from infra.postgres.pool import Lanes
-from infra.store.aggregate_loader import Loader
-from infra.store.context_loader import Questions
-from services.context import Question
+from infra.postgres.pool import ConnectionPool
+from infra.store.aggregate_loader import AggregateLoader
+from infra.store.context_loader import ContextLoader
+from services.context import ContextQuery
 from tests.faults.journal import begun
 from tests.faults.proxy import proxied
 from tests.ledgers import ZONE, appender, lanes, record, renamed, written
 from tests.service import environment, in_process
 
 
-async def pid(own: Lanes) -> int:
+async def pid(own: ConnectionPool) -> int:
     return int(await own.read(lambda connection: connection.fetchval("SELECT pg_backend_pid()")))
 
 
@@ -51,7 +51,7 @@ async def test_a_read_survives_the_loss_of_its_connection(database: str) -> None
 
 async def test_waiting_for_a_connection_has_an_end(database: str) -> None:
     async with lanes(database, 1, patience=0.1) as own:
-        async with own.lane():
+        async with own.acquire():
             with pytest.raises(ServiceUnavailable, match="waiting") as refused:
                 await pid(own)
             assert refused.value.retry_after
@@ -86,7 +86,7 @@ async def test_a_key_that_cannot_be_opened_harms_only_its_own_contact(database: 
     await connection.close()
     ring = KeyRing(environment(database)["CRMLEDGER_SERVICE_KEY"])
     async with lanes(database, 1) as own:
-        loader = Loader(own, ring)
+        loader = AggregateLoader(own, ring)
         results = await asyncio.gather(
             *(
                 loader.load(journal.organisation, [row], [], [])
@@ -103,10 +103,10 @@ async def test_the_set_up_of_a_call_does_not_change_under_it(database: str) -> N
     async with lanes(database, 2) as own, appender(database) as one:
         industry = record("A")
         await one.append("LEDGER", written(industry))
-        questions = Questions(own, KeyRing("k" * 32), ZONE)
-        before = (await questions.ask("LEDGER", Question())).directory
+        questions = ContextLoader(own, KeyRing("k" * 32), ZONE)
+        before = (await questions.ask("LEDGER", ContextQuery())).directory
         await one.append("LEDGER", written(renamed(industry, "New")))
-        after = (await questions.ask("LEDGER", Question())).directory
+        after = (await questions.ask("LEDGER", ContextQuery())).directory
         assert before.fields("industry", "A")["name"] == "A"
         assert after.fields("industry", "A")["name"] == "New"
-        assert (await questions.ask("LEDGER", Question())).directory is after
+        assert (await questions.ask("LEDGER", ContextQuery())).directory is after

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from infra.postgres.embedded.server import EmbeddedPostgres
-from infra.postgres.pool import Lane
+from infra.postgres.pool import PooledConnection
 from tests import databases
 from tests.ledgers import ask_append, record, unsound, written
 
@@ -46,7 +46,7 @@ async def shared(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[str
 
 @pytest.mark.parametrize("sql", FORBIDDEN)
 async def test_the_service_may_only_call_functions(shared: str, sql: str) -> None:
-    lane = await Lane.open(shared, 10)
+    lane = await PooledConnection.open(shared, 10)
     assert await lane.connection.fetchval("SELECT current_user") == "crmledger_service"
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await lane.connection.execute(sql)

@@ -54,7 +54,7 @@ async def test_it_counts_every_fact_once(made: Desk, database: str) -> None:
         assert await is_true(database)
         await projector.once()
         assert await is_true(database)
-        assert await projector.problems() == []
+        assert await projector.readiness_problems() == []
         await projector.close()
         await made.contact()
 
@@ -97,7 +97,7 @@ async def test_a_view_ahead_of_its_ledger_is_a_problem(made: Desk, database: str
         )
     await projector.once()
     name = made.api.organisation
-    assert sorted(await projector.problems()) == [
+    assert sorted(await projector.readiness_problems()) == [
         "daily_facts of GONE is ahead of the ledger",
         f"daily_facts of {name} is ahead of the ledger",
         f"daily_facts of {name}~access is ahead of the ledger",

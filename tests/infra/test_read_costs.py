@@ -8,8 +8,8 @@ import asyncpg
 import orjson
 import pytest
 
-from infra.views.queries import LEVELS, statement
-from services.context import Select
+from infra.views.queries import MAX_DEPTH, statement
+from services.context import ViewQuery
 from tests.communications_world import Desk, desk
 from tests.plans import nodes
 from tests.service import Service
@@ -18,12 +18,12 @@ from tests.views_world import connection
 ENTRIES = 5
 
 
-async def read(asked: asyncpg.Connection, made: Desk, select: Select) -> list[asyncpg.Record]:
+async def read(asked: asyncpg.Connection, made: Desk, select: ViewQuery) -> list[asyncpg.Record]:
     sql, values = statement(select)
     return list(await asked.fetch(sql, made.api.organisation, None, 100, 0, *values))
 
 
-async def plan(asked: asyncpg.Connection, made: Desk, select: Select) -> Any:
+async def plan(asked: asyncpg.Connection, made: Desk, select: ViewQuery) -> Any:
     sql, values = statement(select)
     explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}"
     found = await asked.fetchval(explain, made.api.organisation, None, 100, 0, *values)
@@ -38,11 +38,13 @@ def looked_up(plan: Any) -> int:
 
 
 @pytest.fixture
-def select() -> Select:
-    return Select("queue_entries", {"life_cycle_state": "PENDING"})
+def select() -> ViewQuery:
+    return ViewQuery("queue_entries", {"life_cycle_state": "PENDING"})
 
 
-async def test_an_object_that_many_show_is_looked_up_once(service: Service, select: Select) -> None:
+async def test_an_object_that_many_show_is_looked_up_once(
+    service: Service, select: ViewQuery
+) -> None:
     made = await desk(service)
     for _ in range(ENTRIES):
         await made.mail()
@@ -54,7 +56,7 @@ async def test_an_object_that_many_show_is_looked_up_once(service: Service, sele
 
 
 async def test_objects_that_show_each_other_do_not_keep_it_going(
-    service: Service, select: Select
+    service: Service, select: ViewQuery
 ) -> None:
     made = await desk(service)
     await made.mail()
@@ -64,5 +66,5 @@ async def test_objects_that_show_each_other_do_not_keep_it_going(
             made.api.organisation,
         )
         rows = [row["ref"] for row in await read(asked, made, select) if row["place"] is None]
-    assert len(rows) == LEVELS
+    assert len(rows) == MAX_DEPTH
     assert len(set(rows)) == 1

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from domain.aggregate import FACTS, Aggregate
-from infra.ledger.mapper import ERASED, StoredFact, replayed
+from domain.aggregate import EVENTS, Aggregate
+from infra.ledger.mapper import DESTROYED_KEY, StoredEvent, replay
 from infra.rebuild import rebuild
 from infra.rebuild.rebuild import RebuildError
-from infra.rebuild.shadow_build import ONE_AT_A_TIME, Work
+from infra.rebuild.shadow_build import ONE_AT_A_TIME, ShadowBuild
 from infra.replay import pipeline as folding
 from infra.replay import worker as pages
 from services.projection_versions import VERSIONS
@@ -111,21 +111,21 @@ async def test_what_comes_while_rows_are_compared_keeps_no_append_waiting(
     made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is caught up with and compared before appends are held up, and what differed then, too."""
-    compared, settled = Work.compared, Work.settled
+    compared, settled = ShadowBuild.compared, ShadowBuild.recheck
     looked_at: list[int] = []
 
-    async def slowly(work: Work) -> Any:
+    async def slowly(work: ShadowBuild) -> Any:
         await made.contact()
         found = await compared(work)
         await made.contact()
         return found
 
-    async def counted(work: Work, connection: Any, suspects: Any, *, accept: bool) -> Any:
+    async def counted(work: ShadowBuild, connection: Any, suspects: Any, *, accept: bool) -> Any:
         looked_at.append(len(work.folder.written or ()) + len(suspects))
         return await settled(work, connection, suspects, accept=accept)
 
-    monkeypatch.setattr(Work, "compared", slowly)
-    monkeypatch.setattr(Work, "settled", counted)
+    monkeypatch.setattr(ShadowBuild, "compared", slowly)
+    monkeypatch.setattr(ShadowBuild, "settled", counted)
     assert (await rebuilt(database)).switched
     before, held = looked_at
     assert before > 0
@@ -171,7 +171,7 @@ async def test_differing_rows_refuse_the_switch_unless_accepted(
 ) -> None:
     right = await view_rows(database)
     written: list[str] = []
-    index = rebuild.index
+    index = rebuild.build_indexes
 
     async def meanwhile(writer: Any) -> None:
         written.append(await made.contact())
@@ -248,7 +248,7 @@ async def test_who_is_forgotten_is_forgotten_beside_the_views_too(
         tables = ("contacts", "entities", "communications", "names")
         return [any(contact in row or said["id"] in row for row in rows[table]) for table in tables]
 
-    index = rebuild.index
+    index = rebuild.build_indexes
 
     async def meanwhile(writer: Any) -> None:
         assert await kept() == [True] * 4
@@ -357,8 +357,8 @@ async def test_every_fact_is_seen_in_the_views(made: Desk, database: str) -> Non
                 seen.add(topic)
             happened.add(topic)
             before = after
-    assert happened == set(FACTS)
-    assert seen == set(FACTS) - UNSHOWN
+    assert happened == set(EVENTS)
+    assert seen == set(EVENTS) - UNSHOWN
 
 
 async def test_no_row_depends_on_the_settings(made: Desk, database: str) -> None:
@@ -382,17 +382,17 @@ async def streams_of(url: str) -> dict[UUID, list[tuple[str, Aggregate]]]:
             SELECT e.*, e.payload::text AS said, e.metadata::text AS about, k.wrapped FROM ledger.events e
               LEFT JOIN ledger.personal_keys k ON k.organisation = e.organisation AND k.subject = e.subject
              ORDER BY stream_id, version""")
-    facts: dict[UUID, list[StoredFact]] = {}
+    facts: dict[UUID, list[StoredEvent]] = {}
     found: dict[UUID, list[tuple[str, Aggregate]]] = {}
     for row in rows:
         stream, subject = UUID(bytes=row["stream_id"].bytes), row["subject"]
         owner = UUID(bytes=subject.bytes) if subject else None
         wrapped = row["wrapped"]
-        keys = {owner: ring.unwrap(wrapped) if wrapped else ERASED} if owner else {}
+        keys = {owner: ring.unwrap(wrapped) if wrapped else DESTROYED_KEY} if owner else {}
         said, about = row["said"].encode(), row["about"].encode()
-        stored = StoredFact(
+        stored = StoredEvent(
             stream, row["version"], row["topic"], row["schema_version"], owner, said, about
         )
         facts.setdefault(stream, []).append(stored)
-        found.setdefault(stream, []).append((row["topic"], replayed(facts[stream], keys)))
+        found.setdefault(stream, []).append((row["topic"], replay(facts[stream], keys)))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argon2 import Type, extract_parameters
 
 from infra import password_hasher as module
-from infra.password_hasher import Secrets
+from infra.password_hasher import SecretHasher
 from tests.service import PRODUCTION_COST
 
 KEY = "service-key-of-the-tests-0123456789"
@@ -17,13 +17,13 @@ def test_a_hash_costs_what_is_advised() -> None:
 
 
 async def test_the_cost_stands_in_the_verifier() -> None:
-    secrets = Secrets(KEY)
+    secrets = SecretHasher(KEY)
     assert extract_parameters(await secrets.hash("open sesame")) == module.COST
     secrets.close()
 
 
 async def test_a_verifier_fits_its_own_secret_only() -> None:
-    secrets = Secrets(KEY)
+    secrets = SecretHasher(KEY)
     verifier = await secrets.hash("open sesame")
     assert await secrets.verify(verifier, "open sesame")
     assert not await secrets.verify(verifier, "open sesame ")

@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.views.queries import customer_refs, statement
-from services.context import Select
+from services.context import ViewQuery
 from tests import databases
 from tests.plans import nodes
 from tests.service_requests_seed import CALLS, CUSTOMER, ORGANISATION, seed, selected
@@ -41,7 +41,7 @@ def literal(value: Any) -> str:
     return "NULL" if value is None else str(value) if isinstance(value, int) else f"'{value}'"
 
 
-async def plan(connection: asyncpg.Connection, select: Select) -> Json:
+async def plan(connection: asyncpg.Connection, select: ViewQuery) -> Json:
     """The plan of the page, without what follows its references."""
     sql, values = statement(select)
     arguments = [ORGANISATION, customer_refs(select.customer), 100, 0, *values]
@@ -97,5 +97,5 @@ async def test_a_customer_is_found_by_account_or_caller(
 
 
 async def test_one_service_request_is_found_by_its_key(seeded: asyncpg.Connection) -> None:
-    page = await plan(seeded, Select("service_requests", {"id": ("x",)}))
+    page = await plan(seeded, ViewQuery("service_requests", {"id": ("x",)}))
     assert {n["Index Name"] for n in nodes(page) if "Index Name" in n} == {"service_requests_pkey"}

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from infra.ledger import sequences as numbers
 from infra.observability.metrics import REGISTRY
-from infra.postgres.notify import Bell
+from infra.postgres.notify import AppendNotifier
 from tests.communications_world import Desk, desk
 from tests.ledgers import trips_to_it
 from tests.service import Json, in_process
@@ -47,7 +47,7 @@ CALLS: dict[str, tuple[Callable[[Desk, Json, Json], Awaitable[Any]], tuple[str, 
 @pytest_asyncio.fixture
 async def quiet(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
     """A service that goes to the database for nothing but calls, and in each for the numbers that it wants."""
-    monkeypatch.setattr(Bell, "ring", lambda _: None)
+    monkeypatch.setattr(AppendNotifier, "ring", lambda _: None)
     monkeypatch.setattr(numbers, "AHEAD", 0)
     async with in_process(database, CRMLEDGER_SEAL_SECONDS="0") as service:
         yield await desk(service)

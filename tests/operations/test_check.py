@@ -11,9 +11,9 @@ from infra.audit.sealer import signer_of
 from infra.cli.main import app
 from infra.diagnostics.delivery import SENDING_CHECKS
 from infra.diagnostics.ledger import DEEP_CHECKS, LEDGER_CHECKS
-from infra.diagnostics.runner import Report, run
+from infra.diagnostics.runner import CheckReport, run
 from infra.diagnostics.server import SERVER_CHECKS
-from infra.ledger.positions import heads
+from infra.ledger.positions import head_positions
 from infra.projections.projector import Projector
 from infra.settings import Settings
 from tests.infra.test_cli_views import run as typed
@@ -25,7 +25,7 @@ UNGUARDED = "ALTER TABLE ledger.events DISABLE TRIGGER USER; "
 LAST = "(SELECT organisation FROM ledger.events GROUP BY 1 ORDER BY count(*) DESC LIMIT 1)"
 
 
-async def found(url: str, *checks: object, **more: str) -> dict[str, Report]:
+async def found(url: str, *checks: object, **more: str) -> dict[str, CheckReport]:
     settings = Settings.from_environment(environment(url, **more))
     reports = await run(url, settings, checks or CHECKS)  # type: ignore[arg-type]
     return {report.check: report for report in reports}
@@ -38,7 +38,7 @@ async def sealed(url: str) -> None:
     await projector.close()
     signer = signer_of(environment(url)["CRMLEDGER_SERVICE_KEY"])
     async with connection(url) as owner:
-        for organisation in await heads(owner):
+        for organisation in await head_positions(owner):
             await seal_next(owner, organisation, signer, 4096)
 
 

@@ -16,11 +16,11 @@ import pytest_asyncio
 
 from infra.audit.seal_builder import seal_next
 from infra.audit.sealer import signer_of
-from infra.diagnostics.dashboard import MOST, OVERDUE, REQUESTS, WAITING, Boards
+from infra.diagnostics.dashboard import MOST, OVERDUE, REQUESTS, WAITING, DashboardReader
 from infra.http.browser.console import CONSOLE, SITE
 from infra.http.browser.templates import HEADERS
 from infra.postgres.embedded.server import EmbeddedPostgres
-from infra.postgres.pool import Lanes
+from infra.postgres.pool import ConnectionPool
 from infra.projections.projector import Projector
 from tests import databases
 from tests.browser import CHROMIUM, Tab, tab
@@ -189,8 +189,8 @@ async def test_a_look_is_bounded_and_stays_on_indexes(database: str) -> None:
             plan = await owner.fetch(f"EXPLAIN EXECUTE asked ({values})")
             assert "Seq Scan" not in str(plan), plan
             await owner.execute("DEALLOCATE asked")
-    lanes = Lanes(database, 1)
-    board = await Boards(lanes).look("BIG", "2026-01-01T00:00:00")
+    lanes = ConnectionPool(database, 1)
+    board = await DashboardReader(lanes).read("BIG", "2026-01-01T00:00:00")
     await lanes.close()
     assert [one.entries for one in board.waiting] == [MOST + 1 + 10_000]
     assert board.full == ["EMAIL"]

@@ -14,10 +14,10 @@ import pytest
 import pytest_asyncio
 
 from infra.postgres.embedded.placement import (
-    execute,
+    chown,
     find_site,
-    give,
     reachable_binaries,
+    run_as,
     wheel_binaries,
 )
 from infra.postgres.embedded.server import EmbeddedPostgres
@@ -48,9 +48,9 @@ def _copy(primary: EmbeddedPostgres, path: Path, binaries: Path) -> None:
     cluster, account = find_site(path)
     program = str(reachable_binaries(binaries, account) / PROGRAM)
     cluster.mkdir(mode=0o700)
-    give(cluster, account)
+    chown(cluster, account)
     words = ["-D", str(cluster), "-R", "-c", "fast", "--no-sync", "-d", primary.url]
-    done = execute([program, *words], account)
+    done = run_as([program, *words], account)
     assert done.returncode == 0, done.stderr
     # The primary's socket is in the folder that was copied.
     for left in cluster.glob(".s.PGSQL.*"):

@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from infra.http.server import serving
-from infra.observability.tracing import NOT_TRACED, Traced, exporting
+from infra.http.server import listen
+from infra.observability.tracing import NOT_TRACED, Traced, create_tracing
 from infra.settings import SettingsError
 from tests.communications_world import Desk, desk
 from tests.service import in_process
@@ -83,14 +83,14 @@ async def test_a_refusal_says_its_code_and_nothing_of_a_person(
 
 
 def test_without_a_collector_nothing_is_imported() -> None:
-    assert exporting(None) is NOT_TRACED
+    assert create_tracing(None) is NOT_TRACED
     assert subprocess.run([sys.executable, "-c", SILENT], cwd=ROOT, check=False).returncode == 0
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     with pytest.raises(SettingsError, match=r"crmledger\[otel\]"):
-        exporting("http://127.0.0.1:4318/v1/traces")
+        create_tracing("http://127.0.0.1:4318/v1/traces")
 
 
 async def test_spans_reach_the_collector() -> None:
@@ -100,8 +100,8 @@ async def test_spans_reach_the_collector() -> None:
         received.append(await request.read())
         return web.Response(body=b"", content_type="application/x-protobuf")
 
-    async with serving(collect, "127.0.0.1", 0) as port:
-        tracing = exporting(f"http://127.0.0.1:{port}/v1/traces")
+    async with listen(collect, "127.0.0.1", 0) as port:
+        tracing = create_tracing(f"http://127.0.0.1:{port}/v1/traces")
         with tracing.stage("ask"):
             pass
         await asyncio.to_thread(tracing.close)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from domain.composite_fields import Reference
 from domain.errors import Refusal
-from domain.fields import Level, Values
+from domain.fields import JsonObject, Level
 from services.pipeline.method import Method
 from services.pipeline.request import File
 from tests.properties.conftest import KNOWN
@@ -39,7 +39,7 @@ class Sent:
 
 
 @st.composite
-def said_calls(draw: st.DrawFn, method: Method) -> Values:
+def said_calls(draw: st.DrawFn, method: Method) -> JsonObject:
     """Parameters that the method accepts, as far as its table can say so."""
     table = method.parameters
     chosen = {row.parameter for row, _ in table}
@@ -47,8 +47,8 @@ def said_calls(draw: st.DrawFn, method: Method) -> Values:
         chosen = set(draw(st.lists(st.sampled_from(sorted(chosen)), max_size=OPTIONAL)))
     groups = [sorted(group) for group in (table.exactly_one, table.at_least_one) if group]
     named = {draw(st.sampled_from(group)) for group in groups}
-    raw: Values = {}
-    given: Values = {}
+    raw: JsonObject = {}
+    given: JsonObject = {}
     for row, rule in table:
         level = rule(given) if callable(rule) else rule
         if isinstance(row, File) or level is Level.NOT_APPLICABLE:
@@ -62,7 +62,7 @@ def said_calls(draw: st.DrawFn, method: Method) -> Values:
             except Refusal:
                 given[row.name] = None
     if draw(st.integers(0, 4)) == 0:
-        names = [row.key for row in method.returns.rows] if method.returns else ["id"]
+        names = [row.key for row in method.response.fields] if method.response else ["id"]
         raw["fields_set"] = ",".join(draw(st.lists(st.sampled_from(names), max_size=3)))
     if draw(st.integers(0, 9)) == 0:
         raw[draw(st.sampled_from(["unknown", "type ", "", "id"]))] = draw(JUNK)
@@ -78,7 +78,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from places(member, (*at, key))
 
 
-def spoiled(draw: st.DrawFn, raw: Values) -> Values:
+def spoiled(draw: st.DrawFn, raw: JsonObject) -> JsonObject:
     """The parameters with up to three values replaced, wrapped or dropped; ``token`` stays."""
     raw = json.loads(json.dumps(raw))
     for _ in range(draw(st.sampled_from([0, 0, 0, 1, 1, 1, 2, 3]))):
@@ -128,7 +128,7 @@ def bodies(draw: st.DrawFn, method: Method, token: str) -> Sent:
     return Sent(body=text.encode("utf-8", "surrogatepass"), key=draw(KEYS))
 
 
-def texts(draw: st.DrawFn, method: Method, raw: Values) -> list[tuple[str, str]]:
+def texts(draw: st.DrawFn, method: Method, raw: JsonObject) -> list[tuple[str, str]]:
     """Parameters as a query or a form holds them."""
     references = {row.parameter for row, _ in method.parameters if isinstance(row, Reference)}
     pairs = []

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from domain.composite_fields import Reference
 from domain.contact_fields import COMPANY_NAME, PERSON_NAME
 from domain.contact_information import ContactInformation
-from domain.fields import Shape, Values
-from domain.identifiers import Identifiable
+from domain.fields import JsonObject, ResponseShape
+from domain.identifiers import IdentifierFields
 from domain.scalar_fields import Text
-from services.pipeline.fields_set import cut
+from services.pipeline.fields_set import select_keys
 from services.projections import project
-from services.reference_expansion import Composer, references
+from services.reference_expansion import ReferenceExpander, references
 from tests.domain.scenario import BY
 from tests.properties.conftest import Playground
 from tests.strategies import TEXTS, ZONE
@@ -48,24 +48,24 @@ PIECES = st.sampled_from(
     ]
 )
 NASTY = st.one_of(st.lists(PIECES, max_size=8).map("".join), TEXTS)
-SHAPE = Shape(
+SHAPE = ResponseShape(
     "thing",
     Text(name="before"),
-    Reference(name="other", to=Identifiable("x", ("id",))),
+    Reference(name="other", target=IdentifierFields("x", ("id",))),
     Text(name="after"),
 )
 NOTHING: Any = lambda ref: None  # noqa: E731
 
 
-def composer(compacts: dict[str, bytes], *, last_name_first: bool = False) -> Composer:
-    return Composer(compacts, NOTHING, last_name_first=last_name_first)
+def composer(compacts: dict[str, bytes], *, last_name_first: bool = False) -> ReferenceExpander:
+    return ReferenceExpander(compacts, NOTHING, last_name_first=last_name_first)
 
 
 @given(st.dictionaries(st.sampled_from("abc"), NASTY | st.lists(NASTY) | st.none()))
-def test_a_document_of_texts_stays_as_it_is(values: Values) -> None:
+def test_a_document_of_texts_stays_as_it_is(values: JsonObject) -> None:
     document = orjson.dumps(values)
     assert references(document) == ()
-    assert composer({"x/y": b"1"}).fill(document) == document
+    assert composer({"x/y": b"1"}).expand(document) == document
 
 
 @given(NASTY, NASTY, NASTY)
@@ -73,21 +73,25 @@ def test_only_the_place_itself_is_filled(before: str, after: str, inside: str) -
     document = orjson.dumps(SHAPE.render({"before": before, "other": "y", "after": after}, ZONE))
     assert references(document) == ("x/y",)
     compacts = {"x/y": orjson.dumps({"text": inside}), "contact_information/A": b'"expanded"'}
-    filled = json.loads(composer(compacts).fill(document))
+    filled = json.loads(composer(compacts).expand(document))
     assert filled == {"before": before, "other": {"text": inside}, "after": after}
 
 
 @given(NASTY)
 def test_what_is_not_found_is_null(text: str) -> None:
     document = orjson.dumps(SHAPE.render({"before": text, "other": "y", "after": text}, ZONE))
-    assert json.loads(composer({}).fill(document)) == {"before": text, "other": None, "after": text}
+    assert json.loads(composer({}).expand(document)) == {
+        "before": text,
+        "other": None,
+        "after": text,
+    }
 
 
 @given(st.lists(NASTY, min_size=1, max_size=6))
 def test_places_inside_filled_places(texts: list[str]) -> None:
     """A chain of objects, each showing the next one."""
-    ref = Reference(name="other", to=Identifiable("x", ("id",)))
-    shape = Shape("link", Text(name="text"), ref)
+    ref = Reference(name="other", target=IdentifierFields("x", ("id",)))
+    shape = ResponseShape("link", Text(name="text"), ref)
     compacts = {
         f"x/{n}": orjson.dumps(shape.render({"text": text, "other": str(n + 1)}, ZONE))
         for n, text in enumerate(texts)
@@ -103,33 +107,33 @@ def test_places_inside_filled_places(texts: list[str]) -> None:
 NAMES = st.fixed_dictionaries({row.name: NASTY | st.none() for row in (*PERSON_NAME, COMPANY_NAME)})
 
 
-def contact(type_: str, names: Values) -> Any:
+def contact(type_: str, names: JsonObject) -> Any:
     details = {name: value for name, value in names.items() if value is not None}
-    said: Values = {"number": "CI000001", "type": type_, "details": details, "sets": {}}
-    return ContactInformation.begin(ContactInformation.Registered, BY, id=UUID(int=1), **said)
+    said: JsonObject = {"number": "CI000001", "type": type_, "details": details, "sets": {}}
+    return ContactInformation.create(ContactInformation.Registered, BY, id=UUID(int=1), **said)
 
 
 @given(NAMES, st.booleans())
-def test_the_name_of_a_person_in_either_order(names: Values, last_name_first: bool) -> None:
+def test_the_name_of_a_person_in_either_order(names: JsonObject, last_name_first: bool) -> None:
     shown = project(contact("PERSON", names), {}, ZONE)
     parts = [(names[n] or "").strip() for n in ("first_name", "last_name")]
     expected = " ".join(filter(None, reversed(parts) if last_name_first else parts))
     for document in (shown.full, shown.compact or b""):
-        filled = json.loads(composer({}, last_name_first=last_name_first).fill(document))
+        filled = json.loads(composer({}, last_name_first=last_name_first).expand(document))
         assert filled["name"] == expected
         assert {name: filled[name] for name in names} == names
 
 
 @given(NAMES)
-def test_the_name_of_a_company(names: Values) -> None:
-    filled = json.loads(composer({}).fill(project(contact("COMPANY", names), {}, ZONE).full))
+def test_the_name_of_a_company(names: JsonObject) -> None:
+    filled = json.loads(composer({}).expand(project(contact("COMPANY", names), {}, ZONE).full))
     assert filled["name"] == names["company_name"]
 
 
 @given(NASTY, st.frozensets(st.sampled_from(["before", "other", "after", "x"])))
 def test_cutting_leaves_whole_values(text: str, names: frozenset[str]) -> None:
     whole = {"before": text, "other": {"text": text}, "after": [text]}
-    kept = json.loads(cut(orjson.dumps(whole), names))
+    kept = json.loads(select_keys(orjson.dumps(whole), names))
     assert kept == {name: value for name, value in whole.items() if name in names}
 
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import services.registry  # noqa: F401 (declares every aggregate)
-from domain.aggregate import AGGREGATES, FACTS, Fact, Stamp
+from domain.aggregate import AGGREGATES, EVENTS, Attribution, DomainEvent
 from infra.encryption import KeyRing
-from infra.ledger.mapper import StoredFact, replayed, to_fact, to_payload
+from infra.ledger.mapper import StoredEvent, replay, to_fact, to_payload
 from tests.domain.samples import beginnings, payloads
 from tests.domain.scenario import BY, ID, Happened, members
 
@@ -24,18 +24,18 @@ OTHER_KEY, _ = KeyRing("service-key-of-the-tests-0123456789").new()
 MARKER = re.compile(rb"PERSONAL\d{9}")
 OTHER = UUID(int=7)
 WHO = st.builds(
-    Stamp, st.just(BY.at), st.none() | st.text(max_size=9), st.none() | st.text(max_size=9)
+    Attribution, st.just(BY.at), st.none() | st.text(max_size=9), st.none() | st.text(max_size=9)
 )
 
 
-def first_or_later(fact: type[Fact]) -> int:
+def first_or_later(fact: type[DomainEvent]) -> int:
     return 1 if fact in beginnings(AGGREGATES[fact.TOPIC.partition(".")[0]]) else 2
 
 
-def stored(fact: Fact) -> StoredFact:
+def stored(fact: DomainEvent) -> StoredEvent:
     """The fact as the ledger holds it."""
     who = {"at": fact.timestamp.isoformat(), "user": fact.user, "unit": fact.unit}
-    return StoredFact(
+    return StoredEvent(
         fact.originator_id,
         fact.originator_version,
         fact.TOPIC,
@@ -46,7 +46,7 @@ def stored(fact: Fact) -> StoredFact:
     )
 
 
-def changed(row: StoredFact, **payload: Any) -> StoredFact:
+def changed(row: StoredEvent, **payload: Any) -> StoredEvent:
     """The row with other members in its payload; `...` takes one away."""
     whole = json.loads(row.payload) | payload
     kept = {name: value for name, value in whole.items() if value is not ...}
@@ -54,10 +54,10 @@ def changed(row: StoredFact, **payload: Any) -> StoredFact:
 
 
 @cache
-def sample(topic: str) -> tuple[Fact, StoredFact]:
+def sample(topic: str) -> tuple[DomainEvent, StoredEvent]:
     """Some fact of a topic, in memory and in the ledger, the same in every run."""
-    fact = FACTS[topic]
-    found: list[Fact] = []
+    fact = EVENTS[topic]
+    found: list[DomainEvent] = []
 
     @settings(max_examples=5)
     @given(payloads(fact))
@@ -68,12 +68,12 @@ def sample(topic: str) -> tuple[Fact, StoredFact]:
     return found[-1], stored(found[-1])
 
 
-@pytest.mark.parametrize("topic", FACTS)
+@pytest.mark.parametrize("topic", EVENTS)
 def test_every_fact_comes_back(topic: str) -> None:
-    fact = FACTS[topic]
+    fact = EVENTS[topic]
 
     @given(payloads(fact), WHO)
-    def comes_back(payload: Any, by: Stamp) -> None:
+    def comes_back(payload: Any, by: Attribution) -> None:
         before = Happened(fact, payload, by).at(first_or_later(fact))
         after = to_fact(stored(before), KEY)
         assert type(after) is fact
@@ -87,9 +87,9 @@ def said_of(payload: Any) -> set[bytes]:
     return set(MARKER.findall(repr(payload).encode()))
 
 
-@pytest.mark.parametrize("topic", [topic for topic, fact in FACTS.items() if fact.PERSONAL])
+@pytest.mark.parametrize("topic", [topic for topic, fact in EVENTS.items() if fact.PERSONAL])
 def test_nothing_personal_stands_in_clear(topic: str) -> None:
-    fact = FACTS[topic]
+    fact = EVENTS[topic]
 
     @given(payloads(fact))
     def hidden(payload: Any) -> None:
@@ -100,7 +100,7 @@ def test_nothing_personal_stands_in_clear(topic: str) -> None:
     hidden()
 
 
-@pytest.mark.parametrize("topic", FACTS)
+@pytest.mark.parametrize("topic", EVENTS)
 def test_a_payload_says_in_clear_what_is_not_personal(topic: str) -> None:
     fact, row = sample(topic)
     said = json.loads(row.payload)
@@ -112,7 +112,7 @@ def test_a_payload_says_in_clear_what_is_not_personal(topic: str) -> None:
             assert name not in said
 
 
-@pytest.mark.parametrize("topic", FACTS)
+@pytest.mark.parametrize("topic", EVENTS)
 class TestDrift:
     def test_an_additional_member(self, topic: str) -> None:
         with pytest.raises(ValueError, match="other members"):
@@ -137,7 +137,7 @@ class TestDrift:
 
     def test_a_newer_schema(self, topic: str) -> None:
         with pytest.raises(ValueError, match="not known"):
-            to_fact(sample(topic)[1]._replace(schema=FACTS[topic].SCHEMA + 1), KEY)
+            to_fact(sample(topic)[1]._replace(schema=EVENTS[topic].SCHEMA + 1), KEY)
 
     def test_a_payload_that_is_no_object(self, topic: str) -> None:
         for payload in (b"[]", b"null", b'"x"', b"", b"{"):
@@ -145,7 +145,7 @@ class TestDrift:
                 to_fact(sample(topic)[1]._replace(payload=payload), KEY)
 
 
-@pytest.mark.parametrize("topic", [topic for topic, fact in FACTS.items() if fact.PERSONAL])
+@pytest.mark.parametrize("topic", [topic for topic, fact in EVENTS.items() if fact.PERSONAL])
 class TestEncryption:
     def test_the_wrong_key(self, topic: str) -> None:
         with pytest.raises(ValueError, match="cannot be opened"):
@@ -181,11 +181,11 @@ class TestEncryption:
 def test_an_unknown_aggregate() -> None:
     row = sample("session.issued")[1]._replace(topic="nobody.issued")
     with pytest.raises(ValueError, match="not known"):
-        replayed([row], {})
+        replay([row], {})
 
 
 def test_a_stream_comes_back_as_its_aggregate() -> None:
     _, first = sample("communication.drafted")
     _, second = sample("communication.completed")
-    found = replayed([first, second], {ID: KEY})
+    found = replay([first, second], {ID: KEY})
     assert (type(found).__name__, found.state, found.version) == ("Communication", "COMPLETED", 2)

@@ -54,7 +54,7 @@ async def test_described_requests_are_answered(
     method = METHODS[path]
     if not described:
         described |= await operations(playground)
-    token = await playground.fresh_token() if method.ends_session else playground.api.token
+    token = await playground.fresh_token() if method.targets_session else playground.api.token
 
     @EXAMPLES
     @given(case=described[BASE + path].as_strategy())

@@ -18,36 +18,36 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from domain.access_token import ALIVE, RELATIONS, RETIRED, TERMINATED, AccessToken
 from domain.access_token import UDF as TOKEN_UDF
-from domain.aggregate import Aggregate, Stamp
+from domain.aggregate import Aggregate, Attribution
 from domain.communication import (
     CATEGORY,
     DIRECTION,
     EXTERNAL_SYSTEM,
-    FILING,
     MEDIA,
+    OWNERSHIP,
     REFERENCES,
     TEXTS,
     UDF,
     UNRESTRICTED,
     Communication,
-    with_parameter,
+    apply_parameter_action,
 )
 from domain.contact_fields import COMPANY_NAME, PASSIVE, PERSON_NAME, PROFILES, SETS
 from domain.contact_fields import UDF as CONTACT_UDF
 from domain.contact_information import ContactInformation
 from domain.errors import Refusal
-from domain.fields import Values
+from domain.fields import JsonObject
 from domain.identifiers import Identifier
 from domain.queue_entry import ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
 from domain.reference.catalogue import KINDS
 from domain.reference.records import Record
 from domain.service_request import ServiceRequest
-from domain.service_request_answers import STATES, WAY, check_fit
+from domain.service_request_answers import PROGRESSION, STATES, check_answers_fit_state
 from domain.service_request_fields import ASSIGNED_TO, CALLER_TEXTS, COMPLETION, LEVELS
 from domain.service_request_fields import SETS as REQUEST_SETS
 from domain.service_request_fields import TEXTS as REQUEST_TEXTS
 from domain.service_request_fields import UDF as REQUEST_UDF
-from infra.ledger.mapper import replayed
+from infra.ledger.mapper import replay
 from services.projections import project
 from tests.domain.scenario import BY, ID
 from tests.properties.test_mapper import KEY, OTHER, stored
@@ -55,7 +55,7 @@ from tests.strategies import IDS, READING, ZONE, entries, kept, kept_rows, said
 from tests.strategies import TEXTS as SAID
 
 CONTACT = OTHER
-SETTINGS: Values = {"unique_person": ["name", "id_number"], "unique_company": ["name"]}
+SETTINGS: JsonObject = {"unique_person": ["name", "id_number"], "unique_company": ["name"]}
 STEPS = settings(max_examples=20, stateful_step_count=12)
 
 
@@ -70,10 +70,10 @@ class Replay(RuleBasedStateMachine):
         self.steps = 0
 
     @property
-    def by(self) -> Stamp:
+    def by(self) -> Attribution:
         """Now it is later, and somebody else."""
         self.steps += 1
-        return Stamp(BY.at + timedelta(seconds=self.steps), str(self.steps % 3), BY.unit)
+        return Attribution(BY.at + timedelta(seconds=self.steps), str(self.steps % 3), BY.unit)
 
     def attempt(self, command: Callable[[Any], object]) -> None:
         """Does something; what is refused leaves no trace."""
@@ -91,7 +91,7 @@ class Replay(RuleBasedStateMachine):
         self.rows += [stored(fact) for fact in self.aggregate.collect_events()]
         versions = [row.version for row in self.rows]
         assert versions == list(range(1, self.aggregate.version + 1))
-        again: Aggregate = replayed(self.rows, {CONTACT: KEY, ID: KEY})
+        again: Aggregate = replay(self.rows, {CONTACT: KEY, ID: KEY})
         assert again == self.aggregate
         shown = project(again, SETTINGS, ZONE)
         assert shown == project(self.aggregate, SETTINGS, ZONE)
@@ -101,25 +101,25 @@ class Replay(RuleBasedStateMachine):
             orjson.dumps(row.columns)
 
 
-ROWS = (DIRECTION, MEDIA, *TEXTS, CATEGORY, EXTERNAL_SYSTEM, *FILING, *UDF, REFERENCES)
+ROWS = (DIRECTION, MEDIA, *TEXTS, CATEGORY, EXTERNAL_SYSTEM, *OWNERSHIP, *UDF, REFERENCES)
 DATES = st.datetimes().map(lambda moment: moment.replace(microsecond=0).isoformat())
 
 
 class Communications(Replay):
     @initialize(details=kept_rows(ROWS, unset=False), draft=st.integers(0, 3))
-    def write(self, details: Values, draft: int) -> None:
+    def write(self, details: JsonObject, draft: int) -> None:
         first = Communication.Drafted if draft else Communication.Recorded
-        said: Values = {
+        said: JsonObject = {
             "number": "CM000001",
             "code": "1",
             "contact_information": CONTACT.hex.upper(),
         }
-        self.aggregate = Communication.begin(
+        self.aggregate = Communication.create(
             first, self.by, id=ID, details=details, parameters=[], **said
         )
 
     @rule(given=kept_rows(ROWS))
-    def amend(self, given: Values) -> None:
+    def amend(self, given: JsonObject) -> None:
         self.attempt(lambda c: c.amend(given, c.parameters, self.by))
 
     @rule(items=said(UNRESTRICTED, {}), new=IDS, removed=st.booleans())
@@ -127,11 +127,11 @@ class Communications(Replay):
         def amend(communication: Communication) -> None:
             parameters = communication.parameters
             for n, item in enumerate(UNRESTRICTED.read(items, "set", READING)):
-                parameters = with_parameter(parameters, item, f"{n}{new[1:]}", "set")
+                parameters = apply_parameter_action(parameters, item, f"{n}{new[1:]}", "set")
             if removed and parameters:
                 name = Identifier("unrestricted_parameter", "id", parameters[0]["id"], "set")
                 gone = {"action": "REMOVE", "identifier": name}
-                parameters = with_parameter(parameters, gone, new, "set")
+                parameters = apply_parameter_action(parameters, gone, new, "set")
             communication.amend({}, parameters, self.by)
 
         self.attempt(amend)
@@ -149,7 +149,7 @@ class QueueEntries(Replay):
     @initialize(system=st.none() | IDS, media=kept(MEDIA))
     def queue(self, system: str | None, media: str) -> None:
         said = {"number": "1", "communication": "C1", "contact_information": CONTACT.hex.upper()}
-        self.aggregate = QueueEntry.begin(
+        self.aggregate = QueueEntry.create(
             QueueEntry.Queued, self.by, id=ID, media=media, external_system=system, **said
         )
 
@@ -174,29 +174,29 @@ ANSWERED = st.fixed_dictionaries(
 
 class ServiceRequests(Replay):
     @initialize(details=kept_rows(REQUEST_ROWS, unset=False))
-    def open(self, details: Values) -> None:
-        said: Values = {"number": "SR00000001", "type": "T", "accounts_receivable": "A"}
+    def open(self, details: JsonObject) -> None:
+        said: JsonObject = {"number": "SR00000001", "type": "T", "accounts_receivable": "A"}
         said |= {"contact_information": CONTACT.hex.upper(), "status": "PENDING"}
         details = {"category": "C"} | details
-        self.aggregate = ServiceRequest.begin(
+        self.aggregate = ServiceRequest.create(
             ServiceRequest.Opened, self.by, id=ID, details=details, **said
         )
 
     @rule(given=kept_rows(REQUEST_ROWS))
-    def amend(self, given: Values) -> None:
+    def amend(self, given: JsonObject) -> None:
         self.attempt(lambda r: r.amend(given, self.by))
 
     @rule(
-        to=st.sampled_from(WAY),
+        to=st.sampled_from(PROGRESSION),
         again=st.booleans(),
         said=st.dictionaries(st.sampled_from(list(STATES)), st.none() | ANSWERED),
     )
-    def proceed(self, to: str, again: bool, said: Values) -> None:
+    def proceed(self, to: str, again: bool, said: JsonObject) -> None:
         def go(request: ServiceRequest) -> None:
-            check_fit(to, request.answers, said)
-            request.proceed(to, f"{to}{again}", said, "2024-01-01T00:00:00", self.by)
+            check_answers_fit_state(to, request.answers, said)
+            request.advance(to, f"{to}{again}", said, "2024-01-01T00:00:00", self.by)
 
-        if self.aggregate.state in WAY[:-1]:
+        if self.aggregate.state in PROGRESSION[:-1]:
             self.attempt(go)
 
     @rule(name=st.sampled_from(list(STATES)), contact=IDS)
@@ -226,10 +226,10 @@ ENTRIES = st.sampled_from(list(SETS)).flatmap(
 
 class Contacts(Replay):
     @initialize(person=kept_rows(PERSON, unset=False), company=st.none() | kept_rows(COMPANY))
-    def register(self, person: Values, company: Values | None) -> None:
+    def register(self, person: JsonObject, company: JsonObject | None) -> None:
         type_ = "PERSON" if company is None else "COMPANY"
         details = person if company is None else company
-        self.aggregate = ContactInformation.begin(
+        self.aggregate = ContactInformation.create(
             ContactInformation.Registered,
             self.by,
             id=ID,
@@ -240,7 +240,7 @@ class Contacts(Replay):
         )
 
     @rule(person=kept_rows(PERSON), company=kept_rows(COMPANY))
-    def amend(self, person: Values, company: Values) -> None:
+    def amend(self, person: JsonObject, company: JsonObject) -> None:
         given = person if self.aggregate.type == "PERSON" else company
         self.attempt(lambda c: c.amend(given, self.by))
 
@@ -269,15 +269,15 @@ class Contacts(Replay):
 
     @rule(photo_id=IDS, file_name=st.text('ab\u00e9"\\', min_size=1), added=st.booleans())
     def change_photo(self, photo_id: str, file_name: str, added: bool) -> None:
-        file: Values = {"photo_id": photo_id, "file_name": file_name, "mime_type": "image/gif"}
+        file: JsonObject = {"photo_id": photo_id, "file_name": file_name, "mime_type": "image/gif"}
         facts = self.aggregate.ProfilePhotoAdded, self.aggregate.ProfilePhotoRemoved
         payload = file | {"size": 1, "digest": "d"} if added else {}
         self.attempt(lambda c: c.record(facts[not added], self.by, **payload))
 
 
-def fields_of(kind: str) -> st.SearchStrategy[Values]:
+def fields_of(kind: str) -> st.SearchStrategy[JsonObject]:
     """Fields of a record; those that no two records share together are always there."""
-    together = dict.fromkeys(KINDS[kind].together)
+    together = dict.fromkeys(KINDS[kind].unique_together)
     return kept_rows(KINDS[kind].fields).map(lambda fields: together | fields)
 
 
@@ -285,8 +285,8 @@ class Records(Replay):
     @initialize(kind=st.sampled_from(sorted(KINDS)), data=st.data())
     def register(self, kind: str, data: Any) -> None:
         fields = data.draw(fields_of(kind))
-        said: Values = {"kind": kind, "record_id": "R1", "secrets": {}}
-        self.aggregate = Record.begin(Record.Registered, self.by, id=ID, fields=fields, **said)
+        said: JsonObject = {"kind": kind, "record_id": "R1", "secrets": {}}
+        self.aggregate = Record.create(Record.Registered, self.by, id=ID, fields=fields, **said)
 
     @rule(data=st.data(), retired=st.booleans(), secrets=st.sampled_from([{}, {"password": "k"}]))
     def replace(self, data: Any, retired: bool, secrets: dict[str, str]) -> None:
@@ -310,9 +310,9 @@ class AccessTokens(Replay):
         relations=st.dictionaries(st.sampled_from(RELATIONS), IDS),
         details=kept_rows(TOKEN_UDF, unset=False),
     )
-    def issue(self, pending: bool, relations: dict[str, str], details: Values) -> None:
+    def issue(self, pending: bool, relations: dict[str, str], details: JsonObject) -> None:
         first = AccessToken.IssuedUnverified if pending else AccessToken.Issued
-        self.aggregate = AccessToken.begin(
+        self.aggregate = AccessToken.create(
             first,
             self.by,
             id=ID,
@@ -325,7 +325,7 @@ class AccessTokens(Replay):
         )
 
     @rule(codes=CODES, pass_code=st.none() | st.just("") | KEYS, details=kept_rows(TOKEN_UDF))
-    def amend(self, codes: Values, pass_code: str | None, details: Values) -> None:
+    def amend(self, codes: JsonObject, pass_code: str | None, details: JsonObject) -> None:
         self.attempt(lambda t: t.amend(codes, pass_code, details, self.by))
 
     @rule(key=KEYS, fact=st.sampled_from(["Verified", "PassCodeReset", "VerificationCodeReset"]))

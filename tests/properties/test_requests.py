@@ -50,7 +50,7 @@ def assert_contract(method: Method, status: int, answer: Any) -> None:
     if code == "OK":
         assert answer["status"] == {"code": "OK", "message": "", "description": ""}
         assert status == 200
-        assert isinstance(answer["data"], list if method.many else dict)
+        assert isinstance(answer["data"], list if method.is_list else dict)
     else:
         assert code not in FAILURES, answer
         assert status in {CODES[code].status, *REPEATED.get(code, ())}
@@ -64,7 +64,7 @@ def assert_contract(method: Method, status: int, answer: Any) -> None:
 async def test_any_request_is_answered(playground: Playground, path: str, data: Any) -> None:
     method = METHODS[path]
     token = playground.api.token
-    if method.ends_session:
+    if method.targets_session:
         token = await playground.fresh_token()
     kind = forms if method.multipart else queries if method.verb == "GET" else bodies
     sent = data.draw(kind(method, token))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from infra.delivery.dispatcher import Sender
+from infra.delivery.dispatcher import MessageDispatcher
 from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases, sending_world
 from tests.communications_world import Desk
@@ -36,7 +36,7 @@ async def undisturbed(own: Service) -> Desk:
 
 
 @pytest_asyncio.fixture
-async def working(own: Service) -> AsyncIterator[Sender]:
+async def working(own: Service) -> AsyncIterator[MessageDispatcher]:
     """A sender; what other tests have left behind is nothing new to it."""
     async with sender(own.database) as made:
         made._heads |= await made._leases.heads()

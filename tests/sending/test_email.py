@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.app import opened
+from infra.app import open_application
 from infra.cli.send import sending
-from infra.delivery.dispatcher import Sender
+from infra.delivery.dispatcher import MessageDispatcher
 from infra.settings import Settings
 from tests.communications_world import Desk, facts
 from tests.sending_world import (
@@ -38,7 +38,9 @@ async def say(office: Desk, *addresses: str, **more: str) -> None:
         await office.say(**{"media": "EMAIL", "to": address, "subject": "Héllo\nthere"} | more)
 
 
-async def test_an_email_arrives_once(office: Desk, working: Sender, box: Mailbox) -> None:
+async def test_an_email_arrives_once(
+    office: Desk, working: MessageDispatcher, box: Mailbox
+) -> None:
     await office.settings(email_server=box.settings(), default_email_address=SENDER)
     await say(office, "ada@example.org", content="Grüße\n.\nbye")
     await sent_by(working, 3)
@@ -57,7 +59,7 @@ async def test_an_email_arrives_once(office: Desk, working: Sender, box: Mailbox
 
 
 async def test_connections_are_kept_and_replaced_when_they_are_gone(
-    office: Desk, working: Sender, box: Mailbox
+    office: Desk, working: MessageDispatcher, box: Mailbox
 ) -> None:
     await office.settings(
         email_server=box.settings(connections=1, content_type="HTML"), default_email_address=SENDER
@@ -95,7 +97,13 @@ async def test_connections_are_kept_and_replaced_when_they_are_gone(
     ],
 )
 async def test_a_server_that_does_not_take_a_message(
-    office: Desk, working: Sender, box: Mailbox, command: str, reply: str, state: str, code: str
+    office: Desk,
+    working: MessageDispatcher,
+    box: Mailbox,
+    command: str,
+    reply: str,
+    state: str,
+    code: str,
 ) -> None:
     async def answer(said: str, address: str) -> str | None:
         if said != command:
@@ -122,7 +130,7 @@ async def test_a_server_that_does_not_take_a_message(
 
 
 async def test_a_message_that_never_goes_is_rejected_in_the_end(
-    office: Desk, working: Sender, box: Mailbox
+    office: Desk, working: MessageDispatcher, box: Mailbox
 ) -> None:
     async def busy(command: str, address: str) -> str | None:
         return "451 4.7.1 Come back later" if command == "RCPT" else None
@@ -141,7 +149,7 @@ async def test_a_message_that_never_goes_is_rejected_in_the_end(
 
 
 async def test_a_server_that_cannot_be_used_costs_no_message_a_try(
-    office: Desk, working: Sender, box: Mailbox
+    office: Desk, working: MessageDispatcher, box: Mailbox
 ) -> None:
     nowhere = box.settings(port=await listening_nowhere(), tries=1)
     await office.settings(email_server=nowhere, default_email_address=SENDER)
@@ -161,7 +169,7 @@ async def test_a_server_that_cannot_be_used_costs_no_message_a_try(
 @pytest.mark.parametrize("implicit", [False, True])
 async def test_encrypted_and_authenticated(
     office: Desk,
-    working: Sender,
+    working: MessageDispatcher,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     *,
@@ -190,7 +198,7 @@ async def test_encrypted_and_authenticated(
 
 
 async def test_a_server_without_encryption_gets_nothing_in_clear(
-    office: Desk, working: Sender, box: Mailbox
+    office: Desk, working: MessageDispatcher, box: Mailbox
 ) -> None:
     await office.settings(email_server=box.settings(tls="STARTTLS"), default_email_address=SENDER)
     await say(office, "ada@example.org")
@@ -201,7 +209,7 @@ async def test_a_server_without_encryption_gets_nothing_in_clear(
 
 @pytest.mark.parametrize("to", ["a@b, c@d", "Ada <ada@example.org", "ä@example.org", "a b@c"])
 async def test_addresses_that_are_none_are_refused_for_good(
-    office: Desk, working: Sender, box: Mailbox, to: str
+    office: Desk, working: MessageDispatcher, box: Mailbox, to: str
 ) -> None:
     await office.settings(email_server=box.settings(), default_email_address=SENDER)
     if to.count("@") == 1:
@@ -222,7 +230,7 @@ async def test_a_service_sends_by_itself_until_it_is_left(office: Desk, box: Mai
 
     box.on_mail = taken
     settings = Settings.from_environment(environment(office.api.service.database))
-    async with opened(settings, office.api.service.database) as running, sending(running):
+    async with open_application(settings, office.api.service.database) as running, sending(running):
         await office.settings(email_server=box.settings(), default_email_address=SENDER)
         await say(office, "ada@example.org")
         async with asyncio.timeout(20):
@@ -230,7 +238,7 @@ async def test_a_service_sends_by_itself_until_it_is_left(office: Desk, box: Mai
     assert await entries(office) == [("COMPLETED", None, None)]
 
 
-async def test_nobody_to_send_as(office: Desk, working: Sender, box: Mailbox) -> None:
+async def test_nobody_to_send_as(office: Desk, working: MessageDispatcher, box: Mailbox) -> None:
     await office.settings(email_server=box.settings())
     await say(office, "ada@example.org")
     await sent_by(working)

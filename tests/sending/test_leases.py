@@ -8,16 +8,16 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from infra.delivery.dispatcher import Sender
-from infra.delivery.leases import Leases
-from infra.postgres.pool import Lanes
-from services.communications.delivery import Leased, Limits
+from infra.delivery.dispatcher import MessageDispatcher
+from infra.delivery.leases import PostgresDeliveryLeases
+from infra.postgres.pool import ConnectionPool
+from services.communications.delivery import LeasedEntry, SendPolicy
 from tests import sending_world
 from tests.communications_world import Desk, facts
 from tests.sending_world import Mailbox, due, entries, sender, sent_by
 from tests.world import EXTERNAL_SYSTEM, rows
 
-LIMITS = Limits(
+LIMITS = SendPolicy(
     messages_per_second=1000,
     connections=10,
     timeout_seconds=30,
@@ -28,9 +28,9 @@ LIMITS = Limits(
 
 
 @pytest_asyncio.fixture
-async def leases(office: Desk) -> AsyncIterator[Leases]:
-    lanes = Lanes(office.api.service.database, 1)
-    yield Leases(lanes)
+async def leases(office: Desk) -> AsyncIterator[PostgresDeliveryLeases]:
+    lanes = ConnectionPool(office.api.service.database, 1)
+    yield PostgresDeliveryLeases(lanes)
     await lanes.close()
 
 
@@ -41,8 +41,8 @@ async def say(office: Desk, *contents: str, contact: int = 0, **more: object) ->
 
 
 async def claimed(
-    leases: Leases, office: Desk, limits: Limits = LIMITS, most: int = 10
-) -> list[Leased]:
+    leases: PostgresDeliveryLeases, office: Desk, limits: SendPolicy = LIMITS, most: int = 10
+) -> list[LeasedEntry]:
     return await leases.claim(office.api.organisation, "EMAIL", 1, most, limits)
 
 
@@ -53,7 +53,7 @@ async def opened(office: Desk, box: Mailbox, **more: object) -> None:
 
 
 async def test_a_later_message_waits_for_an_earlier_one_of_the_same_contact(
-    office: Desk, working: Sender, box: Mailbox
+    office: Desk, working: MessageDispatcher, box: Mailbox
 ) -> None:
     busy = ["451 Later"]
 
@@ -73,7 +73,9 @@ async def test_a_later_message_waits_for_an_earlier_one_of_the_same_contact(
     assert [mail.content for mail in box.received] == ["other", "1", "2", "3"]
 
 
-async def test_one_of_a_contact_is_under_way_at_a_time(office: Desk, leases: Leases) -> None:
+async def test_one_of_a_contact_is_under_way_at_a_time(
+    office: Desk, leases: PostgresDeliveryLeases
+) -> None:
     await say(office, "1", "2")
     await say(office, "3", contact=1)
     assert len(await claimed(leases, office)) == 2
@@ -81,7 +83,7 @@ async def test_one_of_a_contact_is_under_way_at_a_time(office: Desk, leases: Lea
 
 
 async def test_what_an_external_system_drains_is_not_ours_and_ours_is_not_its(
-    office: Desk, working: Sender, box: Mailbox
+    office: Desk, working: MessageDispatcher, box: Mailbox
 ) -> None:
     system = {"communication_queue_external_system_identifier": {"id": EXTERNAL_SYSTEM}}
     await opened(office, box)
@@ -100,7 +102,7 @@ async def test_what_an_external_system_drains_is_not_ours_and_ours_is_not_its(
 
 
 async def test_without_a_server_entries_wait_as_ever(
-    office: Desk, working: Sender, box: Mailbox
+    office: Desk, working: MessageDispatcher, box: Mailbox
 ) -> None:
     await say(office, "1")
     await sent_by(working)
@@ -110,30 +112,32 @@ async def test_without_a_server_entries_wait_as_ever(
     assert await rows(office.api, "SELECT * FROM outward.servers WHERE organisation = $1") == []
 
 
-async def test_who_lost_a_lease_can_change_nothing(office: Desk, leases: Leases) -> None:
+async def test_who_lost_a_lease_can_change_nothing(
+    office: Desk, leases: PostgresDeliveryLeases
+) -> None:
     await say(office, "1")
     tenant = office.api.organisation
     (first,) = await claimed(leases, office)
     await due(office.api.service.database)
     (second,) = await claimed(leases, office)
     assert second.fence > first.fence
-    assert not await leases.hold(tenant, first, 60, sent=True)
-    assert not await leases.put_off(tenant, first, 1, 0, "late")
-    assert not await leases.hold("another", second, 60, sent=True)
-    assert await leases.hold(tenant, second, 60, sent=False)
-    assert await leases.put_off(tenant, second, 1, 0, "SMTP 450")
-    assert not await leases.hold(tenant, second, 60, sent=True)
+    assert not await leases.renew(tenant, first, 60, sent=True)
+    assert not await leases.defer(tenant, first, 1, 0, "late")
+    assert not await leases.renew("another", second, 60, sent=True)
+    assert await leases.renew(tenant, second, 60, sent=False)
+    assert await leases.defer(tenant, second, 1, 0, "SMTP 450")
+    assert not await leases.renew(tenant, second, 60, sent=True)
     (third,) = await claimed(leases, office)
     assert (third.tries, third.sent) == (1, False)
 
 
 async def test_what_was_sent_and_not_recorded_is_not_sent_again(
-    office: Desk, leases: Leases, working: Sender, box: Mailbox
+    office: Desk, leases: PostgresDeliveryLeases, working: MessageDispatcher, box: Mailbox
 ) -> None:
     await opened(office, box)
     await say(office, "1", "2")
     (killed,) = await claimed(leases, office)
-    assert await leases.hold(office.api.organisation, killed, 60, sent=True)
+    assert await leases.renew(office.api.organisation, killed, 60, sent=True)
     await due(office.api.service.database)
     await sent_by(working, 2)
     assert [mail.content for mail in box.received] == ["2"]
@@ -141,7 +145,7 @@ async def test_what_was_sent_and_not_recorded_is_not_sent_again(
 
 
 async def test_what_arrived_and_is_not_known_to_have_goes_again_under_the_same_name(
-    office: Desk, working: Sender, box: Mailbox
+    office: Desk, working: MessageDispatcher, box: Mailbox
 ) -> None:
     arrived = asyncio.Event()
 
@@ -169,7 +173,7 @@ async def test_what_arrived_and_is_not_known_to_have_goes_again_under_the_same_n
 @pytest.mark.parametrize("method", ["process", "reject", "remove"])
 @pytest.mark.parametrize("reply", [None, "550 No"])
 async def test_what_others_decide_meanwhile_stands(
-    office: Desk, working: Sender, box: Mailbox, method: str, reply: str | None
+    office: Desk, working: MessageDispatcher, box: Mailbox, method: str, reply: str | None
 ) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
 
@@ -195,7 +199,7 @@ async def test_what_others_decide_meanwhile_stands(
 
 
 async def test_a_contact_that_is_forgotten_on_the_way(
-    office: Desk, working: Sender, box: Mailbox
+    office: Desk, working: MessageDispatcher, box: Mailbox
 ) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
 
@@ -209,7 +213,7 @@ async def test_a_contact_that_is_forgotten_on_the_way(
     await say(office, "1")
     await working.once()
     await reached.wait()
-    told = await working._ledger.ask(office.api.organisation, sending_world.NOTHING)
+    told = await working._ledger.load_context(office.api.organisation, sending_world.NOTHING)
     await sending_world.forget(working, told, office.reader)
     go_on.set()
     await working.idle()
@@ -218,9 +222,9 @@ async def test_a_contact_that_is_forgotten_on_the_way(
 
 
 async def test_an_outcome_of_a_lost_lease_is_not_recorded(
-    office: Desk, leases: Leases, working: Sender, box: Mailbox
+    office: Desk, leases: PostgresDeliveryLeases, working: MessageDispatcher, box: Mailbox
 ) -> None:
-    taken: list[Leased] = []
+    taken: list[LeasedEntry] = []
 
     async def overtaken(command: str, address: str) -> str | None:
         if command == "RCPT":
@@ -234,11 +238,11 @@ async def test_an_outcome_of_a_lost_lease_is_not_recorded(
     await say(office, "1")
     await sent_by(working)
     assert await entries(office) == [("PENDING", None, None)]
-    assert await leases.hold(office.api.organisation, taken[0], 60, sent=False)
+    assert await leases.renew(office.api.organisation, taken[0], 60, sent=False)
 
 
 async def test_senders_that_race_send_each_message_once(
-    office: Desk, working: Sender, box: Mailbox
+    office: Desk, working: MessageDispatcher, box: Mailbox
 ) -> None:
     await opened(office, box, connections=10)
     for n in range(5):
@@ -254,14 +258,14 @@ async def test_senders_that_race_send_each_message_once(
     assert len(await facts(office.api, "queue_entry.processed")) == 10
 
 
-async def test_rates_and_places_are_shared(office: Desk, leases: Leases) -> None:
+async def test_rates_and_places_are_shared(office: Desk, leases: PostgresDeliveryLeases) -> None:
     office.contacts += [await office.contact() for _ in range(6)]
     for contact in range(8):
         await say(office, "1", contact=contact)
-    slow = Limits(3, 10, 30, 8, 30, 3600)
+    slow = SendPolicy(3, 10, 30, 8, 30, 3600)
     assert len(await claimed(leases, office, slow)) == 3
     assert await claimed(leases, office, slow) == []
-    few = Limits(1000, 5, 30, 8, 30, 3600)
+    few = SendPolicy(1000, 5, 30, 8, 30, 3600)
     await leases.claim("nobody", "EMAIL", 1, 10, few)
     for _ in range(50):
         if more := await claimed(leases, office, few):
@@ -272,24 +276,26 @@ async def test_rates_and_places_are_shared(office: Desk, leases: Leases) -> None
     assert len(await claimed(leases, office, most=1)) == 1
 
 
-async def test_one_message_finds_out_whether_a_server_is_back(office: Desk, leases: Leases) -> None:
+async def test_one_message_finds_out_whether_a_server_is_back(
+    office: Desk, leases: PostgresDeliveryLeases
+) -> None:
     tenant = office.api.organisation
     await say(office, "1")
     await say(office, "2", contact=1)
     for one in await claimed(leases, office):
-        await leases.rest(tenant, "EMAIL", one.failures, 3600, "SMTP UNREACHABLE")
-        await leases.put_off(tenant, one, 0, 0, "SMTP UNREACHABLE")
+        await leases.open_circuit(tenant, "EMAIL", one.failures, 3600, "SMTP UNREACHABLE")
+        await leases.defer(tenant, one, 0, 0, "SMTP UNREACHABLE")
     assert await claimed(leases, office) == []
     await due(office.api.service.database)
     (probe,) = await claimed(leases, office)
     assert probe.failures == 1
     assert await claimed(leases, office) == []
-    assert await leases.put_off(tenant, probe, 1, 0, "SMTP 450")
+    assert await leases.defer(tenant, probe, 1, 0, "SMTP 450")
     assert len(await claimed(leases, office)) == 2
 
 
 async def test_a_sender_that_is_told_to_stop_finishes_what_is_under_way(
-    office: Desk, working: Sender, box: Mailbox
+    office: Desk, working: MessageDispatcher, box: Mailbox
 ) -> None:
     reached, stop = asyncio.Event(), asyncio.Event()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infra.delivery.backlog import Backlog, backlogs
-from infra.delivery.dispatcher import Sender
+from infra.delivery.dispatcher import MessageDispatcher
 from infra.diagnostics.delivery import SENDING_CHECKS
 from infra.diagnostics.runner import run
 from infra.http.browser.console_sections import outgoing
@@ -35,7 +35,7 @@ async def checked(office: Desk) -> tuple[str, str]:
 
 
 async def test_what_is_put_off_and_what_is_away(
-    office: Desk, working: Sender, box: Mailbox
+    office: Desk, working: MessageDispatcher, box: Mailbox
 ) -> None:
     async def busy(command: str, address: str) -> str | None:
         return "450 Busy" if command == "RCPT" else None
@@ -59,7 +59,7 @@ async def test_what_is_put_off_and_what_is_away(
     await sent_by(working)
     found = await looked(office)
     assert (found.failures, found.server_error) == (1, "SMTP UNREACHABLE")
-    assert 0 < found.rests <= 30
+    assert 0 < found.paused_for <= 30
     assert (
         "the server cannot be used (SMTP UNREACHABLE), it is left alone"
         in outgoing([found], SET).said
@@ -93,7 +93,7 @@ async def test_nothing_sends(office: Desk) -> None:
 
 
 async def test_rows_of_entries_that_others_decided_are_swept(
-    office: Desk, working: Sender, box: Mailbox
+    office: Desk, working: MessageDispatcher, box: Mailbox
 ) -> None:
     async def busy(command: str, address: str) -> str | None:
         return "450 Busy" if command == "RCPT" else None

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from infra.delivery.dispatcher import Sender
+from infra.delivery.dispatcher import MessageDispatcher
 from infra.http.operators.reference import REFERENCE
-from infra.password_hasher import Secrets
-from services.secret_encryption import unsealed
+from infra.password_hasher import SecretHasher
+from services.secret_encryption import stored_secret
 from tests.communications_world import Desk
 from tests.sending_world import Mailbox, entries, sent_by
 from tests.service import OPERATOR_KEY, environment
@@ -108,15 +108,15 @@ async def test_a_secret_stands_nowhere_in_clear(office: Desk, capfd: Any) -> Non
     place = (
         f"{office.api.organisation}/organisation/{office.api.organisation}/email_server_password"
     )
-    ours, other = Secrets(key), Secrets(key[::-1])
-    assert ours.unseal(kept["verifier"], place) == PASSWORD
+    ours, other = SecretHasher(key), SecretHasher(key[::-1])
+    assert ours.decrypt(kept["verifier"], place) == PASSWORD
     for keeper, where in ((other, place), (ours, f"{place}2")):
         with pytest.raises(ValueError, match="cannot be opened"):
-            keeper.unseal(kept["verifier"], where)
+            keeper.decrypt(kept["verifier"], where)
 
 
 async def test_with_another_service_key_nothing_is_sent(
-    office: Desk, working: Sender, box: Mailbox, monkeypatch: pytest.MonkeyPatch
+    office: Desk, working: MessageDispatcher, box: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await put(
         office,
@@ -125,14 +125,16 @@ async def test_with_another_service_key_nothing_is_sent(
         default_email_address="crm@example.org",
     )
     await office.mail()
-    monkeypatch.setattr(working._servers, "_keeper", Secrets("another service key of the tests 01"))
+    monkeypatch.setattr(
+        working._servers, "_keeper", SecretHasher("another service key of the tests 01")
+    )
     await sent_by(working)
     assert box.received == []
     assert await entries(office) == [("PENDING", None, None)]
     name = office.api.organisation
     assert (
-        await unsealed(
-            working._ledger, Secrets(""), name, f"organisation/{name}", "sms_server_secret"
+        await stored_secret(
+            working._ledger, SecretHasher(""), name, f"organisation/{name}", "sms_server_secret"
         )
         is None
     )

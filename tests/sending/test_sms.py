@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from infra.delivery.dispatcher import Sender
+from infra.delivery.dispatcher import MessageDispatcher
 from services.ids import message_key
 from tests.communications_world import Desk
 from tests.sending_world import (
@@ -32,7 +32,7 @@ async def say(office: Desk, to: str | None = "+357 99 1") -> None:
     await office.say(media="SMS", to=to, content=TEXT)
 
 
-async def test_a_message_as_json(office: Desk, working: Sender, sms: Gateway) -> None:
+async def test_a_message_as_json(office: Desk, working: MessageDispatcher, sms: Gateway) -> None:
     await office.settings(sms_server=sms.settings(), default_sms_sender="ACME")
     await say(office)
     await sent_by(working, 2)
@@ -63,7 +63,7 @@ async def test_a_message_as_json(office: Desk, working: Sender, sms: Gateway) ->
     ],
 )
 async def test_other_formats_escape_their_own_way(
-    office: Desk, working: Sender, sms: Gateway, body_format: str, body: str, sent: str
+    office: Desk, working: MessageDispatcher, sms: Gateway, body_format: str, body: str, sent: str
 ) -> None:
     settings = sms.settings(body_format=body_format, body=body, method="PUT")
     await office.settings(sms_server=settings | {"headers": {"X-To": "{{to}}/{{text}}"}})
@@ -90,7 +90,7 @@ async def test_other_formats_escape_their_own_way(
 )
 async def test_answers(
     office: Desk,
-    working: Sender,
+    working: MessageDispatcher,
     sms: Gateway,
     answer: tuple[int, str, dict[str, str]],
     state: str,
@@ -113,7 +113,7 @@ async def test_answers(
 
 
 async def test_a_slow_gateway_and_one_that_wants_to_be_left_alone(
-    office: Desk, working: Sender, sms: Gateway
+    office: Desk, working: MessageDispatcher, sms: Gateway
 ) -> None:
     await office.settings(sms_server=sms.settings(timeout_seconds=1))
     sms.slow = 1.2
@@ -137,7 +137,7 @@ async def test_a_slow_gateway_and_one_that_wants_to_be_left_alone(
 
 
 async def test_a_secret_goes_over_tls_and_nowhere_else(
-    office: Desk, working: Sender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    office: Desk, working: MessageDispatcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, trusted = certificate(tmp_path)
     async with gateway(context) as secure:
@@ -159,7 +159,7 @@ async def test_a_secret_goes_over_tls_and_nowhere_else(
         assert await entries(office) == [("REJECTED", "HTTP 400", "*** is odd")]
 
 
-async def test_nobody_to_send_to(office: Desk, working: Sender, sms: Gateway) -> None:
+async def test_nobody_to_send_to(office: Desk, working: MessageDispatcher, sms: Gateway) -> None:
     await office.settings(sms_server=sms.settings())
     await say(office, None)
     await sent_by(working)
@@ -167,7 +167,9 @@ async def test_nobody_to_send_to(office: Desk, working: Sender, sms: Gateway) ->
     assert sms.received == []
 
 
-async def test_a_gateway_that_is_not_there(office: Desk, working: Sender, sms: Gateway) -> None:
+async def test_a_gateway_that_is_not_there(
+    office: Desk, working: MessageDispatcher, sms: Gateway
+) -> None:
     port = await listening_nowhere()
     await office.settings(sms_server=sms.settings(url=f"http://127.0.0.1:{port}/", tries=1))
     await say(office)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidParameterType
-from services.pipeline.fields_set import cut, read_fields_set
+from services.pipeline.fields_set import read_fields_set, select_keys
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_refused(value: Any) -> None:
     ],
 )
 def test_cut(document: bytes, names: set[str] | None, result: bytes) -> None:
-    assert cut(document, None if names is None else frozenset(names)) == result
+    assert select_keys(document, None if names is None else frozenset(names)) == result
 
 
 KEYS = st.sampled_from(["id", "name", "é", '"', ""])
@@ -71,10 +71,10 @@ OBJECTS = st.dictionaries(
 @given(OBJECTS, st.frozensets(KEYS))
 def test_cut_keeps_the_named_keys_whole(data: dict[str, object], names: frozenset[str]) -> None:
     expected = {name: value for name, value in data.items() if name in names}
-    assert json.loads(cut(json.dumps(data).encode(), names)) == expected
+    assert json.loads(select_keys(json.dumps(data).encode(), names)) == expected
 
 
 @pytest.mark.parametrize("document", [b"1", b"[1]", b"{", b""])
 def test_cut_does_not_hide_a_broken_document(document: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
-        cut(document, frozenset({"id"}))
+        select_keys(document, frozenset({"id"}))

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from infra.password_hasher import Secrets
-from infra.store.postgres_store import PostgresLedger
+from infra.password_hasher import SecretHasher
+from infra.store.postgres_store import PostgresStore
 from tests.service import Service
 from tests.tokens_world import CONSUMER_KEY_LOGIN, LOGIN, ON, TokenDesk, basic, token_desk, unique
 
 Json = dict[str, Any]
-WORK = ((Secrets, "verify"), (PostgresLedger, "count_guess"), (PostgresLedger, "secret"))
+WORK = ((SecretHasher, "verify"), (PostgresStore, "count_guess"), (PostgresStore, "secret"))
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -23,7 +23,7 @@ from infra.diagnostics.runner import run
 from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.settings import Settings
 from infra.webhooks import subscription_worker as courier
-from infra.webhooks.subscription_worker import Pace
+from infra.webhooks.subscription_worker import DeliveryPolicy
 from tests import databases
 from tests.service import Json, Service, environment, in_process
 from tests.webhooks.world import (
@@ -134,7 +134,7 @@ async def test_a_consumer_that_was_away_lacks_nothing(own: Service) -> None:
         await lived(made, 2, 3)
         await made.reaches(state="FAILING")
         assert {a["outcome"] for a in await made.log()} == {"UNREACHABLE"}
-        assert await running.problems() == []
+        assert await running.readiness_problems() == []
         await lived(made, 2, 3)
         async with consuming(port=int(url.rsplit(":", 1)[1].split("/")[0])) as consumer:
             stands = await made.told_all()
@@ -179,7 +179,9 @@ async def test_what_one_entity_meets_does_not_make_the_consumer_away(own: Servic
     async with consuming(answering) as consumer:
         made = await subscribed(own, consumer.url, entities=["contact_information"])
         stuck.extend([await made.contact(), await made.contact()])
-        pace = Pace(lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.02, rest=600)
+        pace = DeliveryPolicy(
+            lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.02, max_backoff_when_down=600
+        )
         async with deliverer(own.database, pace):
             async with asyncio.timeout(20):
                 while len(consumer.seen) < 12:
@@ -198,7 +200,9 @@ async def test_a_consumer_that_is_away_is_tried_now_and_then(own: Service) -> No
     async with consuming(answering) as consumer:
         made = await subscribed(own, consumer.url, entities=["contact_information"])
         await lived(made, 20, 1)
-        pace = Pace(lease=2, timeout=0.5, pause=0.02, first=600, longest=600, rest=600)
+        pace = DeliveryPolicy(
+            lease=2, timeout=0.5, pause=0.02, first=600, longest=600, max_backoff_when_down=600
+        )
         async with deliverer(own.database, pace):
             await made.reaches(state="FAILING")
             await asyncio.sleep(0.3)
@@ -223,7 +227,7 @@ async def test_a_slow_consumer_is_asked_again(own: Service) -> None:
     async with consuming(answering) as consumer:
         made = await subscribed(own, consumer.url)
         await made.contact()
-        pace = Pace(lease=2, timeout=0.1, pause=0.02, first=0.02, longest=0.05)
+        pace = DeliveryPolicy(lease=2, timeout=0.1, pause=0.02, first=0.02, longest=0.05)
         async with deliverer(own.database, pace):
             await made.reaches(state="FAILING")
             assert {a["outcome"] for a in await made.log()} == {"TIMEOUT"}
@@ -289,7 +293,9 @@ async def test_what_is_never_acknowledged_pauses_it_in_sight(own: Service) -> No
     async with consuming(answering) as consumer:
         made = await subscribed(own, consumer.url)
         await made.contact()
-        pace = Pace(lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.05, age=0.1)
+        pace = DeliveryPolicy(
+            lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.05, max_age=0.1
+        )
         async with deliverer(own.database, pace):
             stands = await made.reaches(state="PAUSED")
             assert stands["lag_positions"] > 0
@@ -418,7 +424,9 @@ async def test_a_replay_that_meets_a_delivery_is_told_after_it(own: Service) -> 
     async with consuming(answering) as consumer:
         made = await subscribed(own, consumer.url, entities=["contact_information"])
         await made.contact()
-        async with deliverer(own.database, Pace(lease=9, timeout=5, pause=0.02, first=0.02)):
+        async with deliverer(
+            own.database, DeliveryPolicy(lease=9, timeout=5, pause=0.02, first=0.02)
+        ):
             await arrived.wait()
             await made.asked("POST", "/W/replay", from_=1)
             go_on.set()
@@ -481,7 +489,7 @@ async def test_leases_that_change_hands_all_the_time_lose_nothing(own: Service) 
         made = await subscribed(own, consumer.url)
         start = (await made.stands())["position"]
         # A request may outlive these leases, as if its process had been asleep.
-        short = Pace(lease=0.03, timeout=0.02, pause=0.005, first=0.01, longest=0.02)
+        short = DeliveryPolicy(lease=0.03, timeout=0.02, pause=0.005, first=0.01, longest=0.02)
         async with (
             deliverer(own.database, short),
             deliverer(own.database, short),
@@ -563,19 +571,19 @@ async def test_a_ledger_that_is_shorter_stops_it(database: str) -> None:
             assert await checked(database) == ("failed", f"W of {name} is ahead of the ledger")
             said = f"webhook W of {name}: is ahead of the ledger"
             async with asyncio.timeout(5):
-                while await running.problems() != [said]:
+                while await running.readiness_problems() != [said]:
                     await asyncio.sleep(0.02)
             # Other facts take the place of those that are lost.
             await made.contact()
             await made.contact()
             async with asyncio.timeout(5):
-                while "another fact" not in str(await running.problems()):
+                while "another fact" not in str(await running.readiness_problems()):
                     await asyncio.sleep(0.02)
             assert consumer.seen == []
             # The operator says from where on to tell anew.
             assert (await made.asked("POST", "/W/replay", from_=head))[0] == 200
             await made.told_all()
-            assert await running.problems() == []
+            assert await running.readiness_problems() == []
             assert (await checked(database))[0] == "ok"
         assert min(consumer.positions) == head
         await connection.close()

@@ -15,8 +15,8 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 
-from infra.webhooks.http_client import Answer, Sender, may_reach
-from infra.webhooks.message import headers, links
+from infra.webhooks.http_client import DeliveryResult, HttpWebhookClient, is_allowed_address
+from infra.webhooks.message import entity_links, signed_headers
 from tests.webhooks.world import LOOPBACK, consuming
 
 PRIVATE = """
@@ -30,20 +30,20 @@ PUBLIC = "1.1.1.1 93.184.215.14 2606:4700::1111 ::ffff:1.1.1.1 64:ff9b::101:101 
 
 @pytest.mark.parametrize("address", PRIVATE.split())
 def test_what_is_not_public_is_not_reached(address: str) -> None:
-    assert not may_reach(ip_address(address), ())
+    assert not is_allowed_address(ip_address(address), ())
 
 
 @pytest.mark.parametrize("address", PUBLIC.split())
 def test_what_is_public_is(address: str) -> None:
-    assert may_reach(ip_address(address), ())
+    assert is_allowed_address(ip_address(address), ())
 
 
 def test_networks_that_are_allowed() -> None:
     allowed = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
     for address in ("10.9.9.9", "::ffff:10.0.0.1", "64:ff9b::a00:1", "fd12::1"):
-        assert may_reach(ip_address(address), allowed)
+        assert is_allowed_address(ip_address(address), allowed)
     for address in ("127.0.0.1", "192.168.0.1", "::1", "fc00::1"):
-        assert not may_reach(ip_address(address), allowed)
+        assert not is_allowed_address(ip_address(address), allowed)
 
 
 class Names(AbstractResolver):
@@ -65,9 +65,11 @@ class Names(AbstractResolver):
         return None
 
 
-async def sent(url: str, *addresses: str, timeout: float = 1, networks: Any = LOOPBACK) -> Answer:
+async def sent(
+    url: str, *addresses: str, timeout: float = 1, networks: Any = LOOPBACK
+) -> DeliveryResult:
     resolver = Names(*addresses) if addresses else None
-    async with Sender(networks, timeout=timeout, resolver=resolver) as sender:
+    async with HttpWebhookClient(networks, timeout=timeout, resolver=resolver) as sender:
         return await sender.post(url, {}, b"{}")
 
 
@@ -156,7 +158,7 @@ async def test_who_says_nothing_is_given_up() -> None:
 
 async def test_a_connection_that_was_dropped_meanwhile_is_no_failure() -> None:
     said = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-    async with raw(said, said) as (url, heard), Sender(LOOPBACK, timeout=1) as sender:
+    async with raw(said, said) as (url, heard), HttpWebhookClient(LOOPBACK, timeout=1) as sender:
         assert (await sender.post(url, {}, b"1")).outcome == "DELIVERED"
         assert (await sender.post(url, {}, b"2")).outcome == "DELIVERED"
         assert len(heard) == 2
@@ -183,7 +185,7 @@ async def test_how_long_it_asks_to_wait(header: str, seconds: float | None) -> N
 def test_signatures_are_those_of_the_library() -> None:
     secret, now = "whsec_" + "QUJD" * 8, datetime.now(UTC)
     content = '{"type":"\u00e9"}'.encode()
-    ours = headers("ORG/7", int(now.timestamp()), content, [secret, "whsec_" + "REVG" * 8])
+    ours = signed_headers("ORG/7", int(now.timestamp()), content, [secret, "whsec_" + "REVG" * 8])
     first, second = ours["webhook-signature"].split(" ")
     assert first == Webhook(secret).sign("ORG/7", now, content.decode())
     assert second != first
@@ -191,7 +193,7 @@ def test_signatures_are_those_of_the_library() -> None:
 
 
 def test_links_lead_to_what_methods_show() -> None:
-    assert links().keys() == {
+    assert entity_links().keys() == {
         "communication",
         "contact_information",
         "queue_entry",

@@ -14,9 +14,9 @@ from cyclopts import App
 from infra.cli import webhooks as cli_webhooks
 from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.postgres.notify import Listener
-from infra.postgres.pool import Lane, Lanes
-from infra.webhooks.dispatcher import ROLE, Deliverer
-from infra.webhooks.http_client import Sender
+from infra.postgres.pool import ConnectionPool, PooledConnection
+from infra.webhooks.dispatcher import ROLE, WebhookDispatcher
+from infra.webhooks.http_client import HttpWebhookClient
 from infra.webhooks.subscriptions import KEPT_FOR
 from tests import databases
 from tests.contract.test_registration_http import SECRET
@@ -216,12 +216,14 @@ async def test_without_the_right_key_nothing_is_sent(own: Service) -> None:
     async with consuming() as consumer:
         made = await subscribed(own, consumer.url)
         await made.contact()
-        lanes, stop = Lanes(own.database, 1, role=ROLE), asyncio.Event()
-        async with Sender(LOOPBACK) as sender:
-            closed = Deliverer(lanes, Listener(own.database, ROLE), sender, Closed(), pace=QUICK)
+        lanes, stop = ConnectionPool(own.database, 1, role=ROLE), asyncio.Event()
+        async with HttpWebhookClient(LOOPBACK) as sender:
+            closed = WebhookDispatcher(
+                lanes, Listener(own.database, ROLE), sender, Closed(), pace=QUICK
+            )
             await closed.once(stop)
             await closed.close()
-        assert any("cannot be opened" in problem for problem in await closed.problems())
+        assert any("cannot be opened" in problem for problem in await closed.readiness_problems())
         await lanes.close()
         assert consumer.seen == []
         await made.subscribe(URL, retired=True)
@@ -264,7 +266,7 @@ FORBIDDEN = [
 
 @pytest.mark.parametrize("sql", FORBIDDEN)
 async def test_the_deliverer_may_only_deliver(own: Service, sql: str) -> None:
-    lane = await Lane.open(own.database, 10, ROLE)
+    lane = await PooledConnection.open(own.database, 10, ROLE)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await lane.connection.execute(sql)
     await lane.connection.close()
@@ -279,7 +281,7 @@ async def test_the_deliverer_may_only_deliver(own: Service, sql: str) -> None:
     ],
 )
 async def test_the_service_only_asks_for_it(own: Service, sql: str) -> None:
-    lane = await Lane.open(own.database, 10)
+    lane = await PooledConnection.open(own.database, 10)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await lane.connection.execute(sql)
     await lane.connection.close()

@@ -13,12 +13,12 @@ from typing import Any
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from infra.password_hasher import Secrets
+from infra.password_hasher import SecretHasher
 from infra.postgres.notify import Listener
-from infra.postgres.pool import Lanes
-from infra.webhooks.dispatcher import ROLE, Deliverer
-from infra.webhooks.http_client import Sender
-from infra.webhooks.subscription_worker import Pace
+from infra.postgres.pool import ConnectionPool
+from infra.webhooks.dispatcher import ROLE, WebhookDispatcher
+from infra.webhooks.http_client import HttpWebhookClient
+from infra.webhooks.subscription_worker import DeliveryPolicy
 from tests.operators import Operator
 from tests.programs import Program, attended
 from tests.service import OPERATOR_KEY, Api, Json, Service, environment
@@ -36,7 +36,9 @@ __all__ = [
 ]
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
-QUICK = Pace(lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.05, rest=0.05)
+QUICK = DeliveryPolicy(
+    lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.05, max_backoff_when_down=0.05
+)
 """Fast enough for tests; a consumer that is away is tried 20 times a second."""
 
 Answering = Callable[["Consumer", Json], Awaitable[web.StreamResponse | int]]
@@ -168,13 +170,13 @@ async def subscribed(service: Service, url: str, **fields: Any) -> Subscribed:
 
 @asynccontextmanager
 async def deliverer(
-    url: str, pace: Pace = QUICK, *, networks: Any = LOOPBACK, **more: Any
-) -> AsyncIterator[Deliverer]:
+    url: str, pace: DeliveryPolicy = QUICK, *, networks: Any = LOOPBACK, **more: Any
+) -> AsyncIterator[WebhookDispatcher]:
     """A deliverer that runs in this process."""
-    lanes, stop = Lanes(url, 2, role=ROLE), asyncio.Event()
-    secrets = Secrets(environment(url)["CRMLEDGER_SERVICE_KEY"])
-    async with Sender(networks, timeout=pace.timeout) as sender:
-        made = Deliverer(lanes, Listener(url, ROLE), sender, secrets, pace=pace, **more)
+    lanes, stop = ConnectionPool(url, 2, role=ROLE), asyncio.Event()
+    secrets = SecretHasher(environment(url)["CRMLEDGER_SERVICE_KEY"])
+    async with HttpWebhookClient(networks, timeout=pace.timeout) as sender:
+        made = WebhookDispatcher(lanes, Listener(url, ROLE), sender, secrets, pace=pace, **more)
         running = asyncio.create_task(made.run(stop))
         try:
             yield made

@@ -20,7 +20,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from domain.errors import InvalidRequest, RequestTooLarge
 
-__all__ = ["MAX_PARTS", "MAX_PART_HEADER", "Upload", "is_multipart", "parse_multipart", "read_body"]
+__all__ = [
+    "MAX_PARTS",
+    "MAX_PART_HEADER",
+    "RawUpload",
+    "is_multipart",
+    "parse_multipart",
+    "read_body",
+]
 
 MAX_PARTS: Final = 64
 """Most parts of one multipart body: more than any method has parameters."""
@@ -39,7 +46,7 @@ _FILE_TYPES: Final = ("application/octet-stream", "image/")
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class RawUpload:
     """One uploaded file. Its name and type are the client's words: neither safe nor true."""
 
     file_name: str
@@ -91,7 +98,7 @@ def is_multipart(content_type: str) -> bool:
 
 async def parse_multipart(
     content_type: str, raw: bytes
-) -> tuple[dict[str, list[str]], dict[str, Upload]]:
+) -> tuple[dict[str, list[str]], dict[str, RawUpload]]:
     """Takes a form apart (common.md, section 1, "Multipart POST"; RFC 7578).
 
     A part is a file if it has a file name or declares a type of ``_FILE_TYPES``, else a field of
@@ -104,7 +111,7 @@ async def parse_multipart(
         a part without a name or with a transfer encoding, or a field that is not UTF-8.
     """
     fields: dict[str, list[str]] = {}
-    files: dict[str, Upload] = {}
+    files: dict[str, RawUpload] = {}
     for part in _parts(_boundary(content_type), raw):
         await asyncio.sleep(0)  # a part costs a millisecond; others may have a turn in between
         header, blank_line, content = part.partition(b"\r\n\r\n")
@@ -117,7 +124,7 @@ async def parse_multipart(
             raise _malformed("a part without a name")
         declared = headers.get_content_type() if "Content-Type" in headers else ""
         if file_name is not None or declared.startswith(_FILE_TYPES):
-            files[name] = Upload(file_name or "", content, declared)
+            files[name] = RawUpload(file_name or "", content, declared)
         else:
             fields.setdefault(name, []).append(_text(content))
     return fields, files

@@ -19,15 +19,15 @@ from domain.errors import (
     ServiceError,
     TokenExpired,
 )
-from domain.fields import Reading
+from domain.fields import ReadContext
 from infra.http.api.body import is_multipart, parse_multipart, read_body
 from infra.http.api.envelope import ok
 from infra.http.api.json_body import parse_json_object
 from infra.http.api.query_string import parse_query
 from infra.http.images import clean_file_name
-from infra.http.router import Edge, Exchange, Handler, response
-from services.authentication import Desk
-from services.pipeline.dispatcher import Runner, utc_now
+from infra.http.router import Exchange, Handler, Router, response
+from services.authentication import LoginServices
+from services.pipeline.dispatcher import Dispatcher, utc_now
 from services.pipeline.method import BASE, METHODS, Method
 from services.pipeline.request import Request, Upload
 from services.staleness import Staleness
@@ -55,13 +55,15 @@ IMAGE_STATUS = {InvalidToken: 401, TokenExpired: 401, EntityNotFound: 404, Acces
 class Api:
     """Handlers of the Web API."""
 
-    def __init__(self, runner: Runner, desk: Desk, refused: Callable[[object, str], None]) -> None:
+    def __init__(
+        self, runner: Dispatcher, desk: LoginServices, refused: Callable[[object, str], None]
+    ) -> None:
         """:param refused: is told the token and the error's code of each call that is refused."""
         self._runner = runner
         self._desk = desk
         self._refused = refused
 
-    def routes(self, edge: Edge) -> None:
+    def routes(self, edge: Router) -> None:
         """Serves every method of the registry."""
         for method in METHODS.values():
             edge.add(method.verb, BASE + method.path, self._handler(method), method.path)
@@ -76,7 +78,7 @@ class Api:
                 data = await self._runner.run(method, request)
                 return response(ok(data), headers=_age(request.staleness))
             except ServiceError as error:
-                self._refused(request.raw.get("token"), error.code)
+                self._refused(request.parameters.get("token"), error.code)
                 raise
 
         return handle
@@ -84,11 +86,11 @@ class Api:
     async def _open(self, method: Method, request: Request) -> bytes:
         zone = self._desk.zone
         given = method.parameters.read(
-            request.raw, Reading(zone, utc_now().astimezone(zone).date())
+            request.parameters, ReadContext(zone, utc_now().astimezone(zone).date())
         )
         values = await method.function(request, given, self._desk)
-        assert method.returns is not None
-        return orjson.dumps(method.returns.render(values, zone))
+        assert method.response is not None
+        return orjson.dumps(method.response.render(values, zone))
 
     async def _image(self, exchange: Exchange) -> web.StreamResponse:
         """Contract contact_information.md, section 11."""
@@ -129,8 +131,8 @@ async def _request(method: Method, exchange: Exchange) -> Request:
         else:
             raw = parse_json_object(body)
     return Request(
-        raw=raw,
-        textual=method.verb == "GET" or method.multipart,
+        parameters=raw,
+        from_query_or_form=method.verb == "GET" or method.multipart,
         files=files,
         web_api_key=_basic(http.headers.get("Authorization", "")),
         idempotency_key=idempotency_key(http.headers.get("Idempotency-Key")),

@@ -9,16 +9,16 @@ from __future__ import annotations
 from aiohttp import web
 
 from infra.http.api.envelope import ok
-from infra.http.audit.routes import Audit, AuditHandler, Query
-from infra.http.router import Edge, Exchange, response
-from services.audit.access import Admitted
+from infra.http.audit.routes import AuditHandler, AuditRoutes, Query
+from infra.http.router import Exchange, Router, response
+from services.audit.access import AuthorizedReader
 from services.audit.as_of import AsOf, methods
 from services.pipeline.method import Method
 
 __all__ = ["as_of_methods"]
 
 
-def as_of_methods(audit: Audit, edge: Edge, as_of: AsOf) -> None:
+def as_of_methods(audit: AuditRoutes, edge: Router, as_of: AsOf) -> None:
     """Serves every method that only reads, to auditors.
 
     Headers say which position was meant, and when it was recorded.
@@ -28,7 +28,9 @@ def as_of_methods(audit: Audit, edge: Edge, as_of: AsOf) -> None:
 
 
 def _handler(method: Method, as_of: AsOf) -> AuditHandler:
-    async def handle(admitted: Admitted, query: Query, exchange: Exchange) -> web.StreamResponse:
+    async def handle(
+        admitted: AuthorizedReader, query: Query, exchange: Exchange
+    ) -> web.StreamResponse:
         moment, answer = await as_of.answer(method, admitted)
         headers = {"X-As-Of-Position": str(moment.position)}
         if moment.position:

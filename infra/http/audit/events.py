@@ -13,24 +13,24 @@ import orjson
 import structlog
 from aiohttp import web
 
-from domain.aggregate import FACTS
+from domain.aggregate import EVENTS
 from domain.errors import InvalidParameterType, InvalidParameterValue, ServiceError
-from domain.fields import Field, JsonSchema, Parameters, Reading, Values
+from domain.fields import Field, JsonObject, JsonSchema, Parameters, ReadContext
 from domain.identifiers import Identifier, normalised
 from domain.scalar_fields import Enumeration, Integer, Text
 from infra.http.api.envelope import ok
-from infra.http.audit.history import given
-from infra.http.audit.routes import Audit, Query
-from infra.http.router import Edge, Exchange, response
+from infra.http.audit.history import read_query
+from infra.http.audit.routes import AuditRoutes, Query
+from infra.http.router import Exchange, Router, response
 from infra.ledger.event_search import Filter, Page, Search
-from infra.ledger.feed import HoleError
-from infra.postgres.pool import LOST
-from services.audit.access import Admitted, access_ledger
-from services.audit.history_service import Historian
-from services.pipeline.identifiers import only
-from services.reference_cache import Directory
+from infra.ledger.feed import GapError
+from infra.postgres.pool import CONNECTION_ERRORS
+from services.audit.access import AuthorizedReader, access_ledger
+from services.audit.history_service import HistoryService
+from services.pipeline.identifiers import single_match
+from services.reference_cache import ReferenceCache
 
-__all__ = ["EVENTS", "NDJSON", "AuditEvents"]
+__all__ = ["EVENT_PARAMETERS", "NDJSON", "AuditEvents"]
 
 NDJSON = "application/x-ndjson"
 DEFAULT, LARGEST = 100, 1000
@@ -52,10 +52,10 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moment(Field):
+class TimestampField(Field):
     """A moment as ISO 8601 text; without an offset, on the wall clock of the service's zone."""
 
-    def read(self, value: Any, at: str, reading: Reading) -> datetime:
+    def read(self, value: Any, at: str, reading: ReadContext) -> datetime:
         try:
             moment = datetime.fromisoformat(value.strip())
         except (AttributeError, ValueError) as error:
@@ -66,7 +66,7 @@ class Moment(Field):
         return {"type": "string", "examples": ["2026-11-23T00:00:00+02:00", "2026-11-23"]}
 
 
-def plain(text: str) -> str | None:
+def request_id_text(text: str) -> str | None:
     """An id as requests and users have them; else None."""
     return text if re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", text) else None
 
@@ -76,18 +76,18 @@ def topics(text: str) -> str | None:
     return text if _topics(text) else None
 
 
-EVENTS = Parameters(
+EVENT_PARAMETERS = Parameters(
     Integer(name="after", least=0),
     Integer(name="limit", least=1),
-    Text(name="stream", longest=4000),
+    Text(name="stream", max_length=4000),
     Text(name="topic", clean=topics),
-    Text(name="actor", clean=plain),
-    Text(name="request", clean=plain),
-    Text(name="cause", clean=plain),
-    Moment(name="since"),
-    Moment(name="until"),
+    Text(name="actor", clean=request_id_text),
+    Text(name="request", clean=request_id_text),
+    Text(name="cause", clean=request_id_text),
+    TimestampField(name="since"),
+    TimestampField(name="until"),
     Integer(name="wait", least=0, most=LONGEST_WAIT),
-    Enumeration(name="ledger", words="EVENTS ACCESS"),
+    Enumeration(name="ledger", allowed="EVENTS ACCESS"),
 )
 """``stream``: a stream's id or an entity as in a history; ``actor``: a user's id or name."""
 
@@ -95,19 +95,19 @@ EVENTS = Parameters(
 class AuditEvents:
     """The handler of the feed."""
 
-    def __init__(self, audit: Audit, historian: Historian, search: Search) -> None:
+    def __init__(self, audit: AuditRoutes, historian: HistoryService, search: Search) -> None:
         self._audit = audit
         self._historian = historian
         self._search = search
 
-    def routes(self, edge: Edge) -> None:
+    def routes(self, edge: Router) -> None:
         """Serves the feed."""
         self._audit.add(edge, "GET", "events", self._events)
 
     async def _events(
-        self, admitted: Admitted, query: Query, exchange: Exchange
+        self, admitted: AuthorizedReader, query: Query, exchange: Exchange
     ) -> web.StreamResponse:
-        asked = given(EVENTS, query, self._historian)
+        asked = read_query(EVENT_PARAMETERS, query, self._historian)
         wanted = await self._filter(admitted, asked)
         await self._audit.auditing.record(admitted, "events", _about(asked, wanted))
         access = asked.get("ledger") == "ACCESS"
@@ -120,13 +120,13 @@ class AuditEvents:
         stated = orjson.dumps(_stated(ledger, page, page.first, len(page.events)))
         return response(ok(stated[:-1] + b',"events":[' + events + b"]}"))
 
-    async def _first(self, ledger: str, asked: Values, wanted: Filter, most: int) -> Page:
+    async def _first(self, ledger: str, asked: JsonObject, wanted: Filter, most: int) -> Page:
         """The first page that is asked for; it is waited for as long as the caller says."""
         after, limit = asked.get("after", 0), min(asked.get("limit", DEFAULT), most)
-        return await self._search.awaited(ledger, after, limit, wanted, asked.get("wait", 0))
+        return await self._search.long_poll(ledger, after, limit, wanted, asked.get("wait", 0))
 
     async def _streamed(
-        self, ledger: str, asked: Values, wanted: Filter, exchange: Exchange
+        self, ledger: str, asked: JsonObject, wanted: Filter, exchange: Exchange
     ) -> web.StreamResponse:
         """All that is there, a fact on each line, a few pages in memory; what it was on the last.
 
@@ -139,7 +139,7 @@ class AuditEvents:
             last = await self._lines(stream, ledger, page, wanted, asked.get("limit"))
             await stream.write(orjson.dumps({"page": last}) + b"\n")
             await stream.write_eof()
-        except (ServiceError, HoleError, *LOST) as error:
+        except (ServiceError, GapError, *CONNECTION_ERRORS) as error:
             log.warning("stream.cut", error=type(error).__name__)
             if exchange.request.transport:
                 exchange.request.transport.close()
@@ -147,7 +147,7 @@ class AuditEvents:
 
     async def _lines(
         self, stream: web.StreamResponse, ledger: str, page: Page, wanted: Filter, limit: int | None
-    ) -> Values:
+    ) -> JsonObject:
         """Writes page after page, up to what was the ledger's end at first; what they are about."""
         first, goal, count = page.first, page.head, 0
         until = time.monotonic() + STREAMING
@@ -159,7 +159,7 @@ class AuditEvents:
                 return _stated(ledger, page, first, count)
             page = await self._search.page(ledger, page.last, left, wanted)
 
-    async def _filter(self, admitted: Admitted, asked: Values) -> Filter:
+    async def _filter(self, admitted: AuthorizedReader, asked: JsonObject) -> Filter:
         """What the parameters ask for. Raises `EntityNotFound` and what finding an entity raises."""
         return Filter(
             stream=await self._stream(admitted, asked["stream"]) if "stream" in asked else None,
@@ -171,7 +171,7 @@ class AuditEvents:
             until=asked.get("until"),
         )
 
-    async def _stream(self, admitted: Admitted, text: str) -> UUID:
+    async def _stream(self, admitted: AuthorizedReader, text: str) -> UUID:
         if "/" in text:
             return (await self._historian.entity(admitted.organisation, text, "stream")).stream
         try:
@@ -181,18 +181,20 @@ class AuditEvents:
 
 
 def _topics(begin: str) -> tuple[str, ...]:
-    return tuple(topic for topic in FACTS if topic == begin or topic.startswith(f"{begin}."))
+    return tuple(topic for topic in EVENTS if topic == begin or topic.startswith(f"{begin}."))
 
 
-def _user(directory: Directory, named: str) -> str:
+def _user(directory: ReferenceCache, named: str) -> str:
     """The id of a user who is named by it or by username. Raises `EntityNotFound`."""
     if directory.entry("user", named):
         return named
     username = normalised("username", named, folded=True)
-    return only(directory.matches(Identifier("user", "username", username, "actor")), "actor")
+    return single_match(
+        directory.matches(Identifier("user", "username", username, "actor")), "actor"
+    )
 
 
-def _about(asked: Values, wanted: Filter) -> Values:
+def _about(asked: JsonObject, wanted: Filter) -> JsonObject:
     """What the reading is about, as it is recorded: ids, positions and times."""
     about = {
         name: value.isoformat() if isinstance(value, datetime) else value
@@ -202,7 +204,7 @@ def _about(asked: Values, wanted: Filter) -> Values:
     return about | {name: id_ for name, id_ in ids.items() if id_}
 
 
-def _stated(ledger: str, page: Page, first: int, count: int) -> Values:
+def _stated(ledger: str, page: Page, first: int, count: int) -> JsonObject:
     """What is said of the positions from ``first`` to the page's last, of which ``count`` fit."""
     return {
         "ledger": ledger,

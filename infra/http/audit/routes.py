@@ -20,18 +20,18 @@ from domain.errors import (
 )
 from infra.http.api.envelope import ok
 from infra.http.api.query_string import parse_query
-from infra.http.router import Edge, Exchange, response
-from infra.store.postgres_store import PostgresLedger
-from services.audit.access import AUDITOR, Admitted, Auditing
+from infra.http.router import Exchange, Router, response
+from infra.store.postgres_store import PostgresStore
+from services.audit.access import AUDITOR, AuditAccess, AuthorizedReader
 from services.pipeline.request import Request
 
-__all__ = ["AUDIT", "Audit", "AuditHandler", "Query", "bearer"]
+__all__ = ["AUDIT", "AuditHandler", "AuditRoutes", "Query", "bearer"]
 
 AUDIT = "/audit/v1/"
 STATUS = {InvalidToken: 401, TokenExpired: 401, AccessDenied: 403, EntityNotFound: 404}
 
 Query = Mapping[str, list[str]]
-AuditHandler = Callable[[Admitted, Query, Exchange], Awaitable[web.StreamResponse]]
+AuditHandler = Callable[[AuthorizedReader, Query, Exchange], Awaitable[web.StreamResponse]]
 
 
 def bearer(exchange: Exchange) -> str | None:
@@ -40,19 +40,19 @@ def bearer(exchange: Exchange) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-class Audit:
+class AuditRoutes:
     """Serves audit methods to those who may call them."""
 
-    def __init__(self, auditing: Auditing, ledger: PostgresLedger) -> None:
+    def __init__(self, auditing: AuditAccess, ledger: PostgresStore) -> None:
         self.auditing = auditing
         self.ledger = ledger
 
-    def routes(self, edge: Edge) -> None:
+    def routes(self, edge: Router) -> None:
         """Serves every audit method."""
         self.add(edge, "GET", "head", self._head)
 
     def add(
-        self, edge: Edge, verb: str, path: str, handler: AuditHandler, role: str = AUDITOR
+        self, edge: Router, verb: str, path: str, handler: AuditHandler, role: str = AUDITOR
     ) -> None:
         """Serves a method below `AUDIT` to users who have ``role``."""
         edge.add(verb, AUDIT + path, self._admitting(handler, role), f"audit/{path}")
@@ -64,13 +64,13 @@ class Audit:
             query = parse_query(exchange.query)
             request = Request(
                 query,
-                textual=True,
+                from_query_or_form=True,
                 request_id=exchange.request_id,
                 correlation_id=exchange.correlation_id,
                 client=exchange.request.remote or "",
             )
             try:
-                admitted = await self.auditing.admit(bearer(exchange), request, role)
+                admitted = await self.auditing.authorize(bearer(exchange), request, role)
                 return await handler(admitted, query, exchange)
             except Refusal as error:
                 exchange.status = STATUS.get(type(error), 400)
@@ -79,7 +79,7 @@ class Audit:
         return handle
 
     async def _head(
-        self, admitted: Admitted, query: Query, exchange: Exchange
+        self, admitted: AuthorizedReader, query: Query, exchange: Exchange
     ) -> web.StreamResponse:
         """The last position of the organisation's ledger and when it was recorded."""
         await self.auditing.record(admitted, "head", {})

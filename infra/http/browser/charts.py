@@ -9,7 +9,17 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["WIDTH", "Bar", "Picture", "Series", "Word", "bars", "columns", "gauges", "strip"]
+__all__ = [
+    "WIDTH",
+    "Bar",
+    "Chart",
+    "Label",
+    "Series",
+    "bar_chart",
+    "column_chart",
+    "log_gauges",
+    "segment_bar",
+]
 
 WIDTH = 560
 """Of every picture, in its own units; pages scale it."""
@@ -48,7 +58,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class Label:
     """A text; ``anchor`` is SVG's: start, middle or end."""
 
     x: float
@@ -59,7 +69,7 @@ class Word:
 
 
 @dataclass(slots=True)
-class Picture:
+class Chart:
     """One picture; ``head`` and ``rows`` are its table."""
 
     description: str
@@ -68,18 +78,18 @@ class Picture:
     rows: list[Sequence[object]] = field(default_factory=list)
     legend: Sequence[Series] = ()
     bars: list[Bar] = field(default_factory=list)
-    words: list[Word] = field(default_factory=list)
+    words: list[Label] = field(default_factory=list)
 
 
-def bars(
+def bar_chart(
     description: str, what: str, series: Sequence[Series], rows: Sequence[tuple[str, Sequence[int]]]
-) -> Picture:
+) -> Chart:
     """A horizontal bar for each row, made of a piece for each series.
 
     :param what: what the rows are, for the table.
     """
     head = [what, *(one.name for one in series), *(["all"] if len(series) > 1 else [])]
-    drawn = Picture(description, ROW * len(rows) + 4, head, legend=series[len(series) == 1 :])
+    drawn = Chart(description, ROW * len(rows) + 4, head, legend=series[len(series) == 1 :])
     longest = max((sum(values) for _, values in rows), default=0) or 1
     scale = (WIDTH - LEFT - RIGHT) / longest
     for n, (name, values) in enumerate(rows):
@@ -91,18 +101,20 @@ def bars(
                 drawn.bars.append(Bar(x, y, width, THICK, one.kind, f"{one.name}: {value:,}"))
                 x += width
         middle = ROW * n + ROW / 2
-        drawn.words.append(Word(LEFT - 12, middle, _short(name), "end"))
-        drawn.words.append(Word(WIDTH, middle, f"{total:,}", "end", "figure"))
+        drawn.words.append(Label(LEFT - 12, middle, _short(name), "end"))
+        drawn.words.append(Label(WIDTH, middle, f"{total:,}", "end", "figure"))
         drawn.rows.append([name, *values, *([total] if len(series) > 1 else [])])
     return drawn
 
 
-def columns(description: str, what: str, kind: str, values: Sequence[tuple[str, int]]) -> Picture:
+def column_chart(
+    description: str, what: str, kind: str, values: Sequence[tuple[str, int]]
+) -> Chart:
     """An upright bar for each value, every sixth of them named, the last one too.
 
     :param what: what the columns are, for the table.
     """
-    drawn = Picture(description, TALL + 26, [what, "facts"])
+    drawn = Chart(description, TALL + 26, [what, "facts"])
     highest = max((value for _, value in values), default=0) or 1
     step = WIDTH / max(len(values), 1)
     for n, (name, value) in enumerate(values):
@@ -114,28 +126,28 @@ def columns(description: str, what: str, kind: str, values: Sequence[tuple[str, 
         if n % 6 == 0 or n == len(values) - 1:
             anchor = "start" if n == 0 else "end" if n == len(values) - 1 else "middle"
             at = 2.0 if n == 0 else WIDTH - 2 if anchor == "end" else x + step / 2
-            drawn.words.append(Word(at, TALL + 16, name, anchor, "tick"))
+            drawn.words.append(Label(at, TALL + 16, name, anchor, "tick"))
         drawn.rows.append([name, value])
     return drawn
 
 
-def gauges(description: str, what: str, rows: Sequence[tuple[str, float, str, str]]) -> Picture:
+def log_gauges(description: str, what: str, rows: Sequence[tuple[str, float, str, str]]) -> Chart:
     """For each row (name, seconds, figure, kind) a dot on a line from moments to days.
 
     :param what: what the rows are, for the table.
     """
-    drawn = Picture(description, ROW * len(rows) + 24, [what, "behind", "seconds"])
+    drawn = Chart(description, ROW * len(rows) + 24, [what, "behind", "seconds"])
     for bound, tick in TICKS:
         x = _on_gauge(bound)
         drawn.bars.append(Bar(x, 4, 1, ROW * len(rows), "rule", round=0))
-        drawn.words.append(Word(x, ROW * len(rows) + 16, tick, "middle", "tick"))
+        drawn.words.append(Label(x, ROW * len(rows) + 16, tick, "middle", "tick"))
     for n, (name, seconds, figure, kind) in enumerate(rows):
         middle, x = ROW * n + ROW / 2, _on_gauge(seconds)
         drawn.bars.append(Bar(LEFT, middle - 2, WIDTH - LEFT, 4, "track"))
         drawn.bars.append(
             Bar(x - DOT / 2, middle - DOT / 2, DOT, DOT, kind, f"{name}: {figure}", DOT // 2)
         )
-        drawn.words.append(Word(LEFT - 12, middle, _short(name), "end"))
+        drawn.words.append(Label(LEFT - 12, middle, _short(name), "end"))
         drawn.rows.append([name, figure, f"{seconds:.1f}"])
     return drawn
 
@@ -146,10 +158,12 @@ def _on_gauge(seconds: float) -> float:
     return LEFT + DOT / 2 + min(part, 1.0) * (WIDTH - LEFT - DOT - 16)
 
 
-def strip(description: str, head: Sequence[str], pieces: Iterable[tuple[int, str, str]]) -> Picture:
+def segment_bar(
+    description: str, head: Sequence[str], pieces: Iterable[tuple[int, str, str]]
+) -> Chart:
     """Pieces (length, kind, tip) one after the other over the whole width, as long as they are."""
     found = list(pieces)
-    drawn = Picture(description, ROW + 4, head)
+    drawn = Chart(description, ROW + 4, head)
     scale, x = WIDTH / (sum(length for length, _, _ in found) or 1), 0.0
     for length, kind, tip in found:
         width = length * scale

@@ -13,30 +13,30 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from domain.parsing import wall_clock
-from infra.diagnostics.dashboard import AGES, MOST, Board, Boards, Waiting
+from infra.diagnostics.dashboard import AGES, MOST, Dashboard, DashboardReader, QueueDepth
 from infra.diagnostics.refusals import Refusals
-from infra.http.browser.charts import Series, bars, columns, gauges, strip
+from infra.http.browser.charts import Series, bar_chart, column_chart, log_gauges, segment_bar
 from infra.http.browser.console_sections import Section, duration, outgoing
-from infra.http.browser.sign_in import Pages, Site
+from infra.http.browser.sign_in import BrowserPages, PageSite
 from infra.http.browser.templates import ASSETS
-from infra.http.router import Edge, Exchange
-from services.audit.access import OPERATOR, Admitted, Auditing
-from services.audit.event_descriptions import words
-from services.authentication import Desk
-from services.pipeline.dispatcher import Runner
-from services.reference_cache import Directory
+from infra.http.router import Exchange, Router
+from services.audit.access import OPERATOR, AuditAccess, AuthorizedReader
+from services.audit.event_descriptions import humanize
+from services.authentication import LoginServices
+from services.pipeline.dispatcher import Dispatcher
+from services.reference_cache import ReferenceCache
 
 __all__ = ["CONSOLE", "ConsolePages"]
 
 CONSOLE = "/console"
-SITE = Site(
+SITE = PageSite(
     path=CONSOLE,
     cookie="crmledger_console",
     role=OPERATOR,
     word="console",
     invitation="The console is open to operators.",
     denied="The console is open to operators only",
-    stranger="This user is no operator.",
+    wrong_role_message="This user is no operator.",
     home="To the console",
     assets={"console.css": ASSETS["history.css"]},
 )
@@ -62,23 +62,28 @@ class ConsolePages:
     """The handler of the console."""
 
     def __init__(
-        self, boards: Boards, refusals: Refusals, auditing: Auditing, runner: Runner, desk: Desk
+        self,
+        boards: DashboardReader,
+        refusals: Refusals,
+        auditing: AuditAccess,
+        runner: Dispatcher,
+        desk: LoginServices,
     ) -> None:
         self._boards = boards
         self._refusals = refusals
         self._zone = desk.zone
-        self._pages = Pages(SITE, auditing, runner, desk)
+        self._pages = BrowserPages(SITE, auditing, runner, desk)
 
-    def routes(self, edge: Edge) -> None:
+    def routes(self, edge: Router) -> None:
         """Serves the console."""
         self._pages.routes(edge)
-        edge.add("GET", CONSOLE, self._pages.reading(self._console), "console")
+        edge.add("GET", CONSOLE, self._pages.page_handler(self._console), "console")
 
-    async def _console(self, admitted: Admitted, exchange: Exchange) -> web.Response:
+    async def _console(self, admitted: AuthorizedReader, exchange: Exchange) -> web.Response:
         """The page; nothing on it belongs to a person, so that it was read is not recorded."""
         directory, zone = admitted.told.directory, self._zone
         clock = wall_clock(admitted.told.now, zone)
-        board = await self._boards.look(admitted.organisation, clock)
+        board = await self._boards.read(admitted.organisation, clock)
         name = str(directory.settings.get("name"))
         refused = self._refusals.recent(name)
         return self._pages.page(
@@ -100,7 +105,7 @@ class ConsolePages:
         )
 
 
-def _tiles(board: Board) -> list[Tile]:
+def _tiles(board: Dashboard) -> list[Tile]:
     waiting = sum(one.entries for one in board.waiting)
     overdue = sum(late for late, _ in board.requests.values())
     lag = max((lag.seconds for lag in board.lags), default=0.0)
@@ -113,45 +118,45 @@ def _tiles(board: Board) -> list[Tile]:
     ]
 
 
-def _queue(board: Board, directory: Directory) -> Section:
+def _queue(board: Dashboard, directory: ReferenceCache) -> Section:
     rows = [(_system(one, directory), one.by_age) for one in board.waiting]
     if not rows:
         return Section("queue", "Sending queue", "Nothing waits to be sent.")
     said = "By the system that is to send them, and by how long they have waited."
     if board.full:
-        said += f" Of {', '.join(map(words, board.full))} the oldest {MOST:,} are counted."
+        said += f" Of {', '.join(map(humanize, board.full))} the oldest {MOST:,} are counted."
     described = f"{len(rows)} queues; the longest is that of {rows[0][0]}."
-    return Section("queue", "Sending queue", said, bars(described, "system", AGE_SERIES, rows))
+    return Section("queue", "Sending queue", said, bar_chart(described, "system", AGE_SERIES, rows))
 
 
-def _system(one: Waiting, directory: Directory) -> str:
+def _system(one: QueueDepth, directory: ReferenceCache) -> str:
     """What sends them: the external system by its name, else our own way for the media."""
     if one.system is None:
         return f"{one.media}, no system"
     return str(directory.fields(SYSTEM, one.system).get("name") or one.system)
 
 
-def _requests(board: Board) -> Section:
+def _requests(board: Dashboard) -> Section:
     heading, said = (
         "Open service requests",
         f"By state, up to {MOST:,} of each; overdue ones should be completed by now.",
     )
     if not any(map(sum, board.requests.values())):
         return Section("requests", heading, "No service request is open.")
-    rows = [(words(state).capitalize(), counts) for state, counts in board.requests.items()]
+    rows = [(humanize(state).capitalize(), counts) for state, counts in board.requests.items()]
     overdue = sum(late for late, _ in board.requests.values())
     described = f"Open service requests in {len(rows)} states, {overdue:,} of them overdue."
-    return Section("requests", heading, said, bars(described, "state", DUE_SERIES, rows))
+    return Section("requests", heading, said, bar_chart(described, "state", DUE_SERIES, rows))
 
 
-def _facts(board: Board, zone: ZoneInfo) -> Section:
+def _facts(board: Dashboard, zone: ZoneInfo) -> Section:
     first = board.now - timedelta(hours=len(board.facts))
     hours = [_hour(first + timedelta(hours=n), zone) for n in range(1, len(board.facts))]
     values = list(zip([*hours, "now"], board.facts, strict=True))
     described = f"{sum(board.facts):,} facts in {len(board.facts)} hours."
     said = f"{described} Each column is the hour up to the time below it."
     return Section(
-        "facts", "What was recorded", said, columns(described, "hour up to", "calm", values)
+        "facts", "What was recorded", said, column_chart(described, "hour up to", "calm", values)
     )
 
 
@@ -159,10 +164,10 @@ def _hour(moment: datetime, zone: ZoneInfo) -> str:
     return f"{moment.astimezone(zone):%H:%M}"
 
 
-def _derived(board: Board) -> Section:
+def _derived(board: Dashboard) -> Section:
     rows = [
         (
-            words(lag.view).capitalize(),
+            humanize(lag.view).capitalize(),
             lag.seconds,
             f"{lag.positions:,} facts, {duration(lag.seconds)}{_parked(lag.parked)}",
             "late" if lag.seconds > LATE or lag.positions < 0 or lag.parked else "calm",
@@ -174,31 +179,31 @@ def _derived(board: Board) -> Section:
     if any(lag.parked for lag in board.lags):
         said += " What is parked is named, with the reason, by `crmledger views parked`."
     said += " What calls read is written with the facts and never behind."
-    return Section("views", "Views of analysts", said, gauges(said, "view", rows))
+    return Section("views", "Views of analysts", said, log_gauges(said, "view", rows))
 
 
 def _parked(entities: int) -> str:
     return f", {entities:,} parked" if entities else ""
 
 
-def _webhooks(board: Board) -> Section:
+def _webhooks(board: Dashboard) -> Section:
     rows = [
         (
             str(one.document["name"] or one.webhook),
-            one.lag_seconds if one.wanted else 0.0,
-            f"{one.shown.lower()}, {one.lag_positions:,} facts, {duration(one.lag_seconds)}",
-            "calm" if one.shown == "ACTIVE" and one.lag_seconds <= LATE else "late",
+            one.lag_seconds if one.is_active else 0.0,
+            f"{one.display_state.lower()}, {one.lag_positions:,} facts, {duration(one.lag_seconds)}",
+            "calm" if one.display_state == "ACTIVE" and one.lag_seconds <= LATE else "late",
         )
         for one in board.webhooks
-        if one.shown not in ("RETIRED", "NOT_EFFECTIVE")
+        if one.display_state not in ("RETIRED", "NOT_EFFECTIVE")
     ]
     if not rows:
         return Section("webhooks", "Webhooks", "Nobody is told what happens here.")
     said = "; ".join(f"{name} is {figure} behind" for name, _, figure, _ in rows) + "."
-    return Section("webhooks", "Webhooks", said, gauges(said, "subscriber", rows))
+    return Section("webhooks", "Webhooks", said, log_gauges(said, "subscriber", rows))
 
 
-def _seals(board: Board, zone: ZoneInfo) -> Section:
+def _seals(board: Dashboard, zone: ZoneInfo) -> Section:
     heading = "Seals"
     if not board.seals:
         return Section("seals", heading, f"Nothing is sealed yet; {board.head:,} facts wait.")
@@ -214,7 +219,7 @@ def _seals(board: Board, zone: ZoneInfo) -> Section:
         for one in board.seals
     ]
     pieces.append((max(board.unsealed, 0), "open", f"not sealed: {board.unsealed:,}"))
-    drawn = strip(said, ["seal", "from", "to", "sealed at"], pieces)
+    drawn = segment_bar(said, ["seal", "from", "to", "sealed at"], pieces)
     drawn.rows = [
         [one.number, one.first, one.last, f"{one.sealed_at.astimezone(zone):%Y-%m-%d %H:%M:%S}"]
         for one in reversed(board.seals)
@@ -233,7 +238,9 @@ def _refused(refused: Sequence[tuple[str, int]], seconds: float) -> Section:
         return Section("refusals", heading, f"None {since}.")
     rows = [(_code(code), (count,)) for code, count in refused[:CODES]]
     said = f"{sum(count for _, count in refused):,} calls were refused {since}."
-    return Section("refusals", heading, said, bars(said, "code", [Series("calm", "calls")], rows))
+    return Section(
+        "refusals", heading, said, bar_chart(said, "code", [Series("calm", "calls")], rows)
+    )
 
 
 def _code(code: str) -> str:

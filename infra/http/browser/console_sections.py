@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.delivery.backlog import LATE, MOST, Backlog, is_set
-from infra.http.browser.charts import Picture, gauges
+from infra.delivery.backlog import LATE, MOST, Backlog, is_enabled
+from infra.http.browser.charts import Chart, log_gauges
 
 __all__ = ["Section", "duration", "outgoing"]
 
@@ -21,7 +21,7 @@ class Section:
     id: str
     heading: str
     said: str
-    picture: Picture | None = None
+    picture: Chart | None = None
 
 
 def duration(seconds: float) -> str:
@@ -45,12 +45,12 @@ def outgoing(backlogs: Sequence[Backlog], settings: Mapping[str, Any]) -> Sectio
     said = "What waits without an external system, and for how long. "
     said += " ".join(_said(one, settings) for one in shown)
     described = f"Messages for {len(rows)} servers of our own, by how long the first has waited."
-    return Section("outgoing", heading, said, gauges(described, "media", rows))
+    return Section("outgoing", heading, said, log_gauges(described, "media", rows))
 
 
 def _is_late(one: Backlog, settings: Mapping[str, Any]) -> bool:
     """Whether something that should go does not; where no server is set others fetch it."""
-    return one.failures > 0 or (is_set(settings, one.media) and one.seconds > LATE)
+    return one.failures > 0 or (is_enabled(settings, one.media) and one.seconds > LATE)
 
 
 def _waiting(one: Backlog) -> str:
@@ -59,7 +59,7 @@ def _waiting(one: Backlog) -> str:
 
 
 def _said(one: Backlog, settings: Mapping[str, Any]) -> str:
-    if not is_set(settings, one.media):
+    if not is_enabled(settings, one.media):
         return f"{one.media}: no server is set."
     parts = []
     if one.put_off:
@@ -67,6 +67,6 @@ def _said(one: Backlog, settings: Mapping[str, Any]) -> str:
         again = f"the next try in {duration(one.next_try)}"
         parts.append(f"{one.put_off:,} were tried {often}, the last error is {one.error}, {again}")
     if one.failures:
-        rests = f", it is left alone for {duration(one.rests)}" if one.rests else ""
+        rests = f", it is left alone for {duration(one.paused_for)}" if one.paused_for else ""
         parts.append(f"the server cannot be used ({one.server_error}){rests}")
     return f"{one.media}: {'; '.join(parts) or 'the server works'}."

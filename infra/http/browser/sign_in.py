@@ -22,32 +22,32 @@ from domain.errors import (
     Refusal,
     TokenExpired,
 )
-from domain.fields import Reading
+from domain.fields import ReadContext
 from infra.http.api.body import read_body
 from infra.http.api.query_string import parse_query
-from infra.http.browser.templates import HEADERS, asset, rendered
-from infra.http.router import Edge, Exchange, response
-from services.audit.access import Admitted, Auditing
-from services.authentication import Desk
-from services.pipeline.dispatcher import Runner, utc_now
+from infra.http.browser.templates import HEADERS, asset, render
+from infra.http.router import Exchange, Router, response
+from services.audit.access import AuditAccess, AuthorizedReader
+from services.authentication import LoginServices
+from services.pipeline.dispatcher import Dispatcher, utc_now
 from services.pipeline.method import METHODS
 from services.pipeline.request import Request
 
-__all__ = ["Answering", "Pages", "Site", "elsewhere"]
+__all__ = ["BrowserPages", "PageHandler", "PageSite", "redirect"]
 
 HTML = "text/html; charset=utf-8"
 FORM_LIMIT, SECONDS = 16 * 1024, 10.0
 SIGNED_OUT = (InvalidToken, TokenExpired)
 
-Answering = Callable[[Admitted, Exchange], Awaitable[web.Response]]
+PageHandler = Callable[[AuthorizedReader, Exchange], Awaitable[web.Response]]
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class PageSite:
     """Pages below one path that are open to one role.
 
     ``word`` names them and their folder, ``invitation`` stands beside the sign-in, ``denied`` is said to users
-    without the role and ``stranger`` to those who try to sign in; ``home`` leads to the beginning.
+    without the role and ``wrong_role_message`` to those who try to sign in; ``home`` leads to the beginning.
     """
 
     path: str
@@ -56,7 +56,7 @@ class Site:
     word: str
     invitation: str
     denied: str
-    stranger: str
+    wrong_role_message: str
     home: str
     assets: Mapping[str, str]
 
@@ -71,16 +71,18 @@ class Site:
         return f"{self.path}/sign-out"
 
 
-class Pages:
+class BrowserPages:
     """The frame of a site's pages: admits its readers, shows others the way in or what is wrong."""
 
-    def __init__(self, site: Site, auditing: Auditing, runner: Runner, desk: Desk) -> None:
+    def __init__(
+        self, site: PageSite, auditing: AuditAccess, runner: Dispatcher, desk: LoginServices
+    ) -> None:
         self._site = site
         self._auditing = auditing
         self._runner = runner
         self._desk = desk
 
-    def routes(self, edge: Edge) -> None:
+    def routes(self, edge: Router) -> None:
         """Serves the sign-in and the site's files."""
         site = self._site
         edge.add("GET", site.sign_in, self._form, f"{site.word}/sign-in")
@@ -89,7 +91,9 @@ class Pages:
         for name in site.assets:
             edge.add("GET", f"{site.path}/{name}", self._asset, f"{site.word}/asset")
 
-    def reading(self, answer: Answering) -> Callable[[Exchange], Awaitable[web.StreamResponse]]:
+    def page_handler(
+        self, answer: PageHandler
+    ) -> Callable[[Exchange], Awaitable[web.StreamResponse]]:
         """Serves a page to users who have the role; others are shown the way in, or what is wrong."""
 
         async def handle(exchange: Exchange) -> web.StreamResponse:
@@ -97,11 +101,11 @@ class Pages:
                 token = exchange.request.cookies.get(self._site.cookie, "")
                 request = _request(exchange, {})
                 return await answer(
-                    await self._auditing.admit(token, request, self._site.role), exchange
+                    await self._auditing.authorize(token, request, self._site.role), exchange
                 )
             except SIGNED_OUT:
                 here = exchange.path + (f"?{exchange.query}" if exchange.query else "")
-                return elsewhere(f"{self._site.sign_in}?next={quote(here, safe='')}")
+                return redirect(f"{self._site.sign_in}?next={quote(here, safe='')}")
             except Refusal as error:
                 exchange.outcome = error.code
                 status, title = self._title(error)
@@ -114,20 +118,20 @@ class Pages:
         template: str,
         status: int = 200,
         *,
-        admitted: Admitted | None = None,
+        admitted: AuthorizedReader | None = None,
         **values: Any,
     ) -> web.Response:
         """A page of the site; ``admitted`` is who reads it."""
         directory = admitted.told.directory if admitted else None
         reader = _name(admitted) if admitted else None
         shown = {"site": self._site, "reader": reader} | values
-        html = rendered(template, self._desk.zone, directory, **shown)
+        html = render(template, self._desk.zone, directory, **shown)
         return response(html, status=status, mime_type=HTML, headers=HEADERS)
 
-    def today(self) -> Reading:
+    def read_context(self) -> ReadContext:
         """How values in addresses and forms are read."""
         zone = self._desk.zone
-        return Reading(zone, utc_now().astimezone(zone).date(), textual=True)
+        return ReadContext(zone, utc_now().astimezone(zone).date(), textual=True)
 
     def _title(self, error: Refusal) -> tuple[int, str]:
         """HTTP status and what is said for a refusal."""
@@ -147,11 +151,11 @@ class Pages:
             token = await self._token(exchange, given)
         except AccessDenied as error:
             exchange.outcome = error.code
-            return self._sign_in_page(given, self._site.stranger, status=403)
+            return self._sign_in_page(given, self._site.wrong_role_message, status=403)
         except Refusal as error:
             exchange.outcome = error.code
             return self._sign_in_page(given, "The sign-in is not known.", status=401)
-        answer = elsewhere(self._own_path(given.get("next", "")))
+        answer = redirect(self._own_path(given.get("next", "")))
         secure, path = _secure(exchange), self._site.path
         answer.set_cookie(
             self._site.cookie, token, path=path, httponly=True, samesite="Strict", secure=secure
@@ -162,10 +166,10 @@ class Pages:
         """The token of a new session. Raises `AccessDenied`, leaving none, without the role."""
         raw = {name: given.get(name, "") for name in ("username", "password", "organisation")}
         method, request = METHODS["authentication/token"], _request(exchange, raw)
-        read = method.parameters.read(raw, self.today())
+        read = method.parameters.read(raw, self.read_context())
         token = str((await method.function(request, read, self._desk))["token"])
         try:
-            await self._auditing.admit(token, request, self._site.role)
+            await self._auditing.authorize(token, request, self._site.role)
         except AccessDenied:
             await self._release(exchange, token)
             raise
@@ -179,7 +183,7 @@ class Pages:
         except Refusal as error:
             # It was over before.
             exchange.outcome = error.code
-        answer = elsewhere(self._site.sign_in)
+        answer = redirect(self._site.sign_in)
         answer.del_cookie(self._site.cookie, path=self._site.path)
         return answer
 
@@ -209,12 +213,12 @@ class Pages:
         return path if foreign or not ours else wanted
 
 
-def elsewhere(path: str) -> web.Response:
+def redirect(path: str) -> web.Response:
     """Leads the browser to another page of ours."""
     return response(b"", status=303, mime_type="text/plain", headers=HEADERS | {"Location": path})
 
 
-def _name(admitted: Admitted) -> str:
+def _name(admitted: AuthorizedReader) -> str:
     """Who is signed in."""
     user = admitted.told.directory.fields("user", admitted.session.user)
     return str(user.get("person_name") or user.get("username"))

@@ -15,12 +15,12 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from services.audit.event_descriptions import words
-from services.audit.field_history import Blame, Change, Entry, Ref
-from services.audit.history_service import View
-from services.reference_cache import Directory
+from services.audit.event_descriptions import humanize
+from services.audit.field_history import Blame, FieldChange, HistoryEntry, Ref
+from services.audit.history_service import EntitySnapshot
+from services.reference_cache import ReferenceCache
 
-__all__ = ["ASSETS", "HEADERS", "asset", "rendered", "timeline"]
+__all__ = ["ASSETS", "HEADERS", "asset", "render", "timeline"]
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -45,13 +45,13 @@ SHORT = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FieldRow:
     """A field at the version that is shown: its value, the entry that set it, what that changed."""
 
     field: str
     value: Any
-    entry: Entry
-    change: Change | None
+    entry: HistoryEntry
+    change: FieldChange | None
 
 
 @cache
@@ -74,7 +74,9 @@ def _environment() -> Environment:
     return environment
 
 
-def rendered(template: str, zone: ZoneInfo, directory: Directory | None, /, **values: Any) -> bytes:
+def render(
+    template: str, zone: ZoneInfo, directory: ReferenceCache | None, /, **values: Any
+) -> bytes:
     """A page as HTML in which every value is escaped.
 
     :param zone: whose wall clock times are shown by.
@@ -88,7 +90,7 @@ def rendered(template: str, zone: ZoneInfo, directory: Directory | None, /, **va
     ).encode()
 
 
-def timeline(view: View) -> Mapping[str, Any]:
+def timeline(view: EntitySnapshot) -> Mapping[str, Any]:
     """What the page of an entity shows, from what the historian says of it."""
     history, version = view.history, view.version
     called = {set_.field: set_.value for set_ in view.fields}
@@ -96,9 +98,9 @@ def timeline(view: View) -> Mapping[str, Any]:
     name = next((str(called[name]) for name in NAMING if name in called), id_)
     current = next(entry for entry in history.entries if entry.version == version)
     return {
-        "kind": words(kind),
+        "kind": humanize(kind),
         "name": name,
-        "title": f"{words(kind).capitalize()} {name}",
+        "title": f"{humanize(kind).capitalize()} {name}",
         "history": history,
         "version": version,
         "current": current,
@@ -106,12 +108,12 @@ def timeline(view: View) -> Mapping[str, Any]:
     }
 
 
-def _rows(fields: list[Blame], current: Entry) -> Iterator[Row]:
+def _rows(fields: list[Blame], current: HistoryEntry) -> Iterator[FieldRow]:
     """Every field that is set, and those that the current entry has emptied, by name."""
     changed = {change.field: change for change in current.changes}
-    rows = [Row(f.field, f.value, f.entry, changed.get(f.field)) for f in fields]
+    rows = [FieldRow(f.field, f.value, f.entry, changed.get(f.field)) for f in fields]
     emptied = [change for change in current.changes if change.after is None]
-    rows += [Row(change.field, None, current, change) for change in emptied]
+    rows += [FieldRow(change.field, None, current, change) for change in emptied]
     yield from sorted(rows, key=lambda row: row.field)
 
 
@@ -123,15 +125,15 @@ def _field(name: str) -> str:
     """The path of a field as people read it; the ids of entries in brackets are cut short."""
     name, bracket, rest = name.partition("[")
     entry, _, member = rest.partition("]")
-    parts = [words(part) for part in name.split(".")]
+    parts = [humanize(part) for part in name.split(".")]
     if bracket:
-        parts += [entry[-SHORT:], *(words(part) for part in member.split(".") if part)]
+        parts += [entry[-SHORT:], *(humanize(part) for part in member.split(".") if part)]
     return " › ".join(parts)
 
 
-def _label(ref: str, directory: Directory | None) -> str:
+def _label(ref: str, directory: ReferenceCache | None) -> str:
     """What an entity is called: by its name in the set-up, else by its id."""
     kind, _, id_ = ref.partition("/")
     fields = directory.fields(kind, id_) if directory else {}
     name = next((fields[name] for name in NAMING if fields.get(name)), None)
-    return f"{words(kind)} {name or id_}"
+    return f"{humanize(kind)} {name or id_}"

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from domain.errors import InternalError, ServiceUnavailable, TooManyRequests
 from domain.fields import JsonSchema, Level, Parameters, nullable
-from infra.http.audit.events import EVENTS, NDJSON
+from infra.http.audit.events import EVENT_PARAMETERS, NDJSON
 from infra.http.audit.history import BLAME, HISTORY
 from infra.http.audit.routes import AUDIT
 from infra.http.openapi.components import Document, answer, data, failure, query_parameter
 from infra.http.openapi.methods import own_parameters
 from services.audit.as_of import AS_OF, methods
 
-__all__ = ["AUDITING", "audit", "past"]
+__all__ = ["AUDITING", "as_of_paths", "audit"]
 
 AUDITING = "audit"
 """The tag of what auditors read."""
@@ -25,7 +25,7 @@ MOMENT: JsonSchema = {"type": "string", "format": "date-time"}
 OPEN: JsonSchema = {"type": "object"}
 LEDGER: JsonSchema = {"type": ["string", "null"], "enum": ["EVENTS", "ACCESS", None]}
 
-SAID: Mapping[str, str] = {
+DESCRIPTIONS: Mapping[str, str] = {
     "as_of": "A position, or a date: the last position recorded at or before it.",
     "entity": "An entity as `kind/id` or `kind/field=value`, such as `communication/number=CM000012`.",
     "from": "The first version to tell; the first of all if it is left out.",
@@ -61,12 +61,16 @@ def audit() -> dict[str, Document]:
             "blame", "For each field of an entity, the fact that set it.", BLAME, _object(BLAMED)
         ),
         f"{AUDIT}events": _reading(
-            "events", "Facts as they are stored, in their order.", EVENTS, _object(FEED), lines
+            "events",
+            "Facts as they are stored, in their order.",
+            EVENT_PARAMETERS,
+            _object(FEED),
+            lines,
         ),
     }
 
 
-def past() -> dict[str, Document]:
+def as_of_paths() -> dict[str, Document]:
     """The methods that only read, as of a position."""
     return {
         f"{AUDIT}as_of/{method.path}": _operation(
@@ -95,7 +99,7 @@ def _asked(parameters: Parameters) -> list[Document]:
         query_parameter(
             row.parameter,
             LEDGER if row.name == "ledger" else row.schema(),
-            SAID[row.parameter],
+            DESCRIPTIONS[row.parameter],
             required=rule is Level.MANDATORY,
         )
         for row, rule in parameters

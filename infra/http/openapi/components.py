@@ -20,9 +20,9 @@ from domain.errors import (
     ServiceUnavailable,
     TooManyRequests,
 )
-from domain.fields import JsonSchema, Shape, nullable
+from domain.fields import JsonSchema, ResponseShape, nullable
 from domain.reference.catalogue import ENTITIES, KINDS, SECRETS
-from domain.reference.records import Kind
+from domain.reference.records import RecordKind
 from infra.http.api.routes import AGE, MOST, MOST_FORMAT, POSITION
 from services.pipeline.method import Method
 from services.projections import COMPACTS
@@ -182,10 +182,10 @@ def _schemas(methods: Iterable[Method]) -> dict[str, JsonSchema]:
     for shape in COMPACTS.values():
         add(shape.name, _shape(shape))
     for method in methods:
-        if method.returns:
-            add(method.returns.name, _shape(method.returns))
+        if method.response:
+            add(method.response.name, _shape(method.response))
             if method.fields_set:
-                add(f"{method.returns.name}_fields", _fields(method.returns))
+                add(f"{method.response.name}_fields", _fields(method.response))
     for entity, identifiable in ENTITIES.items():
         add(f"{entity}_identifier", identifier_schema(identifiable))
     for kind in KINDS.values():
@@ -206,12 +206,12 @@ def _complete(found: dict[str, JsonSchema]) -> None:
 
 def data(method: Method) -> JsonSchema:
     """What stands under ``data`` when a method succeeds."""
-    if method.returns is None:
+    if method.response is None:
         return schema_ref("nothing")
-    one = schema_ref(method.returns.name)
+    one = schema_ref(method.response.name)
     if method.fields_set:
-        one = {"anyOf": [one, schema_ref(f"{method.returns.name}_fields")]}
-    return {"type": "array", "items": one} if method.many else one
+        one = {"anyOf": [one, schema_ref(f"{method.response.name}_fields")]}
+    return {"type": "array", "items": one} if method.is_list else one
 
 
 def answer(data: JsonSchema) -> JsonSchema:
@@ -249,7 +249,7 @@ def _error() -> JsonSchema:
     }
 
 
-def _shape(shape: Shape) -> JsonSchema:
+def _shape(shape: ResponseShape) -> JsonSchema:
     """An object of an answer; what has an id is never without it."""
     schema = shape.schema()
     if "id" in schema["properties"]:
@@ -257,15 +257,15 @@ def _shape(shape: Shape) -> JsonSchema:
     return schema
 
 
-def _fields(shape: Shape) -> JsonSchema:
+def _fields(shape: ResponseShape) -> JsonSchema:
     return {
         "type": "object",
         "description": "What is left with `fields_set`: the keys that it names, each whole.",
-        "propertyNames": {"enum": [row.key for row in shape.rows]},
+        "propertyNames": {"enum": [row.key for row in shape.fields]},
     }
 
 
-def _record(kind: Kind) -> JsonSchema:
+def _record(kind: RecordKind) -> JsonSchema:
     """A record as it is registered; its secrets are never shown again."""
     schema = kind.parameters.schema()
     properties: dict[str, JsonSchema] = schema["properties"]

@@ -13,17 +13,17 @@ import orjson
 
 import services.registry  # noqa: F401 (fills the registries)
 from domain.errors import CATALOGUE, TransportError
-from infra.http.openapi.audit import AUDITING, audit, past
+from infra.http.openapi.audit import AUDITING, as_of_paths, audit
 from infra.http.openapi.components import Document, components
 from infra.http.openapi.methods import OPERATOR, image, method_paths, reference, tag
 from infra.http.openapi.request_outcomes import OUTCOMES, outcomes
-from infra.http.openapi.webhooks import TOLD, message, webhooks
+from infra.http.openapi.webhooks import TAG, message, webhooks
 from infra.http.request_outcomes import REQUESTS
 from services.pipeline.method import BASE, METHODS
 
-__all__ = ["document", "openapi_json", "readable"]
+__all__ = ["document", "openapi_json", "pretty_json"]
 
-OTHERS = (OPERATOR, AUDITING, OUTCOMES, TOLD)
+OTHERS = (OPERATOR, AUDITING, OUTCOMES, TAG)
 """The tags of what is no part of the CRM.COM API."""
 
 
@@ -47,7 +47,7 @@ def document() -> Document:
 
 def _beside() -> Document:
     """The paths of what is no part of the CRM.COM API, but for registration."""
-    return audit() | past() | outcomes() | webhooks()
+    return audit() | as_of_paths() | outcomes() | webhooks()
 
 
 @cache
@@ -56,7 +56,7 @@ def openapi_json() -> bytes:
     return orjson.dumps(document())
 
 
-def readable() -> bytes:
+def pretty_json() -> bytes:
     """The description as it is kept in the repository, one member a line."""
     return orjson.dumps(document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
@@ -108,4 +108,4 @@ def _transport_table() -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(readable())
+    sys.stdout.buffer.write(pretty_json())

@@ -14,7 +14,7 @@ from domain.errors import (
     ServiceUnavailable,
     TooManyRequests,
 )
-from domain.fields import Field, JsonSchema, Level, Rule
+from domain.fields import Field, JsonSchema, Level, LevelRule
 from domain.reference.catalogue import KINDS
 from infra.http.api.routes import AGE, IMAGES, POSITION
 from infra.http.openapi.components import (
@@ -105,7 +105,7 @@ def own_parameters(method: Method) -> list[Document]:
     return [*own, *last]
 
 
-def _query_parameter(row: Field, rule: Rule) -> Document:
+def _query_parameter(row: Field, rule: LevelRule) -> Document:
     schema = _textual(row)
     said = [schema.pop("description", ""), f"Since {row.since}." if row.since else ""]
     required = rule is Level.MANDATORY
@@ -116,7 +116,7 @@ def _textual(row: Field) -> JsonSchema:
     """A parameter in a query or a form, where identifiers are texts."""
     if not isinstance(row, Reference):
         return row.schema()
-    first, fields = row.to.fields[0], ", ".join(f"`{name}`" for name in row.to.fields)
+    first, fields = row.target.fields[0], ", ".join(f"`{name}`" for name in row.target.fields)
     return {
         "type": "string",
         "description": f"Written `field=value`, with one of the fields {fields}.",

@@ -6,7 +6,7 @@ from domain.errors import InternalError, ServiceUnavailable, TooManyRequests
 from domain.fields import JsonSchema
 from infra.http.openapi.components import Document, answer, failure
 from infra.http.request_outcomes import KEY, REQUESTS
-from services.request_outcomes import COMMITTED, KEPT, NOT_COMMITTED
+from services.request_outcomes import COMMITTED, NOT_COMMITTED, RETENTION
 
 __all__ = ["OUTCOMES", "outcomes"]
 
@@ -27,7 +27,9 @@ SAID: dict[str, JsonSchema] = {
         "description": "Whether that stays so: always for what was written, else once it is settled.",
     },
     "since": MOMENT
-    | {"description": f"What was written before then is not known any more ({KEPT.days} days)."},
+    | {
+        "description": f"What was written before then is not known any more ({RETENTION.days} days)."
+    },
     "position": {
         "type": ["integer", "null"],
         "minimum": 0,

@@ -9,9 +9,9 @@ from domain.fields import JsonSchema, Level, Parameters
 from infra.http.openapi.components import EXAMPLE_ID, Document, answer, failure, query_parameter
 from infra.http.operators.webhooks import LIST, REPLAY, RESUME, WEBHOOKS
 
-__all__ = ["TOLD", "message", "webhooks"]
+__all__ = ["TAG", "message", "webhooks"]
 
-TOLD = "webhooks"
+TAG = "webhooks"
 """The tag of webhooks."""
 
 TEXT: JsonSchema = {"type": "string"}
@@ -88,8 +88,8 @@ def message() -> dict[str, Document]:
         for name in ("id", "timestamp", "signature")
     ]
     operation = {
-        "operationId": f"{TOLD}_told",
-        "tags": [TOLD],
+        "operationId": f"{TAG}_told",
+        "tags": [TAG],
         "summary": "A fact was recorded.",
         "description": "Signed as Standard Webhooks says. It may come more than once, always with the"
         " same `webhook-id`; the facts of one entity come in their order.",
@@ -117,8 +117,8 @@ def _operation(name: str, summary: str, parameters: Parameters, result: JsonSche
     ]
     content = {"application/json": {"schema": answer(result)}}
     return {
-        "operationId": f"{TOLD}_{name}",
-        "tags": [TOLD],
+        "operationId": f"{TAG}_{name}",
+        "tags": [TAG],
         "summary": summary,
         "security": [{"operator_key": []}],
         "parameters": asked,

@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 
 from domain.errors import EntityNotFound, MethodNotFound, Refusal
-from domain.fields import Parameters, Reading, Values, mandatory
+from domain.fields import JsonObject, Parameters, ReadContext, mandatory
 from domain.reference.catalogue import KINDS
 from domain.reference.records import record_id
 from domain.scalar_fields import Text
@@ -21,16 +21,16 @@ from infra.http.api.json_body import parse_json_object
 from infra.http.api.query_string import parse_query
 from infra.http.api.routes import FORM_LIMIT, SECONDS
 from infra.http.operators.sessions import check_operator, organisation_named
-from infra.http.router import Edge, Exchange, response
-from infra.store.postgres_store import PostgresLedger
-from services.context import Question
+from infra.http.router import Exchange, Router, response
+from infra.store.postgres_store import PostgresStore
+from services.context import ContextQuery
 from services.pipeline.dispatcher import utc_now
 from services.pipeline.paging import PAGING, page
-from services.pipeline.tenancy import ask_by_name
+from services.pipeline.tenancy import load_context_by_name
 from services.reference.importer import import_lines
 from services.reference.registrar import Registrar
 
-__all__ = ["REFERENCE", "Reference"]
+__all__ = ["REFERENCE", "ReferenceRoutes"]
 
 REFERENCE = "/reference/v1/"
 ORGANISATION = "organisation"
@@ -38,18 +38,18 @@ LIST = Parameters(mandatory(Text(name=ORGANISATION)), *PAGING)
 ITSELF = Parameters()
 
 
-class Reference:
+class ReferenceRoutes:
     """Handlers of the operator's own paths; each call shows the operator key as a bearer."""
 
     def __init__(
-        self, registrar: Registrar, ledger: PostgresLedger, operator_key: str, zone: ZoneInfo
+        self, registrar: Registrar, ledger: PostgresStore, operator_key: str, zone: ZoneInfo
     ) -> None:
         self._registrar = registrar
         self._ledger = ledger
         self._key = operator_key.encode()
         self._zone = zone
 
-    def routes(self, edge: Edge) -> None:
+    def routes(self, edge: Router) -> None:
         """Serves ``PUT kind/id``, ``POST kind`` and ``GET kind[/id]``."""
         for verb, handler in (("PUT", self._put), ("POST", self._post), ("GET", self._get)):
             edge.add(verb, f"{REFERENCE}*", handler, "reference")
@@ -83,7 +83,7 @@ class Reference:
 
     async def _get(self, exchange: Exchange) -> web.StreamResponse:
         kind, id_ = self._checked(exchange)
-        reading = Reading(self._zone, utc_now().astimezone(self._zone).date(), textual=True)
+        reading = ReadContext(self._zone, utc_now().astimezone(self._zone).date(), textual=True)
         with _status(exchange, 400):
             # An organisation stands in no other one.
             listed = ITSELF if kind == ORGANISATION and id_ else LIST
@@ -92,8 +92,8 @@ class Reference:
         return response(ok(orjson.dumps(records[0] if id_ else records)))
 
     async def _records(
-        self, exchange: Exchange, kind: str, id_: str, given: Values
-    ) -> list[Values]:
+        self, exchange: Exchange, kind: str, id_: str, given: JsonObject
+    ) -> list[JsonObject]:
         with _status(exchange, 404):
             id_ = _existing(id_) if id_ else ""
             organisation = await self._organisation(given.get(ORGANISATION), id_)
@@ -111,7 +111,7 @@ class Reference:
     async def _organisation(self, name: str | None, id_: str) -> str:
         if name is None:
             return id_
-        told = await ask_by_name(self._ledger, name, Question())
+        told = await load_context_by_name(self._ledger, name, ContextQuery())
         if told is None:
             raise EntityNotFound(ORGANISATION)
         return told.directory.organisation
@@ -119,7 +119,7 @@ class Reference:
     def _checked(self, exchange: Exchange) -> tuple[str, str]:
         """Kind and id of the path. Raises `InvalidToken` (401) and `MethodNotFound`."""
         check_operator(exchange, self._key)
-        kind, _, id_ = unquote(exchange.rest).partition("/")
+        kind, _, id_ = unquote(exchange.path_rest).partition("/")
         if kind not in KINDS or "/" in id_:
             raise MethodNotFound
         return kind, id_

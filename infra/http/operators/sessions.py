@@ -8,17 +8,17 @@ import orjson
 from aiohttp import web
 
 from domain.errors import EntityNotFound, InvalidToken, MandatoryParameter, MethodNotFound, Refusal
-from domain.fields import Parameters, Reading, mandatory
+from domain.fields import Parameters, ReadContext, mandatory
 from domain.scalar_fields import Text
 from infra.http.api.envelope import ok
 from infra.http.api.query_string import parse_query
-from infra.http.router import Edge, Exchange, response
-from infra.store.postgres_store import PostgresLedger
+from infra.http.router import Exchange, Router, response
+from infra.store.postgres_store import PostgresStore
 from services.operators import Operator
 from services.pipeline.dispatcher import utc_now
 from services.pipeline.paging import PAGING, page
 
-__all__ = ["OPERATOR", "Operating", "check_operator", "organisation_named"]
+__all__ = ["OPERATOR", "OperatorRoutes", "check_operator", "organisation_named"]
 
 OPERATOR = "/operator/v1/"
 SESSIONS = Parameters(mandatory(Text(name="organisation")), *PAGING)
@@ -43,15 +43,15 @@ def organisation_named(exchange: Exchange) -> str | None:
     return parse_query(exchange.query).get("organisation", [None])[-1]
 
 
-class Operating:
+class OperatorRoutes:
     """Handlers of ``/operator/v1``; each call shows the operator key as a bearer."""
 
-    def __init__(self, operator: Operator, ledger: PostgresLedger, key: str) -> None:
+    def __init__(self, operator: Operator, ledger: PostgresStore, key: str) -> None:
         self._operator = operator
         self._ledger = ledger
         self._key = key.encode()
 
-    def routes(self, edge: Edge) -> None:
+    def routes(self, edge: Router) -> None:
         """Serves the list of sessions, and what can be done to sessions and access tokens."""
         edge.add("GET", f"{OPERATOR}sessions", self._sessions, "operator/sessions")
         edge.add("POST", f"{OPERATOR}*", self._do, "operator")
@@ -59,10 +59,10 @@ class Operating:
     async def _sessions(self, exchange: Exchange) -> web.StreamResponse:
         check_operator(exchange, self._key)
         zone = self._ledger.zone
-        reading = Reading(zone, utc_now().astimezone(zone).date(), textual=True)
+        reading = ReadContext(zone, utc_now().astimezone(zone).date(), textual=True)
         try:
             given = SESSIONS.read(parse_query(exchange.query), reading)
-            told = await self._operator.told(given["organisation"])
+            told = await self._operator.context(given["organisation"])
         except Refusal as error:
             exchange.status = 404 if isinstance(error, EntityNotFound) else 400
             raise
@@ -72,7 +72,7 @@ class Operating:
 
     async def _do(self, exchange: Exchange) -> web.StreamResponse:
         check_operator(exchange, self._key)
-        what, _, rest = exchange.rest.partition("/")
+        what, _, rest = exchange.path_rest.partition("/")
         one, _, verb = rest.partition("/")
         act, organisation = ACTS.get((what, verb)), organisation_named(exchange)
         if act is None or not one:

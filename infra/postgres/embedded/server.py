@@ -30,25 +30,25 @@ from urllib.parse import quote
 from infra.postgres.embedded.files import LOG_BYTES, locked, open_log, open_private
 from infra.postgres.embedded.placement import (
     Account,
+    ClusterLocation,
     EmbeddedPostgresError,
-    Site,
     as_account,
+    chown,
     environment,
-    execute,
     find_site,
-    give,
     reachable_binaries,
+    run_as,
     system_postgres,
     wheel_binaries,
 )
 from infra.postgres.embedded.process import (
     PidFile,
-    clear,
-    forget_sockets,
     is_postmaster,
     kill_all,
-    running,
-    send,
+    live_server,
+    remove_sockets,
+    remove_stale_files,
+    signal_postmaster,
     socket_folder,
 )
 
@@ -74,7 +74,7 @@ class EmbeddedPostgres:
     adopted: bool = False
     """Whether the server was running already."""
 
-    def __init__(self, data_dir: Path, site: Site, users: int) -> None:
+    def __init__(self, data_dir: Path, site: ClusterLocation, users: int) -> None:
         """Not for callers; see `start`."""
         self._data_dir = data_dir
         self._cluster, self._account = site
@@ -144,10 +144,10 @@ class EmbeddedPostgres:
                 # It was started anew by another program if it crashed in the meantime.
                 self._server = PidFile.read(self._cluster) or self._server
                 for number, patience in STOPPING:
-                    send(number, self.pid, self._cluster)
+                    signal_postmaster(number, self.pid, self._cluster)
                     if self._gone(patience):
                         break
-                forget_sockets(self._server.sockets)
+                remove_sockets(self._server.sockets)
 
     def kill(self) -> None:
         """For tests: let the server crash, at once and whoever uses it."""
@@ -167,7 +167,7 @@ class EmbeddedPostgres:
         self.stop()
 
     def _adopt(self) -> bool:
-        server = running(self._cluster)
+        server = live_server(self._cluster)
         if server:
             self._server, self.adopted = server, True
         return self.adopted
@@ -176,7 +176,7 @@ class EmbeddedPostgres:
         binaries = reachable_binaries(binaries, self._account)
         if not (self._cluster / "PG_VERSION").exists():
             _initdb(self._cluster, self._account, binaries, sync=options["fsync"] != "off")
-        clear(self._cluster)
+        remove_stale_files(self._cluster)
         if next((binaries.parent / "lib").rglob("pg_stat_statements.*"), None):
             options.setdefault("shared_preload_libraries", "pg_stat_statements")
         sockets = socket_folder(self._cluster, port, self._account)
@@ -259,7 +259,7 @@ def _initdb(cluster: Path, account: Account | None, binaries: Path, *, sync: boo
     """Make the cluster whole or not at all."""
     draft = Path(tempfile.mkdtemp(prefix=f"{cluster.name}.new-", dir=cluster.parent))
     try:
-        give(draft, account)
+        chown(draft, account)
         wanted = [
             "-U",
             "postgres",
@@ -270,7 +270,7 @@ def _initdb(cluster: Path, account: Account | None, binaries: Path, *, sync: boo
             "--locale=C.UTF-8",
             "--data-checksums",
         ]
-        made = execute(
+        made = run_as(
             [str(binaries / "initdb"), "-D", str(draft), *wanted, *([] if sync else ["--no-sync"])],
             account,
         )
