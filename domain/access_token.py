@@ -1,6 +1,6 @@
 """Access tokens: the credentials of customers (contract access_tokens.md).
 
-Secrets never stand in facts: a fact names the key id under which a verifier is kept beside the
+Secrets never stand in events: an event names the key id under which a verifier is kept beside the
 ledger. ``secrets`` of the aggregate are the key ids that count, by the secret's name.
 """
 
@@ -42,7 +42,7 @@ _UDF = frozenset(row.name for row in UDF)
 
 
 class AccessTokenCreated(DomainEvent):
-    """What is known of an access token from its first fact on; ``secrets`` are key ids."""
+    """What is known of an access token from its first event on; ``secrets`` are key ids."""
 
     PERSONAL = {"codes": CODES, "details": _UDF}
     number: str
@@ -229,7 +229,7 @@ class AccessToken(Aggregate):
         UPDATES_LOG_INFORMATION = False
 
     class Forgotten(Event):
-        """The customer was forgotten: the key of the token's facts is destroyed."""
+        """The customer was forgotten: the key of the token's events is destroyed."""
 
         TOPIC = "access_token.forgotten"
         TO = "NOT_EFFECTIVE"
@@ -282,8 +282,8 @@ class AccessToken(Aggregate):
         last = fate == RETIRED and all(other == RETIRED for other in others)
         effective = self.state == self.EFFECTIVE
         ends = last and effective and loses_effect
-        fact = self.LastRelatedEntityRetired if ends else self.RelatedEntityChanged
-        self.raise_event(fact, by, entity=entity, fate=fate)
+        event = self.LastRelatedEntityRetired if ends else self.RelatedEntityChanged
+        self.raise_event(event, by, entity=entity, fate=fate)
 
 
 def related_state(fields: Mapping[str, object], *, retired: bool) -> str:

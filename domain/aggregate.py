@@ -1,10 +1,10 @@
-"""What all aggregates share: facts with explicit topics, and life cycles as tables.
+"""What all aggregates share: events with explicit topics, and life cycles as tables.
 
-A fact is named in the past tense and says itself what it is called in the ledger (``TOPIC``), from
+An event is named in the past tense and says itself what it is called in the ledger (``TOPIC``), from
 which states it may happen (``FROM``; empty: from any), where it leads (``TO``; empty: nowhere else),
 which of its payload belongs to a person (``PERSONAL``), and whether it shows as the last change in
 ``log_information`` (``UPDATES_LOG_INFORMATION``). The aggregate checks ``FROM`` when a
-command triggers a fact and never when history is replayed: a rule tightened today cannot break
+command triggers an event and never when history is replayed: a rule tightened today cannot break
 what happened last year.
 """
 
@@ -38,10 +38,10 @@ __all__ = [
 ]
 
 EVENTS: dict[str, type[DomainEvent]] = {}
-"""Every fact by its topic."""
+"""Every event by its topic."""
 
 AGGREGATES: dict[str, type[Aggregate]] = {}
-"""Every aggregate by its topic, the first part of its facts' topics."""
+"""Every aggregate by its topic, the first part of its events' topics."""
 
 ENTIRE_VALUE: frozenset[str] | None = None
 """In `DomainEvent.PERSONAL`: the whole value belongs to a person, not some of its keys."""
@@ -73,19 +73,19 @@ class DomainEvent(AggregateEvent):
         super().__init_subclass__()
         topic = cls.__dict__.get("TOPIC", "")
         if topic and topic in EVENTS:
-            raise TypeError(f"two facts have the topic {topic}")
+            raise TypeError(f"two events have the topic {topic}")
         if topic:
             EVENTS[topic] = cls
 
     def apply(self, aggregate: Any) -> None:
-        """Moves the aggregate along its life cycle, then lets the fact change it."""
+        """Moves the aggregate along its life cycle, then lets the event change it."""
         aggregate.state = self.TO or aggregate.state
         if self.UPDATES_LOG_INFORMATION:
             aggregate.stamp = self.stamp
         self.apply_to(aggregate)
 
     def apply_to(self, aggregate: Any) -> None:
-        """What the fact changes besides the state; builds new values, never edits its own."""
+        """What the event changes besides the state; builds new values, never edits its own."""
 
     @cached_property
     def stamp(self) -> Attribution:
@@ -94,13 +94,13 @@ class DomainEvent(AggregateEvent):
 
 
 class CreationEvent(DomainEvent, AggregateCreated):
-    """Beside an aggregate's ``Event``: makes a fact the first one of its aggregate."""
+    """Beside an aggregate's ``Event``: makes an event the first one of its aggregate."""
 
     def mutate(self, aggregate: Any) -> Any:
         """The new aggregate.
 
         The library's own way asks each time by name which values the aggregate's initialisation
-        takes, and where its class is; here it takes none, and facts say what they change.
+        takes, and where its class is; here it takes none, and events say what they change.
         """
         assert aggregate is None
         kind = AGGREGATES[self.originator_topic]
@@ -113,7 +113,7 @@ class CreationEvent(DomainEvent, AggregateCreated):
 
 
 class Aggregate(BaseAggregate[UUID]):
-    """An entity whose state is the sum of its facts.
+    """An entity whose state is the sum of its events.
 
     ``state`` is its life cycle state, ``created`` and ``stamp`` say who made the first and the
     last change that counts, and when.
@@ -122,7 +122,7 @@ class Aggregate(BaseAggregate[UUID]):
     TOPIC: ClassVar[str] = ""
 
     class Event(DomainEvent):
-        """The base of all facts."""
+        """The base of all events."""
 
     def __init__(self) -> None:
         self.state = ""
@@ -138,20 +138,20 @@ class Aggregate(BaseAggregate[UUID]):
     @classmethod
     def create(
         cls,
-        fact: type[CanInitAggregate[UUID]],
+        event: type[CanInitAggregate[UUID]],
         by: Attribution,
         *,
         id: UUID,  # noqa: A002
         **payload: Any,
     ) -> Self:
-        """A new aggregate whose first fact is ``fact``."""
-        return cls._create(fact, id=id, timestamp=by.at, user=by.user, unit=by.unit, **payload)
+        """A new aggregate whose first event is ``event``."""
+        return cls._create(event, id=id, timestamp=by.at, user=by.user, unit=by.unit, **payload)
 
-    def raise_event(self, fact: type[DomainEvent], by: Attribution, **payload: Any) -> None:
-        """Lets ``fact`` happen; refuses with `InvalidLifeCycleState` where it may not."""
-        if fact.FROM:
-            self.require(*fact.FROM)
-        self.trigger_event(fact, timestamp=by.at, user=by.user, unit=by.unit, **payload)
+    def raise_event(self, event: type[DomainEvent], by: Attribution, **payload: Any) -> None:
+        """Lets ``event`` happen; refuses with `InvalidLifeCycleState` where it may not."""
+        if event.FROM:
+            self.require(*event.FROM)
+        self.trigger_event(event, timestamp=by.at, user=by.user, unit=by.unit, **payload)
 
     def require(self, *states: str) -> None:
         """Refuses with `InvalidLifeCycleState` in any other state than these."""
@@ -159,27 +159,27 @@ class Aggregate(BaseAggregate[UUID]):
             raise InvalidLifeCycleState
 
     @classmethod
-    def replay(cls, facts: Iterable[DomainEvent]) -> Self:
-        """The aggregate that ``facts``, in order, make."""
+    def replay(cls, events: Iterable[DomainEvent]) -> Self:
+        """The aggregate that ``events``, in order, make."""
         aggregate: Any = None
-        for step in cls.replay_steps(facts):
+        for step in cls.replay_steps(events):
             aggregate = step
         return cast(Self, aggregate)
 
     @classmethod
-    def replay_steps(cls, facts: Iterable[DomainEvent]) -> Iterator[Self]:
-        """The aggregate after each of ``facts``: one object, that changes from step to step."""
+    def replay_steps(cls, events: Iterable[DomainEvent]) -> Iterator[Self]:
+        """The aggregate after each of ``events``: one object, that changes from step to step."""
         aggregate: Any = None
-        for fact in facts:
-            aggregate = cast(CanMutateAggregate[UUID], fact).mutate(aggregate)
+        for event in events:
+            aggregate = cast(CanMutateAggregate[UUID], event).mutate(aggregate)
             yield aggregate
 
     @property
     def subject(self) -> UUID | None:
-        """The contact whose personal data its facts hold, if any."""
+        """The contact whose personal data its events hold, if any."""
         return None
 
     @property
     def event_types(self) -> tuple[type[DomainEvent], ...]:
-        """The kinds of fact that can happen to it, in the order of their declaration."""
+        """The kinds of event that can happen to it, in the order of their declaration."""
         return tuple(f for topic, f in EVENTS.items() if topic.startswith(f"{self.TOPIC}."))

@@ -124,7 +124,7 @@ _PERSONAL = frozenset(row.name for row in (*TEXTS, *UDF) if row.personal)
 
 
 class CommunicationCreated(DomainEvent):
-    """What is known of a communication from its first fact on."""
+    """What is known of a communication from its first event on."""
 
     PERSONAL = {"details": _PERSONAL, "parameters": ENTIRE_VALUE}
     number: str

@@ -187,7 +187,7 @@ class ContactInformation(Aggregate):
         TO = "MARKETING"
 
     class Forgotten(Event):
-        """Everything personal was erased for good: the key of the contact's facts is destroyed."""
+        """Everything personal was erased for good: the key of the contact's events is destroyed."""
 
         TOPIC = "contact_information.forgotten"
         FROM = ("MARKETING",)
@@ -267,8 +267,8 @@ class ContactInformation(Aggregate):
         """Ends the ownership of an accounts receivable."""
         if account in self.accounts:
             last = self.accounts == {account}
-            fact = self.LastAccountLost if last else self.AccountLost
-            self.raise_event(fact, by, accounts_receivable=account)
+            event = self.LastAccountLost if last else self.AccountLost
+            self.raise_event(event, by, accounts_receivable=account)
 
     def forget(self, reason: str, by: Attribution) -> None:
         """Ends what is known of the person; refused while it owns an accounts receivable."""

@@ -75,7 +75,7 @@ class Field:
     """One parameter or response field.
 
     ``response_name`` is the name in responses where it is another; ``personal`` marks what belongs to
-    a person and is encrypted inside facts; ``since`` is the release that brought it.
+    a person and is encrypted inside events; ``since`` is the release that brought it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Readings of history, each a fact in a ledger of its own: who has looked at what, and when."""
+"""Readings of history, each an event in a ledger of its own: who has looked at what, and when."""
 
 from __future__ import annotations
 

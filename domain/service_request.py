@@ -1,6 +1,6 @@
 """Service requests: the life cycle from the call to the accepted resolution.
 
-Contract service_requests.md, section 3. The table of moves is what the facts say under ``FROM`` and
+Contract service_requests.md, section 3. The table of moves is what the events say under ``FROM`` and
 ``TO``; what they have in common, and the rules on answers, are in `domain.service_request_answers`.
 """
 
@@ -22,7 +22,7 @@ from domain.service_request_answers import (
     Answers,
     AnswerWithdrawn,
     check_acceptance,
-    fact_of,
+    event_of,
     is_accepted,
 )
 from domain.service_request_fields import PERSONAL
@@ -219,7 +219,7 @@ class ServiceRequest(Aggregate):
 
     def require_next_state(self, to: str) -> None:
         """Refuses with `InvalidLifeCycleState` where neither a step leads to ``to`` nor stays there."""
-        first = [state for fact in self.event_types if to == fact.TO for state in fact.FROM]
+        first = [state for event in self.event_types if to == event.TO for state in event.FROM]
         self.require(*first, *((to,) if to in STATES.values() else ()))
 
     def require_reachable(self, to: str) -> None:
@@ -264,7 +264,7 @@ class ServiceRequest(Aggregate):
             if answer and answer != self.answers.get(name):
                 self._answer(name, answer, status if to == state else None, by)
         for name in [name for name in self.answers if given.get(name, {}) is None]:
-            self.raise_event(fact_of(AnswerWithdrawn, name), by)
+            self.raise_event(event_of(AnswerWithdrawn, name), by)
         if to == "COMPLETED":
             self.raise_event(self.Completed, by, status=status, completed_date=now)
         elif status != self.status:
@@ -272,9 +272,9 @@ class ServiceRequest(Aggregate):
 
     def _answer(self, name: str, answer: JsonObject, status: str | None, by: Attribution) -> None:
         if PROGRESSION.index(self.state) >= PROGRESSION.index(STATES[name]):
-            self.raise_event(fact_of(AnswerReplaced, name), by, answer=answer)
+            self.raise_event(event_of(AnswerReplaced, name), by, answer=answer)
         else:
-            self.raise_event(fact_of(AnswerGiven, name), by, answer=answer, status=status)
+            self.raise_event(event_of(AnswerGiven, name), by, answer=answer, status=status)
 
     def check_acceptable(self, name: str) -> None:
         """Refuses with an error of section 3 what needs not be accepted, or not now or not again."""
@@ -288,7 +288,7 @@ class ServiceRequest(Aggregate):
         """Notes that an answer was accepted. Raises what `check_acceptable` does."""
         self.check_acceptable(name)
         self.raise_event(
-            fact_of(AnswerAccepted, name), by, accepted_by=accepted_by, accepted_date=accepted_date
+            event_of(AnswerAccepted, name), by, accepted_by=accepted_by, accepted_date=accepted_date
         )
 
     def cancel(self, status: str, reason: str, by: Attribution) -> None:

@@ -31,7 +31,7 @@ __all__ = [
     "Answers",
     "check_acceptance",
     "check_answers_fit_state",
-    "fact_of",
+    "event_of",
     "is_accepted",
     "is_pending",
 ]
@@ -103,10 +103,10 @@ class AnswerAccepted(DomainEvent):
 
 
 @cache
-def fact_of(kind: type[DomainEvent], name: str) -> type[DomainEvent]:
-    """The fact by which the answer of that name is given, replaced, withdrawn or accepted."""
-    facts = (fact for fact in EVENTS.values() if issubclass(fact, kind))
-    return next(fact for fact in facts if getattr(fact, "NAME", "") == name)
+def event_of(kind: type[DomainEvent], name: str) -> type[DomainEvent]:
+    """The event by which the answer of that name is given, replaced, withdrawn or accepted."""
+    events = (event for event in EVENTS.values() if issubclass(event, kind))
+    return next(event for event in events if getattr(event, "NAME", "") == name)
 
 
 def is_accepted(answer: JsonObject | None) -> bool:

@@ -65,41 +65,41 @@ def errors() -> Iterator[str]:
     yield from table("code | HTTP | message", rows)
 
 
-def facts() -> Iterator[str]:
-    """Every fact of every aggregate, and the life cycles that they make.
+def events() -> Iterator[str]:
+    """Every event of every aggregate, and the life cycles that they make.
 
-    Facts that may happen in any state and leave it as it is are not drawn.
+    Events that may happen in any state and leave it as it is are not drawn.
     """
-    yield "# Facts and life cycles\n"
+    yield "# Events and life cycles\n"
     yield "What the ledger can say, by the entity it says it of. Values in italics belong to a"
-    yield "person and are encrypted with the contact's key; members of a fact stand in braces in what"
+    yield "person and are encrypted with the contact's key; members of an event stand in braces in what"
     yield "its history says."
     for topic, aggregate in sorted(AGGREGATES.items()):
-        own = [fact for name, fact in EVENTS.items() if name.startswith(f"{topic}.")]
+        own = [event for name, event in EVENTS.items() if name.startswith(f"{topic}.")]
         if own:
             yield f"\n## {topic}\n"
             yield _first_line(aggregate)
             yield from _diagram(own)
-            yield from table("fact | says | payload", map(_fact_row, own))
+            yield from table("event | says | payload", map(_event_row, own))
 
 
 def _first_line(documented: type[Aggregate]) -> str:
     return (documented.__doc__ or "").strip().partition("\n")[0].replace("``", "`")
 
 
-def _fact_row(fact: type[DomainEvent]) -> tuple[str, str, str]:
-    names = [f.name for f in fields(fact) if f.name not in ADMINISTRATIVE | {"user", "unit"}]
-    payload = (f"*{name}*" if name in fact.PERSONAL else name for name in names)
-    return f"`{fact.TOPIC}`", template(fact), ", ".join(payload)
+def _event_row(event: type[DomainEvent]) -> tuple[str, str, str]:
+    names = [f.name for f in fields(event) if f.name not in ADMINISTRATIVE | {"user", "unit"}]
+    payload = (f"*{name}*" if name in event.PERSONAL else name for name in names)
+    return f"`{event.TOPIC}`", template(event), ", ".join(payload)
 
 
 def _diagram(own: list[type[DomainEvent]]) -> Iterator[str]:
-    states = {fact.TO for fact in own if fact.TO} | {s for fact in own for s in fact.FROM}
+    states = {event.TO for event in own if event.TO} | {s for event in own for s in event.FROM}
     arrows: dict[tuple[str, str], list[str]] = {}
-    for fact in (fact for fact in own if fact.FROM or fact.TO):
-        first = issubclass(fact, CreationEvent)
-        for source in ("[*]",) if first else fact.FROM or tuple(sorted(states)):
-            arrows.setdefault((source, fact.TO or source), []).append(fact.__name__)
+    for event in (event for event in own if event.FROM or event.TO):
+        first = issubclass(event, CreationEvent)
+        for source in ("[*]",) if first else event.FROM or tuple(sorted(states)):
+            arrows.setdefault((source, event.TO or source), []).append(event.__name__)
     yield "\n```mermaid\nstateDiagram-v2"
     for (source, target), names in arrows.items():
         yield f"    {source} --> {target}: {', '.join(names)}"
@@ -156,7 +156,7 @@ def _increments(position: str) -> str:
 PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "methods.md": methods,
     "errors.md": errors,
-    "facts.md": facts,
+    "events.md": events,
     "records.md": kinds,
     "analytics.md": analytics,
 }

@@ -1,4 +1,4 @@
-"""Personal data inside facts: one key per contact, wrapped by a key of the service."""
+"""Personal data inside events: one key per contact, wrapped by a key of the service."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Settings(
     """Connections for reading, per process."""
 
     seal_seconds: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 60
-    """Age at which a fact is sealed; 0: this process seals nothing."""
+    """Age at which an event is sealed; 0: this process seals nothing."""
     traces_url: Web | None = None
     """Where spans are sent, as OTLP over HTTP; None: nowhere."""
     drain_seconds: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0

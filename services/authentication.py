@@ -58,8 +58,8 @@ class ConsumerLogin:
     customer: ConsumerScope
 
     @property
-    def facts(self) -> JsonObject:
-        """What the session's first fact says of it."""
+    def events(self) -> JsonObject:
+        """What the session's first event says of it."""
         return {
             "access_token": self.access_token,
             "account": self.customer.account,
@@ -246,7 +246,7 @@ async def _begin(
         session_user=user.id,
         session_unit=unit,
         expires_at=int(told.now.timestamp()) + LIFETIME,
-        **(consumer.facts if consumer else {}),
+        **(consumer.events if consumer else {}),
     )
     draft = UnitOfWork(directory, desk.zone, LoadResult())
     draft.collect([session])

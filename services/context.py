@@ -89,7 +89,7 @@ class QueryResult:
 class LoadRequest(msgspec.Struct, frozen=True):
     """What a command wants loaded: aggregates by stream, contacts' keys, and compact objects by ``kind/id``.
 
-    ``erased`` are contacts whose facts are read as if their keys were destroyed already.
+    ``erased`` are contacts whose events are read as if their keys were destroyed already.
     """
 
     streams: tuple[UUID, ...] = ()

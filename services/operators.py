@@ -1,4 +1,4 @@
-"""What an operator does to sessions and access tokens, each a fact like everything else."""
+"""What an operator does to sessions and access tokens, each an event like everything else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Operator"]
 class Operator:
     """Ends sessions and lifts the waits after wrong guesses.
 
-    :param source: in each method, who asks, for the metadata of the fact.
+    :param source: in each method, who asks, for the metadata of the event.
     """
 
     def __init__(self, ledger: Store, zone: ZoneInfo) -> None:

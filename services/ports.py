@@ -36,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """The verifier of a secret and the id by which facts name it.
+    """The verifier of a secret and the id by which events name it.
 
     ``owner`` is ``kind/id``, ``expired`` is judged by the database's clock.
     """
@@ -64,9 +64,9 @@ class GuessLimits:
 
 @dataclass(frozen=True, slots=True)
 class StreamCommit:
-    """The new facts of one aggregate; ``key`` encrypts their personal part."""
+    """The new events of one aggregate; ``key`` encrypts their personal part."""
 
-    facts: Sequence[DomainEvent]
+    events: Sequence[DomainEvent]
     subject: UUID | None = None
     key: bytes | None = None
 
@@ -88,7 +88,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class AppendResult:
-    """What became of a change: ``WRITTEN``, or why it was not: ``CONFLICT`` (another fact came
+    """What became of a change: ``WRITTEN``, or why it was not: ``CONFLICT`` (another event came
     first), ``CLAIMED`` and ``LIMITED`` (what is to be unique is taken, what is limited is used up;
     ``detail`` names the parameter), ``REPEATED`` (the idempotency key is known), ``SETTLED`` (its
     caller was told that nothing will be written with it).
@@ -136,11 +136,11 @@ class Store(ReadModels, Protocol):
         named by ``refs``, and those that the aggregates show.
 
         :param customer: compacts of other customers' are left out.
-        :param forgotten: whose facts are read as if their keys were destroyed already.
+        :param forgotten: whose events are read as if their keys were destroyed already.
         """
 
     async def streams_of_contact(self, organisation: str, contact: UUID) -> list[UUID]:
-        """What else than a contact itself has facts that its key encrypts."""
+        """What else than a contact itself has events that its key encrypts."""
 
     async def tokens_of_accounts(self, organisation: str, accounts: Collection[str]) -> list[UUID]:
         """The access tokens of accounts and of their rewards participants."""
@@ -151,7 +151,7 @@ class Store(ReadModels, Protocol):
         """Unused numbers: for each time that a sequence is named, one of it."""
 
     def release_numbers(self, organisation: str, numbers: Mapping[str, Sequence[int]]) -> None:
-        """Takes back numbers that no fact has used."""
+        """Takes back numbers that no event has used."""
 
     async def append(self, organisation: str, change: Commit) -> AppendResult:
         """Writes one command; it is durable when this returns ``WRITTEN``."""

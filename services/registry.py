@@ -1,4 +1,4 @@
-"""Importing this module fills the registries: methods, projections, compact objects and facts.
+"""Importing this module fills the registries: methods, projections, compact objects and events.
 
 Whoever walks one of them imports it first: ``import services.registry``.
 """

@@ -21,7 +21,7 @@ __all__ = [
     "OTHER_UNIT",
     "Desk",
     "desk",
-    "facts",
+    "events",
     "names",
     "new_key",
     "posted",
@@ -194,8 +194,8 @@ async def desk(service: Service) -> Desk:
     return made
 
 
-async def facts(api: Api, topic: str = "") -> list[str]:
-    """The topics of an organisation's facts that begin with ``topic``, in order."""
+async def events(api: Api, topic: str = "") -> list[str]:
+    """The topics of an organisation's events that begin with ``topic``, in order."""
     sql = "SELECT topic FROM ledger.events WHERE organisation = $1 AND starts_with(topic, $2) ORDER BY position"
     return [row["topic"] for row in await rows(api, sql, topic)]
 

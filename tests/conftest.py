@@ -72,7 +72,7 @@ async def empty_database(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture(scope="session")
 async def life(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[tuple[str, Desk]]:
-    """Name of a database in which every fact has happened, and the organisation in it."""
+    """Name of a database in which every event has happened, and the organisation in it."""
     async with databases.database(postgres, template) as url:
         async with in_process(url) as running:
             made = await lived(running)

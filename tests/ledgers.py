@@ -45,7 +45,7 @@ BY = Attribution(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
 
 def record(id_: str | None = None, organisation: str = ORGANISATION) -> Record:
-    """A new industry, with one fact that is not written yet."""
+    """A new industry, with one event that is not written yet."""
     id_ = id_ or uuid4().hex[:12].upper()
     return Record.create(
         Record.Registered,
@@ -59,20 +59,20 @@ def record(id_: str | None = None, organisation: str = ORGANISATION) -> Record:
 
 
 def renamed(one: Record, name: str | None = None) -> Record:
-    """The same with one more fact."""
+    """The same with one more event."""
     one.replace(one.fields | {"name": name or uuid4().hex}, {}, BY, retired=False)
     return one
 
 
 def written(*aggregates: Record, **effects: Any) -> Commit:
-    """The change that writes the new facts of aggregates."""
+    """The change that writes the new events of aggregates."""
     command = uuid4().hex
-    facts = [(a, [cast(DomainEvent, fact) for fact in a.collect_events()]) for a in aggregates]
+    events = [(a, [cast(DomainEvent, event) for event in a.collect_events()]) for a in aggregates]
     return Commit(
         command=command,
         metadata={"at": BY.at.isoformat(), "command": command},
-        written=[StreamCommit(new) for _, new in facts],
-        rows=[row for a, _ in facts for row in project(a, {}, ZONE).rows],
+        written=[StreamCommit(new) for _, new in events],
+        rows=[row for a, _ in events for row in project(a, {}, ZONE).rows],
         effects=effects,
         answer=b"{}" if "key" in effects else None,
     )

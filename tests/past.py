@@ -1,5 +1,5 @@
 """A replay to compare the past with: the service's own reads, on a database that holds only the
-facts up to a position."""
+events up to a position."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ class Replay:
         )
 
     async def stand_at(self, position: int) -> None:
-        """Forgets everything, takes the facts up to a position in and folds them."""
+        """Forgets everything, takes the events up to a position in and folds them."""
         async with connection(self.url) as owner, connection(self.source) as source:
-            # Triggers keep facts for ever; here they have to go.
+            # Triggers keep events for ever; here they have to go.
             await owner.execute("SET session_replication_role = replica")
             tables = [f"ledger.{t}" for t in COPIED] + [f"views.{t}" for t in TABLES]
             await owner.execute(f"TRUNCATE {', '.join(tables)}")

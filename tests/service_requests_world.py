@@ -284,7 +284,7 @@ async def staffed(api: Api) -> Helpdesk:
 
 
 async def gone_all_ways(made: Helpdesk) -> None:
-    """Lets every fact of a service request happen."""
+    """Lets every event of a service request happen."""
     ask = {name: answer(name, ASK) for name in ANSWERS}
     by = {"accepted_by_identifier": {"id": made.customer}}
     other = await made.on(

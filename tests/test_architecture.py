@@ -105,10 +105,10 @@ def test_every_aggregate_is_projected() -> None:
 
 
 def test_topics_are_of_their_aggregates() -> None:
-    for topic, fact in EVENTS.items():
+    for topic, event in EVENTS.items():
         assert re.fullmatch(r"[a-z_]+\.[a-z_]+", topic)
         assert topic.partition(".")[0] in AGGREGATES
-        assert set(fact.PERSONAL) <= set(fact.__dataclass_fields__)
+        assert set(event.PERSONAL) <= set(event.__dataclass_fields__)
 
 
 def test_compact_objects_are_named_like_their_entity() -> None:

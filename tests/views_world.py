@@ -60,7 +60,7 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def lived(service: Any) -> Desk:
-    """An organisation in which every fact has happened."""
+    """An organisation in which every event has happened."""
     made = await token_desk(service)
     await _contacts(made)
     await _tokens(made)
@@ -162,7 +162,7 @@ async def _contacts(made: Desk) -> None:
 
 
 def keys_of(url: str) -> tuple[KeyRing, ZoneInfo]:
-    """What is needed to read the facts that a service under test has written."""
+    """What is needed to read the events that a service under test has written."""
     settings = Settings.from_environment(environment(url))
     return KeyRing(settings.service_key), ZoneInfo(settings.time_zone)
 

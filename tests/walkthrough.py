@@ -13,7 +13,7 @@ __all__ = ["commands", "outputs"]
 CHANGING = (
     (r"\b[0-9A-F]{32}\b|\b[0-9a-f]{32}\b", "ID"),
     (r"\b20\d\d-\d\d-\d\d[T ][0-9:.]+(\+00:00| [A-Z]+)?", "TIME"),
-    (r"(?<=[:\[,])\d{3,}\b|(?<=position )\d+|\b\d+(?= facts are)|(?<=up to )\d+", "POSITION"),
+    (r"(?<=[:\[,])\d{3,}\b|(?<=position )\d+|\b\d+(?= events are)|(?<=up to )\d+", "POSITION"),
 )
 """What is another in each run, or with another demo organisation."""
 ROOT = Path(__file__).parent.parent

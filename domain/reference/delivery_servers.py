@@ -34,7 +34,7 @@ TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 CREDENTIALS = frozenset(
     {"authorization", "proxy-authorization", "api-key", "apikey", "x-api-key", "x-auth-token"}
 )
-"""Headers whose value is a secret: in a template it would stand in a fact."""
+"""Headers whose value is a secret: in a template it would stand in an event."""
 MOST_HEADERS = 20
 LONGEST_HEADER = 1000
 

@@ -56,7 +56,7 @@ def _topics() -> str:
 
 
 def webhook(kinds: Callable[[], Iterable[str]]) -> RecordKind:
-    """The kind: facts that fit both lists are told; an empty list fits all.
+    """The kind: events that fit both lists are told; an empty list fits all.
 
     :param kinds: the keys of all kinds of records, this one included; asked once they are known.
     """

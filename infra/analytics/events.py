@@ -1,6 +1,6 @@
-"""The ledger as a flat object, and the states that its facts lead to.
+"""The ledger as a flat object, and the states that its events lead to.
 
-Nothing here opens what is encrypted: of a fact's personal part it is only told that there is one.
+Nothing here opens what is encrypted: of an event's personal part it is only told that there is one.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
-import services.registry  # noqa: F401 (makes all facts known)
+import services.registry  # noqa: F401 (makes all events known)
 from domain.aggregate import ENTIRE_VALUE, EVENTS
 from infra.analytics.columns import Column, quoted
 from infra.analytics.relation import ORGANISATION, PERSONAL_GRANT, Relation
@@ -45,17 +45,17 @@ _METADATA = {
     "request": ("text", "Id of the request."),
     "correlation": ("text", "What the request is part of."),
     "client": ("text", "The program that sent the request."),
-    "command": ("text", "Id that all facts of one command share."),
-    "causation": ("json", "The facts that other facts of the same command came of."),
+    "command": ("text", "Id that all events of one command share."),
+    "causation": ("json", "The events that other events of the same command came of."),
 }
 
 
 def states() -> dict[str, str]:
-    """The state that each fact leads to, by topic, of the entities whose states are told."""
+    """The state that each event leads to, by topic, of the entities whose states are told."""
     return {
-        topic: fact.TO
-        for topic, fact in sorted(EVENTS.items())
-        if fact.TO and topic.partition(".")[0] in ENTITIES
+        topic: event.TO
+        for topic, event in sorted(EVENTS.items())
+        if event.TO and topic.partition(".")[0] in ENTITIES
     }
 
 
@@ -70,9 +70,9 @@ STATES = f"(VALUES {_values(states())}) AS s (topic, state)"
 def _payload() -> dict[str, str]:
     """The members of all payloads that are not encrypted as a whole, with their types in SQL."""
     found: dict[str, set[str]] = {}
-    for fact in EVENTS.values():
-        for member in fields(fact):
-            hidden = fact.PERSONAL.get(member.name, ()) is ENTIRE_VALUE
+    for event in EVENTS.values():
+        for member in fields(event):
+            hidden = event.PERSONAL.get(member.name, ()) is ENTIRE_VALUE
             if member.name not in _ADMINISTRATIVE and not hidden:
                 found.setdefault(member.name, set()).add(str(member.type).removesuffix(" | None"))
     return {name: _type(types) for name, types in sorted(found.items())}
@@ -90,10 +90,10 @@ def _columns() -> Iterator[Column]:
         "recorded_at", "timestamp with time zone", "When it was recorded.", "v.recorded_at"
     )
     yield Column("entity", "text", "What it is about.", "split_part(v.topic, '.', 1)")
-    yield Column("fact", "text", "What happened.", "split_part(v.topic, '.', 2)")
-    yield Column("topic", "text", "Entity and fact.", "v.topic")
+    yield Column("event", "text", "What happened.", "split_part(v.topic, '.', 2)")
+    yield Column("topic", "text", "Entity and event.", "v.topic")
     yield Column("id", "text", "Id of the entity.", ID.replace("e.", "v."))
-    yield Column("version", "integer", "Its place among the entity's facts.", "v.version")
+    yield Column("version", "integer", "Its place among the entity's events.", "v.version")
     yield Column("schema_version", "smallint", "The form of its payload.", "v.schema_version")
     subject = "upper(replace(v.subject::text, '-', ''))"
     yield Column("contact", "text", "Id of the contact whose data it holds.", subject)
@@ -104,7 +104,7 @@ def _columns() -> Iterator[Column]:
     for name, (type_, says) in _METADATA.items():
         yield Column("decided_at" if name == "at" else name, type_, says, f"m.{quoted(name)}")
     for name, type_ in _payload().items():
-        says = f"What the fact says under {name}."
+        says = f"What the event says under {name}."
         yield Column(f"payload_{name}", type_, says, f"p.{quoted(name)}", name in _OPERATORS)
 
 
@@ -115,7 +115,7 @@ def _joined(alias: str, document: str, members: dict[str, str]) -> str:
 
 EVENTS_FLAT = Relation(
     "events_flat",
-    "Every fact of the ledger, one a row, with what it says in the open.",
+    "Every event of the ledger, one a row, with what it says in the open.",
     tuple(_columns()),
     "\n".join(
         (

@@ -42,16 +42,16 @@ SETTINGS = {
 
 LEDGER = Relation(
     "ledger",
-    "The facts as they stand in the ledger; what belongs to a person is encrypted in them.",
+    "The events as they stand in the ledger; what belongs to a person is encrypted in them.",
     (
         ORGANISATION,
         Column("position", "bigint", "Its place in the organisation's ledger."),
-        Column("stream_id", "uuid", "The entity that the fact is about."),
-        Column("version", "integer", "Its place among the entity's facts."),
+        Column("stream_id", "uuid", "The entity that the event is about."),
+        Column("version", "integer", "Its place among the entity's events."),
         Column("topic", "text", "What happened."),
         Column("schema_version", "smallint", "The form of the payload."),
         Column("subject", "uuid", "The contact whose key encrypts the payload's personal part."),
-        Column("payload", "json", "What the fact says."),
+        Column("payload", "json", "What the event says."),
         Column("metadata", "json", "Who, when and in which request."),
         Column("recorded_at", "timestamp with time zone", "When it was recorded."),
         Column("event_hash", "bytea", "SHA-256 over all other columns."),

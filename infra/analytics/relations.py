@@ -28,8 +28,8 @@ _CHANGED = (
     " AND e.stream_id = v.id::uuid AND e.version = v.version)"
 )
 _POSITIONS = (
-    Column("created_position", "bigint", "Position of its first fact.", "v.created"),
-    Column("changed_position", "bigint", "Position of its last fact.", _CHANGED),
+    Column("created_position", "bigint", "Position of its first event.", "v.created"),
+    Column("changed_position", "bigint", "Position of its last event.", _CHANGED),
 )
 _DOCUMENT = SourceAlias("d")
 

@@ -1,6 +1,6 @@
 """Bundles: what an auditor takes away, one file that says all that `crmledger-verify` needs.
 
-A zip archive of three members, stored as they are, so that the same facts and seals give the same
+A zip archive of three members, stored as they are, so that the same events and seals give the same
 bytes everywhere: ``events.ndjson`` (`EventRecord`), ``seals.ndjson`` (`SignedSeal`), ``manifest.json``.
 """
 
@@ -40,8 +40,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     first: Count
     """The first position in it, and below the last: those of whole seals."""
     last: Count
-    facts: Annotated[int, msgspec.Meta(ge=0)]
-    """How many facts there are, and below how many seals."""
+    events: Annotated[int, msgspec.Meta(ge=0)]
+    """How many events there are, and below how many seals."""
     seals: Annotated[int, msgspec.Meta(ge=0)]
     events_sha256: Digest
     """Of the member, as that of the seals below."""
@@ -94,7 +94,7 @@ class BundleWriter:
 
     @contextmanager
     def events(self) -> Iterator[Member]:
-        """Where the facts go."""
+        """Where the events go."""
         with self._archive.open(_info(EVENTS), "w", force_zip64=True) as file:
             yield Member(file)
 

@@ -23,11 +23,11 @@ def check_bundle(
     outside: Mapping[int, SignedSeal],
     advance: Callable[[int], None] = lambda _: None,
 ) -> SealVerifier:
-    """Checks every fact and seal of a bundle, and its manifest; returns how far that reaches.
+    """Checks every event and seal of a bundle, and its manifest; returns how far that reaches.
 
     :param keys: the public keys whose seals are believed.
     :param outside: seals of the bundle's organisation that were kept elsewhere, by number.
-    :param advance: is told how many facts were checked since it was told last.
+    :param advance: is told how many events were checked since it was told last.
     :raises TamperError: for the first position that is not as it was sealed.
     :raises BundleError: the manifest does not describe what the bundle holds.
     :raises SealError: an outside seal is of before the bundle's beginning: it can prove nothing here.
@@ -38,12 +38,12 @@ def check_bundle(
     while signed is not None:
         check.seal(signed)
         before, last = check.position, signed
-        while check.remaining and (fact := _fact(lines, check.position + 1)) is not None:
-            check.fact(fact)
+        while check.remaining and (event := _event(lines, check.position + 1)) is not None:
+            check.event(event)
         check.close()
         advance(check.position - before)
         signed = _next(seals, check.position + 1, "rewritten")
-    surplus = _fact(lines, check.position + 1)
+    surplus = _event(lines, check.position + 1)
     if surplus is not None:
         why = f"{surplus.position} stands after the last seal"
         raise TamperError(check.position + 1, "inserted", why)
@@ -79,10 +79,10 @@ def _next(lines: Iterator[T], position: int, kind: Kind) -> T | None:
         raise TamperError(position, kind, str(error)) from None
 
 
-def _fact(lines: Iterator[EventRecord], position: int) -> StoredEvent | None:
+def _event(lines: Iterator[EventRecord], position: int) -> StoredEvent | None:
     line = _next(lines, position, "changed")
     try:
-        return line.fact() if line is not None else None
+        return line.event() if line is not None else None
     except ValueError as error:
         raise TamperError(position, "changed", str(error)) from None
 
@@ -92,7 +92,7 @@ def _check_manifest(bundle: Bundle, check: SealVerifier, last: SignedSeal) -> No
     held = {
         "first": check.position - count + 1,
         "last": check.position,
-        "facts": count,
+        "events": count,
         "seals": bundle.seals.count,
         "events_sha256": bundle.events.sha256,
         "seals_sha256": bundle.seals.sha256,

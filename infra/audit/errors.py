@@ -12,7 +12,7 @@ Kind: TypeAlias = Literal["changed", "missing", "inserted", "reordered", "cut", 
 class TamperError(Exception):
     """A ledger is not what it was; ``position`` is the first bad one, ``kind`` what happened there.
 
-    ``rewritten`` is a seal that is not what was signed or kept: facts from this position on, or their
+    ``rewritten`` is a seal that is not what was signed or kept: events from this position on, or their
     seals, are others.
     """
 

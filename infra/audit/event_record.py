@@ -1,4 +1,4 @@
-"""Facts as lines of JSON: exactly the columns that their hash covers, and the organisation beside them."""
+"""Events as lines of JSON: exactly the columns that their hash covers, and the organisation beside them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["EventRecord"]
 
 
 class EventRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One fact. Metadata and payload are texts, because their hash is that of their very text."""
+    """One event. Metadata and payload are texts, because their hash is that of their very text."""
 
     position: int
     stream: UUID
@@ -27,24 +27,24 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     payload: str
 
     @classmethod
-    def of(cls, fact: StoredEvent) -> EventRecord:
-        """The line of a fact. Raises ``ValueError`` for one that was never recorded."""
-        if fact.recorded_at is None:
-            raise ValueError("a fact without a time has no line")
+    def of(cls, event: StoredEvent) -> EventRecord:
+        """The line of an event. Raises ``ValueError`` for one that was never recorded."""
+        if event.recorded_at is None:
+            raise ValueError("an event without a time has no line")
         return cls(
-            position=fact.position,
-            stream=fact.stream,
-            version=fact.version,
-            topic=fact.topic,
-            schema=fact.schema,
-            subject=fact.subject,
-            recorded_at=fact.recorded_at,
-            metadata=fact.metadata.decode(),
-            payload=fact.payload.decode(),
+            position=event.position,
+            stream=event.stream,
+            version=event.version,
+            topic=event.topic,
+            schema=event.schema,
+            subject=event.subject,
+            recorded_at=event.recorded_at,
+            metadata=event.metadata.decode(),
+            payload=event.payload.decode(),
         )
 
-    def fact(self) -> StoredEvent:
-        """The fact of a line. Raises ``ValueError`` for a text that cannot be UTF-8."""
+    def event(self) -> StoredEvent:
+        """The event of a line. Raises ``ValueError`` for a text that cannot be UTF-8."""
         return StoredEvent(
             stream=self.stream,
             version=self.version,

@@ -1,6 +1,6 @@
-"""The Merkle tree of RFC 6962 over the facts of a closed range, and proofs that a fact is in it.
+"""The Merkle tree of RFC 6962 over the events of a closed range, and proofs that an event is in it.
 
-A leaf is SHA-256 of 0x00 and the fact's hash, a node SHA-256 of 0x01 and its two children; a last
+A leaf is SHA-256 of 0x00 and the event's hash, a node SHA-256 of 0x01 and its two children; a last
 one without a neighbour moves up as it is. No input or output: the stand-alone verifier uses it too.
 """
 
@@ -13,7 +13,7 @@ __all__ = ["check_inclusion", "inclusion_proof", "root_of"]
 
 
 def root_of(hashes: Sequence[bytes]) -> bytes:
-    """The root over facts' hashes in their order; of none, SHA-256 of nothing."""
+    """The root over events' hashes in their order; of none, SHA-256 of nothing."""
     level = _leaves(hashes)
     while len(level) > 1:
         level = _above(level)
@@ -26,7 +26,7 @@ def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
     They are at most ``log2(len(hashes))``, rounded up. Raises ``IndexError`` for an index that none has.
     """
     if not 0 <= index < len(hashes):
-        raise IndexError(f"{index} is not among {len(hashes)} facts")
+        raise IndexError(f"{index} is not among {len(hashes)} events")
     level, proof = _leaves(hashes), []
     while len(level) > 1:
         if index ^ 1 < len(level):
@@ -38,7 +38,7 @@ def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
 def check_inclusion(
     root: bytes, event_hash: bytes, index: int, size: int, proof: Sequence[bytes]
 ) -> bool:
-    """Whether a fact's hash is at ``index`` of the ``size`` hashes that have this root."""
+    """Whether an event's hash is at ``index`` of the ``size`` hashes that have this root."""
     if not 0 <= index < size:
         return False
     rest = list(reversed(proof))

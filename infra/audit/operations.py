@@ -13,8 +13,8 @@ from infra.audit.merkle import inclusion_proof
 from infra.audit.proofs import CompletenessProof, InclusionProof
 from infra.audit.queries import (
     Connection,
-    facts,
-    facts_of,
+    events,
+    events_of,
     last_seal,
     path_to,
     sealed_bounds,
@@ -36,24 +36,24 @@ async def verify(
     outside: Mapping[int, SignedSeal],
     advance: Advance = lambda _: None,
 ) -> SealVerifier:
-    """Checks a ledger against its seals; returns how far that reaches. Facts without a seal are checked, too.
+    """Checks a ledger against its seals; returns how far that reaches. Events without a seal are checked, too.
 
     :param connection: a snapshot.
     :param keys: the public keys whose seals are believed.
     :param outside: seals of the organisation that were kept elsewhere, by number.
-    :param advance: is told of every fact that was checked.
+    :param advance: is told of every event that was checked.
     :raises TamperError: for the first position that is not as it should be.
     """
     check = SealVerifier(organisation, keys, outside)
-    rows = facts(connection, organisation)
+    rows = events(connection, organisation)
     async for signed in seals(connection, organisation):
         check.seal(signed)
         while check.remaining and (row := await anext(rows, None)) is not None:
-            check.fact(*row)
+            check.event(*row)
             advance(1)
         check.close()
     async for row in rows:
-        check.fact(*row)
+        check.event(*row)
         advance(1)
     check.finish()
     return check
@@ -67,7 +67,7 @@ async def export(
     last: int | None = None,
     advance: Advance = lambda _: None,
 ) -> Manifest:
-    """Writes a bundle of the sealed facts between two positions, widened to whole seals.
+    """Writes a bundle of the sealed events between two positions, widened to whole seals.
 
     The same range gives the same bytes. Raises `SealError` if nothing there is sealed.
     """
@@ -76,9 +76,9 @@ async def export(
         raise SealError(f"{organisation} has no seal there: run `crmledger audit seal`")
     first, last = bounds
     with create_bundle(path) as bundle:
-        with bundle.events() as events:
-            async for fact, _ in facts(connection, organisation, first, last):
-                events.write(EventRecord.of(fact))
+        with bundle.events() as written_events:
+            async for event, _ in events(connection, organisation, first, last):
+                written_events.write(EventRecord.of(event))
                 advance(1)
         with bundle.seals() as written:
             async for signed in seals(connection, organisation, first, last):
@@ -87,9 +87,9 @@ async def export(
             organisation=organisation,
             first=first,
             last=last,
-            facts=events.count,
+            events=written_events.count,
             seals=written.count,
-            events_sha256=events.sha256,
+            events_sha256=written_events.sha256,
             seals_sha256=written.sha256,
             key=signed.seal().key,
             build=f"crmledger {version('crmledger')}",
@@ -99,21 +99,21 @@ async def export(
 
 
 async def prove(connection: Connection, organisation: str, position: int) -> InclusionProof:
-    """The proof that a fact is in its seal. Raises `SealError` if it has none."""
+    """The proof that an event is in its seal. Raises `SealError` if it has none."""
     signed = await anext(seals(connection, organisation, position, position), None)
-    row = await anext(facts(connection, organisation, position, position), None)
+    row = await anext(events(connection, organisation, position, position), None)
     if signed is None or row is None:
         raise SealError(f"position {position} of {organisation} is not sealed")
     leaves = signed.leaves
     hashes = [leaves[at : at + 32] for at in range(0, len(leaves), 32)]
     path = inclusion_proof(hashes, position - signed.seal().first)
-    return InclusionProof(fact=EventRecord.of(row[0]), path=path, seal=signed.without_leaves())
+    return InclusionProof(event=EventRecord.of(row[0]), path=path, seal=signed.without_leaves())
 
 
 async def prove_entity(
     connection: Connection, organisation: str, stream: UUID
 ) -> CompletenessProof:
-    """The proof that an entity's facts up to the last seal are all, or that it has none.
+    """The proof that an entity's events up to the last seal are all, or that it has none.
 
     Raises `SealError` if the organisation has no seal.
     """
@@ -122,8 +122,8 @@ async def prove_entity(
         raise SealError(f"{organisation} has no seal")
     last = signed.seal().last
     found = [
-        EventRecord.of(fact) for fact in await facts_of(connection, organisation, stream, last)
+        EventRecord.of(event) for event in await events_of(connection, organisation, stream, last)
     ]
     streams = await path_to(connection, organisation, StreamHead(stream))
     proof = completeness_proof(streams, stream)
-    return CompletenessProof(stream=stream, facts=found, proof=proof, seal=signed)
+    return CompletenessProof(stream=stream, events=found, proof=proof, seal=signed)

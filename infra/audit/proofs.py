@@ -1,4 +1,4 @@
-"""Proofs as documents: about one fact, or about all facts of one entity, against a signed seal.
+"""Proofs as documents: about one event, or about all events of one entity, against a signed seal.
 
 Binary members are base64. What is checked here needs nothing but the document and a public key.
 """
@@ -32,21 +32,21 @@ class InclusionProof(
     tag_field="form",
     tag="crmledger.inclusion.1",
 ):
-    """That a fact is in the sealed ledger; ``path`` are the hashes up to the seal's root."""
+    """That an event is in the sealed ledger; ``path`` are the hashes up to the seal's root."""
 
-    fact: EventRecord
+    event: EventRecord
     path: list[bytes]
     seal: SignedSeal
 
     def check(self, keys: Collection[str]) -> str:
         """What is proved, in words. Raises `ProofError`."""
         seal = _believed(self.seal, keys)
-        index, found = self.fact.position - seal.first, _hash(seal, self.fact)
+        index, found = self.event.position - seal.first, _hash(seal, self.event)
         if not check_inclusion(bytes.fromhex(seal.root), found, index, seal.count, self.path):
             raise ProofError(
-                f"the fact is not at position {self.fact.position} of seal {seal.number}"
+                f"the event is not at position {self.event.position} of seal {seal.number}"
             )
-        return f"position {self.fact.position} of {seal.organisation} is in seal {seal.number}"
+        return f"position {self.event.position} of {seal.organisation} is in seal {seal.number}"
 
 
 class CompletenessProof(
@@ -57,23 +57,23 @@ class CompletenessProof(
     tag_field="form",
     tag="crmledger.completeness.1",
 ):
-    """That these are all facts of an entity up to the seal's last position."""
+    """That these are all events of an entity up to the seal's last position."""
 
     stream: UUID
-    facts: list[EventRecord]
+    events: list[EventRecord]
     proof: Completeness
     seal: SignedSeal
 
     def check(self, keys: Collection[str]) -> str:
         """What is proved, in words. Raises `ProofError`."""
         seal = _believed(self.seal, keys)
-        hashes = [_hash(seal, fact) for fact in self.facts]
-        ours = all(fact.stream == self.stream for fact in self.facts)
+        hashes = [_hash(seal, event) for event in self.events]
+        ours = all(event.stream == self.stream for event in self.events)
         root = bytes.fromhex(seal.streams)
         if not ours or not check_completeness(root, self.stream, hashes, self.proof):
-            raise ProofError(f"these are not all facts of {self.stream} up to seal {seal.number}")
+            raise ProofError(f"these are not all events of {self.stream} up to seal {seal.number}")
         return (
-            f"{self.stream} of {seal.organisation} has these {len(hashes)} facts and no others "
+            f"{self.stream} of {seal.organisation} has these {len(hashes)} events and no others "
             f"up to position {seal.last}, seal {seal.number}"
         )
 
@@ -102,6 +102,6 @@ def _believed(signed: SignedSeal, keys: Collection[str]) -> Seal:
 
 def _hash(seal: Seal, line: EventRecord) -> bytes:
     try:
-        return event_hash(seal.organisation, line.fact())
+        return event_hash(seal.organisation, line.event())
     except ValueError as error:
-        raise ProofError(f"a fact cannot be read: {error}") from None
+        raise ProofError(f"an event cannot be read: {error}") from None

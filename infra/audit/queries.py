@@ -1,4 +1,4 @@
-"""Facts and seals as the database has them."""
+"""Events and seals as the database has them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import asyncpg
 
 from infra.audit.seals import SignedSeal
 from infra.audit.stream_tree import BUCKET, EMPTY, StreamHead, StreamTree, lookup_path
-from infra.ledger.feed import stored_fact
+from infra.ledger.feed import stored_event
 from infra.ledger.stored_event import StoredEvent
 from infra.postgres import pool as postgres
 
 __all__ = [
     "Connection",
-    "facts",
-    "facts_of",
+    "events",
+    "events_of",
     "last_seal",
     "load_nodes",
     "load_tips",
@@ -33,7 +33,7 @@ __all__ = [
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 # As text and then as bytes: what was hashed, whatever codec the connection has for json.
-FACTS = """
+EVENTS = """
 SELECT position, stream_id, version, topic, schema_version, subject, recorded_at, event_hash,
        convert_to(payload::text, 'UTF8') AS payload, convert_to(metadata::text, 'UTF8') AS metadata
   FROM ledger.events
@@ -76,12 +76,12 @@ SELECT s.parent, string_agg(s.prefix || s.hash, ''::bytea) AS below
  GROUP BY s.parent
 """
 PAGE = 500
-"""Facts that are held at once."""
+"""Events that are held at once."""
 SETTINGS = {
     "role": postgres.SERVICE_ROLE,
     "application_name": "crmledger audit",
     "TimeZone": "UTC",
-    # Facts are read in the order of their key; a server may think that sorting them all is cheaper.
+    # Events are read in the order of their key; a server may think that sorting them all is cheaper.
     "enable_sort": "off",
 }
 
@@ -98,27 +98,27 @@ async def organisation_id(connection: Connection, name: str) -> str:
 
 
 async def sealed_organisations(connection: Connection) -> list[str]:
-    """The organisations that have seals, also those whose facts are gone."""
+    """The organisations that have seals, also those whose events are gone."""
     return [row["organisation"] for row in await connection.fetch(SEALED)]
 
 
-async def facts(
+async def events(
     connection: Connection, organisation: str, first: int | None = None, last: int | None = None
 ) -> AsyncIterator[tuple[StoredEvent, bytes]]:
-    """Facts in the order of their positions, each with the hash that is stored with it.
+    """Events in the order of their positions, each with the hash that is stored with it.
 
     A snapshot holds few of them in memory at a time. Without bounds it is all, whatever their positions.
     """
-    async for row in connection.cursor(FACTS, organisation, first, last, prefetch=PAGE):
-        yield stored_fact(row), row["event_hash"]
+    async for row in connection.cursor(EVENTS, organisation, first, last, prefetch=PAGE):
+        yield stored_event(row), row["event_hash"]
 
 
-async def facts_of(
+async def events_of(
     connection: Connection, organisation: str, stream: UUID, last: int
 ) -> list[StoredEvent]:
-    """The facts of one entity up to a position, in the order of their versions."""
+    """The events of one entity up to a position, in the order of their versions."""
     rows = await connection.fetch(OF_STREAM, organisation, stream, last)
-    return [stored_fact(row) for row in rows]
+    return [stored_event(row) for row in rows]
 
 
 async def seals(

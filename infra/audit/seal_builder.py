@@ -17,7 +17,7 @@ from infra.ledger.feed import GapError, LedgerCorruptedError
 __all__ = ["MOST", "seal_next"]
 
 MOST = 4096
-"""Facts in one seal: a proof of inclusion has at most 12 hashes."""
+"""Events in one seal: a proof of inclusion has at most 12 hashes."""
 UNSEALED = """
 SELECT position, stream_id, version, event_hash
   FROM ledger.events WHERE organisation = $1 AND position > $2 ORDER BY position LIMIT $3
@@ -32,7 +32,7 @@ class _SealInput:
     organisation: str
     former: Seal | None
     former_hash: str
-    facts: Sequence[asyncpg.Record]
+    events: Sequence[asyncpg.Record]
     streams: StreamTree
     now: datetime
 
@@ -49,7 +49,7 @@ class _Draft:
 async def seal_next(
     connection: Connection, organisation: str, signer: Signer, most: int = MOST
 ) -> SignedSeal | None:
-    """Seals the facts after the last seal, at most so many.
+    """Seals the events after the last seal, at most so many.
 
     None if there are none, or if another process has sealed them. Raises `LedgerCorruptedError` where the
     ledger is not whole: that is never sealed. Tens of thousands of rows are read and hashed, during which
@@ -57,7 +57,7 @@ async def seal_next(
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         ground = await _ground(connection, organisation, most)
-    if not ground.facts:
+    if not ground.events:
         return None
     draft = _drawn_up(ground, signer)
     added = await connection.fetchval(
@@ -79,30 +79,30 @@ async def seal_next(
 async def _ground(connection: Connection, organisation: str, most: int) -> _SealInput:
     former = await last_seal(connection, organisation)
     said = former.seal() if former else None
-    facts = await connection.fetch(UNSEALED, organisation, said.last if said else 0, most)
-    buckets = {StreamHead(row["stream_id"]).key[:BUCKET] for row in facts}
+    events = await connection.fetch(UNSEALED, organisation, said.last if said else 0, most)
+    buckets = {StreamHead(row["stream_id"]).key[:BUCKET] for row in events}
     streams = StreamTree()
     await load_tips(connection, organisation, streams, buckets)
     await load_nodes(connection, organisation, streams, {b""} | {each[:GROUP] for each in buckets})
     now = await connection.fetchval("SELECT clock_timestamp()")
-    return _SealInput(organisation, said, former.hash() if former else FIRST, facts, streams, now)
+    return _SealInput(organisation, said, former.hash() if former else FIRST, events, streams, now)
 
 
 def _drawn_up(ground: _SealInput, signer: Signer) -> _Draft:
     first = ground.former.last + 1 if ground.former else 1
-    streams, facts = ground.streams, ground.facts
-    buckets = {StreamHead(row["stream_id"]).key[:BUCKET] for row in facts}
+    streams, events = ground.streams, ground.events
+    buckets = {StreamHead(row["stream_id"]).key[:BUCKET] for row in events}
     # The kept map is believed because the part of it that is used gives the root that was signed.
     if streams.rehash(buckets).hex() != (ground.former.streams if ground.former else EMPTY.hex()):
         what = "the kept map of streams is not the sealed one"
         raise LedgerCorruptedError(ground.organisation, first, what)
-    tips = _moved(ground.organisation, first, streams, facts)
-    hashes = [row["event_hash"] for row in facts]
+    tips = _moved(ground.organisation, first, streams, events)
+    hashes = [row["event_hash"] for row in events]
     seal = Seal(
         organisation=ground.organisation,
         number=ground.former.number + 1 if ground.former else 1,
         first=first,
-        last=facts[-1]["position"],
+        last=events[-1]["position"],
         root=root_of(hashes).hex(),
         streams=streams.rehash(buckets).hex(),
         former=ground.former_hash,
@@ -114,11 +114,11 @@ def _drawn_up(ground: _SealInput, signer: Signer) -> _Draft:
 
 
 def _moved(
-    organisation: str, first: int, streams: StreamTree, facts: Sequence[asyncpg.Record]
+    organisation: str, first: int, streams: StreamTree, events: Sequence[asyncpg.Record]
 ) -> list[StreamHead]:
-    """Moves the facts' streams; their new tips. Raises `LedgerCorruptedError` for what is not dense."""
+    """Moves the events' streams; their new tips. Raises `LedgerCorruptedError` for what is not dense."""
     tips = {}
-    for position, row in enumerate(facts, first):
+    for position, row in enumerate(events, first):
         if row["position"] != position:
             raise GapError(organisation, position, f"{row['position']} stands")
         tip = streams.tip(row["stream_id"]).append(row["event_hash"])

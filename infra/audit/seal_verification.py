@@ -1,7 +1,7 @@
-"""Is a ledger what was sealed? Facts and seals in, the first bad position out.
+"""Is a ledger what was sealed? Events and seals in, the first bad position out.
 
 Trusts neither database nor bundle: every hash is computed here. No input or output: ``audit verify``
-and the stand-alone verifier differ only in where facts and seals come from.
+and the stand-alone verifier differ only in where events and seals come from.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ __all__ = ["SealVerifier"]
 
 
 class SealVerifier:
-    """Takes seals in their order, after each the facts of its range, and then those without a seal.
+    """Takes seals in their order, after each the events of its range, and then those without a seal.
 
     :param organisation: whose ledger it is.
     :param keys: the public keys whose seals are believed.
     :param outside: seals that were kept elsewhere, by number.
-    :param since: the first seal to come, if the former ones and their facts do not come: then it is
+    :param since: the first seal to come, if the former ones and their events do not come: then it is
         taken for granted what they were, and how far streams had come is not checked.
 
     Every method raises `TamperError` for the first thing that is wrong; nothing is to be asked after.
@@ -63,11 +63,11 @@ class SealVerifier:
 
     @property
     def remaining(self) -> int:
-        """How many facts of the present seal are to come."""
+        """How many events of the present seal are to come."""
         return self._range.left if self._range else 0
 
     def seal(self, signed: SignedSeal) -> None:
-        """Takes the next seal. Its facts come next, then `close`."""
+        """Takes the next seal. Its events come next, then `close`."""
         try:
             seal = signed.seal()
         except SealError as error:
@@ -82,25 +82,25 @@ class SealVerifier:
         self._former = signed.hash()
         self._sealed_at = seal.sealed_at
 
-    def fact(self, fact: StoredEvent, stored: bytes | None = None) -> None:
-        """Takes the next fact, and the hash that is stored with it where there is one."""
+    def event(self, event: StoredEvent, stored: bytes | None = None) -> None:
+        """Takes the next event, and the hash that is stored with it where there is one."""
         present, expected = self._range, self.position + 1
-        if present is not None and present.takes(fact):
+        if present is not None and present.takes(event):
             return
-        found = event_hash(self.organisation, fact)
+        found = event_hash(self.organisation, event)
         sealed = present.leaf(expected) if present else None
-        if present is not None and (fact.position != expected or sealed not in {None, found}):
-            present.suspect = TamperDiagnosis(self.organisation, expected, present.sealed(), fact)
+        if present is not None and (event.position != expected or sealed not in {None, found}):
+            present.suspect = TamperDiagnosis(self.organisation, expected, present.sealed(), event)
             return
-        if fact.position != expected:
-            raise TamperError(expected, "missing", f"{fact.position} stands in its place")
+        if event.position != expected:
+            raise TamperError(expected, "missing", f"{event.position} stands in its place")
         if stored not in {None, found}:
             raise TamperError(expected, "changed", "the stored hash does not fit")
-        self._check_course(fact)
-        self._move(fact, found)
+        self._check_course(event)
+        self._move(event, found)
 
     def close(self) -> None:
-        """Says that no more facts of the present seal will come."""
+        """Says that no more events of the present seal will come."""
         assert self._range is not None
         present, self._range = self._range, None
         seal = present.seal
@@ -118,7 +118,7 @@ class SealVerifier:
         self.seals, self.sealed = seal.number, seal.last
 
     def finish(self) -> None:
-        """Says that there are no more facts and no more seals."""
+        """Says that there are no more events and no more seals."""
         for number in sorted(self._outside):
             if number > self.seals:
                 seal = self._outside[number].seal()
@@ -152,30 +152,30 @@ class SealVerifier:
             remade, there = TamperError(seal.first, "rewritten", why), kept.seal()
             if (there.first, there.last, there.root) != (seal.first, seal.last, seal.root):
                 raise remade
-            # Its facts are the same: a later seal may tell where they are not.
+            # Its events are the same: a later seal may tell where they are not.
             self._remade = self._remade or remade
         if not signed.is_signed_by(self._keys):
             known = "signature does not fit" if seal.key in self._keys else "key is not known"
             raise TamperError(seal.first, "rewritten", f"seal {seal.number}: its {known}")
 
-    def _tip(self, fact: StoredEvent) -> StreamHead:
-        """How far the fact's stream has come without it."""
-        tip = self._streams.tip(fact.stream)
+    def _tip(self, event: StoredEvent) -> StreamHead:
+        """How far the event's stream has come without it."""
+        tip = self._streams.tip(event.stream)
         return (
-            tip if tip.version or self.from_genesis else StreamHead(fact.stream, fact.version - 1)
+            tip if tip.version or self.from_genesis else StreamHead(event.stream, event.version - 1)
         )
 
-    def _check_course(self, fact: StoredEvent) -> None:
-        before = self._tip(fact).version
-        if fact.version != before + 1:
-            why = f"version {fact.version} of {fact.stream} follows version {before}"
-            raise TamperError(fact.position, "changed", why)
-        if self._recorded_at and fact.recorded_at and fact.recorded_at < self._recorded_at:
-            raise TamperError(fact.position, "changed", "it was recorded before the former one")
+    def _check_course(self, event: StoredEvent) -> None:
+        before = self._tip(event).version
+        if event.version != before + 1:
+            why = f"version {event.version} of {event.stream} follows version {before}"
+            raise TamperError(event.position, "changed", why)
+        if self._recorded_at and event.recorded_at and event.recorded_at < self._recorded_at:
+            raise TamperError(event.position, "changed", "it was recorded before the former one")
 
-    def _move(self, fact: StoredEvent, found: bytes) -> None:
-        self.position, self._recorded_at = fact.position, fact.recorded_at
-        tip = self._tip(fact).append(found)
+    def _move(self, event: StoredEvent, found: bytes) -> None:
+        self.position, self._recorded_at = event.position, event.recorded_at
+        tip = self._tip(event).append(found)
         self._streams.put(tip)
         if self._range is not None:
             self._range.hashes.append(found)
@@ -188,17 +188,17 @@ class _Range:
     def __init__(self, seal: Seal, kept: list[bytes] | None) -> None:
         self.seal = seal
         self.kept = kept
-        """The hashes of its facts; None if those that are kept with the seal are not what was sealed."""
+        """The hashes of its events; None if those that are kept with the seal are not what was sealed."""
         self.left = seal.count
         self.hashes: list[bytes] = []
         self.buckets: set[bytes] = set()
         self.suspect: TamperDiagnosis | None = None
 
-    def takes(self, fact: StoredEvent) -> bool:
-        """Counts a fact; whether it only serves to tell what became of a former one."""
+    def takes(self, event: StoredEvent) -> bool:
+        """Counts an event; whether it only serves to tell what became of a former one."""
         self.left -= 1
         if self.suspect is not None:
-            self.suspect.then(fact)
+            self.suspect.then(event)
         return self.suspect is not None
 
     def leaf(self, position: int) -> bytes | None:
@@ -214,4 +214,4 @@ class _Range:
         what = (
             f"seal {self.seal.number}, up to {self.seal.last}: the hashes kept with it were changed"
         )
-        return f"{what}, its facts were not" if same else f"{what}, and so were facts"
+        return f"{what}, its events were not" if same else f"{what}, and so were events"

@@ -39,9 +39,9 @@ SELECT h.organisation, h.head, coalesce(s.last, 0) AS sealed,
 BACKLOGS = _BACKLOGS.format(heads=HEADS)
 
 LOOKS = 4
-"""How often it looks in the time after which facts are to be sealed."""
+"""How often it looks in the time after which events are to be sealed."""
 FEW = 8
-"""Facts whose seal is drawn up here, in some milliseconds. One of 4,096 takes Python up to a second."""
+"""Events whose seal is drawn up here, in some milliseconds. One of 4,096 takes Python up to a second."""
 SHORTEST = 0.05
 """Seconds between two looks."""
 TIMEOUT = 60
@@ -51,15 +51,15 @@ SEALS = Counter("crmledger_seals_total", "Seals that this process has added.", r
 SEALED_POSITION = Gauge(
     "crmledger_sealed_position", "The last sealed position.", ["organisation"], registry=REGISTRY
 )
-UNSEALED_FACTS = Gauge(
-    "crmledger_unsealed_facts",
-    "Facts that no seal covers; negative: the ledger ends before its last seal.",
+UNSEALED_EVENTS = Gauge(
+    "crmledger_unsealed_events",
+    "Events that no seal covers; negative: the ledger ends before its last seal.",
     ["organisation"],
     registry=REGISTRY,
 )
 UNSEALED_SECONDS = Gauge(
     "crmledger_unsealed_seconds",
-    "Age of the first fact that no seal covers.",
+    "Age of the first event that no seal covers.",
     ["organisation"],
     registry=REGISTRY,
 )
@@ -74,11 +74,11 @@ def signer_of(service_key: str) -> Signer:
 
 @dataclass(frozen=True, slots=True)
 class UnsealedBacklog:
-    """What is not sealed of a ledger; ``seconds`` is the age of the first such fact."""
+    """What is not sealed of a ledger; ``seconds`` is the age of the first such event."""
 
     organisation: str
     sealed: int
-    facts: int
+    events: int
     seconds: float
 
 
@@ -93,13 +93,13 @@ async def backlogs(connection: Connection) -> list[UnsealedBacklog]:
 
 
 class Sealer:
-    """Seals every ledger as soon as its first unsealed fact is so many seconds old.
+    """Seals every ledger as soon as its first unsealed event is so many seconds old.
 
-    So the number of seals depends on the facts and not on how many processes run. More than a few facts
+    So the number of seals depends on the events and not on how many processes run. More than a few events
     are sealed by a process of its own, at low priority: no call waits for that, nor for an interpreter.
 
     :param seconds: 0: never.
-    :param most: facts in one seal; as many are sealed at once, however young.
+    :param most: events in one seal; as many are sealed at once, however young.
     """
 
     def __init__(self, url: str, signer: Signer, *, seconds: float, most: int = MOST) -> None:
@@ -126,10 +126,10 @@ class Sealer:
         """Looks at every ledger once. Raises `ServiceUnavailable` if the database is away."""
         for backlog in await self._lanes.read(backlogs):
             _observe(backlog)
-            if backlog.facts < 0:
+            if backlog.events < 0:
                 log.error("sealer.ahead", organisation=backlog.organisation, sealed=backlog.sealed)
-            elif backlog.facts >= self._most or (
-                backlog.facts and backlog.seconds >= self._seconds
+            elif backlog.events >= self._most or (
+                backlog.events and backlog.seconds >= self._seconds
             ):
                 await self._seal(backlog)
 
@@ -141,7 +141,7 @@ class Sealer:
 
     async def _seal(self, backlog: UnsealedBacklog) -> None:
         """Seals what was there at the look, and no more: else a busy ledger would get seal upon seal."""
-        left = backlog.facts
+        left = backlog.events
         try:
             while left > 0 and (sealed := await self._sealed(backlog.organisation, left)):
                 SEALS.inc()
@@ -153,9 +153,9 @@ class Sealer:
                 "sealer.broken", organisation=backlog.organisation, position=where, error=kind
             )
 
-    async def _sealed(self, organisation: str, facts: int) -> int:
-        """How many facts were sealed, of so many; 0 if others were faster."""
-        if min(facts, self._most) <= FEW:
+    async def _sealed(self, organisation: str, events: int) -> int:
+        """How many events were sealed, of so many; 0 if others were faster."""
+        if min(events, self._most) <= FEW:
             return await _seal_next(self._lanes, organisation, self._signer, self._most)
         if self._aside is None:
             # What it has imported by then stays: no collection need look at it.
@@ -189,5 +189,5 @@ def _seal_aside(url: str, organisation: str, signer: Signer, most: int) -> int:
 
 def _observe(backlog: UnsealedBacklog) -> None:
     SEALED_POSITION.labels(backlog.organisation).set(backlog.sealed)
-    UNSEALED_FACTS.labels(backlog.organisation).set(backlog.facts)
+    UNSEALED_EVENTS.labels(backlog.organisation).set(backlog.events)
     UNSEALED_SECONDS.labels(backlog.organisation).set(backlog.seconds)

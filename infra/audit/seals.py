@@ -45,7 +45,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The first position sealed: the one after the former seal's last."""
     last: Count
     root: Digest
-    """Over the hashes of the facts in these positions (`infra.audit.merkle`)."""
+    """Over the hashes of the events in these positions (`infra.audit.merkle`)."""
     streams: Digest
     """Over how far each stream has come at ``last`` (`infra.audit.streams`)."""
     former: Digest
@@ -57,7 +57,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def count(self) -> int:
-        """How many facts it seals."""
+        """How many events it seals."""
         return self.last - self.first + 1
 
     def statement(self) -> str:
@@ -68,7 +68,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class SignedSeal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A seal as it is kept: the statement's very text, and the signature in hex.
 
-    ``leaves`` are the hashes of the sealed facts one after the other. They say nothing that the root
+    ``leaves`` are the hashes of the sealed events one after the other. They say nothing that the root
     does not; but where the root no longer fits, they name the position.
     """
 

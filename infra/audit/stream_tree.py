@@ -1,7 +1,7 @@
 """How far each stream of a ledger has come, under one root, and proofs that a history is complete.
 
 The root stands over one `StreamHead` for each stream: its last version and a chain over the hashes of its
-facts. So the facts of one entity can be shown to be all that there are, unchanged and in order, with
+events. So the events of one entity can be shown to be all that there are, unchanged and in order, with
 the tip and about ``log2(streams)`` hashes; that it has none at all, too.
 
 The tree is a Merkle crit-bit tree: streams are sorted by SHA-256 of their ids, and a fork stands at
@@ -46,14 +46,14 @@ _FORKS = [b"\x03" + bit.to_bytes(2, "big") for bit in range(256)]
 
 
 class StreamHead(msgspec.Struct, frozen=True):
-    """How far a stream has come: its last version, and a chain over the hashes of its facts."""
+    """How far a stream has come: its last version, and a chain over the hashes of its events."""
 
     stream: UUID
     version: int = 0
     chain: bytes = bytes(32)
 
     def append(self, event_hash: bytes) -> StreamHead:
-        """The tip after one more fact."""
+        """The tip after one more event."""
         chain = sha256(b"\x04" + self.chain + event_hash).digest()
         return StreamHead(self.stream, self.version + 1, chain)
 
@@ -72,7 +72,7 @@ class StreamHead(msgspec.Struct, frozen=True):
 class Completeness(msgspec.Struct, frozen=True):
     """The proof that a history is complete: where the look-up of its stream ends, and the way to it.
 
-    ``tip`` is the stream's own, or the one that stands where it would be if it has no facts; None if
+    ``tip`` is the stream's own, or the one that stands where it would be if it has no events; None if
     there are no streams at all. ``path`` is each fork's bit and its other side, the lowest first.
     """
 
@@ -116,7 +116,7 @@ def lookup_path(items: Sequence[Item], key: bytes) -> tuple[bytes, list[tuple[in
 
 
 def completeness_proof(streams: StreamTree, stream: UUID) -> Completeness:
-    """The proof for a stream, whether it has facts or not.
+    """The proof for a stream, whether it has events or not.
 
     ``streams`` is folded; of a part of the map, it has what the stream's look-up passes.
     """
@@ -135,7 +135,7 @@ def completeness_proof(streams: StreamTree, stream: UUID) -> Completeness:
 def check_completeness(
     root: bytes, stream: UUID, hashes: Iterable[bytes], proof: Completeness
 ) -> bool:
-    """Whether these are the hashes of all facts of a stream, in their order, under this root."""
+    """Whether these are the hashes of all events of a stream, in their order, under this root."""
     tip = StreamHead(stream)
     for event_hash in hashes:
         tip = tip.append(event_hash)
@@ -165,7 +165,7 @@ class StreamTree:
         self.nodes: defaultdict[bytes, dict[bytes, bytes]] = defaultdict(dict)
 
     def tip(self, stream: UUID) -> StreamHead:
-        """How far a stream has come; version 0 if it has no facts."""
+        """How far a stream has come; version 0 if it has no events."""
         new = StreamHead(stream)
         return self.tips[new.key[:BUCKET]].get(new.key, new)
 

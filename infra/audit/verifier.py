@@ -93,7 +93,7 @@ def _believed(keys: list[str], outside: list[SignedSeal], claimed: str) -> set[s
 def _reach(manifest: Manifest, check: SealVerifier, kept: dict[int, SignedSeal]) -> list[str]:
     said = [
         f"proved: positions {manifest.first} to {check.position} of {manifest.organisation} are "
-        f"{manifest.facts} facts, unchanged, in order, none missing, under {manifest.seals} seals"
+        f"{manifest.events} events, unchanged, in order, none missing, under {manifest.seals} seals"
     ]
     if check.from_genesis:
         said.append(

@@ -69,9 +69,9 @@ def _findings() -> Iterator[None]:
 
 @contextmanager
 def _bar(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar of facts, and what moves it."""
+    """A bar of events, and what moves it."""
     with progress() as bar:
-        task = bar.add_task("facts", total=max(total, 1))
+        task = bar.add_task("events", total=max(total, 1))
         yield lambda count: bar.advance(task, count)
 
 
@@ -91,7 +91,7 @@ async def seal(
     *,
     every: Annotated[bool, Parameter(name="--all", help="Print every seal, not the last.")] = False,
 ) -> None:
-    """Seals all facts now, and prints each ledger's last seal: keep it where the database's owner cannot."""
+    """Seals all events now, and prints each ledger's last seal: keep it where the database's owner cannot."""
     with _findings():
         async with _ready() as (settings, url):
             wanted = await _sealed(url, signer_of(settings.service_key), organisation)
@@ -118,7 +118,7 @@ async def _sealed(url: str, signer: Signer, organisation: str | None) -> list[st
 
 
 async def _organisations(connection: Connection, name: str | None) -> list[str]:
-    """The one of a name or id, or all that have facts or seals."""
+    """The one of a name or id, or all that have events or seals."""
     if name is not None:
         return [await organisation_id(connection, name)]
     return sorted({*await head_positions(connection), *await sealed_organisations(connection)})
@@ -167,7 +167,7 @@ async def _verify(
 
 def _reach(check: SealVerifier, outside: dict[int, SignedSeal]) -> str:
     unsealed = check.position - check.sealed
-    said = f"{check.position:,} facts are whole, {check.seals:,} seals, {unsealed:,} facts not sealed yet"
+    said = f"{check.position:,} events are whole, {check.seals:,} seals, {unsealed:,} events not sealed yet"
     if not outside:
         return f"{said}; without an outside seal a cut tail cannot be seen"
     return (
@@ -192,7 +192,7 @@ async def export_(
             with _bar((await head_positions(connection)).get(id_, 0)) as advance:
                 manifest = await export(connection, id_, file, from_, to, advance)
     out.print(
-        f"{file}: {manifest.facts:,} facts, positions {manifest.first:,} to {manifest.last:,}, "
+        f"{file}: {manifest.events:,} events, positions {manifest.first:,} to {manifest.last:,}, "
         f"{manifest.seals:,} seals",
         markup=False,
         highlight=False,
@@ -202,7 +202,7 @@ async def export_(
 
 @audit.command(name="prove")
 async def prove_(organisation: str, position: int) -> None:
-    """Prints the proof that a fact is in the sealed ledger, for `crmledger-verify`."""
+    """Prints the proof that an event is in the sealed ledger, for `crmledger-verify`."""
     with _findings():
         async with _ready() as (_, url), snapshot(url) as connection:
             _print(
@@ -212,7 +212,7 @@ async def prove_(organisation: str, position: int) -> None:
 
 @audit.command(name="prove-entity")
 async def prove_entity_(organisation: str, id_: str) -> None:
-    """Prints an entity's facts and the proof that they are all, for `crmledger-verify`.
+    """Prints an entity's events and the proof that they are all, for `crmledger-verify`.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]
 
 async def check(
     *,
-    deep: Annotated[bool, Parameter(help="Walk through every fact of every ledger, too.")] = False,
+    deep: Annotated[bool, Parameter(help="Walk through every event of every ledger, too.")] = False,
     json: Json = False,
 ) -> None:
     """Tests the database, the schema, the ledgers, the views, the clock and the disk.
@@ -57,7 +57,7 @@ def _print(reports: Iterable[CheckReport]) -> None:
 
 
 async def describe(*, json: Json = False) -> None:
-    """Prints what this build is: version, methods, facts, schema, views, settings. No secrets."""
+    """Prints what this build is: version, methods, events, schema, views, settings. No secrets."""
     found = build_info(Settings.from_environment())
     if json:
         _print_json(found)
@@ -70,9 +70,9 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"crmledger {found['version']}"
     yield f"\n{len(found['methods'])} methods"
     yield from (f"  {m['number']:>3}  {m['verb']:4}  {m['path']}" for m in found["methods"])
-    yield f"\n{sum(map(len, found['facts'].values()))} facts, with the version of their form"
-    for aggregate, facts in found["facts"].items():
-        yield f"  {aggregate}: {', '.join(f'{name} {number}' for name, number in facts.items())}"
+    yield f"\n{sum(map(len, found['events'].values()))} events, with the version of their form"
+    for aggregate, events in found["events"].items():
+        yield f"  {aggregate}: {', '.join(f'{name} {number}' for name, number in events.items())}"
     yield f"\nschema: {', '.join(found['schema'])}"
     yield "\nviews: " + ", ".join(f"{name} {number}" for name, number in found["views"].items())
     yield "\nsettings"

@@ -46,7 +46,7 @@ SHOWN = 20
 
 @asynccontextmanager
 async def _ready() -> AsyncIterator[tuple[str, KeyRing, ZoneInfo]]:
-    """A database at this program's schema, and what is needed to read its facts."""
+    """A database at this program's schema, and what is needed to read its events."""
     settings = Settings.from_environment()
     async with database(settings) as url:
         await prepare_schema(url, own=settings.embedded)
@@ -65,7 +65,7 @@ def _refusals() -> Iterator[None]:
 
 @contextmanager
 def _bar(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
-    """A bar of facts: what sets its end, and what moves it."""
+    """A bar of events: what sets its end, and what moves it."""
     with progress() as bar:
         task = bar.add_task(what, total=None)
         yield (
@@ -116,7 +116,7 @@ async def rebuild_(
     """
     with _refusals():
         async with _ready() as (url, ring, zone):
-            with _bar("facts") as (total, advance):
+            with _bar("events") as (total, advance):
                 report = await rebuild(
                     url,
                     ring,
@@ -128,9 +128,9 @@ async def rebuild_(
     _show(report.differences)
     for one in report.unreadable[:SHOWN]:
         err.print(f"cannot be read: {one}", markup=False, highlight=False, soft_wrap=True)
-    speed = report.facts / report.seconds if report.seconds else 0
+    speed = report.events / report.seconds if report.seconds else 0
     resumed = " more" if report.resumed else ""
-    out.print(f"{report.facts:,}{resumed} facts folded, {speed:,.0f} a second", highlight=False)
+    out.print(f"{report.events:,}{resumed} events folded, {speed:,.0f} a second", highlight=False)
     if not report.switched:
         err.print("The live views stay; the new ones are in views_next.")
         if report.unreadable:
@@ -160,10 +160,10 @@ async def verify_() -> None:
     """Replays the ledger and compares every row of the views; exits with 1 if one differs."""
     with _refusals():
         async with _ready() as (url, ring, zone):
-            with _bar("facts") as (total, advance):
+            with _bar("events") as (total, advance):
                 findings = await verify(url, ring, zone, total=total, advance=advance)
     _show(findings.differences)
-    out.print(f"{findings.facts:,} facts, {findings.rows:,} rows", highlight=False)
+    out.print(f"{findings.events:,} events, {findings.rows:,} rows", highlight=False)
     if findings.differences:
         sys.exit(1)
 
@@ -179,7 +179,7 @@ async def discard_() -> None:
 
 @views.command(name="parked")
 async def parked_() -> None:
-    """Lists the entities whose facts a view could not take in, and why."""
+    """Lists the entities whose events a view could not take in, and why."""
     async with _ready() as (url, _, _):
         connection = await asyncpg.connect(url)
         try:
@@ -218,7 +218,7 @@ def _print_parked(found: list[ParkedEntity]) -> None:
 
 @views.command(name="refeed")
 async def refeed_(view: str) -> None:
-    """Empties a table of analysts, so that `project` feeds it from the first fact on again."""
+    """Empties a table of analysts, so that `project` feeds it from the first event on again."""
     with _refusals():
         async with _ready() as (url, _, _):
             await reset_projection(url, view)
@@ -248,7 +248,7 @@ async def replay(
 ) -> None:
     """Rebuilds an organisation as it was at a position, in a schema of its own; prints a receipt.
 
-    The receipt is the same to the last byte wherever the same program replays the same facts.
+    The receipt is the same to the last byte wherever the same program replays the same events.
     """
     with _refusals():
         async with _ready() as (url, ring, zone):
@@ -257,7 +257,7 @@ async def replay(
             if entity:
                 found = await replayer.entity(entity, when)
             else:
-                with _bar("facts") as (total, advance):
+                with _bar("events") as (total, advance):
                     found = await replayer.whole(when, schema, total=total, advance=advance)
     print(orjson.dumps(found, option=CANONICAL | orjson.OPT_INDENT_2).decode())  # noqa: T201
 

@@ -28,7 +28,7 @@ USER = "demo"
 class DemoSecrets(msgspec.Struct):
     """What the first run made up: passwords by username, web API keys by number.
 
-    ``pass_code`` is that of the access tokens, ``loaded`` the hash of the organisation's first fact
+    ``pass_code`` is that of the access tokens, ``loaded`` the hash of the organisation's first event
     in the database that was loaded.
     """
 
@@ -55,7 +55,7 @@ async def load_demo(
     :param path: where the made-up secrets are kept, readable by this user only.
     :param advance: is told how many lines of the data were dealt with.
     """
-    made_up, there = _stored(path), await _first_fact(application)
+    made_up, there = _stored(path), await _first_event(application)
     if made_up.loaded and made_up.loaded == there:
         advance(total_lines())
         return made_up
@@ -80,7 +80,7 @@ async def load_demo(
     else:
         known = contacts | {"secret": made_up.pass_code}
         await _serve(application, session, known, advance)
-    made_up.loaded = await _first_fact(application)
+    made_up.loaded = await _first_event(application)
     _store(path, made_up)
     return made_up
 
@@ -192,7 +192,7 @@ async def _call(application: Application, session: str, path: str, body: Any, ke
         raise DemoError(f"{path} {key}: {error.code} {error.description}") from error
 
 
-async def _first_fact(application: Application) -> str:
+async def _first_event(application: Application) -> str:
     organisation = await application.ledger.organisation(ORGANISATION, fresh=True)
     return await application.ledger.first_hash(organisation) if organisation else ""
 

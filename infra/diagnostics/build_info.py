@@ -29,7 +29,7 @@ def build_info(settings: Settings, env: Mapping[str, str] = os.environ) -> dict[
             {"number": method.number, "verb": method.verb, "path": method.path}
             for method in sorted(METHODS.values(), key=lambda method: method.number)
         ],
-        "facts": {topic: _versions(topic) for topic in sorted(AGGREGATES) if _versions(topic)},
+        "events": {topic: _versions(topic) for topic in sorted(AGGREGATES) if _versions(topic)},
         "schema": [str(migration) for migration in available()],
         "views": {f"views.{name}": number for name, number in VERSIONS.items()}
         | {f"analytics.{name}": view.version for name, view in ANALYTICS.items()},
@@ -38,7 +38,7 @@ def build_info(settings: Settings, env: Mapping[str, str] = os.environ) -> dict[
 
 
 def _versions(aggregate: str) -> dict[str, int]:
-    """The facts of an aggregate with the version of their form."""
+    """The events of an aggregate with the version of their form."""
     own = (topic for topic in EVENTS if topic.partition(".")[0] == aggregate)
     return {topic.partition(".")[2]: EVENTS[topic].SCHEMA for topic in sorted(own)}
 

@@ -1,7 +1,7 @@
 """What the console shows of one organisation: counted on indexes, and never more than `MOST`.
 
 A look costs the same whether a hundred messages wait or a million. Ages are turned into positions
-first (no fact was recorded earlier than the one before it), so that nothing has to be joined.
+first (no event was recorded earlier than the one before it), so that nothing has to be joined.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ AGES = (
 )
 """How long a message has waited: what is said, and the bound."""
 HOURS = 24
-"""Hours of which the facts are counted."""
+"""Hours of which the events are counted."""
 SEALS = 24
 """Seals that are shown."""
 WEBHOOKS = 24
 """Subscriptions that are shown."""
 
 NOW = "SELECT clock_timestamp()"
-# The positions before which a fact was recorded earlier than each moment.
+# The positions before which an event was recorded earlier than each moment.
 BOUNDS = """
 SELECT ledger.last_before($1, m.moment) FROM unnest($2::timestamptz[]) WITH ORDINALITY AS m (moment, n) ORDER BY m.n
 """
@@ -107,9 +107,9 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class ProjectionLag:
-    """How far a view is behind the ledger: in facts, and the age of the first that it lacks.
+    """How far a view is behind the ledger: in events, and the age of the first that it lacks.
 
-    ``parked`` entities are those whose facts it could not take in.
+    ``parked`` entities are those whose events it could not take in.
     """
 
     view: str
@@ -133,7 +133,7 @@ class Dashboard:
     """Everything, at one moment.
 
     ``full`` are the media of which more wait than were counted, ``requests`` the open service
-    requests by state as (overdue, not overdue), ``facts`` how many were recorded in each of the
+    requests by state as (overdue, not overdue), ``events`` how many were recorded in each of the
     last hours, the present one last, ``seals`` the last ones, the oldest first, ``webhooks`` how the
     first subscriptions stand, ``outgoing`` what the service itself has to send.
     """
@@ -145,13 +145,13 @@ class Dashboard:
     requests: Mapping[str, tuple[int, int]]
     lags: Sequence[ProjectionLag]
     seals: Sequence[SealSummary]
-    facts: Sequence[int]
+    events: Sequence[int]
     webhooks: Sequence[SubscriptionStatus]
     outgoing: Sequence[Backlog]
 
     @property
     def unsealed(self) -> int:
-        """Facts that no seal covers; negative: the ledger ends before its last seal."""
+        """Events that no seal covers; negative: the ledger ends before its last seal."""
         return self.head - (self.seals[-1].last if self.seals else 0)
 
 
@@ -193,7 +193,7 @@ async def _look(
             requests=await _requests(connection, organisation, due),
             lags=[ProjectionLag(*row) for row in lags],
             seals=[SealSummary(**row) for row in reversed(seals)],
-            facts=_steps([*bounds[len(ages) :], head]),
+            events=_steps([*bounds[len(ages) :], head]),
             webhooks=[subscription_status(row) for row in webhooks],
             outgoing=await backlogs(connection, organisation),
         )
@@ -231,5 +231,5 @@ async def _requests(
 
 
 def _steps(positions: Sequence[int]) -> list[int]:
-    """How many facts lie between each position and the next."""
+    """How many events lie between each position and the next."""
     return [after - before for before, after in pairwise(positions)]

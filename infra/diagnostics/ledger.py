@@ -94,7 +94,7 @@ TAIL = 100_000
 BEHIND = 60.0
 """Seconds that a view may be behind."""
 PATIENCE = 10
-"""Facts may be so many times as old as they should be when they are sealed."""
+"""Events may be so many times as old as they should be when they are sealed."""
 
 
 async def schema(site: CheckContext) -> CheckResult:
@@ -116,7 +116,7 @@ async def guards(site: CheckContext) -> CheckResult:
     """Whether the triggers that refuse changes are there and enabled."""
     missing = [row["missing"] for row in await site.connection.fetch(GUARDS)]
     return _judged(
-        [f"off: {one}" for one in missing], "facts and seals refuse UPDATE, DELETE and TRUNCATE"
+        [f"off: {one}" for one in missing], "events and seals refuse UPDATE, DELETE and TRUNCATE"
     )
 
 
@@ -124,7 +124,7 @@ async def positions(site: CheckContext) -> CheckResult:
     """Whether the ends of all ledgers are dense and their beginnings are there."""
     rows = await site.connection.fetch(HOLES, TAIL)
     wrong = [
-        f"{row['organisation']} lacks {row['wanted'] - row['found']} of its last {row['wanted']:,} facts"
+        f"{row['organisation']} lacks {row['wanted'] - row['found']} of its last {row['wanted']:,} events"
         for row in rows
         if row["found"] != row["wanted"]
     ]
@@ -142,13 +142,15 @@ async def sequences(site: CheckContext) -> CheckResult:
         f"{row['name']} of {row['organisation']} stands at {row['value']}, {row['used']} is used"
         for row in await site.connection.fetch(NUMBERS, names, topics)
     ]
-    return _judged(wrong, "are ahead of the numbers that facts have used")
+    return _judged(wrong, "are ahead of the numbers that events have used")
 
 
 def _numbered() -> Iterator[tuple[str, str]]:
-    """The sequence and the topic of each first fact that carries a number."""
-    for topic, fact in EVENTS.items():
-        if issubclass(fact, CreationEvent) and any(part.name == "number" for part in fields(fact)):
+    """The sequence and the topic of each first event that carries a number."""
+    for topic, event in EVENTS.items():
+        if issubclass(event, CreationEvent) and any(
+            part.name == "number" for part in fields(event)
+        ):
             kind = topic.partition(".")[0]
             yield SEQUENCES.get(kind, kind), topic
 
@@ -201,17 +203,17 @@ def _named(one: SubscriptionStatus) -> str:
 
 
 async def seals(site: CheckContext) -> CheckResult:
-    """Whether facts are sealed in time, and no seal is about facts that are gone."""
+    """Whether events are sealed in time, and no seal is about events that are gone."""
     found = await backlogs(site.connection)
     cut = [
         f"the ledger of {one.organisation} ends before its last seal"
         for one in found
-        if one.facts < 0
+        if one.events < 0
     ]
     oldest = max((one.seconds for one in found), default=0.0)
     late = oldest > PATIENCE * (site.settings.seal_seconds or BEHIND)
-    waiting = sum(one.facts for one in found if one.facts > 0)
-    said = f"{waiting:,} facts are not sealed yet, the oldest for {oldest:,.0f} s"
+    waiting = sum(one.events for one in found if one.events > 0)
+    said = f"{waiting:,} events are not sealed yet, the oldest for {oldest:,.0f} s"
     return _judged(cut, said) if cut or not late else CheckResult("warning", said)
 
 
@@ -231,7 +233,7 @@ async def secrets(site: CheckContext) -> CheckResult:
     )
 
 
-async def every_fact(site: CheckContext) -> CheckResult:
+async def every_event(site: CheckContext) -> CheckResult:
     """Walks through all ledgers: positions, versions, hashes, claims, rows of views."""
     found: list[str] = []
     known = await head_positions(site.connection)
@@ -240,7 +242,7 @@ async def every_fact(site: CheckContext) -> CheckResult:
             f"{organisation}: {one}"
             for one in await integrity_problems(site.connection, organisation)
         ]
-    return _judged(found, f"{sum(known.values()):,} facts are whole, and shown as they are")
+    return _judged(found, f"{sum(known.values()):,} events are whole, and shown as they are")
 
 
 def _judged(wrong: Iterable[str], otherwise: str) -> CheckResult:
@@ -261,5 +263,5 @@ LEDGER_CHECKS = (
     secrets,
 )
 """In the order in which they are made."""
-DEEP_CHECKS = (every_fact,)
+DEEP_CHECKS = (every_event,)
 """Those that take as long as the ledger is."""

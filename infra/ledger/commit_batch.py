@@ -61,7 +61,7 @@ class EncodedCommit(msgspec.Struct, frozen=True):
     metadata: str
     effects: str
     answer: bytes | None
-    facts: list[tuple[Any, ...]]
+    events: list[tuple[Any, ...]]
     rows: list[tuple[Any, ...]]
     key: str | None
     writes: set[Hashable]
@@ -71,7 +71,7 @@ class EncodedCommit(msgspec.Struct, frozen=True):
 def encode_commit(change: Commit) -> EncodedCommit:
     """Raises ``ValueError`` or ``TypeError`` for what cannot be stored: only this one suffers."""
     effects = change.effects
-    writes: set[Hashable] = {written.facts[0].originator_id.int for written in change.written}
+    writes: set[Hashable] = {written.events[0].originator_id.int for written in change.written}
     reads: set[Hashable] = set()
     for kind, wanted in effects.items():
         if kind in WRITE_KEYS:
@@ -83,7 +83,7 @@ def encode_commit(change: Commit) -> EncodedCommit:
         metadata=orjson.dumps(change.metadata).decode(),
         effects=orjson.dumps(effects).decode(),
         answer=change.answer,
-        facts=_facts(change),
+        events=_events(change),
         rows=_rows(change),
         key=effects.get("key"),
         writes=writes,
@@ -113,41 +113,41 @@ def split_conflicting(parcels: list[EncodedCommit]) -> Iterator[list[EncodedComm
 
 def append_arguments(batch: list[EncodedCommit]) -> list[Any]:
     """The batch as the arrays of ``ledger.append``, in the order of its parameters."""
-    facts = [(n, *fact) for n, parcel in enumerate(batch, start=1) for fact in parcel.facts]
+    events = [(n, *event) for n, parcel in enumerate(batch, start=1) for event in parcel.events]
     rows = [(n, *row) for n, parcel in enumerate(batch, start=1) for row in parcel.rows]
     return [
         [parcel.metadata for parcel in batch],
         [parcel.effects for parcel in batch],
         [parcel.answer for parcel in batch],
-        *(list(column) for column in zip(*facts, strict=True)),
-        *([] for _ in range(0 if facts else 7)),
+        *(list(column) for column in zip(*events, strict=True)),
+        *([] for _ in range(0 if events else 7)),
         *(list(column) for column in zip(*rows, strict=True)),
         *([] for _ in range(0 if rows else 7)),
     ]
 
 
 def settle_arguments(batch: list[EncodedCommit]) -> list[Any]:
-    """The batch as the arrays of ``ledger.settle``: each command by its first fact, or its key."""
+    """The batch as the arrays of ``ledger.settle``: each command by its first event, or its key."""
     return [
         [parcel.command for parcel in batch],
-        [parcel.facts[0][0] if parcel.facts else None for parcel in batch],
-        [parcel.facts[0][1] if parcel.facts else None for parcel in batch],
+        [parcel.events[0][0] if parcel.events else None for parcel in batch],
+        [parcel.events[0][1] if parcel.events else None for parcel in batch],
         [parcel.key for parcel in batch],
     ]
 
 
-def _facts(change: Commit) -> list[tuple[Any, ...]]:
+def _events(change: Commit) -> list[tuple[Any, ...]]:
     return [
         (
-            fact.originator_id,
-            fact.originator_version,
-            fact.TOPIC,
-            fact.SCHEMA,
+            event.originator_id,
+            event.originator_version,
+            event.TOPIC,
+            event.SCHEMA,
             written.subject,
-            to_payload(fact, written.key).decode(),
+            to_payload(event, written.key).decode(),
         )
         for written in change.written
-        for fact in written.facts
+        for event in written.events
     ]
 
 

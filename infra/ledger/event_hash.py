@@ -1,4 +1,4 @@
-"""The canonical hash of a fact, as ``ledger.event_hash`` computes it in the database.
+"""The canonical hash of an event, as ``ledger.event_hash`` computes it in the database.
 
 Computed here a second time so that a check of the ledger does not have to trust the database.
 """
@@ -16,24 +16,24 @@ _FORM = b"crmledger.event.1"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def event_hash(organisation: str, fact: StoredEvent) -> bytes:
-    """SHA-256 over all columns of a stored fact.
+def event_hash(organisation: str, event: StoredEvent) -> bytes:
+    """SHA-256 over all columns of a stored event.
 
     One line per column, the time in microseconds since 1970 UTC, the metadata with its length in
-    bytes before it, the payload last. Raises ``ValueError`` for a fact that was never recorded.
+    bytes before it, the payload last. Raises ``ValueError`` for an event that was never recorded.
     """
-    if fact.recorded_at is None:
-        raise ValueError("a fact without a time has no hash")
+    if event.recorded_at is None:
+        raise ValueError("an event without a time has no hash")
     columns = (
         organisation,
-        fact.position,
-        fact.stream,
-        fact.version,
-        fact.topic,
-        fact.schema,
-        fact.subject or "",
-        (fact.recorded_at - _EPOCH) // timedelta(microseconds=1),
-        len(fact.metadata),
+        event.position,
+        event.stream,
+        event.version,
+        event.topic,
+        event.schema,
+        event.subject or "",
+        (event.recorded_at - _EPOCH) // timedelta(microseconds=1),
+        len(event.metadata),
     )
-    lines = [_FORM, *(str(column).encode() for column in columns), fact.metadata, fact.payload]
+    lines = [_FORM, *(str(column).encode() for column in columns), event.metadata, event.payload]
     return hashlib.sha256(b"\n".join(lines)).digest()

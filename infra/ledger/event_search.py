@@ -1,6 +1,6 @@
-"""Facts as they are stored, by position and filter: what auditors and followers read.
+"""Events as they are stored, by position and filter: what auditors and followers read.
 
-A page says which positions it is about, how many facts it holds and how many of its positions the
+A page says which positions it is about, how many events it holds and how many of its positions the
 filter has left out: positions are dense, so whoever adds up knows that nothing else is missing.
 """
 
@@ -42,7 +42,7 @@ _OF_ORIGIN = """position = ANY (ARRAY(
   WHERE organisation = $1 AND origin = ${} AND position > $2 AND position <= $3))"""
 INDEX_ORIGINS = "SELECT ledger.note_origins($1, $2, $3)"
 NOTED_AT_ONCE = 20_000
-"""Facts whose origins are noted in one statement."""
+"""Events whose origins are noted in one statement."""
 
 CONDITIONS = {
     "stream": "stream_id = ${}",
@@ -55,14 +55,14 @@ SELECTIVE = frozenset({"stream", "request", "cause"})
 WINDOW = 100_000
 """Positions that one page looks through at most, with any other filter."""
 LOOKING = 5.0
-"""Seconds for which the first fact that fits is looked for among those that are there."""
+"""Seconds for which the first event that fits is looked for among those that are there."""
 SHORTEST, LONGEST = 0.02, 0.25
 """Seconds between two looks at a ledger to which nothing is added; doubled from look to look."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What must be so of a fact; None is no condition. ``until`` itself is left out."""
+    """What must be so of an event; None is no condition. ``until`` itself is left out."""
 
     stream: UUID | None = None
     topics: tuple[str, ...] | None = None
@@ -81,7 +81,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The facts at the positions ``first`` to ``last`` that fit a filter, each a JSON object.
+    """The events at the positions ``first`` to ``last`` that fit a filter, each a JSON object.
 
     ``head`` is the ledger's last position at the time of reading, ``seal`` the seal that covers
     ``last``, if there is one.
@@ -106,7 +106,7 @@ class Search:
         self._lanes = lanes
 
     async def page(self, ledger: str, after: int, limit: int, wanted: Filter) -> Page:
-        """The facts after a position that fit, at most ``limit``; ``last`` is where to go on.
+        """The events after a position that fit, at most ``limit``; ``last`` is where to go on.
 
         Raises `InvalidParameterValue` for a position that the ledger has not reached, `GapError`.
         """
@@ -162,7 +162,7 @@ class Search:
         return low, high, head if high == end else high
 
     async def _note(self, ledger: str, position: int) -> None:
-        """Has the origins of facts up to a position noted, where they are not yet."""
+        """Has the origins of events up to a position noted, where they are not yet."""
         while await self._value(INDEX_ORIGINS, ledger, position, NOTED_AT_ONCE) < position:
             pass
 
@@ -184,7 +184,7 @@ def _statement(wanted: Filter) -> tuple[str, list[Any]]:
 
 
 def _event(row: asyncpg.Record) -> bytes:
-    """A fact as JSON, its payload and metadata byte by byte as they are stored."""
+    """An event as JSON, its payload and metadata byte by byte as they are stored."""
     return orjson.dumps(
         {
             "organisation": row["organisation"],

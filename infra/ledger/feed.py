@@ -1,4 +1,4 @@
-"""The feed of an organisation: its facts in order, each once, none skipped.
+"""The feed of an organisation: its events in order, each once, none skipped.
 
 Positions are dense and become visible in their order, because an append takes the organisation's
 lock before it looks for the next position and holds it until it is committed. A reader therefore
@@ -19,9 +19,9 @@ from infra.ledger.mapper import StoredEvent
 from infra.ledger.positions import HEAD
 from infra.postgres.pool import ConnectionPool
 
-__all__ = ["Feed", "GapError", "LedgerCorruptedError", "TruncatedLedgerError", "stored_fact"]
+__all__ = ["Feed", "GapError", "LedgerCorruptedError", "TruncatedLedgerError", "stored_event"]
 
-# The fact that the reader saw last is read again: that it is still there is the proof that nothing
+# The event that the reader saw last is read again: that it is still there is the proof that nothing
 # before the new ones was lost.
 PAGE = """
 SELECT position, stream_id, version, topic, schema_version, subject, payload, metadata, recorded_at
@@ -29,7 +29,7 @@ SELECT position, stream_id, version, topic, schema_version, subject, payload, me
 """
 
 MOST = 1_000
-"""Facts that `Feed.follow` reads at once."""
+"""Events that `Feed.follow` reads at once."""
 SHORTEST, LONGEST = 0.005, 0.25
 """Seconds between two looks at a ledger to which nothing is added; doubled from look to look."""
 
@@ -56,56 +56,56 @@ class TruncatedLedgerError(LedgerCorruptedError):
 
 
 class Feed:
-    """Reads facts in the order of their positions."""
+    """Reads events in the order of their positions."""
 
     def __init__(self, lanes: ConnectionPool) -> None:
         self._lanes = lanes
 
     async def read(self, organisation: str, after: int, limit: int) -> list[StoredEvent]:
-        """The facts after a position, at most ``limit``; empty at the ledger's end.
+        """The events after a position, at most ``limit``; empty at the ledger's end.
 
         Raises `GapError`, `TruncatedLedgerError`, and `ServiceUnavailable` if the database is away.
         """
         if after < 0 or limit < 1:
-            raise ValueError("a feed is read from a position on, at least one fact at a time")
+            raise ValueError("a feed is read from a position on, at least one event at a time")
         rows = await self._lanes.read(
             lambda connection: connection.fetch(PAGE, organisation, after, limit + (after > 0))
         )
         if after > 0 and not rows:
             head = await self._lanes.read(lambda c: c.fetchval(HEAD, organisation))
             raise TruncatedLedgerError(organisation, head + 1, "the ledger ends")
-        facts = [stored_fact(row) for row in rows]
-        check_dense(organisation, after or 1, facts)
-        return facts[1:] if after > 0 else facts
+        events = [stored_event(row) for row in rows]
+        check_dense(organisation, after or 1, events)
+        return events[1:] if after > 0 else events
 
     async def follow(self, organisation: str, after: int) -> AsyncIterator[list[StoredEvent]]:
-        """The facts after a position, in pages that are never empty, for as long as it is asked.
+        """The events after a position, in pages that are never empty, for as long as it is asked.
 
         A database that is away is waited for. Raises `GapError` and `TruncatedLedgerError`.
         """
         pause = SHORTEST
         while True:
             try:
-                facts = await self.read(organisation, after, MOST)
+                events = await self.read(organisation, after, MOST)
             except ServiceUnavailable:
-                facts = []
-            if facts:
-                yield facts
-                after, pause = facts[-1].position, SHORTEST
+                events = []
+            if events:
+                yield events
+                after, pause = events[-1].position, SHORTEST
             else:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST)
 
 
-def check_dense(organisation: str, first: int, facts: Iterable[StoredEvent]) -> None:
-    """Raises `GapError` unless the facts have the positions from ``first`` on, in order."""
-    for wanted, fact in enumerate(facts, start=first):
-        if fact.position != wanted:
-            raise GapError(organisation, wanted, f"{fact.position} stands")
+def check_dense(organisation: str, first: int, events: Iterable[StoredEvent]) -> None:
+    """Raises `GapError` unless the events have the positions from ``first`` on, in order."""
+    for wanted, event in enumerate(events, start=first):
+        if event.position != wanted:
+            raise GapError(organisation, wanted, f"{event.position} stands")
 
 
-def stored_fact(row: asyncpg.Record) -> StoredEvent:
-    """A fact of a row that has all columns of ``ledger.events`` but organisation and hash."""
+def stored_event(row: asyncpg.Record) -> StoredEvent:
+    """An event of a row that has all columns of ``ledger.events`` but organisation and hash."""
     subject = row["subject"]
     return StoredEvent(
         stream=UUID(bytes=row["stream_id"].bytes),

@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from infra.ledger.event_hash import event_hash
-from infra.ledger.feed import stored_fact
+from infra.ledger.feed import stored_event
 from infra.ledger.mapper import StoredEvent
 from services.ids import record_stream_id
 
@@ -55,7 +55,7 @@ ENTITIES = frozenset(
 
 @dataclass(slots=True)
 class _Stream:
-    """What the facts say of one entity."""
+    """What the events say of one entity."""
 
     topic: str
     first: int
@@ -64,7 +64,7 @@ class _Stream:
 
 @dataclass(slots=True)
 class _Ledger:
-    """What the facts say of an organisation."""
+    """What the events say of an organisation."""
 
     organisation: str
     head: int = 0
@@ -76,12 +76,12 @@ async def integrity_problems(connection: Connection, organisation: str) -> list[
     """What is wrong with the ledger of an organisation, in words; empty if it is whole.
 
     Holes and disorder of positions and versions, hashes that do not fit, claims of entities that
-    do not exist, and rows of views that are missing, too many, or not of their entity's last fact.
+    do not exist, and rows of views that are missing, too many, or not of their entity's last event.
     """
     ledger = _Ledger(organisation)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        async for fact, stored in _facts(connection, organisation):
-            _check(ledger, fact, stored)
+        async for event, stored in _events(connection, organisation):
+            _check(ledger, event, stored)
         ledger.found += [
             f"claim {row['claim']!r} is held by {row['stream_id']}, which does not exist"
             for row in await connection.fetch(CLAIMS, organisation)
@@ -91,26 +91,26 @@ async def integrity_problems(connection: Connection, organisation: str) -> list[
     return ledger.found
 
 
-async def _facts(
+async def _events(
     connection: Connection, organisation: str
 ) -> AsyncIterator[tuple[StoredEvent, bytes]]:
     async for row in connection.cursor(EVENTS, organisation, prefetch=1000):
-        yield stored_fact(row), row["event_hash"]
+        yield stored_event(row), row["event_hash"]
 
 
-def _check(ledger: _Ledger, fact: StoredEvent, stored: bytes) -> None:
-    if fact.position != ledger.head + 1:
-        ledger.found.append(f"position {ledger.head + 1} is missing: {fact.position} follows")
-    ledger.head = fact.position
-    new = _Stream(fact.topic.partition(".")[0], fact.position)
-    stream = ledger.streams.setdefault(fact.stream, new)
-    if fact.version != stream.version + 1:
+def _check(ledger: _Ledger, event: StoredEvent, stored: bytes) -> None:
+    if event.position != ledger.head + 1:
+        ledger.found.append(f"position {ledger.head + 1} is missing: {event.position} follows")
+    ledger.head = event.position
+    new = _Stream(event.topic.partition(".")[0], event.position)
+    stream = ledger.streams.setdefault(event.stream, new)
+    if event.version != stream.version + 1:
         ledger.found.append(
-            f"position {fact.position}: version {fact.version} of {fact.stream} follows {stream.version}"
+            f"position {event.position}: version {event.version} of {event.stream} follows {stream.version}"
         )
-    stream.version = fact.version
-    if event_hash(ledger.organisation, fact) != stored:
-        ledger.found.append(f"position {fact.position}: the hash does not fit")
+    stream.version = event.version
+    if event_hash(ledger.organisation, event) != stored:
+        ledger.found.append(f"position {event.position}: the hash does not fit")
 
 
 def _check_views(ledger: _Ledger, rows: list[asyncpg.Record]) -> None:
@@ -122,14 +122,14 @@ def _check_views(ledger: _Ledger, rows: list[asyncpg.Record]) -> None:
         shown.add(stream_id)
         stream = ledger.streams.get(stream_id)
         if stream is None or stream.topic != (kind if entity else "record"):
-            ledger.found.append(f"{kind}/{id_} is shown and has no facts")
+            ledger.found.append(f"{kind}/{id_} is shown and has no events")
         elif (row["version"], row["created"]) != (stream.version, stream.first):
             ledger.found.append(
                 f"{kind}/{id_} is shown as of version {row['version']}, created at {row['created']}; "
                 f"its last version is {stream.version}, its first position {stream.first}"
             )
     ledger.found += [
-        f"{stream.topic} {id_} has facts and is not shown"
+        f"{stream.topic} {id_} has events and is not shown"
         for id_, stream in ledger.streams.items()
         if id_ not in shown and (stream.topic in ENTITIES or stream.topic == "record")
     ]

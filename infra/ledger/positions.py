@@ -30,5 +30,5 @@ SELECT organisation,
 
 
 async def head_positions(connection: asyncpg.Connection[asyncpg.Record]) -> Heads:
-    """The organisations that have facts, and how many."""
+    """The organisations that have events, and how many."""
     return {row["organisation"]: row["head"] for row in await connection.fetch(HEADS)}

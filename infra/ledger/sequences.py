@@ -65,7 +65,7 @@ class SequenceAllocator:
         return self._taken(organisation, names)
 
     def release(self, organisation: str, numbers: Mapping[str, Sequence[int]]) -> None:
-        """Keeps numbers that no fact has used for the next call of this process."""
+        """Keeps numbers that no event has used for the next call of this process."""
         for name, unused in numbers.items():
             kept = self._stocks[organisation, name].kept
             kept += unused

@@ -1,4 +1,4 @@
-"""A fact as it stands in the ledger, for whoever reads it without knowing what facts mean."""
+"""An event as it stands in the ledger, for whoever reads it without knowing what events mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["StoredEvent"]
 
 
 class StoredEvent(NamedTuple):
-    """A fact as the ledger holds it; ``payload`` and ``metadata`` are JSON."""
+    """An event as the ledger holds it; ``payload`` and ``metadata`` are JSON."""
 
     stream: UUID
     version: int

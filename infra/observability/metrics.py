@@ -114,7 +114,7 @@ STAGE_SECONDS = Timings(
     (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )
 PROJECTED = Counter(
-    "crmledger_projected_facts_total", "Facts fed to a view.", ["view"], registry=REGISTRY
+    "crmledger_projected_events_total", "Events fed to a view.", ["view"], registry=REGISTRY
 )
 BATCH_SECONDS = Histogram(
     "crmledger_projection_batch_seconds",
@@ -125,19 +125,19 @@ BATCH_SECONDS = Histogram(
 )
 LAG_POSITIONS = Gauge(
     "crmledger_projection_lag_positions",
-    "Facts that a view lacks; negative: it is ahead of the ledger.",
+    "Events that a view lacks; negative: it is ahead of the ledger.",
     ["view", "organisation"],
     registry=REGISTRY,
 )
 LAG_SECONDS = Gauge(
     "crmledger_projection_lag_seconds",
-    "Age of the first fact that a view lacks.",
+    "Age of the first event that a view lacks.",
     ["view", "organisation"],
     registry=REGISTRY,
 )
 PARKED = Gauge(
     "crmledger_projection_parked",
-    "Entities whose facts a view could not take in.",
+    "Entities whose events a view could not take in.",
     ["view", "organisation"],
     registry=REGISTRY,
 )
@@ -155,13 +155,13 @@ DELIVERY_SECONDS = Histogram(
 )
 WEBHOOK_LAG_POSITIONS = Gauge(
     "crmledger_webhook_lag_positions",
-    "Facts from the first that a subscriber has not acknowledged; negative: the ledger is shorter.",
+    "Events from the first that a subscriber has not acknowledged; negative: the ledger is shorter.",
     ["organisation", "webhook"],
     registry=REGISTRY,
 )
 WEBHOOK_LAG_SECONDS = Gauge(
     "crmledger_webhook_lag_seconds",
-    "Age of the first fact that a subscriber has not acknowledged.",
+    "Age of the first event that a subscriber has not acknowledged.",
     ["organisation", "webhook"],
     registry=REGISTRY,
 )

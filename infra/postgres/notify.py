@@ -17,7 +17,7 @@ from infra.postgres.pool import CONNECTION_ERRORS, SERVICE_ROLE, ConnectionPool
 
 __all__ = ["CHANNEL", "AppendNotifier", "Listener", "wait_for_any"]
 
-CHANNEL = "crmledger_facts"
+CHANNEL = "crmledger_events"
 RING = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')"
 
 MIN_INTERVAL = 0.05
@@ -35,7 +35,7 @@ class AppendNotifier:
         self._ringing: asyncio.Task[None] | None = None
 
     def notify(self) -> None:
-        """Tells followers that there are new facts. Never waits, never fails."""
+        """Tells followers that there are new events. Never waits, never fails."""
         self._again = True
         if self._ringing is None or self._ringing.done():
             self._ringing = asyncio.create_task(self._ring())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from infra.analytics.events import ID, STATES
 
-__all__ = ["DAILY_FACTS", "TRANSITIONS"]
+__all__ = ["DAILY_EVENTS", "TRANSITIONS"]
 
-# A fact that leads to the state its entity is in already is no transition. What was open before is
+# An event that leads to the state its entity is in already is no transition. What was open before is
 # closed by the entity's first transition of the batch, the others close each other.
 _TRANSITIONS = """
 WITH moved AS (
@@ -32,13 +32,13 @@ INSERT INTO analytics.transitions
 SELECT $1, entity, id, state, topic, position, recorded_at, left_position, left_at, actor, unit FROM entered
 """
 TRANSITIONS = _TRANSITIONS.format(id=ID, states=STATES)
-"""Feeds ``analytics.transitions``: ``$1`` organisation, facts ``e`` at ``$2 < position <= $3`` that are ``which``."""
+"""Feeds ``analytics.transitions``: ``$1`` organisation, events ``e`` at ``$2 < position <= $3`` that are ``which``."""
 
-DAILY_FACTS = """
-INSERT INTO analytics.daily_facts AS d (organisation, day, topic, facts)
+DAILY_EVENTS = """
+INSERT INTO analytics.daily_events AS d (organisation, day, topic, events)
 SELECT e.organisation, (e.recorded_at AT TIME ZONE 'UTC')::date, e.topic, count(*)
   FROM ledger.events e WHERE e.organisation = $1 AND e.position > $2 AND e.position <= $3 AND {which}
  GROUP BY 1, 2, 3
-ON CONFLICT (organisation, day, topic) DO UPDATE SET facts = d.facts + excluded.facts
+ON CONFLICT (organisation, day, topic) DO UPDATE SET events = d.events + excluded.events
 """
-"""Feeds ``analytics.daily_facts``, likewise."""
+"""Feeds ``analytics.daily_events``, likewise."""

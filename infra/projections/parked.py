@@ -1,9 +1,9 @@
-"""Entities whose facts a view cannot take in: they are parked, in order, and everything else goes on.
+"""Entities whose events a view cannot take in: they are parked, in order, and everything else goes on.
 
-A fact of a newer program, or one whose key or form is wrong, must neither be skipped nor stop all
-others. Its entity is set aside with the reason; none of its later facts is taken in before it, and
+An event of a newer program, or one whose key or form is wrong, must neither be skipped nor stop all
+others. Its entity is set aside with the reason; none of its later events is taken in before it, and
 what the view lacks is known to the position. It is noted in the transaction that moves the view past
-the fact: where that cannot be written, the view stays where it is.
+the event: where that cannot be written, the view stays where it is.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ POISON_ERRORS = (
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
 )
-"""What the server says of a fact that a view's table does not take."""
+"""What the server says of an event that a view's table does not take."""
 
 LONGEST = 300
 """Characters of a reason that are kept."""
@@ -46,11 +46,11 @@ SELECT organisation, view, stream_id, position, reason, tries, parked_at FROM pr
 """
 UNPARKED = """NOT EXISTS (SELECT FROM projections.parked q
                    WHERE q.organisation = $1 AND q.view = '{view}' AND q.stream_id = e.stream_id)"""
-"""Which facts ``e`` of organisation ``$1`` a view takes in."""
+"""Which events ``e`` of organisation ``$1`` a view takes in."""
 UNKNOWN = """
 INSERT INTO projections.parked (organisation, view, stream_id, position, reason)
 SELECT $1, '{view}', u.stream_id, f.position,
-       format('fact %s version %s is not known to this program', u.topic, u.schema_version)
+       format('event %s version %s is not known to this program', u.topic, u.schema_version)
   FROM (SELECT DISTINCT ON (e.stream_id) e.stream_id, e.topic, e.schema_version
           FROM ledger.events e
          WHERE e.organisation = $1 AND e.position > $2 AND e.position <= $3 AND {which}
@@ -66,7 +66,7 @@ RETURNING reason
 
 @dataclass(frozen=True, slots=True)
 class ParkedEntity:
-    """An entity, and the first ``position`` of its facts that a view lacks."""
+    """An entity, and the first ``position`` of its events that a view lacks."""
 
     organisation: str
     view: str
@@ -89,11 +89,11 @@ async def park_unknown(
     between: tuple[int, int],
     stream: UUID | None = None,
 ) -> list[str]:
-    """Parks the entities that have facts of a newer program between two positions: the reasons.
+    """Parks the entities that have events of a newer program between two positions: the reasons.
 
     :param stream: only this one is looked at, and all that are not parked otherwise.
     """
-    topics, versions = list(EVENTS), [fact.SCHEMA for fact in EVENTS.values()]
+    topics, versions = list(EVENTS), [event.SCHEMA for event in EVENTS.values()]
     which = UNPARKED.format(view=view) if stream is None else "e.stream_id = $6"
     statement = UNKNOWN.format(view=view, which=which)
     only = () if stream is None else (stream,)

@@ -1,6 +1,6 @@
-"""The projector: feeds the analytics views and history from the ledger, each fact exactly once.
+"""The projector: feeds the analytics views and history from the ledger, each event exactly once.
 
-A batch of facts and the position it leads to are written in one transaction, and the position is
+A batch of events and the position it leads to are written in one transaction, and the position is
 moved only from where this process has read it (compare and swap). So a process that was killed,
 paused or cut off can neither leave half a batch nor write one twice. The lease only keeps others
 from doing work in vain: that it is exclusive is never relied on.
@@ -65,9 +65,9 @@ log = structlog.get_logger(__name__)
 class ProjectionLag:
     """How far a view is behind one ledger.
 
-    ``seconds`` is the age of the first fact that it lacks. ``positions`` is negative if the view is
+    ``seconds`` is the age of the first event that it lacks. ``positions`` is negative if the view is
     ahead: the ledger was restored to an earlier state, and the view counts what never happened.
-    ``parked`` entities are those whose facts it could not take in.
+    ``parked`` entities are those whose events it could not take in.
     """
 
     organisation: str

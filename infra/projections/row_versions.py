@@ -1,6 +1,6 @@
-"""What rows the views had after each fact of a stream: the part of history that only computes.
+"""What rows the views had after each event of a stream: the part of history that only computes.
 
-Streams are replayed fact by fact and projected by the code that answers calls. A row that a fact
+Streams are replayed event by event and projected by the code that answers calls. A row that an event
 leaves as it was has no new version.
 """
 
@@ -32,7 +32,7 @@ _stream, _position = itemgetter(0), itemgetter(8)
 
 @dataclass(frozen=True, slots=True)
 class UnreadableStream:
-    """A stream that cannot be replayed: the first of its facts that is not written, and why."""
+    """A stream that cannot be replayed: the first of its events that is not written, and why."""
 
     stream: bytes
     position: int
@@ -46,7 +46,7 @@ class RowVersions:
     ended: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))
     begun: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))
     unreadable: list[UnreadableStream] = field(default_factory=list)
-    """Streams of which nothing is here, because this build or key cannot read a fact of theirs."""
+    """Streams of which nothing is here, because this build or key cannot read an event of theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class _Stream:
         self._standing: dict[RowKey, _Standing] = {}
 
     def show(self, rows: dict[RowKey, tuple[str, JsonObject]], position: int) -> None:
-        """Takes what the entity looks like after the fact at a position."""
+        """Takes what the entity looks like after the event at a position."""
         for key, former in list(self._standing.items()):
             if rows.get(key) != (former.view, former.columns):
                 del self._standing[key]
@@ -98,15 +98,15 @@ class _Stream:
 
 
 def row_versions(
-    folder: PageReplayer, zone: ZoneInfo, organisation: str, facts: list[RawEvent], after: int
+    folder: PageReplayer, zone: ZoneInfo, organisation: str, events: list[RawEvent], after: int
 ) -> RowVersions:
     """The rows that began and ended after a position.
 
-    :param facts: all facts of the streams in question up to some later position, each stream's
+    :param events: all events of the streams in question up to some later position, each stream's
         together and in order; of each, at least one is later than ``after``.
     """
     found = RowVersions()
-    for stream, grouped in groupby(facts, _stream):
+    for stream, grouped in groupby(events, _stream):
         own = list(grouped)
         try:
             _add(found, folder, zone, organisation, own, after)

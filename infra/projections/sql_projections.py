@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from infra.projections.analytics_tables import DAILY_FACTS, TRANSITIONS
+from infra.projections.analytics_tables import DAILY_EVENTS, TRANSITIONS
 from infra.projections.parked import (
     LONGEST,
     POISON_ERRORS,
@@ -56,10 +56,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AnalyticsProjection:
-    """A view that is fed by statement: ``$1`` organisation, facts at ``$2 < position <= $3``.
+    """A view that is fed by statement: ``$1`` organisation, events at ``$2 < position <= $3``.
 
     ``version`` is raised by whoever changes what the view holds. ``which`` stands in the statement
-    where the facts are chosen.
+    where the events are chosen.
     """
 
     name: str
@@ -67,16 +67,16 @@ class AnalyticsProjection:
     statement: str
 
     def batch_statement(self) -> str:
-        """The statement for all facts but those of entities that are parked."""
+        """The statement for all events but those of entities that are parked."""
         return self.statement.format(which=UNPARKED.format(view=self.name))
 
     def of_stream(self) -> str:
-        """The statement for the facts of the entity ``$4``."""
+        """The statement for the events of the entity ``$4``."""
         return self.statement.format(which=OF_STREAM)
 
 
 _VIEWS = (
-    AnalyticsProjection("daily_facts", 1, DAILY_FACTS),
+    AnalyticsProjection("daily_events", 1, DAILY_EVENTS),
     AnalyticsProjection("transitions", 1, TRANSITIONS),
 )
 ANALYTICS: Mapping[str, AnalyticsProjection] = {view.name: view for view in _VIEWS}
@@ -84,7 +84,7 @@ ANALYTICS: Mapping[str, AnalyticsProjection] = {view.name: view for view in _VIE
 
 
 class _StillUnknownError(Exception):
-    """An entity's facts are not known to this program either."""
+    """An entity's events are not known to this program either."""
 
 
 class ProjectionHandler(Protocol):
@@ -93,7 +93,7 @@ class ProjectionHandler(Protocol):
     name: str
 
     async def batch(self, connection: Connection, organisation: str, at: int, upto: int) -> bool:
-        """Takes in the facts at ``at < position <= upto``, but for entities that are or get parked.
+        """Takes in the events at ``at < position <= upto``, but for entities that are or get parked.
 
         False, and nothing is written, if another process has moved the view.
         """
@@ -115,7 +115,7 @@ class SqlProjection:
         self._lease = lease
 
     async def batch(self, connection: Connection, organisation: str, at: int, upto: int) -> bool:
-        """As `ProjectionHandler.batch`. What holds a fact at fault is halved until that stands alone."""
+        """As `ProjectionHandler.batch`. What holds an event at fault is halved until that stands alone."""
         try:
             return await self._taken_in(connection, organisation, at, upto)
         except POISON_ERRORS as error:
@@ -139,7 +139,7 @@ class SqlProjection:
     async def _parked(
         self, connection: Connection, organisation: str, at: int, why: Exception
     ) -> bool:
-        """Moves past the next fact and parks its entity; False as `batch`."""
+        """Moves past the next event and parks its entity; False as `batch`."""
         log.error("projector.parked", view=self.name, organisation=organisation, position=at + 1)
         async with transaction(connection):
             if not await self._moved(connection, organisation, at, at + 1):
@@ -156,7 +156,7 @@ class SqlProjection:
         key = (one.organisation, one.view, one.stream)
         try:
             async with transaction(connection):
-                # Whoever moves the view waits for this, so that each fact is taken in by one of the two.
+                # Whoever moves the view waits for this, so that each event is taken in by one of the two.
                 upto = await connection.fetchval(STANDS_AT, *key[:2])
                 first = await connection.fetchval(UNPARK, *key)
                 if first is None:

@@ -1,6 +1,6 @@
 """The views as they were: folding the ledger into the schema ``history``, and reading it.
 
-A batch of facts is folded outside any transaction; its rows are then written together with the
+A batch of events is folded outside any transaction; its rows are then written together with the
 position that they lead to, and only if history still stands where it was read (compare and swap). So
 any number of processes may bring it forward at once, and one that dies leaves whole batches only.
 """
@@ -22,7 +22,7 @@ from infra.encryption import KeyRing
 from infra.postgres.pool import ConnectionPool
 from infra.projections.parked import LONGEST, UNPARKED
 from infra.projections.row_versions import RowVersions, UnreadableStream, row_versions
-from infra.replay.pipeline import FACTS, FACTS_OF
+from infra.replay.pipeline import EVENTS, EVENTS_OF
 from infra.replay.worker import FOREVER, PageReplayer, RawEvent
 from services.projection_versions import VERSION
 
@@ -34,7 +34,7 @@ HISTORY, PAST = "history", "past"
 """The schema of all versions of rows (and what progress calls it), and that of the views on them."""
 
 BATCH = 1_000
-"""Facts that are folded and written at once."""
+"""Events that are folded and written at once."""
 PATIENCE = 5.0
 """Seconds for which a reader brings history forward before it is told to come again."""
 
@@ -50,7 +50,7 @@ WRITE = "SELECT history.write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 STAND_AT = f"SELECT ({AT}) AS at, set_config('crmledger.position', $3, true)"
 PARK = "SELECT history.park($1, $2, $3, $4, $5, $6, $7)"
 RETRY = "SELECT history.retry($1, $2, $3)"
-FACTS_OF_TOUCHED = FACTS.format(
+EVENTS_OF_TOUCHED = EVENTS.format(
     f"""e.position <= $2 AND e.stream_id = ANY (ARRAY(
        SELECT DISTINCT t.stream_id FROM ledger.events t
         WHERE t.organisation = $1 AND t.position > $3 AND t.position <= $2))
@@ -89,7 +89,7 @@ class AsOfPool:
 
 
 class TemporalViews:
-    """Brings history forward. Facts are folded in a thread, so that calls go on meanwhile."""
+    """Brings history forward. Events are folded in a thread, so that calls go on meanwhile."""
 
     def __init__(self, lanes: ConnectionPool, ring: KeyRing, zone: ZoneInfo) -> None:
         """:param lanes: of the service's role; a statement writes at most one batch."""
@@ -122,8 +122,8 @@ class TemporalViews:
 
     async def retry(self, organisation: str, stream: UUID) -> None:
         """Folds an entity anew that is parked, if it can be read by now."""
-        facts = await self._read(FACTS_OF, organisation, FOREVER, [stream])
-        found = await self._versions(organisation, facts, 0)
+        events = await self._read(EVENTS_OF, organisation, FOREVER, [stream])
+        found = await self._versions(organisation, events, 0)
         reason = found.unreadable[0].reason[:LONGEST] if found.unreadable else None
         await self._lanes.read(
             lambda connection: connection.execute(RETRY, organisation, stream, reason)
@@ -132,12 +132,14 @@ class TemporalViews:
 
     async def _read(self, sql: str, *values: object) -> list[RawEvent]:
         rows = await self._lanes.read(lambda connection: connection.fetch(sql, *values))
-        return [_fact(row) for row in rows]
+        return [_event(row) for row in rows]
 
-    async def _versions(self, organisation: str, facts: list[RawEvent], after: int) -> RowVersions:
+    async def _versions(self, organisation: str, events: list[RawEvent], after: int) -> RowVersions:
         # Each batch unwraps the keys anew: the key of a person who was forgotten must not be remembered.
         folder = PageReplayer(self._ring, self._zone)
-        return await asyncio.to_thread(row_versions, folder, self._zone, organisation, facts, after)
+        return await asyncio.to_thread(
+            row_versions, folder, self._zone, organisation, events, after
+        )
 
     async def _at(self, organisation: str) -> int:
         """Up to which position history can be read; -1 if none of it can."""
@@ -147,7 +149,7 @@ class TemporalViews:
         return -1 if found is None else found
 
     async def _advance(self, organisation: str, position: int) -> bool:
-        """Writes one batch: of entities whose rows were dropped, if there are any, else of facts.
+        """Writes one batch: of entities whose rows were dropped, if there are any, else of events.
 
         Nothing is written if another process was faster. False if there was nothing to write.
         """
@@ -172,9 +174,9 @@ class TemporalViews:
     ) -> None:
         """Folds and writes what happened between two positions, or all of some streams anew."""
         after, upto = between
-        sql, which = (FACTS_OF, list(streams)) if streams else (FACTS_OF_TOUCHED, after)
-        facts = await self._read(sql, organisation, upto, which)
-        found = await self._versions(organisation, facts, 0 if streams else after)
+        sql, which = (EVENTS_OF, list(streams)) if streams else (EVENTS_OF_TOUCHED, after)
+        events = await self._read(sql, organisation, upto, which)
+        found = await self._versions(organisation, events, 0 if streams else after)
         if found.unreadable:
             await self._park(organisation, generation, after, found.unreadable)
             return
@@ -195,7 +197,7 @@ class TemporalViews:
         await self._lanes.read(lambda connection: connection.fetchval(PARK, organisation, *values))
 
 
-def _fact(row: asyncpg.Record) -> RawEvent:
-    """A fact whose ids are bytes."""
+def _event(row: asyncpg.Record) -> RawEvent:
+    """An event whose ids are bytes."""
     stream, version, topic, schema, subject, *rest = row
     return (stream.bytes, version, topic, schema, subject.bytes if subject else None, *rest)

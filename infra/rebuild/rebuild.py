@@ -1,8 +1,8 @@
 """Building the views anew from the ledger while the service goes on, and going back.
 
 New tables are filled beside the live ones and caught up with what is written meanwhile. All rows are
-compared before anybody has to wait. Only then appends are held up: for the facts since, the rows that
-those facts touch, and the change of places, which takes milliseconds. Reads are never refused: one
+compared before anybody has to wait. Only then appends are held up: for the events since, the rows that
+those events touch, and the change of places, which takes milliseconds. Reads are never refused: one
 that meets the change waits for it, and finds the new tables by the old names.
 """
 
@@ -87,13 +87,13 @@ async def rebuild(
 ) -> RebuildReport:
     """Folds all ledgers into new tables and lets them take the live ones' place.
 
-    A rebuild that was interrupted is gone on with. If rows differ, or facts cannot be read, the live
+    A rebuild that was interrupted is gone on with. If rows differ, or events cannot be read, the live
     tables stay, and the new ones are left in ``views_next`` to be looked at.
 
     :param owner_url: the database, for a role that owns the schema.
     :param accept_differences: switch though rows differ, as they do after a view was redefined; never
-        if facts cannot be read.
-    :param total: is told how many facts there are; ``advance`` how many of them were folded.
+        if events cannot be read.
+    :param total: is told how many events there are; ``advance`` how many of them were folded.
     :param patience: seconds after which tables that others do not let go are given up.
     :raises RebuildError: another rebuild is running, or the tables could not be had.
     """
@@ -120,7 +120,7 @@ async def _fold(work: ShadowBuild, definition: str, total: Callable[[int], None]
         )
     at = {one.organisation: one.position for one in found}
     total(sum(at.values()))
-    work.advance(sum(one.facts for one in found))
+    work.advance(sum(one.events for one in found))
     work.folder.on_page = work.keep
     began = time.monotonic()
     for one in found:
@@ -133,7 +133,7 @@ async def _fold(work: ShadowBuild, definition: str, total: Callable[[int], None]
 
 
 def _definition(zone: ZoneInfo) -> str:
-    """What rows depend on besides facts, the code first of all: only what is the same is gone on with."""
+    """What rows depend on besides events, the code first of all: only what is the same is gone on with."""
     digest = hashlib.sha256(str(zone).encode())
     for migration in available():
         digest.update(migration.checksum.encode())

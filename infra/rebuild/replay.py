@@ -1,6 +1,6 @@
 """Rebuilding the state of an organisation, or of one entity, as it was at a position.
 
-The facts up to it are folded by the code that writes the views: into a schema of their own to be
+The events up to it are folded by the code that writes the views: into a schema of their own to be
 looked at, or for one entity into temporary tables. Nothing that the service reads is touched.
 """
 
@@ -47,7 +47,7 @@ class LedgerReplayer:
     """Replays the ledger of one organisation.
 
     Raises ``ValueError`` for an organisation, position, schema or entity that there is not, and
-    naming a fact that this build or key cannot read.
+    naming an event that this build or key cannot read.
     """
 
     def __init__(self, url: str, ring: KeyRing, zone: ZoneInfo, name: str) -> None:
@@ -97,7 +97,7 @@ class LedgerReplayer:
                 proof = await replay_receipt(
                     writer, TEMPORARY, organisation, moment, self._zone, stream
                 )
-                if not proof["events"]["facts"]:
+                if not proof["events"]["count"]:
                     raise ValueError(f"there is no {ref} at position {moment.position}")
                 return {"entity": ref, "rows": await _rows(writer), "receipt": proof}
 

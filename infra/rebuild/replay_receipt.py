@@ -1,7 +1,7 @@
 """The receipt of a replay: what was folded by which program, and checksums of what came of it.
 
 It holds nothing of the machine, of the server, or of the moment at which it was made. Wherever the
-same facts are replayed by the same program, with the same people forgotten, it is the same to the
+same events are replayed by the same program, with the same people forgotten, it is the same to the
 last byte.
 """
 
@@ -109,7 +109,7 @@ async def _checksum(found: AsyncIterator[JsonObject]) -> JsonObject:
 async def _events(
     connection: Connection, organisation: str, position: int, stream: UUID | None
 ) -> JsonObject:
-    """How many facts, and SHA-256 over their hashes, 32 bytes each, in the order of positions."""
+    """How many events, and SHA-256 over their hashes, 32 bytes each, in the order of positions."""
     count, digest = 0, hashlib.sha256()
     values = (organisation, position, stream.bytes if stream else None)
     async for row in connection.cursor(HASHES, *values, prefetch=1000):
@@ -117,7 +117,7 @@ async def _events(
         if stream is None and row["position"] != count:
             raise ValueError(f"position {count} is missing: {row['position']} follows")
         digest.update(row["event_hash"])
-    return {"facts": count, "sha256": digest.hexdigest()}
+    return {"count": count, "sha256": digest.hexdigest()}
 
 
 async def _seal(connection: Connection, organisation: str, position: int) -> JsonObject | None:

@@ -31,7 +31,7 @@ __all__ = ["ONE_AT_A_TIME", "RebuildError", "RebuildReport", "ShadowBuild", "ope
 ONE_AT_A_TIME = "SELECT pg_try_advisory_lock(hashtextextended('crmledger.views.rebuild', 0))"
 
 CATCH_UP_THRESHOLD = 500
-"""Facts behind the head with which catching up may go on while appends wait."""
+"""Events behind the head with which catching up may go on while appends wait."""
 ROUNDS = 20
 """How often it is tried to come so close."""
 
@@ -42,14 +42,14 @@ class RebuildError(RuntimeError):
 
 @dataclass(slots=True)
 class RebuildReport:
-    """What was done: facts folded, the differing rows, whether the tables changed places.
+    """What was done: events folded, the differing rows, whether the tables changed places.
 
     ``seconds`` is the time of folding, ``writes_blocked_seconds`` the time for which appends were held up, ``resumed``
-    whether an interrupted rebuild was gone on with. ``unreadable`` entities have facts that this
+    whether an interrupted rebuild was gone on with. ``unreadable`` entities have events that this
     build or key cannot read.
     """
 
-    facts: int = 0
+    events: int = 0
     seconds: float = 0.0
     writes_blocked_seconds: float = 0.0
     switched: bool = False
@@ -78,16 +78,16 @@ class ShadowBuild:
         self.folder = Reprojector(reader, writer, folders, self._count)
         self.advance = advance
 
-    def _count(self, facts: int) -> None:
-        self.report.facts += facts
-        self.advance(facts)
+    def _count(self, events: int) -> None:
+        self.report.events += events
+        self.advance(events)
 
     async def keep(self, organisation: str, folded: ReplayedPage, in_order: bool) -> None:  # noqa: FBT001
         """Notes with a page what it lacks, and where to go on after it."""
         if folded.unreadable:
             await save_unreadable(self.writer, organisation, folded.unreadable)
         if in_order:
-            await save_progress(self.writer, organisation, folded.last, folded.facts)
+            await save_progress(self.writer, organisation, folded.last, folded.events)
 
     async def has_unreadable(self, *, again: bool = False) -> bool:
         """Whether entities are lacking, which are reported; tries to read them ``again`` first."""
@@ -111,14 +111,14 @@ class ShadowBuild:
         return at
 
     async def step(self, at: Heads) -> tuple[int, Heads]:
-        """Folds the streams that were touched since ``at``: the number of facts, the new heads."""
+        """Folds the streams that were touched since ``at``: the number of events, the new heads."""
         now = await head_positions(self.reader)
         for organisation, head in now.items():
             await self.folder.replay_changed(organisation, at.get(organisation, 0), head)
         return sum(now.values()) - sum(at.values()), now
 
     async def compared(self) -> list[Difference]:
-        """All rows that differ, some only because their facts came after the last step."""
+        """All rows that differ, some only because their events came after the last step."""
         async with self._moment() as connection:
             return [
                 difference
@@ -175,7 +175,7 @@ async def open_shadow_build(
 ) -> AsyncIterator[ShadowBuild]:
     """Work on the tables in ``schema``, as the only one of its kind.
 
-    :param advance: is told how many facts were folded.
+    :param advance: is told how many events were folded.
     :raises RebuildError: another rebuild is running.
     """
     reader = await connect_as_owner(url, by_key=True)
@@ -184,8 +184,8 @@ async def open_shadow_build(
         try:
             if not await writer.fetchval(ONE_AT_A_TIME):
                 raise RebuildError("the views are being rebuilt already")
-            facts = sum((await head_positions(reader)).values()) if schema == NEXT else 0
-            async with workers(ring, zone, facts) as folders:
+            events = sum((await head_positions(reader)).values()) if schema == NEXT else 0
+            async with workers(ring, zone, events) as folders:
                 yield ShadowBuild(url, reader, writer, schema, folders, advance)
         finally:
             await writer.close()

@@ -31,8 +31,8 @@ class ProjectionStatus:
 
     ``version`` is the one its rows were written by, ``wanted`` this code's; they differ after the
     code was changed and until the view is rebuilt. The lag of a view that is written together with
-    its facts is None; that of others is the largest of all organisations. ``parked`` entities are
-    those whose facts it could not take in.
+    its events is None; that of others is the largest of all organisations. ``parked`` entities are
+    those whose events it could not take in.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 ``views`` holds the live tables. ``views_next`` are new ones that are being filled, ``views_former``
 those that were live before the last switch; each of the two has a table ``heads``: up to which
-position of every ledger the others hold the facts. While ``views_next`` is being filled, it also says
+position of every ledger the others hold the events. While ``views_next`` is being filled, it also says
 up to which entity that is done; the schema's comment says by which definitions.
 """
 
@@ -110,7 +110,7 @@ ON CONFLICT (organisation, stream_id) DO UPDATE SET reason = excluded.reason
 """
 RETRIED = "DELETE FROM views_next.unreadable WHERE organisation = $1 AND stream_id = $2"
 LACKED = "SELECT organisation, stream_id, reason FROM views_next.unreadable ORDER BY 1, 2"
-FOLDED = "UPDATE views_next.heads SET folded = $2, facts = facts + $3 WHERE organisation = $1"
+FOLDED = "UPDATE views_next.heads SET folded = $2, events = events + $3 WHERE organisation = $1"
 VERSION = """
 INSERT INTO ledger.view_versions AS v (view, version, written_at)
 SELECT 'views.' || w.view, w.version, clock_timestamp() FROM unnest($1::text[], $2::integer[]) AS w (view, version)
@@ -132,15 +132,15 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class RebuildProgress:
-    """An organisation in a rebuild: its ``facts`` of all streams up to ``folded`` are written.
+    """An organisation in a rebuild: its ``events`` of all streams up to ``folded`` are written.
 
-    ``position`` is the head of the ledger when that began: later facts are caught up with.
+    ``position`` is the head of the ledger when that began: later events are caught up with.
     """
 
     organisation: str
     position: int
     folded: bytes
-    facts: int
+    events: int
 
 
 async def view_names(connection: Connection, schema: str = "views") -> list[str]:
@@ -170,7 +170,7 @@ async def load_progress(connection: Connection, definition: str) -> list[Rebuild
     if await schema_comment(connection, NEXT) != definition:
         return None
     rows = await connection.fetch(
-        f"SELECT organisation, position, folded, facts FROM {NEXT}.heads ORDER BY organisation"  # noqa: S608
+        f"SELECT organisation, position, folded, events FROM {NEXT}.heads ORDER BY organisation"  # noqa: S608
     )
     return [RebuildProgress(*row) for row in rows]
 
@@ -194,16 +194,16 @@ async def create_shadow_tables(
 
 
 async def save_progress(
-    connection: Connection, organisation: str, stream: bytes, facts: int
+    connection: Connection, organisation: str, stream: bytes, events: int
 ) -> None:
     """Notes the last entity that ``views_next`` holds; in the transaction that writes it."""
-    await connection.execute(FOLDED, organisation, stream, facts)
+    await connection.execute(FOLDED, organisation, stream, events)
 
 
 async def save_unreadable(
     connection: Connection, organisation: str, unreadable: Mapping[bytes, str]
 ) -> None:
-    """Notes the entities that ``views_next`` lacks, because a fact cannot be read, and why."""
+    """Notes the entities that ``views_next`` lacks, because an event cannot be read, and why."""
     streams, reasons = list(unreadable), list(unreadable.values())
     await connection.execute(LACKS, organisation, streams, reasons)
 
@@ -239,7 +239,7 @@ async def save_heads(connection: Connection, schema: str, at: Heads) -> None:
     async with connection.transaction():
         await connection.execute(
             f"CREATE TABLE IF NOT EXISTS {schema}.heads (organisation text PRIMARY KEY, position bigint NOT NULL,"
-            " folded uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', facts bigint NOT NULL DEFAULT 0)"
+            " folded uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', events bigint NOT NULL DEFAULT 0)"
         )
         await connection.execute(
             f"INSERT INTO {schema}.heads SELECT * FROM unnest($1::text[], $2::bigint[])"  # noqa: S608

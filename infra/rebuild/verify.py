@@ -28,7 +28,7 @@ __all__ = ["VerifyReport", "verify"]
 class VerifyReport:
     """What was looked at, and every row that is not as it should be, by view and key."""
 
-    facts: int = 0
+    events: int = 0
     rows: int = 0
     seconds: float = 0.0
     differences: list[Difference] = field(default_factory=list)
@@ -49,8 +49,8 @@ async def verify(
     """Replays all ledgers and compares each row of the views with what it should be.
 
     :param owner_url: the database, for a role that owns the schema and may make temporary tables.
-    :param total: is told how many facts there are; ``advance`` how many of them were folded.
-    :raises ValueError: a fact cannot be read by this build or with this service key.
+    :param total: is told how many events there are; ``advance`` how many of them were folded.
+    :raises ValueError: an event cannot be read by this build or with this service key.
     """
     findings = VerifyReport()
     async with _snapshot(owner_url) as (reader, writer, names):
@@ -61,7 +61,7 @@ async def verify(
             folder = Reprojector(reader, writer, working, advance)
             for organisation in at:
                 await folder.replay_organisation(organisation)
-        findings.facts, findings.seconds = sum(at.values()), time.monotonic() - began
+        findings.events, findings.seconds = sum(at.values()), time.monotonic() - began
         for view in names:
             await writer.execute(f"ANALYZE pg_temp.{view}")
             findings.rows += await writer.fetchval(f"SELECT count(*) FROM views.{view}")  # noqa: S608

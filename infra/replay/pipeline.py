@@ -1,10 +1,10 @@
 """Folding the ledger into view rows: what `rebuild` and `verify` share.
 
-Facts are read stream by stream in the order of their key, replayed and projected by the code that
+Events are read stream by stream in the order of their key, replayed and projected by the code that
 answers calls, and written by COPY into tables that hold nothing yet, elsewhere by
 ``ledger.write_views``, the function that every append writes with.
 Reading, folding and writing overlap: the next page is read and the last one written while one is
-folded. At most a few pages for each processor and the facts of one entity are in memory.
+folded. At most a few pages for each processor and the events of one entity are in memory.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ __all__ = ["Connection", "PageSink", "Reprojector", "connect_as_owner", "refresh
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-Facts: TypeAlias = list[asyncpg.Record]
+Events: TypeAlias = list[asyncpg.Record]
 PageSink: TypeAlias = Callable[[str, ReplayedPage, bool], Awaitable[None]]
 """Takes an organisation, a page, and whether nothing was left out between it and the one before."""
 
 PAGE = 5_000
-"""Facts that are read at once."""
+"""Events that are read at once."""
 STREAMS = 1_000
 """Touched streams that are read at once."""
 WINDOW = 20_000
 """Positions that are searched for touched streams at once."""
 LAST_VERSION = 2**31 - 1
-FACTS = """
+EVENTS = """
 SELECT e.stream_id, e.version, e.topic, e.schema_version, e.subject, e.payload, e.metadata,
        CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END AS wrapped, e.position
   FROM ledger.events e
@@ -47,9 +47,11 @@ SELECT e.stream_id, e.version, e.topic, e.schema_version, e.subject, e.payload, 
   LEFT JOIN ledger.forgotten f ON f.organisation = e.organisation AND f.subject = e.subject
  WHERE e.organisation = $1 AND {} ORDER BY e.stream_id, e.version{}
 """
-FACTS_AFTER = FACTS.format("e.position <= $2 AND (e.stream_id, e.version) > ($3, $4)", " LIMIT $5")
-FACTS_OF = FACTS.format("e.position <= $2 AND e.stream_id = ANY ($3::uuid[])", "")
-# Who is forgotten is forgotten in everything that the key encrypted, though only the contact has a fact.
+EVENTS_AFTER = EVENTS.format(
+    "e.position <= $2 AND (e.stream_id, e.version) > ($3, $4)", " LIMIT $5"
+)
+EVENTS_OF = EVENTS.format("e.position <= $2 AND e.stream_id = ANY ($3::uuid[])", "")
+# Who is forgotten is forgotten in everything that the key encrypted, though only the contact has an event.
 TOUCHED = """
 WITH f AS (SELECT stream_id, topic FROM ledger.events
             WHERE organisation = $1 AND position > $2 AND position <= $3)
@@ -90,7 +92,7 @@ async def connect_as_owner(
 
 
 async def refresh_statistics(connection: Connection) -> None:
-    """Lets the server count the ledger: what writes a batch looks each stream's facts up in it.
+    """Lets the server count the ledger: what writes a batch looks each stream's events up in it.
 
     A server that takes the ledger for empty, after a restore or an import, would read all of it
     for every batch.
@@ -103,8 +105,8 @@ async def refresh_statistics(connection: Connection) -> None:
 class Reprojector:
     """Folds streams into the tables that ``writer``'s search path names.
 
-    :param reader: another connection than ``writer``; both see the same facts, or ``reader`` more.
-    :param advance: is told how many facts were folded and written.
+    :param reader: another connection than ``writer``; both see the same events, or ``reader`` more.
+    :param advance: is told how many events were folded and written.
     :param upto: the last position of which anything is known.
     """
 
@@ -122,7 +124,7 @@ class Reprojector:
         self._advance = advance
         self._upto = upto
         self.on_page: PageSink | None = None
-        """Notes what is written, in the transaction that writes it; without it a fact that cannot be
+        """Notes what is written, in the transaction that writes it; without it an event that cannot be
         read ends the work."""
         self._known: Columns | None = None
         self.written: set[Key] | None = None
@@ -131,7 +133,7 @@ class Reprojector:
     async def replay_organisation(self, organisation: str, after: bytes = bytes(16)) -> None:
         """Folds all streams of an organisation, or those after one, of which there are no rows yet.
 
-        Raises ``ValueError`` naming a fact that this build or key cannot read, unless that is kept.
+        Raises ``ValueError`` naming an event that this build or key cannot read, unless that is kept.
         """
         await self._write(organisation, self._pages(organisation, after), in_order=True)
 
@@ -140,15 +142,15 @@ class Reprojector:
         await self._write(organisation, self._some(organisation, streams))
 
     async def replay_changed(self, organisation: str, after: int, upto: int) -> None:
-        """Folds anew, as a whole, the streams with facts at the positions ``after < p <= upto``.
+        """Folds anew, as a whole, the streams with events at the positions ``after < p <= upto``.
 
         Raises as `replay_organisation`.
         """
         await self._write(organisation, self._touched(organisation, after, upto))
 
-    async def _pages(self, organisation: str, after: bytes) -> AsyncGenerator[Facts, None]:
+    async def _pages(self, organisation: str, after: bytes) -> AsyncGenerator[Events, None]:
         """Whole streams: the last one of a page waits for the page that shows where it ends."""
-        held: Facts = []
+        held: Events = []
         reading = await _begun(self._after(organisation, after, LAST_VERSION))
         try:
             while len(page := await reading) == PAGE:
@@ -165,21 +167,21 @@ class Reprojector:
         finally:
             reading.cancel()
 
-    def _after(self, organisation: str, stream: bytes, version: int) -> Coroutine[Any, Any, Facts]:
-        return self._reader.fetch(FACTS_AFTER, organisation, self._upto, stream, version, PAGE)
+    def _after(self, organisation: str, stream: bytes, version: int) -> Coroutine[Any, Any, Events]:
+        return self._reader.fetch(EVENTS_AFTER, organisation, self._upto, stream, version, PAGE)
 
-    def _of(self, organisation: str, streams: Sequence[bytes]) -> Coroutine[Any, Any, Facts]:
-        return self._reader.fetch(FACTS_OF, organisation, self._upto, streams)
+    def _of(self, organisation: str, streams: Sequence[bytes]) -> Coroutine[Any, Any, Events]:
+        return self._reader.fetch(EVENTS_OF, organisation, self._upto, streams)
 
     async def _some(
         self, organisation: str, streams: Sequence[bytes]
-    ) -> AsyncGenerator[Facts, None]:
+    ) -> AsyncGenerator[Events, None]:
         for n in range(0, len(streams), STREAMS):
             yield await self._of(organisation, streams[n : n + STREAMS])
 
     async def _touched(
         self, organisation: str, after: int, upto: int
-    ) -> AsyncGenerator[Facts, None]:
+    ) -> AsyncGenerator[Events, None]:
         for start in range(after, upto, WINDOW):
             end = min(start + WINDOW, upto)
             rows = await self._reader.fetch(TOUCHED, organisation, start, end, FORGOTTEN)
@@ -187,7 +189,7 @@ class Reprojector:
                 yield page
 
     async def _write(
-        self, organisation: str, pages: AsyncGenerator[Facts, None], *, in_order: bool = False
+        self, organisation: str, pages: AsyncGenerator[Events, None], *, in_order: bool = False
     ) -> None:
         """Folds and writes pages; ``in_order`` if nothing is left out between them."""
         settings = await self._settings(organisation)
@@ -198,8 +200,8 @@ class Reprojector:
         try:
             async with aclosing(pages):
                 async for page in pages:
-                    facts = [tuple(fact) for fact in page]
-                    work = self._workers.fold(organisation, facts, settings, columns)
+                    events = [tuple(event) for event in page]
+                    work = self._workers.fold(organisation, events, settings, columns)
                     folding.append(await _begun(work))
                     if len(folding) > self._workers.count:
                         writing = await _next(put, folding, writing)
@@ -227,7 +229,7 @@ class Reprojector:
                 await self.on_page(organisation, folded, in_order)
         if self.written is not None:
             self.written |= folded.keys
-        self._advance(folded.facts)
+        self._advance(folded.events)
 
     async def _columns(self) -> Columns:
         if self._known is None:
@@ -241,8 +243,8 @@ class Reprojector:
         time: no row may depend on them, for nothing is projected anew when they change.
         """
         stream = record_stream_id(organisation, "organisation", organisation)
-        facts = await self._of(organisation, [stream.bytes])
-        record = self._workers.own.replayed([tuple(fact) for fact in facts]) if facts else None
+        events = await self._of(organisation, [stream.bytes])
+        record = self._workers.own.replayed([tuple(event) for event in events]) if events else None
         return record.fields if isinstance(record, Record) else {}
 
 
@@ -258,10 +260,10 @@ async def _next(
     return await _begun(put(folded))
 
 
-def _begin_of_last(facts: Facts) -> int:
-    """Where the last stream's facts begin."""
-    last, n = facts[-1]["stream_id"], len(facts) - 1
-    while n and facts[n - 1]["stream_id"] == last:
+def _begin_of_last(events: Events) -> int:
+    """Where the last stream's events begin."""
+    last, n = events[-1]["stream_id"], len(events) - 1
+    while n and events[n - 1]["stream_id"] == last:
         n -= 1
     return n
 

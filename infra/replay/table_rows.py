@@ -20,7 +20,7 @@ def table_rows(
     """A projected row's table rows: the view and the columns.
 
     :param common: the columns of the organisation and the stream.
-    :param created: the position of the entity's first fact; ``changed`` that of its last one.
+    :param created: the position of the entity's first event; ``changed`` that of its last one.
     """
     columns = row.columns
     shown: JsonObject = {**common, "refs": row.refs, "document": row.document}

@@ -1,4 +1,4 @@
-"""Folding one page of facts: the part that only computes, here or in other processes."""
+"""Folding one page of events: the part that only computes, here or in other processes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ KEYS = 50_000
 """Contacts' keys that are remembered."""
 
 PARALLEL_THRESHOLD = 200_000
-"""Facts for which further processes are started; they take seconds to start."""
+"""Events for which further processes are started; they take seconds to start."""
 
 _stream = itemgetter(0)
 
@@ -50,12 +50,12 @@ _stream = itemgetter(0)
 class ReplayedPage:
     """The rows of a page: encoded by view, or as the arrays of ``ledger.write_views`` with their keys."""
 
-    facts: int
+    events: int
     rows: dict[str, bytes] = field(default_factory=dict)
     columns: list[list[Any]] = field(default_factory=lambda: [[] for _ in range(6)])
     keys: set[Key] = field(default_factory=set)
     unreadable: dict[bytes, str] = field(default_factory=dict)
-    """Streams of which nothing is here, because this build or key cannot read a fact, and why."""
+    """Streams of which nothing is here, because this build or key cannot read an event, and why."""
     last: bytes = b""
     """The last stream of the page."""
 
@@ -75,7 +75,7 @@ class PageReplayer:
         settings: Mapping[str, Any],
         columns: Columns | None = None,
     ) -> ReplayedPage:
-        """The rows of a page of whole streams, each stream's facts together and in order.
+        """The rows of a page of whole streams, each stream's events together and in order.
 
         :param settings: the organisation's, for all rows.
         :param columns: of the tables, if rows for COPY are wanted: there must be none of theirs yet.
@@ -85,9 +85,9 @@ class PageReplayer:
         made: dict[str, list[bytes]] = {view: [] for view in tables}
         for stream, grouped in groupby(page, _stream):
             folded.last = stream
-            facts = list(grouped)
+            events = list(grouped)
             try:
-                aggregate = self.replayed(facts)
+                aggregate = self.replayed(events)
             except ValueError as error:
                 folded.unreadable[stream] = str(error)
                 continue
@@ -97,25 +97,25 @@ class PageReplayer:
                 continue
             common = {"organisation": organisation, "stream_id": stream}
             for row in rows:
-                for view, values in table_rows(row, common, facts[0][-1], facts[-1][-1]):
+                for view, values in table_rows(row, common, events[0][-1], events[-1][-1]):
                     made[view].append(encode_row(tables[view], values))
         folded.rows = {view: b"".join(rows) for view, rows in made.items() if rows}
         return folded
 
-    def replayed(self, facts: list[RawEvent]) -> Aggregate:
-        """The aggregate of one stream. Raises ``ValueError`` naming a fact that cannot be read."""
-        return replay(*self._readable(facts))
+    def replayed(self, events: list[RawEvent]) -> Aggregate:
+        """The aggregate of one stream. Raises ``ValueError`` naming an event that cannot be read."""
+        return replay(*self._readable(events))
 
-    def states(self, facts: list[RawEvent]) -> Iterator[Aggregate]:
-        """The same after each of its facts; one object. Raises as `replayed`."""
-        return replay_states(*self._readable(facts))
+    def states(self, events: list[RawEvent]) -> Iterator[Aggregate]:
+        """The same after each of its events; one object. Raises as `replayed`."""
+        return replay_states(*self._readable(events))
 
-    def _readable(self, facts: list[RawEvent]) -> tuple[list[StoredEvent], dict[UUID, bytes]]:
-        """Facts of one stream, and the keys that open them."""
-        stream = UUID(bytes=facts[0][0])
+    def _readable(self, events: list[RawEvent]) -> tuple[list[StoredEvent], dict[UUID, bytes]]:
+        """Events of one stream, and the keys that open them."""
+        stream = UUID(bytes=events[0][0])
         found: list[StoredEvent] = []
         keys: dict[UUID, bytes] = {}
-        for _, version, topic, schema, subject, payload, metadata, wrapped, _ in facts:
+        for _, version, topic, schema, subject, payload, metadata, wrapped, _ in events:
             contact = None
             if subject is not None:
                 contact, key = self._key(subject, wrapped)
@@ -208,14 +208,14 @@ def _fold(
 
 @asynccontextmanager
 async def workers(
-    ring: KeyRing, zone: ZoneInfo, facts: int, count: int | None = None
+    ring: KeyRing, zone: ZoneInfo, events: int, count: int | None = None
 ) -> AsyncIterator[ReplayPool]:
-    """Processes for so many facts: one for each processor, or none for few facts.
+    """Processes for so many events: one for each processor, or none for few events.
 
     :param count: how many, if not that.
     """
     if count is None:
-        count = (os.cpu_count() or 1) if facts >= PARALLEL_THRESHOLD else 1
+        count = (os.cpu_count() or 1) if events >= PARALLEL_THRESHOLD else 1
     own = PageReplayer(ring, zone)
     with _no_gc():
         if count == 1:

@@ -1,4 +1,4 @@
-"""Loading what commands decide on: facts, contacts' keys, compact objects, in one statement."""
+"""Loading what commands decide on: events, contacts' keys, compact objects, in one statement."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OWN = UNION.join(
     for view in COLUMNS
 )
 LOADING = f"""
-facts AS (
+events AS (
     SELECT * FROM ledger.events WHERE organisation = $1 AND stream_id = ANY ({{streams}})
 ), streams (id) AS (
     SELECT upper(replace(w.stream::text, '-', '')) FROM unnest({{streams}}) AS w (stream)
@@ -46,14 +46,14 @@ SHOWN = """
 SELECT 'shown', NULL, ref, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM shown
 """
 LOADED = """
-SELECT 'fact' AS what, version::bigint AS n, topic AS a, stream_id::text AS b, schema_version::bigint AS c,
+SELECT 'event' AS what, version::bigint AS n, topic AS a, stream_id::text AS b, schema_version::bigint AS c,
        NULL::boolean AS d, convert_to(payload::text, 'UTF8') AS e, NULL::timestamptz AS moment,
        subject::text AS f, metadata::text AS g
-  FROM facts
+  FROM events
 UNION ALL
 SELECT 'key', NULL, w.subject::text, NULL, NULL, NULL, CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END,
        NULL, NULL, NULL
-  FROM unnest({subjects} || ARRAY(SELECT DISTINCT subject FROM facts WHERE subject IS NOT NULL)) AS w (subject)
+  FROM unnest({subjects} || ARRAY(SELECT DISTINCT subject FROM events WHERE subject IS NOT NULL)) AS w (subject)
   LEFT JOIN LATERAL (SELECT wrapped FROM ledger.personal_keys k
                       WHERE k.organisation = $1 AND k.subject = w.subject LIMIT 1) AS k ON true
   LEFT JOIN LATERAL (SELECT subject FROM ledger.forgotten f
@@ -78,7 +78,7 @@ LOAD = "WITH RECURSIVE {}{}".format(
 
 
 class AggregateLoader:
-    """Loads aggregates by replaying their facts, and what belongs to them."""
+    """Loads aggregates by replaying their events, and what belongs to them."""
 
     def __init__(self, lanes: ConnectionPool, ring: KeyRing) -> None:
         self._lanes = lanes
@@ -98,7 +98,7 @@ class AggregateLoader:
     ) -> LoadResult:
         """Aggregates with their contacts' keys, and the compact objects that they and ``refs`` show.
 
-        Raises ``ValueError`` if a fact cannot be read: this build or key is not the right one.
+        Raises ``ValueError`` if an event cannot be read: this build or key is not the right one.
         """
         wanted = LoadRequest(tuple(streams), tuple(data_subjects), tuple(refs), frozenset(erased))
         return await self._batcher.submit((organisation, customer), wanted)
@@ -126,20 +126,20 @@ def split_by_request(
     ring: KeyRing, wanted: Sequence[LoadRequest], rows: Iterable[asyncpg.Record]
 ) -> list[LoadResult | BaseException]:
     """What was loaded for each command: aggregates of its own, which it may change, or its own failure."""
-    facts: dict[UUID, list[StoredEvent]] = {}
+    events: dict[UUID, list[StoredEvent]] = {}
     keys: dict[UUID, bytes] = {}
     shown = {f"follow_ups/{format_id(stream)}": b"[]" for w in wanted for stream in w.streams}
     shown |= {ref: b"[]" for w in wanted for ref in w.refs if ref.startswith("follow_ups/")}
     for row in rows:
-        if row["what"] == "fact":
-            facts.setdefault(UUID(row["b"]), []).append(_stored(row))
+        if row["what"] == "event":
+            events.setdefault(UUID(row["b"]), []).append(_stored(row))
         elif row["what"] == "key":
             keys |= _unwrapped(ring, row)
         elif row["what"] == "shown":
             shown[row["a"]] = row["e"]
-    for stored in facts.values():
-        stored.sort(key=lambda fact: fact.version)
-    return [_loaded(w, facts, keys, shown) for w in wanted]
+    for stored in events.values():
+        stored.sort(key=lambda event: event.version)
+    return [_loaded(w, events, keys, shown) for w in wanted]
 
 
 def _unwrapped(ring: KeyRing, row: asyncpg.Record) -> dict[UUID, bytes]:
@@ -156,13 +156,13 @@ def _unwrapped(ring: KeyRing, row: asyncpg.Record) -> dict[UUID, bytes]:
 
 def _loaded(
     wanted: LoadRequest,
-    facts: dict[UUID, list[StoredEvent]],
+    events: dict[UUID, list[StoredEvent]],
     keys: dict[UUID, bytes],
     shown: dict[str, bytes],
 ) -> LoadResult | BaseException:
     keys = keys | dict.fromkeys(wanted.erased, DESTROYED_KEY)
     try:
-        found = {s: replay(facts[s], keys) for s in wanted.streams if s in facts}
+        found = {s: replay(events[s], keys) for s in wanted.streams if s in events}
     except Exception as error:
         return error
     return LoadResult(found, dict(keys), dict(shown))

@@ -29,7 +29,7 @@ SELECT content, mime_type FROM ledger.photos
 
 
 class CredentialStore:
-    """Reads and counts what no fact may hold."""
+    """Reads and counts what no event may hold."""
 
     def __init__(self, reads: ConnectionPool) -> None:
         self._reads = reads

@@ -1,4 +1,4 @@
-"""Facts of one entity with all that is known of them: the implementation of `services.historian.Archive`."""
+"""Events of one entity with all that is known of them: the implementation of `services.historian.Archive`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import orjson
 
 from domain.aggregate import EVENTS
 from infra.encryption import KeyRing
-from infra.ledger.feed import stored_fact
-from infra.ledger.mapper import DESTROYED_KEY, StoredEvent, to_fact
+from infra.ledger.feed import stored_event
+from infra.ledger.mapper import DESTROYED_KEY, StoredEvent, to_event
 from infra.postgres.pool import ConnectionPool
 from services.audit.event_descriptions import headline
 from services.audit.field_history import HistoryEntry, RecordedEvent, SiblingEvent
@@ -29,7 +29,7 @@ SELECT e.position, e.stream_id, e.version, e.topic, e.schema_version, e.subject,
        (SELECT max(position) AS head FROM ledger.events WHERE organisation = $1) AS h
  WHERE e.organisation = $1 AND e.stream_id = $2 ORDER BY e.version
 """
-# The facts of a command stand side by side, so that one need only go on as long as it is the same.
+# The events of a command stand side by side, so that one need only go on as long as it is the same.
 NEIGHBOURS = """
 WITH RECURSIVE walk (position, step, command) AS (
     SELECT o.position, s.step, o.command
@@ -52,23 +52,23 @@ SELECT w.command, e.position, e.topic, e.stream_id,
 
 
 class PostgresEntityEvents:
-    """Reads the facts of entities and opens their personal part."""
+    """Reads the events of entities and opens their personal part."""
 
     def __init__(self, lanes: ConnectionPool, ring: KeyRing) -> None:
         self._lanes = lanes
         self._ring = ring
 
     async def topic(self, organisation: str, stream: UUID) -> str | None:
-        """The topic of a stream's first fact; None if there is none."""
+        """The topic of a stream's first event; None if there is none."""
         found: str | None = await self._lanes.read(
             lambda connection: connection.fetchval(TOPIC, organisation, stream)
         )
         return found
 
     async def steps(self, organisation: str, stream: UUID) -> tuple[int, list[RecordedEvent]]:
-        """The facts of a stream in order, and the position up to which no other one is missing.
+        """The events of a stream in order, and the position up to which no other one is missing.
 
-        Raises ``ValueError`` naming a fact that this build or key cannot read.
+        Raises ``ValueError`` naming an event that this build or key cannot read.
         """
         rows = await self._lanes.read(
             lambda connection: connection.fetch(STEPS, organisation, stream)
@@ -78,7 +78,7 @@ class PostgresEntityEvents:
     async def neighbours(
         self, organisation: str, stream: UUID, told: Sequence[HistoryEntry]
     ) -> dict[str, list[SiblingEvent]]:
-        """By command, the facts that the commands of these entries wrote about other entities, in
+        """By command, the events that the commands of these entries wrote about other entities, in
         their order."""
         positions, commands = [e.position for e in told], [e.command for e in told]
         rows = await self._lanes.read(
@@ -92,11 +92,14 @@ class PostgresEntityEvents:
         return found
 
     def _step(self, row: asyncpg.Record) -> RecordedEvent:
-        stored: StoredEvent = stored_fact(row)
+        stored: StoredEvent = stored_event(row)
         wrapped = row["wrapped"]
         key = DESTROYED_KEY if wrapped == b"" else self._ring.unwrap(wrapped) if wrapped else None
         return RecordedEvent(
-            to_fact(stored, key), stored.position, row["recorded_at"], orjson.loads(stored.metadata)
+            to_event(stored, key),
+            stored.position,
+            row["recorded_at"],
+            orjson.loads(stored.metadata),
         )
 
 
@@ -106,5 +109,5 @@ def _neighbour(row: asyncpg.Record) -> SiblingEvent:
     if row["record"]:
         first = orjson.loads(row["record"])
         entity = f"{first['kind']}/{first['record_id']}"
-    fact = EVENTS.get(topic)
-    return SiblingEvent(row["position"], entity, topic, headline(fact) if fact else topic)
+    event = EVENTS.get(topic)
+    return SiblingEvent(row["position"], entity, topic, headline(event) if event else topic)

@@ -19,15 +19,15 @@ SELECT e.position, e.recorded_at, e.payload ->> 'reason' AS reason, e.metadata -
   FROM ledger.events e
  WHERE e.organisation = $1 AND e.stream_id = $2 AND e.topic = 'contact_information.forgotten'
 """
-# The facts of one command stand together; a contact with more belongings than this has its rows
+# The events of one command stand together; a contact with more belongings than this has its rows
 # written in parts of the same command, so the window is wide.
 TOKENS = """
 SELECT e.stream_id AS id FROM ledger.events e
  WHERE e.organisation = $1 AND e.position BETWEEN $2 - 100000 AND $2 + 100000
    AND e.topic = 'access_token.forgotten' AND e.metadata ->> 'command' = $3
 """
-FACTS = """
-SELECT e.topic, count(*) AS facts, min(e.position) AS first, max(e.position) AS last
+EVENTS = """
+SELECT e.topic, count(*) AS events, min(e.position) AS first, max(e.position) AS last
   FROM ledger.events e
  WHERE e.organisation = $1
    AND e.stream_id = ANY (ARRAY[$2::uuid] || ledger.streams_of($1, $2) || $3::uuid[])
@@ -61,25 +61,25 @@ async def certificate(lanes: ConnectionPool, organisation: str, contact: UUID) -
     """
 
     async def read(connection: Any) -> JsonObject:
-        fact = await connection.fetchrow(FORGOTTEN, organisation, contact)
-        if fact is None:
+        event = await connection.fetchrow(FORGOTTEN, organisation, contact)
+        if event is None:
             raise EntityNotFound("contact")
-        found = await connection.fetch(TOKENS, organisation, fact["position"], fact["command"])
+        found = await connection.fetch(TOKENS, organisation, event["position"], event["command"])
         tokens = [row["id"] for row in found]
-        facts = await connection.fetch(FACTS, organisation, contact, tokens)
+        events = await connection.fetch(EVENTS, organisation, contact, tokens)
         keys = await connection.fetchrow(KEYS, organisation, [contact, *tokens])
         records = await connection.fetch(ACCOUNTS, organisation, format_id(contact))
         return {
             "organisation": organisation,
             "contact": format_id(contact),
-            "forgotten_at": fact["recorded_at"],
-            "position": fact["position"],
-            "event_hash": fact["event_hash"],
-            "reason": fact["reason"],
-            "by": fact["user_id"] or fact["source"],
-            "request": fact["request"],
+            "forgotten_at": event["recorded_at"],
+            "position": event["position"],
+            "event_hash": event["event_hash"],
+            "reason": event["reason"],
+            "by": event["user_id"] or event["source"],
+            "request": event["request"],
             "keys": {"destroyed": keys["destroyed"], "left": keys["left"]},
-            "unreadable_facts": [dict(row) for row in facts],
+            "unreadable_events": [dict(row) for row in events],
             "access_tokens": [format_id(UUID(bytes=token.bytes)) for token in tokens],
             "erased": [
                 "documents and search columns of the views and of history",

@@ -135,7 +135,7 @@ class PostgresStore(CredentialStore, RelatedEntities):
         return await self._numbers.allocate(organisation, names)
 
     def release_numbers(self, organisation: str, numbers: Mapping[str, Sequence[int]]) -> None:
-        """Takes back numbers that no fact has used."""
+        """Takes back numbers that no event has used."""
         self._numbers.release(organisation, numbers)
 
     async def append(self, organisation: str, change: Commit) -> AppendResult:
@@ -194,7 +194,7 @@ class PostgresStore(CredentialStore, RelatedEntities):
         return await certificate(self._reads, organisation, contact)
 
     async def first_hash(self, organisation: str) -> str:
-        """The hash of an organisation's first fact, in hex: no other ledger has it."""
+        """The hash of an organisation's first event, in hex: no other ledger has it."""
         found: bytes | None = await self._reads.read(
             lambda connection: connection.fetchval(FIRST, organisation)
         )

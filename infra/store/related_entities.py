@@ -46,7 +46,7 @@ class RelatedEntities:
         return [UUID(row["id"]) for row in rows]
 
     async def streams_of_contact(self, organisation: str, contact: UUID) -> list[UUID]:
-        """What else than a contact itself has facts that its key encrypts."""
+        """What else than a contact itself has events that its key encrypts."""
         found: list[UUID] = await self._reads.read(
             lambda connection: connection.fetchval(BELONGINGS, organisation, contact)
         )

@@ -1,4 +1,4 @@
-"""What a consumer is sent: a thin message about one fact, signed (Standard Webhooks).
+"""What a consumer is sent: a thin message about one event, signed (Standard Webhooks).
 
 The message names the entity and says nothing of it: whoever wants to know more reads it with a
 session, and sees what that session may see. Nothing in it belongs to a person.
@@ -25,28 +25,28 @@ __all__ = ["entity_links", "message_body", "message_id", "signed_headers"]
 
 
 def message_id(organisation: str, position: int) -> str:
-    """The id of a message: the same whenever the fact is told, and no other one's."""
+    """The id of a message: the same whenever the event is told, and no other one's."""
     return f"{organisation}/{position}"
 
 
-def message_body(organisation: str, fact: Pending, shows: Mapping[str, str], base: str) -> bytes:
-    """The message about a fact.
+def message_body(organisation: str, event: Pending, shows: Mapping[str, str], base: str) -> bytes:
+    """The message about an event.
 
     :param shows: what an entity's id is appended to, by kind (`entity_links`).
     :param base: the address of the API; links are paths if it is empty.
     """
-    assert fact.recorded_at is not None
-    kind, _, id_ = fact.entity.partition("/")
+    assert event.recorded_at is not None
+    kind, _, id_ = event.entity.partition("/")
     link = f"{base}{shows[kind]}{id_}" if kind in shows else None
     data = {
         "organisation": organisation,
-        "position": fact.position,
+        "position": event.position,
         "entity": {"kind": kind, "id": id_},
-        "version": fact.version,
+        "version": event.version,
         "link": link,
     }
-    moment = fact.recorded_at.astimezone(UTC).isoformat()
-    return orjson.dumps({"type": fact.topic, "timestamp": moment, "data": data})
+    moment = event.recorded_at.astimezone(UTC).isoformat()
+    return orjson.dumps({"type": event.topic, "timestamp": moment, "data": data})
 
 
 def signed_headers(

@@ -1,4 +1,4 @@
-"""Delivers one subscription: facts in order for each entity, other entities meanwhile.
+"""Delivers one subscription: events in order for each entity, other entities meanwhile.
 
 Whatever fails is sent again, later and later. When nothing gets through any more the consumer is away:
 then one request at a time is tried, of an entity that has not failed yet if there is one, and no other
@@ -35,13 +35,13 @@ from services.ids import format_id
 __all__ = ["DeliveryPolicy", "SecretDecryptor", "SubscriptionWorker", "WorkerDependencies"]
 
 PAGE = 500
-"""Facts that are read at once."""
+"""Events that are read at once."""
 MOST = 1_000
-"""Facts of a subscription that may wait; while as many do, no further ones are taken in."""
+"""Events of a subscription that may wait; while as many do, no further ones are taken in."""
 PICKED = 64
-"""Facts that are chosen at once to be sent, each of another entity."""
+"""Events that are chosen at once to be sent, each of another entity."""
 PATIENCE = 3
-"""Entities of which a fact failed, without a success in between, after which a consumer counts as
+"""Entities of which an event failed, without a success in between, after which a consumer counts as
 away: fewer may be its trouble with these."""
 OVERLOADED = (429, 503)
 """Statuses whose Retry-After is about the consumer as a whole."""
@@ -69,7 +69,7 @@ class DeliveryPolicy:
 
     A request ends within ``timeout``, which is shorter than the ``lease``. The first pause after a
     failure is ``first``; it doubles up to ``longest``, or to ``max_backoff_when_down`` between tries of a consumer that
-    is away, less up to a half by chance. A fact that is not acknowledged for ``max_age`` pauses the
+    is away, less up to a half by chance. An event that is not acknowledged for ``max_age`` pauses the
     subscription.
     """
 
@@ -160,7 +160,7 @@ class SubscriptionWorker:
         if lease is None or lease.state != "ACTIVE":
             return None
         if not lease.position_matches:
-            what = "another fact than was told of stands"
+            what = "another event than was told of stands"
             raise TruncatedLedgerError(now.organisation, lease.position, what)
         self._held_until = until
         if lease.epoch != self._round:
@@ -186,30 +186,30 @@ class SubscriptionWorker:
         return True
 
     async def _taken_in(self, at: int) -> int | None:
-        """Makes facts after a position pending that are subscribed to: the new position; None if
+        """Makes events after a position pending that are subscribed to: the new position; None if
         another process or an operator has moved it."""
         now, store = self.now, self._tools.store
         if at >= now.head or await store.waiting(now) >= MOST:
             return at
-        facts = await self._tools.feed.read(now.organisation, at, PAGE)
-        if not facts:
+        events = await self._tools.feed.read(now.organisation, at, PAGE)
+        if not events:
             return at
-        upto = facts[-1].position
-        moved = await store.enqueue(now, self._round, at, upto, await self._wanted(facts))
+        upto = events[-1].position
+        moved = await store.enqueue(now, self._round, at, upto, await self._wanted(events))
         return upto if moved else None
 
-    async def _wanted(self, facts: Sequence[StoredEvent]) -> list[tuple[int, UUID, str]]:
-        """The facts that both lists of the subscription name, with what they are about."""
+    async def _wanted(self, events: Sequence[StoredEvent]) -> list[tuple[int, UUID, str]]:
+        """The events that both lists of the subscription name, with what they are about."""
         entities, topics = (frozenset(self.now.document[name]) for name in ("entities", "topics"))
-        chosen = [fact for fact in facts if not topics or fact.topic in topics]
-        records = {fact.stream for fact in chosen if fact.topic.startswith("record.")}
+        chosen = [event for event in events if not topics or event.topic in topics]
+        records = {event.stream for event in chosen if event.topic.startswith("record.")}
         known = await self._tools.store.records(self.now.organisation, records)
         found = []
-        for fact in chosen:
-            own = f"{fact.topic.partition('.')[0]}/{format_id(fact.stream)}"
-            entity = known.get(fact.stream, own)
+        for event in chosen:
+            own = f"{event.topic.partition('.')[0]}/{format_id(event.stream)}"
+            entity = known.get(event.stream, own)
             if not entities or entity.partition("/")[0] in entities:
-                found.append((fact.position, fact.stream, entity))
+                found.append((event.position, event.stream, entity))
         return found
 
     async def _begin(self) -> None:
@@ -222,19 +222,19 @@ class SubscriptionWorker:
             picked = await self._tools.store.claim_due(self.now, busy, PICKED, new_first=away)
             self._ready.extend(picked)
         for _ in range(min(free, len(self._ready))):
-            fact = self._ready.popleft()
-            if fact.topic is None:
-                what = "a fact that waits to be told is gone"
-                raise TruncatedLedgerError(self.now.organisation, fact.position, what)
-            self._busy[asyncio.create_task(self._sent(fact))] = fact.stream_id
+            event = self._ready.popleft()
+            if event.topic is None:
+                what = "an event that waits to be told is gone"
+                raise TruncatedLedgerError(self.now.organisation, event.position, what)
+            self._busy[asyncio.create_task(self._sent(event))] = event.stream_id
 
-    async def _sent(self, fact: Pending) -> Attempt:
+    async def _sent(self, event: Pending) -> Attempt:
         now, tools, failures = self.now, self._tools, self._failures
-        content = message_body(now.organisation, fact, tools.shows, tools.base)
-        id_ = message_id(now.organisation, fact.position)
+        content = message_body(now.organisation, event, tools.shows, tools.base)
+        id_ = message_id(now.organisation, event.position)
         async with tools.gate:
             if time.monotonic() + tools.pace.timeout > self._held_until:
-                return Attempt(fact.position, "", None, 0)
+                return Attempt(event.position, "", None, 0)
             said = signed_headers(id_, int(time.time()), content, self._secrets)
             answer = await tools.poster.post(now.document["url"], said, content)
         DELIVERIES.labels(now.organisation, now.webhook, answer.outcome).inc()
@@ -245,12 +245,12 @@ class SubscriptionWorker:
         else:
             # Those that were under way together fail together, and count once.
             self._failures = max(self._failures, failures + 1)
-            self._failed.add(fact.stream_id)
-            wait = self._pauses(fact, answer)
-        return Attempt(fact.position, answer.outcome, answer.status, answer.milliseconds, wait)
+            self._failed.add(event.stream_id)
+            wait = self._pauses(event, answer)
+        return Attempt(event.position, answer.outcome, answer.status, answer.milliseconds, wait)
 
-    def _pauses(self, fact: Pending, answer: DeliveryResult) -> float:
-        """Rests if the consumer is away: the seconds until the fact is sent again."""
+    def _pauses(self, event: Pending, answer: DeliveryResult) -> float:
+        """Rests if the consumer is away: the seconds until the event is sent again."""
         pace, asked = self._tools.pace, answer.retry_after or 0.0
         pause = asked if answer.status in OVERLOADED else 0.0
         if len(self._failed) >= PATIENCE:
@@ -260,11 +260,11 @@ class SubscriptionWorker:
             "webhook.failed",
             organisation=self.now.organisation,
             webhook=self.now.webhook,
-            position=fact.position,
+            position=event.position,
             outcome=answer.outcome,
             status=answer.status,
         )
-        return max(asked, pace.wait(fact.tries + 1, pace.longest))
+        return max(asked, pace.wait(event.tries + 1, pace.longest))
 
     async def _ended(self, patience: float | None) -> bool:
         """Notes the requests that have ended, after waiting for one; False if all is stopped."""

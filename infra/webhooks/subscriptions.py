@@ -1,8 +1,8 @@
 """What is kept of subscriptions: how far each has come, what waits, what was tried.
 
-A fact becomes pending in the statement that moves the position past it, and the position moves only
+An event becomes pending in the statement that moves the position past it, and the position moves only
 from where its writer has read it (compare and swap). So a process that was killed, paused or cut off
-neither loses a fact nor takes one in twice. A statement whose answer was lost may be repeated.
+neither loses an event nor takes one in twice. A statement whose answer was lost may be repeated.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ WITH moved AS (
 SELECT count(*) FROM moved
 """
 ROOM = "SELECT count(*) FROM webhooks.pending WHERE organisation = $1 AND webhook = $2"
-# The first of each entity, if it is due; left joined, so that a fact that is gone shows.
+# The first of each entity, if it is due; left joined, so that an event that is gone shows.
 PICK = """
 SELECT p.position, p.stream_id, p.entity, p.tries, e.topic, e.version, e.recorded_at
   FROM (SELECT f.* FROM (SELECT DISTINCT ON (w.stream_id) w.* FROM webhooks.pending w
@@ -130,9 +130,9 @@ SELECT position, try, made_at, milliseconds, outcome, status FROM webhooks.attem
 class SubscriptionStatus:
     """How a subscription stands: what was registered, and how far it has come.
 
-    ``lag_positions`` counts from the first fact that is neither acknowledged nor passed over, and is
-    negative if the ledger ends before what was told of it; ``lag_seconds`` is that fact's age.
-    ``failing_since`` is set while a fact that was sent in vain waits.
+    ``lag_positions`` counts from the first event that is neither acknowledged nor passed over, and is
+    negative if the ledger ends before what was told of it; ``lag_seconds`` is that event's age.
+    ``failing_since`` is set while an event that was sent in vain waits.
     """
 
     organisation: str
@@ -175,7 +175,7 @@ class SubscriptionStatus:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to deliver; ``position_matches`` unless another fact stands where the subscription has come to."""
+    """The right to deliver; ``position_matches`` unless another event stands where the subscription has come to."""
 
     position: int
     epoch: int
@@ -185,7 +185,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A fact that waits. The last three are None if the ledger has no such fact any more."""
+    """An event that waits. The last three are None if the ledger has no such event any more."""
 
     position: int
     stream_id: UUID
@@ -249,7 +249,7 @@ class SubscriptionStore:
         upto: int,
         new: Sequence[tuple[int, UUID, str]],
     ) -> bool:
-        """Moves the position and makes facts (position, stream, entity) pending; False, and nothing
+        """Moves the position and makes events (position, stream, entity) pending; False, and nothing
         is written, if it stands elsewhere by now."""
         columns = [list(column) for column in zip(*new, strict=True)] or [[], [], []]
         key = one.organisation, one.webhook
@@ -259,7 +259,7 @@ class SubscriptionStore:
         return bool(moved)
 
     async def waiting(self, one: SubscriptionStatus) -> int:
-        """How many facts wait."""
+        """How many events wait."""
         key = one.organisation, one.webhook
         return int(await self._lanes.read(lambda c: c.fetchval(ROOM, *key)))
 
@@ -279,7 +279,7 @@ class SubscriptionStore:
     ) -> str | None:
         """Notes what came of requests: the subscription's state, None if it is stopped by now.
 
-        :param age: seconds after its first try in vain at which a fact pauses the subscription.
+        :param age: seconds after its first try in vain at which an event pauses the subscription.
         """
         given = [(a.position, a.outcome, a.status, a.milliseconds, a.wait) for a in attempts]
         columns = [list(column) for column in zip(*given, strict=True)]

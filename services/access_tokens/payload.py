@@ -58,7 +58,7 @@ def related_records(call: Call) -> Iterator[UUID]:
 
 
 def creation_payload(call: Call, id_: UUID) -> JsonObject:
-    """The payload of a new token's first fact; keeps its pass code. Raises as section 6.4 says."""
+    """The payload of a new token's first event; keeps its pass code. Raises as section 6.4 says."""
     settings = settings_of(call, call.params.get("classification"))
     relations = {kind: of for kind in RELATIONS if (of := call.params.get(kind))}
     _check_alive(call, relations)

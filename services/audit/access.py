@@ -1,4 +1,4 @@
-"""Who may read history, and the ledger in which every reading is a fact itself.
+"""Who may read history, and the ledger in which every reading is an event itself.
 
 The access ledger of an organisation is a ledger like every other, with positions, hashes and seals
 of its own; its id is the organisation's with a suffix that no organisation's id can have.
@@ -36,7 +36,7 @@ AUDITOR, OPERATOR = "auditor", "operator"
 
 
 def access_ledger(organisation: str) -> str:
-    """The id of the ledger in which readings of an organisation's history are facts."""
+    """The id of the ledger in which readings of an organisation's history are events."""
     return f"{organisation}~access"
 
 
@@ -57,7 +57,7 @@ class AuditReader(Protocol):
 
     @property
     def metadata(self) -> JsonObject:
-        """The same, as the fact of the reading carries it."""
+        """The same, as the event of the reading carries it."""
 
 
 @dataclass(frozen=True, slots=True)

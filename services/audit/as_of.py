@@ -1,7 +1,7 @@
 """What every method that reads would have answered at an earlier position of the ledger.
 
 The endpoint functions are those of the API. They are given the set-up of that time and its clock,
-and read the views as they were: an answer as of a position is what a replay of the facts up to it
+and read the views as they were: an answer as of a position is what a replay of the events up to it
 would answer.
 """
 
@@ -33,7 +33,7 @@ LONGEST = 18
 """Digits of a position; no ledger is longer."""
 
 BEFORE = datetime.fromtimestamp(0, UTC)
-"""The clock before the first fact: nothing can be shown that depends on it."""
+"""The clock before the first event: nothing can be shown that depends on it."""
 
 TOKEN = IdentifierFields(ACCESS_TOKEN.entity, ("id", "number", *ACCESS_TOKEN.fields))
 """How an auditor names an access token, of which callers have to show what is secret."""
@@ -41,7 +41,7 @@ TOKEN = IdentifierFields(ACCESS_TOKEN.entity, ("id", "number", *ACCESS_TOKEN.fie
 
 @dataclass(frozen=True, slots=True)
 class LedgerPosition:
-    """A position of a ledger and when it was recorded; 0 is before the first fact."""
+    """A position of a ledger and when it was recorded; 0 is before the first event."""
 
     position: int
     recorded_at: datetime = BEFORE

@@ -1,7 +1,7 @@
-"""What a fact says, as a sentence of plain business language.
+"""What an event says, as a sentence of plain business language.
 
-`TEMPLATES` holds the sentences in which members of the fact stand. Every other fact says the beginning
-of its docstring, and one without a docstring its topic: a new fact has a sentence from the start.
+`TEMPLATES` holds the sentences in which members of the event stand. Every other event says the beginning
+of its docstring, and one without a docstring its topic: a new event has a sentence from the start.
 """
 
 from __future__ import annotations
@@ -70,22 +70,22 @@ def humanize(name: str) -> str:
     return name.replace("_", " ")
 
 
-def headline(fact: type[DomainEvent]) -> str:
-    """What every fact of a kind says, without its members."""
-    said = " ".join((fact.__doc__ or "").split())
-    if said.startswith(f"{fact.__name__}("):
+def headline(event: type[DomainEvent]) -> str:
+    """What every event of a kind says, without its members."""
+    said = " ".join((event.__doc__ or "").split())
+    if said.startswith(f"{event.__name__}("):
         said = ""  # what a dataclass says of itself where nobody has
     said = _END.split(_ASIDE.sub("", said), maxsplit=1)[0]
-    said = said or humanize(fact.TOPIC.replace(".", " "))
+    said = said or humanize(event.TOPIC.replace(".", " "))
     return f"{said[0].upper()}{said[1:]}."
 
 
-def template(fact: type[DomainEvent]) -> str:
-    """What every fact of a kind says, its members in braces."""
-    return TEMPLATES.get(fact.TOPIC) or headline(fact)
+def template(event: type[DomainEvent]) -> str:
+    """What every event of a kind says, its members in braces."""
+    return TEMPLATES.get(event.TOPIC) or headline(event)
 
 
-def sentence(fact: DomainEvent) -> str:
-    """What a fact says; secrets are no members of facts, so none can stand in it."""
-    says = TEMPLATES.get(fact.TOPIC)
-    return _SENTENCES.vformat(says, (), vars(fact)) if says else headline(type(fact))
+def sentence(event: DomainEvent) -> str:
+    """What an event says; secrets are no members of events, so none can stand in it."""
+    says = TEMPLATES.get(event.TOPIC)
+    return _SENTENCES.vformat(says, (), vars(event)) if says else headline(type(event))

@@ -1,7 +1,7 @@
-"""From facts to readable changes: what happened to one entity, by whom, and what it changed.
+"""From events to readable changes: what happened to one entity, by whom, and what it changed.
 
-What a fact changes is found by comparing what is shown of the entity before and after it, so that
-it holds for every aggregate and every fact, old or new. Nothing here reads anything.
+What an event changes is found by comparing what is shown of the entity before and after it, so that
+it holds for every aggregate and every event, old or new. Nothing here reads anything.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Ref(str):
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
-    """One fact of an entity as the ledger has it; ``metadata`` is what its command says of itself."""
+    """One event of an entity as the ledger has it; ``metadata`` is what its command says of itself."""
 
-    fact: DomainEvent
+    event: DomainEvent
     position: int
     recorded_at: datetime
     metadata: JsonObject
@@ -56,7 +56,7 @@ class RecordedEvent:
 
 @dataclass(frozen=True, slots=True)
 class SiblingEvent:
-    """A fact of the same command about another entity (``kind/id``)."""
+    """An event of the same command about another entity (``kind/id``)."""
 
     position: int
     entity: str
@@ -75,10 +75,10 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One fact as people read it.
+    """One event as people read it.
 
     ``at`` is when it was decided, ``recorded_at`` when it was written. ``by`` says who and from
-    where, ``changes`` what differs since the fact before. ``causes`` are the facts about another
+    where, ``changes`` what differs since the event before. ``causes`` are the events about another
     entity with which its command began, ``effects`` those that followed about other entities.
     """
 
@@ -111,18 +111,18 @@ class Blame:
 def entries(
     steps: Sequence[RecordedEvent], directory: ReferenceCache, zone: ZoneInfo, first: int = 1
 ) -> list[HistoryEntry]:
-    """The entries of an entity's facts from version ``first`` on.
+    """The entries of an entity's events from version ``first`` on.
 
-    :param steps: all facts of the entity up to some version, in order.
+    :param steps: all events of the entity up to some version, in order.
     :param directory: names the users and units, as they are called today.
     """
     told: list[HistoryEntry] = []
     before: JsonObject = {}
     for step, aggregate in zip(steps, replay(steps), strict=True):
-        if step.fact.originator_version < first - 1:
+        if step.event.originator_version < first - 1:
             continue
         after = flatten_document(aggregate, directory, zone)
-        if step.fact.originator_version >= first:
+        if step.event.originator_version >= first:
             told.append(_entry(step, directory, changes(before, after)))
         before = after
     return told
@@ -130,8 +130,8 @@ def entries(
 
 def replay(steps: Sequence[RecordedEvent]) -> Iterable[Aggregate]:
     """The entity after each step: one object, that changes from step to step."""
-    kind = AGGREGATES[steps[0].fact.TOPIC.partition(".")[0]]
-    return kind.replay_steps(step.fact for step in steps)
+    kind = AGGREGATES[steps[0].event.TOPIC.partition(".")[0]]
+    return kind.replay_steps(step.event for step in steps)
 
 
 def flatten_document(aggregate: Aggregate, directory: ReferenceCache, zone: ZoneInfo) -> JsonObject:
@@ -207,13 +207,13 @@ def _leaf(value: Any, name_order: int) -> Any:
 def _entry(
     step: RecordedEvent, directory: ReferenceCache, changed: tuple[FieldChange, ...]
 ) -> HistoryEntry:
-    fact, said = step.fact, step.metadata
+    event, said = step.event, step.metadata
     return HistoryEntry(
         position=step.position,
-        version=fact.originator_version,
-        topic=fact.TOPIC,
-        sentence=sentence(fact),
-        at=fact.timestamp,
+        version=event.originator_version,
+        topic=event.TOPIC,
+        sentence=sentence(event),
+        at=event.timestamp,
         recorded_at=step.recorded_at,
         by=_by(said, directory),
         method=said.get("method"),

@@ -49,7 +49,7 @@ AGGREGATE_NAMES = {"communication_queue": "queue_entry"}
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """An entity with facts in a ledger; ``ref`` is ``kind/id``."""
+    """An entity with events in a ledger; ``ref`` is ``kind/id``."""
 
     ref: str
     stream: UUID
@@ -59,7 +59,7 @@ class Entity:
 class HistoryPage:
     """A page of an entity's history.
 
-    ``versions`` is how many facts there are about it up to ``position`` of the ledger, ``entries``
+    ``versions`` is how many events there are about it up to ``position`` of the ledger, ``entries``
     those from version ``first`` to ``last``.
     """
 
@@ -81,21 +81,21 @@ class EntitySnapshot:
 
 
 class EntityEvents(Protocol):
-    """Facts as they are stored. Every method raises `ServiceUnavailable` when it cannot answer."""
+    """Events as they are stored. Every method raises `ServiceUnavailable` when it cannot answer."""
 
     async def topic(self, organisation: str, stream: UUID) -> str | None:
-        """The topic of a stream's first fact; None if there is none."""
+        """The topic of a stream's first event; None if there is none."""
 
     async def steps(self, organisation: str, stream: UUID) -> tuple[int, list[RecordedEvent]]:
-        """The facts of a stream in order, and the position up to which no other one is missing.
+        """The events of a stream in order, and the position up to which no other one is missing.
 
-        Raises ``ValueError`` naming a fact that this build or key cannot read.
+        Raises ``ValueError`` naming an event that this build or key cannot read.
         """
 
     async def neighbours(
         self, organisation: str, stream: UUID, told: Sequence[HistoryEntry]
     ) -> dict[str, list[SiblingEvent]]:
-        """By command, the facts that the commands of these entries wrote about other entities, in
+        """By command, the events that the commands of these entries wrote about other entities, in
         their order."""
 
 
@@ -157,7 +157,7 @@ class HistoryService:
     async def blame(
         self, reader: AuditReader, entity: Entity, upto: int | None = None
     ) -> JsonObject:
-        """For each field, its value and the fact that set it: now, or at version ``upto``."""
+        """For each field, its value and the event that set it: now, or at version ``upto``."""
         position, steps = await self._steps(reader, entity, "blame")
         told = await self._told(steps[:upto], reader.told.directory)
         return {
@@ -170,7 +170,7 @@ class HistoryService:
     async def _steps(
         self, reader: AuditReader, entity: Entity, method: str
     ) -> tuple[int, list[RecordedEvent]]:
-        """All facts of an entity, once it is recorded that they are read."""
+        """All events of an entity, once it is recorded that they are read."""
         await self._auditing.record(reader, method, {ENTITY: entity.ref})
         return await self._archive.steps(reader.organisation, entity.stream)
 
@@ -184,7 +184,7 @@ class HistoryService:
     async def _told(
         self, steps: Sequence[RecordedEvent], directory: ReferenceCache, first: int = 1
     ) -> list[HistoryEntry]:
-        """The entries, found beside the loop: some entities have very many facts."""
+        """The entries, found beside the loop: some entities have very many events."""
         return await asyncio.to_thread(entries, steps, directory, self.zone, first)
 
     async def _called(self, organisation: str, kind: str, rest: str, at: str) -> str:
@@ -215,6 +215,6 @@ def _linked(entry: HistoryEntry, beside: Sequence[SiblingEvent]) -> HistoryEntry
 
 
 def _blamed(name: str, value: Any, entry: HistoryEntry) -> JsonObject:
-    """One field and what is told of the fact that set it."""
+    """One field and what is told of the event that set it."""
     told = ("position", "version", "topic", "sentence", "at", "by", "request")
     return {"field": name, "value": value} | {key: getattr(entry, key) for key in told}

@@ -1,8 +1,8 @@
 """Sending what waits in the queue without an external system (contract communications.md, 9.1).
 
 Whoever sends an entry has leased it. A message that a server has taken is noted beside the lease
-before it becomes a fact, so that a process that dies in between leaves nothing to be sent again. The
-outcome is the fact that `queue/process` or `queue/reject` would have written; where somebody else
+before it becomes an event, so that a process that dies in between leaves nothing to be sent again. The
+outcome is the event that `queue/process` or `queue/reject` would have written; where somebody else
 was faster, theirs stands.
 """
 
@@ -214,7 +214,7 @@ class MessageDelivery:
         return outcome.name if decided else "DECIDED"
 
     async def _decide(self, organisation: str, entry: str, outcome: SendResult) -> bool:
-        """Makes the outcome a fact; False if somebody else has decided the entry."""
+        """Makes the outcome an event; False if somebody else has decided the entry."""
         told = await self._ledger.load_context(organisation, ContextQuery())
         decided = False
 

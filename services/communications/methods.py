@@ -125,9 +125,9 @@ def list_(call: Call) -> ViewQuery:
 def create_(call: Call) -> Iterable[Communication | QueueEntry]:
     """Creates a communication, complete unless it is said to be a draft."""
     final = call.params.get("life_cycle_state") != "DRAFT"
-    fact = Communication.Recorded if final else Communication.Drafted
+    event = Communication.Recorded if final else Communication.Drafted
     communication = Communication.create(
-        fact, call.actor, id=call.new_id(), **creation_payload(call)
+        event, call.actor, id=call.new_id(), **creation_payload(call)
     )
     return [communication, *queue_entry_for(communication, call)]
 

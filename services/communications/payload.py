@@ -79,7 +79,7 @@ def check_consumer_may_write(call: Call, details: JsonObject) -> None:
 
 
 def creation_payload(call: Call) -> JsonObject:
-    """The payload of a new communication's first fact. Raises as sections 3 to 7 say."""
+    """The payload of a new communication's first event. Raises as sections 3 to 7 say."""
     given = {name: value for name, value in call.params.items() if value is not None}
     contact: str = given["contact_information"]
     details = _template(call) | {"owned_by_group": call.default_group} | _stored(given)

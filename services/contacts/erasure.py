@@ -1,7 +1,7 @@
-"""Forgetting a contact: the key of its facts is destroyed, and every view without what was personal.
+"""Forgetting a contact: the key of its events is destroyed, and every view without what was personal.
 
-All of it is one change of the ledger: the fact that says so with its reason, the keys, the rows of
-everything that the keys encrypted, photo, claims, and kept answers. No fact is altered, so seals
+All of it is one change of the ledger: the event that says so with its reason, the keys, the rows of
+everything that the keys encrypted, photo, claims, and kept answers. No event is altered, so seals
 and hashes go on to prove that nothing else was.
 """
 
@@ -118,8 +118,8 @@ class ContactErasure:
         return await self._ledger.tokens_of_accounts(organisation, owned)
 
     def _show_erased(self, draft: UnitOfWork, told: CallContext, erased: LoadResult) -> None:
-        """Writes the rows of what has no new fact, and yet is read differently from now on."""
-        unchanged = {id_: a for id_, a in erased.aggregates.items() if id_ not in draft.facts}
+        """Writes the rows of what has no new event, and yet is read differently from now on."""
+        unchanged = {id_: a for id_, a in erased.aggregates.items() if id_ not in draft.events}
         for stream, aggregate in unchanged.items():
             draft.projections_after[stream] = project(
                 aggregate, told.directory.settings, self._zone

@@ -35,7 +35,7 @@ async def update_aggregate(
 
     Where it changes nothing, nothing is written.
 
-    :param source: who does it, for the metadata of the fact.
+    :param source: who does it, for the metadata of the event.
     :param at: what the entity is called in `EntityNotFound`, if there is none.
     Raises what ``decide`` raises, and `ConcurrentUpdate`.
     """
@@ -49,7 +49,7 @@ async def update_aggregate(
         draft = start_unit_of_work(told.directory, zone, loaded)
         draft.effects = decide(aggregate, Attribution(told.now))
         draft.collect([aggregate])
-        if not draft.facts:
+        if not draft.events:
             return
         verdict = await ledger.append(organisation, draft.to_commit(ledger, metadata))
         if verdict.name == "WRITTEN":

@@ -231,7 +231,7 @@ class CommandRunner:
         if run.key:
             draft.effects |= {"key": run.key, "request_hash": run.request_hash}
             draft.effects["caller"] = key_owner(run.session)
-        elif not draft.facts:
+        elif not draft.events:
             return AppendResult("WRITTEN")
         draft.expect_versions(_looked_at(run, draft))
         change = draft.to_commit(self._ledger, _metadata(run, call), answer if run.key else None)
@@ -256,7 +256,7 @@ def _looked_at(run: CallState, draft: UnitOfWork) -> dict[UUID, int]:
     return {
         id_: aggregate.version
         for id_, aggregate in draft.loaded.aggregates.items()
-        if id_ not in draft.facts
+        if id_ not in draft.events
     }
 
 
@@ -287,9 +287,9 @@ def _decide(run: CallState, call: Call, aggregate: Aggregate | None) -> list[Agg
 
 
 def _metadata(run: CallState, call: Call) -> JsonObject:
-    """Who did it and why, as every fact of the call carries it.
+    """Who did it and why, as every event of the call carries it.
 
-    ``causation`` leads from the streams that came of another fact to that fact's stream and version.
+    ``causation`` leads from the streams that came of another event to that event's stream and version.
     """
     request = run.request
     said: JsonObject = {

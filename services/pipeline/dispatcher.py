@@ -1,7 +1,7 @@
 """The one way of a call, for all methods (contract common.md, section 12, order of checks).
 
 session token -> method open to the session -> parameters -> one question to the database (session,
-idempotency key, identifiers) -> credentials -> load -> decide -> append facts and views in one
+idempotency key, identifiers) -> credentials -> load -> decide -> append events and views in one
 transaction -> answer from the new state.
 """
 

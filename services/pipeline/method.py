@@ -48,7 +48,7 @@ class Method:
 
     ``related`` are the ids of further aggregates that the function looks at, or may change. It is
     asked again with what was loaded until it names nothing new. What was looked at must still be
-    so when the facts are written, else the call is decided anew.
+    so when the events are written, else the call is decided anew.
 
     ``prefetch_from`` is where a query finds the one document that its identifier names: where that is an id,
     the document is asked for together with all else.

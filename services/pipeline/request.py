@@ -91,7 +91,7 @@ class Call:
     keep, ``one_time_fields`` are keys of this one answer that no document holds. ``generated_params`` are
     parameters whose value was made up: where another entity has it already, the call is decided
     anew instead of refused. ``matching_secrets`` are parameters that fit the secret that is kept already,
-    ``causation`` says of new entities which fact made them necessary.
+    ``causation`` says of new entities which event made them necessary.
     """
 
     session: SessionRow
@@ -156,13 +156,13 @@ class Call:
         slow: bool = True,
         expires_at: datetime | None = None,
     ) -> str:
-        """Keeps a verifier of a secret of ``owner`` (``kind/id``); the key id for facts to name."""
+        """Keeps a verifier of a secret of ``owner`` (``kind/id``); the key id for events to name."""
         key_id = uuid4().hex
         self.secrets.append(NewSecret(owner, name, key_id, secret, slow, expires_at))
         return key_id
 
     def note_cause(self, new: Aggregate, cause: DomainEvent) -> None:
-        """Notes that a fact has led to a new entity."""
+        """Notes that an event has led to a new entity."""
         self.causation[str(new.id)] = f"{cause.originator_id}/{cause.originator_version}"
 
     def new_id(self) -> UUID:

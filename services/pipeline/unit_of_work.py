@@ -35,21 +35,21 @@ class UnitOfWork:
     loaded: LoadResult
     projections_before: dict[UUID, Projection] = field(default_factory=dict)
     projections_after: dict[UUID, Projection] = field(default_factory=dict)
-    facts: dict[UUID, list[DomainEvent]] = field(default_factory=dict)
+    events: dict[UUID, list[DomainEvent]] = field(default_factory=dict)
     aggregates: dict[UUID, Aggregate] = field(default_factory=dict)
     effects: JsonObject = field(default_factory=dict)
 
     def collect(self, aggregates: Iterable[Aggregate]) -> None:
-        """Takes the new facts of aggregates and projects what they changed."""
+        """Takes the new events of aggregates and projects what they changed."""
         for aggregate in aggregates:
-            facts = [cast(DomainEvent, fact) for fact in aggregate.collect_events()]
-            if facts:
+            events = [cast(DomainEvent, event) for event in aggregate.collect_events()]
+            if events:
                 if (
                     aggregate.id in self.loaded.aggregates
                     and aggregate.id not in self.projections_before
                 ):
                     raise RuntimeError(f"{aggregate.TOPIC} {aggregate.id} was only to be looked at")
-                self.facts[aggregate.id] = facts
+                self.events[aggregate.id] = events
                 self.aggregates[aggregate.id] = aggregate
                 self.projections_after[aggregate.id] = self._project(aggregate)
 
@@ -82,8 +82,8 @@ class UnitOfWork:
         `ServiceUnavailable` if a contact's key is missing.
         """
         effects = dict(self.effects)
-        written = [self._written(stream, ledger, effects) for stream in self.facts]
-        for stream in self.facts:
+        written = [self._written(stream, ledger, effects) for stream in self.events]
+        for stream in self.events:
             self._claim(stream, effects)
         command = uuid4().hex
         return Commit(
@@ -99,14 +99,14 @@ class UnitOfWork:
         return project(aggregate, self.directory.settings, self.zone)
 
     def _written(self, stream: UUID, ledger: Store, effects: JsonObject) -> StreamCommit:
-        subject, facts = self.aggregates[stream].subject, self.facts[stream]
-        if subject is None or not any(fact.PERSONAL for fact in facts):
-            return StreamCommit(facts, subject)
+        subject, events = self.aggregates[stream].subject, self.events[stream]
+        if subject is None or not any(event.PERSONAL for event in events):
+            return StreamCommit(events, subject)
         new = subject == stream and stream not in self.projections_before
-        return StreamCommit(facts, subject, self._key(subject, ledger, effects, new=new))
+        return StreamCommit(events, subject, self._key(subject, ledger, effects, new=new))
 
     def _key(self, subject: UUID, ledger: Store, effects: JsonObject, *, new: bool) -> bytes:
-        """What encrypts the personal part of facts: a person's key, which begins with the first."""
+        """What encrypts the personal part of events: a person's key, which begins with the first."""
         key = self.loaded.keys.get(subject)
         if key is None and new:
             key, wrapped = ledger.new_key()

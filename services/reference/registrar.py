@@ -80,7 +80,7 @@ class Registrar:
 
         :param raw: the record with its ``kind``, ``id`` and, if ``organisation`` is None, its
             ``organisation`` (a name).
-        :param source: where it came from, for the metadata of its facts.
+        :param source: where it came from, for the metadata of its events.
         Raises the refusals of the contract, naming the field.
         """
         work = await self._read(raw, organisation)
@@ -180,7 +180,7 @@ class Registrar:
         for other in others:
             notify_related(work, other, by)
         draft.collect([changed, *others])
-        if not draft.facts:
+        if not draft.events:
             return UNCHANGED
         return await self._append(work, draft, source, CREATED if record is None else UPDATED)
 

@@ -125,8 +125,8 @@ UPDATE = Parameters(
 def create_(call: Call) -> list[Aggregate]:
     """Opens a service request, in any state but cancelled."""
     case, payload = creation_case(call)
-    fact = ServiceRequest.Opened
-    request = ServiceRequest.create(fact, call.actor, id=call.new_id(), **payload)
+    event = ServiceRequest.Opened
+    request = ServiceRequest.create(event, call.actor, id=call.new_id(), **payload)
     apply_items(request, call)
     request.advance(case.to, case.status, case.given, call.wall_clock, call.actor)
     return [request, *status_notifications(request, "", call)]

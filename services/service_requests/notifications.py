@@ -38,7 +38,7 @@ def status_notifications(
 ) -> Iterator[Communication | QueueEntry]:
     """The communications, with queue entries, about a status that is not the ``former`` one.
 
-    They are caused by the fact that set it.
+    They are caused by the event that set it.
     """
     if request.status == former:
         return
@@ -67,8 +67,8 @@ def _written(
     payload = creation_payload(
         replace(call, params=given, session=structs.replace(call.session, customer=None))
     )
-    fact = Communication.Recorded
-    communication = Communication.create(fact, call.actor, id=call.new_id(), **payload)
+    event = Communication.Recorded
+    communication = Communication.create(event, call.actor, id=call.new_id(), **payload)
     yield communication
     yield from queue_entry_for(communication, call)
 

@@ -45,7 +45,7 @@ def given_texts(call: Call) -> JsonObject:
 
 
 def creation_case(call: Call) -> tuple[Transition, JsonObject]:
-    """The case of a new service request, checked, and the payload of its first fact.
+    """The case of a new service request, checked, and the payload of its first event.
 
     Raises what `check_account`, `check_caller_texts`, `scheduled` and `check` do, and
     `MandatoryParameter` where nobody is assigned.

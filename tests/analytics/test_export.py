@@ -115,7 +115,7 @@ async def test_ranges_make_up_the_whole(demo: str, tmp_path: Path) -> None:
         assert sorted(parts, key=key) == sorted(lines(whole), key=key)
 
 
-async def test_later_facts_do_not_change_a_range_of_the_ledger(
+async def test_later_events_do_not_change_a_range_of_the_ledger(
     database: str, tmp_path: Path
 ) -> None:
     async with in_process(database) as service:
@@ -151,7 +151,7 @@ async def test_numbers_are_no_formulas(demo: str, tmp_path: Path) -> None:
     [
         ("ledger", Range("NOBODY"), "there is no organisation NOBODY"),
         ("ledger", Range(None, 5), "positions are those of one organisation"),
-        ("daily_facts", Range("CRMDEMO", 5), "daily_facts is exported as a whole"),
+        ("daily_events", Range("CRMDEMO", 5), "daily_events is exported as a whole"),
         ("ledger", Range("CRMDEMO", 0, 10_000), "the ledger ends at position"),
     ],
 )

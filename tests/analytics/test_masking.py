@@ -87,10 +87,10 @@ async def test_an_admitted_analyst_reads_and_nothing_else(demo: str) -> None:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await analyst.execute(refused)
         with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
-            await analyst.execute("DELETE FROM daily_facts")
+            await analyst.execute("DELETE FROM daily_events")
         await analyst.execute("SET default_transaction_read_only = off")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await analyst.execute("DELETE FROM daily_facts")
+            await analyst.execute("DELETE FROM daily_events")
 
 
 async def test_an_admitted_analyst_is_limited(demo: str) -> None:

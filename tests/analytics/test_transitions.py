@@ -20,7 +20,7 @@ SELECT entity, id, state, topic, entered_position, entered_at, left_position, le
        changed_position
   FROM analytics.transitions WHERE organisation = $1 ORDER BY id, entered_position
 """
-FACTS_OF = """
+EVENTS_OF = """
 SELECT upper(replace(stream_id::text, '-', '')) AS id, topic, position, recorded_at,
        metadata ->> 'user' AS actor, metadata ->> 'unit' AS unit
   FROM ledger.events WHERE organisation = $1 ORDER BY 1, position
@@ -33,32 +33,32 @@ def made(lived_desk: Desk) -> Desk:
 
 
 async def truth(asked: asyncpg.Connection, organisation: str) -> list[tuple[object, ...]]:
-    """What the ledger says, told by the domain's facts one after the other."""
+    """What the ledger says, told by the domain's events one after the other."""
     entered: list[tuple[str, asyncpg.Record]] = []
-    for fact in await asked.fetch(FACTS_OF, organisation):
-        entity = fact["topic"].partition(".")[0]
-        state = EVENTS[fact["topic"]].TO
-        former = entered[-1] if entered and entered[-1][1]["id"] == fact["id"] else None
+    for event in await asked.fetch(EVENTS_OF, organisation):
+        entity = event["topic"].partition(".")[0]
+        state = EVENTS[event["topic"]].TO
+        former = entered[-1] if entered and entered[-1][1]["id"] == event["id"] else None
         if entity in ENTITIES and state and (former is None or former[0] != state):
-            entered.append((state, fact))
+            entered.append((state, event))
     rows: list[tuple[object, ...]] = []
-    for (state, fact), (_, after) in pairwise([*entered, ("", None)]):
-        left = after if after is not None and after["id"] == fact["id"] else None
-        at, ended = fact["recorded_at"], left and left["recorded_at"]
+    for (state, event), (_, after) in pairwise([*entered, ("", None)]):
+        left = after if after is not None and after["id"] == event["id"] else None
+        at, ended = event["recorded_at"], left and left["recorded_at"]
         rows.append(
             (
-                fact["topic"].partition(".")[0],
-                fact["id"],
+                event["topic"].partition(".")[0],
+                event["id"],
                 state,
-                fact["topic"],
-                fact["position"],
+                event["topic"],
+                event["position"],
                 at,
                 left and left["position"],
                 ended,
-                fact["actor"],
-                fact["unit"],
+                event["actor"],
+                event["unit"],
                 (ended - at).total_seconds() if ended else None,
-                left["position"] if left else fact["position"],
+                left["position"] if left else event["position"],
             )
         )
     return rows

@@ -16,5 +16,5 @@ async def audited(service: Service) -> Auditor:
 
 @pytest_asyncio.fixture(scope="module")
 async def past(service: Service) -> Auditor:
-    """An organisation in which every fact of the API has happened."""
+    """An organisation in which every event of the API has happened."""
     return await auditor(service, await lived(service))

@@ -66,7 +66,7 @@ async def test_a_time_is_the_last_position_at_or_before_it(audited: Auditor) -> 
 
 
 @pytest.mark.parametrize("as_of", ["0", "2001-09-09", "1001-01-01T00:00:00"])
-async def test_before_the_first_fact_there_is_nothing(audited: Auditor, as_of: str) -> None:
+async def test_before_the_first_event_there_is_nothing(audited: Auditor, as_of: str) -> None:
     status, answer, headers = await audited.ask(UNNAMED, as_of=as_of, number=5)
     assert (status, answer["data"], headers["X-As-Of-Position"]) == (200, [], "0")
     assert "X-As-Of-Recorded-At" not in headers

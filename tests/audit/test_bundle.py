@@ -1,4 +1,4 @@
-"""Bundles: the same bytes for the same facts, checked alone, every edit named."""
+"""Bundles: the same bytes for the same events, checked alone, every edit named."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from infra.audit.seals import SealError, SignedSeal, Signer
 from infra.audit.verifier import main
 from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
-from tests.audit.world import FACTS, SIGNER, bundle_of, edited, ledger, lines
+from tests.audit.world import EVENTS, SIGNER, bundle_of, edited, ledger, lines
 from tests.service import ROOT
 
 Lines = list[bytes]
@@ -48,7 +48,7 @@ async def test_the_same_range_gives_the_same_bytes(
     told = await bundle_of(url, tmp_path / "one")
     await bundle_of(url, tmp_path / "two")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    assert (told.first, told.last, told.facts, told.seals) == (1, FACTS, FACTS, 3)
+    assert (told.first, told.last, told.events, told.seals) == (1, EVENTS, EVENTS, 3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
 
 
@@ -57,7 +57,7 @@ async def test_it_says_what_is_proved_and_what_is_not(
 ) -> None:
     assert main([str(bundle)]) == 0
     said = capsys.readouterr().out
-    assert "positions 1 to 10 of LEDGER are 10 facts" in said
+    assert "positions 1 to 10 of LEDGER are 10 events" in said
     assert "not proved without an outside seal" in said
     assert "as the file itself says" in said
     kept = bundle.with_name("kept")
@@ -115,7 +115,7 @@ def text(at: int, line: bytes) -> Callable[[Lines], Lines]:
     return lambda found: [*found[: at - 1], line, *found[at:]]
 
 
-EVENTS = [
+EVENT_EDITS = [
     (changed(3, payload="{}"), "position 3: changed"),
     (changed(3, metadata="{}"), "position 3: changed"),
     (changed(3, subject="6f6bbcf5-0a2a-5c70-9d55-5f0f5d3c1a9e"), "position 3: changed"),
@@ -148,7 +148,7 @@ SEALS = [
 ]
 
 
-@pytest.mark.parametrize(("edit", "said"), EVENTS)
+@pytest.mark.parametrize(("edit", "said"), EVENT_EDITS)
 async def test_an_edit_of_the_events_is_named(
     bundle: Path, capsys: pytest.CaptureFixture[str], edit: Callable[[Lines], Lines], said: str
 ) -> None:
@@ -168,7 +168,7 @@ async def test_an_edit_of_the_seals_is_named(
 
 MANIFEST = [
     ({"organisation": "OTHER"}, "position 1: rewritten: a seal of 'LEDGER'"),
-    ({"facts": 9}, "facts is not 10"),
+    ({"events": 9}, "events is not 10"),
     ({"seals": 2}, "seals is not 3"),
     ({"first": 2}, "first is not 1"),
     ({"last": 9}, "last is not 10"),

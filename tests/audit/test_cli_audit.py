@@ -10,7 +10,7 @@ import pytest
 
 from infra.audit.verifier import main
 from infra.cli.audit import audit
-from tests.audit.world import FACTS, SIGNER, ledger, said, tampering
+from tests.audit.world import EVENTS, SIGNER, ledger, said, tampering
 from tests.infra.test_cli_views import run
 from tests.infra.test_projector import program
 from tests.ledgers import ask_append, record, written
@@ -53,12 +53,12 @@ async def test_from_a_seal_to_an_auditors_desk(
     assert await audit_("key") == (0, f"{SIGNER.key}\n")
     status, verified = await audit_("verify", "LEDGER", "--seal", str(kept))
     assert status == 0, verified
-    assert "LEDGER: 11 facts are whole, 4 seals, 0 facts not sealed yet" in verified
+    assert "LEDGER: 11 events are whole, 4 seals, 0 events not sealed yet" in verified
     assert "nothing cut or rewritten up to 11" in verified
     status, _ = await audit_("export", "LEDGER", str(bundle), "--from", "2")
     assert status == 0
     assert main([str(bundle), "--key", SIGNER.key, "--seal", str(kept)]) == 0
-    assert "positions 1 to 11 of LEDGER are 11 facts" in capsys.readouterr().out
+    assert "positions 1 to 11 of LEDGER are 11 events" in capsys.readouterr().out
     one = records[0]
     for words in (
         ("prove", "LEDGER", "3"),
@@ -111,7 +111,7 @@ async def test_the_processes_seal_by_themselves(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with connection(database) as owner:
-        await ask_append(owner, *(written(record()) for _ in range(FACTS)))
+        await ask_append(owner, *(written(record()) for _ in range(EVENTS)))
 
         async def sealed(count: int) -> None:
             async with asyncio.timeout(60):
@@ -119,9 +119,9 @@ async def test_the_processes_seal_by_themselves(
                     await asyncio.sleep(0.02)
 
         async with process(database, CRMLEDGER_SEAL_SECONDS="0.2") as service:
-            await sealed(FACTS)
+            await sealed(EVENTS)
             assert "crmledger_seals_total 1.0" in await service.metrics()
         await ask_append(owner, written(record()))
         async with program(database, CRMLEDGER_SEAL_SECONDS="0.2"):
-            await sealed(FACTS + 1)
+            await sealed(EVENTS + 1)
     assert not isinstance(await said(database), tuple)

@@ -1,4 +1,4 @@
-"""The feed: facts as they are stored, what a page says of itself, filters, lines, long polling."""
+"""The feed: events as they are stored, what a page says of itself, filters, lines, long polling."""
 
 from __future__ import annotations
 

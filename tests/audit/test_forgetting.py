@@ -205,7 +205,7 @@ async def test_the_certificate_says_where_the_data_lived(
     assert certificate["reason"] == "asked for it by letter"
     assert certificate["keys"] == {"destroyed": 2, "left": 0}
     assert certificate["access_tokens"] == [who.token]
-    topics = {row["topic"] for row in certificate["unreadable_facts"]}
+    topics = {row["topic"] for row in certificate["unreadable_events"]}
     assert topics >= {
         "contact_information.registered",
         "communication.drafted",

@@ -51,7 +51,7 @@ async def one(past: Auditor, topic: str) -> Json:
     return max(found, key=lambda entry: int(entry["position"]))
 
 
-async def test_every_fact_is_told_once_with_what_it_changed(past: Auditor) -> None:
+async def test_every_event_is_told_once_with_what_it_changed(past: Auditor) -> None:
     told = [entry for history in await histories(past) for entry in history["entries"]]
     head = await past.get("head")
     assert sorted(entry["position"] for entry in told) == list(range(1, head["position"] + 1))
@@ -317,7 +317,7 @@ async def test_blame_of_one_field_and_of_the_past(past: Auditor) -> None:
     assert [(f["value"], f["version"]) for f in then["fields"]] == [("K1", 1)]
 
 
-async def test_of_who_is_forgotten_only_the_facts_are_left(audited: Auditor) -> None:
+async def test_of_who_is_forgotten_only_the_events_are_left(audited: Auditor) -> None:
     desk, name = audited.desk, "Ermintrude"
     phone = {"type": "LANDLINE", "number": "99887766"}
     contact = await desk.contact(first_name=name, last_name="Q", type="PERSON", phone_set=[phone])

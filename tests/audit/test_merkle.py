@@ -69,5 +69,5 @@ def test_a_proof_proves_nothing_else(hashes: list[bytes], data: st.DataObject) -
 def test_the_root_of_nothing() -> None:
     assert root_of([]) == defined([])
     assert not check_inclusion(root_of([]), b"", 0, 0, [])
-    with pytest.raises(IndexError, match="1 facts"):
+    with pytest.raises(IndexError, match="1 events"):
         inclusion_proof([b""], 1)

@@ -1,4 +1,4 @@
-"""Proofs of one fact, of all facts of an entity, and of none, as documents that need no database."""
+"""Proofs of one event, of all events of an entity, and of none, as documents that need no database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from infra.audit.seals import SealError, SignedSeal, Signer, signed_seals
 from infra.audit.verifier import main
 from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
-from tests.audit.world import FACTS, SIGNER, ledger, lines, said, tampering
+from tests.audit.world import EVENTS, SIGNER, ledger, lines, said, tampering
 from tests.ledgers import ORGANISATION, ask_append, renamed, written
 
 KEYS = {SIGNER.key}
@@ -29,13 +29,13 @@ STRANGER = UUID(int=7)
 
 @dataclass
 class Sealed:
-    """A sealed ledger, and one fact after it."""
+    """A sealed ledger, and one event after it."""
 
     url: str
     records: list[Record]
     seals: list[SignedSeal]
 
-    async def fact(self, position: int) -> Proof:
+    async def event(self, position: int) -> Proof:
         async with snapshot(self.url) as connection:
             return await prove(connection, ORGANISATION, position)
 
@@ -64,57 +64,57 @@ def bent(proof: Proof, *path: str | int, to: Any) -> Proof:
     return read_proof(msgspec.json.encode(document))
 
 
-async def test_every_sealed_fact_is_proved(sealed: Sealed) -> None:
-    for position in range(1, FACTS + 1):
-        proof = read_proof(msgspec.json.encode(await sealed.fact(position)))
+async def test_every_sealed_event_is_proved(sealed: Sealed) -> None:
+    for position in range(1, EVENTS + 1):
+        proof = read_proof(msgspec.json.encode(await sealed.event(position)))
         assert proof.check(KEYS).startswith(f"position {position} of LEDGER is in seal")
-    for position in (0, FACTS + 1, 99):
+    for position in (0, EVENTS + 1, 99):
         with pytest.raises(SealError, match="not sealed"):
-            await sealed.fact(position)
+            await sealed.event(position)
 
 
 @pytest.mark.parametrize(
     ("path", "to"),
     [
-        (("fact", "payload"), "{}"),
-        (("fact", "position"), 7),
-        (("fact", "position"), 4),
-        (("fact", "version"), 9),
+        (("event", "payload"), "{}"),
+        (("event", "position"), 7),
+        (("event", "position"), 4),
+        (("event", "version"), 9),
         (("path", 0), "AAAA"),
         (("path",), []),
         (("seal", "signature"), "0" * 128),
         (("seal", "statement"), "{}"),
     ],
 )
-async def test_a_bent_proof_of_a_fact_is_refused(
+async def test_a_bent_proof_of_a_event_is_refused(
     sealed: Sealed, path: tuple[str | int, ...], to: object
 ) -> None:
     with pytest.raises(ProofError):
-        bent(await sealed.fact(6), *path, to=to).check(KEYS)
+        bent(await sealed.event(6), *path, to=to).check(KEYS)
 
 
 async def test_histories_are_proved_up_to_the_last_seal(sealed: Sealed) -> None:
     for one in sealed.records:
         proof = read_proof(msgspec.json.encode(await sealed.entity(one.id)))
-        assert "has these 2 facts and no others up to position 10" in proof.check(KEYS)
+        assert "has these 2 events and no others up to position 10" in proof.check(KEYS)
     proof = await sealed.entity(STRANGER)
-    assert "has these 0 facts" in proof.check(KEYS)
+    assert "has these 0 events" in proof.check(KEYS)
 
 
 async def test_a_bent_proof_of_a_history_is_refused(sealed: Sealed) -> None:
     one, other = [await sealed.entity(record.id) for record in sealed.records[:2]]
     document = msgspec.json.decode(msgspec.json.encode(one))
-    facts = document["facts"]
+    events = document["events"]
     foreign = msgspec.json.decode(msgspec.json.encode(other))
     for path, to in [
-        (("facts",), facts[:1]),
-        (("facts",), facts[1:]),
-        (("facts",), []),
-        (("facts",), facts[::-1]),
-        (("facts",), [*facts, facts[1]]),
-        (("facts",), foreign["facts"]),
-        (("facts", 1, "payload"), "{}"),
-        (("facts", 1, "payload"), "\ud800"),
+        (("events",), events[:1]),
+        (("events",), events[1:]),
+        (("events",), []),
+        (("events",), events[::-1]),
+        (("events",), [*events, events[1]]),
+        (("events",), foreign["events"]),
+        (("events", 1, "payload"), "{}"),
+        (("events", 1, "payload"), "\ud800"),
         (("stream",), str(STRANGER)),
         (("stream",), foreign["stream"]),
         (("proof",), foreign["proof"]),
@@ -127,14 +127,14 @@ async def test_a_bent_proof_of_a_history_is_refused(sealed: Sealed) -> None:
     # That it has none cannot be said of one that has: its own place is taken, others are elsewhere.
     for proof in (document["proof"], foreign["proof"], {"tip": None, "path": []}):
         with pytest.raises(ProofError):
-            read_proof(msgspec.json.encode(document | {"facts": [], "proof": proof})).check(KEYS)
+            read_proof(msgspec.json.encode(document | {"events": [], "proof": proof})).check(KEYS)
 
 
 async def test_the_verifier_takes_proofs(
     sealed: Sealed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, kept = tmp_path / "proof", tmp_path / "kept"
-    path.write_bytes(msgspec.json.encode(await sealed.fact(6)))
+    path.write_bytes(msgspec.json.encode(await sealed.event(6)))
     kept.write_bytes(b"".join(lines(sealed.seals)))
     assert main([str(path)]) == 0
     assert "compare it with" in capsys.readouterr().out

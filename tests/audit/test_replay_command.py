@@ -58,7 +58,7 @@ async def test_the_end_of_the_ledger_is_what_the_views_hold(made: Auditor) -> No
     )
     async with connection(url) as owner:
         assert position == (await head_positions(owner))[organisation]
-    assert found["events"]["facts"] == position
+    assert found["events"]["count"] == position
     assert found["rows"]["contacts"]["rows"] == 2
     assert set(found["rows"]) == set(TABLES)
     assert found["seal"] is None
@@ -97,7 +97,7 @@ async def test_the_digests_can_be_computed_by_anybody(made: Auditor) -> None:
         )
         named = await owner.fetch("SELECT row_to_json(t) FROM mine.names t ORDER BY t::text")
     chain = hashlib.sha256(b"".join(row[0] for row in hashes)).hexdigest()
-    assert found["events"] == {"facts": 60, "sha256": chain}
+    assert found["events"] == {"count": 60, "sha256": chain}
     lines = sorted(
         (json.loads(row[0]) for row in named),
         key=lambda row: [row[name].encode() for name in ("kind", "field", "value", "id")],

@@ -1,4 +1,4 @@
-"""Who may read history, and that every reading leaves a fact (services/auditing.py)."""
+"""Who may read history, and that every reading leaves an event (services/auditing.py)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_a_token_in_the_query_is_no_bearer(audited: Auditor) -> None:
     assert status == 401
 
 
-async def test_the_head_is_the_last_fact(audited: Auditor) -> None:
+async def test_the_head_is_the_last_event(audited: Auditor) -> None:
     before = await audited.get("head")
     await audited.desk.say()
     after = await audited.get("head")
@@ -48,7 +48,7 @@ async def test_the_head_is_the_last_fact(audited: Auditor) -> None:
     assert after["organisation"] == audited.desk.api.organisation
 
 
-async def test_every_reading_is_a_fact_of_the_access_ledger(audited: Auditor) -> None:
+async def test_every_reading_is_a_event_of_the_access_ledger(audited: Auditor) -> None:
     before = await rows(audited.desk.api, READINGS)
     await audited.get("head")
     await audited.ask("head", role="service")
@@ -58,7 +58,7 @@ async def test_every_reading_is_a_fact_of_the_access_ledger(audited: Auditor) ->
     ]
 
 
-async def test_readings_do_not_stand_among_the_facts_that_are_read(audited: Auditor) -> None:
+async def test_readings_do_not_stand_among_the_events_that_are_read(audited: Auditor) -> None:
     before = await audited.get("head")
     assert await audited.get("head") == before
     assert access_ledger("A") == "A~access"

@@ -26,7 +26,7 @@ from infra.ledger.feed import LedgerCorruptedError
 from infra.observability.metrics import metrics
 from infra.postgres.pool import PooledConnection
 from infra.settings import Settings
-from tests.audit.world import FACTS, MOST, SIGNER, ledger, said, seal_all, tampering
+from tests.audit.world import EVENTS, MOST, SIGNER, ledger, said, seal_all, tampering
 from tests.ledgers import ORGANISATION, Connection, ask_append, record, renamed, written
 from tests.service import environment, in_process
 from tests.views_world import connection, lived
@@ -68,7 +68,7 @@ async def test_a_backlog_is_cut_into_ranges_and_nothing_is_sealed_twice(database
         await ask_append(owner, written(record()))
     assert len(await seal_all(database)) == 1
     found = await whole(database)
-    assert (found.position, found.sealed, found.seals) == (FACTS + 1, FACTS + 1, 4)
+    assert (found.position, found.sealed, found.seals) == (EVENTS + 1, EVENTS + 1, 4)
 
 
 async def test_sealers_that_race_make_one_chain(database: str) -> None:
@@ -83,7 +83,7 @@ async def test_sealers_that_race_make_one_chain(database: str) -> None:
             await asyncio.gather(appends, *(sealer.once() for sealer in sealers))
         await asyncio.sleep(0.01)
         await sealers[0].once()
-        assert all(backlog.facts == 0 for backlog in await backlogs(owner))
+        assert all(backlog.events == 0 for backlog in await backlogs(owner))
     for sealer in sealers:
         await sealer.close()
     found = await whole(database)
@@ -105,7 +105,7 @@ async def test_one_that_is_killed_at_the_last_moment_leaves_nothing(database: st
         assert task.exception()
     assert len(await ranges(database)) == 3
     assert len(await seal_all(database)) == 1
-    assert (await whole(database)).sealed == FACTS + 1
+    assert (await whole(database)).sealed == EVENTS + 1
 
 
 async def test_the_second_of_two_finds_it_done(database: str) -> None:
@@ -123,7 +123,7 @@ async def test_the_second_of_two_finds_it_done(database: str) -> None:
     assert (await whole(database)).seals == 4
 
 
-async def test_a_fact_is_sealed_when_it_is_old_enough_or_there_are_many(database: str) -> None:
+async def test_a_event_is_sealed_when_it_is_old_enough_or_there_are_many(database: str) -> None:
     patient = Sealer(database, SIGNER, seconds=3600, most=MOST)
     eager = Sealer(database, SIGNER, seconds=0.05, most=MOST)
     async with connection(database) as owner:
@@ -151,7 +151,7 @@ def forbidden(*_: object, **__: object) -> NoReturn:
     raise AssertionError("a process of its own has to do this")
 
 
-async def test_many_facts_are_sealed_by_a_process_of_its_own(
+async def test_many_events_are_sealed_by_a_process_of_its_own(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("infra.audit.sealer.seal_next", forbidden)
@@ -201,7 +201,7 @@ async def test_a_process_of_its_own_says_what_is_broken(database: str) -> None:
     await ledger(database)
     async with tampering(database) as owner:
         await ask_append(owner, *(written(record()) for _ in range(FEW + 1)))
-        await owner.execute(f"DELETE FROM ledger.events WHERE position = {FACTS + 2}")
+        await owner.execute(f"DELETE FROM ledger.events WHERE position = {EVENTS + 2}")
     assert await logged(database) == ["sealer.broken"]
 
 
@@ -246,7 +246,7 @@ def arguments(statement: str, leaves: bytes) -> list[object]:
     return [ORGANISATION, statement, bytes(64), leaves, *([[]] * 6)]
 
 
-async def test_the_database_takes_only_the_next_seal_of_its_own_facts(database: str) -> None:
+async def test_the_database_takes_only_the_next_seal_of_its_own_events(database: str) -> None:
     _, seals = await ledger(database)
     async with connection(database) as owner, service(database) as asked:
         await ask_append(owner, written(record()), written(record()))

@@ -1,6 +1,6 @@
-"""Every fact says what happened in a sentence (services/sentences.py).
+"""Every event says what happened in a sentence (services/sentences.py).
 
-All of them are listed in docs/reference/facts.md, which is generated and checked to be current.
+All of them are listed in docs/reference/events.md, which is generated and checked to be current.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from services.audit.event_descriptions import TEMPLATES, headline, sentence, tem
 from tests.domain.scenario import BY, ID
 
 
-@pytest.mark.parametrize("fact", EVENTS.values(), ids=EVENTS)
-def test_it_reads_well(fact: type[DomainEvent]) -> None:
-    said = template(fact)
+@pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
+def test_it_reads_well(event: type[DomainEvent]) -> None:
+    said = template(event)
     assert re.fullmatch(r"[A-Z][^`_(]*\.", re.sub(r"\{\w+(:\w+)?\}", "X", said)), said
     assert len(said) <= 140
-    assert re.fullmatch(r"[A-Z][^`_({]*\.", headline(fact))
+    assert re.fullmatch(r"[A-Z][^`_({]*\.", headline(event))
 
 
-def test_only_members_of_the_fact_stand_in_it() -> None:
+def test_only_members_of_the_event_stand_in_it() -> None:
     assert TEMPLATES.keys() <= EVENTS.keys()
     for topic, said in TEMPLATES.items():
         members = {name for _, name, _, _ in Formatter().parse(said) if name}
@@ -44,7 +44,7 @@ def test_what_members_look_like() -> None:
         fields={},
         secrets={},
     )
-    assert [sentence(fact) for fact in record.collect_events()] == [
+    assert [sentence(event) for event in record.collect_events()] == [
         "The contact category 1_2 was registered."
     ]
     said = {
@@ -55,7 +55,7 @@ def test_what_members_look_like() -> None:
     assert said == {f"{begin} yes.", f"{begin} no.", f"{begin} empty."}
 
 
-def test_a_fact_that_says_nothing_of_itself_says_its_topic() -> None:
+def test_a_event_that_says_nothing_of_itself_says_its_topic() -> None:
     class Silent(Aggregate.Event):
         part: str
 

@@ -98,13 +98,13 @@ def test_every_history_is_proved_and_no_other(histories: Histories) -> None:
         assert not check_completeness(root, STRANGER, hashes, proof)
         others = [completeness_proof(streams, other) for other in histories if other != stream]
         assert not any(check_completeness(root, stream, hashes, other) for other in others)
-        # That it has no facts cannot be shown with anybody's proof.
+        # That it has no events cannot be shown with anybody's proof.
         assert not any(check_completeness(root, stream, [], other) for other in [proof, *others])
         assert not check_completeness(root, stream, [], Completeness(None, []))
 
 
 @given(HISTORIES)
-def test_that_there_are_no_facts_is_proved(histories: Histories) -> None:
+def test_that_there_are_no_events_is_proved(histories: Histories) -> None:
     streams, root = mapped(tips_of(histories))
     proof = completeness_proof(streams, STRANGER)
     assert check_completeness(root, STRANGER, [], proof)

@@ -19,7 +19,7 @@ from infra.audit.verifier import main
 from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
 from tests.audit import world
-from tests.audit.world import FACTS, ledger, said, seal_all, tampering
+from tests.audit.world import EVENTS, ledger, said, seal_all, tampering
 from tests.ledgers import ORGANISATION, Connection, ask_append, record, written
 
 REHASH = """
@@ -82,7 +82,7 @@ DEEDS = [
     Deed("change and hash anew", (CHANGE, REHASH), 6, "changed"),
     Deed("change the hash", ("UPDATE ledger.events SET event_hash = '' WHERE position = {at}",), 3, "changed"),
     Deed("change the time", ("UPDATE ledger.events SET recorded_at = now() + interval '1 day' WHERE position = {at}", REHASH), 3, "changed"),
-    Deed("change the last", (CHANGE, REHASH), FACTS, "changed"),
+    Deed("change the last", (CHANGE, REHASH), EVENTS, "changed"),
     Deed("delete", (DELETE,), 3, "missing"),
     Deed("delete the first", (DELETE,), 1, "missing"),
     Deed("delete the last of a seal", (DELETE,), 4, "missing"),
@@ -177,13 +177,13 @@ async def test_seals_of_another_key_are_not_believed(database: str) -> None:
     assert isinstance(found, SealVerifier)
 
 
-async def test_facts_without_a_seal_are_checked_as_far_as_that_goes(database: str) -> None:
+async def test_events_without_a_seal_are_checked_as_far_as_that_goes(database: str) -> None:
     await ledger(database)
     async with tampering(database) as owner:
         await ask_append(owner, written(record()), written(record()))
         found = await said(database)
         assert isinstance(found, SealVerifier)
-        assert (found.position, found.sealed, found.seals) == (FACTS + 2, FACTS, 3)
+        assert (found.position, found.sealed, found.seals) == (EVENTS + 2, EVENTS, 3)
         await owner.execute("CREATE TABLE kept AS SELECT * FROM ledger.events WHERE position > 10")
         for damage, said_ in [
             ("DELETE FROM ledger.events WHERE position = 11", (11, "missing")),

@@ -24,7 +24,7 @@ from infra.postgres.pool import PooledConnection
 from tests.ledgers import ORGANISATION, Connection, ask_append, record, renamed, written
 
 __all__ = [
-    "FACTS",
+    "EVENTS",
     "MOST",
     "SIGNER",
     "bundle_of",
@@ -39,8 +39,8 @@ __all__ = [
 ]
 
 SIGNER = signer_of("service-key-of-the-tests-0123456789")
-FACTS, MOST = 10, 4
-"""Facts in the ledger, and in a seal: 1 to 4, 5 to 8, 9 and 10."""
+EVENTS, MOST = 10, 4
+"""Events in the ledger, and in a seal: 1 to 4, 5 to 8, 9 and 10."""
 SEAL = "organisation, number, statement, signature, leaves"
 ALL = (
     "ALTER TABLE ledger.events DISABLE TRIGGER USER",
@@ -62,7 +62,7 @@ async def tampering(url: str) -> AsyncIterator[Connection]:
 
 
 async def keep(owner: Connection) -> None:
-    """Copies facts and seals away."""
+    """Copies events and seals away."""
     await owner.execute("CREATE TABLE kept_events AS SELECT * FROM ledger.events")
     await owner.execute(f"CREATE TABLE kept_seals AS SELECT {SEAL} FROM ledger.seals")
 
@@ -88,10 +88,10 @@ async def seal_all(url: str, *, most: int = MOST, signer: Signer = SIGNER) -> li
     return made
 
 
-async def ledger(url: str, facts: int = FACTS) -> tuple[list[Record], list[SignedSeal]]:
-    """A ledger of so many facts, two on each entity, all sealed."""
+async def ledger(url: str, events: int = EVENTS) -> tuple[list[Record], list[SignedSeal]]:
+    """A ledger of so many events, two on each entity, all sealed."""
     owner = await asyncpg.connect(url)
-    records = [record(f"R{n}") for n in range(facts // 2)]
+    records = [record(f"R{n}") for n in range(events // 2)]
     for one in records:
         await ask_append(owner, written(one))
     for one in records:
@@ -144,7 +144,7 @@ def edited(
         lines = edit(lines) if edit else lines
         members[f"{name}.ndjson"] = b"".join(lines)
         told[f"{name}_sha256"] = sha256(b"".join(lines)).hexdigest()
-        told["facts" if name == "events" else name] = len(lines)
+        told["events" if name == "events" else name] = len(lines)
     members["manifest.json"] = msgspec.json.encode(told | dict(manifest or {}))
     with ZipFile(path, "w") as archive:
         for name, content in members.items():

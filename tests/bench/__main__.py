@@ -120,7 +120,7 @@ def main(
         Also put the results into docs/benchmarks.md, in place of what the page had of the same tables, and into the
         plot and the file of all results beside it (benchmarks.svg and .json).
     growth
-        Facts of the large ledger that is compared with a small one, if not those of the plan: 10000000 take
+        Events of the large ledger that is compared with a small one, if not those of the plan: 10000000 take
         half an hour and 50 GB of disk.
     """
     if read:

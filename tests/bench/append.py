@@ -1,4 +1,4 @@
-"""Appending: our ledger beside three others, one fact a command."""
+"""Appending: our ledger beside three others, one event a command."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from infra.postgres.pool import ConnectionPool
 from infra.store.postgres_store import PostgresStore
 from services.ports import Commit
 from tests.bench.append_references import Sample, function_call, library, pgbench
-from tests.bench.examples import Life, caught, facts_only, fresh
+from tests.bench.examples import Life, caught, events_only, fresh
 from tests.bench.measure import Cell, Plan, Progress, Run, in_tasks, measured
 from tests.bench.results import Outcome, Table
 from tests.databases import TEMPLATE, database
 
 __all__ = ["append", "ledger_on", "ours"]
 
-MOST = {"facts": 40_000, "documents": 12_000}
+MOST = {"events": 40_000, "documents": 12_000}
 """Commands a second for which changes are made beforehand; more than can be written."""
 
 ORGANISATION = "BENCH"
 KEY = "INSERT INTO ledger.personal_keys (organisation, subject, wrapped) VALUES ($1, $2, '')"
 
 NOTE = (
-    "One fact of {fact} bytes a command, with documents also two rows of {documents} bytes together "
+    "One event of {event} bytes a command, with documents also two rows of {documents} bytes together "
     "(what show and other entities show of it). Ours encrypts the personal part within the measured "
-    "time; the references write {fact} bytes that are ready, and no documents. All order their "
-    "facts without gaps but pgbench, which is the server's own speed at a commit per command."
+    "time; the references write {event} bytes that are ready, and no documents. All order their "
+    "events without gaps but pgbench, which is the server's own speed at a commit per command."
 )
 
 
@@ -47,7 +47,7 @@ async def append(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> 
     async with database(postgres) as url:
         life = await caught(url)
     sample, documents = _sample(life.received)
-    note = NOTE.format(fact=len(sample.state), documents=documents)
+    note = NOTE.format(event=len(sample.state), documents=documents)
     return [
         await measured(
             plan,
@@ -63,19 +63,19 @@ async def append(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> 
 
 
 def _sample(change: Commit) -> tuple[Sample, int]:
-    """The fact as the references write it, and the size of its documents."""
+    """The event as the references write it, and the size of its documents."""
     (written,) = change.written
-    state = to_payload(written.facts[0], written.key)
-    return Sample(written.facts[0].TOPIC, state), sum(len(r.document or b"") for r in change.rows)
+    state = to_payload(written.events[0], written.key)
+    return Sample(written.events[0].TOPIC, state), sum(len(r.document or b"") for r in change.rows)
 
 
 def _cells(postgres: EmbeddedPostgres, life: Life, sample: Sample, writers: int) -> list[Cell]:
-    received, bare = life.received, facts_only(life.received)
+    received, bare = life.received, events_only(life.received)
     return [
-        Cell("facts", "ours, facts", _in_a_new_one(postgres, bare, writers, "facts"), ours=True),
+        Cell("events", "ours, events", _in_a_new_one(postgres, bare, writers, "events"), ours=True),
         Cell(
             "documents",
-            "ours, facts and documents",
+            "ours, events and documents",
             _in_a_new_one(postgres, received, writers, "documents"),
             ours=True,
         ),

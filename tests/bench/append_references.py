@@ -1,4 +1,4 @@
-"""What our append is measured against: other ways to write the same fact to the same server."""
+"""What our append is measured against: other ways to write the same event to the same server."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ INSERT = (
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A fact as stored bytes."""
+    """An event as stored bytes."""
 
     topic: str
     state: bytes

@@ -1,6 +1,6 @@
 """A ledger that has grown: very many copies of one communication, put into its tables by SQL.
 
-Each copy has the facts and the rows of its model under ids of its own, with dense positions and honest
+Each copy has the events and the rows of its model under ids of its own, with dense positions and honest
 hashes. Appending them one by one would take hours.
 """
 
@@ -17,7 +17,7 @@ from tests.bench.examples import numbered
 __all__ = ["Payloads", "cloned"]
 
 Payloads = Callable[[UUID, int], list[str]]
-"""The payloads of a copy's facts, in order. The encrypted part of a fact can be opened in its own place only."""
+"""The payloads of a copy's events, in order. The encrypted part of an event can be opened in its own place only."""
 
 FIRST = 100_000_000
 """The number of the first copy: no other communication has come so far."""
@@ -46,8 +46,8 @@ MODEL = """
 WITH o AS MATERIALIZED (
     SELECT document->>'number' AS number, code FROM views.communications WHERE organisation = $1 AND id = $2)
 """
-# With OFFSET 0 what a fact says is computed once, and not also for its hash.
-FACTS = f"""
+# With OFFSET 0 what an event says is computed once, and not also for its hash.
+EVENTS = f"""
 {MODEL}
 INSERT INTO ledger.events (organisation, position, stream_id, version, topic, schema_version, subject,
        payload, metadata, recorded_at, event_hash)
@@ -93,7 +93,7 @@ async def cloned(
 ) -> list[str]:
     """Adds so many copies of a communication.
 
-    :param payloads: those of a copy's facts; None if nobody will open what is encrypted in them.
+    :param payloads: those of a copy's events; None if nobody will open what is encrypted in them.
     :return: the ids of the copies.
     """
     ids: list[str] = []
@@ -106,7 +106,7 @@ async def cloned(
             rows = list(_rows(streams, FIRST + len(ids), position, versions, payloads))
             async with connection.transaction():
                 await connection.copy_records_to_table("cloned", records=rows)
-                for statement in (FACTS, *VIEWS):
+                for statement in (EVENTS, *VIEWS):
                     await connection.execute(statement, organisation, format_id(model))
             await connection.execute(VACUUM)
             position += len(rows)
@@ -121,7 +121,7 @@ async def cloned(
 def _rows(
     streams: list[UUID], first: int, position: int, versions: int, payloads: Payloads | None
 ) -> Iterator[tuple[int, UUID, str, str, str, int, str | None]]:
-    """One for each fact, in the order of the positions after one: the first fact of every copy, then the second."""
+    """One for each event, in the order of the positions after one: the first event of every copy, then the second."""
     for nth, stream in enumerate(streams, start=1):
         said: list[str | None] = (
             [*payloads(stream, first + nth - 1)] if payloads else [None] * versions

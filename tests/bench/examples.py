@@ -28,8 +28,8 @@ __all__ = [
     "Example",
     "Life",
     "caught",
+    "events_only",
     "example",
-    "facts_only",
     "fresh",
     "numbered",
     "shows",
@@ -126,15 +126,15 @@ class Life:
     @property
     def stream(self) -> UUID:
         """The communication."""
-        return self.received.written[0].facts[0].originator_id
+        return self.received.written[0].events[0].originator_id
 
     def payloads(self, stream: UUID, number: int) -> list[str]:
-        """What its facts would say of another one, encrypted for that."""
+        """What its events would say of another one, encrypted for that."""
         return [
-            to_payload(fact, written.key).decode()
+            to_payload(event, written.key).decode()
             for change in (self.received, self.seen)
-            for written in fresh(facts_only(change), stream, number).written
-            for fact in written.facts
+            for written in fresh(events_only(change), stream, number).written
+            for event in written.events
         ]
 
 
@@ -156,7 +156,7 @@ async def caught(url: str) -> Life:
     return Life(changes[-2], changes[-1], given.api.organisation, given.bodies)
 
 
-def facts_only(change: Commit) -> Commit:
+def events_only(change: Commit) -> Commit:
     """The change without its documents."""
     return replace(change, rows=[])
 
@@ -164,15 +164,15 @@ def facts_only(change: Commit) -> Commit:
 def fresh(change: Commit, id_: UUID | None = None, number: int | None = None) -> Commit:
     """The same change of another entity, with a number and a code of its own."""
     (written,) = change.written
-    old, new = written.facts[0].originator_id, id_ or new_id()
+    old, new = written.events[0].originator_id, id_ or new_id()
     number = next(_numbers) if number is None else number
     command = new_id().hex
-    facts = [_fact(fact, new, number) for fact in written.facts]
-    texts = {format_id(old): format_id(new)} | _numbered(written.facts[0], number)
+    events = [_event(event, new, number) for event in written.events]
+    texts = {format_id(old): format_id(new)} | _numbered(written.events[0], number)
     return Commit(
         command=command,
         metadata=change.metadata | {"command": command},
-        written=[StreamCommit(facts, written.subject, written.key)],
+        written=[StreamCommit(events, written.subject, written.key)],
         rows=[_row(row, new, texts) for row in change.rows],
         effects=change.effects,
     )
@@ -183,17 +183,17 @@ def numbered(number: int) -> dict[str, str]:
     return {"number": f"CM{number:06d}", "code": str(number)}
 
 
-def _fact(fact: Any, stream: UUID, number: int) -> Any:
-    own = numbered(number) if hasattr(fact, "code") else {}
-    return replace(fact, originator_id=stream, **own)
+def _event(event: Any, stream: UUID, number: int) -> Any:
+    own = numbered(number) if hasattr(event, "code") else {}
+    return replace(event, originator_id=stream, **own)
 
 
-def _numbered(fact: Any, number: int) -> dict[str, str]:
+def _numbered(event: Any, number: int) -> dict[str, str]:
     """What stands in documents, and what is to stand there."""
-    if not hasattr(fact, "code"):
+    if not hasattr(event, "code"):
         return {}
     return {
-        f'"{name}":"{getattr(fact, name)}"': f'"{name}":"{value}"'
+        f'"{name}":"{getattr(event, name)}"': f'"{name}":"{value}"'
         for name, value in numbered(number).items()
     }
 

@@ -31,7 +31,7 @@ MEMORY = (
 )
 PROJECTOR = (
     "Resident memory of `crmledger project`, which seals nothing meanwhile, the most until it has caught up "
-    "with all facts."
+    "with all events."
 )
 START = (
     "From the start of `crmledger serve` on a database with data to its first answer (a show), beside a "
@@ -78,13 +78,13 @@ async def _serving(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -
 
 async def _projecting(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> Table:
     cells = []
-    for name, facts in zip(("small", "large"), plan.projected, strict=True):
-        progress(f"Memory of the projector at {facts:,} facts")
+    for name, events in zip(("small", "large"), plan.projected, strict=True):
+        progress(f"Memory of the projector at {events:,} events")
         async with database(postgres) as url:
             life = await caught(url)
-            await cloned(url, life.organisation, life.stream, facts // 2, life.payloads)
+            await cloned(url, life.organisation, life.stream, events // 2, life.payloads)
             found = [Outcome(await _caught_up(url))]
-        cells.append(Measured(name, f"{facts:,} facts", name == "large", found))
+        cells.append(Measured(name, f"{events:,} events", name == "large", found))
     title = "Memory of the projector"
     return Table("memory-projector", title, "MiB", cells, PROJECTOR, ratios(cells), LARGER)
 

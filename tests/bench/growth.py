@@ -24,10 +24,10 @@ WRITERS = 16
 SHOWN = 5000
 """Communications that are shown in turn, drawn from all of them."""
 NOTE = (
-    "One organisation's ledger of {small:,} facts and one of {large:,} to begin with, two for each "
+    "One organisation's ledger of {small:,} events and one of {large:,} to begin with, two for each "
     "communication, made of copies with ids, numbers and codes of their own. {what}"
 )
-APPEND = f"{WRITERS} writers append a fact with its documents to the ledger."
+APPEND = f"{WRITERS} writers append an event with its documents to the ledger."
 SHOW = f"{CONNECTIONS} connections show communications over HTTP, drawn from the whole ledger."
 
 
@@ -45,9 +45,9 @@ async def growth(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> 
     """The tables of appends and of shows."""
     async with AsyncExitStack() as stack:
         sizes = {}
-        for name, facts in zip(("small", "large"), plan.growth, strict=True):
-            progress(f"Growth: writing {facts:,} facts")
-            sizes[name] = await stack.enter_async_context(_grown(postgres, facts))
+        for name, events in zip(("small", "large"), plan.growth, strict=True):
+            progress(f"Growth: writing {events:,} events")
+            sizes[name] = await stack.enter_async_context(_grown(postgres, events))
         appends = {
             name: ours(at.url, at.life.received, at.life.organisation, WRITERS, "documents")
             for name, at in sizes.items()
@@ -60,10 +60,10 @@ async def growth(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> 
 
 
 @asynccontextmanager
-async def _grown(postgres: EmbeddedPostgres, facts: int) -> AsyncIterator[Grown]:
+async def _grown(postgres: EmbeddedPostgres, events: int) -> AsyncIterator[Grown]:
     async with database(postgres) as url:
         life = await caught(url)
-        ids = await cloned(url, life.organisation, life.stream, facts // 2)
+        ids = await cloned(url, life.organisation, life.stream, events // 2)
         # Sealing would read all of it meanwhile, and nobody has vouched for copies.
         async with process(url, CRMLEDGER_SEAL_SECONDS="0") as service:
             api = Api(service, life.organisation)
@@ -78,8 +78,8 @@ async def _measured(
 ) -> Table:
     small, large = plan.growth
     cells = [
-        Cell("small", f"at {small:,} facts", _times(runs["small"])),
-        Cell("large", f"at {large:,} facts", _times(runs["large"]), ours=True),
+        Cell("small", f"at {small:,} events", _times(runs["small"])),
+        Cell("large", f"at {large:,} events", _times(runs["large"]), ours=True),
     ]
     note = NOTE.format(small=small, large=large, what=what)
     title = f"Growth: {name} in a large ledger"

@@ -21,7 +21,7 @@ __all__ = ["http"]
 
 CREATE_NOTE = (
     "{connections} connections. Ours: session token, validation, identifiers of contact, category and "
-    "four referred entities, two facts (recorded, queued), four rows of documents, the whole answer of "
+    "four referred entities, two events (recorded, queued), four rows of documents, the whole answer of "
     "{size} bytes. The library: two aggregates of the same request saved by its Application on "
     "{threads} threads; no session, no check, no read model. Echo: aiohttp's own speed."
 )

@@ -52,7 +52,7 @@ async def ended() -> AsyncIterator[None]:
 class Plan:
     """How much a run measures: passes of each table, seconds of each cell, and how much is there.
 
-    ``facts`` are rebuilt in every pass, ``most_facts`` once, beside writers. ``growth`` are the sizes of a
+    ``events`` are rebuilt in every pass, ``most_events`` once, beside writers. ``growth`` are the sizes of a
     ledger that is small and one that has grown, ``projected`` those that the projector reads;
     ``entries`` wait in the queue.
     """
@@ -60,8 +60,8 @@ class Plan:
     passes: int = 5
     seconds: float = 1.5
     documents: int = 2000
-    facts: int = 200_000
-    most_facts: int = 1_000_000
+    events: int = 200_000
+    most_events: int = 1_000_000
     service_requests: int = 1_000_000
     entries: int = 1600
     growth: tuple[int, int] = (100_000, 1_000_000)
@@ -76,8 +76,8 @@ class Plan:
             passes=2,
             seconds=0.4,
             documents=500,
-            facts=6000,
-            most_facts=20_000,
+            events=6000,
+            most_events=20_000,
             service_requests=50_000,
             entries=320,
             growth=(5000, 20_000),

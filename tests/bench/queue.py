@@ -29,12 +29,12 @@ NAMED = "communication_queue_external_system_identifier"
 NOTE = (
     "{systems} external systems, each with {each} entries: get_latest of {page}, then process for each of "
     "them, {at_once} at once, until get_latest is empty. Ours: session token, entries with their "
-    "communication, contact and system, a fact and two rows of documents for each. The library: an "
+    "communication, contact and system, an event and two rows of documents for each. The library: an "
     "aggregate is loaded, changed and saved by its Application on {threads} threads; what waits is known "
     "from memory. Faults: entries that were handed out twice or left."
 )
 PROCESSED = """
-SELECT count(*) AS facts, count(DISTINCT stream_id) AS entries FROM ledger.events
+SELECT count(*) AS events, count(DISTINCT stream_id) AS entries FROM ledger.events
  WHERE organisation = $1 AND topic = $2
 """
 
@@ -70,11 +70,11 @@ def _ours(given: Example, url: str, names: list[str], each: int) -> Run:
             await given.created(each, SENT | {NAMED: {"id": name}})
         before = await _processed(url, given)
         outcome = await client("tests.bench.drain", drain)
-        facts, entries = (
+        events, entries = (
             now - then for now, then in zip(await _processed(url, given), before, strict=True)
         )
         # The client's own count says what it was told; the ledger says what has happened.
-        assert outcome.faults or facts == entries == each * len(names), (facts, entries)
+        assert outcome.faults or events == entries == each * len(names), (events, entries)
         return outcome
 
     return run
@@ -89,7 +89,7 @@ async def _processed(url: str, given: Example) -> tuple[int, int]:
     finally:
         await connection.close()
     assert row is not None
-    return row["facts"], row["entries"]
+    return row["events"], row["entries"]
 
 
 def _library(port: int, names: list[str], each: int) -> Run:

@@ -1,4 +1,4 @@
-"""Rebuilding: facts into views, beside the server's own speed at handing out the same rows."""
+"""Rebuilding: events into views, beside the server's own speed at handing out the same rows."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["rebuild"]
 
 ROWS = "SELECT * FROM ledger.events ORDER BY organisation, stream_id, version"
 NOTE = (
-    "{facts:,} facts, nearly all of {streams:,} communications with two each (received, viewed). Ours: "
+    "{events:,} events, nearly all of {streams:,} communications with two each (received, viewed). Ours: "
     "`crmledger views rebuild`, from reading and opening the encrypted part to the rows of the new "
-    "tables; without indexing, comparing and switching them. COPY: the same facts in binary, dropped "
+    "tables; without indexing, comparing and switching them. COPY: the same events in binary, dropped "
     "as they arrive."
 )
 BESIDE = (
@@ -38,38 +38,38 @@ Rebuilds = list[Rebuilt]
 
 
 async def rebuild(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> list[Table]:
-    """The tables of a rebuild in every pass, of one of very many facts, and of its memory."""
+    """The tables of a rebuild in every pass, of one of very many events, and of its memory."""
     small: Rebuilds = []
     large: Rebuilds = []
-    async with _written(postgres, plan.facts, progress) as (url, _):
+    async with _written(postgres, plan.events, progress) as (url, _):
         cells = [
             Cell("ours", "rebuild", _rebuilding(url, small), ours=True),
             Cell("copy", "binary COPY", _copying(url)),
         ]
-        note = NOTE.format(facts=plan.facts, streams=plan.facts // 2)
-        title = f"Rebuild of the views from {plan.facts:,} facts"
-        often = await measured(plan, progress, "rebuild", title, "facts/s", cells, note)
-    async with _written(postgres, plan.most_facts, progress) as (url, life):
+        note = NOTE.format(events=plan.events, streams=plan.events // 2)
+        title = f"Rebuild of the views from {plan.events:,} events"
+        often = await measured(plan, progress, "rebuild", title, "events/s", cells, note)
+    async with _written(postgres, plan.most_events, progress) as (url, life):
         cells = [
             Cell("ours", "rebuild", _rebuilding(url, large), ours=True),
             Cell("copy", "binary COPY", _copying(url)),
             Cell("beside", f"rebuild beside {WRITERS} writers", _beside(url, life), ours=True),
         ]
-        note = NOTE.format(facts=plan.most_facts, streams=plan.most_facts // 2) + BESIDE
-        title = f"Rebuild of the views from {plan.most_facts:,} facts, once"
+        note = NOTE.format(events=plan.most_events, streams=plan.most_events // 2) + BESIDE
+        title = f"Rebuild of the views from {plan.most_events:,} events, once"
         once = replace(plan, passes=1)
-        most = await measured(once, progress, "rebuild-large", title, "facts/s", cells, note)
+        most = await measured(once, progress, "rebuild-large", title, "events/s", cells, note)
     return [often, most, *_memory(plan, small, large)]
 
 
 @asynccontextmanager
 async def _written(
-    postgres: EmbeddedPostgres, facts: int, progress: Progress
+    postgres: EmbeddedPostgres, events: int, progress: Progress
 ) -> AsyncIterator[tuple[str, Life]]:
-    progress(f"Rebuild: writing {facts:,} facts")
+    progress(f"Rebuild: writing {events:,} events")
     async with database(postgres) as url:
         life = await caught(url)
-        await cloned(url, life.organisation, life.stream, facts // 2, life.payloads)
+        await cloned(url, life.organisation, life.stream, events // 2, life.payloads)
         yield url, life
 
 
@@ -78,7 +78,7 @@ def _rebuilding(url: str, into: Rebuilds) -> Run:
         found = await rebuilt(url)
         into.append(found)
         assert found.switched, found
-        return Outcome(found.facts / found.seconds, memory=found.memory)
+        return Outcome(found.events / found.seconds, memory=found.memory)
 
     return run
 
@@ -93,7 +93,7 @@ def _beside(url: str, life: Life) -> Run:
         assert seen.written, seen
         assert seen.read, seen
         wrong = seen.faults + found.differences + (not found.switched)
-        rate = found.facts / found.seconds
+        rate = found.events / found.seconds
         return Outcome(rate, longest=found.held * 1000, faults=wrong, memory=found.memory)
 
     return run
@@ -118,10 +118,10 @@ async def _dropped(_: bytes) -> None:
 
 def _memory(plan: Plan, small: Rebuilds, large: Rebuilds) -> list[Table]:
     """One row for each size; nothing where it is not known."""
-    sizes = ((False, "small", plan.facts, small), (True, "large", plan.most_facts, large))
+    sizes = ((False, "small", plan.events, small), (True, "large", plan.most_events, large))
     cells = [
-        Measured(name, f"{facts:,} facts", ours, [Outcome(max(known))])
-        for ours, name, facts, found in sizes
+        Measured(name, f"{events:,} events", ours, [Outcome(max(known))])
+        for ours, name, events, found in sizes
         if (known := [one.memory for one in found if one.memory is not None])
     ]
     if not cells:

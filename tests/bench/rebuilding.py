@@ -22,7 +22,7 @@ ZONE = ZoneInfo("Asia/Nicosia")
 class Rebuilt(msgspec.Struct):
     """What a rebuild has reported; ``memory`` is the most that it held, in MiB."""
 
-    facts: int
+    events: int
     seconds: float
     held: float
     switched: bool
@@ -35,7 +35,7 @@ async def _run(url: str) -> Rebuilt:
     report = await rebuild(url, ring, ZONE)
     differences = len(report.differences) + len(report.unreadable)
     return Rebuilt(
-        report.facts, report.seconds, report.writes_blocked_seconds, report.switched, differences
+        report.events, report.seconds, report.writes_blocked_seconds, report.switched, differences
     )
 
 

@@ -119,8 +119,8 @@ STYLES = {"met": "green", "missed": "red"}
 def show(runs: Sequence[Report], console: Console) -> None:
     """Prints what runs have found."""
     for run in runs:
-        for name, facts in _circumstances(run).items():
-            said = ", ".join(f"{key} {value}" for key, value in facts.items())
+        for name, events in _circumstances(run).items():
+            said = ", ".join(f"{key} {value}" for key, value in events.items())
             console.print(f"[bold]{name}[/] {said}", highlight=False)
     for table in _tables(runs):
         head, *rows = _rows(table)
@@ -157,8 +157,8 @@ def markdown(runs: Sequence[Report]) -> str:
     ]
     for run in runs:
         parts += [f"## Machine and settings, {run.taken_at}\n"]
-        for name, facts in _circumstances(run).items():
-            said = ", ".join(f"{key} {value}" for key, value in facts.items())
+        for name, events in _circumstances(run).items():
+            said = ", ".join(f"{key} {value}" for key, value in events.items())
             parts.append(f"- **{name}**: {said}")
         parts.append("")
     return "\n".join(parts)

@@ -90,9 +90,9 @@ def _append(writers: int, cell: str, to: str, least: float) -> Target:
 
 
 TARGETS: tuple[Target, ...] = (
-    _append(16, "facts", "library", 25),
-    _append(64, "facts", "library", 50),
-    _append(64, "facts", "pgbench", 2),
+    _append(16, "events", "library", 25),
+    _append(64, "events", "library", 50),
+    _append(64, "events", "pgbench", 2),
     _append(16, "documents", "library", 12),
     _append(64, "documents", "library", 20),
     Target("HTTP create", "create", "ours", "library", at_least=10),
@@ -105,7 +105,7 @@ TARGETS: tuple[Target, ...] = (
     Target("HTTP get_latest of 100, bytes/s", "latest", "ours", "static", at_least=0.5),
     Target("queue drain", "queue", "ours", "library", at_least=8),
     Target("queue drain, twice or lost", "queue", "ours", kind="faults", at_most=0),
-    Target("rebuild, facts/s", "rebuild-large", "ours", kind="per core", at_least=100_000),
+    Target("rebuild, events/s", "rebuild-large", "ours", kind="per core", at_least=100_000),
     Target("rebuild", "rebuild-large", "ours", "copy", at_least=0.2),
     Target("rebuild beside writers, wrong", "rebuild-large", "beside", kind="faults", at_most=0),
     Target("growth, append", "growth-append", "large", "small", at_most=1.15),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import facts, names, new_key, posted, together
+from tests.communications_world import events, names, new_key, posted, together
 from tests.service import Service, refusal
 from tests.tokens_world import AUTOMATIC, BARE, PASS_CODE, VERIFIED, TokenDesk, token_desk, unique
 from tests.world import untouched
@@ -27,7 +27,7 @@ async def here(service: Service) -> TokenDesk:
 async def test_happens(here: TokenDesk) -> None:
     account = await here.owned()
     participant = await here.participant(account)
-    before = await facts(here.api)
+    before = await events(here.api)
     given: Json = {
         "authentication_code": unique(),
         "identifier": unique(),
@@ -54,7 +54,7 @@ async def test_happens(here: TokenDesk) -> None:
     log = token["log_information"]
     assert log["created_date"] == log["updated_date"]
     assert log["created_by_user"]["username"] == log["updated_by_user"]["username"] == "demo"
-    assert (await facts(here.api))[len(before) :] == ["access_token.issued"]
+    assert (await events(here.api))[len(before) :] == ["access_token.issued"]
 
 
 async def test_what_is_not_given_is_null(here: TokenDesk) -> None:
@@ -88,12 +88,12 @@ async def test_a_given_authentication_code_is_used_as_it_is(here: TokenDesk) -> 
 
 
 async def test_tokens_that_are_verified_first(here: TokenDesk) -> None:
-    before = await facts(here.api)
+    before = await events(here.api)
     token = await here.pending()
     assert token["life_cycle_state"] == "PENDING_VERIFICATION"
     assert re.fullmatch(r"\d{7}", token["verification_code"])
     assert (await here.look(token))["verification_code"] is None
-    assert (await facts(here.api))[len(before) :] == ["access_token.issued_unverified"]
+    assert (await events(here.api))[len(before) :] == ["access_token.issued_unverified"]
 
 
 REFUSED: list[tuple[Json, str, str]] = [
@@ -237,11 +237,11 @@ async def test_of_another_organisation_codes_do_not_matter(
 
 async def test_repeated(here: TokenDesk) -> None:
     key, body = {"Idempotency-Key": new_key()}, {CLASSIFICATION: VERIFIED}
-    before = await facts(here.api)
+    before = await events(here.api)
     answers = await together(here.api, [(CREATE, body)] * 20, **key)
     assert answers == [answers[0]] * 20
     assert re.fullmatch(r"\d{7}", answers[0]["data"]["verification_code"])
-    assert len(await facts(here.api)) == len(before) + 1
+    assert len(await events(here.api)) == len(before) + 1
     status, answer = await posted(here.api, CREATE, body | {"udf_string_1": "x"}, **key)
     assert (status, refusal(answer)[0]) == (422, "INVALIDREQUEST")
 

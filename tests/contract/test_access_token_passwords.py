@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import facts, names, new_key, posted, together
+from tests.communications_world import events, names, new_key, posted, together
 from tests.service import Service, refusal
 from tests.tokens_world import ON, TokenDesk, by_code, by_pass_code, token_desk
 from tests.world import rows, untouched
@@ -52,13 +52,13 @@ async def expire(here: TokenDesk, token: Json, when: str) -> None:
 
 
 async def test_happens(here: TokenDesk, token: Json) -> None:
-    before = await facts(here.api)
+    before = await events(here.api)
     made = await here.do("generate_otp", token)
     assert made.keys() == {"id", "number", "one_time_password", "expiration_date"}
     assert (made["id"], made["number"]) == (token["id"], token["number"])
     assert re.fullmatch(r"\d{6}", made["one_time_password"])
     assert await here.look(token) == token, "no stamp of who changed it"
-    assert (await facts(here.api))[len(before) :] == ["access_token.one_time_password_generated"]
+    assert (await events(here.api))[len(before) :] == ["access_token.one_time_password_generated"]
     await here.api.post(GENERATE, **{ON: by_pass_code(token)})
 
 
@@ -68,11 +68,11 @@ async def test_how_long_it_counts_is_a_setting(here: TokenDesk, minutes: int) ->
     token = await here.issue(classification_identifier=await here.definition(**given))
     made = await here.do("generate_otp", token)
     sql = "SELECT recorded_at, payload FROM ledger.events WHERE organisation = $1 ORDER BY position"
-    (*_, fact) = await rows(here.api, sql)
-    assert made["one_time_password"] not in fact["payload"]
+    (*_, event) = await rows(here.api, sql)
+    assert made["one_time_password"] not in event["payload"]
     sql = "SELECT expires_at FROM ledger.secrets WHERE organisation = $1 AND owner = $2"
     ((until,),) = await rows(here.api, sql, f"access_token/{token['id']}")
-    assert abs((until - fact["recorded_at"]).total_seconds() - minutes * 60) < 30
+    assert abs((until - event["recorded_at"]).total_seconds() - minutes * 60) < 30
     local = datetime.fromisoformat(made["expiration_date"])
     assert local.second == until.second
 
@@ -80,7 +80,7 @@ async def test_how_long_it_counts_is_a_setting(here: TokenDesk, minutes: int) ->
 async def test_it_counts_once(here: TokenDesk, token: Json) -> None:
     password = await here.once(token)
     assert await here.refer(shown(password)) == "OK"
-    assert (await facts(here.api))[-1] == USED
+    assert (await events(here.api))[-1] == USED
     for again in (shown(password), by_code(token) | shown(password)):
         async with untouched(here.api):
             assert await here.refer(again) == "INVALIDONETIMEPASSWORD"
@@ -140,11 +140,11 @@ async def test_a_final_communication_does_not_use_it_up(here: TokenDesk, token: 
 async def test_one_call_may_lead_to_both_kinds(here: TokenDesk, token: Json) -> None:
     password = await here.once(token)
     links = {at: {ON: shown(password)} for at in (ACCOUNT, PARTICIPANT)}
-    before = await facts(here.api)
+    before = await events(here.api)
     said = (await here.say(referring_to=links))["referring_to"]
     assert said["accounts_receivable"] == token["accounts_receivable"]
     assert said["rewards_participant"]["id"] == token["reward_participant"]["id"]
-    assert (await facts(here.api))[len(before) :].count(USED) == 1
+    assert (await events(here.api))[len(before) :].count(USED) == 1
     assert await here.refer(shown(password)) == "INVALIDONETIMEPASSWORD"
 
 

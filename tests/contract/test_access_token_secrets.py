@@ -216,7 +216,7 @@ async def test_pass_codes_are_hashed_slowly_and_short_codes_with_a_key(service: 
 
 
 async def test_verifiers_go_with_what_they_verify(service: Service) -> None:
-    """A used, void or replaced secret leaves no verifier behind; facts keep key ids only."""
+    """A used, void or replaced secret leaves no verifier behind; events keep key ids only."""
     made = await token_desk(service)
     made.api.token = await made.api.login()
 

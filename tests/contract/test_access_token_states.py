@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import facts, names, new_key, posted, together
+from tests.communications_world import events, names, new_key, posted, together
 from tests.service import Service, refusal
 from tests.tokens_world import ON, PASS_CODE, TokenDesk, by_code, token_desk, unique
 from tests.world import untouched
@@ -65,7 +65,7 @@ async def test_there_and_back(here: TokenDesk) -> None:
     stamped = ("life_cycle_state", "log_information")
     assert off | dict.fromkeys(stamped) == token | dict.fromkeys(stamped)
     assert on | {"log_information": 0} == token | {"log_information": 0}
-    said = await facts(here.api, "access_token.")
+    said = await events(here.api, "access_token.")
     assert said[-2:] == ["access_token.disabled", "access_token.enabled"]
 
 
@@ -242,10 +242,10 @@ async def test_repeated_and_raced(here: TokenDesk, method: str) -> None:
     state = "EFFECTIVE" if method == "set_as_not_effective" else "NOT_EFFECTIVE"
     path, key = f"access_tokens/{method}", {"Idempotency-Key": new_key()}
     body = {ON: by_code(await token_in(here, state))}
-    before = await facts(here.api)
+    before = await events(here.api)
     answers = await together(here.api, [(path, body)] * 10, **key)
     assert answers == [answers[0]] * 10
-    assert len(await facts(here.api)) == len(before) + 1
+    assert len(await events(here.api)) == len(before) + 1
     status, answer = await posted(here.api, path, body | {"x": 1}, **key)
     assert (status, refusal(answer)[0]) == (422, "INVALIDREQUEST")
     body = {ON: by_code(await token_in(here, state))}

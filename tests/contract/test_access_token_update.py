@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import OTHER_UNIT, facts, names, new_key, posted, together
+from tests.communications_world import OTHER_UNIT, events, names, new_key, posted, together
 from tests.service import Service, refusal
 from tests.tokens_world import (
     BARE,
@@ -41,7 +41,7 @@ async def works(here: TokenDesk, token: Json, pass_code: str = PASS_CODE) -> boo
 
 async def test_everything_at_once(here: TokenDesk) -> None:
     token = await here.keyed()
-    before = await facts(here.api)
+    before = await events(here.api)
     codes = {"authentication_code": unique(), "identifier": unique()}
     changed = await here.do("update", token, **codes, pass_code="New1", udf_string_1="x")
     same = dict.fromkeys(("log_information",))
@@ -53,7 +53,7 @@ async def test_everything_at_once(here: TokenDesk) -> None:
         False,
     ]
     assert not await works(here, token)
-    assert (await facts(here.api))[len(before) :] == [CHANGED, AMENDED]
+    assert (await events(here.api))[len(before) :] == [CHANGED, AMENDED]
 
 
 async def test_by_identifier_and_pass_code(here: TokenDesk) -> None:

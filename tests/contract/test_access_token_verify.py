@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import facts, names, new_key, posted, together
+from tests.communications_world import events, names, new_key, posted, together
 from tests.service import Service, refusal
 from tests.tokens_world import (
     ON,
@@ -48,7 +48,7 @@ async def test_verifying_makes_effective(here: TokenDesk) -> None:
     assert JAVA.fullmatch(verified["verified_date"])
     assert verified["verified_by_user"]["username"] == "demo"
     assert await here.look(token) == verified | {"verification_code": None}
-    assert (await facts(here.api))[-1] == "access_token.verified"
+    assert (await events(here.api))[-1] == "access_token.verified"
 
 
 async def test_a_code_is_used_up(here: TokenDesk) -> None:
@@ -218,11 +218,11 @@ METHODS = ("verify", "reset_pass_code", "reset_verification_code")
 @pytest.mark.parametrize("method", METHODS)
 async def test_repeated(here: TokenDesk, method: str) -> None:
     path, body = await call(here, method)
-    key, before = {"Idempotency-Key": new_key()}, await facts(here.api)
+    key, before = {"Idempotency-Key": new_key()}, await events(here.api)
     answers = await together(here.api, [(path, body)] * 20, **key)
     assert answers == [answers[0]] * 20
     assert answers[0]["status"]["code"] == "OK"
-    assert len(await facts(here.api)) == len(before) + 1
+    assert len(await events(here.api)) == len(before) + 1
     async with untouched(here.api):
         status, answer = await posted(here.api, path, body | {"x": 1}, **key)
         assert (status, refusal(answer)[0]) == (422, "INVALIDREQUEST")

@@ -11,7 +11,7 @@ import jwt
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import OTHER_UNIT, Desk, desk, facts, new_key
+from tests.communications_world import OTHER_UNIT, Desk, desk, events, new_key
 from tests.service import PASSWORD, Service, environment, refusal
 from tests.world import GROUP, UNIT, untouched
 
@@ -76,7 +76,7 @@ async def test_happens(here: Desk) -> None:
     assert claims["jti"] == claims["jti"].upper()
     assert isinstance(claims["iat"], int)
     assert claims["exp"] - claims["iat"] == 7200
-    assert (await facts(here.api))[-1] == "session.issued"
+    assert (await events(here.api))[-1] == "session.issued"
 
 
 ACCEPTED: dict[str, Json] = {
@@ -189,11 +189,11 @@ async def test_repeated_logins_are_sessions_of_their_own_whatever_the_key(here: 
 
 
 async def test_raced_logins_are_sessions_of_their_own(here: Desk) -> None:
-    before = await facts(here.api)
+    before = await events(here.api)
     answers = await asyncio.gather(*(login(here) for _ in range(10)))
     claims = [await usable(here, answer) for answer in answers]
     assert len({one["jti"] for one in claims}) == 10
-    assert (await facts(here.api))[len(before) :] == ["session.issued"] * 10
+    assert (await events(here.api))[len(before) :] == ["session.issued"] * 10
 
 
 async def test_a_web_api_key_stands_for_its_user(here: Desk) -> None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import OTHER_UNIT, facts
+from tests.communications_world import OTHER_UNIT, events
 from tests.contract.test_authentication_sessions import claims_of
 from tests.service import PASSWORD, Api, Service, refusal
 from tests.tokens_world import (
@@ -75,7 +75,7 @@ async def test_happens(here: TokenDesk, way: str) -> None:
         assert (claims["cii"], claims["acr"]) == (here.reader, account)
         assert claims["exp"] - claims["iat"] == 7200
         assert await sees(session, here.reader) == "OK"
-        assert (await facts(here.api))[-1] == "session.issued_to_consumer"
+        assert (await events(here.api))[-1] == "session.issued_to_consumer"
 
 
 @pytest.mark.parametrize("way", WAYS)

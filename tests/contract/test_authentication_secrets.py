@@ -122,10 +122,10 @@ async def test_a_failure_that_nobody_foresaw_tells_no_values(
         assert secret not in str(answer)
 
 
-async def test_texts_stand_in_no_fact_in_clear_and_in_no_log(
+async def test_texts_stand_in_no_event_in_clear_and_in_no_log(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is said to a contact is personal: facts hold it encrypted, logs do not hold it."""
+    """What is said to a contact is personal: events hold it encrypted, logs do not hold it."""
     own = await desk(service)
     said = [f"private-{n}-{uuid4().hex}" for n in range(8)]
     with caplog.at_level(logging.DEBUG), structlog.testing.capture_logs() as logs:
@@ -145,9 +145,9 @@ async def test_texts_stand_in_no_fact_in_clear_and_in_no_log(
         await own.not_on("update", draft, notes=said[0])
     told = str(logs) + caplog.text
     found = await rows(
-        own.api, "SELECT e::text AS fact FROM ledger.events e WHERE organisation = $1"
+        own.api, "SELECT e::text AS event FROM ledger.events e WHERE organisation = $1"
     )
-    written = "".join(row["fact"] for row in found)
+    written = "".join(row["event"] for row in found)
     assert "communication.amended" in written
     assert "queue_entry.rejected" in written
     assert [text for text in said if text in told or text in written] == []

@@ -12,7 +12,7 @@ import jwt
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import Desk, desk, facts, new_key, posted, together
+from tests.communications_world import Desk, desk, events, new_key, posted, together
 from tests.service import Api, Service, environment, refusal
 from tests.world import GROUP, UNIT, untouched
 
@@ -161,7 +161,7 @@ async def test_release(here: Desk) -> None:
     assert answer == {"status": {"code": "OK", "message": "", "description": ""}, "data": {}}
     assert await outcome(here.api, token) == "INVALIDTOKEN"
     assert await outcome(here.api, other) == "OK"
-    assert (await facts(here.api))[-1] == "session.released"
+    assert (await events(here.api))[-1] == "session.released"
     expired = claims_of(token) | {"exp": int(time.time()) - 1}
     assert await outcome(here.api, signed(expired)) == "INVALIDTOKEN"
 
@@ -191,11 +191,11 @@ async def test_release_refused(here: Desk) -> None:
 async def test_release_repeated(here: Desk) -> None:
     token, key = await here.api.login(), {"Idempotency-Key": new_key()}
     mine = Api(here.api.service, here.api.organisation, token)
-    before = await facts(here.api)
+    before = await events(here.api)
     answers = await together(mine, [(RELEASE, {})] * 50, **key)
     assert answers == [answers[0]] * 50
     assert answers[0]["status"]["code"] == "OK"
-    assert (await facts(here.api))[len(before) :] == ["session.released"]
+    assert (await events(here.api))[len(before) :] == ["session.released"]
     assert await outcome(here.api, token) == "INVALIDTOKEN"
     assert refusal((await together(mine, [(RELEASE, {"x": 1})], **key))[0])[0] == "INVALIDTOKEN"
 

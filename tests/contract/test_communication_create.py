@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import Desk, desk, facts, names, new_key, posted, together
+from tests.communications_world import Desk, desk, events, names, new_key, posted, together
 from tests.service import Service, refusal
 from tests.world import GROUP, OTHER_GROUP, PRIVACY_LEVEL, UNIT, no_id, person, untouched
 
@@ -219,24 +219,24 @@ async def test_repeated_with_a_key_answers_the_first_answer(here: Desk) -> None:
     api, key = here.api, new_key()
     body = here.body(**MAIL)
     first = (await together(api, [(CREATE, body)], **{"Idempotency-Key": key}))[0]
-    written = await facts(api)
+    written = await events(api)
     answers = await together(api, [(CREATE, body)] * 3, **{"Idempotency-Key": key})
     assert [first] * 3 == answers
     api.token = await api.login()
     again = (await together(api, [(CREATE, body)], **{"Idempotency-Key": key}))[0]
     assert again == first
-    assert len(await facts(api)) == len(written) + 1  # the login
+    assert len(await events(api)) == len(written) + 1  # the login
 
 
 async def test_fifty_equal_calls_at_once_are_one(here: Desk) -> None:
     api = here.api
-    before = await facts(api)
+    before = await events(api)
     answers = await together(
         api, [(CREATE, here.body(**MAIL))] * 50, **{"Idempotency-Key": new_key()}
     )
     assert answers == [answers[0]] * 50
     assert answers[0]["status"]["code"] == "OK"
-    assert (await facts(api))[len(before) :] == ["communication.recorded", "queue_entry.queued"]
+    assert (await events(api))[len(before) :] == ["communication.recorded", "queue_entry.queued"]
 
 
 async def test_a_key_of_another_request_is_refused(here: Desk) -> None:

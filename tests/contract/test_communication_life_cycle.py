@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import Desk, desk, facts, names, new_key, posted, together
+from tests.communications_world import Desk, desk, events, names, new_key, posted, together
 from tests.service import Service, refusal
 from tests.world import untouched
 
@@ -53,14 +53,14 @@ async def test_the_table(
     here: Desk, state: str, method: str, given: Json, leads_to: str | None
 ) -> None:
     one = await here.say(**MAIL, life_cycle_state=state)
-    before = await facts(here.api, "queue_entry.queued")
+    before = await events(here.api, "queue_entry.queued")
     if leads_to:
         assert (await here.on(method, one, **given))["life_cycle_state"] == leads_to
     else:
         async with untouched(here.api):
             refused = await here.not_on(method, one, **given)
         assert refused[0] == "INVALIDLIFECYCLESTATE"
-    queued = len(await facts(here.api, "queue_entry.queued")) - len(before)
+    queued = len(await events(here.api, "queue_entry.queued")) - len(before)
     assert queued == (1 if state == "DRAFT" and leads_to == "COMPLETED" else 0)
     assert (await here.see(one))["life_cycle_state"] == leads_to or state
 
@@ -108,13 +108,13 @@ async def test_servers_that_are_off_queue_nothing(
     own = await desk(service)
     await own.settings(**{f"{setting}_server_enabled": False})
     await own.say(media=media, to="a@b")
-    assert await facts(own.api, "queue_entry") == []
+    assert await events(own.api, "queue_entry") == []
     other = "SMS" if media == "EMAIL" else "EMAIL"
     await own.say(media=other, to="a@b")
     await own.say(
         media=media, to="a@b", communication_queue_external_system_identifier={"id": "ES1"}
     )
-    assert await facts(own.api, "queue_entry") == ["queue_entry.queued"] * 2
+    assert await events(own.api, "queue_entry") == ["queue_entry.queued"] * 2
 
 
 async def test_the_entry_is_of_the_session_that_completes(here: Desk) -> None:
@@ -140,7 +140,7 @@ async def test_complete_happens(here: Desk) -> None:
         "life_cycle_state": "COMPLETED",
         "log_information": (await here.see(draft))["log_information"],
     }
-    assert (await facts(here.api))[-1] == "communication.completed"
+    assert (await events(here.api))[-1] == "communication.completed"
 
 
 async def test_complete_does_not_resolve_tags(here: Desk) -> None:
@@ -219,11 +219,11 @@ async def test_repeated(here: Desk, method: str) -> None:
     state = "DRAFT" if method == "complete" else "COMPLETED"
     one = await here.say(**MAIL, life_cycle_state=state)
     call, key = on(method, one, **CALLS[method]), {"Idempotency-Key": new_key()}
-    before = await facts(here.api)
+    before = await events(here.api)
     answers = await together(here.api, [call] * 50, **key)
     assert answers == [answers[0]] * 50
     assert answers[0]["status"]["code"] == "OK"
-    new = (await facts(here.api))[len(before) :]
+    new = (await events(here.api))[len(before) :]
     expected = {
         "complete": ["communication.completed", "queue_entry.queued"],
         "set_as_viewed": ["communication.marked_viewed"],
@@ -250,10 +250,10 @@ async def test_repeated_without_a_key(here: Desk) -> None:
 async def test_completing_twice_at_once(here: Desk) -> None:
     for _ in range(5):
         draft = await here.draft(**MAIL)
-        before = await facts(here.api)
+        before = await events(here.api)
         answers = await together(here.api, [on("complete", draft)] * 2)
         assert names(answers) == ["INVALIDLIFECYCLESTATE", "OK"]
-        new = (await facts(here.api))[len(before) :]
+        new = (await events(here.api))[len(before) :]
         assert new == ["communication.completed", "queue_entry.queued"]
 
 

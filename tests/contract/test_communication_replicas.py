@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from infra.postgres.embedded.server import EmbeddedPostgres
 from tests import databases
-from tests.communications_world import Desk, desk, facts, names, new_key, posted, together
+from tests.communications_world import Desk, desk, events, names, new_key, posted, together
 from tests.service import Api, in_process, refusal
 from tests.world import untouched
 
@@ -77,11 +77,11 @@ async def test_completing_twice(pair: Pair) -> None:
     own, _ = pair
     for _ in range(5):
         draft = await own.draft(**MAIL)
-        before = await facts(own.api)
+        before = await events(own.api)
         named = {"communication_identifier": {"id": draft["id"]}}
         answers = await both(pair, "communications/complete", named)
         assert names(answers) == ["INVALIDLIFECYCLESTATE", "OK"]
-        new = (await facts(own.api))[len(before) :]
+        new = (await events(own.api))[len(before) :]
         assert new == ["communication.completed", "queue_entry.queued"]
 
 
@@ -100,24 +100,24 @@ async def test_updating_at_once_loses_nothing(pair: Pair) -> None:
 async def test_the_queue(pair: Pair, method: str) -> None:
     own, _ = pair
     entry = await own.mail()
-    before = await facts(own.api)
+    before = await events(own.api)
     named = {"communication_queue_identifier": {"id": entry["id"]}}
     answers = await both(pair, f"communications/queue/{method}", named)
     once = names(answers) == ["INVALIDLIFECYCLESTATE", "OK"]
     assert once if method == "remove" else names(answers) == ["OK", "OK"]
-    assert len(await facts(own.api)) == len(before) + (1 if once else 2)
+    assert len(await events(own.api)) == len(before) + (1 if once else 2)
 
 
 async def test_a_key_is_known_everywhere(pair: Pair) -> None:
     own, other = pair
-    before = await facts(own.api)
+    before = await events(own.api)
     key, body = {"Idempotency-Key": new_key()}, own.body(**MAIL)
     calls = [("communications/create", body)] * 25
     found = await asyncio.gather(*(together(api, calls, **key) for api in (own.api, other)))
     answers = [answer for part in found for answer in part]
     assert answers == [answers[0]] * 50
     assert answers[0]["status"]["code"] == "OK"
-    new = (await facts(own.api))[len(before) :]
+    new = (await events(own.api))[len(before) :]
     assert new == ["communication.recorded", "queue_entry.queued"]
     async with untouched(own.api):
         status, _ = await posted(other, "communications/create", body | {"notes": "x"}, **key)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import Desk, desk, facts, names, new_key, posted, together
+from tests.communications_world import Desk, desk, events, names, new_key, posted, together
 from tests.service import Service, refusal
 from tests.world import GROUP, OTHER_GROUP, no_id, untouched
 
@@ -128,7 +128,7 @@ async def test_completing_by_an_update(here: Desk) -> None:
     draft = await here.draft(**MAIL)
     changed = await here.on("update", draft, subject="New", life_cycle_state="COMPLETE")
     assert (changed["life_cycle_state"], changed["subject"]) == ("COMPLETED", "New")
-    assert (await facts(here.api))[-3:] == [
+    assert (await events(here.api))[-3:] == [
         "communication.amended",
         "communication.completed",
         "queue_entry.queued",
@@ -228,12 +228,12 @@ async def test_a_repeated_update_that_changed_nothing_answers_what_was_then(here
 
 async def test_fifty_equal_calls_at_once_are_one(here: Desk) -> None:
     draft = await here.draft(**MAIL)
-    before = await facts(here.api)
+    before = await events(here.api)
     call = on(draft, notes="x", life_cycle_state="COMPLETED")
     answers = await together(here.api, [call] * 50, **{"Idempotency-Key": new_key()})
     assert answers == [answers[0]] * 50
     assert answers[0]["status"]["code"] == "OK"
-    assert len(await facts(here.api)) == len(before) + 3
+    assert len(await events(here.api)) == len(before) + 3
 
 
 async def test_raced_with_itself(here: Desk) -> None:
@@ -258,10 +258,10 @@ async def test_raced_with_complete(here: Desk) -> None:
 
 async def test_raced_completion_by_update(here: Desk) -> None:
     draft = await here.draft(**MAIL)
-    before = await facts(here.api, "queue_entry")
+    before = await events(here.api, "queue_entry")
     calls = [on(draft, life_cycle_state="COMPLETED")] * 2 + [(COMPLETE, on(draft)[1])] * 2
     assert names(await together(here.api, calls)) == ["INVALIDLIFECYCLESTATE"] * 3 + ["OK"]
-    assert len(await facts(here.api, "queue_entry")) == len(before) + 1
+    assert len(await events(here.api, "queue_entry")) == len(before) + 1
 
 
 async def test_of_another_organisation_there_is_nothing(here: Desk, service: Service) -> None:

@@ -228,20 +228,20 @@ async def test_a_race_leaves_one_photo(shared: World) -> None:
         contact,
     )
     assert [row["id"] for row in stored] == [last["file_content_url"].partition("=")[2]]
-    facts = "SELECT 1 FROM ledger.events WHERE organisation = $1 AND stream_id = $2::text::uuid"
-    assert len(await rows(shared.api, facts, contact)) == stored[0]["version"]
+    events = "SELECT 1 FROM ledger.events WHERE organisation = $1 AND stream_id = $2::text::uuid"
+    assert len(await rows(shared.api, events, contact)) == stored[0]["version"]
 
 
-async def test_bytes_and_names_stay_out_of_the_facts(shared: World) -> None:
+async def test_bytes_and_names_stay_out_of_the_events(shared: World) -> None:
     contact, content = await shared.contact(person()), image()
     await add(shared, contact, content, "holiday.jpg")
-    facts = await rows(
+    events = await rows(
         shared.api,
         "SELECT payload::text AS text FROM ledger.events WHERE organisation = $1"
         " AND stream_id = $2::text::uuid AND topic LIKE '%photo_added'",
         contact,
     )
-    text = facts[0]["text"]
+    text = events[0]["text"]
     assert len(text) < 1000
     assert "holiday" not in text
     assert all(word in text for word in ("digest", "size", "mime_type", "photo_id"))

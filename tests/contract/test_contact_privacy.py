@@ -90,7 +90,7 @@ async def test_equal_contacts_of_two_organisations(shared: World, foreign: World
     assert (await shared.api.refused("contact_information/create", **body))[0] == "DUPLICATEENTITY"
 
 
-async def test_facts_hold_no_personal_data_in_clear(fresh: World) -> None:
+async def test_events_hold_no_personal_data_in_clear(fresh: World) -> None:
     words = [f"secret{n:02d}" for n in range(20)]
     word = iter(words)
     contact = await fresh.contact(
@@ -117,11 +117,11 @@ async def test_facts_hold_no_personal_data_in_clear(fresh: World) -> None:
     answer = await add(fresh, contact, image(), f"{next(word)}.jpg")
     assert answer["status"]["code"] == "OK"
     assert next(word, None) is None
-    facts = await rows(
+    events = await rows(
         fresh.api,
         "SELECT payload::text || metadata::text AS text FROM ledger.events WHERE organisation = $1",
     )
-    said = "".join(row["text"] for row in facts)
+    said = "".join(row["text"] for row in events)
     assert [word for word in [*words, "8675309", "5309"] if word in said] == []
     # The same words are found where they are looked for.
     full = str(await fresh.show(contact))
@@ -209,7 +209,7 @@ async def test_retired_records_stay_where_they_are_and_cannot_be_chosen(fresh: W
     assert refused == ("ENTITYNOTUNIQUE", "category_identifier")
 
 
-async def test_removals_leave_only_the_fact(fresh: World) -> None:
+async def test_removals_leave_only_the_event(fresh: World) -> None:
     contact = await fresh.contact()
     await add(fresh, contact, image())
     await fresh.api.post("contact_information/profile_photo/remove", **named(contact))

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import OTHER_UNIT, facts
+from tests.communications_world import OTHER_UNIT, events
 from tests.contract.test_authentication_sessions import claims_of
 from tests.service import OPERATOR_KEY, Service, refusal
 from tests.tokens_world import ON, TokenDesk, by_pass_code, token_desk, tried
@@ -90,7 +90,7 @@ async def test_a_released_session_ends_at_once(here: TokenDesk) -> None:
     used = await here.api.open("contact_information/create", {"token": token})
     assert refusal(used)[0] == "INVALIDTOKEN"
     assert id_ not in {s["id"] for s in await listed(here)}
-    assert (await facts(here.api))[-1] == "session.released"
+    assert (await events(here.api))[-1] == "session.released"
     async with untouched(here.api):
         status, answer = await send(here, "POST", f"sessions/{id_}/release")
         assert (status, refusal(answer)[0]) == (400, "INVALIDLIFECYCLESTATE")
@@ -107,7 +107,7 @@ async def test_lifting_a_wait(here: TokenDesk) -> None:
     path = f"access_tokens/{token['number']}/forgive"
     status, answer = await send(here, "POST", path)
     assert (status, answer["status"]["code"]) == (200, "OK")
-    assert (await facts(here.api))[-1] == "access_token.guesses_forgiven"
+    assert (await events(here.api))[-1] == "access_token.guesses_forgiven"
     for _ in range(2):
         assert await tried(here.api, SHOW, wrong) == ("ENTITYNOTFOUND", 0)
     assert await here.look(token) == token

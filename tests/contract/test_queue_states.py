@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import ERROR, Desk, desk, facts, names, new_key, posted, together
+from tests.communications_world import ERROR, Desk, desk, events, names, new_key, posted, together
 from tests.service import Service, refusal
 from tests.world import no_id, untouched
 
@@ -198,11 +198,11 @@ async def test_the_longest_error(here: Desk) -> None:
 @pytest.mark.parametrize("method", METHODS)
 async def test_repeated(here: Desk, method: str) -> None:
     entry, key = await here.mail(), {"Idempotency-Key": new_key()}
-    call, before = on(method, entry), await facts(here.api)
+    call, before = on(method, entry), await events(here.api)
     answers = await together(here.api, [call] * 50, **key)
     assert answers == [answers[0]] * 50
     assert answers[0]["data"]["life_cycle_state"] == LEADS["PENDING", method]
-    assert len(await facts(here.api)) == len(before) + 1
+    assert len(await events(here.api)) == len(before) + 1
     async with untouched(here.api):
         status, answer = await posted(here.api, call[0], call[1] | {"x": 1}, **key)
         assert (status, refusal(answer)[0]) == (422, "INVALIDREQUEST")
@@ -229,14 +229,14 @@ async def test_raced(here: Desk, pair: tuple[str, str]) -> None:
     """Whatever the order, the two together are one of the ways that the table allows."""
     for _ in range(3):
         entry = await here.mail()
-        before = await facts(here.api)
+        before = await events(here.api)
         answers = await together(here.api, [on(method, entry) for method in pair])
         accepted = [a["status"]["code"] == "OK" for a in answers]
         assert set(names(answers)) <= {"OK", "INVALIDLIFECYCLESTATE"}
         now = (await here.entry(entry["id"]))["life_cycle_state"]
         allowed = {_walked(pair, order) for order in ((0, 1), (1, 0))}
         assert (tuple(accepted), now) in allowed
-        assert len(await facts(here.api)) == len(before) + sum(accepted)
+        assert len(await events(here.api)) == len(before) + sum(accepted)
 
 
 def _walked(pair: tuple[str, str], order: tuple[int, int]) -> tuple[tuple[bool, ...], str]:

@@ -30,7 +30,7 @@ async def state(w: World, contact: str) -> str:
 
 
 async def versions(w: World, stream: str) -> list[int]:
-    """The versions of a contact's facts."""
+    """The versions of a contact's events."""
     found = await rows(
         w.api,
         "SELECT version FROM ledger.events WHERE organisation = $1 AND stream_id = $2::text::uuid"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import facts, names, new_key, posted, together
+from tests.communications_world import events, names, new_key, posted, together
 from tests.service import Service, refusal
 from tests.service_requests_world import (
     ASK,
@@ -66,7 +66,7 @@ async def test_the_least_that_is_accepted(here: Helpdesk) -> None:
         assert made[name] == []
     assert made["log_information"]["created_by_user"]["id"] == USER
     assert await here.see(made) == made
-    assert await facts(here.api, "service_request") == ["service_request.opened"]
+    assert await events(here.api, "service_request") == ["service_request.opened"]
 
 
 @pytest.mark.parametrize("name", MANDATORY)
@@ -91,13 +91,13 @@ STEPS = {
 
 @pytest.mark.parametrize("state", STEPS)
 async def test_straight_into_a_state(here: Helpdesk, state: str) -> None:
-    before = await facts(here.api, "service_request")
+    before = await events(here.api, "service_request")
     made = await here.at(state)
     assert made["life_cycle_state"] == made["status"]["life_cycle_state"] == state
     assert made["status"]["id"] == STATUSES[state]
     assert bool(made["actual_completed_date"]) == (state == "COMPLETED")
-    new = (await facts(here.api, "service_request"))[len(before) :]
-    assert new == [f"service_request.{fact}" for fact in STEPS[state]]
+    new = (await events(here.api, "service_request"))[len(before) :]
+    assert new == [f"service_request.{event}" for event in STEPS[state]]
     for name in ("response", "temporary_resolution", "final_resolution"):
         assert bool(made[name]) == (name in OF_STATE.get(state, ()))
 
@@ -374,10 +374,10 @@ async def test_the_order_of_checks(here: Helpdesk) -> None:
 
 async def test_repeated(here: Helpdesk) -> None:
     call, key = ("service_requests/create", here.body()), {"Idempotency-Key": new_key()}
-    before = await facts(here.api)
+    before = await events(here.api)
     answers = await together(here.api, [call] * 20, **key)
     assert answers == [answers[0]] * 20
-    assert (await facts(here.api))[len(before) :] == ["service_request.opened"]
+    assert (await events(here.api))[len(before) :] == ["service_request.opened"]
     status, said = await posted(here.api, call[0], call[1] | {"notes": "x"}, **key)
     assert (status, refusal(said)[0]) == (422, "INVALIDREQUEST")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import facts, names, new_key, posted, together
+from tests.communications_world import events, names, new_key, posted, together
 from tests.service import Service, refusal
 from tests.service_requests_world import ASK, FREE, STATUSES, Helpdesk, answer, helpdesk
 from tests.world import no_id, untouched
@@ -221,11 +221,11 @@ async def test_replacing(here: Helpdesk, method: str) -> None:
     name, state = GIVES[method]
     one = await here.at(state, {name: ASK})
     by = f"service_request.{name}_replaced"
-    before = await facts(here.api)
+    before = await events(here.api)
     other = answer(name, ASK, description="Rather this")
     replaced = await here.on(method, one, **step(here, method) | {name: other})
     assert replaced[name]["description"] == "Rather this"
-    assert (await facts(here.api))[len(before) :] == [by]
+    assert (await events(here.api))[len(before) :] == [by]
     at_once = other | {"accepted_by_identifier": {"id": here.customer}}
     await here.on(method, one, **step(here, method) | {name: at_once})
     async with untouched(here.api):
@@ -254,11 +254,11 @@ async def test_repeated(here: Helpdesk, method: str) -> None:
     asking = {ACCEPTS[method][0]: ASK} if method in ACCEPTS else {}
     one = await here.at(state, asking)
     call, key = here.call(method, one, **step(here, method)), {"Idempotency-Key": new_key()}
-    before = await facts(here.api)
+    before = await events(here.api)
     answers = await together(here.api, [call] * 10, **key)
     assert answers == [answers[0]] * 10
     assert answers[0]["status"]["code"] == "OK"
-    assert len(await facts(here.api)) == len(before) + 1
+    assert len(await events(here.api)) == len(before) + 1
     async with untouched(here.api):
         status, said = await posted(here.api, call[0], call[1] | {"x": 1}, **key)
     assert (status, refusal(said)[0]) == (422, "INVALIDREQUEST")
@@ -272,10 +272,10 @@ async def test_raced_by_itself(here: Helpdesk, method: str) -> None:
     lost = "ALREADYACCEPTED" if method in ACCEPTS else "INVALIDLIFECYCLESTATE"
     for _ in range(3):
         one = await here.at(state, asking)
-        before = await facts(here.api)
+        before = await events(here.api)
         answers = await together(here.api, [here.call(method, one, **step(here, method))] * 4)
         assert names(answers) == sorted(["OK", *[lost] * 3])
-        assert len(await facts(here.api)) == len(before) + 1
+        assert len(await events(here.api)) == len(before) + 1
 
 
 @pytest.mark.parametrize("method", GIVES)
@@ -326,7 +326,7 @@ async def test_accepting_while_the_relation_ends(here: Helpdesk) -> None:
         accepted, removed = await together(here.api, [accept, ended])
         assert removed["status"]["code"] == "OK"
         topics = [
-            t for t in await facts(here.api) if t.endswith(("entry_removed", "response_accepted"))
+            t for t in await events(here.api) if t.endswith(("entry_removed", "response_accepted"))
         ]
         if accepted["status"]["code"] == "OK":
             assert topics[-2:] == [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import facts
+from tests.communications_world import events
 from tests.service import Service
 from tests.service_requests_world import STATUSES, Helpdesk, answer, helpdesk
 from tests.world import rows
@@ -90,10 +90,10 @@ async def test_cancelling_is_told(here: Helpdesk) -> None:
 
 async def test_a_refused_call_tells_nothing(here: Helpdesk) -> None:
     one = await here.at("RESPONDED", **BOTH)
-    before = await facts(here.api)
+    before = await events(here.api)
     assert (await here.not_on("cancel", one))[0] == "INVALIDLIFECYCLESTATE"
     assert (await here.unopened(**BOTH, services_set=[{"product_identifier": {"id": "P3"}}]))[0]
-    assert await facts(here.api) == before
+    assert await events(here.api) == before
 
 
 async def test_notices_keep_to_the_limits_of_their_media(here: Helpdesk) -> None:
@@ -112,7 +112,7 @@ async def test_a_server_that_is_off_queues_nothing(here: Helpdesk) -> None:
 
 
 async def test_causation(here: Helpdesk) -> None:
-    """The facts of a notice lead to the service request's fact, in the same transaction."""
+    """The events of a notice lead to the service request's event, in the same transaction."""
     one = await here.at("RESPONDED", **BOTH)
     found = await rows(
         here.api,

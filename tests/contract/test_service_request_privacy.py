@@ -1,4 +1,4 @@
-"""What belongs to the caller stands in views in clear and in facts encrypted (decision 0003)."""
+"""What belongs to the caller stands in views in clear and in events encrypted (decision 0003)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def text(name: str) -> str:
     return f"{MARK} {name}"
 
 
-async def test_nothing_personal_stands_in_facts(here: Helpdesk) -> None:
+async def test_nothing_personal_stands_in_events(here: Helpdesk) -> None:
     other = await here.open()
     related = {"service_request_identifier": {"id": other["id"]}, "description": text("relation")}
     one = await here.open(
@@ -50,14 +50,14 @@ async def test_nothing_personal_stands_in_facts(here: Helpdesk) -> None:
             given = answer(name, ASK, description=text(said))
             await here.on(method, one, **status, **{name: given})
         await here.on(f"{name}_accept", one, accepted_by_identifier={"id": here.customer})
-    facts = await rows(
+    events = await rows(
         here.api,
         "SELECT topic, subject, payload::text || metadata::text AS said FROM ledger.events"
         " WHERE organisation = $1 AND (starts_with(topic, 'service_request.') OR starts_with(topic, 'communication.'))",
     )
-    assert len(facts) > 15
-    assert {row["subject"].hex.upper() for row in facts} == {here.customer}
-    assert not [row["topic"] for row in facts if MARK in row["said"]]
+    assert len(events) > 15
+    assert {row["subject"].hex.upper() for row in events} == {here.customer}
+    assert not [row["topic"] for row in events if MARK in row["said"]]
     shown = await rows(
         here.api,
         "SELECT document::text AS said FROM views.service_requests WHERE organisation = $1",

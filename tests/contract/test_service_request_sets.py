@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import facts
+from tests.communications_world import events
 from tests.service import Service
 from tests.service_requests_world import COVERAGE, Helpdesk, helpdesk
 from tests.world import no_id, untouched
@@ -127,7 +127,7 @@ async def test_removing(here: Helpdesk) -> None:
         async with untouched(here.api):
             found = await here.not_on("update", one, **changed(set_name, "REMOVE", identifier))
         assert found == ("ENTITYNOTFOUND", f"{set_name}[0].{NAMES[set_name]}")
-    assert (await facts(here.api))[-1] == "service_request.item_removed"
+    assert (await events(here.api))[-1] == "service_request.item_removed"
 
 
 async def test_a_relation_is_described_anew(here: Helpdesk) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import facts, names, new_key, posted, together
+from tests.communications_world import events, names, new_key, posted, together
 from tests.service import Service, refusal
 from tests.service_requests_world import (
     ASK,
@@ -65,7 +65,7 @@ async def test_passive_fields(here: Helpdesk) -> None:
     assert changed["category"]["code"] == "NS"
     assert changed["owned_by_group"]["id"] == OTHER_GROUP
     assert changed["privacy_level"]["id"] == PRIVACY_LEVEL
-    assert (await facts(here.api))[-1] == "service_request.amended"
+    assert (await events(here.api))[-1] == "service_request.amended"
     async with untouched(here.api):
         assert await here.on("update", one, **given) == changed
         assert await here.on("update", one) == changed
@@ -212,7 +212,7 @@ async def test_another_status_of_the_state(here: Helpdesk, state: str) -> None:
     status = again.get(state, "SWAPPED")
     changed = await here.on("update", one, **{STATUS: {"id": status}})
     assert (changed["status"]["id"], changed["life_cycle_state"]) == (status, state)
-    assert (await facts(here.api))[-1] == "service_request.status_changed"
+    assert (await events(here.api))[-1] == "service_request.status_changed"
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "CANCELLED"])
@@ -312,10 +312,10 @@ async def test_acceptance_in_updates(here: Helpdesk) -> None:
 async def test_repeated(here: Helpdesk) -> None:
     one, key = await here.open(), {"Idempotency-Key": new_key()}
     call = here.call("update", one, notes="again")
-    before = await facts(here.api)
+    before = await events(here.api)
     answers = await together(here.api, [call] * 20, **key)
     assert answers == [answers[0]] * 20
-    assert (await facts(here.api))[len(before) :] == ["service_request.amended"]
+    assert (await events(here.api))[len(before) :] == ["service_request.amended"]
     status, said = await posted(here.api, call[0], call[1] | {"x": 1}, **key)
     assert (status, refusal(said)[0]) == (422, "INVALIDREQUEST")
 

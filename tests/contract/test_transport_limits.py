@@ -13,7 +13,7 @@ import pytest_asyncio
 from infra.postgres.embedded.server import EmbeddedPostgres
 from services.pipeline.method import BASE
 from tests import databases
-from tests.communications_world import Desk, desk, facts, names, new_key, posted, together
+from tests.communications_world import Desk, desk, events, names, new_key, posted, together
 from tests.service import Api, Service, in_process, refusal
 from tests.world import UNIT, rows, untouched, world
 
@@ -75,10 +75,10 @@ async def test_the_limit_comes_after_the_signature_and_before_all_else(limited: 
     token = await api.login()
     for _ in range(4):
         await sent(api, token)
-    before = await facts(api)
+    before = await events(api)
     status, answer = await posted(Api(api.service, api.organisation, token), CREATE, {})
     assert (status, refusal(answer)) == (429, ("TOOMANYREQUESTS", ""))
-    assert await facts(api) == before
+    assert await events(api) == before
     assert (await sent(api, f"{token[:-2]}xx"))[1] == "INVALIDTOKEN"
     assert (await api.open("nowhere", {}))["status"]["code"].endswith("METHODNOTFOUNDEXCEPTION")
 

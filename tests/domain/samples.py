@@ -1,6 +1,6 @@
-"""Strategies for the payload of every fact.
+"""Strategies for the payload of every event.
 
-A payload is made from the members' written types, so a new fact is covered without edits; a type
+A payload is made from the members' written types, so a new event is covered without edits; a type
 that is not known here fails loudly. What belongs to a person is made of `MARKERS`, texts that a
 search in bytes cannot miss.
 """
@@ -58,18 +58,18 @@ TYPES: Mapping[str, Any] = {
 """Strategies by a member's written type; each takes a strategy for the leaves."""
 
 
-def payloads(fact: type[DomainEvent]) -> st.SearchStrategy[JsonObject]:
-    """What a fact may say; what is personal consists of markers."""
+def payloads(event: type[DomainEvent]) -> st.SearchStrategy[JsonObject]:
+    """What an event may say; what is personal consists of markers."""
     return st.fixed_dictionaries(
-        {name: _member(fact, name, written) for name, written in members(fact).items()}
+        {name: _member(event, name, written) for name, written in members(event).items()}
     )
 
 
-def _member(fact: type[DomainEvent], name: str, written: str) -> st.SearchStrategy[Any]:
+def _member(event: type[DomainEvent], name: str, written: str) -> st.SearchStrategy[Any]:
     if written not in TYPES:
-        raise LookupError(f"no strategy for {written} ({fact.TOPIC}.{name})")
+        raise LookupError(f"no strategy for {written} ({event.TOPIC}.{name})")
     plain = TEXTS if written.startswith("str") else _SCALARS
-    keys = fact.PERSONAL.get(name, frozenset())
+    keys = event.PERSONAL.get(name, frozenset())
     whole: st.SearchStrategy[Any] = TYPES[written](MARKERS if keys is ENTIRE_VALUE else plain)
     if not keys:
         return whole
@@ -79,6 +79,6 @@ def _member(fact: type[DomainEvent], name: str, written: str) -> st.SearchStrate
 
 
 def beginnings(aggregate: type[Aggregate]) -> list[type[DomainEvent]]:
-    """The facts that can be the first of an aggregate."""
+    """The events that can be the first of an aggregate."""
     topics = (t for t in EVENTS if t.partition(".")[0] == aggregate.TOPIC)
     return [f for t in topics if "originator_topic" in (f := EVENTS[t]).__dataclass_fields__]

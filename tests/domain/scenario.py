@@ -27,26 +27,26 @@ ID = UUID("0123456789abcdef0123456789abcdef")
 BY = Attribution(datetime(2015, 5, 5, 12, 0, tzinfo=UTC), "1", "UNIT1")
 ANOTHER = Attribution(datetime(2016, 6, 6, 13, 0, tzinfo=UTC), "2", "UNIT2")
 
-_OF_EVERY_FACT = frozenset(
+_OF_EVERY_EVENT = frozenset(
     {"originator_id", "originator_version", "originator_topic", "timestamp", "user", "unit"}
 )
 
 
-def members(fact: type[DomainEvent]) -> dict[str, str]:
-    """What a fact says itself, by member, each with its type as it is written."""
-    return {f.name: str(f.type) for f in fields(fact) if f.name not in _OF_EVERY_FACT}
+def members(event: type[DomainEvent]) -> dict[str, str]:
+    """What an event says itself, by member, each with its type as it is written."""
+    return {f.name: str(f.type) for f in fields(event) if f.name not in _OF_EVERY_EVENT}
 
 
 @dataclass(frozen=True)
 class Happened:
-    """A fact without its place in a stream."""
+    """An event without its place in a stream."""
 
-    fact: type[DomainEvent]
+    event: type[DomainEvent]
     payload: JsonObject = field(default_factory=dict)
     by: Attribution = BY
 
     def at(self, version: int, stream: UUID = ID) -> DomainEvent:
-        """The fact as the ``version``-th of a stream."""
+        """The event as the ``version``-th of a stream."""
         who: JsonObject = {
             "originator_id": stream,
             "originator_version": version,
@@ -55,24 +55,24 @@ class Happened:
             "unit": self.by.unit,
         }
         if version == Aggregate.INITIAL_VERSION:
-            who["originator_topic"] = self.fact.TOPIC.partition(".")[0]
-        return self.fact(**who, **self.payload)
+            who["originator_topic"] = self.event.TOPIC.partition(".")[0]
+        return self.event(**who, **self.payload)
 
 
-def happened(fact: type[DomainEvent], by: Attribution = BY, /, **payload: Any) -> Happened:
-    """A fact that happened, or is expected to."""
-    return Happened(fact, payload, by)
+def happened(event: type[DomainEvent], by: Attribution = BY, /, **payload: Any) -> Happened:
+    """An event that happened, or is expected to."""
+    return Happened(event, payload, by)
 
 
 class Given:
     """An aggregate with a history."""
 
     def __init__(self, history: tuple[Happened, ...]) -> None:
-        aggregate = AGGREGATES[history[0].fact.TOPIC.partition(".")[0]]
-        self.aggregate: Any = aggregate.replay(self._facts(history))
+        aggregate = AGGREGATES[history[0].event.TOPIC.partition(".")[0]]
+        self.aggregate: Any = aggregate.replay(self._events(history))
 
     @staticmethod
-    def _facts(history: tuple[Happened, ...]) -> Iterator[DomainEvent]:
+    def _events(history: tuple[Happened, ...]) -> Iterator[DomainEvent]:
         for version, one in enumerate(history, start=Aggregate.INITIAL_VERSION):
             yield one.at(version)
 
@@ -89,10 +89,10 @@ class Asked:
     command: Callable[[Any], object]
 
     def then(self, *expected: Happened, state: str = "") -> Any:
-        """Exactly these facts happen, and the aggregate is in ``state``; returns it."""
+        """Exactly these events happen, and the aggregate is in ``state``; returns it."""
         self.command(self.aggregate)
-        facts = list(self.aggregate.collect_events())
-        assert [(type(f), _said(f)) for f in facts] == [(e.fact, e.payload) for e in expected]
+        events = list(self.aggregate.collect_events())
+        assert [(type(f), _said(f)) for f in events] == [(e.event, e.payload) for e in expected]
         assert not state or self.aggregate.state == state
         return self.aggregate
 
@@ -107,8 +107,8 @@ class Asked:
         assert vars(self.aggregate) == before
 
 
-def _said(fact: DomainEvent) -> JsonObject:
-    return {name: getattr(fact, name) for name in members(type(fact))}
+def _said(event: DomainEvent) -> JsonObject:
+    return {name: getattr(event, name) for name in members(type(event))}
 
 
 def given(*history: Happened) -> Given:

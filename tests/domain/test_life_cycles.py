@@ -1,8 +1,8 @@
-"""Life cycles: each aggregate's table of moves, and that it is what its facts allow.
+"""Life cycles: each aggregate's table of moves, and that it is what its events allow.
 
 `CONTRACT` is written from the contract (communications.md 8.1 and 9.2, contact_information.md 9,
 access_tokens.md 2, authentication.md 2, reference_entities.md 1, service_requests.md 3): states,
-fact, next state; `-` is before the first fact, `*` any state, or the same one. Every other move is
+event, next state; `-` is before the first event, `*` any state, or the same one. Every other move is
 refused.
 """
 
@@ -112,65 +112,65 @@ Move = tuple[str, str, str]
 KNOWN = [topic for topic in CONTRACT if topic in AGGREGATES]
 
 
-def facts_of(aggregate: str) -> dict[str, type[DomainEvent]]:
+def events_of(aggregate: str) -> dict[str, type[DomainEvent]]:
     return {t.partition(".")[2]: f for t, f in EVENTS.items() if t.partition(".")[0] == aggregate}
 
 
 def states_of(aggregate: str) -> set[str]:
-    facts = facts_of(aggregate).values()
-    return {state for fact in facts for state in (*fact.FROM, fact.TO)} - {""}
+    events = events_of(aggregate).values()
+    return {state for event in events for state in (*event.FROM, event.TO)} - {""}
 
 
 def written(aggregate: str) -> set[Move]:
     """The moves of the contract."""
     moves: set[Move] = set()
     for line in CONTRACT[aggregate].strip().splitlines():
-        state, fact, after = line.split()
+        state, event, after = line.split()
         starts = states_of(aggregate) if state == "*" else set(state.split(","))
-        moves |= {(start, fact, start if after == "*" else after) for start in starts}
+        moves |= {(start, event, start if after == "*" else after) for start in starts}
     return moves
 
 
 def declared(aggregate: str) -> Iterator[Move]:
-    """The moves that the facts allow, by their ``FROM`` and ``TO``."""
+    """The moves that the events allow, by their ``FROM`` and ``TO``."""
     first = beginnings(AGGREGATES[aggregate])
-    for name, fact in facts_of(aggregate).items():
-        starts = ("-",) if fact in first else fact.FROM or tuple(states_of(aggregate))
+    for name, event in events_of(aggregate).items():
+        starts = ("-",) if event in first else event.FROM or tuple(states_of(aggregate))
         for start in starts:
-            yield start, name, fact.TO or start
+            yield start, name, event.TO or start
 
 
 def attempts() -> list[tuple[str, str, str]]:
-    """Every aggregate in every state, with every fact that is not a first one."""
+    """Every aggregate in every state, with every event that is not a first one."""
     return [
         (aggregate, state, name)
         for aggregate in AGGREGATES
         for state in sorted(states_of(aggregate))
-        for name, fact in facts_of(aggregate).items()
-        if fact not in beginnings(AGGREGATES[aggregate])
+        for name, event in events_of(aggregate).items()
+        if event not in beginnings(AGGREGATES[aggregate])
     ]
 
 
 @pytest.mark.parametrize("aggregate", KNOWN)
-def test_the_facts_allow_what_the_contract_says(aggregate: str) -> None:
+def test_the_events_allow_what_the_contract_says(aggregate: str) -> None:
     assert set(declared(aggregate)) == written(aggregate)
 
 
-def samples(fact: type[DomainEvent]) -> dict[str, object]:
+def samples(event: type[DomainEvent]) -> dict[str, object]:
     """A payload that suits the written types; what it says does not matter here."""
     empty: dict[str, object] = {"str": "x", "int": 1, "bool": True, "Values": {}}
     kinds: dict[str, object] = {"list": [], "dict": {}}
     return {
         name: empty.get(kind, kinds.get(kind.partition("[")[0]))
-        for name, kind in members(fact).items()
+        for name, kind in members(event).items()
     }
 
 
 @pytest.fixture
 def inert(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Facts move their aggregate and change nothing else, so that any payload will do."""
-    for fact in EVENTS.values():
-        monkeypatch.setattr(fact, "change", lambda self, aggregate: None)
+    """Events move their aggregate and change nothing else, so that any payload will do."""
+    for event in EVENTS.values():
+        monkeypatch.setattr(event, "change", lambda self, aggregate: None)
 
 
 def in_state(aggregate: str, state: str) -> Aggregate:
@@ -183,34 +183,34 @@ def in_state(aggregate: str, state: str) -> Aggregate:
 
 @pytest.mark.usefixtures("inert")
 @pytest.mark.parametrize(("aggregate", "state", "name"), attempts())
-def test_every_fact_in_every_state(aggregate: str, state: str, name: str) -> None:
-    fact = facts_of(aggregate)[name]
+def test_every_event_in_every_state(aggregate: str, state: str, name: str) -> None:
+    event = events_of(aggregate)[name]
     moved = in_state(aggregate, state)
-    if fact.FROM and state not in fact.FROM:
+    if event.FROM and state not in event.FROM:
         with pytest.raises(InvalidLifeCycleState):
-            moved.raise_event(fact, BY, **samples(fact))
+            moved.raise_event(event, BY, **samples(event))
         assert (moved.state, moved.version, list(moved.pending_events)) == (state, 1, [])
     else:
-        moved.raise_event(fact, BY, **samples(fact))
-        assert (moved.state, moved.version) == (fact.TO or state, 2)
+        moved.raise_event(event, BY, **samples(event))
+        assert (moved.state, moved.version) == (event.TO or state, 2)
 
 
 @pytest.mark.usefixtures("inert")
 @pytest.mark.parametrize(("aggregate", "state", "name"), attempts())
 def test_history_is_never_checked(aggregate: str, state: str, name: str) -> None:
-    fact = facts_of(aggregate)[name]
+    event = events_of(aggregate)[name]
     moved = in_state(aggregate, state)
-    past = happened(fact, **samples(fact)).at(version=2)
+    past = happened(event, **samples(event)).at(version=2)
     past.mutate(moved)
-    assert moved.state == (fact.TO or state)
+    assert moved.state == (event.TO or state)
 
 
 @pytest.mark.parametrize("topic", EVENTS)
-def test_a_first_fact_says_where_it_leads(topic: str) -> None:
-    fact = EVENTS[topic]
+def test_a_first_event_says_where_it_leads(topic: str) -> None:
+    event = EVENTS[topic]
     aggregate = AGGREGATES[topic.partition(".")[0]]
-    if fact in beginnings(aggregate):
-        assert fact.TO
-        assert not fact.FROM
-        new = aggregate.create(fact, BY, id=ID, **samples(fact))  # type: ignore[arg-type]
-        assert (new.state, new.created, new.stamp, new.version) == (fact.TO, BY, BY, 1)
+    if event in beginnings(aggregate):
+        assert event.TO
+        assert not event.FROM
+        new = aggregate.create(event, BY, id=ID, **samples(event))  # type: ignore[arg-type]
+        assert (new.state, new.created, new.stamp, new.version) == (event.TO, BY, BY, 1)

@@ -180,8 +180,10 @@ class TestContact:
 
     def test_another_type_is_added_at_the_end(self) -> None:
         office = HOME | {"id": "A2", "type": "BUSINESS"}
-        fact = happened(ContactInformation.EntryAdded, set_name="address_set", entry=office)
-        now = given(CONTACT).when(lambda c: c.add_entry("address_set", office, BY, "at")).then(fact)
+        event = happened(ContactInformation.EntryAdded, set_name="address_set", entry=office)
+        now = (
+            given(CONTACT).when(lambda c: c.add_entry("address_set", office, BY, "at")).then(event)
+        )
         assert now.sets["address_set"] == [HOME, office]
 
     def test_a_relation_to_itself(self) -> None:
@@ -191,7 +193,7 @@ class TestContact:
         )
 
     def test_an_entry_changes_where_it_differs(self) -> None:
-        fact = happened(
+        event = happened(
             ContactInformation.EntryChanged,
             set_name="address_set",
             entry_id="A1",
@@ -199,7 +201,7 @@ class TestContact:
         )
         said = {"street_name": "Main", "area": "Old Town", "floor": None}
         changed = given(CONTACT).when(lambda c: c.change_entry("address_set", HOME, said, BY, "at"))
-        assert changed.then(fact).sets["address_set"] == [HOME | {"area": "Old Town"}]
+        assert changed.then(event).sets["address_set"] == [HOME | {"area": "Old Town"}]
 
     def test_an_unknown_entry(self) -> None:
         identifier = Identifier("address", "type", "POBOX", "at")

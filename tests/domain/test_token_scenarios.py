@@ -16,7 +16,7 @@ CODES: JsonObject = {"authentication_code": "AC", "identifier": "ID"}
 BOTH = {"accounts_receivable": "A1", "rewards_participant": "P1"}
 
 
-def begun(fact: type = AccessToken.Issued, /, **more: Any) -> Happened:
+def begun(event: type = AccessToken.Issued, /, **more: Any) -> Happened:
     payload: JsonObject = {
         "number": "ACT0000000001",
         "codes": CODES,
@@ -25,7 +25,7 @@ def begun(fact: type = AccessToken.Issued, /, **more: Any) -> Happened:
         "relations": {"accounts_receivable": "A1"},
         "details": {},
     }
-    return happened(fact, **payload | more)
+    return happened(event, **payload | more)
 
 
 ISSUED = begun()

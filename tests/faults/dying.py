@@ -1,6 +1,6 @@
 """Programs that kill themselves (SIGKILL) in the middle of a rebuild or of projecting.
 
-``python -m tests.faults.dying rebuild|project URL KEY SHARE``: at that share of the facts, inside the transaction that
+``python -m tests.faults.dying rebuild|project URL KEY SHARE``: at that share of the events, inside the transaction that
 writes a batch; a share of 1 is the middle of the rebuild's switch.
 """
 
@@ -24,7 +24,7 @@ from infra.replay import pipeline as folding
 
 ZONE = ZoneInfo("Asia/Nicosia")
 PAGE = 10
-"""Facts of a page or batch, so that there are many."""
+"""Events of a page or batch, so that there are many."""
 COUNT = "SELECT count(*) FROM ledger.events"
 
 
@@ -33,7 +33,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def facts(url: str) -> int:
+async def events(url: str) -> int:
     connection = await asyncpg.connect(url)
     try:
         return int(await connection.fetchval(COUNT))
@@ -43,7 +43,7 @@ async def facts(url: str) -> int:
 
 async def rebuilding(url: str, key: str, share: float) -> None:
     folding.PAGE = PAGE
-    total, folded = await facts(url), 0
+    total, folded = await events(url), 0
 
     async def dying(connection: Any, organisation: str, stream: bytes, count: int) -> None:
         nonlocal folded
@@ -65,7 +65,7 @@ async def rebuilding(url: str, key: str, share: float) -> None:
 
 
 async def projecting(url: str, _: str, share: float) -> None:
-    total, fed = await facts(url), 0
+    total, fed = await events(url), 0
 
     async def dying(connection: Any, view: str, organisation: str, between: Any) -> Any:
         nonlocal fed

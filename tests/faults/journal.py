@@ -33,7 +33,7 @@ SAY, PROCESS = "communications/create", "communications/queue/process"
 
 @dataclass
 class Attempt:
-    """One request. ``id`` is its X-Request-Id, which its facts carry."""
+    """One request. ``id`` is its X-Request-Id, which its events carry."""
 
     id: str
     path: str

@@ -2,8 +2,8 @@
 
 I1  what was acknowledged is stored once         I4  versions are dense
 I2  what was refused is not stored               I5  positions are dense, followers saw each once
-I3  what was not answered is stored at most      I6  a view's row is the fold of its facts
-    once; its key gives one answer               I7  facts have the hash they were stored with
+I3  what was not answered is stored at most      I6  a view's row is the fold of its events
+    once; its key gives one answer               I7  events have the hash they were stored with
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import orjson
 
 from domain.reference.records import Record
 from infra.encryption import KeyRing
-from infra.ledger.feed import Feed, stored_fact
+from infra.ledger.feed import Feed, stored_event
 from infra.ledger.integrity import EVENTS, integrity_problems
 from infra.ledger.mapper import StoredEvent, replay
 from infra.postgres.pool import ConnectionPool
@@ -54,8 +54,8 @@ class Follower:
         self._lanes = ConnectionPool(url, 1)
 
     async def run(self) -> None:
-        async for facts in Feed(self._lanes).follow(self.organisation, 0):
-            self.seen += [fact.position for fact in facts]
+        async for events in Feed(self._lanes).follow(self.organisation, 0):
+            self.seen += [event.position for event in events]
 
     async def reaches(self, position: int) -> None:
         async with asyncio.timeout(30):
@@ -87,31 +87,31 @@ async def violations(journal: Journal, url: str, follower: Follower | None = Non
     """Every broken promise, in words; empty if all were kept."""
     connection = await asyncpg.connect(url)
     try:
-        facts = [stored_fact(row) for row in await connection.fetch(EVENTS, journal.organisation)]
-        found = _journal(journal, facts) + await integrity_problems(
+        events = [stored_event(row) for row in await connection.fetch(EVENTS, journal.organisation)]
+        found = _journal(journal, events) + await integrity_problems(
             connection, journal.organisation
         )
-        found += await _folds(connection, journal.organisation, facts)
+        found += await _folds(connection, journal.organisation, events)
         found += await _numbers(connection, journal.organisation)
         found += await _secrets(connection, journal)
     finally:
         await connection.close()
-    if follower and facts:
+    if follower and events:
         with suppress(TimeoutError):
-            await follower.reaches(facts[-1].position)
-        if follower.seen != [fact.position for fact in facts]:
-            found.append(f"the follower saw {len(follower.seen)} of {len(facts)} facts")
+            await follower.reaches(events[-1].position)
+        if follower.seen != [event.position for event in events]:
+            found.append(f"the follower saw {len(follower.seen)} of {len(events)} events")
     return found
 
 
-def _journal(journal: Journal, facts: list[StoredEvent]) -> list[str]:
+def _journal(journal: Journal, events: list[StoredEvent]) -> list[str]:
     """I1 to I3."""
     commands: dict[str, set[str]] = defaultdict(set)
     streams: dict[str, set[UUID]] = defaultdict(set)
-    for fact in facts:
-        said = orjson.loads(fact.metadata)
+    for event in events:
+        said = orjson.loads(event.metadata)
         commands[said.get("request", "")].add(said["command"])
-        streams[said.get("request", "")].add(fact.stream)
+        streams[said.get("request", "")].add(event.stream)
     found = [
         f"{attempt.path} was {attempt.outcome} and is stored {stored} times"
         for attempt in journal.attempts
@@ -152,8 +152,8 @@ async def _numbers(connection: Connection, organisation: str) -> list[str]:
     return [f"{row['kind']} number {row['value']} was given out twice" for row in rows]
 
 
-async def _folds(connection: Connection, organisation: str, facts: list[StoredEvent]) -> list[str]:
-    """I6: every row of every view, folded from the facts once more."""
+async def _folds(connection: Connection, organisation: str, events: list[StoredEvent]) -> list[str]:
+    """I6: every row of every view, folded from the events once more."""
     settings = Settings.from_environment(environment("postgresql://"))
     ring, zone = KeyRing(settings.service_key), ZoneInfo(settings.time_zone)
     wrapped = await connection.fetch(
@@ -161,8 +161,8 @@ async def _folds(connection: Connection, organisation: str, facts: list[StoredEv
     )
     keys = {UUID(str(row["subject"])): ring.unwrap(row["wrapped"]) for row in wrapped}
     streams: dict[UUID, list[StoredEvent]] = defaultdict(list)
-    for fact in facts:
-        streams[fact.stream].append(fact)
+    for event in events:
+        streams[event.stream].append(event)
     aggregates = [replay(stored, keys) for stored in streams.values()]
     records = [a for a in aggregates if isinstance(a, Record) and a.kind == "organisation"]
     rules = records[0].fields if records else {}
@@ -204,11 +204,11 @@ def _differences(
         for (view, id_), doc in folded.items()
         if shown.get((view, id_), "") != doc
     ]
-    return found + [f"{view} {id_} has no facts" for view, id_ in shown.keys() - folded.keys()]
+    return found + [f"{view} {id_} has no events" for view, id_ in shown.keys() - folded.keys()]
 
 
 async def _secrets(connection: Connection, journal: Journal) -> list[str]:
-    """No secret stands anywhere, and no person's name stands in the facts."""
+    """No secret stands anywhere, and no person's name stands in the events."""
     settings = environment("")
     secrets = [PASSWORD, OPERATOR_KEY, settings["CRMLEDGER_TOKEN_SECRET"]]
     secrets += [settings["CRMLEDGER_SERVICE_KEY"], journal.api.token]

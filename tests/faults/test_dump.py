@@ -15,7 +15,7 @@ from infra.ledger.feed import Feed
 from infra.postgres.embedded.server import EmbeddedPostgres, wheel_binaries
 from infra.projections.projector import Projector, lags
 from tests import databases
-from tests.audit.world import FACTS, ledger, said, seal_all
+from tests.audit.world import EVENTS, ledger, said, seal_all
 from tests.ledgers import ORGANISATION, ask_append, lanes, record, renamed, unsound, written
 
 
@@ -44,20 +44,20 @@ async def test_a_restored_ledger_goes_on_where_it_was(
         assert await unsound(restored) == []
         found = await said(restored, seals)
         assert isinstance(found, SealVerifier)
-        assert (found.position, found.sealed, found.seals) == (FACTS, FACTS, 3)
+        assert (found.position, found.sealed, found.seals) == (EVENTS, EVENTS, 3)
         owner = await asyncpg.connect(restored)
         # A reader's and the views' checkpoints hold, and what is written next is delivered next.
         async with lanes(restored) as own:
             feed = Feed(own)
-            assert await feed.read(ORGANISATION, FACTS, 10) == []
-            assert [lag.positions for lag in await lags(owner, "daily_facts")] == [0]
+            assert await feed.read(ORGANISATION, EVENTS, 10) == []
+            assert [lag.positions for lag in await lags(owner, "daily_events")] == [0]
             await ask_append(owner, written(renamed(records[0])), written(record()))
-            assert [f.position for f in await feed.read(ORGANISATION, FACTS, 10)] == [11, 12]
+            assert [f.position for f in await feed.read(ORGANISATION, EVENTS, 10)] == [11, 12]
         projector = Projector(restored)
         await projector.once()
         await projector.close()
-        assert [lag.positions for lag in await lags(owner, "daily_facts")] == [0]
-        assert [backlog.facts for backlog in await backlogs(owner)] == [2]
+        assert [lag.positions for lag in await lags(owner, "daily_events")] == [0]
+        assert [backlog.events for backlog in await backlogs(owner)] == [2]
         with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="append-only"):
             await owner.execute("DELETE FROM ledger.seals")
         await owner.close()

@@ -31,8 +31,8 @@ async def interleaved(url: str) -> tuple[bool, list[list[int]]]:
 
         async def look() -> None:
             after = seen[-1][-1] if seen and seen[-1] else 0
-            facts = await feed.read(ORGANISATION, after, 100)
-            seen.append([*(seen[-1] if seen else []), *(fact.position for fact in facts)])
+            events = await feed.read(ORGANISATION, after, 100)
+            seen.append([*(seen[-1] if seen else []), *(event.position for event in events)])
 
         try:
             assert await ask_append(first, written(record())) == ["WRITTEN"]

@@ -1,4 +1,4 @@
-"""Faults 20 to 25: facts that come twice or cannot be read, programs of two versions, and workers that die or sleep."""
+"""Faults 20 to 25: events that come twice or cannot be read, programs of two versions, and workers that die or sleep."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.service import environment, in_process
 from tests.views_world import connection, keys_of, lived, rebuilt, verified, view_rows
 
 ROOT = Path(__file__).parents[2]
-VIEWS = ("daily_facts", "transitions", "history")
+VIEWS = ("daily_events", "transitions", "history")
 SPOIL = """
 ALTER TABLE ledger.events DISABLE TRIGGER USER;
 UPDATE ledger.events SET topic = '{new}' WHERE stream_id = '{stream}' AND topic = '{old}';
@@ -59,7 +59,7 @@ class Site:
             return [row["state"] for row in await asked.fetch(STATES, said["id"])]
 
     async def renamed(self, said: Json, old: str, new: str) -> None:
-        """Gives the facts of a topic another one, as only the owner of the database can."""
+        """Gives the events of a topic another one, as only the owner of the database can."""
         async with connection(self.url) as owner:
             await owner.execute(SPOIL.format(stream=said["id"], old=old, new=new))
 
@@ -86,7 +86,7 @@ async def test_what_is_delivered_twice_or_late_changes_nothing(site: Site) -> No
     before = await view_rows(site.url)
     async with connection(site.url) as asked:
         fed = [await asked.fetch(f"SELECT * FROM analytics.{name} ORDER BY 1, 2, 3") for name in ANALYTICS]  # fmt: skip
-        head = await asked.fetchval(PROGRESS, site.organisation, "daily_facts")
+        head = await asked.fetchval(PROGRESS, site.organisation, "daily_events")
         for view in ANALYTICS.values():
             again = SqlProjection(view, uuid4(), 5)
             for at in (head - 5, 0, head - 1):
@@ -105,8 +105,8 @@ async def test_what_is_delivered_twice_or_late_changes_nothing(site: Site) -> No
     assert await view_rows(site.url) == before
 
 
-async def test_a_fact_that_is_not_known_parks_its_entity_and_nothing_else(site: Site) -> None:
-    """Faults 21 and 22: a fact of a newer program, met by all views."""
+async def test_a_event_that_is_not_known_parks_its_entity_and_nothing_else(site: Site) -> None:
+    """Faults 21 and 22: an event of a newer program, met by all views."""
     draft = await site.made.draft()
     await site.projector.once()
     assert await site.states(draft) == ["DRAFT"]
@@ -142,7 +142,7 @@ async def test_a_fact_that_is_not_known_parks_its_entity_and_nothing_else(site: 
     await lanes.close()
 
 
-async def test_a_fact_that_a_table_refuses_is_found_in_its_batch(site: Site) -> None:
+async def test_a_event_that_a_table_refuses_is_found_in_its_batch(site: Site) -> None:
     """Fault 21, from the server's side: nobody says which of the batch it was."""
     good = [await site.made.draft() for _ in range(3)]
     bad = await site.made.draft()
@@ -192,7 +192,7 @@ async def test_an_older_program_writes_no_rows_of_newer_views(site: Site) -> Non
     """Fault 23: at the switch of a rebuild by a newer program, the older ones stop to write."""
     service = site.made.api.service
     async with connection(site.url) as owner:
-        facts = await owner.fetchval("SELECT count(*) FROM ledger.events")
+        events = await owner.fetchval("SELECT count(*) FROM ledger.events")
         raised = (
             "UPDATE ledger.view_versions SET version = version + {} WHERE view = 'views.contacts'"
         )
@@ -203,7 +203,7 @@ async def test_an_older_program_writes_no_rows_of_newer_views(site: Site) -> Non
             async with service.http.get(service.admin_url + "/health/ready") as ready:
                 assert (ready.status, "views" in await ready.text()) == (503, True)
             assert (await site.made.show(site.made.reader))["id"] == site.made.reader
-            assert await owner.fetchval("SELECT count(*) FROM ledger.events") == facts
+            assert await owner.fetchval("SELECT count(*) FROM ledger.events") == events
         finally:
             await owner.execute(raised.format(-1))
     assert await site.made.contact()
@@ -211,21 +211,21 @@ async def test_an_older_program_writes_no_rows_of_newer_views(site: Site) -> Non
 
 @pytest.mark.parametrize("share", ["0.1", "0.5", "0.9", "1"])
 async def test_a_killed_rebuild_is_gone_on_with(site: Site, share: str) -> None:
-    """Fault 24: at the given shares of the facts, and in the middle of the switch (1)."""
+    """Fault 24: at the given shares of the events, and in the middle of the switch (1)."""
     before = await view_rows(site.url)
     await died("rebuild", site.url, share)
     assert await view_rows(site.url) == before
     contact = await site.made.contact()
     assert (await site.made.show(contact))["id"] == contact
     async with connection(site.url) as asked:
-        done = await asked.fetchval("SELECT sum(facts) FROM views_next.heads")
+        done = await asked.fetchval("SELECT sum(events) FROM views_next.heads")
         total = await asked.fetchval("SELECT count(*) FROM ledger.events")
     report = await rebuilt(site.url)
     assert report.resumed
     assert report.switched
     assert report.differences == []
     # What was folded is not folded again, but for entities that were touched since.
-    assert report.facts < total - done + 100
+    assert report.events < total - done + 100
     assert (await verified(site.url)).differences == []
 
 
@@ -237,7 +237,7 @@ async def test_a_killed_projector_counts_everything_once(site: Site, share: str)
     async with connection(site.url) as owner:
         transitions = await owner.fetch(TRANSITIONS)
         await owner.execute("UPDATE analytics.progress SET position = 0 WHERE view <> 'history'")
-        await owner.execute("TRUNCATE analytics.daily_facts, analytics.transitions")
+        await owner.execute("TRUNCATE analytics.daily_events, analytics.transitions")
     await died("project", site.url, share)
     assert not await is_true(site.url)
     async with connection(site.url) as owner:
@@ -277,7 +277,7 @@ async def died(what: str, url: str, share: str) -> None:
 async def test_a_batch_that_sleeps_lets_others_go_on(site: Site) -> None:
     """Fault 25, asleep in the middle of a batch: the server ends its transaction with its lease."""
     await site.made.contact()
-    organisation, view = site.organisation, ANALYTICS["daily_facts"]
+    organisation, view = site.organisation, ANALYTICS["daily_events"]
     sleeper = Projector(site.url, lease=1)
     held = await sleeper._connected()
     async with connection(site.url) as owner:

@@ -131,7 +131,7 @@ async def test_revert_without_reading_sets_a_stale_rule_is_accepted(
         assert await together(one, written(renamed(settings)), expecting("B", 1)) == ["WRITTEN"] * 2
 
 
-async def test_a_change_without_facts_is_kept_by_its_key(database: str) -> None:
+async def test_a_change_without_events_is_kept_by_its_key(database: str) -> None:
     async with appender(database) as one:
         empty = written(key="K", request_hash="H")
         assert await together(one, empty, written(key="K", request_hash="H")) == [

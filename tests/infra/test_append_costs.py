@@ -91,7 +91,7 @@ async def test_an_append_reads_as_much_of_a_long_ledger_as_of_a_short_one(
         assert long < short + 100, (short, long)
 
 
-async def test_what_a_command_changes_beside_facts_is_found_by_its_key(database: str) -> None:
+async def test_what_a_command_changes_beside_events_is_found_by_its_key(database: str) -> None:
     life = await caught(database)
 
     async def costs(owner: asyncpg.Connection) -> dict[str, int]:

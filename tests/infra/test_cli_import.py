@@ -43,7 +43,7 @@ def lines(*records: dict[str, Any]) -> bytes:
     return b"\n".join(json.dumps(record, ensure_ascii=False).encode() for record in records)
 
 
-async def facts(database: str) -> int:
+async def events(database: str) -> int:
     connection = await asyncpg.connect(database)
     try:
         return int(await connection.fetchval("SELECT count(*) FROM ledger.events"))
@@ -69,13 +69,13 @@ async def test_imports_a_file_that_the_service_then_serves(database: str, base: 
         api = Api(service, organisation=GOLDEN)
         body = {"type": "PERSON", "first_name": "A", "last_name": "B"}
         assert (await api.post("contact_information/create", **body))["name"] == "A B"
-    before = await facts(database)
+    before = await events(database)
     status, out, _ = await crmledger(database, str(base))
     assert (status, out.split()) == (
         0,
         f"created 0 updated 0 unchanged {count} refused 0".split(),
     )
-    assert await facts(database) == before
+    assert await events(database) == before
 
 
 async def test_imports_standard_input_with_options(database: str, base: Path) -> None:
@@ -110,7 +110,7 @@ async def test_an_unknown_organisation_refuses_every_line(database: str) -> None
     status, _, err = await crmledger(database, "--organisation", "NONE", given=given)
     assert status == 1
     assert "line 1: COM.CRM.EXCEPTION.CORE.ENTITYNOTFOUNDEXCEPTION organisation" in err
-    assert await facts(database) == 0
+    assert await events(database) == 0
 
 
 async def test_nothing_to_import(database: str) -> None:

@@ -32,7 +32,7 @@ async def test_the_life_of_views(made: Desk, database: str) -> None:
     assert status == 0, said
     rows = {line.split()[1]: line for line in said.splitlines() if "." in line}
     assert "never" in rows["views.contacts"]
-    assert " positions, " in rows["analytics.daily_facts"]
+    assert " positions, " in rows["analytics.daily_events"]
 
     status, said = await run(variables, "views", "verify")
     assert status == 0, said

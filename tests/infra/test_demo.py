@@ -21,7 +21,7 @@ STATES = {
 
 
 async def load(database: str, path: Path) -> tuple[DemoSecrets, int]:
-    """Loads the demo organisation; what it made up, and how many facts there are now."""
+    """Loads the demo organisation; what it made up, and how many events there are now."""
     settings = Settings.from_environment(environment(database))
     async with open_application(settings, database) as application:
         made_up = await load_demo(application, path, lambda _: None)
@@ -36,9 +36,9 @@ async def load(database: str, path: Path) -> tuple[DemoSecrets, int]:
 
 async def test_loading_it_again_changes_nothing(database: str, tmp_path: Path) -> None:
     path = tmp_path / "secrets" / "demo.json"
-    made_up, facts = await load(database, path)
+    made_up, events = await load(database, path)
     assert path.stat().st_mode & 0o077 == 0
-    assert await load(database, path) == (made_up, facts)
+    assert await load(database, path) == (made_up, events)
     async with in_process(database) as service:
         api = Api(service, organisation=ORGANISATION)
         api.token = await api.login(USER, made_up.passwords[USER])

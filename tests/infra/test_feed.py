@@ -1,4 +1,4 @@
-"""The feed: every fact once and in order, or a named error; and the check of a whole ledger."""
+"""The feed: every event once and in order, or a named error; and the check of a whole ledger."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tests.ledgers import (
 
 
 @asynccontextmanager
-async def ledger(url: str, facts: int) -> AsyncIterator[tuple[Feed, Connection]]:
-    """A feed of so many facts, and a connection that may do anything to them."""
+async def ledger(url: str, events: int) -> AsyncIterator[tuple[Feed, Connection]]:
+    """A feed of so many events, and a connection that may do anything to them."""
     connection = await asyncpg.connect(url)
     await connection.set_type_codec(
         "json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
     )
-    for _ in range(facts):
+    for _ in range(events):
         await ask_append(connection, written(record()))
     await connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER USER")
     async with lanes(url) as own:
@@ -40,8 +40,8 @@ async def ledger(url: str, facts: int) -> AsyncIterator[tuple[Feed, Connection]]
     await connection.close()
 
 
-def positions(facts: list[StoredEvent]) -> list[int]:
-    return [fact.position for fact in facts]
+def positions(events: list[StoredEvent]) -> list[int]:
+    return [event.position for event in events]
 
 
 async def test_reads_page_by_page(database: str) -> None:
@@ -60,8 +60,8 @@ async def test_follows_what_is_written_and_goes_on_where_it_was(database: str) -
         seen: list[int] = []
 
         async def follow(after: int) -> None:
-            async for facts in feed.follow(ORGANISATION, after):
-                seen.extend(positions(facts))
+            async for events in feed.follow(ORGANISATION, after):
+                seen.extend(positions(events))
 
         async def until(count: int) -> None:
             async with asyncio.timeout(30):
@@ -116,17 +116,17 @@ async def test_the_hash_is_the_databases(database: str) -> None:
         renamed(odd, 'Ünï\u2028"\\ 漢 \U0001f600')
         await ask_append(connection, written(odd))
         stored = await connection.fetch("SELECT event_hash FROM ledger.events ORDER BY position")
-        facts = await feed.read(ORGANISATION, 0, 10)
-        hashes = [event_hash(ORGANISATION, fact) for fact in facts]
+        events = await feed.read(ORGANISATION, 0, 10)
+        hashes = [event_hash(ORGANISATION, event) for event in events]
         assert hashes == [row["event_hash"] for row in stored]
         assert len(set(hashes)) == 3
-        assert event_hash("ANOTHER", facts[0]) != hashes[0]
+        assert event_hash("ANOTHER", events[0]) != hashes[0]
 
 
-def test_a_fact_that_was_never_recorded_has_no_hash() -> None:
-    fact = StoredEvent(record().id, 1, "record.registered", 1, None, b"{}", b"{}")
+def test_a_event_that_was_never_recorded_has_no_hash() -> None:
+    event = StoredEvent(record().id, 1, "record.registered", 1, None, b"{}", b"{}")
     with pytest.raises(ValueError, match="time"):
-        event_hash(ORGANISATION, fact)
+        event_hash(ORGANISATION, event)
 
 
 EVENT = "UPDATE ledger.events SET"
@@ -142,7 +142,7 @@ DAMAGE = [
     ("DELETE FROM views.records WHERE created = 2", "is not shown"),
     ("UPDATE views.records SET version = 2 WHERE created = 2", "as of version 2"),
     ("UPDATE views.records SET created = 3 WHERE created = 2", "created at 3"),
-    ("UPDATE views.records SET id = 'NONE' WHERE created = 2", "has no facts"),
+    ("UPDATE views.records SET id = 'NONE' WHERE created = 2", "has no events"),
     ("INSERT INTO ledger.claims VALUES ('LEDGER', 'c', gen_random_uuid())", "does not exist"),
     (
         "INSERT INTO ledger.world_claims VALUES ('c', 'LEDGER', gen_random_uuid(), 'x')",

@@ -66,7 +66,7 @@ async def test_the_service_may_only_call_functions(shared: str, sql: str) -> Non
         " ON CONFLICT (organisation, position) DO UPDATE SET topic = 'x'",
     ],
 )
-async def test_the_owner_cannot_change_facts(shared: str, sql: str) -> None:
+async def test_the_owner_cannot_change_events(shared: str, sql: str) -> None:
     owner = await asyncpg.connect(shared)
     await ask_append(owner, written(record()))
     with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="append-only"):

@@ -1,4 +1,4 @@
-"""The projector: every fact counted once, whoever dies, sleeps or competes."""
+"""The projector: every event counted once, whoever dies, sleeps or competes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.service import environment
 from tests.views_world import connection
 
 TRUTH = """
-SELECT organisation, (recorded_at AT TIME ZONE 'UTC')::date AS day, topic, count(*) AS facts
+SELECT organisation, (recorded_at AT TIME ZONE 'UTC')::date AS day, topic, count(*) AS events
   FROM ledger.events GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
-VIEW = "SELECT organisation, day, topic, facts FROM analytics.daily_facts ORDER BY 1, 2, 3"
+VIEW = "SELECT organisation, day, topic, events FROM analytics.daily_events ORDER BY 1, 2, 3"
 
 
 @pytest.fixture
@@ -43,11 +43,11 @@ def program(url: str, **settings: str) -> AbstractAsyncContextManager[Program]:
 async def caught_up(url: str) -> None:
     """Returns once the view lacks nothing."""
     async with asyncio.timeout(60), connection(url) as asked:
-        while any(lag.positions for lag in await lags(asked, "daily_facts")):
+        while any(lag.positions for lag in await lags(asked, "daily_events")):
             await asyncio.sleep(0.02)
 
 
-async def test_it_counts_every_fact_once(made: Desk, database: str) -> None:
+async def test_it_counts_every_event_once(made: Desk, database: str) -> None:
     for most in (1_000_000, 7):
         projector = Projector(database, most=most)
         await projector.once()
@@ -68,7 +68,7 @@ async def test_two_at_once_count_once(made: Desk, database: str) -> None:
     while not await is_true(database):
         await asyncio.gather(*(rival.once() for rival in rivals))
     async with connection(database) as asked:
-        assert not any(lag.positions for lag in await lags(asked, "daily_facts"))
+        assert not any(lag.positions for lag in await lags(asked, "daily_events"))
     for rival in rivals:
         await rival.close()
 
@@ -90,17 +90,17 @@ async def test_a_view_ahead_of_its_ledger_is_a_problem(made: Desk, database: str
     await projector.once()
     async with connection(database) as owner:
         await owner.execute(
-            "UPDATE analytics.progress SET position = position + 1 WHERE view = 'daily_facts'"
+            "UPDATE analytics.progress SET position = position + 1 WHERE view = 'daily_events'"
         )
         await owner.execute(
-            "INSERT INTO analytics.progress (organisation, view, position) VALUES ('GONE', 'daily_facts', 3)"
+            "INSERT INTO analytics.progress (organisation, view, position) VALUES ('GONE', 'daily_events', 3)"
         )
     await projector.once()
     name = made.api.organisation
     assert sorted(await projector.readiness_problems()) == [
-        "daily_facts of GONE is ahead of the ledger",
-        f"daily_facts of {name} is ahead of the ledger",
-        f"daily_facts of {name}~access is ahead of the ledger",
+        "daily_events of GONE is ahead of the ledger",
+        f"daily_events of {name} is ahead of the ledger",
+        f"daily_events of {name}~access is ahead of the ledger",
     ]
     await projector.close()
 
@@ -117,9 +117,9 @@ async def test_killed_again_and_again_it_counts_once(made: Desk, database: str) 
         async with program(database) as running, asyncio.timeout(60):
             async with connection(database) as asked:
                 before = await asked.fetchval(
-                    "SELECT coalesce(sum(facts), 0) FROM analytics.daily_facts"
+                    "SELECT coalesce(sum(events), 0) FROM analytics.daily_events"
                 )
-                now = "SELECT coalesce(sum(facts), 0) FROM analytics.daily_facts"
+                now = "SELECT coalesce(sum(events), 0) FROM analytics.daily_events"
                 while await asked.fetchval(now) == before:
                     await asyncio.sleep(0.01)
             running.child.send_signal(signal.SIGKILL)
@@ -139,7 +139,7 @@ async def test_it_serves_health_and_metrics_and_stops_gracefully(made: Desk, dat
             while (await running.ask("/health/ready"))[0] != 200:
                 await asyncio.sleep(0.02)
         _, metrics = await running.ask("/metrics")
-        labels = f'{{organisation="{made.api.organisation}",view="daily_facts"}} 0.0'
+        labels = f'{{organisation="{made.api.organisation}",view="daily_events"}} 0.0'
         assert f"crmledger_projection_lag_positions{labels}" in metrics
         assert f"crmledger_projection_lag_seconds{labels}" in metrics
         async with connection(database) as owner:
@@ -202,4 +202,4 @@ async def test_others_may_only_read(made: Desk, database: str, role: str) -> Non
         await owner.execute(f"SET ROLE {role}")
         await owner.fetch(VIEW)
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await owner.execute("UPDATE analytics.daily_facts SET facts = 1")
+            await owner.execute("UPDATE analytics.daily_events SET events = 1")

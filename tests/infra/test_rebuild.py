@@ -72,7 +72,7 @@ async def test_pages_may_end_anywhere(
         assert await view_rows(database) == before
 
 
-async def test_many_facts_are_folded_by_several_processes(
+async def test_many_events_are_folded_by_several_processes(
     made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = await view_rows(database)
@@ -81,7 +81,7 @@ async def test_many_facts_are_folded_by_several_processes(
     monkeypatch.setattr("os.cpu_count", lambda: 3)
     report = await rebuilt(database)
     assert report.switched
-    assert report.facts
+    assert report.events
     assert await view_rows(database) == before
 
 
@@ -298,7 +298,7 @@ async def test_who_keeps_the_tables_is_named(
     assert (await rebuilt(database)).switched
 
 
-async def test_a_fact_that_cannot_be_read_stops_it(made: Desk, database: str) -> None:
+async def test_a_event_that_cannot_be_read_stops_it(made: Desk, database: str) -> None:
     async with connection(database) as owner:
         await owner.execute(
             "DELETE FROM ledger.personal_keys WHERE organisation = $1", made.api.organisation
@@ -338,18 +338,18 @@ UNSHOWN = {
     "access_token.guesses_forgiven",
     "access.read",
 }
-"""Facts that leave no trace in a view but a higher version: there, other accounts are left; no view
+"""Events that leave no trace in a view but a higher version: there, other accounts are left; no view
 shows anything of secrets, nor who has read history.
 """
 
 
-async def test_every_fact_is_seen_in_the_views(made: Desk, database: str) -> None:
+async def test_every_event_is_seen_in_the_views(made: Desk, database: str) -> None:
     """No topic is passed over in silence: each changes what its aggregate's views show."""
     happened: set[str] = set()
     seen: set[str] = set()
-    for facts in (await streams_of(database)).values():
+    for events in (await streams_of(database)).values():
         before: list[tuple[Any, ...]] = []
-        for n, (topic, aggregate) in enumerate(facts, start=1):
+        for n, (topic, aggregate) in enumerate(events, start=1):
             shown = project(aggregate, {}, ZoneInfo("Asia/Nicosia")).rows
             assert all(row.version == n for row in shown)
             after = [(row.view, row.columns, row.document) for row in shown]
@@ -369,8 +369,8 @@ async def test_no_row_depends_on_the_settings(made: Desk, database: str) -> None
         "name_display": "LAST_FIRST",
         "default_country_id": "181",
     }
-    for facts in (await streams_of(database)).values():
-        _, aggregate = facts[-1]
+    for events in (await streams_of(database)).values():
+        _, aggregate = events[-1]
         assert project(aggregate, {}, zone).rows == project(aggregate, others, zone).rows
 
 
@@ -382,7 +382,7 @@ async def streams_of(url: str) -> dict[UUID, list[tuple[str, Aggregate]]]:
             SELECT e.*, e.payload::text AS said, e.metadata::text AS about, k.wrapped FROM ledger.events e
               LEFT JOIN ledger.personal_keys k ON k.organisation = e.organisation AND k.subject = e.subject
              ORDER BY stream_id, version""")
-    facts: dict[UUID, list[StoredEvent]] = {}
+    events: dict[UUID, list[StoredEvent]] = {}
     found: dict[UUID, list[tuple[str, Aggregate]]] = {}
     for row in rows:
         stream, subject = UUID(bytes=row["stream_id"].bytes), row["subject"]
@@ -393,6 +393,6 @@ async def streams_of(url: str) -> dict[UUID, list[tuple[str, Aggregate]]]:
         stored = StoredEvent(
             stream, row["version"], row["topic"], row["schema_version"], owner, said, about
         )
-        facts.setdefault(stream, []).append(stored)
-        found.setdefault(stream, []).append((row["topic"], replay(facts[stream], keys)))
+        events.setdefault(stream, []).append(stored)
+        found.setdefault(stream, []).append((row["topic"], replay(events[stream], keys)))
     return found

@@ -18,7 +18,7 @@ def made(lived_desk: Desk) -> Desk:
 async def test_views_that_commands_wrote_are_right(made: Desk, database: str) -> None:
     findings = await verified(database)
     assert findings.differences == []
-    assert findings.facts
+    assert findings.events
     assert findings.rows
 
 

@@ -21,7 +21,7 @@ def durable() -> Iterator[EmbeddedPostgres]:
 
 @pytest_asyncio.fixture(scope="package")
 async def used(durable: EmbeddedPostgres) -> str:
-    """Name of a database in which every fact of the API has happened."""
+    """Name of a database in which every event of the API has happened."""
     await databases.build_template(durable)
     async with in_process(durable.url_of(databases.TEMPLATE)) as service:
         await lived(service)

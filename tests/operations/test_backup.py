@@ -21,7 +21,7 @@ from tests.walkthrough import commands, outputs
 PAGE = Path(__file__).parents[2] / "docs" / "backup.md"
 PROGRAMS = ("pg_dump", "pg_restore", "psql")
 SECRETS = ("CRMLEDGER_TOKEN_SECRET", "CRMLEDGER_SERVICE_KEY", "CRMLEDGER_OPERATOR_KEY")
-FACTS = "SELECT count(*) FROM ledger.events"
+EVENTS = "SELECT count(*) FROM ledger.events"
 
 
 def programs() -> Path:
@@ -54,7 +54,7 @@ async def test_the_backup_page(lively: str, tmp_path: Path) -> None:
         reports = await run(url, Settings.from_environment(environment(url)), DEEP_CHECKS)
         assert [report.verdict for report in reports] == ["ok"]
         async with connection(lively) as before, connection(url) as after:
-            assert await before.fetchval(FACTS) == await after.fetchval(FACTS) > 100
+            assert await before.fetchval(EVENTS) == await after.fetchval(EVENTS) > 100
             with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="append-only"):
                 await after.execute("DELETE FROM ledger.events")
 

@@ -47,7 +47,7 @@ async def test_a_sound_installation(lively: str) -> None:
     reports = await found(lively, *CHECKS, *DEEP_CHECKS)
     assert {name: report.said for name, report in reports.items() if report.verdict != "ok"} == {}
     assert "none missing" in reports["positions"].said
-    assert "facts are whole" in reports["every fact"].said
+    assert "events are whole" in reports["every event"].said
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ async def test_the_commands(
     status, said = await typed(variables, "check", "--json", "--deep")
     assert status == 0, said
     reports = json.loads(said)
-    assert [report["check"] for report in reports][-1] == "every fact"
+    assert [report["check"] for report in reports][-1] == "every event"
     async with connection(lively) as owner:
         await owner.execute("ALTER TABLE ledger.events DISABLE TRIGGER USER")
     status, said = await printed(capsys, "check")
@@ -152,7 +152,7 @@ async def test_the_commands(
     status, said = await printed(capsys, "describe", "--json")
     assert status == 0
     described = json.loads(said)
-    assert described["facts"]["communication"]["drafted"] == 1
+    assert described["events"]["communication"]["drafted"] == 1
     assert {method["path"] for method in described["methods"]} >= {"communications/create"}
     secrets = [variables[name] for name in variables if name.endswith(("_KEY", "_SECRET"))]
     assert not any(secret in said for secret in [*secrets, lively])

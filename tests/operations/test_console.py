@@ -93,7 +93,7 @@ async def worked(service: Service) -> Office:
 
 
 async def aged(url: str, organisation: str, marks: list[tuple[int, int]]) -> None:
-    """Lets facts have been recorded earlier, which only the owner without the guards can do."""
+    """Lets events have been recorded earlier, which only the owner without the guards can do."""
     projector = Projector(url)
     async with connection(url) as owner:
         await owner.execute("ALTER TABLE ledger.events DISABLE TRIGGER USER")
@@ -147,9 +147,9 @@ async def test_what_it_says(office: Office) -> None:
     assert re.search(r"Pending 2 3 5\b", section(html, "requests"))
     assert "4 of them overdue" in section(html, "requests")
     assert re.search(r"number 4, of .* covers everything up to 131", section(html, "seals"))
-    assert "Daily facts is " in section(html, "views")
+    assert "Daily events is " in section(html, "views")
     assert re.search(r"mandatoryparameter 3\b", section(html, "refusals"))
-    assert " 24 hours" in section(html, "facts")
+    assert " 24 hours" in section(html, "events")
     assert "SMS 3 wait, the first for " in section(html, "outgoing")
     assert "SMS: no server is set." in section(html, "outgoing")
     assert html.count('role="img"') == 7 == html.count("<desc ")
@@ -169,7 +169,7 @@ async def test_another_organisation_sees_nothing_of_it(office: Office) -> None:
     assert "Nobody is told what happens here." in section(html, "webhooks")
     await other.register("webhook", "W", name="Till", url="https://till.example/told")
     _, html, _ = await seen(Office(other, office.url), username="operator")
-    assert re.search(r"Till is active, \d+ facts, [^;]* behind", section(html, "webhooks"))
+    assert re.search(r"Till is active, \d+ events, [^;]* behind", section(html, "webhooks"))
 
 
 async def test_a_look_is_bounded_and_stays_on_indexes(database: str) -> None:

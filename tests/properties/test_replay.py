@@ -1,6 +1,6 @@
-"""Whatever is done to an aggregate, its stored facts make it again: same state, same documents.
+"""Whatever is done to an aggregate, its stored events make it again: same state, same documents.
 
-Each machine does legal and illegal things in any order. After every step the facts go through the
+Each machine does legal and illegal things in any order. After every step the events go through the
 ledger's mapper and back, and the aggregate that they make is compared with the one that was used.
 """
 
@@ -87,8 +87,8 @@ class Replay(RuleBasedStateMachine):
     @invariant()
     @precondition(lambda self: self.aggregate is not None)
     def comes_back(self) -> None:
-        """The facts so far make an equal aggregate and the same bytes."""
-        self.rows += [stored(fact) for fact in self.aggregate.collect_events()]
+        """The events so far make an equal aggregate and the same bytes."""
+        self.rows += [stored(event) for event in self.aggregate.collect_events()]
         versions = [row.version for row in self.rows]
         assert versions == list(range(1, self.aggregate.version + 1))
         again: Aggregate = replay(self.rows, {CONTACT: KEY, ID: KEY})
@@ -270,9 +270,9 @@ class Contacts(Replay):
     @rule(photo_id=IDS, file_name=st.text('ab\u00e9"\\', min_size=1), added=st.booleans())
     def change_photo(self, photo_id: str, file_name: str, added: bool) -> None:
         file: JsonObject = {"photo_id": photo_id, "file_name": file_name, "mime_type": "image/gif"}
-        facts = self.aggregate.ProfilePhotoAdded, self.aggregate.ProfilePhotoRemoved
+        events = self.aggregate.ProfilePhotoAdded, self.aggregate.ProfilePhotoRemoved
         payload = file | {"size": 1, "digest": "d"} if added else {}
-        self.attempt(lambda c: c.record(facts[not added], self.by, **payload))
+        self.attempt(lambda c: c.record(events[not added], self.by, **payload))
 
 
 def fields_of(kind: str) -> st.SearchStrategy[JsonObject]:
@@ -328,20 +328,20 @@ class AccessTokens(Replay):
     def amend(self, codes: JsonObject, pass_code: str | None, details: JsonObject) -> None:
         self.attempt(lambda t: t.amend(codes, pass_code, details, self.by))
 
-    @rule(key=KEYS, fact=st.sampled_from(["Verified", "PassCodeReset", "VerificationCodeReset"]))
-    def replace_a_secret(self, key: str, fact: str) -> None:
-        name = "verification_code" if fact == "VerificationCodeReset" else "pass_code"
-        self.attempt(lambda t: t.record(getattr(t, fact), self.by, **{name: key}))
+    @rule(key=KEYS, event=st.sampled_from(["Verified", "PassCodeReset", "VerificationCodeReset"]))
+    def replace_a_secret(self, key: str, event: str) -> None:
+        name = "verification_code" if event == "VerificationCodeReset" else "pass_code"
+        self.attempt(lambda t: t.record(getattr(t, event), self.by, **{name: key}))
 
     @rule(key=KEYS, used=st.booleans())
     def make_or_use_a_one_time_password(self, key: str, used: bool) -> None:
-        fact = AccessToken.OneTimePasswordUsed if used else AccessToken.OneTimePasswordGenerated
+        event = AccessToken.OneTimePasswordUsed if used else AccessToken.OneTimePasswordGenerated
         said = {} if used else {"expires_at": self.by.at.isoformat()}
-        self.attempt(lambda t: t.record(fact, self.by, one_time_password=key, **said))
+        self.attempt(lambda t: t.record(event, self.by, one_time_password=key, **said))
 
-    @rule(fact=st.sampled_from(["Enabled", "GuessesForgiven"]), off=st.booleans())
-    def switch(self, fact: str, off: bool) -> None:
-        self.attempt(lambda t: t.disable(self.by) if off else t.record(getattr(t, fact), self.by))
+    @rule(event=st.sampled_from(["Enabled", "GuessesForgiven"]), off=st.booleans())
+    def switch(self, event: str, off: bool) -> None:
+        self.attempt(lambda t: t.disable(self.by) if off else t.record(getattr(t, event), self.by))
 
     @rule(
         entity=st.sampled_from(RELATIONS),

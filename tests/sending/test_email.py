@@ -11,7 +11,7 @@ from infra.app import open_application
 from infra.cli.send import sending
 from infra.delivery.dispatcher import MessageDispatcher
 from infra.settings import Settings
-from tests.communications_world import Desk, facts
+from tests.communications_world import Desk, events
 from tests.sending_world import (
     PASSWORD,
     USERNAME,
@@ -50,12 +50,12 @@ async def test_an_email_arrives_once(
     assert (mail.message["Subject"], mail.message["From"]) == ("Héllo there", SENDER)
     assert mail.message.get_content_type() == "text/plain"
     assert await rows(office.api, DELIVERIES) == []
-    (fact,) = await rows(
+    (event,) = await rows(
         office.api,
         "SELECT metadata ->> 'source' AS source, metadata ->> 'user' AS who FROM ledger.events"
         " WHERE organisation = $1 AND topic = 'queue_entry.processed'",
     )
-    assert tuple(fact) == ("crmledger send", None)
+    assert tuple(event) == ("crmledger send", None)
 
 
 async def test_connections_are_kept_and_replaced_when_they_are_gone(
@@ -145,7 +145,7 @@ async def test_a_message_that_never_goes_is_rejected_in_the_end(
         await due(office.api.service.database)
     assert seen == [("PENDING", None)] * 2 + [("REJECTED", "SMTP 451")] * 3
     assert (await entries(office))[0][2] == "4.7.1 Come back later (tried 3 times)"
-    assert await facts(office.api, "queue_entry.rejected") == ["queue_entry.rejected"]
+    assert await events(office.api, "queue_entry.rejected") == ["queue_entry.rejected"]
 
 
 async def test_a_server_that_cannot_be_used_costs_no_message_a_try(

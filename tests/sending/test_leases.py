@@ -13,7 +13,7 @@ from infra.delivery.leases import PostgresDeliveryLeases
 from infra.postgres.pool import ConnectionPool
 from services.communications.delivery import LeasedEntry, SendPolicy
 from tests import sending_world
-from tests.communications_world import Desk, facts
+from tests.communications_world import Desk, events
 from tests.sending_world import Mailbox, due, entries, sender, sent_by
 from tests.world import EXTERNAL_SYSTEM, rows
 
@@ -96,7 +96,7 @@ async def test_what_an_external_system_drains_is_not_ours_and_ours_is_not_its(
     assert [mail.content for mail in box.received] == ["ours"]
     (theirs,) = await office.api.get(path, **query)
     assert (await office.queue("process", theirs))["status"]["code"] == "OK"
-    assert len(await facts(office.api, "queue_entry.processed")) == 2
+    assert len(await events(office.api, "queue_entry.processed")) == 2
     await sent_by(working)
     assert len(box.received) == 1
 
@@ -194,7 +194,7 @@ async def test_what_others_decide_meanwhile_stands(
     go_on.set()
     await working.idle()
     assert await entries(office) == before
-    assert len(await facts(office.api, "queue_entry.")) == 2
+    assert len(await events(office.api, "queue_entry.")) == 2
     assert await rows(office.api, "SELECT * FROM outward.deliveries WHERE organisation = $1") == []
 
 
@@ -218,7 +218,7 @@ async def test_a_contact_that_is_forgotten_on_the_way(
     go_on.set()
     await working.idle()
     assert [state for state, _, _ in await entries(office)] == ["COMPLETED_AND_REMOVED"]
-    assert await facts(office.api, "queue_entry.rejected") == []
+    assert await events(office.api, "queue_entry.rejected") == []
 
 
 async def test_an_outcome_of_a_lost_lease_is_not_recorded(
@@ -255,7 +255,7 @@ async def test_senders_that_race_send_each_message_once(
     sent = [mail.content for mail in box.received]
     assert [c for c in sent if "a" in c] == [f"{n}a" for n in range(5)]
     assert [c for c in sent if "b" in c] == [f"{n}b" for n in range(5)]
-    assert len(await facts(office.api, "queue_entry.processed")) == 10
+    assert len(await events(office.api, "queue_entry.processed")) == 10
 
 
 async def test_rates_and_places_are_shared(office: Desk, leases: PostgresDeliveryLeases) -> None:

@@ -99,11 +99,11 @@ async def test_a_secret_stands_nowhere_in_clear(office: Desk, capfd: Any) -> Non
         office.api,
         "SELECT verifier, key_id FROM ledger.secrets WHERE organisation = $1 AND name = 'email_server_password'",
     )
-    (fact,) = await rows(
+    (event,) = await rows(
         office.api,
         "SELECT payload FROM ledger.events WHERE organisation = $1 AND topic = 'record.replaced'",
     )
-    assert json.loads(fact["payload"])["secrets"] == {"email_server_password": kept["key_id"]}
+    assert json.loads(event["payload"])["secrets"] == {"email_server_password": kept["key_id"]}
     key = environment("")["CRMLEDGER_SERVICE_KEY"]
     place = (
         f"{office.api.organisation}/organisation/{office.api.organisation}/email_server_password"

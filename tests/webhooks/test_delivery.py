@@ -1,4 +1,4 @@
-"""Webhooks from the ledger: every fact, in order for each entity, whoever is away for how long."""
+"""Webhooks from the ledger: every event, in order for each entity, whoever is away for how long."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ async def recorded(made: Subscribed, after: int) -> list[Json]:
     return [dict(row) for row in await rows(made.api, sql, after)]
 
 
-async def lived(made: Subscribed, entities: int = 3, facts: int = 4) -> None:
+async def lived(made: Subscribed, entities: int = 3, events: int = 4) -> None:
     """Some contacts to whom something happens."""
     contacts = [await made.contact() for _ in range(entities)]
-    for n in range(facts - 1):
+    for n in range(events - 1):
         for contact in contacts:
             await made.update(contact, notes=f"note {n}")
 
 
 def in_order(consumer: Consumer) -> bool:
-    """Whether each entity's facts were acknowledged one after the other."""
+    """Whether each entity's events were acknowledged one after the other."""
     return all(
         versions == list(range(versions[0], versions[0] + len(versions)))
         for versions in consumer.by_entity().values()
@@ -81,16 +81,16 @@ async def test_a_consumer_is_told_everything_and_can_check_it(own: Service) -> N
         base = "https://crm.example/"
         async with deliverer(own.database, base=base):
             await made.told_all()
-        facts = await recorded(made, start)
-        assert sorted(consumer.positions) == [fact["position"] for fact in facts]
+        events = await recorded(made, start)
+        assert sorted(consumer.positions) == [event["position"] for event in events]
         assert in_order(consumer)
         messages = consumer.verified(made.secret)
-    assert len(messages) == len(facts)
+    assert len(messages) == len(events)
     told = {message["data"]["position"]: message for message in messages}
-    for fact in facts:
-        message = told[fact["position"]]
-        assert message["type"] == fact["topic"]
-        assert message["data"]["version"] == fact["version"]
+    for event in events:
+        message = told[event["position"]]
+        assert message["type"] == event["topic"]
+        assert message["data"]["version"] == event["version"]
         assert message.keys() == {"type", "timestamp", "data"}
     headers, content = consumer.seen[0]
     first = json.loads(content)["data"]
@@ -144,7 +144,7 @@ async def test_a_consumer_that_was_away_lacks_nothing(own: Service) -> None:
             assert in_order(consumer)
 
 
-async def test_an_entity_waits_for_its_earlier_facts_and_others_go_on(own: Service) -> None:
+async def test_an_entity_waits_for_its_earlier_events_and_others_go_on(own: Service) -> None:
     stuck: list[str] = []
 
     async def answering(consumer: Consumer, message: Json) -> int:
@@ -497,8 +497,8 @@ async def test_leases_that_change_hands_all_the_time_lose_nothing(own: Service) 
         ):
             await lived(made, 4, 4)
             await made.told_all()
-        facts = [fact["position"] for fact in await recorded(made, start)]
-        assert sorted(set(consumer.positions)) == facts
+        events = [event["position"] for event in await recorded(made, start)]
+        assert sorted(set(consumer.positions)) == events
         for versions in consumer.by_entity().values():
             first_told = list(dict.fromkeys(versions))
             assert first_told == sorted(first_told)
@@ -544,11 +544,11 @@ async def test_killed_while_it_delivers_it_leaves_nothing_out(own: Service) -> N
             assert (await running.ask("/health/ready"))[0] == 200
             running.child.send_signal(signal.SIGTERM)
             assert await running.child.wait() == 0
-        facts = [fact["position"] for fact in await recorded(made, start)]
-        assert killed_at < len(facts)
-        assert sorted(set(consumer.positions)) == facts
+        events = [event["position"] for event in await recorded(made, start)]
+        assert killed_at < len(events)
+        assert sorted(set(consumer.positions)) == events
         # What was acknowledged and not yet noted when the process died may come again; nothing else.
-        assert len(consumer.positions) - len(facts) <= QUICK.at_once
+        assert len(consumer.positions) - len(events) <= QUICK.at_once
 
 
 async def test_a_ledger_that_is_shorter_stops_it(database: str) -> None:
@@ -573,11 +573,11 @@ async def test_a_ledger_that_is_shorter_stops_it(database: str) -> None:
             async with asyncio.timeout(5):
                 while await running.readiness_problems() != [said]:
                     await asyncio.sleep(0.02)
-            # Other facts take the place of those that are lost.
+            # Other events take the place of those that are lost.
             await made.contact()
             await made.contact()
             async with asyncio.timeout(5):
-                while "another fact" not in str(await running.readiness_problems()):
+                while "another event" not in str(await running.readiness_problems()):
                     await asyncio.sleep(0.02)
             assert consumer.seen == []
             # The operator says from where on to tell anew.

@@ -73,7 +73,7 @@ class Consumer:
 
     @property
     def positions(self) -> list[int]:
-        """The positions of the facts that it has acknowledged."""
+        """The positions of the events that it has acknowledged."""
         return [message["data"]["position"] for message in self.told]
 
     def verified(self, secret: str) -> list[Json]:
@@ -161,7 +161,7 @@ class Subscribed(World):
 
 
 async def subscribed(service: Service, url: str, **fields: Any) -> Subscribed:
-    """A fresh organisation with a subscription to its facts."""
+    """A fresh organisation with a subscription to its events."""
     made = await world(Api(service))
     own = Subscribed(made.api)
     await own.subscribe(url, **fields)

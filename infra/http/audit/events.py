@@ -34,9 +34,9 @@ __all__ = ["EVENT_PARAMETERS", "NDJSON", "AuditEvents"]
 
 NDJSON = "application/x-ndjson"
 DEFAULT, LARGEST = 100, 1000
-"""Facts on a page."""
+"""Events on a page."""
 LINES = 200
-"""Facts of a stream that are in memory at once."""
+"""Events of a stream that are in memory at once."""
 LONGEST_WAIT = 30
 STREAMING = 45.0
 """Seconds after which a stream ends, so that it ends within the time that a call may take."""
@@ -128,7 +128,7 @@ class AuditEvents:
     async def _streamed(
         self, ledger: str, asked: JsonObject, wanted: Filter, exchange: Exchange
     ) -> web.StreamResponse:
-        """All that is there, a fact on each line, a few pages in memory; what it was on the last.
+        """All that is there, an event on each line, a few pages in memory; what it was on the last.
 
         A stream without that last line was cut off. Refusals come before it begins.
         """

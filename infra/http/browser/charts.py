@@ -114,7 +114,7 @@ def column_chart(
 
     :param what: what the columns are, for the table.
     """
-    drawn = Chart(description, TALL + 26, [what, "facts"])
+    drawn = Chart(description, TALL + 26, [what, "events"])
     highest = max((value for _, value in values), default=0) or 1
     step = WIDTH / max(len(values), 1)
     for n, (name, value) in enumerate(values):

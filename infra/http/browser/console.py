@@ -96,7 +96,7 @@ class ConsolePages:
                 _queue(board, directory),
                 outgoing(board.outgoing, directory.settings),
                 _requests(board),
-                _facts(board, zone),
+                _events(board, zone),
                 _derived(board),
                 _webhooks(board),
                 _seals(board, zone),
@@ -114,7 +114,7 @@ def _tiles(board: Dashboard) -> list[Tile]:
         Tile(_many(waiting), "messages wait", "late" if old else "calm"),
         Tile(_many(overdue), "requests overdue", "late" if overdue else "calm"),
         Tile(duration(lag), "views behind", "late" if lag > LATE else "calm"),
-        Tile(f"{board.unsealed:,}", "facts unsealed", "late" if board.unsealed < 0 else "calm"),
+        Tile(f"{board.unsealed:,}", "events unsealed", "late" if board.unsealed < 0 else "calm"),
     ]
 
 
@@ -149,14 +149,14 @@ def _requests(board: Dashboard) -> Section:
     return Section("requests", heading, said, bar_chart(described, "state", DUE_SERIES, rows))
 
 
-def _facts(board: Dashboard, zone: ZoneInfo) -> Section:
-    first = board.now - timedelta(hours=len(board.facts))
-    hours = [_hour(first + timedelta(hours=n), zone) for n in range(1, len(board.facts))]
-    values = list(zip([*hours, "now"], board.facts, strict=True))
-    described = f"{sum(board.facts):,} facts in {len(board.facts)} hours."
+def _events(board: Dashboard, zone: ZoneInfo) -> Section:
+    first = board.now - timedelta(hours=len(board.events))
+    hours = [_hour(first + timedelta(hours=n), zone) for n in range(1, len(board.events))]
+    values = list(zip([*hours, "now"], board.events, strict=True))
+    described = f"{sum(board.events):,} events in {len(board.events)} hours."
     said = f"{described} Each column is the hour up to the time below it."
     return Section(
-        "facts", "What was recorded", said, column_chart(described, "hour up to", "calm", values)
+        "events", "What was recorded", said, column_chart(described, "hour up to", "calm", values)
     )
 
 
@@ -169,7 +169,7 @@ def _derived(board: Dashboard) -> Section:
         (
             humanize(lag.view).capitalize(),
             lag.seconds,
-            f"{lag.positions:,} facts, {duration(lag.seconds)}{_parked(lag.parked)}",
+            f"{lag.positions:,} events, {duration(lag.seconds)}{_parked(lag.parked)}",
             "late" if lag.seconds > LATE or lag.positions < 0 or lag.parked else "calm",
         )
         for lag in board.lags
@@ -178,7 +178,7 @@ def _derived(board: Dashboard) -> Section:
     said += "; ".join(f"{name} is {figure} behind" for name, _, figure, _ in rows) + "."
     if any(lag.parked for lag in board.lags):
         said += " What is parked is named, with the reason, by `crmledger views parked`."
-    said += " What calls read is written with the facts and never behind."
+    said += " What calls read is written with the events and never behind."
     return Section("views", "Views of analysts", said, log_gauges(said, "view", rows))
 
 
@@ -191,7 +191,7 @@ def _webhooks(board: Dashboard) -> Section:
         (
             str(one.document["name"] or one.webhook),
             one.lag_seconds if one.is_active else 0.0,
-            f"{one.display_state.lower()}, {one.lag_positions:,} facts, {duration(one.lag_seconds)}",
+            f"{one.display_state.lower()}, {one.lag_positions:,} events, {duration(one.lag_seconds)}",
             "calm" if one.display_state == "ACTIVE" and one.lag_seconds <= LATE else "late",
         )
         for one in board.webhooks
@@ -206,7 +206,7 @@ def _webhooks(board: Dashboard) -> Section:
 def _seals(board: Dashboard, zone: ZoneInfo) -> Section:
     heading = "Seals"
     if not board.seals:
-        return Section("seals", heading, f"Nothing is sealed yet; {board.head:,} facts wait.")
+        return Section("seals", heading, f"Nothing is sealed yet; {board.head:,} events wait.")
     last = board.seals[-1]
     when = f"{last.sealed_at.astimezone(zone):%d %b %Y, %H:%M:%S}"
     said = f"The last one, number {last.number}, of {when}, covers everything up to {last.last:,}."
@@ -225,7 +225,7 @@ def _seals(board: Dashboard, zone: ZoneInfo) -> Section:
         for one in reversed(board.seals)
     ]
     drawn.legend = [
-        Series("seal1", "sealed facts, a piece for each seal"),
+        Series("seal1", "sealed events, a piece for each seal"),
         Series("open", "not sealed yet"),
     ]
     return Section("seals", heading, said, drawn)

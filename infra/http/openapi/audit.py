@@ -33,16 +33,16 @@ DESCRIPTIONS: Mapping[str, str] = {
     "version": "As it was at that version; now if it is left out.",
     "field": "Only this field.",
     "after": "The position after which to read; 0 if it is left out.",
-    "limit": "Most facts to answer: 100 if it is left out, at most 1000 on a JSON page; no bound for lines.",
-    "stream": "Facts about one entity: the id of its stream, or the entity as in a history.",
-    "topic": "Facts of a topic, or of all whose topic begins so: `communication`.",
-    "actor": "Facts that a user brought about, by id or username.",
-    "request": "Facts of one request, by its `X-Request-Id`.",
-    "cause": "Facts of a chain of calls: those of a request, and of the requests that named it in `X-Correlation-Id`.",
-    "since": "Facts recorded then or later.",
-    "until": "Facts recorded before then.",
-    "wait": "Seconds to wait for the first fact where there is none yet.",
-    "ledger": "`ACCESS`: not the facts themselves, but who has read them.",
+    "limit": "Most events to answer: 100 if it is left out, at most 1000 on a JSON page; no bound for lines.",
+    "stream": "Events about one entity: the id of its stream, or the entity as in a history.",
+    "topic": "Events of a topic, or of all whose topic begins so: `communication`.",
+    "actor": "Events that a user brought about, by id or username.",
+    "request": "Events of one request, by its `X-Request-Id`.",
+    "cause": "Events of a chain of calls: those of a request, and of the requests that named it in `X-Correlation-Id`.",
+    "since": "Events recorded then or later.",
+    "until": "Events recorded before then.",
+    "wait": "Seconds to wait for the first event where there is none yet.",
+    "ledger": "`ACCESS`: not the events themselves, but who has read them.",
 }
 """What each parameter means."""
 
@@ -58,11 +58,11 @@ def audit() -> dict[str, Document]:
             "history", "What happened to one entity.", HISTORY, _object(PAGE)
         ),
         f"{AUDIT}blame": _reading(
-            "blame", "For each field of an entity, the fact that set it.", BLAME, _object(BLAMED)
+            "blame", "For each field of an entity, the event that set it.", BLAME, _object(BLAMED)
         ),
         f"{AUDIT}events": _reading(
             "events",
-            "Facts as they are stored, in their order.",
+            "Events as they are stored, in their order.",
             EVENT_PARAMETERS,
             _object(FEED),
             lines,
@@ -137,7 +137,7 @@ REFUSALS: Document = {
     "403": failure("The user is no auditor"),
     "404": failure("There is no such entity or user"),
 }
-LINES = "One fact a line; on the last line `page` says what they are about."
+LINES = "One event a line; on the last line `page` says what they are about."
 HEAD = {
     "organisation": TEXT,
     "position": COUNT,

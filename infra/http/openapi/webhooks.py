@@ -22,7 +22,7 @@ MAYBE_MOMENT: JsonSchema = {"type": ["string", "null"], "format": "date-time"}
 STATES: JsonSchema = {
     "type": "string",
     "enum": ["ACTIVE", "FAILING", "PAUSED", "GONE", "AHEAD", "NOT_EFFECTIVE", "RETIRED"],
-    "description": "`FAILING`: a fact that was sent in vain waits; `PAUSED`: one was not acknowledged for"
+    "description": "`FAILING`: an event that was sent in vain waits; `PAUSED`: one was not acknowledged for"
     " three days; `GONE`: the consumer answered 410; `AHEAD`: the ledger is shorter than what was told.",
 }
 STANDING: Mapping[str, JsonSchema] = {
@@ -30,7 +30,7 @@ STANDING: Mapping[str, JsonSchema] = {
     "name": MAYBE,
     "url": TEXT,
     "state": STATES,
-    "position": COUNT | {"description": "Up to here facts are told, passed over or pending."},
+    "position": COUNT | {"description": "Up to here events are told, passed over or pending."},
     "head": COUNT,
     "pending": COUNT,
     "lag_positions": {"type": "integer"},
@@ -90,13 +90,13 @@ def message() -> dict[str, Document]:
     operation = {
         "operationId": f"{TAG}_told",
         "tags": [TAG],
-        "summary": "A fact was recorded.",
+        "summary": "An event was recorded.",
         "description": "Signed as Standard Webhooks says. It may come more than once, always with the"
-        " same `webhook-id`; the facts of one entity come in their order.",
+        " same `webhook-id`; the events of one entity come in their order.",
         "parameters": headers,
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
         "responses": {
-            "2XX": {"description": "Acknowledged: the next fact about the entity may come."},
+            "2XX": {"description": "Acknowledged: the next event about the entity may come."},
             "410": {"description": "Nothing more is sent until an operator resumes."},
             "default": {"description": "It is sent again, later and later."},
         },

@@ -1,10 +1,10 @@
--- The ledger: the facts, and what must be true together with them.
+-- The ledger: the events, and what must be true together with them.
 --
 -- Every table starts with the organisation: it is the wall between tenants and the key by which the
 -- tables are distributed when one server is not enough. Only `world_claims` stands above it.
 
 CREATE SCHEMA ledger;
-COMMENT ON SCHEMA ledger IS 'Facts and what is decided together with them. Written by ledger.append only.';
+COMMENT ON SCHEMA ledger IS 'Events and what is decided together with them. Written by ledger.append only.';
 
 CREATE TABLE ledger.events (
     organisation   text        NOT NULL,
@@ -21,15 +21,15 @@ CREATE TABLE ledger.events (
     PRIMARY KEY (organisation, position),
     UNIQUE (organisation, stream_id, version)
 );
-COMMENT ON TABLE ledger.events IS 'Every fact, once, in the order in which it was decided. Never changed.';
+COMMENT ON TABLE ledger.events IS 'Every event, once, in the order in which it was decided. Never changed.';
 COMMENT ON COLUMN ledger.events.organisation IS 'The id of the organisation whose ledger it stands in.';
 COMMENT ON COLUMN ledger.events.position IS 'Dense per organisation, from 1: a hole means corruption.';
-COMMENT ON COLUMN ledger.events.stream_id IS 'The entity that the fact is about.';
+COMMENT ON COLUMN ledger.events.stream_id IS 'The entity that the event is about.';
 COMMENT ON COLUMN ledger.events.version IS 'Dense per entity, from 1.';
-COMMENT ON COLUMN ledger.events.topic IS 'What happened: entity, a dot, the fact in the past tense.';
+COMMENT ON COLUMN ledger.events.topic IS 'What happened: entity, a dot, the event in the past tense.';
 COMMENT ON COLUMN ledger.events.schema_version IS 'The form of the payload.';
-COMMENT ON COLUMN ledger.events.subject IS 'The contact that the fact is about, whose key encrypts the payload''s personal part; null if there is none.';
-COMMENT ON COLUMN ledger.events.payload IS 'What the fact says; personal values are encrypted under "personal".';
+COMMENT ON COLUMN ledger.events.subject IS 'The contact that the event is about, whose key encrypts the payload''s personal part; null if there is none.';
+COMMENT ON COLUMN ledger.events.payload IS 'What the event says; personal values are encrypted under "personal".';
 COMMENT ON COLUMN ledger.events.metadata IS 'When it was decided, by whom (user, unit, session), in which request and command.';
 COMMENT ON COLUMN ledger.events.recorded_at IS 'When it was recorded, by the database''s clock; never earlier than the position before.';
 COMMENT ON COLUMN ledger.events.event_hash IS 'SHA-256 over all other columns (see ledger.event_hash).';
@@ -110,7 +110,7 @@ CREATE TABLE ledger.secrets (
     PRIMARY KEY (organisation, key_id),
     UNIQUE (organisation, owner, name)
 );
-COMMENT ON TABLE ledger.secrets IS 'Verifiers of passwords and keys, never the secrets; facts name them by key_id.';
+COMMENT ON TABLE ledger.secrets IS 'Verifiers of passwords and keys, never the secrets; events name them by key_id.';
 
 CREATE TABLE ledger.personal_keys (
     organisation text        NOT NULL,
@@ -119,7 +119,7 @@ CREATE TABLE ledger.personal_keys (
     created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (organisation, subject)
 );
-COMMENT ON TABLE ledger.personal_keys IS 'Each contact''s key, wrapped by the service key. Destroying it makes the contact''s facts unreadable.';
+COMMENT ON TABLE ledger.personal_keys IS 'Each contact''s key, wrapped by the service key. Destroying it makes the contact''s events unreadable.';
 
 CREATE TABLE ledger.photos (
     organisation text  NOT NULL,
@@ -131,4 +131,4 @@ CREATE TABLE ledger.photos (
     PRIMARY KEY (organisation, id)
 );
 CREATE INDEX photos_by_contact ON ledger.photos (organisation, contact);
-COMMENT ON TABLE ledger.photos IS 'Bytes of the current profile photos; the facts hold their digests.';
+COMMENT ON TABLE ledger.photos IS 'Bytes of the current profile photos; the events hold their digests.';

@@ -1,8 +1,8 @@
 -- The views: what show, list and get_* answer from. Each row is a pure function of one entity's
--- facts, so all of it can be built again from the ledger.
+-- events, so all of it can be built again from the ledger.
 
 CREATE SCHEMA views;
-COMMENT ON SCHEMA views IS 'Current state of every entity, written together with its facts; can be rebuilt from them.';
+COMMENT ON SCHEMA views IS 'Current state of every entity, written together with its events; can be rebuilt from them.';
 
 CREATE TABLE views.entities (
     organisation text NOT NULL,
@@ -42,7 +42,7 @@ CREATE TABLE views.records (
 );
 CREATE INDEX records_changed ON views.records (organisation, changed) WHERE directory;
 COMMENT ON TABLE views.records IS 'Registered records (reference entities) as they were registered.';
-COMMENT ON COLUMN views.records.changed IS 'Position of the last fact; processes refresh their directory by it.';
+COMMENT ON COLUMN views.records.changed IS 'Position of the last event; processes refresh their directory by it.';
 
 CREATE TABLE views.sessions (
     organisation text    NOT NULL,
@@ -83,7 +83,7 @@ CREATE INDEX contacts_vat_registration_number ON views.contacts (organisation, v
 CREATE INDEX contacts_emails ON views.contacts USING gin (emails);
 CREATE INDEX contacts_phones ON views.contacts USING gin (phones);
 COMMENT ON TABLE views.contacts IS 'Contacts with the columns they are searched by.';
-COMMENT ON COLUMN views.contacts.created IS 'Position of the first fact: the order of creation.';
+COMMENT ON COLUMN views.contacts.created IS 'Position of the first event: the order of creation.';
 COMMENT ON COLUMN views.contacts.emails IS 'E-mail addresses in lower case.';
 COMMENT ON COLUMN views.contacts.phones IS 'Phone numbers and full numbers, digits only, full ones without the leading 00.';
 COMMENT ON COLUMN views.contacts.photo IS 'Id of the profile photo.';

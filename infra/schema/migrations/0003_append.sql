@@ -130,7 +130,7 @@ COMMENT ON FUNCTION ledger.write_views IS 'Writes rows of the views in the searc
 
 CREATE FUNCTION ledger.losers(
     in_organisation text, in_effects jsonb[], in_moment timestamptz,
-    fact_command integer[], fact_stream uuid[], fact_version integer[]
+    event_command integer[], event_stream uuid[], event_version integer[]
 ) RETURNS TABLE (command integer, verdict text, detail text) LANGUAGE sql STABLE AS $$
     SELECT DISTINCT ON (refused.command) refused.command::integer, refused.verdict, refused.detail
       FROM (
@@ -142,7 +142,7 @@ CREATE FUNCTION ledger.losers(
         UNION ALL
         SELECT f.command, 2, 'CONFLICT', f.stream::text
           FROM (SELECT u.command, u.stream, min(u.version) AS first
-                  FROM unnest(fact_command, fact_stream, fact_version) AS u (command, stream, version)
+                  FROM unnest(event_command, event_stream, event_version) AS u (command, stream, version)
                  GROUP BY u.command, u.stream) AS f
          WHERE f.first - 1 <> coalesce((SELECT max(e.version) FROM ledger.events e
                                          WHERE e.organisation = in_organisation AND e.stream_id = f.stream), 0)
@@ -190,7 +190,7 @@ COMMENT ON FUNCTION ledger.reclaim IS 'Claims the uniqueness of all contacts of 
 
 CREATE FUNCTION ledger.write_effects(in_organisation text, in_effects jsonb[], in_moment timestamptz)
 RETURNS void LANGUAGE plpgsql AS $$
--- What a command changes beside facts and views. Winners only; the views are as they were before.
+-- What a command changes beside events and views. Winners only; the views are as they were before.
 BEGIN
     DELETE FROM ledger.claims c
      USING unnest(in_effects) AS e (effects), jsonb_to_recordset(e.effects -> 'release') AS t (claim text, stream uuid)
@@ -246,8 +246,8 @@ COMMENT ON FUNCTION ledger.is_given_up IS 'Whether a batch, known by the metadat
 CREATE FUNCTION ledger.append(
     in_organisation text, in_deadline timestamptz,
     in_metadata text[], in_effects text[], in_answers bytea[],
-    fact_command integer[], fact_stream uuid[], fact_version integer[], fact_topic text[],
-    fact_schema smallint[], fact_subject uuid[], fact_payload text[],
+    event_command integer[], event_stream uuid[], event_version integer[], event_topic text[],
+    event_schema smallint[], event_subject uuid[], event_payload text[],
     view_command integer[], view_name text[], view_stream uuid[], view_version integer[],
     view_columns text[], view_document text[], view_refs text[]
 ) RETURNS TABLE (command integer, verdict text, detail text)
@@ -274,7 +274,7 @@ BEGIN
 
     SELECT coalesce(array_agg(l.command), '{}'), array_agg(l.verdict), array_agg(l.detail)
       INTO lost, verdicts, details
-      FROM ledger.losers(in_organisation, effects, moment, fact_command, fact_stream, fact_version) AS l;
+      FROM ledger.losers(in_organisation, effects, moment, event_command, event_stream, event_version) AS l;
 
     INSERT INTO ledger.events (organisation, position, stream_id, version, topic, schema_version, subject, payload,
            metadata, recorded_at, event_hash)
@@ -284,7 +284,7 @@ BEGIN
                              f.payload, f.metadata, moment)
       FROM (SELECT coalesce(head, 0) + row_number() OVER (ORDER BY u.n) AS position, u.*,
                    in_metadata[u.command] AS metadata
-              FROM unnest(fact_command, fact_stream, fact_version, fact_topic, fact_schema, fact_subject, fact_payload)
+              FROM unnest(event_command, event_stream, event_version, event_topic, event_schema, event_subject, event_payload)
                        WITH ORDINALITY AS u (command, stream, version, topic, schema, subject, payload, n)
              WHERE u.command <> ALL (lost)) AS f;
 
@@ -310,7 +310,7 @@ BEGIN
     RETURN QUERY SELECT * FROM unnest(lost, verdicts, details);
 END $$;
 COMMENT ON FUNCTION ledger.append IS
-    'Writes a batch of commands of one organisation: each wholly or not at all, the facts at dense positions. Returns the commands that were not written: REPEATED (the idempotency key is known), CONFLICT (another fact came first), CLAIMED (a uniqueness claim is taken; detail names the parameter), LATE (all of them: the deadline had passed, or the batch was given up).';
+    'Writes a batch of commands of one organisation: each wholly or not at all, the events at dense positions. Returns the commands that were not written: REPEATED (the idempotency key is known), CONFLICT (another event came first), CLAIMED (a uniqueness claim is taken; detail names the parameter), LATE (all of them: the deadline had passed, or the batch was given up).';
 
 CREATE FUNCTION ledger.settle(
     in_organisation text, in_commands text[], in_streams uuid[], in_versions integer[], in_keys text[]
@@ -338,7 +338,7 @@ BEGIN
     RETURN written;
 END $$;
 COMMENT ON FUNCTION ledger.settle IS
-    'Which commands whose answer was lost have been written, one for each; the others never will be. A command is found by one of its facts (stream and version), or by its idempotency key if it has none.';
+    'Which commands whose answer was lost have been written, one for each; the others never will be. A command is found by one of its events (stream and version), or by its idempotency key if it has none.';
 
 CREATE FUNCTION ledger.take_numbers(in_organisation text, in_names text[], in_counts integer[])
 RETURNS TABLE (name text, last bigint)

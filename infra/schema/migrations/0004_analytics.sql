@@ -1,4 +1,4 @@
--- Views for analysts, fed from the ledger after the fact by `crmledger project`; and which definition
+-- Views for analysts, fed from the ledger after the event by `crmledger project`; and which definition
 -- the rows of every view were written by.
 
 CREATE SCHEMA analytics;
@@ -14,23 +14,23 @@ CREATE TABLE analytics.progress (
     PRIMARY KEY (organisation, view)
 );
 COMMENT ON TABLE analytics.progress IS 'How far each view has come in each ledger, and which process may move it.';
-COMMENT ON COLUMN analytics.progress.position IS 'The last fact that the view holds. Moved in the transaction that writes the view, and only from where its writer has read it.';
+COMMENT ON COLUMN analytics.progress.position IS 'The last event that the view holds. Moved in the transaction that writes the view, and only from where its writer has read it.';
 COMMENT ON COLUMN analytics.progress.moved_at IS 'When the position was moved last.';
 COMMENT ON COLUMN analytics.progress.holder IS 'The process that has the lease; null if nobody has.';
 COMMENT ON COLUMN analytics.progress.held_until IS 'When the lease ends unless it is renewed, by the database''s clock.';
 
-CREATE TABLE analytics.daily_facts (
+CREATE TABLE analytics.daily_events (
     organisation text   NOT NULL,
     day          date   NOT NULL,
     topic        text   NOT NULL,
-    facts        bigint NOT NULL CHECK (facts > 0),
+    events        bigint NOT NULL CHECK (events > 0),
     PRIMARY KEY (organisation, day, topic)
 );
-COMMENT ON TABLE analytics.daily_facts IS 'How many facts of each topic were recorded on each day.';
-COMMENT ON COLUMN analytics.daily_facts.organisation IS 'The id of the organisation.';
-COMMENT ON COLUMN analytics.daily_facts.day IS 'The day in UTC on which the facts were recorded.';
-COMMENT ON COLUMN analytics.daily_facts.topic IS 'What happened: entity, a dot, the fact in the past tense.';
-COMMENT ON COLUMN analytics.daily_facts.facts IS 'How often it happened.';
+COMMENT ON TABLE analytics.daily_events IS 'How many events of each topic were recorded on each day.';
+COMMENT ON COLUMN analytics.daily_events.organisation IS 'The id of the organisation.';
+COMMENT ON COLUMN analytics.daily_events.day IS 'The day in UTC on which the events were recorded.';
+COMMENT ON COLUMN analytics.daily_events.topic IS 'What happened: entity, a dot, the event in the past tense.';
+COMMENT ON COLUMN analytics.daily_events.events IS 'How often it happened.';
 
 CREATE TABLE ledger.view_versions (
     view       text        PRIMARY KEY,
@@ -41,7 +41,7 @@ COMMENT ON TABLE ledger.view_versions IS 'The version of its definition by which
 INSERT INTO ledger.view_versions (view, version)
 SELECT name, 1
   FROM unnest(ARRAY['views.communications', 'views.contacts', 'views.entities', 'views.names', 'views.queue_entries',
-                    'views.records', 'views.sessions', 'analytics.daily_facts']) AS v (name);
+                    'views.records', 'views.sessions', 'analytics.daily_events']) AS v (name);
 
 SELECT ledger.have_role('crmledger_projector');
 SELECT ledger.have_role('crmledger_analyst');

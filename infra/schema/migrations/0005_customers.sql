@@ -361,7 +361,7 @@ END $$;
 
 CREATE OR REPLACE FUNCTION ledger.losers(
     in_organisation text, in_effects jsonb[], in_moment timestamptz,
-    fact_command integer[], fact_stream uuid[], fact_version integer[]
+    event_command integer[], event_stream uuid[], event_version integer[]
 ) RETURNS TABLE (command integer, verdict text, detail text) LANGUAGE sql STABLE AS $$
     SELECT DISTINCT ON (refused.command) refused.command::integer, refused.verdict, refused.detail
       FROM (
@@ -373,7 +373,7 @@ CREATE OR REPLACE FUNCTION ledger.losers(
         UNION ALL
         SELECT f.command, 2, 'CONFLICT', f.stream::text
           FROM (SELECT u.command, u.stream, min(u.version) AS first
-                  FROM unnest(fact_command, fact_stream, fact_version) AS u (command, stream, version)
+                  FROM unnest(event_command, event_stream, event_version) AS u (command, stream, version)
                  GROUP BY u.command, u.stream) AS f
          WHERE f.first - 1 <> coalesce((SELECT max(e.version) FROM ledger.events e
                                          WHERE e.organisation = in_organisation AND e.stream_id = f.stream), 0)
@@ -432,7 +432,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION ledger.write_effects(in_organisation text, in_effects jsonb[], in_moment timestamptz)
 RETURNS void LANGUAGE plpgsql AS $$
--- What a command changes beside facts and views. Winners only; the views are as they were before.
+-- What a command changes beside events and views. Winners only; the views are as they were before.
 BEGIN
     DELETE FROM ledger.claims c
      USING unnest(in_effects) AS e (effects), jsonb_to_recordset(e.effects -> 'release') AS t (claim text, stream uuid)

@@ -1,4 +1,4 @@
--- Forgetting a person: the key of all facts about a contact is destroyed, and nothing brings it back.
+-- Forgetting a person: the key of all events about a contact is destroyed, and nothing brings it back.
 
 CREATE TABLE ledger.forgotten (
     organisation text        NOT NULL,
@@ -6,7 +6,7 @@ CREATE TABLE ledger.forgotten (
     forgotten_at timestamptz NOT NULL,
     PRIMARY KEY (organisation, subject)
 );
-COMMENT ON TABLE ledger.forgotten IS 'Whose keys were destroyed on purpose: their facts are read without what was personal, and no key of theirs is taken in again.';
+COMMENT ON TABLE ledger.forgotten IS 'Whose keys were destroyed on purpose: their events are read without what was personal, and no key of theirs is taken in again.';
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.forgotten
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER append_only_whole BEFORE TRUNCATE ON ledger.forgotten
@@ -39,11 +39,11 @@ CREATE FUNCTION ledger.streams_of(in_organisation text, in_subject uuid) RETURNS
             SELECT r.id FROM views.service_requests r
              WHERE r.organisation = in_organisation AND r.contact_information = ledger.id_text(in_subject)) AS s
 $$;
-COMMENT ON FUNCTION ledger.streams_of IS 'What else than the contact itself has facts that its key encrypts.';
+COMMENT ON FUNCTION ledger.streams_of IS 'What else than the contact itself has events that its key encrypts.';
 
 CREATE OR REPLACE FUNCTION ledger.losers(
     in_organisation text, in_effects jsonb[], in_moment timestamptz,
-    fact_command integer[], fact_stream uuid[], fact_version integer[]
+    event_command integer[], event_stream uuid[], event_version integer[]
 ) RETURNS TABLE (command integer, verdict text, detail text) LANGUAGE sql STABLE AS $$
     SELECT DISTINCT ON (refused.command) refused.command::integer, refused.verdict, refused.detail
       FROM (
@@ -55,7 +55,7 @@ CREATE OR REPLACE FUNCTION ledger.losers(
         UNION ALL
         SELECT f.command, 2, 'CONFLICT', f.stream::text
           FROM (SELECT u.command, u.stream, min(u.version) AS first
-                  FROM unnest(fact_command, fact_stream, fact_version) AS u (command, stream, version)
+                  FROM unnest(event_command, event_stream, event_version) AS u (command, stream, version)
                  GROUP BY u.command, u.stream) AS f
          WHERE f.first - 1 <> coalesce((SELECT max(e.version) FROM ledger.events e
                                          WHERE e.organisation = in_organisation AND e.stream_id = f.stream), 0)
@@ -125,7 +125,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION ledger.write_effects(in_organisation text, in_effects jsonb[], in_moment timestamptz)
 RETURNS void LANGUAGE plpgsql AS $$
--- What a command changes beside facts and views. Winners only; the views are as they were before.
+-- What a command changes beside events and views. Winners only; the views are as they were before.
 BEGIN
     DELETE FROM ledger.claims c
      USING unnest(in_effects) AS e (effects), jsonb_to_recordset(e.effects -> 'release') AS t (claim text, stream uuid)

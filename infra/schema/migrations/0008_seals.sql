@@ -16,12 +16,12 @@ CREATE TABLE ledger.seals (
     CHECK (octet_length(leaves) = 32 * (last_position - first_position + 1))
 );
 ALTER TABLE ledger.seals ALTER COLUMN leaves SET STORAGE EXTERNAL;
-COMMENT ON TABLE ledger.seals IS 'Signed statements, each about the facts since the former one. Never changed; written by ledger.add_seal only.';
+COMMENT ON TABLE ledger.seals IS 'Signed statements, each about the events since the former one. Never changed; written by ledger.add_seal only.';
 COMMENT ON COLUMN ledger.seals.organisation IS 'The id of the organisation whose ledger is sealed.';
 COMMENT ON COLUMN ledger.seals.number IS 'Dense per organisation, from 1.';
 COMMENT ON COLUMN ledger.seals.statement IS 'What is signed, to the letter: range, root, root over all streams, hash of the former statement, time, key.';
 COMMENT ON COLUMN ledger.seals.signature IS 'Ed25519 over the statement''s text in UTF-8, by the key that it names.';
-COMMENT ON COLUMN ledger.seals.leaves IS 'The hashes of the sealed facts in their order: what the root was made of. Names the position where the root no longer fits.';
+COMMENT ON COLUMN ledger.seals.leaves IS 'The hashes of the sealed events in their order: what the root was made of. Names the position where the root no longer fits.';
 COMMENT ON COLUMN ledger.seals.first_position IS 'The first position sealed, as the statement says.';
 COMMENT ON COLUMN ledger.seals.last_position IS 'The last position sealed, as the statement says.';
 COMMENT ON COLUMN ledger.seals.root IS 'The Merkle root (RFC 6962) over the leaves, as the statement says.';
@@ -38,12 +38,12 @@ CREATE TABLE ledger.sealed_streams (
     chain        bytea   NOT NULL,
     PRIMARY KEY (organisation, bucket, stream_id)
 );
-COMMENT ON TABLE ledger.sealed_streams IS 'How far each entity had come at the last seal. Follows from the facts; never trusted beyond the root that was signed.';
+COMMENT ON TABLE ledger.sealed_streams IS 'How far each entity had come at the last seal. Follows from the events; never trusted beyond the root that was signed.';
 COMMENT ON COLUMN ledger.sealed_streams.organisation IS 'The id of the organisation.';
 COMMENT ON COLUMN ledger.sealed_streams.bucket IS 'The first two bytes of SHA-256 of the stream''s id.';
 COMMENT ON COLUMN ledger.sealed_streams.stream_id IS 'The entity.';
 COMMENT ON COLUMN ledger.sealed_streams.version IS 'Its last version that is sealed.';
-COMMENT ON COLUMN ledger.sealed_streams.chain IS 'The chain over the hashes of its facts up to that version.';
+COMMENT ON COLUMN ledger.sealed_streams.chain IS 'The chain over the hashes of its events up to that version.';
 
 CREATE TABLE ledger.sealed_nodes (
     organisation text  NOT NULL,

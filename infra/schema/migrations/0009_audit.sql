@@ -1,7 +1,7 @@
--- Ways for auditors to find facts: by who acted, by the request and the chain of calls they came of, by time.
+-- Ways for auditors to find events: by who acted, by the request and the chain of calls they came of, by time.
 
--- Beside the ledger, and filled when somebody asks: indexes on the facts themselves would cost every append more
--- than the fact does.
+-- Beside the ledger, and filled when somebody asks: indexes on the events themselves would cost every append more
+-- than the event does.
 CREATE TABLE ledger.origins (
     organisation text   NOT NULL,
     position     bigint NOT NULL,
@@ -13,7 +13,7 @@ CREATE TABLE ledger.origins (
 CREATE INDEX origins_by_actor ON ledger.origins (organisation, actor, position) WHERE actor IS NOT NULL;
 CREATE INDEX origins_by_request ON ledger.origins (organisation, request, position) WHERE request IS NOT NULL;
 CREATE INDEX origins_by_correlation ON ledger.origins (organisation, correlation, position) WHERE correlation IS NOT NULL;
-COMMENT ON TABLE ledger.origins IS 'Who and what facts came of, copied from their metadata to be found by it; behind the ledger until somebody asks. Can be emptied at any time.';
+COMMENT ON TABLE ledger.origins IS 'Who and what events came of, copied from their metadata to be found by it; behind the ledger until somebody asks. Can be emptied at any time.';
 GRANT SELECT ON ledger.origins TO crmledger_service;
 
 CREATE FUNCTION ledger.note_origins(in_organisation text, in_upto bigint, in_most integer) RETURNS bigint
@@ -30,7 +30,7 @@ BEGIN
     ON CONFLICT DO NOTHING;
     RETURN greatest(noted, least(in_upto, noted + in_most));
 END $$;
-COMMENT ON FUNCTION ledger.note_origins IS 'Notes the origins of so many facts at most, up to a position; up to which one they are noted then.';
+COMMENT ON FUNCTION ledger.note_origins IS 'Notes the origins of so many events at most, up to a position; up to which one they are noted then.';
 
 CREATE FUNCTION ledger.last_before(in_organisation text, in_moment timestamptz) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -38,7 +38,7 @@ DECLARE
     high   bigint;
     middle bigint;
 BEGIN
-    -- No fact was recorded earlier than the one before it.
+    -- No event was recorded earlier than the one before it.
     SELECT coalesce(max(position), 0) INTO high FROM ledger.events WHERE organisation = in_organisation;
     WHILE low < high LOOP
         middle := (low + high + 1) / 2;

@@ -1,5 +1,5 @@
 -- The views as they were: every row that any of them has ever had, with the positions between which it stood.
--- Folded from the ledger after the fact, so all of it can be dropped and folded again.
+-- Folded from the ledger after the event, so all of it can be dropped and folded again.
 
 CREATE SCHEMA history;
 COMMENT ON SCHEMA history IS 'Every row that the views have ever had; behind the ledger by what analytics.progress says of the view "history".';
@@ -62,10 +62,10 @@ BEGIN
              || CASE WHEN made.is_ordered THEN ' AND created <= ' || asked ELSE '' END;
         EXECUTE format('COMMENT ON TABLE history.%I IS %L', made.name, 'Through time: ' || made.says);
         EXECUTE format('COMMENT ON VIEW past.%I IS %L', made.name, 'As it was after crmledger.position: ' || made.says);
-        EXECUTE format('COMMENT ON COLUMN history.%I.stream_id IS %L', made.name, 'The entity from whose facts the row was made.');
-        EXECUTE format('COMMENT ON COLUMN history.%I.valid_from IS %L', made.name, 'The position of the fact after which the row looked so.');
+        EXECUTE format('COMMENT ON COLUMN history.%I.stream_id IS %L', made.name, 'The entity from whose events the row was made.');
+        EXECUTE format('COMMENT ON COLUMN history.%I.valid_from IS %L', made.name, 'The position of the event after which the row looked so.');
         EXECUTE format('COMMENT ON COLUMN history.%I.valid_to IS %L', made.name,
-                       'The position of the fact after which it no longer did; the largest bigint while it still does.');
+                       'The position of the event after which it no longer did; the largest bigint while it still does.');
         EXECUTE format('GRANT SELECT ON past.%I TO crmledger_service', made.name);
     END LOOP;
     UPDATE analytics.progress SET position = 0, version = 0 WHERE view = 'history';
@@ -150,7 +150,7 @@ BEGIN
     END LOOP;
     INSERT INTO history.dropped SELECT in_organisation, unnest(in_streams) ON CONFLICT DO NOTHING;
 END $$;
-COMMENT ON FUNCTION history.drop IS 'Drops the rows of entities, which are folded anew from what their facts say now before anything is read again.';
+COMMENT ON FUNCTION history.drop IS 'Drops the rows of entities, which are folded anew from what their events say now before anything is read again.';
 
 -- A person is forgotten in the past, too, and in the same transaction.
 CREATE FUNCTION history.forget() RETURNS trigger

@@ -1,4 +1,4 @@
--- Projections as a product: facts that a view cannot take in are parked, older programs write no rows of newer views,
+-- Projections as a product: events that a view cannot take in are parked, older programs write no rows of newer views,
 -- and whoever is forgotten is forgotten in tables that wait to take the views' place, too.
 
 CREATE SCHEMA projections;
@@ -16,11 +16,11 @@ CREATE TABLE projections.parked (
     tried_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (organisation, view, stream_id)
 );
-COMMENT ON TABLE projections.parked IS 'Entities whose facts a view could not take in: it lacks those from a position on until they are tried again with success.';
+COMMENT ON TABLE projections.parked IS 'Entities whose events a view could not take in: it lacks those from a position on until they are tried again with success.';
 COMMENT ON COLUMN projections.parked.organisation IS 'The id of the organisation.';
 COMMENT ON COLUMN projections.parked.view IS 'The view, as in analytics.progress.';
 COMMENT ON COLUMN projections.parked.stream_id IS 'The entity.';
-COMMENT ON COLUMN projections.parked.position IS 'The first of its facts that the view lacks.';
+COMMENT ON COLUMN projections.parked.position IS 'The first of its events that the view lacks.';
 COMMENT ON COLUMN projections.parked.reason IS 'What was wrong when it was tried last.';
 COMMENT ON COLUMN projections.parked.tries IS 'How often it was tried.';
 COMMENT ON COLUMN projections.parked.parked_at IS 'When it was parked.';
@@ -48,7 +48,7 @@ BEGIN
     DELETE FROM history.dropped WHERE organisation = in_organisation AND stream_id = ANY (in_streams);
     RETURN true;
 END $$;
-COMMENT ON FUNCTION history.park IS 'Parks entities that history cannot take in, if it stands at a position; in_positions are the first facts of theirs that it lacks.';
+COMMENT ON FUNCTION history.park IS 'Parks entities that history cannot take in, if it stands at a position; in_positions are the first events of theirs that it lacks.';
 
 CREATE OR REPLACE FUNCTION history.write(
     in_organisation text, in_version integer, in_generation bigint, in_after bigint, in_upto bigint, in_streams uuid[],
@@ -169,7 +169,7 @@ BEGIN
                             ELSE '$2 IS NOT NULL AND id = ANY ($3)' END
               USING NEW.organisation, kinds, ids;
         EXCEPTION WHEN undefined_table OR lock_not_available THEN
-            NULL;  -- A rebuild is dropping or indexing it, and reads these facts again before it switches.
+            NULL;  -- A rebuild is dropping or indexing it, and reads these events again before it switches.
         END;
     END LOOP;
     RETURN NULL;

@@ -2,7 +2,7 @@
 
 CREATE OR REPLACE FUNCTION ledger.write_effects(in_organisation text, in_effects jsonb[], in_moment timestamptz)
 RETURNS void LANGUAGE plpgsql AS $$
--- What a command changes beside facts and views. Winners only; the views are as they were before. A statement runs only
+-- What a command changes beside events and views. Winners only; the views are as they were before. A statement runs only
 -- where a command wants it: without any, a plan that suits none may read all of a ledger to find that out. Rows are
 -- deleted one by one: joined, they may be planned as a scan of all.
 DECLARE

@@ -12,7 +12,7 @@ CREATE TABLE ledger.outcomes (
 CREATE INDEX outcomes_by_age ON ledger.outcomes (organisation, recorded_at);
 COMMENT ON TABLE ledger.outcomes IS 'Which calls with an Idempotency-Key were written, kept for 7 days: longer than their answers.';
 COMMENT ON COLUMN ledger.outcomes.caller IS 'The user who called, a slash, and the customer''s account in whose session; nobody else is told.';
-COMMENT ON COLUMN ledger.outcomes.position IS 'The last position that the call has written; that of the ledger at that moment if it wrote no fact.';
+COMMENT ON COLUMN ledger.outcomes.position IS 'The last position that the call has written; that of the ledger at that moment if it wrote no event.';
 
 CREATE TABLE ledger.settled_keys (
     organisation text        NOT NULL,
@@ -27,7 +27,7 @@ GRANT SELECT ON ledger.outcomes, ledger.settled_keys TO crmledger_service;
 -- Kinds of effects that no command of the batch has are not asked about, as they are not written.
 CREATE OR REPLACE FUNCTION ledger.losers(
     in_organisation text, in_effects jsonb[], in_moment timestamptz,
-    fact_command integer[], fact_stream uuid[], fact_version integer[]
+    event_command integer[], event_stream uuid[], event_version integer[]
 ) RETURNS TABLE (command integer, verdict text, detail text) LANGUAGE sql STABLE AS $$
     WITH items AS MATERIALIZED (
         SELECT e.n, i.key, i.value
@@ -51,7 +51,7 @@ CREATE OR REPLACE FUNCTION ledger.losers(
         UNION ALL
         SELECT f.command, 2, 'CONFLICT', f.stream::text
           FROM (SELECT u.command, u.stream, min(u.version) AS first
-                  FROM unnest(fact_command, fact_stream, fact_version) AS u (command, stream, version)
+                  FROM unnest(event_command, event_stream, event_version) AS u (command, stream, version)
                  GROUP BY u.command, u.stream) AS f
          WHERE f.first - 1 <> coalesce((SELECT max(e.version) FROM ledger.events e
                                          WHERE e.organisation = in_organisation AND e.stream_id = f.stream), 0)
@@ -124,8 +124,8 @@ $$;
 CREATE OR REPLACE FUNCTION ledger.append(
     in_organisation text, in_deadline timestamptz,
     in_metadata text[], in_effects text[], in_answers bytea[],
-    fact_command integer[], fact_stream uuid[], fact_version integer[], fact_topic text[],
-    fact_schema smallint[], fact_subject uuid[], fact_payload text[],
+    event_command integer[], event_stream uuid[], event_version integer[], event_topic text[],
+    event_schema smallint[], event_subject uuid[], event_payload text[],
     view_command integer[], view_name text[], view_stream uuid[], view_version integer[],
     view_columns text[], view_document text[], view_refs text[]
 ) RETURNS TABLE (command integer, verdict text, detail text)
@@ -154,7 +154,7 @@ BEGIN
 
     SELECT coalesce(array_agg(l.command), '{}'), array_agg(l.verdict), array_agg(l.detail)
       INTO lost, verdicts, details
-      FROM ledger.losers(in_organisation, effects, moment, fact_command, fact_stream, fact_version) AS l;
+      FROM ledger.losers(in_organisation, effects, moment, event_command, event_stream, event_version) AS l;
 
     INSERT INTO ledger.events (organisation, position, stream_id, version, topic, schema_version, subject, payload,
            metadata, recorded_at, event_hash)
@@ -164,7 +164,7 @@ BEGIN
                              f.payload, f.metadata, moment)
       FROM (SELECT coalesce(head, 0) + row_number() OVER (ORDER BY u.n) AS position, u.*,
                    in_metadata[u.command] AS metadata
-              FROM unnest(fact_command, fact_stream, fact_version, fact_topic, fact_schema, fact_subject, fact_payload)
+              FROM unnest(event_command, event_stream, event_version, event_topic, event_schema, event_subject, event_payload)
                        WITH ORDINALITY AS u (command, stream, version, topic, schema, subject, payload, n)
              WHERE u.command <> ALL (lost)) AS f;
 
@@ -181,13 +181,13 @@ BEGIN
        SET command = excluded.command, request_hash = excluded.request_hash, answer = excluded.answer, recorded_at = excluded.recorded_at;
 
     IF EXISTS (SELECT FROM unnest(effects) AS e (effects) WHERE e.effects ? 'caller') THEN
-        -- Facts stand in the order of their commands: so many come up to the last one of a command.
+        -- Events stand in the order of their commands: so many come up to the last one of a command.
         INSERT INTO ledger.outcomes (organisation, caller, key, command, position, recorded_at)
         SELECT in_organisation, e.effects ->> 'caller', e.effects ->> 'key', in_metadata[e.n]::json ->> 'command',
                e.position, moment
-          FROM (SELECT u.n, u.effects, coalesce(head, 0) + (sum(coalesce(f.facts, 0)) OVER (ORDER BY u.n))::bigint AS position
+          FROM (SELECT u.n, u.effects, coalesce(head, 0) + (sum(coalesce(f.events, 0)) OVER (ORDER BY u.n))::bigint AS position
                   FROM unnest(effects) WITH ORDINALITY AS u (effects, n)
-                  LEFT JOIN (SELECT w.command, count(*) AS facts FROM unnest(fact_command) AS w (command)
+                  LEFT JOIN (SELECT w.command, count(*) AS events FROM unnest(event_command) AS w (command)
                               WHERE w.command <> ALL (lost) GROUP BY 1) AS f ON f.command = u.n) AS e
          WHERE e.n <> ALL (lost) AND e.effects ? 'caller'
         ON CONFLICT (organisation, caller, key) DO UPDATE
@@ -208,7 +208,7 @@ BEGIN
     RETURN QUERY SELECT * FROM unnest(lost, verdicts, details);
 END $$;
 COMMENT ON FUNCTION ledger.append IS
-    'Writes a batch of commands of one organisation: each wholly or not at all, the facts at dense positions. Returns the commands that were not written: REPEATED (the idempotency key is known), SETTLED (it was said of the key that nothing will be written with it), CONFLICT (another fact came first), CLAIMED (a uniqueness claim is taken; detail names the parameter), LIMITED (what is limited is used up), LATE (all of them: the deadline had passed, or the batch was given up).';
+    'Writes a batch of commands of one organisation: each wholly or not at all, the events at dense positions. Returns the commands that were not written: REPEATED (the idempotency key is known), SETTLED (it was said of the key that nothing will be written with it), CONFLICT (another event came first), CLAIMED (a uniqueness claim is taken; detail names the parameter), LIMITED (what is limited is used up), LATE (all of them: the deadline had passed, or the batch was given up).';
 
 CREATE FUNCTION ledger.settle_key(in_organisation text, in_caller text, in_key text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

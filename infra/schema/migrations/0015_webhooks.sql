@@ -1,7 +1,7 @@
 -- Webhooks: how far each subscription has come in its ledger, what still waits to be acknowledged, and a log.
 -- What is subscribed to is a registered record; its secret lies sealed in ledger.secrets.
 
-COMMENT ON TABLE ledger.secrets IS 'Verifiers of passwords and keys, never the secrets; what webhooks are signed with, sealed by the service key. Facts name them by key_id.';
+COMMENT ON TABLE ledger.secrets IS 'Verifiers of passwords and keys, never the secrets; what webhooks are signed with, sealed by the service key. Events name them by key_id.';
 
 CREATE INDEX records_webhooks ON views.records (organisation, id) WHERE kind = 'webhook';
 
@@ -23,10 +23,10 @@ CREATE TABLE webhooks.subscriptions (
 );
 COMMENT ON TABLE webhooks.subscriptions IS 'How far each subscription has come in its ledger, and which process may deliver.';
 COMMENT ON COLUMN webhooks.subscriptions.webhook IS 'The id of the registered record.';
-COMMENT ON COLUMN webhooks.subscriptions.position IS 'Facts up to here are acknowledged, not subscribed to, or pending. Moved in the statement that makes them pending, and only from where its writer has read it.';
-COMMENT ON COLUMN webhooks.subscriptions.mark IS 'The hash of the fact at that position: another one there means that the ledger is not the one that was told of.';
+COMMENT ON COLUMN webhooks.subscriptions.position IS 'Events up to here are acknowledged, not subscribed to, or pending. Moved in the statement that makes them pending, and only from where its writer has read it.';
+COMMENT ON COLUMN webhooks.subscriptions.mark IS 'The hash of the event at that position: another one there means that the ledger is not the one that was told of.';
 COMMENT ON COLUMN webhooks.subscriptions.round IS 'Raised by operators who replay or resume: what was under way before counts no more.';
-COMMENT ON COLUMN webhooks.subscriptions.state IS 'PAUSED: a fact was not acknowledged for too long; GONE: the consumer answered 410. Both end by an operator''s resume.';
+COMMENT ON COLUMN webhooks.subscriptions.state IS 'PAUSED: an event was not acknowledged for too long; GONE: the consumer answered 410. Both end by an operator''s resume.';
 COMMENT ON COLUMN webhooks.subscriptions.held_until IS 'When the lease ends unless it is renewed, by the database''s clock.';
 
 CREATE TABLE webhooks.pending (
@@ -41,8 +41,8 @@ CREATE TABLE webhooks.pending (
     PRIMARY KEY (organisation, webhook, position)
 );
 CREATE INDEX pending_by_stream ON webhooks.pending (organisation, webhook, stream_id, position);
-COMMENT ON TABLE webhooks.pending IS 'Facts that wait for a 2xx. A fact is sent when no earlier one about its entity waits.';
-COMMENT ON COLUMN webhooks.pending.entity IS 'What the fact is about, as kind/id.';
+COMMENT ON TABLE webhooks.pending IS 'Events that wait for a 2xx. An event is sent when no earlier one about its entity waits.';
+COMMENT ON COLUMN webhooks.pending.entity IS 'What the event is about, as kind/id.';
 COMMENT ON COLUMN webhooks.pending.tries IS 'How often it was sent in vain.';
 COMMENT ON COLUMN webhooks.pending.next_at IS 'Not before then it is sent.';
 
@@ -59,7 +59,7 @@ CREATE TABLE webhooks.attempts (
     PRIMARY KEY (organisation, webhook, number)
 );
 COMMENT ON TABLE webhooks.attempts IS 'The delivery log: each request and what came of it, never what it said. The last 10,000 of a subscription in 30 days.';
-COMMENT ON COLUMN webhooks.attempts.try IS 'Which try of the fact it was, from 1.';
+COMMENT ON COLUMN webhooks.attempts.try IS 'Which try of the event it was, from 1.';
 COMMENT ON COLUMN webhooks.attempts.status IS 'The HTTP status that was answered; null if there was none.';
 
 CREATE FUNCTION webhooks.standing(in_organisation text DEFAULT NULL) RETURNS TABLE (
@@ -83,7 +83,7 @@ CREATE FUNCTION webhooks.standing(in_organisation text DEFAULT NULL) RETURNS TAB
      WHERE r.kind = 'webhook' AND (in_organisation IS NULL OR r.organisation = in_organisation)
      ORDER BY r.organisation, r.id
 $$;
-COMMENT ON FUNCTION webhooks.standing IS 'How every subscription stands, of one organisation or of all. It lags by the first fact that is neither acknowledged nor passed over; it begins after its own registration.';
+COMMENT ON FUNCTION webhooks.standing IS 'How every subscription stands, of one organisation or of all. It lags by the first event that is neither acknowledged nor passed over; it begins after its own registration.';
 
 CREATE FUNCTION webhooks.signing_secrets(in_organisation text, in_webhook text) RETURNS SETOF text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

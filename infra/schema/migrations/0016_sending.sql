@@ -1,5 +1,5 @@
 -- Sending: which entry of the queue is being sent by whom, how often that was tried, and how the servers behave.
--- None of it is history: what became of an entry is a fact, and its rows here go.
+-- None of it is history: what became of an entry is an event, and its rows here go.
 
 CREATE SCHEMA outward;
 COMMENT ON SCHEMA outward IS 'What is on its way out: leases and tries, never outcomes and no personal data.';
@@ -46,7 +46,7 @@ COMMENT ON COLUMN outward.deliveries.fence IS 'The number of the last lease; who
 COMMENT ON COLUMN outward.deliveries.leased_until IS 'Until then the entry is its holder''s, by this server''s clock.';
 COMMENT ON COLUMN outward.deliveries.next_try_at IS 'It is not tried before.';
 COMMENT ON COLUMN outward.deliveries.tries IS 'How often it was tried and put off.';
-COMMENT ON COLUMN outward.deliveries.sent IS 'The server has taken the message; only the fact is missing.';
+COMMENT ON COLUMN outward.deliveries.sent IS 'The server has taken the message; only the event is missing.';
 COMMENT ON COLUMN outward.deliveries.last_error IS 'The code with which it was put off last.';
 
 -- What the sender looks for: the oldest of its own entries, and whether a contact has an earlier one.
@@ -176,7 +176,7 @@ RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
        AND NOT EXISTS (SELECT FROM views.queue_entries q
                         WHERE q.organisation = in_organisation AND q.id = in_entry AND q.life_cycle_state = 'PENDING')
 $$;
-COMMENT ON FUNCTION outward.done IS 'Drops what is kept of an entry whose outcome is a fact.';
+COMMENT ON FUNCTION outward.done IS 'Drops what is kept of an entry whose outcome is an event.';
 
 CREATE FUNCTION outward.sweep(in_organisation text)
 RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -188,7 +188,7 @@ $$;
 COMMENT ON FUNCTION outward.sweep IS 'Drops what is kept of entries that others have decided.';
 
 COMMENT ON TABLE ledger.secrets IS
-    'Verifiers of passwords and keys, never the secrets; facts name them by key_id. What the service must show to others itself (the password of an e-mail server) is sealed with the service key instead.';
+    'Verifiers of passwords and keys, never the secrets; events name them by key_id. What the service must show to others itself (the password of an e-mail server) is sealed with the service key instead.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA outward FROM PUBLIC;
 GRANT USAGE ON SCHEMA outward TO crmledger_service;

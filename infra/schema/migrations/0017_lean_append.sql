@@ -1,6 +1,6 @@
 -- An append does only what its batch needs: what no command of it has is neither asked about nor written.
 
--- Facts of more than 2 kB stay in their row: nearly all of one is encrypted, and does not shrink.
+-- Events of more than 2 kB stay in their row: nearly all of one is encrypted, and does not shrink.
 ALTER TABLE ledger.events SET (toast_tuple_target = 8160);
 
 CREATE FUNCTION ledger.tokens_of(in_organisation text, in_column text, in_id text) RETURNS bigint
@@ -17,7 +17,7 @@ COMMENT ON FUNCTION ledger.tokens_of IS 'How many access tokens an account or re
 DROP FUNCTION ledger.losers;
 CREATE FUNCTION ledger.losers(
     in_organisation text, in_effects jsonb[], in_kinds text[], in_moment timestamptz,
-    fact_command integer[], fact_stream uuid[], fact_version integer[]
+    event_command integer[], event_stream uuid[], event_version integer[]
 ) RETURNS TABLE (command integer, verdict text, detail text) LANGUAGE plpgsql STABLE AS $$
 -- A question is asked only where a command wants it: one statement for all of them costs its preparation every time.
 BEGIN
@@ -38,7 +38,7 @@ BEGIN
     RETURN QUERY
     SELECT f.command, 'CONFLICT', f.stream::text
       FROM (SELECT u.command, u.stream, min(u.version) AS first
-              FROM unnest(fact_command, fact_stream, fact_version) AS u (command, stream, version)
+              FROM unnest(event_command, event_stream, event_version) AS u (command, stream, version)
              GROUP BY u.command, u.stream) AS f
      WHERE f.first - 1 <> coalesce((SELECT max(e.version) FROM ledger.events e
                                      WHERE e.organisation = in_organisation AND e.stream_id = f.stream), 0);
@@ -118,8 +118,8 @@ ALTER FUNCTION ledger.is_given_up RESET search_path;
 CREATE OR REPLACE FUNCTION ledger.append(
     in_organisation text, in_deadline timestamptz,
     in_metadata text[], in_effects text[], in_answers bytea[],
-    fact_command integer[], fact_stream uuid[], fact_version integer[], fact_topic text[],
-    fact_schema smallint[], fact_subject uuid[], fact_payload text[],
+    event_command integer[], event_stream uuid[], event_version integer[], event_topic text[],
+    event_schema smallint[], event_subject uuid[], event_payload text[],
     view_command integer[], view_name text[], view_stream uuid[], view_version integer[],
     view_columns text[], view_document text[], view_refs text[]
 ) RETURNS TABLE (command integer, verdict text, detail text)
@@ -148,7 +148,7 @@ BEGIN
     moment := greatest(moment, former);
 
     FOR command, verdict, detail IN
-        SELECT * FROM ledger.losers(in_organisation, effects, kinds, moment, fact_command, fact_stream, fact_version)
+        SELECT * FROM ledger.losers(in_organisation, effects, kinds, moment, event_command, event_stream, event_version)
     LOOP
         IF command <> ALL (lost) THEN
             lost := lost || command;
@@ -163,8 +163,8 @@ BEGIN
         SELECT array_agg(f.command ORDER BY f.n), array_agg(f.stream ORDER BY f.n), array_agg(f.version ORDER BY f.n),
                array_agg(f.topic ORDER BY f.n), array_agg(f.schema ORDER BY f.n), array_agg(f.subject ORDER BY f.n),
                array_agg(f.payload ORDER BY f.n)
-          INTO fact_command, fact_stream, fact_version, fact_topic, fact_schema, fact_subject, fact_payload
-          FROM unnest(fact_command, fact_stream, fact_version, fact_topic, fact_schema, fact_subject, fact_payload)
+          INTO event_command, event_stream, event_version, event_topic, event_schema, event_subject, event_payload
+          FROM unnest(event_command, event_stream, event_version, event_topic, event_schema, event_subject, event_payload)
                    WITH ORDINALITY AS f (command, stream, version, topic, schema, subject, payload, n)
          WHERE f.command <> ALL (lost);
         SELECT array_agg(w.name ORDER BY w.n), array_agg(w.stream ORDER BY w.n), array_agg(w.version ORDER BY w.n),
@@ -182,7 +182,7 @@ BEGIN
            ledger.event_hash(in_organisation, f.position, f.stream, f.version, f.topic, f.schema, f.subject,
                              f.payload, f.metadata, moment)
       FROM (SELECT head + u.n AS position, u.*, in_metadata[u.command] AS metadata
-              FROM unnest(fact_command, fact_stream, fact_version, fact_topic, fact_schema, fact_subject, fact_payload)
+              FROM unnest(event_command, event_stream, event_version, event_topic, event_schema, event_subject, event_payload)
                        WITH ORDINALITY AS u (command, stream, version, topic, schema, subject, payload, n)) AS f;
 
     -- What is only asked about, or written below, is nothing to it.
@@ -200,13 +200,13 @@ BEGIN
            SET command = excluded.command, request_hash = excluded.request_hash, answer = excluded.answer, recorded_at = excluded.recorded_at;
     END IF;
     IF 'caller' = ANY (kinds) THEN
-        -- Facts stand in the order of their commands: so many come up to the last one of a command.
+        -- Events stand in the order of their commands: so many come up to the last one of a command.
         INSERT INTO ledger.outcomes (organisation, caller, key, command, position, recorded_at)
         SELECT in_organisation, e.effects ->> 'caller', e.effects ->> 'key', in_metadata[e.n]::json ->> 'command',
                e.position, moment
-          FROM (SELECT u.n, u.effects, head + (sum(coalesce(f.facts, 0)) OVER (ORDER BY u.n))::bigint AS position
+          FROM (SELECT u.n, u.effects, head + (sum(coalesce(f.events, 0)) OVER (ORDER BY u.n))::bigint AS position
                   FROM unnest(effects) WITH ORDINALITY AS u (effects, n)
-                  LEFT JOIN (SELECT w.command, count(*) AS facts FROM unnest(fact_command) AS w (command) GROUP BY 1) AS f ON f.command = u.n) AS e
+                  LEFT JOIN (SELECT w.command, count(*) AS events FROM unnest(event_command) AS w (command) GROUP BY 1) AS f ON f.command = u.n) AS e
          WHERE e.effects ? 'caller'
         ON CONFLICT (organisation, caller, key) DO UPDATE
            SET command = excluded.command, position = excluded.position, recorded_at = excluded.recorded_at;
