@@ -143,10 +143,10 @@ async def consumer_application_key_token(
     "authentication/token/release",
     Parameters(),
     None,
-    shows="nothing",
+    answer_with="nothing",
     fields_set=False,
     aggregate=Session,
-    consumers=True,
+    open_to_consumers=True,
 )
 def release(session: Session, call: Call) -> None:
     """Ends a session; its token is no longer accepted anywhere."""

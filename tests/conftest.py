@@ -13,10 +13,10 @@ import uvloop
 from hypothesis import HealthCheck, settings
 
 from infra.postgres.embedded.server import EmbeddedPostgres
-from tests import databases
-from tests.communications_world import Desk
-from tests.service import Api, Service, in_process
-from tests.views_world import lived
+from tests.fixtures import databases
+from tests.fixtures.communications import CommunicationsClient
+from tests.fixtures.read_models import populate
+from tests.fixtures.service import Api, Service, run_in_process
 
 # The same examples in every run; `--hypothesis-profile=deep` looks for new ones, and longer.
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)
@@ -71,29 +71,31 @@ async def empty_database(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
 
 
 @pytest_asyncio.fixture(scope="session")
-async def life(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[tuple[str, Desk]]:
+async def populated_database(
+    postgres: EmbeddedPostgres, template: str
+) -> AsyncIterator[tuple[str, CommunicationsClient]]:
     """Name of a database in which every event has happened, and the organisation in it."""
     async with databases.database(postgres, template) as url:
-        async with in_process(url) as running:
-            made = await lived(running)
+        async with run_in_process(url) as running:
+            made = await populate(running)
         yield databases.name_of(url), made
 
 
 @pytest_asyncio.fixture
-async def lived_desk(
-    postgres: EmbeddedPostgres, database: str, life: tuple[str, Desk]
-) -> AsyncIterator[Desk]:
+async def populated_client(
+    postgres: EmbeddedPostgres, database: str, populated_database: tuple[str, CommunicationsClient]
+) -> AsyncIterator[CommunicationsClient]:
     """That organisation, served from ``database``, which becomes a copy of its own."""
-    name, desk = life
+    name, desk = populated_database
     await databases.replace(postgres, databases.name_of(database), name)
-    async with in_process(database) as running:
+    async with run_in_process(database) as running:
         yield replace(desk, api=replace(desk.api, service=running))
 
 
 @pytest_asyncio.fixture(scope="session")
 async def service(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Service]:
     """One service for the whole run, on a database of its own; tests share it, not their data."""
-    async with databases.database(postgres, template) as url, in_process(url) as running:
+    async with databases.database(postgres, template) as url, run_in_process(url) as running:
         yield running
 
 

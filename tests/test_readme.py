@@ -11,8 +11,8 @@ import pytest
 from infra.app import open_application, serve_http
 from infra.demo.load import load_demo
 from infra.settings import Settings
-from tests.service import environment
-from tests.walkthrough import commands, outputs
+from tests.fixtures.service import environment
+from tests.fixtures.walkthrough import commands, outputs
 
 README = Path(__file__).parent.parent / "README.md"
 

@@ -68,8 +68,8 @@ BY_KEY: JsonObject = {"identified_by": KEYS, "aggregate": AccessToken, "open_to_
     Parameters(*IDENTIFIED),
     ACCESS_TOKEN,
     verb="POST",
-    view="access_tokens",
-    consumers=True,
+    prefetch_from="access_tokens",
+    open_to_consumers=True,
     **SHOWN,
 )
 def show(call: Call) -> ViewQuery:
@@ -88,8 +88,8 @@ def show(call: Call) -> ViewQuery:
         exactly_one=("accounts_receivable", "rewards_participant"),
     ),
     ACCESS_TOKEN,
-    many=True,
-    consumers=True,
+    is_list=True,
+    open_to_consumers=True,
     **SHOWN,
 )
 def list_(call: Call) -> ViewQuery:
@@ -103,7 +103,7 @@ def list_(call: Call) -> ViewQuery:
     "access_tokens/get_not_associated",
     Parameters(mandatory(NUMBER), STATE),
     ACCESS_TOKEN,
-    many=True,
+    is_list=True,
     **SHOWN,
 )
 def get_not_associated(call: Call) -> ViewQuery:
@@ -117,8 +117,8 @@ def get_not_associated(call: Call) -> ViewQuery:
     "access_tokens/create",
     Parameters(*CODES, ACCOUNT, PARTICIPANT, CLASSIFICATION, *UDF),
     ACCESS_TOKEN,
-    numbers=("access_token",),
-    also=related_records,
+    sequences=("access_token",),
+    related=related_records,
     **SHOWN,
 )
 def create_(call: Call) -> list[AccessToken]:
@@ -138,8 +138,8 @@ def create_(call: Call) -> list[AccessToken]:
     "access_tokens/update",
     Parameters(*IDENTIFIED, *CODES, *UDF),
     ACCESS_TOKEN,
-    consumers=True,
-    compares=(PASS_CODE,),
+    open_to_consumers=True,
+    compared_secrets=(PASS_CODE,),
     **ON_TOKEN,
 )
 def update(token: AccessToken, call: Call) -> None:
@@ -152,8 +152,8 @@ def update(token: AccessToken, call: Call) -> None:
     "access_tokens/verify",
     Parameters(*IDENTIFIED, mandatory(CODE), CODES[2]),
     ACCESS_TOKEN,
-    consumers=True,
-    code=(CODE.name, InvalidVerificationCode),
+    open_to_consumers=True,
+    required_code=(CODE.name, InvalidVerificationCode),
     **ON_TOKEN,
 )
 def verify(token: AccessToken, call: Call) -> None:
@@ -194,8 +194,8 @@ def reset_verification_code(token: AccessToken, call: Call) -> None:
     "access_tokens/generate_otp",
     Parameters(*IDENTIFIED),
     ONE_TIME_PASSWORD,
-    consumers=True,
-    on=(ON,),
+    open_to_consumers=True,
+    identified_by=(ON,),
     aggregate=AccessToken,
 )
 def generate_otp(token: AccessToken, call: Call) -> None:

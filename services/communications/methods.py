@@ -98,15 +98,15 @@ ON_COMMUNICATION: JsonObject = {"identified_by": (ON,), "aggregate": Communicati
     "communications/show",
     Parameters(*IDENTIFIED),
     COMMUNICATION,
-    consumers=True,
-    view="communications",
+    open_to_consumers=True,
+    prefetch_from="communications",
 )
 def show(call: Call) -> ViewQuery:
     """Shows one communication."""
     return ViewQuery("communications", {"id": call.params["communication"]})
 
 
-@query(6, "communications/list", LIST, COMMUNICATION, many=True, consumers=True)
+@query(6, "communications/list", LIST, COMMUNICATION, is_list=True, open_to_consumers=True)
 def list_(call: Call) -> ViewQuery:
     """Lists the communications of a contact or of a category."""
     columns = ("contact_information", "category", "direction", "media")
@@ -118,9 +118,9 @@ def list_(call: Call) -> ViewQuery:
     "communications/create",
     CREATE,
     COMMUNICATION,
-    numbers=("communication", "communication_code", "communication_queue"),
-    also=followed_communication,
-    consumers=True,
+    sequences=("communication", "communication_code", "communication_queue"),
+    related=followed_communication,
+    open_to_consumers=True,
 )
 def create_(call: Call) -> Iterable[Communication | QueueEntry]:
     """Creates a communication, complete unless it is said to be a draft."""
@@ -137,8 +137,8 @@ def create_(call: Call) -> Iterable[Communication | QueueEntry]:
     "communications/update",
     UPDATE,
     COMMUNICATION,
-    numbers=("communication_queue",),
-    consumers=True,
+    sequences=("communication_queue",),
+    open_to_consumers=True,
     **ON_COMMUNICATION,
 )
 def update(communication: Communication, call: Call) -> list[QueueEntry]:
@@ -156,8 +156,8 @@ def update(communication: Communication, call: Call) -> list[QueueEntry]:
     "communications/complete",
     Parameters(*IDENTIFIED),
     COMPACT_COMMUNICATION,
-    shows="compact",
-    numbers=("communication_queue",),
+    answer_with="compact",
+    sequences=("communication_queue",),
     **ON_COMMUNICATION,
 )
 def complete(communication: Communication, call: Call) -> list[QueueEntry]:
@@ -171,8 +171,8 @@ def complete(communication: Communication, call: Call) -> list[QueueEntry]:
     "communications/set_as_viewed",
     Parameters(*IDENTIFIED, Date(name="viewed_on")),
     COMPACT_COMMUNICATION,
-    shows="compact",
-    consumers=True,
+    answer_with="compact",
+    open_to_consumers=True,
     **ON_COMMUNICATION,
 )
 def set_as_viewed(communication: Communication, call: Call) -> None:

@@ -49,7 +49,13 @@ def queue_entry_for(communication: Communication, call: Call) -> Iterator[QueueE
         )
 
 
-@query(11, "communications/queue/show", Parameters(*IDENTIFIED), QUEUE_ENTRY, view="queue_entries")
+@query(
+    11,
+    "communications/queue/show",
+    Parameters(*IDENTIFIED),
+    QUEUE_ENTRY,
+    prefetch_from="queue_entries",
+)
 def show(call: Call) -> ViewQuery:
     """Shows one queue entry."""
     return ViewQuery("queue_entries", {"id": call.params["communication_queue"]})
@@ -60,7 +66,7 @@ def show(call: Call) -> ViewQuery:
     "communications/queue/list",
     Parameters(*FILTERS, STATE, *PAGING, exactly_one=EITHER),
     QUEUE_ENTRY,
-    many=True,
+    is_list=True,
 )
 def list_(call: Call) -> ViewQuery:
     """Lists the queue entries of an external system or of a media, in any or one state."""
@@ -72,7 +78,7 @@ def list_(call: Call) -> ViewQuery:
     "communications/queue/get_latest",
     Parameters(*FILTERS, mandatory(NUMBER), exactly_one=EITHER),
     QUEUE_ENTRY,
-    many=True,
+    is_list=True,
 )
 def get_latest(call: Call) -> ViewQuery:
     """Lists the latest entries that still wait to be sent, newest first."""
@@ -84,7 +90,7 @@ def get_latest(call: Call) -> ViewQuery:
     "communications/queue/get_pending_completed",
     Parameters(*FILTERS, *PAGING, NUMBER, exactly_one=EITHER),
     QUEUE_ENTRY,
-    many=True,
+    is_list=True,
 )
 def get_pending_completed(call: Call) -> ViewQuery:
     """Lists the entries that readers still show, pending and completed ones, newest first."""

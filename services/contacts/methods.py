@@ -83,14 +83,19 @@ ON_CONTACT: JsonObject = {"identified_by": (CONTACT,), "aggregate": ContactInfor
 
 
 @query(
-    18, "contact_information/show", IDENTIFIED, CONTACT_INFORMATION, consumers=True, view="contacts"
+    18,
+    "contact_information/show",
+    IDENTIFIED,
+    CONTACT_INFORMATION,
+    open_to_consumers=True,
+    prefetch_from="contacts",
 )
 def show(call: Call) -> ViewQuery:
     """Shows one contact."""
     return ViewQuery("contacts", {"id": call.params["contact_information"]})
 
 
-@query(19, "contact_information/list", LIST, CONTACT_INFORMATION, many=True)
+@query(19, "contact_information/list", LIST, CONTACT_INFORMATION, is_list=True)
 def list_(call: Call) -> ViewQuery:
     """Lists the contacts that match all given numbers, e-mail address and phone number."""
     given = {name: value for name in SOUGHT if (value := call.params.get(name)) is not None}
@@ -107,8 +112,8 @@ def list_(call: Call) -> ViewQuery:
     "contact_information/create",
     CREATE,
     COMPACT_CONTACT,
-    shows="compact",
-    numbers=("contact_information",),
+    answer_with="compact",
+    sequences=("contact_information",),
 )
 def create_(call: Call) -> list[ContactInformation]:
     """Registers a contact."""
@@ -127,7 +132,12 @@ def create_(call: Call) -> list[ContactInformation]:
 
 
 @command(
-    21, "contact_information/update", UPDATE, CONTACT_INFORMATION, consumers=True, **ON_CONTACT
+    21,
+    "contact_information/update",
+    UPDATE,
+    CONTACT_INFORMATION,
+    open_to_consumers=True,
+    **ON_CONTACT,
 )
 def update(contact: ContactInformation, call: Call) -> None:
     """Changes a contact and its addresses, phones, emails and relations."""
@@ -140,7 +150,7 @@ def update(contact: ContactInformation, call: Call) -> None:
     apply_items(contact, call)
 
 
-@query(22, "contact_information/profile_photo/view", IDENTIFIED, PHOTO, consumers=True)
+@query(22, "contact_information/profile_photo/view", IDENTIFIED, PHOTO, open_to_consumers=True)
 def view_photo(call: Call) -> tuple[str, bytes]:
     """Shows where the profile photo of a contact is found."""
     return f"profile_photo/{call.params['contact_information']}", NO_PHOTO
@@ -151,9 +161,9 @@ def view_photo(call: Call) -> tuple[str, bytes]:
     "contact_information/profile_photo/add",
     Parameters(mandatory(CONTACT), mandatory(File(name="file"))),
     PHOTO,
-    shows="photo",
+    answer_with="photo",
     multipart=True,
-    consumers=True,
+    open_to_consumers=True,
     **ON_CONTACT,
 )
 def add_photo(contact: ContactInformation, call: Call) -> None:
@@ -171,9 +181,9 @@ def add_photo(contact: ContactInformation, call: Call) -> None:
     "contact_information/profile_photo/remove",
     IDENTIFIED,
     None,
-    shows="nothing",
+    answer_with="nothing",
     fields_set=False,
-    consumers=True,
+    open_to_consumers=True,
     **ON_CONTACT,
 )
 def remove_photo(contact: ContactInformation, call: Call) -> None:

@@ -115,36 +115,36 @@ def _declaring(**method: Any) -> Callable[[Function], Function]:
 
 
 def query(
-    number: int, path: str, parameters: Parameters, returns: ResponseShape, **more: Any
+    number: int, path: str, parameters: Parameters, response: ResponseShape, **more: Any
 ) -> Callable[[QueryFunction], QueryFunction]:
     """A method that reads: the function returns a `ViewQuery`, or the documents themselves.
 
     It may also return ``kind/id`` of one compact object with what is shown where there is none. It
     is a GET unless said otherwise.
     """
-    said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
+    said = {"number": number, "path": path, "parameters": parameters, "response": response}
     return _declaring(**{"verb": "GET", "kind": "query"} | said | more)
 
 
 def create(
-    number: int, path: str, parameters: Parameters, returns: ResponseShape, **more: Any
+    number: int, path: str, parameters: Parameters, response: ResponseShape, **more: Any
 ) -> Callable[[CommandFunction], CommandFunction]:
     """A POST method that makes aggregates: the function returns them, the answered one first."""
-    said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
+    said = {"number": number, "path": path, "parameters": parameters, "response": response}
     return _declaring(verb="POST", kind="create", **said, **more)
 
 
 def command(
-    number: int, path: str, parameters: Parameters, returns: ResponseShape | None, **more: Any
+    number: int, path: str, parameters: Parameters, response: ResponseShape | None, **more: Any
 ) -> Callable[[CommandFunction], CommandFunction]:
     """A POST method on one aggregate: the function changes it and returns new ones, if any."""
-    said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
+    said = {"number": number, "path": path, "parameters": parameters, "response": response}
     return _declaring(verb="POST", kind="command", **said, **more)
 
 
 def login_method(
-    number: int, path: str, parameters: Parameters, returns: ResponseShape
+    number: int, path: str, parameters: Parameters, response: ResponseShape
 ) -> Callable[[LoginFunction], LoginFunction]:
     """A POST method that needs no session: a coroutine that returns the answer's values."""
-    said = {"number": number, "path": path, "parameters": parameters, "returns": returns}
+    said = {"number": number, "path": path, "parameters": parameters, "response": response}
     return _declaring(verb="POST", kind="open", fields_set=False, **said)

@@ -27,7 +27,7 @@ WHERE: tuple[Field, ...] = tuple(
 )
 
 
-@query(59, "service_requests/configuration/types/list", Parameters(*WHERE), TYPES, many=True)
+@query(59, "service_requests/configuration/types/list", Parameters(*WHERE), TYPES, is_list=True)
 def list_types(call: Call) -> QueryResult:
     """Lists the types of service requests; each of them is open to every group and unit."""
     return _found(call, TYPES, (_values(e) for e in call.directory.choosable(TYPE.target.entity)))
@@ -38,7 +38,7 @@ def list_types(call: Call) -> QueryResult:
     "service_requests/configuration/statuses/list",
     Parameters(mandatory(OF_TYPE), LIFE_CYCLE_STATE),
     STATUSES,
-    many=True,
+    is_list=True,
 )
 def list_statuses(call: Call) -> QueryResult:
     """Lists the statuses that a type allows, of all states or of one."""
@@ -58,7 +58,7 @@ def list_statuses(call: Call) -> QueryResult:
     "service_requests/configuration/cancellation_reasons/list",
     Parameters(mandatory(OF_TYPE)),
     REASONS,
-    many=True,
+    is_list=True,
 )
 def list_cancellation_reasons(call: Call) -> QueryResult:
     """Lists the reasons for which service requests of a type can be cancelled."""

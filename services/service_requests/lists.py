@@ -31,7 +31,7 @@ WITHIN = Parameters(
     *PAGING,
 )
 BY_DUE_DATE = ("due", "created")
-LISTED: JsonObject = {"returns": SERVICE_REQUEST, "many": True, "consumers": True}
+LISTED: JsonObject = {"response": SERVICE_REQUEST, "is_list": True, "open_to_consumers": True}
 
 
 @query(
@@ -39,8 +39,8 @@ LISTED: JsonObject = {"returns": SERVICE_REQUEST, "many": True, "consumers": Tru
     "service_requests/show",
     Parameters(mandatory(ON)),
     SERVICE_REQUEST,
-    consumers=True,
-    view="service_requests",
+    open_to_consumers=True,
+    prefetch_from="service_requests",
 )
 def show(call: Call) -> ViewQuery:
     """Shows one service request."""

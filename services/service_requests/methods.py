@@ -118,9 +118,9 @@ UPDATE = Parameters(
     "service_requests/create",
     CREATE,
     SERVICE_REQUEST,
-    numbers=("service_request", *NOTICE_NUMBERS),
-    also=_both,
-    consumers=True,
+    sequences=("service_request", *NOTICE_NUMBERS),
+    related=_both,
+    open_to_consumers=True,
 )
 def create_(call: Call) -> list[Aggregate]:
     """Opens a service request, in any state but cancelled."""
@@ -133,7 +133,7 @@ def create_(call: Call) -> list[Aggregate]:
 
 
 ON_REQUEST: JsonObject = {"identified_by": (ON,), "aggregate": ServiceRequest, "related": _both}
-ANNOUNCED: JsonObject = ON_REQUEST | {"numbers": NOTICE_NUMBERS}
+ANNOUNCED: JsonObject = ON_REQUEST | {"sequences": NOTICE_NUMBERS}
 """Of methods that change the status, of which the caller may be told."""
 
 
@@ -200,7 +200,7 @@ def complete(request: ServiceRequest, call: Call) -> Announced:
     "service_requests/response_accept",
     _moving(mandatory(ACCEPTED_BY)),
     SERVICE_REQUEST,
-    consumers=True,
+    open_to_consumers=True,
     **ON_REQUEST,
 )
 def response_accept(request: ServiceRequest, call: Call) -> None:
@@ -213,7 +213,7 @@ def response_accept(request: ServiceRequest, call: Call) -> None:
     "service_requests/temporary_resolution_accept",
     _moving(mandatory(ACCEPTED_BY)),
     SERVICE_REQUEST,
-    consumers=True,
+    open_to_consumers=True,
     **ON_REQUEST,
 )
 def temporary_resolution_accept(request: ServiceRequest, call: Call) -> None:
@@ -226,7 +226,7 @@ def temporary_resolution_accept(request: ServiceRequest, call: Call) -> None:
     "service_requests/final_resolution_accept",
     _moving(ACCEPTED_BY),
     SERVICE_REQUEST,
-    consumers=True,
+    open_to_consumers=True,
     **ON_REQUEST,
 )
 def final_resolution_accept(request: ServiceRequest, call: Call) -> None:
@@ -239,7 +239,7 @@ def final_resolution_accept(request: ServiceRequest, call: Call) -> None:
     "service_requests/cancel",
     Parameters(mandatory(ON), STATUS, REASON),
     SERVICE_REQUEST,
-    consumers=True,
+    open_to_consumers=True,
     **ANNOUNCED,
 )
 def cancel(request: ServiceRequest, call: Call) -> Announced:

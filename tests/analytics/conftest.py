@@ -13,8 +13,8 @@ from infra.demo.load import load_demo
 from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.projections.projector import Projector
 from infra.settings import Settings
-from tests import databases
-from tests.service import environment
+from tests.fixtures import databases
+from tests.fixtures.service import environment
 
 
 async def made(url: str, folder: Path) -> None:

@@ -16,8 +16,8 @@ import pytest
 from infra.analytics import export as exporting
 from infra.analytics.export import Export, ExportError, Format, Range, export, relation
 from infra.analytics.relations import OBJECTS
-from tests.service import Api, environment, in_process
-from tests.views_world import connection
+from tests.fixtures.read_models import connection
+from tests.fixtures.service import Api, environment, run_in_process
 
 ROOT = Path(__file__).parents[2]
 DEMO = Range("CRMDEMO")
@@ -118,7 +118,7 @@ async def test_ranges_make_up_the_whole(demo: str, tmp_path: Path) -> None:
 async def test_later_events_do_not_change_a_range_of_the_ledger(
     database: str, tmp_path: Path
 ) -> None:
-    async with in_process(database) as service:
+    async with run_in_process(database) as service:
         one, other = Api(service, organisation="ONE"), Api(service, organisation="OTHER")
         await one.register([{"kind": "organisation", "id": "O1", "name": "ONE"}])
         before = await written(database, "ledger", tmp_path / "before.csv", Range("ONE"))

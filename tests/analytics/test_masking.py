@@ -11,7 +11,7 @@ import pytest
 
 from infra.analytics.relation import PERSONAL_ROLE, ROLE
 from infra.analytics.relations import OBJECTS
-from tests.views_world import connection
+from tests.fixtures.read_models import connection
 
 MASKED = {
     name: [column.name for column in relation.columns if column.personal]

@@ -12,8 +12,8 @@ from infra.analytics.columns import SourceAlias, columns
 from infra.analytics.install import assert_deployed, deploy
 from infra.analytics.relations import ENTITIES, OBJECTS
 from infra.schema.migrate import MigrationError
-from tests.service import in_process
-from tests.views_world import connection, lived, rebuilt, rolled_back
+from tests.fixtures.read_models import connection, populate, run_rebuild, run_rollback
+from tests.fixtures.service import run_in_process
 
 INSTALLED = """
 SELECT c.relname AS object, obj_description(c.oid, 'pg_class') AS says, a.attname AS name,
@@ -124,12 +124,12 @@ async def rows(asked: asyncpg.Connection) -> dict[str, list[str]]:
 
 
 async def test_a_rebuild_of_the_views_leaves_them_as_they_were(database: str) -> None:
-    async with in_process(database) as running:
-        await lived(running)
+    async with run_in_process(database) as running:
+        await populate(running)
     async with connection(database) as asked:
         before = await rows(asked), await asked.fetch(GRANTED), await asked.fetch(INSTALLED)
         assert all(before[0][name] for name in ("communications", "contact_phones", "records"))
-        for switch in (rebuilt, rolled_back, rebuilt):
+        for switch in (run_rebuild, run_rollback, run_rebuild):
             await switch(database)
             after = await rows(asked), await asked.fetch(GRANTED), await asked.fetch(INSTALLED)
             assert after == before

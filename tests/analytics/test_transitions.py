@@ -12,8 +12,8 @@ from domain.aggregate import EVENTS
 from infra.analytics.events import ENTITIES
 from infra.projections.projector import Projector
 from infra.projections.reset import reset_projection
-from tests.communications_world import Desk
-from tests.views_world import connection
+from tests.fixtures.communications import CommunicationsClient
+from tests.fixtures.read_models import connection
 
 FED = """
 SELECT entity, id, state, topic, entered_position, entered_at, left_position, left_at, actor, unit, seconds,
@@ -28,8 +28,8 @@ SELECT upper(replace(stream_id::text, '-', '')) AS id, topic, position, recorded
 
 
 @pytest.fixture
-def made(lived_desk: Desk) -> Desk:
-    return lived_desk
+def client(populated_client: CommunicationsClient) -> CommunicationsClient:
+    return populated_client
 
 
 async def truth(asked: asyncpg.Connection, organisation: str) -> list[tuple[object, ...]]:
@@ -70,26 +70,30 @@ async def is_true(url: str, organisation: str) -> bool:
         return bool(fed) and fed == await truth(asked, organisation)
 
 
-async def test_every_state_is_entered_and_left_once(made: Desk, database: str) -> None:
+async def test_every_state_is_entered_and_left_once(
+    client: CommunicationsClient, database: str
+) -> None:
     for most in (1, 3, 1_000_000):
         projector = Projector(database, most=most)
         await projector.once()
-        assert await is_true(database, made.api.organisation)
-        await made.queue("reject", await made.mail())
+        assert await is_true(database, client.api.organisation)
+        await client.call_queue("reject", await client.create_email())
         await projector.once()
-        assert await is_true(database, made.api.organisation)
+        assert await is_true(database, client.api.organisation)
         await reset_projection(database, "transitions")
-        assert not await is_true(database, made.api.organisation)
+        assert not await is_true(database, client.api.organisation)
         await projector.close()
 
 
-async def test_what_stays_in_its_state_is_no_transition(made: Desk, database: str) -> None:
+async def test_what_stays_in_its_state_is_no_transition(
+    client: CommunicationsClient, database: str
+) -> None:
     projector = Projector(database, most=1)
-    entry = await made.mail()
+    entry = await client.create_email()
     for _ in range(3):
-        await made.queue("reject", entry)
+        await client.call_queue("reject", entry)
         await projector.once()
-    await made.queue("process", entry)
+    await client.call_queue("process", entry)
     await projector.once()
     await projector.close()
     asked = "SELECT state, left_at IS NULL AS lasts FROM analytics.transitions WHERE id = $1 ORDER BY entered_position"
@@ -98,22 +102,24 @@ async def test_what_stays_in_its_state_is_no_transition(made: Desk, database: st
     assert rows == [("PENDING", False), ("REJECTED", False), ("COMPLETED", True)]
 
 
-async def test_rivals_write_each_state_once(made: Desk, database: str) -> None:
+async def test_rivals_write_each_state_once(client: CommunicationsClient, database: str) -> None:
     rivals = [Projector(database, most=2, lease=lease) for lease in (-1, -1, 5)]
     for _ in range(3):
-        await made.queue("process", await made.mail())
+        await client.call_queue("process", await client.create_email())
         await asyncio.gather(*(rival.once() for rival in rivals))
-    while not await is_true(database, made.api.organisation):
+    while not await is_true(database, client.api.organisation):
         await asyncio.gather(*(rival.once() for rival in rivals))
     for rival in rivals:
         await rival.close()
 
 
-async def test_a_batch_that_began_before_is_not_kept(made: Desk, database: str) -> None:
+async def test_a_batch_that_began_before_is_not_kept(
+    client: CommunicationsClient, database: str
+) -> None:
     projector = Projector(database, most=1_000_000)
     async with connection(database) as other:
         await projector.once()
-        await made.mail()
+        await client.create_email()
         async with other.transaction():
             await other.execute("LOCK TABLE analytics.progress IN EXCLUSIVE MODE")
             feeding = asyncio.create_task(projector.once())
@@ -121,7 +127,7 @@ async def test_a_batch_that_began_before_is_not_kept(made: Desk, database: str) 
             await asyncio.sleep(0.2)
         await asyncio.gather(feeding, again)
         await projector.once()
-    assert await is_true(database, made.api.organisation)
+    assert await is_true(database, client.api.organisation)
     await projector.close()
 
 

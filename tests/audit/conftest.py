@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest_asyncio
 
-from tests.auditors import Auditor, auditor
-from tests.service import Service
-from tests.views_world import lived
+from tests.fixtures.auditors import Auditor, auditor
+from tests.fixtures.read_models import populate
+from tests.fixtures.service import Service
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -17,4 +17,4 @@ async def audited(service: Service) -> Auditor:
 @pytest_asyncio.fixture(scope="module")
 async def past(service: Service) -> Auditor:
     """An organisation in which every event of the API has happened."""
-    return await auditor(service, await lived(service))
+    return await auditor(service, await populate(service))

@@ -19,15 +19,15 @@ from infra.rebuild.table_diff import compare
 from infra.rebuild.table_sets import view_names
 from services.audit.as_of import methods
 from services.pipeline.method import METHODS, Method
-from tests import databases
-from tests.auditors import Auditor, auditor
-from tests.past import Pool, Replay, pool, replay
+from tests.fixtures import databases
+from tests.fixtures.access_tokens import TokensClient, tokens_client
+from tests.fixtures.auditors import Auditor, auditor
+from tests.fixtures.organisation import GROUP, UNIT
+from tests.fixtures.read_models import connection
+from tests.fixtures.replayed_past import ParameterPool, PastReplay, parameter_pool, past_replay
+from tests.fixtures.service import run_in_process
+from tests.fixtures.service_requests import STATUSES, ServiceRequestsClient, service_requests_client
 from tests.properties.test_views import STEPS, Player
-from tests.service import in_process
-from tests.service_requests_world import STATUSES, Helpdesk, helpdesk
-from tests.tokens_world import TokenDesk, token_desk
-from tests.views_world import connection
-from tests.world import GROUP, UNIT
 
 ZONE = ZoneInfo("Asia/Nicosia")
 READ = [method.path for method in methods()]
@@ -44,36 +44,38 @@ async def lived(
     request: pytest.FixtureRequest, postgres: EmbeddedPostgres, template: str
 ) -> AsyncIterator[Auditor]:
     """An organisation in a database of its own, in which much has happened."""
-    async with databases.database(postgres, template) as url, in_process(url) as service:
+    async with databases.database(postgres, template) as url, run_in_process(url) as service:
         if request.param == "desk":
-            desk = await token_desk(service)
+            desk = await tokens_client(service)
             await live(desk)
         else:
-            desk = await helpdesk(service)
+            desk = await service_requests_client(service)
             await serve(desk)
         yield await auditor(service, desk)
 
 
 def asked(made: Auditor) -> list[Method]:
     """The methods that have something to read there."""
-    requests = isinstance(made.desk, Helpdesk)
+    requests = isinstance(made.desk, ServiceRequestsClient)
     return [m for m in methods() if m.path.startswith("service_requests/") is requests]
 
 
-async def serve(desk: Helpdesk) -> None:
+async def serve(desk: ServiceRequestsClient) -> None:
     """Service requests of all states, due around now, some of which are changed and cancelled."""
     chance = random.Random(9)
     for n in range(40):
         # Half an hour off, so that nothing falls due while the test runs.
         start = datetime.now(ZONE) - timedelta(days=chance.randint(0, 4), minutes=30)
-        opened = await desk.at(chance.choice(list(STATUSES)), start_date=wall_clock(start, ZONE))
-        path, body = desk.call("update", opened, description=f"Changed {n}")
+        opened = await desk.create_in_state(
+            chance.choice(list(STATUSES)), start_date=wall_clock(start, ZONE)
+        )
+        path, body = desk.call_parameters("update", opened, description=f"Changed {n}")
         await desk.api.call("POST", path, body=body)
         if n % 10 == 0:
             await desk.register("service_request_type", "OLD", name=f"Old {n}", retired=n > 20)
 
 
-async def live(desk: TokenDesk) -> None:
+async def live(desk: TokensClient) -> None:
     """Contacts, communications, tokens and set-up that come, change, go and are called anew."""
     chance, player = random.Random(8), Player(desk)
     for n in range(120):
@@ -81,32 +83,32 @@ async def live(desk: TokenDesk) -> None:
         if n % 10 == 0:
             category = {"category_identifier": {"id": "MC2"}}
             system = {"communication_queue_external_system_identifier": {"id": "ES2"}}
-            await desk.say(media="EMAIL", to="a@b", **category, **system)
+            await desk.create(media="EMAIL", to="a@b", **category, **system)
             await desk.register("unit", UNIT, name=f"Unit {n}", group_id=GROUP)
-            await desk.settings(name_display=("FIRST_LAST", "LAST_FIRST")[n // 10 % 2])
+            await desk.register_settings(name_display=("FIRST_LAST", "LAST_FIRST")[n // 10 % 2])
     for contact, number in zip([0, 0, 1], ["K77", None, "K77"], strict=True):
-        await desk.update(desk.contacts[contact], demographics={"id_number": number})
+        await desk.update_contact(desk.contacts[contact], demographics={"id_number": number})
     await desk.register("communication_category", "MC2", name="Care", code="CAR", retired=True)
 
 
 @pytest_asyncio.fixture(scope="module")
 async def replayed(
     lived: Auditor, postgres: EmbeddedPostgres, template: str
-) -> AsyncIterator[Replay]:
+) -> AsyncIterator[PastReplay]:
     """A replay of that organisation's ledger."""
     api = lived.desk.api
     async with (
         databases.database(postgres, template) as url,
-        replay(api.service.database, url, api.organisation) as made,
+        past_replay(api.service.database, url, api.organisation) as made,
     ):
         yield made
 
 
 @pytest_asyncio.fixture(scope="module")
-async def named(lived: Auditor) -> Pool:
+async def named(lived: Auditor) -> ParameterPool:
     """Everything that anything was ever called."""
     await lived.get(UNNAMED, as_of=await head(lived), number=1)
-    return await pool(lived.desk.api)
+    return await parameter_pool(lived.desk.api)
 
 
 async def head(made: Auditor) -> int:
@@ -123,7 +125,9 @@ async def then(made: Auditor, method: Method, as_of: object, query: Json) -> tup
 
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
-async def test_as_of_is_a_replay(lived: Auditor, replayed: Replay, named: Pool, seed: int) -> None:
+async def test_as_of_is_a_replay(
+    lived: Auditor, replayed: PastReplay, named: ParameterPool, seed: int
+) -> None:
     chance = random.Random(seed)
     position = chance.randint(0, await head(lived))
     await replayed.stand_at(position)
@@ -134,7 +138,7 @@ async def test_as_of_is_a_replay(lived: Auditor, replayed: Replay, named: Pool, 
             assert found == await replayed.answer(method, query), (position, method.path, query)
 
 
-async def test_the_present_is_the_last_position(lived: Auditor, named: Pool) -> None:
+async def test_the_present_is_the_last_position(lived: Auditor, named: ParameterPool) -> None:
     chance, position = random.Random(1), await head(lived)
     for method in (m for m in asked(lived) if METHODS[m.path].verb == "GET"):
         for _ in range(10):

@@ -12,10 +12,10 @@ import pytest
 
 from domain.parsing import wall_clock
 from infra.settings import Settings
-from tests.auditors import ROLES, Auditor, auditor
-from tests.service import Service, environment, refusal
-from tests.service_requests_world import helpdesk
-from tests.world import GROUP, UNIT, rows
+from tests.fixtures.auditors import ROLES, Auditor, auditor
+from tests.fixtures.organisation import GROUP, UNIT, query_rows
+from tests.fixtures.service import Service, environment, refusal
+from tests.fixtures.service_requests import service_requests_client
 
 Json = dict[str, Any]
 
@@ -36,7 +36,7 @@ async def position(made: Auditor) -> int:
 async def times(made: Auditor) -> dict[int, datetime]:
     """When each position was recorded."""
     sql = "SELECT position, recorded_at FROM ledger.events WHERE organisation = $1"
-    return {row["position"]: row["recorded_at"] for row in await rows(made.desk.api, sql)}
+    return {row["position"]: row["recorded_at"] for row in await query_rows(made.desk.api, sql)}
 
 
 async def meant(made: Auditor, as_of: str) -> Mapping[str, str]:
@@ -47,7 +47,7 @@ async def meant(made: Auditor, as_of: str) -> Mapping[str, str]:
 
 
 async def test_a_time_is_the_last_position_at_or_before_it(audited: Auditor) -> None:
-    await audited.desk.say()
+    await audited.desk.create()
     recorded = await times(audited)
     zone = ZoneInfo(Settings.from_environment(environment("postgresql://x")).time_zone)
     for place in (len(recorded), len(recorded) // 2, 7):
@@ -70,7 +70,7 @@ async def test_before_the_first_event_there_is_nothing(audited: Auditor, as_of: 
     status, answer, headers = await audited.ask(UNNAMED, as_of=as_of, number=5)
     assert (status, answer["data"], headers["X-As-Of-Position"]) == (200, [], "0")
     assert "X-As-Of-Recorded-At" not in headers
-    named = {"contact_information_identifier": f"id={audited.desk.reader}"}
+    named = {"contact_information_identifier": f"id={audited.desk.recipient}"}
     status, answer, _ = await audited.ask(SHOW, as_of=as_of, **named)
     expected = ("ENTITYNOTFOUND", "contact_information_identifier")
     assert (status, refusal(answer)) == (404, expected)
@@ -106,11 +106,11 @@ async def test_the_methods_own_refusals_stand(audited: Auditor) -> None:
 async def test_names_mean_whom_they_meant_then(audited: Auditor) -> None:
     desk = audited.desk
     first, second = desk.contacts
-    await desk.update(first, demographics={"id_number": "K9"})
+    await desk.update_contact(first, demographics={"id_number": "K9"})
     given = await position(audited)
-    await desk.update(first, demographics={"id_number": None})
+    await desk.update_contact(first, demographics={"id_number": None})
     free = await position(audited)
-    await desk.update(second, demographics={"id_number": "K9"})
+    await desk.update_contact(second, demographics={"id_number": "K9"})
     taken = await position(audited)
     named = {"contact_information_identifier": "id_number=K9", "fields_set": "id"}
     assert await audited.get(SHOW, as_of=given, **named) == {"id": first}
@@ -123,12 +123,12 @@ async def test_names_mean_whom_they_meant_then(audited: Auditor) -> None:
 
 async def test_the_set_up_is_that_of_the_time(audited: Auditor) -> None:
     desk = audited.desk
-    await desk.settings(name_display="LAST_FIRST")
+    await desk.register_settings(name_display="LAST_FIRST")
     await desk.register("unit", UNIT, name="The old name", group_id=GROUP)
     await desk.register("communication_category", "MC9", name="Old", code="OLD")
-    said = await desk.say(category_identifier={"id": "MC9"})
+    said = await desk.create(category_identifier={"id": "MC9"})
     then = await position(audited)
-    await desk.settings()
+    await desk.register_settings()
     await desk.register("unit", UNIT, name="The new name", group_id=GROUP)
     await desk.register("communication_category", "MC9", name="New", code="NEW", retired=True)
     query = {"category_identifier": "code=OLD"}
@@ -163,13 +163,13 @@ async def test_only_auditors_see_the_past(audited: Auditor, role: str) -> None:
 
 
 async def test_every_question_is_recorded_and_says_nothing_personal(audited: Auditor) -> None:
-    now, contact = await position(audited), audited.desk.reader
-    await audited.desk.update(contact, demographics={"passport_number": "P-SECRET"})
-    before = len(await rows(audited.desk.api, READINGS))
+    now, contact = await position(audited), audited.desk.recipient
+    await audited.desk.update_contact(contact, demographics={"passport_number": "P-SECRET"})
+    before = len(await query_rows(audited.desk.api, READINGS))
     named = {"contact_information_identifier": "passport_number=P-SECRET"}
     assert (await audited.ask(SHOW, as_of=now + 1, **named))[0] == 200
     assert (await audited.ask(SHOW, as_of=now, **named))[0] == 404
-    found = [tuple(row) for row in (await rows(audited.desk.api, READINGS))[before:]]
+    found = [tuple(row) for row in (await query_rows(audited.desk.api, READINGS))[before:]]
     entity = f"contact_information/{contact}"
     assert found == [
         (SHOW, f'{{"position":{now + 1},"entities":["{entity}"]}}'),
@@ -178,12 +178,14 @@ async def test_every_question_is_recorded_and_says_nothing_personal(audited: Aud
 
 
 async def test_the_clock_is_that_of_the_position(service: Service) -> None:
-    desk = await helpdesk(service)
+    desk = await service_requests_client(service)
     made = await auditor(service, desk)
     zone = ZoneInfo(Settings.from_environment(environment("postgresql://x")).time_zone)
     start = datetime.now(zone) - timedelta(seconds=58)
     expected = {"time_period_value": 1, "time_period_uot": "MINUTES"}
-    opened = await desk.open(start_date=wall_clock(start, zone), estimated_completion_time=expected)
+    opened = await desk.create(
+        start_date=wall_clock(start, zone), estimated_completion_time=expected
+    )
     then, query = await position(made), {"fields_set": "number"}
     overdue, close = (
         f"service_requests/get_{name}" for name in ("overdue", "close_to_estimated_completion_time")

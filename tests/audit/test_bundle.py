@@ -19,9 +19,9 @@ from infra.audit.bundle import BundleError, create_bundle, open_bundle
 from infra.audit.seals import SealError, SignedSeal, Signer
 from infra.audit.verifier import main
 from infra.postgres.embedded.server import EmbeddedPostgres
-from tests import databases
-from tests.audit.world import EVENTS, SIGNER, bundle_of, edited, ledger, lines
-from tests.service import ROOT
+from tests.fixtures import databases
+from tests.fixtures.audit import EVENTS, SIGNER, bundle_of, edit_bundle, ledger, seal_lines
+from tests.fixtures.service import ROOT
 
 Lines = list[bytes]
 
@@ -61,7 +61,7 @@ async def test_it_says_what_is_proved_and_what_is_not(
     assert "not proved without an outside seal" in said
     assert "as the file itself says" in said
     kept = bundle.with_name("kept")
-    kept.write_bytes(b"".join(lines(sealed[1][:2])))
+    kept.write_bytes(b"".join(seal_lines(sealed[1][:2])))
     assert main([str(bundle), "--seal", str(kept), "--key", SIGNER.key]) == 0
     said = capsys.readouterr().out
     assert "up to 8 nothing was cut" in said
@@ -80,15 +80,15 @@ async def test_a_part_is_widened_to_whole_seals(
     assert main([str(path)]) == 0
     assert "not proved: what was before" in capsys.readouterr().out
     for number, words in ((0, "up to 4 nothing"), (1, "up to 8 nothing")):
-        kept.write_bytes(lines(seals)[number])
+        kept.write_bytes(seal_lines(seals)[number])
         assert main([str(path), "--seal", str(kept)]) == 0
         assert words in capsys.readouterr().out
     other = msgspec.structs.replace(seals[0].seal(), last=3)
-    kept.write_bytes(lines([SIGNER.sign(other, b"")])[0])
+    kept.write_bytes(seal_lines([SIGNER.sign(other, b"")])[0])
     assert main([str(path), "--seal", str(kept)]) == 1
     assert "position 4: rewritten" in capsys.readouterr().err
     await bundle_of(url, path, 9)
-    kept.write_bytes(lines(seals)[0])
+    kept.write_bytes(seal_lines(seals)[0])
     assert main([str(path), "--seal", str(kept)]) == 1
     assert "the bundle begins with seal 3" in capsys.readouterr().err
     with pytest.raises(SealError, match="no seal there"):
@@ -152,7 +152,7 @@ SEALS = [
 async def test_an_edit_of_the_events_is_named(
     bundle: Path, capsys: pytest.CaptureFixture[str], edit: Callable[[Lines], Lines], said: str
 ) -> None:
-    edited(bundle, events=edit)
+    edit_bundle(bundle, events=edit)
     assert main([str(bundle)]) == 1
     assert said in capsys.readouterr().err
 
@@ -161,7 +161,7 @@ async def test_an_edit_of_the_events_is_named(
 async def test_an_edit_of_the_seals_is_named(
     bundle: Path, capsys: pytest.CaptureFixture[str], edit: Callable[[Lines], Lines], said: str
 ) -> None:
-    edited(bundle, seals=edit)
+    edit_bundle(bundle, seals=edit)
     assert main([str(bundle)]) == 1
     assert said in capsys.readouterr().err
 
@@ -184,7 +184,7 @@ MANIFEST = [
 async def test_an_edit_of_the_manifest_is_named(
     bundle: Path, capsys: pytest.CaptureFixture[str], members: dict[str, object], said: str
 ) -> None:
-    edited(bundle, manifest=members)
+    edit_bundle(bundle, manifest=members)
     assert main([str(bundle)]) == 1
     assert said in capsys.readouterr().err
 
@@ -207,7 +207,7 @@ async def test_another_key_in_seals_and_manifest_is_not_the_readers(
             made.append(msgspec.json.encode(signed) + b"\n")
         return made
 
-    edited(bundle, seals=signed_anew, manifest={"key": forger.key})
+    edit_bundle(bundle, seals=signed_anew, manifest={"key": forger.key})
     assert main([str(bundle)]) == 0
     assert "compare it with" in capsys.readouterr().out
     assert main([str(bundle), "--key", SIGNER.key]) == 1
@@ -272,7 +272,7 @@ async def test_memory_does_not_grow_with_the_bundle(bundle: Path) -> None:
     with zipfile.ZipFile(bundle) as archive:
         line = msgspec.json.decode(archive.read("events.ndjson").splitlines()[0])
     long = msgspec.json.encode(line | {"payload": json.dumps("x" * 10_000)}) + b"\n"
-    edited(bundle, events=lambda found: [*found, *([long] * 2_000)])
+    edit_bundle(bundle, events=lambda found: [*found, *([long] * 2_000)])
     tracemalloc.start()
     assert main([str(bundle)]) == 1
     peak = tracemalloc.get_traced_memory()[1]

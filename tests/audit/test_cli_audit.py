@@ -10,12 +10,12 @@ import pytest
 
 from infra.audit.verifier import main
 from infra.cli.audit import audit
-from tests.audit.world import EVENTS, SIGNER, ledger, said, tampering
+from tests.fixtures.audit import EVENTS, SIGNER, ledger, tampering, verify_output
+from tests.fixtures.ledgers import call_append, commit_of, record
+from tests.fixtures.read_models import connection
+from tests.fixtures.service import environment, run_as_process
 from tests.infra.test_cli_views import run
 from tests.infra.test_projector import program
-from tests.ledgers import ask_append, record, written
-from tests.service import environment, process
-from tests.views_world import connection
 
 Audit = Callable[..., Awaitable[tuple[int, str]]]
 
@@ -45,7 +45,7 @@ async def test_from_a_seal_to_an_auditors_desk(
 ) -> None:
     records, _ = await ledger(database)
     async with connection(database) as owner:
-        await ask_append(owner, written(record()))
+        await call_append(owner, commit_of(record()))
     kept, bundle = tmp_path / "kept", tmp_path / "bundle"
     status, seal = await audit_("seal")
     assert status == 0, seal
@@ -111,17 +111,17 @@ async def test_the_processes_seal_by_themselves(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with connection(database) as owner:
-        await ask_append(owner, *(written(record()) for _ in range(EVENTS)))
+        await call_append(owner, *(commit_of(record()) for _ in range(EVENTS)))
 
         async def sealed(count: int) -> None:
             async with asyncio.timeout(60):
                 while await owner.fetchval("SELECT max(last_position) FROM ledger.seals") != count:
                     await asyncio.sleep(0.02)
 
-        async with process(database, CRMLEDGER_SEAL_SECONDS="0.2") as service:
+        async with run_as_process(database, CRMLEDGER_SEAL_SECONDS="0.2") as service:
             await sealed(EVENTS)
             assert "crmledger_seals_total 1.0" in await service.metrics()
-        await ask_append(owner, written(record()))
+        await call_append(owner, commit_of(record()))
         async with program(database, CRMLEDGER_SEAL_SECONDS="0.2"):
             await sealed(EVENTS + 1)
-    assert not isinstance(await said(database), tuple)
+    assert not isinstance(await verify_output(database), tuple)

@@ -7,9 +7,9 @@ import json
 import os
 import sys
 
-from tests.auditors import Auditor
-from tests.service import ROOT, environment
-from tests.world import rows
+from tests.fixtures.auditors import Auditor
+from tests.fixtures.organisation import query_rows
+from tests.fixtures.service import ROOT, environment
 
 READ = """
 SELECT payload::text AS payload, metadata::text AS metadata FROM ledger.events
@@ -33,8 +33,8 @@ async def history(audited: Auditor, *arguments: str) -> tuple[int | None, str, s
 
 async def test_a_history(audited: Auditor) -> None:
     desk, organisation = audited.desk, audited.desk.api.organisation
-    draft = await desk.draft(subject="[red]Hello[/]", media="EMAIL", to="a@b")
-    await desk.on("complete", draft)
+    draft = await desk.create_draft(subject="[red]Hello[/]", media="EMAIL", to="a@b")
+    await desk.call("complete", draft)
     entity = f"communication/number={draft['number']}"
     status, out, err = await history(audited, organisation, entity)
     assert (status, err) == (0, "")
@@ -45,7 +45,7 @@ async def test_a_history(audited: Auditor) -> None:
     assert "subject + [red]Hello[/]" in said
     assert "life_cycle_state - DRAFT + COMPLETED" in said
     assert said[-1].startswith("brought about queue_entry/")
-    (read,) = await rows(desk.api, READ)
+    (read,) = await query_rows(desk.api, READ)
     assert json.loads(read["payload"]) == {
         "method": "history",
         "about": {"entity": f"communication/{draft['id']}"},

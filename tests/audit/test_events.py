@@ -16,9 +16,9 @@ from infra.http.audit.routes import AUDIT
 from infra.ledger import event_search as search
 from infra.postgres.pool import PooledConnection
 from services.audit.access import access_ledger
-from tests.auditors import Auditor
-from tests.service import environment, refusal
-from tests.world import rows
+from tests.fixtures.auditors import Auditor
+from tests.fixtures.organisation import query_rows
+from tests.fixtures.service import environment, refusal
 
 Json = dict[str, Any]
 
@@ -45,7 +45,7 @@ async def lines(past: Auditor, **query: Any) -> list[Json]:
 
 async def test_events_are_what_is_stored(past: Auditor) -> None:
     page = await past.get("events", limit=1000)
-    stored = await rows(past.desk.api, EVENTS)
+    stored = await query_rows(past.desk.api, EVENTS)
     head = len(stored)
     assert {name: page[name] for name in ("from", "to", "count", "left_out", "head", "seal")} == {
         "from": 1,
@@ -73,7 +73,7 @@ async def test_payloads_are_sent_byte_by_byte(past: Auditor) -> None:
     url = f"{service.url}{AUDIT}events?limit=1000"
     async with service.http.get(url, headers=headers) as answer:
         raw = (await answer.read()).decode()
-    for row in await rows(past.desk.api, EVENTS):
+    for row in await query_rows(past.desk.api, EVENTS):
         assert f'"payload":{row["payload"]},"metadata":{row["metadata"]},' in raw
 
 
@@ -88,11 +88,13 @@ async def test_a_page_names_the_seal_that_it_lies_under(audited: Auditor) -> Non
         await lane.connection.close()
     assert sealed
     seal = (await audited.get("events", after=3, limit=2))["seal"]
-    (row,) = await rows(api, "SELECT statement::text FROM ledger.seals WHERE organisation = $1")
+    (row,) = await query_rows(
+        api, "SELECT statement::text FROM ledger.seals WHERE organisation = $1"
+    )
     statement = json.loads(row["statement"])
     assert seal == {name: statement[name] for name in ("number", "first", "last", "root")}
     assert (seal["first"], seal["last"]) == (1, head)
-    await audited.desk.say()
+    await audited.desk.create()
     assert (await audited.get("events", after=head))["seal"] is None
 
 
@@ -157,7 +159,9 @@ async def test_a_chain_of_calls(audited: Auditor) -> None:
     api = audited.desk.api
     for n in range(2):
         said = {"X-Request-Id": f"call-{n}", "X-Correlation-Id": "call-0"}
-        await api.call("POST", "communications/create", body=audited.desk.body(), headers=said)
+        await api.call(
+            "POST", "communications/create", body=audited.desk.creation_body(), headers=said
+        )
     first = await audited.get("events", request="call-0")
     chain = await audited.get("events", cause="call-0")
     assert [e["metadata"]["request"] for e in first["events"]] == ["call-0"]
@@ -201,8 +205,8 @@ async def test_a_follower_waits_for_what_comes(audited: Auditor) -> None:
     waiting = asyncio.create_task(audited.get("events", after=head, topic="communication", wait=20))
     await asyncio.sleep(0.2)
     assert not waiting.done()
-    await audited.desk.contact()
-    await audited.desk.say()
+    await audited.desk.new_contact()
+    await audited.desk.create()
     page = await asyncio.wait_for(waiting, 10)
     assert [e["topic"] for e in page["events"]] == ["communication.recorded"]
     assert (page["from"], page["to"], page["left_out"]) == (head + 1, head + 2, 1)
@@ -221,20 +225,20 @@ async def test_many_followers_hold_no_connection(audited: Auditor) -> None:
     waiting = [asyncio.create_task(audited.get("events", after=head, wait=20)) for _ in range(20)]
     await asyncio.sleep(0.3)
     started = time.monotonic()
-    await audited.desk.say()
+    await audited.desk.create()
     assert time.monotonic() - started < 2
     pages = await asyncio.gather(*waiting)
     assert {page["to"] for page in pages} == {head + 1}
 
 
 async def test_who_has_read_is_read_likewise(audited: Auditor) -> None:
-    await audited.get("events", stream=f"contact_information/{audited.desk.reader}", limit=1)
+    await audited.get("events", stream=f"contact_information/{audited.desk.recipient}", limit=1)
     page = await audited.get("events", ledger="access", limit=1000)
     organisation = audited.desk.api.organisation
     assert page["ledger"] == access_ledger(organisation)
     former, last = (event["payload"] for event in page["events"][-2:])
     assert former["method"] == "events"
-    assert former["about"]["stream"].replace("-", "").upper() == audited.desk.reader
+    assert former["about"]["stream"].replace("-", "").upper() == audited.desk.recipient
     assert last == {"method": "events", "about": {"ledger": "ACCESS", "limit": 1000}}
     assert page["events"][-1]["metadata"]["user"] == "11"
 

@@ -15,12 +15,12 @@ from PIL import Image
 
 from infra.ledger.integrity import integrity_problems
 from infra.postgres.embedded.server import EmbeddedPostgres
-from tests import databases
-from tests.auditors import Auditor, auditor
-from tests.service import in_process, refusal
-from tests.service_requests_world import staffed
-from tests.views_world import connection, rebuilt, verified
-from tests.world import no_id, rows
+from tests.fixtures import databases
+from tests.fixtures.auditors import Auditor, auditor
+from tests.fixtures.organisation import query_rows, unknown_id
+from tests.fixtures.read_models import connection, run_rebuild, run_verify
+from tests.fixtures.service import refusal, run_in_process
+from tests.fixtures.service_requests import register_staff
 
 Json = dict[str, Any]
 
@@ -49,7 +49,7 @@ def picture() -> bytes:
 
 
 async def person(made: Auditor, n: int = 0) -> Person:
-    desk, key = made.desk, {"Idempotency-Key": no_id()}
+    desk, key = made.desk, {"Idempotency-Key": unknown_id()}
     body = {
         "type": "PERSON",
         "first_name": "Ermintrude",
@@ -62,9 +62,9 @@ async def person(made: Auditor, n: int = 0) -> Person:
     }
     answer = await desk.api.call("POST", "contact_information/create", body=body, headers=key)
     id_ = answer["data"]["id"]
-    entry = (await desk.show(id_))["emails_set"][0]["id"]
+    entry = (await desk.show_contact(id_))["emails_set"][0]["id"]
     change = {"action": "UPDATE", "email_identifier": {"id": entry}, "type": "BUSINESS"}
-    await desk.update(id_, email_set=[change])
+    await desk.update_contact(id_, email_set=[change])
     named = {"contact_information_identifier": f"id={id_}"}
     await desk.api.call(
         "POST",
@@ -74,8 +74,8 @@ async def person(made: Auditor, n: int = 0) -> Person:
     )
     photo = await desk.api.get("contact_information/profile_photo/view", **named)
     to = {"contact_information_identifier": {"id": id_}, "content": LETTER}
-    draft = await desk.draft(**to)
-    mail = await desk.mail(**to, to="ermi@quizzlebury.example")
+    draft = await desk.create_draft(**to)
+    mail = await desk.create_email(**to, to="ermi@quizzlebury.example")
     account = {"number": f"ACRF{n}", "life_cycle_state": "ACTIVE", "account_owner_id": id_}
     await desk.register("accounts_receivable", f"ARF{n}", **account)
     token = await desk.api.post(
@@ -85,7 +85,7 @@ async def person(made: Auditor, n: int = 0) -> Person:
         accounts_receivable_identifier={"id": f"ARF{n}"},
     )
     await desk.register("accounts_receivable", f"ARF{n}", **account | {"retired": True})
-    shown = await desk.show(id_)
+    shown = await desk.show_contact(id_)
     url = photo["file_content_url"]
     return Person(
         id_, shown["number"], draft["id"], mail["communication"]["id"], mail["id"], token["id"], url
@@ -104,7 +104,7 @@ async def forget(
 @pytest_asyncio.fixture(scope="module")
 async def made(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Auditor]:
     """An organisation in a database of its own, because its views are built anew."""
-    async with databases.database(postgres, template) as url, in_process(url) as service:
+    async with databases.database(postgres, template) as url, run_in_process(url) as service:
         yield await auditor(service)
 
 
@@ -128,7 +128,7 @@ async def dump(made: Auditor) -> str:
     found: list[str] = []
     for table in tables:
         sql = f"SELECT t::text AS row FROM {table['name']} t WHERE organisation = $1"
-        found += [row["row"] for row in await rows(api, sql)]
+        found += [row["row"] for row in await query_rows(api, sql)]
     return "\n".join(found)
 
 
@@ -141,11 +141,11 @@ async def test_nothing_personal_is_left_anywhere(made: Auditor, gone: tuple[Pers
 
 async def test_documents_are_shown_without_it(made: Auditor, gone: tuple[Person, Json]) -> None:
     who, _ = gone
-    shown = await made.desk.show(who.id)
+    shown = await made.desk.show_contact(who.id)
     assert (shown["number"], shown["type"]) == (who.number, "PERSON")
     assert [shown[k] for k in ("first_name", "last_name", "notes", "udf_string_1")] == [None] * 4
     assert shown["emails_set"] == shown["phones_set"] == []
-    said = await made.desk.see({"id": who.sent})
+    said = await made.desk.show({"id": who.sent})
     assert (said["subject"], said["content"], said["to"]) == (None, None, None)
     assert (said["direction"], said["media"], said["life_cycle_state"]) == (
         "OUTGOING",
@@ -157,7 +157,7 @@ async def test_documents_are_shown_without_it(made: Auditor, gone: tuple[Person,
 async def test_what_waited_to_be_sent_is_off_the_queue(
     made: Auditor, gone: tuple[Person, Json]
 ) -> None:
-    entry = await made.desk.entry(gone[0].entry)
+    entry = await made.desk.show_queue_entry(gone[0].entry)
     assert entry["life_cycle_state"] == "COMPLETED_AND_REMOVED"
 
 
@@ -177,15 +177,15 @@ async def test_nobody_finds_the_person_and_nothing_new_is_said_of_it(
     found = await desk.api.get("contact_information/list", id_number="K-77125-0")
     assert found == []
     to = {"id": who.id}
-    assert await desk.unsaid(contact_information_identifier=to) == (
+    assert await desk.create_refused(contact_information_identifier=to) == (
         "ENTITYNOTFOUND",
         "contact_information_identifier",
     )
-    assert (await desk.refused(who.id, notes="x"))[0] == "ENTITYNOTFOUND"
-    assert (await desk.not_on("complete", {"id": who.draft}))[0] == "ENTITYNOTFOUND"
+    assert (await desk.update_refused(who.id, notes="x"))[0] == "ENTITYNOTFOUND"
+    assert (await desk.call_refused("complete", {"id": who.draft}))[0] == "ENTITYNOTFOUND"
     # The name and the number are free again.
     body = {"first_name": "Ermintrude", "last_name": "Quizzlebury 0"}
-    again = await desk.contact(type="PERSON", demographics={"id_number": "K-77125-0"}, **body)
+    again = await desk.new_contact(type="PERSON", demographics={"id_number": "K-77125-0"}, **body)
     assert (await forget(made, again))[0] == 200
 
 
@@ -221,7 +221,7 @@ async def test_the_ledger_is_whole_and_the_views_are_its_fold(
     api = made.desk.api
     async with connection(api.service.database) as owner:
         assert await integrity_problems(owner, api.organisation) == []
-    assert (await verified(api.service.database)).differences == []
+    assert (await run_verify(api.service.database)).differences == []
 
 
 async def test_an_older_copy_of_the_key_is_not_taken_in(
@@ -237,18 +237,18 @@ async def test_an_older_copy_of_the_key_is_not_taken_in(
 
 @pytest.mark.parametrize("role", ["service", "auditor", "analyst"])
 async def test_only_operators_may(made: Auditor, role: str) -> None:
-    status, answer = await forget(made, made.desk.reader, role=role)
+    status, answer = await forget(made, made.desk.recipient, role=role)
     assert (status, refusal(answer)[0]) == (403, "ACCESSDENIED")
 
 
 @pytest.mark.parametrize("reason", [None, "", " "])
 async def test_a_reason_must_be_given(made: Auditor, reason: str | None) -> None:
-    status, answer = await forget(made, made.desk.reader, reason=reason)
+    status, answer = await forget(made, made.desk.recipient, reason=reason)
     assert (status, refusal(answer)) == (400, ("MANDATORYPARAMETER", "reason"))
 
 
 async def test_whoever_owns_an_account_cannot_be_forgotten(made: Auditor) -> None:
-    owner = await made.desk.contact()
+    owner = await made.desk.new_contact()
     await made.desk.register("accounts_receivable", "ARO", account_owner_id=owner)
     status, answer = await forget(made, owner)
     assert (status, refusal(answer)[0]) == (400, "INVALIDLIFECYCLESTATE")
@@ -260,10 +260,10 @@ async def test_nobody_is_forgotten_twice(made: Auditor, gone: tuple[Person, Json
 
 
 @pytest.mark.parametrize(
-    "path", [f"contacts/{no_id()}/certificate", "contacts/CI999999/certificate"]
+    "path", [f"contacts/{unknown_id()}/certificate", "contacts/CI999999/certificate"]
 )
 async def test_what_was_not_forgotten_has_no_certificate(made: Auditor, path: str) -> None:
-    for unknown in (path, f"contacts/{made.desk.reader}/certificate"):
+    for unknown in (path, f"contacts/{made.desk.recipient}/certificate"):
         status, answer, _ = await made.ask(unknown)
         assert (status, refusal(answer)[0]) == (404, "ENTITYNOTFOUND")
 
@@ -271,8 +271,10 @@ async def test_what_was_not_forgotten_has_no_certificate(made: Auditor, path: st
 async def test_what_is_said_at_the_same_moment_is_erased_or_refused(made: Auditor) -> None:
     desk = made.desk
     for n in range(4):
-        who = await desk.contact(first_name="Ermintrude", last_name=f"Raced {n}", type="PERSON")
-        to = desk.body(contact_information_identifier={"id": who}, content=f"Quizzlebury raced {n}")
+        who = await desk.new_contact(first_name="Ermintrude", last_name=f"Raced {n}", type="PERSON")
+        to = desk.creation_body(
+            contact_information_identifier={"id": who}, content=f"Quizzlebury raced {n}"
+        )
         said = [desk.api.call("POST", "communications/create", body=to) for _ in range(12)]
         changed = [
             desk.api.call(
@@ -288,19 +290,22 @@ async def test_what_is_said_at_the_same_moment_is_erased_or_refused(made: Audito
 
 
 async def test_a_rebuild_brings_nothing_back(made: Auditor, gone: tuple[Person, Json]) -> None:
-    await rebuilt(made.desk.api.service.database)
+    await run_rebuild(made.desk.api.service.database)
     text = await dump(made)
     assert not [word for word in SECRET_WORDS if word in text]
 
 
 async def test_the_service_requests_of_a_caller_are_erased(made: Auditor) -> None:
-    help_desk = await staffed(made.desk.api)
+    help_desk = await register_staff(made.desk.api)
     caller = {"contact_information_identifier": {"id": help_desk.relative}}
     words = {"description": "Quizzlebury's modem", "caller_email": "ermi@quizzlebury.example"}
-    request = await help_desk.open(**caller, **words)
+    request = await help_desk.create(**caller, **words)
     assert (await forget(made, help_desk.relative))[0] == 200
-    shown = await help_desk.see(request)
+    shown = await help_desk.show(request)
     assert [shown[name] for name in words] == [None, None]
     assert (shown["number"], shown["life_cycle_state"]) == (request["number"], "PENDING")
     assert "Quizzlebury's modem" not in await dump(made)
-    assert await help_desk.not_on("update", request, notes="x") == ("INVALIDLIFECYCLESTATE", "")
+    assert await help_desk.call_refused("update", request, notes="x") == (
+        "INVALIDLIFECYCLESTATE",
+        "",
+    )

@@ -14,11 +14,11 @@ from infra.postgres.pool import ConnectionPool
 from infra.store.entity_events import PostgresEntityEvents
 from services.audit.field_history import RecordedEvent, flatten_document, replay
 from services.reference_cache import ReferenceCache
-from tests.auditors import ROLES, Auditor, auditor
+from tests.fixtures.auditors import ROLES, Auditor, auditor
+from tests.fixtures.organisation import query_rows, untouched
+from tests.fixtures.read_models import keys_of
+from tests.fixtures.service import PASSWORD, Service, refusal
 from tests.infra.test_openapi import DESCRIBED, problems
-from tests.service import PASSWORD, Service, refusal
-from tests.views_world import keys_of
-from tests.world import rows, untouched
 
 Json = dict[str, Any]
 
@@ -36,7 +36,7 @@ async def histories(past: Auditor) -> list[Json]:
     """The history of everything."""
     return [
         await past.get("history", entity=f"{row['aggregate']}/{row['stream_id']}")
-        for row in await rows(past.desk.api, STREAMS)
+        for row in await query_rows(past.desk.api, STREAMS)
     ]
 
 
@@ -111,7 +111,7 @@ async def test_what_no_document_shows_is_told_too(past: Auditor) -> None:
 async def test_who_from_where_and_in_which_request(audited: Auditor) -> None:
     said = {"X-Request-Id": "request-1", "X-Correlation-Id": "chain-1"}
     desk = audited.desk
-    body = desk.body(media="EMAIL", to="a@b")
+    body = desk.creation_body(media="EMAIL", to="a@b")
     answer = await desk.api.call("POST", "communications/create", body=body, headers=said)
     id_ = answer["data"]["id"]
     history = await audited.get("history", entity=f"communication/{id_.lower()}")
@@ -137,8 +137,8 @@ async def test_who_from_where_and_in_which_request(audited: Auditor) -> None:
 
 async def test_causes_and_effects(audited: Auditor) -> None:
     desk = audited.desk
-    draft = await desk.draft(media="EMAIL", to="a@b")
-    await desk.on("complete", draft)
+    draft = await desk.create_draft(media="EMAIL", to="a@b")
+    await desk.call("complete", draft)
     told = await audited.get("history", entity=f"communication/number={draft['number']}")
     begun, completed = told["entries"]
     assert begun["causes"] == begun["effects"] == completed["causes"] == []
@@ -218,7 +218,7 @@ async def test_refusals_name_the_parameter(
 
 
 async def test_a_kind_that_the_entity_is_not_of(past: Auditor) -> None:
-    status, _, _ = await past.ask("history", entity=f"communication/{past.desk.reader}")
+    status, _, _ = await past.ask("history", entity=f"communication/{past.desk.recipient}")
     assert status == 404
 
 
@@ -232,7 +232,10 @@ async def test_others_are_not_admitted(past: Auditor, method: str, role: str) ->
 
 async def test_nothing_of_another_organisation_is_told(past: Auditor, service: Service) -> None:
     other = await auditor(service)
-    for entity in (f"contact_information/{past.desk.reader}", "contact_information/id_number=K2"):
+    for entity in (
+        f"contact_information/{past.desk.recipient}",
+        "contact_information/id_number=K2",
+    ):
         status, _, _ = await other.ask("history", entity=entity)
         assert status == 404
     own = await other.get("history", entity="user/1")
@@ -244,7 +247,8 @@ async def test_each_reading_is_recorded_by_ids(past: Auditor) -> None:
     await past.get("history", entity="contact_information/id_number=K2")
     await past.get("blame", entity="lead/number=L3")
     last = [
-        (row["method"], json.loads(row["about"])) for row in await rows(past.desk.api, READINGS)
+        (row["method"], json.loads(row["about"]))
+        for row in await query_rows(past.desk.api, READINGS)
     ]
     (method, about), blame = last[-2:]
     assert method == "history"
@@ -285,7 +289,7 @@ async def stored_steps(past: Auditor, stream: UUID) -> tuple[list[RecordedEvent]
 
 async def test_blame_is_what_an_independent_fold_finds(past: Auditor) -> None:
     directory = ReferenceCache(past.desk.api.organisation, ZoneInfo("UTC"))
-    for row in await rows(past.desk.api, STREAMS):
+    for row in await query_rows(past.desk.api, STREAMS):
         stream = UUID(str(row["stream_id"]))
         steps, zone = await stored_steps(past, stream)
         states: list[Json] = [{}]
@@ -320,9 +324,11 @@ async def test_blame_of_one_field_and_of_the_past(past: Auditor) -> None:
 async def test_of_who_is_forgotten_only_the_events_are_left(audited: Auditor) -> None:
     desk, name = audited.desk, "Ermintrude"
     phone = {"type": "LANDLINE", "number": "99887766"}
-    contact = await desk.contact(first_name=name, last_name="Q", type="PERSON", phone_set=[phone])
+    contact = await desk.new_contact(
+        first_name=name, last_name="Q", type="PERSON", phone_set=[phone]
+    )
     to = {"contact_information_identifier": {"id": contact}, "subject": f"Dear {name}"}
-    draft = await desk.draft(**to)
+    draft = await desk.create_draft(**to)
     entities = (f"contact_information/{contact}", f"communication/{draft['id']}")
     before = [await audited.get("history", entity=entity) for entity in entities]
     assert all(name in json.dumps(history) for history in before)

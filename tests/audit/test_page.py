@@ -11,9 +11,9 @@ import pytest
 
 from infra.http.browser.history import COOKIE, PAGES, SIGN_IN, SIGN_OUT
 from infra.http.browser.templates import ASSETS, HEADERS, asset
-from tests.auditors import Auditor
-from tests.service import PASSWORD
-from tests.world import rows
+from tests.fixtures.auditors import Auditor
+from tests.fixtures.organisation import query_rows
+from tests.fixtures.service import PASSWORD
 
 SESSIONS = """
 SELECT topic FROM ledger.events WHERE organisation = $1 AND metadata ->> 'user' = '10' ORDER BY position
@@ -108,7 +108,7 @@ async def test_a_user_who_is_no_auditor_leaves_no_session(audited: Auditor) -> N
     assert status == 403
     assert "This user is no auditor." in html
     assert "Set-Cookie" not in answer.headers
-    *_, begun, ended = await rows(audited.desk.api, SESSIONS)
+    *_, begun, ended = await query_rows(audited.desk.api, SESSIONS)
     assert (begun["topic"], ended["topic"]) == ("session.issued", "session.released")
     status, html, _ = await seen(audited, PAGES, cookie=audited.tokens["service"])
     assert (status, "open to auditors only" in html) == (403, True)
@@ -169,8 +169,8 @@ async def test_browsers_are_told_to_keep_nothing_and_run_nothing_foreign(audited
 
 async def test_everything_is_escaped(audited: Auditor) -> None:
     desk = audited.desk
-    contact = await desk.contact(first_name=SCRIPT, last_name="\"'&", type="PERSON")
-    said = await desk.say(subject='"><img src=x onerror=alert(1)>', notes="{{ 7 * 7 }}")
+    contact = await desk.new_contact(first_name=SCRIPT, last_name="\"'&", type="PERSON")
+    said = await desk.create(subject='"><img src=x onerror=alert(1)>', notes="{{ 7 * 7 }}")
     for entity in (f"contact_information/{contact}", f"communication/{said['id']}"):
         html = await read(audited, f"{PAGES}/{entity}")
         assert SCRIPT not in html
@@ -184,9 +184,9 @@ async def test_everything_is_escaped(audited: Auditor) -> None:
 
 async def test_the_page_of_a_version(audited: Auditor) -> None:
     desk = audited.desk
-    draft = await desk.draft(subject="First", notes="Gone")
-    await desk.on("update", draft, subject="Second", notes=None)
-    await desk.on("complete", draft)
+    draft = await desk.create_draft(subject="First", notes="Gone")
+    await desk.call("update", draft, subject="Second", notes=None)
+    await desk.call("complete", draft)
     path = f"{PAGES}/communication/number={draft['number']}"
     now, then = await read(audited, path), await read(audited, f"{path}?version=2")
     document = then[then.index('id="document"') : then.index("What happened")]
@@ -205,7 +205,7 @@ async def test_the_page_of_a_version(audited: Auditor) -> None:
 
 async def test_links_lead_to_causes_and_effects(audited: Auditor) -> None:
     desk = audited.desk
-    entry = await desk.mail()
+    entry = await desk.create_email()
     html = await read(audited, f"{PAGES}/communication_queue/{entry['id']}")
     (cause,) = re.findall(r'Caused by <a href="([^"]+)"', html)
     html = await read(audited, cause)

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.auditors import Auditor
-from tests.browser import CHROMIUM, Tab, tab
-from tests.service import PASSWORD
+from tests.fixtures.auditors import Auditor
+from tests.fixtures.browser import CHROMIUM, Tab, tab
+from tests.fixtures.service import PASSWORD
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="THE HISTORY PAGE WAS NOT TESTED: there is no Chromium on this machine"
@@ -46,9 +46,11 @@ async def drafted(audited: Auditor) -> str:
     """The address of the history of a communication with three versions."""
     desk = audited.desk
     text = "Dear customer,\n\nhere it is."
-    draft = await desk.draft(subject=SCRIPT, media="EMAIL", to="ada@example.org", notes="First")
-    await desk.on("update", draft, subject="Your offer", notes=None, content=text)
-    await desk.on("complete", draft)
+    draft = await desk.create_draft(
+        subject=SCRIPT, media="EMAIL", to="ada@example.org", notes="First"
+    )
+    await desk.call("update", draft, subject="Your offer", notes=None, content=text)
+    await desk.call("complete", draft)
     return f"{desk.api.service.url}/history/communication/number={draft['number']}"
 
 

@@ -22,13 +22,13 @@ from infra.rebuild.table_sets import view_names
 from infra.store.as_of import PostgresTemporalStore
 from services.audit.as_of import LedgerPosition, methods
 from services.context import ViewQuery
-from tests import databases
-from tests.auditors import Auditor, auditor
+from tests.fixtures import databases
+from tests.fixtures.auditors import Auditor, auditor
+from tests.fixtures.organisation import query_rows
+from tests.fixtures.read_models import connection, keys_of
+from tests.fixtures.replayed_past import past_replay
+from tests.fixtures.service import run_in_process
 from tests.infra.test_projector import program
-from tests.past import replay
-from tests.service import in_process
-from tests.views_world import connection, keys_of
-from tests.world import rows
 
 NAMED = "as_of/contact_information/show"
 
@@ -37,7 +37,7 @@ NAMED = "as_of/contact_information/show"
 async def original(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[tuple[str, Auditor]]:
     """The name of a database that each test has a copy of, and what lives in it."""
     async with databases.database(postgres, template) as url:
-        async with in_process(url) as service:
+        async with run_in_process(url) as service:
             made = await auditor(service)
         async with connection(url) as owner:
             name = await owner.fetchval("SELECT current_database()")
@@ -55,7 +55,7 @@ async def database(postgres: EmbeddedPostgres, original: tuple[str, Auditor]) ->
 async def made(database: str, original: tuple[str, Auditor]) -> AsyncIterator[Auditor]:
     """The organisation in the copy."""
     desk, tokens = original[1].desk, original[1].tokens
-    async with in_process(database) as service:
+    async with run_in_process(database) as service:
         yield Auditor(replace(desk, api=replace(desk.api, service=service)), tokens)
 
 
@@ -120,7 +120,7 @@ async def test_the_projector_brings_it_forward(made: Auditor, database: str) -> 
         assert await projector.readiness_problems() == []
         await projector.close()
     assert await is_true(made)
-    await made.desk.say()
+    await made.desk.create()
     async with program(database), asyncio.timeout(60), connection(database) as asked:
         while any(lag.positions for lag in await lags(asked, "history")):
             await asyncio.sleep(0.02)
@@ -157,7 +157,7 @@ async def test_a_new_definition_is_folded_anew_and_an_older_program_stops(
 
 
 async def test_a_changed_table_is_followed(made: Auditor, database: str) -> None:
-    contact = f"id={made.desk.reader}"
+    contact = f"id={made.desk.recipient}"
     before = await made.get(NAMED, as_of=await head(made), contact_information_identifier=contact)
     async with connection(database) as owner:
         await owner.execute("ALTER TABLE views.contacts ADD COLUMN nickname text")
@@ -172,9 +172,9 @@ async def test_who_is_forgotten_is_forgotten_in_the_past(
     made: Auditor, database: str, postgres: EmbeddedPostgres, template: str
 ) -> None:
     desk = made.desk
-    contact = await desk.contact(first_name="Ermintrude", notes="likes tea")
+    contact = await desk.new_contact(first_name="Ermintrude", notes="likes tea")
     to = {"contact_information_identifier": {"id": contact}}
-    letter = await desk.say(**to, content="Dear Ermintrude")
+    letter = await desk.create(**to, content="Dear Ermintrude")
     then, named = await head(made), f"id={contact}"
     shown = await made.get(NAMED, as_of=then, contact_information_identifier=named)
     assert shown["first_name"] == "Ermintrude"
@@ -184,7 +184,7 @@ async def test_who_is_forgotten_is_forgotten_in_the_past(
     )
     assert status == 200, answer
     for table in ("contacts", "communications", "names"):
-        left = await rows(
+        left = await query_rows(
             desk.api, f"SELECT t::text FROM history.{table} t WHERE organisation = $1"
         )
         assert not [row for row in left if "Ermintrude" in row[0] or contact in row[0]]
@@ -192,7 +192,7 @@ async def test_who_is_forgotten_is_forgotten_in_the_past(
     assert (shown["id"], shown["first_name"], shown["notes"]) == (contact, None, None)
     async with (
         databases.database(postgres, template) as url,
-        replay(database, url, desk.api.organisation) as replayed,
+        past_replay(database, url, desk.api.organisation) as replayed,
     ):
         await replayed.stand_at(then)
         for method in methods():
@@ -232,10 +232,10 @@ async def test_rows_that_are_dropped_while_one_reads_are_missed(
         lanes, TemporalViews(lanes, *keys_of(database)), *keys_of(database)
     )
     view = await past.at(organisation, LedgerPosition(end))
-    wanted = ViewQuery("contacts", {"id": made.desk.reader})
+    wanted = ViewQuery("contacts", {"id": made.desk.recipient})
     assert (await view.select(organisation, wanted)).documents
     async with connection(database) as owner:
-        stream = UUID(made.desk.reader)
+        stream = UUID(made.desk.recipient)
         await owner.execute("SELECT history.drop($1, $2)", organisation, [stream])
     with pytest.raises(ServiceUnavailable, match="anew"):
         await view.select(organisation, wanted)

@@ -19,9 +19,9 @@ from infra.audit.queries import snapshot
 from infra.audit.seals import SealError, SignedSeal, Signer, signed_seals
 from infra.audit.verifier import main
 from infra.postgres.embedded.server import EmbeddedPostgres
-from tests import databases
-from tests.audit.world import EVENTS, SIGNER, ledger, lines, said, tampering
-from tests.ledgers import ORGANISATION, ask_append, renamed, written
+from tests.fixtures import databases
+from tests.fixtures.audit import EVENTS, SIGNER, ledger, seal_lines, tampering, verify_output
+from tests.fixtures.ledgers import ORGANISATION, call_append, commit_of, rename
 
 KEYS = {SIGNER.key}
 STRANGER = UUID(int=7)
@@ -49,7 +49,7 @@ async def sealed(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Sea
     async with databases.database(postgres, template) as url:
         records, seals = await ledger(url)
         async with tampering(url) as owner:
-            await ask_append(owner, written(renamed(records[0])))
+            await call_append(owner, commit_of(rename(records[0])))
         yield Sealed(url, records, seals)
 
 
@@ -120,7 +120,7 @@ async def test_a_bent_proof_of_a_history_is_refused(sealed: Sealed) -> None:
         (("proof",), foreign["proof"]),
         (("proof", "tip", "version"), 1),
         (("proof", "path"), []),
-        (("seal",), msgspec.json.decode(lines(sealed.seals)[0])),
+        (("seal",), msgspec.json.decode(seal_lines(sealed.seals)[0])),
     ]:
         with pytest.raises((ProofError, UnicodeEncodeError)):
             bent(one, *path, to=to).check(KEYS)
@@ -135,12 +135,12 @@ async def test_the_verifier_takes_proofs(
 ) -> None:
     path, kept = tmp_path / "proof", tmp_path / "kept"
     path.write_bytes(msgspec.json.encode(await sealed.event(6)))
-    kept.write_bytes(b"".join(lines(sealed.seals)))
+    kept.write_bytes(b"".join(seal_lines(sealed.seals)))
     assert main([str(path)]) == 0
     assert "compare it with" in capsys.readouterr().out
     assert main([str(path), "--key", SIGNER.key, "--seal", str(kept)]) == 0
     assert "position 6 of LEDGER is in seal 2" in capsys.readouterr().out
-    kept.write_bytes(lines(sealed.seals)[0])
+    kept.write_bytes(seal_lines(sealed.seals)[0])
     for words in (["--key", "0" * 64], ["--seal", str(kept)], ["--seal", str(path)]):
         assert main([str(path), *words]) == 1
     path.write_bytes(b'{"form":"crmledger.inclusion.1"}')
@@ -172,4 +172,4 @@ async def test_a_seal_is_believed_by_its_very_key(sealed: Sealed) -> None:
     assert not signed.is_signed_by({Signer(bytes(32)).key})
     forged = msgspec.structs.replace(signed.seal(), key="f" * 64)
     assert not SignedSeal(forged.statement(), signed.signature).is_signed_by({"f" * 64})
-    assert await said(sealed.url)
+    assert await verify_output(sealed.url)

@@ -14,12 +14,12 @@ import pytest_asyncio
 from infra.ledger.positions import head_positions
 from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.rebuild.replay import LedgerReplayer, schema_name
-from tests import databases
-from tests.auditors import Auditor, auditor
+from tests.fixtures import databases
+from tests.fixtures.auditors import Auditor, auditor
+from tests.fixtures.read_models import TABLES, connection, keys_of, view_rows
+from tests.fixtures.replayed_past import past_replay
+from tests.fixtures.service import environment, run_in_process
 from tests.infra.test_cli_views import run
-from tests.past import replay
-from tests.service import environment, in_process
-from tests.views_world import TABLES, connection, keys_of, view_rows
 
 Json = dict[str, Any]
 
@@ -27,10 +27,10 @@ Json = dict[str, Any]
 @pytest_asyncio.fixture(scope="module")
 async def made(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Auditor]:
     """An organisation with mail in its queue, in a database of its own."""
-    async with databases.database(postgres, template) as url, in_process(url) as service:
+    async with databases.database(postgres, template) as url, run_in_process(url) as service:
         made = await auditor(service)
         for _ in range(10):
-            await made.desk.mail()
+            await made.desk.create_email()
         yield made
 
 
@@ -70,12 +70,12 @@ async def test_a_receipt_is_reproduced_to_the_byte(
     organisation, url = made.desk.api.organisation, made.desk.api.service.database
     first = await replayer(made).whole(60, "mine")
     assert orjson.dumps(await replayer(made).whole(60)) == orjson.dumps(first)
-    await made.desk.say()
+    await made.desk.create()
     assert await replayer(made).whole(60, "mine") == first
     assert await replayer(made).whole(61) != first
     async with (
         databases.database(postgres, template) as other,
-        replay(url, other, organisation) as copy,
+        past_replay(url, other, organisation) as copy,
     ):
         await copy.stand_at(80)
         async with connection(other) as owner:
@@ -110,10 +110,10 @@ async def test_the_digests_can_be_computed_by_anybody(made: Auditor) -> None:
 
 
 async def test_one_entity_needs_no_schema(made: Auditor) -> None:
-    contact = made.desk.reader
+    contact = made.desk.recipient
     before = await replayer(made).entity(f"contact_information/{contact}")
     position = before["receipt"]["range"]["last"]
-    await made.desk.update(contact, first_name="Other")
+    await made.desk.update_contact(contact, first_name="Other")
     after = await replayer(made).entity(f"contact_information/{contact}")
     assert after["rows"]["contacts"][0]["document"]["first_name"] == "Other"
     again = await replayer(made).entity(f"contact_information/{contact}", position)

@@ -6,9 +6,9 @@ import pytest
 
 from infra.http.audit.routes import AUDIT
 from services.audit.access import access_ledger
-from tests.auditors import ROLES, Auditor
-from tests.service import refusal
-from tests.world import rows
+from tests.fixtures.auditors import ROLES, Auditor
+from tests.fixtures.organisation import query_rows
+from tests.fixtures.service import refusal
 
 READINGS = """
 SELECT e.payload ->> 'method' AS method, e.metadata ->> 'user' AS user_id, e.position
@@ -42,17 +42,17 @@ async def test_a_token_in_the_query_is_no_bearer(audited: Auditor) -> None:
 
 async def test_the_head_is_the_last_event(audited: Auditor) -> None:
     before = await audited.get("head")
-    await audited.desk.say()
+    await audited.desk.create()
     after = await audited.get("head")
     assert after["position"] == before["position"] + 1
     assert after["organisation"] == audited.desk.api.organisation
 
 
 async def test_every_reading_is_a_event_of_the_access_ledger(audited: Auditor) -> None:
-    before = await rows(audited.desk.api, READINGS)
+    before = await query_rows(audited.desk.api, READINGS)
     await audited.get("head")
     await audited.ask("head", role="service")
-    after = await rows(audited.desk.api, READINGS)
+    after = await query_rows(audited.desk.api, READINGS)
     assert [dict(row) for row in after[len(before) :]] == [
         {"method": "head", "user_id": "11", "position": len(before) + 1}
     ]

@@ -26,10 +26,10 @@ from infra.ledger.feed import LedgerCorruptedError
 from infra.observability.metrics import metrics
 from infra.postgres.pool import PooledConnection
 from infra.settings import Settings
-from tests.audit.world import EVENTS, MOST, SIGNER, ledger, said, seal_all, tampering
-from tests.ledgers import ORGANISATION, Connection, ask_append, record, renamed, written
-from tests.service import environment, in_process
-from tests.views_world import connection, lived
+from tests.fixtures.audit import EVENTS, MOST, SIGNER, ledger, seal_all, tampering, verify_output
+from tests.fixtures.ledgers import ORGANISATION, Connection, call_append, commit_of, record, rename
+from tests.fixtures.read_models import connection, populate
+from tests.fixtures.service import environment, run_in_process
 
 LOCK = "SELECT pg_advisory_lock(hashtextextended('crmledger.seal/' || $1, 0))"
 WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -54,7 +54,7 @@ async def ranges(url: str) -> list[tuple[int, int, int]]:
 
 
 async def whole(url: str) -> SealVerifier:
-    found = await said(url)
+    found = await verify_output(url)
     assert isinstance(found, SealVerifier), found
     return found
 
@@ -65,7 +65,7 @@ async def test_a_backlog_is_cut_into_ranges_and_nothing_is_sealed_twice(database
     assert [seal.seal().former for seal in seals[1:]] == [seal.hash() for seal in seals[:-1]]
     assert await seal_all(database) == []
     async with connection(database) as owner:
-        await ask_append(owner, written(record()))
+        await call_append(owner, commit_of(record()))
     assert len(await seal_all(database)) == 1
     found = await whole(database)
     assert (found.position, found.sealed, found.seals) == (EVENTS + 1, EVENTS + 1, 4)
@@ -75,10 +75,10 @@ async def test_sealers_that_race_make_one_chain(database: str) -> None:
     sealers = [Sealer(database, SIGNER, seconds=0.001, most=2) for _ in range(4)]
     async with connection(database) as owner:
         known = [record() for _ in range(3)]
-        await ask_append(owner, *(written(one) for one in known))
+        await call_append(owner, *(commit_of(one) for one in known))
         for _ in range(8):
             appends = asyncio.create_task(
-                ask_append(owner, *(written(renamed(one)) for one in known))
+                call_append(owner, *(commit_of(rename(one)) for one in known))
             )
             await asyncio.gather(appends, *(sealer.once() for sealer in sealers))
         await asyncio.sleep(0.01)
@@ -94,7 +94,7 @@ async def test_sealers_that_race_make_one_chain(database: str) -> None:
 async def test_one_that_is_killed_at_the_last_moment_leaves_nothing(database: str) -> None:
     await ledger(database)
     async with connection(database) as owner, service(database) as doomed:
-        await ask_append(owner, written(record()))
+        await call_append(owner, commit_of(record()))
         await owner.execute(LOCK, ORGANISATION)
         task = asyncio.create_task(seal_next(doomed, ORGANISATION, SIGNER))
         async with asyncio.timeout(30):
@@ -111,7 +111,7 @@ async def test_one_that_is_killed_at_the_last_moment_leaves_nothing(database: st
 async def test_the_second_of_two_finds_it_done(database: str) -> None:
     await ledger(database)
     async with connection(database) as owner, service(database) as one, service(database) as two:
-        await ask_append(owner, written(record()))
+        await call_append(owner, commit_of(record()))
         await owner.execute(LOCK, ORGANISATION)
         tasks = [asyncio.create_task(seal_next(each, ORGANISATION, SIGNER)) for each in (one, two)]
         async with asyncio.timeout(30):
@@ -128,13 +128,13 @@ async def test_a_event_is_sealed_when_it_is_old_enough_or_there_are_many(databas
     eager = Sealer(database, SIGNER, seconds=0.05, most=MOST)
     async with connection(database) as owner:
         for _ in range(MOST - 1):
-            await ask_append(owner, written(record()))
+            await call_append(owner, commit_of(record()))
         await patient.once()
         assert await ranges(database) == []
-        await ask_append(owner, written(record()))
+        await call_append(owner, commit_of(record()))
         await patient.once()
         assert await ranges(database) == [(1, 1, MOST)]
-        await ask_append(owner, written(record()))
+        await call_append(owner, commit_of(record()))
         running = asyncio.create_task(eager.run())
         async with asyncio.timeout(30):
             while len(await ranges(database)) < 2:
@@ -157,7 +157,7 @@ async def test_many_events_are_sealed_by_a_process_of_its_own(
     monkeypatch.setattr("infra.audit.sealer.seal_next", forbidden)
     settings = Settings.from_environment(environment(database, CRMLEDGER_SEAL_SECONDS="0.05"))
     async with connection(database) as owner:
-        await ask_append(owner, *(written(record()) for _ in range(FEW + 1)))
+        await call_append(owner, *(commit_of(record()) for _ in range(FEW + 1)))
     async with run_sealer(settings, database), asyncio.timeout(60):
         while not await ranges(database):
             await asyncio.sleep(0.02)
@@ -169,7 +169,7 @@ async def test_another_process_takes_over_from_one_that_was_killed(database: str
     sealer = Sealer(database, SIGNER, seconds=0.001)
     async with connection(database) as owner, service(database) as locking:
         await locking.execute(LOCK, ORGANISATION)
-        await ask_append(owner, *(written(record()) for _ in range(FEW + 1)))
+        await call_append(owner, *(commit_of(record()) for _ in range(FEW + 1)))
         task = asyncio.create_task(sealer.once())
         async with asyncio.timeout(60):
             while not await owner.fetchval(WAITING):
@@ -200,7 +200,7 @@ async def test_a_sealer_that_fails_goes_on(database: str, monkeypatch: pytest.Mo
 async def test_a_process_of_its_own_says_what_is_broken(database: str) -> None:
     await ledger(database)
     async with tampering(database) as owner:
-        await ask_append(owner, *(written(record()) for _ in range(FEW + 1)))
+        await call_append(owner, *(commit_of(record()) for _ in range(FEW + 1)))
         await owner.execute(f"DELETE FROM ledger.events WHERE position = {EVENTS + 2}")
     assert await logged(database) == ["sealer.broken"]
 
@@ -227,7 +227,7 @@ BROKEN = [
 async def test_what_is_not_whole_is_never_sealed(database: str, damage: str, what: str) -> None:
     known, _ = await ledger(database)
     async with tampering(database) as owner, service(database) as asked:
-        await ask_append(owner, *(written(renamed(one)) for one in known[:3]))
+        await call_append(owner, *(commit_of(rename(one)) for one in known[:3]))
         await owner.execute(damage)
         with pytest.raises(LedgerCorruptedError, match=what):
             await seal_next(asked, ORGANISATION, SIGNER)
@@ -249,7 +249,7 @@ def arguments(statement: str, leaves: bytes) -> list[object]:
 async def test_the_database_takes_only_the_next_seal_of_its_own_events(database: str) -> None:
     _, seals = await ledger(database)
     async with connection(database) as owner, service(database) as asked:
-        await ask_append(owner, written(record()), written(record()))
+        await call_append(owner, commit_of(record()), commit_of(record()))
         leaves = b"".join(
             row["event_hash"]
             for row in await owner.fetch(
@@ -305,7 +305,7 @@ async def test_a_clock_that_was_set_back_does_not_move_seals_back(database: str)
             signed.statement,
             bytes.fromhex(signed.signature),
         )
-        await ask_append(owner, written(record()))
+        await call_append(owner, commit_of(record()))
         made = await seal_next(asked, ORGANISATION, SIGNER)
         assert made
         assert made.seal().sealed_at == future
@@ -313,8 +313,8 @@ async def test_a_clock_that_was_set_back_does_not_move_seals_back(database: str)
 
 
 async def test_who_is_forgotten_leaves_every_seal_as_it_was(database: str) -> None:
-    async with in_process(database) as running:
-        organisation = (await lived(running)).api.organisation
+    async with run_in_process(database) as running:
+        organisation = (await populate(running)).api.organisation
     async with connection(database) as owner, service(database) as asked:
         assert await seal_next(asked, organisation, SIGNER)
         assert await owner.execute("DELETE FROM ledger.personal_keys") != "DELETE 0"

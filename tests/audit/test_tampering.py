@@ -17,10 +17,10 @@ from infra.audit.seal_verification import SealVerifier
 from infra.audit.seals import SealError, SignedSeal, Signer
 from infra.audit.verifier import main
 from infra.postgres.embedded.server import EmbeddedPostgres
-from tests import databases
-from tests.audit import world
-from tests.audit.world import EVENTS, ledger, said, seal_all, tampering
-from tests.ledgers import ORGANISATION, Connection, ask_append, record, written
+from tests.fixtures import audit as world
+from tests.fixtures import databases
+from tests.fixtures.audit import EVENTS, ledger, seal_all, tampering, verify_output
+from tests.fixtures.ledgers import ORGANISATION, Connection, call_append, commit_of, record
 
 REHASH = """
 UPDATE ledger.events
@@ -60,7 +60,7 @@ FORGOTTEN = (
 
 
 @dataclass(frozen=True)
-class Deed:
+class Forgery:
     """What is done from a position on, and what it is called; ``seen_at`` is where it is seen."""
 
     name: str
@@ -78,31 +78,31 @@ class Deed:
 
 
 DEEDS = [
-    Deed("change", (CHANGE,), 3, "changed"),
-    Deed("change and hash anew", (CHANGE, REHASH), 6, "changed"),
-    Deed("change the hash", ("UPDATE ledger.events SET event_hash = '' WHERE position = {at}",), 3, "changed"),
-    Deed("change the time", ("UPDATE ledger.events SET recorded_at = now() + interval '1 day' WHERE position = {at}", REHASH), 3, "changed"),
-    Deed("change the last", (CHANGE, REHASH), EVENTS, "changed"),
-    Deed("delete", (DELETE,), 3, "missing"),
-    Deed("delete the first", (DELETE,), 1, "missing"),
-    Deed("delete the last of a seal", (DELETE,), 4, "missing"),
-    Deed("delete and close the gap", (DELETE, DOWN, REHASH), 3, "missing"),
-    Deed("insert", (UP, FORGE, REHASH), 3, "inserted"),
-    Deed("insert the first", (UP, FORGE, REHASH), 1, "inserted"),
-    Deed("insert before the first", (FORGE.replace("{at} + 1", "1"),), 0, "inserted", seen_at=1),
-    Deed("swap", (SWAP,), 2, "reordered"),
-    Deed("swap and hash anew", (SWAP, REHASH), 5, "reordered"),
-    Deed("cut the tail", (CUT,), 7, "cut"),
-    Deed("cut everything", (CUT,), 1, "cut"),
-    Deed("rewrite all and hash anew", (REWRITE, REHASH), 1, "changed"),
-    Deed("rewrite all, and the hashes kept with the seals", (REWRITE, REHASH, LEAVES), 1, "rewritten"),
-    Deed("change, and the hashes kept with the seals", (CHANGE, REHASH, LEAVES), 6, "rewritten", seen_at=5),
-    Deed("change kept hashes", ("UPDATE ledger.seals SET leaves = set_byte(leaves, 0, 255 - get_byte(leaves, 0)) WHERE number = 2",), 5, "rewritten"),
-    Deed("change a statement", ("""UPDATE ledger.seals SET statement = replace(statement::text, '"former":"0', '"former":"1')::json WHERE number = 1""",), 1, "rewritten"),
-    Deed("spaces in a statement", ("UPDATE ledger.seals SET statement = (statement::text || ' ')::json WHERE number = 1",), 1, "rewritten"),
-    Deed("exchange signatures", ("UPDATE ledger.seals SET signature = (SELECT signature FROM ledger.seals WHERE number = 1)",), 5, "rewritten"),
-    Deed("delete a seal", ("DELETE FROM ledger.seals WHERE number = 2",), 5, "missing"),
-    Deed("delete the first seal", ("DELETE FROM ledger.seals WHERE number = 1",), 1, "missing"),
+    Forgery("change", (CHANGE,), 3, "changed"),
+    Forgery("change and hash anew", (CHANGE, REHASH), 6, "changed"),
+    Forgery("change the hash", ("UPDATE ledger.events SET event_hash = '' WHERE position = {at}",), 3, "changed"),
+    Forgery("change the time", ("UPDATE ledger.events SET recorded_at = now() + interval '1 day' WHERE position = {at}", REHASH), 3, "changed"),
+    Forgery("change the last", (CHANGE, REHASH), EVENTS, "changed"),
+    Forgery("delete", (DELETE,), 3, "missing"),
+    Forgery("delete the first", (DELETE,), 1, "missing"),
+    Forgery("delete the last of a seal", (DELETE,), 4, "missing"),
+    Forgery("delete and close the gap", (DELETE, DOWN, REHASH), 3, "missing"),
+    Forgery("insert", (UP, FORGE, REHASH), 3, "inserted"),
+    Forgery("insert the first", (UP, FORGE, REHASH), 1, "inserted"),
+    Forgery("insert before the first", (FORGE.replace("{at} + 1", "1"),), 0, "inserted", seen_at=1),
+    Forgery("swap", (SWAP,), 2, "reordered"),
+    Forgery("swap and hash anew", (SWAP, REHASH), 5, "reordered"),
+    Forgery("cut the tail", (CUT,), 7, "cut"),
+    Forgery("cut everything", (CUT,), 1, "cut"),
+    Forgery("rewrite all and hash anew", (REWRITE, REHASH), 1, "changed"),
+    Forgery("rewrite all, and the hashes kept with the seals", (REWRITE, REHASH, LEAVES), 1, "rewritten"),
+    Forgery("change, and the hashes kept with the seals", (CHANGE, REHASH, LEAVES), 6, "rewritten", seen_at=5),
+    Forgery("change kept hashes", ("UPDATE ledger.seals SET leaves = set_byte(leaves, 0, 255 - get_byte(leaves, 0)) WHERE number = 2",), 5, "rewritten"),
+    Forgery("change a statement", ("""UPDATE ledger.seals SET statement = replace(statement::text, '"former":"0', '"former":"1')::json WHERE number = 1""",), 1, "rewritten"),
+    Forgery("spaces in a statement", ("UPDATE ledger.seals SET statement = (statement::text || ' ')::json WHERE number = 1",), 1, "rewritten"),
+    Forgery("exchange signatures", ("UPDATE ledger.seals SET signature = (SELECT signature FROM ledger.seals WHERE number = 1)",), 5, "rewritten"),
+    Forgery("delete a seal", ("DELETE FROM ledger.seals WHERE number = 2",), 5, "missing"),
+    Forgery("delete the first seal", ("DELETE FROM ledger.seals WHERE number = 1",), 1, "missing"),
 ]  # fmt: skip
 
 
@@ -112,7 +112,7 @@ async def owner(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[tupl
     async with databases.database(postgres, template) as url:
         await ledger(url)
         async with tampering(url) as owner:
-            await world.keep(owner)
+            await world.save_ledger(owner)
             yield owner, url
 
 
@@ -122,13 +122,13 @@ NOT_IN_A_BUNDLE = {"change the hash", "insert before the first", "delete the fir
 
 @pytest.mark.parametrize("deed", DEEDS, ids=str)
 async def test_it_is_named_by_the_seals_inside(
-    owner: tuple[Connection, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], deed: Deed
+    owner: tuple[Connection, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], deed: Forgery
 ) -> None:
     connection, url = owner
-    await world.restore(connection)
-    assert isinstance(await said(url), SealVerifier)
+    await world.restore_ledger(connection)
+    assert isinstance(await verify_output(url), SealVerifier)
     await deed.do(connection)
-    assert await said(url) == (deed.seen_at or deed.at, deed.kind)
+    assert await verify_output(url) == (deed.seen_at or deed.at, deed.kind)
     await world.bundle_of(url, tmp_path / "bundle")
     if deed.name not in NOT_IN_A_BUNDLE:
         assert main([str(tmp_path / "bundle")]) == 1
@@ -157,10 +157,10 @@ async def test_what_is_sealed_anew_is_named_by_a_seal_outside(
                     "INSERT INTO ledger.events SELECT * FROM rest ON CONFLICT DO NOTHING"
                 )
                 await seal_all(database)
-            inside = await said(database)
+            inside = await verify_output(database)
             assert isinstance(inside, SealVerifier), "nothing inside shows it"
-            assert await said(database, outside) == (at, kind)
-            kept.write_bytes(b"".join(world.lines(outside)))
+            assert await verify_output(database, outside) == (at, kind)
+            kept.write_bytes(b"".join(world.seal_lines(outside)))
             await world.bundle_of(database, tmp_path / "bundle")
             assert main([str(tmp_path / "bundle")]) == 0
             assert main([str(tmp_path / "bundle"), "--seal", str(kept)]) == 1
@@ -172,16 +172,16 @@ async def test_seals_of_another_key_are_not_believed(database: str) -> None:
     async with tampering(database) as owner:
         await owner.execute(FORGOTTEN)
         await world.seal_all(database, signer=Signer(bytes(32)))
-    assert await said(database) == (1, "rewritten")
-    found = await said(database, keys={Signer(bytes(32)).key})
+    assert await verify_output(database) == (1, "rewritten")
+    found = await verify_output(database, keys={Signer(bytes(32)).key})
     assert isinstance(found, SealVerifier)
 
 
 async def test_events_without_a_seal_are_checked_as_far_as_that_goes(database: str) -> None:
     await ledger(database)
     async with tampering(database) as owner:
-        await ask_append(owner, written(record()), written(record()))
-        found = await said(database)
+        await call_append(owner, commit_of(record()), commit_of(record()))
+        found = await verify_output(database)
         assert isinstance(found, SealVerifier)
         assert (found.position, found.sealed, found.seals) == (EVENTS + 2, EVENTS, 3)
         await owner.execute("CREATE TABLE kept AS SELECT * FROM ledger.events WHERE position > 10")
@@ -198,7 +198,7 @@ async def test_events_without_a_seal_are_checked_as_far_as_that_goes(database: s
             ),
         ]:
             await owner.execute(damage)
-            assert await said(database) == said_
+            assert await verify_output(database) == said_
             await owner.execute("DELETE FROM ledger.events WHERE position > 10")
             await owner.execute("INSERT INTO ledger.events SELECT * FROM kept")
 
@@ -208,7 +208,7 @@ async def test_seals_outside_must_agree(database: str) -> None:
     other = Signer(bytes(32)).sign(seals[0].seal(), b"")
     contradicting = SignedSeal(other.statement.replace('"last":4', '"last":3'), other.signature)
     with pytest.raises(SealError, match="two seals"):
-        await said(database, [seals[0], contradicting])
-    assert isinstance(await said(database, seals), SealVerifier)
+        await verify_output(database, [seals[0], contradicting])
+    assert isinstance(await verify_output(database, seals), SealVerifier)
     assert str(TamperError(3, "cut", "so")) == "position 3: cut: so"
     assert seals[0].seal().organisation == ORGANISATION

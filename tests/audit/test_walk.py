@@ -12,8 +12,8 @@ import pytest
 from infra.app import open_application, serve_http
 from infra.demo.load import load_demo
 from infra.settings import Settings
-from tests.service import environment
-from tests.walkthrough import commands, outputs
+from tests.fixtures.service import environment
+from tests.fixtures.walkthrough import commands, outputs
 
 PAGE = Path(__file__).parents[2] / "docs" / "auditing.md"
 MISSING = [name for name in ("curl", "jq") if shutil.which(name) is None]

@@ -33,7 +33,7 @@ from tests.bench.queue import queue
 from tests.bench.rebuild import rebuild
 from tests.bench.report import markdown, show
 from tests.bench.results import Report, Table, merged
-from tests.databases import build_template, server
+from tests.fixtures.databases import build_template, server
 
 DOCS = Path(__file__).parents[2] / "docs"
 SECTIONS: dict[str, Callable[[EmbeddedPostgres, Plan, Progress], Awaitable[list[Table]]]] = {

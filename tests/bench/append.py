@@ -16,7 +16,7 @@ from tests.bench.append_references import Sample, function_call, library, pgbenc
 from tests.bench.examples import Life, caught, events_only, fresh
 from tests.bench.measure import Cell, Plan, Progress, Run, in_tasks, measured
 from tests.bench.results import Outcome, Table
-from tests.databases import TEMPLATE, database
+from tests.fixtures.databases import TEMPLATE, database
 
 __all__ = ["append", "ledger_on", "ours"]
 

@@ -18,7 +18,7 @@ from infra.postgres.embedded.placement import wheel_binaries
 from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.bench.measure import Run, in_tasks, in_threads
 from tests.bench.results import Outcome
-from tests.databases import database
+from tests.fixtures.databases import database
 
 __all__ = ["Sample", "function_call", "library", "pgbench", "place"]
 

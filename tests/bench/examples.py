@@ -22,7 +22,7 @@ from services.ports import AppendResult, Commit, StreamCommit
 from services.projections import ViewRow
 from tests.bench.wire import get, post
 from tests.contract.scenes import Case, Scene, cases
-from tests.service import Api, Service, in_process
+from tests.fixtures.service import Api, Service, run_in_process
 
 __all__ = [
     "Example",
@@ -148,7 +148,7 @@ async def caught(url: str) -> Life:
         return await append(ledger, organisation, change)
 
     with patch.object(PostgresStore, "append", appended):
-        async with in_process(url) as service:
+        async with run_in_process(url) as service:
             given = await example(service)
             created = await given.create(0, RECEIVED)
             on = {"communication_identifier": {"id": created["id"]}}

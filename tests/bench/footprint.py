@@ -20,8 +20,8 @@ from tests.bench.load import CONNECTIONS, OK, loading
 from tests.bench.measure import Cell, Plan, Progress, Run, measured
 from tests.bench.memory import KNOWN, highest, resident, watched
 from tests.bench.results import LARGER, SLOWER, Measured, Outcome, Table, ratios
-from tests.databases import database
-from tests.service import ROOT, Api, environment, process
+from tests.fixtures.databases import database
+from tests.fixtures.service import ROOT, Api, environment, run_as_process
 
 __all__ = ["memory", "start"]
 
@@ -63,7 +63,7 @@ async def _serving(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -
     loads.title = f"after {CONNECTIONS} connections"
     for number in range(1, plan.passes + 1):
         progress(f"Memory of an API process: pass {number} of {plan.passes}")
-        async with database(postgres) as url, process(url) as service:
+        async with database(postgres) as url, run_as_process(url) as service:
             starts.passes.append(Outcome(resident(service.pid)))
             given = await example(service)
             shown = await given.created(CONNECTIONS, SENT)
@@ -126,7 +126,7 @@ async def start(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> l
     """One table."""
     async with database(postgres) as url:
         progress("Start: making the organisation")
-        async with process(url) as service:
+        async with run_as_process(url) as service:
             given = await example(service)
             (shown,) = await given.created(1, SENT)
         libraries = await _python(LOADED)
@@ -144,7 +144,7 @@ async def start(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> l
 def _started(url: str, api: Api, id_: str) -> Run:
     async def run(_: float) -> Outcome:
         begun = time.perf_counter()
-        async with process(url) as service:
+        async with run_as_process(url) as service:
             again = replace(api, service=service)
             await again.get("communications/show", communication_identifier=f"id={id_}")
             return Outcome((time.perf_counter() - begun) * 1000)

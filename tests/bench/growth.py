@@ -15,8 +15,8 @@ from tests.bench.examples import Life, caught, shows
 from tests.bench.load import CONNECTIONS, OK, loading
 from tests.bench.measure import Cell, Plan, Progress, Run, measured
 from tests.bench.results import SLOWER, Outcome, Table
-from tests.databases import database
-from tests.service import Api, process
+from tests.fixtures.databases import database
+from tests.fixtures.service import Api, run_as_process
 
 __all__ = ["growth"]
 
@@ -65,7 +65,7 @@ async def _grown(postgres: EmbeddedPostgres, events: int) -> AsyncIterator[Grown
         life = await caught(url)
         ids = await cloned(url, life.organisation, life.stream, events // 2)
         # Sealing would read all of it meanwhile, and nobody has vouched for copies.
-        async with process(url, CRMLEDGER_SEAL_SECONDS="0") as service:
+        async with run_as_process(url, CRMLEDGER_SEAL_SECONDS="0") as service:
             api = Api(service, life.organisation)
             api.token = await api.login()
             drawn = random.Random(1).choices(ids, k=SHOWN)

@@ -14,8 +14,8 @@ from tests.bench.load import CONNECTIONS, OK, OTHERS_OK, loading
 from tests.bench.measure import Cell, Plan, Progress, measured
 from tests.bench.results import Table
 from tests.bench.wire import get, post
-from tests.databases import database
-from tests.service import process
+from tests.fixtures.databases import database
+from tests.fixtures.service import run_as_process
 
 __all__ = ["http"]
 
@@ -35,7 +35,7 @@ SHOW_NOTE = (
 
 async def http(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> list[Table]:
     """The tables of create and of show."""
-    async with database(postgres) as ours, process(ours) as service:
+    async with database(postgres) as ours, run_as_process(ours) as service:
         progress("HTTP: making the organisation")
         given = await example(service)
         shown = await given.created(plan.documents, SENT)

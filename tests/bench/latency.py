@@ -16,8 +16,8 @@ from tests.bench.load import CONNECTIONS, OK, Load, loaded
 from tests.bench.measure import WARM_UP, Cell, Plan, Progress, Run, measured
 from tests.bench.results import Outcome, Table
 from tests.bench.wire import get
-from tests.databases import database
-from tests.service import process
+from tests.fixtures.databases import database
+from tests.fixtures.service import run_as_process
 
 __all__ = ["latency"]
 
@@ -43,7 +43,7 @@ async def latency(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) ->
     async with (
         _checkpoints(postgres.url),
         database(postgres) as url,
-        process(url) as service,
+        run_as_process(url) as service,
         database(postgres, "template0") as theirs,
         references(theirs) as port,
     ):

@@ -10,8 +10,8 @@ from infra.views.queries import ViewReader, statement
 from services.context import ConsumerScope, ViewQuery
 from tests.bench.measure import Cell, Plan, Progress, Run, in_tasks, measured
 from tests.bench.results import Outcome, Table
-from tests.databases import database
-from tests.service_requests_seed import CUSTOMER, ORGANISATION, seed, selected
+from tests.fixtures.databases import database
+from tests.fixtures.service_request_seed import CUSTOMER, ORGANISATION, seed, selected
 
 __all__ = ["lists"]
 

@@ -15,8 +15,8 @@ from tests.bench.load import CONNECTIONS, OK, OTHERS_OK, loading
 from tests.bench.measure import Cell, Plan, Progress, measured
 from tests.bench.results import Table
 from tests.bench.wire import get
-from tests.databases import database
-from tests.service import process
+from tests.fixtures.databases import database
+from tests.fixtures.service import run_as_process
 
 __all__ = ["LATEST", "LIST", "filled", "pages", "requests"]
 
@@ -36,7 +36,7 @@ NOTE = (
 
 async def pages(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> list[Table]:
     """The tables of list and of get_latest."""
-    async with database(postgres) as ours, process(ours) as service:
+    async with database(postgres) as ours, run_as_process(ours) as service:
         progress("HTTP pages: making the organisation")
         given = await example(service)
         listed, latest = await filled(given)

@@ -9,8 +9,8 @@ from tests.bench.examples import SENT, Example, example
 from tests.bench.load import CONNECTIONS, OK, loading
 from tests.bench.measure import Cell, Plan, Progress, measured
 from tests.bench.results import Table
-from tests.databases import database
-from tests.service import process
+from tests.fixtures.databases import database
+from tests.fixtures.service import run_as_process
 
 __all__ = ["processes"]
 
@@ -22,7 +22,7 @@ NOTE = (
 
 async def processes(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> list[Table]:
     """One table."""
-    async with database(postgres) as url, process(url) as one, process(url) as other:
+    async with database(postgres) as url, run_as_process(url) as one, run_as_process(url) as other:
         progress("Two processes: making the organisation")
         given = await example(one)
         shown = await given.created(plan.documents, SENT)

@@ -23,8 +23,8 @@ from tests.bench.load import CONNECTIONS, OK, Load, loaded
 from tests.bench.machine import machine
 from tests.bench.pages import LATEST, LIST, filled, requests
 from tests.bench.stacks import LEAST, tree
-from tests.databases import build_template, database, server
-from tests.service import process
+from tests.fixtures.databases import build_template, database, server
+from tests.fixtures.service import run_as_process
 
 PAGE = Path(__file__).parents[2] / "docs" / "profiles.md"
 CALLS = ("create", "show", "list", "get_latest")
@@ -77,7 +77,10 @@ async def _raw(given: Example, call: str, ids: list[str]) -> list[str]:
 
 async def profiled(postgres: EmbeddedPostgres, call: str) -> str:
     """The profile of one call, as a section of the page."""
-    async with database(postgres) as url, process(url, CRMLEDGER_SEAL_SECONDS="0") as service:
+    async with (
+        database(postgres) as url,
+        run_as_process(url, CRMLEDGER_SEAL_SECONDS="0") as service,
+    ):
         given = await example(service)
         ids = [one["id"] for one in await given.created(500, SENT)]
         load = Load([given.port], await _raw(given, call, ids), OK, SECONDS)

@@ -19,8 +19,8 @@ from tests.bench.load import OK, OTHERS_OK, client
 from tests.bench.measure import Cell, Plan, Progress, Run, measured
 from tests.bench.results import Outcome, Table
 from tests.bench.wire import get, post
-from tests.databases import database
-from tests.service import process
+from tests.fixtures.databases import database
+from tests.fixtures.service import run_as_process
 
 __all__ = ["queue"]
 
@@ -41,7 +41,7 @@ SELECT count(*) AS events, count(DISTINCT stream_id) AS entries FROM ledger.even
 
 async def queue(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> list[Table]:
     """One table."""
-    async with database(postgres) as ours, process(ours) as service:
+    async with database(postgres) as ours, run_as_process(ours) as service:
         progress("Queue: making the organisation")
         given = await example(service)
         names = await systems(given.api, SYSTEMS)

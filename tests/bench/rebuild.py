@@ -16,8 +16,8 @@ from tests.bench.examples import Example, Life, caught
 from tests.bench.measure import Cell, Plan, Progress, Run, measured
 from tests.bench.rebuilding import Rebuilt, rebuilt
 from tests.bench.results import LARGER, Measured, Outcome, Table, ratios
-from tests.databases import database
-from tests.service import Api, process
+from tests.fixtures.databases import database
+from tests.fixtures.service import Api, run_as_process
 
 __all__ = ["rebuild"]
 
@@ -85,7 +85,7 @@ def _rebuilding(url: str, into: Rebuilds) -> Run:
 
 def _beside(url: str, life: Life) -> Run:
     async def run(_: float) -> Outcome:
-        async with process(url, CRMLEDGER_SEAL_SECONDS="0") as service:
+        async with run_as_process(url, CRMLEDGER_SEAL_SECONDS="0") as service:
             given = Example(Api(service, life.organisation), life.bodies)
             given.api.token = await given.api.login()
             async with calling(given) as seen:

@@ -12,7 +12,7 @@ import uvloop
 from infra.encryption import KeyRing
 from infra.rebuild.rebuild import rebuild
 from tests.bench.memory import KNOWN, watched
-from tests.service import environment
+from tests.fixtures.service import environment
 
 __all__ = ["ZONE", "Rebuilt", "rebuilt"]
 

@@ -26,8 +26,8 @@ from tests.bench.results import SLOWER, Measured, Outcome, Report, Table, merged
 from tests.bench.stacks import LOOP, RUNNER, tree
 from tests.bench.targets import TARGETS, Judged, Target, judged
 from tests.bench.wire import Wire, post
-from tests.service import Api, in_process
-from tests.views_world import connection, verified
+from tests.fixtures.read_models import connection, run_verify
+from tests.fixtures.service import Api, run_in_process
 
 HOLES = "SELECT max(position) - count(*) FROM ledger.events"
 FORGED = """
@@ -240,12 +240,12 @@ async def test_memory_is_that_of_a_process_and_its_children() -> None:
 async def test_copies_are_what_the_service_would_have_written(database: str) -> None:
     life = await caught(database)
     ids = await cloned(database, life.organisation, life.stream, 3, life.payloads)
-    assert (await verified(database)).differences == []
+    assert (await run_verify(database)).differences == []
     async with connection(database) as owner:
         assert await owner.fetchval("SELECT count(*) FROM views.communications") == 3 + 2
         assert await owner.fetchval(HOLES) == 0
         assert await owner.fetchval(FORGED) == 0
-    async with in_process(database) as service:
+    async with run_in_process(database) as service:
         again = Api(service, life.organisation)
         shown = await again.get("communications/show", communication_identifier=f"id={ids[1]}")
     assert (shown["id"], shown["code"], shown["viewed"]) == (ids[1], shown["number"][2:], 1)

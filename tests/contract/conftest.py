@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest_asyncio
 
-from tests.service import Api, Service
-from tests.world import World, world
+from tests.fixtures.organisation import OrganisationClient, organisation_client
+from tests.fixtures.service import Api, Service
 
 
 @pytest_asyncio.fixture
-async def fresh(api: Api) -> World:
+async def fresh(api: Api) -> OrganisationClient:
     """An organisation in which nothing has happened yet."""
-    return await world(api)
+    return await organisation_client(api)
 
 
 @pytest_asyncio.fixture(scope="module")
-async def shared(service: Service) -> World:
+async def shared(service: Service) -> OrganisationClient:
     """The organisation of a file, for tests that do not mind each other's contacts."""
-    return await world(Api(service))
+    return await organisation_client(Api(service))

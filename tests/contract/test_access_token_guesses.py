@@ -8,22 +8,22 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from tests.service import Api, Service
-from tests.tokens_world import (
+from tests.fixtures.access_tokens import (
     CONSUMER_KEY_LOGIN,
     LOGIN,
     ON,
     PASS_CODE,
-    TokenDesk,
+    TokensClient,
     basic,
     by_code,
     by_pass_code,
-    elsewhere,
-    token_desk,
-    tried,
-    unique,
+    from_address,
+    tokens_client,
+    try_secrets,
+    unique_code,
 )
-from tests.world import rows
+from tests.fixtures.organisation import query_rows
+from tests.fixtures.service import Api, Service
 
 Json = dict[str, Any]
 ACCOUNT = "accounts_receivable_identifier"
@@ -39,33 +39,33 @@ WRONG = "0"
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> TokenDesk:
-    made = await token_desk(service)
-    await made.settings(guess_limits=LIMITS)
+async def client(service: Service) -> TokensClient:
+    made = await tokens_client(service)
+    await made.register_settings(guess_limits=LIMITS)
     made.api.token = await made.api.login()
     return made
 
 
 @pytest_asyncio.fixture(scope="module")
-async def second(here: TokenDesk) -> Api:
+async def second(client: TokensClient) -> Api:
     """The session of another user."""
-    return Api(here.api.service, here.api.organisation, await here.api.login("second"))
+    return Api(client.api.service, client.api.organisation, await client.api.login("second"))
 
 
-async def sql(here: TokenDesk, statement: str, *values: Any) -> None:
+async def sql(client: TokensClient, statement: str, *values: Any) -> None:
     """Something that only the database's owner may do."""
-    connection = await asyncpg.connect(here.api.service.database)
+    connection = await asyncpg.connect(client.api.service.database)
     try:
         await connection.execute(statement, *values)
     finally:
         await connection.close()
 
 
-async def wait_is_over(here: TokenDesk) -> None:
+async def wait_is_over(client: TokensClient) -> None:
     await sql(
-        here,
+        client,
         "UPDATE ledger.guesses SET next_at = clock_timestamp() WHERE organisation = $1",
-        here.api.organisation,
+        client.api.organisation,
     )
 
 
@@ -74,43 +74,50 @@ PLACES = (*(f"access_tokens/{m}" for m in SHOWN), "communications/create", LOGIN
 PLACES += (CONSUMER_KEY_LOGIN, "verification_code", "one_time_password", "named one_time_password")
 
 
-async def place(here: TokenDesk, where: str) -> tuple[str, Json, Json, Json, str]:
+async def place(client: TokensClient, where: str) -> tuple[str, Json, Json, Json, str]:
     """A place where a secret is checked: path, body right and wrong, headers, and the refusal."""
-    token = await here.keyed(**{ACCOUNT: {"id": await here.owned()}})
+    token = await client.create_keyed_token(**{ACCOUNT: {"id": await client.create_owned_token()}})
     right, wrong = by_pass_code(token), by_pass_code(token, WRONG)
     if where == "verification_code":
-        token = await here.pending()
+        token = await client.create_pending_token()
         body = {ON: by_code(token)}
         good = body | {where: token[where]}
         return VERIFY, good, body | {where: WRONG}, {}, "INVALIDVERIFICATIONCODE"
     if where.endswith("one_time_password"):
         name = by_code(token) if where.startswith("named") else {}
         right, wrong = (
-            name | {"one_time_password": code} for code in (await here.once(token), WRONG)
+            name | {"one_time_password": code}
+            for code in (await client.one_time_password(token), WRONG)
         )
-        path, good = here.referring(right)
-        return path, good, here.referring(wrong)[1], {}, "INVALIDONETIMEPASSWORD"
+        path, good = client.reference_to(right)
+        return path, good, client.reference_to(wrong)[1], {}, "INVALIDONETIMEPASSWORD"
     if where == "communications/create":
-        return where, here.referring(right)[1], here.referring(wrong)[1], {}, "ENTITYNOTFOUND"
-    more: Json = {"organisation": here.api.organisation} if where == LOGIN else {}
+        return (
+            where,
+            client.reference_to(right)[1],
+            client.reference_to(wrong)[1],
+            {},
+            "ENTITYNOTFOUND",
+        )
+    more: Json = {"organisation": client.api.organisation} if where == LOGIN else {}
     more |= {"verification_code": "1"} if where == VERIFY else {}
-    headers = basic(here.key) if where == CONSUMER_KEY_LOGIN else {}
+    headers = basic(client.key) if where == CONSUMER_KEY_LOGIN else {}
     login = where in (LOGIN, CONSUMER_KEY_LOGIN)
     name = "INVALIDCREDENTIALS" if login else "ENTITYNOTFOUND"
     return where, {ON: right} | more, {ON: wrong} | more, headers, name
 
 
 @pytest.mark.parametrize("where", PLACES)
-async def test_the_right_one_comes_too_late(here: TokenDesk, where: str) -> None:
+async def test_the_right_one_comes_too_late(client: TokensClient, where: str) -> None:
     """Wherever a secret is shown: so many wrong tries are free, then even the right one must wait."""
-    path, right, wrong, headers, name = await place(here, where)
+    path, right, wrong, headers, name = await place(client, where)
     for _ in range(PER_SOURCE):
-        assert await tried(here.api, path, wrong, headers) == (name, 0)
+        assert await try_secrets(client.api, path, wrong, headers) == (name, 0)
     for body in (right, wrong):
-        found, wait = await tried(here.api, path, body, headers)
+        found, wait = await try_secrets(client.api, path, body, headers)
         assert (found, 0 < wait <= 600) == (name, True)
-    await wait_is_over(here)
-    found, _ = await tried(here.api, path, right, headers)
+    await wait_is_over(client)
+    found, _ = await try_secrets(client.api, path, right, headers)
     accepted = {
         VERIFY: "INVALIDLIFECYCLESTATE",
         "access_tokens/set_as_effective": "INVALIDLIFECYCLESTATE",
@@ -118,132 +125,132 @@ async def test_the_right_one_comes_too_late(here: TokenDesk, where: str) -> None
     assert found == accepted.get(where, "OK")
 
 
-async def test_names_that_nobody_has_are_counted_too(here: TokenDesk) -> None:
-    body = {ON: {"identifier": unique(), "pass_code": "x"}}
+async def test_names_that_nobody_has_are_counted_too(client: TokensClient) -> None:
+    body = {ON: {"identifier": unique_code(), "pass_code": "x"}}
     for wait in (False, False, False, True, True):
-        found, seconds = await tried(here.api, SHOW, body)
+        found, seconds = await try_secrets(client.api, SHOW, body)
         assert (found, seconds > 0) == ("ENTITYNOTFOUND", wait)
-    other = {ON: {"identifier": unique(), "pass_code": "x"}}
-    assert await tried(here.api, SHOW, other) == ("ENTITYNOTFOUND", 0)
+    other = {ON: {"identifier": unique_code(), "pass_code": "x"}}
+    assert await try_secrets(client.api, SHOW, other) == ("ENTITYNOTFOUND", 0)
 
 
-async def test_success_begins_anew(here: TokenDesk) -> None:
-    token = await here.keyed()
+async def test_success_begins_anew(client: TokensClient) -> None:
+    token = await client.create_keyed_token()
     for _ in range(4):
         for _ in range(PER_SOURCE - 1):
-            await tried(here.api, SHOW, {ON: by_pass_code(token, WRONG)})
-        assert await tried(here.api, SHOW, {ON: by_pass_code(token)}) == ("OK", 0)
+            await try_secrets(client.api, SHOW, {ON: by_pass_code(token, WRONG)})
+        assert await try_secrets(client.api, SHOW, {ON: by_pass_code(token)}) == ("OK", 0)
 
 
-async def test_each_further_try_costs_a_longer_wait(here: TokenDesk) -> None:
-    token = await here.keyed()
+async def test_each_further_try_costs_a_longer_wait(client: TokensClient) -> None:
+    token = await client.create_keyed_token()
     body = {ON: by_pass_code(token, WRONG)}
     for _ in range(PER_SOURCE):
-        await tried(here.api, SHOW, body)
+        await try_secrets(client.api, SHOW, body)
     waits = []
     for _ in range(3):
         for _ in range(3):  # asking again while waiting makes it no longer
-            _, seconds = await tried(here.api, SHOW, body)
+            _, seconds = await try_secrets(client.api, SHOW, body)
         waits.append(seconds)
-        await wait_is_over(here)
-        assert await tried(here.api, SHOW, body) == ("ENTITYNOTFOUND", 0)
+        await wait_is_over(client)
+        assert await try_secrets(client.api, SHOW, body) == ("ENTITYNOTFOUND", 0)
     assert 0 < waits[0] <= 600 < waits[1] <= 1000
     assert 600 < waits[2] <= 1000, "the longest wait is a setting"
 
 
-async def test_secrets_are_counted_apart(here: TokenDesk) -> None:
+async def test_secrets_are_counted_apart(client: TokensClient) -> None:
     """Who has tried pass codes in vain can still verify the token, and show its other code."""
-    token = await here.pending(identifier=unique(), pass_code=PASS_CODE)
+    token = await client.create_pending_token(identifier=unique_code(), pass_code=PASS_CODE)
     for _ in range(PER_SOURCE + 1):
-        await tried(here.api, SHOW, {ON: by_pass_code(token, WRONG)})
+        await try_secrets(client.api, SHOW, {ON: by_pass_code(token, WRONG)})
     code = {"verification_code": token["verification_code"]}
-    assert await tried(here.api, VERIFY, {ON: by_code(token)} | code) == ("OK", 0)
+    assert await try_secrets(client.api, VERIFY, {ON: by_code(token)} | code) == ("OK", 0)
 
 
 async def test_tokens_and_organisations_are_counted_apart(
-    here: TokenDesk, service: Service
+    client: TokensClient, service: Service
 ) -> None:
-    token, other = await here.keyed(), await here.keyed()
+    token, other = await client.create_keyed_token(), await client.create_keyed_token()
     for _ in range(PER_SOURCE + 1):
-        await tried(here.api, SHOW, {ON: by_pass_code(token, WRONG)})
-    assert await tried(here.api, SHOW, {ON: by_pass_code(other)}) == ("OK", 0)
-    free = await token_desk(service)
-    twin = await free.keyed(identifier=token["identifier"])
+        await try_secrets(client.api, SHOW, {ON: by_pass_code(token, WRONG)})
+    assert await try_secrets(client.api, SHOW, {ON: by_pass_code(other)}) == ("OK", 0)
+    free = await tokens_client(service)
+    twin = await free.create_keyed_token(identifier=token["identifier"])
     free.api.token = await free.api.login()
     for _ in range(PER_TOKEN + 1):
-        found = await tried(free.api, SHOW, {ON: by_pass_code(twin, WRONG)})
+        found = await try_secrets(free.api, SHOW, {ON: by_pass_code(twin, WRONG)})
         assert found == ("ENTITYNOTFOUND", 0)
 
 
-async def test_all_sources_together(here: TokenDesk, second: Api) -> None:
+async def test_all_sources_together(client: TokensClient, second: Api) -> None:
     """From many sources together a token can be tried no oftener than its own limit says."""
-    token = await here.keyed()
+    token = await client.create_keyed_token()
     wrong, right = ({ON: by_pass_code(token, code)} for code in (WRONG, PASS_CODE))
-    async with elsewhere(here.api, "127.0.0.2") as third:
-        tries = [here.api, here.api, second, second, third]
+    async with from_address(client.api, "127.0.0.2") as third:
+        tries = [client.api, client.api, second, second, third]
         assert len(tries) == PER_TOKEN
         for api in tries:
-            assert await tried(api, SHOW, wrong) == ("ENTITYNOTFOUND", 0)
-        for api in (here.api, second, third):
-            found, wait = await tried(api, SHOW, right)
+            assert await try_secrets(api, SHOW, wrong) == ("ENTITYNOTFOUND", 0)
+        for api in (client.api, second, third):
+            found, wait = await try_secrets(api, SHOW, right)
             assert (found, wait > 0) == ("ENTITYNOTFOUND", True)
 
 
 async def test_who_has_succeeded_before_is_not_locked_out_by_others(
-    here: TokenDesk, second: Api
+    client: TokensClient, second: Api
 ) -> None:
-    token = await here.keyed()
+    token = await client.create_keyed_token()
     wrong, right = ({ON: by_pass_code(token, code)} for code in (WRONG, PASS_CODE))
-    assert await tried(here.api, SHOW, right) == ("OK", 0)
-    async with elsewhere(here.api, "127.0.0.3") as third:
+    assert await try_secrets(client.api, SHOW, right) == ("OK", 0)
+    async with from_address(client.api, "127.0.0.3") as third:
         for api in (second, second, second, third, third, third):
-            await tried(api, SHOW, wrong)
-        assert (await tried(third, SHOW, right))[1] > 0
+            await try_secrets(api, SHOW, wrong)
+        assert (await try_secrets(third, SHOW, right))[1] > 0
     for _ in range(2):
-        assert await tried(here.api, SHOW, right) == ("OK", 0)
+        assert await try_secrets(client.api, SHOW, right) == ("OK", 0)
 
 
 async def test_whoever_succeeds_takes_nothing_away_from_what_others_tried(
-    here: TokenDesk, second: Api
+    client: TokensClient, second: Api
 ) -> None:
-    token = await here.keyed()
+    token = await client.create_keyed_token()
     wrong, right = ({ON: by_pass_code(token, code)} for code in (WRONG, PASS_CODE))
     for _ in range(PER_SOURCE):
-        await tried(second, SHOW, wrong)
-    assert await tried(here.api, SHOW, right) == ("OK", 0)
-    assert (await tried(second, SHOW, right))[1] > 0
+        await try_secrets(second, SHOW, wrong)
+    assert await try_secrets(client.api, SHOW, right) == ("OK", 0)
+    assert (await try_secrets(second, SHOW, right))[1] > 0
 
 
-async def test_a_new_pass_code_does_not_open_what_was_exhausted(here: TokenDesk) -> None:
-    token = await here.keyed()
+async def test_a_new_pass_code_does_not_open_what_was_exhausted(client: TokensClient) -> None:
+    token = await client.create_keyed_token()
     for _ in range(PER_SOURCE):
-        await tried(here.api, SHOW, {ON: by_pass_code(token, WRONG)})
-    code = (await here.do("reset_pass_code", token))["random_pass_code"]
-    found, wait = await tried(here.api, SHOW, {ON: by_pass_code(token, code)})
+        await try_secrets(client.api, SHOW, {ON: by_pass_code(token, WRONG)})
+    code = (await client.call_token("reset_pass_code", token))["random_pass_code"]
+    found, wait = await try_secrets(client.api, SHOW, {ON: by_pass_code(token, code)})
     assert (found, wait > 0) == ("ENTITYNOTFOUND", True)
 
 
-async def test_after_a_day_it_begins_anew(here: TokenDesk) -> None:
-    token = await here.keyed()
+async def test_after_a_day_it_begins_anew(client: TokensClient) -> None:
+    token = await client.create_keyed_token()
     body = {ON: by_pass_code(token, WRONG)}
     for _ in range(PER_SOURCE):
-        await tried(here.api, SHOW, body)
+        await try_secrets(client.api, SHOW, body)
     statement = """
         UPDATE ledger.guesses SET last_at = last_at - interval '25 hours', next_at = clock_timestamp()
          WHERE organisation = $1"""
-    await sql(here, statement, here.api.organisation)
+    await sql(client, statement, client.api.organisation)
     for _ in range(PER_SOURCE):
-        assert await tried(here.api, SHOW, body) == ("ENTITYNOTFOUND", 0)
-    assert (await tried(here.api, SHOW, body))[1] > 0
+        assert await try_secrets(client.api, SHOW, body) == ("ENTITYNOTFOUND", 0)
+    assert (await try_secrets(client.api, SHOW, body))[1] > 0
 
 
-async def test_a_repeated_call_is_no_other_try(here: TokenDesk) -> None:
-    token, headers = await here.keyed(), {"Idempotency-Key": unique()}
+async def test_a_repeated_call_is_no_other_try(client: TokensClient) -> None:
+    token, headers = await client.create_keyed_token(), {"Idempotency-Key": unique_code()}
     body = {ON: by_pass_code(token), "udf_string_1": "x"}
-    assert await tried(here.api, "access_tokens/update", body, headers) == ("OK", 0)
+    assert await try_secrets(client.api, "access_tokens/update", body, headers) == ("OK", 0)
     for _ in range(PER_SOURCE):
-        await tried(here.api, SHOW, {ON: by_pass_code(token, WRONG)})
-    assert await tried(here.api, "access_tokens/update", body, headers) == ("OK", 0)
+        await try_secrets(client.api, SHOW, {ON: by_pass_code(token, WRONG)})
+    assert await try_secrets(client.api, "access_tokens/update", body, headers) == ("OK", 0)
 
 
 COUNT_CHANGES = """
@@ -251,26 +258,30 @@ COUNT_CHANGES = """
      WHERE organisation = $1 AND topic = 'access_token.credentials_changed'"""
 
 
-async def test_giving_a_token_the_pass_code_that_it_has_is_a_guess_too(here: TokenDesk) -> None:
+async def test_giving_a_token_the_pass_code_that_it_has_is_a_guess_too(
+    client: TokensClient,
+) -> None:
     """Else whoever may change a token could find its pass code by updates that fail for another reason."""
-    token, other = await here.keyed(), await here.issue()
+    token, other = await client.create_keyed_token(), await client.create_token()
     path, taken = "access_tokens/update", {"authentication_code": other["authentication_code"]}
     for n in range(PER_SOURCE):
         body = {ON: by_code(token), "pass_code": f"guess {n}"} | taken
-        assert await tried(here.api, path, body) == ("DUPLICATEENTITY", 0)
-    found, wait = await tried(here.api, SHOW, {ON: by_pass_code(token)})
+        assert await try_secrets(client.api, path, body) == ("DUPLICATEENTITY", 0)
+    found, wait = await try_secrets(client.api, SHOW, {ON: by_pass_code(token)})
     assert (found, wait > 0) == ("ENTITYNOTFOUND", True)
-    before = await rows(here.api, COUNT_CHANGES)
+    before = await query_rows(client.api, COUNT_CHANGES)
     same = {ON: by_code(token), "pass_code": PASS_CODE}
-    assert await tried(here.api, path, same) == ("OK", 0)
-    after = await rows(here.api, COUNT_CHANGES)
+    assert await try_secrets(client.api, path, same) == ("OK", 0)
+    after = await query_rows(client.api, COUNT_CHANGES)
     assert after[0][0] == before[0][0] + 1, "it is not looked whether it is the same"
 
 
-async def test_what_is_counted_names_no_source_and_no_unknown_name(here: TokenDesk) -> None:
-    name = unique("Nobody")
-    await tried(here.api, SHOW, {ON: {"identifier": name, "pass_code": "x"}})
-    found = await rows(here.api, "SELECT g::text FROM ledger.guesses g WHERE organisation = $1")
+async def test_what_is_counted_names_no_source_and_no_unknown_name(client: TokensClient) -> None:
+    name = unique_code("Nobody")
+    await try_secrets(client.api, SHOW, {ON: {"identifier": name, "pass_code": "x"}})
+    found = await query_rows(
+        client.api, "SELECT g::text FROM ledger.guesses g WHERE organisation = $1"
+    )
     told = "".join(row[0] for row in found)
     assert "nobody/" in told
     assert name not in told

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.service import Service, refusal
-from tests.tokens_world import (
+from tests.fixtures.access_tokens import (
     BARE,
     ON,
     PASS_CODE,
-    TokenDesk,
+    TokensClient,
     by_code,
     by_pass_code,
-    token_desk,
-    unique,
+    tokens_client,
+    unique_code,
 )
-from tests.world import untouched
+from tests.fixtures.organisation import untouched
+from tests.fixtures.service import Service, refusal
 
 Json = dict[str, Any]
 ACCOUNT, PARTICIPANT = "accounts_receivable_identifier", "rewards_participant_identifier"
@@ -28,8 +28,8 @@ SHOWN += ("access_tokens/set_as_effective", "access_tokens/set_as_not_effective"
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> TokenDesk:
-    return await token_desk(service)
+async def client(service: Service) -> TokensClient:
+    return await tokens_client(service)
 
 
 MALFORMED: list[tuple[Any, str, str]] = [
@@ -51,57 +51,59 @@ MALFORMED: list[tuple[Any, str, str]] = [
 
 
 @pytest.mark.parametrize("path", SHOWN)
-async def test_malformed(here: TokenDesk, path: str) -> None:
+async def test_malformed(client: TokensClient, path: str) -> None:
     more = {"verification_code": "1"} if path.endswith("verify") else {}
-    async with untouched(here.api):
+    async with untouched(client.api):
         for shown, name, description in MALFORMED:
-            refused = await here.api.refused(path, **{ON: shown}, **more)
+            refused = await client.api.refused(path, **{ON: shown}, **more)
             assert refused == (name, description), shown
 
 
 @pytest.mark.parametrize("path", SHOWN)
-async def test_whatever_is_wrong_the_answer_is_the_same(here: TokenDesk, path: str) -> None:
-    keyed, bare = await here.keyed(), await here.issue()
+async def test_whatever_is_wrong_the_answer_is_the_same(client: TokensClient, path: str) -> None:
+    keyed, bare = await client.create_keyed_token(), await client.create_token()
     more = {"verification_code": "1"} if path.endswith("verify") else {}
     wrong: list[Json] = [
-        {"authentication_code": unique()},
+        {"authentication_code": unique_code()},
         {"authentication_code": keyed["authentication_code"].lower()},
-        {"identifier": unique(), "pass_code": PASS_CODE},
+        {"identifier": unique_code(), "pass_code": PASS_CODE},
         {"identifier": bare["authentication_code"], "pass_code": PASS_CODE},
         {"authentication_code": keyed["identifier"]},
         *(by_pass_code(keyed, c) for c in ("x", f"{PASS_CODE} ", PASS_CODE.lower(), 1)),
     ]
-    async with untouched(here.api):
-        answers = [await here.api.call("POST", path, body={ON: w} | more) for w in wrong]
+    async with untouched(client.api):
+        answers = [await client.api.call("POST", path, body={ON: w} | more) for w in wrong]
     assert refusal(answers[0]) == ("ENTITYNOTFOUND", ON)
     assert answers == [answers[0]] * len(wrong)
 
 
-async def test_names_without_blanks_around_and_pass_codes_with_them(here: TokenDesk) -> None:
-    token = await here.keyed(identifier=f" {unique()} ", pass_code=" a b ")
+async def test_names_without_blanks_around_and_pass_codes_with_them(client: TokensClient) -> None:
+    token = await client.create_keyed_token(identifier=f" {unique_code()} ", pass_code=" a b ")
     for shown in (
         {"authentication_code": f"  {token['authentication_code']} "},
         {"identifier": token["identifier"].strip(), "pass_code": " a b "},
         {"identifier": token["identifier"], "pass_code": " a b ", "authentication_code": None},
     ):
-        assert (await here.api.post(SHOW, **{ON: shown}))["id"] == token["id"]
-    refused = await here.api.refused(SHOW, **{ON: by_pass_code(token, "a b")})
+        assert (await client.api.post(SHOW, **{ON: shown}))["id"] == token["id"]
+    refused = await client.api.refused(SHOW, **{ON: by_pass_code(token, "a b")})
     assert refused == ("ENTITYNOTFOUND", ON)
 
 
-async def test_numbers_are_texts(here: TokenDesk) -> None:
-    token = await here.keyed(identifier=100200300, pass_code=42)
+async def test_numbers_are_texts(client: TokensClient) -> None:
+    token = await client.create_keyed_token(identifier=100200300, pass_code=42)
     assert token["identifier"] == "100200300"
     shown = {"identifier": 100200300, "pass_code": 42}
-    assert (await here.api.post(SHOW, **{ON: shown}))["id"] == token["id"]
+    assert (await client.api.post(SHOW, **{ON: shown}))["id"] == token["id"]
 
 
-async def account_token(here: TokenDesk, **more: Any) -> Json:
-    return await here.keyed(**{ACCOUNT: {"id": await here.account()}}, **more)
+async def account_token(client: TokensClient, **more: Any) -> Json:
+    return await client.create_keyed_token(
+        **{ACCOUNT: {"id": await client.register_account()}}, **more
+    )
 
 
-async def test_the_forms_that_lead_to_an_account(here: TokenDesk) -> None:
-    token = await account_token(here)
+async def test_the_forms_that_lead_to_an_account(client: TokensClient) -> None:
+    token = await account_token(client)
     forms: list[Any] = [
         lambda once: by_code(token),
         lambda once: by_pass_code(token),
@@ -111,13 +113,13 @@ async def test_the_forms_that_lead_to_an_account(here: TokenDesk) -> None:
         lambda once: {"identifier": token["identifier"], "one_time_password": once},
     ]
     for form in forms:
-        shown = form(await here.once(token))
-        path, body = here.referring(shown)
-        said = await here.api.post(path, **body)
+        shown = form(await client.one_time_password(token))
+        path, body = client.reference_to(shown)
+        said = await client.api.post(path, **body)
         assert said["referring_to"]["accounts_receivable"] == token["accounts_receivable"]
-        draft = await here.draft()
-        links = {ACCOUNT: {ON: form(await here.once(token))}}
-        changed = await here.on("update", draft, referring_to=links)
+        draft = await client.create_draft()
+        links = {ACCOUNT: {ON: form(await client.one_time_password(token))}}
+        changed = await client.call("update", draft, referring_to=links)
         assert changed["referring_to"] == said["referring_to"]
 
 
@@ -142,12 +144,12 @@ FORMS: list[tuple[Json, str]] = [
 
 @pytest.mark.parametrize("at", [ACCOUNT, PARTICIPANT])
 @pytest.mark.parametrize("case", FORMS, ids=lambda c: f"{c[1]}-{c[0]}")
-async def test_forms_refused(here: TokenDesk, at: str, case: tuple[Json, str]) -> None:
+async def test_forms_refused(client: TokensClient, at: str, case: tuple[Json, str]) -> None:
     shown, name = case
-    draft = await here.draft()
-    async with untouched(here.api):
-        assert (await here.unsaid(referring_to={at: shown}))[0] == name
-        assert (await here.not_on("update", draft, referring_to={at: shown}))[0] == name
+    draft = await client.create_draft()
+    async with untouched(client.api):
+        assert (await client.create_refused(referring_to={at: shown}))[0] == name
+        assert (await client.call_refused("update", draft, referring_to={at: shown}))[0] == name
 
 
 PLAIN: list[tuple[str, str, Json]] = [
@@ -159,57 +161,61 @@ PLAIN: list[tuple[str, str, Json]] = [
 
 @pytest.mark.parametrize("at", [ACCOUNT, PARTICIPANT])
 @pytest.mark.parametrize("place", PLAIN, ids=lambda p: p[1])
-async def test_not_in_other_places(here: TokenDesk, at: str, place: tuple[str, str, Json]) -> None:
+async def test_not_in_other_places(
+    client: TokensClient, at: str, place: tuple[str, str, Json]
+) -> None:
     verb, path, more = place
-    token = await account_token(here)
+    token = await account_token(client)
     shown = {ON: by_code(token)}
     if verb == "GET":
         for text in (f"{ON}=x", '{"access_token_identifier":{"authentication_code":"x"}}'):
-            answer = await here.api.call("GET", path, query={at: text})
+            answer = await client.api.call("GET", path, query={at: text})
             assert refusal(answer) == ("INVALIDIDENTIFIER", at)
     else:
-        assert await here.api.refused(path, **{at: shown}, **more) == ("INVALIDIDENTIFIER", at)
+        assert await client.api.refused(path, **{at: shown}, **more) == ("INVALIDIDENTIFIER", at)
 
 
-async def test_a_token_leads_to_the_kind_that_it_is_related_to(here: TokenDesk) -> None:
-    account = await here.account()
-    participant = await here.participant(account)
-    of_account = await here.issue(**{ACCOUNT: {"id": account}})
-    of_participant = await here.issue(**{PARTICIPANT: {"id": participant}})
-    of_nobody = await here.issue()
+async def test_a_token_leads_to_the_kind_that_it_is_related_to(client: TokensClient) -> None:
+    account = await client.register_account()
+    participant = await client.register_participant(account)
+    of_account = await client.create_token(**{ACCOUNT: {"id": account}})
+    of_participant = await client.create_token(**{PARTICIPANT: {"id": participant}})
+    of_nobody = await client.create_token()
     found = [
-        await here.refer(by_code(token), kind)
+        await client.add_reference(by_code(token), kind)
         for token in (of_account, of_participant, of_nobody)
         for kind in ("accounts_receivable", "rewards_participant")
     ]
     assert found == ["OK", "ENTITYNOTFOUND", "OK", "OK", "ENTITYNOTFOUND", "ENTITYNOTFOUND"]
-    path, body = here.referring(by_code(of_participant))
-    said = await here.api.post(path, **body)
+    path, body = client.reference_to(by_code(of_participant))
+    said = await client.api.post(path, **body)
     assert said["referring_to"]["accounts_receivable"]["id"] == account
 
 
 @pytest.mark.parametrize("state", ["disabled", "pending"])
-async def test_only_effective_tokens_identify(here: TokenDesk, state: str) -> None:
-    keys: Json = {"identifier": unique(), "pass_code": PASS_CODE}
-    token = await getattr(here, state)(**{ACCOUNT: {"id": await here.account()}}, **keys)
+async def test_only_effective_tokens_identify(client: TokensClient, state: str) -> None:
+    keys: Json = {"identifier": unique_code(), "pass_code": PASS_CODE}
+    token = await getattr(client, state)(
+        **{ACCOUNT: {"id": await client.register_account()}}, **keys
+    )
     for shown in (by_code(token), by_pass_code(token)):
-        async with untouched(here.api):
-            assert await here.refer(shown) == "INVALIDLIFECYCLESTATE"
-    assert await here.refer(by_pass_code(token, "wrong")) == "ENTITYNOTFOUND"
+        async with untouched(client.api):
+            assert await client.add_reference(shown) == "INVALIDLIFECYCLESTATE"
+    assert await client.add_reference(by_pass_code(token, "wrong")) == "ENTITYNOTFOUND"
 
 
-async def test_what_is_retired_is_not_identified(here: TokenDesk) -> None:
+async def test_what_is_retired_is_not_identified(client: TokensClient) -> None:
     settings = {"allow_no_identifier": True, "not_effective_when_unrelated": False}
-    classified = await here.definition(**settings)
-    account = await here.account()
+    classified = await client.register_definition(**settings)
+    account = await client.register_account()
     named = {ACCOUNT: {"id": account}, "classification_identifier": classified}
-    token = await here.issue(**named)
-    await here.account(account, retired=True)
-    assert await here.refer(by_code(token)) == "ENTITYNOTFOUND"
+    token = await client.create_token(**named)
+    await client.register_account(account, retired=True)
+    assert await client.add_reference(by_code(token)) == "ENTITYNOTFOUND"
 
 
-async def test_the_plain_form_in_communications_proves_nothing(here: TokenDesk) -> None:
-    token = await here.keyed()
+async def test_the_plain_form_in_communications_proves_nothing(client: TokensClient) -> None:
+    token = await client.create_keyed_token()
     cases: list[tuple[Json, str]] = [
         (by_pass_code(token), "INVALIDIDENTIFIER"),
         ({"one_time_password": "000000"}, "INVALIDIDENTIFIER"),
@@ -217,6 +223,6 @@ async def test_the_plain_form_in_communications_proves_nothing(here: TokenDesk) 
         ({"identifier": "nobody"}, "ENTITYNOTFOUND"),
     ]
     for shown, name in cases:
-        assert (await here.unsaid(referring_to={ON: shown}))[0] == name
-    for other in (await here.disabled(), await here.pending()):
-        await here.say(referring_to={ON: by_code(other)})
+        assert (await client.create_refused(referring_to={ON: shown}))[0] == name
+    for other in (await client.create_disabled_token(), await client.create_pending_token()):
+        await client.create(referring_to={ON: by_code(other)})

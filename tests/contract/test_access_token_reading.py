@@ -8,18 +8,18 @@ import pytest
 import pytest_asyncio
 
 from tests.contract.shapes import SHAPES, assert_shape
-from tests.service import Service, refusal
-from tests.tokens_world import (
+from tests.fixtures.access_tokens import (
     BARE,
     ON,
     PASS_CODE,
     VERIFIED,
-    TokenDesk,
+    TokensClient,
     by_code,
-    token_desk,
-    unique,
+    tokens_client,
+    unique_code,
 )
-from tests.world import untouched
+from tests.fixtures.organisation import untouched
+from tests.fixtures.service import Service, refusal
 
 Json = dict[str, Any]
 LIST = "access_tokens/list"
@@ -27,45 +27,47 @@ ACCOUNT, PARTICIPANT = "accounts_receivable_identifier", "rewards_participant_id
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> TokenDesk:
-    return await token_desk(service)
+async def client(service: Service) -> TokensClient:
+    return await tokens_client(service)
 
 
-async def ids(here: TokenDesk, **query: Any) -> list[str]:
-    return [token["id"] for token in await here.api.get(LIST, **query)]
+async def ids(client: TokensClient, **query: Any) -> list[str]:
+    return [token["id"] for token in await client.api.get(LIST, **query)]
 
 
-async def test_tokens_of_an_account_or_participant_in_their_order(here: TokenDesk) -> None:
-    account = await here.account()
-    participant = await here.participant(account)
-    of_both = await here.issue(**{ACCOUNT: {"id": account}, PARTICIPANT: {"id": participant}})
-    of_account = await here.issue(**{ACCOUNT: {"id": account}})
-    of_participant = await here.pending(**{PARTICIPANT: {"id": participant}})
-    off = await here.disabled(**{ACCOUNT: {"id": account}})
+async def test_tokens_of_an_account_or_participant_in_their_order(client: TokensClient) -> None:
+    account = await client.register_account()
+    participant = await client.register_participant(account)
+    of_both = await client.create_token(
+        **{ACCOUNT: {"id": account}, PARTICIPANT: {"id": participant}}
+    )
+    of_account = await client.create_token(**{ACCOUNT: {"id": account}})
+    of_participant = await client.create_pending_token(**{PARTICIPANT: {"id": participant}})
+    off = await client.create_disabled_token(**{ACCOUNT: {"id": account}})
     expected = [of_both["id"], of_account["id"], off["id"]]
-    assert await ids(here, **{ACCOUNT: f"number={account}"}) == expected
-    found = await here.api.get(LIST, **{PARTICIPANT: f"id={participant}"})
-    assert found == [await here.look(token) for token in (of_both, of_participant)]
+    assert await ids(client, **{ACCOUNT: f"number={account}"}) == expected
+    found = await client.api.get(LIST, **{PARTICIPANT: f"id={participant}"})
+    assert found == [await client.show_token(token) for token in (of_both, of_participant)]
     page = {"number_of_results": 1, "offset": 1, ACCOUNT: f"id={account}"}
-    assert await ids(here, **page) == expected[1:2]
-    assert await ids(here, **page | {"offset": 3}) == []
+    assert await ids(client, **page) == expected[1:2]
+    assert await ids(client, **page | {"offset": 3}) == []
 
 
-async def test_the_filter_on_classifications(here: TokenDesk) -> None:
-    account = await here.account()
+async def test_the_filter_on_classifications(client: TokensClient) -> None:
+    account = await client.register_account()
     of = {ACCOUNT: {"id": account}}
-    bare, pending = await here.issue(**of), await here.pending(**of)
+    bare, pending = await client.create_token(**of), await client.create_pending_token(**of)
     named = {ACCOUNT: f"id={account}"}
     for classification, token in ((BARE, bare), (VERIFIED, pending)):
         query = named | {"classification_identifier": f"name={classification['name']}"}
-        assert await ids(here, **query) == [token["id"]]
+        assert await ids(client, **query) == [token["id"]]
 
 
-async def test_a_retired_account_can_still_be_asked_for(here: TokenDesk) -> None:
-    account = await here.account()
-    token = await here.issue(**{ACCOUNT: {"id": account}})
-    await here.account(account, retired=True)
-    assert await ids(here, **{ACCOUNT: f"number={account}"}) == [token["id"]]
+async def test_a_retired_account_can_still_be_asked_for(client: TokensClient) -> None:
+    account = await client.register_account()
+    token = await client.create_token(**{ACCOUNT: {"id": account}})
+    await client.register_account(account, retired=True)
+    assert await ids(client, **{ACCOUNT: f"number={account}"}) == [token["id"]]
 
 
 LISTS: list[tuple[Json, str, str]] = [
@@ -81,31 +83,31 @@ LISTS: list[tuple[Json, str, str]] = [
 
 
 @pytest.mark.parametrize("case", LISTS, ids=lambda c: f"{c[1]}-{c[0]}")
-async def test_lists_refused(here: TokenDesk, case: tuple[Json, str, str]) -> None:
+async def test_lists_refused(client: TokensClient, case: tuple[Json, str, str]) -> None:
     query, name, description = case
-    found = refusal(await here.api.call("GET", LIST, query=query))
+    found = refusal(await client.api.call("GET", LIST, query=query))
     assert found[0] == name
     assert not description or found[1] == description
 
 
-async def test_both_spellings_select_the_participant(here: TokenDesk) -> None:
-    token = await here.issue(**{PARTICIPANT: {"id": "RP1"}})
+async def test_both_spellings_select_the_participant(client: TokensClient) -> None:
+    token = await client.create_token(**{PARTICIPANT: {"id": "RP1"}})
     for name in ("reward_participant", "rewards_participant"):
         for method, more in (("show", {}), ("update", {"udf_string_1": name})):
-            shown = await here.do(method, token, fields_set=f"id, {name}", **more)
+            shown = await client.call_token(method, token, fields_set=f"id, {name}", **more)
             assert shown.keys() == {"id", "reward_participant"}
             assert shown["reward_participant"]["number"] == "RPN1"
-        listed = await here.api.get(LIST, **{PARTICIPANT: "id=RP1"}, fields_set=name)
+        listed = await client.api.get(LIST, **{PARTICIPANT: "id=RP1"}, fields_set=name)
         assert {tuple(token) for token in listed} == {("reward_participant",)}
-    assert await here.look(token, fields_set="nothing") == {}
+    assert await client.show_token(token, fields_set="nothing") == {}
 
 
-async def test_reading_stores_nothing(here: TokenDesk) -> None:
-    token = await here.keyed(**{ACCOUNT: {"id": "AR1"}})
-    async with untouched(here.api):
-        await here.look(token)
-        await ids(here, **{ACCOUNT: "id=AR1"})
-        await here.api.get("access_tokens/get_not_associated", number=5)
+async def test_reading_stores_nothing(client: TokensClient) -> None:
+    token = await client.create_keyed_token(**{ACCOUNT: {"id": "AR1"}})
+    async with untouched(client.api):
+        await client.show_token(token)
+        await ids(client, **{ACCOUNT: "id=AR1"})
+        await client.api.get("access_tokens/get_not_associated", number=5)
 
 
 SECRETS = ("pass_code", "random_pass_code", "one_time_password")
@@ -126,31 +128,35 @@ SHOWS: dict[str, tuple[str, ...]] = {
 """Which secret each method may show (section 8); none shows a second one."""
 
 
-async def answers(here: TokenDesk) -> dict[str, Json]:
+async def answers(client: TokensClient) -> dict[str, Json]:
     """One answer of each method; in the lists a token with every secret."""
-    account = await here.account()
+    account = await client.register_account()
     of = {ACCOUNT: {"id": account}}
-    keyed = await here.keyed(**of)
-    await here.once(keyed)
-    pending = await here.pending(identifier=unique(), pass_code=PASS_CODE, **of)
+    keyed = await client.create_keyed_token(**of)
+    await client.one_time_password(keyed)
+    pending = await client.create_pending_token(identifier=unique_code(), pass_code=PASS_CODE, **of)
     found = {"create": keyed, "create pending": pending}
-    found["show"] = await here.look(pending)
-    found["update"] = await here.do("update", pending, pass_code="Other1", udf_string_1="x")
-    (found["list"],) = await here.api.get(LIST, **{ACCOUNT: f"id={account}"}, offset=1)
-    (found["get_not_associated"],) = await here.api.get(
+    found["show"] = await client.show_token(pending)
+    found["update"] = await client.call_token(
+        "update", pending, pass_code="Other1", udf_string_1="x"
+    )
+    (found["list"],) = await client.api.get(LIST, **{ACCOUNT: f"id={account}"}, offset=1)
+    (found["get_not_associated"],) = await client.api.get(
         "access_tokens/get_not_associated", number=1
     )
-    found["reset_verification_code"] = reset = await here.do("reset_verification_code", pending)
+    found["reset_verification_code"] = reset = await client.call_token(
+        "reset_verification_code", pending
+    )
     code = {"verification_code": reset["verification_code"]}
-    found["verify"] = await here.do("verify", pending, **code)
+    found["verify"] = await client.call_token("verify", pending, **code)
     for method in ("reset_pass_code", "generate_otp", "set_as_not_effective", "set_as_effective"):
-        found[method] = await here.do(method, keyed)
+        found[method] = await client.call_token(method, keyed)
     return found
 
 
-async def test_which_method_shows_which_secret(here: TokenDesk) -> None:
-    await here.pending()  # one that is not associated
-    found = await answers(here)
+async def test_which_method_shows_which_secret(client: TokensClient) -> None:
+    await client.create_pending_token()  # one that is not associated
+    found = await answers(client)
     assert found.keys() == SHOWS.keys()
     for case, answer in found.items():
         shown = [n for n in (*SECRETS, "verification_code") if answer.get(n) is not None]
@@ -161,25 +167,25 @@ async def test_which_method_shows_which_secret(here: TokenDesk) -> None:
         assert_shape([answer] if path.endswith(("list", "associated")) else answer, shape)
 
 
-async def test_a_secret_cannot_be_asked_for_again(here: TokenDesk) -> None:
-    token = await here.pending()
+async def test_a_secret_cannot_be_asked_for_again(client: TokensClient) -> None:
+    token = await client.create_pending_token()
     fields = "verification_code,pass_code,random_pass_code,one_time_password"
-    assert await here.look(token, fields_set=fields) == {"verification_code": None}
-    cut = await here.do("reset_verification_code", token, fields_set="id")
+    assert await client.show_token(token, fields_set=fields) == {"verification_code": None}
+    cut = await client.call_token("reset_verification_code", token, fields_set="id")
     assert cut == {"id": token["id"]}
 
 
-async def test_the_compact_object_in_communications(here: TokenDesk) -> None:
-    token = await here.keyed()
+async def test_the_compact_object_in_communications(client: TokensClient) -> None:
+    token = await client.create_keyed_token()
     for shown in (by_code(token), {"identifier": token["identifier"]}):
-        said = await here.say(referring_to={ON: shown})
+        said = await client.create(referring_to={ON: shown})
         names = ("id", "number", "authentication_code", "life_cycle_state")
         assert said["referring_to"]["access_token"] == {name: token[name] for name in names}
 
 
-async def test_it_shows_the_token_as_it_is_now(here: TokenDesk) -> None:
-    token = await here.issue()
-    said = await here.say(referring_to={ON: by_code(token)})
-    await here.do("set_as_not_effective", token)
-    now = (await here.see(said))["referring_to"]["access_token"]
+async def test_it_shows_the_token_as_it_is_now(client: TokensClient) -> None:
+    token = await client.create_token()
+    said = await client.create(referring_to={ON: by_code(token)})
+    await client.call_token("set_as_not_effective", token)
+    now = (await client.show(said))["referring_to"]["access_token"]
     assert now["life_cycle_state"] == "NOT_EFFECTIVE"

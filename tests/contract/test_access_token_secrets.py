@@ -14,18 +14,18 @@ import msgspec
 import pytest
 import structlog
 
-from tests.service import Service, in_process
-from tests.tokens_world import (
+from tests.fixtures.access_tokens import (
     LOGIN,
     ON,
-    TokenDesk,
+    TokensClient,
     basic,
     by_code,
     by_pass_code,
-    token_desk,
-    tried,
-    unique,
+    tokens_client,
+    try_secrets,
+    unique_code,
 )
+from tests.fixtures.service import Service, run_in_process
 
 Json = dict[str, Any]
 DIGESTS = ("md5", "sha1", "sha256", "sha512")
@@ -78,7 +78,7 @@ def places(texts: dict[str, str], secret: str) -> set[str]:
 class Life:
     """Makes and uses every kind of secret, rightly and wrongly; keeps what was secret."""
 
-    def __init__(self, made: TokenDesk) -> None:
+    def __init__(self, made: TokensClient) -> None:
         self.made = made
         self.secrets: dict[str, str] = {}
         self.bodies: list[tuple[str, Json]] = []
@@ -90,7 +90,7 @@ class Life:
     async def call(self, path: str, body: Json, *, name: str = "OK") -> Any:
         """A call with an Idempotency-Key of its own, so that its answer is kept."""
         self.bodies.append((path, body))
-        headers = {"Idempotency-Key": unique()} | basic(self.made.key)
+        headers = {"Idempotency-Key": unique_code()} | basic(self.made.key)
         token = {} if path.startswith("authentication") else {"token": self.made.api.token}
         answer = await self.made.api.open(path, body | token, headers)
         code = answer["status"]["code"]
@@ -99,7 +99,7 @@ class Life:
 
     async def run(self) -> None:
         """Everything that can happen to them."""
-        of = {ACCOUNT: {"id": await self.made.owned()}}
+        of = {ACCOUNT: {"id": await self.made.create_owned_token()}}
         code = self.secret("authentication-code")
         token: Json = {
             "authentication_code": code,
@@ -142,7 +142,7 @@ class Life:
             password = self.secret(f"password {n}", made["one_time_password"])
         wrong = self.secret("wrong-password")
         for given, name in ((wrong, "INVALIDONETIMEPASSWORD"), (password, "OK")):
-            path, body = self.made.referring({"one_time_password": given})
+            path, body = self.made.reference_to({"one_time_password": given})
             await self.call(path, body, name=name)
         await self.call("access_tokens/generate_otp", {ON: by_code(token)})
 
@@ -163,8 +163,8 @@ async def test_nothing_usable_is_kept_logged_or_measured(
     monkeypatch.setattr(
         "services.access_tokens.methods.random_pass_code", lambda _: f"Random-{uuid4().hex}"
     )
-    async with in_process(database) as service:
-        made = await token_desk(service)
+    async with run_in_process(database) as service:
+        made = await tokens_client(service)
         made.api.token = await made.api.login()
         life = Life(made)
         with caplog.at_level(logging.DEBUG), structlog.testing.capture_logs() as logs:
@@ -189,10 +189,10 @@ async def metrics(service: Service) -> str:
 
 
 async def test_pass_codes_are_hashed_slowly_and_short_codes_with_a_key(service: Service) -> None:
-    made = await token_desk(service)
-    token = await made.pending(identifier=unique(), pass_code="Pass-Code1")
-    other = await made.issue(**{ACCOUNT: {"id": "AR1"}})
-    password = await made.once(other)
+    made = await tokens_client(service)
+    token = await made.create_pending_token(identifier=unique_code(), pass_code="Pass-Code1")
+    other = await made.create_token(**{ACCOUNT: {"id": "AR1"}})
+    password = await made.one_time_password(other)
     connection = await asyncpg.connect(service.database)
     try:
         kept = {
@@ -217,7 +217,7 @@ async def test_pass_codes_are_hashed_slowly_and_short_codes_with_a_key(service: 
 
 async def test_verifiers_go_with_what_they_verify(service: Service) -> None:
     """A used, void or replaced secret leaves no verifier behind; events keep key ids only."""
-    made = await token_desk(service)
+    made = await tokens_client(service)
     made.api.token = await made.api.login()
 
     async def names(token: Json) -> list[str]:
@@ -232,33 +232,35 @@ async def test_verifiers_go_with_what_they_verify(service: Service) -> None:
             await connection.close()
 
     account = {ACCOUNT: {"id": "AR1"}}
-    token = await made.pending(identifier=unique(), pass_code="Pass-Code1", **account)
+    token = await made.create_pending_token(
+        identifier=unique_code(), pass_code="Pass-Code1", **account
+    )
     assert await names(token) == ["pass_code", "verification_code"]
-    await made.do("reset_verification_code", token)
-    code = (await made.do("reset_verification_code", token))["verification_code"]
-    await made.do("verify", token, verification_code=code)
+    await made.call_token("reset_verification_code", token)
+    code = (await made.call_token("reset_verification_code", token))["verification_code"]
+    await made.call_token("verify", token, verification_code=code)
     assert await names(token) == ["pass_code"]
     for _ in range(2):
-        password = await made.once(token)
+        password = await made.one_time_password(token)
     assert await names(token) == ["one_time_password", "pass_code"]
-    path, body = made.referring({"one_time_password": password})
-    assert await tried(made.api, path, body) == ("OK", 0)
+    path, body = made.reference_to({"one_time_password": password})
+    assert await try_secrets(made.api, path, body) == ("OK", 0)
     assert await names(token) == ["pass_code"]
-    await made.once(token)
-    await made.do("reset_pass_code", token)
+    await made.one_time_password(token)
+    await made.call_token("reset_pass_code", token)
     assert await names(token) == ["pass_code"]
-    await made.once(token)
-    await made.do("update", token, identifier=None)
+    await made.one_time_password(token)
+    await made.call_token("update", token, identifier=None)
     assert await names(token) == []
 
 
 async def test_kept_answers_are_sealed(service: Service) -> None:
-    made = await token_desk(service)
+    made = await tokens_client(service)
     made.api.token = await made.api.login()
-    key = unique("key")
+    key = unique_code("key")
     body = {"classification_identifier": {"name": "Verified"}}
     path, headers = "access_tokens/create", {"Idempotency-Key": key}
-    assert await tried(made.api, path, body, headers) == ("OK", 0)
+    assert await try_secrets(made.api, path, body, headers) == ("OK", 0)
     connection = await asyncpg.connect(service.database)
     try:
         kept = await connection.fetchval("SELECT answer FROM ledger.answers WHERE key = $1", key)

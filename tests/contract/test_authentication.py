@@ -11,9 +11,15 @@ import jwt
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import OTHER_UNIT, Desk, desk, events, new_key
-from tests.service import PASSWORD, Service, environment, refusal
-from tests.world import GROUP, UNIT, untouched
+from tests.fixtures.communications import (
+    OTHER_UNIT,
+    CommunicationsClient,
+    communications_client,
+    event_topics,
+    new_key,
+)
+from tests.fixtures.organisation import GROUP, UNIT, untouched
+from tests.fixtures.service import PASSWORD, Service, environment, refusal
 
 Json = dict[str, Any]
 TOKEN, KEY = "authentication/token", "authentication/web_api_key/token"
@@ -22,36 +28,40 @@ FOREIGN_UNIT = "1B77044B1EC5D34B96A26BE2DDEFE5F6"
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Desk:
-    own = await desk(service)
+async def client(service: Service) -> CommunicationsClient:
+    own = await communications_client(service)
     await own.register("unit", FOREIGN_UNIT, name="Not his", group_id=GROUP)
     return own
 
 
-def credentials(here: Desk, **more: Any) -> Json:
-    whole = {"username": "demo", "password": PASSWORD, "organisation": here.api.organisation} | more
+def credentials(client: CommunicationsClient, **more: Any) -> Json:
+    whole = {
+        "username": "demo",
+        "password": PASSWORD,
+        "organisation": client.api.organisation,
+    } | more
     return {name: value for name, value in whole.items() if value is not ...}
 
 
-async def login(here: Desk, **more: Any) -> Json:
-    return await here.api.open(TOKEN, credentials(here, **more))
+async def login(client: CommunicationsClient, **more: Any) -> Json:
+    return await client.api.open(TOKEN, credentials(client, **more))
 
 
-async def usable(here: Desk, answer: Json) -> Json:
+async def usable(client: CommunicationsClient, answer: Json) -> Json:
     """The claims of a token that an ordinary call accepts."""
     assert answer["status"] == {"code": "OK", "message": "", "description": ""}
     assert list(answer["data"]) == ["token"]
     token = answer["data"]["token"]
-    listed = await here.api.open("contact_information/create", {"token": token})
+    listed = await client.api.open("contact_information/create", {"token": token})
     assert refusal(listed)[0] == "MANDATORYPARAMETER"
     return dict(jwt.decode(token, SECRET, algorithms=["HS256"]))
 
 
-async def web_api_key(here: Desk, **fields: Any) -> str:
+async def web_api_key(client: CommunicationsClient, **fields: Any) -> str:
     """A registered key; systemic unless said otherwise."""
     key = uuid4().hex.upper()
     record = {"classification": "SYSTEMIC_KEY", "user_id": "1", "key": key} | fields
-    await here.register("web_api_key", uuid4().hex.upper(), **record)
+    await client.register("web_api_key", uuid4().hex.upper(), **record)
     return key
 
 
@@ -60,23 +70,23 @@ def basic(text: str | bytes, scheme: str = "Basic") -> str:
     return f"{scheme} {base64.b64encode(raw).decode()}"
 
 
-async def by_key(here: Desk, header: str | None, **body: Any) -> Json:
-    return await here.api.open(KEY, body, {} if header is None else {"Authorization": header})
+async def by_key(client: CommunicationsClient, header: str | None, **body: Any) -> Json:
+    return await client.api.open(KEY, body, {} if header is None else {"Authorization": header})
 
 
-async def test_happens(here: Desk) -> None:
-    answer = await login(here)
-    claims = await usable(here, answer)
+async def test_happens(client: CommunicationsClient) -> None:
+    answer = await login(client)
+    claims = await usable(client, answer)
     token = answer["data"]["token"]
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT"}
     assert len(token) > 32
     assert set(claims) == {"jti", "usr", "org", "oun", "iat", "exp"}
-    assert (claims["usr"], claims["org"], claims["oun"]) == ("demo", here.api.organisation, UNIT)
+    assert (claims["usr"], claims["org"], claims["oun"]) == ("demo", client.api.organisation, UNIT)
     assert len(claims["jti"]) == 32
     assert claims["jti"] == claims["jti"].upper()
     assert isinstance(claims["iat"], int)
     assert claims["exp"] - claims["iat"] == 7200
-    assert (await events(here.api))[-1] == "session.issued"
+    assert (await event_topics(client.api))[-1] == "session.issued"
 
 
 ACCEPTED: dict[str, Json] = {
@@ -91,8 +101,8 @@ ACCEPTED: dict[str, Json] = {
 
 
 @pytest.mark.parametrize("case", ACCEPTED)
-async def test_accepted(here: Desk, case: str) -> None:
-    claims = await usable(here, await login(here, **ACCEPTED[case]))
+async def test_accepted(client: CommunicationsClient, case: str) -> None:
+    claims = await usable(client, await login(client, **ACCEPTED[case]))
     assert claims["oun"] == (OTHER_UNIT if case.startswith("unit of") or "lower" in case else UNIT)
     assert claims["usr"] == "demo"
 
@@ -126,43 +136,43 @@ REFUSED: list[tuple[Json, str, str]] = [
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda c: f"{c[1]}-{c[0]}")
-async def test_refused(here: Desk, case: tuple[Json, str, str]) -> None:
+async def test_refused(client: CommunicationsClient, case: tuple[Json, str, str]) -> None:
     given, name, description = case
-    async with untouched(here.api):
-        answer = await login(here, **given)
+    async with untouched(client.api):
+        answer = await login(client, **given)
     assert refusal(answer)[0] == name
     if name != "INVALIDUNIT":
         assert refusal(answer)[1] == description
 
 
-async def test_the_organisation_is_compared_exactly(here: Desk) -> None:
-    answer = await login(here, organisation=here.api.organisation.lower())
+async def test_the_organisation_is_compared_exactly(client: CommunicationsClient) -> None:
+    answer = await login(client, organisation=client.api.organisation.lower())
     assert refusal(answer)[0] == "INVALIDCREDENTIALS"
 
 
-async def test_wrong_credentials_do_not_say_what_is_wrong(here: Desk) -> None:
+async def test_wrong_credentials_do_not_say_what_is_wrong(client: CommunicationsClient) -> None:
     wrong: list[Json] = [{"username": "x"}, {"password": "x"}, {"organisation": "x"}]
-    answers = [await login(here, **given) for given in wrong]
+    answers = [await login(client, **given) for given in wrong]
     assert answers == [answers[0]] * 3
 
 
-async def test_a_user_without_a_password_does_not_get_in(here: Desk) -> None:
-    await here.register("user", "8", username="silent", default_unit_id=UNIT)
-    assert refusal(await login(here, username="silent"))[0] == "INVALIDCREDENTIALS"
+async def test_a_user_without_a_password_does_not_get_in(client: CommunicationsClient) -> None:
+    await client.register("user", "8", username="silent", default_unit_id=UNIT)
+    assert refusal(await login(client, username="silent"))[0] == "INVALIDCREDENTIALS"
 
 
-async def test_a_password_that_changes(here: Desk) -> None:
+async def test_a_password_that_changes(client: CommunicationsClient) -> None:
     user: Json = {"username": "changing", "default_unit_id": UNIT}
-    await here.register("user", "9", **user, password="first-password")
-    await here.register("user", "9", **user, password="second-password")
-    await here.register("user", "9", **user, person_name="No password given")
-    first = await login(here, username="changing", password="first-password")
+    await client.register("user", "9", **user, password="first-password")
+    await client.register("user", "9", **user, password="second-password")
+    await client.register("user", "9", **user, person_name="No password given")
+    first = await login(client, username="changing", password="first-password")
     assert refusal(first)[0] == "INVALIDCREDENTIALS"
-    await usable(here, await login(here, username="changing", password="second-password"))
+    await usable(client, await login(client, username="changing", password="second-password"))
 
 
 async def test_who_and_what_is_retired_does_not_get_in(service: Service) -> None:
-    own = await desk(service)
+    own = await communications_client(service)
     unit = {"name": "U", "group_id": GROUP}
     user = {"username": "u", "password": "password-of-u", "default_unit_id": "U1"}
     await own.register("unit", "U1", **unit)
@@ -176,44 +186,48 @@ async def test_who_and_what_is_retired_does_not_get_in(service: Service) -> None
     assert refusal(await login(own, **given))[0] == "INVALIDCREDENTIALS"
     await own.register("user", "U", **user)
     await usable(own, await login(own, **given))
-    await own.settings(retired=True)
+    await own.register_settings(retired=True)
     assert refusal(await login(own, **given))[0] == "INVALIDCREDENTIALS"
 
 
-async def test_repeated_logins_are_sessions_of_their_own_whatever_the_key(here: Desk) -> None:
+async def test_repeated_logins_are_sessions_of_their_own_whatever_the_key(
+    client: CommunicationsClient,
+) -> None:
     key = {"Idempotency-Key": new_key()}
-    body = credentials(here)
-    answers = [await here.api.open(TOKEN, body, key) for _ in range(2)]
-    claims = [await usable(here, answer) for answer in answers]
+    body = credentials(client)
+    answers = [await client.api.open(TOKEN, body, key) for _ in range(2)]
+    claims = [await usable(client, answer) for answer in answers]
     assert claims[0]["jti"] != claims[1]["jti"]
 
 
-async def test_raced_logins_are_sessions_of_their_own(here: Desk) -> None:
-    before = await events(here.api)
-    answers = await asyncio.gather(*(login(here) for _ in range(10)))
-    claims = [await usable(here, answer) for answer in answers]
+async def test_raced_logins_are_sessions_of_their_own(client: CommunicationsClient) -> None:
+    before = await event_topics(client.api)
+    answers = await asyncio.gather(*(login(client) for _ in range(10)))
+    claims = [await usable(client, answer) for answer in answers]
     assert len({one["jti"] for one in claims}) == 10
-    assert (await events(here.api))[len(before) :] == ["session.issued"] * 10
+    assert (await event_topics(client.api))[len(before) :] == ["session.issued"] * 10
 
 
-async def test_a_web_api_key_stands_for_its_user(here: Desk) -> None:
-    key = await web_api_key(here)
-    claims = await usable(here, await by_key(here, basic(f"{key}:")))
-    assert (claims["usr"], claims["org"], claims["oun"]) == ("demo", here.api.organisation, UNIT)
-    claims = await usable(here, await by_key(here, basic(f"{key}:"), unit=OTHER_UNIT))
+async def test_a_web_api_key_stands_for_its_user(client: CommunicationsClient) -> None:
+    key = await web_api_key(client)
+    claims = await usable(client, await by_key(client, basic(f"{key}:")))
+    assert (claims["usr"], claims["org"], claims["oun"]) == ("demo", client.api.organisation, UNIT)
+    claims = await usable(client, await by_key(client, basic(f"{key}:"), unit=OTHER_UNIT))
     assert claims["oun"] == OTHER_UNIT
 
 
 @pytest.mark.parametrize("body", [b"", b" {} ", b'{"unit":null}'])
-async def test_the_body_of_a_key_login_may_be_empty(here: Desk, body: bytes) -> None:
-    headers = {"Authorization": basic(f"{await web_api_key(here)}:")}
+async def test_the_body_of_a_key_login_may_be_empty(
+    client: CommunicationsClient, body: bytes
+) -> None:
+    headers = {"Authorization": basic(f"{await web_api_key(client)}:")}
     path = f"/crmapi/rest/v2/{KEY}"
-    _, answer, _ = await here.api.service.send("POST", path, data=body, headers=headers)
-    await usable(here, answer)
+    _, answer, _ = await client.api.service.send("POST", path, data=body, headers=headers)
+    await usable(client, answer)
 
 
-async def test_forms_of_the_header(here: Desk) -> None:
-    key = await web_api_key(here)
+async def test_forms_of_the_header(client: CommunicationsClient) -> None:
+    key = await web_api_key(client)
     forms = [
         basic(key),
         basic(f"{key}:", "basic"),
@@ -222,12 +236,12 @@ async def test_forms_of_the_header(here: Desk) -> None:
         basic(f"{key}:").replace(" ", "   "),
     ]
     for header in forms:
-        await usable(here, await by_key(here, header))
+        await usable(client, await by_key(client, header))
 
 
-async def test_refused_keys(here: Desk) -> None:
-    key = await web_api_key(here)
-    consumer = await web_api_key(here, classification="CONSUMER_APPLICATION_KEY")
+async def test_refused_keys(client: CommunicationsClient) -> None:
+    key = await web_api_key(client)
+    consumer = await web_api_key(client, classification="CONSUMER_APPLICATION_KEY")
     headers = [
         None,
         "",
@@ -248,20 +262,20 @@ async def test_refused_keys(here: Desk) -> None:
         basic("a\0b:"),
         basic(f"{consumer}:"),
     ]
-    async with untouched(here.api):
-        answers = [await by_key(here, header) for header in headers]
+    async with untouched(client.api):
+        answers = [await by_key(client, header) for header in headers]
     assert [refusal(answer) for answer in answers] == [("INVALIDWEBAPIKEY", "")] * len(headers)
 
 
 @pytest.mark.parametrize("unit", ["nothing", FOREIGN_UNIT])
-async def test_units_of_a_key(here: Desk, unit: str) -> None:
-    header = basic(f"{await web_api_key(here)}:")
-    assert refusal(await by_key(here, header, unit=unit))[0] == "INVALIDUNIT"
-    assert refusal(await by_key(here, header, unit=[])) == ("INVALIDPARAMETERTYPE", "unit")
+async def test_units_of_a_key(client: CommunicationsClient, unit: str) -> None:
+    header = basic(f"{await web_api_key(client)}:")
+    assert refusal(await by_key(client, header, unit=unit))[0] == "INVALIDUNIT"
+    assert refusal(await by_key(client, header, unit=[])) == ("INVALIDPARAMETERTYPE", "unit")
 
 
 async def test_keys_that_end(service: Service) -> None:
-    own = await desk(service)
+    own = await communications_client(service)
     record: Json = {"classification": "SYSTEMIC_KEY", "user_id": "7"}
     user: Json = {"username": "robot", "default_unit_id": UNIT}
     await own.register("user", "7", **user)

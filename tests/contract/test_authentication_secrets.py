@@ -12,9 +12,9 @@ import pytest
 import structlog
 
 from infra.observability.metrics import configure_logs
-from tests.communications_world import Desk, desk
-from tests.service import OPERATOR_KEY, Service, environment
-from tests.world import UNIT, rows
+from tests.fixtures.communications import CommunicationsClient, communications_client
+from tests.fixtures.organisation import UNIT, query_rows
+from tests.fixtures.service import OPERATOR_KEY, Service, environment
 
 Json = dict[str, Any]
 
@@ -43,7 +43,7 @@ async def traces_of(database: str, secrets: list[str]) -> list[str]:
         await connection.close()
 
 
-async def calls(own: Desk, secrets: dict[str, str]) -> list[str]:
+async def calls(own: CommunicationsClient, secrets: dict[str, str]) -> list[str]:
     """Logs in, right and wrong, by password and key, calls and releases; the tokens it got."""
     api, key = own.api, secrets["key"]
     await own.register(
@@ -62,7 +62,7 @@ async def calls(own: Desk, secrets: dict[str, str]) -> list[str]:
         tokens.append(answer["data"].get("token"))
     got = [token for token in tokens if token]
     assert len(got) == 3
-    body = own.body(token=got[0])
+    body = own.creation_body(token=got[0])
     await api.open("communications/create", body, {"Idempotency-Key": uuid4().hex})
     await api.service.send(
         "GET", "/crmapi/rest/v2/communications/list", query={"token": got[0], "media": "x"}
@@ -75,7 +75,7 @@ async def calls(own: Desk, secrets: dict[str, str]) -> list[str]:
 async def test_nothing_secret_is_kept_or_logged(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
-    own = await desk(service)
+    own = await communications_client(service)
     secrets = {
         "password": f"password-{uuid4().hex}",
         "wrong": f"mistyped-{uuid4().hex}",
@@ -95,7 +95,7 @@ async def test_a_failure_that_nobody_foresaw_tells_no_values(
     service: Service, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Neither the answer nor the log of an unexpected failure shows what the call carried."""
-    own = await desk(service)
+    own = await communications_client(service)
     token = await own.api.login()
     subject = f"private-{uuid4().hex}"
 
@@ -107,7 +107,7 @@ async def test_a_failure_that_nobody_foresaw_tells_no_values(
     try:
         configure_logs()
         structlog.configure(cache_logger_on_first_use=False)
-        body = own.body(token=token, subject=subject, content=subject)
+        body = own.creation_body(token=token, subject=subject, content=subject)
         answer = await own.api.open("communications/create", body)
     finally:
         logging.getLogger().handlers[:] = handlers
@@ -126,11 +126,11 @@ async def test_texts_stand_in_no_event_in_clear_and_in_no_log(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is said to a contact is personal: events hold it encrypted, logs do not hold it."""
-    own = await desk(service)
+    own = await communications_client(service)
     said = [f"private-{n}-{uuid4().hex}" for n in range(8)]
     with caplog.at_level(logging.DEBUG), structlog.testing.capture_logs() as logs:
         parameter = {"type": "STRING", "name": "n", "string_value": said[4]}
-        draft = await own.draft(
+        draft = await own.create_draft(
             subject=said[0],
             content=said[1],
             notes=said[2],
@@ -139,12 +139,12 @@ async def test_texts_stand_in_no_event_in_clear_and_in_no_log(
             udf_string_1=said[5],
             unrestricted_parameter_set=[parameter],
         )
-        await own.on("update", draft, notes=said[6], life_cycle_state="COMPLETED")
+        await own.call("update", draft, notes=said[6], life_cycle_state="COMPLETED")
         [entry] = await own.api.get("communications/queue/get_latest", media="EMAIL", number=1)
-        await own.queue("reject", entry, error_description=said[7])
-        await own.not_on("update", draft, notes=said[0])
+        await own.call_queue("reject", entry, error_description=said[7])
+        await own.call_refused("update", draft, notes=said[0])
     told = str(logs) + caplog.text
-    found = await rows(
+    found = await query_rows(
         own.api, "SELECT e::text AS event FROM ledger.events e WHERE organisation = $1"
     )
     written = "".join(row["event"] for row in found)

@@ -12,9 +12,16 @@ import jwt
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import Desk, desk, events, new_key, posted, together
-from tests.service import Api, Service, environment, refusal
-from tests.world import GROUP, UNIT, untouched
+from tests.fixtures.communications import (
+    CommunicationsClient,
+    call_concurrently,
+    communications_client,
+    event_topics,
+    new_key,
+    post_raw,
+)
+from tests.fixtures.organisation import GROUP, UNIT, untouched
+from tests.fixtures.service import Api, Service, environment, refusal
 
 Json = dict[str, Any]
 RELEASE, LIST = "authentication/token/release", "communications/list"
@@ -22,8 +29,8 @@ SECRET = environment("")["CRMLEDGER_TOKEN_SECRET"]
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Desk:
-    return await desk(service)
+async def client(service: Service) -> CommunicationsClient:
+    return await communications_client(service)
 
 
 def claims_of(token: str) -> Json:
@@ -49,17 +56,19 @@ async def outcome(api: Api, token: Any) -> str:
     return "OK" if name == "MANDATORYPARAMETER" else name
 
 
-async def test_a_token_may_be_made_by_anybody_who_has_the_secret(here: Desk) -> None:
-    claims = claims_of(await here.api.login())
-    assert await outcome(here.api, signed(claims)) == "OK"
-    assert await outcome(here.api, signed(claims, kid="1", typ="jwt")) == "OK"
+async def test_a_token_may_be_made_by_anybody_who_has_the_secret(
+    client: CommunicationsClient,
+) -> None:
+    claims = claims_of(await client.api.login())
+    assert await outcome(client.api, signed(claims)) == "OK"
+    assert await outcome(client.api, signed(claims, kid="1", typ="jwt")) == "OK"
 
 
-async def test_time_claims_as_texts(here: Desk) -> None:
-    claims = claims_of(await here.api.login())
+async def test_time_claims_as_texts(client: CommunicationsClient) -> None:
+    claims = claims_of(await client.api.login())
     texts = claims | {"iat": str(claims["iat"]), "exp": str(claims["exp"])}
-    assert await outcome(here.api, signed(texts)) == "OK"
-    assert await outcome(here.api, signed(texts | {"exp": str(int(time.time()) - 1)})) == (
+    assert await outcome(client.api, signed(texts)) == "OK"
+    assert await outcome(client.api, signed(texts | {"exp": str(int(time.time()) - 1)})) == (
         "TOKENEXPIRED"
     )
 
@@ -84,8 +93,8 @@ async def test_time_claims_as_texts(here: Desk) -> None:
         "." * 5000,
     ],
 )
-async def test_what_is_no_token(here: Desk, token: Any) -> None:
-    assert await outcome(here.api, token) == "INVALIDTOKEN"
+async def test_what_is_no_token(client: CommunicationsClient, token: Any) -> None:
+    assert await outcome(client.api, token) == "INVALIDTOKEN"
 
 
 FORGED: dict[str, Json] = {
@@ -109,14 +118,14 @@ FORGED: dict[str, Json] = {
 
 
 @pytest.mark.parametrize("case", FORGED)
-async def test_claims(here: Desk, case: str) -> None:
-    claims = claims_of(await here.api.login()) | FORGED[case]
+async def test_claims(client: CommunicationsClient, case: str) -> None:
+    claims = claims_of(await client.api.login()) | FORGED[case]
     token = signed({name: value for name, value in claims.items() if value is not ...})
-    assert await outcome(here.api, token) == "INVALIDTOKEN"
+    assert await outcome(client.api, token) == "INVALIDTOKEN"
 
 
-async def test_signatures(here: Desk) -> None:
-    token = await here.api.login()
+async def test_signatures(client: CommunicationsClient) -> None:
+    token = await client.api.login()
     claims = claims_of(token)
     head, payload, signature = token.split(".")
     other = claims | {"usr": "admin"}
@@ -141,43 +150,43 @@ async def test_signatures(here: Desk) -> None:
         f"{deep}.{payload}.{signature}",
         f"{head}.{deep}.{signature}",
     ):
-        assert await outcome(here.api, forged) == "INVALIDTOKEN"
-    assert await outcome(here.api, token) == "OK"
+        assert await outcome(client.api, forged) == "INVALIDTOKEN"
+    assert await outcome(client.api, token) == "OK"
 
 
-async def test_expiry(here: Desk) -> None:
-    claims = claims_of(await here.api.login())
+async def test_expiry(client: CommunicationsClient) -> None:
+    claims = claims_of(await client.api.login())
     now = int(time.time())
-    assert await outcome(here.api, signed(claims | {"exp": now - 1})) == "TOKENEXPIRED"
-    assert await outcome(here.api, signed(claims | {"exp": now + 60})) == "OK"
-    assert await outcome(here.api, signed(claims | {"exp": 0})) == "TOKENEXPIRED"
+    assert await outcome(client.api, signed(claims | {"exp": now - 1})) == "TOKENEXPIRED"
+    assert await outcome(client.api, signed(claims | {"exp": now + 60})) == "OK"
+    assert await outcome(client.api, signed(claims | {"exp": 0})) == "TOKENEXPIRED"
     unknown = claims | {"exp": now - 1, "jti": "0" * 32}
-    assert await outcome(here.api, signed(unknown)) == "INVALIDTOKEN"
+    assert await outcome(client.api, signed(unknown)) == "INVALIDTOKEN"
 
 
-async def test_release(here: Desk) -> None:
-    token, other = await here.api.login(), await here.api.login()
-    answer = await here.api.open(RELEASE, {"token": token, "fields_set": "x", "unit": []})
+async def test_release(client: CommunicationsClient) -> None:
+    token, other = await client.api.login(), await client.api.login()
+    answer = await client.api.open(RELEASE, {"token": token, "fields_set": "x", "unit": []})
     assert answer == {"status": {"code": "OK", "message": "", "description": ""}, "data": {}}
-    assert await outcome(here.api, token) == "INVALIDTOKEN"
-    assert await outcome(here.api, other) == "OK"
-    assert (await events(here.api))[-1] == "session.released"
+    assert await outcome(client.api, token) == "INVALIDTOKEN"
+    assert await outcome(client.api, other) == "OK"
+    assert (await event_topics(client.api))[-1] == "session.released"
     expired = claims_of(token) | {"exp": int(time.time()) - 1}
-    assert await outcome(here.api, signed(expired)) == "INVALIDTOKEN"
+    assert await outcome(client.api, signed(expired)) == "INVALIDTOKEN"
 
 
 @pytest.mark.parametrize("body", [{}, {"token": None}, {"token": ""}, {"token": "  "}])
-async def test_release_without_a_token(here: Desk, body: Json) -> None:
-    refused = refusal(await here.api.open(RELEASE, body))
+async def test_release_without_a_token(client: CommunicationsClient, body: Json) -> None:
+    refused = refusal(await client.api.open(RELEASE, body))
     assert refused == ("MANDATORYPARAMETER", "token")
 
 
-async def test_release_refused(here: Desk) -> None:
-    claims = claims_of(await here.api.login())
+async def test_release_refused(client: CommunicationsClient) -> None:
+    claims = claims_of(await client.api.login())
     expired = signed(claims | {"exp": int(time.time()) - 1})
-    released = await here.api.login()
-    await here.api.open(RELEASE, {"token": released})
-    async with untouched(here.api):
+    released = await client.api.login()
+    await client.api.open(RELEASE, {"token": released})
+    async with untouched(client.api):
         for token, name in (
             ("x", "INVALIDTOKEN"),
             (5, "INVALIDTOKEN"),
@@ -185,40 +194,43 @@ async def test_release_refused(here: Desk) -> None:
             (released, "INVALIDTOKEN"),
             (expired, "TOKENEXPIRED"),
         ):
-            assert refusal(await here.api.open(RELEASE, {"token": token}))[0] == name
+            assert refusal(await client.api.open(RELEASE, {"token": token}))[0] == name
 
 
-async def test_release_repeated(here: Desk) -> None:
-    token, key = await here.api.login(), {"Idempotency-Key": new_key()}
-    mine = Api(here.api.service, here.api.organisation, token)
-    before = await events(here.api)
-    answers = await together(mine, [(RELEASE, {})] * 50, **key)
+async def test_release_repeated(client: CommunicationsClient) -> None:
+    token, key = await client.api.login(), {"Idempotency-Key": new_key()}
+    mine = Api(client.api.service, client.api.organisation, token)
+    before = await event_topics(client.api)
+    answers = await call_concurrently(mine, [(RELEASE, {})] * 50, **key)
     assert answers == [answers[0]] * 50
     assert answers[0]["status"]["code"] == "OK"
-    assert (await events(here.api))[len(before) :] == ["session.released"]
-    assert await outcome(here.api, token) == "INVALIDTOKEN"
-    assert refusal((await together(mine, [(RELEASE, {"x": 1})], **key))[0])[0] == "INVALIDTOKEN"
+    assert (await event_topics(client.api))[len(before) :] == ["session.released"]
+    assert await outcome(client.api, token) == "INVALIDTOKEN"
+    assert (
+        refusal((await call_concurrently(mine, [(RELEASE, {"x": 1})], **key))[0])[0]
+        == "INVALIDTOKEN"
+    )
 
 
-async def test_a_key_releases_one_session_only(here: Desk) -> None:
+async def test_a_key_releases_one_session_only(client: CommunicationsClient) -> None:
     key = {"Idempotency-Key": new_key()}
-    first, second = [Api(here.api.service, here.api.organisation) for _ in range(2)]
-    assert (await posted(first, RELEASE, {}, **key))[0] == 200
-    status, answer = await posted(second, RELEASE, {}, **key)
+    first, second = [Api(client.api.service, client.api.organisation) for _ in range(2)]
+    assert (await post_raw(first, RELEASE, {}, **key))[0] == 200
+    status, answer = await post_raw(second, RELEASE, {}, **key)
     assert (status, refusal(answer)[0]) == (422, "INVALIDREQUEST")
-    assert await outcome(here.api, second.token) == "OK"
+    assert await outcome(client.api, second.token) == "OK"
 
 
-async def test_release_raced(here: Desk) -> None:
+async def test_release_raced(client: CommunicationsClient) -> None:
     for _ in range(3):
-        mine = Api(here.api.service, here.api.organisation, await here.api.login())
-        answers = await together(mine, [(RELEASE, {})] * 5)
+        mine = Api(client.api.service, client.api.organisation, await client.api.login())
+        answers = await call_concurrently(mine, [(RELEASE, {})] * 5)
         codes = sorted(answer["status"]["code"].rpartition(".")[2] for answer in answers)
         assert codes == ["INVALIDTOKENEXCEPTION"] * 4 + ["OK"]
 
 
 async def test_who_and_what_a_session_needs(service: Service) -> None:
-    own = await desk(service)
+    own = await communications_client(service)
     unit: Json = {"name": "U", "group_id": GROUP}
     user: Json = {"username": "u", "default_unit_id": UNIT, "unit_ids": ["U1"]}
     await own.register("unit", "U1", **unit)
@@ -242,17 +254,19 @@ async def test_who_and_what_a_session_needs(service: Service) -> None:
             assert await outcome(own.api, token) == "OK"
 
 
-async def test_a_user_that_is_renamed_or_loses_a_unit_keeps_its_sessions(here: Desk) -> None:
+async def test_a_user_that_is_renamed_or_loses_a_unit_keeps_its_sessions(
+    client: CommunicationsClient,
+) -> None:
     user: Json = {"default_unit_id": UNIT}
-    await here.register("user", "U7", **user, username="before", password="password-of-u")
-    token = await here.api.login("before", "password-of-u")
-    await here.register("user", "U7", **user, username="after")
-    assert await outcome(here.api, token) == "OK"
-    assert claims_of(await here.api.login("after", "password-of-u"))["usr"] == "after"
+    await client.register("user", "U7", **user, username="before", password="password-of-u")
+    token = await client.api.login("before", "password-of-u")
+    await client.register("user", "U7", **user, username="after")
+    assert await outcome(client.api, token) == "OK"
+    assert claims_of(await client.api.login("after", "password-of-u"))["usr"] == "after"
 
 
 async def test_a_renamed_organisation(service: Service) -> None:
-    own = await desk(service)
+    own = await communications_client(service)
     old, new = own.api.organisation, f"{own.api.organisation} & Sons"
     token = await own.api.login()
     await own.register("organisation", old, name=new)
@@ -270,9 +284,9 @@ async def test_a_renamed_organisation(service: Service) -> None:
     assert refusal(refused)[0] == "INVALIDCREDENTIALS"
 
 
-async def test_where_the_token_goes(here: Desk) -> None:
-    token = await here.api.login()
-    send = here.api.service.send
+async def test_where_the_token_goes(client: CommunicationsClient) -> None:
+    token = await client.api.login()
+    send = client.api.service.send
     base, asked = "/crmapi/rest/v2/", ("category_identifier", "id=MC1")
     header = {"Authorization": f"Bearer {token}", "token": token}
     twice = [("token", "x"), asked, ("token", token)]

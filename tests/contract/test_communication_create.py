@@ -7,9 +7,25 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import Desk, desk, events, names, new_key, posted, together
-from tests.service import Service, refusal
-from tests.world import GROUP, OTHER_GROUP, PRIVACY_LEVEL, UNIT, no_id, person, untouched
+from tests.fixtures.communications import (
+    CommunicationsClient,
+    call_concurrently,
+    communications_client,
+    error_names,
+    event_topics,
+    new_key,
+    post_raw,
+)
+from tests.fixtures.organisation import (
+    GROUP,
+    OTHER_GROUP,
+    PRIVACY_LEVEL,
+    UNIT,
+    person,
+    unknown_id,
+    untouched,
+)
+from tests.fixtures.service import Service, refusal
 
 CREATE = "communications/create"
 MAIL = {"media": "EMAIL", "to": "a@b"}
@@ -18,12 +34,12 @@ NEVER = ...
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Desk:
-    return await desk(service)
+async def client(service: Service) -> CommunicationsClient:
+    return await communications_client(service)
 
 
-async def test_happens(here: Desk) -> None:
-    said = await here.say(
+async def test_happens(client: CommunicationsClient) -> None:
+    said = await client.create(
         **MAIL,
         notes="By the way",
         category_identifier={"code": "SAL"},
@@ -42,7 +58,7 @@ async def test_happens(here: Desk) -> None:
     )
     assert (said["to"], said["notes"]) == ("a@b", "By the way")
     assert (said["viewed"], said["viewed_on"], said["follow_up_set"]) == (0, None, [])
-    assert said["contact_information"]["id"] == here.reader
+    assert said["contact_information"]["id"] == client.recipient
     assert said["category"]["name"] == "Sales"
     assert said["communication_queue_external_system"]["name"] == "Postman"
     assert said["owned_by_group"]["id"] == OTHER_GROUP
@@ -53,11 +69,11 @@ async def test_happens(here: Desk) -> None:
     assert log["created_by_user"] == log["updated_by_user"]
     assert (log["created_by_user"]["username"], log["created_by_unit"]["id"]) == ("demo", UNIT)
     assert log["created_date"] == log["updated_date"]
-    assert await here.see(said) == said
+    assert await client.show(said) == said
 
 
-async def test_what_is_not_given(here: Desk) -> None:
-    said = await here.say()
+async def test_what_is_not_given(client: CommunicationsClient) -> None:
+    said = await client.create()
     unset = ("from", "to", "notes", "viewed_on", "category", "privacy_level", "udf_string_1")
     assert [said[name] for name in unset] == [None] * len(unset)
     assert said["communication_queue_external_system"] is None
@@ -66,9 +82,9 @@ async def test_what_is_not_given(here: Desk) -> None:
     assert said["unrestricted_parameter_set"] == []
 
 
-async def test_the_group_is_that_of_the_unit_chosen_at_login(here: Desk) -> None:
-    token = await here.api.login(unit="83FEA79C4ADC57C16330F36173A02B8D")
-    answer = await here.api.open(CREATE, here.body(token=token))
+async def test_the_group_is_that_of_the_unit_chosen_at_login(client: CommunicationsClient) -> None:
+    token = await client.api.login(unit="83FEA79C4ADC57C16330F36173A02B8D")
+    answer = await client.api.open(CREATE, client.creation_body(token=token))
     said = answer["data"]
     assert said["owned_by_group"]["id"] == OTHER_GROUP
     assert said["log_information"]["created_by_unit"]["name"] == "Call Centre"
@@ -100,9 +116,9 @@ ACCEPTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", ACCEPTED)
-async def test_accepted(here: Desk, case: str) -> None:
+async def test_accepted(client: CommunicationsClient, case: str) -> None:
     given, expected = ACCEPTED[case]
-    said = await here.say(**given)
+    said = await client.create(**given)
     assert {name: said[name] for name in expected} == expected
 
 
@@ -123,7 +139,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({CONTACT: {"id": "1", "name": "2"}}, "INVALIDIDENTIFIER", CONTACT),
     ({CONTACT: "1"}, "INVALIDIDENTIFIER", CONTACT),
     ({CONTACT: ["1"]}, "INVALIDIDENTIFIER", CONTACT),
-    ({CONTACT: {"id": no_id()}}, "ENTITYNOTFOUND", CONTACT),
+    ({CONTACT: {"id": unknown_id()}}, "ENTITYNOTFOUND", CONTACT),
     *(({name: {field: "nothing"}}, "ENTITYNOTFOUND", name) for name, field in LINKS.items()),
     *(({name: {"viewed": "1"}}, "INVALIDIDENTIFIER", name) for name in LINKS),
     *(
@@ -160,15 +176,15 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda c: f"{c[1]}-{str(c[0])[:60]}")
-async def test_refused(here: Desk, case: tuple[dict[str, Any], str, str]) -> None:
+async def test_refused(client: CommunicationsClient, case: tuple[dict[str, Any], str, str]) -> None:
     given, name, description = case
-    assert await here.unsaid(**given) == (name, description)
+    assert await client.create_refused(**given) == (name, description)
 
 
-async def test_a_refusal_leaves_nothing_behind(here: Desk) -> None:
-    async with untouched(here.api):
+async def test_a_refusal_leaves_nothing_behind(client: CommunicationsClient) -> None:
+    async with untouched(client.api):
         for given, _, _ in REFUSED[:20]:
-            await here.unsaid(**given)
+            await client.create_refused(**given)
 
 
 @pytest.mark.parametrize(
@@ -186,63 +202,66 @@ async def test_a_refusal_leaves_nothing_behind(here: Desk) -> None:
     ],
 )
 async def test_retired_records_cannot_be_chosen(
-    here: Desk, kind: str, parameter: str, fields: dict[str, Any]
+    client: CommunicationsClient, kind: str, parameter: str, fields: dict[str, Any]
 ) -> None:
-    await here.register(kind, "OLD1", retired=True, **fields)
+    await client.register(kind, "OLD1", retired=True, **fields)
     for named in ({"id": "OLD1"}, {"name": "Old"}):
-        assert await here.unsaid(**{parameter: named}) == ("ENTITYNOTFOUND", parameter)
+        assert await client.create_refused(**{parameter: named}) == ("ENTITYNOTFOUND", parameter)
 
 
-async def test_a_name_of_two_records_is_not_unique(here: Desk) -> None:
+async def test_a_name_of_two_records_is_not_unique(client: CommunicationsClient) -> None:
     for id_ in ("TWIN1", "TWIN2"):
-        await here.register("communication_category", id_, name="Twin")
-    refused = await here.unsaid(category_identifier={"name": "Twin"})
+        await client.register("communication_category", id_, name="Twin")
+    refused = await client.create_refused(category_identifier={"name": "Twin"})
     assert refused == ("ENTITYNOTUNIQUE", "category_identifier")
 
 
 async def test_numbers_and_codes_count_per_organisation(service: Service) -> None:
-    first, second = await desk(service), await desk(service)
-    assert [(await first.draft())["number"], (await first.say())["number"]] == [
+    first, second = await communications_client(service), await communications_client(service)
+    assert [(await first.create_draft())["number"], (await first.create())["number"]] == [
         "CM000001",
         "CM000002",
     ]
-    said = await second.say()
+    said = await second.create()
     assert (said["number"], said["code"]) == ("CM000001", "1")
 
 
-async def test_repeated_without_a_key_happens_again(here: Desk) -> None:
-    first, second = await here.say(), await here.say()
+async def test_repeated_without_a_key_happens_again(client: CommunicationsClient) -> None:
+    first, second = await client.create(), await client.create()
     assert first["id"] != second["id"]
 
 
-async def test_repeated_with_a_key_answers_the_first_answer(here: Desk) -> None:
-    api, key = here.api, new_key()
-    body = here.body(**MAIL)
-    first = (await together(api, [(CREATE, body)], **{"Idempotency-Key": key}))[0]
-    written = await events(api)
-    answers = await together(api, [(CREATE, body)] * 3, **{"Idempotency-Key": key})
+async def test_repeated_with_a_key_answers_the_first_answer(client: CommunicationsClient) -> None:
+    api, key = client.api, new_key()
+    body = client.creation_body(**MAIL)
+    first = (await call_concurrently(api, [(CREATE, body)], **{"Idempotency-Key": key}))[0]
+    written = await event_topics(api)
+    answers = await call_concurrently(api, [(CREATE, body)] * 3, **{"Idempotency-Key": key})
     assert [first] * 3 == answers
     api.token = await api.login()
-    again = (await together(api, [(CREATE, body)], **{"Idempotency-Key": key}))[0]
+    again = (await call_concurrently(api, [(CREATE, body)], **{"Idempotency-Key": key}))[0]
     assert again == first
-    assert len(await events(api)) == len(written) + 1  # the login
+    assert len(await event_topics(api)) == len(written) + 1  # the login
 
 
-async def test_fifty_equal_calls_at_once_are_one(here: Desk) -> None:
-    api = here.api
-    before = await events(api)
-    answers = await together(
-        api, [(CREATE, here.body(**MAIL))] * 50, **{"Idempotency-Key": new_key()}
+async def test_fifty_equal_calls_at_once_are_one(client: CommunicationsClient) -> None:
+    api = client.api
+    before = await event_topics(api)
+    answers = await call_concurrently(
+        api, [(CREATE, client.creation_body(**MAIL))] * 50, **{"Idempotency-Key": new_key()}
     )
     assert answers == [answers[0]] * 50
     assert answers[0]["status"]["code"] == "OK"
-    assert (await events(api))[len(before) :] == ["communication.recorded", "queue_entry.queued"]
+    assert (await event_topics(api))[len(before) :] == [
+        "communication.recorded",
+        "queue_entry.queued",
+    ]
 
 
-async def test_a_key_of_another_request_is_refused(here: Desk) -> None:
-    api, key = here.api, {"Idempotency-Key": new_key()}
-    body = here.body()
-    await together(api, [(CREATE, body)], **key)
+async def test_a_key_of_another_request_is_refused(client: CommunicationsClient) -> None:
+    api, key = client.api, {"Idempotency-Key": new_key()}
+    body = client.creation_body()
+    await call_concurrently(api, [(CREATE, body)], **key)
     async with untouched(api):
         for path, other in (
             (CREATE, body | {"subject": "Other"}),
@@ -250,24 +269,28 @@ async def test_a_key_of_another_request_is_refused(here: Desk) -> None:
             (CREATE, body | {"fields_set": "id"}),
             ("contact_information/create", person()),
         ):
-            status, answer = await posted(api, path, other, **key)
+            status, answer = await post_raw(api, path, other, **key)
             assert (status, *refusal(answer)) == (422, "INVALIDREQUEST", "Idempotency-Key")
 
 
-async def test_a_refused_call_does_not_use_up_its_key(here: Desk) -> None:
+async def test_a_refused_call_does_not_use_up_its_key(client: CommunicationsClient) -> None:
     key = {"Idempotency-Key": new_key()}
-    refused = await together(here.api, [(CREATE, here.body(media="FAX"))], **key)
-    accepted = await together(here.api, [(CREATE, here.body())], **key)
-    assert names([*refused, *accepted]) == ["INVALIDPARAMETERVALUE", "OK"]
+    refused = await call_concurrently(
+        client.api, [(CREATE, client.creation_body(media="FAX"))], **key
+    )
+    accepted = await call_concurrently(client.api, [(CREATE, client.creation_body())], **key)
+    assert error_names([*refused, *accepted]) == ["INVALIDPARAMETERVALUE", "OK"]
 
 
-async def test_raced(here: Desk) -> None:
-    answers = await together(here.api, [(CREATE, here.body(**MAIL))] * 20)
-    assert names(answers) == ["OK"] * 20
+async def test_raced(client: CommunicationsClient) -> None:
+    answers = await call_concurrently(client.api, [(CREATE, client.creation_body(**MAIL))] * 20)
+    assert error_names(answers) == ["OK"] * 20
     for member in ("id", "number", "code"):
         assert len({answer["data"][member] for answer in answers}) == 20
     ids = {answer["data"]["id"] for answer in answers}
-    entries = await here.api.get("communications/queue/list", media="EMAIL", number_of_results=1000)
+    entries = await client.api.get(
+        "communications/queue/list", media="EMAIL", number_of_results=1000
+    )
     assert sorted(
         e["communication"]["id"] for e in entries if e["communication"]["id"] in ids
     ) == sorted(ids)

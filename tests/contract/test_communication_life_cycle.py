@@ -8,9 +8,17 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import Desk, desk, events, names, new_key, posted, together
-from tests.service import Service, refusal
-from tests.world import untouched
+from tests.fixtures.communications import (
+    CommunicationsClient,
+    call_concurrently,
+    communications_client,
+    error_names,
+    event_topics,
+    new_key,
+    post_raw,
+)
+from tests.fixtures.organisation import untouched
+from tests.fixtures.service import Service, refusal
 
 Json = dict[str, Any]
 COMPACT = {
@@ -27,8 +35,8 @@ ON = "communication_identifier"
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Desk:
-    return await desk(service)
+async def client(service: Service) -> CommunicationsClient:
+    return await communications_client(service)
 
 
 def on(method: str, communication: Json, **more: Any) -> tuple[str, Json]:
@@ -50,19 +58,19 @@ TABLE = [
 
 @pytest.mark.parametrize(("state", "method", "given", "leads_to"), TABLE)
 async def test_the_table(
-    here: Desk, state: str, method: str, given: Json, leads_to: str | None
+    client: CommunicationsClient, state: str, method: str, given: Json, leads_to: str | None
 ) -> None:
-    one = await here.say(**MAIL, life_cycle_state=state)
-    before = await events(here.api, "queue_entry.queued")
+    one = await client.create(**MAIL, life_cycle_state=state)
+    before = await event_topics(client.api, "queue_entry.queued")
     if leads_to:
-        assert (await here.on(method, one, **given))["life_cycle_state"] == leads_to
+        assert (await client.call(method, one, **given))["life_cycle_state"] == leads_to
     else:
-        async with untouched(here.api):
-            refused = await here.not_on(method, one, **given)
+        async with untouched(client.api):
+            refused = await client.call_refused(method, one, **given)
         assert refused[0] == "INVALIDLIFECYCLESTATE"
-    queued = len(await events(here.api, "queue_entry.queued")) - len(before)
+    queued = len(await event_topics(client.api, "queue_entry.queued")) - len(before)
     assert queued == (1 if state == "DRAFT" and leads_to == "COMPLETED" else 0)
-    assert (await here.see(one))["life_cycle_state"] == leads_to or state
+    assert (await client.show(one))["life_cycle_state"] == leads_to or state
 
 
 QUEUED = {
@@ -78,19 +86,19 @@ QUEUED = {
 @pytest.mark.parametrize("way", ["create", "complete", "update"])
 @pytest.mark.parametrize(("case", "expected"), QUEUED.items(), ids=str)
 async def test_what_is_queued(
-    here: Desk, way: str, case: tuple[str, str, bool], expected: bool
+    client: CommunicationsClient, way: str, case: tuple[str, str, bool], expected: bool
 ) -> None:
     direction, media, system = case
     given: Json = {"direction": direction, "media": media, "to": "a@b"}
     if system:
         given["communication_queue_external_system_identifier"] = {"id": "ES1"}
     if way == "create":
-        one = await here.say(**given)
+        one = await client.create(**given)
     else:
-        one = await here.draft(**given)
+        one = await client.create_draft(**given)
         more = {"life_cycle_state": "COMPLETED"} if way == "update" else {}
-        await here.on(way, one, **more)
-    entries = await here.api.get("communications/queue/list", media=media, number_of_results=1000)
+        await client.call(way, one, **more)
+    entries = await client.api.get("communications/queue/list", media=media, number_of_results=1000)
     mine = [entry for entry in entries if entry["communication"]["id"] == one["id"]]
     assert len(mine) == int(expected)
     for entry in mine:
@@ -105,23 +113,23 @@ async def test_what_is_queued(
 async def test_servers_that_are_off_queue_nothing(
     service: Service, media: str, setting: str
 ) -> None:
-    own = await desk(service)
-    await own.settings(**{f"{setting}_server_enabled": False})
-    await own.say(media=media, to="a@b")
-    assert await events(own.api, "queue_entry") == []
+    own = await communications_client(service)
+    await own.register_settings(**{f"{setting}_server_enabled": False})
+    await own.create(media=media, to="a@b")
+    assert await event_topics(own.api, "queue_entry") == []
     other = "SMS" if media == "EMAIL" else "EMAIL"
-    await own.say(media=other, to="a@b")
-    await own.say(
+    await own.create(media=other, to="a@b")
+    await own.create(
         media=media, to="a@b", communication_queue_external_system_identifier={"id": "ES1"}
     )
-    assert await events(own.api, "queue_entry") == ["queue_entry.queued"] * 2
+    assert await event_topics(own.api, "queue_entry") == ["queue_entry.queued"] * 2
 
 
-async def test_the_entry_is_of_the_session_that_completes(here: Desk) -> None:
-    draft = await here.draft(**MAIL)
-    token = await here.api.login(unit="83FEA79C4ADC57C16330F36173A02B8D")
-    await here.api.open(*_with(on("complete", draft), token=token))
-    entries = await here.api.get("communications/queue/get_latest", media="EMAIL", number=1)
+async def test_the_entry_is_of_the_session_that_completes(client: CommunicationsClient) -> None:
+    draft = await client.create_draft(**MAIL)
+    token = await client.api.login(unit="83FEA79C4ADC57C16330F36173A02B8D")
+    await client.api.open(*_with(on("complete", draft), token=token))
+    entries = await client.api.get("communications/queue/get_latest", media="EMAIL", number=1)
     log = entries[0]["log_information"]
     assert entries[0]["communication"]["id"] == draft["id"]
     assert log["created_by_unit"]["name"] == log["updated_by_unit"]["name"] == "Call Centre"
@@ -131,36 +139,36 @@ def _with(call: tuple[str, Json], **more: Any) -> tuple[str, Json]:
     return call[0], call[1] | more
 
 
-async def test_complete_happens(here: Desk) -> None:
-    draft = await here.draft()
-    done = await here.on("complete", draft)
+async def test_complete_happens(client: CommunicationsClient) -> None:
+    draft = await client.create_draft()
+    done = await client.call("complete", draft)
     assert set(done) == COMPACT
     assert done["life_cycle_state"] == "COMPLETED"
-    assert await here.see(draft) == draft | {
+    assert await client.show(draft) == draft | {
         "life_cycle_state": "COMPLETED",
-        "log_information": (await here.see(draft))["log_information"],
+        "log_information": (await client.show(draft))["log_information"],
     }
-    assert (await events(here.api))[-1] == "communication.completed"
+    assert (await event_topics(client.api))[-1] == "communication.completed"
 
 
-async def test_complete_does_not_resolve_tags(here: Desk) -> None:
+async def test_complete_does_not_resolve_tags(client: CommunicationsClient) -> None:
     nested = {"type": "STRING", "name": "nested", "string_value": "#subscription.number"}
-    draft = await here.draft(
+    draft = await client.create_draft(
         content="#unrestricted_string.nested",
         referring_to={"subscription_identifier": {"id": "SU1"}},
         unrestricted_parameter_set=[nested],
     )
-    await here.on("complete", draft)
-    assert (await here.see(draft))["content"] == "#subscription.number"
+    await client.call("complete", draft)
+    assert (await client.show(draft))["content"] == "#subscription.number"
 
 
-async def test_viewed_now(here: Desk) -> None:
-    said = await here.say()
-    seen = await here.on("set_as_viewed", said)
+async def test_viewed_now(client: CommunicationsClient) -> None:
+    said = await client.create()
+    seen = await client.call("set_as_viewed", said)
     assert set(seen) == COMPACT
     assert seen["viewed"] == 1
     assert seen["viewed_on"]
-    assert (await here.see(said))["viewed_on"] == seen["viewed_on"]
+    assert (await client.show(said))["viewed_on"] == seen["viewed_on"]
 
 
 @pytest.mark.parametrize(
@@ -174,17 +182,17 @@ async def test_viewed_now(here: Desk) -> None:
         ("2999-05-05T15:49:59", "Sun May 05 15:49:59 EEST 2999"),
     ],
 )
-async def test_viewed_on(here: Desk, given: str, shown: str) -> None:
-    said = await here.say()
-    await here.on("set_as_viewed", said, viewed_on="2001-01-01")
-    seen = await here.on("set_as_viewed", said, viewed_on=given)
+async def test_viewed_on(client: CommunicationsClient, given: str, shown: str) -> None:
+    said = await client.create()
+    await client.call("set_as_viewed", said, viewed_on="2001-01-01")
+    seen = await client.call("set_as_viewed", said, viewed_on=given)
     assert (seen["viewed"], seen["viewed_on"]) == (1, shown)
 
 
 @pytest.mark.parametrize("given", [{"viewed_on": None}, {}])
-async def test_viewed_by_default(here: Desk, given: Json) -> None:
-    said = await here.say()
-    assert (await here.on("set_as_viewed", said, **given))["viewed"] == 1
+async def test_viewed_by_default(client: CommunicationsClient, given: Json) -> None:
+    said = await client.create()
+    assert (await client.call("set_as_viewed", said, **given))["viewed"] == 1
 
 
 @pytest.mark.parametrize(
@@ -196,17 +204,17 @@ async def test_viewed_by_default(here: Desk, given: Json) -> None:
         ("2014-05-05T25:00:00", "INVALIDPARAMETERVALUE"),
     ],
 )
-async def test_viewed_on_refused(here: Desk, value: Any, name: str) -> None:
-    said = await here.say()
-    async with untouched(here.api):
-        refused = await here.not_on("set_as_viewed", said, viewed_on=value)
+async def test_viewed_on_refused(client: CommunicationsClient, value: Any, name: str) -> None:
+    said = await client.create()
+    async with untouched(client.api):
+        refused = await client.call_refused("set_as_viewed", said, viewed_on=value)
     assert refused == (name, "viewed_on")
 
 
-async def test_viewing_does_not_touch_the_queue(here: Desk) -> None:
-    entry = await here.mail()
-    await here.on("set_as_viewed", entry["communication"])
-    now = await here.entry(entry["id"])
+async def test_viewing_does_not_touch_the_queue(client: CommunicationsClient) -> None:
+    entry = await client.create_email()
+    await client.call("set_as_viewed", entry["communication"])
+    now = await client.show_queue_entry(entry["id"])
     assert now["communication"]["viewed"] == 1
     assert now | {"communication": None} == entry | {"communication": None}
 
@@ -215,60 +223,67 @@ CALLS: dict[str, Json] = {"complete": {}, "set_as_viewed": {"viewed_on": "2014-0
 
 
 @pytest.mark.parametrize("method", CALLS)
-async def test_repeated(here: Desk, method: str) -> None:
+async def test_repeated(client: CommunicationsClient, method: str) -> None:
     state = "DRAFT" if method == "complete" else "COMPLETED"
-    one = await here.say(**MAIL, life_cycle_state=state)
+    one = await client.create(**MAIL, life_cycle_state=state)
     call, key = on(method, one, **CALLS[method]), {"Idempotency-Key": new_key()}
-    before = await events(here.api)
-    answers = await together(here.api, [call] * 50, **key)
+    before = await event_topics(client.api)
+    answers = await call_concurrently(client.api, [call] * 50, **key)
     assert answers == [answers[0]] * 50
     assert answers[0]["status"]["code"] == "OK"
-    new = (await events(here.api))[len(before) :]
+    new = (await event_topics(client.api))[len(before) :]
     expected = {
         "complete": ["communication.completed", "queue_entry.queued"],
         "set_as_viewed": ["communication.marked_viewed"],
     }
     assert new == expected[method]
-    async with untouched(here.api):
-        assert await together(here.api, [call], **key) == [answers[0]]
-        status, answer = await posted(here.api, call[0], call[1] | {"x": 1}, **key)
+    async with untouched(client.api):
+        assert await call_concurrently(client.api, [call], **key) == [answers[0]]
+        status, answer = await post_raw(client.api, call[0], call[1] | {"x": 1}, **key)
         assert (status, refusal(answer)[0]) == (422, "INVALIDREQUEST")
 
 
-async def test_repeated_without_a_key(here: Desk) -> None:
-    draft = await here.draft()
+async def test_repeated_without_a_key(client: CommunicationsClient) -> None:
+    draft = await client.create_draft()
     call = on("complete", draft)
-    assert names(await together(here.api, [call])) == ["OK"]
-    assert names(await together(here.api, [call])) == ["INVALIDLIFECYCLESTATE"]
+    assert error_names(await call_concurrently(client.api, [call])) == ["OK"]
+    assert error_names(await call_concurrently(client.api, [call])) == ["INVALIDLIFECYCLESTATE"]
     viewed = on("set_as_viewed", draft)
-    assert names([*await together(here.api, [viewed]), *await together(here.api, [viewed])]) == [
+    assert error_names(
+        [
+            *await call_concurrently(client.api, [viewed]),
+            *await call_concurrently(client.api, [viewed]),
+        ]
+    ) == [
         "OK",
         "OK",
     ]
 
 
-async def test_completing_twice_at_once(here: Desk) -> None:
+async def test_completing_twice_at_once(client: CommunicationsClient) -> None:
     for _ in range(5):
-        draft = await here.draft(**MAIL)
-        before = await events(here.api)
-        answers = await together(here.api, [on("complete", draft)] * 2)
-        assert names(answers) == ["INVALIDLIFECYCLESTATE", "OK"]
-        new = (await events(here.api))[len(before) :]
+        draft = await client.create_draft(**MAIL)
+        before = await event_topics(client.api)
+        answers = await call_concurrently(client.api, [on("complete", draft)] * 2)
+        assert error_names(answers) == ["INVALIDLIFECYCLESTATE", "OK"]
+        new = (await event_topics(client.api))[len(before) :]
         assert new == ["communication.completed", "queue_entry.queued"]
 
 
-async def test_viewing_and_completing_at_once(here: Desk) -> None:
-    draft = await here.draft()
-    answers = await together(here.api, [on("set_as_viewed", draft), on("complete", draft)])
+async def test_viewing_and_completing_at_once(client: CommunicationsClient) -> None:
+    draft = await client.create_draft()
+    answers = await call_concurrently(
+        client.api, [on("set_as_viewed", draft), on("complete", draft)]
+    )
     assert answers[1]["status"]["code"] == "OK"
     viewed = answers[0]["status"]["code"] == "OK"
-    assert (await here.see(draft))["viewed"] == int(viewed)
+    assert (await client.show(draft))["viewed"] == int(viewed)
 
 
-async def test_viewing_at_once_the_last_one_counts(here: Desk) -> None:
-    said = await here.say()
+async def test_viewing_at_once_the_last_one_counts(client: CommunicationsClient) -> None:
+    said = await client.create()
     calls = [on("set_as_viewed", said, viewed_on=f"20{n:02}-01-01") for n in range(10, 20)]
-    answers = await together(here.api, calls)
-    assert names(answers) == ["OK"] * 10
+    answers = await call_concurrently(client.api, calls)
+    assert error_names(answers) == ["OK"] * 10
     shown = {answer["data"]["viewed_on"] for answer in answers}
-    assert (await here.see(said))["viewed_on"] in shown
+    assert (await client.show(said))["viewed_on"] in shown

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import Desk, desk
-from tests.service import Service
-from tests.world import no_id, untouched
+from tests.fixtures.communications import CommunicationsClient, communications_client
+from tests.fixtures.organisation import unknown_id, untouched
+from tests.fixtures.service import Service
 
 Json = dict[str, Any]
 SET = "unrestricted_parameter_set"
@@ -24,8 +24,8 @@ MEMBERS = [member for member, _, _ in VALUES.values()]
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Desk:
-    return await desk(service)
+async def client(service: Service) -> CommunicationsClient:
+    return await communications_client(service)
 
 
 def item(name: str = "n", kind: str = "STRING", **more: Any) -> Json:
@@ -39,27 +39,27 @@ def adding(*args: Any, **more: Any) -> Json:
     return item(*args, **more) | {"action": "ADD"}
 
 
-async def with_(here: Desk, *items: Json) -> Json:
+async def with_(client: CommunicationsClient, *items: Json) -> Json:
     """A draft with these parameters."""
-    return await here.draft(**{SET: list(items)})
+    return await client.create_draft(**{SET: list(items)})
 
 
-async def change(here: Desk, draft: Json, *items: Json) -> list[Json]:
+async def change(client: CommunicationsClient, draft: Json, *items: Json) -> list[Json]:
     """The parameters after an update, by one call and as shown afterwards."""
-    changed = await here.on("update", draft, **{SET: list(items)})
-    assert await here.see(draft) == changed
+    changed = await client.call("update", draft, **{SET: list(items)})
+    assert await client.show(draft) == changed
     return list(changed[SET])
 
 
-async def no_change(here: Desk, draft: Json, *items: Json) -> tuple[str, str]:
-    async with untouched(here.api):
-        return await here.not_on("update", draft, **{SET: list(items)})
+async def no_change(client: CommunicationsClient, draft: Json, *items: Json) -> tuple[str, str]:
+    async with untouched(client.api):
+        return await client.call_refused("update", draft, **{SET: list(items)})
 
 
 @pytest.mark.parametrize("kind", VALUES)
-async def test_each_type(here: Desk, kind: str) -> None:
+async def test_each_type(client: CommunicationsClient, kind: str) -> None:
     member, _, shown = VALUES[kind]
-    draft = await with_(here, item("a_1", kind))
+    draft = await with_(client, item("a_1", kind))
     [one] = draft[SET]
     assert set(one) == {"id", "key", "name", "type", *MEMBERS}
     assert (one["key"], one["name"], one["type"]) == (
@@ -90,9 +90,9 @@ ACCEPTED: dict[str, tuple[Json, Json]] = {
 
 
 @pytest.mark.parametrize("case", ACCEPTED)
-async def test_accepted(here: Desk, case: str) -> None:
+async def test_accepted(client: CommunicationsClient, case: str) -> None:
     given, expected = ACCEPTED[case]
-    [one] = (await with_(here, given))[SET]
+    [one] = (await with_(client, given))[SET]
     assert {name: one[name] for name in expected} == expected
 
 
@@ -135,17 +135,17 @@ ADD_REFUSED: list[tuple[Any, str, str]] = [
 
 
 @pytest.mark.parametrize("case", ADD_REFUSED, ids=lambda c: f"{c[1]}-{str(c[0])[:50]}")
-async def test_adding_refused(here: Desk, case: tuple[Any, str, str]) -> None:
+async def test_adding_refused(client: CommunicationsClient, case: tuple[Any, str, str]) -> None:
     given, name, description = case
-    assert await here.unsaid(**{SET: [given]}) == (name, description)
+    assert await client.create_refused(**{SET: [given]}) == (name, description)
     if isinstance(given, dict):
-        draft = await here.draft()
-        assert await no_change(here, draft, given | {"action": "ADD"}) == (name, description)
+        draft = await client.create_draft()
+        assert await no_change(client, draft, given | {"action": "ADD"}) == (name, description)
 
 
 @pytest.mark.parametrize("action", ["UPDATE", "REMOVE", "CHANGE"])
-async def test_on_create_only_adding(here: Desk, action: str) -> None:
-    refused = await here.unsaid(**{SET: [item(action=action)]})
+async def test_on_create_only_adding(client: CommunicationsClient, action: str) -> None:
+    refused = await client.create_refused(**{SET: [item(action=action)]})
     assert refused == ("INVALIDPARAMETERVALUE", f"{AT}.action")
 
 
@@ -159,28 +159,30 @@ async def test_on_create_only_adding(here: Desk, action: str) -> None:
         (1, "INVALIDPARAMETERTYPE"),
     ],
 )
-async def test_an_update_needs_an_action(here: Desk, action: Any, name: str) -> None:
-    draft = await here.draft()
-    assert await no_change(here, draft, item(action=action)) == (name, f"{AT}.action")
+async def test_an_update_needs_an_action(
+    client: CommunicationsClient, action: Any, name: str
+) -> None:
+    draft = await client.create_draft()
+    assert await no_change(client, draft, item(action=action)) == (name, f"{AT}.action")
 
 
-async def test_order_of_creation(here: Desk) -> None:
-    draft = await with_(here, item("c"), item("a"), item("b", "INTEGER"))
-    added = await change(here, draft, adding("A"))
+async def test_order_of_creation(client: CommunicationsClient) -> None:
+    draft = await with_(client, item("c"), item("a"), item("b", "INTEGER"))
+    added = await change(client, draft, adding("A"))
     assert [one["name"] for one in added] == ["c", "a", "b", "A"]
     assert len({one["id"] for one in added}) == 4
 
 
-async def test_keys_are_unique(here: Desk) -> None:
+async def test_keys_are_unique(client: CommunicationsClient) -> None:
     twice = ("DUPLICATEENTITY", f"{SET}[1].name")
-    assert await here.unsaid(**{SET: [item("n"), item("n")]}) == twice
-    draft = await with_(here, item("n"), item("n", "INTEGER"), item("N"))
-    assert await no_change(here, draft, adding("n")) == ("DUPLICATEENTITY", f"{AT}.name")
+    assert await client.create_refused(**{SET: [item("n"), item("n")]}) == twice
+    draft = await with_(client, item("n"), item("n", "INTEGER"), item("N"))
+    assert await no_change(client, draft, adding("n")) == ("DUPLICATEENTITY", f"{AT}.name")
     renamed = {"action": "UPDATE", NAMED: {"key": "unrestricted_string.N"}, "name": "n"}
-    assert await no_change(here, draft, renamed) == ("DUPLICATEENTITY", f"{AT}.name")
+    assert await no_change(client, draft, renamed) == ("DUPLICATEENTITY", f"{AT}.name")
     turned = {"action": "UPDATE", NAMED: {"key": "unrestricted_integer.n"}}
     turned |= {"type": "STRING", "string_value": "x"}
-    assert await no_change(here, draft, turned) == ("DUPLICATEENTITY", f"{AT}.name")
+    assert await no_change(client, draft, turned) == ("DUPLICATEENTITY", f"{AT}.name")
 
 
 IDENTIFIERS = [
@@ -194,16 +196,16 @@ IDENTIFIERS = [
 
 
 @pytest.mark.parametrize("named", IDENTIFIERS, ids=str)
-async def test_how_a_parameter_is_named(here: Desk, named: Json) -> None:
-    draft = await with_(here, item("n"), item("o"))
+async def test_how_a_parameter_is_named(client: CommunicationsClient, named: Json) -> None:
+    draft = await with_(client, item("n"), item("o"))
     [first, second] = await change(
-        here, draft, {"action": "update", NAMED: named, "string_value": "new"}
+        client, draft, {"action": "update", NAMED: named, "string_value": "new"}
     )
     assert (first["string_value"], second["string_value"]) == ("new", "text")
     for by_id in (first["id"], first["id"].lower()):
-        left = await change(here, draft, {"action": "UPDATE", NAMED: {"id": by_id}, "name": "m"})
+        left = await change(client, draft, {"action": "UPDATE", NAMED: {"id": by_id}, "name": "m"})
         assert [one["name"] for one in left] == ["m", "o"]
-    assert await change(here, draft, {"action": "REMOVE", NAMED: {"name": "m"}}) == [second]
+    assert await change(client, draft, {"action": "REMOVE", NAMED: {"name": "m"}}) == [second]
 
 
 @pytest.mark.parametrize("action", ["UPDATE", "REMOVE"])
@@ -218,16 +220,18 @@ async def test_how_a_parameter_is_named(here: Desk, named: Json) -> None:
         ("n", "INVALIDIDENTIFIER"),
         ({"name": "nothing"}, "ENTITYNOTFOUND"),
         ({"name": "N"}, "ENTITYNOTFOUND"),
-        ({"id": no_id()}, "ENTITYNOTFOUND"),
+        ({"id": unknown_id()}, "ENTITYNOTFOUND"),
         ({"key": "unrestricted_date.n"}, "ENTITYNOTFOUND"),
         ({"name": "n"}, "ENTITYNOTUNIQUE"),
     ],
 )
-async def test_naming_refused(here: Desk, action: str, named: Any, name: str) -> None:
-    draft = await with_(here, item("n"), item("n", "FLOAT"))
+async def test_naming_refused(
+    client: CommunicationsClient, action: str, named: Any, name: str
+) -> None:
+    draft = await with_(client, item("n"), item("n", "FLOAT"))
     given = {"action": action, NAMED: named, "name": "m"}
     given = {k: v for k, v in given.items() if v is not ...}
-    assert await no_change(here, draft, given) == (name, f"{AT}.{NAMED}")
+    assert await no_change(client, draft, given) == (name, f"{AT}.{NAMED}")
 
 
 CHANGES: dict[str, tuple[Json, Json]] = {
@@ -256,11 +260,11 @@ CHANGES: dict[str, tuple[Json, Json]] = {
 
 
 @pytest.mark.parametrize("case", CHANGES)
-async def test_changes(here: Desk, case: str) -> None:
+async def test_changes(client: CommunicationsClient, case: str) -> None:
     given, expected = CHANGES[case]
-    draft = await with_(here, item("n"))
+    draft = await with_(client, item("n"))
     [before] = draft[SET]
-    changed = await change(here, draft, {"action": "UPDATE", NAMED: {"name": "n"}, **given})
+    changed = await change(client, draft, {"action": "UPDATE", NAMED: {"name": "n"}, **given})
     assert changed == [before | expected]
 
 
@@ -281,20 +285,20 @@ CHANGE_REFUSED: list[tuple[Json, str, str]] = [
 
 
 @pytest.mark.parametrize("case", CHANGE_REFUSED, ids=lambda c: f"{c[1]}-{c[0]}")
-async def test_changes_refused(here: Desk, case: tuple[Json, str, str]) -> None:
+async def test_changes_refused(client: CommunicationsClient, case: tuple[Json, str, str]) -> None:
     given, name, member = case
-    draft = await with_(here, item("n"))
+    draft = await with_(client, item("n"))
     update = {"action": "UPDATE", NAMED: {"name": "n"}, **given}
-    assert await no_change(here, draft, update) == (name, f"{AT}.{member}")
+    assert await no_change(client, draft, update) == (name, f"{AT}.{member}")
 
 
-async def test_items_apply_in_order_and_together(here: Desk) -> None:
-    draft = await with_(here, item("n"))
+async def test_items_apply_in_order_and_together(client: CommunicationsClient) -> None:
+    draft = await with_(client, item("n"))
     named = {NAMED: {"name": "n"}}
     removed = {"action": "REMOVE", **named, "type": "nonsense", "name": [], "string_value": 1}
     left = await change(
-        here, draft, removed, adding("n"), {"action": "UPDATE", **named, "name": "m"}, adding("n")
+        client, draft, removed, adding("n"), {"action": "UPDATE", **named, "name": "m"}, adding("n")
     )
     assert [one["name"] for one in left] == ["m", "n"]
     gone = [{"action": "REMOVE", **named}, {"action": "REMOVE", **named}]
-    assert await no_change(here, draft, *gone) == ("ENTITYNOTFOUND", f"{SET}[1].{NAMED}")
+    assert await no_change(client, draft, *gone) == ("ENTITYNOTFOUND", f"{SET}[1].{NAMED}")

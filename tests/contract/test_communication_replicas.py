@@ -11,14 +11,22 @@ import pytest
 import pytest_asyncio
 
 from infra.postgres.embedded.server import EmbeddedPostgres
-from tests import databases
-from tests.communications_world import Desk, desk, events, names, new_key, posted, together
-from tests.service import Api, in_process, refusal
-from tests.world import untouched
+from tests.fixtures import databases
+from tests.fixtures.communications import (
+    CommunicationsClient,
+    call_concurrently,
+    communications_client,
+    error_names,
+    event_topics,
+    new_key,
+    post_raw,
+)
+from tests.fixtures.organisation import untouched
+from tests.fixtures.service import Api, refusal, run_in_process
 
 Json = dict[str, Any]
 MAIL = {"media": "EMAIL", "to": "a@b"}
-Pair = tuple[Desk, Api]
+Pair = tuple[CommunicationsClient, Api]
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -26,10 +34,10 @@ async def pair(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Pair]
     """One organisation as two services see it."""
     async with (
         databases.database(postgres, template) as url,
-        in_process(url) as first,
-        in_process(url) as second,
+        run_in_process(url) as first,
+        run_in_process(url) as second,
     ):
-        own = await desk(first)
+        own = await communications_client(first)
         own.api.token = await own.api.login()
         yield own, replace(own.api, service=second)
 
@@ -38,14 +46,14 @@ async def both(pair: Pair, path: str, body: Json, **headers: str) -> list[Json]:
     """The same call to both at once."""
     own, other = pair
     answers = await asyncio.gather(
-        *(together(api, [(path, body)], **headers) for api in (own.api, other))
+        *(call_concurrently(api, [(path, body)], **headers) for api in (own.api, other))
     )
     return [answer for found in answers for answer in found]
 
 
 async def test_a_read_sees_what_the_other_wrote(pair: Pair) -> None:
     own, other = pair
-    draft = await own.draft()
+    draft = await own.create_draft()
     named = {"communication_identifier": {"id": draft["id"]}}
     for n in range(5):
         await own.api.post("communications/update", **named, notes=str(n))
@@ -57,7 +65,7 @@ async def test_a_call_sees_what_was_registered_through_the_other(pair: Pair) -> 
     own, other = pair
     for n in range(3):
         await own.register("communication_category", f"R{n}", name=f"R{n}")
-        body = own.body(category_identifier={"name": f"R{n}"})
+        body = own.creation_body(category_identifier={"name": f"R{n}"})
         assert (await other.post("communications/create", **body))["category"]["id"] == f"R{n}"
         await own.register("communication_category", f"R{n}", name=f"R{n}", retired=True)
         refused = await other.refused("communications/create", **body)
@@ -76,58 +84,62 @@ async def test_a_released_session_is_ended_everywhere(pair: Pair) -> None:
 async def test_completing_twice(pair: Pair) -> None:
     own, _ = pair
     for _ in range(5):
-        draft = await own.draft(**MAIL)
-        before = await events(own.api)
+        draft = await own.create_draft(**MAIL)
+        before = await event_topics(own.api)
         named = {"communication_identifier": {"id": draft["id"]}}
         answers = await both(pair, "communications/complete", named)
-        assert names(answers) == ["INVALIDLIFECYCLESTATE", "OK"]
-        new = (await events(own.api))[len(before) :]
+        assert error_names(answers) == ["INVALIDLIFECYCLESTATE", "OK"]
+        new = (await event_topics(own.api))[len(before) :]
         assert new == ["communication.completed", "queue_entry.queued"]
 
 
 async def test_updating_at_once_loses_nothing(pair: Pair) -> None:
     own, other = pair
-    draft = await own.draft()
+    draft = await own.create_draft()
     named = {"communication_identifier": {"id": draft["id"]}}
     calls = [("communications/update", named | {f"udf_string_{n}": "x"}) for n in range(1, 9)]
-    answers = await asyncio.gather(together(own.api, calls[:4]), together(other, calls[4:]))
-    assert names([one for found in answers for one in found]) == ["OK"] * 8
-    now = await own.see(draft)
+    answers = await asyncio.gather(
+        call_concurrently(own.api, calls[:4]), call_concurrently(other, calls[4:])
+    )
+    assert error_names([one for found in answers for one in found]) == ["OK"] * 8
+    now = await own.show(draft)
     assert [now[f"udf_string_{n}"] for n in range(1, 9)] == ["x"] * 8
 
 
 @pytest.mark.parametrize("method", ["process", "remove"])
 async def test_the_queue(pair: Pair, method: str) -> None:
     own, _ = pair
-    entry = await own.mail()
-    before = await events(own.api)
+    entry = await own.create_email()
+    before = await event_topics(own.api)
     named = {"communication_queue_identifier": {"id": entry["id"]}}
     answers = await both(pair, f"communications/queue/{method}", named)
-    once = names(answers) == ["INVALIDLIFECYCLESTATE", "OK"]
-    assert once if method == "remove" else names(answers) == ["OK", "OK"]
-    assert len(await events(own.api)) == len(before) + (1 if once else 2)
+    once = error_names(answers) == ["INVALIDLIFECYCLESTATE", "OK"]
+    assert once if method == "remove" else error_names(answers) == ["OK", "OK"]
+    assert len(await event_topics(own.api)) == len(before) + (1 if once else 2)
 
 
 async def test_a_key_is_known_everywhere(pair: Pair) -> None:
     own, other = pair
-    before = await events(own.api)
-    key, body = {"Idempotency-Key": new_key()}, own.body(**MAIL)
+    before = await event_topics(own.api)
+    key, body = {"Idempotency-Key": new_key()}, own.creation_body(**MAIL)
     calls = [("communications/create", body)] * 25
-    found = await asyncio.gather(*(together(api, calls, **key) for api in (own.api, other)))
+    found = await asyncio.gather(
+        *(call_concurrently(api, calls, **key) for api in (own.api, other))
+    )
     answers = [answer for part in found for answer in part]
     assert answers == [answers[0]] * 50
     assert answers[0]["status"]["code"] == "OK"
-    new = (await events(own.api))[len(before) :]
+    new = (await event_topics(own.api))[len(before) :]
     assert new == ["communication.recorded", "queue_entry.queued"]
     async with untouched(own.api):
-        status, _ = await posted(other, "communications/create", body | {"notes": "x"}, **key)
+        status, _ = await post_raw(other, "communications/create", body | {"notes": "x"}, **key)
         assert status == 422
 
 
 async def test_numbers_are_given_out_once(pair: Pair) -> None:
     own, other = pair
-    calls = [("communications/create", own.body(**MAIL))] * 20
-    found = await asyncio.gather(*(together(api, calls) for api in (own.api, other)))
+    calls = [("communications/create", own.creation_body(**MAIL))] * 20
+    found = await asyncio.gather(*(call_concurrently(api, calls) for api in (own.api, other)))
     answers = [answer["data"] for part in found for answer in part]
     for member in ("id", "number", "code"):
         assert len({answer[member] for answer in answers}) == 40
@@ -137,11 +149,11 @@ async def test_numbers_are_given_out_once(pair: Pair) -> None:
 
 async def test_lists_are_in_the_order_of_acceptance_everywhere(pair: Pair) -> None:
     own, other = pair
-    contact = await own.contact()
+    contact = await own.new_contact()
     said = []
     for n in range(6):
         api = own.api if n % 2 else other
-        body = own.body(contact_information_identifier={"id": contact})
+        body = own.creation_body(contact_information_identifier={"id": contact})
         said.append((await api.post("communications/create", **body))["id"])
     for api in (own.api, other):
         listed = await api.get(

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import Desk, desk
-from tests.service import Service
+from tests.fixtures.communications import CommunicationsClient, communications_client
+from tests.fixtures.service import Service
 
 Json = dict[str, Any]
 ALL = {
@@ -34,8 +34,8 @@ PARAMETERS = [
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Desk:
-    own = await desk(service)
+async def client(service: Service) -> CommunicationsClient:
+    own = await communications_client(service)
     person: Json = {
         "type": "PERSON",
         "title": "Mr",
@@ -48,7 +48,7 @@ async def here(service: Service) -> Desk:
             "date_of_birth": {"day": 6, "month": 5, "year": 1988},
         },
     }
-    own.contacts[0] = await own.contact(person)
+    own.contacts[0] = await own.new_contact(person)
     return own
 
 
@@ -135,32 +135,34 @@ STAYS = [
 ]
 
 
-async def content(here: Desk, text: str) -> str:
-    said = await here.draft(content=text, referring_to=ALL, unrestricted_parameter_set=PARAMETERS)
+async def content(client: CommunicationsClient, text: str) -> str:
+    said = await client.create_draft(
+        content=text, referring_to=ALL, unrestricted_parameter_set=PARAMETERS
+    )
     return str(said["content"])
 
 
 @pytest.mark.parametrize("text", RESOLVED)
-async def test_resolved(here: Desk, text: str) -> None:
-    assert await content(here, text) == RESOLVED[text]
+async def test_resolved(client: CommunicationsClient, text: str) -> None:
+    assert await content(client, text) == RESOLVED[text]
 
 
 @pytest.mark.parametrize("text", STAYS)
-async def test_stays(here: Desk, text: str) -> None:
-    assert await content(here, text) == text
+async def test_stays(client: CommunicationsClient, text: str) -> None:
+    assert await content(client, text) == text
 
 
-async def test_both_texts_and_nothing_else(here: Desk) -> None:
+async def test_both_texts_and_nothing_else(client: CommunicationsClient) -> None:
     tag = "#contact_information.first_name"
-    said = await here.say(subject=tag, content=tag, notes=tag, to=tag, udf_string_1=tag)
+    said = await client.create(subject=tag, content=tag, notes=tag, to=tag, udf_string_1=tag)
     assert (said["subject"], said["content"]) == ("Kyriacos", "Kyriacos")
     assert {said[name] for name in ("notes", "to", "udf_string_1")} == {tag}
 
 
-async def test_the_communication_referred_to(here: Desk) -> None:
-    first = await here.say(subject="First")
-    await here.on("set_as_viewed", first, viewed_on="2014-05-05T15:49:59")
-    said = await here.say(
+async def test_the_communication_referred_to(client: CommunicationsClient) -> None:
+    first = await client.create(subject="First")
+    await client.call("set_as_viewed", first, viewed_on="2014-05-05T15:49:59")
+    said = await client.create(
         content="#communication.number #communication.subject #communication.viewed"
         " #communication.viewed_on #communication.contact_information #communication.content",
         referring_to={"communication_identifier": {"id": first["id"]}},
@@ -171,31 +173,35 @@ async def test_the_communication_referred_to(here: Desk) -> None:
     )
 
 
-async def test_a_company_has_no_demographics(here: Desk) -> None:
-    contact = await here.contact({"type": "COMPANY", "company_name": "Acme & Sons"})
-    said = await here.say(
+async def test_a_company_has_no_demographics(client: CommunicationsClient) -> None:
+    contact = await client.new_contact({"type": "COMPANY", "company_name": "Acme & Sons"})
+    said = await client.create(
         contact_information_identifier={"id": contact},
         content="[#contact_information.id_number] #contact_information.name",
     )
     assert said["content"] == "[] Acme & Sons"
 
 
-async def test_inserted_values_are_not_scanned_until_the_next_update(here: Desk) -> None:
-    draft = await here.draft(
+async def test_inserted_values_are_not_scanned_until_the_next_update(
+    client: CommunicationsClient,
+) -> None:
+    draft = await client.create_draft(
         content="#unrestricted_string.nested",
         referring_to=ALL,
         unrestricted_parameter_set=PARAMETERS,
     )
     assert draft["content"] == "#subscription.number"
-    assert (await here.on("update", draft, notes="x"))["content"] == "S60302"
+    assert (await client.call("update", draft, notes="x"))["content"] == "S60302"
 
 
-async def test_an_update_resolves_what_was_left_over_in_both_texts(here: Desk) -> None:
+async def test_an_update_resolves_what_was_left_over_in_both_texts(
+    client: CommunicationsClient,
+) -> None:
     text = "#unrestricted_string.later #subscription.number"
-    draft = await here.draft(subject=text, content=text)
+    draft = await client.create_draft(subject=text, content=text)
     assert (draft["subject"], draft["content"]) == (text, text)
     later = [{"action": "ADD", "type": "STRING", "name": "later", "string_value": "now"}]
-    changed = await here.on(
+    changed = await client.call(
         "update",
         draft,
         referring_to={"subscription_identifier": {"id": "SU1"}},
@@ -204,9 +210,11 @@ async def test_an_update_resolves_what_was_left_over_in_both_texts(here: Desk) -
     assert (changed["subject"], changed["content"]) == ("now S60302", "now S60302")
 
 
-async def test_an_update_uses_the_references_as_it_leaves_them(here: Desk) -> None:
-    draft = await here.draft(referring_to={"subscription_identifier": {"id": "SU1"}})
-    gone = await here.on(
+async def test_an_update_uses_the_references_as_it_leaves_them(
+    client: CommunicationsClient,
+) -> None:
+    draft = await client.create_draft(referring_to={"subscription_identifier": {"id": "SU1"}})
+    gone = await client.call(
         "update",
         draft,
         content="#subscription.number",
@@ -214,19 +222,19 @@ async def test_an_update_uses_the_references_as_it_leaves_them(here: Desk) -> No
     )
     assert gone["content"] == "#subscription.number"
     other = {"subscription_identifier": {"id": "SU2"}}
-    assert (await here.on("update", gone, referring_to=other))["content"] == "S2"
+    assert (await client.call("update", gone, referring_to=other))["content"] == "S2"
 
 
-async def test_only_the_resolved_text_is_kept(here: Desk) -> None:
+async def test_only_the_resolved_text_is_kept(client: CommunicationsClient) -> None:
     sub = {"subscription_identifier": {"id": "SU1"}}
-    draft = await here.draft(content="#subscription.number", referring_to=sub)
+    draft = await client.create_draft(content="#subscription.number", referring_to=sub)
     other = {"subscription_identifier": {"id": "SU2"}}
-    assert (await here.on("update", draft, referring_to=other))["content"] == "S60302"
+    assert (await client.call("update", draft, referring_to=other))["content"] == "S60302"
 
 
-async def test_completing_by_an_update_resolves(here: Desk) -> None:
-    draft = await here.draft(content="#subscription.number")
-    done = await here.on(
+async def test_completing_by_an_update_resolves(client: CommunicationsClient) -> None:
+    draft = await client.create_draft(content="#subscription.number")
+    done = await client.call(
         "update",
         draft,
         life_cycle_state="COMPLETED",
@@ -235,30 +243,32 @@ async def test_completing_by_an_update_resolves(here: Desk) -> None:
     assert done["content"] == "S60302"
 
 
-async def test_a_template_is_resolved_too(here: Desk) -> None:
-    template = await here.template(
+async def test_a_template_is_resolved_too(client: CommunicationsClient) -> None:
+    template = await client.register_template(
         media="PHONE", subject="#contact_information.first_name", content="#subscription.number"
     )
-    said = await here.say(
+    said = await client.create(
         subject=..., content=..., media=..., template_identifier=template, referring_to=ALL
     )
     assert (said["subject"], said["content"]) == ("Kyriacos", "S60302")
 
 
-async def test_a_renamed_contact_shows_its_new_name_while_texts_keep_the_old(here: Desk) -> None:
-    contact = await here.contact()
+async def test_a_renamed_contact_shows_its_new_name_while_texts_keep_the_old(
+    client: CommunicationsClient,
+) -> None:
+    contact = await client.new_contact()
     named = {"id": contact}
-    said = await here.say(
+    said = await client.create(
         contact_information_identifier=named,
         media="EMAIL",
         to="a@b",
         content="Dear #contact_information.first_name",
     )
-    await here.update(contact, first_name="Arya")
-    now = await here.see(said)
+    await client.update_contact(contact, first_name="Arya")
+    now = await client.show(said)
     assert now["content"] == "Dear Tyrion"
     assert now["contact_information"]["first_name"] == "Arya"
-    entries = await here.api.get(
+    entries = await client.api.get(
         "communications/queue/list", media="EMAIL", contact_information_identifier=f"id={contact}"
     )
     shown = [entry["communication"]["contact_information"]["name"] for entry in entries]

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from tests.contract.shapes import SHAPES, assert_shape
-from tests.service import refusal
-from tests.world import (
+from tests.fixtures.organisation import (
     CATEGORY,
     GROUP,
     OTHER_GROUP,
     PRIVACY_LEVEL,
-    World,
+    OrganisationClient,
     company,
-    no_id,
     person,
+    unknown_id,
     untouched,
 )
+from tests.fixtures.service import refusal
 
 PATH = "contact_information/create"
 SHORT = [
@@ -37,8 +37,8 @@ SHORT = [
 ]
 
 
-async def test_creates(shared: World) -> None:
-    made = await shared.create(
+async def test_creates(shared: OrganisationClient) -> None:
+    made = await shared.create_contact(
         person(
             title="Mr",
             first_name="Jaime",
@@ -58,7 +58,7 @@ async def test_creates(shared: World) -> None:
     assert made["life_cycle_state"] == "MARKETING"
     assert made["company_profile"] is None
     assert made["demographics"]["date_of_birth"] == {"day": None, "month": None, "year": None}
-    full = await shared.show(made["id"])
+    full = await shared.show_contact(made["id"])
     assert {key: full[key] for key in ("title", "middle_name", "company_name")} == {
         "title": "Mr",
         "middle_name": "T",
@@ -77,8 +77,8 @@ async def test_creates(shared: World) -> None:
     assert log["created_by_unit"] == log["updated_by_unit"]
 
 
-async def test_creates_a_company(shared: World) -> None:
-    made = await shared.create(
+async def test_creates_a_company(shared: OrganisationClient) -> None:
+    made = await shared.create_contact(
         company(company_name="Acme Ltd", company_profile={"profile_year": "2015"})
     )
     assert made["name"] == made["company_name"] == "Acme Ltd"
@@ -87,34 +87,42 @@ async def test_creates_a_company(shared: World) -> None:
     assert [made[key] for key in ("title", "first_name", "middle_name", "last_name")] == [None] * 4
 
 
-async def test_creates_with_its_own_profile_even_if_nothing_was_sent(shared: World) -> None:
-    assert (await shared.create(company()))["company_profile"]["annual_turnover"] is None
-    assert (await shared.create(person()))["demographics"]["gender"] is None
+async def test_creates_with_its_own_profile_even_if_nothing_was_sent(
+    shared: OrganisationClient,
+) -> None:
+    assert (await shared.create_contact(company()))["company_profile"]["annual_turnover"] is None
+    assert (await shared.create_contact(person()))["demographics"]["gender"] is None
 
 
-async def test_creates_for_the_group_that_is_named(shared: World) -> None:
-    contact = await shared.contact(owned_by_group_identifier={"alternative_code": "NO"})
-    assert (await shared.show(contact))["owned_by_group"]["id"] == OTHER_GROUP
+async def test_creates_for_the_group_that_is_named(shared: OrganisationClient) -> None:
+    contact = await shared.new_contact(owned_by_group_identifier={"alternative_code": "NO"})
+    assert (await shared.show_contact(contact))["owned_by_group"]["id"] == OTHER_GROUP
 
 
-async def test_creates_and_answers_only_the_wanted_fields_of_the_short_form(shared: World) -> None:
-    made = await shared.create(fields_set=" type , name,number, email_set, demographics.gender")
+async def test_creates_and_answers_only_the_wanted_fields_of_the_short_form(
+    shared: OrganisationClient,
+) -> None:
+    made = await shared.create_contact(
+        fields_set=" type , name,number, email_set, demographics.gender"
+    )
     assert list(made) == ["type", "name"]
-    assert await shared.create(fields_set=["type"]) == {"type": "PERSON"}
-    assert await shared.create(fields_set="emails_set") == {}
+    assert await shared.create_contact(fields_set=["type"]) == {"type": "PERSON"}
+    assert await shared.create_contact(fields_set="emails_set") == {}
     for everything in (None, "", "  "):
-        assert list(await shared.create(fields_set=everything)) == SHORT
+        assert list(await shared.create_contact(fields_set=everything)) == SHORT
 
 
-async def test_numbers_are_given_in_sequence(fresh: World) -> None:
-    numbers = [(await fresh.show(await fresh.contact()))["number"] for _ in range(3)]
+async def test_numbers_are_given_in_sequence(fresh: OrganisationClient) -> None:
+    numbers = [(await fresh.show_contact(await fresh.new_contact()))["number"] for _ in range(3)]
     assert numbers == ["CI000001", "CI000002", "CI000003"]
 
 
 @pytest.mark.parametrize("given", [True, 1, "1", "true"])
-async def test_decisions_about_marketing_are_stamped(shared: World, given: object) -> None:
-    contact = await shared.contact(send_direct_marketing_material=given)
-    full = await shared.show(contact)
+async def test_decisions_about_marketing_are_stamped(
+    shared: OrganisationClient, given: object
+) -> None:
+    contact = await shared.new_contact(send_direct_marketing_material=given)
+    full = await shared.show_contact(contact)
     settings = full["authorization_settings"]
     assert settings["send_direct_marketing_material"] is True
     created = full["log_information"]["created_date"]
@@ -125,25 +133,29 @@ async def test_decisions_about_marketing_are_stamped(shared: World, given: objec
     assert settings["affiliate_marketing_setting_updated_by_user"] is None
 
 
-async def test_null_is_as_if_absent(shared: World) -> None:
+async def test_null_is_as_if_absent(shared: OrganisationClient) -> None:
     names = ("title", "notes", "category_identifier", "owned_by_group_identifier", "address_set")
     nothing = dict.fromkeys((*names, "demographics", "company_profile", "company_name"), None)
     marketing = {"send_direct_marketing_material": None, "udf_date_1": None}
-    full = await shared.show(await shared.contact(**nothing, **marketing, unknown={"any": 1}))
+    full = await shared.show_contact(
+        await shared.new_contact(**nothing, **marketing, unknown={"any": 1})
+    )
     assert full["owned_by_group"]["id"] == GROUP
     assert full["notes"] is full["category"] is full["title"] is None
     assert full["authorization_settings"]["send_direct_marketing_material"] is False
 
 
-async def test_texts_that_are_empty_or_numbers(shared: World) -> None:
-    full = await shared.show(await shared.contact(title="", udf_string_1=12, middle_name=" X "))
+async def test_texts_that_are_empty_or_numbers(shared: OrganisationClient) -> None:
+    full = await shared.show_contact(
+        await shared.new_contact(title="", udf_string_1=12, middle_name=" X ")
+    )
     assert (full["title"], full["udf_string_1"], full["middle_name"]) == (None, "12", " X ")
 
 
-async def test_sets_inside_demographics_are_unknown_keys(shared: World) -> None:
+async def test_sets_inside_demographics_are_unknown_keys(shared: OrganisationClient) -> None:
     phones = [{"type": "NONSENSE"}]
-    contact = await shared.contact(demographics={"phone_set": phones, "email_set": 5})
-    assert (await shared.show(contact))["phones_set"] == []
+    contact = await shared.new_contact(demographics={"phone_set": phones, "email_set": 5})
+    assert (await shared.show_contact(contact))["phones_set"] == []
 
 
 MANDATORY, VALUE, TYPE = "MANDATORYPARAMETER", "INVALIDPARAMETERVALUE", "INVALIDPARAMETERTYPE"
@@ -196,14 +208,16 @@ P, C = person(), company()
         (P | {"fields_set": [5]}, TYPE, "fields_set"),
     ],
 )
-async def test_refuses(shared: World, body: dict[str, Any], name: str, parameter: str) -> None:
+async def test_refuses(
+    shared: OrganisationClient, body: dict[str, Any], name: str, parameter: str
+) -> None:
     async with untouched(shared.api):
         assert await shared.api.refused(PATH, **body) == (name, parameter)
 
 
-async def test_an_empty_text_for_what_does_not_apply_is_null(shared: World) -> None:
-    await shared.create(person(company_name=""))
-    await shared.create(company(first_name="", title=""))
+async def test_an_empty_text_for_what_does_not_apply_is_null(shared: OrganisationClient) -> None:
+    await shared.create_contact(person(company_name=""))
+    await shared.create_contact(company(first_name="", title=""))
 
 
 @pytest.mark.parametrize(
@@ -220,20 +234,20 @@ async def test_an_empty_text_for_what_does_not_apply_is_null(shared: World) -> N
     ],
 )
 async def test_refuses_in_the_order_of_checks(
-    shared: World, more: dict[str, Any], name: str, parameter: str
+    shared: OrganisationClient, more: dict[str, Any], name: str, parameter: str
 ) -> None:
-    taken = person(demographics={"id_number": no_id()})
-    await shared.create(taken)
+    taken = person(demographics={"id_number": unknown_id()})
+    await shared.create_contact(taken)
     refused = await shared.api.refused(PATH, **taken | more)
     assert refused == (name, "email_set[1].type" if parameter == "t" else parameter)
 
 
-async def test_refuses_without_a_session_before_all_else(shared: World) -> None:
+async def test_refuses_without_a_session_before_all_else(shared: OrganisationClient) -> None:
     answer = await shared.api.open(PATH, {"type": 5, "token": "x"})
     assert refusal(answer)[0] == "INVALIDTOKEN"
 
 
-async def test_refuses_other_transports(shared: World) -> None:
+async def test_refuses_other_transports(shared: OrganisationClient) -> None:
     token = shared.api.token or await shared.api.login()
     send = shared.api.service.send
     path = f"/crmapi/rest/v2/{PATH}"

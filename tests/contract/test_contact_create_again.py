@@ -5,21 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 
-from tests.service import refusal
-from tests.world import World, no_id, person, rows, untouched
+from tests.fixtures.organisation import (
+    OrganisationClient,
+    person,
+    query_rows,
+    unknown_id,
+    untouched,
+)
+from tests.fixtures.service import refusal
 
 PATH = "contact_information/create"
 
 
-async def test_repeating_without_a_key_makes_another(shared: World) -> None:
+async def test_repeating_without_a_key_makes_another(shared: OrganisationClient) -> None:
     body = person()
-    first, second = await shared.create(body), await shared.create(body)
+    first, second = await shared.create_contact(body), await shared.create_contact(body)
     assert first["id"] != second["id"]
 
 
-async def test_repeating_with_a_key_gives_the_first_answer(shared: World) -> None:
-    key = {"Idempotency-Key": no_id()}
-    body = person(demographics={"id_number": no_id()})
+async def test_repeating_with_a_key_gives_the_first_answer(shared: OrganisationClient) -> None:
+    key = {"Idempotency-Key": unknown_id()}
+    body = person(demographics={"id_number": unknown_id()})
     first = await shared.api.call("POST", PATH, body=body, headers=key)
     async with untouched(shared.api):
         assert await shared.api.call("POST", PATH, body=body, headers=key) == first
@@ -28,9 +34,9 @@ async def test_repeating_with_a_key_gives_the_first_answer(shared: World) -> Non
         assert await shared.api.call("POST", PATH, body=body, headers=key) == first
 
 
-async def test_repeating_a_key_with_another_body_is_refused(shared: World) -> None:
-    headers = {"Idempotency-Key": no_id(), "Content-Type": "application/json"}
-    await shared.create()
+async def test_repeating_a_key_with_another_body_is_refused(shared: OrganisationClient) -> None:
+    headers = {"Idempotency-Key": unknown_id(), "Content-Type": "application/json"}
+    await shared.create_contact()
     body = person() | {"token": shared.api.token}
     send, path = shared.api.service.send, f"/crmapi/rest/v2/{PATH}"
     assert (await send("POST", path, data=json.dumps(body), headers=headers))[0] == 200
@@ -40,8 +46,8 @@ async def test_repeating_a_key_with_another_body_is_refused(shared: World) -> No
     assert (status, refusal(answer)[0]) == (422, "INVALIDREQUEST")
 
 
-async def test_loses_the_race_for_a_unique_contact(shared: World) -> None:
-    body = person(demographics={"id_number": no_id()})
+async def test_loses_the_race_for_a_unique_contact(shared: OrganisationClient) -> None:
+    body = person(demographics={"id_number": unknown_id()})
     answers = await asyncio.gather(*(shared.api.call("POST", PATH, body=body) for _ in range(20)))
     won = [answer for answer in answers if answer["status"]["code"] == "OK"]
     lost = [refusal(answer) for answer in answers if answer not in won]
@@ -52,8 +58,8 @@ async def test_loses_the_race_for_a_unique_contact(shared: World) -> None:
     assert [contact["id"] for contact in found] == [won[0]["data"]["id"]]
 
 
-async def test_loses_the_race_of_one_key(shared: World) -> None:
-    key, body = {"Idempotency-Key": no_id()}, person(demographics={"id_number": no_id()})
+async def test_loses_the_race_of_one_key(shared: OrganisationClient) -> None:
+    key, body = {"Idempotency-Key": unknown_id()}, person(demographics={"id_number": unknown_id()})
     calls = (shared.api.call("POST", PATH, body=body, headers=key) for _ in range(10))
     answers = await asyncio.gather(*calls)
     first = next(answer for answer in answers if answer["status"]["code"] == "OK")
@@ -63,11 +69,11 @@ async def test_loses_the_race_of_one_key(shared: World) -> None:
     assert len(await shared.api.get("contact_information/list", id_number=number)) == 1
 
 
-async def test_parallel_creates_have_numbers_of_their_own(fresh: World) -> None:
-    made = await asyncio.gather(*(fresh.contact() for _ in range(20)))
-    numbers = {(await fresh.show(contact))["number"] for contact in made}
+async def test_parallel_creates_have_numbers_of_their_own(fresh: OrganisationClient) -> None:
+    made = await asyncio.gather(*(fresh.new_contact() for _ in range(20)))
+    numbers = {(await fresh.show_contact(contact))["number"] for contact in made}
     assert len(numbers) == 20
-    positions = await rows(
+    positions = await query_rows(
         fresh.api, "SELECT position FROM ledger.events WHERE organisation = $1 ORDER BY 1"
     )
     assert [row["position"] for row in positions] == list(range(1, len(positions) + 1))

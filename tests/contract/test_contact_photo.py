@@ -12,8 +12,14 @@ import pytest
 from PIL import Image
 
 from tests.contract.shapes import NOTHING, SHAPES, assert_shape
-from tests.service import Json, refusal
-from tests.world import World, no_id, person, rows, untouched
+from tests.fixtures.organisation import (
+    OrganisationClient,
+    person,
+    query_rows,
+    unknown_id,
+    untouched,
+)
+from tests.fixtures.service import Json, refusal
 
 VIEW = "contact_information/profile_photo/view"
 ADD = "contact_information/profile_photo/add"
@@ -32,17 +38,21 @@ def named(contact: str) -> Json:
     return {IDENTIFIER: {"id": contact}}
 
 
-async def add(w: World, contact: str, content: bytes, name: str = "me.jpg", **more: Any) -> Json:
+async def add(
+    w: OrganisationClient, contact: str, content: bytes, name: str = "me.jpg", **more: Any
+) -> Json:
     """The envelope of an upload that claims to be a PNG."""
     form, file = {IDENTIFIER: f"id={contact}"} | more, (name, content, "image/png")
     return await w.api.call("POST", ADD, form=form, file=file)
 
 
-async def view(w: World, contact: str) -> Json:
+async def view(w: OrganisationClient, contact: str) -> Json:
     return dict(await w.api.get(VIEW, contact_information_identifier=f"id={contact}"))
 
 
-async def download(w: World, url: str, token: str | None = None) -> tuple[int, Any, str]:
+async def download(
+    w: OrganisationClient, url: str, token: str | None = None
+) -> tuple[int, Any, str]:
     """HTTP status, bytes or envelope, and content type of an image that a browser fetches."""
     token = w.api.token if token is None else token
     status, answer, headers = await w.api.service.send("GET", f"{url}&token={token}")
@@ -50,8 +60,8 @@ async def download(w: World, url: str, token: str | None = None) -> tuple[int, A
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF"])
-async def test_adds_views_and_downloads(shared: World, kind: str) -> None:
-    contact, content = await shared.contact(), image(kind)
+async def test_adds_views_and_downloads(shared: OrganisationClient, kind: str) -> None:
+    contact, content = await shared.new_contact(), image(kind)
     answer = await add(shared, contact, content, "C:\\photos\\..\\m\te.jpg")
     photo = answer["data"]
     assert_shape(photo, SHAPES[ADD])
@@ -68,26 +78,26 @@ async def test_adds_views_and_downloads(shared: World, kind: str) -> None:
 
 
 @pytest.mark.parametrize("identifier", ["number={number}", '{{"id":"{id}"}}'])
-async def test_adds_by_any_identifier(shared: World, identifier: str) -> None:
-    full = await shared.show(await shared.contact())
+async def test_adds_by_any_identifier(shared: OrganisationClient, identifier: str) -> None:
+    full = await shared.show_contact(await shared.new_contact())
     form = {IDENTIFIER: identifier.format(**full), "fields_set": "file_mime_type"}
     answer = await add(shared, full["id"], image(), **form)
     assert answer["data"] == {"file_mime_type": "image/jpeg"}
 
 
-async def test_a_new_photo_replaces_the_former(shared: World) -> None:
-    contact = await shared.contact()
+async def test_a_new_photo_replaces_the_former(shared: OrganisationClient) -> None:
+    contact = await shared.new_contact()
     first = (await add(shared, contact, image()))["data"]
     second = (await add(shared, contact, image("PNG")))["data"]
     assert await view(shared, contact) == second
     assert (await download(shared, first["file_content_url"]))[0] == 404
     assert (await download(shared, second["file_content_url"]))[0] == 200
     kept = "SELECT id FROM ledger.photos WHERE organisation = $1 AND contact = $2"
-    assert len(await rows(shared.api, kept, contact)) == 1
+    assert len(await query_rows(shared.api, kept, contact)) == 1
 
 
-async def test_removes(shared: World) -> None:
-    contact = await shared.contact()
+async def test_removes(shared: OrganisationClient) -> None:
+    contact = await shared.new_contact()
     photo = (await add(shared, contact, image()))["data"]
     answer = await shared.api.call("POST", REMOVE, body=named(contact))
     assert_shape(answer["data"], NOTHING)
@@ -95,15 +105,15 @@ async def test_removes(shared: World) -> None:
     assert len(await view(shared, contact)) == 3
     assert (await download(shared, photo["file_content_url"]))[0] == 404
     kept = "SELECT id FROM ledger.photos WHERE organisation = $1 AND contact = $2"
-    assert await rows(shared.api, kept, contact) == []
+    assert await query_rows(shared.api, kept, contact) == []
     # Repeating it, or removing what never was, is OK and leaves nothing behind.
-    for other in (contact, await shared.contact()):
+    for other in (contact, await shared.new_contact()):
         async with untouched(shared.api):
             assert await shared.api.post(REMOVE, **named(other)) == {}
     assert set((await view(shared, other)).values()) == {None}
 
 
-async def test_adding_and_removing_are_changes_of_the_contact(fresh: World) -> None:
+async def test_adding_and_removing_are_changes_of_the_contact(fresh: OrganisationClient) -> None:
     await fresh.register(
         "user",
         "2",
@@ -111,7 +121,7 @@ async def test_adding_and_removing_are_changes_of_the_contact(fresh: World) -> N
         default_unit_id="48305F8849E3C18B227C5BE3A27BA6DF",
         password="password-2",
     )
-    contact = await fresh.contact()
+    contact = await fresh.new_contact()
     first = fresh.api.token
     second = await fresh.api.login("second", "password-2")
     for token, user, change in ((second, "2", "add"), (first, "1", "remove")):
@@ -120,7 +130,7 @@ async def test_adding_and_removing_are_changes_of_the_contact(fresh: World) -> N
             assert (await add(fresh, contact, image()))["status"]["code"] == "OK"
         else:
             await fresh.api.post(REMOVE, **named(contact))
-        log = (await fresh.show(contact))["log_information"]
+        log = (await fresh.show_contact(contact))["log_information"]
         assert (log["updated_by_user"]["id"], log["created_by_user"]["id"]) == (user, "1")
 
 
@@ -141,9 +151,9 @@ INVALID = "INVALIDPROFILEPHOTO"
     ids=["empty", "broken", "svg", "bmp", "truncated", "too large", "none"],
 )
 async def test_refuses_files(
-    shared: World, content: bytes | None, refused: tuple[str, str]
+    shared: OrganisationClient, content: bytes | None, refused: tuple[str, str]
 ) -> None:
-    contact = await shared.contact()
+    contact = await shared.new_contact()
     await add(shared, contact, image())
     async with untouched(shared.api):
         file = None if content is None else ("a.jpg", content, "image/jpeg")
@@ -153,9 +163,9 @@ async def test_refuses_files(
     assert answer["status"]["code"].startswith("COM.CRM.EXCEPTION.")
 
 
-async def test_a_file_of_five_mebibytes_is_not_too_large(shared: World) -> None:
+async def test_a_file_of_five_mebibytes_is_not_too_large(shared: OrganisationClient) -> None:
     content = image() + bytes(5 * 1024 * 1024 - len(image()))
-    assert (await add(shared, await shared.contact(), content))["status"]["code"] == "OK"
+    assert (await add(shared, await shared.new_contact(), content))["status"]["code"] == "OK"
 
 
 @pytest.mark.parametrize("path", [VIEW, ADD, REMOVE])
@@ -163,16 +173,16 @@ async def test_a_file_of_five_mebibytes_is_not_too_large(shared: World) -> None:
     ("identifier", "name"),
     [
         (None, "MANDATORYPARAMETER"),
-        ({"id": no_id()}, "ENTITYNOTFOUND"),
+        ({"id": unknown_id()}, "ENTITYNOTFOUND"),
         ({"name": "x"}, "INVALIDIDENTIFIER"),
     ],
 )
 async def test_refuses_contacts(
-    shared: World, path: str, identifier: Json | None, name: str
+    shared: OrganisationClient, path: str, identifier: Json | None, name: str
 ) -> None:
     given: Json = {} if identifier is None else {IDENTIFIER: identifier}
     text = {key: "=".join(*value.items()) for key, value in given.items()}
-    await shared.create()
+    await shared.create_contact()
     async with untouched(shared.api):
         if path == VIEW:
             answer = await shared.api.call("GET", path, query=text)
@@ -184,18 +194,20 @@ async def test_refuses_contacts(
     assert refusal(answer) == (name, IDENTIFIER)
 
 
-async def test_refuses_the_wrong_notation_of_the_body(shared: World) -> None:
-    contact = await shared.contact()
+async def test_refuses_the_wrong_notation_of_the_body(shared: OrganisationClient) -> None:
+    contact = await shared.new_contact()
     assert refusal(await shared.api.call("POST", ADD, body=named(contact)))[0] == "INVALIDREQUEST"
     form = {IDENTIFIER: f"id={contact}"}
     assert refusal(await shared.api.call("POST", REMOVE, form=form))[0] == "INVALIDREQUEST"
 
 
-async def test_repeating_adds_another_without_a_key_and_not_with_one(shared: World) -> None:
-    contact = await shared.contact()
+async def test_repeating_adds_another_without_a_key_and_not_with_one(
+    shared: OrganisationClient,
+) -> None:
+    contact = await shared.new_contact()
     first, second = [(await add(shared, contact, image()))["data"] for _ in range(2)]
     assert first["file_content_url"] != second["file_content_url"]
-    headers, file = {"Idempotency-Key": no_id()}, ("a.jpg", image(), "image/jpeg")
+    headers, file = {"Idempotency-Key": unknown_id()}, ("a.jpg", image(), "image/jpeg")
     form = {IDENTIFIER: f"id={contact}"}
     first = await shared.api.call("POST", ADD, form=form, file=file, headers=headers)
     async with untouched(shared.api):
@@ -204,7 +216,7 @@ async def test_repeating_adds_another_without_a_key_and_not_with_one(shared: Wor
         changed = await shared.api.call("POST", ADD, form=form, file=other, headers=headers)
     assert again == first
     assert refusal(changed)[0] == "INVALIDREQUEST"
-    key = {"Idempotency-Key": no_id()}
+    key = {"Idempotency-Key": unknown_id()}
     removed = await shared.api.call("POST", REMOVE, body=named(contact), headers=key)
     await add(shared, contact, image())
     async with untouched(shared.api):
@@ -212,15 +224,15 @@ async def test_repeating_adds_another_without_a_key_and_not_with_one(shared: Wor
     assert again == removed
 
 
-async def test_a_race_leaves_one_photo(shared: World) -> None:
-    contact = await shared.contact()
+async def test_a_race_leaves_one_photo(shared: OrganisationClient) -> None:
+    contact = await shared.new_contact()
     calls = [add(shared, contact, image(shade=n), f"{n}.jpg") for n in range(8)]
     removals = [shared.api.call("POST", REMOVE, body=named(contact)) for _ in range(2)]
     answers = await asyncio.gather(*calls[:4], *removals, *calls[4:])
     assert {answer["status"]["code"] for answer in answers} == {"OK"}
     last = (await add(shared, contact, image(), "last.jpg"))["data"]
     assert await view(shared, contact) == last
-    stored = await rows(
+    stored = await query_rows(
         shared.api,
         "SELECT p.id, c.version FROM ledger.photos p JOIN views.contacts c"
         " ON c.organisation = p.organisation AND c.id = p.contact AND c.photo = p.id"
@@ -229,13 +241,13 @@ async def test_a_race_leaves_one_photo(shared: World) -> None:
     )
     assert [row["id"] for row in stored] == [last["file_content_url"].partition("=")[2]]
     events = "SELECT 1 FROM ledger.events WHERE organisation = $1 AND stream_id = $2::text::uuid"
-    assert len(await rows(shared.api, events, contact)) == stored[0]["version"]
+    assert len(await query_rows(shared.api, events, contact)) == stored[0]["version"]
 
 
-async def test_bytes_and_names_stay_out_of_the_events(shared: World) -> None:
-    contact, content = await shared.contact(person()), image()
+async def test_bytes_and_names_stay_out_of_the_events(shared: OrganisationClient) -> None:
+    contact, content = await shared.new_contact(person()), image()
     await add(shared, contact, content, "holiday.jpg")
-    events = await rows(
+    events = await query_rows(
         shared.api,
         "SELECT payload::text AS text FROM ledger.events WHERE organisation = $1"
         " AND stream_id = $2::text::uuid AND topic LIKE '%photo_added'",
@@ -245,7 +257,7 @@ async def test_bytes_and_names_stay_out_of_the_events(shared: World) -> None:
     assert len(text) < 1000
     assert "holiday" not in text
     assert all(word in text for word in ("digest", "size", "mime_type", "photo_id"))
-    found = await rows(
+    found = await query_rows(
         shared.api,
         "SELECT content FROM ledger.photos WHERE organisation = $1 AND contact = $2",
         contact,
@@ -253,11 +265,11 @@ async def test_bytes_and_names_stay_out_of_the_events(shared: World) -> None:
     assert found[0]["content"] == content
 
 
-async def test_refuses_downloads(shared: World) -> None:
-    contact = await shared.contact()
+async def test_refuses_downloads(shared: OrganisationClient) -> None:
+    contact = await shared.new_contact()
     url = (await add(shared, contact, image()))["data"]["file_content_url"]
     for bad, status, name in (
-        (f"{SERVLET}?id={no_id()}", 404, "ENTITYNOTFOUND"),
+        (f"{SERVLET}?id={unknown_id()}", 404, "ENTITYNOTFOUND"),
         (f"{SERVLET}?id=", 404, "ENTITYNOTFOUND"),
         (f"{SERVLET}?x=1", 404, "ENTITYNOTFOUND"),
         (f"{SERVLET}?id={contact}", 404, "ENTITYNOTFOUND"),

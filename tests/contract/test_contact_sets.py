@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.world import UNITED_KINGDOM, World, company, person, rows, untouched
+from tests.fixtures.organisation import (
+    UNITED_KINGDOM,
+    OrganisationClient,
+    company,
+    person,
+    query_rows,
+    untouched,
+)
 
 CREATE = "contact_information/create"
 MANDATORY, VALUE, TYPE = "MANDATORYPARAMETER", "INVALIDPARAMETERVALUE", "INVALIDPARAMETERTYPE"
@@ -33,7 +40,7 @@ def udf(string: int, floating: int, date: int) -> dict[str, Any]:
     )
 
 
-async def test_creates_addresses_with_all_fields(shared: World) -> None:
+async def test_creates_addresses_with_all_fields(shared: OrganisationClient) -> None:
     texts = [
         "street_name",
         "street_number",
@@ -50,8 +57,8 @@ async def test_creates_addresses_with_all_fields(shared: World) -> None:
     given: dict[str, Any] = {name: f"the {name}" for name in texts} | udf(16, 4, 4)
     item = given | {"type": "custom1", "floor": "2", "notes": "dropped"}
     item["country_identifier"] = {"two_character_code": "gb"}
-    contact = await shared.contact(address_set=[item, ADDRESS | {"action": "ADD"}])
-    first, second = (await shared.show(contact))["addresses_set"]
+    contact = await shared.new_contact(address_set=[item, ADDRESS | {"action": "ADD"}])
+    first, second = (await shared.show_contact(contact))["addresses_set"]
     assert {name: first[name] for name in given} == given
     assert (first["type"], first["state"], first["floor"]) == ("CUSTOM1", "Active", 2)
     assert first["country"]["id"] == UNITED_KINGDOM
@@ -59,18 +66,20 @@ async def test_creates_addresses_with_all_fields(shared: World) -> None:
     assert (second["type"], second["country"]["name"]) == ("HOME", "UNITED STATES")
     assert second["udf_string_16"] is second["floor"] is None
     assert len({first["id"], second["id"]}) == 2
-    stored = await rows(
+    stored = await query_rows(
         shared.api,
         "SELECT 1 FROM views.contacts WHERE organisation = $1 AND document::text LIKE '%dropped%'",
     )
     assert stored == []
 
 
-async def test_creates_phones_with_all_fields(shared: World) -> None:
+async def test_creates_phones_with_all_fields(shared: OrganisationClient) -> None:
     given: dict[str, Any] = udf(8, 4, 4) | {"notes": "at work"}
     item = given | {"type": "MOBILE", "number": " (99) 849-996 ", "area_code": "53"}
     phones = [item | {"country_identifier": {"name": "cyprus"}}, PHONE]
-    first, second = (await shared.show(await shared.contact(phone_set=phones)))["phones_set"]
+    first, second = (await shared.show_contact(await shared.new_contact(phone_set=phones)))[
+        "phones_set"
+    ]
     assert {name: first[name] for name in given} == given
     assert (first["number"], first["area_code"], first["full_number"]) == (
         "99849996",
@@ -82,10 +91,10 @@ async def test_creates_phones_with_all_fields(shared: World) -> None:
     assert second["country"]["name"] == "UNITED STATES"
 
 
-async def test_creates_emails_with_all_fields(shared: World) -> None:
+async def test_creates_emails_with_all_fields(shared: OrganisationClient) -> None:
     given: dict[str, Any] = udf(8, 4, 4) | {"notes": "at work"}
     item = given | {"type": "BUSINESS", "email_address": " Tyrion@Casterly.Rock "}
-    full = await shared.show(await shared.contact(email_set=[item, EMAIL]))
+    full = await shared.show_contact(await shared.new_contact(email_set=[item, EMAIL]))
     first, second = full["emails_set"]
     assert {name: first[name] for name in given} == given
     assert first["email"] == " Tyrion@Casterly.Rock "
@@ -103,16 +112,18 @@ TYPES = {
 
 
 @each_set
-async def test_every_type_may_occur_once_in_order_of_addition(shared: World, name: str) -> None:
+async def test_every_type_may_occur_once_in_order_of_addition(
+    shared: OrganisationClient, name: str
+) -> None:
     item, key, *_ = SETS[name]
     types = TYPES[name].split()[::-1]
     items = [item | {"type": f" {type_.lower()} "} for type_ in types]
-    contact = await shared.contact(**{f"{name}_set": items})
-    assert [entry["type"] for entry in (await shared.show(contact))[key]] == types
+    contact = await shared.new_contact(**{f"{name}_set": items})
+    assert [entry["type"] for entry in (await shared.show_contact(contact))[key]] == types
 
 
 @each_set
-async def test_refuses_items(shared: World, name: str) -> None:
+async def test_refuses_items(shared: OrganisationClient, name: str) -> None:
     item, _, needed, _ = SETS[name]
     at = f"{name}_set[1]"
     country = "country_identifier"
@@ -132,7 +143,7 @@ async def test_refuses_items(shared: World, name: str) -> None:
         cases.append((item | {country: {"name": "NARNIA"}}, "ENTITYNOTFOUND", country))
     if name != "address":
         cases.append((item | {"notes": "x" * 4001}, VALUE, "notes"))
-    await shared.create()
+    await shared.create_contact()
     for second, error, parameter in cases:
         body = person(**{f"{name}_set": [item, second]})
         async with untouched(shared.api):
@@ -154,7 +165,7 @@ async def test_refuses_items(shared: World, name: str) -> None:
     ],
 )
 async def test_refuses_values(
-    shared: World, item: dict[str, Any], error: str, parameter: str
+    shared: OrganisationClient, item: dict[str, Any], error: str, parameter: str
 ) -> None:
     body = person(**{parameter.partition("[")[0]: [item]})
     async with untouched(shared.api):
@@ -162,55 +173,57 @@ async def test_refuses_values(
 
 
 @pytest.mark.parametrize("number", ["123", "1" * 20, 22114455])
-async def test_accepts_numbers(shared: World, number: object) -> None:
-    contact = await shared.contact(company(phone_set=[PHONE | {"number": number}]))
-    assert (await shared.show(contact))["phones_set"][0]["number"] == str(number)
+async def test_accepts_numbers(shared: OrganisationClient, number: object) -> None:
+    contact = await shared.new_contact(company(phone_set=[PHONE | {"number": number}]))
+    assert (await shared.show_contact(contact))["phones_set"][0]["number"] == str(number)
 
 
-async def test_without_a_registered_default_country(fresh: World) -> None:
-    await fresh.settings(default_country_id="999")
-    contact = await fresh.contact(phone_set=[PHONE], address_set=[ADDRESS])
-    full = await fresh.show(contact)
+async def test_without_a_registered_default_country(fresh: OrganisationClient) -> None:
+    await fresh.register_settings(default_country_id="999")
+    contact = await fresh.new_contact(phone_set=[PHONE], address_set=[ADDRESS])
+    full = await fresh.show_contact(contact)
     phone = full["phones_set"][0]
     assert phone["country"] is full["addresses_set"][0]["country"] is None
     assert (phone["area_code"], phone["full_number"]) == (None, "22114455")
-    await fresh.settings(default_country_id="181")
-    phone = (await fresh.show(await fresh.contact(phone_set=[PHONE])))["phones_set"][0]
+    await fresh.register_settings(default_country_id="181")
+    phone = (await fresh.show_contact(await fresh.new_contact(phone_set=[PHONE])))["phones_set"][0]
     assert phone["full_number"] == "0035722114455"
 
 
 @each_set
-async def test_update_adds_changes_and_removes_in_order(shared: World, name: str) -> None:
+async def test_update_adds_changes_and_removes_in_order(
+    shared: OrganisationClient, name: str
+) -> None:
     item, key, needed, sent = SETS[name]
     of = f"{name}_identifier"
-    contact = await shared.contact(**{f"{name}_set": [item]})
-    first = (await shared.show(contact))[key][0]
+    contact = await shared.new_contact(**{f"{name}_set": [item]})
+    first = (await shared.show_contact(contact))[key][0]
     added = {"action": "add", **item, "type": "CUSTOM1", of: "ignored"}
     changed = {"action": "UPDATE", of: {"id": first["id"].lower()}, "type": "CUSTOM2"}
     changed |= {needed: "123@456" if name == "email" else "123456", "udf_string_1": "u"}
-    after = (await shared.update(contact, **{f"{name}_set": [added, changed]}))[key]
+    after = (await shared.update_contact(contact, **{f"{name}_set": [added, changed]}))[key]
     assert [entry["type"] for entry in after] == [first["type"], "CUSTOM1"]
     assert after[0]["id"] == first["id"]
     assert after[0][sent].startswith("123")
     assert after[0]["udf_string_1"] == "u"
     assert all(entry["state"] == "Active" for entry in after)
     unset = {"action": "UPDATE", of: {"type": first["type"]}, "udf_string_1": None}
-    entry = (await shared.update(contact, **{f"{name}_set": [unset]}))[key][0]
+    entry = (await shared.update_contact(contact, **{f"{name}_set": [unset]}))[key][0]
     assert (entry["udf_string_1"], entry[sent]) == (None, after[0][sent])
     # What is removed makes room; the new entry stands at the end and has an id of its own.
     remove = {"action": "REMOVE", of: {"type": "custom1"}, "type": "NONSENSE", needed: None}
-    again = (await shared.update(contact, **{f"{name}_set": [remove, added]}))[key]
+    again = (await shared.update_contact(contact, **{f"{name}_set": [remove, added]}))[key]
     assert [entry["type"] for entry in again] == [first["type"], "CUSTOM1"]
     assert again[1]["id"] != after[1]["id"]
 
 
 @each_set
-async def test_update_refuses_items(shared: World, name: str) -> None:
+async def test_update_refuses_items(shared: OrganisationClient, name: str) -> None:
     item, _, needed, _ = SETS[name]
     of, at = f"{name}_identifier", f"{name}_set[0]"
-    contact = await shared.contact(**{f"{name}_set": [item]})
-    other = await shared.contact(**{f"{name}_set": [item | {"type": "CUSTOM5"}]})
-    foreign = (await shared.show(other))[SETS[name][1]][0]["id"]
+    contact = await shared.new_contact(**{f"{name}_set": [item]})
+    other = await shared.new_contact(**{f"{name}_set": [item | {"type": "CUSTOM5"}]})
+    foreign = (await shared.show_contact(other))[SETS[name][1]][0]["id"]
     own = {of: {"type": item["type"]}}
     cases: list[tuple[dict[str, Any], str, str]] = [
         (item, MANDATORY, "action"),
@@ -232,7 +245,7 @@ async def test_update_refuses_items(shared: World, name: str) -> None:
     ]
     for bad, error, parameter in cases:
         async with untouched(shared.api):
-            found = await shared.refused(contact, **{f"{name}_set": [bad]})
+            found = await shared.update_refused(contact, **{f"{name}_set": [bad]})
         assert found == (error, f"{at}.{parameter}"), bad
 
 
@@ -248,10 +261,12 @@ async def test_update_refuses_items(shared: World, name: str) -> None:
         ({"notes": "n"}, "00122114455"),
     ],
 )
-async def test_the_full_number_follows(shared: World, change: dict[str, Any], number: str) -> None:
-    contact = await shared.contact(phone_set=[PHONE])
+async def test_the_full_number_follows(
+    shared: OrganisationClient, change: dict[str, Any], number: str
+) -> None:
+    contact = await shared.new_contact(phone_set=[PHONE])
     item = {"action": "UPDATE", "phone_identifier": {"type": "LANDLINE"}} | change
-    full = await shared.update(contact, phone_set=[item])
+    full = await shared.update_contact(contact, phone_set=[item])
     assert full["phones_set"][0]["full_number"] == number
     for sought in (number, full["phones_set"][0]["number"]):
         listed = await shared.api.get(
@@ -260,10 +275,12 @@ async def test_the_full_number_follows(shared: World, change: dict[str, Any], nu
         assert contact in [found["id"] for found in listed]
 
 
-async def test_an_area_code_of_its_own_stays_when_the_country_does(shared: World) -> None:
+async def test_an_area_code_of_its_own_stays_when_the_country_does(
+    shared: OrganisationClient,
+) -> None:
     phone = PHONE | {"area_code": "99", "country_identifier": {"id": "181"}}
-    contact = await shared.contact(phone_set=[phone])
+    contact = await shared.new_contact(phone_set=[phone])
     item = {"action": "UPDATE", "phone_identifier": {"type": "LANDLINE"}, "number": "123"}
     item["country_identifier"] = {"id": "181"}
-    found = (await shared.update(contact, phone_set=[item]))["phones_set"][0]
+    found = (await shared.update_contact(contact, phone_set=[item]))["phones_set"][0]
     assert (found["area_code"], found["full_number"]) == ("99", "0099123")

@@ -7,14 +7,21 @@ from typing import Any
 import pytest
 
 from tests.contract.shapes import SHAPES, assert_shape
-from tests.service import refusal
-from tests.world import INDUSTRY, World, company, no_id, person, untouched
+from tests.fixtures.organisation import (
+    INDUSTRY,
+    OrganisationClient,
+    company,
+    person,
+    unknown_id,
+    untouched,
+)
+from tests.fixtures.service import refusal
 
 SHOW, LIST = "contact_information/show", "contact_information/list"
 IDENTIFIER = "contact_information_identifier"
 
 
-async def refused(w: World, path: str, **query: str) -> tuple[str, str]:
+async def refused(w: OrganisationClient, path: str, **query: str) -> tuple[str, str]:
     return refusal(await w.api.call("GET", path, query=query))
 
 
@@ -29,11 +36,11 @@ async def refused(w: World, path: str, **query: str) -> tuple[str, str]:
     ],
 )
 async def test_shows_by_every_identifier(
-    shared: World, body: dict[str, Any], profile: str, field: str
+    shared: OrganisationClient, body: dict[str, Any], profile: str, field: str
 ) -> None:
-    value = f"n{no_id()}"
-    contact = await shared.contact(body, **{profile: {field: f" {value} "}})
-    full = await shared.show(contact)
+    value = f"n{unknown_id()}"
+    contact = await shared.new_contact(body, **{profile: {field: f" {value} "}})
+    full = await shared.show_contact(contact)
     assert_shape(full, SHAPES[SHOW])
     for query in (
         f"{field}={value}",
@@ -45,22 +52,22 @@ async def test_shows_by_every_identifier(
         assert await shared.api.get(SHOW, **{IDENTIFIER: query}) == full
     upper = await refused(shared, SHOW, **{IDENTIFIER: f"{field}={value.upper()}"})
     assert upper == ("ENTITYNOTFOUND", IDENTIFIER)
-    await shared.update(contact, **{profile: {field: "other"}})
+    await shared.update_contact(contact, **{profile: {field: "other"}})
     gone = await refused(shared, SHOW, **{IDENTIFIER: f"{field}={value}"})
     assert gone == ("ENTITYNOTFOUND", IDENTIFIER)
 
 
-async def test_a_field_of_persons_never_means_a_company(shared: World) -> None:
-    number = no_id()
-    await shared.contact(company(company_profile={"vat_registration_number": number}))
+async def test_a_field_of_persons_never_means_a_company(shared: OrganisationClient) -> None:
+    number = unknown_id()
+    await shared.new_contact(company(company_profile={"vat_registration_number": number}))
     found = await refused(shared, SHOW, **{IDENTIFIER: f"id_number={number}"})
     assert found == ("ENTITYNOTFOUND", IDENTIFIER)
 
 
-async def test_several_matches_are_not_unique(shared: World) -> None:
-    number = no_id()
+async def test_several_matches_are_not_unique(shared: OrganisationClient) -> None:
+    number = unknown_id()
     for _ in range(2):
-        await shared.contact(demographics={"passport_number": number})
+        await shared.new_contact(demographics={"passport_number": number})
     by = {"passport_number": number}
     found = await refused(shared, SHOW, **{IDENTIFIER: f"passport_number={number}"})
     assert found == ("ENTITYNOTUNIQUE", IDENTIFIER)
@@ -82,42 +89,46 @@ async def test_several_matches_are_not_unique(shared: World) -> None:
         ("id=1", "ENTITYNOTFOUND"),
     ],
 )
-async def test_refuses_to_show(shared: World, identifier: str | None, name: str) -> None:
+async def test_refuses_to_show(
+    shared: OrganisationClient, identifier: str | None, name: str
+) -> None:
     query = {} if identifier is None else {IDENTIFIER: identifier}
     assert await refused(shared, SHOW, **query) == (name, IDENTIFIER)
 
 
-async def test_a_repeated_identifier_is_one_too_many(shared: World) -> None:
-    contact = await shared.contact()
+async def test_a_repeated_identifier_is_one_too_many(shared: OrganisationClient) -> None:
+    contact = await shared.new_contact()
     named = [("token", shared.api.token), *[(IDENTIFIER, f"id={contact}")] * 2]
     _, answer, _ = await shared.api.service.send("GET", f"/crmapi/rest/v2/{SHOW}", query=named)
     assert refusal(answer) == ("SEMIOPTIONALPARAMETER", IDENTIFIER)
 
 
-async def test_shows_both_profiles(shared: World) -> None:
+async def test_shows_both_profiles(shared: OrganisationClient) -> None:
     industry = {"industry_identifier": {"name": "Retail"}}
     sector = {"industry_sector_identifier": {"alternative_code": "FD"}}
-    full = await shared.show(await shared.contact(person(), demographics=industry | sector))
+    full = await shared.show_contact(
+        await shared.new_contact(person(), demographics=industry | sector)
+    )
     assert full["demographics"]["industry"] == {"id": INDUSTRY, "name": "Retail", "code": "RET"}
     mirrored = full["company_profile"]
     assert mirrored["industry"] == full["demographics"]["industry"]
     assert mirrored["industry_sector"] == {"id": "IS1", "name": "Food", "alternative_code": "FD"}
     rest = {k: v for k, v in mirrored.items() if not k.startswith("industry")}
     assert set(rest.values()) == {None}
-    full = await shared.show(await shared.contact(company(), company_profile=industry))
+    full = await shared.show_contact(await shared.new_contact(company(), company_profile=industry))
     assert full["demographics"]["industry"]["code"] == "RET"
     assert full["demographics"]["name_day"] == {"day": None, "month": None}
 
 
-async def test_organizational_unit_and_unset_settings(shared: World) -> None:
-    full = await shared.show(await shared.contact())
+async def test_organizational_unit_and_unset_settings(shared: OrganisationClient) -> None:
+    full = await shared.show_contact(await shared.new_contact())
     assert full["organizational_unit"] == 0
     assert full["organizational_unit"] is not False
     assert set(full["authorization_settings"].values()) == {False, None}
 
 
-async def test_shows_only_the_wanted_fields(shared: World) -> None:
-    query = {IDENTIFIER: f"id={await shared.contact()}"}
+async def test_shows_only_the_wanted_fields(shared: OrganisationClient) -> None:
+    query = {IDENTIFIER: f"id={await shared.new_contact()}"}
     kept = await shared.api.get(SHOW, **query, fields_set="demographics,emails_set,demographics.x")
     assert list(kept) == ["demographics", "emails_set"]
     assert len(kept["demographics"]) == 13
@@ -131,7 +142,7 @@ EMAILS = [{"type": "PERSONAL", "email_address": "Tyrion@Casterly.Rock"}]
 
 @pytest.fixture(scope="module")
 def number() -> str:
-    return no_id()
+    return unknown_id()
 
 
 @pytest.mark.parametrize(
@@ -157,33 +168,33 @@ def number() -> str:
     ],
 )
 async def test_lists_what_matches_all_criteria(
-    shared: World, number: str, criteria: dict[str, str], found: bool
+    shared: OrganisationClient, number: str, criteria: dict[str, str], found: bool
 ) -> None:
     numbers = {"passport_number": f"P{number}", "social_security_number": f"S{number}"}
     first = await shared.api.get(LIST, id_number=number)
     if not first:
         demographics = {"id_number": number} | numbers
-        await shared.contact(demographics=demographics, phone_set=PHONES, email_set=EMAILS)
+        await shared.new_contact(demographics=demographics, phone_set=PHONES, email_set=EMAILS)
     query = {name: text.replace("{n}", number) for name, text in criteria.items()}
     listed = await shared.api.get(LIST, **query)
     assert len(listed) == int(found)
     for contact in listed:
-        assert contact == await shared.show(contact["id"])
+        assert contact == await shared.show_contact(contact["id"])
 
 
-async def test_lists_companies_by_vat_number(shared: World) -> None:
-    number = no_id()
+async def test_lists_companies_by_vat_number(shared: OrganisationClient) -> None:
+    number = unknown_id()
     body = company(company_profile={"vat_registration_number": number})
-    contact = await shared.contact(body)
+    contact = await shared.new_contact(body)
     listed = await shared.api.get(LIST, vat_registration_number=number, fields_set="id,type")
     assert listed == [{"id": contact, "type": "COMPANY"}]
     assert await shared.api.get(LIST, id_number=number) == []
 
 
-async def test_lists_in_order_of_creation_by_pages(shared: World) -> None:
-    number = no_id()
-    made = [await shared.contact(demographics={"passport_number": number}) for _ in range(5)]
-    await shared.update(made[0], title="Mr")
+async def test_lists_in_order_of_creation_by_pages(shared: OrganisationClient) -> None:
+    number = unknown_id()
+    made = [await shared.new_contact(demographics={"passport_number": number}) for _ in range(5)]
+    await shared.update_contact(made[0], title="Mr")
 
     async def page(**query: Any) -> list[str]:
         return [c["id"] for c in await shared.api.get(LIST, passport_number=number, **query)]
@@ -195,10 +206,10 @@ async def test_lists_in_order_of_creation_by_pages(shared: World) -> None:
     assert await page(number_of_results=1000, offset=0) == made
 
 
-async def test_lists_at_most_a_hundred_by_default(fresh: World) -> None:
-    number = no_id()
+async def test_lists_at_most_a_hundred_by_default(fresh: OrganisationClient) -> None:
+    number = unknown_id()
     for _ in range(101):
-        await fresh.create(demographics={"passport_number": number})
+        await fresh.create_contact(demographics={"passport_number": number})
     listed = await fresh.api.get(LIST, passport_number=number, fields_set="number")
     assert [contact["number"] for contact in listed] == [f"CI{n:06d}" for n in range(1, 101)]
 
@@ -240,18 +251,18 @@ SEMI = "id_number, passport_number, social_security_number, vat_registration_num
     ],
 )
 async def test_refuses_to_list(
-    shared: World, query: dict[str, str], name: str, parameter: str
+    shared: OrganisationClient, query: dict[str, str], name: str, parameter: str
 ) -> None:
     async with untouched(shared.api):
         assert await refused(shared, LIST, **query) == (name, parameter)
 
 
-async def test_a_change_is_found_at_once(shared: World) -> None:
-    email = f"{no_id()}@x"
-    contact = await shared.contact()
+async def test_a_change_is_found_at_once(shared: OrganisationClient) -> None:
+    email = f"{unknown_id()}@x"
+    contact = await shared.new_contact()
     added = [{"action": "ADD", "type": "BUSINESS", "email_address": email}]
-    await shared.update(contact, email_set=added)
+    await shared.update_contact(contact, email_set=added)
     assert [c["id"] for c in await shared.api.get(LIST, email_address=email)] == [contact]
     removed = [{"action": "REMOVE", "email_identifier": {"type": "BUSINESS"}}]
-    await shared.update(contact, email_set=removed)
+    await shared.update_contact(contact, email_set=removed)
     assert await shared.api.get(LIST, email_address=email) == []

@@ -7,8 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.service import refusal
-from tests.world import World, company, no_id, person, rows, untouched
+from tests.fixtures.organisation import (
+    OrganisationClient,
+    company,
+    person,
+    query_rows,
+    unknown_id,
+    untouched,
+)
+from tests.fixtures.service import refusal
 
 CREATE = "contact_information/create"
 DUPLICATE = "DUPLICATEENTITY"
@@ -19,9 +26,9 @@ def known(first: str, last: str, **numbers: str) -> dict[str, Any]:
     return {"type": "PERSON", "first_name": first, "last_name": last, "demographics": numbers}
 
 
-async def claims(w: World) -> list[str]:
+async def claims(w: OrganisationClient) -> list[str]:
     """The contacts that hold a claim."""
-    found = await rows(
+    found = await query_rows(
         w.api,
         "SELECT stream_id FROM ledger.claims WHERE organisation = $1"
         " AND starts_with(claim, 'contact_information:') ORDER BY 1",
@@ -42,11 +49,11 @@ async def claims(w: World) -> list[str]:
     ],
 )
 async def test_name_and_id_number_of_persons(
-    fresh: World, body: dict[str, Any], accepted: bool
+    fresh: OrganisationClient, body: dict[str, Any], accepted: bool
 ) -> None:
-    await fresh.create(known("Jon", "Snow", id_number="1"))
+    await fresh.create_contact(known("Jon", "Snow", id_number="1"))
     if accepted:
-        await fresh.create(body)
+        await fresh.create_contact(body)
         return
     async with untouched(fresh.api):
         assert await fresh.api.refused(CREATE, **body) == (DUPLICATE, "name, id_number")
@@ -54,30 +61,33 @@ async def test_name_and_id_number_of_persons(
 
 @pytest.mark.parametrize(("vat", "accepted"), [(" V ", False), ("v", True), (None, True)])
 async def test_name_and_vat_number_of_companies(
-    fresh: World, vat: str | None, accepted: bool
+    fresh: OrganisationClient, vat: str | None, accepted: bool
 ) -> None:
     profile = {"company_profile": {"vat_registration_number": "V"}}
-    await fresh.create({"type": "COMPANY", "company_name": "Acme"} | profile)
+    await fresh.create_contact({"type": "COMPANY", "company_name": "Acme"} | profile)
     body = {"type": "COMPANY", "company_name": "ACME "}
     body |= {"company_profile": {"vat_registration_number": vat}}
     if accepted:
-        await fresh.create(body)
+        await fresh.create_contact(body)
     else:
         found = await fresh.api.refused(CREATE, **body)
         assert found == (DUPLICATE, "name, vat_registration_number")
 
 
-async def test_an_update_is_checked_and_frees_what_it_gives_up(fresh: World) -> None:
-    first = await fresh.contact(known("Jon", "Snow", id_number="1"))
-    second = await fresh.contact(known("Jon", "Stark", id_number="1"))
+async def test_an_update_is_checked_and_frees_what_it_gives_up(fresh: OrganisationClient) -> None:
+    first = await fresh.new_contact(known("Jon", "Snow", id_number="1"))
+    second = await fresh.new_contact(known("Jon", "Stark", id_number="1"))
     async with untouched(fresh.api):
-        assert await fresh.refused(second, last_name="snow") == (DUPLICATE, "name, id_number")
-    await fresh.update(first, last_name="Targaryen")
-    await fresh.update(second, last_name="snow")
+        assert await fresh.update_refused(second, last_name="snow") == (
+            DUPLICATE,
+            "name, id_number",
+        )
+    await fresh.update_contact(first, last_name="Targaryen")
+    await fresh.update_contact(second, last_name="snow")
     async with untouched(fresh.api):
-        assert await fresh.refused(first, last_name="Snow") == (DUPLICATE, "name, id_number")
-    await fresh.update(second, demographics=None)
-    await fresh.update(first, last_name="Snow")
+        assert await fresh.update_refused(first, last_name="Snow") == (DUPLICATE, "name, id_number")
+    await fresh.update_contact(second, demographics=None)
+    await fresh.update_contact(first, last_name="Snow")
 
 
 @pytest.mark.parametrize(
@@ -101,68 +111,68 @@ async def test_an_update_is_checked_and_frees_what_it_gives_up(fresh: World) -> 
     ],
 )
 async def test_other_rules(
-    fresh: World, rule: list[str], first: Any, second: Any, unique: bool
+    fresh: OrganisationClient, rule: list[str], first: Any, second: Any, unique: bool
 ) -> None:
-    await fresh.settings(unique_person=rule)
-    await fresh.create(first)
+    await fresh.register_settings(unique_person=rule)
+    await fresh.create_contact(first)
     if unique:
-        await fresh.create(second)
+        await fresh.create_contact(second)
     else:
         assert await fresh.api.refused(CREATE, **second) == (DUPLICATE, ", ".join(rule))
 
 
-async def test_a_changed_rule_holds_for_contacts_that_are_there(fresh: World) -> None:
-    first = await fresh.contact(known("Jon", "Snow", id_number="1"))
-    second = await fresh.contact(known("Jon", "Snow", id_number="2"))
-    third = await fresh.contact(known("Arya", "Stark", passport_number="P"))
-    await fresh.settings(unique_person=["name"])
+async def test_a_changed_rule_holds_for_contacts_that_are_there(fresh: OrganisationClient) -> None:
+    first = await fresh.new_contact(known("Jon", "Snow", id_number="1"))
+    second = await fresh.new_contact(known("Jon", "Snow", id_number="2"))
+    third = await fresh.new_contact(known("Arya", "Stark", passport_number="P"))
+    await fresh.register_settings(unique_person=["name"])
     assert await claims(fresh) == sorted([first, second, third])
     for body in (known("JON", "snow"), known("arya", "stark")):
         async with untouched(fresh.api):
             assert await fresh.api.refused(CREATE, **body) == (DUPLICATE, "name")
     # Contacts that were equal already can change, and keep others out until the last one leaves.
-    await fresh.update(second, title="Mr", demographics={"id_number": "3"})
-    await fresh.update(first, first_name="Bran")
+    await fresh.update_contact(second, title="Mr", demographics={"id_number": "3"})
+    await fresh.update_contact(first, first_name="Bran")
     async with untouched(fresh.api):
         assert await fresh.api.refused(CREATE, **known("Jon", "Snow")) == (DUPLICATE, "name")
-        assert await fresh.refused(first, first_name="Jon") == (DUPLICATE, "name")
-    await fresh.update(second, first_name="Robb")
-    await fresh.update(first, first_name="Jon")
-    await fresh.update(third, last_name="Faceless")
-    await fresh.create(known("Arya", "Stark"))
-    await fresh.settings(unique_person=[])
+        assert await fresh.update_refused(first, first_name="Jon") == (DUPLICATE, "name")
+    await fresh.update_contact(second, first_name="Robb")
+    await fresh.update_contact(first, first_name="Jon")
+    await fresh.update_contact(third, last_name="Faceless")
+    await fresh.create_contact(known("Arya", "Stark"))
+    await fresh.register_settings(unique_person=[])
     assert await claims(fresh) == []
-    await fresh.create(known("Jon", "Snow"))
-    await fresh.settings()
+    await fresh.create_contact(known("Jon", "Snow"))
+    await fresh.register_settings()
     refused = await fresh.api.refused(CREATE, **known("Jon", "Snow", id_number="1"))
     assert refused == (DUPLICATE, "name, id_number")
 
 
-async def test_rules_of_companies_change_apart(fresh: World) -> None:
-    await fresh.create(company(company_name="Acme"))
-    await fresh.create(known("Jon", "Snow", id_number="1"))
-    await fresh.settings(unique_company=["name"])
+async def test_rules_of_companies_change_apart(fresh: OrganisationClient) -> None:
+    await fresh.create_contact(company(company_name="Acme"))
+    await fresh.create_contact(known("Jon", "Snow", id_number="1"))
+    await fresh.register_settings(unique_company=["name"])
     body = company(company_name=" acme")
     assert await fresh.api.refused(CREATE, **body) == (DUPLICATE, "name")
     assert len(await claims(fresh)) == 2
 
 
-async def test_claims_show_no_personal_data_and_any_text_fits(fresh: World) -> None:
+async def test_claims_show_no_personal_data_and_any_text_fits(fresh: OrganisationClient) -> None:
     letters = "".join(chr(0x20000 + n * 7) for n in range(255))
     body = known(letters, letters[::-1], id_number=letters)
-    await fresh.create(body)
+    await fresh.create_contact(body)
     assert await fresh.api.refused(CREATE, **body) == (DUPLICATE, "name, id_number")
-    await fresh.settings(unique_person=["name"])
+    await fresh.register_settings(unique_person=["name"])
     assert await fresh.api.refused(CREATE, **body) == (DUPLICATE, "name")
-    await fresh.create(known("Daenerys", "Targaryen", id_number="1"))
-    found = await rows(fresh.api, "SELECT claim FROM ledger.claims WHERE organisation = $1")
+    await fresh.create_contact(known("Daenerys", "Targaryen", id_number="1"))
+    found = await query_rows(fresh.api, "SELECT claim FROM ledger.claims WHERE organisation = $1")
     assert not [row["claim"] for row in found if "daenerys" in row["claim"].casefold()]
 
 
-async def test_parallel_updates_to_one_identity(shared: World) -> None:
-    number = no_id()
+async def test_parallel_updates_to_one_identity(shared: OrganisationClient) -> None:
+    number = unknown_id()
     made = await asyncio.gather(
-        *(shared.contact(person(demographics={"id_number": number})) for _ in range(10))
+        *(shared.new_contact(person(demographics={"id_number": number})) for _ in range(10))
     )
     path, name = "contact_information/update", {"first_name": "Same", "last_name": number}
     answers = await asyncio.gather(
@@ -177,16 +187,18 @@ async def test_parallel_updates_to_one_identity(shared: World) -> None:
     assert lost == [(DUPLICATE, "name, id_number")] * 9
 
 
-async def test_a_rule_that_changes_during_creates_holds_for_all_of_them(fresh: World) -> None:
-    await fresh.create()
+async def test_a_rule_that_changes_during_creates_holds_for_all_of_them(
+    fresh: OrganisationClient,
+) -> None:
+    await fresh.create_contact()
     for n in range(6):
         rule = ["name"] if n % 2 == 0 else []
         bodies = [known(f"First {n}", f"Last {m}") for m in range(8)]
         calls = [fresh.api.call("POST", CREATE, body=body) for body in bodies]
-        await asyncio.gather(*calls[:4], fresh.settings(unique_person=rule), *calls[4:])
+        await asyncio.gather(*calls[:4], fresh.register_settings(unique_person=rule), *calls[4:])
         held = await claims(fresh)
         if not rule:
             assert held == []
             continue
-        found = await rows(fresh.api, "SELECT id FROM views.contacts WHERE organisation = $1")
+        found = await query_rows(fresh.api, "SELECT id FROM views.contacts WHERE organisation = $1")
         assert held == sorted(row["id"] for row in found)

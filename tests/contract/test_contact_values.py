@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.world import CYPRUS, World, company, person, untouched
+from tests.fixtures.organisation import CYPRUS, OrganisationClient, company, person, untouched
 
 CREATE = "contact_information/create"
 TYPE, VALUE = "INVALIDPARAMETERTYPE", "INVALIDPARAMETERVALUE"
@@ -63,10 +63,12 @@ BODIES = {PERSONS: person, COMPANYS: company}
         (COMPANYS, "tax_reference_number", "T", "T"),
     ],
 )
-async def test_keeps(shared: World, profile: str, field: str, given: Any, kept: Any) -> None:
+async def test_keeps(
+    shared: OrganisationClient, profile: str, field: str, given: Any, kept: Any
+) -> None:
     body = BODIES[profile](**{profile: {field: given}})
-    made = await shared.create(body, udf_string_1=field, udf_string_2=str(given))
-    full = await shared.show(made["id"])
+    made = await shared.create_contact(body, udf_string_1=field, udf_string_2=str(given))
+    full = await shared.show_contact(made["id"])
     assert made[profile] == full[profile]
     found = made[profile][field]
     assert (tuple(found.values()) if isinstance(found, dict) else found) == kept
@@ -94,9 +96,11 @@ COUNTRIES = (
     ids=lambda identifier: next(iter(identifier)),
 )
 async def test_countries(
-    shared: World, profile: str, field: str, identifier: dict[str, str]
+    shared: OrganisationClient, profile: str, field: str, identifier: dict[str, str]
 ) -> None:
-    made = await shared.create(BODIES[profile](**{profile: {f"{field}_identifier": identifier}}))
+    made = await shared.create_contact(
+        BODIES[profile](**{profile: {f"{field}_identifier": identifier}})
+    )
     assert made[profile][field] == {
         "id": CYPRUS,
         "name": "CYPRUS",
@@ -118,9 +122,11 @@ async def test_countries(
     ],
 )
 async def test_industries(
-    shared: World, profile: str, field: str, identifier: dict[str, str]
+    shared: OrganisationClient, profile: str, field: str, identifier: dict[str, str]
 ) -> None:
-    made = await shared.create(BODIES[profile](**{profile: {f"{field}_identifier": identifier}}))
+    made = await shared.create_contact(
+        BODIES[profile](**{profile: {f"{field}_identifier": identifier}})
+    )
     assert made[profile][field]["name"] in ("Retail", "Food")
 
 
@@ -158,7 +164,7 @@ async def test_industries(
     ],
 )
 async def test_refuses(
-    shared: World, profile: str, field: str, given: Any, error: str | None, inside: str
+    shared: OrganisationClient, profile: str, field: str, given: Any, error: str | None, inside: str
 ) -> None:
     body = BODIES[profile](**{profile: {field: given}})
     async with untouched(shared.api):
@@ -175,47 +181,47 @@ LANGUAGES = (
 )
 
 
-async def test_languages(shared: World) -> None:
-    contact = await shared.contact()
+async def test_languages(shared: OrganisationClient) -> None:
+    contact = await shared.new_contact()
     for language in LANGUAGES.split():
-        found = await shared.update(contact, preferred_language=f" {language.lower()} ")
+        found = await shared.update_contact(contact, preferred_language=f" {language.lower()} ")
         assert found["preferred_language"] == language
 
 
-async def test_the_limits_of_texts(shared: World) -> None:
+async def test_the_limits_of_texts(shared: OrganisationClient) -> None:
     texts = {"first_name": "\N{GRINNING FACE}" * 255, "title": "t" * 50, "udf_string_1": "u" * 255}
     phone = {"type": "FAX", "number": "123", "notes": "n" * 4000}
-    made = await shared.create(person(**texts), phone_set=[phone])
-    full = await shared.show(made["id"])
+    made = await shared.create_contact(person(**texts), phone_set=[phone])
+    full = await shared.show_contact(made["id"])
     assert {name: full[name] for name in texts} == texts
     assert full["phones_set"][0]["notes"] == phone["notes"]
 
 
-async def test_texts_that_look_like_places_stay_texts(shared: World) -> None:
+async def test_texts_that_look_like_places_stay_texts(shared: OrganisationClient) -> None:
     texts = ['{"$ref":"country/127"}', '{"$name":["a","b"]}', '"\\u0022 \\', "\u2028</script>"]
     fields = {f"udf_string_{n}": text for n, text in enumerate(texts, start=1)}
-    full = await shared.show(await shared.contact(first_name=texts[1], **fields))
+    full = await shared.show_contact(await shared.new_contact(first_name=texts[1], **fields))
     assert [full[name] for name in fields] == texts
     assert full["name"].startswith(texts[1])
 
 
-async def test_all_user_defined_fields(shared: World) -> None:
+async def test_all_user_defined_fields(shared: OrganisationClient) -> None:
     fields: dict[str, Any] = {f"udf_string_{n}": f"s{n}" for n in range(1, 17)}
     fields |= {f"udf_float_{n}": n + 0.25 for n in range(1, 9)}
     fields |= {f"udf_date_{n}": f"2015-01-0{n}T00:00:00" for n in range(1, 9)}
-    contact = await shared.contact(**fields)
-    full = await shared.show(contact)
+    contact = await shared.new_contact(**fields)
+    full = await shared.show_contact(contact)
     assert {name: full[name] for name in fields} == fields
-    none = await shared.update(contact, **dict.fromkeys(fields))
+    none = await shared.update_contact(contact, **dict.fromkeys(fields))
     assert {none[name] for name in fields} == {None}
 
 
-async def test_published_leniencies_of_bodies(shared: World) -> None:
+async def test_published_leniencies_of_bodies(shared: OrganisationClient) -> None:
     raw = (
         '{"type":"PERSON","first_name":"A","last_name":"B","udf_string_8":"1","udf_string_8":"9",'
         '"demographics":{"date_of_birth":{"day":01,"month":02,"year":1990,},},"type ":"x",}'
     )
     answer = await shared.api.call("POST", CREATE, raw_body=raw)
-    full = await shared.show(answer["data"]["id"])
+    full = await shared.show_contact(answer["data"]["id"])
     assert full["udf_string_8"] == "9"
     assert full["demographics"]["date_of_birth"] == {"day": 1, "month": 2, "year": 1990}

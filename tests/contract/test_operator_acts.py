@@ -10,11 +10,11 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import OTHER_UNIT, events
 from tests.contract.test_authentication_sessions import claims_of
-from tests.service import OPERATOR_KEY, Service, refusal
-from tests.tokens_world import ON, TokenDesk, by_pass_code, token_desk, tried
-from tests.world import UNIT, untouched
+from tests.fixtures.access_tokens import ON, TokensClient, by_pass_code, tokens_client, try_secrets
+from tests.fixtures.communications import OTHER_UNIT, event_topics
+from tests.fixtures.organisation import UNIT, untouched
+from tests.fixtures.service import OPERATOR_KEY, Service, refusal
 
 Json = dict[str, Any]
 SHOW = "access_tokens/show"
@@ -22,36 +22,36 @@ KEY = f"Bearer {OPERATOR_KEY}"
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> TokenDesk:
-    return await token_desk(service)
+async def client(service: Service) -> TokensClient:
+    return await tokens_client(service)
 
 
 async def send(
-    here: TokenDesk,
+    client: TokensClient,
     verb: str,
     path: str,
     query: Mapping[str, str] | None = None,
     key: str | None = KEY,
 ) -> tuple[int, Json]:
-    query = {"organisation": here.api.organisation} | dict(query or {})
+    query = {"organisation": client.api.organisation} | dict(query or {})
     query = {name: value for name, value in query.items() if value != ""}
     headers = {"Authorization": key} if key else {}
     path = f"/operator/v1/{path}"
-    status, answer, _ = await here.api.service.send(verb, path, query=query, headers=headers)
+    status, answer, _ = await client.api.service.send(verb, path, query=query, headers=headers)
     return status, answer
 
 
-async def listed(here: TokenDesk, **query: Any) -> list[Json]:
+async def listed(client: TokensClient, **query: Any) -> list[Json]:
     given = {name: str(value) for name, value in query.items()}
-    status, answer = await send(here, "GET", "sessions", given)
+    status, answer = await send(client, "GET", "sessions", given)
     assert (status, answer["status"]["code"]) == (200, "OK")
     return list(answer["data"])
 
 
 async def test_sessions_that_can_be_used_the_newest_first(service: Service) -> None:
-    own = await token_desk(service)
+    own = await tokens_client(service)
     first = claims_of(await own.api.login(unit=OTHER_UNIT))
-    customer = await own.consumer()
+    customer = await own.consumer_session()
     last = claims_of(customer.api.token)
     sessions = await listed(own)
     mine = {s["id"]: s for s in sessions}
@@ -78,51 +78,51 @@ async def test_sessions_that_can_be_used_the_newest_first(service: Service) -> N
     }
     page = await listed(own, number_of_results=1, offset=1)
     assert page == sessions[1:2]
-    await own.do("set_as_not_effective", customer.token)
+    await own.call_token("set_as_not_effective", customer.token)
     assert last["jti"] not in {s["id"] for s in await listed(own)}
 
 
-async def test_a_released_session_ends_at_once(here: TokenDesk) -> None:
-    token = await here.api.login()
+async def test_a_released_session_ends_at_once(client: TokensClient) -> None:
+    token = await client.api.login()
     id_ = claims_of(token)["jti"]
-    status, answer = await send(here, "POST", f"sessions/{id_}/release")
+    status, answer = await send(client, "POST", f"sessions/{id_}/release")
     assert (status, answer["status"]["code"], answer["data"]) == (200, "OK", {})
-    used = await here.api.open("contact_information/create", {"token": token})
+    used = await client.api.open("contact_information/create", {"token": token})
     assert refusal(used)[0] == "INVALIDTOKEN"
-    assert id_ not in {s["id"] for s in await listed(here)}
-    assert (await events(here.api))[-1] == "session.released"
-    async with untouched(here.api):
-        status, answer = await send(here, "POST", f"sessions/{id_}/release")
+    assert id_ not in {s["id"] for s in await listed(client)}
+    assert (await event_topics(client.api))[-1] == "session.released"
+    async with untouched(client.api):
+        status, answer = await send(client, "POST", f"sessions/{id_}/release")
         assert (status, refusal(answer)[0]) == (400, "INVALIDLIFECYCLESTATE")
 
 
-async def test_lifting_a_wait(here: TokenDesk) -> None:
-    await here.settings(guess_limits={"attempts_per_source": 2})
-    token = await here.keyed()
+async def test_lifting_a_wait(client: TokensClient) -> None:
+    await client.register_settings(guess_limits={"attempts_per_source": 2})
+    token = await client.create_keyed_token()
     wrong, right = {ON: by_pass_code(token, "0")}, {ON: by_pass_code(token)}
-    here.api.token = here.api.token or await here.api.login()
+    client.api.token = client.api.token or await client.api.login()
     for _ in range(2):
-        assert await tried(here.api, SHOW, wrong) == ("ENTITYNOTFOUND", 0)
-    assert (await tried(here.api, SHOW, right))[1] > 0
+        assert await try_secrets(client.api, SHOW, wrong) == ("ENTITYNOTFOUND", 0)
+    assert (await try_secrets(client.api, SHOW, right))[1] > 0
     path = f"access_tokens/{token['number']}/forgive"
-    status, answer = await send(here, "POST", path)
+    status, answer = await send(client, "POST", path)
     assert (status, answer["status"]["code"]) == (200, "OK")
-    assert (await events(here.api))[-1] == "access_token.guesses_forgiven"
+    assert (await event_topics(client.api))[-1] == "access_token.guesses_forgiven"
     for _ in range(2):
-        assert await tried(here.api, SHOW, wrong) == ("ENTITYNOTFOUND", 0)
-    assert await here.look(token) == token
-    await here.settings()
+        assert await try_secrets(client.api, SHOW, wrong) == ("ENTITYNOTFOUND", 0)
+    assert await client.show_token(token) == token
+    await client.register_settings()
 
 
-async def test_what_there_is_not(here: TokenDesk, service: Service) -> None:
-    other = await token_desk(service)
+async def test_what_there_is_not(client: TokensClient, service: Service) -> None:
+    other = await tokens_client(service)
     session = claims_of(await other.api.login())["jti"]
-    token = (await other.issue())["number"]
+    token = (await other.create_token())["number"]
     cases: list[tuple[str, Json, int, str]] = [
         (f"sessions/{session}/release", {}, 404, "ENTITYNOTFOUND"),
         (f"sessions/{uuid4().hex}/release", {}, 404, "ENTITYNOTFOUND"),
         ("sessions/x/release", {}, 404, "ENTITYNOTFOUND"),
-        (f"sessions/{here.reader}/release", {}, 404, "ENTITYNOTFOUND"),
+        (f"sessions/{client.recipient}/release", {}, 404, "ENTITYNOTFOUND"),
         ("access_tokens/ACT9999999999/forgive", {}, 404, "ENTITYNOTFOUND"),
         ("sessions/x/release", {"organisation": "nowhere"}, 404, "ENTITYNOTFOUND"),
         ("sessions/x/release", {"organisation": ""}, 400, "MANDATORYPARAMETER"),
@@ -131,26 +131,26 @@ async def test_what_there_is_not(here: TokenDesk, service: Service) -> None:
         ("access_tokens//forgive", {}, 404, "METHODNOTFOUND"),
         ("sessions/x", {}, 404, "METHODNOTFOUND"),
     ]
-    if (await here.issue())["number"] != token:
+    if (await client.create_token())["number"] != token:
         cases.append((f"access_tokens/{token}x/forgive", {}, 404, "ENTITYNOTFOUND"))
     async with untouched(other.api):
         for path, query, expected, name in cases:
-            status, answer = await send(here, "POST", path, query)
+            status, answer = await send(client, "POST", path, query)
             assert (status, refusal(answer)[0]) == (expected, name), path
 
 
 @pytest.mark.parametrize("key", [None, "", "Bearer", "Bearer wrong", f"Basic {OPERATOR_KEY}"])
-async def test_only_operators(here: TokenDesk, key: str | None) -> None:
-    id_ = claims_of(await here.api.login())["jti"]
-    number = (await here.issue())["number"]
+async def test_only_operators(client: TokensClient, key: str | None) -> None:
+    id_ = claims_of(await client.api.login())["jti"]
+    number = (await client.create_token())["number"]
     calls = (
         ("GET", "sessions"),
         ("POST", f"sessions/{id_}/release"),
         ("POST", f"access_tokens/{number}/forgive"),
     )
-    async with untouched(here.api):
+    async with untouched(client.api):
         for verb, path in calls:
-            status, answer = await send(here, verb, path, key=key)
+            status, answer = await send(client, verb, path, key=key)
             assert (status, refusal(answer)[0]) == (401, "INVALIDTOKEN")
 
 
@@ -163,21 +163,21 @@ async def test_only_operators(here: TokenDesk, key: str | None) -> None:
         ({"offset": "x"}, 400, "INVALIDPARAMETERTYPE"),
     ],
 )
-async def test_lists_refused(here: TokenDesk, query: Json, status: int, name: str) -> None:
-    found, answer = await send(here, "GET", "sessions", query)
+async def test_lists_refused(client: TokensClient, query: Json, status: int, name: str) -> None:
+    found, answer = await send(client, "GET", "sessions", query)
     assert (found, refusal(answer)[0]) == (status, name)
 
 
-async def test_releasing_raced(here: TokenDesk) -> None:
-    id_ = claims_of(await here.api.login())["jti"]
+async def test_releasing_raced(client: TokensClient) -> None:
+    id_ = claims_of(await client.api.login())["jti"]
     answers = await asyncio.gather(
-        *(send(here, "POST", f"sessions/{id_}/release") for _ in range(6))
+        *(send(client, "POST", f"sessions/{id_}/release") for _ in range(6))
     )
     assert sorted(status for status, _ in answers) == [200] + [400] * 5
 
 
-async def test_of_an_unassociated_token_too(here: TokenDesk) -> None:
-    token = await here.disabled()
-    status, _ = await send(here, "POST", f"access_tokens/{token['number']}/forgive")
+async def test_of_an_unassociated_token_too(client: TokensClient) -> None:
+    token = await client.create_disabled_token()
+    status, _ = await send(client, "POST", f"access_tokens/{token['number']}/forgive")
     assert status == 200
-    assert await here.look(token) == token
+    assert await client.show_token(token) == token

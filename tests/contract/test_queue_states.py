@@ -8,9 +8,18 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import ERROR, Desk, desk, events, names, new_key, posted, together
-from tests.service import Service, refusal
-from tests.world import no_id, untouched
+from tests.fixtures.communications import (
+    ERROR,
+    CommunicationsClient,
+    call_concurrently,
+    communications_client,
+    error_names,
+    event_topics,
+    new_key,
+    post_raw,
+)
+from tests.fixtures.organisation import unknown_id, untouched
+from tests.fixtures.service import Service, refusal
 
 Json = dict[str, Any]
 QUEUE, ON = "communications/queue", "communication_queue_identifier"
@@ -35,14 +44,14 @@ METHODS = ("process", "reject", "remove")
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Desk:
-    return await desk(service)
+async def client(service: Service) -> CommunicationsClient:
+    return await communications_client(service)
 
 
-async def entry_in(here: Desk, state: str) -> Json:
-    entry = await here.mail()
+async def entry_in(client: CommunicationsClient, state: str) -> Json:
+    entry = await client.create_email()
     for method in STATES[state]:
-        entry = (await here.queue(method, entry))["data"]
+        entry = (await client.call_queue(method, entry))["data"]
     assert entry["life_cycle_state"] == state
     return entry
 
@@ -54,43 +63,45 @@ def on(method: str, entry: Json, **more: Any) -> tuple[str, Json]:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("state", STATES)
-async def test_the_table(here: Desk, state: str, method: str) -> None:
-    entry = await entry_in(here, state)
-    said = await here.see(entry["communication"])
+async def test_the_table(client: CommunicationsClient, state: str, method: str) -> None:
+    entry = await entry_in(client, state)
+    said = await client.show(entry["communication"])
     if leads_to := LEADS.get((state, method)):
-        answer = await here.queue(method, entry)
+        answer = await client.call_queue(method, entry)
         assert answer["data"]["life_cycle_state"] == leads_to
         now = answer["data"]
     else:
-        async with untouched(here.api):
-            assert names([await here.queue(method, entry)]) == ["INVALIDLIFECYCLESTATE"]
+        async with untouched(client.api):
+            assert error_names([await client.call_queue(method, entry)]) == [
+                "INVALIDLIFECYCLESTATE"
+            ]
         now = entry
-    assert await here.entry(entry["id"]) == now
-    assert await here.see(entry["communication"]) == said
+    assert await client.show_queue_entry(entry["id"]) == now
+    assert await client.show(entry["communication"]) == said
 
 
 KEPT = {"error_code": "E1", "error_description": "Nobody there"}
 
 
-async def test_errors_are_kept_by_what_follows(here: Desk) -> None:
-    entry = await entry_in(here, "REJECTED")
+async def test_errors_are_kept_by_what_follows(client: CommunicationsClient) -> None:
+    entry = await entry_in(client, "REJECTED")
     assert {name: entry[name] for name in KEPT} == KEPT
     for method in ("process", "process", "remove"):
-        now = (await here.queue(method, entry))["data"]
+        now = (await client.call_queue(method, entry))["data"]
         assert {name: now[name] for name in KEPT} == KEPT
 
 
-async def test_rejecting_again_says_another_error(here: Desk) -> None:
-    entry = await entry_in(here, "REJECTED")
+async def test_rejecting_again_says_another_error(client: CommunicationsClient) -> None:
+    entry = await entry_in(client, "REJECTED")
     other = {"error_code": 5, "error_description": "Still nobody"}
-    now = (await here.queue("reject", entry, **other))["data"]
+    now = (await client.call_queue("reject", entry, **other))["data"]
     assert (now["error_code"], now["error_description"]) == ("5", "Still nobody")
 
 
-async def test_processing_again_only_shows_who_did_it(here: Desk) -> None:
-    entry = await entry_in(here, "COMPLETED")
-    token = await here.api.login(unit="83FEA79C4ADC57C16330F36173A02B8D")
-    answer = await here.api.open(f"{QUEUE}/process", {ON: {"id": entry["id"]}, "token": token})
+async def test_processing_again_only_shows_who_did_it(client: CommunicationsClient) -> None:
+    entry = await entry_in(client, "COMPLETED")
+    token = await client.api.login(unit="83FEA79C4ADC57C16330F36173A02B8D")
+    answer = await client.api.open(f"{QUEUE}/process", {ON: {"id": entry["id"]}, "token": token})
     now = answer["data"]
     assert now | {"log_information": 0} == entry | {"log_information": 0}
     log, before = now["log_information"], entry["log_information"]
@@ -100,8 +111,8 @@ async def test_processing_again_only_shows_who_did_it(here: Desk) -> None:
     }
 
 
-async def test_the_entry(here: Desk) -> None:
-    entry = await here.mail(communication_queue_external_system_identifier={"id": "ES1"})
+async def test_the_entry(client: CommunicationsClient) -> None:
+    entry = await client.create_email(communication_queue_external_system_identifier={"id": "ES1"})
     assert list(entry) == [
         "id",
         "number",
@@ -122,13 +133,15 @@ async def test_the_entry(here: Desk) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_named_by_its_number(here: Desk, method: str) -> None:
-    entry = await here.mail()
+async def test_named_by_its_number(client: CommunicationsClient, method: str) -> None:
+    entry = await client.create_email()
     for number in (f" {entry['number']} ", int(entry["number"])):
         call = on(method, entry, **{ON: {"number": number}})
-        answer = (await together(here.api, [call]))[0]
-        assert names([answer]) in (["OK"], ["INVALIDLIFECYCLESTATE"])
-    assert (await here.entry(entry["id"]))["life_cycle_state"] == LEADS["PENDING", method]
+        answer = (await call_concurrently(client.api, [call]))[0]
+        assert error_names([answer]) in (["OK"], ["INVALIDLIFECYCLESTATE"])
+    assert (await client.show_queue_entry(entry["id"]))["life_cycle_state"] == LEADS[
+        "PENDING", method
+    ]
 
 
 NAMED: list[tuple[Any, str]] = [
@@ -141,23 +154,27 @@ NAMED: list[tuple[Any, str]] = [
     ({"number": {}}, "INVALIDPARAMETERTYPE"),
     ({"number": "999999"}, "ENTITYNOTFOUND"),
     ({"number": "CM000001"}, "ENTITYNOTFOUND"),
-    ({"id": no_id()}, "ENTITYNOTFOUND"),
+    ({"id": unknown_id()}, "ENTITYNOTFOUND"),
 ]
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("named", "name"), NAMED)
-async def test_naming_refused(here: Desk, method: str, named: Any, name: str) -> None:
+async def test_naming_refused(
+    client: CommunicationsClient, method: str, named: Any, name: str
+) -> None:
     given = {ON: named} | (ERROR if method == "reject" else {})
-    refused = await here.api.refused(f"{QUEUE}/{method}", **given)
+    refused = await client.api.refused(f"{QUEUE}/{method}", **given)
     at = f"{ON}.number" if name == "INVALIDPARAMETERTYPE" else ON
     assert refused == (name, at)
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_the_id_of_its_communication_is_not_its_own(here: Desk, method: str) -> None:
-    entry = await here.mail()
-    refused = names([await here.queue(method, entry["communication"])])
+async def test_the_id_of_its_communication_is_not_its_own(
+    client: CommunicationsClient, method: str
+) -> None:
+    entry = await client.create_email()
+    refused = error_names([await client.call_queue(method, entry["communication"])])
     assert refused == ["ENTITYNOTFOUND"]
 
 
@@ -172,71 +189,71 @@ ERRORS: list[tuple[Json, str, str]] = [
 
 
 @pytest.mark.parametrize("case", ERRORS, ids=lambda c: f"{c[1]}-{str(c[0])[:40]}")
-async def test_errors_refused(here: Desk, case: tuple[Json, str, str]) -> None:
+async def test_errors_refused(client: CommunicationsClient, case: tuple[Json, str, str]) -> None:
     given, name, description = case
-    entry = await entry_in(here, "COMPLETED_AND_REMOVED")
-    async with untouched(here.api):
-        assert refusal(await here.queue("reject", entry, **given)) == (name, description)
+    entry = await entry_in(client, "COMPLETED_AND_REMOVED")
+    async with untouched(client.api):
+        assert refusal(await client.call_queue("reject", entry, **given)) == (name, description)
 
 
-async def test_errors_are_mandatory(here: Desk) -> None:
-    entry = await here.mail()
+async def test_errors_are_mandatory(client: CommunicationsClient) -> None:
+    entry = await client.create_email()
     named = {ON: {"id": entry["id"]}}
-    refused = await here.api.refused(f"{QUEUE}/reject", **named)
+    refused = await client.api.refused(f"{QUEUE}/reject", **named)
     assert refused == ("MANDATORYPARAMETER", "error_code")
-    refused = await here.api.refused(f"{QUEUE}/reject", **named, error_code="1")
+    refused = await client.api.refused(f"{QUEUE}/reject", **named, error_code="1")
     assert refused == ("MANDATORYPARAMETER", "error_description")
 
 
-async def test_the_longest_error(here: Desk) -> None:
-    entry = await here.mail()
+async def test_the_longest_error(client: CommunicationsClient) -> None:
+    entry = await client.create_email()
     given = {"error_code": "x" * 255, "error_description": "é" * 4000}
-    now = (await here.queue("reject", entry, **given))["data"]
+    now = (await client.call_queue("reject", entry, **given))["data"]
     assert {name: now[name] for name in given} == given
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_repeated(here: Desk, method: str) -> None:
-    entry, key = await here.mail(), {"Idempotency-Key": new_key()}
-    call, before = on(method, entry), await events(here.api)
-    answers = await together(here.api, [call] * 50, **key)
+async def test_repeated(client: CommunicationsClient, method: str) -> None:
+    entry, key = await client.create_email(), {"Idempotency-Key": new_key()}
+    call, before = on(method, entry), await event_topics(client.api)
+    answers = await call_concurrently(client.api, [call] * 50, **key)
     assert answers == [answers[0]] * 50
     assert answers[0]["data"]["life_cycle_state"] == LEADS["PENDING", method]
-    assert len(await events(here.api)) == len(before) + 1
-    async with untouched(here.api):
-        status, answer = await posted(here.api, call[0], call[1] | {"x": 1}, **key)
+    assert len(await event_topics(client.api)) == len(before) + 1
+    async with untouched(client.api):
+        status, answer = await post_raw(client.api, call[0], call[1] | {"x": 1}, **key)
         assert (status, refusal(answer)[0]) == (422, "INVALIDREQUEST")
 
 
-async def test_a_repeated_answer_is_what_was_then(here: Desk) -> None:
-    entry, key = await here.mail(), {"Idempotency-Key": new_key()}
-    first = (await together(here.api, [on("process", entry)], **key))[0]
-    await here.queue("remove", entry)
-    assert await together(here.api, [on("process", entry)], **key) == [first]
+async def test_a_repeated_answer_is_what_was_then(client: CommunicationsClient) -> None:
+    entry, key = await client.create_email(), {"Idempotency-Key": new_key()}
+    first = (await call_concurrently(client.api, [on("process", entry)], **key))[0]
+    await client.call_queue("remove", entry)
+    assert await call_concurrently(client.api, [on("process", entry)], **key) == [first]
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_repeated_without_a_key(here: Desk, method: str) -> None:
-    entry = await here.mail()
-    answers = await together(here.api, [on(method, entry)])
-    answers += await together(here.api, [on(method, entry)])
+async def test_repeated_without_a_key(client: CommunicationsClient, method: str) -> None:
+    entry = await client.create_email()
+    answers = await call_concurrently(client.api, [on(method, entry)])
+    answers += await call_concurrently(client.api, [on(method, entry)])
     expected = ["INVALIDLIFECYCLESTATE", "OK"] if method == "remove" else ["OK", "OK"]
-    assert names(answers) == expected
+    assert error_names(answers) == expected
 
 
 @pytest.mark.parametrize("pair", [*permutations(METHODS, 2), *((m, m) for m in METHODS)])
-async def test_raced(here: Desk, pair: tuple[str, str]) -> None:
+async def test_raced(client: CommunicationsClient, pair: tuple[str, str]) -> None:
     """Whatever the order, the two together are one of the ways that the table allows."""
     for _ in range(3):
-        entry = await here.mail()
-        before = await events(here.api)
-        answers = await together(here.api, [on(method, entry) for method in pair])
+        entry = await client.create_email()
+        before = await event_topics(client.api)
+        answers = await call_concurrently(client.api, [on(method, entry) for method in pair])
         accepted = [a["status"]["code"] == "OK" for a in answers]
-        assert set(names(answers)) <= {"OK", "INVALIDLIFECYCLESTATE"}
-        now = (await here.entry(entry["id"]))["life_cycle_state"]
+        assert set(error_names(answers)) <= {"OK", "INVALIDLIFECYCLESTATE"}
+        now = (await client.show_queue_entry(entry["id"]))["life_cycle_state"]
         allowed = {_walked(pair, order) for order in ((0, 1), (1, 0))}
         assert (tuple(accepted), now) in allowed
-        assert len(await events(here.api)) == len(before) + sum(accepted)
+        assert len(await event_topics(client.api)) == len(before) + sum(accepted)
 
 
 def _walked(pair: tuple[str, str], order: tuple[int, int]) -> tuple[tuple[bool, ...], str]:
@@ -249,7 +266,7 @@ def _walked(pair: tuple[str, str], order: tuple[int, int]) -> tuple[tuple[bool, 
     return tuple(accepted), state
 
 
-async def test_removing_at_once_happens_once(here: Desk) -> None:
-    entry = await here.mail()
-    answers = await together(here.api, [on("remove", entry)] * 10)
-    assert names(answers) == ["INVALIDLIFECYCLESTATE"] * 9 + ["OK"]
+async def test_removing_at_once_happens_once(client: CommunicationsClient) -> None:
+    entry = await client.create_email()
+    answers = await call_concurrently(client.api, [on("remove", entry)] * 10)
+    assert error_names(answers) == ["INVALIDLIFECYCLESTATE"] * 9 + ["OK"]

@@ -10,28 +10,28 @@ import json
 from typing import Any
 
 from infra.http.operators.reference import REFERENCE
-from tests.operators import Operator
-from tests.service import OPERATOR_KEY, refusal
-from tests.world import World, no_id, rows, untouched
+from tests.fixtures.operators import Operator
+from tests.fixtures.organisation import OrganisationClient, query_rows, unknown_id, untouched
+from tests.fixtures.service import OPERATOR_KEY, refusal
 
 AR = "accounts_receivable"
 
 
-async def state(w: World, contact: str) -> str:
+async def state(w: OrganisationClient, contact: str) -> str:
     """The contact's life cycle state, which show and the objects of others agree on."""
-    other = await w.contact(
+    other = await w.new_contact(
         relation_set=[{"type": "FRIEND", "contact_information_identifier": {"id": contact}}]
     )
-    full = await w.show(contact)
-    assert (await w.show(other))["relation_set"][0]["contact"]["life_cycle_state"] == full[
+    full = await w.show_contact(contact)
+    assert (await w.show_contact(other))["relation_set"][0]["contact"]["life_cycle_state"] == full[
         "life_cycle_state"
     ]
     return str(full["life_cycle_state"])
 
 
-async def versions(w: World, stream: str) -> list[int]:
+async def versions(w: OrganisationClient, stream: str) -> list[int]:
     """The versions of a contact's events."""
-    found = await rows(
+    found = await query_rows(
         w.api,
         "SELECT version FROM ledger.events WHERE organisation = $1 AND stream_id = $2::text::uuid"
         " ORDER BY 1",
@@ -40,14 +40,14 @@ async def versions(w: World, stream: str) -> list[int]:
     return [row["version"] for row in found]
 
 
-async def test_an_account_makes_its_owner_financial(fresh: World) -> None:
-    operator, contact = Operator(fresh.api), await fresh.contact()
-    before = await fresh.show(contact)
+async def test_an_account_makes_its_owner_financial(fresh: OrganisationClient) -> None:
+    operator, contact = Operator(fresh.api), await fresh.new_contact()
+    before = await fresh.show_contact(contact)
     assert before["life_cycle_state"] == "MARKETING"
     account = {"number": "1", "life_cycle_state": "TERMINATED", "account_owner_id": contact.lower()}
     await operator.put(AR, "A", **account)
     assert await state(fresh, contact) == "FINANCIAL"
-    assert (await fresh.show(contact))["log_information"] == before["log_information"]
+    assert (await fresh.show_contact(contact))["log_information"] == before["log_information"]
     async with untouched(fresh.api):
         assert await operator.put(AR, "A", **account) == "UNCHANGED"
     await operator.put(AR, "A", **account | {"life_cycle_state": "ACTIVE"})
@@ -60,8 +60,8 @@ async def test_an_account_makes_its_owner_financial(fresh: World) -> None:
     assert await state(fresh, contact) == "MARKETING"
 
 
-async def test_an_account_that_is_reassigned(fresh: World) -> None:
-    operator, one, two = Operator(fresh.api), await fresh.contact(), await fresh.contact()
+async def test_an_account_that_is_reassigned(fresh: OrganisationClient) -> None:
+    operator, one, two = Operator(fresh.api), await fresh.new_contact(), await fresh.new_contact()
     await operator.put(AR, "A", account_owner_id=one)
     await operator.put(AR, "A", account_owner_id=two)
     assert (await state(fresh, one), await state(fresh, two)) == ("MARKETING", "FINANCIAL")
@@ -71,8 +71,8 @@ async def test_an_account_that_is_reassigned(fresh: World) -> None:
     assert (await state(fresh, one), await state(fresh, two)) == ("FINANCIAL", "MARKETING")
 
 
-async def test_the_last_of_several_accounts_decides(fresh: World) -> None:
-    operator, contact = Operator(fresh.api), await fresh.contact()
+async def test_the_last_of_several_accounts_decides(fresh: OrganisationClient) -> None:
+    operator, contact = Operator(fresh.api), await fresh.new_contact()
     for id_ in ("A", "B"):
         await operator.put(AR, id_, account_owner_id=contact)
     await operator.put(AR, "A", account_owner_id=contact, retired=True)
@@ -81,14 +81,14 @@ async def test_the_last_of_several_accounts_decides(fresh: World) -> None:
     assert await state(fresh, contact) == "MARKETING"
 
 
-async def test_a_retired_account_never_counts(fresh: World) -> None:
-    operator, contact = Operator(fresh.api), await fresh.contact()
+async def test_a_retired_account_never_counts(fresh: OrganisationClient) -> None:
+    operator, contact = Operator(fresh.api), await fresh.new_contact()
     assert await operator.put(AR, "A", account_owner_id=contact, retired=True) == "CREATED"
     assert await state(fresh, contact) == "MARKETING"
 
 
-async def test_a_refused_account_leaves_its_owner_alone(fresh: World) -> None:
-    operator, contact = Operator(fresh.api), await fresh.contact()
+async def test_a_refused_account_leaves_its_owner_alone(fresh: OrganisationClient) -> None:
+    operator, contact = Operator(fresh.api), await fresh.new_contact()
     await operator.put(AR, "A", number="1")
     async with untouched(fresh.api):
         refused = await operator.refused(AR, "B", number="1", account_owner_id=contact)
@@ -96,14 +96,14 @@ async def test_a_refused_account_leaves_its_owner_alone(fresh: World) -> None:
     assert await state(fresh, contact) == "MARKETING"
 
 
-async def test_no_parameter_changes_the_state(fresh: World) -> None:
-    contact = await fresh.contact(life_cycle_state="FINANCIAL")
-    await fresh.update(contact, life_cycle_state="FINANCIAL", title="Mr")
+async def test_no_parameter_changes_the_state(fresh: OrganisationClient) -> None:
+    contact = await fresh.new_contact(life_cycle_state="FINANCIAL")
+    await fresh.update_contact(contact, life_cycle_state="FINANCIAL", title="Mr")
     assert await state(fresh, contact) == "MARKETING"
 
 
-async def test_accounts_in_parallel(fresh: World) -> None:
-    operator, owners = Operator(fresh.api), [await fresh.contact() for _ in range(3)]
+async def test_accounts_in_parallel(fresh: OrganisationClient) -> None:
+    operator, owners = Operator(fresh.api), [await fresh.new_contact() for _ in range(3)]
     accounts = [f"A{n}" for n in range(12)]
 
     async def put(account: str, owner: str | None, *, retired: bool = False) -> str:
@@ -112,7 +112,7 @@ async def test_accounts_in_parallel(fresh: World) -> None:
     for turn in range(3):
         await asyncio.gather(
             *(put(a, owners[(n + turn) % 3]) for n, a in enumerate(accounts)),
-            *(fresh.update(owner, notes=f"turn {turn}") for owner in owners),
+            *(fresh.update_contact(owner, notes=f"turn {turn}") for owner in owners),
         )
         for owner in owners:
             assert await state(fresh, owner) == "FINANCIAL"
@@ -125,11 +125,11 @@ async def test_accounts_in_parallel(fresh: World) -> None:
     for owner in owners:
         found = await versions(fresh, owner)
         assert found == list(range(1, len(found) + 1))
-        assert len((await fresh.show(owner))["notes"].split("\n")) == 3
+        assert len((await fresh.show_contact(owner))["notes"].split("\n")) == 3
 
 
-async def test_many_accounts_of_one_contact_come_and_go_together(fresh: World) -> None:
-    operator, contact = Operator(fresh.api), await fresh.contact()
+async def test_many_accounts_of_one_contact_come_and_go_together(fresh: OrganisationClient) -> None:
+    operator, contact = Operator(fresh.api), await fresh.new_contact()
     for owner, result in ((contact, "CREATED"), (None, "UPDATED")):
         results = await asyncio.gather(
             *(operator.put(AR, f"A{n}", account_owner_id=owner) for n in range(40))
@@ -139,8 +139,8 @@ async def test_many_accounts_of_one_contact_come_and_go_together(fresh: World) -
     assert await versions(fresh, contact) == list(range(1, 82))
 
 
-async def test_one_account_that_many_want(fresh: World) -> None:
-    operator, owners = Operator(fresh.api), [await fresh.contact() for _ in range(10)]
+async def test_one_account_that_many_want(fresh: OrganisationClient) -> None:
+    operator, owners = Operator(fresh.api), [await fresh.new_contact() for _ in range(10)]
     results = await asyncio.gather(
         *(operator.put(AR, "A", account_owner_id=owner) for owner in owners)
     )
@@ -150,13 +150,13 @@ async def test_one_account_that_many_want(fresh: World) -> None:
     assert [contact for contact, found in states.items() if found == "FINANCIAL"] == [owner]
 
 
-async def test_parallel_upserts_of_one_record(fresh: World) -> None:
+async def test_parallel_upserts_of_one_record(fresh: OrganisationClient) -> None:
     operator = Operator(fresh.api)
     results = await asyncio.gather(
         *(operator.put("industry", "X", name=f"Name {n}") for n in range(20))
     )
     assert sorted(results) == ["CREATED", *["UPDATED"] * 19]
-    found = await rows(
+    found = await query_rows(
         fresh.api,
         "SELECT version, payload ->> 'fields' AS fields FROM ledger.events WHERE organisation = $1"
         " AND stream_id = (SELECT stream_id FROM ledger.events WHERE organisation = $1"
@@ -169,7 +169,7 @@ async def test_parallel_upserts_of_one_record(fresh: World) -> None:
     assert sorted(same) == ["CREATED", *["UNCHANGED"] * 9]
 
 
-async def test_parallel_records_of_one_unique_name(fresh: World) -> None:
+async def test_parallel_records_of_one_unique_name(fresh: OrganisationClient) -> None:
     operator = Operator(fresh.api)
 
     async def put(n: int) -> Any:
@@ -181,8 +181,8 @@ async def test_parallel_records_of_one_unique_name(fresh: World) -> None:
     assert lost == [("DUPLICATEENTITY", "name")] * 11
 
 
-async def test_parallel_organisations_of_one_name(fresh: World) -> None:
-    name, headers = f"ONE {no_id()}", {"Authorization": f"Bearer {OPERATOR_KEY}"}
+async def test_parallel_organisations_of_one_name(fresh: OrganisationClient) -> None:
+    name, headers = f"ONE {unknown_id()}", {"Authorization": f"Bearer {OPERATOR_KEY}"}
 
     async def put(n: int) -> tuple[int, Any]:
         path, data = f"{REFERENCE}organisation/{name[4:]}{n}", json.dumps({"name": name}).encode()
@@ -195,20 +195,20 @@ async def test_parallel_organisations_of_one_name(fresh: World) -> None:
     assert {status for status, _ in answers} == {200, 400}
 
 
-async def test_parallel_upserts_of_one_key(fresh: World) -> None:
-    operator, key = Operator(fresh.api), no_id()
+async def test_parallel_upserts_of_one_key(fresh: OrganisationClient) -> None:
+    operator, key = Operator(fresh.api), unknown_id()
     fields = {"classification": "SYSTEMIC_KEY", "user_id": "1", "key": key}
     results = await asyncio.gather(
         *(operator.put("web_api_key", "K", **fields, number=str(n)) for n in range(6))
     )
     assert sorted(results) == ["CREATED", *["UPDATED"] * 5]
-    held = await rows(fresh.api, "SELECT 1 FROM ledger.world_claims WHERE organisation = $1")
+    held = await query_rows(fresh.api, "SELECT 1 FROM ledger.world_claims WHERE organisation = $1")
     assert len(held) == 2
 
 
-async def test_lines_that_depend_on_each_other(fresh: World) -> None:
-    operator, contact = Operator(fresh.api), await fresh.contact()
-    key, user = no_id(), {"classification": "SYSTEMIC_KEY", "user_id": "1"}
+async def test_lines_that_depend_on_each_other(fresh: OrganisationClient) -> None:
+    operator, contact = Operator(fresh.api), await fresh.new_contact()
+    key, user = unknown_id(), {"classification": "SYSTEMIC_KEY", "user_id": "1"}
     lines = [
         *({"kind": "industry", "id": "L", "name": f"Name {n}"} for n in range(5)),
         *(

@@ -12,9 +12,16 @@ import infra.demo
 from domain.reference.catalogue import KINDS
 from infra.http.operators.reference import REFERENCE
 from tests.contract.scenes import base_records
-from tests.operators import Operator
-from tests.service import OPERATOR_KEY, Json, refusal
-from tests.world import UNIT, World, no_id, rows, traces, untouched
+from tests.fixtures.operators import Operator
+from tests.fixtures.organisation import (
+    UNIT,
+    OrganisationClient,
+    query_rows,
+    stored_rows,
+    unknown_id,
+    untouched,
+)
+from tests.fixtures.service import OPERATOR_KEY, Json, refusal
 
 SECRET = "whsec_" + "QUJD" * 8
 FILES = ("20-countries.jsonl", "10-organisation.jsonl", "30-setup.jsonl", "50-customers.jsonl")
@@ -41,8 +48,8 @@ def with_contact(record: Json, contact: str) -> Json:
     return record | dict.fromkeys(known, contact)
 
 
-async def test_creates_updates_and_leaves_as_it_is(shared: World) -> None:
-    operator, id_ = Operator(shared.api), no_id()
+async def test_creates_updates_and_leaves_as_it_is(shared: OrganisationClient) -> None:
+    operator, id_ = Operator(shared.api), unknown_id()
     assert await operator.put("industry", id_, name="Mining", code="M") == "CREATED"
     async with untouched(shared.api):
         assert await operator.put("industry", id_, code="M", name="Mining") == "UNCHANGED"
@@ -56,9 +63,9 @@ async def test_creates_updates_and_leaves_as_it_is(shared: World) -> None:
     assert await operator.put("industry", id_.lower(), **expected) == "UNCHANGED"
 
 
-async def test_every_kind_is_registered_and_read_back(fresh: World) -> None:
+async def test_every_kind_is_registered_and_read_back(fresh: OrganisationClient) -> None:
     operator = Operator(fresh.api)
-    contact = await fresh.contact()
+    contact = await fresh.new_contact()
     records = [with_contact(record, contact) for record in demo_records()]
     records += [
         {
@@ -67,7 +74,7 @@ async def test_every_kind_is_registered_and_read_back(fresh: World) -> None:
             "number": "9",
             "classification": "SYSTEMIC_KEY",
             "user_id": "1",
-            "key": no_id(),
+            "key": unknown_id(),
         },
         {"kind": "webhook", "id": "W", "url": "https://a.example/told", "secret": SECRET},
     ]
@@ -94,7 +101,7 @@ def value_is_given(value: Any) -> bool:
     return not isinstance(value, dict)
 
 
-async def test_the_organisation_itself(fresh: World) -> None:
+async def test_the_organisation_itself(fresh: OrganisationClient) -> None:
     operator, name = Operator(fresh.api), fresh.api.organisation
     found = await operator.get(f"organisation/{name}")
     assert "organisation" not in found
@@ -106,9 +113,11 @@ async def test_the_organisation_itself(fresh: World) -> None:
     assert [record["id"] for record in listed] == [name]
 
 
-async def test_kind_and_organisation_inside_or_outside_the_record(shared: World) -> None:
+async def test_kind_and_organisation_inside_or_outside_the_record(
+    shared: OrganisationClient,
+) -> None:
     operator, name = Operator(shared.api), shared.api.organisation
-    record = {"kind": "industry", "id": no_id(), "name": "I", "organisation": name}
+    record = {"kind": "industry", "id": unknown_id(), "name": "I", "organisation": name}
     path, key = f"{REFERENCE}community", {"Authorization": f"bearer {OPERATOR_KEY}"}
     send = shared.api.service.send
     status, answer, _ = await send("POST", path, data=json.dumps(record), headers=key)
@@ -126,7 +135,9 @@ async def test_kind_and_organisation_inside_or_outside_the_record(shared: World)
     )
 
 
-async def test_lines_are_applied_in_order_and_refused_ones_passed_over(fresh: World) -> None:
+async def test_lines_are_applied_in_order_and_refused_ones_passed_over(
+    fresh: OrganisationClient,
+) -> None:
     operator = Operator(fresh.api)
     report = await operator.lines(
         "group",
@@ -162,7 +173,7 @@ async def test_lines_are_applied_in_order_and_refused_ones_passed_over(fresh: Wo
     assert (await operator.get("group/G"))["name"] == "G2"
 
 
-async def test_lines_end_as_they_like(fresh: World) -> None:
+async def test_lines_end_as_they_like(fresh: OrganisationClient) -> None:
     operator = Operator(fresh.api)
     data = b'{"id":"1","name":"a"}\r\n\r\n{"id":"2","name":"b"}\n\n'
     status, answer = await operator.send("POST", "industry", data=data)
@@ -171,7 +182,7 @@ async def test_lines_end_as_they_like(fresh: World) -> None:
     assert (status, answer["data"]["created"]) == (200, 0)
 
 
-async def test_lists_by_id_in_pages(fresh: World) -> None:
+async def test_lists_by_id_in_pages(fresh: OrganisationClient) -> None:
     operator = Operator(fresh.api)
     for n in (3, 1, 2):
         await operator.put("industry_sector", f"S{n}", name=f"Sector {n}", retired=n == 2)
@@ -206,7 +217,7 @@ async def test_lists_by_id_in_pages(fresh: World) -> None:
     ],
 )
 async def test_refuses_paths(
-    shared: World, verb: str, path: str, status: int, name: str, description: str
+    shared: OrganisationClient, verb: str, path: str, status: int, name: str, description: str
 ) -> None:
     async with untouched(shared.api):
         found, answer = await Operator(shared.api).send(verb, path, data=b"{}")
@@ -226,9 +237,11 @@ async def test_refuses_paths(
         f"Bearer {OPERATOR_KEY}x",
     ],
 )
-async def test_refuses_other_keys(shared: World, verb: str, authorization: str | None) -> None:
+async def test_refuses_other_keys(
+    shared: OrganisationClient, verb: str, authorization: str | None
+) -> None:
     path = "industry/1" if verb == "PUT" else "industry"
-    await shared.create()
+    await shared.create_contact()
     async with untouched(shared.api):
         status, answer = await Operator(shared.api).send(
             verb, path, data=b'{"name":"x"}', authorization=authorization
@@ -236,13 +249,13 @@ async def test_refuses_other_keys(shared: World, verb: str, authorization: str |
     assert (status, refusal(answer)[0]) == (401, "INVALIDTOKEN")
 
 
-async def test_a_session_is_no_operator(shared: World) -> None:
+async def test_a_session_is_no_operator(shared: OrganisationClient) -> None:
     token = await shared.api.login()
     status, _ = await Operator(shared.api).send("GET", "industry", authorization=f"Bearer {token}")
     assert status == 401
 
 
-async def test_refuses_bodies_that_are_no_records(shared: World) -> None:
+async def test_refuses_bodies_that_are_no_records(shared: OrganisationClient) -> None:
     operator = Operator(shared.api)
     async with untouched(shared.api):
         for data in (b"[]", b"{", b"null", b'{"name":"x"} {}'):
@@ -250,7 +263,9 @@ async def test_refuses_bodies_that_are_no_records(shared: World) -> None:
             assert (status, refusal(answer)[0]) == (400, "INVALIDREQUEST")
 
 
-async def test_records_of_other_organisations_are_apart(fresh: World, shared: World) -> None:
+async def test_records_of_other_organisations_are_apart(
+    fresh: OrganisationClient, shared: OrganisationClient
+) -> None:
     await fresh.register("industry", "MINE", name="Mine")
     await shared.register("industry", "MINE", name="Theirs")
     assert (await Operator(fresh.api).get("industry/MINE"))["name"] == "Mine"
@@ -259,7 +274,7 @@ async def test_records_of_other_organisations_are_apart(fresh: World, shared: Wo
     assert refused == ("ENTITYNOTFOUND", "community_id")
 
 
-async def test_secrets_stay_when_absent_and_are_never_shown(fresh: World) -> None:
+async def test_secrets_stay_when_absent_and_are_never_shown(fresh: OrganisationClient) -> None:
     operator = Operator(fresh.api)
     user = {"username": "fourth", "default_unit_id": UNIT}
     assert await operator.put("user", "4", **user, password="a long password") == "CREATED"
@@ -276,10 +291,10 @@ async def test_secrets_stay_when_absent_and_are_never_shown(fresh: World) -> Non
     )
     assert refusal(answer)[0] == "INVALIDCREDENTIALS"
     assert "password" not in await operator.get("user/4")
-    said = str(await traces(fresh.api))
+    said = str(await stored_rows(fresh.api))
     assert "a long password" not in said
     assert "another" not in said
-    verifiers = await rows(
+    verifiers = await query_rows(
         fresh.api,
         "SELECT verifier FROM ledger.secrets WHERE organisation = $1 AND owner = 'user/4'",
     )

@@ -7,9 +7,18 @@ from typing import Any
 import pytest
 
 from domain.reference.catalogue import KINDS
-from tests.operators import Operator
-from tests.service import Api, Json, Service, refusal
-from tests.world import CYPRUS, GROUP, UNIT, World, no_id, rows, untouched, world
+from tests.fixtures.operators import Operator
+from tests.fixtures.organisation import (
+    CYPRUS,
+    GROUP,
+    UNIT,
+    OrganisationClient,
+    organisation_client,
+    query_rows,
+    unknown_id,
+    untouched,
+)
+from tests.fixtures.service import Api, Json, Service, refusal
 
 MANDATORY, VALUE, TYPE = "MANDATORYPARAMETER", "INVALIDPARAMETERVALUE", "INVALIDPARAMETERTYPE"
 NOT_FOUND, DUPLICATE = "ENTITYNOTFOUND", "DUPLICATEENTITY"
@@ -19,7 +28,7 @@ NOT_FOUND, DUPLICATE = "ENTITYNOTFOUND", "DUPLICATEENTITY"
     ("id_", "kept"),
     [("0af", "0af"), ("a" * 32, "A" * 32), ("x" * 64, "x" * 64), (" 7 ", "7")],
 )
-async def test_ids(shared: World, id_: str, kept: str) -> None:
+async def test_ids(shared: OrganisationClient, id_: str, kept: str) -> None:
     operator = Operator(shared.api)
     report = await operator.lines("industry", {"id": id_, "name": "n"})
     assert report["created"] == 1
@@ -30,7 +39,7 @@ async def test_ids(shared: World, id_: str, kept: str) -> None:
     ("id_", "name"),
     [(None, MANDATORY), ("", MANDATORY), (7, TYPE), ("a/b", VALUE), ("\u00e9", VALUE)],
 )
-async def test_refuses_ids(shared: World, id_: object, name: str) -> None:
+async def test_refuses_ids(shared: OrganisationClient, id_: object, name: str) -> None:
     report = await Operator(shared.api).lines("industry", {"id": id_, "name": "n"})
     refused = report["refused"][0]
     assert (refused["code"].split(".")[-1], refused["description"]) == (f"{name}EXCEPTION", "id")
@@ -68,7 +77,7 @@ async def test_refuses_ids(shared: World, id_: object, name: str) -> None:
         ("country", {"name": "x", "two_character_code": "cy"}, DUPLICATE, "two_character_code"),
         ("privacy_level", {"hierarchy_level": "high"}, TYPE, "hierarchy_level"),
         ("accounts_receivable", {"life_cycle_state": "DEAD"}, VALUE, "life_cycle_state"),
-        ("accounts_receivable", {"account_owner_id": no_id()}, NOT_FOUND, "account_owner_id"),
+        ("accounts_receivable", {"account_owner_id": unknown_id()}, NOT_FOUND, "account_owner_id"),
         ("accounts_receivable", {"account_owner_id": "mine"}, NOT_FOUND, "account_owner_id"),
         (
             "rewards_participant",
@@ -94,15 +103,17 @@ async def test_refuses_ids(shared: World, id_: object, name: str) -> None:
         ("organisation", {"name": "x", "name_display": "MIDDLE"}, VALUE, "name_display"),
     ],
 )
-async def test_refuses(shared: World, kind: str, fields: Json, name: str, parameter: str) -> None:
-    await shared.create()
+async def test_refuses(
+    shared: OrganisationClient, kind: str, fields: Json, name: str, parameter: str
+) -> None:
+    await shared.create_contact()
     async with untouched(shared.api):
-        refused = await Operator(shared.api).refused(kind, no_id(), **fields)
+        refused = await Operator(shared.api).refused(kind, unknown_id(), **fields)
     assert refused == (name, parameter)
 
 
-async def test_a_record_replaces_the_stored_one_as_a_whole(shared: World) -> None:
-    operator, id_ = Operator(shared.api), no_id()
+async def test_a_record_replaces_the_stored_one_as_a_whole(shared: OrganisationClient) -> None:
+    operator, id_ = Operator(shared.api), unknown_id()
     template: Json = {"name": f"T {id_}", "media": "f2f", "subject": "s", "direction": "INCOMING"}
     template |= {"life_cycle_state": "not effective", "allowed_unit_ids": [UNIT]}
     await operator.put("communication_template", id_, **template)
@@ -124,17 +135,19 @@ LEAST: dict[str, Json] = {
 
 
 @pytest.mark.parametrize(("kind", "field"), [pair for pair in UNIQUE if pair[0] != "organisation"])
-async def test_unique_fields_among_current_records(shared: World, kind: str, field: str) -> None:
+async def test_unique_fields_among_current_records(
+    shared: OrganisationClient, kind: str, field: str
+) -> None:
     operator = Operator(shared.api)
     await operator.put("product_type", "PT", name="PT")
-    value = no_id()
+    value = unknown_id()
 
     def record(**more: Any) -> Json:
-        named = {"name": no_id()} if kind == "country" else {}
-        named |= {"username": no_id()} if kind == "user" else {}
+        named = {"name": unknown_id()} if kind == "country" else {}
+        named |= {"username": unknown_id()} if kind == "user" else {}
         return LEAST.get(kind, {}) | named | {field: value} | more
 
-    first, second = no_id(), no_id()
+    first, second = unknown_id(), unknown_id()
     await operator.put(kind, first, **record())
     async with untouched(shared.api):
         assert await operator.refused(kind, second, **record()) == (DUPLICATE, field)
@@ -148,21 +161,21 @@ async def test_unique_fields_among_current_records(shared: World, kind: str, fie
     async with untouched(shared.api):
         assert await operator.refused(kind, first, **record()) == (DUPLICATE, field)
     # A value that was given up is free again.
-    await operator.put(kind, second, **record(**{field: no_id()}))
+    await operator.put(kind, second, **record(**{field: unknown_id()}))
     assert await operator.put(kind, first, **record()) == "UPDATED"
 
 
-async def test_other_fields_may_repeat(shared: World) -> None:
-    operator, name = Operator(shared.api), no_id()
+async def test_other_fields_may_repeat(shared: OrganisationClient) -> None:
+    operator, name = Operator(shared.api), unknown_id()
     for _ in range(2):
-        await operator.put("contact_category", no_id(), name=name, code=name)
-    contact = await shared.contact()
+        await operator.put("contact_category", unknown_id(), name=name, code=name)
+    contact = await shared.new_contact()
     for field in ("name", "code"):
-        refused = await shared.refused(contact, category_identifier={field: name})
+        refused = await shared.update_refused(contact, category_identifier={field: name})
         assert refused == ("ENTITYNOTUNIQUE", "category_identifier")
 
 
-async def test_one_priority_per_pair_of_levels(shared: World) -> None:
+async def test_one_priority_per_pair_of_levels(shared: OrganisationClient) -> None:
     operator = Operator(shared.api)
     pair = {"urgency_level": "URGENCY1", "impact_level": "IMPACT1", "priority_level": "PRIORITY1"}
     assert await operator.put("service_request_priority", "1", **pair) == "CREATED"
@@ -175,29 +188,29 @@ async def test_one_priority_per_pair_of_levels(shared: World) -> None:
 
 
 async def test_names_of_organisations_and_keys_are_unique_over_all(
-    fresh: World, service: Service
+    fresh: OrganisationClient, service: Service
 ) -> None:
-    other = await world(Api(service))
+    other = await organisation_client(Api(service))
     name, key = fresh.api.organisation, {"classification": "SYSTEMIC_KEY", "user_id": "1"}
     refused = await Operator(other.api).refused("organisation", "SECOND", name=f" {name} ")
     assert refused == (DUPLICATE, "name")
-    secret = no_id()
+    secret = unknown_id()
     await Operator(fresh.api).put("web_api_key", "K", **key, key=secret)
     async with untouched(other.api):
         refused = await Operator(other.api).refused("web_api_key", "K", **key, key=secret.lower())
     assert refused == (DUPLICATE, "key")
     refused = await Operator(fresh.api).refused("web_api_key", "L", **key, key=secret)
     assert refused == (DUPLICATE, "key")
-    await Operator(fresh.api).put("web_api_key", "K", **key, key=no_id())
+    await Operator(fresh.api).put("web_api_key", "K", **key, key=unknown_id())
     assert await Operator(other.api).put("web_api_key", "K", **key, key=secret) == "CREATED"
     for organisation in (fresh, other):
-        kept = await rows(
+        kept = await query_rows(
             organisation.api, "SELECT verifier FROM ledger.secrets WHERE organisation = $1"
         )
         assert secret not in str(kept)
 
 
-async def test_links_to_retired_records(fresh: World) -> None:
+async def test_links_to_retired_records(fresh: OrganisationClient) -> None:
     operator = Operator(fresh.api)
     await operator.put("community", "C", name="C")
     await operator.put("group", "G", name="G", community_id="C")
@@ -213,32 +226,32 @@ async def test_links_to_retired_records(fresh: World) -> None:
     assert refused == (NOT_FOUND, "accounts_receivable_id")
 
 
-async def test_retiring_and_reinstating_are_upserts(fresh: World) -> None:
+async def test_retiring_and_reinstating_are_upserts(fresh: OrganisationClient) -> None:
     operator, country = Operator(fresh.api), {"name": "CYPRUS", "two_character_code": "CY"}
     assert await operator.put("country", CYPRUS, **country, retired="true") == "UPDATED"
     async with untouched(fresh.api):
         assert await operator.put("country", CYPRUS, **country, retired=1) == "UNCHANGED"
     assert (await operator.get(f"country/{CYPRUS}"))["retired"] is True
     named = {"country_of_residence_identifier": {"name": "CYPRUS"}}
-    contact = await fresh.contact()
-    refused = await fresh.refused(contact, demographics=named)
+    contact = await fresh.new_contact()
+    refused = await fresh.update_refused(contact, demographics=named)
     assert refused == (NOT_FOUND, "demographics.country_of_residence_identifier")
     assert await operator.put("country", CYPRUS, **country) == "UPDATED"
-    await fresh.update(contact, demographics=named)
+    await fresh.update_contact(contact, demographics=named)
     assert await operator.put("industry", "R", name="R", retired=True) == "CREATED"
     assert (await operator.get("industry/R"))["retired"] is True
 
 
-async def test_an_organisation_that_is_renamed_or_retired(fresh: World) -> None:
+async def test_an_organisation_that_is_renamed_or_retired(fresh: OrganisationClient) -> None:
     operator, id_ = Operator(fresh.api), fresh.api.organisation
-    contact, new = await fresh.contact(), f"NEW {id_}"
+    contact, new = await fresh.new_contact(), f"NEW {id_}"
     await operator.put("organisation", id_, name=f" {new} ")
     login = {"username": "demo", "password": "demo-password"}
     answer = await fresh.api.open("authentication/token", login | {"organisation": id_})
     assert refusal(answer)[0] == "INVALIDCREDENTIALS"
     fresh.api.organisation = new
     fresh.api.token = await fresh.api.login()
-    assert (await fresh.show(contact))["id"] == contact
+    assert (await fresh.show_contact(contact))["id"] == contact
     await operator.put("organisation", id_, name=new, retired=True)
     answer = await fresh.api.open("authentication/token", login | {"organisation": new})
     assert refusal(answer)[0] == "INVALIDCREDENTIALS"
@@ -247,4 +260,4 @@ async def test_an_organisation_that_is_renamed_or_retired(fresh: World) -> None:
     assert refusal(answer)[0] == "INVALIDTOKEN"
     assert await operator.refused("industry", "1", name="x") == (NOT_FOUND, "organisation")
     await operator.put("organisation", id_, name=new)
-    assert (await fresh.show(contact))["id"] == contact
+    assert (await fresh.show_contact(contact))["id"] == contact

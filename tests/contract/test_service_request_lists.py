@@ -9,9 +9,14 @@ from zoneinfo import ZoneInfo
 import pytest
 import pytest_asyncio
 
-from tests.service import Service, refusal
-from tests.service_requests_world import ASK, STATUSES, Helpdesk, helpdesk
-from tests.world import no_id
+from tests.fixtures.organisation import unknown_id
+from tests.fixtures.service import Service, refusal
+from tests.fixtures.service_requests import (
+    ASK,
+    STATUSES,
+    ServiceRequestsClient,
+    service_requests_client,
+)
 
 Json = dict[str, Any]
 BY_STATE = {
@@ -35,17 +40,17 @@ LISTS = ("list", *FREELY_FILTERED, CLOSE)
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Helpdesk:
-    return await helpdesk(service)
+async def client(service: Service) -> ServiceRequestsClient:
+    return await service_requests_client(service)
 
 
 @pytest_asyncio.fixture(scope="module")
-async def several(service: Service) -> tuple[Helpdesk, dict[str, Json]]:
+async def several(service: Service) -> tuple[ServiceRequestsClient, dict[str, Json]]:
     """One service request in each state, and one that waits for acceptance in each that can."""
-    own = await helpdesk(service)
-    made = {state: await own.at(state) for state in STATUSES}
+    own = await service_requests_client(service)
+    made = {state: await own.create_in_state(state) for state in STATUSES}
     for method, (state, name) in PENDING_ACCEPTANCE.items():
-        made[method] = await own.at(state, {name: ASK})
+        made[method] = await own.create_in_state(state, {name: ASK})
     return own, made
 
 
@@ -59,30 +64,32 @@ def required(method: str) -> Json:
     return {"period": 1, "uot": "DAYS"} if method == CLOSE else {}
 
 
-async def test_by_state(several: tuple[Helpdesk, dict[str, Json]]) -> None:
+async def test_by_state(several: tuple[ServiceRequestsClient, dict[str, Json]]) -> None:
     own, made = several
     for method, state in BY_STATE.items():
         expected = [one["number"] for one in made.values() if one["life_cycle_state"] == state]
-        assert await own.numbers(method) == expected
+        assert await own.list_numbers(method) == expected
     for method in PENDING_ACCEPTANCE:
-        assert await own.numbers(method) == [made[method]["number"]]
+        assert await own.list_numbers(method) == [made[method]["number"]]
     whole = [one["number"] for one in made.values()]
-    assert await own.numbers("list", type_identifier="id=FAULT") == whole
+    assert await own.list_numbers("list", type_identifier="id=FAULT") == whole
 
 
-async def test_accepted_ones_wait_no_more(several: tuple[Helpdesk, dict[str, Json]]) -> None:
+async def test_accepted_ones_wait_no_more(
+    several: tuple[ServiceRequestsClient, dict[str, Json]],
+) -> None:
     own, _ = several
     for method, (state, name) in PENDING_ACCEPTANCE.items():
-        one = await own.at(state, {name: ASK})
-        assert (await own.numbers(method))[-1] == one["number"]
+        one = await own.create_in_state(state, {name: ASK})
+        assert (await own.list_numbers(method))[-1] == one["number"]
         by = {"accepted_by_identifier": {"id": own.customer}}
-        await own.on(f"{name}_accept", one, **by)
-        assert one["number"] not in await own.numbers(method)
+        await own.call(f"{name}_accept", one, **by)
+        assert one["number"] not in await own.list_numbers(method)
 
 
-async def test_filters(several: tuple[Helpdesk, dict[str, Json]]) -> None:
+async def test_filters(several: tuple[ServiceRequestsClient, dict[str, Json]]) -> None:
     own, made = several
-    other = await own.open(
+    other = await own.create(
         accounts_receivable_identifier={"id": "AR2"},
         type_identifier={"id": "BARE"},
         category_identifier={"id": "OTHER"},
@@ -94,40 +101,40 @@ async def test_filters(several: tuple[Helpdesk, dict[str, Json]]) -> None:
         "category_identifier": "code=NS",
     }
     for name, value in filters.items():
-        assert await own.numbers("get_pending", **{name: value}) == [other["number"]]
-    assert await own.numbers("get_pending", **filters) == [other["number"]]
+        assert await own.list_numbers("get_pending", **{name: value}) == [other["number"]]
+    assert await own.list_numbers("get_pending", **filters) == [other["number"]]
     nothing = filters | {"category_identifier": "code=NP"}
-    assert await own.numbers("get_pending", **nothing) == []
-    assert await own.numbers("get_pending", category_identifier="code=NP") == [
+    assert await own.list_numbers("get_pending", **nothing) == []
+    assert await own.list_numbers("get_pending", category_identifier="code=NP") == [
         made["PENDING"]["number"]
     ]
     one = {"caller_identifier": filters["caller_identifier"]}
-    assert await own.numbers("list", **one) == [other["number"]]
-    assert await own.numbers("list", **one, category_identifier="code=NP") == []
+    assert await own.list_numbers("list", **one) == [other["number"]]
+    assert await own.list_numbers("list", **one, category_identifier="code=NP") == []
 
 
 @pytest.mark.parametrize("count", [0, 2, 3])
-async def test_a_list_is_of_exactly_one(here: Helpdesk, count: int) -> None:
+async def test_a_list_is_of_exactly_one(client: ServiceRequestsClient, count: int) -> None:
     filters = {
         "accounts_receivable_identifier": "id=AR1",
         "type_identifier": "id=FAULT",
-        "caller_identifier": f"id={here.customer}",
+        "caller_identifier": f"id={client.customer}",
     }
     query = {"category_identifier": "id=CAT"} | dict(list(filters.items())[:count])
-    answer = await here.api.call("GET", "service_requests/list", query=query)
+    answer = await client.api.call("GET", "service_requests/list", query=query)
     assert refusal(answer) == ("SEMIOPTIONALPARAMETER", ", ".join(filters))
 
 
 @pytest.mark.parametrize("method", LISTS)
-async def test_what_does_not_exist(here: Helpdesk, method: str) -> None:
+async def test_what_does_not_exist(client: ServiceRequestsClient, method: str) -> None:
     for name in ("accounts_receivable", "type", "caller", "category"):
-        query = {f"{name}_identifier": f"id={no_id()}"} | required(method)
+        query = {f"{name}_identifier": f"id={unknown_id()}"} | required(method)
         if name == "category" and method == "list":
             query |= {"type_identifier": "id=FAULT"}
         if method == CLOSE and name in ("caller", "category"):
             continue
         sent = {key: str(value) for key, value in query.items()}
-        answer = await here.api.call("GET", f"service_requests/{method}", query=sent)
+        answer = await client.api.call("GET", f"service_requests/{method}", query=sent)
         assert refusal(answer) == ("ENTITYNOTFOUND", f"{name}_identifier")
 
 
@@ -141,60 +148,62 @@ async def test_what_does_not_exist(here: Helpdesk, method: str) -> None:
         ({"offset": "x"}, "INVALIDPARAMETERTYPE"),
     ],
 )
-async def test_sizes(here: Helpdesk, method: str, given: Json, name: str) -> None:
+async def test_sizes(client: ServiceRequestsClient, method: str, given: Json, name: str) -> None:
     query = required(method) | ({"type_identifier": "id=FAULT"} if method == "list" else {})
     sent = {key: str(value) for key, value in (query | given).items()}
-    answer = await here.api.call("GET", f"service_requests/{method}", query=sent)
+    answer = await client.api.call("GET", f"service_requests/{method}", query=sent)
     assert refusal(answer) == (name, *given)
 
 
 async def test_pages(service: Service) -> None:
-    own = await helpdesk(service)
-    whole = [(await own.open())["number"] for _ in range(5)]
+    own = await service_requests_client(service)
+    whole = [(await own.create())["number"] for _ in range(5)]
     by_type = {"type_identifier": "id=FAULT"}
     for method, query in (("list", by_type), ("get_pending", {}), ("get_overdue", {})):
         seen: list[str] = []
         for offset in (0, 2, 4, 6):
             page = {"number_of_results": 2, "offset": offset}
-            seen += await own.numbers(method, **query, **page)
+            seen += await own.list_numbers(method, **query, **page)
         assert seen == whole
     shown = await own.api.get("service_requests/list", **by_type, fields_set="number,status")
     assert {tuple(one) for one in shown} == {("number", "status")}
 
 
 async def test_overdue(service: Service) -> None:
-    own = await helpdesk(service)
+    own = await service_requests_client(service)
     late = {"start_date": "2020-01-01", "estimated_completion_time": ...}
     due = {}
     for name, date in (("late", "2020-03-01"), ("early", "2020-02-01"), ("again", "2020-03-01")):
-        due[name] = (await own.open(**late, expected_completion_date=date))["number"]
-    await own.open(estimated_completion_time=..., expected_completion_date=near(days=1))
+        due[name] = (await own.create(**late, expected_completion_date=date))["number"]
+    await own.create(estimated_completion_time=..., expected_completion_date=near(days=1))
     for state in ("COMPLETED", "CANCELLED"):
-        await own.at(state, **late, expected_completion_date="2020-01-15")
-    resolved = await own.at("FINAL_RESOLVED", **late, expected_completion_date="2020-02-15")
-    found = await own.numbers("get_overdue")
+        await own.create_in_state(state, **late, expected_completion_date="2020-01-15")
+    resolved = await own.create_in_state(
+        "FINAL_RESOLVED", **late, expected_completion_date="2020-02-15"
+    )
+    found = await own.list_numbers("get_overdue")
     assert found == [due["early"], resolved["number"], due["late"], due["again"]]
-    assert await own.numbers("get_overdue", number_of_results=2, offset=1) == found[1:3]
+    assert await own.list_numbers("get_overdue", number_of_results=2, offset=1) == found[1:3]
     dated = {"service_request_identifier": {"number": due["early"]}}
     cleared = dated | {"expected_completion_date": None}
     await own.api.post("service_requests/update", **cleared)
-    assert await own.numbers("get_overdue") == found[1:]
+    assert await own.list_numbers("get_overdue") == found[1:]
     again = dated | {"expected_completion_date": "2999-01-01"}
     await own.api.post("service_requests/update", **again)
-    assert await own.numbers("get_overdue") == found[1:]
+    assert await own.list_numbers("get_overdue") == found[1:]
 
 
 async def test_close_to_completion(service: Service) -> None:
-    own = await helpdesk(service)
+    own = await service_requests_client(service)
     open_ = {"start_date": "2020-01-01", "estimated_completion_time": ...}
     made = {}
     for name, delay in (("hours", {"hours": 30}), ("day", {"hours": 23}), ("year", {"days": 300})):
-        made[name] = (await own.open(**open_, expected_completion_date=near(**delay)))["number"]
-    await own.open(**open_, expected_completion_date="2020-02-01")
-    await own.at("COMPLETED", **open_, expected_completion_date=near(hours=20))
+        made[name] = (await own.create(**open_, expected_completion_date=near(**delay)))["number"]
+    await own.create(**open_, expected_completion_date="2020-02-01")
+    await own.create_in_state("COMPLETED", **open_, expected_completion_date=near(hours=20))
 
     async def close(period: Any, uot: str, **more: str) -> list[str]:
-        return await own.numbers(CLOSE, period=period, uot=uot, **more)
+        return await own.list_numbers(CLOSE, period=period, uot=uot, **more)
 
     assert await close(0, "DAYS") == []
     assert await close(1, "days") == [made["day"]]
@@ -216,30 +225,34 @@ async def test_close_to_completion(service: Service) -> None:
         ({"period": "1", "uot": "AGES"}, "INVALIDPARAMETERVALUE", "uot"),
     ],
 )
-async def test_periods_that_are_refused(here: Helpdesk, query: Json, name: str, at: str) -> None:
-    answer = await here.api.call("GET", f"service_requests/{CLOSE}", query=query)
+async def test_periods_that_are_refused(
+    client: ServiceRequestsClient, query: Json, name: str, at: str
+) -> None:
+    answer = await client.api.call("GET", f"service_requests/{CLOSE}", query=query)
     assert refusal(answer) == (name, at)
 
 
-async def test_retired_set_up_can_still_be_searched_for(here: Helpdesk) -> None:
+async def test_retired_set_up_can_still_be_searched_for(client: ServiceRequestsClient) -> None:
     said = {"name": "Old", "code": "OLD"}
-    await here.register("service_request_category", "OLD", **said)
-    one = await here.open(category_identifier={"code": "OLD"})
-    await here.register("service_request_category", "OLD", **said, retired=True)
-    assert await here.numbers("get_pending", category_identifier="code=OLD") == [one["number"]]
-    refused = await here.unopened(category_identifier={"code": "OLD"})
+    await client.register("service_request_category", "OLD", **said)
+    one = await client.create(category_identifier={"code": "OLD"})
+    await client.register("service_request_category", "OLD", **said, retired=True)
+    assert await client.list_numbers("get_pending", category_identifier="code=OLD") == [
+        one["number"]
+    ]
+    refused = await client.create_refused(category_identifier={"code": "OLD"})
     assert refused == ("ENTITYNOTFOUND", "category_identifier")
 
 
-async def test_show(here: Helpdesk) -> None:
-    one = await here.open()
+async def test_show(client: ServiceRequestsClient) -> None:
+    one = await client.create()
     path = "service_requests/show"
     named = {"service_request_identifier": f"number={one['number']}"}
-    assert await here.api.get(path, **named) == one
-    assert await here.api.get(path, **named, fields_set="id") == {"id": one["id"]}
-    answer = await here.api.call("GET", path, query={"service_request_identifier": "number=SR9"})
+    assert await client.api.get(path, **named) == one
+    assert await client.api.get(path, **named, fields_set="id") == {"id": one["id"]}
+    answer = await client.api.call("GET", path, query={"service_request_identifier": "number=SR9"})
     assert refusal(answer) == ("ENTITYNOTFOUND", "service_request_identifier")
-    assert refusal(await here.api.call("GET", path)) == (
+    assert refusal(await client.api.call("GET", path)) == (
         "MANDATORYPARAMETER",
         "service_request_identifier",
     )
@@ -249,7 +262,7 @@ CONFIGURATION = "service_requests/configuration"
 
 
 async def test_types(service: Service) -> None:
-    own = await helpdesk(service)
+    own = await service_requests_client(service)
     shown = await own.api.get(f"{CONFIGURATION}/types/list")
     assert {one["id"] for one in shown} == {"BARE", "BOTH", "FAULT", "MAIL", "SMS", "STRICT"}
     assert set(shown[0]) == {"id", "name", "alternative_code", "description"}
@@ -262,24 +275,24 @@ async def test_types(service: Service) -> None:
     assert refusal(none) == ("ENTITYNOTFOUND", "unit_identifier")
 
 
-async def test_statuses_of_a_type(here: Helpdesk) -> None:
+async def test_statuses_of_a_type(client: ServiceRequestsClient) -> None:
     path, by = f"{CONFIGURATION}/statuses/list", "service_request_type_identifier"
-    shown = await here.api.get(path, **{by: "id=STRICT"})
+    shown = await client.api.get(path, **{by: "id=STRICT"})
     assert {one["id"] for one in shown} == set(STATUSES.values())
-    whole = await here.api.get(path, **{by: "id=FAULT"})
+    whole = await client.api.get(path, **{by: "id=FAULT"})
     assert len(whole) > len(shown)
     assert {one["id"] for one in whole if one["default"]} == set(STATUSES.values())
-    pending = await here.api.get(path, **{by: "id=FAULT"}, life_cycle_state="pending")
+    pending = await client.api.get(path, **{by: "id=FAULT"}, life_cycle_state="pending")
     assert [(one["status"]["name"], one["default"]) for one in pending] == [
         ("New", True),
         ("Waiting", False),
     ]
-    assert refusal(await here.api.call("GET", path)) == ("MANDATORYPARAMETER", by)
+    assert refusal(await client.api.call("GET", path)) == ("MANDATORYPARAMETER", by)
 
 
-async def test_cancellation_reasons_of_a_type(here: Helpdesk) -> None:
+async def test_cancellation_reasons_of_a_type(client: ServiceRequestsClient) -> None:
     path, by = f"{CONFIGURATION}/cancellation_reasons/list", "service_request_type_identifier"
-    shown = await here.api.get(path, **{by: "id=FAULT"})
+    shown = await client.api.get(path, **{by: "id=FAULT"})
     assert [(one["id"], one["default"]) for one in shown] == [("AGAIN", True), ("DOUBLE", False)]
     assert set(shown[0]) == {"id", "name", "alternative_code", "description", "default"}
-    assert [one["id"] for one in await here.api.get(path, **{by: "id=STRICT"})] == ["AGAIN"]
+    assert [one["id"] for one in await client.api.get(path, **{by: "id=STRICT"})] == ["AGAIN"]

@@ -6,27 +6,33 @@ from typing import Any
 
 import pytest_asyncio
 
-from tests.service import Service
-from tests.service_requests_world import ASK, STATUSES, Helpdesk, answer, helpdesk
-from tests.world import rows
+from tests.fixtures.organisation import query_rows
+from tests.fixtures.service import Service
+from tests.fixtures.service_requests import (
+    ASK,
+    STATUSES,
+    ServiceRequestsClient,
+    answer,
+    service_requests_client,
+)
 
 Json = dict[str, Any]
 MARK = "Quizzlebury"
 
 
 @pytest_asyncio.fixture
-async def here(service: Service) -> Helpdesk:
-    return await helpdesk(service)
+async def client(service: Service) -> ServiceRequestsClient:
+    return await service_requests_client(service)
 
 
 def text(name: str) -> str:
     return f"{MARK} {name}"
 
 
-async def test_nothing_personal_stands_in_events(here: Helpdesk) -> None:
-    other = await here.open()
+async def test_nothing_personal_stands_in_events(client: ServiceRequestsClient) -> None:
+    other = await client.create()
     related = {"service_request_identifier": {"id": other["id"]}, "description": text("relation")}
-    one = await here.open(
+    one = await client.create(
         description=text("description"),
         notes=text("notes"),
         caller_email=f"{MARK}@mail.example",
@@ -39,7 +45,7 @@ async def test_nothing_personal_stands_in_events(here: Helpdesk) -> None:
         "service_request_relation_identifier": {"service_request_identifier": {"id": other["id"]}}
     }
     changed = named | {"action": "UPDATE", "description": text("changed")}
-    await here.on("update", one, notes=text("again"), related_service_requests_set=[changed])
+    await client.call("update", one, notes=text("again"), related_service_requests_set=[changed])
     for method, state, name in (
         ("respond", "RESPONDED", "response"),
         ("temporary_resolve", "TEMPORARY_RESOLVED", "temporary_resolution"),
@@ -48,30 +54,30 @@ async def test_nothing_personal_stands_in_events(here: Helpdesk) -> None:
         status = {"status_identifier": {"id": STATUSES[state]}}
         for said in ("first", "second"):
             given = answer(name, ASK, description=text(said))
-            await here.on(method, one, **status, **{name: given})
-        await here.on(f"{name}_accept", one, accepted_by_identifier={"id": here.customer})
-    events = await rows(
-        here.api,
+            await client.call(method, one, **status, **{name: given})
+        await client.call(f"{name}_accept", one, accepted_by_identifier={"id": client.customer})
+    events = await query_rows(
+        client.api,
         "SELECT topic, subject, payload::text || metadata::text AS said FROM ledger.events"
         " WHERE organisation = $1 AND (starts_with(topic, 'service_request.') OR starts_with(topic, 'communication.'))",
     )
     assert len(events) > 15
-    assert {row["subject"].hex.upper() for row in events} == {here.customer}
+    assert {row["subject"].hex.upper() for row in events} == {client.customer}
     assert not [row["topic"] for row in events if MARK in row["said"]]
-    shown = await rows(
-        here.api,
+    shown = await query_rows(
+        client.api,
         "SELECT document::text AS said FROM views.service_requests WHERE organisation = $1",
     )
     assert any(MARK in row["said"] for row in shown)
-    whole = await here.see(one)
+    whole = await client.show(one)
     assert whole["description"] == text("description")
     assert whole["final_resolution"]["description"] == text("second")
 
 
-async def test_states_and_references_stay_readable(here: Helpdesk) -> None:
-    await here.at("RESPONDED", {"response": ASK})
-    payloads = await rows(
-        here.api,
+async def test_states_and_references_stay_readable(client: ServiceRequestsClient) -> None:
+    await client.create_in_state("RESPONDED", {"response": ASK})
+    payloads = await query_rows(
+        client.api,
         "SELECT payload ->> 'status' AS status, payload -> 'answer' ->> 'category' AS category,"
         " payload -> 'details' ->> 'priority_level' AS priority FROM ledger.events"
         " WHERE organisation = $1 AND starts_with(topic, 'service_request.') ORDER BY position",

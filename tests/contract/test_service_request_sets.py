@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import events
-from tests.service import Service
-from tests.service_requests_world import COVERAGE, Helpdesk, helpdesk
-from tests.world import no_id, untouched
+from tests.fixtures.communications import event_topics
+from tests.fixtures.organisation import unknown_id, untouched
+from tests.fixtures.service import Service
+from tests.fixtures.service_requests import COVERAGE, ServiceRequestsClient, service_requests_client
 
 Json = dict[str, Any]
 SERVICE, GOOD = "services_set", "physical_goods_set"
@@ -23,8 +23,8 @@ NAMES = {
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Helpdesk:
-    return await helpdesk(service)
+async def client(service: Service) -> ServiceRequestsClient:
+    return await service_requests_client(service)
 
 
 def named(kind: str, id_: str) -> Json:
@@ -55,27 +55,30 @@ PRODUCT, DECODER = named("product", "P1"), named("product", "P3")
     ],
 )  # fmt: skip
 async def test_items_that_are_refused(
-    here: Helpdesk, set_name: str, items: Any, name: str, at: str
+    client: ServiceRequestsClient, set_name: str, items: Any, name: str, at: str
 ) -> None:
-    one = await here.open()
+    one = await client.create()
     added = [item | {"action": "ADD"} for item in items] if at and "action" not in at else items
-    async with untouched(here.api):
-        assert await here.unopened(**{set_name: items}) == (name, f"{set_name}{at}")
+    async with untouched(client.api):
+        assert await client.create_refused(**{set_name: items}) == (name, f"{set_name}{at}")
         if "action" not in at:
-            found = await here.not_on("update", one, **{set_name: added})
+            found = await client.call_refused("update", one, **{set_name: added})
             assert found == (name, f"{set_name}{at}")
 
 
 @pytest.mark.parametrize("item", [{}, named("installed_item", "I2") | DECODER])
-async def test_a_good_is_an_item_or_a_product(here: Helpdesk, item: Json) -> None:
+async def test_a_good_is_an_item_or_a_product(client: ServiceRequestsClient, item: Json) -> None:
     either = (f"{GOOD}[0].{name}" for name in ("installed_item_identifier", "product_identifier"))
-    assert await here.unopened(**{GOOD: [item]}) == ("SEMIOPTIONALPARAMETER", ", ".join(either))
+    assert await client.create_refused(**{GOOD: [item]}) == (
+        "SEMIOPTIONALPARAMETER",
+        ", ".join(either),
+    )
 
 
-async def test_items(here: Helpdesk) -> None:
-    other = await here.open()
+async def test_items(client: ServiceRequestsClient) -> None:
+    other = await client.create()
     related = named("service_request", other["id"])
-    made = await here.open(
+    made = await client.create(
         services_set=[named("product", "P2"), PRODUCT | {"action": "add"}],
         physical_goods_set=[
             named("installed_item", "I1") | COVERED,
@@ -91,8 +94,8 @@ async def test_items(here: Helpdesk) -> None:
     assert made[GOOD][0]["installed_item"]["id"] == "I1"
     assert made[GOOD][0]["warranty_coverage_reason"]["id"] == COVERAGE
     assert made[RELATED][0]["service_request"]["number"] == other["number"]
-    assert (await here.see(other))[RELATED] == []
-    again = await here.unopened(related_service_requests_set=[related] * 2)
+    assert (await client.show(other))[RELATED] == []
+    again = await client.create_refused(related_service_requests_set=[related] * 2)
     assert again == ("DUPLICATEENTITY", f"{RELATED}[1].service_request_identifier")
 
 
@@ -101,18 +104,18 @@ def changed(set_name: str, action: str, identifier: Any, **more: Any) -> Json:
     return {set_name: [{key: value for key, value in item.items() if value is not ...}]}
 
 
-async def stocked(here: Helpdesk, other: Json) -> Json:
+async def stocked(client: ServiceRequestsClient, other: Json) -> Json:
     """A service request with something in each set."""
-    return await here.open(
+    return await client.create(
         services_set=[PRODUCT],
         physical_goods_set=[named("installed_item", "I2"), DECODER, named("product", "P4")],
         related_service_requests_set=[named("service_request", other["id"])],
     )
 
 
-async def test_removing(here: Helpdesk) -> None:
-    other = await here.open()
-    one = await stocked(here, other)
+async def test_removing(client: ServiceRequestsClient) -> None:
+    other = await client.create()
+    one = await stocked(client, other)
     ways: list[tuple[str, Json]] = [
         (SERVICE, named("product", "P1")),
         (GOOD, named("installed_item", "I2")),
@@ -121,35 +124,37 @@ async def test_removing(here: Helpdesk) -> None:
         (RELATED, {"service_request_identifier": {"number": other["number"]}}),
     ]
     for set_name, identifier in ways:
-        before = len((await here.see(one))[set_name])
-        shown = await here.on("update", one, **changed(set_name, "REMOVE", identifier))
+        before = len((await client.show(one))[set_name])
+        shown = await client.call("update", one, **changed(set_name, "REMOVE", identifier))
         assert len(shown[set_name]) == before - 1
-        async with untouched(here.api):
-            found = await here.not_on("update", one, **changed(set_name, "REMOVE", identifier))
+        async with untouched(client.api):
+            found = await client.call_refused(
+                "update", one, **changed(set_name, "REMOVE", identifier)
+            )
         assert found == ("ENTITYNOTFOUND", f"{set_name}[0].{NAMES[set_name]}")
-    assert (await events(here.api))[-1] == "service_request.item_removed"
+    assert (await event_topics(client.api))[-1] == "service_request.item_removed"
 
 
-async def test_a_relation_is_described_anew(here: Helpdesk) -> None:
-    other = await here.open()
-    one = await stocked(here, other)
+async def test_a_relation_is_described_anew(client: ServiceRequestsClient) -> None:
+    other = await client.create()
+    one = await stocked(client, other)
     by_link = named("service_request", other["id"])
     described = changed(RELATED, "UPDATE", by_link, description="Next door")
-    shown = (await here.on("update", one, **described))[RELATED]
+    shown = (await client.call("update", one, **described))[RELATED]
     assert (shown[0]["description"], shown[0]["id"]) == ("Next door", one[RELATED][0]["id"])
     elsewhere = named("service_request", one["id"])
     ignored = changed(RELATED, "update", {"id": shown[0]["id"]}, **elsewhere)
-    async with untouched(here.api):
-        assert (await here.on("update", one, **ignored))[RELATED] == shown
-        assert (await here.on("update", one, **described))[RELATED] == shown
+    async with untouched(client.api):
+        assert (await client.call("update", one, **ignored))[RELATED] == shown
+        assert (await client.call("update", one, **described))[RELATED] == shown
     cleared = changed(RELATED, "UPDATE", by_link, description=None)
-    assert (await here.on("update", one, **cleared))[RELATED][0]["description"] is None
+    assert (await client.call("update", one, **cleared))[RELATED][0]["description"] is None
 
 
-async def test_no_relation_to_itself(here: Helpdesk) -> None:
-    one = await here.open()
+async def test_no_relation_to_itself(client: ServiceRequestsClient) -> None:
+    one = await client.create()
     item = {"action": "ADD"} | named("service_request", one["id"])
-    found = await here.not_on("update", one, **{RELATED: [item]})
+    found = await client.call_refused("update", one, **{RELATED: [item]})
     assert found == ("INVALIDPARAMETERVALUE", f"{RELATED}[0].service_request_identifier")
 
 
@@ -168,41 +173,43 @@ async def test_no_relation_to_itself(here: Helpdesk) -> None:
         (SERVICE, "REMOVE", named("installed_item", "I2"), "INVALIDIDENTIFIER", NAMES[SERVICE]),
         (SERVICE, "REMOVE", {"product_identifier": {"id": "P9"}}, "ENTITYNOTFOUND", f"{NAMES[SERVICE]}.product_identifier"),
         (SERVICE, "REMOVE", {"product_identifier": "P1"}, "INVALIDIDENTIFIER", f"{NAMES[SERVICE]}.product_identifier"),
-        (SERVICE, "REMOVE", {"id": no_id()}, "ENTITYNOTFOUND", NAMES[SERVICE]),
+        (SERVICE, "REMOVE", {"id": unknown_id()}, "ENTITYNOTFOUND", NAMES[SERVICE]),
     ],
 )  # fmt: skip
 async def test_identifiers_that_are_refused(
-    here: Helpdesk, set_name: str, action: Any, identifier: Any, name: str, at: str
+    client: ServiceRequestsClient, set_name: str, action: Any, identifier: Any, name: str, at: str
 ) -> None:
-    one = await here.open()
+    one = await client.create()
     wrong = changed(set_name, action, identifier)
-    async with untouched(here.api):
-        assert await here.not_on("update", one, **wrong) == (name, f"{set_name}[0].{at}")
+    async with untouched(client.api):
+        assert await client.call_refused("update", one, **wrong) == (name, f"{set_name}[0].{at}")
 
 
-async def test_an_identifier_that_means_several(here: Helpdesk) -> None:
-    one = await here.open(physical_goods_set=[DECODER, named("installed_item", "I2")])
-    found = await here.not_on("update", one, **changed(GOOD, "REMOVE", DECODER))
+async def test_an_identifier_that_means_several(client: ServiceRequestsClient) -> None:
+    one = await client.create(physical_goods_set=[DECODER, named("installed_item", "I2")])
+    found = await client.call_refused("update", one, **changed(GOOD, "REMOVE", DECODER))
     assert found == ("ENTITYNOTUNIQUE", f"{GOOD}[0].{NAMES[GOOD]}")
 
 
-async def test_one_failing_item_rejects_the_call(here: Helpdesk) -> None:
-    one = await here.open()
+async def test_one_failing_item_rejects_the_call(client: ServiceRequestsClient) -> None:
+    one = await client.create()
     items = [PRODUCT | {"action": "ADD"}, PRODUCT | {"action": "ADD"}]
-    async with untouched(here.api):
-        found = await here.not_on("update", one, notes="x", **{SERVICE: items})
+    async with untouched(client.api):
+        found = await client.call_refused("update", one, notes="x", **{SERVICE: items})
     assert found[0] == "DUPLICATEENTITY"
     swapped = [items[0], changed(SERVICE, "REMOVE", PRODUCT)[SERVICE][0], items[1]]
-    assert len((await here.on("update", one, **{SERVICE: swapped}))[SERVICE]) == 1
+    assert len((await client.call("update", one, **{SERVICE: swapped}))[SERVICE]) == 1
 
 
-async def test_a_retired_product_is_shown_and_removed_but_not_chosen(here: Helpdesk) -> None:
+async def test_a_retired_product_is_shown_and_removed_but_not_chosen(
+    client: ServiceRequestsClient,
+) -> None:
     said = {"code": "OLD", "product_type_id": "PT1"}
-    await here.register("product", "OLD", **said)
+    await client.register("product", "OLD", **said)
     old = {"product_identifier": {"code": "OLD"}}
-    one = await here.open(services_set=[old])
-    await here.register("product", "OLD", **said, retired=True)
-    found = await here.unopened(services_set=[old])
+    one = await client.create(services_set=[old])
+    await client.register("product", "OLD", **said, retired=True)
+    found = await client.create_refused(services_set=[old])
     assert found == ("ENTITYNOTFOUND", f"{SERVICE}[0].product_identifier")
-    assert (await here.see(one))[SERVICE][0]["product"]["code"] == "OLD"
-    assert (await here.on("update", one, **changed(SERVICE, "REMOVE", old)))[SERVICE] == []
+    assert (await client.show(one))[SERVICE][0]["product"]["code"] == "OLD"
+    assert (await client.call("update", one, **changed(SERVICE, "REMOVE", old)))[SERVICE] == []

@@ -12,9 +12,9 @@ import pytest_asyncio
 
 from infra.http.api.routes import FORM_LIMIT, JSON_LIMIT
 from services.pipeline.method import BASE, METHODS
-from tests.communications_world import Desk, desk
-from tests.service import Service, _form, refusal
-from tests.world import untouched
+from tests.fixtures.communications import CommunicationsClient, communications_client
+from tests.fixtures.organisation import untouched
+from tests.fixtures.service import Service, _form, refusal
 
 Json = dict[str, Any]
 UPDATE, PHOTO = "communications/update", "contact_information/profile_photo/add"
@@ -23,26 +23,29 @@ FORMS = [path for path in POSTS if METHODS[path].multipart]
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Desk:
-    own = await desk(service)
+async def client(service: Service) -> CommunicationsClient:
+    own = await communications_client(service)
     own.api.token = await own.api.login()
     return own
 
 
 async def post(
-    here: Desk, body: bytes, path: str = UPDATE, content_type: str | None = "application/json"
+    client: CommunicationsClient,
+    body: bytes,
+    path: str = UPDATE,
+    content_type: str | None = "application/json",
 ) -> tuple[int, Json]:
     headers = {} if content_type is None else {"Content-Type": content_type}
-    status, answer, _ = await here.api.service.send(
+    status, answer, _ = await client.api.service.send(
         "POST", BASE + path, data=io.BytesIO(body), headers=headers
     )
     return status, answer
 
 
-async def draft_body(here: Desk) -> tuple[Json, Json]:
-    draft = await here.draft()
+async def draft_body(client: CommunicationsClient) -> tuple[Json, Json]:
+    draft = await client.create_draft()
     named = {"id": draft["id"]}
-    return draft, {"token": here.api.token, "communication_identifier": named, "notes": "é"}
+    return draft, {"token": client.api.token, "communication_identifier": named, "notes": "é"}
 
 
 TYPES = [
@@ -62,17 +65,19 @@ TYPES = [
 
 
 @pytest.mark.parametrize("content_type", TYPES)
-async def test_json_whatever_the_type_says(here: Desk, content_type: str) -> None:
-    _, body = await draft_body(here)
+async def test_json_whatever_the_type_says(client: CommunicationsClient, content_type: str) -> None:
+    _, body = await draft_body(client)
     raw = json.dumps(body, ensure_ascii=False).encode()
-    status, answer = await post(here, raw, content_type=content_type)
+    status, answer = await post(client, raw, content_type=content_type)
     assert (status, answer["data"].get("notes")) == (200, "é")
 
 
 @pytest.mark.parametrize("path", POSTS)
 @pytest.mark.parametrize("body", [b"", b"{}", b" {} "])
-async def test_an_empty_body_is_an_empty_object(here: Desk, path: str, body: bytes) -> None:
-    status, answer = await post(here, body, path)
+async def test_an_empty_body_is_an_empty_object(
+    client: CommunicationsClient, path: str, body: bytes
+) -> None:
+    status, answer = await post(client, body, path)
     if path in FORMS:
         assert (status, refusal(answer)[0]) == (400, "INVALIDREQUEST")
     else:
@@ -93,10 +98,10 @@ ACCEPTED: dict[str, str] = {
 
 
 @pytest.mark.parametrize("case", ACCEPTED)
-async def test_accepted(here: Desk, case: str) -> None:
-    draft, _ = await draft_body(here)
-    raw = ACCEPTED[case] % (here.api.token, draft["id"])
-    status, answer = await post(here, raw.encode())
+async def test_accepted(client: CommunicationsClient, case: str) -> None:
+    draft, _ = await draft_body(client)
+    raw = ACCEPTED[case] % (client.api.token, draft["id"])
+    status, answer = await post(client, raw.encode())
     assert (status, answer["data"].get("notes")) == (200, "x")
     assert answer["data"]["udf_float_1"] == (7 if "zeros" in case else None)
 
@@ -134,29 +139,31 @@ REJECTED: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("case", REJECTED)
-async def test_rejected(here: Desk, case: str) -> None:
-    async with untouched(here.api):
-        status, answer = await post(here, REJECTED[case])
+async def test_rejected(client: CommunicationsClient, case: str) -> None:
+    async with untouched(client.api):
+        status, answer = await post(client, REJECTED[case])
     assert (status, refusal(answer)[0]) == (400, "INVALIDREQUEST")
     assert len(answer["status"]["description"]) < 200
 
 
-async def test_nested_32_deep(here: Desk) -> None:
-    _, body = await draft_body(here)
+async def test_nested_32_deep(client: CommunicationsClient) -> None:
+    _, body = await draft_body(client)
     raw = json.dumps(body).encode()[:-1] + b',"x":' + b"[" * 31 + b"]" * 31 + b"}"
-    assert (await post(here, raw))[0] == 200
+    assert (await post(client, raw))[0] == 200
     deeper = raw.replace(b"[", b"[[", 1).replace(b"]", b"]]", 1)
-    assert (await post(here, deeper))[0] == 400
+    assert (await post(client, deeper))[0] == 400
 
 
 @pytest.mark.parametrize("path", POSTS)
-async def test_forms_only_where_they_are_documented(here: Desk, path: str) -> None:
-    _, body = await draft_body(here)
-    writer = _form({"token": here.api.token}, None)
-    status, answer, _ = await here.api.service.send("POST", BASE + path, data=writer)
+async def test_forms_only_where_they_are_documented(
+    client: CommunicationsClient, path: str
+) -> None:
+    _, body = await draft_body(client)
+    writer = _form({"token": client.api.token}, None)
+    status, answer, _ = await client.api.service.send("POST", BASE + path, data=writer)
     if path in FORMS:
         assert (status, refusal(answer)[0]) == (200, "MANDATORYPARAMETER")
-        status, answer = await post(here, json.dumps(body).encode(), path)
+        status, answer = await post(client, json.dumps(body).encode(), path)
     assert (status, refusal(answer)[0]) == (400, "INVALIDREQUEST")
     assert answer["status"]["description"] == "Content-Type"
 
@@ -164,19 +171,21 @@ async def test_forms_only_where_they_are_documented(here: Desk, path: str) -> No
 @pytest.mark.parametrize(
     "content_type", ["Multipart/Form-Data; boundary=x", " multipart/form-data ;boundary=x"]
 )
-async def test_forms_are_known_by_their_type(here: Desk, content_type: str) -> None:
-    status, answer = await post(here, b"{}", UPDATE, content_type)
+async def test_forms_are_known_by_their_type(
+    client: CommunicationsClient, content_type: str
+) -> None:
+    status, answer = await post(client, b"{}", UPDATE, content_type)
     assert (status, answer["status"]["description"]) == (400, "Content-Type")
 
 
-async def test_broken_forms(here: Desk) -> None:
+async def test_broken_forms(client: CommunicationsClient) -> None:
     for content_type, body in (
         ("multipart/form-data", b"--x\r\n\r\n"),
         ("multipart/form-data; boundary=x", b""),
         ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\n1"),
         ("multipart/form-data; boundary=x", b'--x\r\nX: form-data; name="a"\r\n\r\n1\r\n--x--'),
     ):
-        status, answer = await post(here, body, PHOTO, content_type)
+        status, answer = await post(client, body, PHOTO, content_type)
         assert (status, refusal(answer)[0]) == (400, "INVALIDREQUEST")
 
 
@@ -191,41 +200,41 @@ async def chunks(raw: bytes) -> Any:
         yield raw[n : n + 65536]
 
 
-async def test_a_body_of_1_mib(here: Desk) -> None:
-    _, body = await draft_body(here)
-    status, answer = await post(here, padded(body, JSON_LIMIT))
+async def test_a_body_of_1_mib(client: CommunicationsClient) -> None:
+    _, body = await draft_body(client)
+    status, answer = await post(client, padded(body, JSON_LIMIT))
     assert (status, answer["data"]["notes"]) == (200, "é")
     assert JSON_LIMIT == 1024 * 1024
-    async with untouched(here.api):
+    async with untouched(client.api):
         for given in (
             io.BytesIO(padded(body, JSON_LIMIT + 1)),
             chunks(padded(body, JSON_LIMIT + 1)),
         ):
-            status, answer, _ = await here.api.service.send("POST", BASE + UPDATE, data=given)
+            status, answer, _ = await client.api.service.send("POST", BASE + UPDATE, data=given)
             assert (status, refusal(answer)[0]) == (413, "REQUESTTOOLARGE")
 
 
 @pytest.mark.parametrize("path", [p for p in POSTS if p not in FORMS])
-async def test_the_limit_is_the_same_for_all(here: Desk, path: str) -> None:
-    status, answer = await post(here, b" " * (JSON_LIMIT + 1), path)
+async def test_the_limit_is_the_same_for_all(client: CommunicationsClient, path: str) -> None:
+    status, answer = await post(client, b" " * (JSON_LIMIT + 1), path)
     assert (status, refusal(answer)[0]) == (413, "REQUESTTOOLARGE")
 
 
-async def test_a_form_of_10_mib(here: Desk) -> None:
+async def test_a_form_of_10_mib(client: CommunicationsClient) -> None:
     assert FORM_LIMIT == 10 * 1024 * 1024
-    named = {"token": here.api.token, "contact_information_identifier": f"id={here.reader}"}
+    named = {"token": client.api.token, "contact_information_identifier": f"id={client.recipient}"}
     for size, expected in ((FORM_LIMIT - 2000, 200), (FORM_LIMIT, 413)):
         writer = _form(named, ("x.png", b"x" * size, "image/png"))
-        status, answer, _ = await here.api.service.send("POST", BASE + PHOTO, data=writer)
+        status, answer, _ = await client.api.service.send("POST", BASE + PHOTO, data=writer)
         assert status == expected
         name = "INVALIDPROFILEPHOTO" if expected == 200 else "REQUESTTOOLARGE"
         assert refusal(answer)[0] == name
 
 
-async def test_a_compressed_body_is_not_unpacked(here: Desk) -> None:
+async def test_a_compressed_body_is_not_unpacked(client: CommunicationsClient) -> None:
     headers = {"Content-Encoding": "gzip"}
     for body in (gzip.compress(b"{}"), gzip.compress(b" " * 100_000_000)):
-        status, answer, _ = await here.api.service.send(
+        status, answer, _ = await client.api.service.send(
             "POST", BASE + UPDATE, data=body, headers=headers
         )
         assert (status, refusal(answer)[0]) == (400, "INVALIDREQUEST")

@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 
 from services.pipeline.method import BASE, METHODS
-from tests.communications_world import Desk, desk
-from tests.service import Service, refusal
-from tests.world import person
+from tests.fixtures.communications import CommunicationsClient, communications_client
+from tests.fixtures.organisation import person
+from tests.fixtures.service import Service, refusal
 
 Json = dict[str, Any]
 OK = {"code": "OK", "message": "", "description": ""}
@@ -20,25 +20,25 @@ CODE = re.compile(r"COM\.CRM\.EXCEPTION\.[A-Z]+\.[A-Z]+EXCEPTION")
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Desk:
-    own = await desk(service)
+async def client(service: Service) -> CommunicationsClient:
+    own = await communications_client(service)
     own.api.token = await own.api.login()
-    await own.contact(demographics={"id_number": "ENVELOPE"})
+    await own.new_contact(demographics={"id_number": "ENVELOPE"})
     return own
 
 
-async def accepted(here: Desk, path: str) -> Json:
+async def accepted(client: CommunicationsClient, path: str) -> Json:
     """Parameters with which a method succeeds; identifiers are objects."""
-    draft, entry = await here.draft(), await here.mail()
+    draft, entry = await client.create_draft(), await client.create_email()
     said = entry["communication"]
-    contact = {"contact_information_identifier": {"id": here.reader}}
+    contact = {"contact_information_identifier": {"id": client.recipient}}
     communication = {"communication_identifier": {"id": draft["id"]}}
     queued = {"communication_queue_identifier": {"id": entry["id"]}}
     media = {"media": "EMAIL"}
     return {
         "communications/show": communication,
         "communications/list": contact,
-        "communications/create": here.body(),
+        "communications/create": client.creation_body(),
         "communications/update": communication,
         "communications/complete": communication,
         "communications/set_as_viewed": {"communication_identifier": {"id": said["id"]}},
@@ -70,18 +70,18 @@ PATHS = [
 ]
 
 
-async def call(here: Desk, path: str, given: Json) -> tuple[int, Json, Any]:
-    token = {"token": here.api.token}
+async def call(client: CommunicationsClient, path: str, given: Json) -> tuple[int, Json, Any]:
+    token = {"token": client.api.token}
     if METHODS[path].verb == "POST":
         data = json.dumps(token | given).encode()
-        return await here.api.service.send("POST", BASE + path, data=data)
+        return await client.api.service.send("POST", BASE + path, data=data)
     texts = {k: f"id={v['id']}" if isinstance(v, dict) else str(v) for k, v in given.items()}
-    return await here.api.service.send("GET", BASE + path, query=token | texts)
+    return await client.api.service.send("GET", BASE + path, query=token | texts)
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_success(here: Desk, path: str) -> None:
-    status, answer, headers = await call(here, path, await accepted(here, path))
+async def test_a_success(client: CommunicationsClient, path: str) -> None:
+    status, answer, headers = await call(client, path, await accepted(client, path))
     assert status == 200
     assert headers["Content-Type"] == "application/json; charset=utf-8"
     assert set(answer) == {"status", "data"}
@@ -90,11 +90,11 @@ async def test_a_success(here: Desk, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", METHODS)
-async def test_a_refusal(here: Desk, path: str) -> None:
+async def test_a_refusal(client: CommunicationsClient, path: str) -> None:
     method = METHODS[path]
     for status, answer, headers in (
-        await here.api.service.send(method.verb, BASE + path),
-        await here.api.service.send("PUT", BASE + path),
+        await client.api.service.send(method.verb, BASE + path),
+        await client.api.service.send("PUT", BASE + path),
     ):
         assert status in {200, 400, 405}
         assert headers["Content-Type"] == "application/json; charset=utf-8"
@@ -105,8 +105,8 @@ async def test_a_refusal(here: Desk, path: str) -> None:
         assert answer["data"] == {}
 
 
-async def test_a_refusal_is_http_200_but_for_transport(here: Desk) -> None:
-    status, answer, _ = await call(here, "communications/show", {})
+async def test_a_refusal_is_http_200_but_for_transport(client: CommunicationsClient) -> None:
+    status, answer, _ = await call(client, "communications/show", {})
     assert (status, answer["status"]) == (
         200,
         {
@@ -123,8 +123,8 @@ def keys(data: Any) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_fields_set(here: Desk, path: str) -> None:
-    whole = keys((await call(here, path, await accepted(here, path)))[1]["data"])
+async def test_fields_set(client: CommunicationsClient, path: str) -> None:
+    whole = keys((await call(client, path, await accepted(client, path)))[1]["data"])
     assert whole
     first, last = whole[0][0], whole[0][-1]
     forms: list[tuple[Any, list[str]]] = [
@@ -143,53 +143,55 @@ async def test_fields_set(here: Desk, path: str) -> None:
     for value, expected in forms:
         if value is None and METHODS[path].verb == "GET":
             continue
-        given = await accepted(here, path) | {"fields_set": value}
-        found = keys((await call(here, path, given))[1]["data"])
+        given = await accepted(client, path) | {"fields_set": value}
+        found = keys((await call(client, path, given))[1]["data"])
         assert found
         assert all(one == expected for one in found), value
 
 
 @pytest.mark.parametrize("path", [p for p in PATHS if METHODS[p].verb == "POST"])
 @pytest.mark.parametrize("value", [True, {}, {"id": 1}, [1], [None], [["id"]]])
-async def test_fields_set_refused(here: Desk, path: str, value: Any) -> None:
-    given = await accepted(here, path) | {"fields_set": value}
-    refused = refusal((await call(here, path, given))[1])
+async def test_fields_set_refused(client: CommunicationsClient, path: str, value: Any) -> None:
+    given = await accepted(client, path) | {"fields_set": value}
+    refused = refusal((await call(client, path, given))[1])
     assert refused == ("INVALIDPARAMETERTYPE", "fields_set")
 
 
-async def test_kept_objects_are_whole(here: Desk) -> None:
-    draft = await here.draft()
-    shown = await here.see(draft, fields_set="contact_information,referring_to,log_information")
+async def test_kept_objects_are_whole(client: CommunicationsClient) -> None:
+    draft = await client.create_draft()
+    shown = await client.show(draft, fields_set="contact_information,referring_to,log_information")
     assert shown == {
         name: draft[name] for name in ("contact_information", "referring_to", "log_information")
     }
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_unknown_parameters_are_ignored(here: Desk, path: str) -> None:
-    given = await accepted(here, path)
+async def test_unknown_parameters_are_ignored(client: CommunicationsClient, path: str) -> None:
+    given = await accepted(client, path)
     more: Json = {"type ": "x", "Token": "x", "$ref": "x", "": 1, "colour": {"red": [1]}}
     if METHODS[path].verb == "GET":
         more = {"type ": "x", "Token": "x", "$ref": "x", "colour": "red"}
-    _, answer, _ = await call(here, path, given | more)
+    _, answer, _ = await call(client, path, given | more)
     assert answer["status"] == OK
 
 
-async def test_unknown_members_are_ignored_inside_but_not_in_identifiers(here: Desk) -> None:
+async def test_unknown_members_are_ignored_inside_but_not_in_identifiers(
+    client: CommunicationsClient,
+) -> None:
     item = {"type": "STRING", "name": "n", "string_value": "x", "colour": "red", "id": "1"}
-    said = await here.say(unrestricted_parameter_set=[item])
+    said = await client.create(unrestricted_parameter_set=[item])
     assert said["unrestricted_parameter_set"][0]["id"] != "1"
-    named = {"contact_information_identifier": {"id": here.reader, "colour": "red"}}
-    refused = await here.unsaid(**named)
+    named = {"contact_information_identifier": {"id": client.recipient, "colour": "red"}}
+    refused = await client.create_refused(**named)
     assert refused == ("INVALIDIDENTIFIER", "contact_information_identifier")
-    named = {"contact_information_identifier": {"id": here.reader, "colour": None, "name": ""}}
-    assert (await here.say(**named))["contact_information"]["id"] == here.reader
-    refused = await here.unsaid(referring_to={"colour_identifier": {"id": "1"}})
+    named = {"contact_information_identifier": {"id": client.recipient, "colour": None, "name": ""}}
+    assert (await client.create(**named))["contact_information"]["id"] == client.recipient
+    refused = await client.create_refused(referring_to={"colour_identifier": {"id": "1"}})
     assert refused == ("INVALIDIDENTIFIER", "referring_to")
 
 
 @pytest.mark.parametrize("text", ['{"$ref":"x"}', '{"$name":["a","b"]}', '"\\', "\u2028é𝄞", "<b>&"])
-async def test_texts_come_back_as_they_went_in(here: Desk, text: str) -> None:
-    said = await here.say(subject=text, content=text, notes=text)
+async def test_texts_come_back_as_they_went_in(client: CommunicationsClient, text: str) -> None:
+    said = await client.create(subject=text, content=text, notes=text)
     assert {said[name] for name in ("subject", "content", "notes")} == {text}
-    assert {(await here.see(said))[name] for name in ("subject", "content", "notes")} == {text}
+    assert {(await client.show(said))[name] for name in ("subject", "content", "notes")} == {text}

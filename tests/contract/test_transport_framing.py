@@ -13,16 +13,16 @@ import pytest_asyncio
 import structlog
 
 from services.pipeline.method import BASE
-from tests.communications_world import Desk, desk
-from tests.service import Service, refusal
+from tests.fixtures.communications import CommunicationsClient, communications_client
+from tests.fixtures.service import Service, refusal
 
 Json = dict[str, Any]
 COMPLETE = f"{BASE}communications/complete".encode()
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Desk:
-    return await desk(service)
+async def client(service: Service) -> CommunicationsClient:
+    return await communications_client(service)
 
 
 async def wire(service: Service, *sent: bytes, port: str = "url") -> bytes:
@@ -101,22 +101,22 @@ async def test_what_is_no_request(
     assert [entry["event"] for entry in logs] == ["malformed"] * 2
 
 
-async def test_a_request_line_of_16_kib(here: Desk) -> None:
-    token = (await here.api.login()).encode()
+async def test_a_request_line_of_16_kib(client: CommunicationsClient) -> None:
+    token = (await client.api.login()).encode()
     query = COMPLETE.replace(b"complete", b"list") + b"?category_identifier=id=MC1&token=" + token
     fits = query + b"&x=" + b"y" * (16 * 1024 - len(query) - 30)
-    status, _, body = parsed(await wire(here.api.service, request(b"GET", fits, b"")))
+    status, _, body = parsed(await wire(client.api.service, request(b"GET", fits, b"")))
     assert (status, json.loads(body)["status"]["code"]) == (200, "OK")
-    status, _, _ = parsed(await wire(here.api.service, request(b"GET", fits + b"y" * 60, b"")))
+    status, _, _ = parsed(await wire(client.api.service, request(b"GET", fits + b"y" * 60, b"")))
     assert status == 400
 
 
-async def test_a_body_in_chunks(here: Desk) -> None:
-    token = await here.api.login()
+async def test_a_body_in_chunks(client: CommunicationsClient) -> None:
+    token = await client.api.login()
     body = json.dumps({"token": token}).encode()
     head = BASIC + b"Transfer-Encoding: chunked\r\n\r\n"
     chunks = b"".join(b"1\r\n" + body[n : n + 1] + b"\r\n" for n in range(len(body)))
-    status, _, answer = parsed(await wire(here.api.service, head + chunks + b"0\r\n\r\n"))
+    status, _, answer = parsed(await wire(client.api.service, head + chunks + b"0\r\n\r\n"))
     assert status == 200
     assert refusal(json.loads(answer)) == ("MANDATORYPARAMETER", "communication_identifier")
 

@@ -12,10 +12,18 @@ import pytest_asyncio
 
 from infra.postgres.embedded.server import EmbeddedPostgres
 from services.pipeline.method import BASE
-from tests import databases
-from tests.communications_world import Desk, desk, events, names, new_key, posted, together
-from tests.service import Api, Service, in_process, refusal
-from tests.world import UNIT, rows, untouched, world
+from tests.fixtures import databases
+from tests.fixtures.communications import (
+    CommunicationsClient,
+    call_concurrently,
+    communications_client,
+    error_names,
+    event_topics,
+    new_key,
+    post_raw,
+)
+from tests.fixtures.organisation import UNIT, organisation_client, query_rows, untouched
+from tests.fixtures.service import Api, Service, refusal, run_in_process
 
 Json = dict[str, Any]
 CREATE = "communications/create"
@@ -23,8 +31,8 @@ LISTED = {"category_identifier": "id=MC1"}
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Desk:
-    return await desk(service)
+async def client(service: Service) -> CommunicationsClient:
+    return await communications_client(service)
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -34,11 +42,11 @@ async def own_database(postgres: EmbeddedPostgres, template: str) -> AsyncIterat
 
 
 @pytest_asyncio.fixture(scope="module")
-async def limited(own_database: str) -> AsyncIterator[Desk]:
+async def limited(own_database: str) -> AsyncIterator[CommunicationsClient]:
     """A service that lets each session call twice a second."""
-    async with in_process(own_database, CRMLEDGER_RATE_LIMIT="2") as service:
-        own = Desk((await world(Api(service))).api)
-        own.contacts = [await own.contact()]
+    async with run_in_process(own_database, CRMLEDGER_RATE_LIMIT="2") as service:
+        own = CommunicationsClient((await organisation_client(Api(service))).api)
+        own.contacts = [await own.new_contact()]
         yield own
 
 
@@ -47,16 +55,16 @@ async def sent(api: Api, token: str) -> tuple[int, str, str | None]:
     query = {"token": token, "category_identifier": "id=MC1"}
     path = f"{BASE}communications/list"
     status, answer, headers = await api.service.send("GET", path, query=query)
-    return status, names([answer])[0], headers.get("Retry-After")
+    return status, error_names([answer])[0], headers.get("Retry-After")
 
 
-async def test_no_limit_by_default(here: Desk) -> None:
-    token = await here.api.login()
-    answers = await asyncio.gather(*(sent(here.api, token) for _ in range(50)))
+async def test_no_limit_by_default(client: CommunicationsClient) -> None:
+    token = await client.api.login()
+    answers = await asyncio.gather(*(sent(client.api, token) for _ in range(50)))
     assert {answer[:2] for answer in answers} == {(200, "OK")}
 
 
-async def test_a_session_that_calls_too_often(limited: Desk) -> None:
+async def test_a_session_that_calls_too_often(limited: CommunicationsClient) -> None:
     api = limited.api
     token = await api.login()
     answers = [await sent(api, token) for _ in range(8)]
@@ -70,15 +78,17 @@ async def test_a_session_that_calls_too_often(limited: Desk) -> None:
     assert (await sent(api, token))[1] == "OK"
 
 
-async def test_the_limit_comes_after_the_signature_and_before_all_else(limited: Desk) -> None:
+async def test_the_limit_comes_after_the_signature_and_before_all_else(
+    limited: CommunicationsClient,
+) -> None:
     api = limited.api
     token = await api.login()
     for _ in range(4):
         await sent(api, token)
-    before = await events(api)
-    status, answer = await posted(Api(api.service, api.organisation, token), CREATE, {})
+    before = await event_topics(api)
+    status, answer = await post_raw(Api(api.service, api.organisation, token), CREATE, {})
     assert (status, refusal(answer)) == (429, ("TOOMANYREQUESTS", ""))
-    assert await events(api) == before
+    assert await event_topics(api) == before
     assert (await sent(api, f"{token[:-2]}xx"))[1] == "INVALIDTOKEN"
     assert (await api.open("nowhere", {}))["status"]["code"].endswith("METHODNOTFOUNDEXCEPTION")
 
@@ -87,35 +97,45 @@ KEYS = ["k", "a b", "x" * 255, '"quoted"', "é"]
 
 
 @pytest.mark.parametrize("key", KEYS)
-async def test_keys_are_any_visible_text(here: Desk, key: str) -> None:
+async def test_keys_are_any_visible_text(client: CommunicationsClient, key: str) -> None:
     key = f"{new_key()}{key}"[:255]
     answers = [
-        (await together(here.api, [(CREATE, here.body())], **{"Idempotency-Key": form}))[0]
+        (
+            await call_concurrently(
+                client.api, [(CREATE, client.creation_body())], **{"Idempotency-Key": form}
+            )
+        )[0]
         for form in (key, f"  {key}  ")
     ]
-    assert names(answers) == ["OK", "OK"]
+    assert error_names(answers) == ["OK", "OK"]
     assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize("key", ["x" * 256, "a\tb", "\u00a0x"])
-async def test_other_keys_are_refused(here: Desk, key: str) -> None:
-    api = here.api
+async def test_other_keys_are_refused(client: CommunicationsClient, key: str) -> None:
+    api = client.api
     async with untouched(api):
-        status, answer = await posted(api, CREATE, here.body(), **{"Idempotency-Key": key})
+        status, answer = await post_raw(
+            api, CREATE, client.creation_body(), **{"Idempotency-Key": key}
+        )
     assert (status, refusal(answer)) == (400, ("INVALIDREQUEST", "Idempotency-Key"))
 
 
 @pytest.mark.parametrize("key", ["", "   "])
-async def test_a_blank_key_is_none(here: Desk, key: str) -> None:
+async def test_a_blank_key_is_none(client: CommunicationsClient, key: str) -> None:
     answers = [
-        (await together(here.api, [(CREATE, here.body())], **{"Idempotency-Key": key}))[0]
+        (
+            await call_concurrently(
+                client.api, [(CREATE, client.creation_body())], **{"Idempotency-Key": key}
+            )
+        )[0]
         for _ in range(2)
     ]
     assert answers[0]["data"]["id"] != answers[1]["data"]["id"]
 
 
 async def test_a_key_belongs_to_user_method_and_organisation(service: Service) -> None:
-    first, second = await desk(service), await desk(service)
+    first, second = await communications_client(service), await communications_client(service)
     key = {"Idempotency-Key": new_key()}
     await first.register(
         "user",
@@ -125,36 +145,42 @@ async def test_a_key_belongs_to_user_method_and_organisation(service: Service) -
         password="p" * 9,
     )
     other = Api(service, first.api.organisation, await first.api.login("other", "p" * 9))
-    assert (await posted(first.api, CREATE, first.body(), **key))[0] == 200
-    assert (await posted(other, CREATE, first.body(), **key))[0] == 422
+    assert (await post_raw(first.api, CREATE, first.creation_body(), **key))[0] == 200
+    assert (await post_raw(other, CREATE, first.creation_body(), **key))[0] == 422
     path = "communications/update"
-    assert (await posted(first.api, path, first.body(communication_identifier={"id": "1"}), **key))[
-        0
-    ] == 422
-    assert (await posted(second.api, CREATE, second.body(), **key))[0] == 200
+    assert (
+        await post_raw(
+            first.api, path, first.creation_body(communication_identifier={"id": "1"}), **key
+        )
+    )[0] == 422
+    assert (await post_raw(second.api, CREATE, second.creation_body(), **key))[0] == 200
 
 
-async def test_the_token_and_the_order_of_members_do_not_make_another_request(here: Desk) -> None:
-    key, body = {"Idempotency-Key": new_key()}, here.body()
-    first = await posted(here.api, CREATE, body, **key)
-    here.api.token = await here.api.login()
+async def test_the_token_and_the_order_of_members_do_not_make_another_request(
+    client: CommunicationsClient,
+) -> None:
+    key, body = {"Idempotency-Key": new_key()}, client.creation_body()
+    first = await post_raw(client.api, CREATE, body, **key)
+    client.api.token = await client.api.login()
     turned = dict(reversed(body.items()))
-    assert await posted(here.api, CREATE, turned, **key) == first
+    assert await post_raw(client.api, CREATE, turned, **key) == first
 
 
-async def test_the_answer_keeps_its_fields_set(here: Desk) -> None:
-    key, body = {"Idempotency-Key": new_key()}, here.body(fields_set="id")
-    first = await posted(here.api, CREATE, body, **key)
+async def test_the_answer_keeps_its_fields_set(client: CommunicationsClient) -> None:
+    key, body = {"Idempotency-Key": new_key()}, client.creation_body(fields_set="id")
+    first = await post_raw(client.api, CREATE, body, **key)
     assert list(first[1]["data"]) == ["id"]
-    assert await posted(here.api, CREATE, body, **key) == first
+    assert await post_raw(client.api, CREATE, body, **key) == first
 
 
-async def test_answers_are_kept_for_24_hours(own_database: str, limited: Desk) -> None:
+async def test_answers_are_kept_for_24_hours(
+    own_database: str, limited: CommunicationsClient
+) -> None:
     """An older answer counts no more: the same call happens again and is kept anew."""
     api = limited.api
-    key, body = new_key(), limited.body()
+    key, body = new_key(), limited.creation_body()
     api.token = await api.login()
-    first = await posted(api, CREATE, body, **{"Idempotency-Key": key})
+    first = await post_raw(api, CREATE, body, **{"Idempotency-Key": key})
     connection = await asyncpg.connect(own_database)
     for age, same in (("23 hours", True), ("25 hours", False)):
         await connection.execute(
@@ -163,34 +189,34 @@ async def test_answers_are_kept_for_24_hours(own_database: str, limited: Desk) -
             key,
         )
         api.token = await api.login()
-        again = await posted(api, CREATE, body, **{"Idempotency-Key": key})
+        again = await post_raw(api, CREATE, body, **{"Idempotency-Key": key})
         assert again[0] == 200
         assert (again == first) is same
     await connection.close()
     api.token = await api.login()
-    assert await posted(api, CREATE, body, **{"Idempotency-Key": key}) == again
-    kept = await rows(
+    assert await post_raw(api, CREATE, body, **{"Idempotency-Key": key}) == again
+    kept = await query_rows(
         api, "SELECT key FROM ledger.answers WHERE organisation = $1 AND key = $2", key
     )
     assert len(kept) == 1
 
 
-async def test_keys_of_reads_mean_nothing(here: Desk) -> None:
+async def test_keys_of_reads_mean_nothing(client: CommunicationsClient) -> None:
     key = {"Idempotency-Key": new_key()}
-    async with untouched(here.api):
+    async with untouched(client.api):
         for query in (LISTED, LISTED | {"media": "SMS"}):
-            answer = await here.api.call("GET", "communications/list", query=query, headers=key)
-            assert names([answer]) == ["OK"]
+            answer = await client.api.call("GET", "communications/list", query=query, headers=key)
+            assert error_names([answer]) == ["OK"]
 
 
 async def test_without_its_database_a_service_says_so(
     postgres: EmbeddedPostgres, template: str
 ) -> None:
-    async with databases.database(postgres, template) as url, in_process(url) as service:
-        own = await desk(service)
+    async with databases.database(postgres, template) as url, run_in_process(url) as service:
+        own = await communications_client(service)
         query = {"token": await own.api.login()} | LISTED
         path = f"{BASE}communications/list"
-        [row] = await rows(own.api, "SELECT current_database() AS name, $1::text")
+        [row] = await query_rows(own.api, "SELECT current_database() AS name, $1::text")
         admin = await asyncpg.connect(postgres.url)
         try:
             await admin.execute(f"ALTER DATABASE {row['name']} ALLOW_CONNECTIONS false")

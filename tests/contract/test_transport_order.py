@@ -10,16 +10,16 @@ import pytest
 import pytest_asyncio
 
 from services.pipeline.method import BASE
-from tests.communications_world import LIMITED, Desk, desk
-from tests.service import Service, refusal
-from tests.world import no_id, untouched
+from tests.fixtures.communications import LIMITED, CommunicationsClient, communications_client
+from tests.fixtures.organisation import unknown_id, untouched
+from tests.fixtures.service import Service, refusal
 
 Json = dict[str, Any]
 Fault = tuple[Json, str, str]
 """What is changed in an acceptable body, NAME and description of its refusal."""
 
 TWICE = [{"action": "ADD", "type": "INTEGER", "name": "n", "integer_value": 1}] * 2
-GONE = {"id": no_id()}
+GONE = {"id": unknown_id()}
 LINKS = (
     "template_identifier",
     "category_identifier",
@@ -126,20 +126,24 @@ TABLES: dict[str, list[Fault]] = {
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Desk:
-    own = await desk(service)
+async def client(service: Service) -> CommunicationsClient:
+    own = await communications_client(service)
     await own.register("communication_template", "OFF", name="OFF")
     return own
 
 
-async def bodies(here: Desk, path: str) -> tuple[Json, dict[str, str]]:
+async def bodies(client: CommunicationsClient, path: str) -> tuple[Json, dict[str, str]]:
     """An acceptable body, and the ids that the table's words stand for."""
-    draft, final, entry = await here.draft(), await here.say(), await here.mail()
-    removed = await here.mail()
-    await here.queue("remove", removed)
+    draft, final, entry = (
+        await client.create_draft(),
+        await client.create(),
+        await client.create_email(),
+    )
+    removed = await client.create_email()
+    await client.call_queue("remove", removed)
     words = {"DRAFT": draft["id"], "FINAL": final["id"], "REMOVED": removed["id"]}
     acceptable: dict[str, Json] = {
-        "communications/create": here.body(),
+        "communications/create": client.creation_body(),
         "communications/update": {ON: {"id": draft["id"]}},
         "communications/set_as_viewed": {ON: {"id": final["id"]}},
         "communications/queue/reject": {
@@ -159,12 +163,12 @@ def spelt(changes: Json, words: dict[str, str]) -> Json:
 
 
 @pytest.mark.parametrize("path", TABLES)
-async def test_each_fault_alone(here: Desk, path: str) -> None:
-    body, words = await bodies(here, path)
-    async with untouched(here.api):
+async def test_each_fault_alone(client: CommunicationsClient, path: str) -> None:
+    body, words = await bodies(client, path)
+    async with untouched(client.api):
         for changes, name, description in [*TABLES[path], *_last(path)]:
             given = body | spelt(changes, words)
-            assert await here.api.refused(path, **given) == (name, description), changes
+            assert await client.api.refused(path, **given) == (name, description), changes
 
 
 def _last(path: str) -> list[Fault]:
@@ -172,25 +176,25 @@ def _last(path: str) -> list[Fault]:
 
 
 @pytest.mark.parametrize("path", TABLES)
-async def test_of_two_faults_the_earlier_one(here: Desk, path: str) -> None:
-    body, words = await bodies(here, path)
+async def test_of_two_faults_the_earlier_one(client: CommunicationsClient, path: str) -> None:
+    body, words = await bodies(client, path)
     pairs = [
         (first, second)
         for first, second in combinations([*TABLES[path], *_last(path)], 2)
         if not first[0].keys() & second[0].keys() and LIMIT not in (first, second)
     ]
     assert len(pairs) >= len(TABLES[path]) - 1
-    async with untouched(here.api):
+    async with untouched(client.api):
         for first, second in pairs:
             given = body | spelt(second[0], words) | spelt(first[0], words)
-            refused = await here.api.refused(path, **given)
+            refused = await client.api.refused(path, **given)
             assert refused == first[1:], (first[0], second[0])
 
 
-async def test_before_the_parameters(here: Desk) -> None:
+async def test_before_the_parameters(client: CommunicationsClient) -> None:
     """Path, verb, size, syntax, token, in this order, before everything that is in a body."""
-    send = here.api.service.send
-    token = await here.api.login()
+    send = client.api.service.send
+    token = await client.api.login()
     path = BASE + "communications/create"
     faulty = json.dumps({"token": token, "direction": "x"}).encode()
     unsigned = json.dumps({"token": "x", "direction": "x"}).encode()
@@ -209,7 +213,7 @@ async def test_before_the_parameters(here: Desk) -> None:
         assert refusal(answer)[0] == name
 
 
-async def test_of_the_logins(here: Desk) -> None:
+async def test_of_the_logins(client: CommunicationsClient) -> None:
     steps: list[tuple[Json, str, str]] = [
         ({}, "MANDATORYPARAMETER", "username"),
         ({"username": "x"}, "MANDATORYPARAMETER", "password"),
@@ -217,13 +221,13 @@ async def test_of_the_logins(here: Desk) -> None:
         ({"username": "x", "password": "x", "organisation": "x"}, "INVALIDPARAMETERTYPE", "unit"),
     ]
     for given, name, description in steps:
-        answer = await here.api.open("authentication/token", given | {"unit": []})
+        answer = await client.api.open("authentication/token", given | {"unit": []})
         assert refusal(answer) == (name, description)
-    answer = await here.api.open("authentication/web_api_key/token", {"unit": []})
+    answer = await client.api.open("authentication/web_api_key/token", {"unit": []})
     assert refusal(answer) == ("INVALIDPARAMETERTYPE", "unit")
 
 
-async def test_of_lists(here: Desk) -> None:
+async def test_of_lists(client: CommunicationsClient) -> None:
     """The semi-optional ones are looked at where they stand, before what follows them."""
     path = "communications/queue/list"
     order = [
@@ -236,5 +240,5 @@ async def test_of_lists(here: Desk) -> None:
     ]
     for n, (given, name) in enumerate(order):
         later = {k: v for more, _ in reversed(order[n:]) for k, v in more.items()}
-        answer = await here.api.call("GET", path, query=later | given)
+        answer = await client.api.call("GET", path, query=later | given)
         assert refusal(answer)[0] == name

@@ -13,17 +13,17 @@ from yarl import URL
 
 from infra.http.api.routes import IMAGES
 from services.pipeline.method import BASE, METHODS
-from tests.communications_world import Desk, desk, names
-from tests.service import Service, refusal
-from tests.world import untouched
+from tests.fixtures.communications import CommunicationsClient, communications_client, error_names
+from tests.fixtures.organisation import untouched
+from tests.fixtures.service import Service, refusal
 
 Json = dict[str, Any]
 VERBS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Desk:
-    return await desk(service)
+async def client(service: Service) -> CommunicationsClient:
+    return await communications_client(service)
 
 
 async def sent(service: Service, verb: str, path: str) -> tuple[int, Json, Any]:
@@ -101,48 +101,48 @@ async def test_slashes(service: Service, path: str) -> None:
     assert (status, refusal(answer)[0]) == (200, "INVALIDTOKEN")
 
 
-async def test_a_slash_before_the_query(here: Desk) -> None:
-    token = await here.api.login()
+async def test_a_slash_before_the_query(client: CommunicationsClient) -> None:
+    token = await client.api.login()
     path = f"{BASE}communications/list/?token={token}&category_identifier=id=MC1"
-    assert (await here.api.service.send("GET", path))[1]["status"]["code"] == "OK"
+    assert (await client.api.service.send("GET", path))[1]["status"]["code"] == "OK"
 
 
-async def test_a_query_in_the_path_of_a_post_is_ignored(here: Desk) -> None:
-    draft = await here.draft()
-    token = await here.api.login()
+async def test_a_query_in_the_path_of_a_post_is_ignored(client: CommunicationsClient) -> None:
+    draft = await client.create_draft()
+    token = await client.api.login()
     path = f"{BASE}communications/update"
     query = {"token": token, "communication_identifier": f"id={draft['id']}", "notes": "x"}
-    _, answer, _ = await here.api.service.send("POST", path, query=query, data=b"{}")
+    _, answer, _ = await client.api.service.send("POST", path, query=query, data=b"{}")
     assert refusal(answer)[0] == "INVALIDTOKEN"
     body = b'{"token":"%s","communication_identifier":{"id":"%s"}}'
     raw = body % (token.encode(), draft["id"].encode())
     for more in (query, "x=%zz", "&&&"):
         given = {"query": more} if isinstance(more, dict) else {}
         suffix = "" if given else f"?{more}"
-        _, answer, _ = await here.api.service.send("POST", path + suffix, data=raw, **given)
+        _, answer, _ = await client.api.service.send("POST", path + suffix, data=raw, **given)
         assert answer["data"]["notes"] is None
 
 
-async def test_the_body_of_a_get_is_ignored(here: Desk) -> None:
-    token = await here.api.login()
+async def test_the_body_of_a_get_is_ignored(client: CommunicationsClient) -> None:
+    token = await client.api.login()
     path = f"{BASE}communications/list"
     query = {"token": token, "category_identifier": "id=MC1"}
     headers = {"Content-Type": "application/json"}
     for body in (b"", b"{", b'{"category_identifier":{"id":"nothing"}}', b"x" * 3_000_000):
-        status, answer, _ = await here.api.service.send(
+        status, answer, _ = await client.api.service.send(
             "GET", path, query=query, data=io.BytesIO(body), headers=headers
         )
         assert (status, answer["status"]["code"]) == (200, "OK")
-    _, answer, _ = await here.api.service.send(
+    _, answer, _ = await client.api.service.send(
         "GET", path, data=b'{"token":"%s"}' % token.encode(), headers=headers
     )
     assert refusal(answer)[0] == "INVALIDTOKEN"
 
 
-async def test_a_get_changes_nothing(here: Desk) -> None:
-    said = await here.mail()
-    contact = f"id={here.reader}"
-    async with untouched(here.api):
+async def test_a_get_changes_nothing(client: CommunicationsClient) -> None:
+    said = await client.create_email()
+    contact = f"id={client.recipient}"
+    async with untouched(client.api):
         for path, query in (
             (
                 "communications/show",
@@ -155,7 +155,7 @@ async def test_a_get_changes_nothing(here: Desk) -> None:
             ("communications/queue/get_pending_completed", {"media": "EMAIL"}),
         ):
             headers = {"Idempotency-Key": "of-a-read"}
-            answer = await here.api.call("GET", path, query=query, headers=headers)
+            answer = await client.api.call("GET", path, query=query, headers=headers)
             assert answer["status"]["code"] == "OK"
 
 
@@ -185,11 +185,11 @@ QUERIES: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("query", "expected"), QUERIES)
-async def test_queries(here: Desk, query: str, expected: str) -> None:
-    token = await here.api.login()
+async def test_queries(client: CommunicationsClient, query: str, expected: str) -> None:
+    token = await client.api.login()
     path = f"{BASE}communications/list?token={token}&{query}"
-    status, answer, _ = await sent(here.api.service, "GET", path)
-    assert names([answer]) == [expected]
+    status, answer, _ = await sent(client.api.service, "GET", path)
+    assert error_names([answer]) == [expected]
     assert status == (400 if expected == "INVALIDREQUEST" else 200)
 
 

@@ -16,9 +16,9 @@ from domain.fields import Field, JsonObject, Level, Parameters
 from domain.reference.catalogue import KINDS
 from domain.scalar_fields import Date, Enumeration, Integer, NonNegativeInteger
 from services.pipeline.method import BASE, METHODS, Method
-from tests.communications_world import Desk, desk
-from tests.service import Service, _form, environment, refusal
-from tests.world import GROUP, UNIT, traces
+from tests.fixtures.communications import CommunicationsClient, communications_client
+from tests.fixtures.organisation import GROUP, UNIT, stored_rows
+from tests.fixtures.service import Service, _form, environment, refusal
 
 Json = dict[str, Any]
 SECRET = environment("")["CRMLEDGER_TOKEN_SECRET"]
@@ -26,12 +26,12 @@ CLOSED = [path for path, method in METHODS.items() if method.kind != "open"]
 PNG = ("x.png", b"x", "image/png")
 
 
-async def send(here: Desk, method: Method, token: Any, given: Json) -> Json:
+async def send(client: CommunicationsClient, method: Method, token: Any, given: Json) -> Json:
     """The envelope of a call as its verb wants it; identifiers are ``{"id": ...}``."""
     given = given | ({} if token is None else {"token": token})
-    service, path = here.api.service, BASE + method.path
+    service, path = client.api.service, BASE + method.path
     if method.verb == "POST" and not method.multipart:
-        return await here.api.open(method.path, given)
+        return await client.api.open(method.path, given)
     texts = {k: f"id={v['id']}" if isinstance(v, dict) else str(v) for k, v in given.items()}
     if method.multipart:
         return (await service.send("POST", path, data=_form(texts, PNG)))[1]
@@ -39,15 +39,15 @@ async def send(here: Desk, method: Method, token: Any, given: Json) -> Json:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> Desk:
-    return await desk(service)
+async def client(service: Service) -> CommunicationsClient:
+    return await communications_client(service)
 
 
 @pytest_asyncio.fixture(scope="module")
-async def tokens(here: Desk) -> Json:
+async def tokens(client: CommunicationsClient) -> Json:
     """Tokens that must not work, by what is wrong with them."""
-    released, session = await here.api.login(), await here.api.login()
-    await here.api.open("authentication/token/release", {"token": released})
+    released, session = await client.api.login(), await client.api.login()
+    await client.api.open("authentication/token/release", {"token": released})
     claims = jwt.decode(session, SECRET, algorithms=["HS256"])
     expired = claims | {"exp": int(time.time()) - 1}
     return {
@@ -65,19 +65,23 @@ async def tokens(here: Desk) -> Json:
     "case", ["absent", "empty", "noise", "foreign", "unknown", "released", "expired"]
 )
 @pytest.mark.parametrize("path", CLOSED)
-async def test_no_method_without_a_session(here: Desk, tokens: Json, path: str, case: str) -> None:
+async def test_no_method_without_a_session(
+    client: CommunicationsClient, tokens: Json, path: str, case: str
+) -> None:
     method = METHODS[path]
     expected = "TOKENEXPIRED" if case == "expired" else "INVALIDTOKEN"
     if method.targets_session and case in ("absent", "empty"):
         expected = "MANDATORYPARAMETER"
     for given in ({}, {"fields_set": "nothing", "number": "x"}):
-        assert refusal(await send(here, method, tokens[case], given))[0] == expected
+        assert refusal(await send(client, method, tokens[case], given))[0] == expected
 
 
-async def test_the_image_download_without_a_session(here: Desk, tokens: Json) -> None:
+async def test_the_image_download_without_a_session(
+    client: CommunicationsClient, tokens: Json
+) -> None:
     for token in tokens.values():
         query = {"id": uuid4().hex} | ({} if token is None else {"token": token})
-        status, answer, _ = await here.api.service.send(
+        status, answer, _ = await client.api.service.send(
             "GET", "/crm/ImageDownloadServlet", query=query
         )
         assert (status, refusal(answer)[0] in ("INVALIDTOKEN", "TOKENEXPIRED")) == (401, True)
@@ -150,9 +154,9 @@ MATRIX = [
 ]
 
 
-async def made(own: Desk) -> Json:
+async def made(own: CommunicationsClient) -> Json:
     """One entity of each that is in `MADE`."""
-    draft, entry = await own.draft(), await own.mail()
+    draft, entry = await own.create_draft(), await own.create_email()
     await own.register("service_request_status", "SRS", name="SRS", life_cycle_state="PENDING")
     await own.register("service_request_status", "SRX", name="SRX", life_cycle_state="CANCELLED")
     await own.register("service_request_cancellation_reason", "SRX", name="SRX")
@@ -162,14 +166,14 @@ async def made(own: Desk) -> Json:
     }
     await own.register("service_request_type", "SR1", name="SR1", **withdrawn)
     await own.register("service_request_category", "SR1", name="SR1")
-    await own.register("accounts_receivable", "AR0", account_owner_id=own.reader)
+    await own.register("accounts_receivable", "AR0", account_owner_id=own.recipient)
     chosen = {"type": "SR1", "accounts_receivable": "AR0", "status": "SRS", "category": "SR1"}
     said: Json = {f"{name}_identifier": {"id": id_} for name, id_ in chosen.items()}
     said |= {"urgency_level": "URGENCY1", "impact_level": "IMPACT1"}
     said |= {"expected_completion_date": "2999-01-01", **MORE["service_requests/create"]}
     request = await own.api.post("service_requests/create", **said)
     return {
-        "contact_information": own.reader,
+        "contact_information": own.recipient,
         "communication": draft["id"],
         "communication_queue": entry["id"],
         "service_request": request["id"],
@@ -177,9 +181,9 @@ async def made(own: Desk) -> Json:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def ids(here: Desk) -> Json:
+async def ids(client: CommunicationsClient) -> Json:
     """An id of every kind of entity that exists in this organisation only."""
-    found = await made(here)
+    found = await made(client)
     wanted = {row.target.entity for _, row, _ in MATRIX}
     for kind in sorted(wanted & KINDS.keys()):
         id_ = found[kind] = uuid4().hex.upper()
@@ -188,7 +192,7 @@ async def ids(here: Desk) -> Json:
             "unit": {"group_id": GROUP},
             "user": {"username": id_, "default_unit_id": UNIT},
             "service_request_status": {"life_cycle_state": "PENDING"},
-            "accounts_receivable": {"account_owner_id": here.reader},
+            "accounts_receivable": {"account_owner_id": client.recipient},
             "communication_template": {
                 "life_cycle_state": "EFFECTIVE",
                 "media": "PHONE",
@@ -197,19 +201,19 @@ async def ids(here: Desk) -> Json:
             },
         }
         fields |= own.get(kind, {})
-        await here.register(kind, id_, **fields)
+        await client.register(kind, id_, **fields)
     return found
 
 
 @pytest_asyncio.fixture(scope="module")
-async def stranger(service: Service) -> Desk:
-    own = await desk(service)
+async def stranger(service: Service) -> CommunicationsClient:
+    own = await communications_client(service)
     own.api.token = await own.api.login()
     return own
 
 
 @pytest_asyncio.fixture(scope="module")
-async def theirs(stranger: Desk) -> Json:
+async def theirs(stranger: CommunicationsClient) -> Json:
     return await made(stranger)
 
 
@@ -217,13 +221,19 @@ async def theirs(stranger: Desk) -> Json:
     ("path", "row", "inside"), MATRIX, ids=[f"{p}-{i}{r.parameter}" for p, r, i in MATRIX]
 )
 async def test_entities_of_another_organisation_do_not_exist(
-    here: Desk, stranger: Desk, ids: Json, theirs: Json, path: str, row: Reference, inside: str
+    client: CommunicationsClient,
+    stranger: CommunicationsClient,
+    ids: Json,
+    theirs: Json,
+    path: str,
+    row: Reference,
+    inside: str,
 ) -> None:
     method = METHODS[path]
     named: Json = {row.parameter: {"id": ids[row.target.entity]}}
     at = f"{inside}.{row.parameter}" if inside else row.parameter
 
-    async def is_found(own: Desk, beside: Json) -> bool:
+    async def is_found(own: CommunicationsClient, beside: Json) -> bool:
         given = acceptable(method, row, inside, beside)
         given |= {inside: given[inside] | named} if inside else named
         own.api.token = own.api.token or await own.api.login()
@@ -234,10 +244,10 @@ async def test_entities_of_another_organisation_do_not_exist(
         assert description == at or name not in _BEFORE, answer["status"]
         return name != "ENTITYNOTFOUND"
 
-    before = await traces(stranger.api)
+    before = await stored_rows(stranger.api)
     assert not await is_found(stranger, ids | theirs)
-    assert await traces(stranger.api) == before
-    assert await is_found(here, ids)
+    assert await stored_rows(stranger.api) == before
+    assert await is_found(client, ids)
 
 
 _BEFORE = {"MANDATORYPARAMETER", "SEMIOPTIONALPARAMETER", "INVALIDPARAMETERTYPE"}
@@ -254,9 +264,11 @@ async def test_the_matrix_is_not_empty() -> None:
     }
 
 
-async def test_lists_never_mix_organisations(here: Desk, stranger: Desk) -> None:
-    for own in (here, stranger):
-        await own.mail(category_identifier={"id": "MC1"}, subject=own.api.organisation)
+async def test_lists_never_mix_organisations(
+    client: CommunicationsClient, stranger: CommunicationsClient
+) -> None:
+    for own in (client, stranger):
+        await own.create_email(category_identifier={"id": "MC1"}, subject=own.api.organisation)
         for path, query in (
             ("communications/list", {"category_identifier": "id=MC1"}),
             ("communications/queue/list", {"media": "EMAIL"}),
@@ -265,5 +277,5 @@ async def test_lists_never_mix_organisations(here: Desk, stranger: Desk) -> None
         ):
             found = str(await own.api.get(path, **query))
             assert own.api.organisation in found
-            other = stranger if own is here else here
+            other = stranger if own is client else client
             assert other.api.organisation not in found

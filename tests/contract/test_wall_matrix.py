@@ -15,10 +15,17 @@ import pytest_asyncio
 from PIL import Image
 
 from services.pipeline.method import METHODS
-from tests.communications_world import ERROR
-from tests.service import Api, Service, environment, refusal
-from tests.tokens_world import ON, Consumer, TokenDesk, by_code, token_desk, unique
-from tests.world import person, untouched
+from tests.fixtures.access_tokens import (
+    ON,
+    ConsumerSession,
+    TokensClient,
+    by_code,
+    tokens_client,
+    unique_code,
+)
+from tests.fixtures.communications import ERROR
+from tests.fixtures.organisation import person, untouched
+from tests.fixtures.service import Api, Service, environment, refusal
 
 Json = dict[str, Any]
 SECRET = environment("")["CRMLEDGER_TOKEN_SECRET"]
@@ -100,22 +107,26 @@ def outcome(answer: Json) -> str:
 class Sessions:
     """The kinds of session, as seen from the data of one customer of one organisation."""
 
-    here: TokenDesk
-    own: Consumer
-    another: Consumer
-    abroad: TokenDesk
-    abroad_customer: Consumer
+    here: TokensClient
+    own: ConsumerSession
+    another: ConsumerSession
+    abroad: TokensClient
+    abroad_customer: ConsumerSession
     dead: dict[str, Api]
 
 
 @pytest_asyncio.fixture(scope="module")
 async def all_(service: Service) -> Sessions:
-    here, abroad = await token_desk(service), await token_desk(service)
+    here, abroad = await tokens_client(service), await tokens_client(service)
     dead = {}
     for kind in ("user", "customer"):
 
         async def begun(kind: str = kind) -> str:
-            return await here.api.login() if kind == "user" else (await here.consumer()).api.token
+            return (
+                await here.api.login()
+                if kind == "user"
+                else (await here.consumer_session()).api.token
+            )
 
         released = await begun()
         await here.api.open("authentication/token/release", {"token": released})
@@ -124,14 +135,14 @@ async def all_(service: Service) -> Sessions:
         for what, other in (
             ("expired", {"exp": int(time.time()) - 1}),
             ("unknown", {"jti": uuid4().hex.upper()}),
-            ("turned", {"cii": here.reader, "acr": "AR1"}),
+            ("turned", {"cii": here.recipient, "acr": "AR1"}),
         ):
             dead[f"{what} {kind}"] = jwt.encode(claims | other, SECRET)
     dead["none"] = " "
     apis = {kind: Api(service, here.api.organisation, token) for kind, token in dead.items()}
     here.api.token, abroad.api.token = await here.api.login(), await abroad.api.login()
-    own, another = await here.consumer(), await here.consumer()
-    return Sessions(here, own, another, abroad, await abroad.consumer(), apis)
+    own, another = await here.consumer_session(), await here.consumer_session()
+    return Sessions(here, own, another, abroad, await abroad.consumer_session(), apis)
 
 
 @pytest.mark.parametrize("path", SIGNED_IN)
@@ -152,41 +163,45 @@ async def test_who_may_call_at_all(all_: Sessions, path: str) -> None:
         assert outcome(await call(api, path, {})) == expected, kind
 
 
-Giving = Callable[[TokenDesk, Consumer], Awaitable[Json]]
+Giving = Callable[[TokensClient, ConsumerSession], Awaitable[Json]]
 
 
-def contact(customer: Consumer) -> Json:
+def contact(customer: ConsumerSession) -> Json:
     return {"contact_information_identifier": {"id": customer.contact}}
 
 
 def of_contact(**more: Any) -> Giving:
-    async def give(here: TokenDesk, customer: Consumer) -> Json:
+    async def give(here: TokensClient, customer: ConsumerSession) -> Json:
         return contact(customer) | more
 
     return give
 
 
 def of_communication(**more: Any) -> Giving:
-    async def give(here: TokenDesk, customer: Consumer) -> Json:
-        said = await here.say(**contact(customer), direction="INCOMING", **more)
+    async def give(here: TokensClient, customer: ConsumerSession) -> Json:
+        said = await here.create(**contact(customer), direction="INCOMING", **more)
         return {"communication_identifier": {"id": said["id"]}}
 
     return give
 
 
 def of_entry(**more: Any) -> Giving:
-    async def give(here: TokenDesk, customer: Consumer) -> Json:
-        entry = await here.mail(**contact(customer))
+    async def give(here: TokensClient, customer: ConsumerSession) -> Json:
+        entry = await here.create_email(**contact(customer))
         return {"communication_queue_identifier": {"id": entry["id"]}} | more
 
     return give
 
 
 def of_token(state: str, *, plain: bool = False, code: bool = False) -> Giving:
-    async def give(here: TokenDesk, customer: Consumer) -> Json:
-        keys = {"identifier": unique(), "pass_code": "Pass-Code1"}
+    async def give(here: TokensClient, customer: ConsumerSession) -> Json:
+        keys = {"identifier": unique_code(), "pass_code": "Pass-Code1"}
         of = {"accounts_receivable_identifier": {"id": customer.account}}
-        make = {"EFFECTIVE": here.issue, "PENDING": here.pending, "NOT_EFFECTIVE": here.disabled}
+        make = {
+            "EFFECTIVE": here.create_token,
+            "PENDING": here.create_pending_token,
+            "NOT_EFFECTIVE": here.create_disabled_token,
+        }
         token = await make[state](**of, **(keys if plain and state == "EFFECTIVE" else {}))
         shown = by_code(token) if plain else {ON: by_code(token)}
         return shown | ({"verification_code": token["verification_code"]} if code else {})
@@ -194,15 +209,15 @@ def of_token(state: str, *, plain: bool = False, code: bool = False) -> Giving:
     return give
 
 
-async def of_account(here: TokenDesk, customer: Consumer) -> Json:
+async def of_account(here: TokensClient, customer: ConsumerSession) -> Json:
     return {"accounts_receivable_identifier": {"id": customer.account}}
 
 
-async def new_contact(here: TokenDesk, customer: Consumer) -> Json:
+async def new_contact(here: TokensClient, customer: ConsumerSession) -> Json:
     return person()
 
 
-async def new_token(here: TokenDesk, customer: Consumer) -> Json:
+async def new_token(here: TokensClient, customer: ConsumerSession) -> Json:
     named = await of_account(here, customer)
     return named | {"classification_identifier": {"name": "Bare"}}
 

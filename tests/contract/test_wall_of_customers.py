@@ -7,11 +7,18 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.communications_world import new_key, together
 from tests.contract.test_wall_matrix import image
-from tests.service import Api, Service, refusal
-from tests.tokens_world import ON, Consumer, TokenDesk, by_code, by_pass_code, token_desk
-from tests.world import COMMUNICATION_CATEGORY, untouched
+from tests.fixtures.access_tokens import (
+    ON,
+    ConsumerSession,
+    TokensClient,
+    by_code,
+    by_pass_code,
+    tokens_client,
+)
+from tests.fixtures.communications import call_concurrently, new_key
+from tests.fixtures.organisation import COMMUNICATION_CATEGORY, untouched
+from tests.fixtures.service import Api, Service, refusal
 
 Json = dict[str, Any]
 CONTACT, ACCOUNT = "contact_information_identifier", "accounts_receivable_identifier"
@@ -20,21 +27,21 @@ INCOMING: Json = {"direction": "INCOMING", "media": "PHONE", "subject": "x", "co
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> TokenDesk:
-    return await token_desk(service)
+async def client(service: Service) -> TokensClient:
+    return await tokens_client(service)
 
 
 @pytest_asyncio.fixture(scope="module")
-async def own(here: TokenDesk) -> Consumer:
-    return await here.consumer()
+async def own(client: TokensClient) -> ConsumerSession:
+    return await client.consumer_session()
 
 
 @pytest_asyncio.fixture(scope="module")
-async def other(here: TokenDesk) -> Consumer:
-    return await here.consumer()
+async def other(client: TokensClient) -> ConsumerSession:
+    return await client.consumer_session()
 
 
-def named(customer: Consumer) -> Json:
+def named(customer: ConsumerSession) -> Json:
     return {CONTACT: {"id": customer.contact}}
 
 
@@ -43,26 +50,26 @@ async def ids(api: Api, path: str, **query: Any) -> list[str]:
 
 
 async def test_lists_leave_out_what_is_another_s(
-    here: TokenDesk, own: Consumer, other: Consumer
+    client: TokensClient, own: ConsumerSession, other: ConsumerSession
 ) -> None:
     category = {"category_identifier": {"id": COMMUNICATION_CATEGORY}}
-    said = [await here.say(**named(customer), **category) for customer in (own, other, own)]
+    said = [await client.create(**named(customer), **category) for customer in (own, other, own)]
     query = {"category_identifier": f"id={COMMUNICATION_CATEGORY}"}
     found = await ids(own.api, "communications/list", **query)
     assert found == [said[0]["id"], said[2]["id"]]
     assert await ids(own.api, "communications/list", **query, offset=1) == [said[2]["id"]]
-    assert await ids(here.api, "communications/list", **query) == [one["id"] for one in said]
+    assert await ids(client.api, "communications/list", **query) == [one["id"] for one in said]
     asked = {ACCOUNT: f"id={own.account}"}
     assert await ids(own.api, "access_tokens/list", **asked) == [own.token["id"]]
 
 
 async def test_tokens_of_the_account_directly_or_through_its_participant(
-    here: TokenDesk, own: Consumer
+    client: TokensClient, own: ConsumerSession
 ) -> None:
-    second = await here.account(account_owner_id=own.contact)
-    through = await here.issue(**{PARTICIPANT: {"id": own.participant}})
-    beside = await here.issue(**{ACCOUNT: {"id": second}})
-    nobody_s = await here.issue()
+    second = await client.register_account(account_owner_id=own.contact)
+    through = await client.create_token(**{PARTICIPANT: {"id": own.participant}})
+    beside = await client.create_token(**{ACCOUNT: {"id": second}})
+    nobody_s = await client.create_token()
     for token, name in ((through, "OK"), (beside, "ENTITYNOTFOUND"), (nobody_s, "ENTITYNOTFOUND")):
         answer = await own.api.call("POST", "access_tokens/show", body={ON: by_code(token)})
         assert (name if answer["status"]["code"] == "OK" else refusal(answer)[0]) == name
@@ -73,29 +80,31 @@ async def test_tokens_of_the_account_directly_or_through_its_participant(
 
 
 async def test_an_identifier_that_several_have_means_the_own_one(
-    here: TokenDesk, own: Consumer, other: Consumer
+    client: TokensClient, own: ConsumerSession, other: ConsumerSession
 ) -> None:
     for customer in (own, other):
-        await here.update(customer.contact, demographics={"passport_number": "SHARED"})
+        await client.update_contact(customer.contact, demographics={"passport_number": "SHARED"})
     shared = {CONTACT: "passport_number=SHARED", "fields_set": "id"}
     for customer in (own, other):
         shown = await customer.api.get("contact_information/show", **shared)
         assert shown == {"id": customer.contact}
-    answer = await here.api.call("GET", "contact_information/show", query=shared)
+    answer = await client.api.call("GET", "contact_information/show", query=shared)
     assert refusal(answer)[0] == "ENTITYNOTUNIQUE"
 
 
 OUTGOING = INCOMING | {"direction": "OUTGOING"}
 
 
-async def test_only_incoming_communications_are_written(here: TokenDesk, own: Consumer) -> None:
-    template = await here.template(**OUTGOING)
-    allowed = await here.template(**INCOMING)
-    draft = await here.draft(**named(own) | OUTGOING)
-    received = await here.draft(**named(own) | INCOMING)
+async def test_only_incoming_communications_are_written(
+    client: TokensClient, own: ConsumerSession
+) -> None:
+    template = await client.register_template(**OUTGOING)
+    allowed = await client.register_template(**INCOMING)
+    draft = await client.create_draft(**named(own) | OUTGOING)
+    received = await client.create_draft(**named(own) | INCOMING)
     create, update = "communications/create", "communications/update"
     on = {"communication_identifier": {"id": received["id"]}}
-    said = await here.say(**named(own) | OUTGOING)
+    said = await client.create(**named(own) | OUTGOING)
     denied: list[tuple[str, Json]] = [
         (update, {"communication_identifier": {"id": draft["id"]}}),
         (update, {"communication_identifier": {"id": said["id"]}, "subject": "x"}),
@@ -107,7 +116,7 @@ async def test_only_incoming_communications_are_written(here: TokenDesk, own: Co
         (update, on | {"direction": "OUTGOING"}),
         (update, on | {"template_identifier": template}),
     ]
-    async with untouched(here.api):
+    async with untouched(client.api):
         for path, body in denied:
             assert (await own.api.refused(path, **body))[0] == "ACCESSDENIED", body
     await own.api.post(create, **named(own) | {"template_identifier": allowed})
@@ -116,20 +125,20 @@ async def test_only_incoming_communications_are_written(here: TokenDesk, own: Co
 
 
 async def test_nothing_is_written_for_another(
-    here: TokenDesk, own: Consumer, other: Consumer
+    client: TokensClient, own: ConsumerSession, other: ConsumerSession
 ) -> None:
-    async with untouched(here.api):
+    async with untouched(client.api):
         refused = await own.api.refused("communications/create", **named(other) | INCOMING)
     assert refused == ("ENTITYNOTFOUND", CONTACT)
 
 
-async def owned_by(here: TokenDesk, customer: Consumer) -> Json:
+async def owned_by(client: TokensClient, customer: ConsumerSession) -> Json:
     """Something of every kind that communications refer to and that is a customer's."""
     subscription, lead, job = (f"{kind}{customer.account}" for kind in ("SU", "LE", "JO"))
-    await here.register("subscription", subscription, accounts_receivable_id=customer.account)
-    await here.register("lead", lead, contact_information_id=customer.contact)
-    await here.register("job", job, accounts_receivable_id=customer.account)
-    said = await here.say(**named(customer))
+    await client.register("subscription", subscription, accounts_receivable_id=customer.account)
+    await client.register("lead", lead, contact_information_id=customer.contact)
+    await client.register("job", job, accounts_receivable_id=customer.account)
+    said = await client.create(**named(customer))
     return {
         "subscription": {"id": subscription},
         "lead": {"id": lead},
@@ -142,13 +151,13 @@ async def owned_by(here: TokenDesk, customer: Consumer) -> Json:
 
 
 async def test_what_is_another_s_cannot_be_referred_to(
-    here: TokenDesk, own: Consumer, other: Consumer
+    client: TokensClient, own: ConsumerSession, other: ConsumerSession
 ) -> None:
-    mine, theirs = await owned_by(here, own), await owned_by(here, other)
+    mine, theirs = await owned_by(client, own), await owned_by(client, other)
     body = named(own) | INCOMING
     for kind, identifier in theirs.items():
         links = {f"{kind}_identifier": identifier}
-        async with untouched(here.api):
+        async with untouched(client.api):
             refused = await own.api.refused("communications/create", **body, referring_to=links)
         assert refused[0] == "ENTITYNOTFOUND", kind
     links = {f"{kind}_identifier": identifier for kind, identifier in mine.items()}
@@ -157,14 +166,14 @@ async def test_what_is_another_s_cannot_be_referred_to(
 
 
 async def test_what_is_another_s_is_shown_as_null(
-    here: TokenDesk, own: Consumer, other: Consumer
+    client: TokensClient, own: ConsumerSession, other: ConsumerSession
 ) -> None:
     """An operator may refer to whatever there is; customers do not see what is another one's."""
-    theirs = await owned_by(here, other)
-    nobody_s = await here.issue()
+    theirs = await owned_by(client, other)
+    nobody_s = await client.create_token()
     links = {f"{kind}_identifier": identifier for kind, identifier in theirs.items()}
     for given in (links, links | {ON: by_code(nobody_s)}):
-        said = await here.say(**named(own), referring_to=given)
+        said = await client.create(**named(own), referring_to=given)
         asked = {"communication_identifier": f"id={said['id']}"}
         seen = await own.api.get("communications/show", **asked)
         assert [k for k in theirs if seen["referring_to"][k] is not None] == []
@@ -174,15 +183,15 @@ async def test_what_is_another_s_is_shown_as_null(
         await own.api.post("communications/set_as_viewed", **viewed)
 
 
-def _contact(customer: Consumer) -> Json:
+def _contact(customer: ConsumerSession) -> Json:
     return {CONTACT: f"id={customer.contact}"}
 
 
 async def test_contacts_of_others_are_shown_as_null(
-    here: TokenDesk, own: Consumer, other: Consumer
+    client: TokensClient, own: ConsumerSession, other: ConsumerSession
 ) -> None:
     relation = {"action": "ADD", "type": "FRIEND", CONTACT: {"id": other.contact}}
-    full = await here.update(own.contact, relation_set=[relation])
+    full = await client.update_contact(own.contact, relation_set=[relation])
     assert full["relation_set"][-1]["contact"]["id"] == other.contact
     seen = await own.api.get("contact_information/show", **_contact(own))
     assert seen["relation_set"][-1] == full["relation_set"][-1] | {"contact": None}
@@ -195,23 +204,23 @@ async def test_contacts_of_others_are_shown_as_null(
 
 
 async def test_follow_ups_with_others_are_left_out(
-    here: TokenDesk, own: Consumer, other: Consumer
+    client: TokensClient, own: ConsumerSession, other: ConsumerSession
 ) -> None:
-    first = await here.say(**named(own))
+    first = await client.create(**named(own))
     links = {"referring_to": {"communication_identifier": {"id": first["id"]}}}
-    said = [await here.say(**named(customer), **links) for customer in (other, own)]
+    said = [await client.create(**named(customer), **links) for customer in (other, own)]
     asked = {"communication_identifier": f"id={first['id']}"}
     seen = await own.api.get("communications/show", **asked)
     assert [one["id"] for one in seen["follow_up_set"]] == [said[1]["id"]]
-    whole = await here.see(first)
+    whole = await client.show(first)
     assert [one["id"] for one in whole["follow_up_set"]] == [one["id"] for one in said]
 
 
 async def test_tokens_of_others_prove_nothing(
-    here: TokenDesk, own: Consumer, other: Consumer
+    client: TokensClient, own: ConsumerSession, other: ConsumerSession
 ) -> None:
-    theirs = await here.keyed(**{ACCOUNT: {"id": other.account}})
-    password = await here.once(theirs)
+    theirs = await client.create_keyed_token(**{ACCOUNT: {"id": other.account}})
+    password = await client.one_time_password(theirs)
     for shown, name in (
         (by_code(theirs), "ENTITYNOTFOUND"),
         (by_pass_code(theirs), "ENTITYNOTFOUND"),
@@ -220,14 +229,16 @@ async def test_tokens_of_others_prove_nothing(
         ({"identifier": theirs["identifier"], "one_time_password": password}, "INVALIDONETIMEPASSWORD"),
     ):  # fmt: skip
         body = named(own) | INCOMING | {"referring_to": {ACCOUNT: {ON: shown}}}
-        async with untouched(here.api):
+        async with untouched(client.api):
             assert (await own.api.refused("communications/create", **body))[0] == name
     links = {"referring_to": {ACCOUNT: {ON: {"one_time_password": password}}}}
     said = await other.api.post("communications/create", **named(other) | INCOMING | links)
     assert said["referring_to"]["accounts_receivable"]["id"] == other.account
 
 
-async def test_profile_photos_of_others(here: TokenDesk, own: Consumer, other: Consumer) -> None:
+async def test_profile_photos_of_others(
+    client: TokensClient, own: ConsumerSession, other: ConsumerSession
+) -> None:
     addresses = []
     for customer in (own, other):
         photo = await customer.api.call(
@@ -239,44 +250,46 @@ async def test_profile_photos_of_others(here: TokenDesk, own: Consumer, other: C
         addresses.append(photo["data"]["file_content_url"])
     path, _, id_ = addresses[1].partition("?id=")
     found = []
-    for api in (other.api, here.api, own.api):
+    for api in (other.api, client.api, own.api):
         query = {"id": id_, "token": api.token}
-        status, answer, _ = await here.api.service.send("GET", path, query=query)
+        status, answer, _ = await client.api.service.send("GET", path, query=query)
         found.append(status)
     assert found == [200, 200, 404]
     assert refusal(answer)[0] == "ENTITYNOTFOUND"
 
 
-async def test_the_log_shows_the_user_of_the_application(here: TokenDesk, own: Consumer) -> None:
+async def test_the_log_shows_the_user_of_the_application(
+    client: TokensClient, own: ConsumerSession
+) -> None:
     said = await own.api.post("communications/create", **named(own) | INCOMING)
     assert said["log_information"]["created_by_user"]["username"] == "demo"
 
 
 async def test_a_key_of_another_customer_s_call_shows_nothing(
-    here: TokenDesk, own: Consumer, other: Consumer
+    client: TokensClient, own: ConsumerSession, other: ConsumerSession
 ) -> None:
     """The same body and the same Idempotency-Key, from two customers of one application."""
     key = {"Idempotency-Key": new_key()}
     call = ("communications/create", named(own) | INCOMING)
-    (first,) = await together(own.api, [call], **key)
+    (first,) = await call_concurrently(own.api, [call], **key)
     assert first["status"]["code"] == "OK"
-    for api in (other.api, here.api):
-        (answer,) = await together(api, [call], **key)
+    for api in (other.api, client.api):
+        (answer,) = await call_concurrently(api, [call], **key)
         assert answer["data"] == {}
         assert refusal(answer)[0] in ("INVALIDREQUEST", "ENTITYNOTFOUND")
-    assert await together(own.api, [call], **key) == [first]
+    assert await call_concurrently(own.api, [call], **key) == [first]
 
 
 @pytest.mark.parametrize("change", ["owner", "participant"])
-async def test_what_changes_hands_goes_out_of_sight(here: TokenDesk, change: str) -> None:
-    moved = await here.consumer()
-    token = await here.issue(**{PARTICIPANT: {"id": moved.participant}})
+async def test_what_changes_hands_goes_out_of_sight(client: TokensClient, change: str) -> None:
+    moved = await client.consumer_session()
+    token = await client.create_token(**{PARTICIPANT: {"id": moved.participant}})
     show = ("access_tokens/show", {ON: by_code(token)})
     await moved.api.post(show[0], **show[1])
     if change == "owner":
-        await here.account(moved.account, account_owner_id=here.reader)
+        await client.register_account(moved.account, account_owner_id=client.recipient)
         expected = "INVALIDTOKEN"
     else:
-        await here.participant("AR1", moved.participant)
+        await client.register_participant("AR1", moved.participant)
         expected = "ENTITYNOTFOUND"
     assert (await moved.api.refused(show[0], **show[1]))[0] == expected

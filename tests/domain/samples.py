@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from domain.aggregate import ENTIRE_VALUE, EVENTS, Aggregate, DomainEvent
 from domain.fields import JsonObject
 from tests.domain.scenario import members
-from tests.strategies import TEXTS
+from tests.fixtures.strategies import TEXTS
 
 __all__ = ["MARKERS", "beginnings", "payloads"]
 

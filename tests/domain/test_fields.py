@@ -22,7 +22,7 @@ from domain.identifiers import Identifier, IdentifierFields
 from domain.scalar_fields import Boolean, Date, Enumeration, Integer, Number, Text, udf
 from services.pipeline.method import METHODS
 from services.pipeline.request import File
-from tests.strategies import READING, ZONE, junk, said
+from tests.fixtures.strategies import READING, ZONE, field_values, junk
 
 ABSENT: Any = object()
 NAME = Text(name="name")
@@ -269,7 +269,7 @@ ROWS = {
 @pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.parameter)
 def test_what_the_strategies_say_is_accepted(row: Any) -> None:
     @settings(max_examples=15)
-    @given(said(row, {}))
+    @given(field_values(row, {}))
     def accepted(value: Any) -> None:
         Parameters(not_null(row)).read({row.parameter: value}, READING)
 

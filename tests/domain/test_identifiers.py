@@ -18,7 +18,7 @@ from domain.errors import (
 )
 from domain.identifiers import IdentifierFields, normalised
 from domain.reference.catalogue import ENTITIES
-from tests.strategies import TEXTS, identifiers, junk
+from tests.fixtures.strategies import TEXTS, identifiers, junk
 
 CONTACT = IdentifierFields("contact_information", ("id", "number", "id_number"))
 COUNTRY = IdentifierFields("country", ("id", "name"), case_insensitive=frozenset({"name"}))

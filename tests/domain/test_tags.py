@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.template_tags import TAG, resolve
-from tests.strategies import TEXTS
+from tests.fixtures.strategies import TEXTS
 
 VALUES = {
     ("contact_information", "name"): "Ada Lovelace",

@@ -24,7 +24,7 @@ from domain.parsing import (
     read_text,
     wall_clock,
 )
-from tests.strategies import TEXTS, ZONE
+from tests.fixtures.strategies import TEXTS, ZONE
 
 TYPE, VALUE = InvalidParameterType, InvalidParameterValue
 MEDIA = frozenset({"FACE_TO_FACE", "EMAIL", "COMPLETED", "IN_PROGRESS", "TEMPORARY_RESOLVED"})

@@ -14,9 +14,17 @@ from infra.audit.sealer import backlogs
 from infra.ledger.feed import Feed
 from infra.postgres.embedded.server import EmbeddedPostgres, wheel_binaries
 from infra.projections.projector import Projector, lags
-from tests import databases
-from tests.audit.world import EVENTS, ledger, said, seal_all
-from tests.ledgers import ORGANISATION, ask_append, lanes, record, renamed, unsound, written
+from tests.fixtures import databases
+from tests.fixtures.audit import EVENTS, ledger, seal_all, verify_output
+from tests.fixtures.ledgers import (
+    ORGANISATION,
+    call_append,
+    commit_of,
+    connection_pool,
+    ledger_problems,
+    record,
+    rename,
+)
 
 
 def run(program: str, *words: str, **streams: object) -> None:
@@ -41,17 +49,17 @@ async def test_a_restored_ledger_goes_on_where_it_was(
     run("pg_dump", "--format=custom", f"--file={dump}", f"--dbname={database}")
     async with databases.database(postgres, "template0") as restored:
         run("pg_restore", "--exit-on-error", f"--dbname={restored}", dump)
-        assert await unsound(restored) == []
-        found = await said(restored, seals)
+        assert await ledger_problems(restored) == []
+        found = await verify_output(restored, seals)
         assert isinstance(found, SealVerifier)
         assert (found.position, found.sealed, found.seals) == (EVENTS, EVENTS, 3)
         owner = await asyncpg.connect(restored)
         # A reader's and the views' checkpoints hold, and what is written next is delivered next.
-        async with lanes(restored) as own:
+        async with connection_pool(restored) as own:
             feed = Feed(own)
             assert await feed.read(ORGANISATION, EVENTS, 10) == []
             assert [lag.positions for lag in await lags(owner, "daily_events")] == [0]
-            await ask_append(owner, written(renamed(records[0])), written(record()))
+            await call_append(owner, commit_of(rename(records[0])), commit_of(record()))
             assert [f.position for f in await feed.read(ORGANISATION, EVENTS, 10)] == [11, 12]
         projector = Projector(restored)
         await projector.once()
@@ -62,4 +70,4 @@ async def test_a_restored_ledger_goes_on_where_it_was(
             await owner.execute("DELETE FROM ledger.seals")
         await owner.close()
         assert len(await seal_all(restored)) == 1
-        assert isinstance(await said(restored, seals), SealVerifier)
+        assert isinstance(await verify_output(restored, seals), SealVerifier)

@@ -10,12 +10,12 @@ import aiohttp
 import pytest
 
 from infra.store.postgres_store import PostgresStore
+from tests.faults.acknowledged_log import ACKNOWLEDGED, REFUSED, begun
 from tests.faults.failpoints import failpoints
-from tests.faults.journal import ACKNOWLEDGED, REFUSED, begun
-from tests.faults.oracle import sound
+from tests.faults.invariants import sound
 from tests.faults.proxy import proxied
-from tests.service import Service, in_process
-from tests.views_world import connection
+from tests.fixtures.read_models import connection
+from tests.fixtures.service import Service, run_in_process
 
 
 async def ready(service: Service) -> bool:
@@ -29,7 +29,7 @@ async def test_five_hundred_clients_of_one_connection(
 ) -> None:
     monkeypatch.setattr("infra.app.PostgresLedger", partial(PostgresStore, waiting=50))
     async with (
-        in_process(database, CRMLEDGER_CONNECTIONS="1") as service,
+        run_in_process(database, CRMLEDGER_CONNECTIONS="1") as service,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
     ):
         journal = await begun(replace(service, http=http))
@@ -52,7 +52,7 @@ async def test_five_hundred_clients_of_one_connection(
 
 
 async def test_a_database_that_is_away_shows_and_comes_back(database: str) -> None:
-    async with proxied(database) as proxy, in_process(proxy.url) as service:
+    async with proxied(database) as proxy, run_in_process(proxy.url) as service:
         journal = await begun(service)
         clients = [asyncio.create_task(journal.work()) for _ in range(8)]
         await journal.acknowledged(10)
@@ -74,7 +74,7 @@ async def test_a_database_that_is_away_shows_and_comes_back(database: str) -> No
 
 
 async def test_an_organisation_that_is_stuck_does_not_stop_another(database: str) -> None:
-    async with failpoints(database) as points, in_process(database) as service:
+    async with failpoints(database) as points, run_in_process(database) as service:
         stuck, free = await begun(service), await begun(service)
         sql = "SELECT pg_advisory_lock(ledger.append_lock($1))"
         await points.connection.execute(sql, stuck.organisation)
@@ -93,7 +93,7 @@ async def test_a_lock_that_is_never_free_ends_in_a_refusal(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("infra.postgres.pool.LOCK_SECONDS", 0.5)
-    async with failpoints(database) as points, in_process(database) as service:
+    async with failpoints(database) as points, run_in_process(database) as service:
         journal = await begun(service)
         sql = "SELECT pg_advisory_lock(ledger.append_lock($1))"
         await points.connection.execute(sql, journal.organisation)

@@ -9,14 +9,14 @@ import pytest
 
 from infra.ledger.feed import Feed, GapError
 from tests.faults.failpoints import LOCK, patched
-from tests.ledgers import (
+from tests.fixtures.ledgers import (
     ORGANISATION,
-    ask_append,
-    lanes,
+    call_append,
+    commit_of,
+    connection_pool,
+    ledger_problems,
     record,
-    renamed,
-    unsound,
-    written,
+    rename,
 )
 
 NEXT = "head + u.n"
@@ -26,7 +26,7 @@ async def interleaved(url: str) -> tuple[bool, list[list[int]]]:
     """Two appends, the first of which commits last: did the second wait, and what was seen when."""
     first, second = await asyncpg.connect(url), await asyncpg.connect(url)
     seen: list[list[int]] = []
-    async with lanes(url) as own:
+    async with connection_pool(url) as own:
         feed = Feed(own)
 
         async def look() -> None:
@@ -35,15 +35,15 @@ async def interleaved(url: str) -> tuple[bool, list[list[int]]]:
             seen.append([*(seen[-1] if seen else []), *(event.position for event in events)])
 
         try:
-            assert await ask_append(first, written(record())) == ["WRITTEN"]
+            assert await call_append(first, commit_of(record())) == ["WRITTEN"]
             await look()
             transaction = first.transaction()
             await transaction.start()
-            assert await ask_append(first, written(record(), record())) == ["WRITTEN"]
+            assert await call_append(first, commit_of(record(), record())) == ["WRITTEN"]
             # Held open, too, so that each look has one outcome.
             held = second.transaction()
             await held.start()
-            other = asyncio.create_task(ask_append(second, written(record())))
+            other = asyncio.create_task(call_append(second, commit_of(record())))
             waited = await _blocked_or_done(first, second, other)
             if not waited:
                 await held.commit()
@@ -78,7 +78,7 @@ async def test_a_late_commit_is_never_below_the_head(database: str) -> None:
     waited, seen = await interleaved(database)
     assert waited
     assert seen == [[1], [1], [1, 2, 3], [1, 2, 3, 4]]
-    assert await unsound(database) == []
+    assert await ledger_problems(database) == []
 
 
 async def test_revert_without_the_lock_positions_collide(database: str) -> None:
@@ -106,25 +106,25 @@ async def test_a_command_that_fails_burns_no_position(database: str) -> None:
     claim = [{"claim": "name=A", "stream": str(record("A").id), "at": "name"}]
     theirs = [{"claim": "name=A", "stream": str(record("B").id), "at": "name"}]
     existing = record("A")
-    assert await ask_append(connection, written(existing, take=claim)) == ["WRITTEN"]
-    stale = renamed(record("A"))
+    assert await call_append(connection, commit_of(existing, take=claim)) == ["WRITTEN"]
+    stale = rename(record("A"))
     batch = [
-        written(record("C")),
-        written(stale),
-        written(record("B"), take=theirs),
-        written(renamed(existing)),
+        commit_of(record("C")),
+        commit_of(stale),
+        commit_of(record("B"), take=theirs),
+        commit_of(rename(existing)),
     ]
     verdicts = ["WRITTEN", "CONFLICT", "CLAIMED", "WRITTEN"]
-    assert await ask_append(connection, *batch) == verdicts
+    assert await call_append(connection, *batch) == verdicts
     unreadable = [{"claim": "\0", "stream": str(record("D").id), "at": "name"}]
-    broken = written(record("D"), take=unreadable)
+    broken = commit_of(record("D"), take=unreadable)
     with pytest.raises(asyncpg.PostgresError):
-        await ask_append(connection, broken)
-    assert await ask_append(connection, written(record("E"))) == ["WRITTEN"]
+        await call_append(connection, broken)
+    assert await call_append(connection, commit_of(record("E"))) == ["WRITTEN"]
     positions = await connection.fetch("SELECT position FROM ledger.events ORDER BY position")
     await connection.close()
     assert [row["position"] for row in positions] == [1, 2, 3, 4]
-    assert await unsound(database) == []
+    assert await ledger_problems(database) == []
 
 
 async def test_revert_a_sequence_burns_the_positions_of_failed_commands(database: str) -> None:
@@ -133,11 +133,11 @@ async def test_revert_a_sequence_burns_the_positions_of_failed_commands(database
     await patched(connection, "append", NEXT, "nextval('ledger.positions')")
     transaction = connection.transaction()
     await transaction.start()
-    await ask_append(connection, written(record()))
+    await call_append(connection, commit_of(record()))
     await transaction.rollback()
-    await ask_append(connection, written(record()))
+    await call_append(connection, commit_of(record()))
     await connection.close()
-    assert await unsound(database) == ["position 1 is missing: 2 follows"]
+    assert await ledger_problems(database) == ["position 1 is missing: 2 follows"]
 
 
 async def test_revert_without_the_check_of_versions_a_change_is_lost(database: str) -> None:
@@ -147,11 +147,11 @@ async def test_revert_without_the_check_of_versions_a_change_is_lost(database: s
     )
     await patched(connection, "losers", "WHERE f.first - 1 <>", "WHERE false AND f.first - 1 <>")
     one, same = record("A"), record("A")
-    await ask_append(connection, written(one))
+    await call_append(connection, commit_of(one))
     same.collect_events()
-    changes = [written(renamed(one)), written(renamed(same))]
+    changes = [commit_of(rename(one)), commit_of(rename(same))]
     for change in changes:
         change.rows.clear()
-        assert await ask_append(connection, change) == ["WRITTEN"]
+        assert await call_append(connection, change) == ["WRITTEN"]
     await connection.close()
-    assert any("version 2" in found for found in await unsound(database))
+    assert any("version 2" in found for found in await ledger_problems(database))

@@ -11,21 +11,21 @@ import pytest
 import pytest_asyncio
 
 from infra.postgres.embedded.server import EmbeddedPostgres
-from tests import databases
 from tests.faults.failpoints import patched
-from tests.service import Api, Service, in_process, process
-from tests.tokens_world import (
+from tests.fixtures import databases
+from tests.fixtures.access_tokens import (
     CONSUMER_KEY_LOGIN,
     ON,
-    TokenDesk,
+    TokensClient,
     basic,
     by_code,
     by_pass_code,
-    elsewhere,
-    token_desk,
-    tried,
+    from_address,
+    tokens_client,
+    try_secrets,
 )
-from tests.world import rows
+from tests.fixtures.organisation import query_rows
+from tests.fixtures.service import Api, Service, run_as_process, run_in_process
 
 Json = dict[str, Any]
 ACCOUNT = "accounts_receivable_identifier"
@@ -45,30 +45,30 @@ async def processes(
     """Two processes on one database."""
     async with (
         databases.database(postgres, template) as url,
-        process(url) as one,
-        process(url) as two,
+        run_as_process(url) as one,
+        run_as_process(url) as two,
     ):
         yield one, two
 
 
 @pytest_asyncio.fixture
-async def made(processes: tuple[Service, Service]) -> TokenDesk:
+async def client(processes: tuple[Service, Service]) -> TokensClient:
     """An organisation with limits."""
-    own = await token_desk(processes[0])
-    await own.settings(guess_limits=LIMITS)
+    own = await tokens_client(processes[0])
+    await own.register_settings(guess_limits=LIMITS)
     return own
 
 
 @pytest_asyncio.fixture
-async def apis(processes: tuple[Service, Service], made: TokenDesk) -> list[Api]:
+async def apis(processes: tuple[Service, Service], client: TokensClient) -> list[Api]:
     """One session of it, by way of each process."""
-    token = await made.api.login()
-    return [Api(service, made.api.organisation, token) for service in processes]
+    token = await client.api.login()
+    return [Api(service, client.api.organisation, token) for service in processes]
 
 
 async def guess(apis: Sequence[Api], path: str, bodies: Sequence[Json]) -> list[tuple[str, int]]:
     """All at once, through all processes in turn."""
-    calls = (tried(apis[n % len(apis)], path, body) for n, body in enumerate(bodies))
+    calls = (try_secrets(apis[n % len(apis)], path, body) for n, body in enumerate(bodies))
     return list(await asyncio.gather(*calls))
 
 
@@ -77,20 +77,22 @@ def evaluated(answers: Sequence[tuple[str, int]]) -> int:
     return sum(wait == 0 for _, wait in answers)
 
 
-async def counted(made: TokenDesk, token: Json, secret: str) -> dict[bool, int]:
+async def counted(client: TokensClient, token: Json, secret: str) -> dict[bool, int]:
     """The tries of a secret: of one source (True), and of all together (False)."""
     sql = "SELECT source <> '' AS one, tries FROM ledger.guesses WHERE organisation = $1 AND secret = $2"
-    found = await rows(made.api, sql, f"access_token/{token['id']}/{secret}")
+    found = await query_rows(client.api, sql, f"access_token/{token['id']}/{secret}")
     return {row["one"]: row["tries"] for row in found}
 
 
-async def test_parallel_guesses_do_not_pass_the_limit(made: TokenDesk, apis: list[Api]) -> None:
+async def test_parallel_guesses_do_not_pass_the_limit(
+    client: TokensClient, apis: list[Api]
+) -> None:
     """Fault 35, for each kind of secret; the right one is among the guesses that come too late."""
-    keyed = await made.keyed(**{ACCOUNT: {"id": "AR1"}})
-    pending, password = await made.pending(), await made.once(keyed)
+    keyed = await client.create_keyed_token(**{ACCOUNT: {"id": "AR1"}})
+    pending, password = await client.create_pending_token(), await client.one_time_password(keyed)
 
     def passwords(code: Any) -> Json:
-        return made.referring(by_code(keyed) | {"one_time_password": f"X{code}"})[1]
+        return client.reference_to(by_code(keyed) | {"one_time_password": f"X{code}"})[1]
 
     kinds: list[tuple[str, Json, str, Any, Any]] = [
         ("access_tokens/show", keyed, "pass_code", lambda n: {ON: by_pass_code(keyed, n)}, {ON: by_pass_code(keyed)}),
@@ -98,31 +100,31 @@ async def test_parallel_guesses_do_not_pass_the_limit(made: TokenDesk, apis: lis
          lambda n: {ON: by_code(pending), "verification_code": f"X{n}"},
          {ON: by_code(pending), "verification_code": pending["verification_code"]}),
         ("communications/create", keyed, "one_time_password", passwords,
-         made.referring(by_code(keyed) | {"one_time_password": password})[1]),
+         client.reference_to(by_code(keyed) | {"one_time_password": password})[1]),
     ]  # fmt: skip
     for path, token, secret, wrong, right in kinds:
         answers = await guess(apis, path, [wrong(n) for n in range(GUESSES)])
         assert len({name for name, _ in answers}) == 1
         assert evaluated(answers) == PER_SOURCE, secret
-        assert await counted(made, token, secret) == {True: PER_SOURCE, False: PER_SOURCE}
+        assert await counted(client, token, secret) == {True: PER_SOURCE, False: PER_SOURCE}
         for api in apis:
-            name, wait = await tried(api, path, right)
+            name, wait = await try_secrets(api, path, right)
             assert (name, wait > 0) == (answers[0][0], True)
 
 
-async def test_parallel_guesses_from_many_sources(made: TokenDesk, apis: list[Api]) -> None:
-    token = await made.keyed(**{ACCOUNT: {"id": await made.owned()}})
-    wrong, headers = {ON: by_pass_code(token, "0")}, basic(made.key)
+async def test_parallel_guesses_from_many_sources(client: TokensClient, apis: list[Api]) -> None:
+    token = await client.create_keyed_token(**{ACCOUNT: {"id": await client.create_owned_token()}})
+    wrong, headers = {ON: by_pass_code(token, "0")}, basic(client.key)
 
     async def attack(n: int) -> list[tuple[str, int]]:
-        async with elsewhere(apis[n % 2], f"127.0.0.{n + 2}") as api:
-            calls = (tried(api, CONSUMER_KEY_LOGIN, wrong, headers) for _ in range(10))
+        async with from_address(apis[n % 2], f"127.0.0.{n + 2}") as api:
+            calls = (try_secrets(api, CONSUMER_KEY_LOGIN, wrong, headers) for _ in range(10))
             return list(await asyncio.gather(*calls))
 
     answers = [a for group in await asyncio.gather(*map(attack, range(20))) for a in group]
     assert {name for name, _ in answers} == {"INVALIDCREDENTIALS"}
     assert evaluated(answers) == PER_TOKEN
-    found, wait = await tried(apis[0], CONSUMER_KEY_LOGIN, {ON: by_pass_code(token)}, headers)
+    found, wait = await try_secrets(apis[0], CONSUMER_KEY_LOGIN, {ON: by_pass_code(token)}, headers)
     assert (found, wait > 0) == ("INVALIDCREDENTIALS", True)
 
 
@@ -131,12 +133,12 @@ async def test_revert_without_the_lock_guesses_pass_the_limit(database: str) -> 
     await patched(connection, "count_guess", LOCKED, "ORDER BY g.source")
     await patched(connection, "count_guess", WAITS, f"PERFORM pg_sleep(0.2);\n{WAITS}")
     await connection.close()
-    async with in_process(database) as one, in_process(database) as two:
-        made = await token_desk(one)
-        await made.settings(guess_limits=LIMITS)
-        session = await made.api.login()
-        apis = [Api(service, made.api.organisation, session) for service in (one, two)]
-        token = await made.keyed()
+    async with run_in_process(database) as one, run_in_process(database) as two:
+        client = await tokens_client(one)
+        await client.register_settings(guess_limits=LIMITS)
+        session = await client.api.login()
+        apis = [Api(service, client.api.organisation, session) for service in (one, two)]
+        token = await client.create_keyed_token()
         # A method that reads: those that write take turns within a process.
         body = {ON: {"identifier": token["identifier"], "pass_code": "X"}}
         answers = await guess(apis, "access_tokens/show", [body] * 40)
@@ -145,56 +147,56 @@ async def test_revert_without_the_lock_guesses_pass_the_limit(database: str) -> 
 
 @pytest.mark.parametrize("form", ["alone", "named"])
 async def test_a_one_time_password_is_used_once(
-    made: TokenDesk, apis: list[Api], form: str
+    client: TokensClient, apis: list[Api], form: str
 ) -> None:
     """Fault 36."""
-    await made.settings()
-    token = await made.issue(**{ACCOUNT: {"id": "AR1"}})
+    await client.register_settings()
+    token = await client.create_token(**{ACCOUNT: {"id": "AR1"}})
     for _ in range(3):
-        shown = {"one_time_password": await made.once(token)}
-        path, body = made.referring(shown if form == "alone" else by_code(token) | shown)
+        shown = {"one_time_password": await client.one_time_password(token)}
+        path, body = client.reference_to(shown if form == "alone" else by_code(token) | shown)
         answers = await guess(apis, path, [body] * 50)
         assert sorted(name for name, _ in answers) == ["INVALIDONETIMEPASSWORD"] * 49 + ["OK"]
     sql = "SELECT topic FROM ledger.events WHERE organisation = $1"
-    topics = [row["topic"] for row in await rows(made.api, sql)]
+    topics = [row["topic"] for row in await query_rows(client.api, sql)]
     assert topics.count("access_token.one_time_password_used") == 3
     assert topics.count("communication.recorded") == 3
 
 
-async def test_the_owner_keeps_a_way_in(made: TokenDesk, apis: list[Api]) -> None:
+async def test_the_owner_keeps_a_way_in(client: TokensClient, apis: list[Api]) -> None:
     """Fault 37: what an attacker exhausts elsewhere does not lock out whoever knows the secret."""
-    token = await made.keyed(**{ACCOUNT: {"id": await made.owned()}})
+    token = await client.create_keyed_token(**{ACCOUNT: {"id": await client.create_owned_token()}})
     wrong, right = ({ON: by_pass_code(token, code)} for code in ("0", "Pass-Code1"))
-    headers, home = basic(made.key), apis[0]
+    headers, home = basic(client.key), apis[0]
 
     async def enter(api: Api, body: Json) -> tuple[str, bool]:
-        name, wait = await tried(api, CONSUMER_KEY_LOGIN, body, headers)
+        name, wait = await try_secrets(api, CONSUMER_KEY_LOGIN, body, headers)
         return name, wait > 0
 
     assert await enter(home, right) == ("OK", False)
     for n in range(4):
-        async with elsewhere(apis[n % 2], f"127.0.0.{n + 10}") as attacker:
+        async with from_address(apis[n % 2], f"127.0.0.{n + 10}") as attacker:
             for _ in range(PER_SOURCE + 1):
                 last = await enter(attacker, wrong)
             assert last == ("INVALIDCREDENTIALS", True)
     # from where the owner has been before
     for api in apis:
         assert await enter(api, right) == ("OK", False)
-    async with elsewhere(home, "127.0.0.99") as abroad:
+    async with from_address(home, "127.0.0.99") as abroad:
         # from a new place the pass code must wait; the authentication code need not
         assert await enter(abroad, right) == ("INVALIDCREDENTIALS", True)
         assert await enter(abroad, {ON: by_code(token)}) == ("OK", False)
         # and an operator may lift the wait
-        await made.forgive(token)
+        await client.reset_guesses(token)
         assert await enter(abroad, right) == ("OK", False)
 
 
 async def test_exhausted_one_time_passwords_still_work_with_the_token_s_name(
-    made: TokenDesk, apis: list[Api]
+    client: TokensClient, apis: list[Api]
 ) -> None:
-    token = await made.issue(**{ACCOUNT: {"id": "AR1"}})
-    path, wrong = made.referring({"one_time_password": "X"})
+    token = await client.create_token(**{ACCOUNT: {"id": "AR1"}})
+    path, wrong = client.reference_to({"one_time_password": "X"})
     answers = await guess(apis, path, [wrong] * 40)
     assert evaluated(answers) == PER_SOURCE
-    shown = by_code(token) | {"one_time_password": await made.once(token)}
-    assert await tried(apis[1], path, made.referring(shown)[1]) == ("OK", 0)
+    shown = by_code(token) | {"one_time_password": await client.one_time_password(token)}
+    assert await try_secrets(apis[1], path, client.reference_to(shown)[1]) == ("OK", 0)

@@ -13,15 +13,15 @@ import pytest
 import pytest_asyncio
 
 from infra.postgres.embedded.server import EmbeddedPostgres
-from tests import databases
+from tests.faults.acknowledged_log import ACKNOWLEDGED, REFUSED, Journal, begun
 from tests.faults.failpoints import PLACES, Failpoints, failpoints
-from tests.faults.journal import ACKNOWLEDGED, REFUSED, Journal, begun
-from tests.faults.oracle import following, sound
+from tests.faults.invariants import following, sound
 from tests.faults.proxy import Proxy, proxied
-from tests.service import Service, in_process, process
+from tests.fixtures import databases
+from tests.fixtures.service import Service, run_as_process, run_in_process
 
 
-class Phoenix:
+class RestartedService:
     """A service as a process of its own, started anew whenever it was killed."""
 
     def __init__(self, url: str) -> None:
@@ -31,7 +31,7 @@ class Phoenix:
 
     async def service(self) -> Service:
         if self._service is None:
-            self._service = await self._stack.enter_async_context(process(self.url))
+            self._service = await self._stack.enter_async_context(run_as_process(self.url))
         return self._service
 
     async def kill(self) -> None:
@@ -45,27 +45,29 @@ class Phoenix:
         await self._stack.aclose()
 
 
-class Site:
+class CrashSite:
     """A database with places to stop at, and a service that reaches it through a proxy."""
 
-    def __init__(self, url: str, points: Failpoints, proxy: Proxy, phoenix: Phoenix) -> None:
+    def __init__(
+        self, url: str, points: Failpoints, proxy: Proxy, phoenix: RestartedService
+    ) -> None:
         self.url, self.points, self.proxy, self.phoenix = url, points, proxy, phoenix
 
 
 @pytest_asyncio.fixture(scope="module")
-async def site(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Site]:
+async def site(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[CrashSite]:
     async with (
         databases.database(postgres, template) as url,
         failpoints(url) as points,
         proxied(url) as proxy,
     ):
-        phoenix = Phoenix(proxy.url)
-        yield Site(url, points, proxy, phoenix)
+        phoenix = RestartedService(proxy.url)
+        yield CrashSite(url, points, proxy, phoenix)
         await phoenix.close()
 
 
 @pytest.mark.parametrize("place", [*PLACES, "answering"])
-async def test_a_killed_service_leaves_a_write_whole_or_absent(site: Site, place: str) -> None:
+async def test_a_killed_service_leaves_a_write_whole_or_absent(site: CrashSite, place: str) -> None:
     journal = await begun(await site.phoenix.service())
     contact = journal.contacts[0]
     async with following(site.url, journal.organisation) as follower:
@@ -97,7 +99,7 @@ async def test_a_killed_service_leaves_a_write_whole_or_absent(site: Site, place
 async def test_a_server_process_that_ends_in_an_append_leaves_nothing(
     database: str, place: str
 ) -> None:
-    async with failpoints(database) as points, in_process(database) as service:
+    async with failpoints(database) as points, run_in_process(database) as service:
         journal = await begun(service)
         await points.arm(place)
         sent = [asyncio.create_task(journal.create()), asyncio.create_task(journal.create("key"))]
@@ -126,7 +128,7 @@ async def _terminate(url: str, journal: Journal, times: int) -> None:
 
 
 async def test_a_stream_of_ended_server_processes(database: str) -> None:
-    async with in_process(database) as service:
+    async with run_in_process(database) as service:
         journal = await begun(service)
         async with following(database, journal.organisation) as follower:
             clients = [asyncio.create_task(journal.work()) for _ in range(16)]

@@ -13,11 +13,11 @@ import pytest
 from infra.ledger.commit_batch import EncodedCommit
 from infra.ledger.group_commit import GroupCommitter, Outcome
 from infra.postgres.pool import ConnectionPool
+from tests.faults.acknowledged_log import ACKNOWLEDGED, REFUSED, UNKNOWN, Journal, begun
 from tests.faults.failpoints import LOCK, failpoints, patched
-from tests.faults.journal import ACKNOWLEDGED, REFUSED, UNKNOWN, Journal, begun
-from tests.faults.oracle import sound, violations
+from tests.faults.invariants import sound, violations
 from tests.faults.proxy import Proxy, proxied
-from tests.service import in_process
+from tests.fixtures.service import run_in_process
 
 GIVEN_UP = "moment > in_deadline OR ledger.is_given_up(in_organisation, in_metadata)"
 
@@ -25,7 +25,7 @@ GIVEN_UP = "moment > in_deadline OR ledger.is_given_up(in_organisation, in_metad
 @asynccontextmanager
 async def reached(url: str) -> AsyncIterator[tuple[Journal, Proxy]]:
     """A service that reaches its database through a proxy."""
-    async with proxied(url) as proxy, in_process(proxy.url) as service:
+    async with proxied(url) as proxy, run_in_process(proxy.url) as service:
         yield await begun(service), proxy
 
 

@@ -22,11 +22,18 @@ from infra.projections.sql_projections import ANALYTICS, SqlProjection
 from infra.projections.temporal import TemporalViews
 from infra.replay.pipeline import Reprojector, connect_as_owner
 from infra.replay.worker import workers
-from tests import databases
-from tests.communications_world import Desk, Json
+from tests.fixtures import databases
+from tests.fixtures.communications import CommunicationsClient, Json
+from tests.fixtures.read_models import (
+    connection,
+    keys_of,
+    populate,
+    run_rebuild,
+    run_verify,
+    view_rows,
+)
+from tests.fixtures.service import environment, run_in_process
 from tests.infra.test_projector import caught_up, is_true, program
-from tests.service import environment, in_process
-from tests.views_world import connection, keys_of, lived, rebuilt, verified, view_rows
 
 ROOT = Path(__file__).parents[2]
 VIEWS = ("daily_events", "transitions", "history")
@@ -42,10 +49,10 @@ STATES = "SELECT state FROM analytics.transitions WHERE id = $1 ORDER BY entered
 
 
 @dataclass
-class Site:
+class ProjectionSite:
     """A service with a life behind it, and a projector that has seen all of it."""
 
-    made: Desk
+    made: CommunicationsClient
     url: str
     projector: Projector
 
@@ -70,18 +77,18 @@ class Site:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def site(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Site]:
-    async with databases.database(postgres, template) as url, in_process(url) as service:
-        made = await lived(service)
+async def site(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[ProjectionSite]:
+    async with databases.database(postgres, template) as url, run_in_process(url) as service:
+        made = await populate(service)
         lanes = ConnectionPool(url, 1)
         projector = Projector(url, TemporalViews(lanes, *keys_of(url)), most=50)
         await projector.once()
-        yield Site(made, url, projector)
+        yield ProjectionSite(made, url, projector)
         await projector.close()
         await lanes.close()
 
 
-async def test_what_is_delivered_twice_or_late_changes_nothing(site: Site) -> None:
+async def test_what_is_delivered_twice_or_late_changes_nothing(site: ProjectionSite) -> None:
     """Fault 20."""
     before = await view_rows(site.url)
     async with connection(site.url) as asked:
@@ -105,17 +112,19 @@ async def test_what_is_delivered_twice_or_late_changes_nothing(site: Site) -> No
     assert await view_rows(site.url) == before
 
 
-async def test_a_event_that_is_not_known_parks_its_entity_and_nothing_else(site: Site) -> None:
+async def test_a_event_that_is_not_known_parks_its_entity_and_nothing_else(
+    site: ProjectionSite,
+) -> None:
     """Faults 21 and 22: an event of a newer program, met by all views."""
-    draft = await site.made.draft()
+    draft = await site.made.create_draft()
     await site.projector.once()
     assert await site.states(draft) == ["DRAFT"]
     async with connection(site.url) as asked:
         head = await asked.fetchval(PROGRESS, site.organisation, "history")
-    await site.made.on("complete", draft)
+    await site.made.call("complete", draft)
     await site.renamed(draft, COMPLETED, UNKNOWN)
-    other = await site.made.draft()
-    await site.made.on("complete", other)
+    other = await site.made.create_draft()
+    await site.made.call("complete", other)
     await site.projector.once()
     assert await site.projector.readiness_problems() == []
     assert await site.states(draft) == ["DRAFT"]
@@ -142,11 +151,11 @@ async def test_a_event_that_is_not_known_parks_its_entity_and_nothing_else(site:
     await lanes.close()
 
 
-async def test_a_event_that_a_table_refuses_is_found_in_its_batch(site: Site) -> None:
+async def test_a_event_that_a_table_refuses_is_found_in_its_batch(site: ProjectionSite) -> None:
     """Fault 21, from the server's side: nobody says which of the batch it was."""
-    good = [await site.made.draft() for _ in range(3)]
-    bad = await site.made.draft()
-    good += [await site.made.draft() for _ in range(3)]
+    good = [await site.made.create_draft() for _ in range(3)]
+    bad = await site.made.create_draft()
+    good += [await site.made.create_draft() for _ in range(3)]
     async with connection(site.url) as owner:
         await owner.execute(
             f"ALTER TABLE analytics.transitions ADD CONSTRAINT poison CHECK (id <> '{bad['id']}')"
@@ -158,18 +167,18 @@ async def test_a_event_that_a_table_refuses_is_found_in_its_batch(site: Site) ->
         assert set(await site.parked()) == {"transitions"}
         (one,) = await site.projector.retry()
         assert (one.tries, "poison" in one.reason) == (2, True)
-        await site.made.on("complete", bad)
+        await site.made.call("complete", bad)
         await site.projector.once()
         await owner.execute("ALTER TABLE analytics.transitions DROP CONSTRAINT poison")
     assert await site.projector.retry() == []
     assert await site.states(bad) == ["DRAFT", "COMPLETED"]
 
 
-async def test_what_cannot_even_be_parked_is_not_skipped(site: Site) -> None:
+async def test_what_cannot_even_be_parked_is_not_skipped(site: ProjectionSite) -> None:
     """Fault 21, where the note of it fails, too: the view stands still and says so."""
-    draft = await site.made.draft()
+    draft = await site.made.create_draft()
     await site.projector.once()
-    await site.made.on("complete", draft)
+    await site.made.call("complete", draft)
     await site.renamed(draft, COMPLETED, UNKNOWN)
     async with connection(site.url) as owner:
         at = await owner.fetchval(PROGRESS, site.organisation, "transitions")
@@ -188,7 +197,7 @@ async def test_what_cannot_even_be_parked_is_not_skipped(site: Site) -> None:
     assert await is_true(site.url)
 
 
-async def test_an_older_program_writes_no_rows_of_newer_views(site: Site) -> None:
+async def test_an_older_program_writes_no_rows_of_newer_views(site: ProjectionSite) -> None:
     """Fault 23: at the switch of a rebuild by a newer program, the older ones stop to write."""
     service = site.made.api.service
     async with connection(site.url) as owner:
@@ -198,39 +207,39 @@ async def test_an_older_program_writes_no_rows_of_newer_views(site: Site) -> Non
         )
         await owner.execute(raised.format(1))
         try:
-            name, says = await site.made.unsaid()
+            name, says = await site.made.create_refused()
             assert (name, says) == ("SERVICEUNAVAILABLE", "nothing was written")
             async with service.http.get(service.admin_url + "/health/ready") as ready:
                 assert (ready.status, "views" in await ready.text()) == (503, True)
-            assert (await site.made.show(site.made.reader))["id"] == site.made.reader
+            assert (await site.made.show_contact(site.made.recipient))["id"] == site.made.recipient
             assert await owner.fetchval("SELECT count(*) FROM ledger.events") == events
         finally:
             await owner.execute(raised.format(-1))
-    assert await site.made.contact()
+    assert await site.made.new_contact()
 
 
 @pytest.mark.parametrize("share", ["0.1", "0.5", "0.9", "1"])
-async def test_a_killed_rebuild_is_gone_on_with(site: Site, share: str) -> None:
+async def test_a_killed_rebuild_is_gone_on_with(site: ProjectionSite, share: str) -> None:
     """Fault 24: at the given shares of the events, and in the middle of the switch (1)."""
     before = await view_rows(site.url)
     await died("rebuild", site.url, share)
     assert await view_rows(site.url) == before
-    contact = await site.made.contact()
-    assert (await site.made.show(contact))["id"] == contact
+    contact = await site.made.new_contact()
+    assert (await site.made.show_contact(contact))["id"] == contact
     async with connection(site.url) as asked:
         done = await asked.fetchval("SELECT sum(events) FROM views_next.heads")
         total = await asked.fetchval("SELECT count(*) FROM ledger.events")
-    report = await rebuilt(site.url)
+    report = await run_rebuild(site.url)
     assert report.resumed
     assert report.switched
     assert report.differences == []
     # What was folded is not folded again, but for entities that were touched since.
     assert report.events < total - done + 100
-    assert (await verified(site.url)).differences == []
+    assert (await run_verify(site.url)).differences == []
 
 
 @pytest.mark.parametrize("share", ["0.1", "0.5", "0.9"])
-async def test_a_killed_projector_counts_everything_once(site: Site, share: str) -> None:
+async def test_a_killed_projector_counts_everything_once(site: ProjectionSite, share: str) -> None:
     """Fault 24, of the other views: killed inside the transaction of a batch."""
     await site.projector.once()
     await site.projector.close()
@@ -248,20 +257,20 @@ async def test_a_killed_projector_counts_everything_once(site: Site, share: str)
         assert await owner.fetch(TRANSITIONS) == transitions
 
 
-async def test_a_leader_that_slept_finds_that_it_was_overtaken(site: Site) -> None:
+async def test_a_leader_that_slept_finds_that_it_was_overtaken(site: ProjectionSite) -> None:
     """Fault 25: paused for longer than its lease while another one works on."""
     await site.projector.close()
     async with program(site.url) as sleeper:
         await caught_up(site.url)
         sleeper.child.send_signal(signal.SIGSTOP)
         for _ in range(3):
-            await site.made.contact()
+            await site.made.new_contact()
         async with program(site.url):
             await caught_up(site.url)
             assert await is_true(site.url)
             sleeper.child.send_signal(signal.SIGCONT)
             for _ in range(10):
-                await site.made.contact()
+                await site.made.new_contact()
             await caught_up(site.url)
     assert await is_true(site.url)
 
@@ -269,14 +278,14 @@ async def test_a_leader_that_slept_finds_that_it_was_overtaken(site: Site) -> No
 async def died(what: str, url: str, share: str) -> None:
     """Runs a program that kills itself, and sees that it did."""
     key = environment(url)["CRMLEDGER_SERVICE_KEY"]
-    command = ("-m", "tests.faults.dying", what, url, key, share)
+    command = ("-m", "tests.faults.crashing_programs", what, url, key, share)
     child = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT)
     assert await child.wait() == -signal.SIGKILL
 
 
-async def test_a_batch_that_sleeps_lets_others_go_on(site: Site) -> None:
+async def test_a_batch_that_sleeps_lets_others_go_on(site: ProjectionSite) -> None:
     """Fault 25, asleep in the middle of a batch: the server ends its transaction with its lease."""
-    await site.made.contact()
+    await site.made.new_contact()
     organisation, view = site.organisation, ANALYTICS["daily_events"]
     sleeper = Projector(site.url, lease=1)
     held = await sleeper._connected()

@@ -15,10 +15,19 @@ from infra.app import Application, open_application, serve_http
 from infra.settings import Settings
 from services.pipeline.method import METHODS
 from services.pipeline.request import Request
+from tests.faults.acknowledged_log import (
+    ACKNOWLEDGED,
+    CREATE,
+    REFUSED,
+    SAY,
+    UPDATE,
+    Attempt,
+    Journal,
+    begun,
+)
 from tests.faults.failpoints import patched
-from tests.faults.journal import ACKNOWLEDGED, CREATE, REFUSED, SAY, UPDATE, Attempt, Journal, begun
-from tests.faults.oracle import sound, violations
-from tests.service import Api, environment, in_process
+from tests.faults.invariants import sound, violations
+from tests.fixtures.service import Api, environment, run_in_process
 
 REPEATED = "IF 'key' = ANY (in_kinds)"
 
@@ -32,7 +41,7 @@ async def many(journals: list[Journal], times: int) -> list[Attempt]:
 
 @pytest.mark.parametrize("services", [1, 2])
 async def test_one_key_many_times_at_once(database: str, services: int) -> None:
-    async with in_process(database) as one, in_process(database) as two:
+    async with run_in_process(database) as one, run_in_process(database) as two:
         first = await begun(one)
         second = Journal(first.api, two, first.attempts)
         attempts = await many([first, second][:services], 50)
@@ -47,14 +56,14 @@ async def test_revert_without_the_check_a_key_is_stored_many_times(database: str
     connection = await asyncpg.connect(database)
     await patched(connection, "losers", REPEATED, REPEATED + " AND false")
     await connection.close()
-    async with in_process(database) as service:
+    async with run_in_process(database) as service:
         journal = await begun(service)
         await many([journal], 50)
         assert any("key same" in found for found in await violations(journal, database))
 
 
 async def test_one_key_with_two_requests_at_once(database: str) -> None:
-    async with in_process(database) as service:
+    async with run_in_process(database) as service:
         journal = await begun(service)
         sends = (journal.send(CREATE, journal.person(), "same") for _ in range(10))
         attempts = await asyncio.gather(*sends)
@@ -68,7 +77,7 @@ async def application(url: str) -> AsyncIterator[tuple[Application, Journal]]:
     settings = Settings.from_environment(environment(url))
     async with (
         open_application(settings, url) as made,
-        in_process(url) as service,
+        run_in_process(url) as service,
         serve_http(made),
     ):
         yield made, await begun(service)
@@ -161,7 +170,7 @@ def _body(journal: Journal, path: str, contact: str, step: int) -> dict[str, Any
 
 
 async def test_clients_that_go_away(database: str) -> None:
-    async with in_process(database) as service:
+    async with run_in_process(database) as service:
         journal = await begun(service)
         contact = journal.contacts[0]
         for round_ in range(1, 8):
@@ -181,7 +190,7 @@ async def test_clients_that_go_away(database: str) -> None:
 
 async def test_sessions_are_not_needed_twice(database: str) -> None:
     """A key is bound to its request, not to the token that it was first sent with."""
-    async with in_process(database) as service:
+    async with run_in_process(database) as service:
         journal = await begun(service)
         body = journal.person()
         first = await journal.send(CREATE, body, "key")

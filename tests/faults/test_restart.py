@@ -11,10 +11,10 @@ from pathlib import Path
 import asyncpg
 
 from infra.postgres.embedded.server import EmbeddedPostgres
-from tests import databases
-from tests.faults.journal import begun
-from tests.faults.oracle import following, sound
-from tests.service import in_process
+from tests.faults.acknowledged_log import begun
+from tests.faults.invariants import following, sound
+from tests.fixtures import databases
+from tests.fixtures.service import run_in_process
 
 
 def fast(server: EmbeddedPostgres) -> None:
@@ -58,7 +58,7 @@ async def test_restarts_under_load() -> None:
 
 
 async def _loaded(url: str, folder: Path, server: EmbeddedPostgres) -> None:
-    async with in_process(url) as service:
+    async with run_in_process(url) as service:
         journal = await begun(service)
         async with following(url, journal.organisation) as follower:
             clients = [asyncio.create_task(journal.work()) for _ in range(16)]

@@ -6,11 +6,11 @@ import asyncio
 
 import asyncpg
 
+from tests.faults.acknowledged_log import ACKNOWLEDGED, CREATE, REFUSED, Attempt, Journal, begun
 from tests.faults.failpoints import patched
-from tests.faults.journal import ACKNOWLEDGED, CREATE, REFUSED, Attempt, Journal, begun
-from tests.faults.oracle import sound
-from tests.service import in_process
-from tests.world import World
+from tests.faults.invariants import sound
+from tests.fixtures.organisation import OrganisationClient
+from tests.fixtures.service import run_in_process
 
 WAITING = """
 SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
@@ -21,15 +21,15 @@ SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
 async def overtaken(url: str) -> tuple[Journal, Attempt]:
     """A create that was decided under no rule and is written after the rule came into force."""
     connection = await asyncpg.connect(url)
-    async with in_process(url) as one, in_process(url) as two:
+    async with run_in_process(url) as one, run_in_process(url) as two:
         journal = await begun(one)
-        there = World(Journal(journal.api, two).at_service())
-        await there.settings(unique_person=[])
+        there = OrganisationClient(Journal(journal.api, two).at_service())
+        await there.register_settings(unique_person=[])
         body = journal.person()
         assert (await journal.send(CREATE, body)).outcome == ACKNOWLEDGED
         lock = "SELECT pg_advisory_{}(ledger.append_lock($1))"
         await connection.execute(lock.format("lock"), journal.organisation)
-        rule = asyncio.create_task(there.settings(unique_person=["name"]))
+        rule = asyncio.create_task(there.register_settings(unique_person=["name"]))
         await _waiting(connection, 1)
         create = asyncio.create_task(journal.send(CREATE, body))
         await _waiting(connection, 2)

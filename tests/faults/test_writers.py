@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.faults.journal import ACKNOWLEDGED, REFUSED, Journal, begun
-from tests.faults.oracle import following, sound
-from tests.service import Api, in_process, process
+from tests.faults.acknowledged_log import ACKNOWLEDGED, REFUSED, Journal, begun
+from tests.faults.invariants import following, sound
+from tests.fixtures.service import Api, run_as_process, run_in_process
 
 WRITERS = 64
 REMOVE = "communications/queue/remove"
 
 
 async def test_many_writers_on_one_contact(database: str) -> None:
-    async with in_process(database) as service:
+    async with run_in_process(database) as service:
         journal = await begun(service)
         contact = journal.contacts[0]
 
@@ -28,7 +28,7 @@ async def test_many_writers_on_one_contact(database: str) -> None:
 
 
 async def test_many_writers_on_a_thousand_contacts(database: str) -> None:
-    async with in_process(database) as service:
+    async with run_in_process(database) as service:
         journal = await begun(service)
 
         async def writer(n: int) -> None:
@@ -44,7 +44,7 @@ async def test_many_writers_on_a_thousand_contacts(database: str) -> None:
 
 
 async def test_one_queue_entry_is_removed_once(database: str) -> None:
-    async with in_process(database) as one, in_process(database) as two:
+    async with run_in_process(database) as one, run_in_process(database) as two:
         first = await begun(one)
         second = Journal(first.api, two, first.attempts)
         entry = first.queue[0]
@@ -57,7 +57,7 @@ async def test_one_queue_entry_is_removed_once(database: str) -> None:
 
 
 async def test_two_processes_on_one_database(database: str) -> None:
-    async with process(database) as one, process(database) as two:
+    async with run_as_process(database) as one, run_as_process(database) as two:
         journal = await begun(one)
         here, there = journal.api, Api(two, journal.organisation, journal.api.token)
         await _reads_what_the_other_wrote(here, there, journal.contacts[0])

@@ -16,16 +16,16 @@ from infra.ledger.commit_batch import encode_commit, split_conflicting
 from infra.ledger.group_commit import GroupCommitter
 from infra.postgres.pool import PooledConnection
 from services.ports import AppendResult, Commit
-from tests.ledgers import (
+from tests.fixtures.ledgers import (
     ORGANISATION,
-    appender,
-    ask_append,
-    ask_settle,
-    lanes,
+    call_append,
+    call_settle,
+    commit_of,
+    connection_pool,
+    group_committer,
+    ledger_problems,
     record,
-    renamed,
-    unsound,
-    written,
+    rename,
 )
 
 
@@ -41,61 +41,61 @@ def claim(text: str, holder: str) -> list[dict[str, str]]:
 
 
 async def test_a_loser_does_not_fail_the_others(database: str) -> None:
-    async with appender(database) as one:
+    async with group_committer(database) as one:
         kept = record("A")
-        await together(one, written(kept, take=claim("name", "A")))
+        await together(one, commit_of(kept, take=claim("name", "A")))
         outcomes = await together(
             one,
-            written(record("B")),
-            written(record("A")),
-            written(record("C"), take=claim("name", "C")),
-            written(renamed(kept)),
+            commit_of(record("B")),
+            commit_of(record("A")),
+            commit_of(record("C"), take=claim("name", "C")),
+            commit_of(rename(kept)),
         )
     assert outcomes == ["WRITTEN", "CONFLICT", "CLAIMED", "WRITTEN"]
-    assert await unsound(database) == []
+    assert await ledger_problems(database) == []
 
 
 async def test_a_poisoned_change_fails_alone(database: str) -> None:
-    unsayable, unreadable = written(record()), written(record(), take=claim("\0", "X"))
+    unsayable, unreadable = commit_of(record()), commit_of(record(), take=claim("\0", "X"))
     unsayable.metadata["at"] = object()
     huge = record()
     object.__setattr__(huge.pending_events[0], "originator_version", 2**40)
-    good = [written(record()) for _ in range(20)]
-    async with appender(database) as one:
-        mixed = [*good[:10], unsayable, unreadable, written(huge), *good[10:]]
+    good = [commit_of(record()) for _ in range(20)]
+    async with group_committer(database) as one:
+        mixed = [*good[:10], unsayable, unreadable, commit_of(huge), *good[10:]]
         outcomes = await together(one, *mixed)
     assert outcomes[:10] == outcomes[13:] == ["WRITTEN"] * 10
     assert all(issubclass(error, (TypeError, asyncpg.PostgresError)) for error in outcomes[10:13])
-    assert await unsound(database) == []
+    assert await ledger_problems(database) == []
 
 
 async def test_commands_that_depend_on_each_other_are_compared_one_after_the_other(
     database: str,
 ) -> None:
     key = {"key": "K", "request_hash": "H"}
-    async with appender(database) as one:
+    async with group_committer(database) as one:
         outcomes = await together(
             one,
-            written(record("A")),
-            written(record("A")),
-            written(record("B"), take=claim("name", "B")),
-            written(record("C"), take=claim("name", "C")),
-            written(record("D"), **key),
-            written(record("E"), **key),
+            commit_of(record("A")),
+            commit_of(record("A")),
+            commit_of(record("B"), take=claim("name", "B")),
+            commit_of(record("C"), take=claim("name", "C")),
+            commit_of(record("D"), **key),
+            commit_of(record("E"), **key),
         )
     assert outcomes == ["WRITTEN", "CONFLICT", "WRITTEN", "CLAIMED", "WRITTEN", "REPEATED"]
-    assert await unsound(database) == []
+    assert await ledger_problems(database) == []
 
 
 def expecting(id_: str, version: int, on: str = "SETTINGS") -> Commit:
-    return written(record(id_), expect=[{"stream": str(record(on).id), "version": version}])
+    return commit_of(record(id_), expect=[{"stream": str(record(on).id), "version": version}])
 
 
 async def test_what_a_command_expects_is_still_so_when_it_is_written(database: str) -> None:
-    async with appender(database) as one:
+    async with group_committer(database) as one:
         settings = record("SETTINGS")
-        await together(one, written(settings))
-        changed = written(renamed(settings))
+        await together(one, commit_of(settings))
+        changed = commit_of(rename(settings))
         before, after = expecting("A", 1), expecting("B", 1)
         assert await together(one, before, changed, after) == ["WRITTEN", "WRITTEN", "CONFLICT"]
     connection = await asyncpg.connect(database)
@@ -105,7 +105,7 @@ async def test_what_a_command_expects_is_still_so_when_it_is_written(database: s
 
 
 def test_readers_share_a_batch_and_writers_do_not() -> None:
-    changed = written(record("SETTINGS"))
+    changed = commit_of(record("SETTINGS"))
     readers = [expecting(id_, 1) for id_ in "ABC"]
     batches = [
         [p.command for p in batch]
@@ -125,31 +125,33 @@ async def test_revert_without_reading_sets_a_stale_rule_is_accepted(
         return msgspec.structs.replace(real(change), reads=set())
 
     monkeypatch.setattr("infra.ledger.group_commit.packed", careless)
-    async with appender(database) as one:
+    async with group_committer(database) as one:
         settings = record("SETTINGS")
-        await together(one, written(settings))
-        assert await together(one, written(renamed(settings)), expecting("B", 1)) == ["WRITTEN"] * 2
+        await together(one, commit_of(settings))
+        assert (
+            await together(one, commit_of(rename(settings)), expecting("B", 1)) == ["WRITTEN"] * 2
+        )
 
 
 async def test_a_change_without_events_is_kept_by_its_key(database: str) -> None:
-    async with appender(database) as one:
-        empty = written(key="K", request_hash="H")
-        assert await together(one, empty, written(key="K", request_hash="H")) == [
+    async with group_committer(database) as one:
+        empty = commit_of(key="K", request_hash="H")
+        assert await together(one, empty, commit_of(key="K", request_hash="H")) == [
             "WRITTEN",
             "REPEATED",
         ]
     connection = await asyncpg.connect(database)
-    assert await ask_settle(connection, empty) == [True]
-    assert await ask_settle(connection, written(key="K", request_hash="H")) == [False]
+    assert await call_settle(connection, empty) == [True]
+    assert await call_settle(connection, commit_of(key="K", request_hash="H")) == [False]
     await connection.close()
 
 
 async def test_claims_of_two_organisations_at_once(database: str) -> None:
     """Appends of different organisations do not wait for each other, but for the claim."""
-    async with appender(database) as one:
+    async with group_committer(database) as one:
         for n in range(8):
             changes = {
-                org: written(record("A", org), take_worldwide=claim(f"name {n}", "A"))
+                org: commit_of(record("A", org), take_worldwide=claim(f"name {n}", "A"))
                 for org in (f"X{n}", f"Y{n}", f"Z{n}")
             }
             sent = (one.append(org, change) for org, change in changes.items())
@@ -162,9 +164,9 @@ async def test_claims_that_are_taken_crosswise(database: str) -> None:
 
     def both(org: str, order: list[str]) -> Commit:
         claims = [c for name in order for c in claim(name, "A")]
-        return written(record("A", org), take_worldwide=claims)
+        return commit_of(record("A", org), take_worldwide=claims)
 
-    async with appender(database) as one:
+    async with group_committer(database) as one:
         sent = one.append("X", both("X", names)), one.append("Y", both("Y", names[::-1]))
         verdicts = await asyncio.gather(*sent)
     assert sorted(verdict.name for verdict in verdicts) == ["CLAIMED", "WRITTEN"]
@@ -173,20 +175,20 @@ async def test_claims_that_are_taken_crosswise(database: str) -> None:
 async def test_a_batch_that_comes_too_late_is_not_written(database: str) -> None:
     connection = await asyncpg.connect(database)
     past = datetime.now(UTC) - timedelta(hours=1)
-    changes = written(record()), written(record())
-    assert await ask_append(connection, *changes, deadline=past) == ["LATE", "LATE"]
+    changes = commit_of(record()), commit_of(record())
+    assert await call_append(connection, *changes, deadline=past) == ["LATE", "LATE"]
     assert await connection.fetchval("SELECT count(*) FROM ledger.events") == 0
     await connection.close()
 
 
 async def test_what_was_settled_stays_so(database: str) -> None:
     connection = await asyncpg.connect(database)
-    there, absent = written(record()), written(record())
-    await ask_append(connection, there)
+    there, absent = commit_of(record()), commit_of(record())
+    await call_append(connection, there)
     for _ in range(2):
-        assert await ask_settle(connection, there, absent) == [True, False]
-        assert await ask_append(connection, absent) == ["LATE"]
-    assert await ask_append(connection, written(record())) == ["WRITTEN"]
+        assert await call_settle(connection, there, absent) == [True, False]
+        assert await call_append(connection, absent) == ["LATE"]
+    assert await call_append(connection, commit_of(record())) == ["WRITTEN"]
     await connection.execute(
         "UPDATE ledger.given_up SET recorded_at = recorded_at - interval '2 days'"
     )
@@ -196,9 +198,9 @@ async def test_what_was_settled_stays_so(database: str) -> None:
 
 
 async def test_a_clock_that_was_set_is_read_anew(database: str) -> None:
-    async with lanes(database) as own:
+    async with connection_pool(database) as own:
         one = GroupCommitter(own)
-        assert await together(one, written(record())) == ["WRITTEN"]
+        assert await together(one, commit_of(record())) == ["WRITTEN"]
         while not own._free.empty():
             lane = own._free.get_nowait()
             if lane:
@@ -207,12 +209,12 @@ async def test_a_clock_that_was_set_is_read_anew(database: str) -> None:
             if lane:
                 break
         await asyncio.sleep(0)
-        assert await together(one, written(record())) == ["WRITTEN"]
+        assert await together(one, commit_of(record())) == ["WRITTEN"]
 
 
 async def test_a_server_that_is_always_late_is_a_refusal(database: str) -> None:
-    async with appender(database, deadline=timedelta(seconds=-3600)) as one:
-        assert await together(one, written(record())) == [ServiceUnavailable]
+    async with group_committer(database, deadline=timedelta(seconds=-3600)) as one:
+        assert await together(one, commit_of(record())) == [ServiceUnavailable]
 
 
 async def test_the_clock_of_this_machine_does_not_matter(
@@ -232,17 +234,17 @@ async def test_isolation_and_durability_do_not_depend_on_the_database(database: 
         f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'"
     )
     await connection.close()
-    async with appender(database) as one, appender(database) as two:
+    async with group_committer(database) as one, group_committer(database) as two:
         for _ in range(10):
-            sent = [e.append(ORGANISATION, written(record())) for e in (one, two) * 4]
+            sent = [e.append(ORGANISATION, commit_of(record())) for e in (one, two) * 4]
             assert {verdict.name for verdict in await asyncio.gather(*sent)} == {"WRITTEN"}
-    assert await unsound(database) == []
+    assert await ledger_problems(database) == []
 
 
 async def test_a_cancelled_caller_leaves_its_change_to_be_written(database: str) -> None:
-    async with appender(database) as one:
+    async with group_committer(database) as one:
         tasks = [
-            asyncio.create_task(one.append(ORGANISATION, written(record()))) for _ in range(10)
+            asyncio.create_task(one.append(ORGANISATION, commit_of(record()))) for _ in range(10)
         ]
         await asyncio.sleep(0)
         for task in tasks[::2]:
@@ -253,4 +255,4 @@ async def test_a_cancelled_caller_leaves_its_change_to_be_written(database: str)
     connection = await asyncpg.connect(database)
     assert await connection.fetchval("SELECT count(*) FROM ledger.events") == 10
     await connection.close()
-    assert await unsound(database) == []
+    assert await ledger_problems(database) == []

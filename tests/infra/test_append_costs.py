@@ -9,7 +9,7 @@ import pytest
 from infra.ledger.commit_batch import append_arguments, encode_commit
 from services.ports import Commit
 from tests.bench.examples import caught, fresh
-from tests.views_world import connection
+from tests.fixtures.read_models import connection
 
 ARGUMENTS = ", ".join(f"${n}" for n in range(1, 20))
 EXPLAIN = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM ledger.append({ARGUMENTS})"

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from tests.contract.scenes import base_records
-from tests.service import ROOT, Api, environment, in_process
+from tests.fixtures.service import ROOT, Api, environment, run_in_process
 
 GOLDEN = "GOLDEN"
 
@@ -65,7 +65,7 @@ async def test_imports_a_file_that_the_service_then_serves(database: str, base: 
         0,
         f"created {count} updated 0 unchanged 0 refused 0".split(),
     )
-    async with in_process(database) as service:
+    async with run_in_process(database) as service:
         api = Api(service, organisation=GOLDEN)
         body = {"type": "PERSON", "first_name": "A", "last_name": "B"}
         assert (await api.post("contact_information/create", **body))["name"] == "A B"
@@ -84,7 +84,7 @@ async def test_imports_standard_input_with_options(database: str, base: Path) ->
     options = ("--organisation", GOLDEN, "--kind", "industry")
     status, out, err = await crmledger(database, *options, given=given)
     assert (status, out.split()[:2]) == (0, ["created", "2"]), err
-    async with in_process(database) as service:
+    async with run_in_process(database) as service:
         api = Api(service, organisation=GOLDEN)
         body = {"type": "PERSON", "first_name": "A", "last_name": "B"}
         demographics = {"industry_identifier": {"name": "\N{GREEK CAPITAL LETTER OMEGA}"}}

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from tests.contract.test_authentication_sessions import claims_of
+from tests.fixtures.access_tokens import ON, by_pass_code, tokens_client, try_secrets
+from tests.fixtures.service import environment, run_in_process
 from tests.infra.test_cli_views import run
-from tests.service import environment, in_process
-from tests.tokens_world import ON, by_pass_code, token_desk, tried
 
 
 async def test_an_operator_s_commands(database: str) -> None:
     variables = environment(database)
-    async with in_process(database) as service:
-        made = await token_desk(service)
-        await made.settings(guess_limits={"attempts_per_source": 1})
+    async with run_in_process(database) as service:
+        made = await tokens_client(service)
+        await made.register_settings(guess_limits={"attempts_per_source": 1})
         name = made.api.organisation
-        customer, made.api.token = await made.consumer(), await made.api.login()
+        customer, made.api.token = await made.consumer_session(), await made.api.login()
         session = claims_of(customer.api.token)["jti"]
 
         status, said = await run(variables, "sessions", "list", name)
@@ -28,13 +28,13 @@ async def test_an_operator_s_commands(database: str) -> None:
         refused = await customer.api.refused("contact_information/update")
         assert refused[0] == "INVALIDTOKEN"
 
-        token = await made.keyed()
+        token = await made.create_keyed_token()
         path, body = "access_tokens/show", {ON: by_pass_code(token)}
-        await tried(made.api, path, {ON: by_pass_code(token, "0")})
-        assert (await tried(made.api, path, body))[1] > 0
+        await try_secrets(made.api, path, {ON: by_pass_code(token, "0")})
+        assert (await try_secrets(made.api, path, body))[1] > 0
         status, said = await run(variables, "access-tokens", "forgive", name, token["number"])
         assert (status, f"forgiven {token['number']}" in said) == (0, True), said
-        assert await tried(made.api, path, body) == ("OK", 0)
+        assert await try_secrets(made.api, path, body) == ("OK", 0)
 
         status, said = await run(variables, "access-tokens", "forgive", "nowhere", "ACT1")
         assert (status, said) == (1, "crmledger: Entity not found: organisation\n")

@@ -15,8 +15,8 @@ import aiohttp
 import pytest
 
 from services.pipeline.method import BASE
-from tests.databases import folder
-from tests.programs import begun
+from tests.fixtures.databases import folder
+from tests.fixtures.programs import start_program
 
 
 @dataclass
@@ -46,7 +46,7 @@ async def program(data_dir: Path) -> AsyncIterator[Program]:
         "CRMLEDGER_ADMIN_PORT": "0",
         "COLUMNS": "300",
     }
-    process = await begun(environment, "serve", "--demo")
+    process = await start_program(environment, "serve", "--demo")
     assert process.stdout is not None
     said = ""
     try:
@@ -96,7 +96,7 @@ async def test_one_command_and_again_after_a_kill() -> None:
 
 async def test_a_missing_secret_is_named(tmp_path: Path) -> None:
     settings = {"DATABASE_URL": "postgresql://nobody@localhost/nothing"}
-    process = await begun(settings, "serve", stderr=asyncio.subprocess.PIPE)
+    process = await start_program(settings, "serve", stderr=asyncio.subprocess.PIPE)
     _, said = await process.communicate()
     assert process.returncode == 1
     assert b"CRMLEDGER_TOKEN_SECRET" in said

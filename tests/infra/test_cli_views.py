@@ -7,26 +7,26 @@ import asyncio
 import pytest
 
 from infra.projections.projector import Projector
-from tests.communications_world import Desk
-from tests.databases import folder
-from tests.programs import begun
-from tests.service import environment
-from tests.views_world import connection, views_of
+from tests.fixtures.communications import CommunicationsClient
+from tests.fixtures.databases import folder
+from tests.fixtures.programs import start_program
+from tests.fixtures.read_models import connection, views_of
+from tests.fixtures.service import environment
 
 
 async def run(variables: dict[str, str], *words: str) -> tuple[int, str]:
     """Exit status of a command and all that it says."""
-    child = await begun(variables, *words, stderr=asyncio.subprocess.STDOUT)
+    child = await start_program(variables, *words, stderr=asyncio.subprocess.STDOUT)
     said, _ = await child.communicate()
     return child.returncode or 0, said.decode()
 
 
 @pytest.fixture
-def made(lived_desk: Desk) -> Desk:
-    return lived_desk
+def client(populated_client: CommunicationsClient) -> CommunicationsClient:
+    return populated_client
 
 
-async def test_the_life_of_views(made: Desk, database: str) -> None:
+async def test_the_life_of_views(client: CommunicationsClient, database: str) -> None:
     variables = environment(database)
     status, said = await run(variables, "views", "list")
     assert status == 0, said
@@ -47,11 +47,13 @@ async def test_the_life_of_views(made: Desk, database: str) -> None:
     assert await views_of(database) == {"views"}
 
 
-async def test_what_is_parked_is_listed_and_tried_again(made: Desk, database: str) -> None:
+async def test_what_is_parked_is_listed_and_tried_again(
+    client: CommunicationsClient, database: str
+) -> None:
     variables = environment(database)
     nothing = (0, "Nothing is parked.\n")
     assert await run(variables, "views", "parked") == nothing
-    draft = await made.draft()
+    draft = await client.create_draft()
     refuse = (
         f"ALTER TABLE analytics.transitions ADD CONSTRAINT poison CHECK (id <> '{draft['id']}')"
     )
@@ -73,12 +75,16 @@ async def test_what_is_parked_is_listed_and_tried_again(made: Desk, database: st
     assert await run(variables, "views", "retry", "transitions") == nothing
 
 
-async def test_a_wrong_row_is_named_and_exits_with_1(made: Desk, database: str) -> None:
+async def test_a_wrong_row_is_named_and_exits_with_1(
+    client: CommunicationsClient, database: str
+) -> None:
     variables = environment(database)
     async with connection(database) as owner:
-        await owner.execute("UPDATE views.contacts SET phones = '{77}' WHERE id = $1", made.reader)
+        await owner.execute(
+            "UPDATE views.contacts SET phones = '{77}' WHERE id = $1", client.recipient
+        )
     wrong = (
-        f"views.contacts {made.api.organisation}/{made.reader}: "
+        f"views.contacts {client.api.organisation}/{client.recipient}: "
         "column phones: expected '{}', found '{77}'"
     )
     for command in ("verify", "rebuild"):

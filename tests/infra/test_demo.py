@@ -9,7 +9,7 @@ import asyncpg
 from infra.app import open_application
 from infra.demo.load import ORGANISATION, USER, DemoSecrets, load_demo
 from infra.settings import Settings
-from tests.service import Api, environment, in_process
+from tests.fixtures.service import Api, environment, run_in_process
 
 STATES = {
     "pending": 1,
@@ -39,7 +39,7 @@ async def test_loading_it_again_changes_nothing(database: str, tmp_path: Path) -
     made_up, events = await load(database, path)
     assert path.stat().st_mode & 0o077 == 0
     assert await load(database, path) == (made_up, events)
-    async with in_process(database) as service:
+    async with run_in_process(database) as service:
         api = Api(service, organisation=ORGANISATION)
         api.token = await api.login(USER, made_up.passwords[USER])
         latest = await api.get("communications/queue/get_latest", number=1, media="EMAIL")
@@ -55,6 +55,6 @@ async def test_lost_secrets_are_made_up_anew(database: str, tmp_path: Path) -> N
     first, _ = await load(database, tmp_path / "one.json")
     second, _ = await load(database, tmp_path / "two.json")
     assert first.passwords != second.passwords
-    async with in_process(database) as service:
+    async with run_in_process(database) as service:
         api = Api(service, organisation=ORGANISATION)
         assert await api.login(USER, second.passwords[USER])

@@ -19,7 +19,7 @@ import pytest
 from infra.postgres.embedded.placement import find_site, wheel_binaries
 from infra.postgres.embedded.process import PidFile, is_postmaster, kill_all
 from infra.postgres.embedded.server import EmbeddedPostgres, EmbeddedPostgresError, system_postgres
-from tests import databases
+from tests.fixtures import databases
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = """

@@ -16,7 +16,7 @@ import pytest
 from infra.postgres.embedded import placement as embedded_site
 from infra.postgres.embedded.placement import Account, find_site, run_as, wheel_binaries
 from infra.postgres.embedded.server import EmbeddedPostgres, EmbeddedPostgresError
-from tests import databases
+from tests.fixtures import databases
 from tests.infra.test_embedded import PROGRAM, REPOSITORY
 
 pytestmark = pytest.mark.skipif(

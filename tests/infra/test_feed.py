@@ -13,15 +13,15 @@ from infra.ledger.event_hash import event_hash
 from infra.ledger.feed import Feed, GapError, TruncatedLedgerError
 from infra.ledger.integrity import integrity_problems
 from infra.ledger.mapper import StoredEvent
-from tests.ledgers import (
+from tests.fixtures.ledgers import (
     ORGANISATION,
     Connection,
-    ask_append,
-    lanes,
+    call_append,
+    commit_of,
+    connection_pool,
+    ledger_problems,
     record,
-    renamed,
-    unsound,
-    written,
+    rename,
 )
 
 
@@ -33,9 +33,9 @@ async def ledger(url: str, events: int) -> AsyncIterator[tuple[Feed, Connection]
         "json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
     )
     for _ in range(events):
-        await ask_append(connection, written(record()))
+        await call_append(connection, commit_of(record()))
     await connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER USER")
-    async with lanes(url) as own:
+    async with connection_pool(url) as own:
         yield Feed(own), connection
     await connection.close()
 
@@ -70,12 +70,12 @@ async def test_follows_what_is_written_and_goes_on_where_it_was(database: str) -
 
         task = asyncio.create_task(follow(0))
         await until(3)
-        await ask_append(connection, written(record()), written(record()))
+        await call_append(connection, commit_of(record()), commit_of(record()))
         await until(5)
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
-        await ask_append(connection, written(record()))
+        await call_append(connection, commit_of(record()))
         task = asyncio.create_task(follow(seen[-1]))
         await until(6)
         task.cancel()
@@ -105,7 +105,7 @@ async def test_a_lost_tail_stops_the_reader(database: str) -> None:
                 await read
             assert raised.value.position == 4
         # Numbers that are given out again are found as soon as the reader's own is missing.
-        await ask_append(connection, written(record()))
+        await call_append(connection, commit_of(record()))
         with pytest.raises(TruncatedLedgerError):
             await feed.read(ORGANISATION, 5, 10)
 
@@ -113,8 +113,8 @@ async def test_a_lost_tail_stops_the_reader(database: str) -> None:
 async def test_the_hash_is_the_databases(database: str) -> None:
     async with ledger(database, 1) as (feed, connection):
         odd = record("ODD")
-        renamed(odd, 'Ünï\u2028"\\ 漢 \U0001f600')
-        await ask_append(connection, written(odd))
+        rename(odd, 'Ünï\u2028"\\ 漢 \U0001f600')
+        await call_append(connection, commit_of(odd))
         stored = await connection.fetch("SELECT event_hash FROM ledger.events ORDER BY position")
         events = await feed.read(ORGANISATION, 0, 10)
         hashes = [event_hash(ORGANISATION, event) for event in events]
@@ -168,7 +168,7 @@ async def test_the_check_finds_damage(database: str) -> None:
             found = await integrity_problems(connection, ORGANISATION)
             assert any(said in each for each in found), (damage, found)
             # Whoever looks, with whatever codec, sees the same.
-            assert await unsound(database) == found
+            assert await ledger_problems(database) == found
             for table in DAMAGED:
                 await connection.execute(f"TRUNCATE {table}")
                 await connection.execute(f"INSERT INTO {table} SELECT * FROM {saved(table)}")

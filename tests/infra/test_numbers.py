@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from infra.ledger.sequences import MOST, PREALLOCATE_SECONDS, SequenceAllocator
-from tests.ledgers import lanes, trips_to_it
+from tests.fixtures.ledgers import connection_pool, count_round_trips
 
 
 class Clock:
@@ -25,7 +25,7 @@ async def taken(numbers: SequenceAllocator, count: int) -> list[int]:
 
 
 async def test_numbers_begin_at_one_and_are_given_out_once(database: str) -> None:
-    async with lanes(database, 4) as own:
+    async with connection_pool(database, 4) as own:
         one, two = SequenceAllocator(own, Clock()), SequenceAllocator(own, Clock())
         assert await one.allocate("A", ["x", "y"]) == {"x": [1], "y": [1]}
         assert await one.allocate("B", ["x"]) == {"x": [1]}
@@ -39,8 +39,8 @@ async def test_numbers_begin_at_one_and_are_given_out_once(database: str) -> Non
 async def test_a_process_that_wants_many_draws_ahead(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trips = trips_to_it(monkeypatch)
-    async with lanes(database) as own:
+    trips = count_round_trips(monkeypatch)
+    async with connection_pool(database) as own:
         clock = Clock()
         numbers = SequenceAllocator(own, clock)
         for at in range(1, 2_001):
@@ -52,7 +52,7 @@ async def test_a_process_that_wants_many_draws_ahead(
 
 
 async def test_a_process_that_wants_few_draws_no_more(database: str) -> None:
-    async with lanes(database) as own:
+    async with connection_pool(database) as own:
         clock = Clock()
         one, two = SequenceAllocator(own, clock), SequenceAllocator(own, clock)
         for at in range(1, 20, 2):
@@ -61,7 +61,7 @@ async def test_a_process_that_wants_few_draws_no_more(database: str) -> None:
 
 
 async def test_what_was_drawn_ahead_is_forgotten_with_its_connection(database: str) -> None:
-    async with lanes(database) as own:
+    async with connection_pool(database) as own:
         clock = Clock()
         numbers = SequenceAllocator(own, clock)
         for _ in range(8):
@@ -73,7 +73,7 @@ async def test_what_was_drawn_ahead_is_forgotten_with_its_connection(database: s
 
 
 async def test_numbers_that_were_not_used_come_next_in_their_order(database: str) -> None:
-    async with lanes(database) as own:
+    async with connection_pool(database) as own:
         numbers = SequenceAllocator(own)
         taken = await asyncio.gather(*(numbers.allocate("A", ["x"]) for _ in range(5)))
         for each in (taken[3], taken[1]):
@@ -82,7 +82,7 @@ async def test_numbers_that_were_not_used_come_next_in_their_order(database: str
 
 
 async def test_a_caller_that_is_cancelled_leaves_a_gap_and_no_number_twice(database: str) -> None:
-    async with lanes(database) as own:
+    async with connection_pool(database) as own:
         numbers = SequenceAllocator(own)
         tasks = [asyncio.create_task(numbers.allocate("A", ["x", "y"])) for _ in range(20)]
         await asyncio.sleep(0)

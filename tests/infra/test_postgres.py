@@ -13,10 +13,10 @@ from infra.postgres.pool import ConnectionPool
 from infra.store.aggregate_loader import AggregateLoader
 from infra.store.context_loader import ContextLoader
 from services.context import ContextQuery
-from tests.faults.journal import begun
+from tests.faults.acknowledged_log import begun
 from tests.faults.proxy import proxied
-from tests.ledgers import ZONE, appender, lanes, record, renamed, written
-from tests.service import environment, in_process
+from tests.fixtures.ledgers import ZONE, commit_of, connection_pool, group_committer, record, rename
+from tests.fixtures.service import environment, run_in_process
 
 
 async def pid(own: ConnectionPool) -> int:
@@ -24,7 +24,7 @@ async def pid(own: ConnectionPool) -> int:
 
 
 async def test_a_connection_is_kept_and_thrown_away_after_a_failure(database: str) -> None:
-    async with lanes(database, 1) as own:
+    async with connection_pool(database, 1) as own:
         first = await pid(own)
         assert await pid(own) == first
         with pytest.raises(asyncpg.DivisionByZeroError):
@@ -40,7 +40,7 @@ async def test_a_connection_is_kept_and_thrown_away_after_a_failure(database: st
 
 
 async def test_a_read_survives_the_loss_of_its_connection(database: str) -> None:
-    async with lanes(database, 1) as own:
+    async with connection_pool(database, 1) as own:
         killer = await asyncpg.connect(database)
         for _ in range(3):
             first = await pid(own)
@@ -50,7 +50,7 @@ async def test_a_read_survives_the_loss_of_its_connection(database: str) -> None
 
 
 async def test_waiting_for_a_connection_has_an_end(database: str) -> None:
-    async with lanes(database, 1, patience=0.1) as own:
+    async with connection_pool(database, 1, patience=0.1) as own:
         async with own.acquire():
             with pytest.raises(ServiceUnavailable, match="waiting") as refused:
                 await pid(own)
@@ -59,13 +59,13 @@ async def test_waiting_for_a_connection_has_an_end(database: str) -> None:
 
 
 async def test_a_server_that_is_away_is_waited_for_and_then_said_to_be_away(database: str) -> None:
-    async with proxied(database) as proxy, lanes(proxy.url, 1, patience=0.1) as own:
+    async with proxied(database) as proxy, connection_pool(proxy.url, 1, patience=0.1) as own:
         proxy.leave()
         with pytest.raises(ServiceUnavailable, match="away"):
             await pid(own)
         proxy.come_back()
         assert await pid(own)
-    async with proxied(database) as proxy, lanes(proxy.url, 1, patience=30) as own:
+    async with proxied(database) as proxy, connection_pool(proxy.url, 1, patience=30) as own:
         proxy.leave()
         task = asyncio.create_task(pid(own))
         await asyncio.sleep(0.1)
@@ -74,7 +74,7 @@ async def test_a_server_that_is_away_is_waited_for_and_then_said_to_be_away(data
 
 
 async def test_a_key_that_cannot_be_opened_harms_only_its_own_contact(database: str) -> None:
-    async with in_process(database) as service:
+    async with run_in_process(database) as service:
         journal = await begun(service, contacts=2)
         broken, sound = journal.contacts
     connection = await asyncpg.connect(database)
@@ -85,7 +85,7 @@ async def test_a_key_that_cannot_be_opened_harms_only_its_own_contact(database: 
     rows = await connection.fetch("SELECT $1::uuid AS b, $2::uuid AS s", broken, sound)
     await connection.close()
     ring = KeyRing(environment(database)["CRMLEDGER_SERVICE_KEY"])
-    async with lanes(database, 1) as own:
+    async with connection_pool(database, 1) as own:
         loader = AggregateLoader(own, ring)
         results = await asyncio.gather(
             *(
@@ -100,12 +100,12 @@ async def test_a_key_that_cannot_be_opened_harms_only_its_own_contact(database: 
 
 
 async def test_the_set_up_of_a_call_does_not_change_under_it(database: str) -> None:
-    async with lanes(database, 2) as own, appender(database) as one:
+    async with connection_pool(database, 2) as own, group_committer(database) as one:
         industry = record("A")
-        await one.append("LEDGER", written(industry))
+        await one.append("LEDGER", commit_of(industry))
         questions = ContextLoader(own, KeyRing("k" * 32), ZONE)
         before = (await questions.ask("LEDGER", ContextQuery())).directory
-        await one.append("LEDGER", written(renamed(industry, "New")))
+        await one.append("LEDGER", commit_of(rename(industry, "New")))
         after = (await questions.ask("LEDGER", ContextQuery())).directory
         assert before.fields("industry", "A")["name"] == "A"
         assert after.fields("industry", "A")["name"] == "New"

@@ -10,8 +10,8 @@ import pytest_asyncio
 
 from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.postgres.pool import PooledConnection
-from tests import databases
-from tests.ledgers import ask_append, record, unsound, written
+from tests.fixtures import databases
+from tests.fixtures.ledgers import call_append, commit_of, ledger_problems, record
 
 COLUMNS = "SELECT 'X', 1, gen_random_uuid(), 1, 'record.retired', 1, NULL, '{}', '{}', now(), ''"
 FORBIDDEN = [
@@ -50,7 +50,7 @@ async def test_the_service_may_only_call_functions(shared: str, sql: str) -> Non
     assert await lane.connection.fetchval("SELECT current_user") == "crmledger_service"
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await lane.connection.execute(sql)
-    assert await ask_append(lane.connection, written(record())) == ["WRITTEN"]
+    assert await call_append(lane.connection, commit_of(record())) == ["WRITTEN"]
     await lane.connection.close()
 
 
@@ -68,20 +68,20 @@ async def test_the_service_may_only_call_functions(shared: str, sql: str) -> Non
 )
 async def test_the_owner_cannot_change_events(shared: str, sql: str) -> None:
     owner = await asyncpg.connect(shared)
-    await ask_append(owner, written(record()))
+    await call_append(owner, commit_of(record()))
     with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="append-only"):
         await owner.execute(sql)
     await owner.close()
-    assert await unsound(shared) == []
+    assert await ledger_problems(shared) == []
 
 
 async def test_revert_without_the_triggers_the_owner_can(database: str) -> None:
     owner = await asyncpg.connect(database)
-    await ask_append(owner, written(record()))
+    await call_append(owner, commit_of(record()))
     await owner.execute("DROP TRIGGER append_only ON ledger.events")
     await owner.execute("UPDATE ledger.events SET topic = 'record.retired'")
     await owner.close()
-    assert await unsound(database) == ["position 1: the hash does not fit"]
+    assert await ledger_problems(database) == ["position 1: the hash does not fit"]
 
 
 async def test_every_function_that_runs_as_its_owner_names_its_search_path(shared: str) -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from infra.postgres import notify as bell
 from infra.projections.projector import Projector, lags
-from tests.communications_world import Desk
-from tests.programs import Program, attended
-from tests.service import environment
-from tests.views_world import connection
+from tests.fixtures.communications import CommunicationsClient
+from tests.fixtures.programs import Program, run_worker
+from tests.fixtures.read_models import connection
+from tests.fixtures.service import environment
 
 TRUTH = """
 SELECT organisation, (recorded_at AT TIME ZONE 'UTC')::date AS day, topic, count(*) AS events
@@ -24,8 +24,8 @@ VIEW = "SELECT organisation, day, topic, events FROM analytics.daily_events ORDE
 
 
 @pytest.fixture
-def made(lived_desk: Desk) -> Desk:
-    return lived_desk
+def client(populated_client: CommunicationsClient) -> CommunicationsClient:
+    return populated_client
 
 
 async def is_true(url: str) -> bool:
@@ -37,7 +37,7 @@ async def is_true(url: str) -> bool:
 def program(url: str, **settings: str) -> AbstractAsyncContextManager[Program]:
     """A running ``crmledger project``."""
     words = ("project", "--lease", "1", "--pause", "0.05")
-    return attended(environment(url, **settings), *words)
+    return run_worker(environment(url, **settings), *words)
 
 
 async def caught_up(url: str) -> None:
@@ -47,7 +47,7 @@ async def caught_up(url: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_it_counts_every_event_once(made: Desk, database: str) -> None:
+async def test_it_counts_every_event_once(client: CommunicationsClient, database: str) -> None:
     for most in (1_000_000, 7):
         projector = Projector(database, most=most)
         await projector.once()
@@ -56,14 +56,14 @@ async def test_it_counts_every_event_once(made: Desk, database: str) -> None:
         assert await is_true(database)
         assert await projector.readiness_problems() == []
         await projector.close()
-        await made.contact()
+        await client.new_contact()
 
 
-async def test_two_at_once_count_once(made: Desk, database: str) -> None:
+async def test_two_at_once_count_once(client: CommunicationsClient, database: str) -> None:
     # A lease that has ended before it began leaves only the compare-and-swap between the two.
     rivals = [Projector(database, most=3, lease=lease) for lease in (-1, -1, 5)]
     for _ in range(3):
-        await made.contact()
+        await client.new_contact()
         await asyncio.gather(*(rival.once() for rival in rivals))
     while not await is_true(database):
         await asyncio.gather(*(rival.once() for rival in rivals))
@@ -73,10 +73,12 @@ async def test_two_at_once_count_once(made: Desk, database: str) -> None:
         await rival.close()
 
 
-async def test_a_lease_keeps_others_away_until_it_is_given_back(made: Desk, database: str) -> None:
+async def test_a_lease_keeps_others_away_until_it_is_given_back(
+    client: CommunicationsClient, database: str
+) -> None:
     first, second = Projector(database, lease=600), Projector(database)
     await first.once()
-    await made.contact()
+    await client.new_contact()
     await second.once()
     assert not await is_true(database)
     await first.close()
@@ -85,7 +87,9 @@ async def test_a_lease_keeps_others_away_until_it_is_given_back(made: Desk, data
     await second.close()
 
 
-async def test_a_view_ahead_of_its_ledger_is_a_problem(made: Desk, database: str) -> None:
+async def test_a_view_ahead_of_its_ledger_is_a_problem(
+    client: CommunicationsClient, database: str
+) -> None:
     projector = Projector(database)
     await projector.once()
     async with connection(database) as owner:
@@ -96,7 +100,7 @@ async def test_a_view_ahead_of_its_ledger_is_a_problem(made: Desk, database: str
             "INSERT INTO analytics.progress (organisation, view, position) VALUES ('GONE', 'daily_events', 3)"
         )
     await projector.once()
-    name = made.api.organisation
+    name = client.api.organisation
     assert sorted(await projector.readiness_problems()) == [
         "daily_events of GONE is ahead of the ledger",
         f"daily_events of {name} is ahead of the ledger",
@@ -105,12 +109,14 @@ async def test_a_view_ahead_of_its_ledger_is_a_problem(made: Desk, database: str
     await projector.close()
 
 
-async def test_killed_again_and_again_it_counts_once(made: Desk, database: str) -> None:
+async def test_killed_again_and_again_it_counts_once(
+    client: CommunicationsClient, database: str
+) -> None:
     done = asyncio.Event()
 
     async def write() -> None:
         while not done.is_set():
-            await made.contact()
+            await client.new_contact()
 
     writing = asyncio.create_task(write())
     for _ in range(2):
@@ -131,7 +137,9 @@ async def test_killed_again_and_again_it_counts_once(made: Desk, database: str) 
     assert await is_true(database)
 
 
-async def test_it_serves_health_and_metrics_and_stops_gracefully(made: Desk, database: str) -> None:
+async def test_it_serves_health_and_metrics_and_stops_gracefully(
+    client: CommunicationsClient, database: str
+) -> None:
     async with program(database) as running:
         await caught_up(database)
         assert (await running.ask("/health/live"))[0] == 200
@@ -139,7 +147,7 @@ async def test_it_serves_health_and_metrics_and_stops_gracefully(made: Desk, dat
             while (await running.ask("/health/ready"))[0] != 200:
                 await asyncio.sleep(0.02)
         _, metrics = await running.ask("/metrics")
-        labels = f'{{organisation="{made.api.organisation}",view="daily_events"}} 0.0'
+        labels = f'{{organisation="{client.api.organisation}",view="daily_events"}} 0.0'
         assert f"crmledger_projection_lag_positions{labels}" in metrics
         assert f"crmledger_projection_lag_seconds{labels}" in metrics
         async with connection(database) as owner:
@@ -157,7 +165,9 @@ async def test_it_serves_health_and_metrics_and_stops_gracefully(made: Desk, dat
         )
 
 
-async def test_a_lost_connection_is_opened_anew(made: Desk, database: str) -> None:
+async def test_a_lost_connection_is_opened_anew(
+    client: CommunicationsClient, database: str
+) -> None:
     projector, stop = Projector(database, pause=0.02), asyncio.Event()
     running = asyncio.create_task(projector.run(stop))
     await caught_up(database)
@@ -166,7 +176,7 @@ async def test_a_lost_connection_is_opened_anew(made: Desk, database: str) -> No
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'crmledger project' AND datname = current_database()"
         )
-    await made.contact()
+    await client.new_contact()
     await caught_up(database)
     assert await is_true(database)
     stop.set()
@@ -174,13 +184,13 @@ async def test_a_lost_connection_is_opened_anew(made: Desk, database: str) -> No
 
 
 async def test_the_bell_makes_looks_earlier_and_nobody_needs_it(
-    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+    client: CommunicationsClient, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault 27: with the longest of pauses only the bell wakes it; deaf, it looks at every pause."""
     hearing, stop = Projector(database, pause=600), asyncio.Event()
     running = asyncio.create_task(hearing.run(stop))
     await caught_up(database)
-    await made.contact()
+    await client.new_contact()
     await caught_up(database)
     stop.set()
     await running
@@ -189,7 +199,7 @@ async def test_the_bell_makes_looks_earlier_and_nobody_needs_it(
     deaf, stop = Projector(database, pause=0.02), asyncio.Event()
     running = asyncio.create_task(deaf.run(stop))
     await caught_up(database)
-    await made.contact()
+    await client.new_contact()
     await caught_up(database)
     assert await is_true(database)
     stop.set()
@@ -197,7 +207,7 @@ async def test_the_bell_makes_looks_earlier_and_nobody_needs_it(
 
 
 @pytest.mark.parametrize("role", ["crmledger_service", "crmledger_analyst"])
-async def test_others_may_only_read(made: Desk, database: str, role: str) -> None:
+async def test_others_may_only_read(client: CommunicationsClient, database: str, role: str) -> None:
     async with connection(database) as owner:
         await owner.execute(f"SET ROLE {role}")
         await owner.fetch(VIEW)

@@ -10,20 +10,22 @@ import pytest
 
 from infra.views.queries import MAX_DEPTH, statement
 from services.context import ViewQuery
-from tests.communications_world import Desk, desk
-from tests.plans import nodes
-from tests.service import Service
-from tests.views_world import connection
+from tests.fixtures.communications import CommunicationsClient, communications_client
+from tests.fixtures.query_plans import plan_nodes
+from tests.fixtures.read_models import connection
+from tests.fixtures.service import Service
 
 ENTRIES = 5
 
 
-async def read(asked: asyncpg.Connection, made: Desk, select: ViewQuery) -> list[asyncpg.Record]:
+async def read(
+    asked: asyncpg.Connection, made: CommunicationsClient, select: ViewQuery
+) -> list[asyncpg.Record]:
     sql, values = statement(select)
     return list(await asked.fetch(sql, made.api.organisation, None, 100, 0, *values))
 
 
-async def plan(asked: asyncpg.Connection, made: Desk, select: ViewQuery) -> Any:
+async def plan(asked: asyncpg.Connection, made: CommunicationsClient, select: ViewQuery) -> Any:
     sql, values = statement(select)
     explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}"
     found = await asked.fetchval(explain, made.api.organisation, None, 100, 0, *values)
@@ -32,7 +34,7 @@ async def plan(asked: asyncpg.Connection, made: Desk, select: ViewQuery) -> Any:
 
 def looked_up(plan: Any) -> int:
     """How many rows of objects were read, each by its key."""
-    scans = [node for node in nodes(plan) if node.get("Relation Name") == "entities"]
+    scans = [node for node in plan_nodes(plan) if node.get("Relation Name") == "entities"]
     assert {node["Node Type"] for node in scans} == {"Index Scan"}
     return int(sum(node["Actual Rows"] * node["Actual Loops"] for node in scans))
 
@@ -45,9 +47,9 @@ def select() -> ViewQuery:
 async def test_an_object_that_many_show_is_looked_up_once(
     service: Service, select: ViewQuery
 ) -> None:
-    made = await desk(service)
+    made = await communications_client(service)
     for _ in range(ENTRIES):
-        await made.mail()
+        await made.create_email()
     async with connection(service.database) as asked:
         shown = {row["ref"] for row in await read(asked, made, select) if row["place"] is None}
         # The communications of the entries, and their one contact.
@@ -58,8 +60,8 @@ async def test_an_object_that_many_show_is_looked_up_once(
 async def test_objects_that_show_each_other_do_not_keep_it_going(
     service: Service, select: ViewQuery
 ) -> None:
-    made = await desk(service)
-    await made.mail()
+    made = await communications_client(service)
+    await made.create_email()
     async with connection(service.database) as asked:
         await asked.execute(
             "UPDATE views.entities SET refs = ARRAY[ref] WHERE organisation = $1 AND starts_with(ref, 'communication/')",

@@ -19,43 +19,45 @@ from infra.replay import pipeline as folding
 from infra.replay import worker as pages
 from services.projection_versions import VERSIONS
 from services.projections import project
-from tests.communications_world import Desk
-from tests.views_world import (
+from tests.fixtures.communications import CommunicationsClient
+from tests.fixtures.read_models import (
     TABLES,
     catalogue,
     connection,
     forgotten,
     keys_of,
-    rebuilt,
-    rolled_back,
-    verified,
+    run_rebuild,
+    run_rollback,
+    run_verify,
     view_rows,
     views_of,
 )
 
 
 @pytest.fixture
-def made(lived_desk: Desk) -> Desk:
-    return lived_desk
+def client(populated_client: CommunicationsClient) -> CommunicationsClient:
+    return populated_client
 
 
 LAST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
-async def listed(made: Desk) -> list[Any]:
+async def listed(client: CommunicationsClient) -> list[Any]:
     """The first communications with the reader, as a call lists them."""
-    named = f"id={made.reader}"
+    named = f"id={client.recipient}"
     return list(
-        await made.api.get(
+        await client.api.get(
             "communications/list", contact_information_identifier=named, number_of_results=5
         )
     )
 
 
-async def test_a_rebuild_gives_the_rows_that_commands_wrote(made: Desk, database: str) -> None:
+async def test_a_rebuild_gives_the_rows_that_commands_wrote(
+    client: CommunicationsClient, database: str
+) -> None:
     before = await view_rows(database)
     assert all(before.values())
-    report = await rebuilt(database)
+    report = await run_rebuild(database)
     assert report.differences == []
     assert report.switched
     assert await view_rows(database) == before
@@ -63,61 +65,65 @@ async def test_a_rebuild_gives_the_rows_that_commands_wrote(made: Desk, database
 
 
 async def test_pages_may_end_anywhere(
-    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+    client: CommunicationsClient, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = await view_rows(database)
     for page in (1, 2, 7):
         monkeypatch.setattr(folding, "PAGE", page)
-        assert (await rebuilt(database)).switched
+        assert (await run_rebuild(database)).switched
         assert await view_rows(database) == before
 
 
 async def test_many_events_are_folded_by_several_processes(
-    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+    client: CommunicationsClient, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = await view_rows(database)
     monkeypatch.setattr(pages, "WORTHWHILE", 1)
     monkeypatch.setattr(folding, "PAGE", 20)
     monkeypatch.setattr("os.cpu_count", lambda: 3)
-    report = await rebuilt(database)
+    report = await run_rebuild(database)
     assert report.switched
     assert report.events
     assert await view_rows(database) == before
 
 
-async def test_a_rebuild_leaves_the_catalogue_as_it_was(made: Desk, database: str) -> None:
+async def test_a_rebuild_leaves_the_catalogue_as_it_was(
+    client: CommunicationsClient, database: str
+) -> None:
     async with connection(database) as owner:
         await owner.execute("GRANT SELECT (id, created) ON views.contacts TO crmledger_analyst")
     before = await catalogue(database)
-    await rebuilt(database)
+    await run_rebuild(database)
     assert await catalogue(database) == before
-    await rolled_back(database)
+    await run_rollback(database)
     assert await catalogue(database) == before
     assert await views_of(database) == {"views", "views_former"}
 
 
-async def test_sql_views_over_the_tables_follow_the_switch(made: Desk, database: str) -> None:
+async def test_sql_views_over_the_tables_follow_the_switch(
+    client: CommunicationsClient, database: str
+) -> None:
     async with connection(database) as owner:
         await owner.execute(
             "CREATE VIEW persons AS SELECT id FROM views.contacts WHERE type = 'PERSON'"
         )
-        await rebuilt(database)
+        await run_rebuild(database)
         count = await owner.fetchval("SELECT count(*) FROM persons")
-        await made.contact()
+        await client.new_contact()
         assert await owner.fetchval("SELECT count(*) FROM persons") == count + 1
 
 
 async def test_what_comes_while_rows_are_compared_keeps_no_append_waiting(
-    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+    client: CommunicationsClient, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is caught up with and compared before appends are held up, and what differed then, too."""
     compared, settled = ShadowBuild.compared, ShadowBuild.recheck
     looked_at: list[int] = []
 
     async def slowly(work: ShadowBuild) -> Any:
-        await made.contact()
+        await client.new_contact()
         found = await compared(work)
-        await made.contact()
+        await client.new_contact()
         return found
 
     async def counted(work: ShadowBuild, connection: Any, suspects: Any, *, accept: bool) -> Any:
@@ -126,15 +132,15 @@ async def test_what_comes_while_rows_are_compared_keeps_no_append_waiting(
 
     monkeypatch.setattr(ShadowBuild, "compared", slowly)
     monkeypatch.setattr(ShadowBuild, "settled", counted)
-    assert (await rebuilt(database)).switched
+    assert (await run_rebuild(database)).switched
     before, held = looked_at
     assert before > 0
     assert held == 0
-    assert (await verified(database)).differences == []
+    assert (await run_verify(database)).differences == []
 
 
 async def test_nothing_fails_while_it_runs(
-    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+    client: CommunicationsClient, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folding, "PAGE", 50)
     done = asyncio.Event()
@@ -142,47 +148,49 @@ async def test_nothing_fails_while_it_runs(
     async def write() -> int:
         count = 0
         while not done.is_set():
-            contact = await made.contact()
-            said = await made.say(contact_information_identifier={"id": contact})
-            assert (await made.see(said))["contact_information"]["id"] == contact
+            contact = await client.new_contact()
+            said = await client.create(contact_information_identifier={"id": contact})
+            assert (await client.show(said))["contact_information"]["id"] == contact
             count += 1
         return count
 
     async def read() -> int:
         count = 0
         while not done.is_set():
-            assert (await made.show(made.reader))["id"] == made.reader
-            assert len(await listed(made)) == 5
+            assert (await client.show_contact(client.recipient))["id"] == client.recipient
+            assert len(await listed(client)) == 5
             count += 1
         return count
 
-    assert len(await listed(made)) == 5
+    assert len(await listed(client)) == 5
     working = [asyncio.create_task(work()) for work in (write, write, read, read)]
-    reports = [await rebuilt(database) for _ in range(3)] + [await rolled_back(database)]
+    reports = [await run_rebuild(database) for _ in range(3)] + [await run_rollback(database)]
     done.set()
     assert all(await asyncio.gather(*working))
     assert all(report.switched for report in reports)
     assert [report.differences for report in reports[:3]] == [[], [], []]
-    assert (await verified(database)).differences == []
+    assert (await run_verify(database)).differences == []
 
 
 async def test_differing_rows_refuse_the_switch_unless_accepted(
-    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+    client: CommunicationsClient, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = await view_rows(database)
     written: list[str] = []
     index = rebuild.build_indexes
 
     async def meanwhile(writer: Any) -> None:
-        written.append(await made.contact())
+        written.append(await client.new_contact())
         await index(writer)
 
     monkeypatch.setattr(rebuild, "index", meanwhile)
     async with connection(database) as owner:
-        await owner.execute("UPDATE views.contacts SET phones = '{1}' WHERE id = $1", made.reader)
+        await owner.execute(
+            "UPDATE views.contacts SET phones = '{1}' WHERE id = $1", client.recipient
+        )
         await owner.execute("DELETE FROM views.names WHERE kind = 'communication'")
     wrong = await view_rows(database)
-    report = await rebuilt(database)
+    report = await run_rebuild(database)
     assert not report.switched
     assert {(d.view, d.what) for d in report.differences} == {
         ("contacts", "different"),
@@ -193,7 +201,7 @@ async def test_differing_rows_refuse_the_switch_unless_accepted(
     # What was written meanwhile was caught up with: whoever goes on must not copy it again.
     async with connection(database) as owner:
         assert await owner.fetchval("SELECT min(folded::text) FROM views_next.heads") == LAST
-    report = await rebuilt(database, accept_differences=True)
+    report = await run_rebuild(database, accept_differences=True)
     assert report.switched
     assert report.differences
     now = await view_rows(database)
@@ -202,46 +210,48 @@ async def test_differing_rows_refuse_the_switch_unless_accepted(
     assert [table for table, rows in right.items() if not set(rows) <= set(now[table])] == []
 
 
-async def test_a_rollback_brings_the_former_tables_up_to_date(made: Desk, database: str) -> None:
-    await rebuilt(database)
-    contact = await made.contact()
-    await made.update(made.reader, first_name="Later")
+async def test_a_rollback_brings_the_former_tables_up_to_date(
+    client: CommunicationsClient, database: str
+) -> None:
+    await run_rebuild(database)
+    contact = await client.new_contact()
+    await client.update_contact(client.recipient, first_name="Later")
     now = await view_rows(database)
-    assert (await rolled_back(database)).switched
+    assert (await run_rollback(database)).switched
     assert await view_rows(database) == now
-    assert (await made.show(contact))["id"] == contact
-    assert (await rolled_back(database)).switched
+    assert (await client.show_contact(contact))["id"] == contact
+    assert (await run_rollback(database)).switched
     assert await view_rows(database) == now
 
 
 async def test_what_was_in_the_way_is_dropped_when_nobody_waits_any_more(
-    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+    client: CommunicationsClient, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To drop large tables takes seconds. One that is killed before it does so leaves them to the next."""
     before = await view_rows(database)
-    await rebuilt(database)
+    await run_rebuild(database)
 
     async def killed(*_: object) -> None:
         raise InterruptedError
 
     monkeypatch.setattr(rebuild, "discard", killed)
     with pytest.raises(InterruptedError):
-        await rebuilt(database)
+        await run_rebuild(database)
     monkeypatch.undo()
     assert await views_of(database) == {"views", "views_former", "views_next"}
     for schema in ("views", "views_former", "views_next"):
         assert await view_rows(database, schema) == before
-    assert (await rolled_back(database)).switched
+    assert (await run_rollback(database)).switched
     assert await views_of(database) == {"views", "views_former"}
 
 
 async def test_who_is_forgotten_is_forgotten_beside_the_views_too(
-    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+    client: CommunicationsClient, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At once in what is kept for a rollback, and in new tables before they are switched to."""
-    contact = await made.contact(last_name="Lethe")
-    said = await made.say(contact_information_identifier={"id": contact}, content="of Lethe")
-    await rebuilt(database)
+    contact = await client.new_contact(last_name="Lethe")
+    said = await client.create(contact_information_identifier={"id": contact}, content="of Lethe")
+    await run_rebuild(database)
 
     async def kept() -> list[bool]:
         rows = await view_rows(database, "views_former")
@@ -252,39 +262,39 @@ async def test_who_is_forgotten_is_forgotten_beside_the_views_too(
 
     async def meanwhile(writer: Any) -> None:
         assert await kept() == [True] * 4
-        await forgotten(made, contact)
+        await forgotten(client, contact)
         assert await kept() == [False] * 4
         await index(writer)
 
     monkeypatch.setattr(rebuild, "index", meanwhile)
-    report = await rebuilt(database)
+    report = await run_rebuild(database)
     assert report.differences == []
     assert report.switched
     for rows in (await view_rows(database), await view_rows(database, "views_former")):
         assert "Lethe" not in str(rows)
-    assert (await rolled_back(database)).switched
+    assert (await run_rollback(database)).switched
     assert "Lethe" not in str(await view_rows(database))
-    assert (await verified(database)).differences == []
+    assert (await run_verify(database)).differences == []
 
 
 async def test_there_is_nothing_to_go_back_to_at_first(database: str) -> None:
     with pytest.raises(RebuildError, match="no former views"):
-        await rolled_back(database)
+        await run_rollback(database)
 
 
 async def test_an_empty_ledger_is_rebuilt(database: str) -> None:
-    assert (await rebuilt(database)).switched
+    assert (await run_rebuild(database)).switched
 
 
 async def test_one_rebuild_at_a_time(database: str) -> None:
     async with connection(database) as other:
         assert await other.fetchval(ONE_AT_A_TIME)
         with pytest.raises(RebuildError, match="already"):
-            await rebuilt(database)
+            await run_rebuild(database)
 
 
 async def test_who_keeps_the_tables_is_named(
-    made: Desk, database: str, monkeypatch: pytest.MonkeyPatch
+    client: CommunicationsClient, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rebuild, "HELD", 0.5)
     before = await catalogue(database)
@@ -292,23 +302,25 @@ async def test_who_keeps_the_tables_is_named(
         await reader.execute("SET application_name = 'report of the year'")
         await reader.fetch("SELECT FROM views.contacts")
         with pytest.raises(RebuildError, match="report of the year"):
-            await rebuilt(database, patience=0)
-        await made.contact()
+            await run_rebuild(database, patience=0)
+        await client.new_contact()
     assert await catalogue(database) == before
-    assert (await rebuilt(database)).switched
+    assert (await run_rebuild(database)).switched
 
 
-async def test_a_event_that_cannot_be_read_stops_it(made: Desk, database: str) -> None:
+async def test_a_event_that_cannot_be_read_stops_it(
+    client: CommunicationsClient, database: str
+) -> None:
     async with connection(database) as owner:
         await owner.execute(
-            "DELETE FROM ledger.personal_keys WHERE organisation = $1", made.api.organisation
+            "DELETE FROM ledger.personal_keys WHERE organisation = $1", client.api.organisation
         )
     for accept in (False, True):
-        report = await rebuilt(database, accept_differences=accept)
+        report = await run_rebuild(database, accept_differences=accept)
         assert not report.switched
         assert all("key of contact" in one.reason for one in report.unreadable)
     assert len(report.unreadable) > 1
-    assert await listed(made)
+    assert await listed(client)
 
 
 async def test_every_view_has_a_version(database: str) -> None:
@@ -322,8 +334,10 @@ async def test_every_view_has_a_version(database: str) -> None:
     assert set(VERSIONS) == set(TABLES)
 
 
-async def test_the_service_may_not_write_the_new_tables(made: Desk, database: str) -> None:
-    await rebuilt(database)
+async def test_the_service_may_not_write_the_new_tables(
+    client: CommunicationsClient, database: str
+) -> None:
+    await run_rebuild(database)
     async with connection(database) as owner:
         await owner.execute("SET ROLE crmledger_service")
         assert await owner.fetchval("SELECT count(*) FROM views.contacts")
@@ -343,7 +357,9 @@ shows anything of secrets, nor who has read history.
 """
 
 
-async def test_every_event_is_seen_in_the_views(made: Desk, database: str) -> None:
+async def test_every_event_is_seen_in_the_views(
+    client: CommunicationsClient, database: str
+) -> None:
     """No topic is passed over in silence: each changes what its aggregate's views show."""
     happened: set[str] = set()
     seen: set[str] = set()
@@ -361,7 +377,7 @@ async def test_every_event_is_seen_in_the_views(made: Desk, database: str) -> No
     assert seen == set(EVENTS) - UNSHOWN
 
 
-async def test_no_row_depends_on_the_settings(made: Desk, database: str) -> None:
+async def test_no_row_depends_on_the_settings(client: CommunicationsClient, database: str) -> None:
     """Nothing is projected anew when an organisation changes its settings."""
     zone = ZoneInfo("Asia/Nicosia")
     others = {

@@ -6,7 +6,7 @@ from argon2 import Type, extract_parameters
 
 from infra import password_hasher as module
 from infra.password_hasher import SecretHasher
-from tests.service import PRODUCTION_COST
+from tests.fixtures.service import PRODUCTION_COST
 
 KEY = "service-key-of-the-tests-0123456789"
 

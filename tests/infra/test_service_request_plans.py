@@ -17,9 +17,9 @@ import pytest_asyncio
 from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.views.queries import customer_refs, statement
 from services.context import ViewQuery
-from tests import databases
-from tests.plans import nodes
-from tests.service_requests_seed import CALLS, CUSTOMER, ORGANISATION, seed, selected
+from tests.fixtures import databases
+from tests.fixtures.query_plans import plan_nodes
+from tests.fixtures.service_request_seed import CALLS, CUSTOMER, ORGANISATION, seed, selected
 
 ROWS = 20_000
 Json = dict[str, Any]
@@ -51,7 +51,7 @@ async def plan(connection: asyncpg.Connection, select: ViewQuery) -> Json:
         whole = json.loads(await connection.fetchval(said, timeout=30))[0]["Plan"]
     finally:
         await connection.execute("DEALLOCATE asked")
-    return next(node for node in nodes(whole) if node.get("Subplan Name") == "CTE page")
+    return next(node for node in plan_nodes(whole) if node.get("Subplan Name") == "CTE page")
 
 
 def index_for(name: str) -> str:
@@ -75,10 +75,10 @@ def index_for(name: str) -> str:
 @pytest.mark.parametrize("name", CALLS)
 async def test_one_index_finds_and_orders_the_page(seeded: asyncpg.Connection, name: str) -> None:
     page = await plan(seeded, selected(name))
-    found = {node["Node Type"] for node in nodes(page)}
+    found = {node["Node Type"] for node in plan_nodes(page)}
     if not {"accounts_receivable", "caller"} & set(name.split()):
         assert found == {"Limit", "Index Scan"}, page
-    assert {n["Index Name"] for n in nodes(page) if "Index Name" in n} == {index_for(name)}
+    assert {n["Index Name"] for n in plan_nodes(page) if "Index Name" in n} == {index_for(name)}
     assert not found & {"Seq Scan", "Incremental Sort"}
 
 
@@ -87,15 +87,17 @@ async def test_a_customer_is_found_by_account_or_caller(
     seeded: asyncpg.Connection, name: str
 ) -> None:
     page = await plan(seeded, selected(name, CUSTOMER))
-    used = {node["Index Name"] for node in nodes(page) if "Index Name" in node}
+    used = {node["Index Name"] for node in plan_nodes(page) if "Index Name" in node}
     both = {"service_requests_accounts_receivable", "service_requests_contact"}
     # What waits, or is due within a period, may be fewer than what a customer has.
     few = {index_for(name)} if "pending_acceptance" in name or "close_to" in name else both
     assert used
     assert used <= both or used == few
-    assert not [node for node in nodes(page) if node["Node Type"] == "Seq Scan"]
+    assert not [node for node in plan_nodes(page) if node["Node Type"] == "Seq Scan"]
 
 
 async def test_one_service_request_is_found_by_its_key(seeded: asyncpg.Connection) -> None:
     page = await plan(seeded, ViewQuery("service_requests", {"id": ("x",)}))
-    assert {n["Index Name"] for n in nodes(page) if "Index Name" in n} == {"service_requests_pkey"}
+    assert {n["Index Name"] for n in plan_nodes(page) if "Index Name" in n} == {
+        "service_requests_pkey"
+    }

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.postgres.embedded.server import system_postgres
-from tests.databases import KIND
+from tests.fixtures.databases import KIND
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -12,52 +12,56 @@ import pytest_asyncio
 from infra.ledger import sequences as numbers
 from infra.observability.metrics import REGISTRY
 from infra.postgres.notify import AppendNotifier
-from tests.communications_world import Desk, desk
-from tests.ledgers import trips_to_it
-from tests.service import Json, in_process
+from tests.fixtures.communications import CommunicationsClient, communications_client
+from tests.fixtures.ledgers import count_round_trips
+from tests.fixtures.service import Json, run_in_process
 
 ASK, NUMBERS, APPEND, SELECT = "ask", "numbers", "append", "select"
 """What a trip is for; the test can only count them."""
 
 
-async def listed(made: Desk, said: Json, entry: Json) -> Any:
-    named = f"id={made.reader}"
+async def listed(made: CommunicationsClient, said: Json, entry: Json) -> Any:
+    named = f"id={made.recipient}"
     return await made.api.get("communications/list", contact_information_identifier=named)
 
 
-async def numbered(made: Desk, said: Json, entry: Json) -> Any:
+async def numbered(made: CommunicationsClient, said: Json, entry: Json) -> Any:
     named = f"number={said['number']}"
     return await made.api.get("communications/show", communication_identifier=named)
 
 
-CALLS: dict[str, tuple[Callable[[Desk, Json, Json], Awaitable[Any]], tuple[str, ...]]] = {
-    "show": (lambda made, said, entry: made.see(said), (ASK,)),
+CALLS: dict[
+    str, tuple[Callable[[CommunicationsClient, Json, Json], Awaitable[Any]], tuple[str, ...]]
+] = {
+    "show": (lambda made, said, entry: made.show(said), (ASK,)),
     "show by number": (numbered, (ASK,)),
     "list": (listed, (ASK, SELECT)),
-    "show of an entry": (lambda made, said, entry: made.entry(entry["id"]), (ASK,)),
-    "create": (lambda made, said, entry: made.say(), (ASK, NUMBERS, APPEND)),
+    "show of an entry": (lambda made, said, entry: made.show_queue_entry(entry["id"]), (ASK,)),
+    "create": (lambda made, said, entry: made.create(), (ASK, NUMBERS, APPEND)),
     "update": (
-        lambda made, said, entry: made.on("update", said, subject="x"),
+        lambda made, said, entry: made.call("update", said, subject="x"),
         (ASK, NUMBERS, APPEND),
     ),
-    "process": (lambda made, said, entry: made.queue("process", entry), (ASK, APPEND)),
+    "process": (lambda made, said, entry: made.call_queue("process", entry), (ASK, APPEND)),
 }
 
 
 @pytest_asyncio.fixture
-async def quiet(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+async def quiet(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[CommunicationsClient]:
     """A service that goes to the database for nothing but calls, and in each for the numbers that it wants."""
     monkeypatch.setattr(AppendNotifier, "ring", lambda _: None)
     monkeypatch.setattr(numbers, "AHEAD", 0)
-    async with in_process(database, CRMLEDGER_SEAL_SECONDS="0") as service:
-        yield await desk(service)
+    async with run_in_process(database, CRMLEDGER_SEAL_SECONDS="0") as service:
+        yield await communications_client(service)
 
 
-async def test_trips_of_calls(quiet: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    trips = trips_to_it(monkeypatch)
+async def test_trips_of_calls(quiet: CommunicationsClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    trips = count_round_trips(monkeypatch)
     found = {}
     for name, (call, _) in CALLS.items():
-        said, entry = await quiet.draft(), await quiet.mail()
+        said, entry = await quiet.create_draft(), await quiet.create_email()
         trips.clear()
         await call(quiet, said, entry)
         found[name] = len(trips)
@@ -70,9 +74,11 @@ def conflicts() -> float:
     return found or 0
 
 
-async def test_who_waits_for_others_loads_what_they_have_changed(quiet: Desk) -> None:
-    said, before = await quiet.draft(), conflicts()
+async def test_who_waits_for_others_loads_what_they_have_changed(
+    quiet: CommunicationsClient,
+) -> None:
+    said, before = await quiet.create_draft(), conflicts()
     subjects = [f"Number {n}" for n in range(12)]
-    await asyncio.gather(*(quiet.on("update", said, subject=subject) for subject in subjects))
-    assert (await quiet.see(said))["subject"] in subjects
+    await asyncio.gather(*(quiet.call("update", said, subject=subject) for subject in subjects))
+    assert (await quiet.show(said))["subject"] in subjects
     assert conflicts() == before

@@ -6,17 +6,19 @@ import asyncio
 
 import pytest
 
-from tests.communications_world import Desk
-from tests.views_world import connection, rebuilt, verified
+from tests.fixtures.communications import CommunicationsClient
+from tests.fixtures.read_models import connection, run_rebuild, run_verify
 
 
 @pytest.fixture
-def made(lived_desk: Desk) -> Desk:
-    return lived_desk
+def client(populated_client: CommunicationsClient) -> CommunicationsClient:
+    return populated_client
 
 
-async def test_views_that_commands_wrote_are_right(made: Desk, database: str) -> None:
-    findings = await verified(database)
+async def test_views_that_commands_wrote_are_right(
+    client: CommunicationsClient, database: str
+) -> None:
+    findings = await run_verify(database)
     assert findings.differences == []
     assert findings.events
     assert findings.rows
@@ -37,46 +39,52 @@ TAMPERINGS = {
 
 
 @pytest.mark.parametrize("what", TAMPERINGS)
-async def test_a_wrong_row_is_named_and_mended(made: Desk, database: str, what: str) -> None:
+async def test_a_wrong_row_is_named_and_mended(
+    client: CommunicationsClient, database: str, what: str
+) -> None:
     async with connection(database) as owner:
-        await owner.execute(TAMPERINGS[what], made.reader)
-    first, *others = (await verified(database)).differences
+        await owner.execute(TAMPERINGS[what], client.recipient)
+    first, *others = (await run_verify(database)).differences
     view, _, fault = what.partition(": ")
-    assert str(first).startswith(f"views.{view} {made.api.organisation}/")
+    assert str(first).startswith(f"views.{view} {client.api.organisation}/")
     assert f": {fault}" in str(first)
     assert not others
-    await rebuilt(database, accept_differences=True)
-    assert (await verified(database)).differences == []
+    await run_rebuild(database, accept_differences=True)
+    assert (await run_verify(database)).differences == []
 
 
-async def test_the_value_is_told(made: Desk, database: str) -> None:
+async def test_the_value_is_told(client: CommunicationsClient, database: str) -> None:
     async with connection(database) as owner:
-        await owner.execute("UPDATE views.contacts SET phones = '{77}' WHERE id = $1", made.reader)
-    (difference,) = (await verified(database)).differences
-    assert difference.key == (made.api.organisation, made.reader)
+        await owner.execute(
+            "UPDATE views.contacts SET phones = '{77}' WHERE id = $1", client.recipient
+        )
+    (difference,) = (await run_verify(database)).differences
+    assert difference.key == (client.api.organisation, client.recipient)
     assert (difference.column, difference.expected, difference.found) == ("phones", "{}", "{77}")
 
 
-async def test_what_is_written_meanwhile_is_no_difference(made: Desk, database: str) -> None:
+async def test_what_is_written_meanwhile_is_no_difference(
+    client: CommunicationsClient, database: str
+) -> None:
     done = asyncio.Event()
 
     async def write() -> int:
         count = 0
         while not done.is_set():
-            await made.update(await made.contact(), first_name="Other")
+            await client.update_contact(await client.new_contact(), first_name="Other")
             count += 1
         return count
 
     working = asyncio.create_task(write())
-    findings = [await verified(database) for _ in range(3)]
+    findings = [await run_verify(database) for _ in range(3)]
     done.set()
     assert await working
     assert [found.differences for found in findings] == [[], [], []]
 
 
-async def test_it_writes_nothing(made: Desk, database: str) -> None:
+async def test_it_writes_nothing(client: CommunicationsClient, database: str) -> None:
     schemas = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname !~ '^pg_'"
     async with connection(database) as owner:
         before = await owner.fetchval(schemas)
-        await verified(database)
+        await run_verify(database)
         assert await owner.fetchval(schemas) == before

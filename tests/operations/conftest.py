@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 
 from infra.postgres.embedded.server import EmbeddedPostgres
-from tests import databases
-from tests.service import in_process
-from tests.views_world import lived
+from tests.fixtures import databases
+from tests.fixtures.read_models import populate
+from tests.fixtures.service import run_in_process
 
 
 @pytest.fixture(scope="package")
@@ -23,8 +23,8 @@ def durable() -> Iterator[EmbeddedPostgres]:
 async def used(durable: EmbeddedPostgres) -> str:
     """Name of a database in which every event of the API has happened."""
     await databases.build_template(durable)
-    async with in_process(durable.url_of(databases.TEMPLATE)) as service:
-        await lived(service)
+    async with run_in_process(durable.url_of(databases.TEMPLATE)) as service:
+        await populate(service)
     return databases.TEMPLATE
 
 

@@ -13,10 +13,10 @@ from infra.diagnostics.runner import run
 from infra.postgres.embedded.placement import wheel_binaries
 from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.settings import Settings
-from tests import databases
-from tests.service import environment
-from tests.views_world import connection
-from tests.walkthrough import commands, outputs
+from tests.fixtures import databases
+from tests.fixtures.read_models import connection
+from tests.fixtures.service import environment
+from tests.fixtures.walkthrough import commands, outputs
 
 PAGE = Path(__file__).parents[2] / "docs" / "backup.md"
 PROGRAMS = ("pg_dump", "pg_restore", "psql")

@@ -16,9 +16,9 @@ from infra.diagnostics.server import SERVER_CHECKS
 from infra.ledger.positions import head_positions
 from infra.projections.projector import Projector
 from infra.settings import Settings
+from tests.fixtures.read_models import connection
+from tests.fixtures.service import environment
 from tests.infra.test_cli_views import run as typed
-from tests.service import environment
-from tests.views_world import connection
 
 CHECKS = (*SERVER_CHECKS, *LEDGER_CHECKS, *SENDING_CHECKS)
 UNGUARDED = "ALTER TABLE ledger.events DISABLE TRIGGER USER; "

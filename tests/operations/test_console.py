@@ -22,12 +22,12 @@ from infra.http.browser.templates import HEADERS
 from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.postgres.pool import ConnectionPool
 from infra.projections.projector import Projector
-from tests import databases
-from tests.browser import CHROMIUM, Tab, tab
-from tests.service import PASSWORD, Service, environment, in_process
-from tests.service_requests_world import Helpdesk, helpdesk
-from tests.views_world import connection
-from tests.world import EXTERNAL_SYSTEM, UNIT
+from tests.fixtures import databases
+from tests.fixtures.browser import CHROMIUM, Tab, tab
+from tests.fixtures.organisation import EXTERNAL_SYSTEM, UNIT
+from tests.fixtures.read_models import connection
+from tests.fixtures.service import PASSWORD, Service, environment, run_in_process
+from tests.fixtures.service_requests import ServiceRequestsClient, service_requests_client
 
 ZONE = ZoneInfo("Asia/Nicosia")
 WAITING_FOR = (0, 0, 0, 0, 0, 20, 20, 240, 240, 2_000)
@@ -49,22 +49,22 @@ ANALYZE views.queue_entries
 
 
 @dataclass
-class Office:
+class ConsoleFixture:
     """An organisation with work before it, and how far its ledger had come before each age."""
 
-    desk: Helpdesk
+    desk: ServiceRequestsClient
     url: str
 
 
-async def write(desk: Helpdesk, **more: object) -> None:
+async def write(desk: ServiceRequestsClient, **more: object) -> None:
     said = {"direction": "OUTGOING", "media": "EMAIL", "to": "ada@example.org"}
     named = {"contact_information_identifier": {"id": desk.customer}, "subject": "Hello"}
     await desk.api.post("communications/create", **said | named | {"content": "Hi"} | more)
 
 
-async def worked(service: Service) -> Office:
+async def worked(service: Service) -> ConsoleFixture:
     """An organisation whose messages and requests are of many ages, part of it sealed."""
-    desk, url = await helpdesk(service), service.database
+    desk, url = await service_requests_client(service), service.database
     for username, role in (("operator", "operator"), ("auditor", "auditor")):
         fields = {"username": username, "person_name": "Olga Operator", "roles": [role]}
         await desk.register("user", username, default_unit_id=UNIT, password=PASSWORD, **fields)
@@ -82,14 +82,14 @@ async def worked(service: Service) -> Office:
     now = datetime.now(ZONE).replace(tzinfo=None, microsecond=0)
     for n, state in enumerate(STATES):
         begun = (now - timedelta(days=5 if n % 3 == 0 else 1)).isoformat()
-        await desk.at(state, start_date=begun)
+        await desk.create_in_state(state, start_date=begun)
     for _ in range(3):
         await desk.api.call("GET", "communications/show", query={})
     await desk.api.call(
         "GET", "contact_information/show", query={"contact_information_identifier": "id=0"}
     )
     await aged(url, desk.api.organisation, marks)
-    return Office(desk, url)
+    return ConsoleFixture(desk, url)
 
 
 async def aged(url: str, organisation: str, marks: list[tuple[int, int]]) -> None:
@@ -107,12 +107,14 @@ async def aged(url: str, organisation: str, marks: list[tuple[int, int]]) -> Non
 
 
 @pytest_asyncio.fixture(scope="module")
-async def office(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Office]:
-    async with databases.database(postgres, template) as url, in_process(url) as service:
+async def office(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[ConsoleFixture]:
+    async with databases.database(postgres, template) as url, run_in_process(url) as service:
         yield await worked(service)
 
 
-async def seen(office: Office, *, username: str = "", path: str = CONSOLE) -> tuple[int, str, str]:
+async def seen(
+    office: ConsoleFixture, *, username: str = "", path: str = CONSOLE
+) -> tuple[int, str, str]:
     """Status, HTML and the location of a page, for a user or for nobody."""
     api = office.desk.api
     cookies = {SITE.cookie: await api.login(username)} if username else {}
@@ -131,7 +133,7 @@ def section(html: str, id_: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", found[0]))
 
 
-async def test_operators_only(office: Office) -> None:
+async def test_operators_only(office: ConsoleFixture) -> None:
     assert (await seen(office))[::2] == (303, f"{SITE.sign_in}?next=%2Fconsole")
     status, html, _ = await seen(office, username="auditor")
     assert (status, "open to operators only" in html) == (403, True)
@@ -139,7 +141,7 @@ async def test_operators_only(office: Office) -> None:
     assert (status, "The console is open to operators." in html) == (200, True)
 
 
-async def test_what_it_says(office: Office) -> None:
+async def test_what_it_says(office: ConsoleFixture) -> None:
     status, html, _ = await seen(office, username="operator")
     assert status == 200
     assert re.search(r"Postman 5 2 2 1 10\b", section(html, "queue"))
@@ -156,11 +158,11 @@ async def test_what_it_says(office: Office) -> None:
     assert not re.search(r"<script|\son\w+=|<style|\sstyle=|https?://(?!www\.w3)", html)
 
 
-async def test_another_organisation_sees_nothing_of_it(office: Office) -> None:
-    other = await helpdesk(office.desk.api.service)
+async def test_another_organisation_sees_nothing_of_it(office: ConsoleFixture) -> None:
+    other = await service_requests_client(office.desk.api.service)
     fields = {"username": "operator", "default_unit_id": UNIT, "roles": ["operator"]}
     await other.register("user", "9", password=PASSWORD, **fields)
-    _, html, _ = await seen(Office(other, office.url), username="operator")
+    _, html, _ = await seen(ConsoleFixture(other, office.url), username="operator")
     assert "Nothing waits to be sent." in section(html, "queue")
     assert "Nothing waits for our own servers." in section(html, "outgoing")
     assert "No service request is open." in section(html, "requests")
@@ -168,7 +170,7 @@ async def test_another_organisation_sees_nothing_of_it(office: Office) -> None:
     assert "None in the last" in section(html, "refusals")
     assert "Nobody is told what happens here." in section(html, "webhooks")
     await other.register("webhook", "W", name="Till", url="https://till.example/told")
-    _, html, _ = await seen(Office(other, office.url), username="operator")
+    _, html, _ = await seen(ConsoleFixture(other, office.url), username="operator")
     assert re.search(r"Till is active, \d+ events, [^;]* behind", section(html, "webhooks"))
 
 
@@ -199,7 +201,7 @@ async def test_a_look_is_bounded_and_stays_on_indexes(database: str) -> None:
 @pytest.mark.skipif(
     CHROMIUM is None, reason="THE CONSOLE WAS NOT LOOKED AT: there is no Chromium on this machine"
 )
-async def test_in_a_browser(office: Office, tmp_path: Path) -> None:
+async def test_in_a_browser(office: ConsoleFixture, tmp_path: Path) -> None:
     async with tab(tmp_path) as chromium:
         await chromium.scripts(allowed=False)
         await _signed_in(office, chromium)
@@ -215,7 +217,7 @@ async def test_in_a_browser(office: Office, tmp_path: Path) -> None:
         await _printed(chromium)
 
 
-async def _signed_in(office: Office, chromium: Tab) -> None:
+async def _signed_in(office: ConsoleFixture, chromium: Tab) -> None:
     api = office.desk.api
     await chromium.go(api.service.url + CONSOLE)
     for name, value in (

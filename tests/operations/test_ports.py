@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from tests.programs import begun
-from tests.service import Service, environment, process
+from tests.fixtures.programs import start_program
+from tests.fixtures.service import Service, environment, run_as_process
 
 MANY = 200
 """Connections of which every process must get some: that one gets none is as likely as 200 equal throws of a coin."""
@@ -22,9 +22,9 @@ async def call(service: Service, times: int) -> None:
 
 
 async def test_processes_share_a_port(database: str) -> None:
-    async with process(database, CRMLEDGER_SHARE_PORT="true") as one:
+    async with run_as_process(database, CRMLEDGER_SHARE_PORT="true") as one:
         shared = {"CRMLEDGER_SHARE_PORT": "true", "CRMLEDGER_PORT": str(urlsplit(one.url).port)}
-        async with process(database, **shared) as two:
+        async with run_as_process(database, **shared) as two:
             assert two.url == one.url
             before = await one.answered("/docs"), await two.answered("/docs")
             await call(one, MANY)
@@ -39,10 +39,10 @@ async def test_processes_share_a_port(database: str) -> None:
 
 
 async def test_a_port_that_is_taken_is_named(database: str) -> None:
-    async with process(database) as one:
+    async with run_as_process(database) as one:
         port = str(urlsplit(one.url).port)
         settings = environment(database, CRMLEDGER_PORT=port)
-        child = await begun(settings, "serve", stderr=asyncio.subprocess.PIPE)
+        child = await start_program(settings, "serve", stderr=asyncio.subprocess.PIPE)
         _, said = await child.communicate()
     assert child.returncode == 1
     assert said.decode().splitlines()[-1] == (

@@ -22,10 +22,10 @@ from infra.postgres.embedded.placement import (
 )
 from infra.postgres.embedded.server import EmbeddedPostgres
 from services.pipeline.method import BASE
-from tests import databases
-from tests.service import in_process
-from tests.tokens_world import TokenDesk, token_desk
-from tests.views_world import connection
+from tests.fixtures import databases
+from tests.fixtures.access_tokens import TokensClient, tokens_client
+from tests.fixtures.read_models import connection
+from tests.fixtures.service import run_in_process
 
 PROGRAM = "pg_basebackup"
 READS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'crmledger'"
@@ -61,7 +61,7 @@ def _copy(primary: EmbeddedPostgres, path: Path, binaries: Path) -> None:
 class Pair:
     """An organisation on a service that may read from a replica, which can be held back."""
 
-    desk: TokenDesk
+    desk: TokensClient
     replica: asyncpg.Connection
 
     async def see(self, communication: Mapping[str, Any], allowed: str | None) -> tuple[Any, Any]:
@@ -96,14 +96,14 @@ async def pair() -> AsyncIterator[Pair]:
             replica_url = server.url_of(databases.TEMPLATE)
             settings = {"CRMLEDGER_REPLICA_URL": replica_url, "CRMLEDGER_REPLICA_STALENESS": "60"}
             async with (
-                in_process(primary.url_of(databases.TEMPLATE), **settings) as service,
+                run_in_process(primary.url_of(databases.TEMPLATE), **settings) as service,
                 connection(replica_url) as replica,
             ):
-                yield Pair(await token_desk(service), replica)
+                yield Pair(await tokens_client(service), replica)
 
 
 async def test_who_allows_it_reads_from_a_fresh_replica(pair: Pair) -> None:
-    said = await pair.desk.say(subject="First")
+    said = await pair.desk.create(subject="First")
     await pair.caught_up()
     answer, headers = await pair.see(said, "30")
     assert answer["data"]["subject"] == "First"
@@ -115,23 +115,26 @@ async def test_who_allows_it_reads_from_a_fresh_replica(pair: Pair) -> None:
 
 
 async def test_others_and_writes_know_of_none(pair: Pair) -> None:
-    said = await pair.desk.say(subject="Mine")
+    said = await pair.desk.create(subject="Mine")
     answer, headers = await pair.see(said, None)
     assert answer["data"]["subject"] == "Mine"
     assert not {"X-Staleness", "X-Position"} & set(headers)
     answer = await pair.desk.api.call(
-        "POST", "communications/create", body=pair.desk.body(), headers={"X-Max-Staleness": "60"}
+        "POST",
+        "communications/create",
+        body=pair.desk.creation_body(),
+        headers={"X-Max-Staleness": "60"},
     )
     assert answer["status"]["code"] == "OK"
 
 
 async def test_a_replica_that_has_fallen_behind_is_not_asked(pair: Pair) -> None:
-    said = await pair.desk.draft(subject="Before")
+    said = await pair.desk.create_draft(subject="Before")
     await pair.caught_up()
     await pair.replica.execute("SELECT pg_wal_replay_pause()")
     try:
         await asyncio.sleep(0.5)
-        await pair.desk.on("update", said, subject="After")
+        await pair.desk.call("update", said, subject="After")
         stale, headers = await pair.see(said, "30")
         assert (stale["data"]["subject"], float(headers["X-Staleness"]) > 0.4) == ("Before", True)
         fresh, headers = await pair.see(said, "0.2")
@@ -142,7 +145,7 @@ async def test_a_replica_that_has_fallen_behind_is_not_asked(pair: Pair) -> None
 
 
 async def test_a_released_session_is_refused_at_once_everywhere(pair: Pair) -> None:
-    said = await pair.desk.say()
+    said = await pair.desk.create()
     await pair.caught_up()
     await pair.replica.execute("SELECT pg_wal_replay_pause()")
     try:
@@ -155,7 +158,7 @@ async def test_a_released_session_is_refused_at_once_everywhere(pair: Pair) -> N
 
 
 async def test_customers_are_shown_nothing_old(pair: Pair) -> None:
-    api = (await pair.desk.consumer()).api
+    api = (await pair.desk.consumer_session()).api
     await pair.caught_up()
     _, answer, headers = await api.service.send(
         "GET",
@@ -168,18 +171,18 @@ async def test_customers_are_shown_nothing_old(pair: Pair) -> None:
 
 @pytest.mark.parametrize("wrong", ["-1", "soon", "1e3", "NaN", "99999999"])
 async def test_what_is_no_number_of_seconds_is_refused(pair: Pair, wrong: str) -> None:
-    answer, _ = await pair.see(await pair.desk.say(), wrong)
+    answer, _ = await pair.see(await pair.desk.create(), wrong)
     assert "INVALIDREQUEST" in answer["status"]["code"]
     assert answer["status"]["description"] == "X-Max-Staleness"
 
 
 async def test_a_replica_that_is_away_is_not_missed(database: str) -> None:
     gone = "postgresql://nobody@127.0.0.1:1/nothing"
-    async with in_process(database, CRMLEDGER_REPLICA_URL=gone) as service:
-        made = await token_desk(service)
+    async with run_in_process(database, CRMLEDGER_REPLICA_URL=gone) as service:
+        made = await tokens_client(service)
         async with connection(database) as owner:
             alone = Pair(made, owner)
-            said = await made.say(subject="Here")
+            said = await made.create(subject="Here")
             for _ in range(3):
                 answer, headers = await alone.see(said, "30")
                 assert (answer["data"]["subject"], headers["X-Staleness"]) == ("Here", "0")

@@ -7,8 +7,8 @@ import time
 
 from infra.observability.metrics import timed
 from services.pipeline.instrumentation import STAGES
-from tests.communications_world import desk
-from tests.service import Service
+from tests.fixtures.communications import communications_client
+from tests.fixtures.service import Service
 
 OF_A_WRITE = ("ask", "resolve", "load", "credentials", "decide", "answer", "append")
 ROUNDS = 20_000
@@ -24,23 +24,23 @@ async def measured(service: Service) -> dict[tuple[str, str], float]:
 
 
 async def test_every_stage_is_measured_once_for_each_call(service: Service) -> None:
-    made = await desk(service)
+    made = await communications_client(service)
     before = await measured(service)
     assert {stage for _, stage in before} == set(STAGES)
     for _ in range(20):
-        await made.say()
+        await made.create()
     after = await measured(service)
     counts = {stage: after["count", stage] - before["count", stage] for stage in STAGES}
     assert counts == dict.fromkeys(OF_A_WRITE, 20) | {"select": 0}
-    await made.see(await made.say())
+    await made.show(await made.create())
     assert (await measured(service))["count", "select"] == after["count", "select"] + 1
 
 
 async def test_measuring_costs_next_to_nothing(service: Service) -> None:
-    made = await desk(service)
+    made = await communications_client(service)
     before = await measured(service)
     for _ in range(50):
-        await made.say()
+        await made.create()
     after = await measured(service)
     seconds = sum(after["sum", stage] - before["sum", stage] for stage in OF_A_WRITE) / 50
     started = time.perf_counter()

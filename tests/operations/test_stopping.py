@@ -9,9 +9,9 @@ from collections import Counter
 
 import aiohttp
 
-from tests.faults.journal import ACKNOWLEDGED, Journal, begun
-from tests.faults.oracle import following, sound
-from tests.service import Service, process
+from tests.faults.acknowledged_log import ACKNOWLEDGED, Journal, begun
+from tests.faults.invariants import following, sound
+from tests.fixtures.service import Service, run_as_process
 
 CLIENTS = 24
 LEAVING = 0.5
@@ -49,7 +49,7 @@ async def refuses_connections(service: Service) -> bool:
 
 
 async def test_it_stops_under_load(lively: str) -> None:
-    async with process(lively, CRMLEDGER_LEAVING_SECONDS=str(LEAVING)) as former:
+    async with run_as_process(lively, CRMLEDGER_LEAVING_SECONDS=str(LEAVING)) as former:
         journal = await begun(former)
         async with following(lively, journal.organisation) as follower:
             clients = [asyncio.create_task(journal.work()) for _ in range(CLIENTS)]
@@ -58,7 +58,7 @@ async def test_it_stops_under_load(lively: str) -> None:
             outcomes = Counter(attempt.outcome for attempt in journal.attempts)
             print(f"left after {seconds:.2f} s under {CLIENTS} clients: {dict(outcomes)}")
             assert await refuses_connections(former)
-            async with process(lively) as latter:
+            async with run_as_process(lively) as latter:
                 journal.service = latter
                 await journal.acknowledged(CLIENTS)
                 journal.stopped = True

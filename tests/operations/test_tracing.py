@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from infra.http.server import listen
 from infra.observability.tracing import NOT_TRACED, Traced, create_tracing
 from infra.settings import SettingsError
-from tests.communications_world import Desk, desk
-from tests.service import in_process
+from tests.fixtures.communications import CommunicationsClient, communications_client
+from tests.fixtures.service import run_in_process
 
 ROOT = Path(__file__).parents[2]
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -35,12 +35,12 @@ def spans() -> InMemorySpanExporter:
 @pytest_asyncio.fixture
 async def traced(
     database: str, spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Desk]:
+) -> AsyncIterator[CommunicationsClient]:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     monkeypatch.setattr("infra.app.exporting", lambda url: Traced(provider))
-    async with in_process(database) as service:
-        made = await desk(service)
+    async with run_in_process(database) as service:
+        made = await communications_client(service)
         spans.clear()
         yield made
 
@@ -58,9 +58,11 @@ def tree(finished: tuple[ReadableSpan, ...]) -> tuple[ReadableSpan, list[str]]:
 REST = ("credentials", "decide", "answer", "select")
 
 
-async def test_a_call_and_its_stages(traced: Desk, spans: InMemorySpanExporter) -> None:
+async def test_a_call_and_its_stages(
+    traced: CommunicationsClient, spans: InMemorySpanExporter
+) -> None:
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Request-Id": "r1"}
-    body = traced.body(subject=f"Dear {NAME}")
+    body = traced.creation_body(subject=f"Dear {NAME}")
     await traced.api.call("POST", "communications/create", body=body, headers=headers)
     call, below = tree(spans.get_finished_spans())
     assert call.name == "communications/create"
@@ -72,9 +74,9 @@ async def test_a_call_and_its_stages(traced: Desk, spans: InMemorySpanExporter) 
 
 
 async def test_a_refusal_says_its_code_and_nothing_of_a_person(
-    traced: Desk, spans: InMemorySpanExporter
+    traced: CommunicationsClient, spans: InMemorySpanExporter
 ) -> None:
-    body = traced.body(contact_information_identifier={"name": NAME}, subject=NAME)
+    body = traced.creation_body(contact_information_identifier={"name": NAME}, subject=NAME)
     await traced.api.call("POST", "communications/create", body=body)
     finished = spans.get_finished_spans()
     call, _ = tree(finished)

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest_asyncio
 
-from tests.communications_world import KINDS
 from tests.contract.scenes import base_records
-from tests.service import Api, Service
-from tests.service_requests_world import SET_UP, STATUSES, Helpdesk
-from tests.world import (
+from tests.fixtures.communications import REFERRED_RECORDS
+from tests.fixtures.organisation import (
     CATEGORY,
     COMMUNICATION_CATEGORY,
     EXTERNAL_SYSTEM,
     INDUSTRY,
     SECTOR,
     company,
+    organisation_client,
     person,
-    world,
 )
+from tests.fixtures.service import Api, Service
+from tests.fixtures.service_requests import SET_UP, STATUSES, ServiceRequestsClient
 
 Json = dict[str, Any]
 
@@ -50,7 +50,7 @@ def _known() -> dict[str, list[Json]]:
         "industry": [{"id": INDUSTRY}],
         "industry_sector": [{"id": SECTOR}],
     }
-    for record in (*base_records(), *KINDS, *SET_UP):
+    for record in (*base_records(), *REFERRED_RECORDS, *SET_UP):
         known.setdefault(record["kind"], []).append({"id": record["id"]})
     return known
 
@@ -74,8 +74,8 @@ class Playground:
 async def playground(service: Service) -> Playground:
     """Contacts, drafts, final communications and queue entries, so that most calls find something."""
     api = Api(service)
-    await world(api)
-    for record in (*KINDS, TEMPLATE, *SET_UP):
+    await organisation_client(api)
+    for record in (*REFERRED_RECORDS, TEMPLATE, *SET_UP):
         await api.register([record])
     for body in (person(), person(), company()):
         await api.post("contact_information/create", **body)
@@ -84,15 +84,15 @@ async def playground(service: Service) -> Playground:
         contact = {"contact_information_identifier": {"number": "CI000001"}}
         state = {"life_cycle_state": "DRAFT" if n % 2 else "COMPLETED"}
         await api.post("communications/create", **said, **contact, **state)
-    await _service_requests(Helpdesk(api))
+    await _service_requests(ServiceRequestsClient(api))
     return Playground(service, api)
 
 
-async def _service_requests(desk: Helpdesk) -> None:
+async def _service_requests(desk: ServiceRequestsClient) -> None:
     """One in each state, for the account of the first contact."""
     query = {"contact_information_identifier": "number=CI000001"}
     desk.customer = (await desk.api.get("contact_information/show", **query))["id"]
     said = {"number": "ACR1", "life_cycle_state": "ACTIVE", "account_owner_id": desk.customer}
     await desk.register("accounts_receivable", "AR1", **said)
     for state in STATUSES:
-        await desk.at(state)
+        await desk.create_in_state(state)

@@ -15,8 +15,8 @@ from domain.errors import Refusal
 from domain.fields import JsonObject, Level
 from services.pipeline.method import Method
 from services.pipeline.request import File
+from tests.fixtures.strategies import READING, field_values, junk
 from tests.properties.conftest import KNOWN
-from tests.strategies import READING, junk, said
 
 __all__ = ["Sent", "bodies", "forms", "queries", "said_calls"]
 
@@ -56,7 +56,7 @@ def said_calls(draw: st.DrawFn, method: Method) -> JsonObject:
         excluded = row.name in table.exactly_one and row.name not in named
         wanted = row.name in named or (row.parameter in chosen and not excluded)
         if level is Level.MANDATORY or wanted:
-            raw[row.parameter] = draw(said(row, KNOWN))
+            raw[row.parameter] = draw(field_values(row, KNOWN))
             try:
                 given[row.name] = row.read(raw[row.parameter], row.parameter, READING)
             except Refusal:

@@ -1,6 +1,6 @@
 """A second, naive account of service requests, written from the contract alone.
 
-service_requests.md, sections 3 to 6 and 8, in the terms of `tests.service_requests_world`. Nothing of
+service_requests.md, sections 3 to 6 and 8, in the terms of `tests.fixtures.service_requests`. Nothing of
 the service is used. Each method of `Model` says with which NAME a call is refused, or `OK`, and keeps
 what it changes. What a call gives is plain: ids in place of identifiers.
 """

@@ -20,9 +20,9 @@ from services.pipeline.fields_set import select_keys
 from services.projections import project
 from services.reference_expansion import ReferenceExpander, references
 from tests.domain.scenario import BY
+from tests.fixtures.organisation import person
+from tests.fixtures.strategies import TEXTS, ZONE
 from tests.properties.conftest import Playground
-from tests.strategies import TEXTS, ZONE
-from tests.world import person
 
 PIECES = st.sampled_from(
     [

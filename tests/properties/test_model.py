@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.organisation import EXTERNAL_SYSTEM, organisation_client, person
+from tests.fixtures.service import Api, Service, refusal
 from tests.properties.model import OK, Message, Model
-from tests.service import Api, Service, refusal
-from tests.world import EXTERNAL_SYSTEM, person, world
 
 STEPS = 500
 MEDIA = ("EMAIL", "SMS", "PHONE", "LETTER", "FACE_TO_FACE")
@@ -178,7 +178,7 @@ class Walk:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_a_random_walk(service: Service, seed: int) -> None:
     api = Api(service)
-    await (await world(api)).settings(default_email_address="info@crm.com")
+    await (await organisation_client(api)).register_settings(default_email_address="info@crm.com")
     await api.post("contact_information/create", **person())
     walk = Walk(api, seed)
     for n in range(STEPS):

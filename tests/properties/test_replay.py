@@ -50,9 +50,17 @@ from domain.service_request_fields import UDF as REQUEST_UDF
 from infra.ledger.mapper import replay
 from services.projections import project
 from tests.domain.scenario import BY, ID
+from tests.fixtures.strategies import (
+    IDS,
+    READING,
+    ZONE,
+    entries,
+    field_values,
+    stored_records,
+    stored_values,
+)
+from tests.fixtures.strategies import TEXTS as SAID
 from tests.properties.test_mapper import KEY, OTHER, stored
-from tests.strategies import IDS, READING, ZONE, entries, kept, kept_rows, said
-from tests.strategies import TEXTS as SAID
 
 CONTACT = OTHER
 SETTINGS: JsonObject = {"unique_person": ["name", "id_number"], "unique_company": ["name"]}
@@ -106,7 +114,7 @@ DATES = st.datetimes().map(lambda moment: moment.replace(microsecond=0).isoforma
 
 
 class Communications(Replay):
-    @initialize(details=kept_rows(ROWS, unset=False), draft=st.integers(0, 3))
+    @initialize(details=stored_records(ROWS, unset=False), draft=st.integers(0, 3))
     def write(self, details: JsonObject, draft: int) -> None:
         first = Communication.Drafted if draft else Communication.Recorded
         said: JsonObject = {
@@ -118,11 +126,11 @@ class Communications(Replay):
             first, self.by, id=ID, details=details, parameters=[], **said
         )
 
-    @rule(given=kept_rows(ROWS))
+    @rule(given=stored_records(ROWS))
     def amend(self, given: JsonObject) -> None:
         self.attempt(lambda c: c.amend(given, c.parameters, self.by))
 
-    @rule(items=said(UNRESTRICTED, {}), new=IDS, removed=st.booleans())
+    @rule(items=field_values(UNRESTRICTED, {}), new=IDS, removed=st.booleans())
     def set_parameters(self, items: Any, new: str, removed: bool) -> None:
         def amend(communication: Communication) -> None:
             parameters = communication.parameters
@@ -146,7 +154,7 @@ class Communications(Replay):
 
 
 class QueueEntries(Replay):
-    @initialize(system=st.none() | IDS, media=kept(MEDIA))
+    @initialize(system=st.none() | IDS, media=stored_values(MEDIA))
     def queue(self, system: str | None, media: str) -> None:
         said = {"number": "1", "communication": "C1", "contact_information": CONTACT.hex.upper()}
         self.aggregate = QueueEntry.create(
@@ -157,7 +165,7 @@ class QueueEntries(Replay):
     def process(self) -> None:
         self.attempt(lambda entry: entry.process(self.by))
 
-    @rule(code=kept(ERROR_CODE), description=kept(ERROR_DESCRIPTION))
+    @rule(code=stored_values(ERROR_CODE), description=stored_values(ERROR_DESCRIPTION))
     def reject(self, code: str, description: str) -> None:
         self.attempt(lambda entry: entry.reject(code, description, self.by))
 
@@ -173,7 +181,7 @@ ANSWERED = st.fixed_dictionaries(
 
 
 class ServiceRequests(Replay):
-    @initialize(details=kept_rows(REQUEST_ROWS, unset=False))
+    @initialize(details=stored_records(REQUEST_ROWS, unset=False))
     def open(self, details: JsonObject) -> None:
         said: JsonObject = {"number": "SR00000001", "type": "T", "accounts_receivable": "A"}
         said |= {"contact_information": CONTACT.hex.upper(), "status": "PENDING"}
@@ -182,7 +190,7 @@ class ServiceRequests(Replay):
             ServiceRequest.Opened, self.by, id=ID, details=details, **said
         )
 
-    @rule(given=kept_rows(REQUEST_ROWS))
+    @rule(given=stored_records(REQUEST_ROWS))
     def amend(self, given: JsonObject) -> None:
         self.attempt(lambda r: r.amend(given, self.by))
 
@@ -225,7 +233,9 @@ ENTRIES = st.sampled_from(list(SETS)).flatmap(
 
 
 class Contacts(Replay):
-    @initialize(person=kept_rows(PERSON, unset=False), company=st.none() | kept_rows(COMPANY))
+    @initialize(
+        person=stored_records(PERSON, unset=False), company=st.none() | stored_records(COMPANY)
+    )
     def register(self, person: JsonObject, company: JsonObject | None) -> None:
         type_ = "PERSON" if company is None else "COMPANY"
         details = person if company is None else company
@@ -239,7 +249,7 @@ class Contacts(Replay):
             sets={},
         )
 
-    @rule(person=kept_rows(PERSON), company=kept_rows(COMPANY))
+    @rule(person=stored_records(PERSON), company=stored_records(COMPANY))
     def amend(self, person: JsonObject, company: JsonObject) -> None:
         given = person if self.aggregate.type == "PERSON" else company
         self.attempt(lambda c: c.amend(given, self.by))
@@ -278,7 +288,7 @@ class Contacts(Replay):
 def fields_of(kind: str) -> st.SearchStrategy[JsonObject]:
     """Fields of a record; those that no two records share together are always there."""
     together = dict.fromkeys(KINDS[kind].unique_together)
-    return kept_rows(KINDS[kind].fields).map(lambda fields: together | fields)
+    return stored_records(KINDS[kind].fields).map(lambda fields: together | fields)
 
 
 class Records(Replay):
@@ -308,7 +318,7 @@ class AccessTokens(Replay):
     @initialize(
         pending=st.booleans(),
         relations=st.dictionaries(st.sampled_from(RELATIONS), IDS),
-        details=kept_rows(TOKEN_UDF, unset=False),
+        details=stored_records(TOKEN_UDF, unset=False),
     )
     def issue(self, pending: bool, relations: dict[str, str], details: JsonObject) -> None:
         first = AccessToken.IssuedUnverified if pending else AccessToken.Issued
@@ -324,7 +334,7 @@ class AccessTokens(Replay):
             details=details,
         )
 
-    @rule(codes=CODES, pass_code=st.none() | st.just("") | KEYS, details=kept_rows(TOKEN_UDF))
+    @rule(codes=CODES, pass_code=st.none() | st.just("") | KEYS, details=stored_records(TOKEN_UDF))
     def amend(self, codes: JsonObject, pass_code: str | None, details: JsonObject) -> None:
         self.attempt(lambda t: t.amend(codes, pass_code, details, self.by))
 

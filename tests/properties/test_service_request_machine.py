@@ -25,12 +25,16 @@ from hypothesis.stateful import (
 )
 
 from infra.postgres.embedded.server import EmbeddedPostgres
-from tests import databases
+from tests.fixtures import databases
+from tests.fixtures.organisation import UNIT
+from tests.fixtures.service import refusal, run_in_process
+from tests.fixtures.service_requests import ANSWERS as TOLD
+from tests.fixtures.service_requests import (
+    OTHER_UNIT,
+    ServiceRequestsClient,
+    service_requests_client,
+)
 from tests.properties.service_requests_model import ANSWERS, FROM, OK, STATE_OF, Model, Request
-from tests.service import in_process, refusal
-from tests.service_requests_world import ANSWERS as TOLD
-from tests.service_requests_world import OTHER_UNIT, Helpdesk, helpdesk
-from tests.world import UNIT
 
 Json = dict[str, Any]
 
@@ -144,7 +148,7 @@ class Machine(RuleBasedStateMachine):
     """One customer's service requests beside the model's."""
 
     loop: ClassVar[asyncio.AbstractEventLoop]
-    desk: ClassVar[Helpdesk]
+    desk: ClassVar[ServiceRequestsClient]
     numbers: ClassVar = count(1)
     calls: ClassVar[int] = 0
 
@@ -159,9 +163,9 @@ class Machine(RuleBasedStateMachine):
     def customer(self) -> None:
         """A customer with an account and a relative; a stranger is nobody's."""
         self.own = f"M{next(self.numbers)}"
-        customer = self.wait(self.desk.contact())
+        customer = self.wait(self.desk.new_contact())
         relation = {"type": "FRIEND", "contact_information_identifier": {"id": customer}}
-        relative = self.wait(self.desk.contact(relation_set=[relation]))
+        relative = self.wait(self.desk.new_contact(relation_set=[relation]))
         self.people = {
             "customer": customer,
             "relative": relative,
@@ -389,9 +393,11 @@ def told(answer: Json) -> tuple[str, str | None, str | None]:
     return answer["category"]["id"], by and by["id"], answer["description"]
 
 
-async def served(stack: AsyncExitStack, postgres: EmbeddedPostgres, template: str) -> Helpdesk:
+async def served(
+    stack: AsyncExitStack, postgres: EmbeddedPostgres, template: str
+) -> ServiceRequestsClient:
     database = await stack.enter_async_context(databases.database(postgres, template))
-    return await helpdesk(await stack.enter_async_context(in_process(database)))
+    return await service_requests_client(await stack.enter_async_context(run_in_process(database)))
 
 
 def walked(postgres: EmbeddedPostgres, template: str) -> None:

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra.postgres.embedded.server import EmbeddedPostgres
-from tests import databases
-from tests.service import in_process
-from tests.tokens_world import ON, TokenDesk, by_code, token_desk
-from tests.views_world import rebuilt, verified
-from tests.world import company, person
+from tests.fixtures import databases
+from tests.fixtures.access_tokens import ON, TokensClient, by_code, tokens_client
+from tests.fixtures.organisation import company, person
+from tests.fixtures.read_models import run_rebuild, run_verify
+from tests.fixtures.service import run_in_process
 
 STEPS = (
     *("contact", "company", "rename", "phone", "marketing", "own", "disown"),
@@ -25,10 +25,10 @@ STEPS = (
 
 
 @pytest_asyncio.fixture(scope="module")
-async def own(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[tuple[str, TokenDesk]]:
+async def own(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[tuple[str, TokensClient]]:
     """An organisation in a database of its own, and the database."""
-    async with databases.database(postgres, template) as url, in_process(url) as service:
-        yield url, await token_desk(service)
+    async with databases.database(postgres, template) as url, run_in_process(url) as service:
+        yield url, await tokens_client(service)
 
 
 TOKENS = STEPS[STEPS.index("issue") :]
@@ -37,7 +37,7 @@ TOKENS = STEPS[STEPS.index("issue") :]
 class Player:
     """Takes steps; those that are not legal where they come are refused, which changes nothing."""
 
-    def __init__(self, made: TokenDesk) -> None:
+    def __init__(self, made: TokensClient) -> None:
         self.made = made
         self.contacts = list(made.contacts)
         self.said: list[dict[str, Any]] = []
@@ -49,7 +49,7 @@ class Player:
         contact = self.contacts[n % len(self.contacts)]
         if name in ("contact", "company"):
             body = company() if name == "company" else person()
-            self.contacts.append(await self.made.contact(body))
+            self.contacts.append(await self.made.new_contact(body))
         elif name in ("rename", "phone", "marketing"):
             await self.update(name, contact, n)
         elif name in ("own", "disown", "retire", "reinstate", "setting"):
@@ -76,7 +76,7 @@ class Player:
 
     async def register(self, name: str, contact: str, n: int) -> None:
         if name == "setting":
-            await self.made.settings(unique_person=["id_number"] if n % 2 else [])
+            await self.made.register_settings(unique_person=["id_number"] if n % 2 else [])
         elif name in ("own", "disown"):
             owner = contact if name == "own" else None
             await self.made.register("accounts_receivable", f"A{n}", account_owner_id=owner)
@@ -89,19 +89,19 @@ class Player:
         if name in ("issue", "pending", "end", "back"):
             states = ({"retired": True}, {"life_cycle_state": "TERMINATED"})
             fields = states[n % 2] if name == "end" else {}
-            await made.account(account, account_owner_id=contact, **fields)
+            await made.register_account(account, account_owner_id=contact, **fields)
         if name in ("issue", "pending"):
-            make = made.pending if name == "pending" else made.issue
+            make = made.create_pending_token if name == "pending" else made.create_token
             of = {"accounts_receivable_identifier": {"id": account}} if n else {}
             self.tokens.append(await make(**of))
         elif name == "use":
-            await made.refer({"one_time_password": self.password or "none"})
+            await made.add_reference({"one_time_password": self.password or "none"})
         elif self.tokens and name not in ("end", "back"):
             await self.act(name, self.tokens[n % len(self.tokens)], n)
 
     async def act(self, name: str, token: dict[str, Any], n: int) -> None:
         if name == "enter":
-            await self.made.enter(by_code(token))
+            await self.made.log_in(by_code(token))
             return
         more: dict[str, dict[str, Any]] = {
             "verify": {"verification_code": token["verification_code"] or "0"},
@@ -116,12 +116,12 @@ class Player:
     async def talk(self, name: str, n: int) -> None:
         made = self.made
         if name == "draft":
-            self.said.append(await made.draft())
+            self.said.append(await made.create_draft())
         elif name == "mail":
-            self.queued.append(await made.mail())
+            self.queued.append(await made.create_email())
         elif name in ("process", "reject", "remove"):
             if self.queued:
-                await made.queue(name, self.queued[n % len(self.queued)])
+                await made.call_queue(name, self.queued[n % len(self.queued)])
         elif self.said:
             method = {"change": "update", "complete": "complete", "view": "set_as_viewed"}[name]
             named = {"communication_identifier": {"id": self.said[n % len(self.said)]["id"]}}
@@ -134,12 +134,12 @@ class Player:
     steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 5)), min_size=5, max_size=25)
 )
 async def test_inline_views_are_the_rebuilt_ones(
-    own: tuple[str, TokenDesk], steps: list[tuple[str, int]]
+    own: tuple[str, TokensClient], steps: list[tuple[str, int]]
 ) -> None:
     url, made = own
     player = Player(made)
     for name, n in steps:
         await player.step(name, n)
-    assert (await verified(url)).differences == []
-    report = await rebuilt(url)
+    assert (await run_verify(url)).differences == []
+    report = await run_rebuild(url)
     assert report.switched, report.differences

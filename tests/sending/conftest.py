@@ -8,37 +8,38 @@ import pytest_asyncio
 
 from infra.delivery.dispatcher import MessageDispatcher
 from infra.postgres.embedded.server import EmbeddedPostgres
-from tests import databases, sending_world
-from tests.communications_world import Desk
-from tests.sending_world import Gateway, Mailbox, gateway, mailbox, sender
-from tests.service import Service, in_process
+from tests.fixtures import databases
+from tests.fixtures import delivery as sending_world
+from tests.fixtures.communications import CommunicationsClient
+from tests.fixtures.delivery import Gateway, Mailbox, gateway, mailbox, message_dispatcher
+from tests.fixtures.service import Service, run_in_process
 
 
 @pytest_asyncio.fixture(scope="package")
-async def own(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Service]:
+async def own_service(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Service]:
     """A service on a database of its own, since a sender looks at all organisations."""
-    async with databases.database(postgres, template) as url, in_process(url) as running:
+    async with databases.database(postgres, template) as url, run_in_process(url) as running:
         yield running
 
 
 @pytest_asyncio.fixture
-async def office(own: Service) -> AsyncIterator[Desk]:
+async def client(own_service: Service) -> AsyncIterator[CommunicationsClient]:
     """An organisation; what it has set is taken back, so that no other test's sender works for it."""
-    made = await sending_world.office(own)
+    made = await sending_world.delivery_client(own_service)
     yield made
-    await made.settings()
+    await made.register_settings()
 
 
 @pytest_asyncio.fixture(scope="package")
-async def undisturbed(own: Service) -> Desk:
+async def undisturbed(own_service: Service) -> CommunicationsClient:
     """An organisation for tests that change nothing."""
-    return await sending_world.office(own)
+    return await sending_world.delivery_client(own_service)
 
 
 @pytest_asyncio.fixture
-async def working(own: Service) -> AsyncIterator[MessageDispatcher]:
+async def working(own_service: Service) -> AsyncIterator[MessageDispatcher]:
     """A sender; what other tests have left behind is nothing new to it."""
-    async with sender(own.database) as made:
+    async with message_dispatcher(own_service.database) as made:
         made._heads |= await made._leases.heads()
         yield made
 

@@ -11,20 +11,20 @@ from infra.app import open_application
 from infra.cli.send import sending
 from infra.delivery.dispatcher import MessageDispatcher
 from infra.settings import Settings
-from tests.communications_world import Desk, events
-from tests.sending_world import (
+from tests.fixtures.communications import CommunicationsClient, event_topics
+from tests.fixtures.delivery import (
     PASSWORD,
     USERNAME,
     Mailbox,
     certificate,
-    due,
-    entries,
-    listening_nowhere,
+    closed_port,
+    dispatch,
     mailbox,
-    sent_by,
+    make_due,
+    queue_entries,
 )
-from tests.service import environment
-from tests.world import rows
+from tests.fixtures.organisation import query_rows
+from tests.fixtures.service import environment
 
 DELIVERIES = (
     "SELECT tries, last_error, sent FROM outward.deliveries WHERE organisation = $1 ORDER BY entry"
@@ -33,25 +33,25 @@ SERVER = "SELECT failures, last_error, rests_until > clock_timestamp() AS rests 
 SENDER = "crm@example.org"
 
 
-async def say(office: Desk, *addresses: str, **more: str) -> None:
+async def say(client: CommunicationsClient, *addresses: str, **more: str) -> None:
     for address in addresses:
-        await office.say(**{"media": "EMAIL", "to": address, "subject": "Héllo\nthere"} | more)
+        await client.create(**{"media": "EMAIL", "to": address, "subject": "Héllo\nthere"} | more)
 
 
 async def test_an_email_arrives_once(
-    office: Desk, working: MessageDispatcher, box: Mailbox
+    client: CommunicationsClient, working: MessageDispatcher, box: Mailbox
 ) -> None:
-    await office.settings(email_server=box.settings(), default_email_address=SENDER)
-    await say(office, "ada@example.org", content="Grüße\n.\nbye")
-    await sent_by(working, 3)
-    assert await entries(office) == [("COMPLETED", None, None)]
+    await client.register_settings(email_server=box.settings(), default_email_address=SENDER)
+    await say(client, "ada@example.org", content="Grüße\n.\nbye")
+    await dispatch(working, 3)
+    assert await queue_entries(client) == [("COMPLETED", None, None)]
     (mail,) = box.received
     assert (mail.sender, mail.to, mail.content) == (SENDER, "ada@example.org", "Grüße\n.\nbye")
     assert (mail.message["Subject"], mail.message["From"]) == ("Héllo there", SENDER)
     assert mail.message.get_content_type() == "text/plain"
-    assert await rows(office.api, DELIVERIES) == []
-    (event,) = await rows(
-        office.api,
+    assert await query_rows(client.api, DELIVERIES) == []
+    (event,) = await query_rows(
+        client.api,
         "SELECT metadata ->> 'source' AS source, metadata ->> 'user' AS who FROM ledger.events"
         " WHERE organisation = $1 AND topic = 'queue_entry.processed'",
     )
@@ -59,13 +59,13 @@ async def test_an_email_arrives_once(
 
 
 async def test_connections_are_kept_and_replaced_when_they_are_gone(
-    office: Desk, working: MessageDispatcher, box: Mailbox
+    client: CommunicationsClient, working: MessageDispatcher, box: Mailbox
 ) -> None:
-    await office.settings(
+    await client.register_settings(
         email_server=box.settings(connections=1, content_type="HTML"), default_email_address=SENDER
     )
-    await say(office, "a@b", "a@b", "a@b")
-    await sent_by(working, 3)
+    await say(client, "a@b", "a@b", "a@b")
+    await dispatch(working, 3)
     assert (box.connections, len(box.received)) == (1, 3)
     assert {mail.message.get_content_type() for mail in box.received} == {"text/html"}
 
@@ -78,10 +78,10 @@ async def test_connections_are_kept_and_replaced_when_they_are_gone(
         return None
 
     box.answer = idle_too_long
-    await say(office, "a@b")
-    await sent_by(working)
+    await say(client, "a@b")
+    await dispatch(working)
     assert (box.connections, len(box.received), hung_up) == (2, 4, ["MAIL"])
-    assert {state for state, _, _ in await entries(office)} == {"COMPLETED"}
+    assert {state for state, _, _ in await queue_entries(client)} == {"COMPLETED"}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ async def test_connections_are_kept_and_replaced_when_they_are_gone(
     ],
 )
 async def test_a_server_that_does_not_take_a_message(
-    office: Desk,
+    client: CommunicationsClient,
     working: MessageDispatcher,
     box: Mailbox,
     command: str,
@@ -113,62 +113,62 @@ async def test_a_server_that_does_not_take_a_message(
         return reply
 
     box.answer = answer
-    await office.settings(
+    await client.register_settings(
         email_server=box.settings(timeout_seconds=1), default_email_address=SENDER
     )
-    await say(office, "ada@example.org")
-    await sent_by(working, 2)
-    (found,) = await entries(office)
-    kept = [tuple(row) for row in await rows(office.api, DELIVERIES)]
+    await say(client, "ada@example.org")
+    await dispatch(working, 2)
+    (found,) = await queue_entries(client)
+    kept = [tuple(row) for row in await query_rows(client.api, DELIVERIES)]
     if state == "REJECTED":
         assert found == (state, code, reply.partition(" ")[2])
         assert kept == []
     else:
         assert found == (state, None, None)
         assert kept == [(1, code, False)]
-    assert (await rows(office.api, SERVER))[0]["failures"] == 0
+    assert (await query_rows(client.api, SERVER))[0]["failures"] == 0
 
 
 async def test_a_message_that_never_goes_is_rejected_in_the_end(
-    office: Desk, working: MessageDispatcher, box: Mailbox
+    client: CommunicationsClient, working: MessageDispatcher, box: Mailbox
 ) -> None:
     async def busy(command: str, address: str) -> str | None:
         return "451 4.7.1 Come back later" if command == "RCPT" else None
 
     box.answer = busy
-    await office.settings(email_server=box.settings(tries=3), default_email_address=SENDER)
-    await say(office, "ada@example.org")
+    await client.register_settings(email_server=box.settings(tries=3), default_email_address=SENDER)
+    await say(client, "ada@example.org")
     seen = []
     for _ in range(5):
-        await sent_by(working)
-        seen.append((await entries(office))[0][:2])
-        await due(office.api.service.database)
+        await dispatch(working)
+        seen.append((await queue_entries(client))[0][:2])
+        await make_due(client.api.service.database)
     assert seen == [("PENDING", None)] * 2 + [("REJECTED", "SMTP 451")] * 3
-    assert (await entries(office))[0][2] == "4.7.1 Come back later (tried 3 times)"
-    assert await events(office.api, "queue_entry.rejected") == ["queue_entry.rejected"]
+    assert (await queue_entries(client))[0][2] == "4.7.1 Come back later (tried 3 times)"
+    assert await event_topics(client.api, "queue_entry.rejected") == ["queue_entry.rejected"]
 
 
 async def test_a_server_that_cannot_be_used_costs_no_message_a_try(
-    office: Desk, working: MessageDispatcher, box: Mailbox
+    client: CommunicationsClient, working: MessageDispatcher, box: Mailbox
 ) -> None:
-    nowhere = box.settings(port=await listening_nowhere(), tries=1)
-    await office.settings(email_server=nowhere, default_email_address=SENDER)
-    await say(office, "ada@example.org", "bea@example.org")
+    nowhere = box.settings(port=await closed_port(), tries=1)
+    await client.register_settings(email_server=nowhere, default_email_address=SENDER)
+    await say(client, "ada@example.org", "bea@example.org")
     for failures in (1, 2, 3):
-        await sent_by(working, 2)
-        (server,) = await rows(office.api, SERVER)
+        await dispatch(working, 2)
+        (server,) = await query_rows(client.api, SERVER)
         assert tuple(server) == (failures, "SMTP UNREACHABLE", True)
-        await due(office.api.service.database)
-    assert {row["tries"] for row in await rows(office.api, DELIVERIES)} == {0}
-    await office.settings(email_server=box.settings(), default_email_address=SENDER)
-    await sent_by(working, 3)
-    assert {state for state, _, _ in await entries(office)} == {"COMPLETED"}
-    assert tuple((await rows(office.api, SERVER))[0])[:2] == (0, None)
+        await make_due(client.api.service.database)
+    assert {row["tries"] for row in await query_rows(client.api, DELIVERIES)} == {0}
+    await client.register_settings(email_server=box.settings(), default_email_address=SENDER)
+    await dispatch(working, 3)
+    assert {state for state, _, _ in await queue_entries(client)} == {"COMPLETED"}
+    assert tuple((await query_rows(client.api, SERVER))[0])[:2] == (0, None)
 
 
 @pytest.mark.parametrize("implicit", [False, True])
 async def test_encrypted_and_authenticated(
-    office: Desk,
+    client: CommunicationsClient,
     working: MessageDispatcher,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -180,70 +180,80 @@ async def test_encrypted_and_authenticated(
         mode = "IMPLICIT" if implicit else "STARTTLS"
         secure = box.settings(tls=mode, username=USERNAME)
         common = {"default_email_address": SENDER}
-        await office.settings(email_server=secure, email_server_password=PASSWORD, **common)
-        await say(office, "ada@example.org")
-        await sent_by(working)
-        assert (await rows(office.api, SERVER))[0]["last_error"] == "TLS"
+        await client.register_settings(
+            email_server=secure, email_server_password=PASSWORD, **common
+        )
+        await say(client, "ada@example.org")
+        await dispatch(working)
+        assert (await query_rows(client.api, SERVER))[0]["last_error"] == "TLS"
 
         monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-        await office.settings(email_server=secure, email_server_password="wrong", **common)
-        await sent_by(working)
-        assert (await rows(office.api, SERVER))[0]["last_error"] == "SMTP 535"
+        await client.register_settings(email_server=secure, email_server_password="wrong", **common)
+        await dispatch(working)
+        assert (await query_rows(client.api, SERVER))[0]["last_error"] == "SMTP 535"
         assert box.received == []
 
-        await office.settings(email_server=secure, email_server_password=PASSWORD, **common)
-        await sent_by(working)
+        await client.register_settings(
+            email_server=secure, email_server_password=PASSWORD, **common
+        )
+        await dispatch(working)
         assert len(box.received) == 1
-        assert await entries(office) == [("COMPLETED", None, None)]
+        assert await queue_entries(client) == [("COMPLETED", None, None)]
 
 
 async def test_a_server_without_encryption_gets_nothing_in_clear(
-    office: Desk, working: MessageDispatcher, box: Mailbox
+    client: CommunicationsClient, working: MessageDispatcher, box: Mailbox
 ) -> None:
-    await office.settings(email_server=box.settings(tls="STARTTLS"), default_email_address=SENDER)
-    await say(office, "ada@example.org")
-    await sent_by(working)
-    assert (await rows(office.api, SERVER))[0]["last_error"] == "SMTP UNSUITABLE"
+    await client.register_settings(
+        email_server=box.settings(tls="STARTTLS"), default_email_address=SENDER
+    )
+    await say(client, "ada@example.org")
+    await dispatch(working)
+    assert (await query_rows(client.api, SERVER))[0]["last_error"] == "SMTP UNSUITABLE"
     assert box.received == []
 
 
 @pytest.mark.parametrize("to", ["a@b, c@d", "Ada <ada@example.org", "ä@example.org", "a b@c"])
 async def test_addresses_that_are_none_are_refused_for_good(
-    office: Desk, working: MessageDispatcher, box: Mailbox, to: str
+    client: CommunicationsClient, working: MessageDispatcher, box: Mailbox, to: str
 ) -> None:
-    await office.settings(email_server=box.settings(), default_email_address=SENDER)
+    await client.register_settings(email_server=box.settings(), default_email_address=SENDER)
     if to.count("@") == 1:
-        await say(office, to)
-        await sent_by(working)
-        ((state, code, _),) = await entries(office)
+        await say(client, to)
+        await dispatch(working)
+        ((state, code, _),) = await queue_entries(client)
         assert (state, code) == ("REJECTED", "INVALID_RECIPIENT")
     else:
-        assert (await office.unsaid(media="EMAIL", to=to))[1] == "to"
+        assert (await client.create_refused(media="EMAIL", to=to))[1] == "to"
     assert box.received == []
 
 
-async def test_a_service_sends_by_itself_until_it_is_left(office: Desk, box: Mailbox) -> None:
+async def test_a_service_sends_by_itself_until_it_is_left(
+    client: CommunicationsClient, box: Mailbox
+) -> None:
     arrived = asyncio.Event()
 
     async def taken() -> None:
         arrived.set()
 
     box.on_mail = taken
-    settings = Settings.from_environment(environment(office.api.service.database))
-    async with open_application(settings, office.api.service.database) as running, sending(running):
-        await office.settings(email_server=box.settings(), default_email_address=SENDER)
-        await say(office, "ada@example.org")
+    settings = Settings.from_environment(environment(client.api.service.database))
+    async with open_application(settings, client.api.service.database) as running, sending(running):
+        await client.register_settings(email_server=box.settings(), default_email_address=SENDER)
+        await say(client, "ada@example.org")
         async with asyncio.timeout(20):
             await arrived.wait()
-    assert await entries(office) == [("COMPLETED", None, None)]
+    assert await queue_entries(client) == [("COMPLETED", None, None)]
 
 
-async def test_nobody_to_send_as(office: Desk, working: MessageDispatcher, box: Mailbox) -> None:
-    await office.settings(email_server=box.settings())
-    await say(office, "ada@example.org")
-    await sent_by(working)
-    assert (await rows(office.api, SERVER))[0]["last_error"] == "NO_SENDER"
+async def test_nobody_to_send_as(
+    client: CommunicationsClient, working: MessageDispatcher, box: Mailbox
+) -> None:
+    await client.register_settings(email_server=box.settings())
+    await say(client, "ada@example.org")
+    await dispatch(working)
+    assert (await query_rows(client.api, SERVER))[0]["last_error"] == "NO_SENDER"
     # Whoever has mended the settings need not wait until the server has been left alone long enough.
-    await office.settings(email_server=box.settings(), default_email_address=SENDER)
-    await sent_by(working)
+    await client.register_settings(email_server=box.settings(), default_email_address=SENDER)
+    await dispatch(working)
     assert [mail.sender for mail in box.received] == [SENDER]

@@ -23,10 +23,10 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.communications_world import Desk
-from tests.sending_world import Mailbox, office
-from tests.service import environment, in_process
-from tests.world import rows
+from tests.fixtures.communications import CommunicationsClient
+from tests.fixtures.delivery import Mailbox, delivery_client
+from tests.fixtures.organisation import query_rows
+from tests.fixtures.service import environment, run_in_process
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = int(os.environ.get("CRMLEDGER_TEST_SENDING_ENTRIES", "120"))
@@ -82,7 +82,7 @@ class Program:
         return await self.child.wait()
 
 
-class Town:
+class DeliverySetup:
     """An e-mail server that now and then is busy, and refuses nobody but nobody."""
 
     def __init__(self, box: Mailbox) -> None:
@@ -113,7 +113,7 @@ class Town:
                 await self._seen.wait()
 
 
-async def write(desk: Desk) -> None:
+async def write(desk: CommunicationsClient) -> None:
     """The messages, to each contact one after the other; every fiftieth to an address that is none."""
 
     async def to(contact: int) -> None:
@@ -121,18 +121,18 @@ async def write(desk: Desk) -> None:
         for n in range(contact, ENTRIES, CONTACTS):
             name = "nobody" if n % 50 == 7 else f"c{contact}"
             body = {"media": "EMAIL", "to": f"{name}@b", "content": f"{contact} {n}"}
-            await desk.say(**named, **body)
+            await desk.create(**named, **body)
 
     for first in range(0, CONTACTS, 20):
         await asyncio.gather(*map(to, range(first, min(first + 20, CONTACTS))))
 
 
-async def pending(desk: Desk) -> int:
-    ((found,),) = await rows(desk.api, PENDING)
+async def pending(desk: CommunicationsClient) -> int:
+    ((found,),) = await query_rows(desk.api, PENDING)
     return int(found)
 
 
-async def torment(desk: Desk, town: Town, programs: list[Program]) -> int:
+async def torment(desk: CommunicationsClient, town: DeliverySetup, programs: list[Program]) -> int:
     """Kills a program every so often until everything is decided: how many were."""
     kills, starting = 0, set()
     while await pending(desk):
@@ -150,8 +150,8 @@ async def torment(desk: Desk, town: Town, programs: list[Program]) -> int:
 
 
 async def test_killed_senders_lose_nothing(database: str, box: Mailbox) -> None:
-    async with in_process(database) as service:
-        desk = await office(service, CONTACTS)
+    async with run_in_process(database) as service:
+        desk = await delivery_client(service, CONTACTS)
         await write(desk)
         settings = box.settings(
             messages_per_second=RATE,
@@ -161,8 +161,8 @@ async def test_killed_senders_lose_nothing(database: str, box: Mailbox) -> None:
             first_wait_seconds=1,
             longest_wait_seconds=2,
         )
-        await desk.settings(email_server=settings, default_email_address="crm@example.org")
-        town, programs = Town(box), [Program(database) for _ in range(PROCESSES)]
+        await desk.register_settings(email_server=settings, default_email_address="crm@example.org")
+        town, programs = DeliverySetup(box), [Program(database) for _ in range(PROCESSES)]
         try:
             await asyncio.gather(*(program.start() for program in programs))
             began = time.monotonic()
@@ -196,9 +196,9 @@ async def well(program: Program) -> None:
         assert said == (200, '{"ready":true,"problems":[]}')
 
 
-async def check(desk: Desk, box: Mailbox, kills: int) -> None:
+async def check(desk: CommunicationsClient, box: Mailbox, kills: int) -> None:
     """One outcome for each entry, no message lost, none twice under two names, none before its turn."""
-    topics = Counter(tuple(row["topics"]) for row in await rows(desk.api, OUTCOMES))
+    topics = Counter(tuple(row["topics"]) for row in await query_rows(desk.api, OUTCOMES))
     refused = sum(n % 50 == 7 for n in range(ENTRIES))
     assert topics == {
         ("queue_entry.queued", "queue_entry.processed"): ENTRIES - refused,
@@ -217,4 +217,6 @@ async def check(desk: Desk, box: Mailbox, kills: int) -> None:
     assert all(numbers == sorted(numbers) for numbers in order.values())
     # Each because its sender did not hear, or did not live to note, that it had arrived.
     assert len(box.received) - len(keys) <= box.unheard + kills * CONNECTIONS
-    assert await rows(desk.api, "SELECT * FROM outward.deliveries WHERE organisation = $1") == []
+    assert (
+        await query_rows(desk.api, "SELECT * FROM outward.deliveries WHERE organisation = $1") == []
+    )

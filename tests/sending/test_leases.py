@@ -12,10 +12,10 @@ from infra.delivery.dispatcher import MessageDispatcher
 from infra.delivery.leases import PostgresDeliveryLeases
 from infra.postgres.pool import ConnectionPool
 from services.communications.delivery import LeasedEntry, SendPolicy
-from tests import sending_world
-from tests.communications_world import Desk, events
-from tests.sending_world import Mailbox, due, entries, sender, sent_by
-from tests.world import EXTERNAL_SYSTEM, rows
+from tests.fixtures import delivery as sending_world
+from tests.fixtures.communications import CommunicationsClient, event_topics
+from tests.fixtures.delivery import Mailbox, dispatch, make_due, message_dispatcher, queue_entries
+from tests.fixtures.organisation import EXTERNAL_SYSTEM, query_rows
 
 LIMITS = SendPolicy(
     messages_per_second=1000,
@@ -28,32 +28,37 @@ LIMITS = SendPolicy(
 
 
 @pytest_asyncio.fixture
-async def leases(office: Desk) -> AsyncIterator[PostgresDeliveryLeases]:
-    lanes = ConnectionPool(office.api.service.database, 1)
+async def leases(client: CommunicationsClient) -> AsyncIterator[PostgresDeliveryLeases]:
+    lanes = ConnectionPool(client.api.service.database, 1)
     yield PostgresDeliveryLeases(lanes)
     await lanes.close()
 
 
-async def say(office: Desk, *contents: str, contact: int = 0, **more: object) -> None:
+async def say(
+    client: CommunicationsClient, *contents: str, contact: int = 0, **more: object
+) -> None:
     for content in contents:
-        to = {"contact_information_identifier": {"id": office.contacts[contact]}}
-        await office.say(**{"media": "EMAIL", "to": "a@b", "content": content} | to | more)
+        to = {"contact_information_identifier": {"id": client.contacts[contact]}}
+        await client.create(**{"media": "EMAIL", "to": "a@b", "content": content} | to | more)
 
 
 async def claimed(
-    leases: PostgresDeliveryLeases, office: Desk, limits: SendPolicy = LIMITS, most: int = 10
+    leases: PostgresDeliveryLeases,
+    client: CommunicationsClient,
+    limits: SendPolicy = LIMITS,
+    most: int = 10,
 ) -> list[LeasedEntry]:
-    return await leases.claim(office.api.organisation, "EMAIL", 1, most, limits)
+    return await leases.claim(client.api.organisation, "EMAIL", 1, most, limits)
 
 
-async def opened(office: Desk, box: Mailbox, **more: object) -> None:
-    await office.settings(
+async def opened(client: CommunicationsClient, box: Mailbox, **more: object) -> None:
+    await client.register_settings(
         email_server=box.settings(**more), default_email_address="crm@example.org"
     )
 
 
 async def test_a_later_message_waits_for_an_earlier_one_of_the_same_contact(
-    office: Desk, working: MessageDispatcher, box: Mailbox
+    client: CommunicationsClient, working: MessageDispatcher, box: Mailbox
 ) -> None:
     busy = ["451 Later"]
 
@@ -61,65 +66,67 @@ async def test_a_later_message_waits_for_an_earlier_one_of_the_same_contact(
         return busy.pop() if command == "DATA" and busy else None
 
     box.answer = once_busy
-    await opened(office, box)
-    await say(office, "1", "2", "3")
-    await sent_by(working, 3)
+    await opened(client, box)
+    await say(client, "1", "2", "3")
+    await dispatch(working, 3)
     assert box.received == []
-    await say(office, "other", contact=1)
-    await sent_by(working, 2)
+    await say(client, "other", contact=1)
+    await dispatch(working, 2)
     assert [mail.content for mail in box.received] == ["other"]
-    await due(office.api.service.database)
-    await sent_by(working, 3)
+    await make_due(client.api.service.database)
+    await dispatch(working, 3)
     assert [mail.content for mail in box.received] == ["other", "1", "2", "3"]
 
 
 async def test_one_of_a_contact_is_under_way_at_a_time(
-    office: Desk, leases: PostgresDeliveryLeases
+    client: CommunicationsClient, leases: PostgresDeliveryLeases
 ) -> None:
-    await say(office, "1", "2")
-    await say(office, "3", contact=1)
-    assert len(await claimed(leases, office)) == 2
-    assert await claimed(leases, office) == []
+    await say(client, "1", "2")
+    await say(client, "3", contact=1)
+    assert len(await claimed(leases, client)) == 2
+    assert await claimed(leases, client) == []
 
 
 async def test_what_an_external_system_drains_is_not_ours_and_ours_is_not_its(
-    office: Desk, working: MessageDispatcher, box: Mailbox
+    client: CommunicationsClient, working: MessageDispatcher, box: Mailbox
 ) -> None:
     system = {"communication_queue_external_system_identifier": {"id": EXTERNAL_SYSTEM}}
-    await opened(office, box)
-    await say(office, "theirs", **system)
-    await say(office, "ours")
+    await opened(client, box)
+    await say(client, "theirs", **system)
+    await say(client, "ours")
     path, named = "communications/queue/get_latest", f"id={EXTERNAL_SYSTEM}"
     query = {"communication_queue_external_system_identifier": named, "number": 10}
-    assert len(await office.api.get(path, **query)) == 1
-    await sent_by(working, 2)
+    assert len(await client.api.get(path, **query)) == 1
+    await dispatch(working, 2)
     assert [mail.content for mail in box.received] == ["ours"]
-    (theirs,) = await office.api.get(path, **query)
-    assert (await office.queue("process", theirs))["status"]["code"] == "OK"
-    assert len(await events(office.api, "queue_entry.processed")) == 2
-    await sent_by(working)
+    (theirs,) = await client.api.get(path, **query)
+    assert (await client.call_queue("process", theirs))["status"]["code"] == "OK"
+    assert len(await event_topics(client.api, "queue_entry.processed")) == 2
+    await dispatch(working)
     assert len(box.received) == 1
 
 
 async def test_without_a_server_entries_wait_as_ever(
-    office: Desk, working: MessageDispatcher, box: Mailbox
+    client: CommunicationsClient, working: MessageDispatcher, box: Mailbox
 ) -> None:
-    await say(office, "1")
-    await sent_by(working)
-    await office.settings(email_server=box.settings(), email_server_enabled=False)
-    await sent_by(working)
-    assert await entries(office) == [("PENDING", None, None)]
-    assert await rows(office.api, "SELECT * FROM outward.servers WHERE organisation = $1") == []
+    await say(client, "1")
+    await dispatch(working)
+    await client.register_settings(email_server=box.settings(), email_server_enabled=False)
+    await dispatch(working)
+    assert await queue_entries(client) == [("PENDING", None, None)]
+    assert (
+        await query_rows(client.api, "SELECT * FROM outward.servers WHERE organisation = $1") == []
+    )
 
 
 async def test_who_lost_a_lease_can_change_nothing(
-    office: Desk, leases: PostgresDeliveryLeases
+    client: CommunicationsClient, leases: PostgresDeliveryLeases
 ) -> None:
-    await say(office, "1")
-    tenant = office.api.organisation
-    (first,) = await claimed(leases, office)
-    await due(office.api.service.database)
-    (second,) = await claimed(leases, office)
+    await say(client, "1")
+    tenant = client.api.organisation
+    (first,) = await claimed(leases, client)
+    await make_due(client.api.service.database)
+    (second,) = await claimed(leases, client)
     assert second.fence > first.fence
     assert not await leases.renew(tenant, first, 60, sent=True)
     assert not await leases.defer(tenant, first, 1, 0, "late")
@@ -127,25 +134,28 @@ async def test_who_lost_a_lease_can_change_nothing(
     assert await leases.renew(tenant, second, 60, sent=False)
     assert await leases.defer(tenant, second, 1, 0, "SMTP 450")
     assert not await leases.renew(tenant, second, 60, sent=True)
-    (third,) = await claimed(leases, office)
+    (third,) = await claimed(leases, client)
     assert (third.tries, third.sent) == (1, False)
 
 
 async def test_what_was_sent_and_not_recorded_is_not_sent_again(
-    office: Desk, leases: PostgresDeliveryLeases, working: MessageDispatcher, box: Mailbox
+    client: CommunicationsClient,
+    leases: PostgresDeliveryLeases,
+    working: MessageDispatcher,
+    box: Mailbox,
 ) -> None:
-    await opened(office, box)
-    await say(office, "1", "2")
-    (killed,) = await claimed(leases, office)
-    assert await leases.renew(office.api.organisation, killed, 60, sent=True)
-    await due(office.api.service.database)
-    await sent_by(working, 2)
+    await opened(client, box)
+    await say(client, "1", "2")
+    (killed,) = await claimed(leases, client)
+    assert await leases.renew(client.api.organisation, killed, 60, sent=True)
+    await make_due(client.api.service.database)
+    await dispatch(working, 2)
     assert [mail.content for mail in box.received] == ["2"]
-    assert [state for state, _, _ in await entries(office)] == ["COMPLETED", "COMPLETED"]
+    assert [state for state, _, _ in await queue_entries(client)] == ["COMPLETED", "COMPLETED"]
 
 
 async def test_what_arrived_and_is_not_known_to_have_goes_again_under_the_same_name(
-    office: Desk, working: MessageDispatcher, box: Mailbox
+    client: CommunicationsClient, working: MessageDispatcher, box: Mailbox
 ) -> None:
     arrived = asyncio.Event()
 
@@ -154,17 +164,17 @@ async def test_what_arrived_and_is_not_known_to_have_goes_again_under_the_same_n
         await asyncio.sleep(30)
 
     box.on_mail = silent
-    await opened(office, box)
-    await say(office, "1", "2")
+    await opened(client, box)
+    await say(client, "1", "2")
     await working.once()
     await arrived.wait()
     for task in list(working._under_way):
         task.cancel()
     await working.idle()
     box.on_mail = None
-    await due(office.api.service.database)
-    async with sender(office.api.service.database) as other:
-        await sent_by(other, 2)
+    await make_due(client.api.service.database)
+    async with message_dispatcher(client.api.service.database) as other:
+        await dispatch(other, 2)
     assert [mail.content for mail in box.received] == ["1", "1", "2"]
     first, again, second = (mail.key for mail in box.received)
     assert first == again != second
@@ -173,7 +183,11 @@ async def test_what_arrived_and_is_not_known_to_have_goes_again_under_the_same_n
 @pytest.mark.parametrize("method", ["process", "reject", "remove"])
 @pytest.mark.parametrize("reply", [None, "550 No"])
 async def test_what_others_decide_meanwhile_stands(
-    office: Desk, working: MessageDispatcher, box: Mailbox, method: str, reply: str | None
+    client: CommunicationsClient,
+    working: MessageDispatcher,
+    box: Mailbox,
+    method: str,
+    reply: str | None,
 ) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
 
@@ -185,21 +199,24 @@ async def test_what_others_decide_meanwhile_stands(
         return None
 
     box.answer = wait
-    await opened(office, box)
-    entry = await office.mail()
+    await opened(client, box)
+    entry = await client.create_email()
     await working.once()
     await reached.wait()
-    await office.queue(method, entry)
-    before = await entries(office)
+    await client.call_queue(method, entry)
+    before = await queue_entries(client)
     go_on.set()
     await working.idle()
-    assert await entries(office) == before
-    assert len(await events(office.api, "queue_entry.")) == 2
-    assert await rows(office.api, "SELECT * FROM outward.deliveries WHERE organisation = $1") == []
+    assert await queue_entries(client) == before
+    assert len(await event_topics(client.api, "queue_entry.")) == 2
+    assert (
+        await query_rows(client.api, "SELECT * FROM outward.deliveries WHERE organisation = $1")
+        == []
+    )
 
 
 async def test_a_contact_that_is_forgotten_on_the_way(
-    office: Desk, working: MessageDispatcher, box: Mailbox
+    client: CommunicationsClient, working: MessageDispatcher, box: Mailbox
 ) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
 
@@ -209,93 +226,98 @@ async def test_a_contact_that_is_forgotten_on_the_way(
         return "550 No such user" if command == "RCPT" else None
 
     box.answer = wait
-    await opened(office, box)
-    await say(office, "1")
+    await opened(client, box)
+    await say(client, "1")
     await working.once()
     await reached.wait()
-    told = await working._ledger.load_context(office.api.organisation, sending_world.NOTHING)
-    await sending_world.forget(working, told, office.reader)
+    told = await working._ledger.load_context(client.api.organisation, sending_world.NOTHING)
+    await sending_world.erase_contact(working, told, client.recipient)
     go_on.set()
     await working.idle()
-    assert [state for state, _, _ in await entries(office)] == ["COMPLETED_AND_REMOVED"]
-    assert await events(office.api, "queue_entry.rejected") == []
+    assert [state for state, _, _ in await queue_entries(client)] == ["COMPLETED_AND_REMOVED"]
+    assert await event_topics(client.api, "queue_entry.rejected") == []
 
 
 async def test_an_outcome_of_a_lost_lease_is_not_recorded(
-    office: Desk, leases: PostgresDeliveryLeases, working: MessageDispatcher, box: Mailbox
+    client: CommunicationsClient,
+    leases: PostgresDeliveryLeases,
+    working: MessageDispatcher,
+    box: Mailbox,
 ) -> None:
     taken: list[LeasedEntry] = []
 
     async def overtaken(command: str, address: str) -> str | None:
         if command == "RCPT":
-            await due(office.api.service.database)
-            taken.extend(await claimed(leases, office))
+            await make_due(client.api.service.database)
+            taken.extend(await claimed(leases, client))
             return "550 No"
         return None
 
     box.answer = overtaken
-    await opened(office, box)
-    await say(office, "1")
-    await sent_by(working)
-    assert await entries(office) == [("PENDING", None, None)]
-    assert await leases.renew(office.api.organisation, taken[0], 60, sent=False)
+    await opened(client, box)
+    await say(client, "1")
+    await dispatch(working)
+    assert await queue_entries(client) == [("PENDING", None, None)]
+    assert await leases.renew(client.api.organisation, taken[0], 60, sent=False)
 
 
 async def test_senders_that_race_send_each_message_once(
-    office: Desk, working: MessageDispatcher, box: Mailbox
+    client: CommunicationsClient, working: MessageDispatcher, box: Mailbox
 ) -> None:
-    await opened(office, box, connections=10)
+    await opened(client, box, connections=10)
     for n in range(5):
-        await say(office, f"{n}a", contact=0)
-        await say(office, f"{n}b", contact=1)
-    async with sender(office.api.service.database) as other:
+        await say(client, f"{n}a", contact=0)
+        await say(client, f"{n}b", contact=1)
+    async with message_dispatcher(client.api.service.database) as other:
         for _ in range(15):
             await asyncio.gather(working.once(), other.once())
             await asyncio.gather(working.idle(), other.idle())
     sent = [mail.content for mail in box.received]
     assert [c for c in sent if "a" in c] == [f"{n}a" for n in range(5)]
     assert [c for c in sent if "b" in c] == [f"{n}b" for n in range(5)]
-    assert len(await events(office.api, "queue_entry.processed")) == 10
+    assert len(await event_topics(client.api, "queue_entry.processed")) == 10
 
 
-async def test_rates_and_places_are_shared(office: Desk, leases: PostgresDeliveryLeases) -> None:
-    office.contacts += [await office.contact() for _ in range(6)]
+async def test_rates_and_places_are_shared(
+    client: CommunicationsClient, leases: PostgresDeliveryLeases
+) -> None:
+    client.contacts += [await client.new_contact() for _ in range(6)]
     for contact in range(8):
-        await say(office, "1", contact=contact)
+        await say(client, "1", contact=contact)
     slow = SendPolicy(3, 10, 30, 8, 30, 3600)
-    assert len(await claimed(leases, office, slow)) == 3
-    assert await claimed(leases, office, slow) == []
+    assert len(await claimed(leases, client, slow)) == 3
+    assert await claimed(leases, client, slow) == []
     few = SendPolicy(1000, 5, 30, 8, 30, 3600)
     await leases.claim("nobody", "EMAIL", 1, 10, few)
     for _ in range(50):
-        if more := await claimed(leases, office, few):
+        if more := await claimed(leases, client, few):
             break
         await asyncio.sleep(0.05)
     assert len(more) == 2
-    assert await claimed(leases, office, few) == []
-    assert len(await claimed(leases, office, most=1)) == 1
+    assert await claimed(leases, client, few) == []
+    assert len(await claimed(leases, client, most=1)) == 1
 
 
 async def test_one_message_finds_out_whether_a_server_is_back(
-    office: Desk, leases: PostgresDeliveryLeases
+    client: CommunicationsClient, leases: PostgresDeliveryLeases
 ) -> None:
-    tenant = office.api.organisation
-    await say(office, "1")
-    await say(office, "2", contact=1)
-    for one in await claimed(leases, office):
+    tenant = client.api.organisation
+    await say(client, "1")
+    await say(client, "2", contact=1)
+    for one in await claimed(leases, client):
         await leases.open_circuit(tenant, "EMAIL", one.failures, 3600, "SMTP UNREACHABLE")
         await leases.defer(tenant, one, 0, 0, "SMTP UNREACHABLE")
-    assert await claimed(leases, office) == []
-    await due(office.api.service.database)
-    (probe,) = await claimed(leases, office)
+    assert await claimed(leases, client) == []
+    await make_due(client.api.service.database)
+    (probe,) = await claimed(leases, client)
     assert probe.failures == 1
-    assert await claimed(leases, office) == []
+    assert await claimed(leases, client) == []
     assert await leases.defer(tenant, probe, 1, 0, "SMTP 450")
-    assert len(await claimed(leases, office)) == 2
+    assert len(await claimed(leases, client)) == 2
 
 
 async def test_a_sender_that_is_told_to_stop_finishes_what_is_under_way(
-    office: Desk, working: MessageDispatcher, box: Mailbox
+    client: CommunicationsClient, working: MessageDispatcher, box: Mailbox
 ) -> None:
     reached, stop = asyncio.Event(), asyncio.Event()
 
@@ -306,25 +328,28 @@ async def test_a_sender_that_is_told_to_stop_finishes_what_is_under_way(
         return None
 
     box.answer = slow
-    await opened(office, box)
-    await say(office, "1", "2")
+    await opened(client, box)
+    await say(client, "1", "2")
     running = asyncio.create_task(working.run(stop))
     await reached.wait()
     stop.set()
     await running
     assert [mail.content for mail in box.received] == ["1"]
-    assert [state for state, _, _ in await entries(office)] == ["COMPLETED", "PENDING"]
-    assert await rows(office.api, "SELECT * FROM outward.deliveries WHERE organisation = $1") == []
+    assert [state for state, _, _ in await queue_entries(client)] == ["COMPLETED", "PENDING"]
+    assert (
+        await query_rows(client.api, "SELECT * FROM outward.deliveries WHERE organisation = $1")
+        == []
+    )
 
 
-async def test_the_bell_makes_it_look_at_once(office: Desk, box: Mailbox) -> None:
+async def test_the_bell_makes_it_look_at_once(client: CommunicationsClient, box: Mailbox) -> None:
     """With the longest of pauses only the bell wakes it."""
-    await opened(office, box)
+    await opened(client, box)
     stop = asyncio.Event()
-    async with sender(office.api.service.database, pause=600) as hearing:
+    async with message_dispatcher(client.api.service.database, pause=600) as hearing:
         running = asyncio.create_task(hearing.run(stop))
         for content in ("1", "2"):
-            await say(office, content)
+            await say(client, content)
             async with asyncio.timeout(20):
                 while content not in [mail.content for mail in box.received]:
                     await asyncio.sleep(0.01)

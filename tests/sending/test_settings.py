@@ -11,10 +11,10 @@ from infra.delivery.dispatcher import MessageDispatcher
 from infra.http.operators.reference import REFERENCE
 from infra.password_hasher import SecretHasher
 from services.secret_encryption import stored_secret
-from tests.communications_world import Desk
-from tests.sending_world import Mailbox, entries, sent_by
-from tests.service import OPERATOR_KEY, environment
-from tests.world import rows, traces
+from tests.fixtures.communications import CommunicationsClient
+from tests.fixtures.delivery import Mailbox, dispatch, queue_entries
+from tests.fixtures.organisation import query_rows, stored_rows
+from tests.fixtures.service import OPERATOR_KEY, environment
 
 Json = dict[str, Any]
 
@@ -24,11 +24,11 @@ SMS: Json = {"url": "https://sms.example.org/v1", "body": '{"to":"{{to}}","text"
 AUTH = {"Authorization": f"Bearer {OPERATOR_KEY}"}
 
 
-async def put(office: Desk, **fields: Any) -> tuple[str, str, str]:
+async def put(client: CommunicationsClient, **fields: Any) -> tuple[str, str, str]:
     """Registers the organisation: code, description and result."""
-    name = office.api.organisation
+    name = client.api.organisation
     record = {"name": name} | fields
-    _, answer, _ = await office.api.service.send(
+    _, answer, _ = await client.api.service.send(
         "PUT", f"{REFERENCE}organisation/{name}", data=json.dumps(record).encode(), headers=AUTH
     )
     status = answer["status"]
@@ -64,19 +64,19 @@ async def put(office: Desk, **fields: Any) -> tuple[str, str, str]:
     ],
 )  # fmt: skip
 async def test_settings_that_are_refused(
-    undisturbed: Desk, setting: str, given: Any, code: str, at: str
+    undisturbed: CommunicationsClient, setting: str, given: Any, code: str, at: str
 ) -> None:
-    before = await traces(undisturbed.api)
+    before = await stored_rows(undisturbed.api)
     assert await put(undisturbed, **{setting: given}) == (code, at, None)
-    assert await traces(undisturbed.api) == before
+    assert await stored_rows(undisturbed.api) == before
 
 
-async def test_settings_come_back_whole_without_their_secrets(office: Desk) -> None:
+async def test_settings_come_back_whole_without_their_secrets(client: CommunicationsClient) -> None:
     given = {"email_server": EMAIL | {"username": "u"}, "sms_server": SMS}
     secrets = {"email_server_password": PASSWORD, "sms_server_secret": PASSWORD[::-1]}
-    assert (await put(office, **given, **secrets))[2] == "UPDATED"
-    name = office.api.organisation
-    _, answer, _ = await office.api.service.send(
+    assert (await put(client, **given, **secrets))[2] == "UPDATED"
+    name = client.api.organisation
+    _, answer, _ = await client.api.service.send(
         "GET", f"{REFERENCE}organisation/{name}", headers=AUTH
     )
     shown = answer["data"]
@@ -84,29 +84,29 @@ async def test_settings_come_back_whole_without_their_secrets(office: Desk) -> N
     assert shown["email_server"]["tls"] == "STARTTLS"
     assert shown["sms_server"]["expected_statuses"] == [200, 201, 202, 204]
     assert not {"email_server_password", "sms_server_secret"} & shown.keys()
-    assert (await put(office, **shown | {"name": name}))[2] == "UNCHANGED"
+    assert (await put(client, **shown | {"name": name}))[2] == "UNCHANGED"
     # Secrets stay when they are not given, and are not written again when they are the same.
-    assert (await put(office, **given, **secrets))[2] == "UNCHANGED"
-    assert (await put(office, **given, email_server_password="another"))[2] == "UPDATED"
+    assert (await put(client, **given, **secrets))[2] == "UNCHANGED"
+    assert (await put(client, **given, email_server_password="another"))[2] == "UPDATED"
 
 
-async def test_a_secret_stands_nowhere_in_clear(office: Desk, capfd: Any) -> None:
-    await put(office, email_server=EMAIL, email_server_password=PASSWORD)
+async def test_a_secret_stands_nowhere_in_clear(client: CommunicationsClient, capfd: Any) -> None:
+    await put(client, email_server=EMAIL, email_server_password=PASSWORD)
     for clear in (PASSWORD, PASSWORD.encode().hex()):
-        assert clear not in json.dumps(await traces(office.api))
+        assert clear not in json.dumps(await stored_rows(client.api))
         assert clear not in "".join(capfd.readouterr())
-    (kept,) = await rows(
-        office.api,
+    (kept,) = await query_rows(
+        client.api,
         "SELECT verifier, key_id FROM ledger.secrets WHERE organisation = $1 AND name = 'email_server_password'",
     )
-    (event,) = await rows(
-        office.api,
+    (event,) = await query_rows(
+        client.api,
         "SELECT payload FROM ledger.events WHERE organisation = $1 AND topic = 'record.replaced'",
     )
     assert json.loads(event["payload"])["secrets"] == {"email_server_password": kept["key_id"]}
     key = environment("")["CRMLEDGER_SERVICE_KEY"]
     place = (
-        f"{office.api.organisation}/organisation/{office.api.organisation}/email_server_password"
+        f"{client.api.organisation}/organisation/{client.api.organisation}/email_server_password"
     )
     ours, other = SecretHasher(key), SecretHasher(key[::-1])
     assert ours.decrypt(kept["verifier"], place) == PASSWORD
@@ -116,22 +116,25 @@ async def test_a_secret_stands_nowhere_in_clear(office: Desk, capfd: Any) -> Non
 
 
 async def test_with_another_service_key_nothing_is_sent(
-    office: Desk, working: MessageDispatcher, box: Mailbox, monkeypatch: pytest.MonkeyPatch
+    client: CommunicationsClient,
+    working: MessageDispatcher,
+    box: Mailbox,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await put(
-        office,
+        client,
         email_server=box.settings(),
         email_server_password=PASSWORD,
         default_email_address="crm@example.org",
     )
-    await office.mail()
+    await client.create_email()
     monkeypatch.setattr(
         working._servers, "_keeper", SecretHasher("another service key of the tests 01")
     )
-    await sent_by(working)
+    await dispatch(working)
     assert box.received == []
-    assert await entries(office) == [("PENDING", None, None)]
-    name = office.api.organisation
+    assert await queue_entries(client) == [("PENDING", None, None)]
+    name = client.api.organisation
     assert (
         await stored_secret(
             working._ledger, SecretHasher(""), name, f"organisation/{name}", "sms_server_secret"

@@ -10,17 +10,17 @@ import pytest
 
 from infra.delivery.dispatcher import MessageDispatcher
 from services.ids import message_key
-from tests.communications_world import Desk
-from tests.sending_world import (
+from tests.fixtures.communications import CommunicationsClient
+from tests.fixtures.delivery import (
     Gateway,
     certificate,
-    due,
-    entries,
+    closed_port,
+    dispatch,
     gateway,
-    listening_nowhere,
-    sent_by,
+    make_due,
+    queue_entries,
 )
-from tests.world import rows
+from tests.fixtures.organisation import query_rows
 
 DELIVERIES = "SELECT tries, last_error FROM outward.deliveries WHERE organisation = $1"
 SERVER = "SELECT failures, last_error, rests_until > clock_timestamp() AS rests FROM outward.servers WHERE organisation = $1"
@@ -28,22 +28,24 @@ TEXT = 'Say "hi"\n& <bye> {{secret}}'
 SECRET = "gateway-secret-of-the-tests"
 
 
-async def say(office: Desk, to: str | None = "+357 99 1") -> None:
-    await office.say(media="SMS", to=to, content=TEXT)
+async def say(client: CommunicationsClient, to: str | None = "+357 99 1") -> None:
+    await client.create(media="SMS", to=to, content=TEXT)
 
 
-async def test_a_message_as_json(office: Desk, working: MessageDispatcher, sms: Gateway) -> None:
-    await office.settings(sms_server=sms.settings(), default_sms_sender="ACME")
-    await say(office)
-    await sent_by(working, 2)
+async def test_a_message_as_json(
+    client: CommunicationsClient, working: MessageDispatcher, sms: Gateway
+) -> None:
+    await client.register_settings(sms_server=sms.settings(), default_sms_sender="ACME")
+    await say(client)
+    await dispatch(working, 2)
     ((headers, body),) = sms.received
     assert json.loads(body) == {"to": "+357 99 1", "from": "ACME", "text": TEXT}
-    ((entry,),) = await rows(
-        office.api, "SELECT id FROM views.queue_entries WHERE organisation = $1"
+    ((entry,),) = await query_rows(
+        client.api, "SELECT id FROM views.queue_entries WHERE organisation = $1"
     )
-    assert headers["Idempotency-Key"] == message_key(office.api.organisation, entry)
+    assert headers["Idempotency-Key"] == message_key(client.api.organisation, entry)
     assert headers["Content-Type"] == "application/json"
-    assert await entries(office) == [("COMPLETED", None, None)]
+    assert await queue_entries(client) == [("COMPLETED", None, None)]
 
 
 @pytest.mark.parametrize(
@@ -63,12 +65,17 @@ async def test_a_message_as_json(office: Desk, working: MessageDispatcher, sms: 
     ],
 )
 async def test_other_formats_escape_their_own_way(
-    office: Desk, working: MessageDispatcher, sms: Gateway, body_format: str, body: str, sent: str
+    client: CommunicationsClient,
+    working: MessageDispatcher,
+    sms: Gateway,
+    body_format: str,
+    body: str,
+    sent: str,
 ) -> None:
     settings = sms.settings(body_format=body_format, body=body, method="PUT")
-    await office.settings(sms_server=settings | {"headers": {"X-To": "{{to}}/{{text}}"}})
-    await say(office)
-    await sent_by(working)
+    await client.register_settings(sms_server=settings | {"headers": {"X-To": "{{to}}/{{text}}"}})
+    await say(client)
+    await dispatch(working)
     ((headers, found),) = sms.received
     assert found == sent
     assert headers["X-To"] == '+357 99 1/Say "hi" & <bye> {{secret}}'
@@ -89,7 +96,7 @@ async def test_other_formats_escape_their_own_way(
     ],
 )
 async def test_answers(
-    office: Desk,
+    client: CommunicationsClient,
     working: MessageDispatcher,
     sms: Gateway,
     answer: tuple[int, str, dict[str, str]],
@@ -102,77 +109,84 @@ async def test_answers(
         "answer_text": "accepted",
         "answer_pattern": r"id=\d+",
     }
-    await office.settings(sms_server=sms.settings(**judged))
+    await client.register_settings(sms_server=sms.settings(**judged))
     sms.answers = [answer]
-    await say(office)
-    await sent_by(working)
-    ((found, error, _),) = await entries(office)
-    kept = await rows(office.api, DELIVERIES)
+    await say(client)
+    await dispatch(working)
+    ((found, error, _),) = await queue_entries(client)
+    kept = await query_rows(client.api, DELIVERIES)
     assert (found, error) == (state, code if tries is None else None)
     assert [tuple(row) for row in kept] == ([] if tries is None else [(tries, code)])
 
 
 async def test_a_slow_gateway_and_one_that_wants_to_be_left_alone(
-    office: Desk, working: MessageDispatcher, sms: Gateway
+    client: CommunicationsClient, working: MessageDispatcher, sms: Gateway
 ) -> None:
-    await office.settings(sms_server=sms.settings(timeout_seconds=1))
+    await client.register_settings(sms_server=sms.settings(timeout_seconds=1))
     sms.slow = 1.2
-    await say(office)
-    await sent_by(working)
-    assert [tuple(row) for row in await rows(office.api, DELIVERIES)] == [(1, "HTTP TIMEOUT")]
+    await say(client)
+    await dispatch(working)
+    assert [tuple(row) for row in await query_rows(client.api, DELIVERIES)] == [(1, "HTTP TIMEOUT")]
     sms.slow = 0
-    await due(office.api.service.database)
+    await make_due(client.api.service.database)
     sms.answers = [(429, "", {"Retry-After": "900"})]
-    await sent_by(working)
-    assert [tuple(row) for row in await rows(office.api, DELIVERIES)] == [(2, "HTTP 429")]
-    assert (await rows(office.api, SERVER))[0]["rests"]
-    await say(office)
-    await sent_by(working)
+    await dispatch(working)
+    assert [tuple(row) for row in await query_rows(client.api, DELIVERIES)] == [(2, "HTTP 429")]
+    assert (await query_rows(client.api, SERVER))[0]["rests"]
+    await say(client)
+    await dispatch(working)
     assert len(sms.received) == 2
-    await due(office.api.service.database)
-    await sent_by(working, 2)
-    assert {state for state, _, _ in await entries(office)} == {"COMPLETED"}
+    await make_due(client.api.service.database)
+    await dispatch(working, 2)
+    assert {state for state, _, _ in await queue_entries(client)} == {"COMPLETED"}
     keys = [headers["Idempotency-Key"] for headers, _ in sms.received]
     assert keys[0] == keys[1] == keys[2] != keys[3]
 
 
 async def test_a_secret_goes_over_tls_and_nowhere_else(
-    office: Desk, working: MessageDispatcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: CommunicationsClient,
+    working: MessageDispatcher,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     context, trusted = certificate(tmp_path)
     async with gateway(context) as secure:
         settings = secure.settings(headers={"Authorization": "Bearer {{secret}}"})
-        await office.settings(sms_server=settings, sms_server_secret=SECRET)
-        await say(office)
-        await sent_by(working)
-        assert (await rows(office.api, SERVER))[0]["last_error"] == "TLS"
+        await client.register_settings(sms_server=settings, sms_server_secret=SECRET)
+        await say(client)
+        await dispatch(working)
+        assert (await query_rows(client.api, SERVER))[0]["last_error"] == "TLS"
         monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
         # The same secret, which stays when it is not given, on a connection of its own.
-        await office.settings(sms_server=settings | {"tries": 3})
+        await client.register_settings(sms_server=settings | {"tries": 3})
         secure.answers = [(401, "who are you?", {}), (400, f"{SECRET} is odd", {})]
-        await due(office.api.service.database)
-        await sent_by(working)
-        assert (await rows(office.api, SERVER))[0]["last_error"] == "HTTP 401"
-        await due(office.api.service.database)
-        await sent_by(working)
+        await make_due(client.api.service.database)
+        await dispatch(working)
+        assert (await query_rows(client.api, SERVER))[0]["last_error"] == "HTTP 401"
+        await make_due(client.api.service.database)
+        await dispatch(working)
         assert {headers["Authorization"] for headers, _ in secure.received} == {f"Bearer {SECRET}"}
-        assert await entries(office) == [("REJECTED", "HTTP 400", "*** is odd")]
+        assert await queue_entries(client) == [("REJECTED", "HTTP 400", "*** is odd")]
 
 
-async def test_nobody_to_send_to(office: Desk, working: MessageDispatcher, sms: Gateway) -> None:
-    await office.settings(sms_server=sms.settings())
-    await say(office, None)
-    await sent_by(working)
-    assert (await entries(office))[0][:2] == ("REJECTED", "NO_RECIPIENT")
+async def test_nobody_to_send_to(
+    client: CommunicationsClient, working: MessageDispatcher, sms: Gateway
+) -> None:
+    await client.register_settings(sms_server=sms.settings())
+    await say(client, None)
+    await dispatch(working)
+    assert (await queue_entries(client))[0][:2] == ("REJECTED", "NO_RECIPIENT")
     assert sms.received == []
 
 
 async def test_a_gateway_that_is_not_there(
-    office: Desk, working: MessageDispatcher, sms: Gateway
+    client: CommunicationsClient, working: MessageDispatcher, sms: Gateway
 ) -> None:
-    port = await listening_nowhere()
-    await office.settings(sms_server=sms.settings(url=f"http://127.0.0.1:{port}/", tries=1))
-    await say(office)
-    await sent_by(working, 2)
-    assert tuple((await rows(office.api, SERVER))[0]) == (1, "HTTP UNREACHABLE", True)
-    assert await entries(office) == [("PENDING", None, None)]
+    port = await closed_port()
+    await client.register_settings(
+        sms_server=sms.settings(url=f"http://127.0.0.1:{port}/", tries=1)
+    )
+    await say(client)
+    await dispatch(working, 2)
+    assert tuple((await query_rows(client.api, SERVER))[0]) == (1, "HTTP UNREACHABLE", True)
+    assert await queue_entries(client) == [("PENDING", None, None)]

@@ -10,16 +10,24 @@ import pytest_asyncio
 
 from infra.password_hasher import SecretHasher
 from infra.store.postgres_store import PostgresStore
-from tests.service import Service
-from tests.tokens_world import CONSUMER_KEY_LOGIN, LOGIN, ON, TokenDesk, basic, token_desk, unique
+from tests.fixtures.access_tokens import (
+    CONSUMER_KEY_LOGIN,
+    LOGIN,
+    ON,
+    TokensClient,
+    basic,
+    tokens_client,
+    unique_code,
+)
+from tests.fixtures.service import Service
 
 Json = dict[str, Any]
 WORK = ((SecretHasher, "verify"), (PostgresStore, "count_guess"), (PostgresStore, "secret"))
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(service: Service) -> TokenDesk:
-    made = await token_desk(service)
+async def client(service: Service) -> TokensClient:
+    made = await tokens_client(service)
     made.api.token = await made.api.login()
     return made
 
@@ -41,49 +49,51 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return steps
 
 
-def places(here: TokenDesk, shown: Json) -> list[tuple[str, Json, Json]]:
+def places(client: TokensClient, shown: Json) -> list[tuple[str, Json, Json]]:
     """Every place where a name with its secret is shown."""
-    named = {"organisation": here.api.organisation}
+    named = {"organisation": client.api.organisation}
     return [
         ("access_tokens/show", {ON: shown}, {}),
         ("access_tokens/update", {ON: shown}, {}),
-        (*here.referring(shown), {}),
+        (*client.reference_to(shown), {}),
         (LOGIN, {ON: shown} | named, {}),
-        (CONSUMER_KEY_LOGIN, {ON: shown}, basic(here.key)),
+        (CONSUMER_KEY_LOGIN, {ON: shown}, basic(client.key)),
     ]
 
 
-async def test_unknown_and_known_names_cost_the_same(here: TokenDesk, done: list[str]) -> None:
-    keyed, bare = await here.keyed(), await here.issue()
-    names = [keyed["identifier"], unique(), bare["authentication_code"]]
+async def test_unknown_and_known_names_cost_the_same(client: TokensClient, done: list[str]) -> None:
+    keyed, bare = await client.create_keyed_token(), await client.create_token()
+    names = [keyed["identifier"], unique_code(), bare["authentication_code"]]
     for n in range(5):
         found = []
         for name in names:
-            path, body, headers = places(here, {"identifier": name, "pass_code": "wrong"})[n]
+            path, body, headers = places(client, {"identifier": name, "pass_code": "wrong"})[n]
             done.clear()
-            answer = await here.api.open(path, {"token": here.api.token} | body, headers)
+            answer = await client.api.open(path, {"token": client.api.token} | body, headers)
             found.append((done[:], answer))
         assert found[0][0] == ["count_guess", "secret", "verify"]
         assert found == [found[0]] * len(names)
 
 
-async def test_one_time_passwords_of_unknown_names_too(here: TokenDesk, done: list[str]) -> None:
-    account = {"id": await here.account()}
-    token = await here.keyed(accounts_receivable_identifier=account)
-    await here.once(token)
+async def test_one_time_passwords_of_unknown_names_too(
+    client: TokensClient, done: list[str]
+) -> None:
+    account = {"id": await client.register_account()}
+    token = await client.create_keyed_token(accounts_receivable_identifier=account)
+    await client.one_time_password(token)
     found = []
-    for name in (token["identifier"], unique()):
+    for name in (token["identifier"], unique_code()):
         done.clear()
-        refused = await here.refer({"identifier": name, "one_time_password": "wrong"})
+        refused = await client.add_reference({"identifier": name, "one_time_password": "wrong"})
         found.append((done[:], refused))
     assert found == [(["count_guess", "secret"], "INVALIDONETIMEPASSWORD")] * 2
 
 
 async def test_logins_to_unknown_organisations_are_as_slow(
-    here: TokenDesk, done: list[str]
+    client: TokensClient, done: list[str]
 ) -> None:
-    shown = {"identifier": unique(), "pass_code": "x"}
+    shown = {"identifier": unique_code(), "pass_code": "x"}
     for body in ({ON: shown}, {"username": "demo", "password": "x"}):
         done.clear()
-        await here.api.open(LOGIN, body | {"organisation": "nowhere"})
+        await client.api.open(LOGIN, body | {"organisation": "nowhere"})
         assert "verify" in done

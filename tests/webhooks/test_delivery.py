@@ -24,24 +24,24 @@ from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.settings import Settings
 from infra.webhooks import subscription_worker as courier
 from infra.webhooks.subscription_worker import DeliveryPolicy
-from tests import databases
-from tests.service import Json, Service, environment, in_process
-from tests.webhooks.world import (
+from tests.fixtures import databases
+from tests.fixtures.organisation import organisation_client, query_rows
+from tests.fixtures.service import Json, Service, environment, run_in_process
+from tests.fixtures.webhooks import (
     QUICK,
     Consumer,
-    Subscribed,
-    consuming,
-    deliverer,
-    program,
-    subscribed,
+    WebhooksClient,
+    deliver_program,
+    run_consumer,
+    webhook_dispatcher,
+    webhooks_client,
 )
-from tests.world import rows, world
 
 
 @pytest_asyncio.fixture(scope="module")
-async def own(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Service]:
+async def own_service(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Service]:
     """A service on a database of this file's own: a deliverer serves all organisations of one."""
-    async with databases.database(postgres, template) as url, in_process(url) as service:
+    async with databases.database(postgres, template) as url, run_in_process(url) as service:
         yield service
 
 
@@ -51,18 +51,18 @@ async def checked(url: str) -> tuple[str, str]:
     return report.verdict, report.said
 
 
-async def recorded(made: Subscribed, after: int) -> list[Json]:
+async def recorded(made: WebhooksClient, after: int) -> list[Json]:
     """What the ledger holds after a position, as far as a message says it."""
     sql = "SELECT position, version, topic FROM ledger.events WHERE organisation = $1 AND position > $2 ORDER BY position"
-    return [dict(row) for row in await rows(made.api, sql, after)]
+    return [dict(row) for row in await query_rows(made.api, sql, after)]
 
 
-async def lived(made: Subscribed, entities: int = 3, events: int = 4) -> None:
+async def lived(made: WebhooksClient, entities: int = 3, events: int = 4) -> None:
     """Some contacts to whom something happens."""
-    contacts = [await made.contact() for _ in range(entities)]
+    contacts = [await made.new_contact() for _ in range(entities)]
     for n in range(events - 1):
         for contact in contacts:
-            await made.update(contact, notes=f"note {n}")
+            await made.update_contact(contact, notes=f"note {n}")
 
 
 def in_order(consumer: Consumer) -> bool:
@@ -73,14 +73,14 @@ def in_order(consumer: Consumer) -> bool:
     )
 
 
-async def test_a_consumer_is_told_everything_and_can_check_it(own: Service) -> None:
-    async with consuming() as consumer:
-        made = await subscribed(own, consumer.url)
-        start = (await made.stands())["position"]
+async def test_a_consumer_is_told_everything_and_can_check_it(own_service: Service) -> None:
+    async with run_consumer() as consumer:
+        made = await webhooks_client(own_service, consumer.url)
+        start = (await made.status())["position"]
         await lived(made)
         base = "https://crm.example/"
-        async with deliverer(own.database, base=base):
-            await made.told_all()
+        async with webhook_dispatcher(own_service.database, base=base):
+            await made.wait_until_acknowledged()
         events = await recorded(made, start)
         assert sorted(consumer.positions) == [event["position"] for event in events]
         assert in_order(consumer)
@@ -99,7 +99,7 @@ async def test_a_consumer_is_told_everything_and_can_check_it(own: Service) -> N
     id_ = registered["data"]["entity"]["id"]
     path = f"/crmapi/rest/v2/contact_information/show?contact_information_identifier=id={id_}"
     assert registered["data"]["link"] == f"https://crm.example{path}"
-    shown = await made.show(id_)
+    shown = await made.show_contact(id_)
     assert shown["id"] == id_
     # Names, notes and the like never leave.
     assert "Doe" not in content.decode()
@@ -108,17 +108,17 @@ async def test_a_consumer_is_told_everything_and_can_check_it(own: Service) -> N
         Webhook(made.secret).verify(content.replace(b"version", b"Version"), headers)
 
 
-async def test_the_page_for_consumers_is_right(own: Service) -> None:
+async def test_the_page_for_consumers_is_right(own_service: Service) -> None:
     """Its code takes what is sent; its example has the members of a message."""
     page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text("utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)
-    async with consuming() as consumer:
-        made = await subscribed(own, consumer.url)
-        await made.contact()
-        async with deliverer(own.database):
-            await made.told_all()
+    async with run_consumer() as consumer:
+        made = await webhooks_client(own_service, consumer.url)
+        await made.new_contact()
+        async with webhook_dispatcher(own_service.database):
+            await made.wait_until_acknowledged()
     example = json.loads(re.findall(r"^\{.*\}$", page, re.MULTILINE)[0])
     for headers, content in consumer.seen:
         message = names["told"](made.secret, headers, content)
@@ -126,97 +126,99 @@ async def test_the_page_for_consumers_is_right(own: Service) -> None:
         assert names["told"](made.secret, headers, content) is None
 
 
-async def test_a_consumer_that_was_away_lacks_nothing(own: Service) -> None:
-    async with consuming() as gone:
+async def test_a_consumer_that_was_away_lacks_nothing(own_service: Service) -> None:
+    async with run_consumer() as gone:
         url = gone.url
-    made = await subscribed(own, url, entities=["contact_information"])
-    async with deliverer(own.database) as running:
+    made = await webhooks_client(own_service, url, entities=["contact_information"])
+    async with webhook_dispatcher(own_service.database) as running:
         await lived(made, 2, 3)
-        await made.reaches(state="FAILING")
-        assert {a["outcome"] for a in await made.log()} == {"UNREACHABLE"}
+        await made.wait_for_status(state="FAILING")
+        assert {a["outcome"] for a in await made.deliveries()} == {"UNREACHABLE"}
         assert await running.readiness_problems() == []
         await lived(made, 2, 3)
-        async with consuming(port=int(url.rsplit(":", 1)[1].split("/")[0])) as consumer:
-            stands = await made.told_all()
+        async with run_consumer(port=int(url.rsplit(":", 1)[1].split("/")[0])) as consumer:
+            stands = await made.wait_until_acknowledged()
             assert stands["state"] == "ACTIVE"
             assert stands["failing_since"] is None
             assert len(consumer.positions) == len(set(consumer.positions)) == 12
             assert in_order(consumer)
 
 
-async def test_an_entity_waits_for_its_earlier_events_and_others_go_on(own: Service) -> None:
+async def test_an_entity_waits_for_its_earlier_events_and_others_go_on(
+    own_service: Service,
+) -> None:
     stuck: list[str] = []
 
     async def answering(consumer: Consumer, message: Json) -> int:
         return 500 if message["data"]["entity"]["id"] in stuck else 200
 
-    async with consuming(answering) as consumer:
-        made = await subscribed(own, consumer.url, entities=["contact_information"])
-        stuck.append(await made.contact())
-        async with deliverer(own.database):
-            await made.update(stuck[0], notes="again")
+    async with run_consumer(answering) as consumer:
+        made = await webhooks_client(own_service, consumer.url, entities=["contact_information"])
+        stuck.append(await made.new_contact())
+        async with webhook_dispatcher(own_service.database):
+            await made.update_contact(stuck[0], notes="again")
             await lived(made, 3, 3)
             async with asyncio.timeout(20):
                 while len(consumer.told) < 9:
                     await asyncio.sleep(0.02)
-            await made.reaches(pending=2)
-            log = await made.log(number_of_results=1000)
+            await made.wait_for_status(pending=2)
+            log = await made.deliveries(number_of_results=1000)
             failed = {a["position"] for a in log if a["outcome"] == "REFUSED"}
             assert len(failed) == 1
             assert {a["status"] for a in log if a["position"] in failed} == {500}
             stuck.clear()
-            await made.told_all()
+            await made.wait_until_acknowledged()
         assert len(consumer.told) == 11
         assert in_order(consumer)
 
 
-async def test_what_one_entity_meets_does_not_make_the_consumer_away(own: Service) -> None:
+async def test_what_one_entity_meets_does_not_make_the_consumer_away(own_service: Service) -> None:
     stuck: list[str] = []
 
     async def answering(consumer: Consumer, message: Json) -> int:
         return 500 if message["data"]["entity"]["id"] in stuck else 200
 
-    async with consuming(answering) as consumer:
-        made = await subscribed(own, consumer.url, entities=["contact_information"])
-        stuck.extend([await made.contact(), await made.contact()])
+    async with run_consumer(answering) as consumer:
+        made = await webhooks_client(own_service, consumer.url, entities=["contact_information"])
+        stuck.extend([await made.new_contact(), await made.new_contact()])
         pace = DeliveryPolicy(
             lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.02, max_backoff_when_down=600
         )
-        async with deliverer(own.database, pace):
+        async with webhook_dispatcher(own_service.database, pace):
             async with asyncio.timeout(20):
                 while len(consumer.seen) < 12:
                     await asyncio.sleep(0.02)
                 assert consumer.told == []
-                await made.contact()
+                await made.new_contact()
                 while len(consumer.told) < 1:
                     await asyncio.sleep(0.02)
         await made.subscribe(consumer.url, retired=True)
 
 
-async def test_a_consumer_that_is_away_is_tried_now_and_then(own: Service) -> None:
+async def test_a_consumer_that_is_away_is_tried_now_and_then(own_service: Service) -> None:
     async def answering(consumer: Consumer, message: Json) -> int:
         return 502
 
-    async with consuming(answering) as consumer:
-        made = await subscribed(own, consumer.url, entities=["contact_information"])
+    async with run_consumer(answering) as consumer:
+        made = await webhooks_client(own_service, consumer.url, entities=["contact_information"])
         await lived(made, 20, 1)
         pace = DeliveryPolicy(
             lease=2, timeout=0.5, pause=0.02, first=600, longest=600, max_backoff_when_down=600
         )
-        async with deliverer(own.database, pace):
-            await made.reaches(state="FAILING")
+        async with webhook_dispatcher(own_service.database, pace):
+            await made.wait_for_status(state="FAILING")
             await asyncio.sleep(0.3)
             assert len(consumer.seen) <= pace.at_once
             # An operator who knows better does not wait.
             seen = len(consumer.seen)
-            await made.asked("POST", "/W/resume")
+            await made.request("POST", "/W/resume")
             async with asyncio.timeout(20):
                 while len(consumer.seen) == seen:
                     await asyncio.sleep(0.02)
         await made.subscribe(consumer.url, retired=True)
 
 
-async def test_a_slow_consumer_is_asked_again(own: Service) -> None:
+async def test_a_slow_consumer_is_asked_again(own_service: Service) -> None:
     slow = True
 
     async def answering(consumer: Consumer, message: Json) -> int:
@@ -224,18 +226,18 @@ async def test_a_slow_consumer_is_asked_again(own: Service) -> None:
             await asyncio.sleep(5)
         return 200
 
-    async with consuming(answering) as consumer:
-        made = await subscribed(own, consumer.url)
-        await made.contact()
+    async with run_consumer(answering) as consumer:
+        made = await webhooks_client(own_service, consumer.url)
+        await made.new_contact()
         pace = DeliveryPolicy(lease=2, timeout=0.1, pause=0.02, first=0.02, longest=0.05)
-        async with deliverer(own.database, pace):
-            await made.reaches(state="FAILING")
-            assert {a["outcome"] for a in await made.log()} == {"TIMEOUT"}
+        async with webhook_dispatcher(own_service.database, pace):
+            await made.wait_for_status(state="FAILING")
+            assert {a["outcome"] for a in await made.deliveries()} == {"TIMEOUT"}
             slow = False
-            await made.told_all()
+            await made.wait_until_acknowledged()
 
 
-async def test_what_it_answers_is_not_read_and_not_followed(own: Service) -> None:
+async def test_what_it_answers_is_not_read_and_not_followed(own_service: Service) -> None:
     mode = "redirect"
 
     async def answering(consumer: Consumer, message: Json) -> web.StreamResponse | int:
@@ -244,80 +246,82 @@ async def test_what_it_answers_is_not_read_and_not_followed(own: Service) -> Non
         consumer.told.append(message)
         return web.Response(body=b"x" * 3_000_000)
 
-    async with consuming() as other, consuming(answering) as consumer:
-        made = await subscribed(own, consumer.url)
-        await made.contact()
-        async with deliverer(own.database):
-            await made.reaches(state="FAILING")
-            assert {(a["outcome"], a["status"]) for a in await made.log()} == {("REFUSED", 307)}
+    async with run_consumer() as other, run_consumer(answering) as consumer:
+        made = await webhooks_client(own_service, consumer.url)
+        await made.new_contact()
+        async with webhook_dispatcher(own_service.database):
+            await made.wait_for_status(state="FAILING")
+            assert {(a["outcome"], a["status"]) for a in await made.deliveries()} == {
+                ("REFUSED", 307)
+            }
             mode = "much"
-            await made.told_all()
+            await made.wait_until_acknowledged()
         assert other.seen == []
         assert len(consumer.told) == 1 + (await recorded(made, 0))[-1]["position"] - min(
             consumer.positions
         )
 
 
-async def test_410_stops_it_until_an_operator_resumes(own: Service) -> None:
+async def test_410_stops_it_until_an_operator_resumes(own_service: Service) -> None:
     gone = True
 
     async def answering(consumer: Consumer, message: Json) -> int:
         return 410 if gone else 200
 
-    async with consuming(answering) as consumer:
-        made = await subscribed(own, consumer.url)
-        await made.contact()
-        async with deliverer(own.database):
-            stands = await made.reaches(state="GONE")
+    async with run_consumer(answering) as consumer:
+        made = await webhooks_client(own_service, consumer.url)
+        await made.new_contact()
+        async with webhook_dispatcher(own_service.database):
+            stands = await made.wait_for_status(state="GONE")
             assert stands["stopped_at"] is not None
             sent = len(consumer.seen)
-            await made.contact()
+            await made.new_contact()
             await asyncio.sleep(0.2)
             assert len(consumer.seen) == sent
             gone = False
             name = made.api.organisation
-            verdict, said = await checked(own.database)
+            verdict, said = await checked(own_service.database)
             assert (verdict, f"W of {name} is GONE" in said) == ("warning", True)
-            assert (await made.asked("POST", "/W/resume"))[0] == 200
-            stands = await made.told_all()
+            assert (await made.request("POST", "/W/resume"))[0] == 200
+            stands = await made.wait_until_acknowledged()
         assert (stands["state"], stands["stopped_at"]) == ("ACTIVE", None)
         assert in_order(consumer)
 
 
-async def test_what_is_never_acknowledged_pauses_it_in_sight(own: Service) -> None:
+async def test_what_is_never_acknowledged_pauses_it_in_sight(own_service: Service) -> None:
     well = False
 
     async def answering(consumer: Consumer, message: Json) -> int:
         return 200 if well else 503
 
-    async with consuming(answering) as consumer:
-        made = await subscribed(own, consumer.url)
-        await made.contact()
+    async with run_consumer(answering) as consumer:
+        made = await webhooks_client(own_service, consumer.url)
+        await made.new_contact()
         pace = DeliveryPolicy(
             lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.05, max_age=0.1
         )
-        async with deliverer(own.database, pace):
-            stands = await made.reaches(state="PAUSED")
+        async with webhook_dispatcher(own_service.database, pace):
+            stands = await made.wait_for_status(state="PAUSED")
             assert stands["lag_positions"] > 0
             well = True
-            await made.asked("POST", "/W/resume")
-            await made.told_all()
+            await made.request("POST", "/W/resume")
+            await made.wait_until_acknowledged()
         assert in_order(consumer)
 
 
-async def test_retry_after_is_heeded(own: Service) -> None:
+async def test_retry_after_is_heeded(own_service: Service) -> None:
     async def answering(consumer: Consumer, message: Json) -> web.StreamResponse | int:
         return web.Response(status=429, headers={"Retry-After": "600"})
 
-    async with consuming(answering) as consumer:
-        made = await subscribed(own, consumer.url)
+    async with run_consumer(answering) as consumer:
+        made = await webhooks_client(own_service, consumer.url)
         await lived(made, 8, 1)
-        async with deliverer(own.database):
-            await made.reaches(state="FAILING")
+        async with webhook_dispatcher(own_service.database):
+            await made.wait_for_status(state="FAILING")
             await asyncio.sleep(0.3)
             # Those that were under way with the first; then nothing for ten minutes.
             assert len(consumer.seen) <= QUICK.at_once
-            at = await rows(
+            at = await query_rows(
                 made.api,
                 "SELECT min(next_at - first_try_at) >= '9 minutes' FROM webhooks.pending WHERE organisation = $1 AND tries > 0",
             )
@@ -325,36 +329,36 @@ async def test_retry_after_is_heeded(own: Service) -> None:
         await made.subscribe(consumer.url, retired=True)
 
 
-async def test_private_addresses_are_refused_unless_allowed(own: Service) -> None:
-    async with consuming() as consumer:
-        made = await subscribed(own, consumer.url)
+async def test_private_addresses_are_refused_unless_allowed(own_service: Service) -> None:
+    async with run_consumer() as consumer:
+        made = await webhooks_client(own_service, consumer.url)
         port = consumer.url.rsplit(":", 1)[1]
         await made.subscribe(f"http://localhost:{port}", id_="NAMED")
-        await made.contact()
-        async with deliverer(own.database, networks=()):
+        await made.new_contact()
+        async with webhook_dispatcher(own_service.database, networks=()):
             for id_ in ("W", "NAMED"):
-                await made.reaches(id_=id_, state="FAILING")
-                assert {a["outcome"] for a in await made.log(id_)} == {"FORBIDDEN_ADDRESS"}
+                await made.wait_for_status(id_=id_, state="FAILING")
+                assert {a["outcome"] for a in await made.deliveries(id_)} == {"FORBIDDEN_ADDRESS"}
                 await made.subscribe(consumer.url, id_=id_, retired=True)
         assert consumer.seen == []
 
 
-async def test_lists_choose_what_is_told(own: Service) -> None:
-    async with consuming() as consumer:
-        made = await subscribed(
-            own,
+async def test_lists_choose_what_is_told(own_service: Service) -> None:
+    async with run_consumer() as consumer:
+        made = await webhooks_client(
+            own_service,
             consumer.url,
             entities=["contact_information", "industry"],
             topics=["contact_information.registered", "record.replaced"],
         )
-        contact = await made.contact()
-        await made.update(contact, notes="x")
+        contact = await made.new_contact()
+        await made.update_contact(contact, notes="x")
         await made.register("industry", "NEW", name="a")
         await made.register("industry", "NEW", name="b")
         await made.register("contact_category", "NEW", name="c")
         await made.register("contact_category", "NEW", name="d")
-        async with deliverer(own.database):
-            await made.told_all()
+        async with webhook_dispatcher(own_service.database):
+            await made.wait_until_acknowledged()
         told = [(m["type"], m["data"]["entity"], m["data"]["link"] is None) for m in consumer.told]
     assert sorted(told, key=str) == [
         ("contact_information.registered", {"kind": "contact_information", "id": contact}, False),
@@ -362,36 +366,36 @@ async def test_lists_choose_what_is_told(own: Service) -> None:
     ]
 
 
-async def test_what_is_not_effective_or_retired_waits(own: Service) -> None:
-    async with consuming() as consumer:
-        made = await subscribed(own, consumer.url, life_cycle_state="NOT_EFFECTIVE")
-        await made.contact()
-        async with deliverer(own.database):
+async def test_what_is_not_effective_or_retired_waits(own_service: Service) -> None:
+    async with run_consumer() as consumer:
+        made = await webhooks_client(own_service, consumer.url, life_cycle_state="NOT_EFFECTIVE")
+        await made.new_contact()
+        async with webhook_dispatcher(own_service.database):
             await asyncio.sleep(0.15)
-            assert (await made.stands())["state"] == "NOT_EFFECTIVE"
+            assert (await made.status())["state"] == "NOT_EFFECTIVE"
             await made.subscribe(consumer.url, retired=True)
             await asyncio.sleep(0.15)
-            assert (await made.stands())["state"] == "RETIRED"
+            assert (await made.status())["state"] == "RETIRED"
             assert consumer.seen == []
             await made.subscribe(consumer.url)
-            await made.told_all()
+            await made.wait_until_acknowledged()
         # Nothing that was recorded meanwhile is left out.
         assert "contact_information.registered" in {m["type"] for m in consumer.told}
 
 
-async def test_replay_tells_again_with_the_same_ids(own: Service) -> None:
-    async with consuming() as consumer:
-        made = await subscribed(own, consumer.url)
-        start = (await made.stands())["position"]
+async def test_replay_tells_again_with_the_same_ids(own_service: Service) -> None:
+    async with run_consumer() as consumer:
+        made = await webhooks_client(own_service, consumer.url)
+        start = (await made.status())["position"]
         await lived(made, 2, 3)
-        async with deliverer(own.database):
-            await made.told_all()
+        async with webhook_dispatcher(own_service.database):
+            await made.wait_until_acknowledged()
             once = {h["webhook-id"]: body for h, body in consumer.seen}
             consumer.seen.clear()
             consumer.told.clear()
             # From before it was registered, too.
-            assert (await made.asked("POST", "/W/replay", from_=1))[0] == 200
-            await made.told_all()
+            assert (await made.request("POST", "/W/replay", from_=1))[0] == 200
+            await made.wait_until_acknowledged()
         assert sorted(consumer.positions) == [f["position"] for f in await recorded(made, 0)]
         assert in_order(consumer)
         again = {h["webhook-id"]: body for h, body in consumer.seen}
@@ -399,20 +403,20 @@ async def test_replay_tells_again_with_the_same_ids(own: Service) -> None:
         assert len(again) == len(once) + start
 
 
-async def test_replay_passes_over_nothing(own: Service) -> None:
-    async with consuming() as consumer:
-        made = await subscribed(own, consumer.url)
-        position = (await made.stands())["position"]
-        await made.contact()
+async def test_replay_passes_over_nothing(own_service: Service) -> None:
+    async with run_consumer() as consumer:
+        made = await webhooks_client(own_service, consumer.url)
+        position = (await made.status())["position"]
+        await made.new_contact()
         for from_, refused in ((0, "from"), (position + 2, "from"), ("x", "from")):
-            status, answer = await made.asked("POST", "/W/replay", from_=from_)
+            status, answer = await made.request("POST", "/W/replay", from_=from_)
             assert (status, answer["status"]["description"]) == (400, refused)
-        assert (await made.asked("POST", "/W/replay", from_=position + 1))[0] == 200
-        assert (await made.asked("POST", "/NONE/replay", from_=1))[0] == 404
-        assert (await made.stands())["position"] == position
+        assert (await made.request("POST", "/W/replay", from_=position + 1))[0] == 200
+        assert (await made.request("POST", "/NONE/replay", from_=1))[0] == 404
+        assert (await made.status())["position"] == position
 
 
-async def test_a_replay_that_meets_a_delivery_is_told_after_it(own: Service) -> None:
+async def test_a_replay_that_meets_a_delivery_is_told_after_it(own_service: Service) -> None:
     """What was acknowledged before the operator asked does not count as told again."""
     arrived, go_on = asyncio.Event(), asyncio.Event()
 
@@ -421,82 +425,85 @@ async def test_a_replay_that_meets_a_delivery_is_told_after_it(own: Service) -> 
         await go_on.wait()
         return 200
 
-    async with consuming(answering) as consumer:
-        made = await subscribed(own, consumer.url, entities=["contact_information"])
-        await made.contact()
-        async with deliverer(
-            own.database, DeliveryPolicy(lease=9, timeout=5, pause=0.02, first=0.02)
+    async with run_consumer(answering) as consumer:
+        made = await webhooks_client(own_service, consumer.url, entities=["contact_information"])
+        await made.new_contact()
+        async with webhook_dispatcher(
+            own_service.database, DeliveryPolicy(lease=9, timeout=5, pause=0.02, first=0.02)
         ):
             await arrived.wait()
-            await made.asked("POST", "/W/replay", from_=1)
+            await made.request("POST", "/W/replay", from_=1)
             go_on.set()
-            await made.told_all()
+            await made.wait_until_acknowledged()
         assert len(consumer.positions) == 2
         assert len(set(consumer.positions)) == 1
 
 
-async def test_a_new_secret_signs_beside_the_former_one(own: Service) -> None:
-    async with consuming() as consumer:
-        made = await subscribed(own, consumer.url)
+async def test_a_new_secret_signs_beside_the_former_one(own_service: Service) -> None:
+    async with run_consumer() as consumer:
+        made = await webhooks_client(own_service, consumer.url)
         former = made.secret
         new = "whsec_" + "QUJD" * 8
         assert await made.subscribe(consumer.url, secret=new) == {"id": "W", "result": "UPDATED"}
-        await made.contact()
-        async with deliverer(own.database):
-            await made.told_all()
+        await made.new_contact()
+        async with webhook_dispatcher(own_service.database):
+            await made.wait_until_acknowledged()
         assert consumer.verified(former) == consumer.verified(new) != []
-        connection = await asyncpg.connect(own.database)
+        connection = await asyncpg.connect(own_service.database)
         await connection.execute(
             "UPDATE ledger.secrets SET expires_at = now() WHERE name = 'former_secret'"
         )
         await connection.close()
         consumer.seen.clear()
-        await made.contact()
-        async with deliverer(own.database):
-            await made.told_all()
+        await made.new_contact()
+        async with webhook_dispatcher(own_service.database):
+            await made.wait_until_acknowledged()
         assert consumer.verified(new)
         with pytest.raises(Exception, match="signature"):
             consumer.verified(former)
 
 
-async def test_the_bell_makes_it_look_at_once(own: Service) -> None:
+async def test_the_bell_makes_it_look_at_once(own_service: Service) -> None:
     """With the longest of pauses only the bell wakes it."""
-    async with consuming() as consumer:
-        made = await subscribed(own, consumer.url)
-        async with deliverer(own.database, replace(QUICK, pause=600)):
+    async with run_consumer() as consumer:
+        made = await webhooks_client(own_service, consumer.url)
+        async with webhook_dispatcher(own_service.database, replace(QUICK, pause=600)):
             for _ in range(2):
-                await made.contact()
-                await made.told_all()
+                await made.new_contact()
+                await made.wait_until_acknowledged()
         assert consumer.seen
 
 
-async def test_two_deliverers_tell_everything_once(own: Service) -> None:
-    async with consuming() as consumer:
-        made = await subscribed(own, consumer.url)
-        async with deliverer(own.database), deliverer(own.database):
+async def test_two_deliverers_tell_everything_once(own_service: Service) -> None:
+    async with run_consumer() as consumer:
+        made = await webhooks_client(own_service, consumer.url)
+        async with (
+            webhook_dispatcher(own_service.database),
+            webhook_dispatcher(own_service.database),
+        ):
             await lived(made, 4, 4)
-            await made.told_all()
+            await made.wait_until_acknowledged()
         assert len(consumer.positions) == len(set(consumer.positions))
         assert in_order(consumer)
 
 
-async def test_leases_that_change_hands_all_the_time_lose_nothing(own: Service) -> None:
+async def test_leases_that_change_hands_all_the_time_lose_nothing(own_service: Service) -> None:
     async def answering(consumer: Consumer, message: Json) -> int:
         await asyncio.sleep(0.004)
         return 200
 
-    async with consuming(answering) as consumer:
-        made = await subscribed(own, consumer.url)
-        start = (await made.stands())["position"]
+    async with run_consumer(answering) as consumer:
+        made = await webhooks_client(own_service, consumer.url)
+        start = (await made.status())["position"]
         # A request may outlive these leases, as if its process had been asleep.
         short = DeliveryPolicy(lease=0.03, timeout=0.02, pause=0.005, first=0.01, longest=0.02)
         async with (
-            deliverer(own.database, short),
-            deliverer(own.database, short),
-            deliverer(own.database, short),
+            webhook_dispatcher(own_service.database, short),
+            webhook_dispatcher(own_service.database, short),
+            webhook_dispatcher(own_service.database, short),
         ):
             await lived(made, 4, 4)
-            await made.told_all()
+            await made.wait_until_acknowledged()
         events = [event["position"] for event in await recorded(made, start)]
         assert sorted(set(consumer.positions)) == events
         for versions in consumer.by_entity().values():
@@ -505,30 +512,30 @@ async def test_leases_that_change_hands_all_the_time_lose_nothing(own: Service) 
 
 
 async def test_a_backlog_longer_than_may_wait_is_told_in_order(
-    own: Service, monkeypatch: pytest.MonkeyPatch
+    own_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(courier, "MOST", 5)
     monkeypatch.setattr(courier, "PAGE", 3)
-    async with consuming() as consumer:
-        made = await subscribed(own, consumer.url)
-        start = (await made.stands())["position"]
+    async with run_consumer() as consumer:
+        made = await webhooks_client(own_service, consumer.url)
+        start = (await made.status())["position"]
         await lived(made, 3, 6)
-        async with deliverer(own.database):
-            await made.told_all()
+        async with webhook_dispatcher(own_service.database):
+            await made.wait_until_acknowledged()
         assert sorted(consumer.positions) == [f["position"] for f in await recorded(made, start)]
         assert in_order(consumer)
 
 
-async def test_killed_while_it_delivers_it_leaves_nothing_out(own: Service) -> None:
+async def test_killed_while_it_delivers_it_leaves_nothing_out(own_service: Service) -> None:
     async def answering(consumer: Consumer, message: Json) -> int:
         await asyncio.sleep(0.01)
         return 200
 
-    async with consuming(answering) as consumer:
-        made = await subscribed(own, consumer.url)
-        start = (await made.stands())["position"]
+    async with run_consumer(answering) as consumer:
+        made = await webhooks_client(own_service, consumer.url)
+        start = (await made.status())["position"]
         await lived(made, 8, 12)
-        async with program(own.database) as running:
+        async with deliver_program(own_service.database) as running:
             async with asyncio.timeout(20):
                 while len(consumer.told) < 20:
                     await asyncio.sleep(0.01)
@@ -536,8 +543,8 @@ async def test_killed_while_it_delivers_it_leaves_nothing_out(own: Service) -> N
             await running.child.wait()
         killed_at = len(consumer.told)
         await lived(made, 2, 2)
-        async with program(own.database) as running:
-            await made.told_all()
+        async with deliver_program(own_service.database) as running:
+            await made.wait_until_acknowledged()
             _, said = await running.ask("/metrics")
             labels = f'organisation="{made.api.organisation}",outcome="DELIVERED",webhook="W"'
             assert f"crmledger_webhook_deliveries_total{{{labels}}}" in said
@@ -552,52 +559,55 @@ async def test_killed_while_it_delivers_it_leaves_nothing_out(own: Service) -> N
 
 
 async def test_a_ledger_that_is_shorter_stops_it(database: str) -> None:
-    async with in_process(database) as alone, consuming() as consumer:
-        made = await subscribed(alone, consumer.url)
-        await made.contact()
-        async with deliverer(database):
-            await made.told_all()
+    async with run_in_process(database) as alone, run_consumer() as consumer:
+        made = await webhooks_client(alone, consumer.url)
+        await made.new_contact()
+        async with webhook_dispatcher(database):
+            await made.wait_until_acknowledged()
         connection = await asyncpg.connect(database)
         name = made.api.organisation
         await connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER ALL")
-        head = (await made.stands())["head"]
+        head = (await made.status())["head"]
         await connection.execute(
             "DELETE FROM ledger.events WHERE organisation = $1 AND position = $2", name, head
         )
         consumer.seen.clear()
         consumer.told.clear()
-        async with deliverer(database) as running:
-            await made.reaches(state="AHEAD")
+        async with webhook_dispatcher(database) as running:
+            await made.wait_for_status(state="AHEAD")
             assert await checked(database) == ("failed", f"W of {name} is ahead of the ledger")
             said = f"webhook W of {name}: is ahead of the ledger"
             async with asyncio.timeout(5):
                 while await running.readiness_problems() != [said]:
                     await asyncio.sleep(0.02)
             # Other events take the place of those that are lost.
-            await made.contact()
-            await made.contact()
+            await made.new_contact()
+            await made.new_contact()
             async with asyncio.timeout(5):
                 while "another event" not in str(await running.readiness_problems()):
                     await asyncio.sleep(0.02)
             assert consumer.seen == []
             # The operator says from where on to tell anew.
-            assert (await made.asked("POST", "/W/replay", from_=head))[0] == 200
-            await made.told_all()
+            assert (await made.request("POST", "/W/replay", from_=head))[0] == 200
+            await made.wait_until_acknowledged()
             assert await running.readiness_problems() == []
             assert (await checked(database))[0] == "ok"
         assert min(consumer.positions) == head
         await connection.close()
 
 
-async def test_one_organisation_hears_nothing_of_another(own: Service) -> None:
-    async with consuming() as mine, consuming() as theirs:
-        one, two = await subscribed(own, mine.url), await subscribed(own, theirs.url)
-        await one.contact()
-        await two.contact()
-        async with deliverer(own.database):
-            await one.told_all()
-            await two.told_all()
+async def test_one_organisation_hears_nothing_of_another(own_service: Service) -> None:
+    async with run_consumer() as mine, run_consumer() as theirs:
+        one, two = (
+            await webhooks_client(own_service, mine.url),
+            await webhooks_client(own_service, theirs.url),
+        )
+        await one.new_contact()
+        await two.new_contact()
+        async with webhook_dispatcher(own_service.database):
+            await one.wait_until_acknowledged()
+            await two.wait_until_acknowledged()
     for made, consumer in ((one, mine), (two, theirs)):
         assert {m["data"]["organisation"] for m in consumer.told} == {made.api.organisation}
-        assert [s["id"] for s in (await made.asked("GET", ""))[1]["data"]] == ["W"]
-    assert (await world(one.api)).api is one.api
+        assert [s["id"] for s in (await made.request("GET", ""))[1]["data"]] == ["W"]
+    assert (await organisation_client(one.api)).api is one.api

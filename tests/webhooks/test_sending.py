@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 
 from infra.webhooks.http_client import DeliveryResult, HttpWebhookClient, is_allowed_address
 from infra.webhooks.message import entity_links, signed_headers
-from tests.webhooks.world import LOOPBACK, consuming
+from tests.fixtures.webhooks import LOOPBACK, run_consumer
 
 PRIVATE = """
 127.0.0.1 127.8.9.1 0.0.0.0 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 192.0.0.1 198.18.0.1
@@ -75,7 +75,7 @@ async def sent(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "localhost"])
 async def test_no_spelling_leads_to_a_private_address(host: str) -> None:
-    async with consuming() as consumer:
+    async with run_consumer() as consumer:
         port = consumer.url.rsplit(":", 1)[1]
         answer = await sent(f"http://{host}:{port}", networks=())
         assert (answer.outcome, answer.status) == ("FORBIDDEN_ADDRESS", None)
@@ -83,7 +83,7 @@ async def test_no_spelling_leads_to_a_private_address(host: str) -> None:
 
 
 async def test_other_notations_lead_nowhere() -> None:
-    async with consuming() as consumer:
+    async with run_consumer() as consumer:
         port = consumer.url.rsplit(":", 1)[1]
         for host in ("127.1", "2130706433", "0x7f000001", "0177.0.0.1"):
             answer = await sent(f"http://{host}:{port}", networks=())
@@ -92,7 +92,7 @@ async def test_other_notations_lead_nowhere() -> None:
 
 
 async def test_a_name_is_judged_by_the_address_that_is_connected_to() -> None:
-    async with consuming() as consumer:
+    async with run_consumer() as consumer:
         port = consumer.url.rsplit(":", 1)[1]
         url = f"http://good.example:{port}"
         for addresses in (["127.0.0.1"], ["10.0.0.1", "127.0.0.1"]):

@@ -18,30 +18,37 @@ from infra.postgres.pool import ConnectionPool, PooledConnection
 from infra.webhooks.dispatcher import ROLE, WebhookDispatcher
 from infra.webhooks.http_client import HttpWebhookClient
 from infra.webhooks.subscriptions import KEPT_FOR
-from tests import databases
 from tests.contract.test_registration_http import SECRET
-from tests.service import OPERATOR_KEY, Service, environment, in_process, refusal
-from tests.webhooks.world import LOOPBACK, QUICK, Subscribed, consuming, deliverer, subscribed
-from tests.world import rows, untouched
+from tests.fixtures import databases
+from tests.fixtures.organisation import query_rows, untouched
+from tests.fixtures.service import OPERATOR_KEY, Service, environment, refusal, run_in_process
+from tests.fixtures.webhooks import (
+    LOOPBACK,
+    QUICK,
+    WebhooksClient,
+    run_consumer,
+    webhook_dispatcher,
+    webhooks_client,
+)
 
 URL = "https://consumer.example/told"
 
 
 @pytest_asyncio.fixture(scope="module")
-async def own(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Service]:
+async def own_service(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Service]:
     """A service on a database of this file's own."""
-    async with databases.database(postgres, template) as url, in_process(url) as service:
+    async with databases.database(postgres, template) as url, run_in_process(url) as service:
         yield service
 
 
 @pytest_asyncio.fixture(scope="module")
-async def here(own: Service) -> Subscribed:
-    return await subscribed(own, URL)
+async def client(own_service: Service) -> WebhooksClient:
+    return await webhooks_client(own_service, URL)
 
 
-async def everything(made: Subscribed) -> str:
+async def everything(made: WebhooksClient) -> str:
     """All that the ledger and the views hold of an organisation, as text."""
-    found = await rows(
+    found = await query_rows(
         made.api,
         """SELECT payload::text || metadata::text AS said FROM ledger.events WHERE organisation = $1
            UNION ALL SELECT document::text FROM views.records WHERE organisation = $1
@@ -51,27 +58,27 @@ async def everything(made: Subscribed) -> str:
 
 
 async def test_a_secret_is_made_up_and_shown_once(
-    here: Subscribed, capsys: pytest.CaptureFixture[str]
+    client: WebhooksClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = await here.subscribe(URL, id_="ONCE")
+    answer = await client.subscribe(URL, id_="ONCE")
     secret = answer["secret"]
     assert answer.keys() == {"id", "result", "secret"}
-    async with untouched(here.api):
-        assert await here.subscribe(URL, id_="ONCE") == {"id": "ONCE", "result": "UNCHANGED"}
-        assert await here.subscribe(URL, id_="ONCE", secret=secret) == {
+    async with untouched(client.api):
+        assert await client.subscribe(URL, id_="ONCE") == {"id": "ONCE", "result": "UNCHANGED"}
+        assert await client.subscribe(URL, id_="ONCE", secret=secret) == {
             "id": "ONCE",
             "result": "UNCHANGED",
         }
-    assert "secret" not in await here.operator.get("webhook/ONCE")
-    assert await here.subscribe(f"{URL}/2", id_="ONCE") == {"id": "ONCE", "result": "UPDATED"}
-    assert secret.removeprefix("whsec_") not in await everything(here)
-    assert secret not in str(await here.stands("ONCE"))
+    assert "secret" not in await client.operator.get("webhook/ONCE")
+    assert await client.subscribe(f"{URL}/2", id_="ONCE") == {"id": "ONCE", "result": "UPDATED"}
+    assert secret.removeprefix("whsec_") not in await everything(client)
+    assert secret not in str(await client.status("ONCE"))
     captured = capsys.readouterr()
     assert secret not in captured.out + captured.err
 
 
-async def test_a_report_on_lines_shows_what_was_made_up(here: Subscribed) -> None:
-    report = await here.operator.lines(
+async def test_a_report_on_lines_shows_what_was_made_up(client: WebhooksClient) -> None:
+    report = await client.operator.lines(
         "webhook",
         {"id": "L1", "url": URL},
         {"id": "L2", "url": URL, "secret": SECRET},
@@ -94,26 +101,26 @@ async def test_a_report_on_lines_shows_what_was_made_up(here: Subscribed) -> Non
         ({"colour": 1}, "INVALIDPARAMETERVALUE", "colour"),
     ],
 )
-async def test_refused(here: Subscribed, fields: dict[str, Any], name: str, at: str) -> None:
-    async with untouched(here.api):
-        assert await here.operator.refused("webhook", "NO", **{"url": URL} | fields) == (name, at)
+async def test_refused(client: WebhooksClient, fields: dict[str, Any], name: str, at: str) -> None:
+    async with untouched(client.api):
+        assert await client.operator.refused("webhook", "NO", **{"url": URL} | fields) == (name, at)
 
 
-async def test_two_who_register_the_same_get_one_secret(here: Subscribed) -> None:
-    answers = await asyncio.gather(*(here.subscribe(URL, id_="RACE") for _ in range(6)))
+async def test_two_who_register_the_same_get_one_secret(client: WebhooksClient) -> None:
+    answers = await asyncio.gather(*(client.subscribe(URL, id_="RACE") for _ in range(6)))
     assert sorted(answer["result"] for answer in answers) == ["CREATED"] + ["UNCHANGED"] * 5
     assert sum("secret" in answer for answer in answers) == 1
 
 
-async def test_operators_see_pages(own: Service) -> None:
-    async with consuming() as consumer:
-        made = await subscribed(own, consumer.url)
+async def test_operators_see_pages(own_service: Service) -> None:
+    async with run_consumer() as consumer:
+        made = await webhooks_client(own_service, consumer.url)
         await made.subscribe(URL, id_="V", name="Second", retired=True)
         for _ in range(3):
-            await made.contact()
-        async with deliverer(own.database):
-            await made.told_all()
-    stands = await made.stands()
+            await made.new_contact()
+        async with webhook_dispatcher(own_service.database):
+            await made.wait_until_acknowledged()
+    stands = await made.status()
     assert stands == {
         "id": "W",
         "name": None,
@@ -128,15 +135,15 @@ async def test_operators_see_pages(own: Service) -> None:
         "failing_since": None,
         "stopped_at": None,
     }
-    status, page = await made.asked("GET", "", number_of_results=1)
+    status, page = await made.request("GET", "", number_of_results=1)
     assert (status, [one["id"] for one in page["data"]]) == (200, ["V"])
-    log = await made.log()
+    log = await made.deliveries()
     assert len({a["position"] for a in log}) == len(log) == len(consumer.told)
     assert [a["made_at"] for a in log] == sorted((a["made_at"] for a in log), reverse=True)
     assert log[0].keys() == {"position", "try", "made_at", "milliseconds", "outcome", "status"}
     assert (log[0]["try"], log[0]["outcome"], log[0]["status"]) == (1, "DELIVERED", 204)
-    assert await made.log(number_of_results=2, offset=1) == log[1:3]
-    assert (await made.asked("GET", "/w/deliveries"))[0] == 404
+    assert await made.deliveries(number_of_results=2, offset=1) == log[1:3]
+    assert (await made.request("GET", "/w/deliveries"))[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -154,35 +161,35 @@ async def test_operators_see_pages(own: Service) -> None:
     ],
 )
 async def test_what_is_not_there(
-    here: Subscribed, verb: str, path: str, query: dict[str, Any], status: int, name: str
+    client: WebhooksClient, verb: str, path: str, query: dict[str, Any], status: int, name: str
 ) -> None:
-    found, answer = await here.asked(verb, path, **query)
+    found, answer = await client.request(verb, path, **query)
     assert (found, refusal(answer)[0]) == (status, name)
 
 
 @pytest.mark.parametrize(
     ("verb", "path"), [("GET", ""), ("GET", "/W/deliveries"), ("POST", "/W/resume")]
 )
-async def test_operators_only(here: Subscribed, verb: str, path: str) -> None:
+async def test_operators_only(client: WebhooksClient, verb: str, path: str) -> None:
     for key in ("", "Bearer wrong", f"Basic {OPERATOR_KEY}"):
-        status, answer, _ = await here.api.service.send(
+        status, answer, _ = await client.api.service.send(
             verb,
             f"/operator/v1/webhooks{path}",
-            query={"organisation": here.api.organisation},
+            query={"organisation": client.api.organisation},
             headers={"Authorization": key},
         )
         assert (status, refusal(answer)[0]) == (401, "INVALIDTOKEN")
 
 
 async def test_at_the_terminal(
-    own: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    own_service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with consuming() as consumer:
-        made = await subscribed(own, consumer.url)
-        await made.contact()
-        async with deliverer(own.database):
-            await made.told_all()
-    for name, value in environment(own.database, COLUMNS="250").items():
+    async with run_consumer() as consumer:
+        made = await webhooks_client(own_service, consumer.url)
+        await made.new_contact()
+        async with webhook_dispatcher(own_service.database):
+            await made.wait_until_acknowledged()
+    for name, value in environment(own_service.database, COLUMNS="250").items():
         monkeypatch.setenv(name, value)
 
     async def typed(*words: str) -> str:
@@ -196,7 +203,7 @@ async def test_at_the_terminal(
     assert "W  │ ACTIVE" in await typed("list", name)
     assert "DELIVERED" in await typed("deliveries", name, "W")
     assert "replayed from 1" in await typed("replay", name, "W", "--from", "1")
-    assert (await made.stands())["position"] == 0
+    assert (await made.status())["position"] == 0
     assert "resumed W" in await typed("resume", name, "W")
     for words in (
         ("replay", name, "W", "--from", "9999"),
@@ -208,18 +215,18 @@ async def test_at_the_terminal(
         assert ended.value.code == 1
 
 
-async def test_without_the_right_key_nothing_is_sent(own: Service) -> None:
+async def test_without_the_right_key_nothing_is_sent(own_service: Service) -> None:
     class Closed:
         def unseal(self, box: str, place: str) -> str:
             raise ValueError(f"what is sealed for {place} cannot be opened")
 
-    async with consuming() as consumer:
-        made = await subscribed(own, consumer.url)
-        await made.contact()
-        lanes, stop = ConnectionPool(own.database, 1, role=ROLE), asyncio.Event()
+    async with run_consumer() as consumer:
+        made = await webhooks_client(own_service, consumer.url)
+        await made.new_contact()
+        lanes, stop = ConnectionPool(own_service.database, 1, role=ROLE), asyncio.Event()
         async with HttpWebhookClient(LOOPBACK) as sender:
             closed = WebhookDispatcher(
-                lanes, Listener(own.database, ROLE), sender, Closed(), pace=QUICK
+                lanes, Listener(own_service.database, ROLE), sender, Closed(), pace=QUICK
             )
             await closed.once(stop)
             await closed.close()
@@ -229,15 +236,15 @@ async def test_without_the_right_key_nothing_is_sent(own: Service) -> None:
         await made.subscribe(URL, retired=True)
 
 
-async def test_the_log_is_bounded(own: Service) -> None:
-    async with consuming() as consumer:
-        made = await subscribed(own, consumer.url)
+async def test_the_log_is_bounded(own_service: Service) -> None:
+    async with run_consumer() as consumer:
+        made = await webhooks_client(own_service, consumer.url)
         for _ in range(4):
-            await made.contact()
-        async with deliverer(own.database):
-            await made.told_all()
-        log = await made.log()
-        connection = await asyncpg.connect(own.database)
+            await made.new_contact()
+        async with webhook_dispatcher(own_service.database):
+            await made.wait_until_acknowledged()
+        log = await made.deliveries()
+        connection = await asyncpg.connect(own_service.database)
         await connection.execute(
             "UPDATE webhooks.attempts SET made_at = made_at - $1::interval WHERE organisation = $2 AND position <> ALL ($3)",
             KEPT_FOR,
@@ -246,11 +253,11 @@ async def test_the_log_is_bounded(own: Service) -> None:
         )
         await connection.close()
         # A process drops what is old when it begins, and every now and then.
-        async with deliverer(own.database):
+        async with webhook_dispatcher(own_service.database):
             async with asyncio.timeout(10):
-                while len(await made.log()) > 2:
+                while len(await made.deliveries()) > 2:
                     await asyncio.sleep(0.02)
-        assert await made.log() == log[:2]
+        assert await made.deliveries() == log[:2]
 
 
 FORBIDDEN = [
@@ -265,8 +272,8 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize("sql", FORBIDDEN)
-async def test_the_deliverer_may_only_deliver(own: Service, sql: str) -> None:
-    lane = await PooledConnection.open(own.database, 10, ROLE)
+async def test_the_deliverer_may_only_deliver(own_service: Service, sql: str) -> None:
+    lane = await PooledConnection.open(own_service.database, 10, ROLE)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await lane.connection.execute(sql)
     await lane.connection.close()
@@ -280,8 +287,8 @@ async def test_the_deliverer_may_only_deliver(own: Service, sql: str) -> None:
         "SELECT webhooks.signing_secrets('X', 'W')",
     ],
 )
-async def test_the_service_only_asks_for_it(own: Service, sql: str) -> None:
-    lane = await PooledConnection.open(own.database, 10)
+async def test_the_service_only_asks_for_it(own_service: Service, sql: str) -> None:
+    lane = await PooledConnection.open(own_service.database, 10)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await lane.connection.execute(sql)
     await lane.connection.close()

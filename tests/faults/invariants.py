@@ -27,8 +27,8 @@ from infra.ledger.mapper import StoredEvent, replay
 from infra.postgres.pool import ConnectionPool
 from infra.settings import Settings
 from services.projections import project
-from tests.faults.journal import ACKNOWLEDGED, CREATE, REFUSED, Attempt, Journal
-from tests.service import OPERATOR_KEY, PASSWORD, environment
+from tests.faults.acknowledged_log import ACKNOWLEDGED, CREATE, REFUSED, Attempt, Journal
+from tests.fixtures.service import OPERATOR_KEY, PASSWORD, environment
 
 __all__ = ["Follower", "following", "sound", "violations"]
 

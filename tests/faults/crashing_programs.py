@@ -1,6 +1,6 @@
 """Programs that kill themselves (SIGKILL) in the middle of a rebuild or of projecting.
 
-``python -m tests.faults.dying rebuild|project URL KEY SHARE``: at that share of the events, inside the transaction that
+``python -m tests.faults.crashing_programs rebuild|project URL KEY SHARE``: at that share of the events, inside the transaction that
 writes a batch; a share of 1 is the middle of the rebuild's switch.
 """
 

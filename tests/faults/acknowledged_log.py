@@ -1,7 +1,7 @@
 """The clients' side of the story: what was asked of the service, and what it answered.
 
 A journal drives real HTTP writes and keeps every attempt with its answer, or that there was none.
-`tests.faults.oracle` then holds it against what is stored.
+`tests.faults.invariants` then holds it against what is stored.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from uuid import uuid4
 import aiohttp
 
 from services.pipeline.method import BASE
-from tests.service import Api, Service
-from tests.world import World, world
+from tests.fixtures.organisation import OrganisationClient, organisation_client
+from tests.fixtures.service import Api, Service
 
 __all__ = ["ACKNOWLEDGED", "REFUSED", "UNKNOWN", "Attempt", "Journal", "begun"]
 
@@ -199,8 +199,8 @@ async def begun(service: Service, contacts: int = 2) -> Journal:
     return journal
 
 
-async def usable(api: Api) -> World:
+async def usable(api: Api) -> OrganisationClient:
     """Registers what calls need and begins the session."""
-    made = await world(api)
+    made = await organisation_client(api)
     api.token = await api.login()
     return made
