@@ -29,7 +29,7 @@ def commands(page: Path) -> Iterator[tuple[str, str]]:
 
 async def outputs(page: Path, base: str, environment: Mapping[str, str]) -> list[str]:
     """What the page's commands print, run as one shell session against the service at ``base``."""
-    program = f'crmledger() {{ "{sys.executable}" -m infra.cli "$@"; }}'
+    program = f'crmledger() {{ "{sys.executable}" -m infra.cli.main "$@"; }}'
     script = [program, *(f"{command}\necho; echo ---" for command, _ in commands(page))]
     shell = await asyncio.create_subprocess_exec(
         *("sh", "-c", "\n".join(script).replace("http://127.0.0.1:8080", base)),
