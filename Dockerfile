@@ -3,7 +3,7 @@ FROM python:3.13-slim AS build
 RUN pip install --no-cache-dir uv==0.13.9
 WORKDIR /src
 ENV UV_LINK_MODE=copy UV_PROJECT_ENVIRONMENT=/opt/crmledger UV_PYTHON_DOWNLOADS=never
-COPY pyproject.toml uv.lock README.md ./
+COPY pyproject.toml uv.lock README.md LICENSE ./
 # The dependencies first: they change seldom, and so this layer is reused.
 RUN uv sync --frozen --no-default-groups --no-install-project --compile-bytecode
 COPY domain domain

@@ -40,7 +40,7 @@ HEAD = """# Profiles
 
 Made by `make profile ARGS=--docs`; not written by hand. {connections} connections that are always
 busy, on {processor}, {cores} processors, {at}. What limits each of our targets is in
-[decision 25](decisions/0025-speed.md).
+the [performance notes](performance-notes.md#limits).
 
 The first table of each call is the event loop's time by py-spy, in percent, with what a function does itself in brackets;
 below {least}% nothing is shown. The second is PostgreSQL's own account of the same calls (pg_stat_statements): how many times a
