@@ -1,6 +1,6 @@
 """The reference pages in docs/reference, written from the tables that the service runs on.
 
-``python -m infra.documentation`` writes them anew; a test fails when they are not current.
+``python -m infra.docs`` writes them anew; a test fails when they are not current.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["FOLDER", "PAGES", "write"]
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 ADMINISTRATIVE = {"originator_id", "originator_version", "originator_topic", "timestamp"}
-NOTICE = "<!-- Written by `python -m infra.documentation`. Do not edit. -->"
+NOTICE = "<!-- Written by `python -m infra.docs`. Do not edit. -->"
 
 
 def table(head: str, rows: Iterable[Iterable[object]]) -> Iterator[str]:

@@ -25,7 +25,7 @@ STATUS = re.compile(r"accepted(, extended by \d+)?|superseded by \d+")
 @pytest.mark.parametrize("page", documentation.PAGES)
 def test_generated_pages_are_current(page: str) -> None:
     written = (documentation.FOLDER / page).read_text("utf-8")
-    assert written == documentation.text(page), "run: python -m infra.documentation"
+    assert written == documentation.text(page), "run: python -m infra.docs"
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))

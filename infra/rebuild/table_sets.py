@@ -1,6 +1,6 @@
 """The views' tables as the catalogue knows them: making new ones like them, and changing places.
 
-``views`` holds the live tables. ``views_next`` are new ones that are being filled, ``views_former``
+``view_names`` holds the live tables. ``views_next`` are new ones that are being filled, ``views_former``
 those that were live before the last switch; each of the two has a table ``heads``: up to which
 position of every ledger the others hold the events. While ``views_next`` is being filled, it also says
 up to which entity that is done; the schema's comment says by which definitions.

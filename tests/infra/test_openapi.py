@@ -180,7 +180,7 @@ def test_the_kept_copy_is_current() -> None:
     kept = (ROOT / "docs" / "openapi.json").read_bytes()
     # Not ==, whose report would hold both.
     current = kept == pretty_json()
-    assert current, "run: python -m infra.http.openapi > docs/openapi.json"
+    assert current, "run: python -m infra.http.openapi.document > docs/openapi.json"
 
 
 def test_it_is_the_same_in_another_process() -> None:

@@ -1,6 +1,6 @@
 """The OpenAPI description, made from the registry of methods.
 
-``python -m infra.http.openapi > docs/openapi.json`` writes the copy that is kept in the repository.
+``python -m infra.http.openapi.document > docs/openapi.json`` writes the copy that is kept in the repository.
 """
 
 from __future__ import annotations
