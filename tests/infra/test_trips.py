@@ -51,8 +51,8 @@ async def quiet(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[CommunicationsClient]:
     """A service that goes to the database for nothing but calls, and in each for the numbers that it wants."""
-    monkeypatch.setattr(AppendNotifier, "ring", lambda _: None)
-    monkeypatch.setattr(numbers, "AHEAD", 0)
+    monkeypatch.setattr(AppendNotifier, "notify", lambda _: None)
+    monkeypatch.setattr(numbers, "PREALLOCATE_SECONDS", 0)
     async with run_in_process(database, CRMLEDGER_SEAL_SECONDS="0") as service:
         yield await communications_client(service)
 
