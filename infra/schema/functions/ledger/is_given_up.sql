@@ -1,0 +1,17 @@
+CREATE OR REPLACE FUNCTION ledger.is_given_up(
+    in_organisation text, in_metadata text[]
+) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    -- Nearly always there is none, and nothing needs to be parsed.
+    IF NOT EXISTS (SELECT FROM ledger.given_up WHERE organisation = in_organisation) THEN
+        RETURN false;
+    END IF;
+    RETURN EXISTS (SELECT FROM unnest(in_metadata) AS m (metadata)
+                     JOIN ledger.given_up g
+                       ON g.organisation = in_organisation
+                      AND g.command = m.metadata::json ->> 'command');
+END $$;
+
+COMMENT ON FUNCTION ledger.is_given_up IS
+    'Whether a batch, known by the metadata of its commands, was given up by ledger.settle.';
+REVOKE ALL ON FUNCTION ledger.is_given_up FROM PUBLIC;
