@@ -53,7 +53,7 @@ async def test_a_sound_installation(lively: str) -> None:
 @pytest.mark.parametrize(
     ("change", "check", "said"),
     [
-        ("UPDATE schema_migrations SET checksum = '' WHERE version = 2", "schema", "0002_views"),
+        ("UPDATE schema_migrations SET checksum = '' WHERE version = 2", "schema", "0002_ledger"),
         (
             "GRANT INSERT ON ledger.events TO crmledger_service",
             "privileges",

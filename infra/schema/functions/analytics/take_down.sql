@@ -7,7 +7,7 @@ BEGIN
     IF former IS NOT NULL THEN
         EXECUTE 'DROP VIEW ' || former;
     END IF;
-    DELETE FROM analytics.definition;
+    DELETE FROM schema_repeatables WHERE name = 'views of analysts';
 END $$;
 
 COMMENT ON FUNCTION analytics.take_down IS

@@ -89,5 +89,5 @@ COMMENT ON SCHEMA outward IS
     'What is on its way out: leases and tries, never outcomes and no personal data.';
 GRANT USAGE ON SCHEMA outward TO crmledger_service;
 
-GRANT SELECT ON schema_migrations
+GRANT SELECT ON schema_migrations, schema_repeatables
     TO crmledger_service, crmledger_projector, crmledger_deliverer;
