@@ -48,34 +48,35 @@ END $$;
 
 CREATE SCHEMA ledger;
 COMMENT ON SCHEMA ledger IS
-    'Facts and what is decided together with them. Written by ledger.append only.';
+    'Events and what is decided together with them. Written by ledger.append only.';
 GRANT USAGE ON SCHEMA ledger TO crmledger_service, crmledger_projector, crmledger_deliverer;
 
 CREATE SCHEMA views;
 COMMENT ON SCHEMA views IS
-    'Current state of every entity, written together with its facts; can be rebuilt from them.';
+    'Current state of every entity, written together with its events; can be rebuilt from them.';
 GRANT USAGE ON SCHEMA views TO crmledger_service;
+
+CREATE SCHEMA projection;
+COMMENT ON SCHEMA projection IS
+    'How far the projections that follow the ledger have come, and what they could not take in.';
+GRANT USAGE ON SCHEMA projection TO crmledger_service, crmledger_projector;
 
 CREATE SCHEMA analytics;
 COMMENT ON SCHEMA analytics IS
-    'What analysts query: no personal data; behind the ledger by the lag that analytics.progress '
-    'shows.';
+    'What analysts query: no personal data; behind the ledger by the lag that '
+    'projection.checkpoints shows.';
 GRANT USAGE ON SCHEMA analytics TO crmledger_service, crmledger_projector, crmledger_analyst;
 
-CREATE SCHEMA projections;
-COMMENT ON SCHEMA projections IS 'What those who feed views must remember beside them.';
-GRANT USAGE ON SCHEMA projections TO crmledger_service, crmledger_projector;
-
-CREATE SCHEMA history;
-COMMENT ON SCHEMA history IS
-    'Every row that the views have ever had; behind the ledger by what analytics.progress says of '
-    'the view "history".';
-GRANT USAGE ON SCHEMA history TO crmledger_service;
+CREATE SCHEMA temporal;
+COMMENT ON SCHEMA temporal IS
+    'Every row that the views have ever had; behind the ledger by what projection.checkpoints '
+    'says of the view "history".';
+GRANT USAGE ON SCHEMA temporal TO crmledger_service;
 
 CREATE SCHEMA past;
 COMMENT ON SCHEMA past IS
-    'The views as they were after the position that the setting crmledger.position says: SET '
-    'crmledger.position = 120.';
+    'The views as they were after the position that the setting crmledger.as_of_position says: '
+    'SET crmledger.as_of_position = 120.';
 GRANT USAGE ON SCHEMA past TO crmledger_service;
 
 CREATE SCHEMA webhooks;
@@ -84,10 +85,10 @@ COMMENT ON SCHEMA webhooks IS
     'operators through functions.';
 GRANT USAGE ON SCHEMA webhooks TO crmledger_service, crmledger_deliverer;
 
-CREATE SCHEMA outward;
-COMMENT ON SCHEMA outward IS
+CREATE SCHEMA delivery;
+COMMENT ON SCHEMA delivery IS
     'What is on its way out: leases and tries, never outcomes and no personal data.';
-GRANT USAGE ON SCHEMA outward TO crmledger_service;
+GRANT USAGE ON SCHEMA delivery TO crmledger_service;
 
 GRANT SELECT ON schema_migrations, schema_repeatables
     TO crmledger_service, crmledger_projector, crmledger_deliverer;

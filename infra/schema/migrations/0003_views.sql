@@ -1,14 +1,14 @@
 -- The views: what show, list and get_* answer from. Each row is a pure function of one entity's
--- facts, so all of it can be built again from the ledger.
+-- events, so all of it can be built again from the ledger.
 
 CREATE TABLE views.entities (
-    organisation text NOT NULL,
-    ref          text NOT NULL,
-    stream_id    uuid NOT NULL,
+    organisation text    NOT NULL,
+    ref          text    NOT NULL,
+    stream_id    uuid    NOT NULL,
     retired      boolean NOT NULL DEFAULT false,
     document     json,
-    refs         text[] NOT NULL DEFAULT '{}',
-    owners       text[] NOT NULL DEFAULT '{}',
+    refs         text[]  NOT NULL DEFAULT '{}',
+    owners       text[]  NOT NULL DEFAULT '{}',
     PRIMARY KEY (organisation, ref)
 );
 COMMENT ON TABLE views.entities IS
@@ -18,7 +18,7 @@ COMMENT ON COLUMN views.entities.owners IS
     'The entities ("kind/id") whose it is. What reaches a customer through them is that '
     'customer''s.';
 
-CREATE TABLE views.names (
+CREATE TABLE views.identifiers (
     organisation text    NOT NULL,
     kind         text    NOT NULL,
     field        text    NOT NULL,
@@ -27,8 +27,8 @@ CREATE TABLE views.names (
     retired      boolean NOT NULL,
     PRIMARY KEY (organisation, kind, field, value, id)
 );
-CREATE INDEX names_by_entity ON views.names (organisation, kind, id);
-COMMENT ON TABLE views.names IS 'What callers may identify an entity by, besides its id.';
+CREATE INDEX identifiers_by_entity ON views.identifiers (organisation, kind, id);
+COMMENT ON TABLE views.identifiers IS 'What callers may identify an entity by, besides its id.';
 
 CREATE TABLE views.records (
     organisation text    NOT NULL,
@@ -46,7 +46,7 @@ CREATE INDEX records_changed ON views.records (organisation, changed) WHERE dire
 COMMENT ON TABLE views.records IS
     'Registered records (reference entities) as they were registered.';
 COMMENT ON COLUMN views.records.changed IS
-    'Position of the last fact; processes refresh their directory by it.';
+    'Position of the last event; processes refresh their directory by it.';
 
 CREATE TABLE views.sessions (
     organisation text    NOT NULL,
@@ -88,7 +88,7 @@ CREATE TABLE views.contacts (
     emails                  text[]  NOT NULL,
     phones                  text[]  NOT NULL,
     photo                   text,
-    identity                json    NOT NULL,
+    uniqueness_values       json    NOT NULL,
     PRIMARY KEY (organisation, id)
 ) WITH (toast_tuple_target = 8160);
 CREATE INDEX contacts_id_number
@@ -104,12 +104,12 @@ CREATE INDEX contacts_vat_registration_number
 CREATE INDEX contacts_emails ON views.contacts USING gin (emails);
 CREATE INDEX contacts_phones ON views.contacts USING gin (phones);
 COMMENT ON TABLE views.contacts IS 'Contacts with the columns they are searched by.';
-COMMENT ON COLUMN views.contacts.created IS 'Position of the first fact: the order of creation.';
+COMMENT ON COLUMN views.contacts.created IS 'Position of the first event: the order of creation.';
 COMMENT ON COLUMN views.contacts.emails IS 'E-mail addresses in lower case.';
 COMMENT ON COLUMN views.contacts.phones IS
     'Phone numbers and full numbers, digits only, full ones without the leading 00.';
 COMMENT ON COLUMN views.contacts.photo IS 'Id of the profile photo.';
-COMMENT ON COLUMN views.contacts.identity IS
+COMMENT ON COLUMN views.contacts.uniqueness_values IS
     'The values that a uniqueness rule can name, as they are compared.';
 
 CREATE TABLE views.communications (
@@ -184,18 +184,18 @@ COMMENT ON COLUMN views.access_tokens.associated IS
     'Whether an account or participant of it is neither terminated nor retired.';
 
 CREATE TABLE views.service_requests (
-    organisation        text      NOT NULL,
-    id                  text      NOT NULL,
-    created             bigint    NOT NULL,
-    version             integer   NOT NULL,
-    document            json      NOT NULL,
-    refs                text[]    NOT NULL,
-    accounts_receivable text      NOT NULL,
-    contact_information text      NOT NULL,
-    type                text      NOT NULL,
-    category            text      NOT NULL,
-    life_cycle_state    text      NOT NULL,
-    pending_acceptance  boolean   NOT NULL,
+    organisation        text    NOT NULL,
+    id                  text    NOT NULL,
+    created             bigint  NOT NULL,
+    version             integer NOT NULL,
+    document            json    NOT NULL,
+    refs                text[]  NOT NULL,
+    accounts_receivable text    NOT NULL,
+    contact_information text    NOT NULL,
+    type                text    NOT NULL,
+    category            text    NOT NULL,
+    life_cycle_state    text    NOT NULL,
+    pending_acceptance  boolean NOT NULL,
     due                 timestamp,
     PRIMARY KEY (organisation, id)
 ) WITH (toast_tuple_target = 8160);

@@ -27,13 +27,13 @@ BEGIN
     END IF;
     INSERT INTO ledger.seals (organisation, number, statement, signature, leaves)
     VALUES (in_organisation, (said ->> 'number')::bigint, said, in_signature, in_leaves);
-    INSERT INTO ledger.sealed_streams (organisation, bucket, stream_id, version, chain)
+    INSERT INTO ledger.seal_tree_heads (organisation, bucket, stream_id, version, chain)
     SELECT in_organisation, t.bucket, t.stream, t.version, t.chain
       FROM unnest(stream_bucket, stream, stream_version, stream_chain)
           AS t (bucket, stream, version, chain)
     ON CONFLICT (organisation, bucket, stream_id) DO UPDATE
        SET version = excluded.version, chain = excluded.chain;
-    INSERT INTO ledger.sealed_nodes (organisation, parent, prefix, hash)
+    INSERT INTO ledger.seal_tree_nodes (organisation, parent, prefix, hash)
     SELECT in_organisation, substr(n.prefix, 1, length(n.prefix) - 1), n.prefix, n.hash
       FROM unnest(node_prefix, node_hash) AS n (prefix, hash)
     ON CONFLICT (organisation, parent, prefix) DO UPDATE SET hash = excluded.hash;

@@ -18,19 +18,19 @@ BEGIN
     ON CONFLICT (organisation, ref) DO UPDATE
        SET retired = excluded.retired, document = excluded.document, refs = excluded.refs,
            owners = excluded.owners;
-    -- One by one, of those that have any: joined, they may be planned as a scan of all names.
+    -- One by one, of those that have any: joined, they may be planned as a scan of all identifiers.
     FOR former IN
         SELECT w.columns ->> 'kind' AS kind, w.columns ->> 'id' AS id
           FROM unnest(view_name, parsed) AS w (name, columns),
-               LATERAL (SELECT FROM names n
+               LATERAL (SELECT FROM identifiers n
                          WHERE n.organisation = in_organisation AND n.kind = w.columns ->> 'kind'
                            AND n.id = w.columns ->> 'id' LIMIT 1) AS n
          WHERE w.name = 'entities' AND w.columns ->> 'names' IS NOT NULL
     LOOP
-        DELETE FROM names n
+        DELETE FROM identifiers n
          WHERE n.organisation = in_organisation AND n.kind = former.kind AND n.id = former.id;
     END LOOP;
-    INSERT INTO names (organisation, kind, field, value, id, retired)
+    INSERT INTO identifiers (organisation, kind, field, value, id, retired)
     SELECT in_organisation, w.columns ->> 'kind', n.field, n.value, w.columns ->> 'id',
            coalesce((w.columns ->> 'retired')::boolean, false)
       FROM unnest(view_name, parsed) AS w (name, columns),

@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION ledger.write_views(
 -- beside them. Rows of others are looked up one by one, by their key (LATERAL with a limit, or a
 -- subquery): a join may be planned as a scan of all that the organisation has.
 BEGIN
-    IF nullif(current_setting('crmledger.views', true), '')::bigint
+    IF nullif(current_setting('crmledger.projection_version', true), '')::bigint
        < (SELECT sum(v.version) FROM ledger.view_versions v WHERE starts_with(v.view, 'views.'))
     THEN
         RAISE EXCEPTION 'the views were written by a newer program'

@@ -11,7 +11,7 @@ BEGIN
     END IF;
     SELECT e.event_hash INTO before FROM ledger.events e
      WHERE e.organisation = in_organisation AND e.position = in_from - 1;
-    INSERT INTO webhooks.subscriptions AS s (organisation, webhook, position, mark)
+    INSERT INTO webhooks.subscriptions AS s (organisation, webhook, position, position_hash)
     SELECT in_organisation, r.id, in_from - 1, coalesce(before, '')
       FROM views.records r
      WHERE r.organisation = in_organisation AND r.kind = 'webhook' AND r.id = in_webhook
@@ -19,7 +19,7 @@ BEGIN
                                      WHERE t.organisation = in_organisation
                                        AND t.webhook = in_webhook), r.created)
     ON CONFLICT (organisation, webhook) DO UPDATE
-       SET position = excluded.position, mark = excluded.mark, round = s.round + 1
+       SET position = excluded.position, position_hash = excluded.position_hash, epoch = s.epoch + 1
      WHERE s.position >= excluded.position;
     IF NOT FOUND THEN
         RETURN false;
