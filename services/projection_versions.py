@@ -9,7 +9,7 @@ VERSIONS = {
     "communications": 1,
     "contacts": 1,
     "entities": 2,
-    "names": 1,
+    "identifiers": 1,
     "queue_entries": 1,
     "records": 1,
     "service_requests": 1,

@@ -126,7 +126,15 @@ def unfinished(sources: Sources) -> list[str]:
 
 def gerunds(sources: Sources) -> list[str]:
     """The modules that are called by a participle: a module is a thing."""
-    nouns = {"billing", "copy_encoding", "paging", "parsing", "query_string", "scheduling", "tracing"}
+    nouns = {
+        "billing",
+        "copy_encoding",
+        "paging",
+        "parsing",
+        "query_string",
+        "scheduling",
+        "tracing",
+    }
     stems = ((path, path.rpartition("/")[2].removesuffix(".py")) for path in sources)
     return [path for path, stem in stems if stem.endswith("ing") and stem not in nouns]
 

@@ -90,8 +90,8 @@ def test_every_statement_that_is_built_has_been_read() -> None:
     [
         'f"SELECT * FROM {table}"',
         'f"""\n  INSERT INTO ledger.events VALUES ({value})"""',
-        "\"DELETE FROM views.names WHERE id = '%s'\" % value",
-        '"DELETE FROM views.names WHERE id = " + value',
+        "\"DELETE FROM views.identifiers WHERE id = '%s'\" % value",
+        '"DELETE FROM views.identifiers WHERE id = " + value',
         '"SELECT {}".format(value)',
         '" UNION ALL ".join(parts)',
         'text.replace("FROM views.", f"FROM {schema}.")',

@@ -1,4 +1,4 @@
-"""The objects that are tables and are fed by the projector."""
+"""The objects that are fed by the projector: tables, and how far it has come with them."""
 
 from __future__ import annotations
 
@@ -55,16 +55,32 @@ PROJECTED_RELATIONS = (
         "progress",
         "How far each fed table has come in each ledger, and which process may move it.",
         (
-            _ORGANISATION,
-            Column("view", "text", "The table."),
-            Column("position", "bigint", "The last event that the table holds."),
-            Column("moved_at", _MOMENT, "When the position was moved last."),
-            Column("holder", "uuid", "The process that has the lease; null if nobody has."),
-            Column("held_until", _MOMENT, "When the lease ends unless it is renewed."),
-            Column("version", "integer", "Of history: the definition by which it was written."),
-            Column("generation", "bigint", "Of history: how often rows of it were dropped."),
+            ORGANISATION,
+            Column("view", "text", "The table.", "v.view"),
+            Column("position", "bigint", "The last event that the table holds.", "v.position"),
+            Column("moved_at", _MOMENT, "When the position was moved last.", "v.moved_at"),
+            Column(
+                "lease_holder",
+                "uuid",
+                "The process that has the lease; null if nobody has.",
+                "v.lease_holder",
+            ),
+            Column(
+                "lease_expires_at",
+                _MOMENT,
+                "When the lease ends unless it is renewed.",
+                "v.lease_expires_at",
+            ),
+            Column(
+                "version",
+                "integer",
+                "Of history: the definition by which it was written.",
+                "v.version",
+            ),
+            Column("epoch", "bigint", "Of history: how often rows of it were dropped.", "v.epoch"),
         ),
+        source="projection.checkpoints v",
         order=("view",),
     ),
 )
-"""Their comments are written as those of the views are; migrations make the tables themselves."""
+"""The comments of tables are written as those of views are; migrations make the tables themselves."""

@@ -61,18 +61,18 @@ SELECT statement::text AS statement, signature, ''::bytea AS leaves
   FROM ledger.seals WHERE organisation = $1 ORDER BY number DESC LIMIT 1
 """
 SEALED = "SELECT DISTINCT organisation FROM ledger.seals ORDER BY organisation"
-NAMED = "SELECT organisation FROM ledger.world_claims WHERE claim = 'organisation=' || $1"
+NAMED = "SELECT organisation FROM ledger.global_claims WHERE claim = 'organisation=' || $1"
 # Joined with what is wanted: `= ANY` is planned as a scan where a plan was made while the table was small.
 TIPS = """
 SELECT s.stream_id, s.version, s.chain
   FROM unnest($2::bytea[]) AS w (bucket)
-  JOIN ledger.sealed_streams s ON s.organisation = $1 AND s.bucket = w.bucket
+  JOIN ledger.seal_tree_heads s ON s.organisation = $1 AND s.bucket = w.bucket
 """
 # Those below one prefix in one row: they are tens of thousands.
 NODES = """
 SELECT s.parent, string_agg(s.prefix || s.hash, ''::bytea) AS below
   FROM unnest($2::bytea[]) AS w (parent)
-  JOIN ledger.sealed_nodes s ON s.organisation = $1 AND s.parent = w.parent
+  JOIN ledger.seal_tree_nodes s ON s.organisation = $1 AND s.parent = w.parent
  GROUP BY s.parent
 """
 PAGE = 500

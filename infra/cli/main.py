@@ -13,7 +13,7 @@ import uvloop
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from infra.analytics.install import deploy
+from infra.analytics.install import deploy, repeatables
 from infra.app import Application, run_sealer, serve_http
 from infra.cli.audit import audit
 from infra.cli.diagnostics import check, describe
@@ -159,25 +159,27 @@ async def import_(
 
 @db.command(name="migrate")
 async def db_migrate() -> None:
-    """Applies the migrations that the database does not have yet."""
+    """Applies the migrations, functions and views of analysts that the database does not have yet."""
     async with database(Settings.from_environment()) as url:
         connection = await asyncpg.connect(url)
         try:
-            for migration in await deploy(connection):
-                out.print(f"applied {migration}")
+            for applied in await deploy(connection):
+                out.print(f"applied {applied}")
         finally:
             await connection.close()
 
 
 @db.command(name="status")
 async def db_status() -> None:
-    """Lists the migrations and how each stands."""
+    """Lists the migrations, the functions and the views of analysts, and how each stands."""
     table = Table("version", "name", "state", "applied at")
     async with database(Settings.from_environment()) as url:
         connection = await asyncpg.connect(url)
         try:
             for row in await status(connection):
                 table.add_row(str(row.version), row.name, row.state, str(row.applied_at or ""))
+            for repeatable, at in await repeatables(connection):
+                table.add_row("", str(repeatable), "applied" if at else "pending", str(at or ""))
         finally:
             await connection.close()
     out.print(table)

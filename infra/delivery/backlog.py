@@ -30,8 +30,8 @@ SELECT m.media, w.entries, coalesce(extract(epoch FROM clock_timestamp() - f.rec
        p.entries AS put_off, coalesce(t.tries, 0) AS tries,
        coalesce(greatest(extract(epoch FROM t.next_try_at - clock_timestamp())::float8, 0), 0) AS next_try,
        t.last_error AS error, coalesce(s.failures, 0) AS failures, s.last_error AS server_error,
-       CASE WHEN s.rests_until > clock_timestamp()
-            THEN extract(epoch FROM s.rests_until - clock_timestamp())::float8 ELSE 0 END AS paused_for
+       CASE WHEN s.circuit_open_until > clock_timestamp()
+            THEN extract(epoch FROM s.circuit_open_until - clock_timestamp())::float8 ELSE 0 END AS paused_for
   FROM unnest($2::text[]) AS m (media)
  CROSS JOIN LATERAL (
     SELECT count(*) AS entries, min(q.created) AS first
@@ -40,13 +40,13 @@ SELECT m.media, w.entries, coalesce(extract(epoch FROM clock_timestamp() - f.rec
              ORDER BY e.created LIMIT $3) AS q) AS w
  CROSS JOIN LATERAL (
     SELECT count(*) AS entries
-      FROM (SELECT FROM outward.deliveries d
+      FROM (SELECT FROM delivery.entries d
              WHERE d.organisation = $1 AND d.media = m.media AND d.tries > 0 LIMIT $3) AS q) AS p
   LEFT JOIN LATERAL (
-    SELECT d.tries, d.next_try_at, d.last_error FROM outward.deliveries d
+    SELECT d.tries, d.next_try_at, d.last_error FROM delivery.entries d
      WHERE d.organisation = $1 AND d.media = m.media AND d.tries > 0
      ORDER BY d.tries DESC, d.next_try_at, d.entry LIMIT 1) AS t ON true
-  LEFT JOIN outward.servers s ON s.organisation = $1 AND s.media = m.media
+  LEFT JOIN delivery.transports s ON s.organisation = $1 AND s.media = m.media
   LEFT JOIN ledger.events f ON f.organisation = $1 AND f.position = w.first
  ORDER BY m.media
 """

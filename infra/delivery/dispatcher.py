@@ -1,6 +1,6 @@
 """The sender of a process: any number may run, here and elsewhere.
 
-What is sent by whom, and how fast, is settled in the database (`outward.claim`); what stands here is
+What is sent by whom, and how fast, is settled in the database (`delivery.lease_entries`); what stands here is
 only when to look, and what is under way.
 """
 

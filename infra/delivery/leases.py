@@ -10,13 +10,13 @@ from services.communications.delivery import LeasedEntry, SendPolicy
 __all__ = ["PostgresDeliveryLeases"]
 
 CLAIM = """
-SELECT entry, fence, tries, sent, failures FROM outward.claim($1, $2, $3, $4, $5, $6, $7) AS c ORDER BY fence
+SELECT entry, fence, tries, sent, failures FROM delivery.lease_entries($1, $2, $3, $4, $5, $6, $7) AS c ORDER BY fence
 """
-HOLD = "SELECT outward.hold($1, $2, $3, $4, $5)"
-PUT_OFF = "SELECT outward.put_off($1, $2, $3, $4, $5, $6)"
-REST = "SELECT outward.rest($1, $2, $3, $4, $5)"
-DONE = "SELECT outward.done($1, $2)"
-SWEEP = "SELECT outward.sweep($1)"
+HOLD = "SELECT delivery.renew_lease($1, $2, $3, $4, $5)"
+PUT_OFF = "SELECT delivery.defer($1, $2, $3, $4, $5, $6)"
+REST = "SELECT delivery.open_circuit($1, $2, $3, $4, $5)"
+DONE = "SELECT delivery.complete($1, $2)"
+SWEEP = "SELECT delivery.purge_decided($1)"
 WAITING = """
 SELECT EXISTS (SELECT FROM views.queue_entries WHERE organisation = $1 AND media = $2
                   AND life_cycle_state = 'PENDING' AND external_system IS NULL)

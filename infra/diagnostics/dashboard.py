@@ -53,7 +53,7 @@ WEBHOOKS = 24
 NOW = "SELECT clock_timestamp()"
 # The positions before which an event was recorded earlier than each moment.
 BOUNDS = """
-SELECT ledger.last_before($1, m.moment) FROM unnest($2::timestamptz[]) WITH ORDINALITY AS m (moment, n) ORDER BY m.n
+SELECT ledger.position_before($1, m.moment) FROM unnest($2::timestamptz[]) WITH ORDINALITY AS m (moment, n) ORDER BY m.n
 """
 # The longest waiting of each media: if there are more than are counted, these are the ones that matter.
 WAITING = """
@@ -79,9 +79,9 @@ SELECT life_cycle_state AS state, count(*) AS requests
 LAGS = """
 SELECT v.name, $3 - coalesce(p.position, 0) AS positions,
        coalesce(extract(epoch FROM clock_timestamp() - e.recorded_at)::float8, 0) AS seconds,
-       (SELECT count(*) FROM projections.parked q WHERE q.organisation = $1 AND q.view = v.name) AS parked
+       (SELECT count(*) FROM projection.parked q WHERE q.organisation = $1 AND q.view = v.name) AS parked
   FROM unnest($2::text[]) AS v (name)
-  LEFT JOIN analytics.progress p ON p.organisation = $1 AND p.view = v.name
+  LEFT JOIN projection.checkpoints p ON p.organisation = $1 AND p.view = v.name
   LEFT JOIN ledger.events e ON e.organisation = $1 AND e.position = coalesce(p.position, 0) + 1
  ORDER BY v.name
 """

@@ -26,7 +26,7 @@ PRIVILEGES = """
 WITH t AS (
     SELECT c.oid, n.nspname, n.nspname || '.' || c.relname AS name
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE n.nspname IN ('ledger', 'views', 'analytics', 'projections', 'outward', 'webhooks') AND c.relkind = 'r'
+     WHERE n.nspname IN ('ledger', 'views', 'analytics', 'projection', 'delivery', 'webhooks') AND c.relkind = 'r'
 ), r AS (
     SELECT w.role, p.oid, p.rolsuper
       FROM unnest(ARRAY['crmledger_service', 'crmledger_projector', 'crmledger_deliverer', 'crmledger_analyst']) AS w (role)
@@ -38,7 +38,7 @@ UNION ALL SELECT current_user || ' cannot switch to ' || role FROM r WHERE NOT p
 UNION ALL
 SELECT role || ' can change ' || name FROM r, t
  WHERE (role, nspname) NOT IN
-       (('crmledger_projector', 'analytics'), ('crmledger_projector', 'projections'), ('crmledger_deliverer', 'webhooks'))
+       (('crmledger_projector', 'analytics'), ('crmledger_projector', 'projection'), ('crmledger_deliverer', 'webhooks'))
    AND has_table_privilege(r.oid, t.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
 UNION ALL
 SELECT role || ' can read ' || name FROM r, t
@@ -178,7 +178,7 @@ async def views(site: CheckContext) -> CheckResult:
 
 async def webhooks(site: CheckContext) -> CheckResult:
     """Whether subscribers are told of this ledger, and in time."""
-    rows = await site.connection.fetch("SELECT * FROM webhooks.standing()")
+    rows = await site.connection.fetch("SELECT * FROM webhooks.subscription_status()")
     found = [subscription_status(row) for row in rows]
     ahead = [
         f"{_named(one)} is ahead of the ledger" for one in found if one.display_state == "AHEAD"

@@ -127,7 +127,7 @@ def append_arguments(batch: list[EncodedCommit]) -> list[Any]:
 
 
 def settle_arguments(batch: list[EncodedCommit]) -> list[Any]:
-    """The batch as the arrays of ``ledger.settle``: each command by its first event, or its key."""
+    """The batch as the arrays of ``ledger.resolve_commands``: each command by its first event, or its key."""
     return [
         [parcel.command for parcel in batch],
         [parcel.events[0][0] if parcel.events else None for parcel in batch],

@@ -29,7 +29,7 @@ SELECT organisation, position, stream_id, version, topic, schema_version, subjec
        recorded_at, event_hash
   FROM ledger.events WHERE organisation = $1 AND position > $2 AND position <= $3"""
 ORDER = " ORDER BY position LIMIT $4"
-BEFORE = "SELECT ledger.last_before($1, $2)"
+BEFORE = "SELECT ledger.position_before($1, $2)"
 SEAL = """
 SELECT number, first_position AS first, last_position AS last, encode(root, 'hex') AS root FROM ledger.seals
  WHERE organisation = $1 AND last_position >= $2 AND first_position <= $2 ORDER BY last_position LIMIT 1
@@ -40,7 +40,7 @@ ORIGINS = {"actor": "actor", "request": "request", "cause": "correlation"}
 _OF_ORIGIN = """position = ANY (ARRAY(
  SELECT position FROM ledger.origins
   WHERE organisation = $1 AND origin = ${} AND position > $2 AND position <= $3))"""
-INDEX_ORIGINS = "SELECT ledger.note_origins($1, $2, $3)"
+INDEX_ORIGINS = "SELECT ledger.index_origins($1, $2, $3)"
 NOTED_AT_ONCE = 20_000
 """Events whose origins are noted in one statement."""
 

@@ -2,7 +2,7 @@
 
 The server's ``ledger.append`` does everything in one statement outside any other transaction, so
 its commit needs no message of its own. What became of a batch whose answer was lost is neither
-guessed nor waited for: ``ledger.settle`` says what is written and forbids the rest for ever.
+guessed nor waited for: ``ledger.resolve_commands`` says what is written and forbids the rest for ever.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ APPEND = """
 SELECT command, verdict, detail FROM ledger.append(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 """
-SETTLE = "SELECT ledger.settle($1, $2, $3, $4, $5)"
+SETTLE = "SELECT ledger.resolve_commands($1, $2, $3, $4, $5)"
 
 CONCURRENT_BATCHES = 2
 """Batches of one organisation that are under way: one is written, one waits at the server for its end."""

@@ -29,7 +29,7 @@ SELECT position, stream_id, version, topic, schema_version, subject, recorded_at
 """
 CLAIMS = """
 SELECT claim, stream_id FROM ledger.claims WHERE organisation = $1
-UNION ALL SELECT claim, stream_id FROM ledger.world_claims WHERE organisation = $1
+UNION ALL SELECT claim, stream_id FROM ledger.global_claims WHERE organisation = $1
 """
 ROWS = """
 SELECT 'contact_information' AS kind, id, version, created FROM views.contacts WHERE organisation = $1

@@ -88,7 +88,7 @@ class PooledConnection:
                 "jit": "off",
                 "TimeZone": "UTC",
                 # By which definitions this program projects: the server refuses rows of older ones.
-                "crmledger.views": str(VERSION),
+                "crmledger.projection_version": str(VERSION),
             },
         )
         try:

@@ -41,14 +41,14 @@ LONGEST = 300
 """Characters of a reason that are kept."""
 
 PARKED = """
-SELECT organisation, view, stream_id, position, reason, tries, parked_at FROM projections.parked
+SELECT organisation, view, stream_id, position, reason, tries, parked_at FROM projection.parked
  WHERE $1::text IS NULL OR view = $1 ORDER BY view, organisation, position
 """
-UNPARKED = """NOT EXISTS (SELECT FROM projections.parked q
+UNPARKED = """NOT EXISTS (SELECT FROM projection.parked q
                    WHERE q.organisation = $1 AND q.view = '{view}' AND q.stream_id = e.stream_id)"""
 """Which events ``e`` of organisation ``$1`` a view takes in."""
 UNKNOWN = """
-INSERT INTO projections.parked (organisation, view, stream_id, position, reason)
+INSERT INTO projection.parked (organisation, view, stream_id, position, reason)
 SELECT $1, '{view}', u.stream_id, f.position,
        format('event %s version %s is not known to this program', u.topic, u.schema_version)
   FROM (SELECT DISTINCT ON (e.stream_id) e.stream_id, e.topic, e.schema_version

@@ -35,25 +35,25 @@ __all__ = ["ProjectionLag", "Projector", "lags"]
 
 ROLE = "crmledger_projector"
 LEASE = """
-INSERT INTO analytics.progress AS p (organisation, view, holder, held_until)
+INSERT INTO projection.checkpoints AS p (organisation, view, lease_holder, lease_expires_at)
 VALUES ($1, $2, $3, clock_timestamp() + $4 * interval '1 second')
-ON CONFLICT (organisation, view) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
- WHERE p.holder IS NULL OR p.holder = excluded.holder OR p.held_until < clock_timestamp()
+ON CONFLICT (organisation, view) DO UPDATE SET lease_holder = excluded.lease_holder, lease_expires_at = excluded.lease_expires_at
+ WHERE p.lease_holder IS NULL OR p.lease_holder = excluded.lease_holder OR p.lease_expires_at < clock_timestamp()
 RETURNING position
 """
-RELEASE = "UPDATE analytics.progress SET holder = NULL, held_until = '-infinity' WHERE holder = $1"
+RELEASE = "UPDATE projection.checkpoints SET lease_holder = NULL, lease_expires_at = '-infinity' WHERE lease_holder = $1"
 _LAG = """
 WITH heads AS ({heads})
 SELECT h.organisation, h.head, coalesce(p.position, 0) AS position,
        coalesce(extract(epoch FROM clock_timestamp() - e.recorded_at)::float8, 0) AS seconds,
-       (SELECT count(*) FROM projections.parked q
+       (SELECT count(*) FROM projection.parked q
          WHERE q.organisation = h.organisation AND q.view = $1) AS parked
   FROM heads h
-  LEFT JOIN analytics.progress p ON p.organisation = h.organisation AND p.view = $1
+  LEFT JOIN projection.checkpoints p ON p.organisation = h.organisation AND p.view = $1
   LEFT JOIN ledger.events e ON e.organisation = h.organisation AND e.position = coalesce(p.position, 0) + 1
 UNION ALL
 SELECT p.organisation, 0, p.position, 0, 0
-  FROM analytics.progress p
+  FROM projection.checkpoints p
  WHERE p.view = $1 AND NOT EXISTS (SELECT FROM heads h WHERE h.organisation = p.organisation)
 """
 LAG = _LAG.format(heads=HEADS)

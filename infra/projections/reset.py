@@ -9,10 +9,10 @@ __all__ = ["reset_projection"]
 
 # Nobody moves a position meanwhile; a projector that is at work finds it moved, and begins anew.
 AGAIN = """
-LOCK TABLE analytics.progress IN EXCLUSIVE MODE;
-UPDATE analytics.progress SET position = 0, moved_at = clock_timestamp() WHERE view = '{view}';
+LOCK TABLE projection.checkpoints IN EXCLUSIVE MODE;
+UPDATE projection.checkpoints SET position = 0, moved_at = clock_timestamp() WHERE view = '{view}';
 TRUNCATE analytics.{view};
-DELETE FROM projections.parked WHERE view = '{view}';
+DELETE FROM projection.parked WHERE view = '{view}';
 UPDATE ledger.view_versions SET version = {version}, written_at = clock_timestamp() WHERE view = 'analytics.{view}';
 """
 

@@ -41,7 +41,7 @@ class UnreadableStream:
 
 @dataclass(slots=True)
 class RowVersions:
-    """Rows as ``history.write`` takes them: those that ended, and those that began."""
+    """Rows as ``temporal.write`` takes them: those that ended, and those that began."""
 
     ended: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))
     begun: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))

@@ -31,22 +31,22 @@ __all__ = [
 ]
 
 MOVE = """
-UPDATE analytics.progress
-   SET position = $5, moved_at = clock_timestamp(), held_until = clock_timestamp() + $6 * interval '1 second'
- WHERE organisation = $1 AND view = $2 AND holder = $3 AND position = $4
+UPDATE projection.checkpoints
+   SET position = $5, moved_at = clock_timestamp(), lease_expires_at = clock_timestamp() + $6 * interval '1 second'
+ WHERE organisation = $1 AND view = $2 AND lease_holder = $3 AND position = $4
 """
 PARK = """
-INSERT INTO projections.parked (organisation, view, stream_id, position, reason)
+INSERT INTO projection.parked (organisation, view, stream_id, position, reason)
 SELECT organisation, $2, stream_id, position, $4 FROM ledger.events WHERE organisation = $1 AND position = $3
 """
 STANDS_AT = (
-    "SELECT position FROM analytics.progress WHERE organisation = $1 AND view = $2 FOR UPDATE"
+    "SELECT position FROM projection.checkpoints WHERE organisation = $1 AND view = $2 FOR UPDATE"
 )
 UNPARK = """
-DELETE FROM projections.parked WHERE organisation = $1 AND view = $2 AND stream_id = $3 RETURNING position
+DELETE FROM projection.parked WHERE organisation = $1 AND view = $2 AND stream_id = $3 RETURNING position
 """
 TRIED = """
-UPDATE projections.parked SET tries = tries + 1, tried_at = clock_timestamp(), reason = $4
+UPDATE projection.parked SET tries = tries + 1, tried_at = clock_timestamp(), reason = $4
  WHERE organisation = $1 AND view = $2 AND stream_id = $3
 """
 OF_STREAM = "e.stream_id = $4"

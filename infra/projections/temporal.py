@@ -1,4 +1,4 @@
-"""The views as they were: folding the ledger into the schema ``history``, and reading it.
+"""The views as they were: folding the ledger into the schema ``temporal``, and reading it.
 
 A batch of events is folded outside any transaction; its rows are then written together with the
 position that they lead to, and only if history still stands where it was read (compare and swap). So
@@ -39,17 +39,17 @@ PATIENCE = 5.0
 """Seconds for which a reader brings history forward before it is told to come again."""
 
 AT = """
-SELECT least(position, (SELECT min(q.position) - 1 FROM projections.parked q
+SELECT least(position, (SELECT min(q.position) - 1 FROM projection.parked q
                          WHERE q.organisation = $1 AND q.view = 'history'))
-  FROM analytics.progress p
+  FROM projection.checkpoints p
  WHERE organisation = $1 AND view = 'history' AND version = $2
-   AND NOT EXISTS (SELECT FROM history.dropped d WHERE d.organisation = $1)
+   AND NOT EXISTS (SELECT FROM temporal.invalidated d WHERE d.organisation = $1)
 """
-BEGIN = "SELECT at, in_generation, streams FROM history.begin($1, $2, $3)"
-WRITE = "SELECT history.write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-STAND_AT = f"SELECT ({AT}) AS at, set_config('crmledger.position', $3, true)"
-PARK = "SELECT history.park($1, $2, $3, $4, $5, $6, $7)"
-RETRY = "SELECT history.retry($1, $2, $3)"
+BEGIN = "SELECT position, epoch, streams FROM temporal.start_batch($1, $2, $3)"
+WRITE = "SELECT temporal.write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+STAND_AT = f"SELECT ({AT}) AS at, set_config('crmledger.as_of_position', $3, true)"
+PARK = "SELECT temporal.park($1, $2, $3, $4, $5, $6, $7)"
+RETRY = "SELECT temporal.retry($1, $2, $3)"
 EVENTS_OF_TOUCHED = EVENTS.format(
     f"""e.position <= $2 AND e.stream_id = ANY (ARRAY(
        SELECT DISTINCT t.stream_id FROM ledger.events t

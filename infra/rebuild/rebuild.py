@@ -46,6 +46,7 @@ from infra.rebuild.table_sets import (
 )
 from infra.replay.pipeline import Connection, connect_as_owner, refresh_statistics
 from infra.schema.migrate import available
+from infra.schema.repeatable import functions
 
 __all__ = ["RebuildError", "RebuildReport", "discard_all", "rebuild", "rollback"]
 
@@ -135,8 +136,8 @@ async def _fold(work: ShadowBuild, definition: str, total: Callable[[int], None]
 def _definition(zone: ZoneInfo) -> str:
     """What rows depend on besides events, the code first of all: only what is the same is gone on with."""
     digest = hashlib.sha256(str(zone).encode())
-    for migration in available():
-        digest.update(migration.checksum.encode())
+    for checksum in (*(migration.checksum for migration in available()), functions().checksum):
+        digest.update(checksum.encode())
     for folder in (Path(part.__path__[0]) for part in (domain, services, ledger, projecting)):
         for source in sorted(folder.rglob("*.py")):
             digest.update(source.read_bytes())

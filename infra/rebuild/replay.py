@@ -27,7 +27,7 @@ from services.ids import record_stream_id
 
 __all__ = ["LedgerReplayer", "schema_name"]
 
-ORGANISATION = "SELECT organisation FROM ledger.world_claims WHERE claim = 'organisation=' || $1"
+ORGANISATION = "SELECT organisation FROM ledger.global_claims WHERE claim = 'organisation=' || $1"
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _NO_SLUG = re.compile(r"[^a-z0-9]+")

@@ -21,8 +21,8 @@ SELECT pg_total_relation_size(c.oid), v.version
 """
 
 
-HISTORY_TABLES = "SELECT 'history.' || t FROM history.tables() AS t"
-HISTORY_VERSION = "SELECT min(version) FROM analytics.progress WHERE view = 'history'"
+HISTORY_TABLES = "SELECT 'temporal.' || t FROM temporal.tables() AS t"
+HISTORY_VERSION = "SELECT min(version) FROM projection.checkpoints WHERE view = 'history'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ async def _history(connection: Connection) -> ProjectionStatus:
     names = [row[0] for row in await connection.fetch(HISTORY_TABLES)]
     tables = [await _state(connection, name, None) for name in names]
     return ProjectionStatus(
-        "history.*",
+        "temporal.*",
         rows=sum(table.rows for table in tables),
         size=sum(table.size for table in tables),
         version=await connection.fetchval(HISTORY_VERSION),

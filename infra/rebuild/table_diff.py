@@ -16,7 +16,7 @@ LIMIT = 100_000
 SHOWN = 300
 """Characters of a value that a difference holds."""
 
-SCOPES = {"names": ("organisation", "kind", "id")}
+SCOPES = {"identifiers": ("organisation", "kind", "id")}
 """The key by which rows of a view are written together, where it is not the primary key."""
 
 COLUMNS = """

@@ -1,6 +1,6 @@
 """The views' tables as the catalogue knows them: making new ones like them, and changing places.
 
-``view_names`` holds the live tables. ``views_next`` are new ones that are being filled, ``views_former``
+``view_names`` holds the live tables. ``views_next`` are new ones that are being filled, ``views_previous``
 those that were live before the last switch; each of the two has a table ``heads``: up to which
 position of every ledger the others hold the events. While ``views_next`` is being filled, it also says
 up to which entity that is done; the schema's comment says by which definitions.
@@ -37,7 +37,7 @@ __all__ = [
     "view_names",
 ]
 
-NEXT, PREVIOUS = "views_next", "views_former"
+NEXT, PREVIOUS = "views_next", "views_previous"
 DISCARDED = "views_gone"
 """Only within a switch: what is in the way of it."""
 
@@ -46,7 +46,7 @@ SELECT relname FROM pg_catalog.pg_class
  WHERE relnamespace = to_regnamespace($1::text) AND relkind = 'r' AND relname NOT IN ('heads', 'unreadable') ORDER BY relname
 """
 # LIKE copies neither the options of a table nor the names of its constraints and indexes. Those of
-# `names` are there from the start, because each write of an entity looks its names up.
+# `identifiers` are there from the start, because each write of an entity looks its names up.
 LIKE = """
 SELECT format('CREATE TABLE views_next.%I (LIKE views.%I INCLUDING ALL EXCLUDING INDEXES)%s', c.relname, c.relname,
               ' WITH (' || array_to_string(c.reloptions, ', ') || ')') AS ddl
@@ -183,7 +183,7 @@ async def create_shadow_tables(
         await discard(connection, NEXT)
         await connection.execute(f"CREATE SCHEMA {NEXT}")
         await _run(connection, LIKE)
-        await _run(connection, INDEXES, ["names"])
+        await _run(connection, INDEXES, ["identifiers"])
         await save_heads(connection, NEXT, at)
         await connection.execute(UNREADABLE_TABLE)
         await set_schema_comment(connection, NEXT, definition)
@@ -229,7 +229,7 @@ async def build_indexes(connection: Connection) -> None:
     Those that an interrupted rebuild has added are there already.
     """
     names = await view_names(connection, NEXT)
-    await _run(connection, INDEXES, [name for name in names if name != "names"])
+    await _run(connection, INDEXES, [name for name in names if name != "identifiers"])
     for view in names:
         await connection.execute(f"VACUUM (ANALYZE) {NEXT}.{view}")
 
@@ -256,7 +256,7 @@ async def load_heads(connection: Connection, schema: str) -> Heads:
 
 
 async def switch(connection: Connection, incoming: str, at: Heads) -> None:
-    """Lets the tables of ``incoming`` change places with the live ones, which become ``views_former``.
+    """Lets the tables of ``incoming`` change places with the live ones, which become ``views_previous``.
 
     Runs in a transaction of the caller's that holds all tables. Names, privileges, comments, owners
     and the SQL views over the tables stay as they were. What was in the way is left as ``views_next``, like

@@ -57,7 +57,7 @@ WITH f AS (SELECT stream_id, topic FROM ledger.events
             WHERE organisation = $1 AND position > $2 AND position <= $3)
 SELECT stream_id FROM f
 UNION
-SELECT unnest(ledger.streams_of($1, stream_id)) FROM f WHERE topic = $4
+SELECT unnest(ledger.streams_of_subject($1, stream_id)) FROM f WHERE topic = $4
 """
 FORGOTTEN = ContactInformation.Forgotten.TOPIC
 WRITE = "SELECT ledger.write_views($1, $2, $3, $4, $5, $6, $7)"

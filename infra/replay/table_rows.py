@@ -33,4 +33,4 @@ def table_rows(
     yield "entities", shown
     for name, value in (columns.get("names") or {}).items():
         named = {"kind": kind, "id": id_, "field": name, "value": value, "retired": retired}
-        yield "names", {**common, **named}
+        yield "identifiers", {**common, **named}

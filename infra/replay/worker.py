@@ -153,7 +153,10 @@ def _keys(organisation: str, row: ViewRow) -> set[Key]:
     """Which rows of which tables ``ledger.write_views`` writes for a row."""
     kind, id_ = str(row.columns.get("kind")), str(row.columns["id"])
     if row.view == "entities":
-        return {("entities", organisation, f"{kind}/{id_}"), ("names", organisation, kind, id_)}
+        return {
+            ("entities", organisation, f"{kind}/{id_}"),
+            ("identifiers", organisation, kind, id_),
+        }
     key = (kind, id_) if row.view == "records" else (id_,)
     return {(row.view, organisation, *key)}
 

@@ -5,6 +5,11 @@ all migrating programs, so any number of them may be started at once. A statemen
 up every later reader and writer of that table; so it gives up after LOCK_TIMEOUT, lets them pass, and the file is tried
 anew.
 
+Functions are no migrations: each is a file of `functions/`, and all of them are put up as one `Repeatable` when they are
+other ones. That happens in the transaction of the first file, since the triggers of the later ones need them, and of the
+last one that is pending. A later file that needs a new function before that creates it itself; one that changes a
+function's signature drops the former.
+
 What follows from the code alone, the views of analysts, no file spells out: `infra.analytics.install` puts it up after
 the last of our own migrations, and anew whenever it is another one.
 """
@@ -20,10 +25,19 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import cache, partial
 from importlib import resources
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeVar
 
 import asyncpg
 import msgspec
+
+from infra.schema.repeatable import (
+    REPEATABLES,
+    Connection,
+    MigrationError,
+    Repeatable,
+    functions,
+    run,
+)
 
 __all__ = [
     "LOCK_TIMEOUT",
@@ -55,12 +69,8 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at timestamptz NOT NULL DEFAULT now()
 )
 """
-
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
-
-class MigrationError(RuntimeError):
-    """The database and the code do not fit, or a migration could not be applied; nothing of it was."""
+FORMER_FIRST = "ledger"
+"""The name of the first migration of databases that were made before the baseline."""
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -111,21 +121,25 @@ def available() -> list[Migration]:
 async def migrate(
     connection: Connection,
     migrations: Sequence[Migration] | None = None,
+    repeatable: Repeatable | None = None,
     *,
     attempts: int = ATTEMPTS,
-) -> list[Migration]:
+) -> list[Migration | Repeatable]:
     """Apply what is pending.
 
     :param connection: outside a transaction, of a role that owns the schema.
     :param migrations: by default the code's own.
+    :param repeatable: functions; by default the code's own if the migrations are.
     :param attempts: how often one migration is tried while others hold locks it needs.
     :return: those that this call applied.
     :raises MigrationError: the database does not fit the code, or a migration failed; earlier ones stay applied.
     """
-    wanted = available() if migrations is None else migrations
-    applied = []
-    while migration := await patiently(connection, partial(_apply_next, wanted=wanted), attempts):
-        applied.append(migration)
+    if migrations is None:
+        migrations, repeatable = available(), repeatable or functions()
+    step = partial(_apply_next, wanted=migrations, repeatable=repeatable)
+    applied: list[Migration | Repeatable] = []
+    while some := await patiently(connection, step, attempts):
+        applied += some
     return applied
 
 
@@ -151,9 +165,9 @@ async def status(
 
 
 async def is_current(connection: Connection) -> bool:
-    """Whether the database records exactly this code's migrations: for processes that look often."""
+    """Whether the database records exactly this code's migrations and functions: for processes that look often."""
     rows = await connection.fetch("SELECT version, checksum FROM schema_migrations")
-    return {tuple(row) for row in rows} == _own()
+    return {tuple(row) for row in rows} == _own() and await functions().is_installed(connection)
 
 
 @cache
@@ -163,18 +177,27 @@ def _own() -> frozenset[tuple[int, str]]:
 
 
 async def assert_current(
-    connection: Connection, migrations: Sequence[Migration] | None = None
+    connection: Connection,
+    migrations: Sequence[Migration] | None = None,
+    repeatable: Repeatable | None = None,
 ) -> None:
     """Check that the database is exactly at this code's schema.
 
     :param migrations: by default the code's own.
+    :param repeatable: functions; by default the code's own if the migrations are.
     :raises MigrationError: it is not; the message says in what and what to do.
     """
+    if migrations is None:
+        migrations, repeatable = available(), repeatable or functions()
     states = await status(connection, migrations)
     _check(states)
     pending = [f"{state.version:04}_{state.name}" for state in states if state.state == "pending"]
     if pending:
         raise MigrationError(f"not applied yet: {', '.join(pending)}; run `crmledger db migrate`")
+    if repeatable and not await repeatable.is_installed(connection):
+        raise MigrationError(
+            f"the {repeatable} of the database are not this code's; run `crmledger db migrate`"
+        )
 
 
 def _recorded(row: asyncpg.Record, migration: Migration | None) -> MigrationState:
@@ -190,6 +213,11 @@ def _check(states: Sequence[MigrationState]) -> None:
     seen_pending: MigrationState | None = None
     for state in states:
         label = f"{state.version:04}_{state.name}"
+        if (state.version, state.name) == (1, FORMER_FIRST):
+            raise MigrationError(
+                "this database was made by a development version before the baseline of 2026-11;"
+                " create a new one"
+            )
         if state.state == "unknown":
             raise MigrationError(
                 f"the database has {label}, which this code does not know; run the newer code"
@@ -233,17 +261,26 @@ async def alone(connection: Connection) -> AsyncIterator[None]:
         yield
 
 
-async def _apply_next(connection: Connection, wanted: Sequence[Migration]) -> Migration | None:
-    """Apply the first pending migration, if any, in one transaction."""
+async def _apply_next(
+    connection: Connection, wanted: Sequence[Migration], repeatable: Repeatable | None
+) -> list[Migration | Repeatable]:
+    """Apply the first pending migration, if any, and the functions where they are due, in one transaction."""
     async with alone(connection):
         await connection.execute(RECORDS)
+        await connection.execute(REPEATABLES)
         states = await status(connection, wanted)
         _check(states)
         pending = {state.version for state in states if state.state == "pending"}
+        applied: list[Migration | Repeatable] = []
+        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         migration = next((migration for migration in wanted if migration.version in pending), None)
         if migration:
             await _apply(connection, migration)
-        return migration
+            applied.append(migration)
+        is_due = len(pending) <= 1 or 1 in pending
+        if repeatable and is_due and await repeatable.install(connection):
+            applied.append(repeatable)
+        return applied
 
 
 async def _apply(connection: Connection, migration: Migration) -> None:
@@ -254,11 +291,4 @@ async def _apply(connection: Connection, migration: Migration) -> None:
         migration.name,
         migration.checksum,
     )
-    await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-    try:
-        await connection.execute(migration.sql)
-    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-        raise
-    except asyncpg.PostgresError as error:
-        line = migration.sql.count("\n", 0, int(error.position or 0)) + 1
-        raise MigrationError(f"{migration}, line {line}: {error}") from error
+    await run(connection, str(migration), migration.sql)

@@ -19,7 +19,7 @@ from services.context import CallContext, ContextQuery, QueryResult, ViewQuery
 
 __all__ = ["PostgresTemporalStore", "TemporalReadModels", "resolve_position"]
 
-LAST = "SELECT ledger.last_before($1, $2::timestamptz + interval '1 microsecond')"
+LAST = "SELECT ledger.position_before($1, $2::timestamptz + interval '1 microsecond')"
 RECORDED = "SELECT recorded_at FROM ledger.events WHERE organisation = $1 AND position = $2"
 
 

@@ -16,15 +16,15 @@ matches (n, kind, id, retired) AS (
                WITH ORDINALITY AS w (kind, field, value, account, contact, n),
            LATERAL (SELECT ref, retired FROM views.entities m
                      WHERE m.organisation = $1 AND m.ref = w.kind || '/' || w.value LIMIT 1) AS m
-     WHERE w.field = 'id' AND (w.account IS NULL OR views.reaches($1, m.ref, ARRAY[w.account, w.contact]))
+     WHERE w.field = 'id' AND (w.account IS NULL OR views.belongs_to_customer($1, m.ref, ARRAY[w.account, w.contact]))
     UNION ALL
     SELECT w.n, w.kind, m.id, m.retired
       FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
                WITH ORDINALITY AS w (kind, field, value, account, contact, n),
-           LATERAL (SELECT id, retired FROM views.names m
+           LATERAL (SELECT id, retired FROM views.identifiers m
                      WHERE m.organisation = $1 AND m.kind = w.kind AND m.field = w.field AND m.value = w.value
                        AND (w.account IS NULL
-                            OR views.reaches($1, w.kind || '/' || m.id, ARRAY[w.account, w.contact]))
+                            OR views.belongs_to_customer($1, w.kind || '/' || m.id, ARRAY[w.account, w.contact]))
                      ORDER BY m.retired LIMIT 3) AS m
      WHERE w.field <> 'id'
 )"""
@@ -35,14 +35,14 @@ SELECT 'head' AS what, 0::bigint AS n, NULL AS a, NULL AS b, max(changed) AS c, 
 UNION ALL
 SELECT 'session', w.n, s.user_id, s.unit_id, s.expires_at,
        s.released OR s.access_token IS NOT NULL
-                     AND NOT views.session_stands($1, s.access_token, s.account, s.contact),
+                     AND NOT views.is_session_valid($1, s.access_token, s.account, s.contact),
        NULL, NULL, s.account, s.contact
   FROM unnest($2::text[]) WITH ORDINALITY AS w (id, n),
        LATERAL (SELECT * FROM views.sessions s WHERE s.organisation = $1 AND s.id = w.id LIMIT 1) AS s
 UNION ALL
-SELECT 'answer', w.n, a.request_hash, a.key, NULL, NULL, a.answer, NULL, NULL, NULL
+SELECT 'answer', w.n, a.request_hash, a.key, NULL, NULL, a.response, NULL, NULL, NULL
   FROM unnest($3::text[]) WITH ORDINALITY AS w (key, n),
-       LATERAL (SELECT * FROM ledger.answers a WHERE a.organisation = $1 AND a.key = w.key LIMIT 1) AS a
+       LATERAL (SELECT * FROM ledger.stored_responses a WHERE a.organisation = $1 AND a.key = w.key LIMIT 1) AS a
  WHERE a.recorded_at > clock_timestamp() - interval '24 hours'
 UNION ALL
 SELECT 'match', n, id, NULL, NULL, retired, NULL, NULL, NULL, NULL FROM matches

@@ -21,7 +21,7 @@ SELECT owner, key_id, verifier, expires_at <= clock_timestamp() AS expired
  ORDER BY expires_at DESC LIMIT 1
 """
 COUNT_GUESS = "SELECT ledger.count_guess($1, $2, $3, $4, $5, $6, $7)"
-FORGIVE = "SELECT ledger.forgive_guesses($1, $2, $3)"
+FORGIVE = "SELECT ledger.reset_guesses($1, $2, $3)"
 PHOTO = """
 SELECT content, mime_type FROM ledger.photos
  WHERE organisation = $1 AND id = $2 AND ($3::text IS NULL OR contact = $3)

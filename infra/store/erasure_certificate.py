@@ -30,7 +30,7 @@ EVENTS = """
 SELECT e.topic, count(*) AS events, min(e.position) AS first, max(e.position) AS last
   FROM ledger.events e
  WHERE e.organisation = $1
-   AND e.stream_id = ANY (ARRAY[$2::uuid] || ledger.streams_of($1, $2) || $3::uuid[])
+   AND e.stream_id = ANY (ARRAY[$2::uuid] || ledger.streams_of_subject($1, $2) || $3::uuid[])
    AND e.payload::jsonb ? 'personal'
  GROUP BY e.topic ORDER BY e.topic
 """

@@ -41,20 +41,20 @@ from services.reference_cache import ReferenceCache
 
 __all__ = ["PostgresStore"]
 
-HOLDER = "SELECT organisation, entity FROM ledger.world_claims WHERE claim = $1"
+HOLDER = "SELECT organisation, entity FROM ledger.global_claims WHERE claim = $1"
 HEAD = """
 SELECT position, recorded_at FROM ledger.events
  WHERE organisation = $1 ORDER BY position DESC LIMIT 1
 """
 FIRST = "SELECT event_hash FROM ledger.events WHERE organisation = $1 AND position = 1"
-FORGET = "SELECT ledger.forget_answers($1)"
+FORGET = "SELECT ledger.purge_expired($1)"
 VIEW_VERSION = (
     "SELECT sum(version)::integer FROM ledger.view_versions WHERE starts_with(view, 'views.')"
 )
 SESSIONS = """
 SELECT id, user_id, unit_id, expires_at, access_token, account, contact FROM views.sessions
  WHERE organisation = $1 AND NOT released AND expires_at > extract(epoch FROM clock_timestamp())
-   AND (access_token IS NULL OR views.session_stands($1, access_token, account, contact))
+   AND (access_token IS NULL OR views.is_session_valid($1, access_token, account, contact))
  ORDER BY created DESC LIMIT $2 OFFSET $3
 """
 RECORDS = """

@@ -19,7 +19,7 @@ SELECT id FROM views.access_tokens
  WHERE organisation = $1 AND rewards_participant = $2 ORDER BY created
 """,
 }
-BELONGINGS = "SELECT ledger.streams_of($1, $2)"
+BELONGINGS = "SELECT ledger.streams_of_subject($1, $2)"
 TOKENS_OF = """
 SELECT id FROM views.access_tokens WHERE organisation = $1 AND accounts_receivable = ANY ($2::text[])
 UNION

@@ -11,14 +11,14 @@ from services.request_outcomes import RequestOutcome
 __all__ = ["Outcomes"]
 
 OUTCOME = """
-SELECT clock_timestamp() AS now, o.position, o.recorded_at, a.answer, s.settled_at IS NOT NULL AS settled
+SELECT clock_timestamp() AS now, o.position, o.recorded_at, a.response, s.revoked_at IS NOT NULL AS settled
   FROM (VALUES ($1::text, $2::text, $3::text)) AS w (organisation, caller, key)
-  LEFT JOIN ledger.outcomes o ON o.organisation = w.organisation AND o.caller = w.caller AND o.key = w.key
-  LEFT JOIN ledger.answers a ON a.organisation = w.organisation AND a.key = w.key AND a.command = o.command
+  LEFT JOIN ledger.request_outcomes o ON o.organisation = w.organisation AND o.caller = w.caller AND o.key = w.key
+  LEFT JOIN ledger.stored_responses a ON a.organisation = w.organisation AND a.key = w.key AND a.command = o.command
                             AND a.recorded_at > clock_timestamp() - interval '24 hours'
-  LEFT JOIN ledger.settled_keys s ON s.organisation = w.organisation AND s.caller = w.caller AND s.key = w.key
+  LEFT JOIN ledger.revoked_keys s ON s.organisation = w.organisation AND s.caller = w.caller AND s.key = w.key
 """
-SETTLE_KEY = "SELECT ledger.settle_key($1, $2, $3)"
+SETTLE_KEY = "SELECT ledger.revoke_key($1, $2, $3)"
 
 
 class Outcomes:
@@ -46,6 +46,6 @@ class Outcomes:
         )
 
     def _told(self, row: asyncpg.Record, key: str) -> RequestOutcome:
-        kept = row["answer"]
+        kept = row["response"]
         data = self._ring.decrypt_response(kept, key) if kept is not None else None
         return RequestOutcome(row["now"], row["position"], row["recorded_at"], data, row["settled"])

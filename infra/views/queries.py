@@ -50,7 +50,7 @@ CLOSURE = """
     SELECT ref, document
       FROM wanted
      WHERE document IS NOT NULL
-       AND ({customer}::text[] IS NULL OR views.reaches($1, ref, {customer}::text[])
+       AND ({customer}::text[] IS NULL OR views.belongs_to_customer($1, ref, {customer}::text[])
             OR owners = '{{}}' AND ref !~ '^(contact_information|accounts_receivable|access_token)/')
 {followers})"""
 MAX_DEPTH = 8
@@ -100,7 +100,7 @@ COLUMNS: dict[str, frozenset[str]] = {
 ROW_FILTERS: dict[str, str] = {
     "contacts": "'contact_information/' || id = ANY ($2::text[])",
     "communications": "'contact_information/' || contact_information = ANY ($2::text[])",
-    "access_tokens": "views.reaches($1, 'access_token/' || id, $2::text[])",
+    "access_tokens": "views.belongs_to_customer($1, 'access_token/' || id, $2::text[])",
     # Bare columns, so that the rows of one customer are found by two indexes.
     "service_requests": "(accounts_receivable = split_part(($2::text[])[1], '/', 2)"
     " OR contact_information = split_part(($2::text[])[2], '/', 2))",

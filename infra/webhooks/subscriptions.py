@@ -34,27 +34,27 @@ KEPT = 10_000
 KEPT_FOR = timedelta(days=30)
 """How long it holds them."""
 
-STANDING = "SELECT * FROM webhooks.standing($1) OFFSET $2 LIMIT $3"
+STANDING = "SELECT * FROM webhooks.subscription_status($1) OFFSET $2 LIMIT $3"
 LEASE = """
-INSERT INTO webhooks.subscriptions AS s (organisation, webhook, position, mark, holder, held_until)
+INSERT INTO webhooks.subscriptions AS s (organisation, webhook, position, position_hash, lease_holder, lease_expires_at)
 SELECT $1, $2, w.position, coalesce(e.event_hash, ''), $3, clock_timestamp() + $4 * interval '1 second'
   FROM (VALUES ($5::bigint)) AS w (position)
   LEFT JOIN ledger.events e ON e.organisation = $1 AND e.position = w.position
-ON CONFLICT (organisation, webhook) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
- WHERE s.holder IS NULL OR s.holder = excluded.holder OR s.held_until < clock_timestamp()
-RETURNING s.position, s.round AS epoch, s.state,
+ON CONFLICT (organisation, webhook) DO UPDATE SET lease_holder = excluded.lease_holder, lease_expires_at = excluded.lease_expires_at
+ WHERE s.lease_holder IS NULL OR s.lease_holder = excluded.lease_holder OR s.lease_expires_at < clock_timestamp()
+RETURNING s.position, s.epoch AS epoch, s.state,
           coalesce((SELECT e.event_hash FROM ledger.events e
-                     WHERE e.organisation = $1 AND e.position = s.position), '') = s.mark AS position_matches
+                     WHERE e.organisation = $1 AND e.position = s.position), '') = s.position_hash AS position_matches
 """
 RENEW = """
-UPDATE webhooks.subscriptions SET held_until = clock_timestamp() + $4 * interval '1 second'
- WHERE organisation = $1 AND webhook = $2 AND holder = $3 AND round = $5 AND state = 'ACTIVE'
+UPDATE webhooks.subscriptions SET lease_expires_at = clock_timestamp() + $4 * interval '1 second'
+ WHERE organisation = $1 AND webhook = $2 AND lease_holder = $3 AND epoch = $5 AND state = 'ACTIVE'
 """
 TAKE = """
 WITH moved AS (
     UPDATE webhooks.subscriptions s
-       SET position = $5, mark = (SELECT e.event_hash FROM ledger.events e WHERE e.organisation = $1 AND e.position = $5)
-     WHERE s.organisation = $1 AND s.webhook = $2 AND s.holder = $3 AND s.position = $4 AND s.round = $6
+       SET position = $5, position_hash = (SELECT e.event_hash FROM ledger.events e WHERE e.organisation = $1 AND e.position = $5)
+     WHERE s.organisation = $1 AND s.webhook = $2 AND s.lease_holder = $3 AND s.position = $4 AND s.epoch = $6
     RETURNING s.organisation, s.webhook
 ), taken AS (
     INSERT INTO webhooks.pending (organisation, webhook, position, stream_id, entity)
@@ -79,7 +79,7 @@ WITH given AS (
     SELECT g.* FROM unnest($5::bigint[], $6::text[], $7::integer[], $8::integer[], $9::float8[])
                         AS g (position, outcome, status, milliseconds, wait)
      WHERE EXISTS (SELECT FROM webhooks.subscriptions s
-                    WHERE s.organisation = $1 AND s.webhook = $2 AND s.round = $3)
+                    WHERE s.organisation = $1 AND s.webhook = $2 AND s.epoch = $3)
 ), done AS (
     DELETE FROM webhooks.pending p USING given g
      WHERE p.organisation = $1 AND p.webhook = $2 AND p.position = g.position AND g.outcome = 'DELIVERED'
@@ -103,10 +103,10 @@ UPDATE webhooks.subscriptions s
   FROM (SELECT CASE WHEN EXISTS (SELECT FROM given g WHERE g.outcome = 'GONE') THEN 'GONE'
                     WHEN EXISTS (SELECT FROM failed f WHERE f.first_try_at < clock_timestamp() - $4 * interval '1 second')
                     THEN 'PAUSED' ELSE 'ACTIVE' END AS state) AS w
- WHERE s.organisation = $1 AND s.webhook = $2 AND s.round = $3 AND s.state = 'ACTIVE'
+ WHERE s.organisation = $1 AND s.webhook = $2 AND s.epoch = $3 AND s.state = 'ACTIVE'
 RETURNING s.state
 """
-RELEASE = "UPDATE webhooks.subscriptions SET holder = NULL, held_until = '-infinity' WHERE organisation = $1 AND holder = $2"
+RELEASE = "UPDATE webhooks.subscriptions SET lease_holder = NULL, lease_expires_at = '-infinity' WHERE organisation = $1 AND lease_holder = $2"
 SECRETS = "SELECT * FROM webhooks.signing_secrets($1, $2)"
 RECORDS = """
 SELECT e.stream_id, e.payload ->> 'kind' || '/' || (e.payload ->> 'record_id') AS entity
@@ -208,7 +208,7 @@ class Attempt:
 
 
 def subscription_status(row: asyncpg.Record) -> SubscriptionStatus:
-    """A row of ``webhooks.standing``."""
+    """A row of ``webhooks.subscription_status``."""
     return SubscriptionStatus(**dict(row) | {"document": orjson.loads(row["document"])})
 
 

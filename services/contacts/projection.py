@@ -199,7 +199,7 @@ def contact_information(
         "phones": sorted(phones),
         "emails": sorted(emails),
         "photo": contact.photo and contact.photo["id"],
-        "identity": contact.identifying(),
+        "uniqueness_values": contact.identifying(),
     }
     shown.rows = [
         ViewRow(
@@ -247,7 +247,7 @@ def _photo(contact: ContactInformation) -> bytes:
 def _contact_claims(contact: ContactInformation, settings: Mapping[str, Any]) -> dict[str, str]:
     """One claim on the values that the organisation's rule wants unique together, if all are set.
 
-    `ledger.reclaim` makes the same text when the rule changes. It holds a hash of the values: they
+    `ledger.rebuild_claims` makes the same text when the rule changes. It holds a hash of the values: they
     are personal, and may be longer than what an index can hold.
     """
     rule = settings.get("unique_person" if contact.type == "PERSON" else "unique_company") or []

@@ -26,7 +26,7 @@ async def admitted(url: str, *, personal: bool = False) -> AsyncIterator[asyncpg
     name = f"analyst_{uuid4().hex[:12]}"
     async with connection(url) as admin:
         await admin.execute(f"CREATE ROLE {name} LOGIN")
-        await admin.execute("SELECT analytics.admit($1, $2)", name, personal)
+        await admin.execute("SELECT analytics.grant_access($1, $2)", name, personal)
         own = await asyncpg.connect(url.replace("postgres@", f"{name}@"))
         try:
             yield own
@@ -82,7 +82,7 @@ async def test_an_admitted_analyst_reads_and_nothing_else(demo: str) -> None:
         for refused in (
             "SELECT 1 FROM views.contacts",
             "SELECT 1 FROM ledger.events",
-            "SELECT analytics.admit('postgres')",
+            "SELECT analytics.grant_access('postgres')",
         ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await analyst.execute(refused)

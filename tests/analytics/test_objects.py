@@ -7,9 +7,8 @@ import pytest
 
 from domain.composite_fields import ItemSet, Object
 from domain.fields import Field
-from infra.analytics import install
 from infra.analytics.columns import SourceAlias, columns
-from infra.analytics.install import assert_deployed, deploy
+from infra.analytics.install import VIEWS, assert_deployed, deploy
 from infra.analytics.relations import ENTITIES, OBJECTS
 from infra.schema.migrate import MigrationError
 from tests.fixtures.read_models import connection, populate, run_rebuild, run_rollback
@@ -19,7 +18,7 @@ INSTALLED = """
 SELECT c.relname AS object, obj_description(c.oid, 'pg_class') AS says, a.attname AS name,
        format_type(a.atttypid, a.atttypmod) AS type, col_description(c.oid, a.attnum) AS comment
   FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
- WHERE c.relnamespace = 'analytics'::regnamespace AND c.relkind IN ('r', 'v') AND c.relname <> 'definition'
+ WHERE c.relnamespace = 'analytics'::regnamespace AND c.relkind IN ('r', 'v')
  ORDER BY c.relname, a.attnum
 """
 GRANTED = """
@@ -77,13 +76,15 @@ def test_no_field_is_left_out() -> None:
 
 async def test_installing_again_changes_nothing(database: str) -> None:
     async with connection(database) as owner:
-        assert await install.install(owner) is False
+        assert await VIEWS.install(owner) is False
         assert await deploy(owner) == []
 
 
 async def test_another_definition_is_replaced(database: str) -> None:
     async with connection(database) as owner:
-        await owner.execute("UPDATE analytics.definition SET checksum = 'of an earlier build'")
+        await owner.execute(
+            "UPDATE schema_repeatables SET checksum = 'of an earlier build' WHERE name LIKE 'views%'"
+        )
         await owner.execute("DROP VIEW analytics.contacts; CREATE VIEW analytics.gone AS SELECT 1")
         with pytest.raises(MigrationError, match="the views of analysts are not this code's"):
             await assert_deployed(owner)
@@ -95,9 +96,9 @@ async def test_another_definition_is_replaced(database: str) -> None:
 async def test_a_migration_can_take_them_down(database: str) -> None:
     async with connection(database) as owner:
         await owner.execute(
-            "SELECT analytics.take_down(); ALTER TABLE views.contacts ALTER created TYPE numeric"
+            "SELECT analytics.drop_relations(); ALTER TABLE views.contacts ALTER created TYPE numeric"
         )
-        assert not await install.current(owner)
+        assert not await VIEWS.is_installed(owner)
         await deploy(owner)
     assert sorted(await installed(database)) == sorted(declared())
 
@@ -105,7 +106,9 @@ async def test_a_migration_can_take_them_down(database: str) -> None:
 async def test_what_was_built_on_them_is_not_torn_down(database: str) -> None:
     async with connection(database) as owner:
         await owner.execute("CREATE VIEW mine AS SELECT id FROM analytics.contacts")
-        await owner.execute("UPDATE analytics.definition SET checksum = 'of an earlier build'")
+        await owner.execute(
+            "UPDATE schema_repeatables SET checksum = 'of an earlier build' WHERE name LIKE 'views%'"
+        )
         with pytest.raises(MigrationError, match="view mine depends on view analytics"):
             await deploy(owner)
         await owner.execute("DROP VIEW mine")

@@ -121,7 +121,7 @@ async def test_a_batch_that_began_before_is_not_kept(
         await projector.once()
         await client.create_email()
         async with other.transaction():
-            await other.execute("LOCK TABLE analytics.progress IN EXCLUSIVE MODE")
+            await other.execute("LOCK TABLE projection.checkpoints IN EXCLUSIVE MODE")
             feeding = asyncio.create_task(projector.once())
             again = asyncio.create_task(reset_projection(database, "transitions"))
             await asyncio.sleep(0.2)

@@ -156,7 +156,7 @@ async def test_what_stands_in_history_is_what_stands_in_the_views(lived: Auditor
     position = await head(lived)
     await lived.get(UNNAMED, as_of=position, number=1)
     async with connection(lived.desk.api.service.database) as owner:
-        await owner.execute(f"SET crmledger.position = {position}")
+        await owner.execute(f"SET crmledger.as_of_position = {position}")
         for view in await view_names(owner):
             assert await compare(owner, view, "past") == []
         assert await owner.fetchval("SELECT count(*) FROM past.entities")

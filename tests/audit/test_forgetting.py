@@ -123,7 +123,7 @@ async def dump(made: Auditor) -> str:
     async with connection(api.service.database) as owner:
         tables = await owner.fetch(
             "SELECT table_schema || '.' || table_name AS name FROM information_schema.columns"
-            " WHERE column_name = 'organisation' AND table_schema IN ('ledger', 'views', 'history')"
+            " WHERE column_name = 'organisation' AND table_schema IN ('ledger', 'views', 'temporal')"
         )
     found: list[str] = []
     for table in tables:

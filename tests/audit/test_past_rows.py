@@ -77,11 +77,11 @@ async def head(made: Auditor) -> int:
 async def is_true(made: Auditor) -> bool:
     """Whether history ends in what the views hold, and no row ever stood twice at a time."""
     overlap = """
-        SELECT count(*) FROM history.contacts a JOIN history.contacts b USING (organisation, id)
+        SELECT count(*) FROM temporal.contacts a JOIN temporal.contacts b USING (organisation, id)
          WHERE a.valid_from < b.valid_from AND a.valid_to > b.valid_from"""
     url = made.desk.api.service.database
     async with connection(url) as owner:
-        await owner.execute(f"SET crmledger.position = {await head(made)}")
+        await owner.execute(f"SET crmledger.as_of_position = {await head(made)}")
         differing = [await compare(owner, view, "past") for view in await view_names(owner)]
         return not any(differing) and not await owner.fetchval(overlap)
 
@@ -147,7 +147,7 @@ async def test_a_new_definition_is_folded_anew_and_an_older_program_stops(
     async with follower(database) as one:
         await one.catch_up_to(organisation, end)
         async with connection(database) as owner:
-            await owner.execute("UPDATE history.contacts SET document = '{}'")
+            await owner.execute("UPDATE temporal.contacts SET document = '{}'")
         monkeypatch.setattr(history, "VERSION", history.VERSION + 1)
         await one.catch_up_to(organisation, end)
         assert await is_true(made)
@@ -161,8 +161,8 @@ async def test_a_changed_table_is_followed(made: Auditor, database: str) -> None
     before = await made.get(NAMED, as_of=await head(made), contact_information_identifier=contact)
     async with connection(database) as owner:
         await owner.execute("ALTER TABLE views.contacts ADD COLUMN nickname text")
-        await owner.execute("SELECT history.remake()")
-        assert await owner.fetchval("SELECT count(*) FROM history.contacts") == 0
+        await owner.execute("SELECT temporal.recreate_tables()")
+        assert await owner.fetchval("SELECT count(*) FROM temporal.contacts") == 0
     after = await made.get(NAMED, as_of=await head(made), contact_information_identifier=contact)
     assert after == before
     assert await is_true(made)
@@ -183,9 +183,9 @@ async def test_who_is_forgotten_is_forgotten_in_the_past(
         f"contacts/{contact}/forget", verb="POST", role="operator", data=body
     )
     assert status == 200, answer
-    for table in ("contacts", "communications", "names"):
+    for table in ("contacts", "communications", "identifiers"):
         left = await query_rows(
-            desk.api, f"SELECT t::text FROM history.{table} t WHERE organisation = $1"
+            desk.api, f"SELECT t::text FROM temporal.{table} t WHERE organisation = $1"
         )
         assert not [row for row in left if "Ermintrude" in row[0] or contact in row[0]]
     shown = await made.get(NAMED, as_of=then, contact_information_identifier=named)
@@ -212,12 +212,12 @@ async def test_what_was_read_before_somebody_was_forgotten_is_not_written(
     made: Auditor, database: str
 ) -> None:
     organisation = made.desk.api.organisation
-    begin = "SELECT at, in_generation FROM history.begin($1, $2, 1)"
-    write = "SELECT history.write($1, $2, $3, 0, 1, '{}', '{}', '{}', '{}', '{}')"
+    begin = "SELECT position, epoch FROM temporal.start_batch($1, $2, 1)"
+    write = "SELECT temporal.write($1, $2, $3, 0, 1, '{}', '{}', '{}', '{}', '{}')"
     async with connection(database) as owner:
         at, generation = await owner.fetchrow(begin, organisation, history.VERSION)
         assert at == 0
-        await owner.execute("SELECT history.drop($1, '{}')", organisation)
+        await owner.execute("SELECT temporal.invalidate($1, '{}')", organisation)
         values = (organisation, history.VERSION)
         assert not await owner.fetchval(write, *values, generation)
         assert await owner.fetchval(write, *values, generation + 1)
@@ -236,7 +236,7 @@ async def test_rows_that_are_dropped_while_one_reads_are_missed(
     assert (await view.select(organisation, wanted)).documents
     async with connection(database) as owner:
         stream = UUID(made.desk.recipient)
-        await owner.execute("SELECT history.drop($1, $2)", organisation, [stream])
+        await owner.execute("SELECT temporal.invalidate($1, $2)", organisation, [stream])
     with pytest.raises(ServiceUnavailable, match="anew"):
         await view.select(organisation, wanted)
     await past.at(organisation, LedgerPosition(end))

@@ -95,7 +95,7 @@ async def test_the_digests_can_be_computed_by_anybody(made: Auditor) -> None:
             " ORDER BY position",
             made.desk.api.organisation,
         )
-        named = await owner.fetch("SELECT row_to_json(t) FROM mine.names t ORDER BY t::text")
+        named = await owner.fetch("SELECT row_to_json(t) FROM mine.identifiers t ORDER BY t::text")
     chain = hashlib.sha256(b"".join(row[0] for row in hashes)).hexdigest()
     assert found["events"] == {"count": 60, "sha256": chain}
     lines = sorted(
@@ -106,7 +106,7 @@ async def test_the_digests_can_be_computed_by_anybody(made: Auditor) -> None:
         json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False) for row in lines
     )
     digest = hashlib.sha256("".join(f"{row}\n" for row in spelled).encode()).hexdigest()
-    assert found["rows"]["names"] == {"rows": len(lines), "sha256": digest}
+    assert found["rows"]["identifiers"] == {"rows": len(lines), "sha256": digest}
 
 
 async def test_one_entity_needs_no_schema(made: Auditor) -> None:

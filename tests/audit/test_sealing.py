@@ -217,9 +217,9 @@ async def logged(url: str) -> list[str]:
 BROKEN = [
     ("DELETE FROM ledger.events WHERE position = 11", "12 stands at position 11"),
     ("UPDATE ledger.events SET version = 5 WHERE position = 12", "version 5 .* at position 12"),
-    ("UPDATE ledger.sealed_streams SET version = 7", "kept map .* at position 11"),
-    ("UPDATE ledger.sealed_nodes SET hash = sha256(hash)", "kept map .* at position 11"),
-    ("DELETE FROM ledger.sealed_nodes", "kept map .* at position 11"),
+    ("UPDATE ledger.seal_tree_heads SET version = 7", "kept map .* at position 11"),
+    ("UPDATE ledger.seal_tree_nodes SET hash = sha256(hash)", "kept map .* at position 11"),
+    ("DELETE FROM ledger.seal_tree_nodes", "kept map .* at position 11"),
 ]
 
 
@@ -278,7 +278,7 @@ async def test_the_database_takes_only_the_next_seal_of_its_own_events(database:
         assert await asked.fetchval(ADD, *arguments(next_one(), leaves))
 
 
-@pytest.mark.parametrize("table", ["seals", "sealed_streams", "sealed_nodes"])
+@pytest.mark.parametrize("table", ["seals", "seal_tree_heads", "seal_tree_nodes"])
 async def test_nobody_changes_seals_and_the_service_nothing_about_them(
     database: str, table: str
 ) -> None:

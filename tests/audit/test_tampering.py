@@ -54,9 +54,7 @@ UPDATE ledger.seals s
    SET leaves = (SELECT string_agg(e.event_hash, ''::bytea ORDER BY position) FROM ledger.events e
                   WHERE e.position BETWEEN s.first_position AND s.last_position)
 """
-FORGOTTEN = (
-    "DELETE FROM ledger.sealed_streams; DELETE FROM ledger.sealed_nodes; DELETE FROM ledger.seals"
-)
+FORGOTTEN = "DELETE FROM ledger.seal_tree_heads; DELETE FROM ledger.seal_tree_nodes; DELETE FROM ledger.seals"
 
 
 @dataclass(frozen=True)

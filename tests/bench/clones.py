@@ -79,13 +79,13 @@ SELECT m.organisation, 'communication/' || c.id, c.stream, m.retired, {_own("m.d
  WHERE m.organisation = $1 AND m.ref = 'communication/' || $2 AND c.version = 1
 """,
     """
-INSERT INTO views.names (organisation, kind, field, value, id, retired)
+INSERT INTO views.identifiers (organisation, kind, field, value, id, retired)
 SELECT m.organisation, m.kind, m.field, c.number, c.id, m.retired
-  FROM cloned c, views.names m
+  FROM cloned c, views.identifiers m
  WHERE m.organisation = $1 AND m.kind = 'communication' AND m.id = $2 AND m.field = 'number' AND c.version = 1
 """,
 )
-VACUUM = "VACUUM ledger.events, views.communications, views.entities, views.names"
+VACUUM = "VACUUM ledger.events, views.communications, views.entities, views.identifiers"
 
 
 async def cloned(

@@ -45,7 +45,7 @@ print(' '.join(n for n in sys.modules if n.partition('.')[0] not in own and not 
 """
 BEHIND = """
 SELECT count(*) FROM (SELECT organisation, max(position) AS head FROM ledger.events GROUP BY 1) AS e
-  LEFT JOIN analytics.progress p ON p.organisation = e.organisation
+  LEFT JOIN projection.checkpoints p ON p.organisation = e.organisation
  WHERE p.position IS NULL OR p.position < e.head
 """
 SOON = 0.2

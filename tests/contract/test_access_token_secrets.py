@@ -263,7 +263,9 @@ async def test_kept_answers_are_sealed(service: Service) -> None:
     assert await try_secrets(made.api, path, body, headers) == ("OK", 0)
     connection = await asyncpg.connect(service.database)
     try:
-        kept = await connection.fetchval("SELECT answer FROM ledger.answers WHERE key = $1", key)
+        kept = await connection.fetchval(
+            "SELECT response FROM ledger.stored_responses WHERE key = $1", key
+        )
     finally:
         await connection.close()
     assert kept[:1] == b"\x01"

@@ -266,17 +266,17 @@ async def test_an_outcome_outlives_its_answer(client: CommunicationsClient) -> N
     connection = await asyncpg.connect(client.api.service.database)
     aged = "UPDATE ledger.{} SET recorded_at = recorded_at - $1::text::interval WHERE key = $2"
     try:
-        for table in ("answers", "outcomes"):
+        for table in ("stored_responses", "request_outcomes"):
             await connection.execute(aged.format(table), "25 hours", key)
         said = await asked(client.api, key)
         assert (verdict(said), said["answer"]) == (("COMMITTED", True), None)
-        await connection.execute(aged.format("outcomes"), "7 days", key)
+        await connection.execute(aged.format("request_outcomes"), "7 days", key)
         # Too long ago to be spoken of, and the answer says how far back it looks.
         said = await asked(client.api, key)
         assert verdict(said) == ("NOT_COMMITTED", False)
         name = client.api.organisation
-        await connection.execute("SELECT ledger.forget_answers($1)", name)
-        kept = "SELECT count(*) FROM ledger.outcomes WHERE organisation = $1 AND key = $2"
+        await connection.execute("SELECT ledger.purge_expired($1)", name)
+        kept = "SELECT count(*) FROM ledger.request_outcomes WHERE organisation = $1 AND key = $2"
         assert await connection.fetchval(kept, name, key) == 0
     finally:
         await connection.close()

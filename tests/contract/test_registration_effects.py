@@ -202,7 +202,7 @@ async def test_parallel_upserts_of_one_key(fresh: OrganisationClient) -> None:
         *(operator.put("web_api_key", "K", **fields, number=str(n)) for n in range(6))
     )
     assert sorted(results) == ["CREATED", *["UPDATED"] * 5]
-    held = await query_rows(fresh.api, "SELECT 1 FROM ledger.world_claims WHERE organisation = $1")
+    held = await query_rows(fresh.api, "SELECT 1 FROM ledger.global_claims WHERE organisation = $1")
     assert len(held) == 2
 
 

@@ -184,7 +184,7 @@ async def test_answers_are_kept_for_24_hours(
     connection = await asyncpg.connect(own_database)
     for age, same in (("23 hours", True), ("25 hours", False)):
         await connection.execute(
-            "UPDATE ledger.answers SET recorded_at = clock_timestamp() - $1::text::interval WHERE key = $2",
+            "UPDATE ledger.stored_responses SET recorded_at = clock_timestamp() - $1::text::interval WHERE key = $2",
             age,
             key,
         )
@@ -196,7 +196,7 @@ async def test_answers_are_kept_for_24_hours(
     api.token = await api.login()
     assert await post_raw(api, CREATE, body, **{"Idempotency-Key": key}) == again
     kept = await query_rows(
-        api, "SELECT key FROM ledger.answers WHERE organisation = $1 AND key = $2", key
+        api, "SELECT key FROM ledger.stored_responses WHERE organisation = $1 AND key = $2", key
     )
     assert len(kept) == 1
 

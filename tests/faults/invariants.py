@@ -39,7 +39,7 @@ TABLES = (
 )
 
 NUMBERS = """
-SELECT kind, value FROM views.names
+SELECT kind, value FROM views.identifiers
  WHERE organisation = $1 AND field = 'number' AND kind IN ('contact_information', 'communication', 'service_request')
  GROUP BY kind, value HAVING count(*) > 1
 """

@@ -145,7 +145,9 @@ async def test_revert_without_the_check_of_versions_a_change_is_lost(database: s
     await connection.execute(
         "ALTER TABLE ledger.events DROP CONSTRAINT events_organisation_stream_id_version_key"
     )
-    await patched(connection, "losers", "WHERE f.first - 1 <>", "WHERE false AND f.first - 1 <>")
+    await patched(
+        connection, "rejected_commands", "WHERE f.first - 1 <>", "WHERE false AND f.first - 1 <>"
+    )
     one, same = record("A"), record("A")
     await call_append(connection, commit_of(one))
     same.collect_events()

@@ -19,7 +19,7 @@ from tests.faults.invariants import sound, violations
 from tests.faults.proxy import Proxy, proxied
 from tests.fixtures.service import run_in_process
 
-GIVEN_UP = "moment > in_deadline OR ledger.is_given_up(in_organisation, in_metadata)"
+GIVEN_UP = "moment > in_deadline OR ledger.is_abandoned(in_organisation, in_metadata)"
 
 
 @asynccontextmanager
@@ -96,7 +96,7 @@ async def test_an_outcome_is_not_looked_up_while_it_is_being_decided(database: s
 
 async def test_revert_an_outcome_that_is_looked_up_too_early(database: str) -> None:
     connection = await asyncpg.connect(database)
-    await patched(connection, "settle", LOCK, "")
+    await patched(connection, "resolve_commands", LOCK, "")
     await connection.close()
     async with reached(database) as (journal, proxy), failpoints(database) as points:
         await points.arm("committing")
@@ -114,7 +114,7 @@ async def _waits(connection: asyncpg.Connection) -> None:
     """As soon as somebody waits for the lock of the appends."""
     sql = """
         SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'
-           AND query LIKE '%ledger.settle%' AND datname = current_database()
+           AND query LIKE '%ledger.resolve_commands%' AND datname = current_database()
     """
     async with asyncio.timeout(30):
         while not await connection.fetchval(sql):

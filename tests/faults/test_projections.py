@@ -43,7 +43,7 @@ UPDATE ledger.events SET topic = '{new}' WHERE stream_id = '{stream}' AND topic 
 ALTER TABLE ledger.events ENABLE TRIGGER USER
 """
 COMPLETED, UNKNOWN = "communication.completed", "communication.teleported"
-PROGRESS = "SELECT position FROM analytics.progress WHERE organisation = $1 AND view = $2"
+PROGRESS = "SELECT position FROM projection.checkpoints WHERE organisation = $1 AND view = $2"
 TRANSITIONS = "SELECT * FROM analytics.transitions ORDER BY organisation, id, entered_position"
 STATES = "SELECT state FROM analytics.transitions WHERE id = $1 ORDER BY entered_position"
 
@@ -182,14 +182,14 @@ async def test_what_cannot_even_be_parked_is_not_skipped(site: ProjectionSite) -
     await site.renamed(draft, COMPLETED, UNKNOWN)
     async with connection(site.url) as owner:
         at = await owner.fetchval(PROGRESS, site.organisation, "transitions")
-        await owner.execute("ALTER TABLE projections.parked ADD CONSTRAINT no_room CHECK (false)")
+        await owner.execute("ALTER TABLE projection.parked ADD CONSTRAINT no_room CHECK (false)")
         for _ in range(2):
             await site.projector.once()
             problems = [f"{view} of {site.organisation} stands still" for view in VIEWS]
             assert await site.projector.readiness_problems() == problems
             for view in VIEWS:
                 assert await owner.fetchval(PROGRESS, site.organisation, view) == at
-        await owner.execute("ALTER TABLE projections.parked DROP CONSTRAINT no_room")
+        await owner.execute("ALTER TABLE projection.parked DROP CONSTRAINT no_room")
     await site.renamed(draft, UNKNOWN, COMPLETED)
     await site.projector.once()
     assert await site.projector.readiness_problems() == []
@@ -245,12 +245,14 @@ async def test_a_killed_projector_counts_everything_once(site: ProjectionSite, s
     await site.projector.close()
     async with connection(site.url) as owner:
         transitions = await owner.fetch(TRANSITIONS)
-        await owner.execute("UPDATE analytics.progress SET position = 0 WHERE view <> 'history'")
+        await owner.execute(
+            "UPDATE projection.checkpoints SET position = 0 WHERE view <> 'history'"
+        )
         await owner.execute("TRUNCATE analytics.daily_events, analytics.transitions")
     await died("project", site.url, share)
     assert not await is_true(site.url)
     async with connection(site.url) as owner:
-        await owner.execute("UPDATE analytics.progress SET holder = NULL")
+        await owner.execute("UPDATE projection.checkpoints SET lease_holder = NULL")
     await site.projector.once()
     assert await is_true(site.url)
     async with connection(site.url) as owner:
@@ -290,10 +292,10 @@ async def test_a_batch_that_sleeps_lets_others_go_on(site: ProjectionSite) -> No
     sleeper = Projector(site.url, lease=1)
     held = await sleeper._connected()
     async with connection(site.url) as owner:
-        await owner.execute("UPDATE analytics.progress SET holder = NULL")
+        await owner.execute("UPDATE projection.checkpoints SET lease_holder = NULL")
         at = await owner.fetchval(PROGRESS, organisation, view.name)
     await held.execute("BEGIN")
-    moved = "UPDATE analytics.progress SET position = $3 WHERE organisation = $1 AND view = $2"
+    moved = "UPDATE projection.checkpoints SET position = $3 WHERE organisation = $1 AND view = $2"
     await held.execute(moved, organisation, view.name, at + 1)
     async with asyncio.timeout(30):
         await site.projector.once()

@@ -54,7 +54,7 @@ async def test_one_key_many_times_at_once(database: str, services: int) -> None:
 
 async def test_revert_without_the_check_a_key_is_stored_many_times(database: str) -> None:
     connection = await asyncpg.connect(database)
-    await patched(connection, "losers", REPEATED, REPEATED + " AND false")
+    await patched(connection, "rejected_commands", REPEATED, REPEATED + " AND false")
     await connection.close()
     async with run_in_process(database) as service:
         journal = await begun(service)

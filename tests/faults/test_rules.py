@@ -58,7 +58,9 @@ async def test_revert_without_expecting_the_rule_two_equal_contacts_are_written(
     database: str,
 ) -> None:
     connection = await asyncpg.connect(database)
-    await patched(connection, "losers", "WHERE t.version <>", "WHERE false AND t.version <>")
+    await patched(
+        connection, "rejected_commands", "WHERE t.version <>", "WHERE false AND t.version <>"
+    )
     await connection.close()
     _, attempt = await overtaken(database)
     assert attempt.outcome == ACKNOWLEDGED

@@ -190,10 +190,10 @@ async def test_what_was_settled_stays_so(database: str) -> None:
         assert await call_append(connection, absent) == ["LATE"]
     assert await call_append(connection, commit_of(record())) == ["WRITTEN"]
     await connection.execute(
-        "UPDATE ledger.given_up SET recorded_at = recorded_at - interval '2 days'"
+        "UPDATE ledger.abandoned_commands SET recorded_at = recorded_at - interval '2 days'"
     )
-    assert await connection.fetchval("SELECT ledger.forget_answers($1)", ORGANISATION) == 0
-    assert await connection.fetchval("SELECT count(*) FROM ledger.given_up") == 0
+    assert await connection.fetchval("SELECT ledger.purge_expired($1)", ORGANISATION) == 0
+    assert await connection.fetchval("SELECT count(*) FROM ledger.abandoned_commands") == 0
     await connection.close()
 
 

@@ -23,7 +23,7 @@ SELECT e.organisation, h.head + n, gen_random_uuid(), e.version, e.topic, e.sche
        generate_series(1, $2::integer) AS n
 """
 NAMES = """
-INSERT INTO views.names SELECT $1, 'communication', 'number', 'X' || n, 'X' || n, false
+INSERT INTO views.identifiers SELECT $1, 'communication', 'number', 'X' || n, 'X' || n, false
   FROM generate_series(1, $2::integer) AS n
 """
 CLAIMS = """
@@ -53,9 +53,9 @@ EFFECTS = {
     "forgive": ["access_token/1"],
     "drop_photo_of": "c1",
 }
-WRITE = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT ledger.write_effects($1, ARRAY[$2::jsonb], now())"
+WRITE = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT ledger.write_side_effects($1, ARRAY[$2::jsonb], now())"
 ANSWERS = """
-INSERT INTO ledger.answers (organisation, key, command, request_hash, answer, recorded_at)
+INSERT INTO ledger.stored_responses (organisation, key, command, request_hash, response, recorded_at)
 SELECT $1, 'k' || n, 'c' || n, '', '', clock_timestamp() FROM generate_series(1, $2::integer) AS n
 """
 

@@ -41,9 +41,9 @@ async def test_the_life_of_views(client: CommunicationsClient, database: str) ->
     assert "Switched" in said
     status, said = await run(variables, "views", "rollback")
     assert status == 0, said
-    assert await views_of(database) == {"views", "views_former"}
+    assert await views_of(database) == {"views", "views_previous"}
     status, said = await run(variables, "views", "discard")
-    assert (status, said) == (0, "Dropped: views_former.\n")
+    assert (status, said) == (0, "Dropped: views_previous.\n")
     assert await views_of(database) == {"views"}
 
 

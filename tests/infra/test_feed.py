@@ -145,7 +145,7 @@ DAMAGE = [
     ("UPDATE views.records SET id = 'NONE' WHERE created = 2", "has no events"),
     ("INSERT INTO ledger.claims VALUES ('LEDGER', 'c', gen_random_uuid())", "does not exist"),
     (
-        "INSERT INTO ledger.world_claims VALUES ('c', 'LEDGER', gen_random_uuid(), 'x')",
+        "INSERT INTO ledger.global_claims VALUES ('c', 'LEDGER', gen_random_uuid(), 'x')",
         "does not exist",
     ),
 ]
@@ -155,7 +155,7 @@ def saved(table: str) -> str:
     return f"saved_{table.replace('.', '_')}"
 
 
-DAMAGED = ("ledger.events", "ledger.claims", "ledger.world_claims", "views.records")
+DAMAGED = ("ledger.events", "ledger.claims", "ledger.global_claims", "views.records")
 
 
 async def test_the_check_finds_damage(database: str) -> None:

@@ -19,9 +19,11 @@ from infra.schema.migrate import (
     MigrationError,
     assert_current,
     available,
+    is_current,
     migrate,
     status,
 )
+from infra.schema.repeatable import Repeatable
 
 FIRST = Migration(
     1, "first", "CREATE TABLE letters (letter text);\r\nINSERT INTO letters VALUES ('a');\r\n"
@@ -30,6 +32,20 @@ SECOND = Migration(2, "second", "ALTER TABLE letters ADD number int;")
 THIRD = Migration(3, "third", "INSERT INTO letters VALUES ('c', 3);")
 THIRD_ALONE = Migration(3, "third", "SELECT 3")
 ALL = [FIRST, SECOND, THIRD]
+FUNCTIONS = Repeatable(
+    "functions",
+    {
+        "count.sql": "CREATE OR REPLACE FUNCTION letter() RETURNS text"
+        " LANGUAGE sql AS 'SELECT max(letter) FROM letters'"
+    },
+)
+OTHERS = Repeatable(
+    "functions",
+    {
+        "count.sql": "CREATE OR REPLACE FUNCTION letter() RETURNS text"
+        " LANGUAGE sql AS 'SELECT min(letter) FROM letters'"
+    },
+)
 
 
 @pytest.fixture
@@ -116,6 +132,51 @@ async def test_assert_current(connection: Connection) -> None:
     await assert_current(connection, ALL)
 
 
+async def test_functions_are_put_up_with_the_first_file_and_with_the_last(
+    connection: Connection,
+) -> None:
+    called = Migration(2, "called", "INSERT INTO letters SELECT 'of ' || letter()")
+    assert await migrate(connection, [FIRST, called], FUNCTIONS) == [FIRST, FUNCTIONS, called]
+    more = [FIRST, called, THIRD_ALONE, Migration(4, "fourth", "INSERT INTO letters VALUES ('d')")]
+    assert await migrate(connection, more, OTHERS) == [*more[2:], OTHERS]
+    assert await connection.fetchval("SELECT letter()") == "a"
+    assert await migrate(connection, more, OTHERS) == []
+
+
+async def test_other_functions_are_refused_until_they_are_replaced(connection: Connection) -> None:
+    await migrate(connection, [FIRST], FUNCTIONS)
+    await assert_current(connection, [FIRST], FUNCTIONS)
+    with pytest.raises(MigrationError, match="the functions of the database are not this code's"):
+        await assert_current(connection, [FIRST], OTHERS)
+    assert await migrate(connection, [FIRST], OTHERS) == [OTHERS]
+    await assert_current(connection, [FIRST], OTHERS)
+
+
+async def test_a_failing_function_leaves_no_trace(connection: Connection) -> None:
+    broken = Repeatable("functions", OTHERS.statements | {"half.sql": "\nCREATE FUNCTION half("})
+    await migrate(connection, [FIRST], FUNCTIONS)
+    with pytest.raises(MigrationError, match=r"half\.sql, line 2: syntax error"):
+        await migrate(connection, ALL[:2], broken)
+    assert await states(connection, ALL[:2]) == ["applied", "pending"]
+    await assert_current(connection, [FIRST], FUNCTIONS)
+
+
+async def test_a_database_from_before_the_baseline_is_refused(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    try:
+        assert await is_current(connection)
+        await connection.execute(
+            "UPDATE schema_migrations SET name = 'ledger', checksum = 'former' WHERE version = 1;"
+            " DROP TABLE schema_repeatables"
+        )
+        for refused in (migrate, assert_current):
+            with pytest.raises(MigrationError, match=r"before the baseline .* create a new one"):
+                await refused(connection)
+        assert not await is_current(connection)
+    finally:
+        await connection.close()
+
+
 async def test_programs_started_at_once_apply_each_once(empty_database: str) -> None:
     slow = [FIRST, Migration(2, "second", "SELECT pg_sleep(1.5);" + SECOND.sql), THIRD]
     connections = [await asyncpg.connect(empty_database) for _ in range(4)]
@@ -183,6 +244,11 @@ async def test_our_own_are_numbered_and_applied(database: str) -> None:
         assert [state.version for state in await status(connection)] == list(
             range(1, len(available()) + 1)
         )
+        assert await is_current(connection)
+        await connection.execute(
+            "UPDATE schema_repeatables SET checksum = '' WHERE name = 'functions'"
+        )
+        assert not await is_current(connection)
     finally:
         await connection.close()
 

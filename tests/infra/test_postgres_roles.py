@@ -22,15 +22,15 @@ FORBIDDEN = [
     "DROP TABLE ledger.events",
     "ALTER TABLE ledger.events DISABLE TRIGGER ALL",
     "DELETE FROM ledger.claims",
-    "DELETE FROM ledger.answers",
-    "INSERT INTO ledger.given_up VALUES ('X', 'x', now())",
+    "DELETE FROM ledger.stored_responses",
+    "INSERT INTO ledger.abandoned_commands VALUES ('X', 'x', now())",
     "UPDATE ledger.sequences SET value = 0",
     "UPDATE ledger.secrets SET verifier = ''",
     "DELETE FROM ledger.personal_keys",
     "UPDATE views.contacts SET version = 1",
     "TRUNCATE views.records",
-    "SELECT ledger.write_effects('X', '{}', now())",
-    "SELECT ledger.reclaim('X', 'PERSON', '{}')",
+    "SELECT ledger.write_side_effects('X', '{}', now())",
+    "SELECT ledger.rebuild_claims('X', 'PERSON', '{}')",
     "SELECT ledger.write_views('X', '{}', '{}', '{}', '{}', '{}', '{}')",
     "CREATE TABLE views.mine ()",
     "CREATE FUNCTION ledger.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
@@ -91,7 +91,7 @@ async def test_every_function_that_runs_as_its_owner_names_its_search_path(share
         " WHERE nspname = 'ledger' AND prosecdef"
     )
     await owner.close()
-    assert {"append", "settle", "take_numbers"} <= {row["proname"] for row in rows}
+    assert {"append", "resolve_commands", "take_numbers"} <= {row["proname"] for row in rows}
     for row in rows:
         assert any(setting.startswith("search_path=") for setting in row["proconfig"] or ()), row
         assert any(setting.endswith("pg_temp") for setting in row["proconfig"]), row

@@ -94,10 +94,10 @@ async def test_a_view_ahead_of_its_ledger_is_a_problem(
     await projector.once()
     async with connection(database) as owner:
         await owner.execute(
-            "UPDATE analytics.progress SET position = position + 1 WHERE view = 'daily_events'"
+            "UPDATE projection.checkpoints SET position = position + 1 WHERE view = 'daily_events'"
         )
         await owner.execute(
-            "INSERT INTO analytics.progress (organisation, view, position) VALUES ('GONE', 'daily_events', 3)"
+            "INSERT INTO projection.checkpoints (organisation, view, position) VALUES ('GONE', 'daily_events', 3)"
         )
     await projector.once()
     name = client.api.organisation
@@ -151,7 +151,7 @@ async def test_it_serves_health_and_metrics_and_stops_gracefully(
         assert f"crmledger_projection_lag_positions{labels}" in metrics
         assert f"crmledger_projection_lag_seconds{labels}" in metrics
         async with connection(database) as owner:
-            await owner.execute("UPDATE analytics.progress SET position = position + 1000")
+            await owner.execute("UPDATE projection.checkpoints SET position = position + 1000")
         async with asyncio.timeout(30):
             while (await running.ask("/health/ready"))[0] == 200:
                 await asyncio.sleep(0.02)
@@ -160,7 +160,9 @@ async def test_it_serves_health_and_metrics_and_stops_gracefully(
         assert await running.child.wait() == 0
     async with connection(database) as owner:
         assert (
-            await owner.fetchval("SELECT count(*) FROM analytics.progress WHERE holder IS NOT NULL")
+            await owner.fetchval(
+                "SELECT count(*) FROM projection.checkpoints WHERE lease_holder IS NOT NULL"
+            )
             == 0
         )
 

@@ -61,7 +61,7 @@ async def test_a_rebuild_gives_the_rows_that_commands_wrote(
     assert report.differences == []
     assert report.switched
     assert await view_rows(database) == before
-    assert await view_rows(database, "views_former") == before
+    assert await view_rows(database, "views_previous") == before
 
 
 async def test_pages_may_end_anywhere(
@@ -97,7 +97,7 @@ async def test_a_rebuild_leaves_the_catalogue_as_it_was(
     assert await catalogue(database) == before
     await run_rollback(database)
     assert await catalogue(database) == before
-    assert await views_of(database) == {"views", "views_former"}
+    assert await views_of(database) == {"views", "views_previous"}
 
 
 async def test_sql_views_over_the_tables_follow_the_switch(
@@ -188,13 +188,13 @@ async def test_differing_rows_refuse_the_switch_unless_accepted(
         await owner.execute(
             "UPDATE views.contacts SET phones = '{1}' WHERE id = $1", client.recipient
         )
-        await owner.execute("DELETE FROM views.names WHERE kind = 'communication'")
+        await owner.execute("DELETE FROM views.identifiers WHERE kind = 'communication'")
     wrong = await view_rows(database)
     report = await run_rebuild(database)
     assert not report.switched
     assert {(d.view, d.what) for d in report.differences} == {
         ("contacts", "different"),
-        ("names", "missing"),
+        ("identifiers", "missing"),
     }
     kept = await view_rows(database)
     assert all(set(rows) <= set(kept[table]) for table, rows in wrong.items())
@@ -238,11 +238,11 @@ async def test_what_was_in_the_way_is_dropped_when_nobody_waits_any_more(
     with pytest.raises(InterruptedError):
         await run_rebuild(database)
     monkeypatch.undo()
-    assert await views_of(database) == {"views", "views_former", "views_next"}
-    for schema in ("views", "views_former", "views_next"):
+    assert await views_of(database) == {"views", "views_previous", "views_next"}
+    for schema in ("views", "views_previous", "views_next"):
         assert await view_rows(database, schema) == before
     assert (await run_rollback(database)).switched
-    assert await views_of(database) == {"views", "views_former"}
+    assert await views_of(database) == {"views", "views_previous"}
 
 
 async def test_who_is_forgotten_is_forgotten_beside_the_views_too(
@@ -254,8 +254,8 @@ async def test_who_is_forgotten_is_forgotten_beside_the_views_too(
     await run_rebuild(database)
 
     async def kept() -> list[bool]:
-        rows = await view_rows(database, "views_former")
-        tables = ("contacts", "entities", "communications", "names")
+        rows = await view_rows(database, "views_previous")
+        tables = ("contacts", "entities", "communications", "identifiers")
         return [any(contact in row or said["id"] in row for row in rows[table]) for table in tables]
 
     index = rebuild.build_indexes
@@ -270,7 +270,7 @@ async def test_who_is_forgotten_is_forgotten_beside_the_views_too(
     report = await run_rebuild(database)
     assert report.differences == []
     assert report.switched
-    for rows in (await view_rows(database), await view_rows(database, "views_former")):
+    for rows in (await view_rows(database), await view_rows(database, "views_previous")):
         assert "Lethe" not in str(rows)
     assert (await run_rollback(database)).switched
     assert "Lethe" not in str(await view_rows(database))

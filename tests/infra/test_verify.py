@@ -29,11 +29,11 @@ TAMPERINGS = {
     "contacts: column document": "UPDATE views.contacts SET document = '{}' WHERE id = $1",
     "contacts: column created": "UPDATE views.contacts SET created = created + 1 WHERE id = $1",
     "entities: column document": "UPDATE views.entities SET document = NULL WHERE ref = 'contact_information/' || $1",
-    "names: column retired": "UPDATE views.names SET retired = true WHERE id = $1 AND field = 'number'",
+    "identifiers: column retired": "UPDATE views.identifiers SET retired = true WHERE id = $1 AND field = 'number'",
     "contacts: missing row": "DELETE FROM views.contacts WHERE id = $1",
     "sessions: missing row": "DELETE FROM views.sessions WHERE id = (SELECT min(id) FROM views.sessions) AND $1 <> ''",
-    "names: additional row": "INSERT INTO views.names SELECT organisation, kind, 'nickname', 'X', id, false"
-    " FROM views.names WHERE id = $1 AND field = 'number'",
+    "identifiers: additional row": "INSERT INTO views.identifiers SELECT organisation, kind, 'nickname', 'X', id, false"
+    " FROM views.identifiers WHERE id = $1 AND field = 'number'",
     "records: column changed": "UPDATE views.records SET changed = 0 WHERE kind = 'organisation' AND $1 <> ''",
 }
 

@@ -53,7 +53,7 @@ async def test_a_sound_installation(lively: str) -> None:
 @pytest.mark.parametrize(
     ("change", "check", "said"),
     [
-        ("UPDATE schema_migrations SET checksum = '' WHERE version = 2", "schema", "0002_views"),
+        ("UPDATE schema_migrations SET checksum = '' WHERE version = 2", "schema", "0002_ledger"),
         (
             "GRANT INSERT ON ledger.events TO crmledger_service",
             "privileges",
@@ -75,7 +75,7 @@ async def test_a_sound_installation(lively: str) -> None:
             "begins at 2",
         ),
         ("UPDATE ledger.sequences SET value = 1", "sequences", "stands at 1,"),
-        ("UPDATE analytics.progress SET position = 999", "views", "ahead of the ledger"),
+        ("UPDATE projection.checkpoints SET position = 999", "views", "ahead of the ledger"),
         (
             f"{UNGUARDED} DELETE FROM ledger.events e WHERE position > 30",
             "seals",
@@ -95,10 +95,13 @@ async def test_what_is_wrong_is_named(lively: str, change: str, check: str, said
 async def test_what_is_only_late_is_a_warning(lively: str) -> None:
     async with connection(lively) as owner:
         await owner.execute(
-            "UPDATE ledger.view_versions SET version = 0 WHERE view = 'views.names'"
+            "UPDATE ledger.view_versions SET version = 0 WHERE view = 'views.identifiers'"
         )
     reports = await found(lively)
-    assert (reports["views"].verdict, "views.names" in reports["views"].said) == ("warning", True)
+    assert (reports["views"].verdict, "views.identifiers" in reports["views"].said) == (
+        "warning",
+        True,
+    )
 
 
 async def test_another_service_key_is_noticed(lively: str) -> None:

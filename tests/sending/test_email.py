@@ -27,9 +27,9 @@ from tests.fixtures.organisation import query_rows
 from tests.fixtures.service import environment
 
 DELIVERIES = (
-    "SELECT tries, last_error, sent FROM outward.deliveries WHERE organisation = $1 ORDER BY entry"
+    "SELECT tries, last_error, sent FROM delivery.entries WHERE organisation = $1 ORDER BY entry"
 )
-SERVER = "SELECT failures, last_error, rests_until > clock_timestamp() AS rests FROM outward.servers WHERE organisation = $1"
+SERVER = "SELECT failures, last_error, circuit_open_until > clock_timestamp() AS rests FROM delivery.transports WHERE organisation = $1"
 SENDER = "crm@example.org"
 
 

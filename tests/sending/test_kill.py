@@ -218,5 +218,5 @@ async def check(desk: CommunicationsClient, box: Mailbox, kills: int) -> None:
     # Each because its sender did not hear, or did not live to note, that it had arrived.
     assert len(box.received) - len(keys) <= box.unheard + kills * CONNECTIONS
     assert (
-        await query_rows(desk.api, "SELECT * FROM outward.deliveries WHERE organisation = $1") == []
+        await query_rows(desk.api, "SELECT * FROM delivery.entries WHERE organisation = $1") == []
     )

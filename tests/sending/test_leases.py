@@ -115,7 +115,8 @@ async def test_without_a_server_entries_wait_as_ever(
     await dispatch(working)
     assert await queue_entries(client) == [("PENDING", None, None)]
     assert (
-        await query_rows(client.api, "SELECT * FROM outward.servers WHERE organisation = $1") == []
+        await query_rows(client.api, "SELECT * FROM delivery.transports WHERE organisation = $1")
+        == []
     )
 
 
@@ -210,8 +211,7 @@ async def test_what_others_decide_meanwhile_stands(
     assert await queue_entries(client) == before
     assert len(await event_topics(client.api, "queue_entry.")) == 2
     assert (
-        await query_rows(client.api, "SELECT * FROM outward.deliveries WHERE organisation = $1")
-        == []
+        await query_rows(client.api, "SELECT * FROM delivery.entries WHERE organisation = $1") == []
     )
 
 
@@ -337,8 +337,7 @@ async def test_a_sender_that_is_told_to_stop_finishes_what_is_under_way(
     assert [mail.content for mail in box.received] == ["1"]
     assert [state for state, _, _ in await queue_entries(client)] == ["COMPLETED", "PENDING"]
     assert (
-        await query_rows(client.api, "SELECT * FROM outward.deliveries WHERE organisation = $1")
-        == []
+        await query_rows(client.api, "SELECT * FROM delivery.entries WHERE organisation = $1") == []
     )
 
 

@@ -108,6 +108,5 @@ async def test_rows_of_entries_that_others_decided_are_swept(
     working._measured_at = 0
     await working.once()
     assert (
-        await query_rows(client.api, "SELECT * FROM outward.deliveries WHERE organisation = $1")
-        == []
+        await query_rows(client.api, "SELECT * FROM delivery.entries WHERE organisation = $1") == []
     )

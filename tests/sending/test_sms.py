@@ -22,8 +22,8 @@ from tests.fixtures.delivery import (
 )
 from tests.fixtures.organisation import query_rows
 
-DELIVERIES = "SELECT tries, last_error FROM outward.deliveries WHERE organisation = $1"
-SERVER = "SELECT failures, last_error, rests_until > clock_timestamp() AS rests FROM outward.servers WHERE organisation = $1"
+DELIVERIES = "SELECT tries, last_error FROM delivery.entries WHERE organisation = $1"
+SERVER = "SELECT failures, last_error, circuit_open_until > clock_timestamp() AS rests FROM delivery.transports WHERE organisation = $1"
 TEXT = 'Say "hi"\n& <bye> {{secret}}'
 SECRET = "gateway-secret-of-the-tests"
 

@@ -1,0 +1,28 @@
+CREATE OR REPLACE FUNCTION ledger.write_records(
+    in_organisation text,
+    view_name text[], view_stream uuid[], view_version integer[],
+    view_columns text[], view_document text[], view_refs text[]
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO records (organisation, kind, id, created, changed, version, directory, retired,
+           document)
+    SELECT in_organisation, r.kind, r.id,
+           (SELECT e.position FROM ledger.events e
+             WHERE e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1),
+           (SELECT e.position FROM ledger.events e
+             WHERE e.organisation = in_organisation AND e.stream_id = w.stream
+               AND e.version = w.version),
+           w.version, r.directory, r.retired,
+           w.document::json
+      FROM unnest(view_name, view_stream, view_version, view_columns, view_document)
+               AS w (name, stream, version, columns, document),
+           json_to_record(w.columns::json)
+               AS r (kind text, id text, directory boolean, retired boolean)
+     WHERE w.name = 'records'
+    ON CONFLICT (organisation, kind, id) DO UPDATE
+       SET changed = excluded.changed, version = excluded.version, retired = excluded.retired,
+           document = excluded.document;
+END $$;
+
+COMMENT ON FUNCTION ledger.write_records IS 'Registered records.';
+REVOKE ALL ON FUNCTION ledger.write_records FROM PUBLIC;

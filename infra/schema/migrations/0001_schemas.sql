@@ -1,0 +1,94 @@
+-- Who may do what, and where: the roles, the schemas and who sees them. The service reads, and
+-- writes through functions only.
+--
+-- The functions, one file each in ../functions, are put up right after this file, because the
+-- triggers of the later ones need them.
+
+-- Roles belong to the server: another database may create one at the same moment, or an
+-- administrator may have created it beforehand for an owner who may not.
+DO $$
+DECLARE
+    role name;
+BEGIN
+    FOREACH role IN ARRAY ARRAY[
+        'crmledger_service', 'crmledger_projector', 'crmledger_deliverer',
+        'crmledger_analyst', 'crmledger_analyst_personal']
+    LOOP
+        BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+                BEGIN
+                    EXECUTE format('CREATE ROLE %I NOLOGIN', role);
+                EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                    NULL;
+                END;
+            END IF;
+            -- The owner of the schema may switch to it.
+            EXECUTE format('GRANT %I TO %I', role, current_user);
+        EXCEPTION
+            WHEN unique_violation THEN
+                NULL;
+            WHEN insufficient_privilege THEN
+                IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role)
+                    OR NOT pg_has_role(current_user, role, 'MEMBER')
+                THEN
+                    RAISE;
+                END IF;
+        END;
+    END LOOP;
+END $$;
+-- Who may read in clear what belongs to a person may read what every analyst may.
+DO $$
+BEGIN
+    GRANT crmledger_analyst TO crmledger_analyst_personal;
+EXCEPTION WHEN insufficient_privilege OR unique_violation THEN
+    IF NOT pg_has_role('crmledger_analyst_personal', 'crmledger_analyst', 'MEMBER') THEN
+        RAISE;
+    END IF;
+END $$;
+
+CREATE SCHEMA ledger;
+COMMENT ON SCHEMA ledger IS
+    'Events and what is decided together with them. Written by ledger.append only.';
+GRANT USAGE ON SCHEMA ledger TO crmledger_service, crmledger_projector, crmledger_deliverer;
+
+CREATE SCHEMA views;
+COMMENT ON SCHEMA views IS
+    'Current state of every entity, written together with its events; can be rebuilt from them.';
+GRANT USAGE ON SCHEMA views TO crmledger_service;
+
+CREATE SCHEMA projection;
+COMMENT ON SCHEMA projection IS
+    'How far the projections that follow the ledger have come, and what they could not take in.';
+GRANT USAGE ON SCHEMA projection TO crmledger_service, crmledger_projector;
+
+CREATE SCHEMA analytics;
+COMMENT ON SCHEMA analytics IS
+    'What analysts query: no personal data; behind the ledger by the lag that '
+    'projection.checkpoints shows.';
+GRANT USAGE ON SCHEMA analytics TO crmledger_service, crmledger_projector, crmledger_analyst;
+
+CREATE SCHEMA temporal;
+COMMENT ON SCHEMA temporal IS
+    'Every row that the views have ever had; behind the ledger by what projection.checkpoints '
+    'says of the view "history".';
+GRANT USAGE ON SCHEMA temporal TO crmledger_service;
+
+CREATE SCHEMA past;
+COMMENT ON SCHEMA past IS
+    'The views as they were after the position that the setting crmledger.as_of_position says: '
+    'SET crmledger.as_of_position = 120.';
+GRANT USAGE ON SCHEMA past TO crmledger_service;
+
+CREATE SCHEMA webhooks;
+COMMENT ON SCHEMA webhooks IS
+    'What subscribers have been told of the ledger. Written by `crmledger deliver`, and by '
+    'operators through functions.';
+GRANT USAGE ON SCHEMA webhooks TO crmledger_service, crmledger_deliverer;
+
+CREATE SCHEMA delivery;
+COMMENT ON SCHEMA delivery IS
+    'What is on its way out: leases and tries, never outcomes and no personal data.';
+GRANT USAGE ON SCHEMA delivery TO crmledger_service;
+
+GRANT SELECT ON schema_migrations, schema_repeatables
+    TO crmledger_service, crmledger_projector, crmledger_deliverer;
