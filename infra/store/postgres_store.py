@@ -1,4 +1,4 @@
-"""The ledger on PostgreSQL: the implementation of `services.ports.Ledger`."""
+"""The ledger on PostgreSQL: the implementation of `services.ports.Store`."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ async def test_revert_without_reading_sets_a_stale_rule_is_accepted(
     def careless(change: Commit) -> parcels.EncodedCommit:
         return msgspec.structs.replace(real(change), reads=set())
 
-    monkeypatch.setattr("infra.ledger.group_commit.packed", careless)
+    monkeypatch.setattr("infra.ledger.group_commit.encode_commit", careless)
     async with group_committer(database) as one:
         settings = record("SETTINGS")
         await together(one, commit_of(settings))
