@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,17 +13,22 @@ from infra.batcher import Batcher
 from infra.encryption import KeyRing
 from infra.ledger.mapper import DESTROYED_KEY, StoredEvent, replay
 from infra.postgres.pool import ConnectionPool
-from infra.views.queries import COLUMNS, customer_refs, reference_closure
+from infra.views.queries import (
+    COLUMNS,
+    LIVE_SCHEMA,
+    customer_refs,
+    in_schema,
+    reference_closure,
+)
 from services.context import ConsumerScope, LoadRequest, LoadResult
 from services.ids import format_id
 
-__all__ = ["SHOWN", "UNION", "AggregateLoader", "load_expressions", "split_by_request"]
+__all__ = ["COMPACTS", "AggregateLoader", "load_expressions", "split_by_request"]
 
 log = structlog.get_logger(__name__)
 
-UNION = " UNION ALL "
-OWN = UNION.join(
-    f"(SELECT refs FROM views.{view} v WHERE v.organisation = $1 AND v.id = s.id LIMIT 1)"  # noqa: S608
+OWN = " UNION ALL ".join(
+    f"(SELECT refs FROM {{schema}}.{view} v WHERE v.organisation = $1 AND v.id = s.id LIMIT 1)"  # noqa: S608
     for view in COLUMNS
 )
 LOADING = f"""
@@ -39,40 +44,40 @@ events AS (
     SELECT c.*
       FROM (SELECT id FROM streams UNION
             SELECT substr(w.ref, 12) FROM unnest({{refs}}) AS w (ref) WHERE starts_with(w.ref, 'follow_ups/')) AS w,
-           LATERAL (SELECT id, code, created FROM views.communications c
+           LATERAL (SELECT id, code, created FROM {{schema}}.communications c
                      WHERE c.organisation = $1 AND c.id = w.id LIMIT 1) AS c
 ), {{closure}}"""  # noqa: S608 (constants only)
-SHOWN = """
-SELECT 'shown', NULL, ref, NULL, NULL, NULL, convert_to(document::text, 'UTF8'), NULL, NULL, NULL FROM shown
-"""
+COMPACTS = "ARRAY(SELECT ROW (ref, document)::ledger.document_row FROM shown) AS compacts"
 LOADED = """
-SELECT 'event' AS what, version::bigint AS n, topic AS a, stream_id::text AS b, schema_version::bigint AS c,
-       NULL::boolean AS d, convert_to(payload::text, 'UTF8') AS e, NULL::timestamptz AS moment,
-       subject::text AS f, metadata::text AS g
-  FROM events
-UNION ALL
-SELECT 'key', NULL, w.subject::text, NULL, NULL, NULL, CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END,
-       NULL, NULL, NULL
-  FROM unnest({subjects} || ARRAY(SELECT DISTINCT subject FROM events WHERE subject IS NOT NULL)) AS w (subject)
-  LEFT JOIN LATERAL (SELECT wrapped FROM ledger.personal_keys k
-                      WHERE k.organisation = $1 AND k.subject = w.subject LIMIT 1) AS k ON true
-  LEFT JOIN LATERAL (SELECT subject FROM ledger.forgotten f
-                      WHERE f.organisation = $1 AND f.subject = w.subject LIMIT 1) AS f ON true
+ARRAY(SELECT ROW (stream_id, version, topic, schema_version, subject, payload, metadata)::ledger.event_row
+        FROM events) AS events,
+ARRAY(SELECT ROW (w.subject, CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END)::ledger.key_row
+        FROM unnest({subjects} || ARRAY(SELECT DISTINCT subject FROM events WHERE subject IS NOT NULL)) AS w (subject)
+        LEFT JOIN LATERAL (SELECT wrapped FROM ledger.personal_keys k
+                            WHERE k.organisation = $1 AND k.subject = w.subject LIMIT 1) AS k ON true
+        LEFT JOIN LATERAL (SELECT subject FROM ledger.forgotten f
+                            WHERE f.organisation = $1 AND f.subject = w.subject LIMIT 1) AS f ON true) AS keys,
 """
 
 
-def load_expressions(streams: str, subjects: str, refs: str, customer: str) -> tuple[str, str]:
-    """Common table expressions that load what commands want, and selects of the rows in which it comes.
+def load_expressions(
+    streams: str, subjects: str, refs: str, customer: str, schema: str = LIVE_SCHEMA
+) -> tuple[str, str]:
+    """Common table expressions that load what commands decide on, and the columns that return it.
 
-    Each is given by an expression that is an array; the rows have the columns of `infra.ledger.asking`.
+    These are ``events``, ``keys`` and ``compacts``, arrays of ``ledger.event_row``, ``ledger.key_row``
+    and ``ledger.document_row``.
+
+    :param streams: expression of an array: the aggregates. Likewise ``subjects``, contacts whose keys
+        are wanted; ``refs``, compact objects; ``customer``, as of `reference_closure`.
+    :param schema: where the views are read.
     """
-    tables = LOADING.format(
-        streams=streams, refs=refs, closure=reference_closure("followed", customer)
-    )
-    return tables, UNION.join((LOADED.format(subjects=subjects), SHOWN))
+    closure = in_schema(schema, reference_closure("followed", customer))
+    tables = LOADING.format(streams=streams, refs=refs, schema=schema, closure=closure)
+    return tables, LOADED.format(subjects=subjects) + COMPACTS
 
 
-LOAD = "WITH RECURSIVE {}{}".format(
+LOAD = "WITH RECURSIVE {} SELECT {}".format(
     *load_expressions("$3::uuid[]", "$4::uuid[]", "$5::text[]", "$2")
 )
 
@@ -100,51 +105,56 @@ class AggregateLoader:
 
         Raises ``ValueError`` if an event cannot be read: this build or key is not the right one.
         """
-        wanted = LoadRequest(tuple(streams), tuple(data_subjects), tuple(refs), frozenset(erased))
-        return await self._batcher.submit((organisation, customer), wanted)
+        request = LoadRequest(tuple(streams), tuple(data_subjects), tuple(refs), frozenset(erased))
+        return await self._batcher.submit((organisation, customer), request)
 
-    async def _load(self, key: Any, wanted: list[LoadRequest]) -> list[LoadResult | BaseException]:
+    async def _load(
+        self, key: Any, requests: list[LoadRequest]
+    ) -> list[LoadResult | BaseException]:
         organisation, customer = key
-        rows = await self._lanes.read(
+        (row,) = await self._lanes.read(
             lambda connection: connection.fetch(
-                LOAD, organisation, customer_refs(customer), *_arrays(wanted)
+                LOAD, organisation, customer_refs(customer), *_arrays(requests)
             )
         )
-        return split_by_request(self._ring, wanted, rows)
+        return split_by_request(self._ring, requests, row)
 
 
-def _arrays(wanted: Sequence[LoadRequest]) -> list[list[Any]]:
+def _arrays(requests: Sequence[LoadRequest]) -> list[list[Any]]:
     """The streams, contacts and references that commands want, each once."""
     return [
-        list({stream for w in wanted for stream in w.streams}),
-        list({subject for w in wanted for subject in w.data_subjects}),
-        list({ref for w in wanted for ref in w.refs}),
+        list({stream for request in requests for stream in request.streams}),
+        list({subject for request in requests for subject in request.data_subjects}),
+        list({ref for request in requests for ref in request.refs}),
     ]
 
 
 def split_by_request(
-    ring: KeyRing, wanted: Sequence[LoadRequest], rows: Iterable[asyncpg.Record]
+    ring: KeyRing, requests: Sequence[LoadRequest], row: asyncpg.Record
 ) -> list[LoadResult | BaseException]:
-    """What was loaded for each command: aggregates of its own, which it may change, or its own failure."""
+    """Return for each request what was loaded, or the failure of its own.
+
+    Each gets aggregates of its own, which it may change.
+
+    :param row: the columns of `load_expressions`.
+    """
     events: dict[UUID, list[StoredEvent]] = {}
     keys: dict[UUID, bytes] = {}
-    shown = {f"follow_ups/{format_id(stream)}": b"[]" for w in wanted for stream in w.streams}
-    shown |= {ref: b"[]" for w in wanted for ref in w.refs if ref.startswith("follow_ups/")}
-    for row in rows:
-        if row["what"] == "event":
-            events.setdefault(UUID(row["b"]), []).append(_stored(row))
-        elif row["what"] == "key":
-            keys |= _unwrapped(ring, row)
-        elif row["what"] == "shown":
-            shown[row["a"]] = row["e"]
+    compacts = {f"follow_ups/{format_id(stream)}": b"[]" for r in requests for stream in r.streams}
+    compacts |= {ref: b"[]" for r in requests for ref in r.refs if ref.startswith("follow_ups/")}
+    for event in map(_stored_event, row["events"]):
+        events.setdefault(event.stream, []).append(event)
+    for key_row in row["keys"]:
+        keys |= _unwrapped(ring, key_row)
+    compacts.update(row["compacts"])
     for stored in events.values():
         stored.sort(key=lambda event: event.version)
-    return [_loaded(w, events, keys, shown) for w in wanted]
+    return [_load_result(request, events, keys, compacts) for request in requests]
 
 
 def _unwrapped(ring: KeyRing, row: asyncpg.Record) -> dict[UUID, bytes]:
-    """One contact's key; nothing where there is none, or another service key has wrapped it."""
-    subject, wrapped = UUID(row["a"]), row["e"]
+    """One contact's key; nothing if there is none, or another service key has wrapped it."""
+    subject, wrapped = _uuid(row["subject"]), row["wrapped"]
     if not wrapped:
         return {} if wrapped is None else {subject: DESTROYED_KEY}
     try:
@@ -154,27 +164,32 @@ def _unwrapped(ring: KeyRing, row: asyncpg.Record) -> dict[UUID, bytes]:
         return {}
 
 
-def _loaded(
-    wanted: LoadRequest,
+def _load_result(
+    request: LoadRequest,
     events: dict[UUID, list[StoredEvent]],
     keys: dict[UUID, bytes],
-    shown: dict[str, bytes],
+    compacts: dict[str, bytes],
 ) -> LoadResult | BaseException:
-    keys = keys | dict.fromkeys(wanted.erased, DESTROYED_KEY)
+    keys = keys | dict.fromkeys(request.erased, DESTROYED_KEY)
     try:
-        found = {s: replay(events[s], keys) for s in wanted.streams if s in events}
+        aggregates = {s: replay(events[s], keys) for s in request.streams if s in events}
     except Exception as error:
         return error
-    return LoadResult(found, dict(keys), dict(shown))
+    return LoadResult(aggregates, dict(keys), dict(compacts))
 
 
-def _stored(row: asyncpg.Record) -> StoredEvent:
+def _stored_event(row: asyncpg.Record) -> StoredEvent:
     return StoredEvent(
-        stream=UUID(row["b"]),
-        version=row["n"],
-        topic=row["a"],
-        schema=row["c"],
-        subject=UUID(row["f"]) if row["f"] else None,
-        payload=row["e"],
-        metadata=row["g"].encode(),
+        stream=_uuid(row["stream"]),
+        version=row["version"],
+        topic=row["topic"],
+        schema=row["schema"],
+        subject=_uuid(row["subject"]) if row["subject"] else None,
+        payload=row["payload"],
+        metadata=row["metadata"],
     )
+
+
+def _uuid(value: UUID) -> UUID:
+    """The same as Python's own class, which encoders of JSON know; asyncpg has a subclass of it."""
+    return UUID(int=value.int)

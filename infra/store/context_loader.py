@@ -1,9 +1,9 @@
-"""What calls ask before they are decided, answered for all that wait in one statement."""
+"""The context of calls, read before they are decided, in one statement for all that wait."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -18,7 +18,7 @@ from infra.encryption import KeyRing
 from infra.postgres.pool import ReadPool
 from infra.store.aggregate_loader import split_by_request
 from infra.store.context_sql import WITH_AGGREGATES, context_statement
-from infra.views.queries import LIVE_SCHEMA, customer_refs, follow_ups, in_schema
+from infra.views.queries import LIVE_SCHEMA, customer_refs, follow_ups
 from services.context import (
     CallContext,
     ConsumerScope,
@@ -35,7 +35,7 @@ from services.reference_cache import Match, ReferenceCache, ReferenceRecord
 __all__ = ["ContextLoader"]
 
 DIRECTORY = """
-SELECT kind, id, document, retired, changed, version FROM views.records
+SELECT kind, id, document, retired, changed, version FROM {schema}.records
  WHERE organisation = $1 AND directory AND changed > $2 ORDER BY changed
 """
 
@@ -59,7 +59,7 @@ class ContextLoader:
         :param schema: where the views are read.
         """
         self._lanes = lanes
-        self._schema, self._listing = schema, in_schema(schema, DIRECTORY)
+        self._schema, self._listing = schema, DIRECTORY.format(schema=schema)
         self._ring = ring
         self._zone = zone
         self._directories: dict[str, ReferenceCache] = {}
@@ -73,18 +73,17 @@ class ContextLoader:
 
     async def ask(self, organisation: str, question: ContextQuery) -> CallContext:
         """The answer; its directory is as current as its session."""
-        more = WITH_AGGREGATES if question.load_targets is not None else question.view
-        return await self._batcher.submit((organisation, more), question)
+        extra = WITH_AGGREGATES if question.load_targets is not None else question.view
+        return await self._batcher.submit((organisation, extra), question)
 
     async def _ask(self, key: Any, questions: list[ContextQuery]) -> list[CallContext]:
-        organisation, more = key
-        sql, arguments = context_statement(self._schema, more), _arguments(questions)
+        organisation, extra = key
+        sql, arguments = context_statement(self._schema, extra), _arguments(questions)
 
         async def work(connection: asyncpg.Connection) -> list[CallContext]:
-            rows = await connection.fetch(sql, organisation, *arguments)
-            head = next(row for row in rows if row["what"] == "head")
-            directory = await self._directory(connection, organisation, head["c"] or 0)
-            return self._told(questions, rows, head["moment"], directory)
+            (row,) = await connection.fetch(sql, organisation, *arguments)
+            directory = await self._directory(connection, organisation, row["position"] or 0)
+            return self._contexts(questions, row, directory)
 
         return await self._lanes.read(work)
 
@@ -104,38 +103,27 @@ class ContextLoader:
             self._directories[organisation] = current
         return current
 
-    def _told(
-        self,
-        questions: list[ContextQuery],
-        rows: list[asyncpg.Record],
-        now: datetime,
-        directory: ReferenceCache,
+    def _contexts(
+        self, questions: list[ContextQuery], row: asyncpg.Record, directory: ReferenceCache
     ) -> list[CallContext]:
-        sessions: dict[int, SessionRow] = {}
-        answers: dict[int, StoredResponse] = {}
-        matches: dict[int, list[Match]] = {}
-        others: list[asyncpg.Record] = []
-        for row in rows:
-            what, n = row["what"], row["n"]
-            if what == "session":
-                sessions[n] = _session(questions[n - 1].session or "", row)
-            elif what == "answer":
-                answers[n] = StoredResponse(
-                    row["a"], self._ring.decrypt_response(row["e"], row["b"])
-                )
-            elif what == "match":
-                matches.setdefault(n, []).append(Match(row["a"], row["d"]))
-            else:
-                others.append(row)
-        named = list(_named(questions, matches))
-        documents = _documents(questions[0].view, others)
-        ahead = _ahead(self._ring, questions, named, others)
-        moment = now.astimezone(UTC)
-        return [
-            CallContext(
-                moment, directory, sessions.get(n), answers.get(n), found, documents, loaded
+        sessions = {session["query"]: _session(questions, session) for session in row["sessions"]}
+        responses = {
+            stored["query"]: StoredResponse(
+                stored["request_hash"],
+                self._ring.decrypt_response(stored["response"], stored["key"]),
             )
-            for n, (found, loaded) in enumerate(zip(named, ahead, strict=True), start=1)
+            for stored in row["responses"]
+        }
+        matches: dict[int, list[Match]] = {}
+        for identifier, id_, retired in row["matches"]:
+            matches.setdefault(identifier, []).append(Match(id_, retired))
+        named = list(_named(questions, matches))
+        documents = _documents(questions[0].view, row)
+        prefetched = _prefetched(self._ring, questions, named, row)
+        now = row["now"].astimezone(UTC)
+        return [
+            CallContext(now, directory, sessions.get(n), responses.get(n), found, documents, loaded)
+            for n, (found, loaded) in enumerate(zip(named, prefetched, strict=True), start=1)
         ]
 
 
@@ -161,26 +149,25 @@ def _named(
         yield tuple(matches.get(n, ()) for n in own)
 
 
-def _documents(view: str | None, rows: list[asyncpg.Record]) -> PrefetchedDocuments | None:
+def _documents(view: str | None, row: asyncpg.Record) -> PrefetchedDocuments | None:
     """The documents of a view that any question of a batch names."""
     if view is None:
         return None
-    documents = {row["a"]: row["e"] for row in rows if row["what"] == "document"}
-    shown = {row["a"]: row["e"] for row in rows if row["what"] == "shown"}
-    return PrefetchedDocuments(view, documents, follow_ups(view, documents) | shown)
+    documents = dict(row["documents"])
+    return PrefetchedDocuments(view, documents, follow_ups(view, documents) | dict(row["compacts"]))
 
 
-def _ahead(
+def _prefetched(
     ring: KeyRing,
     questions: list[ContextQuery],
     named: Sequence[Sequence[Sequence[Match]]],
-    rows: list[asyncpg.Record],
+    row: asyncpg.Record,
 ) -> Sequence[Prefetched | None]:
     """What was loaded for each question, of a batch in which all or none want that."""
     if questions[0].load_targets is None:
         return [None] * len(questions)
     wanted = [_wanted(q, found) for q, found in zip(questions, named, strict=True)]
-    loaded = split_by_request(ring, wanted, rows)
+    loaded = split_by_request(ring, wanted, row)
     # What cannot be read is loaded again when its turn comes, and fails then: other refusals come first.
     return [
         Prefetched(w, one) if isinstance(one, LoadResult) else None
@@ -237,6 +224,9 @@ def _wall(identifier: Identifier, customer: ConsumerScope | None) -> Sequence[st
     return customer_refs(customer) or (None, None)
 
 
-def _session(id_: str, row: asyncpg.Record) -> SessionRow:
-    customer = ConsumerScope(row["g"], row["f"]) if row["f"] else None
-    return SessionRow(id_, row["a"], row["b"], row["c"], row["d"], customer)
+def _session(questions: list[ContextQuery], row: asyncpg.Record) -> SessionRow:
+    customer = ConsumerScope(row["contact"], row["account"]) if row["account"] else None
+    id_ = questions[row["query"] - 1].session or ""
+    return SessionRow(
+        id_, row["user_id"], row["unit_id"], row["expires_at"], row["released"], customer
+    )

@@ -131,3 +131,60 @@ CREATE TYPE ledger.view_row AS (
 COMMENT ON TYPE ledger.view_row IS
     'A row of a view to be written: the columns as JSON, the references parted by spaces. command '
     'is null where a rebuild writes it.';
+
+-- What reads return as arrays. JSON is bytes to the service, as in the tables.
+
+CREATE TYPE ledger.session_row AS (
+    query      bigint,
+    user_id    text,
+    unit_id    text,
+    expires_at bigint,
+    released   boolean,
+    account    text,
+    contact    text
+);
+COMMENT ON TYPE ledger.session_row IS
+    'The session of a query, known by its number in the batch, from 1 (see views.sessions).';
+
+CREATE TYPE ledger.response_row AS (
+    query        bigint,
+    key          text,
+    request_hash text,
+    response     bytea
+);
+COMMENT ON TYPE ledger.response_row IS
+    'The response that is stored for the idempotency key of a query (see ledger.stored_responses).';
+
+CREATE TYPE ledger.match_row AS (
+    identifier bigint,
+    id         text,
+    retired    boolean
+);
+COMMENT ON TYPE ledger.match_row IS
+    'An entity that an identifier names, known by its number among those of a batch, from 1.';
+
+CREATE TYPE ledger.event_row AS (
+    stream   uuid,
+    version  integer,
+    topic    text,
+    schema   smallint,
+    subject  uuid,
+    payload  json,
+    metadata json
+);
+COMMENT ON TYPE ledger.event_row IS 'An event of an aggregate (see ledger.events).';
+
+CREATE TYPE ledger.key_row AS (
+    subject uuid,
+    wrapped bytea
+);
+COMMENT ON TYPE ledger.key_row IS
+    'A contact''s key (see ledger.personal_keys): empty if it was destroyed on purpose, null if '
+    'there is none.';
+
+CREATE TYPE ledger.document_row AS (
+    ref      text,
+    document json
+);
+COMMENT ON TYPE ledger.document_row IS
+    'A document of a view by its id, or a compact object by its "kind/id".';
