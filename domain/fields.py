@@ -5,7 +5,7 @@ OpenAPI description. A `Parameters` table is what one method accepts, a `Respons
 a response holds; validation, identifier resolution, documents, documentation and audit labels all
 come from these two. The rules are those of common.md, sections 3, 4, 7 and 8.
 
-The kinds of field are in `domain.scalars` (one value) and `domain.nested` (other fields, entities).
+The kinds of field are in `domain.scalar_fields` (one value) and `domain.composite_fields` (other fields, entities).
 
 Read values are plain: text, numbers, booleans, dicts and lists, `Identifier` for a reference.
 An absent parameter is absent from the result; ``None`` means that the caller sent null.

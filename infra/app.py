@@ -44,7 +44,7 @@ from infra.settings import Settings
 from infra.store.as_of import PostgresTemporalStore
 from infra.store.entity_events import PostgresEntityEvents
 from infra.store.postgres_store import PostgresStore
-from infra.store.request_outcomes import Outcomes
+from infra.store.request_outcomes import PostgresOutcomes
 from infra.views.replica import Replica
 from infra.webhooks.admin import WebhookAdmin as WebhookDesk
 from services.audit.access import AuditAccess
@@ -183,7 +183,7 @@ async def open_application(settings: Settings, url: str) -> AsyncIterator[Applic
             refusals=Refusals(tokens),
             tracing=tracing,
             as_of=AsOf(past, auditing, zone),
-            request_outcomes=RequestOutcomes(Outcomes(reads, ring), runner),
+            request_outcomes=RequestOutcomes(PostgresOutcomes(reads, ring), runner),
             webhook_admin=WebhookDesk(reads),
         )
     finally:

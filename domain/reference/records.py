@@ -2,7 +2,7 @@
 
 Everything of reference_entities.md, sections 3.2 to 3.10, is registered by an operator as a record
 of some kind. A `RecordKind` is one row of those tables; `Record` is the aggregate that keeps what was
-registered. The tables themselves are in `domain.reference_entities`.
+registered. The tables themselves are in `domain.reference.catalogue`.
 """
 
 from __future__ import annotations

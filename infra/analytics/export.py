@@ -1,7 +1,7 @@
 """Exports: an object of analysts, or the ledger, as a file that is the same for the same rows.
 
 The rows come in one order out of one snapshot, as CSV by ``COPY``, a piece at a time. Parquet and
-DuckDB files are made from that CSV by DuckDB, which is an extra (`infra.analytics.columnar`).
+DuckDB files are made from that CSV by DuckDB, which is an extra (`infra.analytics.duckdb_files`).
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     root: Digest
     """Over the hashes of the events in these positions (`infra.audit.merkle`)."""
     streams: Digest
-    """Over how far each stream has come at ``last`` (`infra.audit.streams`)."""
+    """Over how far each stream has come at ``last`` (`infra.audit.stream_tree`)."""
     former: Digest
     """SHA-256 of the former seal's statement; zeros for the first."""
     sealed_at: Annotated[datetime, msgspec.Meta(tz=True)]

@@ -64,7 +64,7 @@ SELECT 'key', NULL, w.subject::text, NULL, NULL, NULL, CASE WHEN f.subject IS NU
 def load_expressions(streams: str, subjects: str, refs: str, customer: str) -> tuple[str, str]:
     """Common table expressions that load what commands want, and selects of the rows in which it comes.
 
-    Each is given by an expression that is an array; the rows have the columns of `infra.ledger.asking`.
+    Each is given by an expression that is an array; the rows have the columns of `infra.store.context_sql`.
     """
     tables = LOADING.format(
         streams=streams, refs=refs, closure=reference_closure("followed", customer)

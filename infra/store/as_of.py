@@ -1,4 +1,4 @@
-"""The ledgers as they were: the implementation of `services.as_of.Past`."""
+"""The ledgers as they were: the implementation of `services.audit.as_of.Past`."""
 
 from __future__ import annotations
 

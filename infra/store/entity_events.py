@@ -1,4 +1,4 @@
-"""Events of one entity with all that is known of them: the implementation of `services.historian.Archive`."""
+"""Events of one entity with all that is known of them: the implementation of `services.audit.history_service.Archive`."""
 
 from __future__ import annotations
 

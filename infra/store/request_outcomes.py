@@ -8,7 +8,7 @@ from infra.encryption import KeyRing
 from infra.postgres.pool import ConnectionPool
 from services.request_outcomes import RequestOutcome
 
-__all__ = ["Outcomes"]
+__all__ = ["PostgresOutcomes"]
 
 OUTCOME = """
 SELECT clock_timestamp() AS now, o.position, o.recorded_at, a.response, s.revoked_at IS NOT NULL AS settled
@@ -21,7 +21,7 @@ SELECT clock_timestamp() AS now, o.position, o.recorded_at, a.response, s.revoke
 SETTLE_KEY = "SELECT ledger.revoke_key($1, $2, $3)"
 
 
-class Outcomes:
+class PostgresOutcomes:
     """Looks up keys, and settles those with which nothing was written."""
 
     def __init__(self, reads: ConnectionPool, ring: KeyRing) -> None:

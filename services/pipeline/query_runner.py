@@ -103,7 +103,7 @@ def read_parameters(
 
 
 async def resolve(run: CallState, prove: CredentialProver) -> None:
-    """Finds what the parameters of a call name. Raises as `services.resolve.resolved`."""
+    """Finds what the parameters of a call name. Raises as `services.pipeline.identifiers.resolved`."""
     matches = dict(zip(run.stored_identifiers, run.told.matches, strict=True))
     directory, choosing = run.told.directory, run.method.writes
     run.resolved, run.refs = await resolve_identifiers(

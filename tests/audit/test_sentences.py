@@ -1,4 +1,4 @@
-"""Every event says what happened in a sentence (services/sentences.py).
+"""Every event says what happened in a sentence (services/audit/event_descriptions.py).
 
 All of them are listed in docs/reference/events.md, which is generated and checked to be current.
 """

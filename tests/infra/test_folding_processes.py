@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 FOLDING = """
 import asyncio, multiprocessing
 from zoneinfo import ZoneInfo
-from infra.ledger.cipher import KeyRing
-from infra.views.pages import workers
+from infra.encryption import KeyRing
+from infra.replay.worker import workers
 
 async def main():
     async with workers(KeyRing("service-key-of-the-tests-0123456789"), ZoneInfo("UTC"), 1, 2) as folding:
