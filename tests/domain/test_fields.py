@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.composite_fields import ItemSet, Object, PartialDate, Reference
@@ -268,8 +268,7 @@ ROWS = {
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.parameter)
 def test_what_the_strategies_say_is_accepted(row: Any) -> None:
-    # Awkward texts that a field cleans away are filtered out; how many depends on the seed alone.
-    @settings(max_examples=15, suppress_health_check=[HealthCheck.filter_too_much])
+    @settings(max_examples=15)
     @given(field_values(row, {}))
     def accepted(value: Any) -> None:
         Parameters(not_null(row)).read({row.parameter: value}, READING)
