@@ -27,7 +27,7 @@ from infra.cli.views import replay, views
 from infra.cli.webhooks import deliver, webhooks
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
 from infra.http.server import ListenError
-from infra.observability.metrics import configure_logs
+from infra.observability.logs import configure_logs
 from infra.schema.migrate import MigrationError, status
 from infra.settings import Settings, SettingsError
 from services.reference.importer import import_lines

@@ -12,7 +12,7 @@ from infra.cli.runtime import database, prepare_schema, stop_signal
 from infra.cli.views import FOLDING
 from infra.cli.worker import AdminPort, serve_admin_port
 from infra.encryption import KeyRing
-from infra.observability.metrics import configure_logs
+from infra.observability.logs import configure_logs
 from infra.postgres.pool import ConnectionPool
 from infra.projections.projector import Projector
 from infra.projections.temporal import TemporalViews

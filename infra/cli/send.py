@@ -14,7 +14,7 @@ from infra.cli.operators import open_command_application
 from infra.cli.runtime import stop_signal
 from infra.cli.worker import AdminPort, serve_admin_port
 from infra.delivery.dispatcher import MessageDispatcher
-from infra.observability.metrics import configure_logs
+from infra.observability.logs import configure_logs
 from infra.settings import Settings
 
 __all__ = ["send", "sending"]

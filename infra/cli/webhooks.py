@@ -14,7 +14,7 @@ from domain.errors import ServiceError
 from infra.cli.operators import open_command_application
 from infra.cli.runtime import database, err, out, prepare_schema, stop_signal
 from infra.cli.worker import AdminPort, serve_admin_port
-from infra.observability.metrics import configure_logs
+from infra.observability.logs import configure_logs
 from infra.password_hasher import SecretHasher
 from infra.postgres.notify import Listener
 from infra.postgres.pool import ConnectionPool

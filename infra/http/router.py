@@ -25,7 +25,8 @@ from domain.errors import (
     ServiceUnavailable,
 )
 from infra.http.api.envelope import failed
-from infra.observability.metrics import REQUEST_ID, observe
+from infra.observability.logs import REQUEST_ID
+from infra.observability.metrics import observe
 from infra.observability.tracing import NOT_TRACED, Tracing
 from infra.postgres.pool import CONNECTION_ERRORS
 

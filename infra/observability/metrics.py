@@ -1,24 +1,14 @@
-"""Logs and metrics. Neither ever holds a token, a secret or what a person is called."""
+"""Metrics in the text format of Prometheus. They never hold a token, a secret or personal data."""
 
 from __future__ import annotations
 
-import logging
-import sys
 import time
-import traceback
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
-from datetime import UTC, datetime
 from functools import cache
 from itertools import accumulate
-from pathlib import Path
-from types import TracebackType
-from typing import Any
 
-import orjson
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -28,17 +18,13 @@ from services.pipeline.instrumentation import STAGES
 __all__ = [
     "BATCH",
     "REGISTRY",
-    "REQUEST_ID",
     "Timings",
-    "configure_logs",
     "metrics",
     "observe",
     "timed",
 ]
 
 REGISTRY = CollectorRegistry()
-REQUEST_ID: ContextVar[str] = ContextVar("request_id")
-"""The call that runs, which all its log lines name."""
 
 
 class Timings(Collector):
@@ -205,60 +191,3 @@ def timed(stage: str) -> AbstractContextManager[None]:
 def metrics() -> bytes:
     """All metrics in the text format of Prometheus."""
     return generate_latest(REGISTRY)
-
-
-def _line(_: object, level: str, event: structlog.typing.EventDict) -> bytes:
-    """A log line of ours: one step in place of a chain of processors, since every call writes one."""
-    event["level"], event["timestamp"] = level, datetime.now(UTC)
-    if (request_id := REQUEST_ID.get(None)) is not None:
-        event["request_id"] = request_id
-    if event.get("exc_info"):
-        event = _RENDER_FAILURE(None, level, event)
-    return orjson.dumps(event, default=str, option=orjson.OPT_UTC_Z)
-
-
-def _failure(exc_info: tuple[type[BaseException], BaseException, TracebackType | None]) -> Any:
-    """Which exceptions, and where; neither their texts nor any values, which may be a person's."""
-    found: list[dict[str, object]] = []
-    error: BaseException | None = exc_info[1]
-    while error is not None and len(found) < 10:
-        frames = traceback.extract_tb(error.__traceback__)
-        where = [f"{_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames]
-        state = getattr(error, "sqlstate", None)
-        found.append(
-            {"type": type(error).__name__, "at": where[-20:]}
-            | ({"sqlstate": state} if state else {})
-        )
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return found
-
-
-def _short(path: str) -> str:
-    return "/".join(Path(path).parts[-3:])
-
-
-_RENDER_FAILURE = structlog.processors.ExceptionRenderer(_failure)
-
-
-def _text(logger: object, level: str, event: structlog.typing.EventDict) -> str:
-    return _line(logger, level, event).decode()
-
-
-def configure_logs(*, level: str = "INFO") -> None:
-    """One JSON object a line on standard error, those of libraries included.
-
-    Ours are written as they come, past the standard library, which takes as long as half of a read.
-    """
-    structlog.configure(
-        processors=[_line],
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    plain = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[plain, _text]))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

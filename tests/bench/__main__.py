@@ -16,7 +16,7 @@ import uvloop
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from infra.observability.metrics import configure_logs
+from infra.observability.logs import configure_logs
 from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.bench.append import append
 from tests.bench.footprint import memory, start

@@ -16,7 +16,7 @@ import asyncpg
 import uvloop
 from cyclopts import App
 
-from infra.observability.metrics import configure_logs
+from infra.observability.logs import configure_logs
 from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.bench.examples import SENT, Example, example
 from tests.bench.load import CONNECTIONS, OK, Load, loaded
