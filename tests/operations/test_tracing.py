@@ -38,7 +38,7 @@ async def traced(
 ) -> AsyncIterator[CommunicationsClient]:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
-    monkeypatch.setattr("infra.app.exporting", lambda url: Traced(provider))
+    monkeypatch.setattr("infra.app.create_tracing", lambda url: Traced(provider))
     async with run_in_process(database) as service:
         made = await communications_client(service)
         spans.clear()
