@@ -120,7 +120,10 @@ async def test_the_processes_seal_by_themselves(
 
         async with run_as_process(database, CRMLEDGER_SEAL_SECONDS="0.2") as service:
             await sealed(EVENTS)
-            assert "crmledger_seals_total 1.0" in await service.metrics()
+            # The process counts a seal a moment after it can be read.
+            async with asyncio.timeout(60):
+                while "crmledger_seals_total 1.0" not in await service.metrics():
+                    await asyncio.sleep(0.02)
         await call_append(owner, commit_of(record()))
         async with program(database, CRMLEDGER_SEAL_SECONDS="0.2"):
             await sealed(EVENTS + 1)

@@ -125,9 +125,9 @@ async def test_a_database_that_stays_away_is_never_guessed_about(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "infra.store.postgres_store.Appender", partial(GroupCommitter, giving_up=0.1)
+        "infra.store.postgres_store.GroupCommitter", partial(GroupCommitter, giving_up=0.1)
     )
-    monkeypatch.setattr("infra.app.Lanes", partial(ConnectionPool, patience=0.2))
+    monkeypatch.setattr("infra.app.ConnectionPool", partial(ConnectionPool, acquire_timeout=0.2))
     async with reached(database) as (journal, proxy):
         proxy.arm("lose answer")
         sent = asyncio.create_task(journal.create("key"))
@@ -156,7 +156,7 @@ class Blind(GroupCommitter):
 async def test_revert_an_append_that_is_sent_again_is_stored_twice(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("infra.store.postgres_store.Appender", Blind)
+    monkeypatch.setattr("infra.store.postgres_store.GroupCommitter", Blind)
     async with reached(database) as (journal, proxy):
         proxy.arm("lose answer")
         assert (await journal.create()).outcome == ACKNOWLEDGED

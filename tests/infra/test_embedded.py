@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parents[2]
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded.server import EmbeddedPostgres
 data_dir, binaries, seconds = sys.argv[1:]
 with EmbeddedPostgres.start(Path(data_dir), binaries=Path(binaries) if binaries else None) as server:
     print(server.pid, server.adopted, flush=True)

@@ -41,7 +41,7 @@ def closed(home: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def shelter(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(embedded_site, "SHELTERS", (home / "shelter",))
+    monkeypatch.setattr(embedded_site, "FALLBACK_DIRECTORIES", (home / "shelter",))
     return home / "shelter"
 
 
@@ -129,9 +129,8 @@ async def test_the_folder_of_another_user(home: Path) -> None:
 
 def test_as_an_ordinary_user(home: Path) -> None:
     packages = copied_wheel(home)
-    (packages / "infra").mkdir()
-    for file in (REPOSITORY / "infra").glob("embedded*.py"):
-        shutil.copy(file, packages / "infra")
+    embedded = "infra/postgres/embedded"
+    shutil.copytree(REPOSITORY / embedded, packages / embedded)
     (home / "user").mkdir(mode=0o700)
     os.chown(home / "user", *ORDINARY)
     said = subprocess.run(

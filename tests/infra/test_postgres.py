@@ -50,7 +50,7 @@ async def test_a_read_survives_the_loss_of_its_connection(database: str) -> None
 
 
 async def test_waiting_for_a_connection_has_an_end(database: str) -> None:
-    async with connection_pool(database, 1, patience=0.1) as own:
+    async with connection_pool(database, 1, acquire_timeout=0.1) as own:
         async with own.acquire():
             with pytest.raises(ServiceUnavailable, match="waiting") as refused:
                 await pid(own)
@@ -59,13 +59,16 @@ async def test_waiting_for_a_connection_has_an_end(database: str) -> None:
 
 
 async def test_a_server_that_is_away_is_waited_for_and_then_said_to_be_away(database: str) -> None:
-    async with proxied(database) as proxy, connection_pool(proxy.url, 1, patience=0.1) as own:
+    async with (
+        proxied(database) as proxy,
+        connection_pool(proxy.url, 1, acquire_timeout=0.1) as own,
+    ):
         proxy.leave()
         with pytest.raises(ServiceUnavailable, match="away"):
             await pid(own)
         proxy.come_back()
         assert await pid(own)
-    async with proxied(database) as proxy, connection_pool(proxy.url, 1, patience=30) as own:
+    async with proxied(database) as proxy, connection_pool(proxy.url, 1, acquire_timeout=30) as own:
         proxy.leave()
         task = asyncio.create_task(pid(own))
         await asyncio.sleep(0.1)
