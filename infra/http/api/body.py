@@ -47,11 +47,10 @@ _FILE_TYPES: Final = ("application/octet-stream", "image/")
 
 @dataclass(frozen=True, slots=True)
 class RawUpload:
-    """One uploaded file. Its name and type are the client's words: neither safe nor true."""
+    """An uploaded file. Its name is what the client says: it may be unsafe."""
 
     file_name: str
     content: bytes
-    declared_type: str
 
 
 async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> bytes:
@@ -124,7 +123,7 @@ async def parse_multipart(
             raise _malformed("a part without a name")
         declared = headers.get_content_type() if "Content-Type" in headers else ""
         if file_name is not None or declared.startswith(_FILE_TYPES):
-            files[name] = RawUpload(file_name or "", content, declared)
+            files[name] = RawUpload(file_name or "", content)
         else:
             fields.setdefault(name, []).append(_text(content))
     return fields, files
