@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from domain.errors import InternalError, ServiceUnavailable, TooManyRequests
 from domain.fields import JsonSchema, Parameters, nullable
 from infra.http.audit.events import EVENT_PARAMETERS, NDJSON
-from infra.http.audit.history import BLAME, HISTORY
+from infra.http.audit.history import BLAME_PARAMETERS, HISTORY_PARAMETERS
 from infra.http.audit.routes import AUDIT
 from infra.http.openapi.components import result_schema
 from infra.http.openapi.methods import own_parameters
@@ -66,10 +66,13 @@ def audit_paths() -> dict[str, Document]:
             "head", "The last position of the ledger.", Parameters(), object_of(HEAD)
         ),
         f"{AUDIT}history": _reading(
-            "history", "What happened to one entity.", HISTORY, object_of(PAGE)
+            "history", "What happened to one entity.", HISTORY_PARAMETERS, object_of(PAGE)
         ),
         f"{AUDIT}blame": _reading(
-            "blame", "For each field of an entity, the event that set it.", BLAME, object_of(BLAMED)
+            "blame",
+            "For each field of an entity, the event that set it.",
+            BLAME_PARAMETERS,
+            object_of(BLAMED),
         ),
         f"{AUDIT}events": _reading(
             "events",

@@ -22,7 +22,7 @@ from domain.errors import (
 from domain.fields import JsonSchema, ResponseShape, nullable
 from domain.reference.catalogue import ENTITIES, KINDS, SECRETS
 from domain.reference.records import RecordKind
-from infra.http.api.routes import AGE, MOST, MOST_FORMAT, POSITION
+from infra.http.api.routes import MAX_STALENESS, POSITION, SECONDS_FORMAT, STALENESS
 from infra.http.openapi.schemas import (
     COUNT,
     SCHEMA_PREFIX,
@@ -85,10 +85,10 @@ def _parameters() -> Document:
             "schema": TEXT | {"minLength": 1, "maxLength": 255},
         },
         "max_staleness": {
-            "name": MOST,
+            "name": MAX_STALENESS,
             "in": "header",
             "description": "How many seconds old the answer may be; a replica may give it then.",
-            "schema": TEXT | {"pattern": f"^{MOST_FORMAT.pattern}$", "examples": ["2"]},
+            "schema": TEXT | {"pattern": f"^{SECONDS_FORMAT.pattern}$", "examples": ["2"]},
         },
     }
 
@@ -96,8 +96,8 @@ def _parameters() -> Document:
 def _headers() -> Document:
     """The headers that say how old the response of a replica is."""
     return {
-        AGE: {
-            "description": f"Where {MOST} was sent: how many seconds old the answer is at most.",
+        STALENESS: {
+            "description": f"Where {MAX_STALENESS} was sent: how many seconds old the answer is at most.",
             "schema": {"type": "number", "minimum": 0},
         },
         POSITION: {
@@ -214,9 +214,9 @@ def _record(kind: RecordKind) -> JsonSchema:
     """The schema of a record as it is registered; its secrets are never shown again."""
     schema = kind.parameters.schema()
     properties: dict[str, JsonSchema] = schema["properties"]
-    for row in kind.fields:
-        if row.name in kind.defaults:
-            properties[row.parameter] |= {"default": kind.defaults[row.name]}
+    for field in kind.fields:
+        if field.name in kind.defaults:
+            properties[field.parameter] |= {"default": kind.defaults[field.name]}
     properties |= {
         name: nullable(SECRETS[name].schema()) | {"writeOnly": True} for name in kind.secrets
     }

@@ -16,7 +16,7 @@ from domain.errors import (
 )
 from domain.fields import Field, JsonSchema, Level, LevelRule
 from domain.reference.catalogue import KINDS
-from infra.http.api.routes import AGE, IMAGES, POSITION
+from infra.http.api.routes import IMAGES, POSITION, STALENESS
 from infra.http.openapi.components import FIELDS_SET, TOKEN, result_schema
 from infra.http.openapi.schemas import (
     COUNT,
@@ -35,7 +35,7 @@ from infra.http.openapi.schemas import (
     query_parameters,
     schema_ref,
 )
-from infra.http.operators.reference import LIST, REFERENCE
+from infra.http.operators.reference import LIST_PARAMETERS, REFERENCE
 from services.pipeline.method import BASE, Method
 
 __all__ = [
@@ -79,7 +79,7 @@ def _operation(method: Method) -> Document:
     if method.verb == "GET" and method.kind != "open":
         parameters.append({"$ref": "#/components/parameters/max_staleness"})
         success["headers"] = {
-            name: {"$ref": f"#/components/headers/{name}"} for name in (AGE, POSITION)
+            name: {"$ref": f"#/components/headers/{name}"} for name in (STALENESS, POSITION)
         }
     described = _groups(method)
     operation: Document = {
@@ -185,7 +185,7 @@ def image_paths() -> dict[str, Document]:
 def reference_paths() -> dict[str, Document]:
     """Return the methods of registration, by path; they are not part of the CRM.COM API."""
     organisation = query_parameter("organisation", TEXT, "Where the record does not say it.")
-    listed = query_parameters(LIST)
+    listed = query_parameters(LIST_PARAMETERS)
     record = schema_ref("record")
     kind = path_parameter("kind", TEXT | {"enum": list(KINDS)})
     id_ = path_parameter("id", TEXT | {"pattern": "^[A-Za-z0-9_.:-]{1,64}$"})

@@ -23,7 +23,12 @@ from infra.http.openapi.schemas import (
     path_parameter,
     query_parameters,
 )
-from infra.http.operators.webhooks import LIST, REPLAY, RESUME, WEBHOOKS
+from infra.http.operators.webhooks import (
+    LIST_PARAMETERS,
+    REPLAY_PARAMETERS,
+    RESUME_PARAMETERS,
+    WEBHOOKS,
+)
 
 __all__ = ["WEBHOOKS_TAG", "webhook_messages", "webhook_paths"]
 
@@ -70,13 +75,27 @@ def webhook_paths() -> dict[str, Document]:
     statuses, attempts = array(object_of(STATUS)), array(object_of(ATTEMPT))
     nothing: JsonSchema = {"type": "object", "maxProperties": 0}
     return {
-        WEBHOOKS: {"get": _operation("list", "How each subscription stands.", LIST, statuses)},
+        WEBHOOKS: {
+            "get": _operation("list", "How each subscription stands.", LIST_PARAMETERS, statuses)
+        },
         f"{WEBHOOKS}/{{id}}/deliveries": subscription
-        | {"get": _operation("deliveries", "The delivery log, the last first.", LIST, attempts)},
+        | {
+            "get": _operation(
+                "deliveries", "The delivery log, the last first.", LIST_PARAMETERS, attempts
+            )
+        },
         f"{WEBHOOKS}/{{id}}/replay": subscription
-        | {"post": _operation("replay", "Tells all from a position on again.", REPLAY, nothing)},
+        | {
+            "post": _operation(
+                "replay", "Tells all from a position on again.", REPLAY_PARAMETERS, nothing
+            )
+        },
         f"{WEBHOOKS}/{{id}}/resume": subscription
-        | {"post": _operation("resume", "Sends what waits now; ends a stop.", RESUME, nothing)},
+        | {
+            "post": _operation(
+                "resume", "Sends what waits now; ends a stop.", RESUME_PARAMETERS, nothing
+            )
+        },
     }
 
 
