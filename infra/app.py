@@ -20,8 +20,8 @@ from infra.diagnostics.refusals import Refusals
 from infra.encryption import KeyRing
 from infra.http.admin import Admin
 from infra.http.api.routes import Api
-from infra.http.audit.as_of import as_of_methods
-from infra.http.audit.erasure import erasure_routes
+from infra.http.audit.as_of import add_as_of_routes
+from infra.http.audit.erasure import add_erasure_routes
 from infra.http.audit.events import AuditEvents
 from infra.http.audit.history import AuditHistory
 from infra.http.audit.routes import AuditRoutes
@@ -31,10 +31,10 @@ from infra.http.images import inspect_image_off_loop
 from infra.http.operators.reference import ReferenceRoutes
 from infra.http.operators.sessions import OperatorRoutes
 from infra.http.operators.webhooks import WebhookRoutes
-from infra.http.request_outcomes import outcome_routes
+from infra.http.request_outcomes import add_outcome_routes
 from infra.http.router import Router
 from infra.http.server import listen
-from infra.http.static_routes import pages
+from infra.http.static_routes import add_static_routes
 from infra.ledger.event_search import Search
 from infra.observability.tracing import Tracing, create_tracing
 from infra.password_hasher import SecretHasher
@@ -44,7 +44,7 @@ from infra.settings import Settings
 from infra.store.as_of import PostgresTemporalStore
 from infra.store.entity_events import PostgresEntityEvents
 from infra.store.postgres_store import PostgresStore
-from infra.store.request_outcomes import PostgresOutcomes
+from infra.store.request_outcomes import PostgresRequestOutcomes
 from infra.views.replica import Replica
 from infra.webhooks.admin import WebhookAdmin as WebhookDesk
 from services.audit.access import AuditAccess
@@ -109,10 +109,10 @@ class Application:
         AuditEvents(audit, self.historian, self.search).routes(edge)
         HistoryPages(self.historian, self.auditing, self.runner, self.desk).routes(edge)
         ConsolePages(self.boards, self.refusals, self.auditing, self.runner, self.desk).routes(edge)
-        erasure_routes(audit, edge, self.forgetting, self.ledger)
-        as_of_methods(audit, edge, self.as_of)
-        outcome_routes(edge, self.request_outcomes)
-        pages(edge)
+        add_erasure_routes(audit, edge, self.forgetting, self.ledger)
+        add_as_of_routes(audit, edge, self.as_of)
+        add_outcome_routes(edge, self.request_outcomes)
+        add_static_routes(edge)
         return edge
 
 
@@ -183,7 +183,7 @@ async def open_application(settings: Settings, url: str) -> AsyncIterator[Applic
             refusals=Refusals(tokens),
             tracing=tracing,
             as_of=AsOf(past, auditing, zone),
-            request_outcomes=RequestOutcomes(PostgresOutcomes(reads, ring), runner),
+            request_outcomes=RequestOutcomes(PostgresRequestOutcomes(reads, ring), runner),
             webhook_admin=WebhookDesk(reads),
         )
     finally:
@@ -245,7 +245,7 @@ async def serve_http(application: Application) -> AsyncIterator[ListeningPorts]:
     bounds = {"auto_decompress": False, "max_line_size": LONGEST_LINE}
     # The second port is left last: it says that the process is leaving while calls still end.
     async with (
-        listen(admin.edge().handle, settings.host, settings.admin_port) as admin_port,
+        listen(admin.router().handle, settings.host, settings.admin_port) as admin_port,
         listen(handle, settings.host, settings.port, shared=settings.share_port, **bounds) as port,
     ):
         yield ListeningPorts(port, admin_port)

@@ -13,16 +13,16 @@ from threading import Thread
 
 __all__ = ["low_priority_pool"]
 
-NICE = 10
+NICENESS = 10
 """How much they leave to others."""
 
 
-def low_priority_pool(count: int, begin: Callable[[], object]) -> ProcessPoolExecutor:
+def low_priority_pool(count: int, initializer: Callable[[], object]) -> ProcessPoolExecutor:
     """A pool of so many processes at low priority, that end with this one; they start when first used.
 
     :param begin: what each of them calls first.
     """
-    return ProcessPoolExecutor(count, _Context(), _begun, (begin,))
+    return ProcessPoolExecutor(count, _Context(), _initialize, (initializer,))
 
 
 class _Process(SpawnProcess):
@@ -32,18 +32,18 @@ class _Process(SpawnProcess):
         """Starts it."""
         super().start()
         if self.pid is not None:
-            os.setpriority(os.PRIO_PROCESS, self.pid, NICE)
+            os.setpriority(os.PRIO_PROCESS, self.pid, NICENESS)
 
 
 class _Context(SpawnContext):
     Process = _Process
 
 
-def _begun(begin: Callable[[], object]) -> None:
+def _initialize(initializer: Callable[[], object]) -> None:
     Thread(target=_end_with_parent, daemon=True).start()
     # A key that is pressed in a terminal reaches all its processes; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    begin()
+    initializer()
 
 
 def _end_with_parent() -> None:

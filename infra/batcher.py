@@ -47,25 +47,25 @@ class Batcher(Generic[Item, Result]):
         concurrency_per_key: int | None = None,
     ) -> None:
         self._run = run
-        self._places = concurrency
-        self._most = max_batch
-        self._waiting = queue_limit
-        self._shares = concurrency_per_key
+        self._concurrency = concurrency
+        self._max_batch = max_batch
+        self._queue_limit = queue_limit
+        self._concurrency_per_key = concurrency_per_key
         self._queues: dict[Hashable, deque[tuple[Item, asyncio.Future[Result]]]] = {}
         self._running: Counter[Hashable] = Counter()
-        self._count = 0
+        self._waiting = 0
         self._scheduled = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
 
     async def submit(self, key: Hashable, item: Item) -> Result:
         """The result of one item. A caller that is cancelled leaves its item to run."""
-        if self._count >= self._waiting:
+        if self._waiting >= self._queue_limit:
             raise ServiceUnavailable("too many calls are waiting", retry_after=1)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._queues.setdefault(key, deque()).append((item, future))
-        self._count += 1
+        self._waiting += 1
         if not self._scheduled:
             self._scheduled = True
             loop.call_soon(self._start)
@@ -73,34 +73,39 @@ class Batcher(Generic[Item, Result]):
 
     async def drain(self) -> None:
         """Waits until nothing runs and nothing waits."""
-        while self._tasks or self._count:
+        while self._tasks or self._waiting:
             self._idle.clear()
             await self._idle.wait()
 
     def _start(self) -> None:
         self._scheduled = False
-        while len(self._tasks) < self._places:
+        while len(self._tasks) < self._concurrency:
             key = next((k for k in self._queues if self._may_run(k)), None)
             if key is None:
                 return
             queue = self._queues.pop(key)
-            batch = [queue.popleft() for _ in range(self._share(key, len(queue)))]
+            batch = [queue.popleft() for _ in range(self._batch_size(key, len(queue)))]
             if queue:
                 self._queues[key] = queue
-            self._count -= len(batch)
+            self._waiting -= len(batch)
             self._running[key] += 1
             task = asyncio.create_task(self._work(key, batch))
             self._tasks.add(task)
             task.add_done_callback(partial(self._done, key))
 
-    def _share(self, key: Hashable, waiting: int) -> int:
-        if self._shares is None:
-            return min(waiting, self._most)
-        free = min(self._places - len(self._tasks), self._shares - self._running[key])
-        return min(waiting, self._most, max(MIN_BATCH, -(-waiting // free)))
+    def _batch_size(self, key: Hashable, waiting: int) -> int:
+        if self._concurrency_per_key is None:
+            return min(waiting, self._max_batch)
+        free = min(
+            self._concurrency - len(self._tasks), self._concurrency_per_key - self._running[key]
+        )
+        return min(waiting, self._max_batch, max(MIN_BATCH, -(-waiting // free)))
 
     def _may_run(self, key: Hashable) -> bool:
-        return self._shares is None or self._running.get(key, 0) < self._shares
+        return (
+            self._concurrency_per_key is None
+            or self._running.get(key, 0) < self._concurrency_per_key
+        )
 
     def _done(self, key: Hashable, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -108,7 +113,7 @@ class Batcher(Generic[Item, Result]):
         if not self._running[key]:
             del self._running[key]
         self._start()
-        if not self._tasks and not self._count:
+        if not self._tasks and not self._waiting:
             self._idle.set()
 
     async def _work(self, key: Hashable, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:

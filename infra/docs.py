@@ -48,11 +48,11 @@ def methods() -> Iterator[str]:
 def _parameters(method: Method) -> Iterator[tuple[str, str, str]]:
     if method.kind != "open":
         yield "`token`", "mandatory", "Text"
-    semi = method.parameters.exactly_one | method.parameters.at_least_one
-    for row, rule in method.parameters:
-        level = rule.value if isinstance(rule, Level) else "depends on the others"
-        level = "semi-optional" if row.name in semi else level
-        yield f"`{row.parameter}`", level, type(row).__name__
+    semi_optional = method.parameters.exactly_one | method.parameters.at_least_one
+    for field, level in method.parameters:
+        level_name = level.value if isinstance(level, Level) else "depends on the others"
+        level_name = "semi-optional" if field.name in semi_optional else level_name
+        yield f"`{field.parameter}`", level_name, type(field).__name__
     if method.fields_set:
         yield "`fields_set`", "optional", "Text"
 
@@ -75,12 +75,12 @@ def events() -> Iterator[str]:
     yield "person and are encrypted with the contact's key; members of an event stand in braces in what"
     yield "its history says."
     for topic, aggregate in sorted(AGGREGATES.items()):
-        own = [event for name, event in EVENTS.items() if name.startswith(f"{topic}.")]
-        if own:
+        aggregate_events = [event for name, event in EVENTS.items() if name.startswith(f"{topic}.")]
+        if aggregate_events:
             yield f"\n## {topic}\n"
             yield _first_line(aggregate)
-            yield from _diagram(own)
-            yield from table("event | says | payload", map(_event_row, own))
+            yield from _diagram(aggregate_events)
+            yield from table("event | says | payload", map(_event_row, aggregate_events))
 
 
 def _first_line(documented: type[Aggregate]) -> str:
@@ -93,12 +93,14 @@ def _event_row(event: type[DomainEvent]) -> tuple[str, str, str]:
     return f"`{event.TOPIC}`", template(event), ", ".join(payload)
 
 
-def _diagram(own: list[type[DomainEvent]]) -> Iterator[str]:
-    states = {event.TO for event in own if event.TO} | {s for event in own for s in event.FROM}
+def _diagram(aggregate_events: list[type[DomainEvent]]) -> Iterator[str]:
+    states = {event.TO for event in aggregate_events if event.TO} | {
+        s for event in aggregate_events for s in event.FROM
+    }
     arrows: dict[tuple[str, str], list[str]] = {}
-    for event in (event for event in own if event.FROM or event.TO):
-        first = issubclass(event, CreationEvent)
-        for source in ("[*]",) if first else event.FROM or tuple(sorted(states)):
+    for event in (event for event in aggregate_events if event.FROM or event.TO):
+        is_creation = issubclass(event, CreationEvent)
+        for source in ("[*]",) if is_creation else event.FROM or tuple(sorted(states)):
             arrows.setdefault((source, event.TO or source), []).append(event.__name__)
     yield "\n```mermaid\nstateDiagram-v2"
     for (source, target), names in arrows.items():
@@ -123,9 +125,9 @@ def kinds() -> Iterator[str]:
 
 def _secrets(kind: RecordKind) -> Iterator[tuple[str, str, str]]:
     for name in kind.secrets:
-        kept = "sealed" if name in kind.encrypted else "hashed"
-        kept += ", made up if none is given" if name in kind.generated else ""
-        yield f"`{name}`", f"secret, kept {kept}", ""
+        storage = "sealed" if name in kind.encrypted else "hashed"
+        storage += ", made up if none is given" if name in kind.generated else ""
+        yield f"`{name}`", f"secret, kept {storage}", ""
 
 
 def analytics() -> Iterator[str]:
@@ -135,7 +137,7 @@ def analytics() -> Iterator[str]:
     yield "belong to a person: they are null unless an operator has granted them."
     for relation in OBJECTS.values():
         yield f"\n## {relation.name}\n"
-        yield f"{relation.says} {_increments(relation.position)}\n"
+        yield f"{relation.description} {_increments(relation.position)}\n"
         rows = (
             (
                 f"*{column.name}*" if column.personal else f"`{column.name}`",

@@ -15,7 +15,7 @@ from infra.encryption import decrypt, derive_key, encrypt
 
 __all__ = ["SecretHasher"]
 
-COST = Parameters(
+ARGON2_PARAMETERS = Parameters(
     type=Type.ID,
     version=ARGON2_VERSION,
     salt_len=16,
@@ -26,7 +26,7 @@ COST = Parameters(
 )
 """The least that OWASP's cheat sheet advises: passes over the memory, and KiB of it."""
 
-AT_ONCE = 2
+CONCURRENCY = 2
 """How many hashes are computed at the same time: each takes 19 MiB and a core."""
 
 
@@ -34,10 +34,10 @@ class SecretHasher:
     """Hashes and verifies off the event loop, so many at once and no more."""
 
     def __init__(self, service_key: str) -> None:
-        self._hasher = PasswordHasher.from_parameters(COST)
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="argon2")
+        self._hasher = PasswordHasher.from_parameters(ARGON2_PARAMETERS)
+        self._threads = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="argon2")
         self._mac_key = derive_key(service_key, "keys")
-        self._sealing_key = derive_key(service_key, "sealed-secrets")
+        self._encryption_key = derive_key(service_key, "sealed-secrets")
         self._dummy = self._hasher.hash("no user has this password")
 
     async def hash(self, secret: str) -> str:
@@ -59,11 +59,11 @@ class SecretHasher:
 
     def encrypt(self, secret: str, place: str) -> str:
         """A secret that must be shown to others, sealed for one place."""
-        return encrypt(self._sealing_key, secret.encode(), place)
+        return encrypt(self._encryption_key, secret.encode(), place)
 
     def decrypt(self, box: str, place: str) -> str:
         """It again. Raises ``ValueError`` where it was sealed for another place or with another key."""
-        return decrypt(self._sealing_key, box, place).decode()
+        return decrypt(self._encryption_key, box, place).decode()
 
     def close(self) -> None:
         """Ends the threads when they are idle."""

@@ -28,7 +28,7 @@ __all__ = ["PLAIN", "Column", "SourceAlias", "columns", "nested_joins", "quoted"
 PLAIN = frozenset({"log_information", "authorization_settings"})
 """Objects whose members stand under their own names; those of others have the object's before."""
 
-_SAYS = {
+_DESCRIPTIONS = {
     "id": "Its id.",
     "number": "Its number, as people quote it.",
     "name": "What it is called.",
@@ -43,7 +43,7 @@ _SAYS = {
 _LABELS = ("name", "username", "description", "code", "number")
 """What a record is called by, the first of these that its kind has."""
 
-_CALLED = """(SELECT r.document ->> '{}' FROM views.records r
+_LABEL_SQL = """(SELECT r.document ->> '{}' FROM views.records r
       WHERE r.organisation = v.organisation AND r.kind = '{}' AND r.id = {})"""
 
 
@@ -80,51 +80,55 @@ def quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def record_join(document: str, alias: str, rows: Iterable[Field]) -> str:
+def record_join(document: str, alias: str, fields: Iterable[Field]) -> str:
     """The join that takes the object ``document``, described by ``rows``, apart under ``alias``."""
-    typed = ((quoted(row.key), _member(row)) for row in rows)
+    typed = ((quoted(row.key), _member_type(row)) for row in fields)
     members = ", ".join(f"{name} {type_}" for name, type_ in typed if type_)
     return f"LEFT JOIN LATERAL json_to_record({document}) AS {quoted(alias)} ({members}) ON true"
 
 
-def nested_joins(rows: Iterable[Field], place: SourceAlias) -> Iterator[str]:
+def nested_joins(fields: Iterable[Field], source: SourceAlias) -> Iterator[str]:
     """The joins that take the objects among ``rows`` apart."""
-    for row in rows:
-        if isinstance(row, Object):
-            inner = f"{place.alias}_{row.key}"
-            yield record_join(f"{quoted(place.alias)}.{quoted(row.key)}", inner, row.fields)
-            yield from nested_joins(row.fields, SourceAlias(inner))
+    for field in fields:
+        if isinstance(field, Object):
+            inner = f"{source.alias}_{field.key}"
+            yield record_join(f"{quoted(source.alias)}.{quoted(field.key)}", inner, field.fields)
+            yield from nested_joins(field.fields, SourceAlias(inner))
 
 
-def columns(rows: Iterable[Field], place: SourceAlias) -> Iterator[Column]:
+def columns(fields: Iterable[Field], source: SourceAlias) -> Iterator[Column]:
     """The columns that ``rows`` become."""
-    for row in rows:
-        yield from _columns(row, replace(place, personal=place.personal or row.personal))
+    for field in fields:
+        yield from _columns(field, replace(source, personal=source.personal or field.personal))
 
 
-def _called(kind: str, id_: str) -> str:
+def _record_label(kind: str, id_sql: str) -> str:
     """The SQL for what the record of a directory kind is called, whose id is the SQL ``id_``."""
-    names = {row.name for row in KINDS[kind].fields}
+    names = {field.name for field in KINDS[kind].fields}
     label = next(name for name in _LABELS if name in names)
-    return _CALLED.format(label, kind, id_)
+    return _LABEL_SQL.format(label, kind, id_sql)
 
 
-def _member(row: Field) -> str:
+def _member_type(field: Field) -> str:
     """The type under which a member of a document is read; empty for what becomes no column."""
-    if isinstance(row, Reference | Object | PartialDate):
+    if isinstance(field, Reference | Object | PartialDate):
         return "json"
-    if isinstance(row, Date) and row.java_format:
+    if isinstance(field, Date) and field.java_format:
         return "text"
-    column = next(columns((row,), SourceAlias("")), None)
+    column = next(columns((field,), SourceAlias("")), None)
     return column.type if column else ""
 
 
-def _only(row: Field, place: SourceAlias, type_: str, says: str, sql: str = "") -> Column:
-    since = f" Since {row.since}." if row.since else ""
-    says = f"{_SAYS[row.key]} {says}" if row.key in _SAYS else says
-    name = place.prefix + row.key
-    own = sql or f"{quoted(place.alias)}.{quoted(row.key)}"
-    return Column(name, type_, says + since, own, place.personal)
+def _single_column(
+    field: Field, source: SourceAlias, type_: str, description: str, sql: str = ""
+) -> Column:
+    since = f" Since {field.since}." if field.since else ""
+    description = (
+        f"{_DESCRIPTIONS[field.key]} {description}" if field.key in _DESCRIPTIONS else description
+    )
+    name = source.prefix + field.key
+    expression = sql or f"{quoted(source.alias)}.{quoted(field.key)}"
+    return Column(name, type_, description + since, expression, source.personal)
 
 
 @singledispatch
@@ -135,35 +139,35 @@ def _columns(row: Field, place: SourceAlias) -> Iterator[Column]:
 
 @_columns.register
 def _(row: Text, place: SourceAlias) -> Iterator[Column]:
-    yield _only(row, place, "text", f"Text of at most {row.max_length} characters.")
+    yield _single_column(row, place, "text", f"Text of at most {row.max_length} characters.")
 
 
 @_columns.register
 def _(row: Enumeration, place: SourceAlias) -> Iterator[Column]:
-    yield _only(row, place, "text", f"One of {', '.join(row.allowed.split())}.")
+    yield _single_column(row, place, "text", f"One of {', '.join(row.allowed.split())}.")
 
 
 @_columns.register(Integer)
 @_columns.register(NonNegativeInteger)
 def _(row: Field, place: SourceAlias) -> Iterator[Column]:
-    yield _only(row, place, "bigint", "Whole number.")
+    yield _single_column(row, place, "bigint", "Whole number.")
 
 
 @_columns.register
 def _(row: Number, place: SourceAlias) -> Iterator[Column]:
-    yield _only(row, place, "double precision", "Number.")
+    yield _single_column(row, place, "double precision", "Number.")
 
 
 @_columns.register
 def _(row: Boolean, place: SourceAlias) -> Iterator[Column]:
-    yield _only(row, place, "boolean", "Yes or no.")
+    yield _single_column(row, place, "boolean", "Yes or no.")
 
 
 @_columns.register
 def _(row: Date, place: SourceAlias) -> Iterator[Column]:
     own = f"{quoted(place.alias)}.{quoted(row.key)}"
     sql = f"analytics.wall_clock({own})" if row.java_format else own
-    yield _only(
+    yield _single_column(
         row, place, "timestamp without time zone", "Date and time by the service's wall clock.", sql
     )
 
@@ -174,7 +178,7 @@ def _(row: PartialDate, place: SourceAlias) -> Iterator[Column]:
     parts = {part: f"({own} ->> '{part}')::integer" for part in row.parts}
     if "year" in parts:
         day = f"make_date({parts['year']}, {parts['month']}, {parts['day']})"
-        yield _only(row, place, "date", "Day of the calendar.", day)
+        yield _single_column(row, place, "date", "Day of the calendar.", day)
         return
     for part, sql in parts.items():
         name = f"{place.prefix}{row.key}_{part}"
@@ -185,10 +189,10 @@ def _(row: PartialDate, place: SourceAlias) -> Iterator[Column]:
 def _(row: Reference, place: SourceAlias) -> Iterator[Column]:
     kind = row.target.entity
     id_ = f"split_part({quoted(place.alias)}.{quoted(row.key)} ->> '$ref', '/', 2)"
-    column = _only(row, place, "text", f"Id of {_a(kind)}.", id_)
+    column = _single_column(row, place, "text", f"Id of {_with_article(kind)}.", id_)
     yield column
     if kind in KINDS and KINDS[kind].cached:
-        says, sql = f"What this {_words(kind)} is called.", _called(kind, id_)
+        says, sql = f"What this {_humanized(kind)} is called.", _record_label(kind, id_)
         yield replace(column, name=f"{column.name}_name", description=says, sql=sql)
 
 
@@ -198,9 +202,9 @@ def _(row: Object, place: SourceAlias) -> Iterator[Column]:
     yield from columns(row.fields, SourceAlias(f"{place.alias}_{row.key}", prefix, place.personal))
 
 
-def _words(kind: str) -> str:
+def _humanized(kind: str) -> str:
     return kind.replace("_", " ")
 
 
-def _a(kind: str) -> str:
-    return f"{'an' if kind[0] in 'aeio' else 'a'} {_words(kind)}"
+def _with_article(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeio' else 'a'} {_humanized(kind)}"

@@ -29,7 +29,7 @@ class Relation:
     """
 
     name: str
-    says: str
+    description: str
     columns: tuple[Column, ...]
     source: str = ""
     order: tuple[str, ...] = ()
@@ -39,20 +39,20 @@ class Relation:
         """The SQL that makes the view, where it is one, and says what everything means."""
         kind = "VIEW" if self.source else "TABLE"
         if self.source:
-            shown = ",\n".join(f"    {_shown(column)}" for column in self.columns)
-            yield f"CREATE VIEW analytics.{self.name} AS\nSELECT\n{shown}\nFROM {self.source}"
+            items = ",\n".join(f"    {_select_item(column)}" for column in self.columns)
+            yield f"CREATE VIEW analytics.{self.name} AS\nSELECT\n{items}\nFROM {self.source}"
             yield f"GRANT SELECT ON analytics.{self.name} TO {ROLE}"
-        yield f"COMMENT ON {kind} analytics.{self.name} IS {_text(self.says)}"
+        yield f"COMMENT ON {kind} analytics.{self.name} IS {_literal(self.description)}"
         for column in self.columns:
             name = f"analytics.{self.name}.{quoted(column.name)}"
-            yield f"COMMENT ON COLUMN {name} IS {_text(column.comment)}"
+            yield f"COMMENT ON COLUMN {name} IS {_literal(column.comment)}"
 
 
-def _shown(column: Column) -> str:
+def _select_item(column: Column) -> str:
     """One column of a view; what belongs to a person is null where it is not granted."""
     sql = f"CASE WHEN clear.granted THEN {column.sql} END" if column.personal else column.sql
     return f"({sql})::{column.type} AS {quoted(column.name)}"
 
 
-def _text(value: str) -> str:
+def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"

@@ -22,7 +22,7 @@ from infra.audit.seals import Count, Digest, SignedSeal
 __all__ = ["Bundle", "BundleError", "Manifest", "Member", "create_bundle", "open_bundle"]
 
 EVENTS, SEALS, MANIFEST = "events.ndjson", "seals.ndjson", "manifest.json"
-LONGEST = 64 * 1024 * 1024
+MAX_LINE = 64 * 1024 * 1024
 """Bytes of a line; more is no line of ours."""
 
 L = TypeVar("L", EventRecord, SignedSeal)
@@ -69,19 +69,19 @@ class Member:
         """Writes one line."""
         text = msgspec.json.encode(line) + b"\n"
         self._file.write(text)
-        self._passed(text)
+        self._count(text)
 
     def read(self, kind: type[L]) -> Iterator[L]:
         """The lines from here on. Raises `BundleError` for one that is none."""
         decoder = msgspec.json.Decoder(kind)
-        while text := self._file.readline(LONGEST):
-            self._passed(text)
+        while text := self._file.readline(MAX_LINE):
+            self._count(text)
             try:
                 yield decoder.decode(text)
             except (msgspec.MsgspecError, ValueError) as error:
                 raise BundleError(f"line {self.count} cannot be read: {error}") from None
 
-    def _passed(self, text: bytes) -> None:
+    def _count(self, text: bytes) -> None:
         self._digest.update(text)
         self.count += 1
 
@@ -95,19 +95,19 @@ class BundleWriter:
     @contextmanager
     def events(self) -> Iterator[Member]:
         """Where the events go."""
-        with self._archive.open(_info(EVENTS), "w", force_zip64=True) as file:
+        with self._archive.open(_member_info(EVENTS), "w", force_zip64=True) as file:
             yield Member(file)
 
     @contextmanager
     def seals(self) -> Iterator[Member]:
         """Where the seals go."""
-        with self._archive.open(_info(SEALS), "w", force_zip64=True) as file:
+        with self._archive.open(_member_info(SEALS), "w", force_zip64=True) as file:
             yield Member(file)
 
     def manifest(self, manifest: Manifest) -> None:
         """Writes the manifest."""
         text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-        self._archive.writestr(_info(MANIFEST), text + b"\n")
+        self._archive.writestr(_member_info(MANIFEST), text + b"\n")
 
 
 class Bundle:
@@ -152,11 +152,11 @@ def _check_members(archive: zipfile.ZipFile) -> None:
         # What is compressed may be of any size when it is read.
         if info.compress_type != zipfile.ZIP_STORED:
             raise zipfile.BadZipFile(f"{info.filename} is compressed")
-    if archive.getinfo(MANIFEST).file_size > LONGEST:
+    if archive.getinfo(MANIFEST).file_size > MAX_LINE:
         raise zipfile.BadZipFile(f"{MANIFEST} is too long")
 
 
-def _info(name: str) -> zipfile.ZipInfo:
+def _member_info(name: str) -> zipfile.ZipInfo:
     """A member without anything of the machine or the moment."""
     info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
     info.create_system = 3

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-__all__ = ["Kind", "TamperError"]
+__all__ = ["TamperError", "TamperKind"]
 
-Kind: TypeAlias = Literal["changed", "missing", "inserted", "reordered", "cut", "rewritten"]
+TamperKind: TypeAlias = Literal["changed", "missing", "inserted", "reordered", "cut", "rewritten"]
 
 
 class TamperError(Exception):
@@ -16,7 +16,7 @@ class TamperError(Exception):
     seals, are others.
     """
 
-    def __init__(self, position: int, kind: Kind, why: str) -> None:
-        super().__init__(f"position {position}: {kind}: {why}")
+    def __init__(self, position: int, kind: TamperKind, reason: str) -> None:
+        super().__init__(f"position {position}: {kind}: {reason}")
         self.position = position
         self.kind = kind

@@ -16,7 +16,7 @@ def root_of(hashes: Sequence[bytes]) -> bytes:
     """The root over events' hashes in their order; of none, SHA-256 of nothing."""
     level = _leaves(hashes)
     while len(level) > 1:
-        level = _above(level)
+        level = _parents(level)
     return level[0] if level else sha256().digest()
 
 
@@ -31,7 +31,7 @@ def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
     while len(level) > 1:
         if index ^ 1 < len(level):
             proof.append(level[index ^ 1])
-        level, index = _above(level), index >> 1
+        level, index = _parents(level), index >> 1
     return proof
 
 
@@ -41,16 +41,16 @@ def check_inclusion(
     """Whether an event's hash is at ``index`` of the ``size`` hashes that have this root."""
     if not 0 <= index < size:
         return False
-    rest = list(reversed(proof))
-    found, last = _leaf(event_hash), size - 1
+    remaining = list(reversed(proof))
+    node, last = _leaf(event_hash), size - 1
     while last:
         if index & 1 or index < last:
-            if not rest:
+            if not remaining:
                 return False
-            other = rest.pop()
-            found = _node(other, found) if index & 1 else _node(found, other)
+            other = remaining.pop()
+            node = _node(other, node) if index & 1 else _node(node, other)
         index, last = index >> 1, last >> 1
-    return not rest and found == root
+    return not remaining and node == root
 
 
 def _leaf(event_hash: bytes) -> bytes:
@@ -65,6 +65,6 @@ def _leaves(hashes: Sequence[bytes]) -> list[bytes]:
     return [_leaf(each) for each in hashes]
 
 
-def _above(level: list[bytes]) -> list[bytes]:
+def _parents(level: list[bytes]) -> list[bytes]:
     pairs = zip(level[::2], level[1::2], strict=False)
     return [_node(left, right) for left, right in pairs] + level[len(level) & ~1 :]

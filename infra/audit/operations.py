@@ -14,11 +14,11 @@ from infra.audit.proofs import CompletenessProof, InclusionProof
 from infra.audit.queries import (
     Connection,
     events,
-    events_of,
     last_seal,
     path_to,
     sealed_bounds,
     seals,
+    stream_events,
 )
 from infra.audit.seal_verification import SealVerifier
 from infra.audit.seals import SealError, SignedSeal
@@ -44,19 +44,19 @@ async def verify(
     :param advance: is told of every event that was checked.
     :raises TamperError: for the first position that is not as it should be.
     """
-    check = SealVerifier(organisation, keys, outside)
+    verifier = SealVerifier(organisation, keys, outside)
     rows = events(connection, organisation)
     async for signed in seals(connection, organisation):
-        check.seal(signed)
-        while check.remaining and (row := await anext(rows, None)) is not None:
-            check.event(*row)
+        verifier.seal(signed)
+        while verifier.remaining and (row := await anext(rows, None)) is not None:
+            verifier.event(*row)
             advance(1)
-        check.close()
+        verifier.close()
     async for row in rows:
-        check.event(*row)
+        verifier.event(*row)
         advance(1)
-    check.finish()
-    return check
+    verifier.finish()
+    return verifier
 
 
 async def export(
@@ -76,21 +76,21 @@ async def export(
         raise SealError(f"{organisation} has no seal there: run `crmledger audit seal`")
     first, last = bounds
     with create_bundle(path) as bundle:
-        with bundle.events() as written_events:
+        with bundle.events() as event_member:
             async for event, _ in events(connection, organisation, first, last):
-                written_events.write(EventRecord.of(event))
+                event_member.write(EventRecord.of(event))
                 advance(1)
-        with bundle.seals() as written:
+        with bundle.seals() as seal_member:
             async for signed in seals(connection, organisation, first, last):
-                written.write(signed)
+                seal_member.write(signed)
         manifest = Manifest(
             organisation=organisation,
             first=first,
             last=last,
-            events=written_events.count,
-            seals=written.count,
-            events_sha256=written_events.sha256,
-            seals_sha256=written.sha256,
+            events=event_member.count,
+            seals=seal_member.count,
+            events_sha256=event_member.sha256,
+            seals_sha256=seal_member.sha256,
             key=signed.seal().key,
             build=f"crmledger {version('crmledger')}",
         )
@@ -121,9 +121,10 @@ async def prove_entity(
     if signed is None:
         raise SealError(f"{organisation} has no seal")
     last = signed.seal().last
-    found = [
-        EventRecord.of(event) for event in await events_of(connection, organisation, stream, last)
+    records = [
+        EventRecord.of(event)
+        for event in await stream_events(connection, organisation, stream, last)
     ]
     streams = await path_to(connection, organisation, StreamHead(stream))
     proof = completeness_proof(streams, stream)
-    return CompletenessProof(stream=stream, events=found, proof=proof, seal=signed)
+    return CompletenessProof(stream=stream, events=records, proof=proof, seal=signed)

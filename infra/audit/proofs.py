@@ -40,9 +40,9 @@ class InclusionProof(
 
     def check(self, keys: Collection[str]) -> str:
         """What is proved, in words. Raises `ProofError`."""
-        seal = _believed(self.seal, keys)
-        index, found = self.event.position - seal.first, _hash(seal, self.event)
-        if not check_inclusion(bytes.fromhex(seal.root), found, index, seal.count, self.path):
+        seal = _trusted_seal(self.seal, keys)
+        index, leaf = self.event.position - seal.first, _hash(seal, self.event)
+        if not check_inclusion(bytes.fromhex(seal.root), leaf, index, seal.count, self.path):
             raise ProofError(
                 f"the event is not at position {self.event.position} of seal {seal.number}"
             )
@@ -66,7 +66,7 @@ class CompletenessProof(
 
     def check(self, keys: Collection[str]) -> str:
         """What is proved, in words. Raises `ProofError`."""
-        seal = _believed(self.seal, keys)
+        seal = _trusted_seal(self.seal, keys)
         hashes = [_hash(seal, event) for event in self.events]
         ours = all(event.stream == self.stream for event in self.events)
         root = bytes.fromhex(seal.streams)
@@ -90,7 +90,7 @@ def read_proof(text: bytes) -> Proof:
     return proof
 
 
-def _believed(signed: SignedSeal, keys: Collection[str]) -> Seal:
+def _trusted_seal(signed: SignedSeal, keys: Collection[str]) -> Seal:
     try:
         seal = signed.seal()
     except SealError as error:
@@ -100,8 +100,8 @@ def _believed(signed: SignedSeal, keys: Collection[str]) -> Seal:
     return seal
 
 
-def _hash(seal: Seal, line: EventRecord) -> bytes:
+def _hash(seal: Seal, record: EventRecord) -> bytes:
     try:
-        return event_hash(seal.organisation, line.event())
+        return event_hash(seal.organisation, record.event())
     except ValueError as error:
         raise ProofError(f"an event cannot be read: {error}") from None

@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge
 
 from domain.errors import ServiceUnavailable
 from infra.audit.queries import Connection
-from infra.audit.seal_builder import MOST, seal_next
+from infra.audit.seal_builder import MAX_EVENTS, seal_next
 from infra.audit.seals import Signer
 from infra.background_pool import low_priority_pool
 from infra.encryption import derive_key
@@ -23,7 +23,7 @@ from infra.ledger.positions import HEADS
 from infra.observability.metrics import REGISTRY
 from infra.postgres.pool import ConnectionPool
 
-__all__ = ["FEW", "Sealer", "UnsealedBacklog", "backlogs", "signer_of"]
+__all__ = ["INLINE_LIMIT", "Sealer", "UnsealedBacklog", "backlogs", "signer_of"]
 
 _BACKLOGS = """
 WITH heads AS ({heads})
@@ -38,11 +38,11 @@ SELECT h.organisation, h.head, coalesce(s.last, 0) AS sealed,
 """
 BACKLOGS = _BACKLOGS.format(heads=HEADS)
 
-LOOKS = 4
+LOOKS_PER_INTERVAL = 4
 """How often it looks in the time after which events are to be sealed."""
-FEW = 8
+INLINE_LIMIT = 8
 """Events whose seal is drawn up here, in some milliseconds. One of 4,096 takes Python up to a second."""
-SHORTEST = 0.05
+MIN_PAUSE = 0.05
 """Seconds between two looks."""
 TIMEOUT = 60
 """Seconds for a statement."""
@@ -102,18 +102,20 @@ class Sealer:
     :param most: events in one seal; as many are sealed at once, however young.
     """
 
-    def __init__(self, url: str, signer: Signer, *, seconds: float, most: int = MOST) -> None:
+    def __init__(
+        self, url: str, signer: Signer, *, seconds: float, max_events: int = MAX_EVENTS
+    ) -> None:
         self._url = url
-        self._lanes = ConnectionPool(url, 1, timeout=TIMEOUT)
-        self._aside: ProcessPoolExecutor | None = None
+        self._pool = ConnectionPool(url, 1, timeout=TIMEOUT)
+        self._processes: ProcessPoolExecutor | None = None
         self._signer = signer
         self._seconds = seconds
-        self._most = most
+        self._max_events = max_events
 
     async def run(self) -> None:
         """Seals until it is cancelled. A database that is away is waited for."""
         while self._seconds:
-            await asyncio.sleep(max(self._seconds / LOOKS, SHORTEST))
+            await asyncio.sleep(max(self._seconds / LOOKS_PER_INTERVAL, MIN_PAUSE))
             try:
                 await self.once()
             except ServiceUnavailable:
@@ -124,65 +126,69 @@ class Sealer:
 
     async def once(self) -> None:
         """Looks at every ledger once. Raises `ServiceUnavailable` if the database is away."""
-        for backlog in await self._lanes.read(backlogs):
+        for backlog in await self._pool.read(backlogs):
             _observe(backlog)
             if backlog.events < 0:
                 log.error("sealer.ahead", organisation=backlog.organisation, sealed=backlog.sealed)
-            elif backlog.events >= self._most or (
+            elif backlog.events >= self._max_events or (
                 backlog.events and backlog.seconds >= self._seconds
             ):
                 await self._seal(backlog)
 
     async def close(self) -> None:
         """Closes its connection, when a seal that has begun is made."""
-        await self._lanes.close()
-        if self._aside is not None:
-            await asyncio.to_thread(self._aside.shutdown, cancel_futures=True)
+        await self._pool.close()
+        if self._processes is not None:
+            await asyncio.to_thread(self._processes.shutdown, cancel_futures=True)
 
     async def _seal(self, backlog: UnsealedBacklog) -> None:
         """Seals what was there at the look, and no more: else a busy ledger would get seal upon seal."""
-        left = backlog.events
+        remaining = backlog.events
         try:
-            while left > 0 and (sealed := await self._sealed(backlog.organisation, left)):
+            while remaining > 0 and (
+                sealed := await self._seal_batch(backlog.organisation, remaining)
+            ):
                 SEALS.inc()
-                left -= sealed
+                remaining -= sealed
         except (LedgerCorruptedError, asyncpg.PostgresError) as error:
-            where = getattr(error, "position", None)
+            position = getattr(error, "position", None)
             kind = type(error).__name__
             log.error(
-                "sealer.broken", organisation=backlog.organisation, position=where, error=kind
+                "sealer.broken", organisation=backlog.organisation, position=position, error=kind
             )
 
-    async def _sealed(self, organisation: str, events: int) -> int:
+    async def _seal_batch(self, organisation: str, events: int) -> int:
         """How many events were sealed, of so many; 0 if others were faster."""
-        if min(events, self._most) <= FEW:
-            return await _seal_next(self._lanes, organisation, self._signer, self._most)
-        if self._aside is None:
+        if min(events, self._max_events) <= INLINE_LIMIT:
+            return await _seal_next(self._pool, organisation, self._signer, self._max_events)
+        if self._processes is None:
             # What it has imported by then stays: no collection need look at it.
-            self._aside = low_priority_pool(1, gc.freeze)
+            self._processes = low_priority_pool(1, gc.freeze)
         loop = asyncio.get_running_loop()
-        given = (self._url, organisation, self._signer, self._most)
+        arguments = (self._url, organisation, self._signer, self._max_events)
         try:
-            return await loop.run_in_executor(self._aside, _seal_aside, *given)
+            return await loop.run_in_executor(self._processes, _seal_in_process, *arguments)
         except BrokenExecutor:
             # It was killed; there will be another one.
-            self._aside = None
+            self._processes = None
             raise
 
 
-async def _seal_next(lanes: ConnectionPool, organisation: str, signer: Signer, most: int) -> int:
-    work = partial(seal_next, organisation=organisation, signer=signer, most=most)
-    signed = await lanes.read(work)
+async def _seal_next(
+    pool: ConnectionPool, organisation: str, signer: Signer, max_events: int
+) -> int:
+    work = partial(seal_next, organisation=organisation, signer=signer, max_events=max_events)
+    signed = await pool.read(work)
     return signed.seal().count if signed else 0
 
 
-def _seal_aside(url: str, organisation: str, signer: Signer, most: int) -> int:
+def _seal_in_process(url: str, organisation: str, signer: Signer, max_events: int) -> int:
     async def work() -> int:
-        lanes = ConnectionPool(url, 1, timeout=TIMEOUT)
+        pool = ConnectionPool(url, 1, timeout=TIMEOUT)
         try:
-            return await _seal_next(lanes, organisation, signer, most)
+            return await _seal_next(pool, organisation, signer, max_events)
         finally:
-            await lanes.close()
+            await pool.close()
 
     return asyncio.run(work())
 

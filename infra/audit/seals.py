@@ -12,21 +12,21 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 __all__ = [
-    "FIRST",
+    "NO_PREVIOUS",
     "Count",
     "Digest",
     "Seal",
     "SealError",
     "SignedSeal",
     "Signer",
-    "signed_seals",
+    "parse_seals",
     "trusted_seals",
 ]
 
 Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 """32 bytes in hex."""
 Count = Annotated[int, msgspec.Meta(ge=1)]
-FIRST = "0" * 64
+NO_PREVIOUS = "0" * 64
 """What the first seal has in the place of the former one's hash."""
 
 
@@ -124,7 +124,7 @@ class Signer:
         return SignedSeal(statement, self._private.sign(statement.encode()).hex(), leaves)
 
 
-def signed_seals(text: bytes) -> list[SignedSeal]:
+def parse_seals(text: bytes) -> list[SignedSeal]:
     """The seals of a text with one on each line, as they are printed.
 
     Raises `SealError` if a line is none, or if there is no line at all.
@@ -142,11 +142,11 @@ def signed_seals(text: bytes) -> list[SignedSeal]:
 
 def trusted_seals(seals: Iterable[SignedSeal], organisation: str) -> dict[int, SignedSeal]:
     """An organisation's seals by number. Raises `SealError` if two of one number contradict each other."""
-    found: dict[int, SignedSeal] = {}
+    by_number: dict[int, SignedSeal] = {}
     for signed in seals:
         seal = signed.seal()
         if seal.organisation == organisation:
-            known = found.setdefault(seal.number, signed)
+            known = by_number.setdefault(seal.number, signed)
             if known.statement != signed.statement:
                 raise SealError(f"two seals that were kept outside have the number {seal.number}")
-    return found
+    return by_number

@@ -84,21 +84,21 @@ def root_hash(items: Sequence[Item]) -> bytes:
     """The hash of the tree over items that are sorted by their keys, which are of one length."""
     if not items:
         return EMPTY
-    # Between neighbours stands the fork of the first bit in which they differ; the lower the bit, the
-    # higher the fork. So one walk folds the tree: what is open are the forks whose right side is not done.
+    # Between two neighbours stands the fork of the first bit in which they differ; the lower the bit, the
+    # higher the fork. So one pass builds the tree: open are the forks whose right side is incomplete.
     bits = 8 * len(items[0][0])
-    before, found = int.from_bytes(items[0][0], "big"), items[0][1]
-    opened: list[tuple[int, bytes]] = []
+    previous, node = int.from_bytes(items[0][0], "big"), items[0][1]
+    open_forks: list[tuple[int, bytes]] = []
     for key, hash_ in items[1:]:
-        now = int.from_bytes(key, "big")
-        bit = bits - (before ^ now).bit_length()
-        while opened and opened[-1][0] > bit:
-            found = _node(*opened.pop(), found)
-        opened.append((bit, found))
-        before, found = now, hash_
-    for fork, low in reversed(opened):
-        found = _node(fork, low, found)
-    return found
+        current = int.from_bytes(key, "big")
+        bit = bits - (previous ^ current).bit_length()
+        while open_forks and open_forks[-1][0] > bit:
+            node = _node(*open_forks.pop(), node)
+        open_forks.append((bit, node))
+        previous, node = current, hash_
+    for fork, low in reversed(open_forks):
+        node = _node(fork, low, node)
+    return node
 
 
 def lookup_path(items: Sequence[Item], key: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
@@ -115,7 +115,7 @@ def lookup_path(items: Sequence[Item], key: bytes) -> tuple[bytes, list[tuple[in
     return items[0][0], path[::-1]
 
 
-def completeness_proof(streams: StreamTree, stream: UUID) -> Completeness:
+def completeness_proof(tree: StreamTree, stream: UUID) -> Completeness:
     """The proof for a stream, whether it has events or not.
 
     ``streams`` is folded; of a part of the map, it has what the stream's look-up passes.
@@ -123,33 +123,33 @@ def completeness_proof(streams: StreamTree, stream: UUID) -> Completeness:
     key, prefix = StreamHead(stream).key, b""
     path: list[tuple[int, bytes]] = []
     while len(prefix) < BUCKET:
-        if not streams.nodes[prefix]:
+        if not tree.nodes[prefix]:
             return Completeness(None, [])
-        prefix, passed = lookup_path(sorted(streams.nodes[prefix].items()), key)
+        prefix, passed = lookup_path(sorted(tree.nodes[prefix].items()), key)
         path = passed + path
-    tips = streams.tips[prefix]
-    found, passed = lookup_path(_sorted_tips(tips), key)
-    return Completeness(tips[found], passed + path)
+    heads = tree.heads[prefix]
+    leaf, passed = lookup_path(_sorted_heads(heads), key)
+    return Completeness(heads[leaf], passed + path)
 
 
 def check_completeness(
     root: bytes, stream: UUID, hashes: Iterable[bytes], proof: Completeness
 ) -> bool:
     """Whether these are the hashes of all events of a stream, in their order, under this root."""
-    tip = StreamHead(stream)
+    expected = StreamHead(stream)
     for event_hash in hashes:
-        tip = tip.append(event_hash)
-    found = proof.tip
-    if found is None:
-        return not tip.version and not proof.path and root == EMPTY
-    if found != tip and (found.stream == stream or tip.version):
+        expected = expected.append(event_hash)
+    proved = proof.tip
+    if proved is None:
+        return not expected.version and not proof.path and root == EMPTY
+    if proved != expected and (proved.stream == stream or expected.version):
         return False
-    hash_, below = found.hash, 256
+    hash_, below = proved.hash, 256
     for bit, other in proof.path:
         # The look-up must lead here: by falling bits, each as the stream's key has it.
-        if not 0 <= bit < below or _bit_of(found.key, bit) != _bit_of(tip.key, bit):
+        if not 0 <= bit < below or _bit_of(proved.key, bit) != _bit_of(expected.key, bit):
             return False
-        hash_ = _node(bit, other, hash_) if _bit_of(tip.key, bit) else _node(bit, hash_, other)
+        hash_ = _node(bit, other, hash_) if _bit_of(expected.key, bit) else _node(bit, hash_, other)
         below = bit
     return hash_ == root
 
@@ -161,35 +161,35 @@ class StreamTree:
     """
 
     def __init__(self) -> None:
-        self.tips: defaultdict[bytes, dict[bytes, StreamHead]] = defaultdict(dict)
+        self.heads: defaultdict[bytes, dict[bytes, StreamHead]] = defaultdict(dict)
         self.nodes: defaultdict[bytes, dict[bytes, bytes]] = defaultdict(dict)
 
-    def tip(self, stream: UUID) -> StreamHead:
+    def head(self, stream: UUID) -> StreamHead:
         """How far a stream has come; version 0 if it has no events."""
         new = StreamHead(stream)
-        return self.tips[new.key[:BUCKET]].get(new.key, new)
+        return self.heads[new.key[:BUCKET]].get(new.key, new)
 
-    def put(self, tip: StreamHead) -> None:
+    def put(self, head: StreamHead) -> None:
         """Moves a stream; `rehash` makes it count."""
-        key = tip.key
-        self.tips[key[:BUCKET]][key] = tip
+        key = head.key
+        self.heads[key[:BUCKET]][key] = head
 
     def rehash(self, buckets: Iterable[bytes]) -> bytes:
         """The root, when at most these buckets have changed since it was folded last."""
         changed = set(buckets)
         for bucket in changed:
-            self._keep(bucket, _sorted_tips(self.tips[bucket]))
+            self._store_hash(bucket, _sorted_heads(self.heads[bucket]))
         for group in {bucket[:GROUP] for bucket in changed}:
-            self._keep(group, sorted(self.nodes[group].items()))
+            self._store_hash(group, sorted(self.nodes[group].items()))
         return root_hash(sorted(self.nodes[b""].items()))
 
-    def _keep(self, prefix: bytes, items: Sequence[Item]) -> None:
+    def _store_hash(self, prefix: bytes, items: Sequence[Item]) -> None:
         if items:
             self.nodes[prefix[:-1]][prefix] = root_hash(items)
 
 
-def _sorted_tips(tips: Mapping[bytes, StreamHead]) -> list[Item]:
-    return sorted((key, tip.hash) for key, tip in tips.items())
+def _sorted_heads(heads: Mapping[bytes, StreamHead]) -> list[Item]:
+    return sorted((key, head.hash) for key, head in heads.items())
 
 
 def _fork(items: Sequence[Item]) -> tuple[int, int]:

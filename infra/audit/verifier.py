@@ -15,7 +15,7 @@ from infra.audit.bundle_verification import check_bundle
 from infra.audit.errors import TamperError
 from infra.audit.proofs import ProofError, read_proof
 from infra.audit.seal_verification import SealVerifier
-from infra.audit.seals import SealError, SignedSeal, signed_seals, trusted_seals
+from infra.audit.seals import SealError, SignedSeal, parse_seals, trusted_seals
 
 __all__ = ["main"]
 
@@ -30,15 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the program; 0 if everything is as it was sealed, else 1 and one line that says where not."""
     options = _parser().parse_args(arguments)
     try:
-        outside = [signed for path in options.seal for signed in signed_seals(path.read_bytes())]
+        outside = [signed for path in options.seal for signed in parse_seals(path.read_bytes())]
         if _is_proof(options.file):
-            said = _proof(options.file, options.key, outside)
+            lines = _verify_proof(options.file, options.key, outside)
         else:
-            said = _bundle(options.file, options.key, outside)
+            lines = _verify_bundle(options.file, options.key, outside)
     except (TamperError, BundleError, ProofError, SealError, OSError) as error:
         sys.stderr.write(f"crmledger-verify: {error}\n")
         return 1
-    sys.stdout.write("".join(f"{line}\n" for line in said))
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0
 
 
@@ -65,51 +65,53 @@ def _is_proof(path: Path) -> bool:
         return file.read(1) == b"{"
 
 
-def _proof(path: Path, keys: list[str], outside: list[SignedSeal]) -> list[str]:
+def _verify_proof(path: Path, keys: list[str], outside: list[SignedSeal]) -> list[str]:
     proof = read_proof(path.read_bytes())
-    said = proof.check(_believed(keys, outside, proof.seal.seal().key))
+    statement = proof.check(_trusted_keys(keys, outside, proof.seal.seal().key))
     seal = proof.seal.seal()
-    kept = trusted_seals(outside, seal.organisation)
-    if kept and kept.get(seal.number) != proof.seal.without_leaves():
+    trusted = trusted_seals(outside, seal.organisation)
+    if trusted and trusted.get(seal.number) != proof.seal.without_leaves():
         raise ProofError(f"seal {seal.number} is not among those kept outside")
-    return [f"proved: {said}", _trust(keys, outside, seal.key)]
+    return [f"proved: {statement}", _key_report(keys, outside, seal.key)]
 
 
-def _bundle(path: Path, keys: list[str], outside: list[SignedSeal]) -> list[str]:
+def _verify_bundle(path: Path, keys: list[str], outside: list[SignedSeal]) -> list[str]:
     with open_bundle(path) as bundle:
         manifest = bundle.manifest
-        kept = trusted_seals(outside, manifest.organisation)
-        if outside and not kept:
+        trusted = trusted_seals(outside, manifest.organisation)
+        if outside and not trusted:
             raise SealError(f"the seals kept outside are not of {manifest.organisation}")
-        check = check_bundle(bundle, _believed(keys, outside, manifest.key), kept)
-    return [*_reach(manifest, check, kept), _trust(keys, outside, manifest.key)]
+        verifier = check_bundle(bundle, _trusted_keys(keys, outside, manifest.key), trusted)
+    return [*_bundle_report(manifest, verifier, trusted), _key_report(keys, outside, manifest.key)]
 
 
-def _believed(keys: list[str], outside: list[SignedSeal], claimed: str) -> set[str]:
+def _trusted_keys(keys: list[str], outside: list[SignedSeal], claimed: str) -> set[str]:
     """The keys that the reader brings along; if there are none, the one that the file names itself."""
     return {*keys, *(signed.seal().key for signed in outside)} or {claimed}
 
 
-def _reach(manifest: Manifest, check: SealVerifier, kept: dict[int, SignedSeal]) -> list[str]:
-    said = [
-        f"proved: positions {manifest.first} to {check.position} of {manifest.organisation} are "
+def _bundle_report(
+    manifest: Manifest, verifier: SealVerifier, trusted: dict[int, SignedSeal]
+) -> list[str]:
+    lines = [
+        f"proved: positions {manifest.first} to {verifier.position} of {manifest.organisation} are "
         f"{manifest.events} events, unchanged, in order, none missing, under {manifest.seals} seals"
     ]
-    if check.from_genesis:
-        said.append(
+    if verifier.from_genesis:
+        lines.append(
             "proved: each entity's versions are dense, and the seals say how far each has come"
         )
     else:
-        said.append("not proved: what was before, and how far each entity had come")
-    if kept:
-        upto = max(signed.seal().last for signed in kept.values())
-        said.append(f"proved: up to {upto} nothing was cut or rewritten since the outside seal")
+        lines.append("not proved: what was before, and how far each entity had come")
+    if trusted:
+        last = max(signed.seal().last for signed in trusted.values())
+        lines.append(f"proved: up to {last} nothing was cut or rewritten since the outside seal")
     else:
-        said.append("not proved without an outside seal: that nothing was cut at the end")
-    return said
+        lines.append("not proved without an outside seal: that nothing was cut at the end")
+    return lines
 
 
-def _trust(keys: list[str], outside: list[SignedSeal], key: str) -> str:
+def _key_report(keys: list[str], outside: list[SignedSeal], key: str) -> str:
     if keys or outside:
         return f"signed by {key}, which you believe"
     return f"signed by {key}, as the file itself says: compare it with `crmledger audit key`"

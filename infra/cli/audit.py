@@ -25,7 +25,7 @@ from infra.audit.queries import (
 from infra.audit.seal_builder import seal_next
 from infra.audit.seal_verification import SealVerifier
 from infra.audit.sealer import signer_of
-from infra.audit.seals import SealError, SignedSeal, Signer, signed_seals, trusted_seals
+from infra.audit.seals import SealError, SignedSeal, Signer, parse_seals, trusted_seals
 from infra.cli.runtime import database, err, out, prepare_schema, progress
 from infra.ledger.feed import LedgerCorruptedError
 from infra.ledger.positions import head_positions
@@ -133,7 +133,7 @@ async def verify_(
     Exits with 1 if there is one. Nothing that the database says is believed.
     """
     with _findings():
-        kept = [s for path in outside or () for s in signed_seals(path.read_bytes())]
+        kept = [s for path in outside or () for s in parse_seals(path.read_bytes())]
         async with _ready() as (settings, url), snapshot(url) as connection:
             believed = {signer_of(settings.service_key).key, *(keys or ())}
             wanted = set(await _organisations(connection, organisation))

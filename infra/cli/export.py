@@ -9,7 +9,7 @@ from typing import Annotated
 import asyncpg
 from cyclopts import Parameter
 
-from infra.analytics.export import ExportError, Format, Range, export, relation
+from infra.analytics.export import ExportError, Format, Range, export, find_relation
 from infra.cli.runtime import database, err, out, prepare_schema, progress
 from infra.settings import Settings
 
@@ -42,7 +42,7 @@ async def export_(
     """
     settings = Settings.from_environment()
     try:
-        chosen = relation(what)
+        chosen = find_relation(what)
         async with database(settings) as url:
             await prepare_schema(url, own=settings.embedded)
             with progress() as bar:

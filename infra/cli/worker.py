@@ -30,7 +30,7 @@ async def serve_admin_port(
     """
     wanted = settings.admin_port if port is None else port
     admin = Admin(worker)
-    async with listen(admin.edge().handle, settings.host, wanted) as served:
+    async with listen(admin.router().handle, settings.host, wanted) as served:
         address = f"{settings.host}:{served}"
         out.print(f"Health and metrics     http://{address}/health/ready", highlight=False)
         out.file.flush()

@@ -136,7 +136,7 @@ class MessageDispatcher:
                 except Exception:
                     log.exception("sending.look")
                     self._problems = ["internal"]
-                await self._bell.rest(self._pause, stop, self._ended)
+                await self._bell.wait(self._pause, stop, self._ended)
         finally:
             await self.close()
 

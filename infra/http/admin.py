@@ -14,7 +14,7 @@ from infra.observability.metrics import READY, metrics
 
 __all__ = ["Admin", "Worker"]
 
-SECONDS = 2.0
+DATABASE_TIMEOUT = 2.0
 """How long the database may take to answer before the process says that it is not ready."""
 
 
@@ -32,13 +32,13 @@ class Admin:
         self._worker = worker
         self.draining = False
 
-    def edge(self) -> Router:
+    def router(self) -> Router:
         """What is served on the second port."""
-        edge = Router()
-        edge.add("GET", "/health/live", self._live)
-        edge.add("GET", "/health/ready", self._ready)
-        edge.add("GET", "/metrics", self._metrics)
-        return edge
+        router = Router()
+        router.add("GET", "/health/live", self._live)
+        router.add("GET", "/health/ready", self._ready)
+        router.add("GET", "/metrics", self._metrics)
+        return router
 
     async def _live(self, exchange: Exchange) -> web.StreamResponse:
         return response(b'{"live":true}')
@@ -46,7 +46,7 @@ class Admin:
     async def _ready(self, exchange: Exchange) -> web.StreamResponse:
         problems = [] if not self.draining else ["leaving"]
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(DATABASE_TIMEOUT):
                 problems += await self._worker.readiness_problems()
         except (ServiceError, TimeoutError):
             problems.append("database")

@@ -25,42 +25,42 @@ from infra.http.audit.routes import bearer
 from infra.http.router import Exchange, Router, response
 from services.request_outcomes import RequestOutcomes
 
-__all__ = ["REQUESTS", "outcome_routes"]
+__all__ = ["REQUESTS", "add_outcome_routes"]
 
 REQUESTS = "/requests/v1/"
-STATUS: dict[type[Refusal], int] = {InvalidToken: 401, TokenExpired: 401}
+HTTP_STATUS: dict[type[Refusal], int] = {InvalidToken: 401, TokenExpired: 401}
 KEY = "key"
 
 
-def outcome_routes(edge: Router, asking: RequestOutcomes) -> None:
+def add_outcome_routes(router: Router, outcomes: RequestOutcomes) -> None:
     """Serves ``GET {key}``, and ``POST {key}/settle``."""
 
     async def ask(exchange: Exchange) -> web.StreamResponse:
-        return await _told(exchange, asking.ask, exchange.path_rest)
+        return await _respond(exchange, outcomes.ask, exchange.path_rest)
 
     async def settle(exchange: Exchange) -> web.StreamResponse:
         key, _, act = exchange.path_rest.partition("/")
         if act != "settle":
             raise MethodNotFound
-        return await _told(exchange, asking.settle, key)
+        return await _respond(exchange, outcomes.settle, key)
 
-    edge.add("GET", f"{REQUESTS}*", ask, "requests")
-    edge.add("POST", f"{REQUESTS}*", settle, "requests/settle")
+    router.add("GET", f"{REQUESTS}*", ask, "requests")
+    router.add("POST", f"{REQUESTS}*", settle, "requests/settle")
 
 
-async def _told(
-    exchange: Exchange, said: Callable[[object, str], Awaitable[JsonObject]], key: str
+async def _respond(
+    exchange: Exchange, look_up: Callable[[object, str], Awaitable[JsonObject]], key: str
 ) -> web.StreamResponse:
     if not key or "/" in key:
         raise MethodNotFound
     try:
-        return response(ok(orjson.dumps(await said(bearer(exchange), _key(key)))))
+        return response(ok(orjson.dumps(await look_up(bearer(exchange), _decode_key(key)))))
     except Refusal as error:
-        exchange.status = STATUS.get(type(error), 400)
+        exchange.status = HTTP_STATUS.get(type(error), 400)
         raise
 
 
-def _key(encoded: str) -> str:
+def _decode_key(encoded: str) -> str:
     """The key as the header holds it. Raises `InvalidParameterValue` for what no header may hold."""
     key = idempotency_key(unquote(encoded, errors="surrogateescape"))
     if key is None:

@@ -33,10 +33,10 @@ from infra.postgres.pool import CONNECTION_ERRORS
 __all__ = ["JSON", "Exchange", "Handler", "Router", "response"]
 
 JSON = "application/json; charset=utf-8"
-SECONDS = 60.0
+CALL_TIMEOUT = 60.0
 """The longest that one call may take."""
 
-_FIXED: Mapping[str, str] = {
+_FIXED_HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Server": "crmledger",
@@ -70,8 +70,8 @@ class Exchange:
     @property
     def correlation_id(self) -> str:
         """What the caller's own chain of calls is known by, if it says so."""
-        given = self.request.headers.get("X-Correlation-Id", "")
-        return given if _REQUEST_ID.fullmatch(given) else ""
+        header = self.request.headers.get("X-Correlation-Id", "")
+        return header if _REQUEST_ID.fullmatch(header) else ""
 
 
 Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
@@ -85,11 +85,11 @@ def response(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """A response that no cache keeps, no browser guesses at, and that names no versions."""
-    answer = web.Response(body=body, status=status, headers=_FIXED)
-    answer.headers["Content-Type"] = mime_type
+    http_response = web.Response(body=body, status=status, headers=_FIXED_HEADERS)
+    http_response.headers["Content-Type"] = mime_type
     if headers:
-        answer.headers.update(headers)
-    return answer
+        http_response.headers.update(headers)
+    return http_response
 
 
 class Router:
@@ -112,14 +112,14 @@ class Router:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The response to any request; never raises, but for a client that went away."""
         target, _, query = request.raw_path.partition("?")
-        given = request.headers.get("X-Request-Id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        header = request.headers.get("X-Request-Id", "")
+        request_id = header if _REQUEST_ID.fullmatch(header) else secrets.token_hex(16)
         exchange = Exchange(request, request_id, _normalised(target), query)
         started = time.perf_counter()
         # Never reset: aiohttp runs every request in a task of its own, and so in a context.
         REQUEST_ID.set(request_id)
         with self._tracing.call(request.headers, exchange):
-            answer = await self._answer(exchange)
+            answer = await self._respond(exchange)
         seconds = time.perf_counter() - started
         observe(exchange.label or "unknown", exchange.outcome, seconds)
         log.info(
@@ -132,29 +132,29 @@ class Router:
         answer.headers["X-Request-Id"] = request_id
         return answer
 
-    async def _answer(self, exchange: Exchange) -> web.StreamResponse:
+    async def _respond(self, exchange: Exchange) -> web.StreamResponse:
         try:
             handler = self._route(exchange)
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(CALL_TIMEOUT):
                 return await handler(exchange)
         except ServiceError as error:
-            refused = error
+            refusal = error
         except TimeoutError:
             log.warning("late")
-            refused = ServiceUnavailable(OUTCOME_UNKNOWN)
+            refusal = ServiceUnavailable(OUTCOME_UNKNOWN)
         except CONNECTION_ERRORS as error:
             log.warning("unavailable", error=type(error).__name__)
-            refused = ServiceUnavailable(retry_after=1)
+            refusal = ServiceUnavailable(retry_after=1)
         except Exception:
             log.exception("failed")
-            refused = InternalError(f"request {exchange.request_id}")
-        exchange.outcome = refused.code
+            refusal = InternalError(f"request {exchange.request_id}")
+        exchange.outcome = refusal.code
         headers = {}
-        if isinstance(refused, MethodNotAllowed):
-            headers["Allow"] = refused.allowed
-        if refused.retry_after is not None:
-            headers["Retry-After"] = str(refused.retry_after)
-        return response(failed(refused), status=exchange.status or refused.status, headers=headers)
+        if isinstance(refusal, MethodNotAllowed):
+            headers["Allow"] = refusal.allowed
+        if refusal.retry_after is not None:
+            headers["Retry-After"] = str(refusal.retry_after)
+        return response(failed(refusal), status=exchange.status or refusal.status, headers=headers)
 
     def _route(self, exchange: Exchange) -> Handler:
         verbs = self._exact.get(exchange.path)

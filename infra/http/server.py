@@ -16,7 +16,7 @@ from infra.http.router import response
 
 __all__ = ["ListenError", "Server", "listen"]
 
-SHUTDOWN = 10.0
+SHUTDOWN_TIMEOUT = 10.0
 """Seconds that calls have to end in when the process is told to stop."""
 
 log = structlog.get_logger(__name__)
@@ -41,10 +41,10 @@ class _Connection(web.RequestHandler):
         log.warning("malformed", error=type(exc).__name__ if exc else "")
         if request.writer.output_size > 0:
             raise ConnectionError
-        refused: TransportError = InvalidRequest("the request is not well-formed HTTP")
+        refusal: TransportError = InvalidRequest("the request is not well-formed HTTP")
         if status >= InternalError.status:
-            refused = InternalError()
-        answer = response(failed(refused), status=refused.status)
+            refusal = InternalError()
+        answer = response(failed(refusal), status=refusal.status)
         answer.force_close()
         return answer
 
@@ -78,7 +78,7 @@ async def listen(
     :raises Unlistening: the address is not ours, or in use.
     """
     server = Server(handle, access_log=None, **options)
-    runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN)
+    runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_TIMEOUT)
     await runner.setup()
     try:
         try:
@@ -86,8 +86,8 @@ async def listen(
         except OSError as error:
             # Below zero are those of the look-up of a host, which say themselves what they mean.
             code = error.errno or 0
-            why = os.strerror(code) if code > 0 else error.strerror
-            raise ListenError(f"cannot listen on {host}:{port} ({why})") from error
+            reason = os.strerror(code) if code > 0 else error.strerror
+            raise ListenError(f"cannot listen on {host}:{port} ({reason})") from error
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

@@ -18,7 +18,7 @@ from infra.postgres.pool import CONNECTION_ERRORS, SERVICE_ROLE, ConnectionPool
 __all__ = ["CHANNEL", "AppendNotifier", "Listener", "wait_for_any"]
 
 CHANNEL = "crmledger_events"
-RING = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')"
+NOTIFY = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')"
 
 MIN_INTERVAL = 0.05
 """Seconds between two notifications of one process."""
@@ -29,28 +29,28 @@ log = structlog.get_logger(__name__)
 class AppendNotifier:
     """Rings at once when it is quiet, and at most every `MIN_INTERVAL` seconds."""
 
-    def __init__(self, lanes: ConnectionPool) -> None:
-        self._lanes = lanes
-        self._again = False
-        self._ringing: asyncio.Task[None] | None = None
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+        self._pending = False
+        self._sending: asyncio.Task[None] | None = None
 
     def notify(self) -> None:
         """Tells followers that there are new events. Never waits, never fails."""
-        self._again = True
-        if self._ringing is None or self._ringing.done():
-            self._ringing = asyncio.create_task(self._ring())
+        self._pending = True
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send())
 
     async def close(self) -> None:
         """Rings no more."""
-        if self._ringing is not None:
-            self._ringing.cancel()
-            await asyncio.wait([self._ringing])
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
 
-    async def _ring(self) -> None:
-        while self._again:
-            self._again = False
+    async def _send(self) -> None:
+        while self._pending:
+            self._pending = False
             try:
-                await self._lanes.read(lambda connection: connection.execute(RING))
+                await self._pool.read(lambda connection: connection.execute(NOTIFY))
             except (ServiceUnavailable, asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
                 log.warning("bell.silent", error=type(error).__name__)
             await asyncio.sleep(MIN_INTERVAL)
@@ -69,7 +69,7 @@ class Listener:
         self._role = role
         self._connection: asyncpg.Connection | None = None
 
-    async def rest(self, seconds: float, *events: asyncio.Event) -> None:
+    async def wait(self, seconds: float, *events: asyncio.Event) -> None:
         """Waits for the bell or one of ``events``, so many seconds at most."""
         await self._listen()
         await wait_for_any(seconds, self.notified, *events)

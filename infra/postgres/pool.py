@@ -39,11 +39,11 @@ CONNECTION_ERRORS = (
 """What says that the server cannot be reached or is about to go."""
 
 SERVICE_ROLE = "crmledger_service"
-PATIENCE = 3.0
+ACQUIRE_TIMEOUT = 3.0
 """Seconds for which a use waits for a connection, such as to a server that restarts."""
-LOCK_SECONDS = 5.0
+LOCK_TIMEOUT = 5.0
 """How long a statement may wait for a lock of the server."""
-PAUSE = 0.05
+RETRY_PAUSE = 0.05
 """Seconds between two attempts to reach the server."""
 
 
@@ -79,7 +79,7 @@ class PooledConnection:
                 "role": role,
                 "application_name": "crmledger",
                 "statement_timeout": str(int(timeout * 1000)),
-                "lock_timeout": str(int(min(timeout, LOCK_SECONDS) * 1000)),
+                "lock_timeout": str(int(min(timeout, LOCK_TIMEOUT) * 1000)),
                 # The append decides on what was committed when it got its lock, not before.
                 "default_transaction_isolation": "read committed",
                 # Statements are the same each time and go by keys: planning them anew for the
@@ -114,74 +114,74 @@ class ConnectionPool:
         count: int,
         *,
         timeout: float = 10,
-        acquire_timeout: float = PATIENCE,
+        acquire_timeout: float = ACQUIRE_TIMEOUT,
         role: str = SERVICE_ROLE,
     ) -> None:
         self._url = url
         self._role = role
         self._timeout = timeout
-        self._patience = acquire_timeout
+        self._acquire_timeout = acquire_timeout
         self._free: asyncio.LifoQueue[PooledConnection | None] = asyncio.LifoQueue()
         self.size = count
         for _ in range(count):
             self._free.put_nowait(None)
 
     @asynccontextmanager
-    async def acquire(self, until: float | None = None) -> AsyncIterator[PooledConnection]:
+    async def acquire(self, deadline: float | None = None) -> AsyncIterator[PooledConnection]:
         """A connection for one use; one on which anything failed is not used again.
 
         :param until: the monotonic time up to which to wait for it; our patience by default.
         Raises `ServiceUnavailable` if there is none by then: nothing was sent.
         """
-        until = time.monotonic() + self._patience if until is None else until
-        lane = await self._next(until)
+        deadline = time.monotonic() + self._acquire_timeout if deadline is None else deadline
+        pooled = await self._take(deadline)
         try:
-            if lane is None or lane.connection.is_closed():
-                lane = await self._opened(until)
-            yield lane
+            if pooled is None or pooled.connection.is_closed():
+                pooled = await self._connect(deadline)
+            yield pooled
         except BaseException:
-            if lane is not None:
-                lane.connection.terminate()
+            if pooled is not None:
+                pooled.connection.terminate()
             self._free.put_nowait(None)
             raise
-        self._free.put_nowait(lane)
+        self._free.put_nowait(pooled)
 
     async def read(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """Runs a read, again if the connection was lost. Raises `ServiceUnavailable`."""
-        until = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._acquire_timeout
         while True:
             try:
-                async with self.acquire(until) as lane:
-                    return await work(lane.connection)
+                async with self.acquire(deadline) as pooled:
+                    return await work(pooled.connection)
             except (*CONNECTION_ERRORS, asyncpg.LockNotAvailableError) as error:
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise ServiceUnavailable("the database is away", retry_after=1) from error
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(RETRY_PAUSE)
 
     async def close(self) -> None:
         """Closes all connections that are not in use."""
         while not self._free.empty():
-            lane = self._free.get_nowait()
-            if lane is not None:
+            pooled = self._free.get_nowait()
+            if pooled is not None:
                 with contextlib.suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
-                    await lane.connection.close(timeout=2)
+                    await pooled.connection.close(timeout=2)
 
-    async def _next(self, until: float) -> PooledConnection | None:
+    async def _take(self, deadline: float) -> PooledConnection | None:
         if not self._free.empty():
             return self._free.get_nowait()
         try:
-            return await asyncio.wait_for(self._free.get(), max(0.0, until - time.monotonic()))
+            return await asyncio.wait_for(self._free.get(), max(0.0, deadline - time.monotonic()))
         except TimeoutError:
             raise ServiceUnavailable("too many calls are waiting", retry_after=1) from None
 
-    async def _opened(self, until: float) -> PooledConnection:
+    async def _connect(self, deadline: float) -> PooledConnection:
         while True:
             try:
                 return await PooledConnection.open(self._url, self._timeout, self._role)
             except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise ServiceUnavailable("the database is away", retry_after=1) from error
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(RETRY_PAUSE)
 
 
 @asynccontextmanager

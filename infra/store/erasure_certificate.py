@@ -10,9 +10,9 @@ from domain.fields import JsonObject
 from infra.postgres.pool import ConnectionPool
 from services.ids import format_id
 
-__all__ = ["certificate"]
+__all__ = ["read_certificate"]
 
-FORGOTTEN = """
+ERASURE_EVENT = """
 SELECT e.position, e.recorded_at, e.payload ->> 'reason' AS reason, e.metadata ->> 'user' AS user_id,
        coalesce(e.metadata ->> 'source', '') AS source, e.metadata ->> 'request' AS request,
        e.metadata ->> 'command' AS command, encode(e.event_hash, 'hex') AS event_hash
@@ -45,7 +45,7 @@ SELECT r.kind || '/' || r.id AS ref FROM views.records r
  WHERE r.organisation = $1 AND NOT r.directory
    AND $2 IN (r.document ->> 'account_owner', r.document ->> 'contact_information') ORDER BY 1
 """
-OUTSIDE = (
+OUT_OF_REACH = (
     "Copies that left the service: exports, mails that were sent, what callers have stored.",
     "Backups taken before that moment: with the service key they still hold the key of the person "
     "until they expire. Whoever restores one must have the contact forgotten again.",
@@ -53,7 +53,7 @@ OUTSIDE = (
 """What no program of ours can reach."""
 
 
-async def certificate(lanes: ConnectionPool, organisation: str, contact: UUID) -> JsonObject:
+async def read_certificate(pool: ConnectionPool, organisation: str, contact: UUID) -> JsonObject:
     """What was erased of a contact, when, by whom and why, and what is left where.
 
     Read from the ledger whenever it is asked for. Raises `EntityNotFound` for a contact that was
@@ -61,11 +61,13 @@ async def certificate(lanes: ConnectionPool, organisation: str, contact: UUID) -
     """
 
     async def read(connection: Any) -> JsonObject:
-        event = await connection.fetchrow(FORGOTTEN, organisation, contact)
+        event = await connection.fetchrow(ERASURE_EVENT, organisation, contact)
         if event is None:
             raise EntityNotFound("contact")
-        found = await connection.fetch(TOKENS, organisation, event["position"], event["command"])
-        tokens = [row["id"] for row in found]
+        certificate = await connection.fetch(
+            TOKENS, organisation, event["position"], event["command"]
+        )
+        tokens = [row["id"] for row in certificate]
         events = await connection.fetch(EVENTS, organisation, contact, tokens)
         keys = await connection.fetchrow(KEYS, organisation, [contact, *tokens])
         records = await connection.fetch(ACCOUNTS, organisation, format_id(contact))
@@ -87,8 +89,8 @@ async def certificate(lanes: ConnectionPool, organisation: str, contact: UUID) -
                 "the profile photo",
                 "answers kept for idempotency keys",
             ],
-            "left": {"records": [row["ref"] for row in records], "outside": list(OUTSIDE)},
+            "left": {"records": [row["ref"] for row in records], "outside": list(OUT_OF_REACH)},
         }
 
-    found: JsonObject = await lanes.read(read)
-    return found
+    certificate: JsonObject = await pool.read(read)
+    return certificate

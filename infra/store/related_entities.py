@@ -19,8 +19,8 @@ SELECT id FROM views.access_tokens
  WHERE organisation = $1 AND rewards_participant = $2 ORDER BY created
 """,
 }
-BELONGINGS = "SELECT ledger.streams_of_subject($1, $2)"
-TOKENS_OF = """
+STREAMS_OF_CONTACT = "SELECT ledger.streams_of_subject($1, $2)"
+TOKENS_OF_ACCOUNTS = """
 SELECT id FROM views.access_tokens WHERE organisation = $1 AND accounts_receivable = ANY ($2::text[])
 UNION
 SELECT t.id
@@ -47,14 +47,14 @@ class RelatedEntities:
 
     async def streams_of_contact(self, organisation: str, contact: UUID) -> list[UUID]:
         """What else than a contact itself has events that its key encrypts."""
-        found: list[UUID] = await self._reads.read(
-            lambda connection: connection.fetchval(BELONGINGS, organisation, contact)
+        streams: list[UUID] = await self._reads.read(
+            lambda connection: connection.fetchval(STREAMS_OF_CONTACT, organisation, contact)
         )
-        return found
+        return streams
 
     async def tokens_of_accounts(self, organisation: str, accounts: Collection[str]) -> list[UUID]:
         """The access tokens of accounts and of their rewards participants."""
         rows = await self._reads.read(
-            lambda connection: connection.fetch(TOKENS_OF, organisation, list(accounts))
+            lambda connection: connection.fetch(TOKENS_OF_ACCOUNTS, organisation, list(accounts))
         )
         return [UUID(row["id"]) for row in rows]

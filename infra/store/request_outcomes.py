@@ -8,7 +8,7 @@ from infra.encryption import KeyRing
 from infra.postgres.pool import ConnectionPool
 from services.request_outcomes import RequestOutcome
 
-__all__ = ["PostgresOutcomes"]
+__all__ = ["PostgresRequestOutcomes"]
 
 OUTCOME = """
 SELECT clock_timestamp() AS now, o.position, o.recorded_at, a.response, s.revoked_at IS NOT NULL AS settled
@@ -21,7 +21,7 @@ SELECT clock_timestamp() AS now, o.position, o.recorded_at, a.response, s.revoke
 SETTLE_KEY = "SELECT ledger.revoke_key($1, $2, $3)"
 
 
-class PostgresOutcomes:
+class PostgresRequestOutcomes:
     """Looks up keys, and settles those with which nothing was written."""
 
     def __init__(self, reads: ConnectionPool, ring: KeyRing) -> None:
@@ -34,7 +34,7 @@ class PostgresOutcomes:
             lambda connection: connection.fetchrow(OUTCOME, organisation, caller, key)
         )
         assert row is not None  # it has the row of what is asked
-        return self._told(row, key)
+        return self._to_outcome(row, key)
 
     async def revoke_key(self, organisation: str, caller: str, key: str) -> None:
         """Forbids a key to its caller for ever, unless a call with it was written.
@@ -45,7 +45,7 @@ class PostgresOutcomes:
             lambda connection: connection.execute(SETTLE_KEY, organisation, caller, key)
         )
 
-    def _told(self, row: asyncpg.Record, key: str) -> RequestOutcome:
-        kept = row["response"]
-        data = self._ring.decrypt_response(kept, key) if kept is not None else None
+    def _to_outcome(self, row: asyncpg.Record, key: str) -> RequestOutcome:
+        stored = row["response"]
+        data = self._ring.decrypt_response(stored, key) if stored is not None else None
         return RequestOutcome(row["now"], row["position"], row["recorded_at"], data, row["settled"])

@@ -97,7 +97,7 @@ class WebhookDispatcher:
                 await self.once(stop)
             except ServiceUnavailable as error:
                 self._problems = [error.description]
-            await self._bell.rest(self._pace.pause, stop)
+            await self._bell.wait(self._pace.pause, stop)
         await self.close()
 
     async def once(self, stop: asyncio.Event) -> None:

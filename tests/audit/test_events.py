@@ -190,7 +190,7 @@ async def test_a_page_looks_through_so_many_positions(
 
 
 async def test_lines(past: Auditor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infra.http.audit.events.LINES", 7)
+    monkeypatch.setattr("infra.http.audit.events.CHUNK", 7)
     whole = await past.get("events", limit=1000)
     *events, last = await lines(past)
     assert events == whole["events"]

@@ -20,8 +20,8 @@ from domain.fields import Level, ResponseShape
 from domain.reference.catalogue import ENTITIES, KINDS
 from infra.http.api.routes import IMAGES
 from infra.http.audit.routes import AUDIT
-from infra.http.openapi.components import refs
 from infra.http.openapi.document import document, openapi_json, pretty_json
+from infra.http.openapi.schemas import refs
 from services.pipeline.method import BASE, METHODS, Method
 from services.projections import COMPACTS
 from tests.contract.scenes import Api, Case, Scene, cases, requested_fields

@@ -197,7 +197,7 @@ async def test_the_bell_makes_looks_earlier_and_nobody_needs_it(
     stop.set()
     await running
 
-    monkeypatch.setattr(bell, "RING", "SELECT 1 / 0")
+    monkeypatch.setattr(bell, "NOTIFY", "SELECT 1 / 0")
     deaf, stop = Projector(database, pause=0.02), asyncio.Event()
     running = asyncio.create_task(deaf.run(stop))
     await caught_up(database)

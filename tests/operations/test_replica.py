@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from infra.postgres.embedded.placement import (
     chown,
-    find_site,
+    locate_cluster,
     reachable_binaries,
     run_as,
     wheel_binaries,
@@ -45,7 +45,7 @@ def standby(primary: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
 
 
 def _copy(primary: EmbeddedPostgres, path: Path, binaries: Path) -> None:
-    cluster, account = find_site(path)
+    cluster, account = locate_cluster(path)
     program = str(reachable_binaries(binaries, account) / PROGRAM)
     cluster.mkdir(mode=0o700)
     chown(cluster, account)

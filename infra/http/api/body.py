@@ -47,11 +47,10 @@ _FILE_TYPES: Final = ("application/octet-stream", "image/")
 
 @dataclass(frozen=True, slots=True)
 class RawUpload:
-    """One uploaded file. Its name and type are the client's words: neither safe nor true."""
+    """An uploaded file. Its name is what the client says: it may be unsafe."""
 
     file_name: str
     content: bytes
-    declared_type: str
 
 
 async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> bytes:
@@ -72,7 +71,7 @@ async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> byt
             body += request.content.read_nowait()
         else:
             async with asyncio.timeout(seconds):
-                await _ask_on(request)
+                await _send_continue(request)
                 while len(body) <= limit and (chunk := await request.content.readany()):
                     body += chunk
     except TimeoutError as error:
@@ -84,7 +83,7 @@ async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> byt
     return bytes(body)
 
 
-async def _ask_on(request: web.BaseRequest) -> None:
+async def _send_continue(request: web.BaseRequest) -> None:
     """Tells a client that waits for permission to send its body (RFC 9110, section 10.1.1)."""
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -112,21 +111,23 @@ async def parse_multipart(
     """
     fields: dict[str, list[str]] = {}
     files: dict[str, RawUpload] = {}
-    for part in _parts(_boundary(content_type), raw):
+    for part in _split_parts(_boundary(content_type), raw):
         await asyncio.sleep(0)  # a part costs a millisecond; others may have a turn in between
         header, blank_line, content = part.partition(b"\r\n\r\n")
         # RFC 2046 lets an empty part end with its header.
         if not blank_line and not header.endswith(b"\r\n"):
             raise _malformed("a part without an end of its header")
-        headers = _headers(header)
-        name, file_name = (_disposition(headers, parameter) for parameter in ("name", "filename"))
+        headers = _parse_headers(header)
+        name, file_name = (
+            _disposition_parameter(headers, parameter) for parameter in ("name", "filename")
+        )
         if not name:
             raise _malformed("a part without a name")
-        declared = headers.get_content_type() if "Content-Type" in headers else ""
-        if file_name is not None or declared.startswith(_FILE_TYPES):
-            files[name] = RawUpload(file_name or "", content, declared)
+        declared_type = headers.get_content_type() if "Content-Type" in headers else ""
+        if file_name is not None or declared_type.startswith(_FILE_TYPES):
+            files[name] = RawUpload(file_name or "", content)
         else:
-            fields.setdefault(name, []).append(_text(content))
+            fields.setdefault(name, []).append(_decode(content))
     return fields, files
 
 
@@ -139,7 +140,7 @@ def _boundary(content_type: str) -> bytes:
     return boundary.encode()
 
 
-def _parts(boundary: bytes, raw: bytes) -> list[bytes]:
+def _split_parts(boundary: bytes, raw: bytes) -> list[bytes]:
     """The parts; what stands before the first and after the last boundary is left out."""
     # The line break before a boundary belongs to it; the first boundary may have none.
     pieces = (b"\r\n" + raw).split(b"\r\n--" + boundary, MAX_PARTS + 2)[1:]
@@ -156,10 +157,10 @@ def _parts(boundary: bytes, raw: bytes) -> list[bytes]:
     raise _malformed("no closing boundary")
 
 
-def _headers(raw: bytes) -> Message:
+def _parse_headers(raw: bytes) -> Message:
     if len(raw) > MAX_PART_HEADER or raw.count(b";") > _MAX_HEADER_PARAMETERS:
         raise _malformed("the header of a part is too long")
-    message = HeaderParser().parsestr(_text(raw))
+    message = HeaderParser().parsestr(_decode(raw))
     if message.defects or message.get_payload():
         raise _malformed("the header of a part is broken")
     if (
@@ -176,7 +177,7 @@ def _headers(raw: bytes) -> Message:
     return message
 
 
-def _disposition(headers: Message, parameter: str) -> str | None:
+def _disposition_parameter(headers: Message, parameter: str) -> str | None:
     value = headers.get_param(parameter, header="Content-Disposition")
     if not isinstance(value, tuple):
         return value
@@ -189,7 +190,7 @@ def _disposition(headers: Message, parameter: str) -> str | None:
         raise _malformed("a broken name") from error
 
 
-def _text(raw: bytes) -> str:
+def _decode(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:

@@ -32,19 +32,27 @@ from services.pipeline.method import BASE, METHODS, Method
 from services.pipeline.request import Request, Upload
 from services.staleness import Staleness
 
-__all__ = ["AGE", "IMAGES", "MOST", "MOST_FORMAT", "POSITION", "Api", "idempotency_key"]
+__all__ = [
+    "IMAGES",
+    "MAX_STALENESS",
+    "POSITION",
+    "SECONDS_FORMAT",
+    "STALENESS",
+    "Api",
+    "idempotency_key",
+]
 
 IMAGES = "/crm/ImageDownloadServlet"
 JSON_LIMIT = 1024 * 1024
 FORM_LIMIT = 10 * 1024 * 1024
-SECONDS = 30.0
+BODY_TIMEOUT = 30.0
 """How long a body may take to arrive."""
 
-MOST = "X-Max-Staleness"
+MAX_STALENESS = "X-Max-Staleness"
 """The header by which a caller allows a read to be so many seconds old."""
 
-MOST_FORMAT = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
-AGE, POSITION = "X-Staleness", "X-Position"
+SECONDS_FORMAT = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+STALENESS, POSITION = "X-Staleness", "X-Position"
 """The headers of an answer that say how old it is at most, and up to where it holds everything."""
 
 _PHOTO_ID = re.compile(r"[0-9A-F]{32}")
@@ -56,52 +64,57 @@ class Api:
     """Handlers of the Web API."""
 
     def __init__(
-        self, runner: Dispatcher, desk: LoginServices, refused: Callable[[object, str], None]
+        self,
+        dispatcher: Dispatcher,
+        login_services: LoginServices,
+        on_refusal: Callable[[object, str], None],
     ) -> None:
         """:param refused: is told the token and the error's code of each call that is refused."""
-        self._runner = runner
-        self._desk = desk
-        self._refused = refused
+        self._dispatcher = dispatcher
+        self._login_services = login_services
+        self._on_refusal = on_refusal
 
-    def routes(self, edge: Router) -> None:
+    def routes(self, router: Router) -> None:
         """Serves every method of the registry."""
         for method in METHODS.values():
-            edge.add(method.verb, BASE + method.path, self._handler(method), method.path)
-        edge.add("GET", IMAGES, self._image, "ImageDownloadServlet")
+            router.add(method.verb, BASE + method.path, self._handler(method), method.path)
+        router.add("GET", IMAGES, self._download_image, "ImageDownloadServlet")
 
     def _handler(self, method: Method) -> Handler:
         async def handle(exchange: Exchange) -> web.StreamResponse:
-            request = await _request(method, exchange)
+            request = await _read_request(method, exchange)
             if method.kind == "open":
-                return response(ok(await self._open(method, request)))
+                return response(ok(await self._log_in(method, request)))
             try:
-                data = await self._runner.run(method, request)
-                return response(ok(data), headers=_age(request.staleness))
+                data = await self._dispatcher.run(method, request)
+                return response(ok(data), headers=_staleness_headers(request.staleness))
             except ServiceError as error:
-                self._refused(request.parameters.get("token"), error.code)
+                self._on_refusal(request.parameters.get("token"), error.code)
                 raise
 
         return handle
 
-    async def _open(self, method: Method, request: Request) -> bytes:
-        zone = self._desk.zone
-        given = method.parameters.read(
+    async def _log_in(self, method: Method, request: Request) -> bytes:
+        zone = self._login_services.zone
+        params = method.parameters.read(
             request.parameters, ReadContext(zone, utc_now().astimezone(zone).date())
         )
-        values = await method.function(request, given, self._desk)
+        values = await method.function(request, params, self._login_services)
         assert method.response is not None
         return orjson.dumps(method.response.render(values, zone))
 
-    async def _image(self, exchange: Exchange) -> web.StreamResponse:
+    async def _download_image(self, exchange: Exchange) -> web.StreamResponse:
         """Contract contact_information.md, section 11."""
         query = parse_query(exchange.query)
         try:
-            session = await self._runner.session(query.get("token", [None])[-1])
+            session = await self._dispatcher.session(query.get("token", [None])[-1])
             photo_id = query.get("id", [""])[-1].strip().upper()
             photo = None
             if _PHOTO_ID.fullmatch(photo_id):
                 customer = session.session.customer
-                photo = await self._desk.ledger.photo(session.organisation, photo_id, customer)
+                photo = await self._login_services.ledger.photo(
+                    session.organisation, photo_id, customer
+                )
             if photo is None:
                 raise EntityNotFound("id")
         except Refusal as error:
@@ -111,39 +124,41 @@ class Api:
         return response(content, mime_type=mime_type)
 
 
-async def _request(method: Method, exchange: Exchange) -> Request:
+async def _read_request(method: Method, exchange: Exchange) -> Request:
     """The parameters of a call. Raises `InvalidRequest` and `RequestTooLarge`."""
     http = exchange.request
-    raw: dict[str, Any]
+    parameters: dict[str, Any]
     files: dict[str, Upload] = {}
     if method.verb == "GET":
-        raw = dict(parse_query(exchange.query))
+        parameters = dict(parse_query(exchange.query))
     else:
         content_type = http.headers.get("Content-Type", "")
         if is_multipart(content_type) is not method.multipart:
             raise InvalidRequest("Content-Type")
-        body = await read_body(http, FORM_LIMIT if method.multipart else JSON_LIMIT, SECONDS)
+        body = await read_body(http, FORM_LIMIT if method.multipart else JSON_LIMIT, BODY_TIMEOUT)
         if method.multipart:
             form, uploads = await parse_multipart(content_type, body)
-            raw = dict(form)
+            parameters = dict(form)
             for name, upload in uploads.items():
                 files[name] = Upload(clean_file_name(upload.file_name), upload.content)
         else:
-            raw = parse_json_object(body)
+            parameters = parse_json_object(body)
     return Request(
-        parameters=raw,
+        parameters=parameters,
         from_query_or_form=method.verb == "GET" or method.multipart,
         files=files,
-        web_api_key=_basic(http.headers.get("Authorization", "")),
+        web_api_key=_basic_user(http.headers.get("Authorization", "")),
         idempotency_key=idempotency_key(http.headers.get("Idempotency-Key")),
-        staleness=_staleness(http.headers.get(MOST)) if method.verb == "GET" else None,
+        staleness=_read_staleness(http.headers.get(MAX_STALENESS))
+        if method.verb == "GET"
+        else None,
         request_id=exchange.request_id,
         correlation_id=exchange.correlation_id,
         client=http.remote or "",
     )
 
 
-def _basic(header: str) -> str | None:
+def _basic_user(header: str) -> str | None:
     """The key of a Basic header: the user name, with or without a colon and no password."""
     scheme, _, credentials = header.strip().partition(" ")
     if scheme.lower() != "basic":
@@ -156,22 +171,22 @@ def _basic(header: str) -> str | None:
     return None if password else key or None
 
 
-def _staleness(header: str | None) -> Staleness | None:
+def _read_staleness(header: str | None) -> Staleness | None:
     """What the caller allows. Raises `InvalidRequest` for what is no number of seconds."""
     if header is None or not header.strip():
         return None
-    if not MOST_FORMAT.fullmatch(header.strip()):
-        raise InvalidRequest(MOST)
+    if not SECONDS_FORMAT.fullmatch(header.strip()):
+        raise InvalidRequest(MAX_STALENESS)
     return Staleness(float(header))
 
 
-def _age(staleness: Staleness | None) -> dict[str, str]:
+def _staleness_headers(staleness: Staleness | None) -> dict[str, str]:
     """Headers that say how old an answer is, to callers who have allowed it to be."""
     if staleness is None:
         return {}
     if staleness.seconds is None:
-        return {AGE: "0"}
-    return {AGE: f"{staleness.seconds:.3f}", POSITION: str(staleness.position)}
+        return {STALENESS: "0"}
+    return {STALENESS: f"{staleness.seconds:.3f}", POSITION: str(staleness.position)}
 
 
 def idempotency_key(header: str | None) -> str | None:

@@ -15,23 +15,23 @@ from services.audit.access import AuthorizedReader
 from services.audit.as_of import AsOf, methods
 from services.pipeline.method import Method
 
-__all__ = ["as_of_methods"]
+__all__ = ["add_as_of_routes"]
 
 
-def as_of_methods(audit: AuditRoutes, edge: Router, as_of: AsOf) -> None:
+def add_as_of_routes(audit: AuditRoutes, router: Router, as_of: AsOf) -> None:
     """Serves every method that only reads, to auditors.
 
     Headers say which position was meant, and when it was recorded.
     """
     for method in methods():
-        audit.add(edge, "GET", f"as_of/{method.path}", _handler(method, as_of))
+        audit.add(router, "GET", f"as_of/{method.path}", _handler(method, as_of))
 
 
 def _handler(method: Method, as_of: AsOf) -> AuditHandler:
     async def handle(
-        admitted: AuthorizedReader, query: Query, exchange: Exchange
+        reader: AuthorizedReader, query: Query, exchange: Exchange
     ) -> web.StreamResponse:
-        moment, answer = await as_of.answer(method, admitted)
+        moment, answer = await as_of.answer(method, reader)
         headers = {"X-As-Of-Position": str(moment.position)}
         if moment.position:
             headers["X-As-Of-Recorded-At"] = moment.recorded_at.isoformat()

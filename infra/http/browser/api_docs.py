@@ -1,6 +1,6 @@
 """The API viewer at ``/docs``: Swagger UI, vendored, without a request to any other server.
 
-Where the files are from is written in ``docs/PROVENANCE.md`` beside this module.
+The origin of the files is recorded in ``assets/docs/PROVENANCE.md``.
 """
 
 from __future__ import annotations
@@ -49,4 +49,4 @@ def asset(path: str) -> tuple[bytes, str] | None:
 
 @cache
 def _content(name: str) -> bytes:
-    return (files("infra.http") / "docs" / name).read_bytes()
+    return (files("infra.http.browser") / "assets" / "docs" / name).read_bytes()

