@@ -78,7 +78,7 @@ async def test_many_events_are_folded_by_several_processes(
     client: CommunicationsClient, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = await view_rows(database)
-    monkeypatch.setattr(pages, "WORTHWHILE", 1)
+    monkeypatch.setattr(pages, "PARALLEL_THRESHOLD", 1)
     monkeypatch.setattr(folding, "PAGE", 20)
     monkeypatch.setattr("os.cpu_count", lambda: 3)
     report = await run_rebuild(database)
@@ -131,7 +131,7 @@ async def test_what_comes_while_rows_are_compared_keeps_no_append_waiting(
         return await settled(work, connection, suspects, accept=accept)
 
     monkeypatch.setattr(ShadowBuild, "compared", slowly)
-    monkeypatch.setattr(ShadowBuild, "settled", counted)
+    monkeypatch.setattr(ShadowBuild, "recheck", counted)
     assert (await run_rebuild(database)).switched
     before, held = looked_at
     assert before > 0
@@ -183,7 +183,7 @@ async def test_differing_rows_refuse_the_switch_unless_accepted(
         written.append(await client.new_contact())
         await index(writer)
 
-    monkeypatch.setattr(rebuild, "index", meanwhile)
+    monkeypatch.setattr(rebuild, "build_indexes", meanwhile)
     async with connection(database) as owner:
         await owner.execute(
             "UPDATE views.contacts SET phones = '{1}' WHERE id = $1", client.recipient
@@ -266,7 +266,7 @@ async def test_who_is_forgotten_is_forgotten_beside_the_views_too(
         assert await kept() == [False] * 4
         await index(writer)
 
-    monkeypatch.setattr(rebuild, "index", meanwhile)
+    monkeypatch.setattr(rebuild, "build_indexes", meanwhile)
     report = await run_rebuild(database)
     assert report.differences == []
     assert report.switched
@@ -296,7 +296,7 @@ async def test_one_rebuild_at_a_time(database: str) -> None:
 async def test_who_keeps_the_tables_is_named(
     client: CommunicationsClient, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rebuild, "HELD", 0.5)
+    monkeypatch.setattr(rebuild, "MAX_WRITE_BLOCK", 0.5)
     before = await catalogue(database)
     async with connection(database) as reader, reader.transaction():
         await reader.execute("SET application_name = 'report of the year'")
