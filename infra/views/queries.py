@@ -9,6 +9,7 @@ import asyncpg
 
 from infra.batcher import Batcher
 from infra.postgres.pool import ReadPool
+from infra.views.tables import TABLES
 from services.context import ConsumerScope, QueryResult, ViewQuery
 
 __all__ = [
@@ -57,43 +58,9 @@ MAX_DEPTH = 8
 """How deep objects may show others: more than any shape needs, and an end to what would go round in a circle."""
 
 COLUMNS: dict[str, frozenset[str]] = {
-    "contacts": frozenset(
-        {
-            "id",
-            "id_number",
-            "passport_number",
-            "social_security_number",
-            "vat_registration_number",
-            "emails",
-            "phones",
-        }
-    ),
-    "communications": frozenset({"id", "contact_information", "category", "direction", "media"}),
-    "access_tokens": frozenset(
-        {
-            "id",
-            "classification",
-            "accounts_receivable",
-            "rewards_participant",
-            "associated",
-            "life_cycle_state",
-        }
-    ),
-    "queue_entries": frozenset(
-        {"id", "external_system", "media", "contact_information", "life_cycle_state"}
-    ),
-    "service_requests": frozenset(
-        {
-            "id",
-            "accounts_receivable",
-            "contact_information",
-            "type",
-            "category",
-            "life_cycle_state",
-            "pending_acceptance",
-            "due",
-        }
-    ),
+    table.name: names
+    for table in TABLES.values()
+    if (names := frozenset(column.name for column in table.columns if column.searched))
 }
 """The views that can be selected from, and the columns by which; no other name reaches SQL."""
 
