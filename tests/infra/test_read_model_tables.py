@@ -9,8 +9,11 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from infra.views.queries import COLUMNS, HAS_FOLLOW_UPS
+from infra.projections.temporal import PAST
+from infra.store.context_sql import WITH_AGGREGATES, context_statement
+from infra.views.queries import COLUMNS, HAS_FOLLOW_UPS, statement
 from infra.views.tables import TABLES, Column, temporal_columns
+from services.context import ConsumerScope, ViewQuery
 from services.projection_versions import VERSIONS
 from tests.fixtures.read_models import connection
 
@@ -132,3 +135,12 @@ def test_pages_are_selected_by_columns_of_tables_with_documents() -> None:
         assert {"id", *columns} <= set(TABLES[name].names)
         assert {"created", "document", "refs"} <= set(TABLES[name].names)
     assert all(set(columns) <= set(TABLES[name].names) for name, columns in HAS_FOLLOW_UPS.items())
+
+
+def test_a_reader_of_the_past_asks_no_table_of_the_present() -> None:
+    texts = [context_statement(PAST, more) for more in (None, WITH_AGGREGATES, *COLUMNS)]
+    for customer in (None, ConsumerScope("A1", "C1")):
+        texts += [statement(ViewQuery(view, {}, customer=customer), PAST)[0] for view in COLUMNS]
+    for text in texts:
+        assert "FROM past." in text
+        assert not re.search(r"\b(FROM|JOIN)\s+views\.", text)
