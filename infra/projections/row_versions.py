@@ -18,14 +18,20 @@ from domain.aggregate import Aggregate
 from domain.fields import JsonObject
 from infra.replay.table_rows import table_rows
 from infra.replay.worker import FOREVER, PageReplayer, RawEvent
+from infra.views.tables import TABLES, temporal_columns
 from services.projections import project
 
 __all__ = ["RowVersions", "UnreadableStream", "row_versions"]
 
 RowKey: TypeAlias = tuple[Any, ...]
 
-KEYS = ("ref", "kind", "id", "field", "value")
-"""The columns that tell the rows of one entity in a view apart, of those that the view has."""
+_KEYS = {name: itemgetter(*table.key) for name, table in TABLES.items()}
+"""Get the primary key of a table's row."""
+_COLUMNS = {
+    name: tuple(c.name for c in temporal_columns(table) if not c.source.startswith("valid_"))
+    for name, table in TABLES.items()
+}
+"""The columns of each temporal table but the positions between which a row was valid."""
 
 _stream, _position = itemgetter(0), itemgetter(8)
 
@@ -126,14 +132,15 @@ def _add(
 ) -> None:
     """Adds the rows of one stream, or none of them. Raises ``ValueError``."""
     rows = RowVersions()
-    common = {"organisation": organisation, "stream_id": own[0][0].hex()}
+    stream = own[0][0].hex()
     entity = _Stream(after, rows)
     positions = [*map(_position, own), FOREVER]
     states = folder.states(own)
     for position, following, aggregate in zip(positions, positions[1:], states, strict=False):
         # Of what is written already, only how it looked at last counts.
         if following > after:
-            entity.show(_rows(aggregate, zone, common, positions[0], position), position)
+            current = _rows(aggregate, zone, organisation, stream, positions[0], position)
+            entity.show(current, position)
     entity.close()
     for known, new in ((found.ended, rows.ended), (found.begun, rows.begun)):
         known[0].extend(new[0])
@@ -141,12 +148,19 @@ def _add(
 
 
 def _rows(
-    aggregate: Aggregate, zone: ZoneInfo, common: JsonObject, created: int, changed: int
+    aggregate: Aggregate,
+    zone: ZoneInfo,
+    organisation: str,
+    stream: str,
+    created: int,
+    changed: int,
 ) -> dict[RowKey, tuple[str, JsonObject]]:
-    """An entity's rows by their keys, each as its view and its columns."""
-    found: dict[RowKey, tuple[str, JsonObject]] = {}
-    # Projected without settings: no row may depend on them (see `folding.Folder`).
+    """An entity's rows by their keys, each as its table and its columns."""
+    rows: dict[RowKey, tuple[str, JsonObject]] = {}
+    # Projected without settings: no row may depend on them (see `infra.replay.pipeline.Reprojector`).
     for row in project(aggregate, {}, zone).rows:
-        for view, columns in table_rows(row, common, created, changed):
-            found[view, *map(columns.get, KEYS)] = view, columns
-    return found
+        for table, values in table_rows(row, organisation, stream, created, changed):
+            values["stream_id"] = stream
+            columns = {name: values.get(name) for name in _COLUMNS[table.name]}
+            rows[table.name, *_KEYS[table.name](values)] = table.name, columns
+    return rows

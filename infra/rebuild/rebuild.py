@@ -11,16 +11,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import asyncpg
 
-import domain
-import services
-from infra import ledger
-from infra import views as projecting
 from infra.encryption import KeyRing
 from infra.ledger.positions import Heads, head_positions
 from infra.rebuild.shadow_build import (
@@ -45,10 +41,31 @@ from infra.rebuild.table_sets import (
     view_names,
 )
 from infra.replay.pipeline import Connection, connect_as_owner, refresh_statistics
-from infra.schema.migrate import available
-from infra.schema.repeatable import functions
 
-__all__ = ["RebuildError", "RebuildReport", "discard_all", "rebuild", "rollback"]
+__all__ = [
+    "ROOT",
+    "ROW_SOURCES",
+    "RebuildError",
+    "RebuildReport",
+    "discard_all",
+    "rebuild",
+    "rollback",
+    "row_sources",
+]
+
+ROOT = Path(__file__).parents[2]
+ROW_SOURCES = (
+    "domain",
+    "services",
+    "infra/background_pool.py",
+    "infra/encryption.py",
+    "infra/ledger",
+    "infra/rebuild",
+    "infra/replay",
+    "infra/schema",
+    "infra/views",
+)
+"""The code and the SQL that rows depend on: what decrypts, replays, projects, encodes and writes them."""
 
 # All appends insert here, so this lock excludes them, those of organisations that are only being
 # registered, too. An append that waits for it holds nothing that a switch needs.
@@ -133,14 +150,22 @@ async def _fold(work: ShadowBuild, definition: str, total: Callable[[int], None]
     return at
 
 
+def row_sources(roots: Sequence[str] = ROW_SOURCES) -> list[Path]:
+    """The files below some modules and packages, in the order of their names."""
+    paths = [ROOT / root for root in roots]
+    files = [path for path in paths if path.is_file()]
+    files += [found for path in paths for found in path.rglob("*") if found.is_file()]
+    return sorted(path for path in files if path.suffix in (".py", ".sql"))
+
+
 def _definition(zone: ZoneInfo) -> str:
-    """What rows depend on besides events, the code first of all: only what is the same is gone on with."""
+    """The digest of all that rows depend on besides events. A rebuild resumes only what has the same."""
     digest = hashlib.sha256(str(zone).encode())
-    for checksum in (*(migration.checksum for migration in available()), functions().checksum):
-        digest.update(checksum.encode())
-    for folder in (Path(part.__path__[0]) for part in (domain, services, ledger, projecting)):
-        for source in sorted(folder.rglob("*.py")):
-            digest.update(source.read_bytes())
+    for source in row_sources():
+        content = source.read_bytes()
+        digest.update(
+            f"\n{source.relative_to(ROOT).as_posix()}\n{len(content)}\n".encode() + content
+        )
     return f"crmledger rebuild by {digest.hexdigest()}"
 
 

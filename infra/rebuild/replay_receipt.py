@@ -20,6 +20,7 @@ import orjson
 from domain.fields import JsonObject
 from infra.rebuild.table_sets import view_names
 from infra.replay.pipeline import Connection
+from infra.views.tables import TABLES
 from services.audit.as_of import LedgerPosition
 from services.projection_versions import VERSIONS
 
@@ -39,12 +40,6 @@ SEALS = "SELECT to_regclass('ledger.seals') IS NOT NULL"
 SEAL = """
 SELECT number, statement, encode(signature, 'hex') AS signature FROM ledger.seals
  WHERE organisation = $1 AND last_position >= $2 ORDER BY last_position LIMIT 1
-"""
-KEY = """
-SELECT string_agg(format('%I::text COLLATE "C"', a.attname), ', ' ORDER BY k.n)
-  FROM pg_index i, unnest(i.indkey) WITH ORDINALITY AS k (attnum, n), pg_attribute a
- WHERE i.indrelid = format('views.%I', $1::text)::regclass AND i.indisprimary
-   AND a.attrelid = i.indrelid AND a.attnum = k.attnum
 """
 
 
@@ -90,8 +85,8 @@ async def rows(connection: Connection, schema: str, view: str) -> AsyncIterator[
 
     Each is a JSON object of its columns, in which documents are objects, too.
     """
-    key = await connection.fetchval(KEY, view)
-    # Names of the catalogue, and a schema that was checked.
+    key = ", ".join(f'{name}::text COLLATE "C"' for name in TABLES[view].key)
+    # Declared names, and a schema that was checked.
     sql = f"SELECT row_to_json(t) AS row FROM {schema}.{view} t ORDER BY {key}"  # noqa: S608
     async for row in connection.cursor(sql, prefetch=1000):
         yield orjson.loads(row["row"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from infra.replay.pipeline import Connection
 from infra.replay.worker import Key
+from infra.views.tables import TABLES, Table
 
 __all__ = ["LIMIT", "Difference", "compare"]
 
@@ -16,20 +17,7 @@ LIMIT = 100_000
 SHOWN = 300
 """Characters of a value that a difference holds."""
 
-SCOPES = {"identifiers": ("organisation", "kind", "id")}
-"""The key by which rows of a view are written together, where it is not the primary key."""
-
-COLUMNS = """
-SELECT quote_ident(a.attname) AS name, coalesce(k.n, 0) AS place
-  FROM pg_attribute a
-  LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
-  LEFT JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, n) ON k.attnum = a.attnum
- WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped
- ORDER BY a.attnum
-"""
-
-
-# Filled in with names only, all of them the catalogue's own and quoted by it.
+# Filled in with declared names only, none of which needs quoting.
 COMPARE = """
 SELECT ARRAY[{key}] AS key, ARRAY[{scope}] AS scope,
        CASE WHEN f.organisation IS NULL THEN 'missing' WHEN e.organisation IS NULL THEN 'additional'
@@ -81,11 +69,7 @@ async def compare(
     """
     if only is not None and not only:
         return []
-    columns = await connection.fetch(COLUMNS, f"views.{view}")
-    primary = [row["name"] for row in sorted(columns, key=lambda r: r["place"]) if row["place"]]
-    others = [row["name"] for row in columns if not row["place"]]
-    scope = SCOPES.get(view, tuple(primary))
-    statement = _statement(view, fresh, primary, others, scope, scoped=only is not None)
+    statement = _statement(TABLES[view], fresh, scoped=only is not None)
     given = (
         [list(values) for values in zip(*(key[1:] for key in only), strict=True)] if only else []
     )
@@ -96,27 +80,20 @@ async def compare(
     ]
 
 
-def _statement(
-    view: str,
-    fresh: str,
-    primary: Sequence[str],
-    others: Sequence[str],
-    scope: Sequence[str],
-    *,
-    scoped: bool,
-) -> str:
+def _statement(table: Table, fresh: str, *, scoped: bool) -> str:
+    others = [name for name in table.names if name not in table.key]
     where = ""
     if scoped:
-        given = ", ".join(f"${n}::text[]" for n in range(1, len(scope) + 1))
-        where = ONLY.format(scope=", ".join(scope), given=given)
+        given = ", ".join(f"${n}::text[]" for n in range(1, len(table.scope) + 1))
+        where = ONLY.format(scope=", ".join(table.scope), given=given)
     expected, found = (", ".join(f"{side}.{c}::text" for c in others) for side in ("e", "f"))
     return COMPARE.format(
-        view=view,
+        view=table.name,
         fresh=fresh,
         where=where,
-        key=_texts(primary),
-        scope=_texts(scope),
-        primary=", ".join(primary),
+        key=_texts(table.key),
+        scope=_texts(table.scope),
+        primary=", ".join(table.key),
         expected=expected,
         found=found,
         pairs=", ".join(f"({n}, '{c}', e.{c}::text, f.{c}::text)" for n, c in enumerate(others)),

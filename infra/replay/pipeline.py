@@ -20,8 +20,9 @@ import asyncpg
 
 from domain.contact_information import ContactInformation
 from domain.reference.records import Record
-from infra.replay.copy_encoding import Columns, columns_of, copy_stream
+from infra.replay.copy_encoding import copy_stream
 from infra.replay.worker import FOREVER, Key, ReplayedPage, ReplayPool
+from infra.views.tables import TABLES
 from services.ids import record_stream_id
 
 __all__ = ["Connection", "PageSink", "Reprojector", "connect_as_owner", "refresh_statistics"]
@@ -126,7 +127,6 @@ class Reprojector:
         self.on_page: PageSink | None = None
         """Notes what is written, in the transaction that writes it; without it an event that cannot be
         read ends the work."""
-        self._known: Columns | None = None
         self.written: set[Key] | None = None
         """If it is a set: the view, organisation and key of what is written are put into it."""
 
@@ -194,14 +194,13 @@ class Reprojector:
         """Folds and writes pages; ``in_order`` if nothing is left out between them."""
         settings = await self._settings(organisation)
         put = partial(self._put, organisation, in_order)
-        columns = await self._columns() if in_order else None
         folding: deque[asyncio.Task[ReplayedPage]] = deque()
         writing: asyncio.Task[None] | None = None
         try:
             async with aclosing(pages):
                 async for page in pages:
                     events = [tuple(event) for event in page]
-                    work = self._workers.fold(organisation, events, settings, columns)
+                    work = self._workers.fold(organisation, events, settings, encode=in_order)
                     folding.append(await _begun(work))
                     if len(folding) > self._workers.count:
                         writing = await _next(put, folding, writing)
@@ -219,9 +218,12 @@ class Reprojector:
             raise ValueError(next(iter(folded.unreadable.values())))
         async with self._writer.transaction():
             if in_order:
-                for view, rows in folded.rows.items():
+                for name, rows in folded.rows.items():
                     await self._writer.copy_to_table(
-                        view, source=copy_stream(rows), format="binary"
+                        name,
+                        columns=TABLES[name].names,
+                        source=copy_stream(rows),
+                        format="binary",
                     )
             else:
                 await self._writer.execute(WRITE, organisation, *folded.columns)
@@ -230,11 +232,6 @@ class Reprojector:
         if self.written is not None:
             self.written |= folded.keys
         self._advance(folded.events)
-
-    async def _columns(self) -> Columns:
-        if self._known is None:
-            self._known = await columns_of(self._writer)
-        return self._known
 
     async def _settings(self, organisation: str) -> Mapping[str, Any]:
         """The organisation's settings as they are now.

@@ -22,8 +22,9 @@ from domain.aggregate import Aggregate
 from infra.background_pool import low_priority_pool
 from infra.encryption import KeyRing
 from infra.ledger.mapper import StoredEvent, replay, replay_states
-from infra.replay.copy_encoding import Columns, encode_row, encoders
-from infra.replay.table_rows import table_rows
+from infra.replay.copy_encoding import encode_row, encoders
+from infra.replay.table_rows import scope_keys, table_rows
+from infra.views.tables import TABLES
 from services import registry as documents  # noqa: F401 (declares the projections)
 from services.projections import ViewRow, project
 
@@ -42,6 +43,9 @@ KEYS = 50_000
 
 PARALLEL_THRESHOLD = 200_000
 """Events for which further processes are started; they take seconds to start."""
+
+ENCODERS = {name: encoders(table.columns) for name, table in TABLES.items()}
+"""The encoders of each table's columns."""
 
 _stream = itemgetter(0)
 
@@ -73,16 +77,16 @@ class PageReplayer:
         organisation: str,
         page: list[RawEvent],
         settings: Mapping[str, Any],
-        columns: Columns | None = None,
+        *,
+        encode: bool = False,
     ) -> ReplayedPage:
         """The rows of a page of whole streams, each stream's events together and in order.
 
         :param settings: the organisation's, for all rows.
-        :param columns: of the tables, if rows for COPY are wanted: there must be none of theirs yet.
+        :param encode: encode the rows for COPY; the tables must hold none of these streams' rows yet.
         """
         folded = ReplayedPage(len(page))
-        tables = encoders(columns) if columns else {}
-        made: dict[str, list[bytes]] = {view: [] for view in tables}
+        encoded: dict[str, list[bytes]] = {name: [] for name in TABLES}
         for stream, grouped in groupby(page, _stream):
             folded.last = stream
             events = list(grouped)
@@ -92,14 +96,14 @@ class PageReplayer:
                 folded.unreadable[stream] = str(error)
                 continue
             rows = project(aggregate, settings, self._zone).rows
-            if columns is None:
+            if not encode:
                 _add_arrays(folded, organisation, stream, rows)
                 continue
-            common = {"organisation": organisation, "stream_id": stream}
+            created, changed = events[0][-1], events[-1][-1]
             for row in rows:
-                for view, values in table_rows(row, common, events[0][-1], events[-1][-1]):
-                    made[view].append(encode_row(tables[view], values))
-        folded.rows = {view: b"".join(rows) for view, rows in made.items() if rows}
+                for table, values in table_rows(row, organisation, stream, created, changed):
+                    encoded[table.name].append(encode_row(ENCODERS[table.name], values))
+        folded.rows = {name: b"".join(rows) for name, rows in encoded.items() if rows}
         return folded
 
     def replayed(self, events: list[RawEvent]) -> Aggregate:
@@ -146,19 +150,7 @@ def _add_arrays(
         searched.append(orjson.dumps(row.columns).decode())
         shown.append(row.document.decode() if row.document is not None else None)
         references.append(" ".join(row.refs))
-        folded.keys |= _keys(organisation, row)
-
-
-def _keys(organisation: str, row: ViewRow) -> set[Key]:
-    """Which rows of which tables ``ledger.write_views`` writes for a row."""
-    kind, id_ = str(row.columns.get("kind")), str(row.columns["id"])
-    if row.view == "entities":
-        return {
-            ("entities", organisation, f"{kind}/{id_}"),
-            ("identifiers", organisation, kind, id_),
-        }
-    key = (kind, id_) if row.view == "records" else (id_,)
-    return {(row.view, organisation, *key)}
+        folded.keys |= set(scope_keys(row, organisation))
 
 
 @contextmanager
@@ -186,13 +178,14 @@ class ReplayPool:
         organisation: str,
         page: list[RawEvent],
         settings: Mapping[str, Any],
-        columns: Columns | None = None,
+        *,
+        encode: bool = False,
     ) -> ReplayedPage:
         """As `PageReplayer.fold`."""
         if self._pool is None:
-            return self.own.fold(organisation, page, settings, columns)
+            return self.own.fold(organisation, page, settings, encode=encode)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, _fold, organisation, page, settings, columns)
+        return await loop.run_in_executor(self._pool, _fold, organisation, page, settings, encode)
 
 
 _in_this_process: list[PageReplayer] = []
@@ -204,9 +197,12 @@ def _begin(ring: KeyRing, zone: ZoneInfo) -> None:
 
 
 def _fold(
-    organisation: str, page: list[RawEvent], settings: Mapping[str, Any], columns: Columns | None
+    organisation: str,
+    page: list[RawEvent],
+    settings: Mapping[str, Any],
+    encode: bool,  # noqa: FBT001 (an executor passes no keywords)
 ) -> ReplayedPage:
-    return _in_this_process[0].fold(organisation, page, settings, columns)
+    return _in_this_process[0].fold(organisation, page, settings, encode=encode)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from infra.batcher import Batcher
 from infra.encryption import KeyRing
 from infra.ledger.mapper import DESTROYED_KEY, StoredEvent, replay
 from infra.postgres.pool import ConnectionPool
-from infra.views.queries import COLUMNS, customer_refs, reference_closure
+from infra.views.queries import COLUMNS, LIVE_SCHEMA, customer_refs, reference_closure
 from services.context import ConsumerScope, LoadRequest, LoadResult
 from services.ids import format_id
 
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 UNION = " UNION ALL "
 OWN = UNION.join(
-    f"(SELECT refs FROM views.{view} v WHERE v.organisation = $1 AND v.id = s.id LIMIT 1)"  # noqa: S608
+    f"(SELECT refs FROM {{schema}}.{view} v WHERE v.organisation = $1 AND v.id = s.id LIMIT 1)"  # noqa: S608
     for view in COLUMNS
 )
 LOADING = f"""
@@ -39,7 +39,7 @@ events AS (
     SELECT c.*
       FROM (SELECT id FROM streams UNION
             SELECT substr(w.ref, 12) FROM unnest({{refs}}) AS w (ref) WHERE starts_with(w.ref, 'follow_ups/')) AS w,
-           LATERAL (SELECT id, code, created FROM views.communications c
+           LATERAL (SELECT id, code, created FROM {{schema}}.communications c
                      WHERE c.organisation = $1 AND c.id = w.id LIMIT 1) AS c
 ), {{closure}}"""  # noqa: S608 (constants only)
 SHOWN = """
@@ -61,13 +61,18 @@ SELECT 'key', NULL, w.subject::text, NULL, NULL, NULL, CASE WHEN f.subject IS NU
 """
 
 
-def load_expressions(streams: str, subjects: str, refs: str, customer: str) -> tuple[str, str]:
+def load_expressions(
+    streams: str, subjects: str, refs: str, customer: str, schema: str = LIVE_SCHEMA
+) -> tuple[str, str]:
     """Common table expressions that load what commands want, and selects of the rows in which it comes.
 
     Each is given by an expression that is an array; the rows have the columns of `infra.store.context_sql`.
     """
     tables = LOADING.format(
-        streams=streams, refs=refs, closure=reference_closure("followed", customer)
+        streams=streams,
+        refs=refs,
+        schema=schema,
+        closure=reference_closure("followed", customer, schema),
     )
     return tables, UNION.join((LOADED.format(subjects=subjects), SHOWN))
 

@@ -18,7 +18,7 @@ from infra.encryption import KeyRing
 from infra.postgres.pool import ReadPool
 from infra.store.aggregate_loader import split_by_request
 from infra.store.context_sql import WITH_AGGREGATES, context_statement
-from infra.views.queries import LIVE_SCHEMA, customer_refs, follow_ups, in_schema
+from infra.views.queries import LIVE_SCHEMA, customer_refs, follow_ups
 from services.context import (
     CallContext,
     ConsumerScope,
@@ -35,7 +35,7 @@ from services.reference_cache import Match, ReferenceCache, ReferenceRecord
 __all__ = ["ContextLoader"]
 
 DIRECTORY = """
-SELECT kind, id, document, retired, changed, version FROM views.records
+SELECT kind, id, document, retired, changed, version FROM {schema}.records
  WHERE organisation = $1 AND directory AND changed > $2 ORDER BY changed
 """
 
@@ -59,7 +59,7 @@ class ContextLoader:
         :param schema: where the views are read.
         """
         self._lanes = lanes
-        self._schema, self._listing = schema, in_schema(schema, DIRECTORY)
+        self._schema, self._listing = schema, DIRECTORY.format(schema=schema)
         self._ring = ring
         self._zone = zone
         self._directories: dict[str, ReferenceCache] = {}

@@ -9,6 +9,7 @@ import asyncpg
 
 from infra.batcher import Batcher
 from infra.postgres.pool import ReadPool
+from infra.views.tables import TABLES
 from services.context import ConsumerScope, QueryResult, ViewQuery
 
 __all__ = [
@@ -17,7 +18,6 @@ __all__ = [
     "customer_refs",
     "documents_with_references",
     "follow_ups",
-    "in_schema",
     "reference_closure",
     "statement",
 ]
@@ -25,13 +25,15 @@ __all__ = [
 LIVE_SCHEMA = "views"
 """The schema of the views as they are."""
 
+# The tables of a statement are those of {schema}: there is one text for now and then. Functions are those of
+# ``views`` always: they look at what is a customer's now, and only auditors read the past, who are no customers.
 FOLLOW = """
 follow (id, refs, places) AS (
     SELECT p.id, f.*
       FROM {followed} p,
            LATERAL (SELECT array_agg('communication/' || f.id),
                            string_agg('{{"$ref":"communication/' || f.id || '"}}', ',' ORDER BY f.created)
-                      FROM views.communications f
+                      FROM {schema}.communications f
                      WHERE f.organisation = $1 AND f.code = p.code AND f.created > p.created
                        AND ({customer}::text[] IS NULL OR 'contact_information/' || f.contact_information = ANY ({customer}::text[]))
                     HAVING count(*) > 0) AS f
@@ -39,12 +41,12 @@ follow (id, refs, places) AS (
 CLOSURE = """
 {follow}wanted (ref, document, refs, owners, level) AS (
     SELECT ref, document, refs, owners, 1
-      FROM views.entities
+      FROM {schema}.entities
      WHERE organisation = $1 AND ref = ANY (ARRAY(SELECT unnest(refs) FROM {holders}))
     UNION ALL
     SELECT w.ref, e.*, w.level + 1
       FROM (SELECT DISTINCT unnest(refs) AS ref, level FROM wanted WHERE level < {levels}) AS w,
-           LATERAL (SELECT document, refs, owners FROM views.entities e
+           LATERAL (SELECT document, refs, owners FROM {schema}.entities e
                      WHERE e.organisation = $1 AND e.ref = w.ref LIMIT 1) AS e
 ), shown (ref, document) AS (
     SELECT ref, document
@@ -57,43 +59,9 @@ MAX_DEPTH = 8
 """How deep objects may show others: more than any shape needs, and an end to what would go round in a circle."""
 
 COLUMNS: dict[str, frozenset[str]] = {
-    "contacts": frozenset(
-        {
-            "id",
-            "id_number",
-            "passport_number",
-            "social_security_number",
-            "vat_registration_number",
-            "emails",
-            "phones",
-        }
-    ),
-    "communications": frozenset({"id", "contact_information", "category", "direction", "media"}),
-    "access_tokens": frozenset(
-        {
-            "id",
-            "classification",
-            "accounts_receivable",
-            "rewards_participant",
-            "associated",
-            "life_cycle_state",
-        }
-    ),
-    "queue_entries": frozenset(
-        {"id", "external_system", "media", "contact_information", "life_cycle_state"}
-    ),
-    "service_requests": frozenset(
-        {
-            "id",
-            "accounts_receivable",
-            "contact_information",
-            "type",
-            "category",
-            "life_cycle_state",
-            "pending_acceptance",
-            "due",
-        }
-    ),
+    table.name: names
+    for table in TABLES.values()
+    if (names := frozenset(column.name for column in table.columns if column.searched))
 }
 """The views that can be selected from, and the columns by which; no other name reaches SQL."""
 
@@ -112,7 +80,7 @@ HAS_FOLLOW_UPS: dict[str, tuple[str, ...]] = {"communications": ("code", "create
 
 PAGE = """
 WITH RECURSIVE page AS (
-    SELECT id, refs, document, {columns} FROM views.{view}
+    SELECT id, refs, document, {columns} FROM {schema}.{view}
      WHERE organisation = $1{conditions}
      ORDER BY {order} LIMIT $3 OFFSET $4
 ), {closure}
@@ -123,7 +91,7 @@ SELECT ref, document, NULL FROM shown
 
 BY_ID = """
 page AS (
-    SELECT {columns} FROM views.{view} WHERE organisation = $1 AND id = ANY (ARRAY({ids}))
+    SELECT {columns} FROM {schema}.{view} WHERE organisation = $1 AND id = ANY (ARRAY({ids}))
 ), {closure}
 """
 
@@ -131,10 +99,10 @@ COMPARISONS = {"<": "<", "<=": "<=", ">=": ">="}
 """How a column of dates may be bounded; no other operator reaches SQL."""
 
 
-COMPACT = "SELECT document FROM views.entities WHERE organisation = $1 AND ref = $2"
+COMPACT = "SELECT document FROM {schema}.entities WHERE organisation = $1 AND ref = $2"
 
 
-def reference_closure(followed: str | None, customer: str = "$2") -> str:
+def reference_closure(followed: str | None, customer: str = "$2", schema: str = LIVE_SCHEMA) -> str:
     """Common table expressions that follow references: from ``page`` (id, refs) to ``shown``.
 
     A customer is shown nothing that is another one's: what has no owners is shown, but contacts and
@@ -146,39 +114,42 @@ def reference_closure(followed: str | None, customer: str = "$2") -> str:
     :param followed: what holds the id, code and creation of communications that show their follow-ups,
         the one set that is not stored; None if there are none.
     :param customer: null, or the entities that are the customer (`customer_refs`).
+    :param schema: the schema whose tables are read.
     """
     follow, holders, followers = "", "page", ""
     if followed is not None:
-        follow = FOLLOW.format(followed=followed, customer=customer)
+        follow = FOLLOW.format(followed=followed, customer=customer, schema=schema)
         holders = "(SELECT refs FROM page UNION ALL SELECT refs FROM follow) AS h"
         followers = "UNION ALL SELECT 'follow_ups/' || id, ('[' || places || ']')::json FROM follow"
     return CLOSURE.format(
-        follow=follow, holders=holders, followers=followers, customer=customer, levels=MAX_DEPTH
+        follow=follow,
+        holders=holders,
+        followers=followers,
+        customer=customer,
+        schema=schema,
+        levels=MAX_DEPTH,
     )
 
 
-def documents_with_references(view: str, ids: str) -> str:
+def documents_with_references(view: str, ids: str, schema: str = LIVE_SCHEMA) -> str:
     """Common table expressions from the documents of a view by their ids (``page``) to ``shown``.
 
-    :param ids: what selects the ids. For those who are shown everything, no customers.
+    :param ids: the statement that selects the ids. For callers who are shown everything, no customers.
+    :param schema: the schema whose tables are read.
     """
     columns = ", ".join(("id", "refs", "document", *HAS_FOLLOW_UPS.get(view, ())))
     return BY_ID.format(
         columns=columns,
         view=view,
         ids=ids,
-        closure=reference_closure("page" if view in HAS_FOLLOW_UPS else None, customer="NULL"),
+        schema=schema,
+        closure=reference_closure("page" if view in HAS_FOLLOW_UPS else None, "NULL", schema),
     )
 
 
 def follow_ups(view: str, ids: Iterable[str]) -> dict[str, bytes]:
     """What communications show of follow-ups as long as none are found."""
     return {f"follow_ups/{id_}": b"[]" for id_ in ids} if view in HAS_FOLLOW_UPS else {}
-
-
-def in_schema(schema: str, sql: str) -> str:
-    """A statement about the views, about those in ``schema``: there is one text for now and then."""
-    return sql.replace("FROM views.", f"FROM {schema}.")
 
 
 class ViewReader:
@@ -197,7 +168,7 @@ class ViewReader:
         if set(select.where) == {"id"}:
             key = (organisation, select.view, select.customer)
             return await self._single.submit(key, select.where["id"])
-        sql, values = self._statement(select)
+        sql, values = statement(select, self._schema)
         customer = customer_refs(select.customer)
         rows = await self._lanes.read(
             lambda connection: connection.fetch(
@@ -209,7 +180,7 @@ class ViewReader:
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
         """One stored compact object."""
-        sql = in_schema(self._schema, COMPACT)
+        sql = COMPACT.format(schema=self._schema)
         found: bytes | None = await self._lanes.read(
             lambda connection: connection.fetchval(sql, organisation, ref)
         )
@@ -217,7 +188,8 @@ class ViewReader:
 
     async def _documents(self, key: Any, ids: list[str]) -> list[QueryResult]:
         organisation, view, customer = key
-        sql, values = self._statement(ViewQuery(view, {"id": tuple(set(ids))}, customer=customer))
+        query = ViewQuery(view, {"id": tuple(set(ids))}, customer=customer)
+        sql, values = statement(query, self._schema)
         refs = customer_refs(customer)
         rows = await self._lanes.read(
             lambda connection: connection.fetch(sql, organisation, refs, len(ids), 0, *values)
@@ -225,13 +197,9 @@ class ViewReader:
         documents, shown = _parted(view, rows)
         return [QueryResult([documents[i]] if i in documents else [], shown) for i in ids]
 
-    def _statement(self, select: ViewQuery) -> tuple[str, list[Any]]:
-        sql, values = statement(select)
-        return in_schema(self._schema, sql), values
 
-
-def statement(select: ViewQuery) -> tuple[str, list[Any]]:
-    """The SQL of a page and the values of its conditions, from the fifth parameter on.
+def statement(select: ViewQuery, schema: str = LIVE_SCHEMA) -> tuple[str, list[Any]]:
+    """The SQL of a page of ``schema`` and the values of its conditions, from the fifth parameter on.
 
     What narrows the rows stands in the text, and only where it is wanted: the plan is made for the
     statement, not for its values, and takes an index only if it fits whatever they are.
@@ -251,7 +219,8 @@ def statement(select: ViewQuery) -> tuple[str, list[Any]]:
         columns=", ".join(sorted(columns)),
         conditions=conditions,
         order=order,
-        closure=reference_closure("page" if select.view in HAS_FOLLOW_UPS else None),
+        schema=schema,
+        closure=reference_closure("page" if select.view in HAS_FOLLOW_UPS else None, schema=schema),
     )
     return sql, values
 

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from infra.replay.copy_encoding import copy_stream, encode_row, encoders
+from infra.views.tables import Column
 
 STREAM = UUID(int=5)
 TYPES = {
@@ -38,7 +39,7 @@ READ = "SELECT n, small, yes, document, said, refs, due, stream FROM made"
 
 
 async def test_the_server_reads_what_is_encoded(empty_database: str) -> None:
-    own = encoders({"made": list(TYPES.items())})["made"]
+    own = encoders(Column(name, type_) for name, type_ in TYPES.items())
     connection = await asyncpg.connect(empty_database)
     try:
         columns = ", ".join(f"{name} {type_}" for name, type_ in TYPES.items())

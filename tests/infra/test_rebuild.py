@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -13,15 +17,15 @@ import pytest
 from domain.aggregate import EVENTS, Aggregate
 from infra.ledger.mapper import DESTROYED_KEY, StoredEvent, replay
 from infra.rebuild import rebuild
-from infra.rebuild.rebuild import RebuildError
+from infra.rebuild.rebuild import ROOT, ROW_SOURCES, RebuildError, row_sources
 from infra.rebuild.shadow_build import ONE_AT_A_TIME, ShadowBuild
 from infra.replay import pipeline as folding
 from infra.replay import worker as pages
+from infra.views.tables import TABLES
 from services.projection_versions import VERSIONS
 from services.projections import project
 from tests.fixtures.communications import CommunicationsClient
 from tests.fixtures.read_models import (
-    TABLES,
     catalogue,
     connection,
     forgotten,
@@ -323,6 +327,43 @@ async def test_a_event_that_cannot_be_read_stops_it(
     assert await listed(client)
 
 
+IMPORTED = """
+import sys
+import infra.replay.pipeline
+packages = ("domain", "services", "infra")
+modules = [module for name, module in sys.modules.items() if name.partition(".")[0] in packages]
+print(*(module.__file__ for module in modules), sep="\\n")
+"""
+"""Prints the files of the program that whoever replays imports."""
+
+
+def uncovered(roots: Sequence[str]) -> set[str]:
+    """The modules that a replay imports and that are not among the sources of rows."""
+    output = subprocess.run(
+        [sys.executable, "-c", IMPORTED], cwd=ROOT, capture_output=True, check=True, text=True
+    ).stdout
+    imported = {Path(line).relative_to(ROOT) for line in output.split("\n") if line}
+    assert Path("infra/replay/worker.py") in imported
+    covered = {path.relative_to(ROOT) for path in row_sources(roots)}
+    # A package's own file is there for its name only.
+    return {path.as_posix() for path in imported - covered if (ROOT / path).stat().st_size}
+
+
+def test_a_rebuild_resumes_only_what_the_same_code_has_begun() -> None:
+    assert uncovered(ROW_SOURCES) == set()
+
+
+def test_code_that_does_not_count_is_found() -> None:
+    missing = uncovered([root for root in ROW_SOURCES if root != "infra/encryption.py"])
+    assert missing == {"infra/encryption.py"}
+    assert "infra/replay/worker.py" in uncovered(["domain", "services"])
+
+
+def test_the_functions_that_write_rows_count() -> None:
+    sql = [path.read_text() for path in row_sources() if path.suffix == ".sql"]
+    assert any("FUNCTION ledger.write_views(" in text for text in sql)
+
+
 async def test_every_view_has_a_version(database: str) -> None:
     async with connection(database) as owner:
         tables = await owner.fetch(
@@ -375,6 +416,23 @@ async def test_every_event_is_seen_in_the_views(
             before = after
     assert happened == set(EVENTS)
     assert seen == set(EVENTS) - UNSHOWN
+
+
+async def test_projections_give_the_declared_columns(
+    client: CommunicationsClient, database: str
+) -> None:
+    """None that no table has, and each that one has, but for numbers that no contact of the test has."""
+    projected: dict[str, set[str]] = {table.view: set() for table in TABLES.values()}
+    for events in (await streams_of(database)).values():
+        for _, aggregate in events:
+            for row in project(aggregate, {}, ZoneInfo("Asia/Nicosia")).rows:
+                projected[row.view] |= row.columns.keys()
+    declared: dict[str, set[str]] = {view: set() for view in projected}
+    for table in TABLES.values():
+        declared[table.view] |= {c.name for c in table.columns if c.source == "projected"}
+        declared[table.view] |= {table.items} - {""}
+    projected["contacts"] |= {"social_security_number", "vat_registration_number"}
+    assert projected == declared
 
 
 async def test_no_row_depends_on_the_settings(client: CommunicationsClient, database: str) -> None:
