@@ -217,7 +217,7 @@ async def test_at_the_terminal(
 
 async def test_without_the_right_key_nothing_is_sent(own_service: Service) -> None:
     class Closed:
-        def unseal(self, box: str, place: str) -> str:
+        def decrypt(self, box: str, place: str) -> str:
             raise ValueError(f"what is sealed for {place} cannot be opened")
 
     async with run_consumer() as consumer:
