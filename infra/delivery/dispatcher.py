@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import defaultdict
 from contextlib import suppress
 from zoneinfo import ZoneInfo
 
 import structlog
-from prometheus_client import Counter as Count
-from prometheus_client import Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from domain.errors import ServiceUnavailable
 from infra.delivery.leases import PostgresDeliveryLeases
@@ -25,6 +24,8 @@ from infra.observability.metrics import REGISTRY
 from infra.postgres.notify import Listener
 from infra.postgres.pool import ConnectionPool
 from infra.store.postgres_store import PostgresStore
+from infra.worker import CircuitBreaker, LagGauges, Worker
+from services.backoff import Backoff
 from services.communications.delivery import MEDIA, LeasedEntry, MessageDelivery
 from services.context import CallContext, ContextQuery
 from services.secret_encryption import SecretCipher
@@ -35,14 +36,14 @@ AT_ONCE = 256
 """Messages that one process has under way."""
 MEASURING = 10.0
 """Seconds between two looks at what waits, for the metrics, and at what nobody needs any more."""
-PASSING_OVER = 30.0
-"""Seconds for which an organisation is passed over that could not be dealt with."""
+PASSING_OVER = Backoff(30.0, 30.0, jitter=0)
+"""For how long an organisation is passed over that could not be dealt with."""
 OWN_FAULT = "INTERNAL"
 """The code with which a message is put off that we could not deal with."""
 PATIENCE = 60.0
 """Seconds that a process which was told to stop goes on trying to record what it has sent."""
 
-SENT = Count(
+SENT = Counter(
     "crmledger_sending_total",
     "Messages that this process has dealt with, by outcome: SENT, REFUSED, LATER (put off), AWAY (the"
     " server could not be used), DECIDED (somebody else had), LOST (the lease had ended).",
@@ -80,11 +81,12 @@ RESTING = Gauge(
     ["organisation", "media"],
     registry=REGISTRY,
 )
+GAUGES = LagGauges(WAITING, WAITING_SECONDS, PUT_OFF, RESTING)
 
 log = structlog.get_logger(__name__)
 
 
-class MessageDispatcher:
+class MessageDispatcher(Worker):
     """Sends what waits in the queues of all organisations that have set servers.
 
     :param pause: seconds between two looks at the ledgers; the bell only makes them earlier.
@@ -99,95 +101,66 @@ class MessageDispatcher:
         *,
         pause: float = 0.5,
     ) -> None:
+        super().__init__(pause, Listener(url))
         self._ledger = ledger
         self._lanes = ConnectionPool(url, 2)
-        self._bell = Listener(url)
         self._leases = PostgresDeliveryLeases(self._lanes)
         self._courier = MessageDelivery(ledger, self._leases, zone)
         self._servers = TransportRegistry(ledger, keeper)
-        self._pause = pause
         self._heads: dict[str, int] = {}
         self._waiting: set[str] = set()
-        self._passed_over: dict[str, float] = {}
+        self._breakers = defaultdict[str, CircuitBreaker](lambda: CircuitBreaker(1, PASSING_OVER))
         self._measured: set[tuple[str, str]] = set()
         self._measured_at = 0.0
-        self._under_way: dict[asyncio.Task[None], tuple[str, str]] = {}
-        self._ended = asyncio.Event()
-        self._problems: list[str] = ["starting"]
 
-    async def readiness_problems(self) -> list[str]:
-        """What keeps it from sending at all, as of its last look at the ledgers."""
-        return list(self._problems)
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Sends until told to stop; then finishes what is under way.
-
-        A database that is away is waited for.
-        """
-        try:
-            while not stop.is_set():
-                self._bell.notified.clear()
-                try:
-                    self._problems = await self._ledger.readiness_problems()
-                    if not self._problems:
-                        await self.once()
-                except ServiceUnavailable as error:
-                    self._problems = [error.description]
-                except Exception:
-                    log.exception("sending.look")
-                    self._problems = ["internal"]
-                await self._bell.rest(self._pause, stop, self._ended)
-        finally:
-            await self.close()
-
-    async def once(self) -> None:
-        """Looks at every ledger that has changed or in which something waits, and starts what it may."""
-        self._ended.clear()
+    async def _look(self, stop: asyncio.Event) -> list[str]:
+        """Look at every ledger that has changed or in which something waits, and start what may be sent."""
+        problems = await self._ledger.readiness_problems()
+        if problems:
+            return problems
         for organisation, head in (await self._leases.heads()).items():
             if self._heads.get(organisation) != head or organisation in self._waiting:
                 self._waiting.add(organisation)
                 self._heads[organisation] = head
-                if not await self._looked(organisation):
+                if not await self._try_organisation(organisation):
                     self._waiting.discard(organisation)
         if time.monotonic() - self._measured_at > MEASURING:
             await self._measure()
             await self._servers.tidy()
             self._measured_at = time.monotonic()
+        return []
 
-    async def idle(self) -> None:
-        """Waits until nothing is under way."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+    def _problem_of(self, error: Exception) -> str | None:
+        problem = super()._problem_of(error)
+        if problem is None:
+            log.exception("sending.look")
+        return problem or "internal"
 
-    async def close(self) -> None:
-        """Finishes what is under way and closes all connections."""
-        if self._under_way:
-            longest = max(
-                (server.limits.timeout_seconds for server in self._servers.all()), default=0
-            )
-            await asyncio.wait(self._under_way, timeout=longest + PATIENCE)
-        for task in list(self._under_way):
-            # The database stayed away: the lease ends, and the message is sent again under its key.
-            task.cancel()
+    def _drain_seconds(self) -> float:
+        """If the database stays away for longer the lease ends, and the message is sent again under its key."""
+        servers = self._servers.all()
+        return PATIENCE + max((server.limits.timeout_seconds for server in servers), default=0)
+
+    async def _release(self) -> None:
         await self._servers.close()
-        await self._bell.close()
         await self._lanes.close()
 
-    async def _looked(self, organisation: str) -> bool:
-        """The same as `_look`: what is wrong with one organisation must not keep others waiting."""
-        if self._passed_over.get(organisation, 0.0) > time.monotonic():
+    async def _try_organisation(self, organisation: str) -> bool:
+        """As `_look_at`: what is wrong with one organisation must not keep others waiting."""
+        breaker = self._breakers[organisation]
+        if breaker.is_open:
             return True
         try:
-            return await self._look(organisation)
+            return await self._look_at(organisation)
         except ServiceUnavailable:
             raise
         except Exception:
             log.exception("sending.organisation", organisation=organisation)
-            self._passed_over[organisation] = time.monotonic() + PASSING_OVER
+            breaker.fail(organisation)
             return True
 
-    async def _look(self, organisation: str) -> bool:
-        """Starts what may be sent of an organisation; whether anything waits."""
+    async def _look_at(self, organisation: str) -> bool:
+        """Start what may be sent of an organisation: True if anything waits."""
         told = await self._ledger.load_context(organisation, ContextQuery())
         waits = False
         for media in MEDIA:
@@ -195,7 +168,7 @@ class MessageDispatcher:
             if server is None:
                 continue
             self._measured.add((organisation, media))
-            busy = Counter(self._under_way.values())[organisation, media]
+            busy = self._under_way.count((organisation, media))
             # Half of what is free: a server that is slow must not take the last place of others.
             free = (AT_ONCE - len(self._under_way)) // 2
             room = min(server.limits.connections - busy, free)
@@ -205,20 +178,11 @@ class MessageDispatcher:
                 else []
             )
             for one in leased:
-                self._start(told, media, server, one)
+                self._under_way.start(
+                    (organisation, media), self._deliver(told, media, server, one)
+                )
             waits |= bool(leased) or await self._leases.has_waiting(organisation, media)
         return waits
-
-    def _start(
-        self, told: CallContext, media: str, server: EmailServer | SmsGateway, leased: LeasedEntry
-    ) -> None:
-        task = asyncio.create_task(self._deliver(told, media, server, leased))
-        self._under_way[task] = (told.directory.organisation, media)
-        task.add_done_callback(self._end)
-
-    def _end(self, task: asyncio.Task[None]) -> None:
-        del self._under_way[task]
-        self._ended.set()
 
     async def _deliver(
         self, told: CallContext, media: str, server: EmailServer | SmsGateway, leased: LeasedEntry
@@ -243,7 +207,10 @@ class MessageDispatcher:
             for backlog in await self._leases.backlogs(organisation):
                 labels = (organisation, backlog.media)
                 if labels in self._measured:
-                    WAITING.labels(*labels).set(backlog.entries)
-                    WAITING_SECONDS.labels(*labels).set(backlog.seconds)
-                    PUT_OFF.labels(*labels).set(backlog.put_off)
-                    RESTING.labels(*labels).set(backlog.paused_for)
+                    GAUGES.set(
+                        labels,
+                        backlog.entries,
+                        backlog.seconds,
+                        backlog.put_off,
+                        backlog.paused_for,
+                    )

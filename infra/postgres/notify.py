@@ -15,7 +15,7 @@ import structlog
 from domain.errors import ServiceUnavailable
 from infra.postgres.pool import CONNECTION_ERRORS, SERVICE_ROLE, ConnectionPool
 
-__all__ = ["CHANNEL", "AppendNotifier", "Listener", "wait_for_any"]
+__all__ = ["CHANNEL", "AppendNotifier", "Listener"]
 
 CHANNEL = "crmledger_events"
 RING = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')"
@@ -59,8 +59,8 @@ class AppendNotifier:
 class Listener:
     """Hears the bell on a connection of its own: ``notified`` is set when it has rung.
 
-    Whoever follows the ledger clears ``notified``, looks, and rests. Where there is no connection, nothing is
-    heard, and the next rest tries again.
+    Whoever follows the ledger clears ``notified``, looks, and waits. Where there is no connection, nothing
+    is heard, and the next `listen` tries again.
     """
 
     def __init__(self, url: str, role: str = SERVICE_ROLE) -> None:
@@ -69,18 +69,14 @@ class Listener:
         self._role = role
         self._connection: asyncpg.Connection | None = None
 
-    async def rest(self, seconds: float, *events: asyncio.Event) -> None:
-        """Waits for the bell or one of ``events``, so many seconds at most."""
-        await self._listen()
-        await wait_for_any(seconds, self.notified, *events)
-
     async def close(self) -> None:
-        """Listens no more."""
+        """Stop listening."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
 
-    async def _listen(self) -> None:
+    async def listen(self) -> None:
+        """Open the connection, unless it is open. Where that fails nothing is heard until the next try."""
         if self._connection is not None and not self._connection.is_closed():
             return
         settings = {"role": self._role, "application_name": "crmledger listens"}
@@ -95,13 +91,3 @@ class Listener:
         else:
             self._connection = connection
             self.notified.set()  # it may have rung before anybody listened
-
-
-async def wait_for_any(seconds: float, *events: asyncio.Event) -> None:
-    """Waits until one of the events is set, so many seconds at most."""
-    waiting = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()

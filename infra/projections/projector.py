@@ -15,10 +15,9 @@ from uuid import uuid4
 import asyncpg
 import structlog
 
-from domain.errors import ServiceUnavailable
 from infra.ledger.positions import HEADS
 from infra.observability.metrics import BATCH_SECONDS, LAG_POSITIONS, LAG_SECONDS, PARKED, PROJECTED
-from infra.postgres.notify import CHANNEL, wait_for_any
+from infra.postgres.notify import CHANNEL
 from infra.postgres.pool import CONNECTION_ERRORS
 from infra.projections.parked import POISON_ERRORS, ParkedEntity, parked
 from infra.projections.sql_projections import (
@@ -30,6 +29,7 @@ from infra.projections.sql_projections import (
 from infra.projections.temporal import TemporalViews
 from infra.replay.pipeline import Connection
 from infra.schema.migrate import is_current
+from infra.worker import LagGauges, Worker
 
 __all__ = ["ProjectionLag", "Projector", "lags"]
 
@@ -57,6 +57,7 @@ SELECT p.organisation, 0, p.position, 0, 0
  WHERE p.view = $1 AND NOT EXISTS (SELECT FROM heads h WHERE h.organisation = p.organisation)
 """
 LAG = _LAG.format(heads=HEADS)
+GAUGES = LagGauges(LAG_POSITIONS, LAG_SECONDS, PARKED)
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +86,7 @@ async def lags(connection: Connection, view: str) -> list[ProjectionLag]:
     ]
 
 
-class Projector:
+class Projector(Worker):
     """One process that feeds all views; any number may run.
 
     :param history: what else is brought forward, if anything.
@@ -103,9 +104,9 @@ class Projector:
         pause: float = 0.5,
         most: int = 10_000,
     ) -> None:
+        super().__init__(pause)
         self._url = url
         self._lease = lease
-        self._pause = pause
         self._most = most
         self._me = uuid4()
         self._feedings: list[ProjectionHandler] = [
@@ -114,61 +115,42 @@ class Projector:
         if history is not None:
             self._feedings.append(TemporalProjection(history))
         self._connection: Connection | None = None
-        self._problems: list[str] = ["starting"]
-        self._hint = asyncio.Event()
-
-    async def readiness_problems(self) -> list[str]:
-        """What keeps it from feeding its views, as of its last look at the ledger."""
-        return list(self._problems)
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Feeds the views until told to stop; then ends the batch at hand and gives the leases back.
-
-        What is parked is tried again first: a new process may be the one that can read it. A database
-        that is away is waited for.
-        """
-        anew = True
-        while not stop.is_set():
-            try:
-                if anew:
-                    await self.retry()
-                    anew = False
-                await self.once(stop)
-            except ServiceUnavailable as error:
-                self._problems = [error.description]
-            except CONNECTION_ERRORS as error:
-                log.warning("projector.database_away", error=type(error).__name__)
-                self._problems = ["database"]
-                self._forget()
-            await wait_for_any(self._pause, stop, self._hint)
-        await self.close()
-
-    def _heard(self, *_: object) -> None:
-        self._hint.set()
-
-    async def once(self, stop: asyncio.Event | None = None) -> None:
-        """Looks at the ledger once and feeds the views all that is there."""
-        self._hint.clear()
-        connection = await self._connected()
-        if not await is_current(connection):
-            self._problems = ["schema"]
-            return
-        problems = []
-        for feeding in self._feedings:
-            problems += await self._feed(connection, feeding, stop)
-        self._problems = problems
 
     async def retry(self, view: str | None = None) -> list[ParkedEntity]:
         """Tries again to take in what is parked, of one view or all: what is parked still."""
-        connection = await self._connected()
+        connection = await self._connect()
         for feeding in self._feedings:
             if view in (None, feeding.name):
                 for one in await parked(connection, feeding.name):
                     await feeding.retry(connection, one)
         return await parked(connection, view)
 
-    async def close(self) -> None:
-        """Gives the leases back, so that others need not wait for their end."""
+    async def _first_look(self, stop: asyncio.Event) -> None:
+        """Try what is parked again first: a new process may be the one that can read it."""
+        await self.retry()
+        await self.once(stop)
+
+    async def _look(self, stop: asyncio.Event) -> list[str]:
+        """Feed the views all that is in the ledger."""
+        connection = await self._connect()
+        if not await is_current(connection):
+            return ["schema"]
+        problems = []
+        for feeding in self._feedings:
+            problems += await self._feed(connection, feeding, stop)
+        return problems
+
+    def _problem_of(self, error: Exception) -> str | None:
+        if not isinstance(error, CONNECTION_ERRORS):
+            return super()._problem_of(error)
+        log.warning("projector.database_away", error=type(error).__name__)
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+        return "database"
+
+    async def _release(self) -> None:
+        """Give the leases back, so that others need not wait for their end."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -179,12 +161,8 @@ class Projector:
             log.warning("projector.leases_kept", error=type(error).__name__)
             connection.terminate()
 
-    def _forget(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-
-    async def _connected(self) -> Connection:
+    async def _connect(self) -> Connection:
+        """Return the open connection, opened anew if it was lost."""
         if self._connection is None or self._connection.is_closed():
             settings = {
                 "role": ROLE,
@@ -197,11 +175,11 @@ class Projector:
                 self._url, timeout=5, command_timeout=60, server_settings=settings
             )
             # On the connection that looks at the ledger: where it is dead, the next look finds that.
-            await self._connection.add_listener(CHANNEL, self._heard)
+            await self._connection.add_listener(CHANNEL, lambda *_: self._wake.set())
         return self._connection
 
     async def _feed(
-        self, connection: Connection, feeding: ProjectionHandler, stop: asyncio.Event | None
+        self, connection: Connection, feeding: ProjectionHandler, stop: asyncio.Event
     ) -> list[str]:
         """Feeds a view from every ledger: the problems."""
         problems = []
@@ -218,9 +196,7 @@ class Projector:
                     problems.append(f"{name} of {lag.organisation} stands still")
                     log.error("projector.stands_still", view=name, error=type(error).__name__)
         for lag in await lags(connection, name):
-            LAG_POSITIONS.labels(name, lag.organisation).set(lag.positions)
-            LAG_SECONDS.labels(name, lag.organisation).set(lag.seconds)
-            PARKED.labels(name, lag.organisation).set(lag.parked)
+            GAUGES.set((name, lag.organisation), lag.positions, lag.seconds, lag.parked)
         return problems
 
     async def _follow(
@@ -228,13 +204,13 @@ class Projector:
         connection: Connection,
         feeding: ProjectionHandler,
         lag: ProjectionLag,
-        stop: asyncio.Event | None,
+        stop: asyncio.Event,
     ) -> None:
         """Feeds a view from one ledger up to its head, unless another process does it."""
         name, organisation = feeding.name, lag.organisation
         head = lag.position + lag.positions
         at = await connection.fetchval(LEASE, organisation, name, self._me, self._lease)
-        while at is not None and at < head and not (stop and stop.is_set()):
+        while at is not None and at < head and not stop.is_set():
             upto = min(at + self._most, head)
             with BATCH_SECONDS.labels(name).time():
                 written = await feeding.batch(connection, organisation, at, upto)

@@ -8,7 +8,6 @@ before a pause of its own has ended.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -25,11 +24,13 @@ from infra.webhooks.http_client import DELIVERED, DeliveryResult
 from infra.webhooks.message import message_body, message_id, signed_headers
 from infra.webhooks.subscriptions import (
     Attempt,
-    Lease,
+    LeasedSubscription,
     Pending,
     SubscriptionStatus,
     SubscriptionStore,
 )
+from infra.worker import CircuitBreaker, Lease
+from services.backoff import Backoff
 from services.ids import format_id
 
 __all__ = ["DeliveryPolicy", "SecretDecryptor", "SubscriptionWorker", "WorkerDependencies"]
@@ -83,10 +84,15 @@ class DeliveryPolicy:
     at_once: int = 8
     total_concurrency: int = 64
 
-    def wait(self, tries: int, longest: float) -> float:
-        """The pause after so many failures."""
-        pause = min(longest, self.first * 2.0 ** min(tries - 1, 30))
-        return pause * random.uniform(0.5, 1)  # noqa: S311 (no secret)
+    @property
+    def retries(self) -> Backoff:
+        """The pauses between two tries of an event."""
+        return Backoff(self.first, self.longest)
+
+    @property
+    def probes(self) -> Backoff:
+        """The pauses between two tries of a consumer that is away."""
+        return Backoff(self.first, self.max_backoff_when_down)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +116,8 @@ class SubscriptionWorker:
         self.now = now
         self._tools = tools
         self._round = -1
-        self._failures = 0
-        self._failed: set[UUID] = set()
-        self._not_before = 0.0
-        self._held_until = 0.0
+        self._breaker = CircuitBreaker(PATIENCE, tools.pace.probes)
+        self._lease = Lease(tools.pace.lease)
         self._secrets: list[str] = []
         self._ready: deque[Pending] = deque()
         self._busy: dict[asyncio.Task[Attempt], UUID] = {}
@@ -123,7 +127,7 @@ class SubscriptionWorker:
         """Whether there is no use in working now: its consumer is away, and nothing can be taken in."""
         now = self.now
         known = now.epoch == self._round and (now.position >= now.head or now.pending >= MOST)
-        return known and time.monotonic() < self._not_before
+        return known and self._breaker.is_open
 
     async def work(self, stop: asyncio.Event) -> None:
         """Delivers until nothing is left to do now, another process has it, or told to stop.
@@ -152,23 +156,21 @@ class SubscriptionWorker:
             while self._busy:
                 await self._ended(None)
 
-    async def _leased(self) -> Lease | None:
+    async def _leased(self) -> LeasedSubscription | None:
         """The right to deliver what is active, with all that it takes."""
-        now, pace = self.now, self._tools.pace
-        until = time.monotonic() + pace.lease
-        lease = await self._tools.store.lease(now, pace.lease)
+        now, store = self.now, self._tools.store
+        lease = await self._lease.take(lambda seconds: store.lease(now, seconds))
         if lease is None or lease.state != "ACTIVE":
             return None
         if not lease.position_matches:
             what = "another event than was told of stands"
             raise TruncatedLedgerError(now.organisation, lease.position, what)
-        self._held_until = until
         if lease.epoch != self._round:
             # An operator wants it tried now.
-            self._round, self._failures, self._not_before = lease.epoch, 0, 0.0
-            self._failed.clear()
+            self._round = lease.epoch
+            self._breaker.reset()
         place = f"{now.organisation}/webhook/{now.webhook}/secret"
-        boxes = await self._tools.store.secrets(now)
+        boxes = await store.secrets(now)
         self._secrets = [self._tools.decryptor.decrypt(box, place) for box in boxes]
         if not self._secrets:
             raise ValueError("it has no secret to sign with")
@@ -176,14 +178,10 @@ class SubscriptionWorker:
 
     async def _held(self) -> bool:
         """Whether it is still ours for as long as a request may take; renews the lease if need be."""
-        pace = self._tools.pace
-        if time.monotonic() + pace.timeout < self._held_until:
-            return True
-        until = time.monotonic() + pace.lease
-        if not await self._tools.store.renew(self.now, pace.lease, self._round):
-            return False
-        self._held_until = until
-        return True
+        store = self._tools.store
+        return self._lease.covers(self._tools.pace.timeout) or await self._lease.take(
+            lambda seconds: store.renew(self.now, seconds, self._round)
+        )
 
     async def _taken_in(self, at: int) -> int | None:
         """Makes events after a position pending that are subscribed to: the new position; None if
@@ -214,12 +212,14 @@ class SubscriptionWorker:
 
     async def _begin(self) -> None:
         """Sends what may be sent now."""
-        away, busy = len(self._failed) >= PATIENCE, self._busy.values()
-        free = (1 if away else self._tools.pace.at_once) - len(busy)
-        if free <= 0 or time.monotonic() < self._not_before:
+        busy = self._busy.values()
+        free = self._breaker.free(self._tools.pace.at_once, len(busy))
+        if not free:
             return
         if not self._ready:
-            picked = await self._tools.store.claim_due(self.now, busy, PICKED, new_first=away)
+            picked = await self._tools.store.claim_due(
+                self.now, busy, PICKED, new_first=self._breaker.is_tripped
+            )
             self._ready.extend(picked)
         for _ in range(min(free, len(self._ready))):
             event = self._ready.popleft()
@@ -229,33 +229,31 @@ class SubscriptionWorker:
             self._busy[asyncio.create_task(self._sent(event))] = event.stream_id
 
     async def _sent(self, event: Pending) -> Attempt:
-        now, tools, failures = self.now, self._tools, self._failures
+        now, tools, failures = self.now, self._tools, self._breaker.failures
         content = message_body(now.organisation, event, tools.shows, tools.base)
         id_ = message_id(now.organisation, event.position)
         async with tools.gate:
-            if time.monotonic() + tools.pace.timeout > self._held_until:
+            if not self._lease.covers(tools.pace.timeout):
                 return Attempt(event.position, "", None, 0)
             said = signed_headers(id_, int(time.time()), content, self._secrets)
             answer = await tools.poster.post(now.document["url"], said, content)
         DELIVERIES.labels(now.organisation, now.webhook, answer.outcome).inc()
         DELIVERY_SECONDS.observe(answer.milliseconds / 1000)
         if answer.outcome == DELIVERED:
-            self._failures, wait = 0, 0.0
-            self._failed.clear()
+            self._breaker.succeed()
+            wait = 0.0
         else:
-            # Those that were under way together fail together, and count once.
-            self._failures = max(self._failures, failures + 1)
-            self._failed.add(event.stream_id)
-            wait = self._pauses(event, answer)
+            wait = self._fail(event, answer, failures)
         return Attempt(event.position, answer.outcome, answer.status, answer.milliseconds, wait)
 
-    def _pauses(self, event: Pending, answer: DeliveryResult) -> float:
-        """Rests if the consumer is away: the seconds until the event is sent again."""
-        pace, asked = self._tools.pace, answer.retry_after or 0.0
-        pause = asked if answer.status in OVERLOADED else 0.0
-        if len(self._failed) >= PATIENCE:
-            pause = max(pause, pace.wait(self._failures, pace.max_backoff_when_down))
-        self._not_before = max(self._not_before, time.monotonic() + pause)
+    def _fail(self, event: Pending, answer: DeliveryResult, failures: int) -> float:
+        """Count a failure of the consumer, which had ``failures`` when the request began.
+
+        Returns the seconds until the event is sent again.
+        """
+        retry_after = answer.retry_after or 0.0
+        pause = retry_after if answer.status in OVERLOADED else 0.0
+        self._breaker.fail(event.stream_id, failures, pause)
         log.info(
             "webhook.failed",
             organisation=self.now.organisation,
@@ -264,7 +262,7 @@ class SubscriptionWorker:
             outcome=answer.outcome,
             status=answer.status,
         )
-        return max(asked, pace.wait(event.tries + 1, pace.longest))
+        return max(retry_after, self._tools.pace.retries.pause(event.tries + 1))
 
     async def _ended(self, patience: float | None) -> bool:
         """Notes the requests that have ended, after waiting for one; False if all is stopped."""

@@ -22,7 +22,7 @@ __all__ = [
     "ATTEMPTS",
     "KEPT",
     "Attempt",
-    "Lease",
+    "LeasedSubscription",
     "Pending",
     "SubscriptionStatus",
     "SubscriptionStore",
@@ -174,7 +174,7 @@ class SubscriptionStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class LeasedSubscription:
     """The right to deliver; ``position_matches`` unless another event stands where the subscription has come to."""
 
     position: int
@@ -227,13 +227,13 @@ class SubscriptionStore:
         rows = await self._lanes.read(lambda c: c.fetch(STANDING, None, 0, None))
         return [subscription_status(row) for row in rows]
 
-    async def lease(self, one: SubscriptionStatus, seconds: float) -> Lease | None:
+    async def lease(self, one: SubscriptionStatus, seconds: float) -> LeasedSubscription | None:
         """Takes a subscription, for so long; None if another process has it."""
         key = one.organisation, one.webhook
         row = await self._lanes.read(
             lambda c: c.fetchrow(LEASE, *key, self._me, seconds, one.position)
         )
-        return Lease(**row) if row else None
+        return LeasedSubscription(**row) if row else None
 
     async def renew(self, one: SubscriptionStatus, seconds: float, round_: int) -> bool:
         """Keeps it for so long from now on; False if it is another's, paused or begun anew."""

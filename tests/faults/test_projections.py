@@ -288,7 +288,7 @@ async def test_a_batch_that_sleeps_lets_others_go_on(site: ProjectionSite) -> No
     await site.made.new_contact()
     organisation, view = site.organisation, ANALYTICS["daily_events"]
     sleeper = Projector(site.url, lease=1)
-    held = await sleeper._connected()
+    held = await sleeper._connect()
     async with connection(site.url) as owner:
         await owner.execute("UPDATE analytics.progress SET holder = NULL")
         at = await owner.fetchval(PROGRESS, organisation, view.name)
