@@ -1,4 +1,4 @@
-"""What the background workers share: the loop, tasks under way, leases, circuit breakers, lag.
+"""The parts of background workers: the loop, tasks under way, leases, circuit breakers, lag.
 
 A worker looks at the database again and again and does what there is to do. Any number of processes
 may run the same worker: what each may do is decided in the database, by leases and by statements that

@@ -1,7 +1,7 @@
-"""The sender of a process: any number may run, here and elsewhere.
+"""The dispatcher of e-mails and SMS: any number may run, in any number of processes.
 
-What is sent by whom, and how fast, is settled in the database (`outward.claim`); what stands here is
-only when to look, and what is under way.
+The database decides which process sends what, and how fast (`outward.claim`). The dispatcher only
+decides when to look, and keeps count of what is under way.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from services.secret_encryption import SecretCipher
 
 __all__ = ["MessageDispatcher"]
 
-AT_ONCE = 256
-"""Messages that one process has under way."""
-MEASURING = 10.0
-"""Seconds between two looks at what waits, for the metrics, and at what nobody needs any more."""
-PASSING_OVER = Backoff(30.0, 30.0, jitter=0)
-"""For how long an organisation is passed over that could not be dealt with."""
-OWN_FAULT = "INTERNAL"
-"""The code with which a message is put off that we could not deal with."""
-PATIENCE = 60.0
-"""Seconds that a process which was told to stop goes on trying to record what it has sent."""
+CONCURRENCY = 256
+"""Messages that one process sends at the same time."""
+MEASURE_INTERVAL = 10.0
+"""Seconds between two measurements of what waits; rows and connections out of use are dropped then."""
+ORGANISATION_BACKOFF = Backoff(30.0, 30.0, jitter=0)
+"""The pause of an organisation whose look failed."""
+INTERNAL_ERROR = "INTERNAL"
+"""The code of a message that is deferred because of an error of the service itself."""
+DRAIN_SECONDS = 60.0
+"""Seconds for which a stopping process goes on trying to record what it has sent."""
 
 SENT = Counter(
     "crmledger_sending_total",
@@ -87,34 +87,36 @@ log = structlog.get_logger(__name__)
 
 
 class MessageDispatcher(Worker):
-    """Sends what waits in the queues of all organisations that have set servers.
+    """Sends what waits in the queues of all organisations that have configured a server.
 
-    :param pause: seconds between two looks at the ledgers; the bell only makes them earlier.
+    :param pause: seconds between two looks at the ledgers; a notification makes the next one earlier.
     """
 
     def __init__(
         self,
         url: str,
         ledger: PostgresStore,
-        keeper: SecretCipher,
+        cipher: SecretCipher,
         zone: ZoneInfo,
         *,
         pause: float = 0.5,
     ) -> None:
         super().__init__(pause, Listener(url))
         self._ledger = ledger
-        self._lanes = ConnectionPool(url, 2)
-        self._leases = PostgresDeliveryLeases(self._lanes)
-        self._courier = MessageDelivery(ledger, self._leases, zone)
-        self._servers = TransportRegistry(ledger, keeper)
+        self._pool = ConnectionPool(url, 2)
+        self._leases = PostgresDeliveryLeases(self._pool)
+        self._delivery = MessageDelivery(ledger, self._leases, zone)
+        self._transports = TransportRegistry(ledger, cipher)
         self._heads: dict[str, int] = {}
         self._waiting: set[str] = set()
-        self._breakers = defaultdict[str, CircuitBreaker](lambda: CircuitBreaker(1, PASSING_OVER))
+        self._breakers = defaultdict[str, CircuitBreaker](
+            lambda: CircuitBreaker(1, ORGANISATION_BACKOFF)
+        )
         self._measured: set[tuple[str, str]] = set()
         self._measured_at = 0.0
 
     async def _look(self, stop: asyncio.Event) -> list[str]:
-        """Look at every ledger that has changed or in which something waits, and start what may be sent."""
+        """Look at each ledger that has changed or has waiting entries, and start what may be sent."""
         problems = await self._ledger.readiness_problems()
         if problems:
             return problems
@@ -124,9 +126,9 @@ class MessageDispatcher(Worker):
                 self._heads[organisation] = head
                 if not await self._try_organisation(organisation):
                     self._waiting.discard(organisation)
-        if time.monotonic() - self._measured_at > MEASURING:
+        if time.monotonic() - self._measured_at > MEASURE_INTERVAL:
             await self._measure()
-            await self._servers.tidy()
+            await self._transports.close_idle()
             self._measured_at = time.monotonic()
         return []
 
@@ -137,16 +139,22 @@ class MessageDispatcher(Worker):
         return problem or "internal"
 
     def _drain_seconds(self) -> float:
-        """If the database stays away for longer the lease ends, and the message is sent again under its key."""
-        servers = self._servers.all()
-        return PATIENCE + max((server.limits.timeout_seconds for server in servers), default=0)
+        """As `Worker`: long enough for every request to end and be recorded.
+
+        If the database stays away for longer, the lease ends and the message is sent again under the
+        same key.
+        """
+        transports = self._transports.all()
+        return DRAIN_SECONDS + max(
+            (transport.limits.timeout_seconds for transport in transports), default=0
+        )
 
     async def _release(self) -> None:
-        await self._servers.close()
-        await self._lanes.close()
+        await self._transports.close()
+        await self._pool.close()
 
     async def _try_organisation(self, organisation: str) -> bool:
-        """As `_look_at`: what is wrong with one organisation must not keep others waiting."""
+        """As `_look_at`; a failure pauses this organisation and does not keep the others waiting."""
         breaker = self._breakers[organisation]
         if breaker.is_open:
             return True
@@ -161,42 +169,48 @@ class MessageDispatcher(Worker):
 
     async def _look_at(self, organisation: str) -> bool:
         """Start what may be sent of an organisation: True if anything waits."""
-        told = await self._ledger.load_context(organisation, ContextQuery())
+        context = await self._ledger.load_context(organisation, ContextQuery())
         waits = False
         for media in MEDIA:
-            server = await self._servers.of(told, media)
-            if server is None:
+            transport = await self._transports.get(context, media)
+            if transport is None:
                 continue
             self._measured.add((organisation, media))
-            busy = self._under_way.count((organisation, media))
-            # Half of what is free: a server that is slow must not take the last place of others.
-            free = (AT_ONCE - len(self._under_way)) // 2
-            room = min(server.limits.connections - busy, free)
+            under_way = self._under_way.count((organisation, media))
+            # Half of what is free: a slow server must not take all places from the others.
+            free = (CONCURRENCY - len(self._under_way)) // 2
+            room = min(transport.limits.connections - under_way, free)
             leased = (
-                await self._leases.claim(organisation, media, version_of(told), room, server.limits)
+                await self._leases.claim(
+                    organisation, media, version_of(context), room, transport.limits
+                )
                 if room > 0
                 else []
             )
-            for one in leased:
+            for entry in leased:
                 self._under_way.start(
-                    (organisation, media), self._deliver(told, media, server, one)
+                    (organisation, media), self._deliver(context, media, transport, entry)
                 )
             waits |= bool(leased) or await self._leases.has_waiting(organisation, media)
         return waits
 
     async def _deliver(
-        self, told: CallContext, media: str, server: EmailServer | SmsGateway, leased: LeasedEntry
+        self,
+        context: CallContext,
+        media: str,
+        transport: EmailServer | SmsGateway,
+        leased: LeasedEntry,
     ) -> None:
-        organisation = told.directory.organisation
+        organisation = context.directory.organisation
         with SECONDS.labels(media).time():
             try:
-                outcome = await self._courier.deliver(told, media, server, leased)
+                outcome = await self._delivery.deliver(context, media, transport, leased)
             except Exception:
                 log.exception("sending.failed", organisation=organisation, entry=leased.entry)
                 outcome = "LATER"
-                wait = server.limits.wait(leased.tries + 1)
+                wait = transport.limits.wait(leased.tries + 1)
                 with suppress(ServiceUnavailable):
-                    await self._leases.defer(organisation, leased, 1, wait, OWN_FAULT)
+                    await self._leases.defer(organisation, leased, 1, wait, INTERNAL_ERROR)
         SENT.labels(media, outcome).inc()
         if outcome in ("LOST", "AWAY"):
             log.warning(f"sending.{outcome.lower()}", organisation=organisation, media=media)

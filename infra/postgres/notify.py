@@ -1,8 +1,8 @@
-"""A hint to whoever follows the ledger that it has grown: NOTIFY, beside the append and never in it.
+"""NOTIFY: a hint to the followers of the ledger that it has grown, sent after the append.
 
-A notification inside an append would make commits wait for each other, and fail where the server's
+A notification inside an append would make commits wait for each other, and fail when the server's
 queue is full. So it is sent afterwards, by a statement of its own, rarely, and without waiting for the
-disk; who misses it looks at the ledger anyway, a little later.
+disk. A follower that misses it looks at the ledger a little later anyway.
 """
 
 from __future__ import annotations
@@ -27,40 +27,40 @@ log = structlog.get_logger(__name__)
 
 
 class AppendNotifier:
-    """Rings at once when it is quiet, and at most every `MIN_INTERVAL` seconds."""
+    """Notifies at once, but not more often than every `MIN_INTERVAL` seconds."""
 
-    def __init__(self, lanes: ConnectionPool) -> None:
-        self._lanes = lanes
-        self._again = False
-        self._ringing: asyncio.Task[None] | None = None
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+        self._pending = False
+        self._task: asyncio.Task[None] | None = None
 
     def notify(self) -> None:
-        """Tells followers that there are new events. Never waits, never fails."""
-        self._again = True
-        if self._ringing is None or self._ringing.done():
-            self._ringing = asyncio.create_task(self._ring())
+        """Notify followers of new events. Never waits, never fails."""
+        self._pending = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._notify())
 
     async def close(self) -> None:
-        """Rings no more."""
-        if self._ringing is not None:
-            self._ringing.cancel()
-            await asyncio.wait([self._ringing])
+        """Stop notifying."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
-    async def _ring(self) -> None:
-        while self._again:
-            self._again = False
+    async def _notify(self) -> None:
+        while self._pending:
+            self._pending = False
             try:
-                await self._lanes.read(lambda connection: connection.execute(RING))
+                await self._pool.read(lambda connection: connection.execute(RING))
             except (ServiceUnavailable, asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
                 log.warning("bell.silent", error=type(error).__name__)
             await asyncio.sleep(MIN_INTERVAL)
 
 
 class Listener:
-    """Hears the bell on a connection of its own: ``notified`` is set when it has rung.
+    """Listens on a connection of its own: ``notified`` is set by each notification.
 
-    Whoever follows the ledger clears ``notified``, looks, and waits. Where there is no connection, nothing
-    is heard, and the next `listen` tries again.
+    A follower clears ``notified``, looks at the ledger, and waits. Without a connection nothing is
+    notified, until the next `listen` succeeds.
     """
 
     def __init__(self, url: str, role: str = SERVICE_ROLE) -> None:
@@ -76,7 +76,7 @@ class Listener:
             connection.terminate()
 
     async def listen(self) -> None:
-        """Open the connection, unless it is open. Where that fails nothing is heard until the next try."""
+        """Open the connection, unless it is open. A failure is logged; the next call tries again."""
         if self._connection is not None and not self._connection.is_closed():
             return
         settings = {"role": self._role, "application_name": "crmledger listens"}
@@ -90,4 +90,4 @@ class Listener:
                 connection.terminate()
         else:
             self._connection = connection
-            self.notified.set()  # it may have rung before anybody listened
+            self.notified.set()  # there may have been a notification before

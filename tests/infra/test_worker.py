@@ -1,4 +1,4 @@
-"""What background workers share: the loop and its end, tasks, leases, circuit breakers, gauges."""
+"""The parts of background workers: the loop and its end, tasks, leases, circuit breakers, gauges."""
 
 from __future__ import annotations
 
