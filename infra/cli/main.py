@@ -22,7 +22,7 @@ from infra.cli.history import history
 from infra.cli.operators import access_tokens, contacts, open_command_application, sessions
 from infra.cli.project import project
 from infra.cli.runtime import database, err, out, prepare_schema, progress, stop_signal
-from infra.cli.send import send, sending
+from infra.cli.send import send, send_in_background
 from infra.cli.views import replay, views
 from infra.cli.webhooks import deliver, webhooks
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
@@ -79,7 +79,7 @@ async def serve(*, demo: bool = False) -> None:
         made_up = await _load_demo(running) if demo else None
         _settle()
         # No other process can reach a database of our own for longer than we live.
-        by_itself = sending(running) if settings.embedded else nullcontext()
+        by_itself = send_in_background(running) if settings.embedded else nullcontext()
         async with by_itself, run_sealer(settings, running.url), serve_http(running) as ports:
             _welcome(settings, ports.port, ports.admin_port, made_up)
             await stop.wait()

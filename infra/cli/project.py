@@ -1,4 +1,4 @@
-"""``crmledger project``: the process that feeds what analysts read, and history, and seals."""
+"""``crmledger project``: the process that keeps projections up to date, and seals."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ async def project(
     pause: Annotated[float, Parameter(help="Seconds between two looks at the ledger.")] = 0.5,
     admin_port: AdminPort = None,
 ) -> None:
-    """Feeds the analytics views and history, and seals, until it is told to stop (SIGTERM or Ctrl-C)."""
+    """Keeps the analytics views and history up to date, and seals, until it is told to stop (SIGTERM or Ctrl-C)."""
     settings = Settings.from_environment()
     configure_logs()
     stop = stop_signal()
     async with database(settings) as url:
         await prepare_schema(url, own=settings.embedded)
-        lanes = ConnectionPool(url, 1, timeout=FOLDING)
-        history = TemporalViews(lanes, KeyRing(settings.service_key), ZoneInfo(settings.time_zone))
+        pool = ConnectionPool(url, 1, timeout=FOLDING)
+        history = TemporalViews(pool, KeyRing(settings.service_key), ZoneInfo(settings.time_zone))
         projector = Projector(url, history, lease=lease, pause=pause)
         async with serve_admin_port(projector, settings, admin_port), run_sealer(settings, url):
             await projector.run(stop)
-        await lanes.close()
+        await pool.close()

@@ -17,12 +17,12 @@ from infra.delivery.dispatcher import MessageDispatcher
 from infra.observability.logs import configure_logs
 from infra.settings import Settings
 
-__all__ = ["send", "sending"]
+__all__ = ["send", "send_in_background"]
 
 
-def _sender(running: Application, pause: float) -> MessageDispatcher:
+def _create_dispatcher(application: Application, pause: float) -> MessageDispatcher:
     return MessageDispatcher(
-        running.url, running.ledger, running.secrets, running.zone, pause=pause
+        application.url, application.ledger, application.secrets, application.zone, pause=pause
     )
 
 
@@ -35,17 +35,17 @@ async def send(
     settings = Settings.from_environment()
     configure_logs()
     stop = stop_signal()
-    async with open_command_application(settings) as running:
-        sender = _sender(running, pause)
-        async with serve_admin_port(sender, settings, admin_port):
-            await sender.run(stop)
+    async with open_command_application(settings) as application:
+        dispatcher = _create_dispatcher(application, pause)
+        async with serve_admin_port(dispatcher, settings, admin_port):
+            await dispatcher.run(stop)
 
 
 @asynccontextmanager
-async def sending(running: Application) -> AsyncIterator[None]:
-    """Sends in the background until left; then finishes what is under way."""
+async def send_in_background(application: Application) -> AsyncIterator[None]:
+    """Send messages in the background until the context is left; then finish what is under way."""
     stop = asyncio.Event()
-    task = asyncio.create_task(_sender(running, 0.5).run(stop))
+    task = asyncio.create_task(_create_dispatcher(application, 0.5).run(stop))
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ from domain.fields import ReadContext
 from infra.cli.runtime import database, err, out, prepare_schema, progress
 from infra.encryption import KeyRing
 from infra.postgres.pool import ConnectionPool
-from infra.projections.parked import ParkedEntity, parked
+from infra.projections.parked import ParkedEntity, list_parked
 from infra.projections.projector import Projector
 from infra.projections.reset import reset_projection
 from infra.projections.temporal import TemporalViews
@@ -183,7 +183,7 @@ async def parked_() -> None:
     async with _ready() as (url, _, _):
         connection = await asyncpg.connect(url)
         try:
-            found = await parked(connection)
+            found = await list_parked(connection)
         finally:
             await connection.close()
     _print_parked(found)

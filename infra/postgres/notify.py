@@ -1,8 +1,8 @@
-"""A hint to whoever follows the ledger that it has grown: NOTIFY, beside the append and never in it.
+"""NOTIFY: a hint to the followers of the ledger that it has grown, sent after the append.
 
-A notification inside an append would make commits wait for each other, and fail where the server's
+A notification inside an append would make commits wait for each other, and fail when the server's
 queue is full. So it is sent afterwards, by a statement of its own, rarely, and without waiting for the
-disk; who misses it looks at the ledger anyway, a little later.
+disk. A follower that misses it looks at the ledger a little later anyway.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import structlog
 from domain.errors import ServiceUnavailable
 from infra.postgres.pool import CONNECTION_ERRORS, SERVICE_ROLE, ConnectionPool
 
-__all__ = ["CHANNEL", "AppendNotifier", "Listener", "wait_for_any"]
+__all__ = ["CHANNEL", "AppendNotifier", "Listener"]
 
 CHANNEL = "crmledger_events"
 NOTIFY = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')"
@@ -27,26 +27,26 @@ log = structlog.get_logger(__name__)
 
 
 class AppendNotifier:
-    """Rings at once when it is quiet, and at most every `MIN_INTERVAL` seconds."""
+    """Notifies at once, but not more often than every `MIN_INTERVAL` seconds."""
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
         self._pending = False
-        self._sending: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     def notify(self) -> None:
-        """Tells followers that there are new events. Never waits, never fails."""
+        """Notify followers of new events. Never waits, never fails."""
         self._pending = True
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(self._send())
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._notify())
 
     async def close(self) -> None:
-        """Rings no more."""
-        if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.wait([self._sending])
+        """Stop notifying."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
-    async def _send(self) -> None:
+    async def _notify(self) -> None:
         while self._pending:
             self._pending = False
             try:
@@ -57,10 +57,10 @@ class AppendNotifier:
 
 
 class Listener:
-    """Hears the bell on a connection of its own: ``notified`` is set when it has rung.
+    """Listens on a connection of its own: ``notified`` is set by each notification.
 
-    Whoever follows the ledger clears ``notified``, looks, and rests. Where there is no connection, nothing is
-    heard, and the next rest tries again.
+    A follower clears ``notified``, looks at the ledger, and waits. Without a connection nothing is
+    notified, until the next `listen` succeeds.
     """
 
     def __init__(self, url: str, role: str = SERVICE_ROLE) -> None:
@@ -69,18 +69,14 @@ class Listener:
         self._role = role
         self._connection: asyncpg.Connection | None = None
 
-    async def wait(self, seconds: float, *events: asyncio.Event) -> None:
-        """Waits for the bell or one of ``events``, so many seconds at most."""
-        await self._listen()
-        await wait_for_any(seconds, self.notified, *events)
-
     async def close(self) -> None:
-        """Listens no more."""
+        """Stop listening."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
 
-    async def _listen(self) -> None:
+    async def listen(self) -> None:
+        """Open the connection, unless it is open. A failure is logged; the next call tries again."""
         if self._connection is not None and not self._connection.is_closed():
             return
         settings = {"role": self._role, "application_name": "crmledger listens"}
@@ -94,14 +90,4 @@ class Listener:
                 connection.terminate()
         else:
             self._connection = connection
-            self.notified.set()  # it may have rung before anybody listened
-
-
-async def wait_for_any(seconds: float, *events: asyncio.Event) -> None:
-    """Waits until one of the events is set, so many seconds at most."""
-    waiting = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()
+            self.notified.set()  # there may have been a notification before

@@ -9,7 +9,6 @@ was faster, theirs stands.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from domain.communication import Communication
 from domain.errors import ConcurrentUpdate, Refusal, ServiceUnavailable
 from domain.fields import JsonObject
 from domain.queue_entry import ERROR_CODE, QueueEntry
+from services.backoff import Backoff
 from services.context import CallContext, ContextQuery
 from services.ids import message_key
 from services.pipeline.change import update_aggregate
@@ -108,11 +108,8 @@ class SendPolicy:
 
     def wait(self, failures: int, least: float = 0.0) -> float:
         """Seconds to wait after so many failures: doubled from one to the next, up to half of it by chance."""
-        longest = float(self.longest_wait_seconds)
-        grown = min(self.first_wait_seconds * 2.0 ** min(failures - 1, 30), longest)
-        # Whoever failed together should not come back together.
-        jittered = grown * (0.5 + random.random() / 2)  # noqa: S311 (no secret)
-        return max(jittered, min(least, longest))
+        backoff = Backoff(float(self.first_wait_seconds), float(self.longest_wait_seconds))
+        return backoff.pause(failures, least)
 
 
 class Transport(Protocol):

@@ -74,7 +74,7 @@ async def test_every_state_is_entered_and_left_once(
     client: CommunicationsClient, database: str
 ) -> None:
     for most in (1, 3, 1_000_000):
-        projector = Projector(database, most=most)
+        projector = Projector(database, batch_size=most)
         await projector.once()
         assert await is_true(database, client.api.organisation)
         await client.call_queue("reject", await client.create_email())
@@ -88,7 +88,7 @@ async def test_every_state_is_entered_and_left_once(
 async def test_what_stays_in_its_state_is_no_transition(
     client: CommunicationsClient, database: str
 ) -> None:
-    projector = Projector(database, most=1)
+    projector = Projector(database, batch_size=1)
     entry = await client.create_email()
     for _ in range(3):
         await client.call_queue("reject", entry)
@@ -103,7 +103,7 @@ async def test_what_stays_in_its_state_is_no_transition(
 
 
 async def test_rivals_write_each_state_once(client: CommunicationsClient, database: str) -> None:
-    rivals = [Projector(database, most=2, lease=lease) for lease in (-1, -1, 5)]
+    rivals = [Projector(database, batch_size=2, lease=lease) for lease in (-1, -1, 5)]
     for _ in range(3):
         await client.call_queue("process", await client.create_email())
         await asyncio.gather(*(rival.once() for rival in rivals))
@@ -116,7 +116,7 @@ async def test_rivals_write_each_state_once(client: CommunicationsClient, databa
 async def test_a_batch_that_began_before_is_not_kept(
     client: CommunicationsClient, database: str
 ) -> None:
-    projector = Projector(database, most=1_000_000)
+    projector = Projector(database, batch_size=1_000_000)
     async with connection(database) as other:
         await projector.once()
         await client.create_email()

@@ -115,7 +115,7 @@ async def test_rivals_write_everything_once(
 
 async def test_the_projector_brings_it_forward(made: Auditor, database: str) -> None:
     async with follower(database) as one:
-        projector = Projector(database, one, most=7)
+        projector = Projector(database, one, batch_size=7)
         await projector.once()
         assert await projector.readiness_problems() == []
         await projector.close()

@@ -49,7 +49,7 @@ async def caught_up(url: str) -> None:
 
 async def test_it_counts_every_event_once(client: CommunicationsClient, database: str) -> None:
     for most in (1_000_000, 7):
-        projector = Projector(database, most=most)
+        projector = Projector(database, batch_size=most)
         await projector.once()
         assert await is_true(database)
         await projector.once()
@@ -61,7 +61,7 @@ async def test_it_counts_every_event_once(client: CommunicationsClient, database
 
 async def test_two_at_once_count_once(client: CommunicationsClient, database: str) -> None:
     # A lease that has ended before it began leaves only the compare-and-swap between the two.
-    rivals = [Projector(database, most=3, lease=lease) for lease in (-1, -1, 5)]
+    rivals = [Projector(database, batch_size=3, lease=lease) for lease in (-1, -1, 5)]
     for _ in range(3):
         await client.new_contact()
         await asyncio.gather(*(rival.once() for rival in rivals))

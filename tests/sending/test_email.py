@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.app import open_application
-from infra.cli.send import sending
+from infra.cli.send import send_in_background
 from infra.delivery.dispatcher import MessageDispatcher
 from infra.settings import Settings
 from tests.fixtures.communications import CommunicationsClient, event_topics
@@ -238,7 +238,10 @@ async def test_a_service_sends_by_itself_until_it_is_left(
 
     box.on_mail = taken
     settings = Settings.from_environment(environment(client.api.service.database))
-    async with open_application(settings, client.api.service.database) as running, sending(running):
+    async with (
+        open_application(settings, client.api.service.database) as running,
+        send_in_background(running),
+    ):
         await client.register_settings(email_server=box.settings(), default_email_address=SENDER)
         await say(client, "ada@example.org")
         async with asyncio.timeout(20):

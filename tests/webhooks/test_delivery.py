@@ -22,7 +22,7 @@ from infra.diagnostics.ledger import webhooks
 from infra.diagnostics.runner import run
 from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.settings import Settings
-from infra.webhooks import subscription_worker as courier
+from infra.webhooks import subscription_worker
 from infra.webhooks.subscription_worker import DeliveryPolicy
 from tests.fixtures import databases
 from tests.fixtures.organisation import organisation_client, query_rows
@@ -79,7 +79,7 @@ async def test_a_consumer_is_told_everything_and_can_check_it(own_service: Servi
         start = (await made.status())["position"]
         await lived(made)
         base = "https://crm.example/"
-        async with webhook_dispatcher(own_service.database, base=base):
+        async with webhook_dispatcher(own_service.database, base_url=base):
             await made.wait_until_acknowledged()
         events = await recorded(made, start)
         assert sorted(consumer.positions) == [event["position"] for event in events]
@@ -182,7 +182,12 @@ async def test_what_one_entity_meets_does_not_make_the_consumer_away(own_service
         made = await webhooks_client(own_service, consumer.url, entities=["contact_information"])
         stuck.extend([await made.new_contact(), await made.new_contact()])
         pace = DeliveryPolicy(
-            lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.02, max_backoff_when_down=600
+            lease=2,
+            timeout=0.5,
+            pause=0.02,
+            first_backoff=0.02,
+            max_backoff=0.02,
+            max_backoff_when_down=600,
         )
         async with webhook_dispatcher(own_service.database, pace):
             async with asyncio.timeout(20):
@@ -203,12 +208,17 @@ async def test_a_consumer_that_is_away_is_tried_now_and_then(own_service: Servic
         made = await webhooks_client(own_service, consumer.url, entities=["contact_information"])
         await lived(made, 20, 1)
         pace = DeliveryPolicy(
-            lease=2, timeout=0.5, pause=0.02, first=600, longest=600, max_backoff_when_down=600
+            lease=2,
+            timeout=0.5,
+            pause=0.02,
+            first_backoff=600,
+            max_backoff=600,
+            max_backoff_when_down=600,
         )
         async with webhook_dispatcher(own_service.database, pace):
             await made.wait_for_status(state="FAILING")
             await asyncio.sleep(0.3)
-            assert len(consumer.seen) <= pace.at_once
+            assert len(consumer.seen) <= pace.concurrency
             # An operator who knows better does not wait.
             seen = len(consumer.seen)
             await made.request("POST", "/W/resume")
@@ -229,7 +239,9 @@ async def test_a_slow_consumer_is_asked_again(own_service: Service) -> None:
     async with run_consumer(answering) as consumer:
         made = await webhooks_client(own_service, consumer.url)
         await made.new_contact()
-        pace = DeliveryPolicy(lease=2, timeout=0.1, pause=0.02, first=0.02, longest=0.05)
+        pace = DeliveryPolicy(
+            lease=2, timeout=0.1, pause=0.02, first_backoff=0.02, max_backoff=0.05
+        )
         async with webhook_dispatcher(own_service.database, pace):
             await made.wait_for_status(state="FAILING")
             assert {a["outcome"] for a in await made.deliveries()} == {"TIMEOUT"}
@@ -298,7 +310,7 @@ async def test_what_is_never_acknowledged_pauses_it_in_sight(own_service: Servic
         made = await webhooks_client(own_service, consumer.url)
         await made.new_contact()
         pace = DeliveryPolicy(
-            lease=2, timeout=0.5, pause=0.02, first=0.02, longest=0.05, max_age=0.1
+            lease=2, timeout=0.5, pause=0.02, first_backoff=0.02, max_backoff=0.05, max_age=0.1
         )
         async with webhook_dispatcher(own_service.database, pace):
             stands = await made.wait_for_status(state="PAUSED")
@@ -320,7 +332,7 @@ async def test_retry_after_is_heeded(own_service: Service) -> None:
             await made.wait_for_status(state="FAILING")
             await asyncio.sleep(0.3)
             # Those that were under way with the first; then nothing for ten minutes.
-            assert len(consumer.seen) <= QUICK.at_once
+            assert len(consumer.seen) <= QUICK.concurrency
             at = await query_rows(
                 made.api,
                 "SELECT min(next_at - first_try_at) >= '9 minutes' FROM webhooks.pending WHERE organisation = $1 AND tries > 0",
@@ -429,7 +441,7 @@ async def test_a_replay_that_meets_a_delivery_is_told_after_it(own_service: Serv
         made = await webhooks_client(own_service, consumer.url, entities=["contact_information"])
         await made.new_contact()
         async with webhook_dispatcher(
-            own_service.database, DeliveryPolicy(lease=9, timeout=5, pause=0.02, first=0.02)
+            own_service.database, DeliveryPolicy(lease=9, timeout=5, pause=0.02, first_backoff=0.02)
         ):
             await arrived.wait()
             await made.request("POST", "/W/replay", from_=1)
@@ -496,7 +508,9 @@ async def test_leases_that_change_hands_all_the_time_lose_nothing(own_service: S
         made = await webhooks_client(own_service, consumer.url)
         start = (await made.status())["position"]
         # A request may outlive these leases, as if its process had been asleep.
-        short = DeliveryPolicy(lease=0.03, timeout=0.02, pause=0.005, first=0.01, longest=0.02)
+        short = DeliveryPolicy(
+            lease=0.03, timeout=0.02, pause=0.005, first_backoff=0.01, max_backoff=0.02
+        )
         async with (
             webhook_dispatcher(own_service.database, short),
             webhook_dispatcher(own_service.database, short),
@@ -514,8 +528,8 @@ async def test_leases_that_change_hands_all_the_time_lose_nothing(own_service: S
 async def test_a_backlog_longer_than_may_wait_is_told_in_order(
     own_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier, "MOST", 5)
-    monkeypatch.setattr(courier, "PAGE", 3)
+    monkeypatch.setattr(subscription_worker, "MAX_PENDING", 5)
+    monkeypatch.setattr(subscription_worker, "READ_SIZE", 3)
     async with run_consumer() as consumer:
         made = await webhooks_client(own_service, consumer.url)
         start = (await made.status())["position"]
@@ -555,7 +569,7 @@ async def test_killed_while_it_delivers_it_leaves_nothing_out(own_service: Servi
         assert killed_at < len(events)
         assert sorted(set(consumer.positions)) == events
         # What was acknowledged and not yet noted when the process died may come again; nothing else.
-        assert len(consumer.positions) - len(events) <= QUICK.at_once
+        assert len(consumer.positions) - len(events) <= QUICK.concurrency
 
 
 async def test_a_ledger_that_is_shorter_stops_it(database: str) -> None:
