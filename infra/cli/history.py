@@ -10,8 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from domain.errors import ServiceError
-from infra.cli.operators import open_command_application
-from infra.cli.runtime import err, out
+from infra.cli.runtime import err, open_command_application, out
 from infra.settings import Settings
 from services.audit.access import TerminalReader
 from services.audit.field_history import FieldChange, HistoryEntry

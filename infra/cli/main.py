@@ -19,9 +19,17 @@ from infra.cli.audit import audit
 from infra.cli.diagnostics import check, describe
 from infra.cli.export import export_
 from infra.cli.history import history
-from infra.cli.operators import access_tokens, contacts, open_command_application, sessions
+from infra.cli.operators import access_tokens, contacts, sessions
 from infra.cli.project import project
-from infra.cli.runtime import database, err, out, prepare_schema, progress, stop_signal
+from infra.cli.runtime import (
+    database,
+    err,
+    open_command_application,
+    out,
+    prepare_schema,
+    progress,
+    stop_signal,
+)
 from infra.cli.send import send, sending
 from infra.cli.views import replay, views
 from infra.cli.webhooks import deliver, webhooks

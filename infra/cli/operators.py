@@ -14,25 +14,16 @@ from rich.table import Table
 from domain.aggregate import Attribution
 from domain.errors import ServiceError
 from domain.fields import JsonObject
-from infra.app import Application, open_application
-from infra.cli.runtime import database, err, out, prepare_schema
+from infra.app import Application
+from infra.cli.runtime import err, open_command_application, out
 from infra.settings import Settings
 from services.contacts.erasure import find_contact
 
-__all__ = ["access_tokens", "contacts", "open_command_application", "sessions"]
+__all__ = ["access_tokens", "contacts", "sessions"]
 
 sessions = App(name="sessions", help="The sessions of an organisation.")
 contacts = App(name="contacts", help="The contacts of an organisation.")
 access_tokens = App(name="access-tokens", help="The access tokens of an organisation.")
-
-
-@asynccontextmanager
-async def open_command_application(settings: Settings) -> AsyncIterator[Application]:
-    """The application on a database that is ready for it."""
-    async with database(settings) as url:
-        await prepare_schema(url, own=settings.embedded)
-        async with open_application(settings, url) as running:
-            yield running
 
 
 @asynccontextmanager

@@ -12,11 +12,20 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from infra.analytics.install import assert_deployed, deploy
-from infra.app import wait_for_database
+from infra.app import Application, open_application
 from infra.postgres.embedded.server import EmbeddedPostgres
+from infra.postgres.pool import wait_for_database
 from infra.settings import Settings
 
-__all__ = ["database", "err", "out", "prepare_schema", "progress", "stop_signal"]
+__all__ = [
+    "database",
+    "err",
+    "open_command_application",
+    "out",
+    "prepare_schema",
+    "progress",
+    "stop_signal",
+]
 
 out = Console()
 err = Console(stderr=True)
@@ -46,6 +55,15 @@ async def prepare_schema(url: str, *, own: bool) -> None:
         await (deploy(connection) if own else assert_deployed(connection))
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def open_command_application(settings: Settings) -> AsyncIterator[Application]:
+    """The application on a database whose schema is that of this program."""
+    async with database(settings) as url:
+        await prepare_schema(url, own=settings.embedded)
+        async with open_application(settings, url) as application:
+            yield application
 
 
 def progress() -> Progress:

@@ -10,8 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from infra.app import Application
-from infra.cli.operators import open_command_application
-from infra.cli.runtime import stop_signal
+from infra.cli.runtime import open_command_application, stop_signal
 from infra.cli.worker import AdminPort, serve_admin_port
 from infra.delivery.dispatcher import MessageDispatcher
 from infra.observability.metrics import configure_logs

@@ -11,8 +11,14 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from domain.errors import ServiceError
-from infra.cli.operators import open_command_application
-from infra.cli.runtime import database, err, out, prepare_schema, stop_signal
+from infra.cli.runtime import (
+    database,
+    err,
+    open_command_application,
+    out,
+    prepare_schema,
+    stop_signal,
+)
 from infra.cli.worker import AdminPort, serve_admin_port
 from infra.observability.metrics import configure_logs
 from infra.password_hasher import SecretHasher

@@ -108,7 +108,7 @@ class ConsolePages:
 def _tiles(board: Dashboard) -> list[Tile]:
     waiting = sum(one.entries for one in board.waiting)
     overdue = sum(late for late, _ in board.requests.values())
-    lag = max((lag.seconds for lag in board.lags), default=0.0)
+    lag = max((lag.seconds for lag in board.lags.values()), default=0.0)
     old = sum(one.by_age[-1] for one in board.waiting)
     return [
         Tile(_many(waiting), "messages wait", "late" if old else "calm"),
@@ -167,16 +167,16 @@ def _hour(moment: datetime, zone: ZoneInfo) -> str:
 def _derived(board: Dashboard) -> Section:
     rows = [
         (
-            humanize(lag.view).capitalize(),
+            humanize(view).capitalize(),
             lag.seconds,
             f"{lag.positions:,} events, {duration(lag.seconds)}{_parked(lag.parked)}",
             "late" if lag.seconds > LATE or lag.positions < 0 or lag.parked else "calm",
         )
-        for lag in board.lags
+        for view, lag in board.lags.items()
     ]
     said = f"The ledger stands at position {board.head:,}. "
     said += "; ".join(f"{name} is {figure} behind" for name, _, figure, _ in rows) + "."
-    if any(lag.parked for lag in board.lags):
+    if any(lag.parked for lag in board.lags.values()):
         said += " What is parked is named, with the reason, by `crmledger views parked`."
     said += " What calls read is written with the events and never behind."
     return Section("views", "Views of analysts", said, log_gauges(said, "view", rows))
