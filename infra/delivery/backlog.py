@@ -31,7 +31,7 @@ SELECT m.media, w.entries, coalesce(extract(epoch FROM clock_timestamp() - f.rec
        coalesce(greatest(extract(epoch FROM t.next_try_at - clock_timestamp())::float8, 0), 0) AS next_try,
        t.last_error AS error, coalesce(s.failures, 0) AS failures, s.last_error AS server_error,
        CASE WHEN s.rests_until > clock_timestamp()
-            THEN extract(epoch FROM s.rests_until - clock_timestamp())::float8 ELSE 0 END AS rests
+            THEN extract(epoch FROM s.rests_until - clock_timestamp())::float8 ELSE 0 END AS paused_for
   FROM unnest($2::text[]) AS m (media)
  CROSS JOIN LATERAL (
     SELECT count(*) AS entries, min(q.created) AS first

@@ -209,7 +209,9 @@ class Attempt:
 
 def subscription_status(row: asyncpg.Record) -> SubscriptionStatus:
     """A row of ``webhooks.standing``."""
-    return SubscriptionStatus(**dict(row) | {"document": orjson.loads(row["document"])})
+    columns = dict(row)
+    columns["epoch"] = columns.pop("round")
+    return SubscriptionStatus(**columns | {"document": orjson.loads(row["document"])})
 
 
 class SubscriptionStore:
