@@ -27,10 +27,15 @@ def _sender(running: Application, pause: float) -> MessageDispatcher:
 
 async def send(
     *,
-    pause: Annotated[float, Parameter(help="Seconds between two looks at the ledgers.")] = 0.5,
+    pause: Annotated[
+        float, Parameter(name="--poll-interval", help="Poll interval of the ledgers in seconds.")
+    ] = 0.5,
     admin_port: AdminPort = None,
 ) -> None:
-    """Sends what waits in the queue without an external system, until it is told to stop (SIGTERM or Ctrl-C)."""
+    """Run the built-in sender: send queued messages without an external system (SMTP, SMS).
+
+    Runs until SIGTERM or Ctrl-C.
+    """
     settings = Settings.from_environment()
     configure_logs()
     stop = stop_signal()
@@ -42,7 +47,7 @@ async def send(
 
 @asynccontextmanager
 async def sending(running: Application) -> AsyncIterator[None]:
-    """Sends in the background until left; then finishes what is under way."""
+    """Send in the background; at the end of the block, finish what is in flight."""
     stop = asyncio.Event()
     task = asyncio.create_task(_sender(running, 0.5).run(stop))
     try:

@@ -32,7 +32,7 @@ from infra.webhooks.subscription_worker import DeliveryPolicy
 
 __all__ = ["deliver", "webhooks"]
 
-webhooks = App(name="webhooks", help="What subscribers of an organisation were told.")
+webhooks = App(name="webhooks", help="Webhook subscriptions.")
 
 USUAL = DeliveryPolicy()
 SHOWN = ("id", "state", "pending", "lag_positions", "lag_seconds", "failing_since", "url")
@@ -41,19 +41,21 @@ ATTEMPT = ("made_at", "position", "try", "outcome", "status", "milliseconds")
 
 async def deliver(
     *,
-    lease: Annotated[float, Parameter(help="Seconds after which others take over.")] = USUAL.lease,
+    lease: Annotated[
+        float, Parameter(help="Seconds after which another process takes over.")
+    ] = USUAL.lease,
     timeout: Annotated[
-        float, Parameter(help="Seconds for one request; fewer than the lease.")
+        float, Parameter(help="Timeout of a request in seconds; less than the lease.")
     ] = USUAL.timeout,
     pause: Annotated[
-        float, Parameter(help="Seconds between two looks at the ledger.")
+        float, Parameter(name="--poll-interval", help="Poll interval of the ledger in seconds.")
     ] = USUAL.pause,
     first_retry: Annotated[
-        float, Parameter(help="Seconds until a failed request is made again; then doubled.")
+        float, Parameter(help="Seconds before the first retry; doubled for each further one.")
     ] = USUAL.first,
     admin_port: AdminPort = None,
 ) -> None:
-    """Tells subscribers of webhooks what is recorded, until it is told to stop (SIGTERM or Ctrl-C)."""
+    """Run the webhook dispatcher. Runs until SIGTERM or Ctrl-C."""
     if not 0 < timeout < lease:
         err.print("crmledger: --timeout must be shorter than --lease", style="red")
         sys.exit(1)
@@ -93,14 +95,14 @@ async def _desk(organisation: str) -> AsyncIterator[tuple[WebhookAdmin, str]]:
 
 @webhooks.command(name="list")
 async def list_(organisation: str, *, limit: int = 100, offset: int = 0) -> None:
-    """Lists subscriptions and how they stand."""
+    """List webhook subscriptions with state and lag."""
     async with _desk(organisation) as (desk, tenant):
         _print(SHOWN, await desk.statuses(tenant, limit, offset))
 
 
 @webhooks.command
 async def deliveries(organisation: str, webhook: str, *, limit: int = 100, offset: int = 0) -> None:
-    """Lists requests to a subscriber and what came of them, the last one first."""
+    """List the delivery attempts of a subscription, the last one first."""
     async with _desk(organisation) as (desk, tenant):
         _print(ATTEMPT, await desk.deliveries(tenant, webhook, limit, offset))
 
@@ -110,9 +112,9 @@ async def replay(
     organisation: str,
     webhook: str,
     *,
-    from_: Annotated[int, Parameter(name="--from", help="The first position to tell again.")],
+    from_: Annotated[int, Parameter(name="--from", help="The first position to re-send.")],
 ) -> None:
-    """Has everything from a position on told again, with the same ids."""
+    """Re-send events from a position, with the same message ids."""
     async with _desk(organisation) as (desk, tenant):
         await desk.replay(tenant, webhook, from_)
     out.print("replayed from", from_, highlight=False)
@@ -120,7 +122,7 @@ async def replay(
 
 @webhooks.command
 async def resume(organisation: str, webhook: str) -> None:
-    """Has what waits sent at once; ends a pause, and what a 410 has stopped."""
+    """Send pending events now; reactivates a subscription that is PAUSED or GONE."""
     async with _desk(organisation) as (desk, tenant):
         await desk.resume(tenant, webhook)
     out.print("resumed", webhook, highlight=False)

@@ -1,4 +1,4 @@
-"""What the programs that work beside the service share: the second port, and how it is announced."""
+"""The admin port of the worker processes, and how it is announced."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from infra.settings import Settings
 __all__ = ["AdminPort", "serve_admin_port"]
 
 AdminPort: TypeAlias = Annotated[
-    int | None, Parameter(help="Port of health and metrics, if not CRMLEDGER_ADMIN_PORT.")
+    int | None, Parameter(help="Port of health and metrics; CRMLEDGER_ADMIN_PORT by default.")
 ]
 
 

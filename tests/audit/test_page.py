@@ -209,7 +209,7 @@ async def test_links_lead_to_causes_and_effects(audited: Auditor) -> None:
     html = await read(audited, f"{PAGES}/communication_queue/{entry['id']}")
     (cause,) = re.findall(r'Caused by <a href="([^"]+)"', html)
     html = await read(audited, cause)
-    (effect,) = re.findall(r'Brought about <a href="([^"]+)"', html)
+    (effect,) = re.findall(r'Led to <a href="([^"]+)"', html)
     assert effect.endswith(entry["id"])
     for link in set(re.findall(r'href="(/history/[^".]+/[^".]+)"', html)):
         await read(audited, link)
