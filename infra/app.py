@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-import asyncpg
 import structlog
 
 import services.registry  # noqa: F401 (fills the registries)
@@ -252,18 +251,3 @@ async def serve_http(application: Application) -> AsyncIterator[ListeningPorts]:
         admin.draining = True
         # Whoever sends us calls must first learn that it should not.
         await asyncio.sleep(settings.drain_seconds)
-
-
-async def wait_for_database(url: str, seconds: float = 30) -> None:
-    """Waits until the database answers. Raises what it said last after so many seconds."""
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            connection = await asyncpg.connect(url, timeout=5)
-        except (OSError, TimeoutError, asyncpg.PostgresError):
-            if time.monotonic() > until:
-                raise
-            await asyncio.sleep(0.25)
-        else:
-            await connection.close()
-            return

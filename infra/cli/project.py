@@ -1,4 +1,4 @@
-"""``crmledger project``: the process that keeps projections up to date, and seals."""
+"""``crmledger project``: the projection worker, which also seals."""
 
 from __future__ import annotations
 
@@ -23,11 +23,18 @@ __all__ = ["project"]
 
 async def project(
     *,
-    lease: Annotated[float, Parameter(help="Seconds after which others take over.")] = 15.0,
-    pause: Annotated[float, Parameter(help="Seconds between two looks at the ledger.")] = 0.5,
+    lease: Annotated[
+        float, Parameter(help="Seconds after which another process takes over.")
+    ] = 15.0,
+    pause: Annotated[
+        float, Parameter(name="--poll-interval", help="Poll interval of the ledger in seconds.")
+    ] = 0.5,
     admin_port: AdminPort = None,
 ) -> None:
-    """Keeps the analytics views and history up to date, and seals, until it is told to stop (SIGTERM or Ctrl-C)."""
+    """Run the projection worker: analytics tables, temporal tables and seals.
+
+    Runs until SIGTERM or Ctrl-C.
+    """
     settings = Settings.from_environment()
     configure_logs()
     stop = stop_signal()

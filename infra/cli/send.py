@@ -10,8 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from infra.app import Application
-from infra.cli.operators import open_command_application
-from infra.cli.runtime import stop_signal
+from infra.cli.runtime import open_command_application, stop_signal
 from infra.cli.worker import AdminPort, serve_admin_port
 from infra.delivery.dispatcher import MessageDispatcher
 from infra.observability.logs import configure_logs
@@ -28,10 +27,15 @@ def _create_dispatcher(application: Application, pause: float) -> MessageDispatc
 
 async def send(
     *,
-    pause: Annotated[float, Parameter(help="Seconds between two looks at the ledgers.")] = 0.5,
+    pause: Annotated[
+        float, Parameter(name="--poll-interval", help="Poll interval of the ledgers in seconds.")
+    ] = 0.5,
     admin_port: AdminPort = None,
 ) -> None:
-    """Sends what waits in the queue without an external system, until it is told to stop (SIGTERM or Ctrl-C)."""
+    """Run the built-in sender: send queued messages without an external system (SMTP, SMS).
+
+    Runs until SIGTERM or Ctrl-C.
+    """
     settings = Settings.from_environment()
     configure_logs()
     stop = stop_signal()
@@ -43,7 +47,7 @@ async def send(
 
 @asynccontextmanager
 async def send_in_background(application: Application) -> AsyncIterator[None]:
-    """Send messages in the background until the context is left; then finish what is under way."""
+    """Send in the background; at the end of the block, finish what is in flight."""
     stop = asyncio.Event()
     task = asyncio.create_task(_create_dispatcher(application, 0.5).run(stop))
     try:

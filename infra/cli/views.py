@@ -35,7 +35,7 @@ from services.audit.as_of import PositionOrDate
 
 __all__ = ["FOLDING", "replay", "views"]
 
-views = App(name="views", help="The views that calls read, and those of analysts.")
+views = App(name="views", help="Read models, and tables of analysts.")
 
 FOLDING = 600.0
 """Seconds that a statement may take which drops what an older program has folded."""
@@ -76,11 +76,11 @@ def _bar(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], Non
 
 @views.command(name="list")
 async def list_() -> None:
-    """Lists the views: rows, size, version of definition, how far behind, how many entities are parked."""
+    """List the views: rows, size, version, lag and parked entities."""
     with _refusals():
         async with _ready() as (url, _, _):
             states = await view_states(url)
-    table = Table(Column("view", no_wrap=True), "rows", "size", "version", "behind", "parked")
+    table = Table(Column("view", no_wrap=True), "rows", "size", "version", "lag", "parked")
     for state in states:
         rows, size = f"{state.rows:,}", decimal(state.size)
         parked = f"{state.parked:,}" if state.lag_positions is not None else ""
@@ -106,12 +106,12 @@ async def rebuild_(
     *,
     accept_differences: Annotated[
         bool,
-        Parameter(help="Switch even if rows differ, as they do after a view was redefined."),
+        Parameter(help="Switch even if rows differ, as for a new version of a view."),
     ] = False,
 ) -> None:
-    """Builds the views anew from the ledger, compares them with the live ones and switches.
+    """Rebuild the views from the ledger, compare them with the live ones and switch.
 
-    Calls are served meanwhile. One that was interrupted is gone on with. The former tables are kept for
+    The service runs meanwhile. An interrupted rebuild resumes. The previous tables are kept for
     `views rollback`.
     """
     with _refusals():
@@ -130,7 +130,9 @@ async def rebuild_(
         err.print(f"cannot be read: {one}", markup=False, highlight=False, soft_wrap=True)
     speed = report.events / report.seconds if report.seconds else 0
     resumed = " more" if report.resumed else ""
-    out.print(f"{report.events:,}{resumed} events folded, {speed:,.0f} a second", highlight=False)
+    out.print(
+        f"{report.events:,}{resumed} events replayed, {speed:,.0f} per second", highlight=False
+    )
     if not report.switched:
         err.print("The live views stay; the new ones are in views_next.")
         if report.unreadable:
@@ -138,16 +140,17 @@ async def rebuild_(
                 f"{len(report.unreadable):,} entities cannot be read, as by an older program."
             )
         else:
-            err.print("`views rebuild --accept-differences` switches in spite of differences.")
+            err.print("`views rebuild --accept-differences` switches all the same.")
         sys.exit(1)
     out.print(
-        f"Switched; writes waited {report.writes_blocked_seconds * 1000:,.0f} ms.", highlight=False
+        f"Switched; writes were blocked for {report.writes_blocked_seconds * 1000:,.0f} ms.",
+        highlight=False,
     )
 
 
 @views.command(name="rollback")
 async def rollback_() -> None:
-    """Goes back to the tables that were live before the last rebuild, caught up with the ledger."""
+    """Switch back to the tables from before the last rebuild, caught up with the ledger."""
     with _refusals():
         async with _ready() as (url, ring, zone):
             report = await rollback(url, ring, zone)
@@ -157,7 +160,7 @@ async def rollback_() -> None:
 
 @views.command(name="verify")
 async def verify_() -> None:
-    """Replays the ledger and compares every row of the views; exits with 1 if one differs."""
+    """Replay the ledger and compare every row of the views; exits with 1 if one differs."""
     with _refusals():
         async with _ready() as (url, ring, zone):
             with _bar("events") as (total, advance):
@@ -170,16 +173,16 @@ async def verify_() -> None:
 
 @views.command(name="discard")
 async def discard_() -> None:
-    """Drops the tables that a rebuild has left: those of before its switch, or unfinished ones."""
+    """Drop the tables that a rebuild has left: the previous or the unfinished ones."""
     with _refusals():
         async with _ready() as (url, _, _):
             found = await discard_all(url)
-    out.print(f"Dropped: {', '.join(found)}." if found else "There was nothing to drop.")
+    out.print(f"Dropped: {', '.join(found)}." if found else "Nothing to drop.")
 
 
 @views.command(name="parked")
 async def parked_() -> None:
-    """Lists the entities whose events a view could not take in, and why."""
+    """List parked entities: those whose events a projection could not apply, and why."""
     async with _ready() as (url, _, _):
         connection = await asyncpg.connect(url)
         try:
@@ -191,7 +194,7 @@ async def parked_() -> None:
 
 @views.command(name="retry")
 async def retry_(view: str | None = None) -> None:
-    """Tries again to take in what is parked, of one view or all; exits with 1 if some of it still is."""
+    """Retry parked entities, of one view or all; exits with 1 if some are still parked."""
     with _refusals():
         async with _ready() as (url, ring, zone):
             lanes = ConnectionPool(url, 1, timeout=FOLDING)
@@ -216,13 +219,13 @@ def _print_parked(found: list[ParkedEntity]) -> None:
     out.print(table)
 
 
-@views.command(name="refeed")
-async def refeed_(view: str) -> None:
-    """Empties a table of analysts, so that `project` feeds it from the first event on again."""
+@views.command(name="reset")
+async def reset_(view: str) -> None:
+    """Reset a projection: empty its table, to be rebuilt by the projector from the first event on."""
     with _refusals():
         async with _ready() as (url, _, _):
             await reset_projection(url, view)
-    out.print(f"{view} is fed anew by whoever projects.", highlight=False)
+    out.print(f"{view} is reset; the projector rebuilds it.", highlight=False)
 
 
 def _show(differences: list[Difference]) -> None:
@@ -237,18 +240,18 @@ async def replay(
     organisation: str,
     *,
     at: Annotated[
-        str | None, Parameter(help="A position or a date; the ledger's end if left out.")
+        str | None, Parameter(help="A position or a date; by default the head of the ledger.")
     ] = None,
     entity: Annotated[
-        str | None, Parameter(help="KIND/ID: print this one, and make no schema.")
+        str | None, Parameter(help="KIND/ID: print this entity only, and create no schema.")
     ] = None,
     schema: Annotated[
-        str | None, Parameter(help="Where to, if not replay_ORGANISATION_POSITION.")
+        str | None, Parameter(help="Name of the schema; by default replay_ORGANISATION_POSITION.")
     ] = None,
 ) -> None:
-    """Rebuilds an organisation as it was at a position, in a schema of its own; prints a receipt.
+    """Rebuild an organisation as of a position, in a schema of its own, and print a receipt.
 
-    The receipt is the same to the last byte wherever the same program replays the same events.
+    The receipt is identical wherever the same program replays the same events.
     """
     with _refusals():
         async with _ready() as (url, ring, zone):

@@ -11,8 +11,14 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from domain.errors import ServiceError
-from infra.cli.operators import open_command_application
-from infra.cli.runtime import database, err, out, prepare_schema, stop_signal
+from infra.cli.runtime import (
+    database,
+    err,
+    open_command_application,
+    out,
+    prepare_schema,
+    stop_signal,
+)
 from infra.cli.worker import AdminPort, serve_admin_port
 from infra.observability.logs import configure_logs
 from infra.password_hasher import SecretHasher
@@ -26,7 +32,7 @@ from infra.webhooks.subscription_worker import DeliveryPolicy
 
 __all__ = ["deliver", "webhooks"]
 
-webhooks = App(name="webhooks", help="Webhook subscriptions of an organisation.")
+webhooks = App(name="webhooks", help="Webhook subscriptions.")
 
 DEFAULTS = DeliveryPolicy()
 STATUS_COLUMNS = ("id", "state", "pending", "lag_positions", "lag_seconds", "failing_since", "url")
@@ -36,20 +42,20 @@ ATTEMPT_COLUMNS = ("made_at", "position", "try", "outcome", "status", "milliseco
 async def deliver(
     *,
     lease: Annotated[
-        float, Parameter(help="Seconds after which others take over.")
+        float, Parameter(help="Seconds after which another process takes over.")
     ] = DEFAULTS.lease,
     timeout: Annotated[
-        float, Parameter(help="Seconds for one request; fewer than the lease.")
+        float, Parameter(help="Timeout of a request in seconds; less than the lease.")
     ] = DEFAULTS.timeout,
     pause: Annotated[
-        float, Parameter(help="Seconds between two looks at the ledger.")
+        float, Parameter(name="--poll-interval", help="Poll interval of the ledger in seconds.")
     ] = DEFAULTS.pause,
     first_retry: Annotated[
-        float, Parameter(help="Seconds until a failed request is made again; then doubled.")
+        float, Parameter(help="Seconds before the first retry; doubled for each further one.")
     ] = DEFAULTS.first_backoff,
     admin_port: AdminPort = None,
 ) -> None:
-    """Sends recorded events to the subscribers of webhooks until it is told to stop (SIGTERM or Ctrl-C)."""
+    """Run the webhook dispatcher. Runs until SIGTERM or Ctrl-C."""
     if not 0 < timeout < lease:
         err.print("crmledger: --timeout must be shorter than --lease", style="red")
         sys.exit(1)
@@ -91,14 +97,14 @@ async def _open_admin(organisation: str) -> AsyncIterator[tuple[WebhookAdmin, st
 
 @webhooks.command(name="list")
 async def list_(organisation: str, *, limit: int = 100, offset: int = 0) -> None:
-    """Lists subscriptions and their status."""
+    """List webhook subscriptions with state and lag."""
     async with _open_admin(organisation) as (admin, tenant):
         _print_table(STATUS_COLUMNS, await admin.statuses(tenant, limit, offset))
 
 
 @webhooks.command
 async def deliveries(organisation: str, webhook: str, *, limit: int = 100, offset: int = 0) -> None:
-    """Lists the requests to a subscriber and their results, the latest first."""
+    """List the delivery attempts of a subscription, the latest first."""
     async with _open_admin(organisation) as (admin, tenant):
         _print_table(ATTEMPT_COLUMNS, await admin.deliveries(tenant, webhook, limit, offset))
 
@@ -108,9 +114,9 @@ async def replay(
     organisation: str,
     webhook: str,
     *,
-    from_: Annotated[int, Parameter(name="--from", help="The first position to send again.")],
+    from_: Annotated[int, Parameter(name="--from", help="The first position to re-send.")],
 ) -> None:
-    """Sends everything from a position on again, with the same ids."""
+    """Re-send events from a position, with the same message ids."""
     async with _open_admin(organisation) as (admin, tenant):
         await admin.replay(tenant, webhook, from_)
     out.print("replayed from", from_, highlight=False)
@@ -118,7 +124,7 @@ async def replay(
 
 @webhooks.command
 async def resume(organisation: str, webhook: str) -> None:
-    """Sends what waits at once; ends a pause, and the stop after a 410."""
+    """Send pending events now; reactivates a subscription that is PAUSED or GONE."""
     async with _open_admin(organisation) as (admin, tenant):
         await admin.resume(tenant, webhook)
     out.print("resumed", webhook, highlight=False)

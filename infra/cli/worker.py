@@ -1,4 +1,4 @@
-"""The second port of the background workers: health and metrics."""
+"""The admin port of the worker processes, and metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from infra.worker import Worker
 __all__ = ["AdminPort", "serve_admin_port"]
 
 AdminPort: TypeAlias = Annotated[
-    int | None, Parameter(help="Port of health and metrics, if not CRMLEDGER_ADMIN_PORT.")
+    int | None, Parameter(help="Port of health and metrics; CRMLEDGER_ADMIN_PORT by default.")
 ]
 
 

@@ -19,6 +19,7 @@ from domain.service_request_answers import OPEN
 from infra.delivery.backlog import Backlog, backlogs
 from infra.ledger.positions import HEAD
 from infra.postgres.pool import ConnectionPool
+from infra.projections.projector import ProjectionLag
 from infra.projections.sql_projections import ANALYTICS
 from infra.projections.temporal import HISTORY
 from infra.webhooks.subscriptions import STANDING, SubscriptionStatus, subscription_status
@@ -29,7 +30,6 @@ __all__ = [
     "MOST",
     "Dashboard",
     "DashboardReader",
-    "ProjectionLag",
     "QueueDepth",
     "SealSummary",
 ]
@@ -77,7 +77,7 @@ SELECT life_cycle_state AS state, count(*) AS requests
  GROUP BY 1
 """
 LAGS = """
-SELECT v.name, $3 - coalesce(p.position, 0) AS positions,
+SELECT v.name, $1::text AS organisation, coalesce(p.position, 0) AS position, $3 - coalesce(p.position, 0) AS positions,
        coalesce(extract(epoch FROM clock_timestamp() - e.recorded_at)::float8, 0) AS seconds,
        (SELECT count(*) FROM projection.parked q WHERE q.organisation = $1 AND q.view = v.name) AS parked
   FROM unnest($2::text[]) AS v (name)
@@ -106,19 +106,6 @@ class QueueDepth:
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectionLag:
-    """How far a view is behind the ledger: in events, and the age of the first that it lacks.
-
-    ``parked`` entities are those whose events it could not take in.
-    """
-
-    view: str
-    positions: int
-    seconds: float
-    parked: int
-
-
-@dataclass(frozen=True, slots=True)
 class SealSummary:
     """One seal."""
 
@@ -133,7 +120,7 @@ class Dashboard:
     """Everything, at one moment.
 
     ``full`` are the media of which more wait than were counted, ``requests`` the open service
-    requests by state as (overdue, not overdue), ``events`` how many were recorded in each of the
+    requests by state as (overdue, not overdue), ``lags`` are by view, ``events`` how many were recorded in each of the
     last hours, the present one last, ``seals`` the last ones, the oldest first, ``webhooks`` how the
     first subscriptions stand, ``outgoing`` what the service itself has to send.
     """
@@ -143,7 +130,7 @@ class Dashboard:
     waiting: Sequence[QueueDepth]
     full: Sequence[str]
     requests: Mapping[str, tuple[int, int]]
-    lags: Sequence[ProjectionLag]
+    lags: Mapping[str, ProjectionLag]
     seals: Sequence[SealSummary]
     events: Sequence[int]
     webhooks: Sequence[SubscriptionStatus]
@@ -191,7 +178,7 @@ async def _look(
             waiting=waiting,
             full=full,
             requests=await _requests(connection, organisation, due),
-            lags=[ProjectionLag(*row) for row in lags],
+            lags={view: ProjectionLag(*lag) for view, *lag in lags},
             seals=[SealSummary(**row) for row in reversed(seals)],
             events=_steps([*bounds[len(ages) :], head]),
             webhooks=[subscription_status(row) for row in webhooks],

@@ -22,6 +22,7 @@ __all__ = [
     "PooledConnection",
     "ReadPool",
     "snapshot",
+    "wait_for_database",
 ]
 
 T = TypeVar("T")
@@ -193,3 +194,18 @@ async def snapshot(url: str, settings: Mapping[str, str]) -> AsyncIterator[async
             yield connection
     finally:
         await connection.close()
+
+
+async def wait_for_database(url: str, seconds: float = 30) -> None:
+    """Wait until the database answers. Raises the last error after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            connection = await asyncpg.connect(url, timeout=5)
+        except (OSError, TimeoutError, asyncpg.PostgresError):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.25)
+        else:
+            await connection.close()
+            return

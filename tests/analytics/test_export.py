@@ -209,7 +209,7 @@ async def test_the_command(demo: str, tmp_path: Path) -> None:
         )
 
     file = tmp_path / "contacts.parquet"
-    done = run("contacts", str(file), "--organisation", "CRMDEMO", "--from", "100", "--personal")
+    done = run("contacts", str(file), "--organisation", "CRMDEMO", "--after", "100", "--personal")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("8 rows, up to position ")
     assert "contacts" in done.stderr

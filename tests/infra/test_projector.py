@@ -36,7 +36,7 @@ async def is_true(url: str) -> bool:
 
 def program(url: str, **settings: str) -> AbstractAsyncContextManager[Program]:
     """A running ``crmledger project``."""
-    words = ("project", "--lease", "1", "--pause", "0.05")
+    words = ("project", "--lease", "1", "--poll-interval", "0.05")
     return run_worker(environment(url, **settings), *words)
 
 

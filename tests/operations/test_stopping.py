@@ -49,7 +49,7 @@ async def refuses_connections(service: Service) -> bool:
 
 
 async def test_it_stops_under_load(lively: str) -> None:
-    async with run_as_process(lively, CRMLEDGER_LEAVING_SECONDS=str(LEAVING)) as former:
+    async with run_as_process(lively, CRMLEDGER_DRAIN_SECONDS=str(LEAVING)) as former:
         journal = await begun(former)
         async with following(lively, journal.organisation) as follower:
             clients = [asyncio.create_task(journal.work()) for _ in range(CLIENTS)]

@@ -60,7 +60,7 @@ class Program:
                 "-m",
                 "infra.cli.main",
                 "send",
-                "--pause",
+                "--poll-interval",
                 "0.1",
                 "--admin-port",
                 "0",

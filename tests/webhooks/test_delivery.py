@@ -48,7 +48,7 @@ async def own_service(postgres: EmbeddedPostgres, template: str) -> AsyncIterato
 async def checked(url: str) -> tuple[str, str]:
     """What `crmledger check` says of webhooks."""
     [report] = await run(url, Settings.from_environment(environment(url)), [webhooks])
-    return report.verdict, report.said
+    return report.verdict, report.message
 
 
 async def recorded(made: WebhooksClient, after: int) -> list[Json]:
