@@ -26,7 +26,7 @@ __all__ = [
     "related_state",
 ]
 
-LIFE_CYCLE_STATES = "EFFECTIVE NOT_EFFECTIVE PENDING_VERIFICATION"
+LIFE_CYCLE_STATES = ("EFFECTIVE", "NOT_EFFECTIVE", "PENDING_VERIFICATION")
 AUTHENTICATION_CODE = Text(name="authentication_code", personal=True)
 IDENTIFIER = Text(name="identifier", personal=True)
 UDF: tuple[Field, ...] = udf(string=8, floating=4, date=4)

@@ -18,6 +18,7 @@ from domain.errors import (
 from domain.fields import Field, JsonObject
 from domain.identifiers import Identifier, IdentifierFields
 from domain.reference.catalogue import REFERRING_TO, identifiable
+from domain.reference.fields import MEDIA_TYPES
 from domain.scalar_fields import CONTENT, NOTES, Date, Enumeration, Integer, Number, Text, udf
 from domain.token_credentials import TokenReference
 
@@ -42,9 +43,9 @@ EXTERNAL_SYSTEM = Reference(
     name="communication_queue_external_system",
     target=identifiable("communication_queue_external_system"),
 )
-DIRECTION = Enumeration(name="direction", allowed="INCOMING OUTGOING")
-MEDIA = Enumeration(name="media", allowed="EMAIL SMS PHONE LETTER FACE_TO_FACE")
-LIFE_CYCLE_STATE = Enumeration(name="life_cycle_state", allowed="DRAFT COMPLETED")
+DIRECTION = Enumeration(name="direction", allowed=("INCOMING", "OUTGOING"))
+MEDIA = Enumeration(name="media", allowed=MEDIA_TYPES)
+LIFE_CYCLE_STATE = Enumeration(name="life_cycle_state", allowed=("DRAFT", "COMPLETED"))
 TEXTS: tuple[Field, ...] = (
     Text(name="subject", personal=True),
     Text(name="content", max_length=CONTENT, personal=True),
@@ -103,7 +104,7 @@ def check_value(item: JsonObject, kind: str, at: str, *, needed: bool) -> None:
 UNRESTRICTED = ItemSet(
     name="unrestricted_parameter_set",
     rows=(
-        Enumeration(name="type", allowed=" ".join(VALUES)),
+        Enumeration(name="type", allowed=tuple(VALUES)),
         Text(name="name", clean=parameter_name),
         *VALUES.values(),
     ),
@@ -111,7 +112,7 @@ UNRESTRICTED = ItemSet(
         Text(name="id"),
         Text(name="key"),
         Text(name="name"),
-        Enumeration(name="type", allowed=" ".join(VALUES)),
+        Enumeration(name="type", allowed=tuple(VALUES)),
         *VALUES.values(),
     ),
     item_identifier=IdentifierFields("unrestricted_parameter", ("id", "key", "name")),

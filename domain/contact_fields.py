@@ -25,16 +25,61 @@ __all__ = [
     "email_address",
 ]
 
-ADDRESS_TYPES = "HOME BUSINESS POBOX CUSTOM1 CUSTOM2 CUSTOM3 CUSTOM4 CUSTOM5"
-PHONE_TYPES = "LANDLINE MOBILE FAX CUSTOM1 CUSTOM2 CUSTOM3 CUSTOM4 CUSTOM5"
-EMAIL_TYPES = "PERSONAL BUSINESS CUSTOM1 CUSTOM2 CUSTOM3 CUSTOM4 CUSTOM5"
+ADDRESS_TYPES = ("HOME", "BUSINESS", "POBOX", "CUSTOM1", "CUSTOM2", "CUSTOM3", "CUSTOM4", "CUSTOM5")
+PHONE_TYPES = ("LANDLINE", "MOBILE", "FAX", "CUSTOM1", "CUSTOM2", "CUSTOM3", "CUSTOM4", "CUSTOM5")
+EMAIL_TYPES = ("PERSONAL", "BUSINESS", "CUSTOM1", "CUSTOM2", "CUSTOM3", "CUSTOM4", "CUSTOM5")
 RELATION_TYPES = (
-    "FAMILY_MEMBER EXTENDED_FAMILY PARTNER CLOSE_FRIEND FRIEND WORK_COLLEAGUE PARTNER_COMPANY "
-    "CLIENT EMPLOYER EMPLOYEE BUSINESS CUSTOM1 CUSTOM2 CUSTOM3 CUSTOM4 CUSTOM5"
+    "FAMILY_MEMBER",
+    "EXTENDED_FAMILY",
+    "PARTNER",
+    "CLOSE_FRIEND",
+    "FRIEND",
+    "WORK_COLLEAGUE",
+    "PARTNER_COMPANY",
+    "CLIENT",
+    "EMPLOYER",
+    "EMPLOYEE",
+    "BUSINESS",
+    "CUSTOM1",
+    "CUSTOM2",
+    "CUSTOM3",
+    "CUSTOM4",
+    "CUSTOM5",
 )
 LANGUAGES = (
-    "ARA DAN ENG EST FIN FRA DEU ELL JPN VIE MAL IND TAI LAV LIT NNO POL POR RUS SPA SWE UKR CMN "
-    "TGL HIN CUSTOM1 CUSTOM2 CUSTOM3 CUSTOM4 CUSTOM5 CUSTOM6 CUSTOM7 CUSTOM8"
+    "ARA",
+    "DAN",
+    "ENG",
+    "EST",
+    "FIN",
+    "FRA",
+    "DEU",
+    "ELL",
+    "JPN",
+    "VIE",
+    "MAL",
+    "IND",
+    "TAI",
+    "LAV",
+    "LIT",
+    "NNO",
+    "POL",
+    "POR",
+    "RUS",
+    "SPA",
+    "SWE",
+    "UKR",
+    "CMN",
+    "TGL",
+    "HIN",
+    "CUSTOM1",
+    "CUSTOM2",
+    "CUSTOM3",
+    "CUSTOM4",
+    "CUSTOM5",
+    "CUSTOM6",
+    "CUSTOM7",
+    "CUSTOM8",
 )
 COUNTRY, INDUSTRY, SECTOR = map(identifiable, ("country", "industry", "industry_sector"))
 
@@ -52,7 +97,7 @@ def phone_number(text: str) -> str | None:
 
 
 DEMOGRAPHICS: tuple[Field, ...] = (
-    Enumeration(name="gender", allowed="MALE FEMALE"),
+    Enumeration(name="gender", allowed=("MALE", "FEMALE")),
     Text(name="id_number"),
     Date(name="id_number_expiration_date", since="R14"),
     Text(name="passport_number"),
@@ -126,8 +171,8 @@ RELATION: tuple[Field, ...] = (
 )
 
 
-def _typed(entry: str, types: str) -> IdentifierFields:
-    return IdentifierFields(entry, ("id", "type"), enumerated={"type": frozenset(types.split())})
+def _typed(entry: str, types: tuple[str, ...]) -> IdentifierFields:
+    return IdentifierFields(entry, ("id", "type"), enumerated={"type": frozenset(types)})
 
 
 def _needed(*names: str) -> frozenset[str]:

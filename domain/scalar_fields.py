@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -149,21 +149,17 @@ class Date(Field):
 
 @dataclass(frozen=True, kw_only=True)
 class Enumeration(Field):
-    """One word of a list; ``allowed`` is the list, separated by blanks."""
+    """One word of the list ``allowed``."""
 
-    allowed: str
-    _words: frozenset[str] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_words", frozenset(self.allowed.split()))
+    allowed: tuple[str, ...]
 
     def read(self, value: Any, at: str, reading: ReadContext) -> str | None:
         if value == "":
             return None
-        return read_enumeration(value, at, self._words)
+        return read_enumeration(value, at, self.allowed)
 
     def schema(self) -> JsonSchema:
-        return {"type": "string", "enum": self.allowed.split()}
+        return {"type": "string", "enum": list(self.allowed)}
 
 
 def udf(*, string: int, floating: int, date: int, personal: bool = True) -> tuple[Field, ...]:

@@ -7,7 +7,12 @@ from domain.errors import InvalidParameterValue
 from domain.fields import Field, JsonObject, Level
 from domain.identifiers import IdentifierFields
 from domain.reference.catalogue import identifiable
-from domain.reference.setup import IMPACT_LEVEL, PRIORITY_LEVEL, STATES, URGENCY_LEVEL
+from domain.reference.setup import (
+    IMPACT_LEVEL,
+    PRIORITY_LEVEL,
+    SERVICE_REQUEST_STATES,
+    URGENCY_LEVEL,
+)
 from domain.scalar_fields import NOTES, Date, Enumeration, NonNegativeInteger, Text, udf
 
 __all__ = [
@@ -32,7 +37,7 @@ __all__ = [
     "UNITS_OF_TIME",
 ]
 
-UNITS_OF_TIME = "MINUTES HOURS DAYS WEEKS MONTHS YEARS"
+UNITS_OF_TIME = ("MINUTES", "HOURS", "DAYS", "WEEKS", "MONTHS", "YEARS")
 
 TYPE = Reference(name="type", target=identifiable("service_request_type"))
 STATUS = Reference(name="status", target=identifiable("service_request_status"))
@@ -41,7 +46,7 @@ REASON = Reference(
     name="cancellation_reason", target=identifiable("service_request_cancellation_reason")
 )
 CALLER = Reference(name="contact_information", target=identifiable("contact_information"))
-LIFE_CYCLE_STATE = Enumeration(name="life_cycle_state", allowed=STATES)
+LIFE_CYCLE_STATE = Enumeration(name="life_cycle_state", allowed=SERVICE_REQUEST_STATES)
 CALLER_TEXTS: tuple[Field, ...] = (
     Text(name="caller_email", personal=True),
     Text(name="caller_phone", personal=True, since="R10"),

@@ -156,9 +156,9 @@ EMAIL_SERVER = OptionalObject(
     fields=(
         Text(name="host", clean=_host),
         Integer(name="port", least=1, most=65535),
-        Enumeration(name="tls", allowed="NONE STARTTLS IMPLICIT"),
+        Enumeration(name="tls", allowed=("NONE", "STARTTLS", "IMPLICIT")),
         Text(name="username", clean=_printable),
-        Enumeration(name="content_type", allowed="PLAIN HTML"),
+        Enumeration(name="content_type", allowed=("PLAIN", "HTML")),
         *LIMITS,
     ),
     levels={"host": Level.MANDATORY},
@@ -188,9 +188,9 @@ SMS_SERVER = OptionalObject(
     name="sms_server",
     fields=(
         Text(name="url", max_length=2000, clean=_url),
-        Enumeration(name="method", allowed="POST PUT"),
+        Enumeration(name="method", allowed=("POST", "PUT")),
         Headers(name="headers"),
-        Enumeration(name="body_format", allowed="JSON FORM XML TEXT"),
+        Enumeration(name="body_format", allowed=("JSON", "FORM", "XML", "TEXT")),
         Text(name="body", max_length=NOTES, clean=_template),
         Text(name="idempotency_header", clean=_header),
         Statuses(name="expected_statuses"),

@@ -19,7 +19,7 @@ __all__ = [
     "DESCRIPTION",
     "GUESS_LIMITS",
     "GUESS_SETTINGS",
-    "MEDIA",
+    "MEDIA_TYPES",
     "NAME",
     "NUMBER",
     "REFERENCE_NUMBER",
@@ -37,7 +37,7 @@ ALTERNATIVE_CODE = Text(name="alternative_code")
 REFERENCE_NUMBER = Text(name="reference_number")
 DESCRIPTION = Text(name="description", max_length=NOTES)
 
-MEDIA = "EMAIL SMS PHONE LETTER FACE_TO_FACE"
+MEDIA_TYPES = ("EMAIL", "SMS", "PHONE", "LETTER", "FACE_TO_FACE")
 
 MOST_CHARACTERS = 255
 """What a text can hold, so that nothing longer can be asked of one (common.md, section 7)."""
@@ -46,9 +46,9 @@ MOST_MINUTES = 366 * 24 * 60
 """A year: the longest life of a one-time password."""
 
 
-def state(words: str, name: str = "life_cycle_state") -> Enumeration:
-    """The state of a record, where the contract closes the list of words."""
-    return Enumeration(name=name, allowed=words)
+def state(*allowed: str, name: str = "life_cycle_state") -> Enumeration:
+    """The field of a record's state, where the contract closes the list of states."""
+    return Enumeration(name=name, allowed=allowed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,28 +85,28 @@ class OptionalObject(Object):
 class EnumerationSet(Field):
     """A set of words of a list, kept in the list's order and spelling.
 
-    ``words`` is a function where the list is only whole when the program is.
+    ``allowed`` is a function where the list is complete only once all modules are imported.
     """
 
-    words: str | Callable[[], str]
+    allowed: tuple[str, ...] | Callable[[], tuple[str, ...]]
 
     @property
-    def listed(self) -> list[str]:
+    def choices(self) -> tuple[str, ...]:
         """The words that may be chosen."""
-        return (self.words if isinstance(self.words, str) else self.words()).split()
+        return self.allowed() if callable(self.allowed) else self.allowed
 
     def read(self, value: Any, at: str, reading: ReadContext) -> list[str]:
         if not isinstance(value, list):
             raise InvalidParameterType(at)
-        listed = {word.upper(): word for word in self.listed}
-        found = {read_enumeration(item, f"{at}[{n}]", listed) for n, item in enumerate(value)}
-        return [word for upper, word in listed.items() if upper in found]
+        choices = {word.upper(): word for word in self.choices}
+        found = {read_enumeration(item, f"{at}[{n}]", choices) for n, item in enumerate(value)}
+        return [word for upper, word in choices.items() if upper in found]
 
     def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
         return list(kept or ())
 
     def schema(self) -> JsonSchema:
-        items = {"type": "string", "enum": self.listed}
+        items = {"type": "string", "enum": list(self.choices)}
         return {"type": "array", "items": items, "uniqueItems": True}
 
     def response_schema(self) -> JsonSchema:
@@ -118,18 +118,18 @@ def _characters(name: str) -> Integer:
 
 
 TOKEN_SETTINGS: tuple[Field, ...] = (
-    Enumeration(name="identifier_creation", allowed="NONE UNIQUE_NUMBER UNIQUE_ID"),
-    Enumeration(name="identifier_format", allowed="EMAIL NUMBER PHONE FREE_TEXT"),
+    Enumeration(name="identifier_creation", allowed=("NONE", "UNIQUE_NUMBER", "UNIQUE_ID")),
+    Enumeration(name="identifier_format", allowed=("EMAIL", "NUMBER", "PHONE", "FREE_TEXT")),
     _characters("identifier_min_length"),
     _characters("identifier_min_letters"),
     _characters("identifier_min_digits"),
     _characters("identifier_min_special"),
-    Enumeration(name="pass_code_creation", allowed="NONE AUTOMATIC"),
+    Enumeration(name="pass_code_creation", allowed=("NONE", "AUTOMATIC")),
     _characters("pass_code_min_length"),
     _characters("pass_code_min_letters"),
     _characters("pass_code_min_digits"),
     _characters("pass_code_min_special"),
-    Enumeration(name="authentication_code_creation", allowed="NONE AUTOMATIC"),
+    Enumeration(name="authentication_code_creation", allowed=("NONE", "AUTOMATIC")),
     Boolean(name="allow_no_identifier"),
     Boolean(name="generate_verification_code"),
     Integer(name="verification_code_length", least=1, most=MOST_CHARACTERS),

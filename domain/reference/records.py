@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from zoneinfo import ZoneInfo
 
 from domain.aggregate import Aggregate, Attribution, CreationEvent
@@ -21,7 +21,6 @@ from domain.fields import (
     JsonObject,
     JsonSchema,
     Parameters,
-    ParameterSpec,
     ReadContext,
     ResponseShape,
     nullable,
@@ -29,7 +28,15 @@ from domain.fields import (
 from domain.identifiers import IdentifierFields, normalised
 from domain.scalar_fields import Boolean, Text
 
-__all__ = ["Record", "RecordKind", "RecordLink", "record_id"]
+__all__ = [
+    "ID",
+    "IdentifierField",
+    "Record",
+    "RecordKind",
+    "RecordLink",
+    "record_id",
+    "unique",
+]
 
 CUSTOMER_KINDS = frozenset(
     {"contact_information", "accounts_receivable", "rewards_participant", "subscription"}
@@ -87,29 +94,47 @@ class RecordLink(Field):
         return nullable({"$ref": f"#/components/schemas/{self.to}"})
 
 
+class IdentifierField(NamedTuple):
+    """A field that identifies a record; no two current records share a value of ``unique`` ones."""
+
+    name: str
+    unique: bool = False
+
+
+def unique(name: str) -> IdentifierField:
+    """Return the identifier field of that name, unique among records that are not retired."""
+    return IdentifierField(name, unique=True)
+
+
+ID = unique("id")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecordKind:
     """One kind of registered entity.
 
-    ``identifier_fields`` lists the identifier fields, those unique among records that are not retired
-    with a ``!``; ``compact`` the keys of the object shown where it is referred to, ``brief`` those
-    shown inside compact objects where they are fewer; ``derived`` keys that are found by following
-    links. ``cached`` kinds are an organisation's set-up,
-    which each process holds in memory; the others may be many and are read when needed. ``secrets``
-    are given with a record and kept apart from it, hashed or, where the service must show them to
-    others, ``encrypted``; those that are ``generated`` where none is given are shown once. ``globally_unique`` is the field that is unique over
-    all organisations, ``unique_together`` are fields whose combination no two current records share.
-    ``shared`` kinds outside the directory belong to no customer, so that each may name them.
+    ``parameters`` are what a record may hold. ``compact`` lists the keys of the object shown where
+    a record is referred to, ``minimal`` those shown inside compact objects where they are fewer,
+    ``derived`` keys that are found by following links.
+
+    ``cached`` kinds are an organisation's set-up, which each process holds in memory; the others may
+    be many and are read when needed. ``shared`` ones among the latter belong to no customer, so that
+    each may name them.
+
+    ``secrets`` are given with a record and kept apart from it, hashed or, where the service must
+    show them to others, ``encrypted``; those that are ``generated`` where none is given are shown
+    once. ``globally_unique`` is the field that is unique over all organisations,
+    ``unique_together`` are fields whose combination no two current records share.
     """
 
     key: str
-    specs: tuple[ParameterSpec, ...]
-    identifier_fields: str = "id!"
-    compact: str = ""
-    brief: str = ""
+    parameters: Parameters
+    identifier_fields: tuple[IdentifierField, ...] = (ID,)
+    compact: tuple[str, ...] = ()
+    minimal: tuple[str, ...] = ()
     derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    case_insensitive: str = ""
+    case_insensitive: frozenset[str] = frozenset()
     cached: bool = True
     secrets: tuple[str, ...] = ()
     encrypted: frozenset[str] = frozenset()
@@ -119,11 +144,6 @@ class RecordKind:
     shared: bool = False
 
     @property
-    def parameters(self) -> Parameters:
-        """What a record of this kind may hold."""
-        return Parameters(*self.specs)
-
-    @property
     def fields(self) -> tuple[Field, ...]:
         """The fields of a record."""
         return tuple(row for row, _ in self.parameters)
@@ -131,14 +151,16 @@ class RecordKind:
     @property
     def identifiable(self) -> IdentifierFields:
         """How callers identify one."""
-        names = tuple(name.rstrip("!") for name in self.identifier_fields.split())
-        return IdentifierFields(self.key, names, frozenset(self.case_insensitive.split()))
+        names = tuple(identifier.name for identifier in self.identifier_fields)
+        return IdentifierFields(self.key, names, self.case_insensitive)
 
     @property
-    def unique(self) -> tuple[str, ...]:
-        """The identifier fields that no two current records may share; the id is so by itself."""
+    def unique_fields(self) -> tuple[str, ...]:
+        """The identifier fields besides the id that no two current records may share."""
         return tuple(
-            n[:-1] for n in self.identifier_fields.split() if n.endswith("!") and n != "id!"
+            identifier.name
+            for identifier in self.identifier_fields
+            if identifier.unique and identifier != ID
         )
 
     @property
@@ -148,13 +170,13 @@ class RecordKind:
 
     @property
     def shapes(self) -> tuple[ResponseShape, ...]:
-        """The objects that are shown of it: the compact one and, if there is one, the brief one."""
-        brief = (self._shape(f"{self.key}_brief", self.brief),) if self.brief else ()
-        return (self.shape, *brief)
+        """The objects that are shown of it: the compact one and, if there is one, the minimal one."""
+        minimal = (self._shape(f"{self.key}_brief", self.minimal),) if self.minimal else ()
+        return (self.shape, *minimal)
 
-    def _shape(self, name: str, keys: str) -> ResponseShape:
+    def _shape(self, name: str, keys: tuple[str, ...]) -> ResponseShape:
         rows = {row.name: row for row in self.fields}
-        return ResponseShape(name, *(rows.get(key, Text(name=key)) for key in keys.split()))
+        return ResponseShape(name, *(rows.get(key, Text(name=key)) for key in keys))
 
     def read(self, raw: Mapping[str, Any], reading: ReadContext) -> JsonObject:
         """The fields of a record as they are kept; unknown ones are refused.
@@ -195,9 +217,12 @@ class RecordKind:
 
     def identifying(self, fields: Mapping[str, Any], own_id: str) -> dict[str, str]:
         """The record's identifying values, as they are compared, by identifier field."""
-        folded = self.case_insensitive.split()
         values = {name: fields.get(name) for name in self.identifiable.fields} | {"id": own_id}
-        return {n: normalised(n, str(v), folded=n in folded) for n, v in values.items() if v}
+        return {
+            n: normalised(n, str(v), folded=n in self.case_insensitive)
+            for n, v in values.items()
+            if v
+        }
 
 
 def _links(rows: tuple[Field, ...], values: Mapping[str, Any]) -> Iterator[tuple[RecordLink, str]]:

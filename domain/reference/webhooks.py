@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from domain.aggregate import AGGREGATES, EVENTS
-from domain.fields import mandatory
+from domain.fields import Parameters, mandatory
 from domain.reference.fields import DESCRIPTION, NAME, EnumerationSet, state
 from domain.reference.records import RecordKind
 from domain.scalar_fields import Text
@@ -51,8 +51,8 @@ def signing_secret(text: str) -> str | None:
     return PREFIX + b64encode(key).decode() if least <= len(key) <= most else None
 
 
-def _topics() -> str:
-    return " ".join(sorted(topic for topic in EVENTS if topic.partition(".")[0] != _APART[0]))
+def _topics() -> tuple[str, ...]:
+    return tuple(sorted(topic for topic in EVENTS if topic.partition(".")[0] != _APART[0]))
 
 
 def webhook(kinds: Callable[[], Iterable[str]]) -> RecordKind:
@@ -61,18 +61,18 @@ def webhook(kinds: Callable[[], Iterable[str]]) -> RecordKind:
     :param kinds: the keys of all kinds of records, this one included; asked once they are known.
     """
 
-    def entities() -> str:
-        return " ".join([*sorted(AGGREGATES.keys() - _APART), *sorted(kinds())])
+    def entities() -> tuple[str, ...]:
+        return (*sorted(AGGREGATES.keys() - _APART), *sorted(kinds()))
 
     return RecordKind(
         key="webhook",
-        specs=(
+        parameters=Parameters(
             NAME,
             DESCRIPTION,
             mandatory(Text(name="url", max_length=LONGEST_URL, clean=_url)),
-            EnumerationSet(name="entities", words=entities),
-            EnumerationSet(name="topics", words=_topics),
-            state("EFFECTIVE NOT_EFFECTIVE"),
+            EnumerationSet(name="entities", allowed=entities),
+            EnumerationSet(name="topics", allowed=_topics),
+            state("EFFECTIVE", "NOT_EFFECTIVE"),
         ),
         secrets=("secret",),
         encrypted=frozenset({"secret"}),

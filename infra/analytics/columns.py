@@ -140,7 +140,7 @@ def _(row: Text, place: SourceAlias) -> Iterator[Column]:
 
 @_columns.register
 def _(row: Enumeration, place: SourceAlias) -> Iterator[Column]:
-    yield _only(row, place, "text", f"One of {', '.join(row.allowed.split())}.")
+    yield _only(row, place, "text", f"One of {', '.join(row.allowed)}.")
 
 
 @_columns.register(Integer)

@@ -51,8 +51,8 @@ __all__ = [
 ID = Text(name="id")
 NUMBER = Text(name="number")
 NAMES: tuple[Field, ...] = (Text(name="name", personal=True), *PERSON_NAME, COMPANY_NAME)
-CONTACT_STATE = Enumeration(name="life_cycle_state", allowed="MARKETING FINANCIAL")
-CONTACT_TYPE = Enumeration(name="type", allowed="PERSON COMPANY")
+CONTACT_STATE = Enumeration(name="life_cycle_state", allowed=("MARKETING", "FINANCIAL"))
+CONTACT_TYPE = Enumeration(name="type", allowed=("PERSON", "COMPANY"))
 COMPACT_CONTACT = ResponseShape(
     "contact_information",
     ID,

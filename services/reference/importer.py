@@ -98,7 +98,13 @@ def _keys(record: Any) -> set[object]:
         return set()
     if any(isinstance(row, RecordLink) and row.to == kind.key for row in kind.fields):
         return set()
-    named = ("id", *kind.unique, kind.globally_unique, *kind.unique_together, "account_owner_id")
+    named = (
+        "id",
+        *kind.unique_fields,
+        kind.globally_unique,
+        *kind.unique_together,
+        "account_owner_id",
+    )
     return {(name, str(record[name]).strip().casefold()) for name in named if record.get(name)}
 
 

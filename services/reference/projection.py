@@ -51,7 +51,7 @@ def _claims(kind: RecordKind, fields: JsonObject, identifying: Mapping[str, str]
     """What no other current record of the organisation may have."""
     claims = {
         f"{kind.key}.{name}={identifying[name]}": name
-        for name in kind.unique
+        for name in kind.unique_fields
         if name in identifying and name != kind.globally_unique
     }
     if kind.unique_together:

@@ -152,7 +152,7 @@ def test_a_name_day_may_be_the_29th_of_february() -> None:
 ENTRY = IdentifierFields("card", ("id", "type"))
 SET = ItemSet(
     name="card_set",
-    rows=(Enumeration(name="type", allowed="RED BLUE"), NAME, Text(name="note")),
+    rows=(Enumeration(name="type", allowed=("RED", "BLUE")), NAME, Text(name="note")),
     item_identifier=ENTRY,
     required=frozenset({"type", "name"}),
     fixed=frozenset({"type"}),

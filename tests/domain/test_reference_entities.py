@@ -255,7 +255,7 @@ def test_kinds_are_those_of_the_contract() -> None:
 @every_kind
 def test_identifier_fields(kind: RecordKind) -> None:
     identified, _, _ = CONTRACT[kind.key]
-    unique = {"id", *kind.unique}
+    unique = {"id", *kind.unique_fields}
     names = kind.identifiable.fields
     assert [f"{name} U" if name in unique else name for name in names] == identified
     held = {row.name for row in kind.fields}

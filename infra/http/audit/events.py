@@ -87,7 +87,7 @@ EVENT_PARAMETERS = Parameters(
     TimestampField(name="since"),
     TimestampField(name="until"),
     Integer(name="wait", least=0, most=LONGEST_WAIT),
-    Enumeration(name="ledger", allowed="EVENTS ACCESS"),
+    Enumeration(name="ledger", allowed=("EVENTS", "ACCESS")),
 )
 """``stream``: a stream's id or an entity as in a history; ``actor``: a user's id or name."""
 
