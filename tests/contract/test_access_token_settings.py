@@ -106,7 +106,7 @@ async def test_two_that_are_made_up_alike_are_made_up_again(
     client: TokensClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = iter(["0000000001", "0000000001", "0000000002"])
-    monkeypatch.setattr("services.access_tokens.payload.mixed", lambda *_, **__: next(drawn))
+    monkeypatch.setattr("services.access_tokens.payload.random_text", lambda *_, **__: next(drawn))
     classified = {
         CLASSIFICATION: await client.register_definition(identifier_creation="UNIQUE_NUMBER")
     }

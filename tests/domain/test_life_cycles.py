@@ -158,7 +158,7 @@ def test_the_events_allow_what_the_contract_says(aggregate: str) -> None:
 
 def samples(event: type[DomainEvent]) -> dict[str, object]:
     """A payload that suits the written types; what it says does not matter here."""
-    empty: dict[str, object] = {"str": "x", "int": 1, "bool": True, "Values": {}}
+    empty: dict[str, object] = {"str": "x", "int": 1, "bool": True, "JsonObject": {}}
     kinds: dict[str, object] = {"list": [], "dict": {}}
     return {
         name: empty.get(kind, kinds.get(kind.partition("[")[0]))
@@ -170,7 +170,7 @@ def samples(event: type[DomainEvent]) -> dict[str, object]:
 def inert(monkeypatch: pytest.MonkeyPatch) -> None:
     """Events move their aggregate and change nothing else, so that any payload will do."""
     for event in EVENTS.values():
-        monkeypatch.setattr(event, "change", lambda self, aggregate: None)
+        monkeypatch.setattr(event, "apply_to", lambda self, aggregate: None)
 
 
 def in_state(aggregate: str, state: str) -> Aggregate:

@@ -101,11 +101,11 @@ class TestLifeCycle:
     def test_verified_once(self) -> None:
         token = (
             given(PENDING)
-            .when(lambda t: t.record(t.Verified, ANOTHER, pass_code="K2"))
+            .when(lambda t: t.raise_event(t.Verified, ANOTHER, pass_code="K2"))
             .then(happened(AccessToken.Verified, pass_code="K2"), state="EFFECTIVE")
         )
         assert (token.verified, token.secrets) == (ANOTHER, {"pass_code": "K2"})
-        given(PENDING, VERIFIED).when(lambda t: t.record(t.Verified, BY, pass_code=None)).refused(
+        given(PENDING, VERIFIED).when(lambda t: t.raise_event(t.Verified, BY, pass_code=None)).refused(
             InvalidLifeCycleState
         )
 
