@@ -171,11 +171,11 @@ RELATION: tuple[Field, ...] = (
 )
 
 
-def _typed(entry: str, types: tuple[str, ...]) -> IdentifierFields:
-    return IdentifierFields(entry, ("id", "type"), enumerated={"type": frozenset(types)})
+def _identifier_of(entity: str, types: tuple[str, ...]) -> IdentifierFields:
+    return IdentifierFields(entity, ("id", "type"), enumerated={"type": frozenset(types)})
 
 
-def _needed(*names: str) -> frozenset[str]:
+def _names(*names: str) -> frozenset[str]:
     return frozenset(names)
 
 
@@ -183,40 +183,40 @@ SETS: dict[str, ItemSet] = {
     "address_set": ItemSet(
         name="address_set",
         response_name="addresses_set",
-        rows=ADDRESS,
+        fields=ADDRESS,
         response_fields=(ID, ADDRESS[0], STATE, *ADDRESS[1:]),
-        item_identifier=_typed("address", ADDRESS_TYPES),
-        required=_needed("type", "street_name"),
-        fixed=_needed("type"),
+        item_identifier=_identifier_of("address", ADDRESS_TYPES),
+        required=_names("type", "street_name"),
+        fixed=_names("type"),
         personal=True,
     ),
     "phone_set": ItemSet(
         name="phone_set",
         response_name="phones_set",
-        rows=PHONE,
+        fields=PHONE,
         response_fields=(ID, PHONE[0], STATE, *PHONE[1:3], Text(name="full_number"), *PHONE[3:]),
-        item_identifier=_typed("phone", PHONE_TYPES),
-        required=_needed("type", "number"),
-        fixed=_needed("type"),
+        item_identifier=_identifier_of("phone", PHONE_TYPES),
+        required=_names("type", "number"),
+        fixed=_names("type"),
         personal=True,
     ),
     "email_set": ItemSet(
         name="email_set",
         response_name="emails_set",
-        rows=EMAIL,
+        fields=EMAIL,
         response_fields=(ID, EMAIL[0], STATE, *EMAIL[1:]),
-        item_identifier=_typed("email", EMAIL_TYPES),
-        required=_needed("type", "email_address"),
-        fixed=_needed("type"),
+        item_identifier=_identifier_of("email", EMAIL_TYPES),
+        required=_names("type", "email_address"),
+        fixed=_names("type"),
         personal=True,
     ),
     "relation_set": ItemSet(
         name="relation_set",
-        rows=RELATION,
+        fields=RELATION,
         response_fields=(ID, *RELATION),
         item_identifier=IdentifierFields("relation", ("id",)),
-        required=_needed("type", "contact_information"),
-        fixed=_needed("contact_information"),
+        required=_names("type", "contact_information"),
+        fixed=_names("contact_information"),
         personal=True,
     ),
 }
@@ -246,5 +246,7 @@ PROFILES: tuple[Field, ...] = (
     Object(name="company_profile", fields=COMPANY_PROFILE, personal=True),
 )
 PERSONAL = frozenset(
-    row.name for row in (*PERSON_NAME, COMPANY_NAME, *PASSIVE, *UDF, *PROFILES) if row.personal
+    field.name
+    for field in (*PERSON_NAME, COMPANY_NAME, *PASSIVE, *UDF, *PROFILES)
+    if field.personal
 )

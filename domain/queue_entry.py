@@ -80,7 +80,7 @@ class QueueEntry(Aggregate):
         TO = "COMPLETED_AND_REMOVED"
 
     @property
-    def subject(self) -> UUID:
+    def data_subject(self) -> UUID:
         return UUID(self.contact_information)
 
     def process(self, by: Attribution) -> None:

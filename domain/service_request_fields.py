@@ -67,7 +67,7 @@ COMPLETION: tuple[Field, ...] = (
     Object(
         name="estimated_completion_time",
         fields=(
-            NonNegativeInteger(name="time_period_value", least=1),
+            NonNegativeInteger(name="time_period_value", minimum=1),
             Enumeration(name="time_period_uot", allowed=UNITS_OF_TIME),
         ),
         levels=dict.fromkeys(("time_period_value", "time_period_uot"), Level.MANDATORY),
@@ -130,10 +130,10 @@ RELATION_TEXT = Text(name="description", max_length=NOTES, personal=True)
 ID = Text(name="id")
 
 
-def _own_number_only(item: JsonObject, at: str) -> None:
+def _check_serial_number(item: JsonObject, path: str) -> None:
     """An installed item has its own serial number."""
     if item.get("installed_item") and item.get("serial_number") is not None:
-        raise InvalidParameterValue(f"{at}.serial_number")
+        raise InvalidParameterValue(f"{path}.serial_number")
 
 
 SETS: dict[str, ItemSet] = {
@@ -141,7 +141,7 @@ SETS: dict[str, ItemSet] = {
     for items in (
         ItemSet(
             name="services_set",
-            rows=(PRODUCT,),
+            fields=(PRODUCT,),
             response_fields=(ID, PRODUCT),
             item_identifier=IdentifierFields("service_request_service", ("id",)),
             links=(PRODUCT,),
@@ -150,17 +150,17 @@ SETS: dict[str, ItemSet] = {
         ),
         ItemSet(
             name="physical_goods_set",
-            rows=(INSTALLED_ITEM, PRODUCT, SERIAL_NUMBER, COVERAGE),
+            fields=(INSTALLED_ITEM, PRODUCT, SERIAL_NUMBER, COVERAGE),
             response_fields=(ID, INSTALLED_ITEM, PRODUCT, SERIAL_NUMBER, COVERAGE),
             item_identifier=IdentifierFields("service_request_physical_good", ("id",)),
             links=(INSTALLED_ITEM, PRODUCT),
             exactly_one=("installed_item", "product"),
             actions=("ADD", "REMOVE"),
-            check=_own_number_only,
+            check=_check_serial_number,
         ),
         ItemSet(
             name="related_service_requests_set",
-            rows=(RELATED, RELATION_TEXT),
+            fields=(RELATED, RELATION_TEXT),
             response_fields=(ID, RELATED, RELATION_TEXT),
             item_identifier=IdentifierFields("service_request_relation", ("id",)),
             links=(RELATED,),
@@ -172,4 +172,4 @@ SETS: dict[str, ItemSet] = {
 }
 """The sets of a service request by parameter."""
 
-PERSONAL = frozenset(row.name for row in (*CALLER_TEXTS, *TEXTS, *UDF) if row.personal)
+PERSONAL = frozenset(field.name for field in (*CALLER_TEXTS, *TEXTS, *UDF) if field.personal)

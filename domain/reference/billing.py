@@ -9,9 +9,9 @@ from domain.scalar_fields import Date, Enumeration, Integer, Number, Text
 
 __all__ = ["BILLING", "REWARDS"]
 
-_ACCOUNT = RecordLink(name="accounts_receivable", to="accounts_receivable")
-_PARTICIPANT = RecordLink(name="rewards_participant", to="rewards_participant")
-_PERFORMED_BY = RecordLink(name="performed_by_unit", to="unit")
+_ACCOUNT = RecordLink(name="accounts_receivable", target_kind="accounts_receivable")
+_PARTICIPANT = RecordLink(name="rewards_participant", target_kind="rewards_participant")
+_PERFORMED_BY = RecordLink(name="performed_by_unit", target_kind="unit")
 
 BILLING = (
     RecordKind(
@@ -58,7 +58,7 @@ BILLING = (
             Number(name="total_billed_amount"),
             Number(name="total_amount_to_be_paid"),
             state("SETTLED", "UNSETTLED", "PARTIALLY_SETTLED", name="bill_status"),
-            RecordLink(name="currency", to="currency"),
+            RecordLink(name="currency", target_kind="currency"),
         ),
         cached=False,
     ),
@@ -129,8 +129,8 @@ BILLING = (
             state("PENDING", "POSTED", "REJECTED"),
             Date(name="execution_date"),
             _ACCOUNT,
-            RecordLink(name="payment", to="payment"),
-            RecordLink(name="bill", to="bill"),
+            RecordLink(name="payment", target_kind="payment"),
+            RecordLink(name="bill", target_kind="bill"),
         ),
         cached=False,
     ),
@@ -182,7 +182,7 @@ REWARDS = (
             Number(name="alternative_amount"),
             Date(name="date"),
             _PARTICIPANT,
-            RecordLink(name="unit", to="unit"),
+            RecordLink(name="unit", target_kind="unit"),
         ),
         cached=False,
     ),
@@ -208,7 +208,7 @@ REWARDS = (
             state("EFFECTIVE", "CANCELLED"),
             state("RATED", "NOT_RATED", name="billing_state"),
             Date(name="billing_effective_date"),
-            RecordLink(name="subscription", to="subscription"),
+            RecordLink(name="subscription", target_kind="subscription"),
         ),
         cached=False,
     ),

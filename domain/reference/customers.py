@@ -17,8 +17,8 @@ from domain.scalar_fields import Boolean, Date, Text
 
 __all__ = ["CUSTOMERS", "PRODUCTS"]
 
-_ACCOUNT = RecordLink(name="accounts_receivable", to="accounts_receivable")
-_CONTACT = RecordLink(name="contact_information", to="contact_information")
+_ACCOUNT = RecordLink(name="accounts_receivable", target_kind="accounts_receivable")
+_CONTACT = RecordLink(name="contact_information", target_kind="contact_information")
 
 CUSTOMERS = (
     RecordKind(
@@ -29,7 +29,7 @@ CUSTOMERS = (
             NUMBER,
             NAME,
             state("ACTIVE", "SUSPENDED", "TERMINATED"),
-            RecordLink(name="account_owner", to="contact_information"),
+            RecordLink(name="account_owner", target_kind="contact_information"),
         ),
         cached=False,
     ),
@@ -74,7 +74,7 @@ CUSTOMERS = (
             Date(name="first_activated_date"),
             state("PENDING", "COMPLETED", name="rating_state"),
             _ACCOUNT,
-            RecordLink(name="type", to="subscription_type"),
+            RecordLink(name="type", target_kind="subscription_type"),
         ),
         cached=False,
     ),
@@ -155,7 +155,7 @@ PRODUCTS = (
             CODE,
             ALTERNATIVE_CODE,
             DESCRIPTION,
-            mandatory(RecordLink(name="product_type", to="product_type")),
+            mandatory(RecordLink(name="product_type", target_kind="product_type")),
         ),
         cached=False,
         shared=True,
@@ -179,7 +179,7 @@ PRODUCTS = (
                 name="state_classification",
                 fields=(Text(name="id"), NAME, ALTERNATIVE_CODE),
             ),
-            RecordLink(name="product", to="product"),
+            RecordLink(name="product", target_kind="product"),
             Boolean(name="under_warranty"),
         ),
         defaults={"under_warranty": False},

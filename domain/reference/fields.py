@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -39,10 +40,10 @@ DESCRIPTION = Text(name="description", max_length=NOTES)
 
 MEDIA_TYPES = ("EMAIL", "SMS", "PHONE", "LETTER", "FACE_TO_FACE")
 
-MOST_CHARACTERS = 255
+MAX_CHARACTERS = 255
 """What a text can hold, so that nothing longer can be asked of one (common.md, section 7)."""
 
-MOST_MINUTES = 366 * 24 * 60
+MAX_MINUTES = 366 * 24 * 60
 """A year: the longest life of a one-time password."""
 
 
@@ -60,25 +61,25 @@ class OptionalObject(Object):
     """
 
     absent_as_null: bool = True
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     check: Callable[[JsonObject, str], None] | None = None
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> Any:
-        known = {row.parameter for row in self.fields}
+    def read(self, value: Any, path: str, context: ReadContext) -> Any:
+        known = {field.parameter for field in self.fields}
         for name in value if isinstance(value, dict) else ():
             if name not in known:
-                raise InvalidParameterValue(f"{at}.{name}")
-        given = super().read(value, at, reading)
-        kept = {
-            row.name: self.defaults.get(row.name) if found is None else found
-            for row in self.fields
-            for found in (given.get(row.name),)
+                raise InvalidParameterValue(f"{path}.{name}")
+        parsed = super().read(value, path, context)
+        members = {
+            field.name: self.defaults.get(field.name) if parsed_member is None else parsed_member
+            for field in self.fields
+            for parsed_member in (parsed.get(field.name),)
         }
-        if all(member is None for member in kept.values()):
+        if all(member is None for member in members.values()):
             return None
         if self.check:
-            self.check(kept, at)
-        return kept
+            self.check(members, path)
+        return members
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +96,15 @@ class EnumerationSet(Field):
         """The words that may be chosen."""
         return self.allowed() if callable(self.allowed) else self.allowed
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> list[str]:
+    def read(self, value: Any, path: str, context: ReadContext) -> list[str]:
         if not isinstance(value, list):
-            raise InvalidParameterType(at)
+            raise InvalidParameterType(path)
         choices = {word.upper(): word for word in self.choices}
-        found = {read_enumeration(item, f"{at}[{n}]", choices) for n, item in enumerate(value)}
-        return [word for upper, word in choices.items() if upper in found]
+        chosen = {read_enumeration(item, f"{path}[{n}]", choices) for n, item in enumerate(value)}
+        return [word for upper, word in choices.items() if upper in chosen]
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
-        return list(kept or ())
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        return list(stored or ())
 
     def schema(self) -> JsonSchema:
         items = {"type": "string", "enum": list(self.choices)}
@@ -114,7 +115,7 @@ class EnumerationSet(Field):
 
 
 def _characters(name: str) -> Integer:
-    return Integer(name=name, least=0, most=MOST_CHARACTERS)
+    return Integer(name=name, minimum=0, maximum=MAX_CHARACTERS)
 
 
 TOKEN_SETTINGS: tuple[Field, ...] = (
@@ -132,10 +133,10 @@ TOKEN_SETTINGS: tuple[Field, ...] = (
     Enumeration(name="authentication_code_creation", allowed=("NONE", "AUTOMATIC")),
     Boolean(name="allow_no_identifier"),
     Boolean(name="generate_verification_code"),
-    Integer(name="verification_code_length", least=1, most=MOST_CHARACTERS),
-    Integer(name="otp_lifetime_minutes", least=1, most=MOST_MINUTES),
-    Integer(name="max_per_accounts_receivable", least=0),
-    Integer(name="max_per_rewards_participant", least=0),
+    Integer(name="verification_code_length", minimum=1, maximum=MAX_CHARACTERS),
+    Integer(name="otp_lifetime_minutes", minimum=1, maximum=MAX_MINUTES),
+    Integer(name="max_per_accounts_receivable", minimum=0),
+    Integer(name="max_per_rewards_participant", minimum=0),
     Boolean(name="not_effective_when_unrelated"),
 )
 """What a definition or a classification of access tokens settles (access_tokens.md, section 3)."""
@@ -164,10 +165,10 @@ TOKEN_DEFINITION: dict[str, Any] = {
 """The definition of an organisation that registered none."""
 
 GUESS_SETTINGS: tuple[Field, ...] = (
-    Integer(name="attempts_per_source", least=1, most=1000),
-    Integer(name="attempts_per_token", least=1, most=1000),
-    Integer(name="first_wait_seconds", least=1, most=86400),
-    Integer(name="longest_wait_seconds", least=1, most=86400),
+    Integer(name="attempts_per_source", minimum=1, maximum=1000),
+    Integer(name="attempts_per_token", minimum=1, maximum=1000),
+    Integer(name="first_wait_seconds", minimum=1, maximum=86400),
+    Integer(name="longest_wait_seconds", minimum=1, maximum=86400),
 )
 """How often a secret of an access token may be tried; an extension of ours."""
 

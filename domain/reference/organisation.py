@@ -38,7 +38,7 @@ ORGANISATION = (
             NAME,
             DESCRIPTION,
             ALTERNATIVE_CODE,
-            RecordLink(name="community", to="community"),
+            RecordLink(name="community", target_kind="community"),
         ),
     ),
     RecordKind(
@@ -53,7 +53,7 @@ ORGANISATION = (
             NAME,
             DESCRIPTION,
             ALTERNATIVE_CODE,
-            mandatory(RecordLink(name="group", to="group")),
+            mandatory(RecordLink(name="group", target_kind="group")),
         ),
     ),
     RecordKind(
@@ -65,8 +65,8 @@ ORGANISATION = (
             mandatory(Text(name="username")),
             Text(name="person_name"),
             Text(name="email"),
-            RecordLink(name="unit", to="unit", many=True),
-            mandatory(RecordLink(name="default_unit", to="unit")),
+            RecordLink(name="unit", target_kind="unit", many=True),
+            mandatory(RecordLink(name="default_unit", target_kind="unit")),
             EnumerationSet(name="roles", allowed=("service", "auditor", "operator", "analyst")),
         ),
         secrets=("password",),
@@ -101,7 +101,7 @@ INSTALLATION = (
             Text(name="default_sms_sender"),
             OptionalObject(
                 name="content_limits",
-                fields=tuple(Integer(name=media, least=0) for media in MEDIA_TYPES),
+                fields=tuple(Integer(name=media, minimum=0) for media in MEDIA_TYPES),
             ),
             OptionalObject(
                 name="access_token_definition",
@@ -136,7 +136,7 @@ INSTALLATION = (
                     name="classification", allowed=("SYSTEMIC_KEY", "CONSUMER_APPLICATION_KEY")
                 )
             ),
-            mandatory(RecordLink(name="user", to="user")),
+            mandatory(RecordLink(name="user", target_kind="user")),
         ),
         secrets=("key",),
     ),

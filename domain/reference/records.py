@@ -7,9 +7,10 @@ registered. The tables themselves are in `domain.reference_entities`.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -47,14 +48,14 @@ _RECORD_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _ADMINISTRATIVE = frozenset({"kind", "organisation", "id", "retired"})
 
 
-def record_id(value: object, at: str = "id") -> str:
+def record_id(value: object, path: str = "id") -> str:
     """The id of a record as it is kept: 32 upper-case hex digits or a short text."""
     if value in (None, ""):
-        raise MandatoryParameter(at)
+        raise MandatoryParameter(path)
     if not isinstance(value, str):
-        raise InvalidParameterType(at)
+        raise InvalidParameterType(path)
     if not _RECORD_ID.fullmatch(value.strip()):
-        raise InvalidParameterValue(at)
+        raise InvalidParameterValue(path)
     return normalised("id", value)
 
 
@@ -65,7 +66,7 @@ class RecordLink(Field):
     ``input_name`` is the key in the record where it is another one.
     """
 
-    to: str
+    target_kind: str
     many: bool = False
     input_name: str = ""
 
@@ -73,25 +74,25 @@ class RecordLink(Field):
     def parameter(self) -> str:
         return self.input_name or f"{self.name}_id{'s' if self.many else ''}"
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> str | list[str]:
+    def read(self, value: Any, path: str, context: ReadContext) -> str | list[str]:
         if not self.many:
-            return record_id(value, at)
+            return record_id(value, path)
         if not isinstance(value, list):
-            raise InvalidParameterType(at)
-        return [record_id(item, f"{at}[{n}]") for n, item in enumerate(value)]
+            raise InvalidParameterType(path)
+        return [record_id(item, f"{path}[{n}]") for n, item in enumerate(value)]
 
-    def targets(self, kept: Any) -> list[str]:
+    def targets(self, stored: Any) -> list[str]:
         """The ids that a kept value links to."""
-        return list(kept) if self.many and kept else [kept] if kept else []
+        return list(stored) if self.many and stored else [stored] if stored else []
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
-        return {"$ref": f"{self.to}/{kept}"} if kept else None
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        return {"$ref": f"{self.target_kind}/{stored}"} if stored else None
 
     def schema(self) -> JsonSchema:
         return {"type": "array", "items": {"type": "string"}} if self.many else {"type": "string"}
 
     def response_schema(self) -> JsonSchema:
-        return nullable({"$ref": f"#/components/schemas/{self.to}"})
+        return nullable({"$ref": f"#/components/schemas/{self.target_kind}"})
 
 
 class IdentifierField(NamedTuple):
@@ -132,8 +133,8 @@ class RecordKind:
     identifier_fields: tuple[IdentifierField, ...] = (ID,)
     compact: tuple[str, ...] = ()
     minimal: tuple[str, ...] = ()
-    derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    derived: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     case_insensitive: frozenset[str] = frozenset()
     cached: bool = True
     secrets: tuple[str, ...] = ()
@@ -146,7 +147,7 @@ class RecordKind:
     @property
     def fields(self) -> tuple[Field, ...]:
         """The fields of a record."""
-        return tuple(row for row, _ in self.parameters)
+        return tuple(field for field, _ in self.parameters)
 
     @property
     def identifiable(self) -> IdentifierFields:
@@ -175,34 +176,34 @@ class RecordKind:
         return (self.shape, *minimal)
 
     def _shape(self, name: str, keys: tuple[str, ...]) -> ResponseShape:
-        rows = {row.name: row for row in self.fields}
-        return ResponseShape(name, *(rows.get(key, Text(name=key)) for key in keys))
+        by_name = {field.name: field for field in self.fields}
+        return ResponseShape(name, *(by_name.get(key, Text(name=key)) for key in keys))
 
-    def read(self, raw: Mapping[str, Any], reading: ReadContext) -> JsonObject:
+    def read(self, raw: Mapping[str, Any], context: ReadContext) -> JsonObject:
         """The fields of a record as they are kept; unknown ones are refused.
 
         Raises `InvalidParameterValue` naming an unknown field, or what the field's kind raises.
         """
-        known = {row.parameter for row in self.fields} | _ADMINISTRATIVE | set(self.secrets)
+        known = {field.parameter for field in self.fields} | _ADMINISTRATIVE | set(self.secrets)
         for name in raw:
             if name not in known:
                 raise InvalidParameterValue(name)
-        given = self.parameters.read(raw, reading)
+        parsed = self.parameters.read(raw, context)
         return {
-            row.name: self.defaults.get(row.name)
-            if given.get(row.name) is None
-            else given[row.name]
-            for row in self.fields
+            field.name: self.defaults.get(field.name)
+            if parsed.get(field.name) is None
+            else parsed[field.name]
+            for field in self.fields
         }
 
     def to_input(self, fields: Mapping[str, Any]) -> JsonObject:
         """Kept fields as a record holds them; `read` takes them back."""
-        return _written(self.fields, fields)
+        return _to_input(self.fields, fields)
 
-    def retired(self, raw: Mapping[str, Any], reading: ReadContext) -> bool:
+    def read_retired(self, raw: Mapping[str, Any], context: ReadContext) -> bool:
         """Whether the record says that it is retired."""
-        given = Parameters(Boolean(name="retired")).read(raw, reading)
-        return bool(given.get("retired"))
+        parsed = Parameters(Boolean(name="retired")).read(raw, context)
+        return bool(parsed.get("retired"))
 
     def links(self, fields: Mapping[str, Any]) -> Iterator[tuple[RecordLink, str]]:
         """Each link of a record with an id it leads to."""
@@ -212,34 +213,40 @@ class RecordKind:
         """The customers' entities (``kind/id``) whose a record is; an account is its own."""
         if self.key != "accounts_receivable":
             yield from (
-                f"{link.to}/{id_}" for link, id_ in self.links(fields) if link.to in CUSTOMER_KINDS
+                f"{link.target_kind}/{id_}"
+                for link, id_ in self.links(fields)
+                if link.target_kind in CUSTOMER_KINDS
             )
 
-    def identifying(self, fields: Mapping[str, Any], own_id: str) -> dict[str, str]:
+    def identifying_values(self, fields: Mapping[str, Any], own_id: str) -> dict[str, str]:
         """The record's identifying values, as they are compared, by identifier field."""
         values = {name: fields.get(name) for name in self.identifiable.fields} | {"id": own_id}
         return {
-            n: normalised(n, str(v), folded=n in self.case_insensitive)
+            n: normalised(n, str(v), case_insensitive=n in self.case_insensitive)
             for n, v in values.items()
             if v
         }
 
 
-def _links(rows: tuple[Field, ...], values: Mapping[str, Any]) -> Iterator[tuple[RecordLink, str]]:
-    for row in rows:
-        kept = values.get(row.name)
-        if isinstance(row, RecordLink):
-            yield from ((row, target) for target in row.targets(kept))
-        elif isinstance(row, Object) and kept:
-            for link, target in _links(row.fields, kept):
-                yield replace(link, input_name=f"{row.parameter}.{link.parameter}"), target
+def _links(
+    fields: tuple[Field, ...], values: Mapping[str, Any]
+) -> Iterator[tuple[RecordLink, str]]:
+    for field in fields:
+        stored = values.get(field.name)
+        if isinstance(field, RecordLink):
+            yield from ((field, target) for target in field.targets(stored))
+        elif isinstance(field, Object) and stored:
+            for link, target in _links(field.fields, stored):
+                yield replace(link, input_name=f"{field.parameter}.{link.parameter}"), target
 
 
-def _written(rows: tuple[Field, ...], values: Mapping[str, Any]) -> JsonObject:
+def _to_input(fields: tuple[Field, ...], values: Mapping[str, Any]) -> JsonObject:
     return {
-        row.parameter: _written(row.fields, kept) if isinstance(row, Object) and kept else kept
-        for row in rows
-        for kept in (values.get(row.name),)
+        field.parameter: _to_input(field.fields, stored)
+        if isinstance(field, Object) and stored
+        else stored
+        for field in fields
+        for stored in (values.get(field.name),)
     }
 
 

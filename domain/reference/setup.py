@@ -36,7 +36,7 @@ COMMUNICATIONS = (
         identifier_fields=(ID, IdentifierField("name"), IdentifierField("code")),
         compact=("id", "name", "description", "code"),
         parameters=Parameters(
-            NAME, DESCRIPTION, CODE, RecordLink(name="parent", to="communication_category")
+            NAME, DESCRIPTION, CODE, RecordLink(name="parent", target_kind="communication_category")
         ),
     ),
     RecordKind(
@@ -51,12 +51,12 @@ COMMUNICATIONS = (
             Enumeration(name="media", allowed=MEDIA_TYPES),
             Text(name="subject"),
             Text(name="content", max_length=CONTENT),
-            RecordLink(name="category", to="communication_category"),
+            RecordLink(name="category", target_kind="communication_category"),
             RecordLink(
                 name="communication_queue_external_system",
-                to="communication_queue_external_system",
+                target_kind="communication_queue_external_system",
             ),
-            RecordLink(name="allowed_unit", to="unit", many=True),
+            RecordLink(name="allowed_unit", target_kind="unit", many=True),
         ),
         defaults={"direction": "OUTGOING", "allowed_unit": []},
     ),
@@ -68,7 +68,7 @@ COMMUNICATIONS = (
             NAME,
             ALTERNATIVE_CODE,
             DESCRIPTION,
-            Integer(name="message_character_limit", least=0),
+            Integer(name="message_character_limit", minimum=0),
         ),
     ),
 )
@@ -76,8 +76,8 @@ COMMUNICATIONS = (
 
 
 def _digits(text: str) -> str | None:
-    found = text.strip()
-    return found if found.isascii() and found.isdigit() else None
+    digits = text.strip()
+    return digits if digits.isascii() and digits.isdigit() else None
 
 
 CONTACTS = (
@@ -178,8 +178,8 @@ PRIORITY_LEVEL = Enumeration(
 def _choice(name: str) -> tuple[RecordLink, RecordLink]:
     """What a type allows of one kind of set-up, and which of it is its default."""
     to = f"service_request_{name}"
-    return RecordLink(name=f"allowed_{name}", to=to, many=True), RecordLink(
-        name=f"default_{name}", to=to
+    return RecordLink(name=f"allowed_{name}", target_kind=to, many=True), RecordLink(
+        name=f"default_{name}", target_kind=to
     )
 
 
@@ -194,7 +194,7 @@ def _answer_category(key: str) -> RecordKind:
             CODE,
             DESCRIPTION,
             Boolean(name="requires_customer_acceptance"),
-            RecordLink(name="parent", to=key),
+            RecordLink(name="parent", target_kind=key),
         ),
         defaults={"requires_customer_acceptance": False},
     )
@@ -210,11 +210,11 @@ SERVICE_REQUESTS = (
             NAME,
             ALTERNATIVE_CODE,
             DESCRIPTION,
-            RecordLink(name="allowed_status", to="service_request_status", many=True),
+            RecordLink(name="allowed_status", target_kind="service_request_status", many=True),
             OptionalObject(
                 name="default_status_ids",
                 fields=tuple(
-                    RecordLink(name=word, to="service_request_status", input_name=word)
+                    RecordLink(name=word, target_kind="service_request_status", input_name=word)
                     for word in SERVICE_REQUEST_STATES
                 ),
             ),
@@ -227,7 +227,10 @@ SERVICE_REQUESTS = (
             Boolean(name="notify_by_sms"),
             OptionalObject(
                 name="default_assigned_to",
-                fields=(RecordLink(name="unit", to="unit"), RecordLink(name="user", to="user")),
+                fields=(
+                    RecordLink(name="unit", target_kind="unit"),
+                    RecordLink(name="user", target_kind="user"),
+                ),
             ),
         ),
         defaults={
@@ -259,7 +262,7 @@ SERVICE_REQUESTS = (
             CODE,
             DESCRIPTION,
             Text(name="classification"),
-            RecordLink(name="parent", to="service_request_category"),
+            RecordLink(name="parent", target_kind="service_request_category"),
         ),
     ),
     _answer_category("service_request_response_category"),

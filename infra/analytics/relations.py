@@ -169,7 +169,7 @@ def _entity(entity: _Entity) -> Iterator[Relation]:
 
 def _set(entity: _Entity, items: ItemSet) -> Relation:
     """The object of a set: one item a row, with the id of whose it is."""
-    rows: tuple[Field, ...] = items.response_fields or items.rows
+    rows: tuple[Field, ...] = items.response_fields or items.fields
     place = replace(_DOCUMENT, personal=items.personal)
     # An id was made up, whosever the item is.
     inner = [

@@ -96,7 +96,7 @@ PHOTO = ResponseShape(
     Text(name="file_content_url"),
     Text(name="file_mime_type"),
 )
-NO_PHOTO = orjson.dumps(dict.fromkeys(row.key for row in PHOTO.fields))
+NO_PHOTO = orjson.dumps(dict.fromkeys(field.key for field in PHOTO.fields))
 
 
 def normalise_phone(number: str) -> str:
@@ -199,7 +199,7 @@ def contact_information(
         "phones": sorted(phones),
         "emails": sorted(emails),
         "photo": contact.photo and contact.photo["id"],
-        "identity": contact.identifying(),
+        "identity": contact.uniqueness_values(),
     }
     shown.rows = [
         ViewRow(
@@ -251,7 +251,7 @@ def _contact_claims(contact: ContactInformation, settings: Mapping[str, Any]) ->
     are personal, and may be longer than what an index can hold.
     """
     rule = settings.get("unique_person" if contact.type == "PERSON" else "unique_company") or []
-    identity = contact.identifying()
+    identity = contact.uniqueness_values()
     values = [identity[name] for name in sorted(rule) if name in identity]
     if not rule or len(values) < len(rule):
         return {}

@@ -96,7 +96,9 @@ def _keys(record: Any) -> set[object]:
     kind = KINDS.get(str(record.get("kind"))) if isinstance(record, dict) else None
     if kind is None or kind.key == "organisation":
         return set()
-    if any(isinstance(row, RecordLink) and row.to == kind.key for row in kind.fields):
+    if any(
+        isinstance(field, RecordLink) and field.target_kind == kind.key for field in kind.fields
+    ):
         return set()
     named = (
         "id",

@@ -29,7 +29,7 @@ def record(record: Record, settings: Mapping[str, Any], zone: ZoneInfo) -> Proje
     kind = KINDS[record.kind]
     shown = Projection(full=orjson.dumps(record.fields), retired=record.is_retired)
     shown.extra = {"retired": record.is_retired or None, "secrets": record.secrets}
-    identifying = kind.identifying(record.fields, record.record_id)
+    identifying = kind.identifying_values(record.fields, record.record_id)
     if not record.is_retired:
         shown.claims = _claims(kind, record.fields, identifying)
         if record.fields.get(kind.globally_unique):

@@ -77,8 +77,8 @@ def topics(text: str) -> str | None:
 
 
 EVENT_PARAMETERS = Parameters(
-    Integer(name="after", least=0),
-    Integer(name="limit", least=1),
+    Integer(name="after", minimum=0),
+    Integer(name="limit", minimum=1),
     Text(name="stream", max_length=4000),
     Text(name="topic", clean=topics),
     Text(name="actor", clean=request_id_text),
@@ -86,7 +86,7 @@ EVENT_PARAMETERS = Parameters(
     Text(name="cause", clean=request_id_text),
     TimestampField(name="since"),
     TimestampField(name="until"),
-    Integer(name="wait", least=0, most=LONGEST_WAIT),
+    Integer(name="wait", minimum=0, maximum=LONGEST_WAIT),
     Enumeration(name="ledger", allowed=("EVENTS", "ACCESS")),
 )
 """``stream``: a stream's id or an entity as in a history; ``actor``: a user's id or name."""
@@ -188,7 +188,7 @@ def _user(directory: ReferenceCache, named: str) -> str:
     """The id of a user who is named by it or by username. Raises `EntityNotFound`."""
     if directory.entry("user", named):
         return named
-    username = normalised("username", named, folded=True)
+    username = normalised("username", named, case_insensitive=True)
     return single_match(
         directory.matches(Identifier("user", "username", username, "actor")), "actor"
     )

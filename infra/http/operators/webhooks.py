@@ -25,7 +25,7 @@ __all__ = ["LIST", "REPLAY", "RESUME", "WEBHOOKS", "WebhookRoutes"]
 
 WEBHOOKS = f"{OPERATOR}webhooks"
 ORGANISATION = mandatory(Text(name="organisation"))
-FROM: Field = Integer(name="from", least=1)
+FROM: Field = Integer(name="from", minimum=1)
 LIST = Parameters(ORGANISATION, *PAGING)
 REPLAY = Parameters(ORGANISATION, mandatory(FROM))
 RESUME = Parameters(ORGANISATION)
