@@ -26,7 +26,7 @@ __all__ = [
     "related_state",
 ]
 
-LIFE_CYCLE_STATES = "EFFECTIVE NOT_EFFECTIVE PENDING_VERIFICATION"
+LIFE_CYCLE_STATES = ("EFFECTIVE", "NOT_EFFECTIVE", "PENDING_VERIFICATION")
 AUTHENTICATION_CODE = Text(name="authentication_code", personal=True)
 IDENTIFIER = Text(name="identifier", personal=True)
 UDF: tuple[Field, ...] = udf(string=8, floating=4, date=4)
@@ -38,7 +38,7 @@ RELATIONS = ("accounts_receivable", "rewards_participant")
 """The kinds of entity that a token can be related to."""
 
 CODES = frozenset({AUTHENTICATION_CODE.name, IDENTIFIER.name})
-_UDF = frozenset(row.name for row in UDF)
+_UDF = frozenset(field.name for field in UDF)
 
 
 class AccessTokenCreated(DomainEvent):
@@ -145,8 +145,8 @@ class AccessToken(Aggregate):
         pass_code: str
 
         def apply_to(self, aggregate: AccessToken) -> None:
-            kept = _without(aggregate.secrets, "one_time_password")
-            aggregate.secrets = kept | {"pass_code": self.pass_code}
+            secrets = _without(aggregate.secrets, "one_time_password")
+            aggregate.secrets = secrets | {"pass_code": self.pass_code}
 
     class VerificationCodeReset(Event):
         """A new verification code took the place of the former one."""
@@ -239,7 +239,7 @@ class AccessToken(Aggregate):
             aggregate.codes, aggregate.secrets, aggregate.details = {}, {}, {}
 
     @property
-    def subject(self) -> UUID:
+    def data_subject(self) -> UUID:
         """The token itself: it may belong to nobody, and has a key of its own."""
         return self.id
 
@@ -255,9 +255,9 @@ class AccessToken(Aggregate):
 
         :param pass_code: the key id of a new one, empty to take it away, None to leave it.
         """
-        changed = diff(self.codes, codes)
-        if changed or pass_code is not None:
-            self.raise_event(self.CredentialsChanged, by, codes=changed, pass_code=pass_code)
+        changed_codes = diff(self.codes, codes)
+        if changed_codes or pass_code is not None:
+            self.raise_event(self.CredentialsChanged, by, codes=changed_codes, pass_code=pass_code)
         changes = diff(self.details, details)
         if changes:
             self.raise_event(self.Amended, by, changes=changes)
@@ -270,20 +270,20 @@ class AccessToken(Aggregate):
         self.raise_event(self.Disabled, by)
 
     def track_related_entity(
-        self, entity: str, fate: str, by: Attribution, *, loses_effect: bool
+        self, entity: str, state: str, by: Attribution, *, loses_effect: bool
     ) -> None:
         """Notes what became of the related ``entity`` (its kind).
 
         :param loses_effect: what the settings say of a token whose last entity is retired.
         """
-        if self.related_states.get(entity) == fate:
+        if self.related_states.get(entity) == state:
             return
         others = [f for kind, f in self.related_states.items() if kind != entity]
-        last = fate == RETIRED and all(other == RETIRED for other in others)
+        last = state == RETIRED and all(other == RETIRED for other in others)
         effective = self.state == self.EFFECTIVE
         ends = last and effective and loses_effect
         event = self.LastRelatedEntityRetired if ends else self.RelatedEntityChanged
-        self.raise_event(event, by, entity=entity, fate=fate)
+        self.raise_event(event, by, entity=entity, fate=state)
 
 
 def related_state(fields: Mapping[str, object], *, retired: bool) -> str:
@@ -294,4 +294,4 @@ def related_state(fields: Mapping[str, object], *, retired: bool) -> str:
 
 
 def _without(secrets: Mapping[str, str], name: str) -> dict[str, str]:
-    return {kept: key for kept, key in secrets.items() if kept != name}
+    return {other: key for other, key in secrets.items() if other != name}

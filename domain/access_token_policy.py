@@ -54,14 +54,16 @@ class TokenSettings:
         """Whether ``identifier``, ``pass_code`` or ``authentication_code`` is made up."""
         return bool(self.values[f"{name}_creation"] != "NONE")
 
-    def least(self, name: str) -> dict[str, int]:
+    def minimum_characters(self, name: str) -> dict[str, int]:
         """How many characters of each sort an ``identifier`` or a ``pass_code`` must have."""
         return {sort: self.values[f"{name}_min_{sort}"] or 0 for sort in count_characters("")}
 
     def allows(self, name: str, text: str) -> bool:
         """Whether a caller may choose this ``identifier`` or ``pass_code``."""
-        found = count_characters(text)
-        if not text.strip() or any(found[sort] < n for sort, n in self.least(name).items()):
+        counts = count_characters(text)
+        if not text.strip() or any(
+            counts[sort] < minimum for sort, minimum in self.minimum_characters(name).items()
+        ):
             return False
         formatted = name == "identifier" and not self.is_generated(name)
         return not formatted or FORMATS[self.values["identifier_format"]](text.strip())

@@ -103,10 +103,10 @@ class CreationEvent(DomainEvent, AggregateCreated):
         takes, and where its class is; here it takes none, and events say what they change.
         """
         assert aggregate is None
-        kind = AGGREGATES[self.originator_topic]
-        new = kind.__new__(kind)
+        aggregate_class = AGGREGATES[self.originator_topic]
+        new = aggregate_class.__new__(aggregate_class)
         new.__base_init__(self.originator_id, self.originator_version, self.timestamp)
-        kind.__init__(new)
+        aggregate_class.__init__(new)
         new.created = self.stamp
         self.apply(new)
         return new
@@ -175,7 +175,7 @@ class Aggregate(BaseAggregate[UUID]):
             yield aggregate
 
     @property
-    def subject(self) -> UUID | None:
+    def data_subject(self) -> UUID | None:
         """The contact whose personal data its events hold, if any."""
         return None
 

@@ -113,8 +113,8 @@ class ContactInformation(Aggregate):
         entry_id: str
 
         def apply_to(self, aggregate: ContactInformation) -> None:
-            kept = [e for e in aggregate.sets[self.set_name] if e.get("id") != self.entry_id]
-            aggregate.sets = aggregate.sets | {self.set_name: kept}
+            remaining = [e for e in aggregate.sets[self.set_name] if e.get("id") != self.entry_id]
+            aggregate.sets = aggregate.sets | {self.set_name: remaining}
 
     class MarketingDecided(Event):
         """The contact was asked whether material may be sent; None takes the answer back."""
@@ -198,27 +198,27 @@ class ContactInformation(Aggregate):
             aggregate.sets, aggregate.photo, aggregate.forgotten = {}, None, True
 
     @property
-    def subject(self) -> UUID:
+    def data_subject(self) -> UUID:
         return self.id
 
-    def amend(self, given: JsonObject, by: Attribution) -> None:
+    def amend(self, details: JsonObject, by: Attribution) -> None:
         """Changes the passive fields that differ; a nested object is merged key by key."""
-        changes = diff(self.details, given)
+        changes = diff(self.details, details)
         if changes:
             self.raise_event(self.Amended, by, changes=changes)
 
-    def add_entry(self, set_name: str, entry: Entry, by: Attribution, at: str) -> None:
+    def add_entry(self, set_name: str, entry: Entry, by: Attribution, path: str) -> None:
         """Adds a complete entry; ``at`` is the item's path. Raises what `check_entry` does."""
-        check_entry(self.id, set_name, self.sets.get(set_name, []), entry, at)
+        check_entry(self.id, set_name, self.sets.get(set_name, []), entry, path)
         self.raise_event(self.EntryAdded, by, set_name=set_name, entry=entry)
 
     def change_entry(
-        self, set_name: str, entry: Entry, changes: JsonObject, by: Attribution, at: str
+        self, set_name: str, entry: Entry, changes: JsonObject, by: Attribution, path: str
     ) -> None:
         """Changes the fields of an entry that differ. Raises what `check_entry` does."""
         changes = diff(entry, changes)
         if changes:
-            check_entry(self.id, set_name, self.sets[set_name], entry | changes, at)
+            check_entry(self.id, set_name, self.sets[set_name], entry | changes, path)
             self.raise_event(
                 self.EntryChanged, by, set_name=set_name, entry_id=entry["id"], changes=changes
             )
@@ -232,14 +232,14 @@ class ContactInformation(Aggregate):
 
         Raises `EntityNotFound`.
         """
-        found = [
+        matches = [
             entry
             for entry in self.sets.get(set_name, ())
             if entry.get(identifier.field) == identifier.value
         ]
-        if not found:
+        if not matches:
             raise EntityNotFound(identifier.path)
-        return next((entry for entry in found if entry.get("state") == "Active"), found[0])
+        return next((entry for entry in matches if entry.get("state") == "Active"), matches[0])
 
     def decide_marketing(self, material: str, send: bool | None, by: Attribution) -> None:  # noqa: FBT001
         """Records the contact's answer about marketing material; null on an unset one is none."""
@@ -275,7 +275,7 @@ class ContactInformation(Aggregate):
         self.require("MARKETING")
         self.raise_event(self.Forgotten, by, reason=reason)
 
-    def identifying(self) -> dict[str, str]:
+    def uniqueness_values(self) -> dict[str, str]:
         """The values a uniqueness rule can name (contact_information.md, section 8) that are set.
 
         Names are trimmed and compared without regard to case, numbers are trimmed. The characters

@@ -14,7 +14,7 @@ Entry = JsonObject
 
 
 def check_entry(
-    contact: UUID, set_name: str, entries: Iterable[Entry], entry: Entry, at: str
+    contact: UUID, set_name: str, entries: Iterable[Entry], entry: Entry, path: str
 ) -> None:
     """Refuses an entry that the others of its set exclude.
 
@@ -23,8 +23,8 @@ def check_entry(
     (contact_information.md, sections 4.6 and 7).
     """
     if entry.get("contact_information") == contact.hex.upper():
-        raise InvalidParameterValue(f"{at}.contact_information_identifier")
+        raise InvalidParameterValue(f"{path}.contact_information_identifier")
     key = ("type", "contact_information") if set_name == "relation_set" else ("type", "state")
     others = (other for other in entries if other["id"] != entry["id"])
     if any(all(other.get(k) == entry.get(k) for k in key) for other in others):
-        raise DuplicateEntity(f"{at}.type")
+        raise DuplicateEntity(f"{path}.type")

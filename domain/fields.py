@@ -52,7 +52,7 @@ class Level(Enum):
 
     OPTIONAL = "optional"
     MANDATORY = "mandatory"
-    KEPT = "optional, but neither null nor blank"
+    NOT_NULL = "optional, but neither null nor blank"
     NOT_APPLICABLE = "not applicable"
 
 
@@ -88,26 +88,26 @@ class Field:
         """The name under which a call gives it."""
         return self.name
 
-    def raw_value(self, raw: Mapping[str, Any], at: str, reading: ReadContext) -> Any:
+    def raw_value(self, raw: Mapping[str, Any], path: str, context: ReadContext) -> Any:
         """The raw value of this parameter among ``raw``; None for null and for nothing.
 
         A query string that repeats it has the value that comes last.
         """
         value = raw.get(self.parameter)
-        return value[-1] if reading.textual and isinstance(value, list) else value
+        return value[-1] if context.textual and isinstance(value, list) else value
 
     @property
     def alternate_key(self) -> str:
         """The other name under which a call may give it; the same where there is no other."""
         return self.parameter
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> Any:
+    def read(self, value: Any, path: str, context: ReadContext) -> Any:
         """The value to keep, from one that is not null; raises the refusal that names ``at``."""
         raise NotImplementedError
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
         """The kept value (or None) as a response holds it."""
-        return kept
+        return stored
 
     def schema(self) -> JsonSchema:
         """What a call may give, as JSON Schema."""
@@ -138,19 +138,19 @@ LevelRule = Level | Callable[[JsonObject], Level]
 ParameterSpec = Field | tuple[Field, LevelRule]
 
 
-def mandatory(row: Field) -> ParameterSpec:
+def mandatory(field: Field) -> ParameterSpec:
     """A parameter that must be given."""
-    return row, Level.MANDATORY
+    return field, Level.MANDATORY
 
 
-def not_null(row: Field) -> ParameterSpec:
+def not_null(field: Field) -> ParameterSpec:
     """A parameter that may be absent but not null or blank."""
-    return row, Level.KEPT
+    return field, Level.NOT_NULL
 
 
-def when(row: Field, rule: Callable[[JsonObject], Level]) -> ParameterSpec:
+def when(field: Field, rule: Callable[[JsonObject], Level]) -> ParameterSpec:
     """A parameter whose level depends on those read before it."""
-    return row, rule
+    return field, rule
 
 
 class Parameters:
@@ -163,33 +163,33 @@ class Parameters:
 
     def __init__(
         self,
-        *rows: ParameterSpec,
+        *specs: ParameterSpec,
         exactly_one: Iterable[str] = (),
         at_least_one: Iterable[str] = (),
         at_most_one: Iterable[str] = (),
         check: Callable[[JsonObject], None] | None = None,
     ) -> None:
         self.fields: tuple[tuple[Field, LevelRule], ...] = tuple(
-            row if isinstance(row, tuple) else (row, Level.OPTIONAL) for row in rows
+            field if isinstance(field, tuple) else (field, Level.OPTIONAL) for field in specs
         )
         self.exactly_one = frozenset(exactly_one)
         self.at_least_one = frozenset(at_least_one)
         self.at_most_one = frozenset(at_most_one)
         self._check = check
         groups = self.exactly_one | self.at_least_one | self.at_most_one
-        own = (row.name for row, _ in reversed(self.fields) if row.name in groups)
-        last = next(own, None)
-        # What each call asks of every row is known before there is any call.
+        group_members = (field.name for field, _ in reversed(self.fields) if field.name in groups)
+        last = next(group_members, None)
+        # What each call asks of every field is known before there is any call.
         self._plan = [
             (
-                row,
+                field,
                 Level.OPTIONAL if callable(rule) else rule,
                 rule if callable(rule) else None,
-                row.parameter,
-                row.alternate_key,
-                row.name == last,
+                field.parameter,
+                field.alternate_key,
+                field.name == last,
             )
-            for row, rule in self.fields
+            for field, rule in self.fields
         ]
 
     def __iter__(self) -> Iterator[tuple[Field, LevelRule]]:
@@ -197,69 +197,69 @@ class Parameters:
 
     def map_fields(self, change: Callable[[Field], Field]) -> Parameters:
         """The same with each parameter replaced by what ``change`` makes of it."""
-        rows = [(change(row), rule) for row, rule in self.fields]
+        specs = [(change(field), rule) for field, rule in self.fields]
         groups = {"exactly_one": self.exactly_one, "at_least_one": self.at_least_one}
-        return Parameters(*rows, **groups, check=self._check)
+        return Parameters(*specs, **groups, check=self._check)
 
-    def read(self, raw: Mapping[str, Any], reading: ReadContext, at: str = "") -> JsonObject:
+    def read(self, raw: Mapping[str, Any], context: ReadContext, path: str = "") -> JsonObject:
         """The given values by field name; raises the first refusal in the table's order."""
-        given: JsonObject = {}
-        for row, fixed, rule, name, also, closes in self._plan:
-            level = rule(given) if rule else fixed
-            if name in raw or also in raw or level is Level.MANDATORY:
-                self._read(row, level, raw, reading, f"{at}{name}", given)
+        parsed: JsonObject = {}
+        for field, fixed, rule, name, alternate, closes in self._plan:
+            level = rule(parsed) if rule else fixed
+            if name in raw or alternate in raw or level is Level.MANDATORY:
+                self._read(field, level, raw, context, f"{path}{name}", parsed)
                 if self._check:
-                    self._check(given)
+                    self._check(parsed)
             if closes:
-                self._check_groups(given, at)
-        return given
+                self._check_groups(parsed, path)
+        return parsed
 
     @staticmethod
     def _read(
-        row: Field,
+        field: Field,
         level: Level,
         raw: Mapping[str, Any],
-        reading: ReadContext,
-        at: str,
-        given: JsonObject,
+        context: ReadContext,
+        path: str,
+        parsed: JsonObject,
     ) -> None:
-        value = row.raw_value(raw, at, reading)
-        required = level is Level.MANDATORY or level is Level.KEPT
+        value = field.raw_value(raw, path, context)
+        required = level is Level.MANDATORY or level is Level.NOT_NULL
         if value is None or (required and isinstance(value, str) and not value.strip()):
             if required:
-                raise MandatoryParameter(at)
-            given[row.name] = None
+                raise MandatoryParameter(path)
+            parsed[field.name] = None
         else:
-            given[row.name] = row.read(value, at, reading)
-            if level is Level.NOT_APPLICABLE and given[row.name] is not None:
-                raise InvalidParameterValue(at)
+            parsed[field.name] = field.read(value, path, context)
+            if level is Level.NOT_APPLICABLE and parsed[field.name] is not None:
+                raise InvalidParameterValue(path)
 
-    def _check_groups(self, given: JsonObject, at: str) -> None:
+    def _check_groups(self, parsed: JsonObject, path: str) -> None:
         def count(group: frozenset[str]) -> int:
-            return sum(given.get(name) is not None for name in group)
+            return sum(parsed.get(name) is not None for name in group)
 
-        for group, wrong in (
+        for group, is_violated in (
             (self.exactly_one, count(self.exactly_one) != 1),
             (self.at_least_one, count(self.at_least_one) == 0),
             (self.at_most_one, count(self.at_most_one) > 1),
         ):
-            if group and wrong:
-                names = (row.parameter for row, _ in self.fields if row.name in group)
-                raise SemiOptionalParameter(", ".join(f"{at}{name}" for name in names))
+            if group and is_violated:
+                names = (field.parameter for field, _ in self.fields if field.name in group)
+                raise SemiOptionalParameter(", ".join(f"{path}{name}" for name in names))
 
     def schema(self) -> JsonSchema:
         """The parameters as the JSON Schema of an object."""
-        required = [row.parameter for row, rule in self.fields if rule is Level.MANDATORY]
-        properties = {row.parameter: self._schema(row, rule) for row, rule in self.fields}
+        required = [field.parameter for field, rule in self.fields if rule is Level.MANDATORY]
+        properties = {field.parameter: self._schema(field, rule) for field, rule in self.fields}
         return {"type": "object", "properties": properties} | (
             {"required": required} if required else {}
         )
 
     @staticmethod
-    def _schema(row: Field, rule: LevelRule) -> JsonSchema:
-        if rule in (Level.MANDATORY, Level.KEPT):
-            return row.schema()
-        schema = nullable(row.schema())
+    def _schema(field: Field, rule: LevelRule) -> JsonSchema:
+        if rule in (Level.MANDATORY, Level.NOT_NULL):
+            return field.schema()
+        schema = nullable(field.schema())
         if callable(rule):
             schema["description"] = "Whether it must or may be given depends on other parameters."
         return schema
@@ -268,32 +268,32 @@ class Parameters:
 class ResponseShape:
     """One object of a response: its keys in order, each always present."""
 
-    def __init__(self, name: str, *rows: Field) -> None:
+    def __init__(self, name: str, *fields: Field) -> None:
         self.name = name
-        self.fields = rows
+        self.fields = fields
         # Most values are sent as they are; which, is known before any object is made.
         self._plan = [
             (
-                row.key,
-                row.name,
-                None if type(row).to_response is Field.to_response else row.to_response,
+                field.key,
+                field.name,
+                None if type(field).to_response is Field.to_response else field.to_response,
             )
-            for row in rows
+            for field in fields
         ]
 
     def render(self, values: Mapping[str, Any], zone: ZoneInfo) -> JsonObject:
         """The object for kept ``values`` by field name; what is not among them is null."""
         get = values.get
         return {
-            key: get(name) if sent is None else sent(get(name), zone)
-            for key, name, sent in self._plan
+            key: get(name) if convert is None else convert(get(name), zone)
+            for key, name, convert in self._plan
         }
 
     def schema(self) -> JsonSchema:
         """The object as JSON Schema."""
         return {
             "type": "object",
-            "properties": {row.key: row.response_schema() for row in self.fields},
-            "required": [row.key for row in self.fields],
+            "properties": {field.key: field.response_schema() for field in self.fields},
+            "required": [field.key for field in self.fields],
             "additionalProperties": False,
         }

@@ -5,10 +5,14 @@ from __future__ import annotations
 from uuid import UUID
 
 from domain.aggregate import Aggregate, Attribution, CreationEvent
-from domain.scalar_fields import NOTES, Text
+from domain.scalar_fields import NOTES, Enumeration, Text
 
-__all__ = ["ERROR_CODE", "ERROR_DESCRIPTION", "QueueEntry"]
+__all__ = ["ENTRY_STATE", "ERROR_CODE", "ERROR_DESCRIPTION", "QueueEntry"]
 
+ENTRY_STATE = Enumeration(
+    name="life_cycle_state",
+    allowed=("PENDING", "REJECTED", "COMPLETED", "COMPLETED_AND_REMOVED"),
+)
 ERROR_CODE = Text(name="error_code")
 ERROR_DESCRIPTION = Text(name="error_description", max_length=NOTES, personal=True)
 
@@ -76,7 +80,7 @@ class QueueEntry(Aggregate):
         TO = "COMPLETED_AND_REMOVED"
 
     @property
-    def subject(self) -> UUID:
+    def data_subject(self) -> UUID:
         return UUID(self.contact_information)
 
     def process(self, by: Attribution) -> None:

@@ -60,15 +60,15 @@ def check_dates(values: JsonObject) -> None:
         raise InvalidParameterValue(EXPECTED)
 
 
-def schedule(current: JsonObject, given: JsonObject) -> JsonObject:
+def schedule(current: JsonObject, changes: JsonObject) -> JsonObject:
     """Start, expected date and estimated time after ``given`` values are applied to the current.
 
     Each of the latter two follows from the other; null for one clears both; a new start keeps the
     period. Raises `InvalidParameterValue` as `check_dates`, and for a period that ends nowhere.
     """
-    start = given.get(START) or current[START]
-    expected, period = given.get(EXPECTED), given.get(ESTIMATED)
-    if expected is None and period is None and not given.keys() & {EXPECTED, ESTIMATED}:
+    start = changes.get(START) or current[START]
+    expected, period = changes.get(EXPECTED), changes.get(ESTIMATED)
+    if expected is None and period is None and not changes.keys() & {EXPECTED, ESTIMATED}:
         expected, period = current.get(EXPECTED), current.get(ESTIMATED)
         expected = expected if start == current[START] else None
     elif expected is not None:
@@ -84,9 +84,9 @@ def schedule(current: JsonObject, given: JsonObject) -> JsonObject:
 
 def priority(urgency: str, impact: str, matrix: Iterable[Mapping[str, Any]]) -> str | None:
     """The priority level of two levels, by the rows of the organisation's matrix if it has any."""
-    rows = {(row["urgency_level"], row["impact_level"]): row["priority_level"] for row in matrix}
-    if rows:
-        return rows.get((urgency, impact))
+    levels = {(row["urgency_level"], row["impact_level"]): row["priority_level"] for row in matrix}
+    if levels:
+        return levels.get((urgency, impact))
     if not (urgency.startswith("URGENCY") and impact.startswith("IMPACT")):
         return None
     return f"PRIORITY{int(urgency[-1]) + int(impact[-1]) - 1}"

@@ -21,9 +21,9 @@ from domain.errors import (
 from domain.fields import JsonObject
 
 __all__ = [
+    "ANSWER_STATES",
     "OPEN",
     "PROGRESSION",
-    "STATES",
     "AnswerAccepted",
     "AnswerGiven",
     "AnswerReplaced",
@@ -42,7 +42,7 @@ PROGRESSION = ("PENDING", "RESPONDED", "TEMPORARY_RESOLVED", "FINAL_RESOLVED", "
 OPEN = PROGRESSION[:-1]
 """The states in which a service request can still be changed."""
 
-STATES = dict(
+ANSWER_STATES = dict(
     zip(("response", "temporary_resolution", "final_resolution"), PROGRESSION[1:4], strict=True)
 )
 """The state that each answer begins."""
@@ -85,8 +85,10 @@ class AnswerWithdrawn(DomainEvent):
     NAME: ClassVar[str] = ""
 
     def apply_to(self, aggregate: Any) -> None:
-        kept = {name: said for name, said in aggregate.answers.items() if name != self.NAME}
-        aggregate.answers = kept
+        remaining = {
+            name: answer for name, answer in aggregate.answers.items() if name != self.NAME
+        }
+        aggregate.answers = remaining
 
 
 class AnswerAccepted(DomainEvent):
@@ -119,30 +121,30 @@ def is_pending(answer: JsonObject | None) -> bool:
     return bool(answer and answer["acceptance_required"] and not answer.get("accepted_by"))
 
 
-def check_answers_fit_state(to: str, stored: Answers, given: Answers) -> None:
+def check_answers_fit_state(to: str, stored: Answers, new: Answers) -> None:
     """Refuses answers that do not fit the state ``to`` (sections 6.1 and 6.2).
 
     Raises `MandatoryParameter` for one that the state or the way to it needs, and
     `InvalidParameterValue` for one that begins a later state.
     """
-    for name, state in STATES.items():
-        reached = PROGRESSION.index(to) >= PROGRESSION.index(state)
-        needed = to == state if name == "temporary_resolution" else reached
-        if needed and given.get(name, stored.get(name)) is None:
+    for name, state in ANSWER_STATES.items():
+        is_reached = PROGRESSION.index(to) >= PROGRESSION.index(state)
+        required = to == state if name == "temporary_resolution" else is_reached
+        if required and new.get(name, stored.get(name)) is None:
             raise MandatoryParameter(name)
-        if not reached and given.get(name) is not None:
+        if not is_reached and new.get(name) is not None:
             raise InvalidParameterValue(name)
 
 
-def check_acceptance(to: str, stored: Answers, given: Answers) -> None:
+def check_acceptance(to: str, stored: Answers, new: Answers) -> None:
     """Refuses to replace what was accepted, and to pass what was not.
 
     Raises `AlreadyAccepted` and `PendingAcceptance` with the name of the answer (section 3).
     """
-    for name in given:
+    for name in new:
         if is_accepted(stored.get(name)):
             raise AlreadyAccepted(name)
-    for name, state in STATES.items():
-        passed = PROGRESSION.index(to) > PROGRESSION.index(state)
-        if passed and is_pending(given.get(name, stored.get(name))):
+    for name, state in ANSWER_STATES.items():
+        is_passed = PROGRESSION.index(to) > PROGRESSION.index(state)
+        if is_passed and is_pending(new.get(name, stored.get(name))):
             raise PendingAcceptance(name)

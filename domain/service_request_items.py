@@ -60,12 +60,12 @@ class SetItemRemoved(DomainEvent):
     item_id: str
 
     def apply_to(self, aggregate: Any) -> None:
-        kept = [item for item in aggregate.sets[self.set_name] if item["id"] != self.item_id]
-        aggregate.sets = aggregate.sets | {self.set_name: kept}
+        remaining = [item for item in aggregate.sets[self.set_name] if item["id"] != self.item_id]
+        aggregate.sets = aggregate.sets | {self.set_name: remaining}
 
 
 def check_item(
-    own: UUID, set_name: str, items: Sequence[JsonObject], item: JsonObject, at: str
+    request_id: UUID, set_name: str, items: Sequence[JsonObject], item: JsonObject, path: str
 ) -> None:
     """Refuses an item that the others of its set exclude.
 
@@ -75,14 +75,14 @@ def check_item(
     link = UNIQUE_LINK.get(set_name)
     if link is None:
         return
-    if item[link] == own.hex.upper():
-        raise InvalidParameterValue(f"{at}.{link}_identifier")
+    if item[link] == request_id.hex.upper():
+        raise InvalidParameterValue(f"{path}.{link}_identifier")
     if any(other[link] == item[link] for other in items):
-        raise DuplicateEntity(f"{at}.{link}_identifier")
+        raise DuplicateEntity(f"{path}.{link}_identifier")
 
 
 def find_item(
-    items: Sequence[JsonObject], identifier: Identifier | Mapping[str, str], at: str
+    items: Sequence[JsonObject], identifier: Identifier | Mapping[str, str], path: str
 ) -> JsonObject:
     """The item that an identifier, or a link with what it leads to, means (section 2).
 
@@ -90,9 +90,9 @@ def find_item(
     """
     if isinstance(identifier, Identifier):
         identifier = {identifier.field: identifier.value}
-    found = [item for item in items if all(item.get(k) == v for k, v in identifier.items())]
-    if not found:
-        raise EntityNotFound(at)
-    if len(found) > 1:
-        raise EntityNotUnique(at)
-    return found[0]
+    matches = [item for item in items if all(item.get(k) == v for k, v in identifier.items())]
+    if not matches:
+        raise EntityNotFound(path)
+    if len(matches) > 1:
+        raise EntityNotUnique(path)
+    return matches[0]

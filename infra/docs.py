@@ -115,7 +115,8 @@ def kinds() -> Iterator[str]:
     yield "Unique identifier fields carry a `!`. Every record also has `id` and may have `retired`."
     for kind in KINDS.values():
         yield f"\n## {kind.key}\n"
-        yield f"Identified by: {', '.join(f'`{name}`' for name in kind.identifier_fields.split())}\n"
+        identifiers = (f"`{name}{'!' * unique}`" for name, unique in kind.identifier_fields)
+        yield f"Identified by: {', '.join(identifiers)}\n"
         rows = (
             (f"`{row.parameter}`", type(row).__name__, "yes" if rule is Level.MANDATORY else "")
             for row, rule in kind.parameters

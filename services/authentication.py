@@ -172,7 +172,7 @@ async def customer_of(
 
 
 def _user_called(directory: ReferenceCache, username: str) -> ReferenceRecord | None:
-    name = normalised("username", username, folded=True)
+    name = normalised("username", username, case_insensitive=True)
     for match in directory.matches(Identifier("user", "username", name, "username")):
         if not match.retired:
             return directory.entry("user", match.id)

@@ -144,5 +144,5 @@ class ReferenceCache:
 
     @staticmethod
     def _keys(entry: ReferenceRecord) -> list[tuple[str, str, str]]:
-        values = KINDS[entry.kind].identifying(entry.fields, entry.id)
+        values = KINDS[entry.kind].identifying_values(entry.fields, entry.id)
         return [(entry.kind, field, value) for field, value in values.items()]

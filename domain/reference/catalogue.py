@@ -18,7 +18,7 @@ from domain.reference.delivery_servers import PASSWORD, SECRET
 from domain.reference.organisation import INSTALLATION, ORGANISATION
 from domain.reference.records import RecordKind
 from domain.reference.setup import COMMUNICATIONS, CONTACTS, SERVICE_REQUESTS
-from domain.reference.webhooks import signing_secret, webhook
+from domain.reference.webhooks import signing_secret, webhook_kind
 from domain.scalar_fields import NOTES, Text
 from domain.token_credentials import ACCESS_TOKEN
 
@@ -26,19 +26,22 @@ __all__ = ["CACHED_SHAPES", "ENTITIES", "KINDS", "REFERRING_TO", "SECRETS", "ide
 
 
 def _by_key(kinds: Iterable[RecordKind]) -> dict[str, RecordKind]:
-    found: dict[str, RecordKind] = {}
+    by_key: dict[str, RecordKind] = {}
     for kind in kinds:
-        if found.setdefault(kind.key, kind) is not kind:
+        if by_key.setdefault(kind.key, kind) is not kind:
             raise TypeError(f"two kinds are called {kind.key}")
-    return found
+    return by_key
 
 
-def _by_entity(identifiables: Iterable[IdentifierFields]) -> dict[str, IdentifierFields]:
-    found: dict[str, IdentifierFields] = {}
-    for one in identifiables:
-        if found.setdefault(one.entity, one) is not one:
-            raise TypeError(f"two entities are called {one.entity}")
-    return found
+def _by_entity(entities: Iterable[IdentifierFields]) -> dict[str, IdentifierFields]:
+    by_entity: dict[str, IdentifierFields] = {}
+    for identifiable_fields in entities:
+        if (
+            by_entity.setdefault(identifiable_fields.entity, identifiable_fields)
+            is not identifiable_fields
+        ):
+            raise TypeError(f"two entities are called {identifiable_fields.entity}")
+    return by_entity
 
 
 KINDS: dict[str, RecordKind] = _by_key(
@@ -52,7 +55,7 @@ KINDS: dict[str, RecordKind] = _by_key(
         *CONTACTS,
         *SERVICE_REQUESTS,
         *INSTALLATION,
-        webhook(lambda: KINDS),
+        webhook_kind(lambda: KINDS),
     )
 )
 """What can be registered, by its key."""
@@ -88,8 +91,8 @@ ENTITIES: dict[str, IdentifierFields] = _by_entity(
 
 
 def _key(text: str) -> str | None:
-    found = text.strip().upper()
-    return found if re.fullmatch(r"[0-9A-F]{32}", found) else None
+    key = text.strip().upper()
+    return key if re.fullmatch(r"[0-9A-F]{32}", key) else None
 
 
 def _line(text: str) -> str | None:

@@ -7,10 +7,11 @@ registered. The tables themselves are in `domain.reference.catalogue`.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
 from zoneinfo import ZoneInfo
 
 from domain.aggregate import Aggregate, Attribution, CreationEvent
@@ -21,7 +22,6 @@ from domain.fields import (
     JsonObject,
     JsonSchema,
     Parameters,
-    ParameterSpec,
     ReadContext,
     ResponseShape,
     nullable,
@@ -29,7 +29,15 @@ from domain.fields import (
 from domain.identifiers import IdentifierFields, normalised
 from domain.scalar_fields import Boolean, Text
 
-__all__ = ["Record", "RecordKind", "RecordLink", "record_id"]
+__all__ = [
+    "ID",
+    "IdentifierField",
+    "Record",
+    "RecordKind",
+    "RecordLink",
+    "record_id",
+    "unique",
+]
 
 CUSTOMER_KINDS = frozenset(
     {"contact_information", "accounts_receivable", "rewards_participant", "subscription"}
@@ -40,14 +48,14 @@ _RECORD_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _ADMINISTRATIVE = frozenset({"kind", "organisation", "id", "retired"})
 
 
-def record_id(value: object, at: str = "id") -> str:
+def record_id(value: object, path: str = "id") -> str:
     """The id of a record as it is kept: 32 upper-case hex digits or a short text."""
     if value in (None, ""):
-        raise MandatoryParameter(at)
+        raise MandatoryParameter(path)
     if not isinstance(value, str):
-        raise InvalidParameterType(at)
+        raise InvalidParameterType(path)
     if not _RECORD_ID.fullmatch(value.strip()):
-        raise InvalidParameterValue(at)
+        raise InvalidParameterValue(path)
     return normalised("id", value)
 
 
@@ -58,7 +66,7 @@ class RecordLink(Field):
     ``input_name`` is the key in the record where it is another one.
     """
 
-    to: str
+    target_kind: str
     many: bool = False
     input_name: str = ""
 
@@ -66,50 +74,68 @@ class RecordLink(Field):
     def parameter(self) -> str:
         return self.input_name or f"{self.name}_id{'s' if self.many else ''}"
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> str | list[str]:
+    def read(self, value: Any, path: str, context: ReadContext) -> str | list[str]:
         if not self.many:
-            return record_id(value, at)
+            return record_id(value, path)
         if not isinstance(value, list):
-            raise InvalidParameterType(at)
-        return [record_id(item, f"{at}[{n}]") for n, item in enumerate(value)]
+            raise InvalidParameterType(path)
+        return [record_id(item, f"{path}[{n}]") for n, item in enumerate(value)]
 
-    def targets(self, kept: Any) -> list[str]:
+    def targets(self, stored: Any) -> list[str]:
         """The ids that a kept value links to."""
-        return list(kept) if self.many and kept else [kept] if kept else []
+        return list(stored) if self.many and stored else [stored] if stored else []
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
-        return {"$ref": f"{self.to}/{kept}"} if kept else None
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        return {"$ref": f"{self.target_kind}/{stored}"} if stored else None
 
     def schema(self) -> JsonSchema:
         return {"type": "array", "items": {"type": "string"}} if self.many else {"type": "string"}
 
     def response_schema(self) -> JsonSchema:
-        return nullable({"$ref": f"#/components/schemas/{self.to}"})
+        return nullable({"$ref": f"#/components/schemas/{self.target_kind}"})
+
+
+class IdentifierField(NamedTuple):
+    """A field that identifies a record; no two current records share a value of ``unique`` ones."""
+
+    name: str
+    unique: bool = False
+
+
+def unique(name: str) -> IdentifierField:
+    """Return the identifier field of that name, unique among records that are not retired."""
+    return IdentifierField(name, unique=True)
+
+
+ID = unique("id")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordKind:
     """One kind of registered entity.
 
-    ``identifier_fields`` lists the identifier fields, those unique among records that are not retired
-    with a ``!``; ``compact`` the keys of the object shown where it is referred to, ``brief`` those
-    shown inside compact objects where they are fewer; ``derived`` keys that are found by following
-    links. ``cached`` kinds are an organisation's set-up,
-    which each process holds in memory; the others may be many and are read when needed. ``secrets``
-    are given with a record and kept apart from it, hashed or, where the service must show them to
-    others, ``encrypted``; those that are ``generated`` where none is given are shown once. ``globally_unique`` is the field that is unique over
-    all organisations, ``unique_together`` are fields whose combination no two current records share.
-    ``shared`` kinds outside the directory belong to no customer, so that each may name them.
+    ``parameters`` are what a record may hold. ``compact`` lists the keys of the object shown where
+    a record is referred to, ``minimal`` those shown inside compact objects where they are fewer,
+    ``derived`` keys that are found by following links.
+
+    ``cached`` kinds are an organisation's set-up, which each process holds in memory; the others may
+    be many and are read when needed. ``shared`` ones among the latter belong to no customer, so that
+    each may name them.
+
+    ``secrets`` are given with a record and kept apart from it, hashed or, where the service must
+    show them to others, ``encrypted``; those that are ``generated`` where none is given are shown
+    once. ``globally_unique`` is the field that is unique over all organisations,
+    ``unique_together`` are fields whose combination no two current records share.
     """
 
     key: str
-    specs: tuple[ParameterSpec, ...]
-    identifier_fields: str = "id!"
-    compact: str = ""
-    brief: str = ""
-    derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    case_insensitive: str = ""
+    parameters: Parameters
+    identifier_fields: tuple[IdentifierField, ...] = (ID,)
+    compact: tuple[str, ...] = ()
+    minimal: tuple[str, ...] = ()
+    derived: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    case_insensitive: frozenset[str] = frozenset()
     cached: bool = True
     secrets: tuple[str, ...] = ()
     encrypted: frozenset[str] = frozenset()
@@ -119,26 +145,23 @@ class RecordKind:
     shared: bool = False
 
     @property
-    def parameters(self) -> Parameters:
-        """What a record of this kind may hold."""
-        return Parameters(*self.specs)
-
-    @property
     def fields(self) -> tuple[Field, ...]:
         """The fields of a record."""
-        return tuple(row for row, _ in self.parameters)
+        return tuple(field for field, _ in self.parameters)
 
     @property
     def identifiable(self) -> IdentifierFields:
         """How callers identify one."""
-        names = tuple(name.rstrip("!") for name in self.identifier_fields.split())
-        return IdentifierFields(self.key, names, frozenset(self.case_insensitive.split()))
+        names = tuple(identifier.name for identifier in self.identifier_fields)
+        return IdentifierFields(self.key, names, self.case_insensitive)
 
     @property
-    def unique(self) -> tuple[str, ...]:
-        """The identifier fields that no two current records may share; the id is so by itself."""
+    def unique_fields(self) -> tuple[str, ...]:
+        """The identifier fields besides the id that no two current records may share."""
         return tuple(
-            n[:-1] for n in self.identifier_fields.split() if n.endswith("!") and n != "id!"
+            identifier.name
+            for identifier in self.identifier_fields
+            if identifier.unique and identifier != ID
         )
 
     @property
@@ -148,39 +171,39 @@ class RecordKind:
 
     @property
     def shapes(self) -> tuple[ResponseShape, ...]:
-        """The objects that are shown of it: the compact one and, if there is one, the brief one."""
-        brief = (self._shape(f"{self.key}_brief", self.brief),) if self.brief else ()
-        return (self.shape, *brief)
+        """The objects that are shown of it: the compact one and, if there is one, the minimal one."""
+        minimal = (self._shape(f"{self.key}_brief", self.minimal),) if self.minimal else ()
+        return (self.shape, *minimal)
 
-    def _shape(self, name: str, keys: str) -> ResponseShape:
-        rows = {row.name: row for row in self.fields}
-        return ResponseShape(name, *(rows.get(key, Text(name=key)) for key in keys.split()))
+    def _shape(self, name: str, keys: tuple[str, ...]) -> ResponseShape:
+        by_name = {field.name: field for field in self.fields}
+        return ResponseShape(name, *(by_name.get(key, Text(name=key)) for key in keys))
 
-    def read(self, raw: Mapping[str, Any], reading: ReadContext) -> JsonObject:
+    def read(self, raw: Mapping[str, Any], context: ReadContext) -> JsonObject:
         """The fields of a record as they are kept; unknown ones are refused.
 
         Raises `InvalidParameterValue` naming an unknown field, or what the field's kind raises.
         """
-        known = {row.parameter for row in self.fields} | _ADMINISTRATIVE | set(self.secrets)
+        known = {field.parameter for field in self.fields} | _ADMINISTRATIVE | set(self.secrets)
         for name in raw:
             if name not in known:
                 raise InvalidParameterValue(name)
-        given = self.parameters.read(raw, reading)
+        parsed = self.parameters.read(raw, context)
         return {
-            row.name: self.defaults.get(row.name)
-            if given.get(row.name) is None
-            else given[row.name]
-            for row in self.fields
+            field.name: self.defaults.get(field.name)
+            if parsed.get(field.name) is None
+            else parsed[field.name]
+            for field in self.fields
         }
 
     def to_input(self, fields: Mapping[str, Any]) -> JsonObject:
         """Kept fields as a record holds them; `read` takes them back."""
-        return _written(self.fields, fields)
+        return _to_input(self.fields, fields)
 
-    def retired(self, raw: Mapping[str, Any], reading: ReadContext) -> bool:
+    def read_retired(self, raw: Mapping[str, Any], context: ReadContext) -> bool:
         """Whether the record says that it is retired."""
-        given = Parameters(Boolean(name="retired")).read(raw, reading)
-        return bool(given.get("retired"))
+        parsed = Parameters(Boolean(name="retired")).read(raw, context)
+        return bool(parsed.get("retired"))
 
     def links(self, fields: Mapping[str, Any]) -> Iterator[tuple[RecordLink, str]]:
         """Each link of a record with an id it leads to."""
@@ -190,31 +213,40 @@ class RecordKind:
         """The customers' entities (``kind/id``) whose a record is; an account is its own."""
         if self.key != "accounts_receivable":
             yield from (
-                f"{link.to}/{id_}" for link, id_ in self.links(fields) if link.to in CUSTOMER_KINDS
+                f"{link.target_kind}/{id_}"
+                for link, id_ in self.links(fields)
+                if link.target_kind in CUSTOMER_KINDS
             )
 
-    def identifying(self, fields: Mapping[str, Any], own_id: str) -> dict[str, str]:
+    def identifying_values(self, fields: Mapping[str, Any], own_id: str) -> dict[str, str]:
         """The record's identifying values, as they are compared, by identifier field."""
-        folded = self.case_insensitive.split()
         values = {name: fields.get(name) for name in self.identifiable.fields} | {"id": own_id}
-        return {n: normalised(n, str(v), folded=n in folded) for n, v in values.items() if v}
+        return {
+            n: normalised(n, str(v), case_insensitive=n in self.case_insensitive)
+            for n, v in values.items()
+            if v
+        }
 
 
-def _links(rows: tuple[Field, ...], values: Mapping[str, Any]) -> Iterator[tuple[RecordLink, str]]:
-    for row in rows:
-        kept = values.get(row.name)
-        if isinstance(row, RecordLink):
-            yield from ((row, target) for target in row.targets(kept))
-        elif isinstance(row, Object) and kept:
-            for link, target in _links(row.fields, kept):
-                yield replace(link, input_name=f"{row.parameter}.{link.parameter}"), target
+def _links(
+    fields: tuple[Field, ...], values: Mapping[str, Any]
+) -> Iterator[tuple[RecordLink, str]]:
+    for field in fields:
+        stored = values.get(field.name)
+        if isinstance(field, RecordLink):
+            yield from ((field, target) for target in field.targets(stored))
+        elif isinstance(field, Object) and stored:
+            for link, target in _links(field.fields, stored):
+                yield replace(link, input_name=f"{field.parameter}.{link.parameter}"), target
 
 
-def _written(rows: tuple[Field, ...], values: Mapping[str, Any]) -> JsonObject:
+def _to_input(fields: tuple[Field, ...], values: Mapping[str, Any]) -> JsonObject:
     return {
-        row.parameter: _written(row.fields, kept) if isinstance(row, Object) and kept else kept
-        for row in rows
-        for kept in (values.get(row.name),)
+        field.parameter: _to_input(field.fields, stored)
+        if isinstance(field, Object) and stored
+        else stored
+        for field in fields
+        for stored in (values.get(field.name),)
     }
 
 

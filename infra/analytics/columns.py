@@ -144,7 +144,7 @@ def _(row: Text, place: SourceAlias) -> Iterator[Column]:
 
 @_columns.register
 def _(row: Enumeration, place: SourceAlias) -> Iterator[Column]:
-    yield _single_column(row, place, "text", f"One of {', '.join(row.allowed.split())}.")
+    yield _single_column(row, place, "text", f"One of {', '.join(row.allowed)}.")
 
 
 @_columns.register(Integer)

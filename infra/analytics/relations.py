@@ -169,7 +169,7 @@ def _entity_relations(entity: _Entity) -> Iterator[Relation]:
 
 def _set_relation(entity: _Entity, items: ItemSet) -> Relation:
     """The object of a set: one item a row, with the id of whose it is."""
-    fields: tuple[Field, ...] = items.response_fields or items.rows
+    fields: tuple[Field, ...] = items.response_fields or items.fields
     source_alias = replace(_DOCUMENT, personal=items.personal)
     # An id was made up, whosever the item is.
     item_columns = [

@@ -190,7 +190,7 @@ async def _waiting(
     connection: asyncpg.Connection[asyncpg.Record], organisation: str, ages: Sequence[int]
 ) -> tuple[list[QueueDepth], list[str]]:
     """What waits, the most first, and the media of which there is more than was counted."""
-    rows = await connection.fetch(WAITING, organisation, MEDIA.allowed.split(), MOST + 1, *ages)
+    rows = await connection.fetch(WAITING, organisation, list(MEDIA.allowed), MOST + 1, *ages)
     found: dict[tuple[str | None, str | None], list[int]] = {}
     totals: Counter[str] = Counter()
     for row in rows:

@@ -55,7 +55,7 @@ CODES = tuple(
     for name in (AUTHENTICATION_CODE.name, IDENTIFIER.name, PASS_CODE)
 )
 KEYS = (TokenNameField(name=AUTHENTICATION_CODE.name), TokenNameField(name=IDENTIFIER.name))
-PLAIN = Parameters(*KEYS, exactly_one=[row.name for row in KEYS])
+PLAIN = Parameters(*KEYS, exactly_one=[field.name for field in KEYS])
 IDENTIFIED: tuple[ParameterSpec, ...] = (mandatory(ON),)
 SHOWN: JsonObject = {"aliases": {"rewards_participant": "reward_participant"}}
 ON_TOKEN: JsonObject = SHOWN | {"identified_by": (ON,), "aggregate": AccessToken}
@@ -234,7 +234,7 @@ def _keep_code(call: Call, token_id: str, code: str) -> str:
     return call.store_secret(f"access_token/{token_id}", CODE.name, code, slow=False)
 
 
-def _check_identified(token: AccessToken, at: str) -> None:
+def _check_identified(token: AccessToken, path: str) -> None:
     """A token without an identifier has no pass code (sections 6.6 and 6.7)."""
     if token.codes.get(IDENTIFIER.name) is None:
-        raise InvalidParameterValue(at)
+        raise InvalidParameterValue(path)

@@ -99,7 +99,7 @@ def store_pass_code(call: Call, token: UUID, pass_code: str) -> str:
 
 def random_pass_code(settings: TokenSettings) -> str:
     """Six digits, or as many and as mixed characters as the settings ask for."""
-    return random_text(settings.least(PASS_CODE), length=PASS_CODE_DIGITS)
+    return random_text(settings.minimum_characters(PASS_CODE), length=PASS_CODE_DIGITS)
 
 
 def validate_pass_code(settings: TokenSettings, pass_code: str) -> str:
@@ -114,7 +114,7 @@ _CODES = (AUTHENTICATION_CODE.name, IDENTIFIER.name)
 
 def _details(call: Call, *, kept: bool) -> JsonObject:
     """The given user-defined fields; nulls only where they unset something."""
-    given = {row.name: call.params[row.name] for row in UDF if row.name in call.params}
+    given = {field.name: call.params[field.name] for field in UDF if field.name in call.params}
     return {name: value for name, value in given.items() if kept or value is not None}
 
 
@@ -149,7 +149,9 @@ def _first_codes(call: Call, settings: TokenSettings) -> JsonObject:
 
 def _identifier(settings: TokenSettings) -> str:
     alphabet = IDENTIFIER_CHARACTERS[settings.values["identifier_creation"]]
-    return random_text(settings.least(IDENTIFIER.name), length=IDENTIFIER_LENGTH, alphabet=alphabet)
+    return random_text(
+        settings.minimum_characters(IDENTIFIER.name), length=IDENTIFIER_LENGTH, alphabet=alphabet
+    )
 
 
 def _first_pass_code(call: Call, settings: TokenSettings, codes: JsonObject) -> str | None:

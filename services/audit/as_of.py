@@ -64,13 +64,13 @@ class TemporalStore(Protocol):
 class PositionOrDate(Field):
     """A position, or a date (common.md, section 8), the fraction of which counts here."""
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> int | datetime:
+    def read(self, value: Any, path: str, context: ReadContext) -> int | datetime:
         text = value.strip() if isinstance(value, str) else ""
         if text.isascii() and text.isdigit():
             if len(text) > LONGEST:
-                raise InvalidParameterValue(at)
+                raise InvalidParameterValue(path)
             return int(text)
-        return read_moment(text, at, reading.zone)
+        return read_moment(text, path, context.zone)
 
     def schema(self) -> JsonSchema:
         return {"type": "string", "examples": ["120", "2014-05-05T15:49:59"]}
@@ -91,8 +91,12 @@ def methods() -> list[Method]:
     ]
 
 
-def _named(row: Field) -> Field:
-    return Reference(name=row.name, target=TOKEN) if isinstance(row, CredentialReference) else row
+def _named(field: Field) -> Field:
+    return (
+        Reference(name=field.name, target=TOKEN)
+        if isinstance(field, CredentialReference)
+        else field
+    )
 
 
 class AsOf:
@@ -115,13 +119,13 @@ class AsOf:
         organisation, request = admitted.organisation, admitted.request
         moment = await self._moment(admitted)
         today = moment.recorded_at.astimezone(self._zone).date()
-        reading = ReadContext(self._zone, today, textual=True)
-        given, names = read_parameters(method, request, reading)
+        context = ReadContext(self._zone, today, textual=True)
+        given, names = read_parameters(method, request, context)
         named = identifiers(given)
         wanted = stored_identifiers(named)
         views = await self._past.at(organisation, moment)
         told = await views.load_context(organisation, ContextQuery(identifiers=wanted))
-        call = (method, request, organisation, told, admitted.session, reading, given)
+        call = (method, request, organisation, told, admitted.session, context, given)
         run = CallState(*call, named, wanted, response_keys=names)
         refusal = await _refusal(run)
         about = {"position": moment.position, "entities": list(run.refs)}
@@ -131,8 +135,8 @@ class AsOf:
         return moment, await run_query(views, run)
 
     async def _moment(self, admitted: AuthorizedReader) -> LedgerPosition:
-        reading = ReadContext(self._zone, admitted.told.now.date(), textual=True)
-        when = AS_OF.read(admitted.request.parameters, reading)["as_of"]
+        context = ReadContext(self._zone, admitted.told.now.date(), textual=True)
+        when = AS_OF.read(admitted.request.parameters, context)["as_of"]
         moment = await self._past.moment(admitted.organisation, when)
         if moment is None:
             raise InvalidParameterValue("as_of")
@@ -149,4 +153,4 @@ async def _refusal(run: CallState) -> Refusal | None:
 
 
 async def _unproved(credential: Credential, matches: Sequence[Match]) -> str:
-    raise InvalidIdentifier(credential.at)
+    raise InvalidIdentifier(credential.path)

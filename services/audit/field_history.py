@@ -174,18 +174,18 @@ def blame(told: Iterable[HistoryEntry]) -> list[Blame]:
     return [last[name] for name in sorted(last)]
 
 
-def _flatten(value: Any, at: str, name_order: int, found: JsonObject) -> None:
+def _flatten(value: Any, path: str, name_order: int, found: JsonObject) -> None:
     if isinstance(value, dict) and "$ref" not in value and "$name" not in value:
         for name, member in value.items():
-            _flatten(member, f"{at}.{name}" if at else name, name_order, found)
+            _flatten(member, f"{path}.{name}" if path else name, name_order, found)
     elif isinstance(value, list) and value and all(_is_entry(item) for item in value):
         for item in value:
             members = {name: member for name, member in item.items() if name != "id"}
-            _flatten(members, f"{at}[{item['id']}]", name_order, found)
+            _flatten(members, f"{path}[{item['id']}]", name_order, found)
     else:
         leaf = _leaf(value, name_order)
         if leaf not in (None, "", []):
-            found[at] = leaf
+            found[path] = leaf
 
 
 def _is_entry(item: Any) -> bool:

@@ -110,7 +110,7 @@ class HistoryService:
         self._auditing = auditing
         self.zone = zone
 
-    async def entity(self, organisation: str, named: str, at: str = ENTITY) -> Entity:
+    async def entity(self, organisation: str, named: str, path: str = ENTITY) -> Entity:
         """The entity that ``kind/id`` or ``kind/field=value`` means.
 
         Kinds are those of identifiers, of registered records, and the topics of aggregates, such as
@@ -119,16 +119,18 @@ class HistoryService:
         """
         kind, _, rest = named.strip().partition("/")
         if not rest or (kind not in ENTITIES and kind not in AGGREGATES):
-            raise InvalidParameterValue(at)
+            raise InvalidParameterValue(path)
         by_field = kind in ENTITIES and "=" in rest
         id_ = (
-            await self._called(organisation, kind, rest, at) if by_field else normalised("id", rest)
+            await self._called(organisation, kind, rest, path)
+            if by_field
+            else normalised("id", rest)
         )
-        stream = self._stream(organisation, kind, id_, at)
+        stream = self._stream(organisation, kind, id_, path)
         topic = await self._archive.topic(organisation, stream)
         expected = "record" if kind in KINDS else AGGREGATE_NAMES.get(kind, kind)
         if topic is None or topic.partition(".")[0] != expected:
-            raise EntityNotFound(at)
+            raise EntityNotFound(path)
         return Entity(f"{kind}/{id_ if kind in KINDS else format_id(stream)}", stream)
 
     async def history(
@@ -187,23 +189,23 @@ class HistoryService:
         """The entries, found beside the loop: some entities have very many events."""
         return await asyncio.to_thread(entries, steps, directory, self.zone, first)
 
-    async def _called(self, organisation: str, kind: str, rest: str, at: str) -> str:
+    async def _called(self, organisation: str, kind: str, rest: str, path: str) -> str:
         """The id of the entity of a kind that has a value in an identifying field."""
         known = ENTITIES[kind]
         fields = tuple(dict.fromkeys(("id", "number", *known.fields)))
-        named: Identifier = replace(known, fields=fields).read(rest, at, textual=True)
+        named: Identifier = replace(known, fields=fields).read(rest, path, textual=True)
         stored = (named,) if is_stored(named) else ()
         told = await self._ledger.load_context(organisation, ContextQuery(identifiers=stored))
-        return single_match(told.matches[0] if stored else told.directory.matches(named), at)
+        return single_match(told.matches[0] if stored else told.directory.matches(named), path)
 
     @staticmethod
-    def _stream(organisation: str, kind: str, id_: str, at: str) -> UUID:
+    def _stream(organisation: str, kind: str, id_: str, path: str) -> UUID:
         if kind in KINDS:
             return record_stream_id(organisation, kind, id_)
         try:
             return UUID(id_)
         except ValueError as error:
-            raise EntityNotFound(at) from error
+            raise EntityNotFound(path) from error
 
 
 def _linked(entry: HistoryEntry, beside: Sequence[SiblingEvent]) -> HistoryEntry:

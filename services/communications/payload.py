@@ -53,10 +53,10 @@ TEMPLATE = Reference(name="template", target=identifiable("communication_templat
 TEMPLATED: tuple[Field, ...] = (DIRECTION, MEDIA, SUBJECT, TEXT)
 """What every communication has, from the caller or from a template."""
 
-FROM_TEMPLATE = (*(row.name for row in TEMPLATED), CATEGORY.name, EXTERNAL_SYSTEM.name)
+FROM_TEMPLATE = (*(field.name for field in TEMPLATED), CATEGORY.name, EXTERNAL_SYSTEM.name)
 STORED = frozenset(
-    row.name
-    for row in (*TEMPLATED, TO, NOTES, CATEGORY, EXTERNAL_SYSTEM, *OWNERSHIP, *UDF, REFERENCES)
+    field.name
+    for field in (*TEMPLATED, TO, NOTES, CATEGORY, EXTERNAL_SYSTEM, *OWNERSHIP, *UDF, REFERENCES)
 )
 
 
@@ -105,7 +105,7 @@ def amendment(communication: Communication, call: Call) -> tuple[JsonObject, lis
     _check_complete(details)
     details = apply_diff(details, _references(communication, given))
     parameters = _parameters(communication.parameters, given, call)
-    if any(details.get(row.name) != before.get(row.name) for row in (DIRECTION, MEDIA)):
+    if any(details.get(field.name) != before.get(field.name) for field in (DIRECTION, MEDIA)):
         details["from"] = _sender(details, call)
     return _resolved(details, communication.contact_information, parameters, call), parameters
 
@@ -136,9 +136,9 @@ def _template(call: Call) -> JsonObject:
 
 def _check_complete(values: JsonObject) -> None:
     """Refuses the lack of what every communication, or every e-mail, must have (section 5.1)."""
-    for row in (*TEMPLATED, *((TO,) if values.get("media") == "EMAIL" else ())):
-        if not (values.get(row.name) or "").strip():
-            raise MandatoryParameter(row.name)
+    for field in (*TEMPLATED, *((TO,) if values.get("media") == "EMAIL" else ())):
+        if not (values.get(field.name) or "").strip():
+            raise MandatoryParameter(field.name)
     check_recipient(values)
 
 
@@ -156,8 +156,8 @@ def _references(communication: Communication, given: JsonObject) -> JsonObject:
 
 def _parameters(current: list[JsonObject], given: JsonObject, call: Call) -> list[JsonObject]:
     for n, item in enumerate(given.get(UNRESTRICTED.name) or ()):
-        at = f"{UNRESTRICTED.name}[{n}]"
-        current = apply_parameter_action(current, item, call.new_id_text(), at)
+        path = f"{UNRESTRICTED.name}[{n}]"
+        current = apply_parameter_action(current, item, call.new_id_text(), path)
     return current
 
 
@@ -165,7 +165,7 @@ def _resolved(
     values: JsonObject, contact: str, parameters: list[JsonObject], call: Call
 ) -> JsonObject:
     """The values with the tags of both texts resolved, within the limits of section 5.4."""
-    texts = {row.name: values[row.name] for row in (SUBJECT, TEXT)}
+    texts = {field.name: values[field.name] for field in (SUBJECT, TEXT)}
     links = values.get(REFERENCES.name) or {}
     values = values | render_texts(texts, contact, links, parameters, call)
     system = call.directory.fields(EXTERNAL_SYSTEM.name, values.get(EXTERNAL_SYSTEM.name))

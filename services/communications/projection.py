@@ -26,9 +26,9 @@ from domain.communication import (
 )
 from domain.composite_fields import Reference
 from domain.fields import Field, JsonObject, JsonSchema, ResponseShape
-from domain.queue_entry import ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
+from domain.queue_entry import ENTRY_STATE, ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
 from domain.reference.catalogue import identifiable
-from domain.scalar_fields import Boolean, Date, Enumeration, Text
+from domain.scalar_fields import Boolean, Date, Text
 from services.ids import format_id
 from services.log_information import LOG_INFORMATION, log_information
 from services.projections import (
@@ -91,9 +91,7 @@ QUEUE_ENTRY = ResponseShape(
     "communication_queue",
     ID,
     NUMBER,
-    Enumeration(
-        name="life_cycle_state", allowed="PENDING REJECTED COMPLETED COMPLETED_AND_REMOVED"
-    ),
+    ENTRY_STATE,
     ERROR_CODE,
     ERROR_DESCRIPTION,
     Reference(name="communication", target=identifiable("communication")),

@@ -8,9 +8,8 @@ from typing import Any
 from domain.communication import CONTACT, EXTERNAL_SYSTEM, MEDIA, Communication
 from domain.composite_fields import Reference
 from domain.fields import JsonObject, Parameters, ParameterSpec, mandatory
-from domain.queue_entry import ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
+from domain.queue_entry import ENTRY_STATE, ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
 from domain.reference.catalogue import identifiable
-from domain.scalar_fields import Enumeration
 from services.communications.projection import QUEUE_ENTRY
 from services.context import ViewQuery
 from services.ids import format_id
@@ -21,9 +20,6 @@ from services.pipeline.request import Call
 __all__ = ["queue_entry_for"]
 
 ON = Reference(name="communication_queue", target=identifiable("communication_queue"))
-STATE = Enumeration(
-    name="life_cycle_state", allowed="PENDING REJECTED COMPLETED COMPLETED_AND_REMOVED"
-)
 FILTERS: tuple[ParameterSpec, ...] = (EXTERNAL_SYSTEM, MEDIA, CONTACT)
 EITHER = (EXTERNAL_SYSTEM.name, MEDIA.name)
 IDENTIFIED: tuple[ParameterSpec, ...] = (mandatory(ON),)
@@ -64,7 +60,7 @@ def show(call: Call) -> ViewQuery:
 @query(
     12,
     "communications/queue/list",
-    Parameters(*FILTERS, STATE, *PAGING, exactly_one=EITHER),
+    Parameters(*FILTERS, ENTRY_STATE, *PAGING, exactly_one=EITHER),
     QUEUE_ENTRY,
     is_list=True,
 )

@@ -59,19 +59,21 @@ def _entity_text(entity: str, id_: str | None, field: str, call: Call) -> str | 
     return _text(*found, call) if found else None
 
 
-def _scalar(rows: Iterable[Field], shown: JsonObject, name: str) -> tuple[Field, Any] | None:
+def _scalar(fields: Iterable[Field], shown: JsonObject, name: str) -> tuple[Field, Any] | None:
     """The field of that name with its value, if it is one that a text can hold."""
-    for row in rows:
-        if row.key == name and isinstance(row, SCALARS):
-            return row, shown.get(name)
+    for field in fields:
+        if field.key == name and isinstance(field, SCALARS):
+            return field, shown.get(name)
     return None
 
 
-def _text(row: Field, value: Any, call: Call) -> str:
+def _text(field: Field, value: Any, call: Call) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(int(value))
     return (
-        java_date(value, call.zone) if isinstance(row, Date) and not row.java_format else str(value)
+        java_date(value, call.zone)
+        if isinstance(field, Date) and not field.java_format
+        else str(value)
     )

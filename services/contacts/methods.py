@@ -39,12 +39,12 @@ from services.pipeline.request import Call, File, Upload
 CONTACT = Reference(name="contact_information", target=identifiable("contact_information"))
 FOREIGN = {
     "PERSON": frozenset({"company_name", "company_profile"}),
-    "COMPANY": frozenset({row.name for row in PERSON_NAME} | {"demographics"}),
+    "COMPANY": frozenset({field.name for field in PERSON_NAME} | {"demographics"}),
 }
 """What a contact of a type does not have."""
 
 NEEDED = frozenset({"first_name", "last_name", "company_name"})
-MATERIALS = {row.name: row.name.split("_")[1] for row in MARKETING}
+MATERIALS = {field.name: field.name.split("_")[1] for field in MARKETING}
 
 NUMBERS = ("id_number", "passport_number", "social_security_number", "vat_registration_number")
 SOUGHT = (*NUMBERS, "email_address", "phone_number")
@@ -61,20 +61,20 @@ def _by_type(name: str) -> Callable[[JsonObject], Level]:
     return level
 
 
-def _typed(row: Field) -> ParameterSpec:
-    typed = any(row.name in names for names in FOREIGN.values())
-    return when(row, _by_type(row.name)) if typed else row
+def _typed(field: Field) -> ParameterSpec:
+    typed = any(field.name in names for names in FOREIGN.values())
+    return when(field, _by_type(field.name)) if typed else field
 
 
 TITLE, FIRST_NAME, MIDDLE_NAME, LAST_NAME = PERSON_NAME
 NAMES: tuple[Field, ...] = (FIRST_NAME, LAST_NAME, MIDDLE_NAME, TITLE, COMPANY_NAME)
 FIELDS: tuple[Field, ...] = (*NAMES, *PASSIVE, *MARKETING, *UDF, *PROFILES)
-DETAILS = tuple(row.name for row in FIELDS if row.name not in MATERIALS)
+DETAILS = tuple(field.name for field in FIELDS if field.name not in MATERIALS)
 
 CREATE = Parameters(mandatory(CONTACT_TYPE), *map(_typed, FIELDS), *SETS.values())
 UPDATE = Parameters(
     mandatory(CONTACT),
-    *(not_null(row) if row.name == "owned_by_group" else row for row in FIELDS),
+    *(not_null(field) if field.name == "owned_by_group" else field for field in FIELDS),
     *(items.for_update() for items in SETS.values()),
 )
 IDENTIFIED = Parameters(mandatory(CONTACT))

@@ -51,8 +51,8 @@ __all__ = [
 ID = Text(name="id")
 NUMBER = Text(name="number")
 NAMES: tuple[Field, ...] = (Text(name="name", personal=True), *PERSON_NAME, COMPANY_NAME)
-CONTACT_STATE = Enumeration(name="life_cycle_state", allowed="MARKETING FINANCIAL")
-CONTACT_TYPE = Enumeration(name="type", allowed="PERSON COMPANY")
+CONTACT_STATE = Enumeration(name="life_cycle_state", allowed=("MARKETING", "FINANCIAL"))
+CONTACT_TYPE = Enumeration(name="type", allowed=("PERSON", "COMPANY"))
 COMPACT_CONTACT = ResponseShape(
     "contact_information",
     ID,
@@ -96,7 +96,7 @@ PHOTO = ResponseShape(
     Text(name="file_content_url"),
     Text(name="file_mime_type"),
 )
-NO_PHOTO = orjson.dumps(dict.fromkeys(row.key for row in PHOTO.fields))
+NO_PHOTO = orjson.dumps(dict.fromkeys(field.key for field in PHOTO.fields))
 
 
 def normalise_phone(number: str) -> str:
@@ -199,7 +199,7 @@ def contact_information(
         "phones": sorted(phones),
         "emails": sorted(emails),
         "photo": contact.photo and contact.photo["id"],
-        "uniqueness_values": contact.identifying(),
+        "uniqueness_values": contact.uniqueness_values(),
     }
     shown.rows = [
         ViewRow(
@@ -251,7 +251,7 @@ def _contact_claims(contact: ContactInformation, settings: Mapping[str, Any]) ->
     are personal, and may be longer than what an index can hold.
     """
     rule = settings.get("unique_person" if contact.type == "PERSON" else "unique_company") or []
-    identity = contact.identifying()
+    identity = contact.uniqueness_values()
     values = [identity[name] for name in sorted(rule) if name in identity]
     if not rule or len(values) < len(rule):
         return {}

@@ -38,16 +38,16 @@ def apply_items(contact: ContactInformation, call: Call) -> None:
     """Adds, changes and removes entries in the order in which they are given."""
     for set_name in SETS:
         for n, item in enumerate(call.params.get(set_name) or ()):
-            at = f"{set_name}[{n}]"
+            path = f"{set_name}[{n}]"
             if item["action"] == "ADD":
-                contact.add_entry(set_name, _entry(call, set_name, item), call.actor, at)
+                contact.add_entry(set_name, _entry(call, set_name, item), call.actor, path)
                 continue
             entry = contact.entry(set_name, item["identifier"])
             if item["action"] == "REMOVE":
                 contact.remove_entry(set_name, entry, call.actor)
             else:
                 changes = _changes(call, set_name, entry, item)
-                contact.change_entry(set_name, entry, changes, call.actor, at)
+                contact.change_entry(set_name, entry, changes, call.actor, path)
 
 
 def _entry(call: Call, set_name: str, item: JsonObject) -> JsonObject:

@@ -11,12 +11,12 @@ __all__ = ["NUMBER", "PAGING", "page"]
 LARGEST = 1000
 DEFAULT = 100
 
-NUMBER = Integer(name="number", least=1, most=LARGEST)
+NUMBER = Integer(name="number", minimum=1, maximum=LARGEST)
 """How many, where the method calls it so."""
 
 PAGING: tuple[Field, ...] = (
-    Integer(name="number_of_results", least=1, most=LARGEST, since="R13"),
-    Integer(name="offset", least=0, since="R13"),
+    Integer(name="number_of_results", minimum=1, maximum=LARGEST, since="R13"),
+    Integer(name="offset", minimum=0, since="R13"),
 )
 
 

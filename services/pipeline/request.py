@@ -39,9 +39,9 @@ class Upload:
 class File(Field):
     """A file of a form."""
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> Upload:
+    def read(self, value: Any, path: str, context: ReadContext) -> Upload:
         if not isinstance(value, Upload):
-            raise InvalidParameterType(at)
+            raise InvalidParameterType(path)
         return value
 
     def schema(self) -> JsonSchema:

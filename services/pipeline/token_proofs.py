@@ -97,9 +97,9 @@ class Proof:
                 raise _wrong(credential)
         named = credential.name
         if named is not None and (codes.get(named.field) or "").strip() != named.value:
-            raise EntityNotFound(credential.at)
+            raise EntityNotFound(credential.path)
         if credential.entity != AccessToken.TOPIC and token.state != AccessToken.EFFECTIVE:
-            raise InvalidLifeCycleState(credential.at)
+            raise InvalidLifeCycleState(credential.path)
 
     def use(self, token: AccessToken, by: Attribution) -> None:
         """Uses up the one-time password that was shown, if one was."""
@@ -133,7 +133,7 @@ class Authenticator:
         elif credential.secret:
             secret = await self._fitting(caller, credential, id_)
         if id_ is None:
-            raise EntityNotFound(credential.at)
+            raise EntityNotFound(credential.path)
         secrets = {credential.secret: secret.key_id} if secret else {}
         if credential.entity == AccessToken.TOPIC:
             return Proof(credential, UUID(id_), id_, secrets)
@@ -230,7 +230,7 @@ class Authenticator:
             fits = await self._hasher.verify(kept.verifier if kept else None, shown)
         if kept is None or not fits:
             if name == ONCE and named.field == "authentication_code" and id_ is None:
-                raise EntityNotFound(credential.at)
+                raise EntityNotFound(credential.path)
             raise wrong
         await self._forgive(caller, owner, name)
         return kept
@@ -240,14 +240,14 @@ class Authenticator:
         loaded = await self._ledger.load(directory.organisation, [id_])
         token = cast(AccessToken, loaded.aggregates[id_])
         if token.state != AccessToken.EFFECTIVE:
-            raise InvalidLifeCycleState(credential.at)
+            raise InvalidLifeCycleState(credential.path)
         if credential.entity == "accounts_receivable":
             related = await self._account(directory, token)
         else:
             of = token.relations.get(credential.entity)
             related = await self._record(directory, credential.entity, of)
         if related is None:
-            raise EntityNotFound(credential.at)
+            raise EntityNotFound(credential.path)
         return related.record_id
 
     async def _record(self, directory: ReferenceCache, kind: str, id_: str | None) -> Record | None:
@@ -288,4 +288,4 @@ class Authenticator:
 
 def _wrong(credential: Credential) -> Refusal:
     refusal = InvalidOneTimePassword if credential.secret == ONCE else EntityNotFound
-    return refusal(credential.at)
+    return refusal(credential.path)

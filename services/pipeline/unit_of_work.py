@@ -99,7 +99,7 @@ class UnitOfWork:
         return project(aggregate, self.directory.settings, self.zone)
 
     def _written(self, stream: UUID, ledger: Store, effects: JsonObject) -> StreamCommit:
-        subject, events = self.aggregates[stream].subject, self.events[stream]
+        subject, events = self.aggregates[stream].data_subject, self.events[stream]
         if subject is None or not any(event.PERSONAL for event in events):
             return StreamCommit(events, subject)
         new = subject == stream and stream not in self.projections_before

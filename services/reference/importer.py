@@ -96,9 +96,17 @@ def _keys(record: Any) -> set[object]:
     kind = KINDS.get(str(record.get("kind"))) if isinstance(record, dict) else None
     if kind is None or kind.key == "organisation":
         return set()
-    if any(isinstance(row, RecordLink) and row.to == kind.key for row in kind.fields):
+    if any(
+        isinstance(field, RecordLink) and field.target_kind == kind.key for field in kind.fields
+    ):
         return set()
-    named = ("id", *kind.unique, kind.globally_unique, *kind.unique_together, "account_owner_id")
+    named = (
+        "id",
+        *kind.unique_fields,
+        kind.globally_unique,
+        *kind.unique_together,
+        "account_owner_id",
+    )
     return {(name, str(record[name]).strip().casefold()) for name in named if record.get(name)}
 
 

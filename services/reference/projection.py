@@ -29,7 +29,7 @@ def record(record: Record, settings: Mapping[str, Any], zone: ZoneInfo) -> Proje
     kind = KINDS[record.kind]
     shown = Projection(full=orjson.dumps(record.fields), retired=record.is_retired)
     shown.extra = {"retired": record.is_retired or None, "secrets": record.secrets}
-    identifying = kind.identifying(record.fields, record.record_id)
+    identifying = kind.identifying_values(record.fields, record.record_id)
     if not record.is_retired:
         shown.claims = _claims(kind, record.fields, identifying)
         if record.fields.get(kind.globally_unique):
@@ -51,7 +51,7 @@ def _claims(kind: RecordKind, fields: JsonObject, identifying: Mapping[str, str]
     """What no other current record of the organisation may have."""
     claims = {
         f"{kind.key}.{name}={identifying[name]}": name
-        for name in kind.unique
+        for name in kind.unique_fields
         if name in identifying and name != kind.globally_unique
     }
     if kind.unique_together:

@@ -107,15 +107,15 @@ class Registrar:
     async def _read(self, raw: Mapping[str, Any], name: str | None) -> Registration:
         kind, id_ = _kind(raw), record_id(raw.get("id"))
         organisation = await self._organisation(kind, id_, raw, name)
-        reading = ReadContext(self._zone, utc_now().astimezone(self._zone).date())
-        fields = kind.read(raw, reading)
+        context = ReadContext(self._zone, utc_now().astimezone(self._zone).date())
+        fields = kind.read(raw, context)
         secrets = {
-            name: SECRETS[name].read(raw[name], name, reading)
+            name: SECRETS[name].read(raw[name], name, context)
             for name in kind.secrets
             if raw.get(name) not in (None, "")
         }
         told = await self._ask(organisation, kind, fields)
-        retired = kind.retired(raw, reading)
+        retired = kind.read_retired(raw, context)
         given = {name: secret for name, secret in secrets.items() if secret}
         return Registration(kind, id_, fields, given, retired, organisation, told)
 
@@ -269,4 +269,4 @@ def _kind(raw: Mapping[str, Any]) -> RecordKind:
 
 
 def _identifier(link: RecordLink, target: str) -> Identifier:
-    return Identifier(link.to, "id", target, link.parameter)
+    return Identifier(link.target_kind, "id", target, link.parameter)

@@ -71,7 +71,7 @@ class Registration:
 
 def stored_links(kind: RecordKind, fields: JsonObject) -> list[tuple[RecordLink, str]]:
     """The links that lead outside the directory."""
-    return [(link, t) for link, t in kind.links(fields) if not _in_directory(link.to)]
+    return [(link, t) for link, t in kind.links(fields) if not _in_directory(link.target_kind)]
 
 
 def _in_directory(kind: str) -> bool:
@@ -84,15 +84,15 @@ def check_links(work: Registration, record: Record | None) -> None:
     if record is not None:
         former = {(link.name, target) for link, target in work.kind.links(record.fields)}
     stored = zip(stored_links(work.kind, work.fields), work.told.matches, strict=True)
-    found = {(link.to, target): matches for (link, target), matches in stored}
+    found = {(link.target_kind, target): matches for (link, target), matches in stored}
     for link, target in work.kind.links(work.fields):
         if (link.name, target) in former:
             continue
-        if _in_directory(link.to):
-            entry = work.told.directory.entry(link.to, target)
+        if _in_directory(link.target_kind):
+            entry = work.told.directory.entry(link.target_kind, target)
             exists = entry is not None and not entry.retired
         else:
-            exists = any(not match.retired for match in found[link.to, target])
+            exists = any(not match.retired for match in found[link.target_kind, target])
         if not exists:
             raise EntityNotFound(link.parameter)
 

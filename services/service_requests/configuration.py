@@ -68,12 +68,12 @@ def list_cancellation_reasons(call: Call) -> QueryResult:
     return _found(call, REASONS, reasons)
 
 
-def _allowed(call: Call, row: Reference) -> Iterable[ReferenceRecord]:
+def _allowed(call: Call, field: Reference) -> Iterable[ReferenceRecord]:
     """The records that the given type allows; all of them if it has no list."""
     type_ = call.directory.fields(OF_TYPE.target.entity, call.params[OF_TYPE.name])
-    allowed = type_.get(f"allowed_{row.name}")
+    allowed = type_.get(f"allowed_{field.name}")
     return (
-        e for e in call.directory.choosable(row.target.entity) if not allowed or e.id in allowed
+        e for e in call.directory.choosable(field.target.entity) if not allowed or e.id in allowed
     )
 
 

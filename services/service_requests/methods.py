@@ -62,8 +62,8 @@ Announced = Iterable[Communication | QueueEntry]
 def _status_for_resolutions(given: JsonObject) -> None:
     """An update that resolves says in which status (section 6.2); and dates are in their order."""
     check_dates(given)
-    for row in (TEMPORARY_RESOLUTION, FINAL_RESOLUTION):
-        if given.get(row.name) is not None and given.get(STATUS.name) is None:
+    for field in (TEMPORARY_RESOLUTION, FINAL_RESOLUTION):
+        if given.get(field.name) is not None and given.get(STATUS.name) is None:
             raise MandatoryParameter(STATUS.parameter)
 
 
@@ -90,7 +90,7 @@ CREATE = Parameters(
     REFERRING_TO,
     *ANSWERS,
     *SETS.values(),
-    exactly_one=[row.name for row in COMPLETION],
+    exactly_one=[field.name for field in COMPLETION],
     check=check_dates,
 )
 UPDATE = Parameters(
@@ -99,16 +99,16 @@ UPDATE = Parameters(
     *TEXTS,
     not_null(CATEGORY),
     *map(not_null, LEVELS[:2]),
-    *(not_null(row) if row.name == "owned_by_group" else row for row in FILING),
+    *(not_null(field) if field.name == "owned_by_group" else field for field in FILING),
     *UDF,
     not_null(START_DATE),
     *COMPLETION,
-    not_null(replace(ASSIGNED_TO, levels={"unit": Level.KEPT})),
+    not_null(replace(ASSIGNED_TO, levels={"unit": Level.NOT_NULL})),
     REFERRING_TO,
     not_null(STATUS),
     *ANSWERS,
     *(items.for_update() for items in SETS.values()),
-    at_most_one=[row.name for row in COMPLETION],
+    at_most_one=[field.name for field in COMPLETION],
     check=_status_for_resolutions,
 )
 
@@ -137,9 +137,9 @@ ANNOUNCED: JsonObject = ON_REQUEST | {"sequences": NOTICE_NUMBERS}
 """Of methods that change the status, of which the caller may be told."""
 
 
-def _moving(*rows: ParameterSpec) -> Parameters:
+def _moving(*specs: ParameterSpec) -> Parameters:
     """What every method takes that takes a service request a step on."""
-    return Parameters(mandatory(ON), *TEXTS, *rows)
+    return Parameters(mandatory(ON), *TEXTS, *specs)
 
 
 @command(48, "service_requests/update", UPDATE, SERVICE_REQUEST, **ANNOUNCED)

@@ -34,14 +34,16 @@ from services.service_requests.rules import (
 
 __all__ = ["amendment", "creation_case", "given_texts", "transition_of"]
 
-URGENCY, IMPACT, PRIORITY = (row.name for row in LEVELS)
-PASSIVE = tuple(row.name for row in (*CALLER_TEXTS, *TEXTS, CATEGORY, *LEVELS[:2], *FILING, *UDF))
-DATES = {START_DATE.name, *(row.name for row in COMPLETION)}
+URGENCY, IMPACT, PRIORITY = (field.name for field in LEVELS)
+PASSIVE = tuple(
+    field.name for field in (*CALLER_TEXTS, *TEXTS, CATEGORY, *LEVELS[:2], *FILING, *UDF)
+)
+DATES = {START_DATE.name, *(field.name for field in COMPLETION)}
 
 
 def given_texts(call: Call) -> JsonObject:
     """Description and notes, which every method may replace."""
-    return {row.name: call.params[row.name] for row in TEXTS if row.name in call.params}
+    return {field.name: call.params[field.name] for field in TEXTS if field.name in call.params}
 
 
 def creation_case(call: Call) -> tuple[Transition, JsonObject]:
@@ -146,4 +148,4 @@ def _references(given: JsonObject) -> JsonObject:
     if given.get(REFERRING_TO.name, {}) == {}:
         return {}
     links = given[REFERRING_TO.name] or {}
-    return {REFERRING_TO.name: {row.name: links.get(row.name) for row in REFERRING_TO.fields}}
+    return {REFERRING_TO.name: {field.name: links.get(field.name) for field in REFERRING_TO.fields}}

@@ -15,7 +15,7 @@ from domain.fields import Field, JsonObject, ResponseShape
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import Date, Text
 from domain.service_request import ServiceRequest
-from domain.service_request_answers import OPEN, STATES, is_pending
+from domain.service_request_answers import ANSWER_STATES, OPEN, is_pending
 from domain.service_request_fields import (
     ANSWERS,
     ASSIGNED_TO,
@@ -120,7 +120,7 @@ def service_request(
 def _columns(request: ServiceRequest) -> JsonObject:
     """What it is searched by; ``due`` is its expected completion for as long as it is open."""
     is_open = request.state in OPEN
-    last = next((name for name, state in STATES.items() if state == request.state), "")
+    last = next((name for name, state in ANSWER_STATES.items() if state == request.state), "")
     return {
         "id": format_id(request.id),
         "accounts_receivable": request.accounts_receivable,

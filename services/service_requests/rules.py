@@ -27,8 +27,8 @@ from domain.errors import (
 from domain.fields import JsonObject
 from domain.service_request import ServiceRequest
 from domain.service_request_answers import (
+    ANSWER_STATES,
     PROGRESSION,
-    STATES,
     Answers,
     check_acceptance,
     check_answers_fit_state,
@@ -100,17 +100,17 @@ def wanted_reason(call: Call, type_: Mapping[str, Any]) -> str:
     return call.params.get(REASON.name) or _default(call, REASON, default)
 
 
-def _default(call: Call, row: Reference, id_: str | None) -> str:
+def _default(call: Call, field: Reference, id_: str | None) -> str:
     """A default that the type has, if it can still be chosen."""
-    entry = call.directory.entry(row.target.entity, id_)
+    entry = call.directory.entry(field.target.entity, id_)
     if entry is None or entry.retired:
-        raise MandatoryParameter(row.parameter)
+        raise MandatoryParameter(field.parameter)
     return entry.id
 
 
 def answers_given(call: Call) -> Answers:
     """The answers among the parameters as they are kept, None for those that are null."""
-    return {name: _answer(call, name) for name in STATES if name in call.params}
+    return {name: _answer(call, name) for name in ANSWER_STATES if name in call.params}
 
 
 def _answer(call: Call, name: str) -> JsonObject | None:
@@ -138,7 +138,7 @@ def related_streams(call: Call) -> Iterator[UUID]:
         caller = given.get(CALLER.name) or owner
         yield from map(UUID, {owner, caller} - {None})
     accepting = {given.get(ACCEPTED_BY)}
-    accepting |= {(given.get(name) or {}).get(ACCEPTED_BY) for name in STATES}
+    accepting |= {(given.get(name) or {}).get(ACCEPTED_BY) for name in ANSWER_STATES}
     if accepting - {None, caller}:
         yield from map(UUID, (accepting | {caller}) - {None})
     for kind, id_ in (given.get("referring_to") or {}).items():
@@ -224,14 +224,14 @@ def check_allowed(type_: Mapping[str, Any], kind: str, id_: str | None) -> None:
     allowed = type_.get(f"allowed_{kind}")
     if id_ and allowed and id_ not in allowed:
         answer = kind.removesuffix("_category")
-        path = f"{answer}.category" if answer in STATES else kind
+        path = f"{answer}.category" if answer in ANSWER_STATES else kind
         raise NotAllowedForType(f"{path}_identifier")
 
 
-def check_contact(call: Call, caller: str, accepting: str | None, at: str = "") -> None:
+def check_contact(call: Call, caller: str, accepting: str | None, path: str = "") -> None:
     """Refuses with `InvalidAcceptingContact` who is neither the caller nor related to the caller."""
     if accepting and not _related(call, caller, accepting):
-        raise InvalidAcceptingContact(f"{at}{ACCEPTED_BY}_identifier")
+        raise InvalidAcceptingContact(f"{path}{ACCEPTED_BY}_identifier")
 
 
 def _related(call: Call, one: str | None, other: str) -> bool:

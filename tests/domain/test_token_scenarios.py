@@ -53,7 +53,11 @@ def changed(codes: JsonObject, pass_code: str | None = None) -> Happened:
 
 def follow(entity: str, fate: str, *, loses_effect: bool = True) -> Any:
     return partial(
-        AccessToken.track_related_entity, entity=entity, fate=fate, by=BY, loses_effect=loses_effect
+        AccessToken.track_related_entity,
+        entity=entity,
+        state=fate,
+        by=BY,
+        loses_effect=loses_effect,
     )
 
 

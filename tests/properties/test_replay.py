@@ -42,7 +42,7 @@ from domain.queue_entry import ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
 from domain.reference.catalogue import KINDS
 from domain.reference.records import Record
 from domain.service_request import ServiceRequest
-from domain.service_request_answers import PROGRESSION, STATES, check_answers_fit_state
+from domain.service_request_answers import ANSWER_STATES, PROGRESSION, check_answers_fit_state
 from domain.service_request_fields import ASSIGNED_TO, CALLER_TEXTS, COMPLETION, LEVELS
 from domain.service_request_fields import SETS as REQUEST_SETS
 from domain.service_request_fields import TEXTS as REQUEST_TEXTS
@@ -197,7 +197,7 @@ class ServiceRequests(Replay):
     @rule(
         to=st.sampled_from(PROGRESSION),
         again=st.booleans(),
-        said=st.dictionaries(st.sampled_from(list(STATES)), st.none() | ANSWERED),
+        said=st.dictionaries(st.sampled_from(list(ANSWER_STATES)), st.none() | ANSWERED),
     )
     def proceed(self, to: str, again: bool, said: JsonObject) -> None:
         def go(request: ServiceRequest) -> None:
@@ -207,7 +207,7 @@ class ServiceRequests(Replay):
         if self.aggregate.state in PROGRESSION[:-1]:
             self.attempt(go)
 
-    @rule(name=st.sampled_from(list(STATES)), contact=IDS)
+    @rule(name=st.sampled_from(list(ANSWER_STATES)), contact=IDS)
     def accept(self, name: str, contact: str) -> None:
         self.attempt(lambda r: r.accept(name, contact, "2024-01-01T00:00:00", self.by))
 

@@ -77,8 +77,8 @@ def topic_prefix(text: str) -> str | None:
 
 
 EVENT_PARAMETERS = Parameters(
-    Integer(name="after", least=0),
-    Integer(name="limit", least=1),
+    Integer(name="after", minimum=0),
+    Integer(name="limit", minimum=1),
     Text(name="stream", max_length=4000),
     Text(name="topic", clean=topic_prefix),
     Text(name="actor", clean=request_id_text),
@@ -86,8 +86,8 @@ EVENT_PARAMETERS = Parameters(
     Text(name="cause", clean=request_id_text),
     TimestampField(name="since"),
     TimestampField(name="until"),
-    Integer(name="wait", least=0, most=MAX_WAIT),
-    Enumeration(name="ledger", allowed="EVENTS ACCESS"),
+    Integer(name="wait", minimum=0, maximum=MAX_WAIT),
+    Enumeration(name="ledger", allowed=("EVENTS", "ACCESS")),
 )
 """``stream``: a stream's id or an entity as in a history; ``actor``: a user's id or name."""
 
@@ -197,7 +197,7 @@ def _find_user(reference_cache: ReferenceCache, name: str) -> str:
     """The id of a user who is named by it or by username. Raises `EntityNotFound`."""
     if reference_cache.entry("user", name):
         return name
-    username = normalised("username", name, folded=True)
+    username = normalised("username", name, case_insensitive=True)
     return single_match(
         reference_cache.matches(Identifier("user", "username", username, "actor")), "actor"
     )

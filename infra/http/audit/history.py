@@ -21,13 +21,13 @@ __all__ = ["BLAME_PARAMETERS", "HISTORY_PARAMETERS", "AuditHistory", "page_json"
 
 HISTORY_PARAMETERS = Parameters(
     mandatory(Text(name=ENTITY, max_length=4000)),
-    Integer(name="from", least=1),
-    Integer(name="to", least=1),
+    Integer(name="from", minimum=1),
+    Integer(name="to", minimum=1),
 )
 """``from`` and ``to`` are versions of the entity."""
 BLAME_PARAMETERS = Parameters(
     mandatory(Text(name=ENTITY, max_length=4000)),
-    Integer(name="version", least=1),
+    Integer(name="version", minimum=1),
     Text(name="field"),
 )
 """``version``: as it was then; ``field``: only that one."""

@@ -31,7 +31,7 @@ SITE = PageSite(
     assets=ASSETS,
 )
 SIGN_IN, SIGN_OUT = SITE.sign_in, SITE.sign_out
-VERSION = Integer(name="version", least=1)
+VERSION = Integer(name="version", minimum=1)
 
 
 class HistoryPages:

@@ -25,7 +25,7 @@ __all__ = ["LIST_PARAMETERS", "REPLAY_PARAMETERS", "RESUME_PARAMETERS", "WEBHOOK
 
 WEBHOOKS = f"{OPERATOR}webhooks"
 ORGANISATION = mandatory(Text(name="organisation"))
-FROM: Field = Integer(name="from", least=1)
+FROM: Field = Integer(name="from", minimum=1)
 LIST_PARAMETERS = Parameters(ORGANISATION, *PAGING)
 REPLAY_PARAMETERS = Parameters(ORGANISATION, mandatory(FROM))
 RESUME_PARAMETERS = Parameters(ORGANISATION)
