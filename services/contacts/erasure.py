@@ -7,8 +7,6 @@ and hashes go on to prove that nothing else was.
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Iterable
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -16,14 +14,14 @@ from zoneinfo import ZoneInfo
 from domain.access_token import AccessToken
 from domain.aggregate import Aggregate, Attribution
 from domain.contact_information import ContactInformation
-from domain.errors import ConcurrentUpdate, EntityNotFound, InvalidLifeCycleState
+from domain.errors import EntityNotFound, InvalidLifeCycleState
 from domain.fields import JsonObject
 from domain.identifiers import Identifier, normalised
 from domain.queue_entry import QueueEntry
 from domain.reference.records import Record
 from services.context import CallContext, ContextQuery, LoadResult
 from services.ids import format_id, record_stream_id
-from services.pipeline.command_runner import ATTEMPTS
+from services.pipeline.retry import retry_on_conflict
 from services.pipeline.unit_of_work import UnitOfWork
 from services.ports import Store
 from services.projections import project
@@ -63,15 +61,18 @@ class ContactErasure:
         Raises `EntityNotFound`, and `InvalidLifeCycleState` for a contact that owns an account or
         was forgotten before.
         """
-        for attempt in range(ATTEMPTS):
-            told, contact = await find_contact(self._ledger, organisation, name)
+
+        async def find(_: object = None) -> tuple[CallContext, UUID]:
+            return await find_contact(self._ledger, organisation, name)
+
+        async def attempt(found: tuple[CallContext, UUID]) -> str | None:
+            told, contact = found
             draft = await self._draft(told, contact, reason, by)
             change = draft.to_commit(self._ledger, metadata | {"at": by.at.isoformat()})
             verdict = await self._ledger.append(organisation, change)
-            if verdict.name == "WRITTEN":
-                return format_id(contact)
-            await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)
-        raise ConcurrentUpdate
+            return format_id(contact) if verdict.name == "WRITTEN" else None
+
+        return await retry_on_conflict(await find(), attempt, find)
 
     async def _draft(
         self, told: CallContext, contact: UUID, reason: str, by: Attribution

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Callable
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from domain.aggregate import Aggregate, Attribution
-from domain.errors import ConcurrentUpdate, EntityNotFound
+from domain.errors import EntityNotFound
 from domain.fields import JsonObject
-from services.context import CallContext
-from services.pipeline.command_runner import ATTEMPTS
+from services.context import CallContext, LoadResult
+from services.pipeline.retry import retry_on_conflict
 from services.pipeline.unit_of_work import start_unit_of_work
 from services.ports import Store
 
@@ -41,8 +39,11 @@ async def update_aggregate(
     """
     organisation = told.directory.organisation
     metadata = {"at": told.now.isoformat(), "source": source}
-    for attempt in range(ATTEMPTS):
-        loaded = await ledger.load(organisation, [stream])
+
+    async def load(_: LoadResult | None) -> LoadResult:
+        return await ledger.load(organisation, [stream])
+
+    async def attempt(loaded: LoadResult) -> bool | None:
         aggregate = loaded.aggregates.get(stream)
         if aggregate is None:
             raise EntityNotFound(at)
@@ -50,9 +51,8 @@ async def update_aggregate(
         draft.effects = decide(aggregate, Attribution(told.now))
         draft.collect([aggregate])
         if not draft.events:
-            return
+            return True
         verdict = await ledger.append(organisation, draft.to_commit(ledger, metadata))
-        if verdict.name == "WRITTEN":
-            return
-        await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)
-    raise ConcurrentUpdate
+        return verdict.name == "WRITTEN" or None
+
+    await retry_on_conflict(await load(None), attempt, load)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Iterator
 from typing import cast
 from uuid import UUID
@@ -14,7 +12,6 @@ from msgspec import structs
 from domain.access_token import AccessToken
 from domain.aggregate import Aggregate
 from domain.errors import (
-    ConcurrentUpdate,
     DuplicateEntity,
     IdempotencyKeyRevoked,
     MaximumAccessTokens,
@@ -30,13 +27,14 @@ from services.pipeline.idempotency import key_owner, stored_response
 from services.pipeline.instrumentation import StageTimer
 from services.pipeline.query_runner import CallState
 from services.pipeline.request import Call
+from services.pipeline.retry import retry_on_conflict
 from services.pipeline.stream_locks import StreamLocks
 from services.pipeline.token_proofs import Authenticator, Proof, short_code_material
 from services.pipeline.unit_of_work import UnitOfWork, start_unit_of_work
 from services.ports import AppendResult, Hasher, Store
 from services.reference_expansion import references
 
-__all__ = ["ATTEMPTS", "CommandRunner"]
+__all__ = ["CommandRunner"]
 
 REFUSALS: dict[str, type[ServiceError]] = {
     "CLAIMED": DuplicateEntity,
@@ -44,9 +42,6 @@ REFUSALS: dict[str, type[ServiceError]] = {
     "SETTLED": IdempotencyKeyRevoked,
 }
 """What the ledger's verdicts mean that no other try would change."""
-
-ATTEMPTS = 8
-"""How often a command is decided before it gives way (the contract wants at least 3 retries)."""
 
 
 class CommandRunner:
@@ -73,24 +68,30 @@ class CommandRunner:
 
         :param again: resolves the call anew after another change came first.
         """
-        for attempt in range(ATTEMPTS):
-            stream = _stream(run)
-            async with self._turns.hold(stream) as waited:
-                if waited:
-                    # What was loaded before the others had their turns is what they have changed.
-                    run.told = structs.replace(run.told, prefetched=None)
-                answer, verdict = await self._attempt(run, stream)
-            if verdict.name == "WRITTEN":
-                return answer
-            if verdict.name in REFUSALS:
-                raise REFUSALS[verdict.name](verdict.detail)
-            if verdict.name == "REPEATED" and (first := await stored_response(self._ledger, run)):
-                return first
-            await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)
-            await again(run)
-        raise ConcurrentUpdate
 
-    async def _attempt(self, run: CallState, stream: UUID | None) -> tuple[bytes, AppendResult]:
+        async def resolve_again(run: CallState) -> CallState:
+            await again(run)
+            return run
+
+        return await retry_on_conflict(run, self._attempt, resolve_again)
+
+    async def _attempt(self, run: CallState) -> bytes | None:
+        """Return the answer, or None if another change came first."""
+        stream = _stream(run)
+        async with self._turns.hold(stream) as waited:
+            if waited:
+                # What was loaded before the others had their turns is what they have changed.
+                run.told = structs.replace(run.told, prefetched=None)
+            answer, verdict = await self._decide_and_append(run, stream)
+        if verdict.name == "WRITTEN":
+            return answer
+        if verdict.name in REFUSALS:
+            raise REFUSALS[verdict.name](verdict.detail)
+        return await stored_response(self._ledger, run) if verdict.name == "REPEATED" else None
+
+    async def _decide_and_append(
+        self, run: CallState, stream: UUID | None
+    ) -> tuple[bytes, AppendResult]:
         loaded, call = await self._loaded(run, stream)
         draft = start_unit_of_work(run.told.directory, self._zone, loaded, _changing(run, stream))
         aggregate = loaded.aggregates.get(stream) if stream else None

@@ -7,8 +7,6 @@ tokens learn in it what became of their account or participant (access_tokens.md
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -19,7 +17,6 @@ from zoneinfo import ZoneInfo
 from domain.access_token import RELATIONS
 from domain.aggregate import Aggregate, Attribution
 from domain.errors import (
-    ConcurrentUpdate,
     DuplicateEntity,
     EntityNotFound,
     InvalidParameterValue,
@@ -33,8 +30,8 @@ from domain.reference.catalogue import KINDS, SECRETS
 from domain.reference.records import Record, RecordKind, RecordLink, record_id
 from services.context import CallContext, ContextQuery, LoadResult
 from services.ids import record_stream_id
-from services.pipeline.command_runner import ATTEMPTS
 from services.pipeline.dispatcher import utc_now
+from services.pipeline.retry import retry_on_conflict
 from services.pipeline.stream_locks import StreamLocks
 from services.pipeline.tenancy import load_context_by_name
 from services.pipeline.unit_of_work import UnitOfWork, start_unit_of_work
@@ -84,14 +81,17 @@ class Registrar:
         Raises the refusals of the contract, naming the field.
         """
         work = await self._read(raw, organisation)
-        for attempt in range(ATTEMPTS):
-            async with self._turns.hold(work.stream):
-                result = await self._attempt(work, source)
-            if result:
-                return RegistrationResult(result, work.revealed)
-            await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)
+
+        async def ask_again(work: Registration) -> Registration:
             work.told = await self._ask(work.organisation, work.kind, work.fields)
-        raise ConcurrentUpdate
+            return work
+
+        async def attempt(work: Registration) -> str | None:
+            async with self._turns.hold(work.stream):
+                return await self._attempt(work, source)
+
+        result = await retry_on_conflict(work, attempt, ask_again)
+        return RegistrationResult(result, work.revealed)
 
     async def stored(self, raw: Mapping[str, Any], organisation: str | None) -> JsonObject:
         """What a record would replace: its kind and fields; empty if there is nothing."""
