@@ -145,7 +145,6 @@ async def consumer_application_key_token(
     None,
     answer_with="nothing",
     fields_set=False,
-    aggregate=Session,
     open_to_consumers=True,
 )
 def release(session: Session, call: Call) -> None:

@@ -58,8 +58,8 @@ KEYS = (TokenNameField(name=AUTHENTICATION_CODE.name), TokenNameField(name=IDENT
 PLAIN = Parameters(*KEYS, exactly_one=[row.name for row in KEYS])
 IDENTIFIED: tuple[ParameterSpec, ...] = (mandatory(ON),)
 SHOWN: JsonObject = {"aliases": {"rewards_participant": "reward_participant"}}
-ON_TOKEN: JsonObject = SHOWN | {"identified_by": (ON,), "aggregate": AccessToken}
-BY_KEY: JsonObject = {"identified_by": KEYS, "aggregate": AccessToken, "open_to_consumers": True}
+ON_TOKEN: JsonObject = SHOWN | {"identified_by": (ON,)}
+BY_KEY: JsonObject = {"identified_by": KEYS, "open_to_consumers": True}
 
 
 @query(
@@ -196,7 +196,6 @@ def reset_verification_code(token: AccessToken, call: Call) -> None:
     ONE_TIME_PASSWORD,
     open_to_consumers=True,
     identified_by=(ON,),
-    aggregate=AccessToken,
 )
 def generate_otp(token: AccessToken, call: Call) -> None:
     """Gives out a one-time password, which only this answer shows; a former one is void."""

@@ -22,7 +22,7 @@ from domain.token_credentials import ACCESS_TOKEN, Credential, CredentialReferen
 from services.audit.access import AuditAccess, AuthorizedReader
 from services.context import ContextQuery
 from services.pipeline.identifiers import identifiers, stored_identifiers
-from services.pipeline.method import METHODS, Method
+from services.pipeline.method import METHODS, Method, Query
 from services.pipeline.query_runner import CallState, read_parameters, resolve, run_query
 from services.ports import ReadModels
 from services.reference_cache import Match
@@ -87,7 +87,7 @@ def methods() -> list[Method]:
     return [
         replace(method, verb="GET", parameters=method.parameters.map_fields(_named))
         for method in METHODS.values()
-        if method.kind == "query"
+        if isinstance(method, Query)
     ]
 
 

@@ -79,7 +79,6 @@ UPDATE = Parameters(
 )
 IDENTIFIED = Parameters(mandatory(CONTACT))
 LIST = Parameters(*(Text(name=name) for name in SOUGHT), *PAGING, at_least_one=SOUGHT)
-ON_CONTACT: JsonObject = {"identified_by": (CONTACT,), "aggregate": ContactInformation}
 
 
 @query(
@@ -137,7 +136,7 @@ def create_(call: Call) -> list[ContactInformation]:
     UPDATE,
     CONTACT_INFORMATION,
     open_to_consumers=True,
-    **ON_CONTACT,
+    identified_by=(CONTACT,),
 )
 def update(contact: ContactInformation, call: Call) -> None:
     """Changes a contact and its addresses, phones, emails and relations."""
@@ -164,7 +163,7 @@ def view_photo(call: Call) -> tuple[str, bytes]:
     answer_with="photo",
     multipart=True,
     open_to_consumers=True,
-    **ON_CONTACT,
+    identified_by=(CONTACT,),
 )
 def add_photo(contact: ContactInformation, call: Call) -> None:
     """Gives a contact a profile photo in place of the former one."""
@@ -184,7 +183,7 @@ def add_photo(contact: ContactInformation, call: Call) -> None:
     answer_with="nothing",
     fields_set=False,
     open_to_consumers=True,
-    **ON_CONTACT,
+    identified_by=(CONTACT,),
 )
 def remove_photo(contact: ContactInformation, call: Call) -> None:
     """Removes the profile photo of a contact, if it has one."""

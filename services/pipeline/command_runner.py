@@ -25,6 +25,7 @@ from services.pipeline.dispatcher import ResolveAgain
 from services.pipeline.fields_set import merge_keys, select_keys
 from services.pipeline.idempotency import key_owner, stored_response
 from services.pipeline.instrumentation import StageTimer
+from services.pipeline.method import Command, WriteMethod
 from services.pipeline.query_runner import CallState
 from services.pipeline.request import Call
 from services.pipeline.retry import retry_on_conflict
@@ -77,7 +78,7 @@ class CommandRunner:
 
     async def _attempt(self, run: CallState) -> bytes | None:
         """Return the answer, or None if another change came first."""
-        stream = _stream(run)
+        stream = _method(run).stream(run.session.id, run.resolved)
         async with self._turns.hold(stream) as waited:
             if waited:
                 # What was loaded before the others had their turns is what they have changed.
@@ -96,11 +97,11 @@ class CommandRunner:
         draft = start_unit_of_work(run.told.directory, self._zone, loaded, _changing(run, stream))
         aggregate = loaded.aggregates.get(stream) if stream else None
         call.matching_secrets = await self._checked(run, loaded, aggregate)
-        call.numbers = await self._ledger.allocate_numbers(run.organisation, run.method.sequences)
+        call.numbers = await self._ledger.allocate_numbers(run.organisation, _method(run).sequences)
         drawn = {name: list(numbers) for name, numbers in call.numbers.items()}
         try:
             with self._stage("decide"):
-                aggregates = _decide(run, call, aggregate)
+                aggregates = _method(run).decide(aggregate, call)
         except Refusal:
             self._ledger.release_numbers(run.organisation, drawn)
             raise
@@ -154,7 +155,7 @@ class CommandRunner:
     ) -> None:
         """Loads what the method also looks at, until it wants nothing more."""
         seen: set[UUID] = set(loaded.aggregates) | ({stream} if stream else set())
-        while new := [id_ for id_ in dict.fromkeys(run.method.related(call)) if id_ not in seen]:
+        while new := [id_ for id_ in dict.fromkeys(_method(run).related(call)) if id_ not in seen]:
             seen |= set(new)
             found = await self._ledger.load(run.organisation, new)
             loaded.aggregates |= found.aggregates
@@ -163,9 +164,12 @@ class CommandRunner:
 
     async def _check_code(self, run: CallState, aggregate: Aggregate | None) -> None:
         """Checks the code that the method wants shown, once; not where there is none to show."""
-        if run.method.required_code is None or not isinstance(aggregate, AccessToken):
+        method = run.method
+        if not (isinstance(method, Command) and isinstance(aggregate, AccessToken)):
             return
-        name, wrong = run.method.required_code
+        if method.required_code is None:
+            return
+        name, wrong = method.required_code
         key_id = aggregate.secrets.get(name)
         if key_id is None or key_id in run.verified_codes:
             return
@@ -175,7 +179,7 @@ class CommandRunner:
 
     async def _unchanged(self, run: CallState, aggregate: Aggregate | None) -> frozenset[str]:
         """The given secrets that the aggregate has already; each is compared once."""
-        if not isinstance(aggregate, AccessToken):
+        if not (isinstance(run.method, Command) and isinstance(aggregate, AccessToken)):
             return frozenset()
         for name in run.method.compared_secrets:
             given, key_id = run.resolved.get(name), aggregate.secrets.get(name)
@@ -212,9 +216,9 @@ class CommandRunner:
     async def _answer(
         self, run: CallState, call: Call, draft: UnitOfWork, aggregate: Aggregate
     ) -> bytes:
-        if run.method.answer_with == "nothing":
+        if _method(run).answer_with == "nothing":
             return b"{}"
-        document: bytes = getattr(draft.projection_of(aggregate), run.method.answer_with)
+        document: bytes = getattr(draft.projection_of(aggregate), _method(run).answer_with)
         changed = draft.compacts()
         if aggregate.id not in draft.projections_before:
             changed[f"follow_ups/{format_id(aggregate.id)}"] = b"[]"
@@ -239,12 +243,9 @@ class CommandRunner:
         return await self._ledger.append(run.organisation, change)
 
 
-def _stream(run: CallState) -> UUID | None:
-    if run.method.kind == "create":
-        return None
-    if run.method.targets_session:
-        return UUID(run.session.id)
-    return UUID(run.method.target(run.resolved))
+def _method(run: CallState) -> WriteMethod:
+    """The method, of which the dispatcher has made sure that it writes."""
+    return cast(WriteMethod, run.method)
 
 
 def _changing(run: CallState, stream: UUID | None) -> set[UUID]:
@@ -279,12 +280,6 @@ def _use_proofs(run: CallState, loaded: LoadResult, call: Call) -> list[Aggregat
             proof.use(token, call.actor)
             used[token.id] = token
     return list(used.values())
-
-
-def _decide(run: CallState, call: Call, aggregate: Aggregate | None) -> list[Aggregate]:
-    if aggregate is None:
-        return list(run.method.function(call))
-    return [aggregate, *(run.method.function(aggregate, call) or ())]
 
 
 def _metadata(run: CallState, call: Call) -> JsonObject:

@@ -20,13 +20,12 @@ from domain.errors import (
     TokenExpired,
 )
 from domain.fields import JsonObject, ReadContext
-from domain.identifiers import Identifier
 from domain.token_credentials import Credential
 from services.context import CallContext, ContextQuery, SessionRow
 from services.pipeline.idempotency import replay_response, request_hash, stored_response
 from services.pipeline.identifiers import identifiers, stored_identifiers
 from services.pipeline.instrumentation import StageTimer
-from services.pipeline.method import Method
+from services.pipeline.method import Method, Query, WriteMethod
 from services.pipeline.query_runner import CallState, read_parameters, resolve, run_query
 from services.pipeline.request import Request, Upload
 from services.pipeline.session_tokens import Claims, Tokens
@@ -157,8 +156,9 @@ class Dispatcher:
         key = request.idempotency_key if method.writes else None
         view, loads = None, None
         if claims.customer is None and refusal is None:
-            view = method.prefetch_from if request.staleness is None else None
-            loads = _loads(method, given) if method.writes else None
+            if isinstance(method, Query) and request.staleness is None:
+                view = method.prefetch_from
+            loads = method.load_targets(given) if isinstance(method, WriteMethod) else None
         question = ContextQuery(claims.session, key, wanted, claims.customer, view, loads)
         with self._stage("ask"):
             told = await load_context_by_name(self._ledger, claims.organisation, question)
@@ -190,15 +190,6 @@ class Dispatcher:
         upload: Upload = run.resolved["file"]
         mime_type = await self._inspect_image(upload.content)
         run.resolved["file"] = replace(upload, mime_type=mime_type)
-
-
-def _loads(method: Method, given: JsonObject) -> tuple[list[Identifier], list[Identifier]] | None:
-    """What names the aggregate of a command and the contact that it is about; a credential has to be checked first."""
-    on = method.target(given)
-    if method.targets_session or isinstance(on, Credential):
-        return None
-    about = given.get("contact_information")
-    return [on] if on else [], [about] if isinstance(about, Identifier) else []
 
 
 def _session(claims: Claims, told: CallContext, *, again: bool = False) -> SessionRow:

@@ -28,7 +28,7 @@ from infra.http.images import clean_file_name
 from infra.http.router import Exchange, Handler, Router, response
 from services.authentication import LoginServices
 from services.pipeline.dispatcher import Dispatcher, utc_now
-from services.pipeline.method import BASE, METHODS, Method
+from services.pipeline.method import BASE, METHODS, Login, Method
 from services.pipeline.request import Request, Upload
 from services.staleness import Staleness
 
@@ -72,7 +72,7 @@ class Api:
     def _handler(self, method: Method) -> Handler:
         async def handle(exchange: Exchange) -> web.StreamResponse:
             request = await _request(method, exchange)
-            if method.kind == "open":
+            if isinstance(method, Login):
                 return response(ok(await self._open(method, request)))
             try:
                 data = await self._runner.run(method, request)
@@ -83,13 +83,12 @@ class Api:
 
         return handle
 
-    async def _open(self, method: Method, request: Request) -> bytes:
+    async def _open(self, method: Login, request: Request) -> bytes:
         zone = self._desk.zone
         given = method.parameters.read(
             request.parameters, ReadContext(zone, utc_now().astimezone(zone).date())
         )
         values = await method.function(request, given, self._desk)
-        assert method.response is not None
         return orjson.dumps(method.response.render(values, zone))
 
     async def _image(self, exchange: Exchange) -> web.StreamResponse:
