@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -30,7 +31,7 @@ from services.pipeline.session_tokens import LIFETIME, Tokens
 from services.pipeline.tenancy import load_context_by_name
 from services.pipeline.token_proofs import Authenticator, GuessContext
 from services.pipeline.unit_of_work import UnitOfWork
-from services.ports import Hasher, Store
+from services.ports import CredentialStore, EventStore, Hasher, Organisations
 from services.reference_cache import ReferenceCache, ReferenceRecord
 
 __all__ = ["LoginServices"]
@@ -39,11 +40,15 @@ TOKEN = ResponseShape("token", Text(name="token"))
 UNIT = Text(name="unit")
 
 
+class LoginStore(Organisations, EventStore, CredentialStore, Protocol):
+    """What logins read, and where they record sessions."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoginServices:
     """What a login needs of the world."""
 
-    ledger: Store
+    ledger: LoginStore
     tokens: Tokens
     hasher: Hasher
     authenticator: Authenticator

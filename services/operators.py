@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -16,9 +17,13 @@ from services.ids import format_id
 from services.pipeline.change import update_aggregate
 from services.pipeline.tenancy import load_context_by_name
 from services.pipeline.token_proofs import GUESSED, secret_owner
-from services.ports import Store
+from services.ports import EventStore, Organisations
 
 __all__ = ["Operator"]
+
+
+class OperatorStore(Organisations, EventStore, Protocol):
+    """What operators change."""
 
 
 class Operator:
@@ -27,7 +32,7 @@ class Operator:
     :param source: in each method, who asks, for the metadata of the event.
     """
 
-    def __init__(self, ledger: Store, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: OperatorStore, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self.zone = zone
 

@@ -19,7 +19,7 @@ from services.ids import new_id
 from services.pipeline.dispatcher import Dispatcher
 from services.pipeline.request import Request
 from services.pipeline.unit_of_work import UnitOfWork
-from services.ports import Store
+from services.ports import EventStore
 
 __all__ = [
     "AUDITOR",
@@ -115,7 +115,7 @@ class TerminalReader:
 class AuditAccess:
     """Admits readers of history and records what they read."""
 
-    def __init__(self, ledger: Store, runner: Dispatcher, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: EventStore, runner: Dispatcher, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self._runner = runner
         self._zone = zone

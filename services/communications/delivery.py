@@ -25,7 +25,7 @@ from domain.queue_entry import ERROR_CODE, QueueEntry
 from services.context import CallContext, ContextQuery
 from services.ids import message_key
 from services.pipeline.change import update_aggregate
-from services.ports import Store
+from services.ports import EventStore
 
 __all__ = [
     "MEDIA",
@@ -149,7 +149,7 @@ class DeliveryLeases(Protocol):
 class MessageDelivery:
     """Sends leased entries and records what became of them."""
 
-    def __init__(self, ledger: Store, deliveries: DeliveryLeases, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: EventStore, deliveries: DeliveryLeases, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self._deliveries = deliveries
         self._zone = zone

@@ -8,6 +8,7 @@ and hashes go on to prove that nothing else was.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -23,13 +24,15 @@ from services.context import CallContext, ContextQuery, LoadResult
 from services.ids import format_id, record_stream_id
 from services.pipeline.retry import retry_on_conflict
 from services.pipeline.unit_of_work import UnitOfWork
-from services.ports import Store
+from services.ports import ContextSource, EventStore, RelatedEntities
 from services.projections import project
 
 __all__ = ["ContactErasure", "find_contact"]
 
 
-async def find_contact(ledger: Store, organisation: str, name: str) -> tuple[CallContext, UUID]:
+async def find_contact(
+    ledger: ContextSource, organisation: str, name: str
+) -> tuple[CallContext, UUID]:
     """The contact of an id or a number, forgotten or not. Raises `EntityNotFound`."""
     named = tuple(
         Identifier("contact_information", field, normalised(field, name), "contact")
@@ -42,10 +45,14 @@ async def find_contact(ledger: Store, organisation: str, name: str) -> tuple[Cal
     return told, UUID(found[0].id)
 
 
+class ErasureStore(EventStore, RelatedEntities, Protocol):
+    """What an erasure reads and writes."""
+
+
 class ContactErasure:
     """Forgets contacts."""
 
-    def __init__(self, ledger: Store, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: ErasureStore, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self._zone = zone
 

@@ -12,7 +12,7 @@ from domain.fields import JsonObject
 from services.context import CallContext, LoadResult
 from services.pipeline.retry import retry_on_conflict
 from services.pipeline.unit_of_work import start_unit_of_work
-from services.ports import Store
+from services.ports import EventStore
 
 __all__ = ["Mutation", "update_aggregate"]
 
@@ -21,7 +21,7 @@ Mutation = Callable[[Aggregate, Attribution], JsonObject]
 
 
 async def update_aggregate(
-    ledger: Store,
+    ledger: EventStore,
     zone: ZoneInfo,
     told: CallContext,
     stream: UUID,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Protocol, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -32,7 +32,7 @@ from services.pipeline.retry import retry_on_conflict
 from services.pipeline.stream_locks import StreamLocks
 from services.pipeline.token_proofs import Authenticator, Proof, short_code_material
 from services.pipeline.unit_of_work import UnitOfWork, start_unit_of_work
-from services.ports import AppendResult, Hasher, Store
+from services.ports import AppendResult, EventStore, Hasher, Sequences
 from services.reference_expansion import references
 
 __all__ = ["CommandRunner"]
@@ -45,12 +45,16 @@ REFUSALS: dict[str, type[ServiceError]] = {
 """What the ledger's verdicts mean that no other try would change."""
 
 
+class CommandStore(EventStore, Sequences, Protocol):
+    """What a command reads and writes."""
+
+
 class CommandRunner:
     """Runs commands: a callable from a checked call to its answer's ``data``."""
 
     def __init__(
         self,
-        ledger: Store,
+        ledger: CommandStore,
         hasher: Hasher,
         authenticator: Authenticator,
         zone: ZoneInfo,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from domain.errors import (
@@ -31,7 +32,7 @@ from services.pipeline.request import Request, Upload
 from services.pipeline.session_tokens import Claims, Tokens
 from services.pipeline.tenancy import load_context_by_name
 from services.pipeline.token_proofs import Authenticator
-from services.ports import Store
+from services.ports import Organisations, ReadModels
 from services.reference_cache import Match
 
 __all__ = ["AuthenticatedSession", "Dispatcher", "ResolveAgain", "RunCommand", "utc_now"]
@@ -55,6 +56,10 @@ ResolveAgain = Callable[[CallState], Awaitable[None]]
 RunCommand = Callable[[CallState, ResolveAgain], Coroutine[None, None, bytes]]
 
 
+class DispatcherStore(Organisations, ReadModels, Protocol):
+    """What calls are checked with, and queries read."""
+
+
 class Dispatcher:
     """Runs the methods that need a session.
 
@@ -66,7 +71,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        ledger: Store,
+        ledger: DispatcherStore,
         tokens: Tokens,
         authenticator: Authenticator,
         zone: ZoneInfo,

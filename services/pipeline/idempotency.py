@@ -10,7 +10,7 @@ import msgspec
 
 from domain.errors import KeyReused
 from services.context import ContextQuery, StoredResponse
-from services.ports import Store
+from services.ports import ContextSource
 
 if TYPE_CHECKING:
     from services.context import SessionRow
@@ -24,7 +24,7 @@ def key_owner(session: SessionRow) -> str:
     return f"{session.user}/{session.customer.account if session.customer else ''}"
 
 
-async def stored_response(ledger: Store, run: CallState) -> bytes | None:
+async def stored_response(ledger: ContextSource, run: CallState) -> bytes | None:
     """The first answer to the call's idempotency key, if there is one by now."""
     if not run.key:
         return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Protocol, cast
 from uuid import UUID
 
 from domain.access_token import AccessToken
@@ -28,7 +28,7 @@ from domain.reference.records import Record
 from domain.token_credentials import Credential
 from services.context import ConsumerScope, ContextQuery
 from services.ids import record_stream_id
-from services.ports import GuessLimits, Hasher, Secret, Store
+from services.ports import CredentialStore, EventStore, GuessLimits, Hasher, Secret
 from services.reference_cache import Match, ReferenceCache
 
 __all__ = [
@@ -108,10 +108,14 @@ class Proof:
             token.raise_event(AccessToken.OneTimePasswordUsed, by, one_time_password=key_id)
 
 
+class ProofStore(EventStore, CredentialStore, Protocol):
+    """What credentials are checked against."""
+
+
 class Authenticator:
     """Finds the entities of credentials, and checks codes."""
 
-    def __init__(self, ledger: Store, hasher: Hasher) -> None:
+    def __init__(self, ledger: ProofStore, hasher: Hasher) -> None:
         self._ledger = ledger
         self._hasher = hasher
 

@@ -15,7 +15,7 @@ from domain.fields import JsonObject
 from domain.reference.records import Record
 from services.context import LoadResult
 from services.ids import format_id, record_stream_id
-from services.ports import Commit, Store, StreamCommit
+from services.ports import Commit, EventStore, StreamCommit
 from services.projections import Projection, ViewRow, project
 from services.reference_cache import ReferenceCache
 
@@ -75,7 +75,9 @@ class UnitOfWork:
         expected = [{"stream": str(id_), "version": v} for id_, v in versions.items()]
         _extend(self.effects, "expect", expected)
 
-    def to_commit(self, ledger: Store, metadata: JsonObject, answer: bytes | None = None) -> Commit:
+    def to_commit(
+        self, ledger: EventStore, metadata: JsonObject, answer: bytes | None = None
+    ) -> Commit:
         """The change to append.
 
         Raises `InvalidLifeCycleState` if it says something of a contact who was forgotten, and
@@ -98,14 +100,14 @@ class UnitOfWork:
     def _project(self, aggregate: Aggregate) -> Projection:
         return project(aggregate, self.directory.settings, self.zone)
 
-    def _written(self, stream: UUID, ledger: Store, effects: JsonObject) -> StreamCommit:
+    def _written(self, stream: UUID, ledger: EventStore, effects: JsonObject) -> StreamCommit:
         subject, events = self.aggregates[stream].subject, self.events[stream]
         if subject is None or not any(event.PERSONAL for event in events):
             return StreamCommit(events, subject)
         new = subject == stream and stream not in self.projections_before
         return StreamCommit(events, subject, self._key(subject, ledger, effects, new=new))
 
-    def _key(self, subject: UUID, ledger: Store, effects: JsonObject, *, new: bool) -> bytes:
+    def _key(self, subject: UUID, ledger: EventStore, effects: JsonObject, *, new: bool) -> bytes:
         """What encrypts the personal part of events: a person's key, which begins with the first."""
         key = self.loaded.keys.get(subject)
         if key is None and new:

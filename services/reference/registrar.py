@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -35,7 +35,7 @@ from services.pipeline.retry import retry_on_conflict
 from services.pipeline.stream_locks import StreamLocks
 from services.pipeline.tenancy import load_context_by_name
 from services.pipeline.unit_of_work import UnitOfWork, start_unit_of_work
-from services.ports import Store
+from services.ports import CredentialStore, EventStore, Organisations, RelatedEntities
 from services.reference.registration import (
     Registration,
     check_links,
@@ -61,10 +61,14 @@ class RegistrationResult:
     revealed: JsonObject
 
 
+class RegistrationStore(Organisations, EventStore, CredentialStore, RelatedEntities, Protocol):
+    """What a registration reads and writes."""
+
+
 class Registrar:
     """Upserts records for an operator."""
 
-    def __init__(self, ledger: Store, hasher: SecretCipher, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: RegistrationStore, hasher: SecretCipher, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self._hasher = hasher
         self._zone = zone

@@ -30,6 +30,7 @@ from services.authentication import LoginServices
 from services.pipeline.dispatcher import Dispatcher, utc_now
 from services.pipeline.method import BASE, METHODS, Login, Method
 from services.pipeline.request import Request, Upload
+from services.ports import PhotoStore
 from services.staleness import Staleness
 
 __all__ = ["AGE", "IMAGES", "MOST", "MOST_FORMAT", "POSITION", "Api", "idempotency_key"]
@@ -56,11 +57,16 @@ class Api:
     """Handlers of the Web API."""
 
     def __init__(
-        self, runner: Dispatcher, desk: LoginServices, refused: Callable[[object, str], None]
+        self,
+        runner: Dispatcher,
+        desk: LoginServices,
+        photos: PhotoStore,
+        refused: Callable[[object, str], None],
     ) -> None:
         """:param refused: is told the token and the error's code of each call that is refused."""
         self._runner = runner
         self._desk = desk
+        self._photos = photos
         self._refused = refused
 
     def routes(self, edge: Router) -> None:
@@ -100,7 +106,7 @@ class Api:
             photo = None
             if _PHOTO_ID.fullmatch(photo_id):
                 customer = session.session.customer
-                photo = await self._desk.ledger.photo(session.organisation, photo_id, customer)
+                photo = await self._photos.photo(session.organisation, photo_id, customer)
             if photo is None:
                 raise EntityNotFound("id")
         except Refusal as error:
