@@ -22,6 +22,7 @@ from services.context import (
     ViewQuery,
 )
 from services.projections import ViewRow
+from services.side_effects import SideEffect, StoreResponse
 
 __all__ = [
     "AppendResult",
@@ -82,15 +83,20 @@ class StreamCommit:
 class Commit:
     """All that one command writes, wholly or not at all.
 
-    ``effects`` are the claims, secrets, keys and photos in the form of the append function.
+    ``side_effects`` are its claims, secrets, keys and photos, and what it expects to be unchanged.
     """
 
     command: str
     metadata: JsonObject
     written: list[StreamCommit]
     rows: list[ViewRow]
-    effects: JsonObject = field(default_factory=dict)
+    side_effects: list[SideEffect] = field(default_factory=list)
     answer: bytes | None = None
+
+    @property
+    def key(self) -> str | None:
+        """The idempotency key under which the answer is kept, if any."""
+        return next((e.key for e in self.side_effects if isinstance(e, StoreResponse)), None)
 
 
 @dataclass(frozen=True, slots=True)

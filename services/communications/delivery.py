@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 from uuid import UUID
@@ -20,12 +20,12 @@ from zoneinfo import ZoneInfo
 from domain.aggregate import Aggregate, Attribution
 from domain.communication import Communication
 from domain.errors import ConcurrentUpdate, Refusal, ServiceUnavailable
-from domain.fields import JsonObject
 from domain.queue_entry import ERROR_CODE, QueueEntry
 from services.context import CallContext, ContextQuery
 from services.ids import message_key
 from services.pipeline.change import update_aggregate
 from services.ports import EventStore
+from services.side_effects import SideEffect
 
 __all__ = [
     "MEDIA",
@@ -218,7 +218,7 @@ class MessageDelivery:
         told = await self._ledger.load_context(organisation, ContextQuery())
         decided = False
 
-        def decide(queued: Aggregate, by: Attribution) -> JsonObject:
+        def decide(queued: Aggregate, by: Attribution) -> Iterable[SideEffect]:
             nonlocal decided
             assert isinstance(queued, QueueEntry)
             decided = queued.state == "PENDING"
@@ -226,7 +226,7 @@ class MessageDelivery:
                 queued.process(by)
             elif decided:
                 queued.reject(outcome.code[: ERROR_CODE.max_length], _bounded(outcome), by)
-            return {}
+            return ()
 
         try:
             await update_aggregate(

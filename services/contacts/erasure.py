@@ -26,6 +26,7 @@ from services.pipeline.retry import retry_on_conflict
 from services.pipeline.unit_of_work import UnitOfWork
 from services.ports import ContextSource, EventStore, RelatedEntities
 from services.projections import project
+from services.side_effects import DropPhoto, EraseSubject
 
 __all__ = ["ContactErasure", "find_contact"]
 
@@ -99,11 +100,11 @@ class ContactErasure:
         _forget(erased.aggregates.values(), reason, by)
         draft.collect(erased.aggregates.values())
         self._show_erased(draft, told, erased)
-        draft.effects["forget"] = [
-            {"subject": str(subject), "streams": len(belongings) if subject == contact else 0}
+        draft.side_effects += [
+            EraseSubject(subject, len(belongings) if subject == contact else 0)
             for subject in subjects
         ]
-        draft.effects["drop_photo_of"] = format_id(contact)
+        draft.side_effects.append(DropPhoto(format_id(contact)))
         return draft
 
     async def _tokens(self, organisation: str, contact: UUID) -> list[UUID]:

@@ -35,6 +35,7 @@ from services.ids import format_id
 from services.pipeline.method import command, create, query
 from services.pipeline.paging import PAGING, page
 from services.pipeline.request import Call, File, Upload
+from services.side_effects import DropPhoto, StorePhoto
 
 CONTACT = Reference(name="contact_information", target=identifiable("contact_information"))
 FOREIGN = {
@@ -171,8 +172,7 @@ def add_photo(contact: ContactInformation, call: Call) -> None:
     photo = {"id": call.new_id_text(), "file_name": file.file_name, "mime_type": file.mime_type}
     contact.add_photo(photo, file.content, call.actor)
     id_, content = format_id(contact.id), b64encode(file.content).decode()
-    call.side_effects["drop_photo_of"] = id_
-    call.side_effects["photos"] = [photo | {"contact": id_, "content": content}]
+    call.side_effects += [DropPhoto(id_), StorePhoto(**photo, contact=id_, content=content)]
 
 
 @command(
@@ -189,7 +189,7 @@ def remove_photo(contact: ContactInformation, call: Call) -> None:
     """Removes the profile photo of a contact, if it has one."""
     if contact.photo:
         contact.raise_event(contact.ProfilePhotoRemoved, call.actor)
-        call.side_effects["drop_photo_of"] = format_id(contact.id)
+        call.side_effects.append(DropPhoto(format_id(contact.id)))
 
 
 def _details(call: Call) -> JsonObject:

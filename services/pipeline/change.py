@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from domain.aggregate import Aggregate, Attribution
 from domain.errors import EntityNotFound
-from domain.fields import JsonObject
 from services.context import CallContext, LoadResult
 from services.pipeline.retry import retry_on_conflict
 from services.pipeline.unit_of_work import start_unit_of_work
 from services.ports import EventStore
+from services.side_effects import SideEffect
 
 __all__ = ["Mutation", "update_aggregate"]
 
-Mutation = Callable[[Aggregate, Attribution], JsonObject]
-"""Changes an aggregate and returns the effects of that."""
+Mutation = Callable[[Aggregate, Attribution], Iterable[SideEffect]]
+"""Changes an aggregate and returns the side effects of that."""
 
 
 async def update_aggregate(
@@ -48,7 +48,7 @@ async def update_aggregate(
         if aggregate is None:
             raise EntityNotFound(at)
         draft = start_unit_of_work(told.directory, zone, loaded)
-        draft.effects = decide(aggregate, Attribution(told.now))
+        draft.side_effects += decide(aggregate, Attribution(told.now))
         draft.collect([aggregate])
         if not draft.events:
             return True

@@ -34,6 +34,7 @@ from services.pipeline.token_proofs import Authenticator, Proof, short_code_mate
 from services.pipeline.unit_of_work import UnitOfWork, start_unit_of_work
 from services.ports import AppendResult, EventStore, Hasher, Sequences
 from services.reference_expansion import references
+from services.side_effects import StoreResponse, StoreSecret
 
 __all__ = ["CommandRunner"]
 
@@ -111,7 +112,7 @@ class CommandRunner:
             raise
         with self._stage("answer"):
             draft.collect([*aggregates, *_use_proofs(run, loaded, call)])
-            draft.effects |= call.side_effects
+            draft.side_effects += call.side_effects
             await self._keep(call, draft)
             answer = await self._answer(run, call, draft, aggregates[0])
         with self._stage("append"):
@@ -200,14 +201,9 @@ class CommandRunner:
                 verifier = await self._hasher.hash(kept.secret)
             else:
                 verifier = self._hasher.mac(short_code_material(kept.owner, kept.name, kept.secret))
-            row = {
-                "key_id": kept.key_id,
-                "owner": kept.owner,
-                "name": kept.name,
-                "verifier": verifier,
-                "expires_at": kept.expires_at.isoformat() if kept.expires_at else None,
-            }
-            draft.effects["secrets"] = [*draft.effects.get("secrets", []), row]
+            expires_at = kept.expires_at.isoformat() if kept.expires_at else None
+            stored = StoreSecret(kept.key_id, kept.owner, kept.name, verifier, expires_at)
+            draft.side_effects.append(stored)
 
     async def _fetch(self, run: CallState, loaded: LoadResult, refs: set[str]) -> None:
         """Adds the compact objects that were not loaded with the aggregates which showed them before."""
@@ -238,8 +234,8 @@ class CommandRunner:
         self, run: CallState, call: Call, draft: UnitOfWork, answer: bytes
     ) -> AppendResult:
         if run.key:
-            draft.effects |= {"key": run.key, "request_hash": run.request_hash}
-            draft.effects["caller"] = key_owner(run.session)
+            caller = key_owner(run.session)
+            draft.side_effects.append(StoreResponse(run.key, run.request_hash, caller))
         elif not draft.events:
             return AppendResult("WRITTEN")
         draft.expect_versions(_looked_at(run, draft))

@@ -21,6 +21,7 @@ from services.context import SessionRow
 from services.ids import format_id, new_id, record_stream_id
 from services.reference_cache import ReferenceCache
 from services.reference_expansion import ReferenceExpander
+from services.side_effects import SideEffect
 from services.staleness import Staleness
 
 __all__ = ["Call", "File", "NewSecret", "Request", "Upload"]
@@ -102,7 +103,7 @@ class Call:
     composer: ReferenceExpander
     numbers: dict[str, list[int]] = field(default_factory=dict)
     related: Mapping[UUID, Aggregate] = field(default_factory=dict)
-    side_effects: JsonObject = field(default_factory=dict)
+    side_effects: list[SideEffect] = field(default_factory=list)
     secrets: list[NewSecret] = field(default_factory=list)
     generated_params: set[str] = field(default_factory=set)
     matching_secrets: frozenset[str] = frozenset()

@@ -47,6 +47,7 @@ from services.reference.registration import (
 )
 from services.reference.signing_secrets import generate_secret, retire_secret
 from services.secret_encryption import SecretCipher, encrypt_if_changed
+from services.side_effects import ExpectTokens, ReleaseGlobalClaim, StoreSecret, TakeGlobalClaim
 
 __all__ = ["CREATED", "UNCHANGED", "UPDATED", "Registrar", "RegistrationResult"]
 
@@ -147,6 +148,7 @@ class Registrar:
 
     async def _attempt(self, work: Registration, source: str) -> str | None:
         """One try; None if another change came first."""
+        work.side_effects, work.revealed = [], {}
         loaded = await self._ledger.load(work.organisation, [work.stream])
         record = loaded.aggregates.get(work.stream)
         assert record is None or isinstance(record, Record)
@@ -163,14 +165,12 @@ class Registrar:
 
     async def _tokens(self, work: Registration, record: Record | None) -> list[UUID]:
         """The access tokens that must learn what the record says of an account or participant."""
-        work.effects.pop("expect_tokens", None)
         kind = work.kind.key
         if kind not in RELATIONS or record is None or record_state(record) == work.fate:
             return []
         tokens = await self._ledger.related_tokens(work.organisation, kind, work.id)
         # A token that is issued meanwhile must not be passed over.
-        expected = {"column": kind, "id": work.id, "count": len(tokens)}
-        work.effects["expect_tokens"] = [expected]
+        work.side_effects.append(ExpectTokens(kind, work.id, len(tokens)))
         return tokens
 
     async def _decide(
@@ -191,7 +191,7 @@ class Registrar:
     async def _append(
         self, work: Registration, draft: UnitOfWork, source: str, result: str
     ) -> str | None:
-        draft.effects |= work.effects
+        draft.side_effects += work.side_effects
         metadata = {"at": work.told.now.isoformat(), "source": source}
         change = draft.to_commit(self._ledger, metadata)
         verdict = await self._ledger.append(work.organisation, change)
@@ -222,9 +222,6 @@ class Registrar:
     async def _secrets(self, work: Registration) -> dict[str, str]:
         """The key ids of secrets that differ from the stored ones, whose verifiers are written."""
         keys: dict[str, str] = {}
-        work.revealed = {}
-        for effect in ("secrets", "take_worldwide", "release_worldwide"):
-            work.effects.pop(effect, None)
         for name in dict.fromkeys((*work.secrets, *work.kind.generated)):
             known = await self._ledger.secret(work.organisation, work.ref, name)
             secret, stored = work.secrets.get(name), known.verifier if known else None
@@ -234,10 +231,9 @@ class Registrar:
             if verifier is None:
                 continue
             keys[name] = uuid4().hex
-            row = {"key_id": keys[name], "owner": work.ref, "name": name, "verifier": verifier}
-            work.effects.setdefault("secrets", []).append(row)
+            work.side_effects.append(StoreSecret(keys[name], work.ref, name, verifier))
             if name in work.kind.generated and known:
-                work.effects["secrets"].append(retire_secret(known, name, work.told.now))
+                work.side_effects.append(retire_secret(known, name, work.told.now))
             if name == work.kind.globally_unique:
                 self._claim_key(work, name, stored, verifier)
         return keys
@@ -258,11 +254,13 @@ class Registrar:
     @staticmethod
     def _claim_key(work: Registration, name: str, former: str | None, verifier: str) -> None:
         """Web API keys are unique over all organisations: the key alone says whose it is."""
-        entity = {"stream": str(work.stream), "entity": work.ref, "at": name}
-        work.effects["take_worldwide"] = [entity | {"claim": f"{work.kind.key}={verifier}"}]
+        claim = f"{work.kind.key}={verifier}"
+        work.side_effects.append(
+            TakeGlobalClaim(stream=work.stream, entity=work.ref, claim=claim, at=name)
+        )
         if former:
-            released = {"stream": str(work.stream), "claim": f"{work.kind.key}={former}"}
-            work.effects["release_worldwide"] = [released]
+            claim = f"{work.kind.key}={former}"
+            work.side_effects.append(ReleaseGlobalClaim(stream=work.stream, claim=claim))
 
 
 def _kind(raw: Mapping[str, Any]) -> RecordKind:
