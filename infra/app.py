@@ -97,7 +97,7 @@ class Application:
     def edge(self) -> Router:
         """Everything that is served on the first port."""
         edge = Router(self.tracing)
-        Api(self.runner, self.desk, self.refusals.note).routes(edge)
+        Api(self.runner, self.desk, self.ledger, self.refusals.note).routes(edge)
         key = self.settings.operator_key
         ReferenceRoutes(self.registrar, self.ledger, key, self.zone).routes(edge)
         OperatorRoutes(self.operator, self.ledger, key).routes(edge)

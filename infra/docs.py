@@ -46,7 +46,7 @@ def methods() -> Iterator[str]:
 
 
 def _parameters(method: Method) -> Iterator[tuple[str, str, str]]:
-    if method.kind != "open":
+    if method.needs_session:
         yield "`token`", "mandatory", "Text"
     semi_optional = method.parameters.exactly_one | method.parameters.at_least_one
     for field, level in method.parameters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -22,15 +23,16 @@ from domain.reference.catalogue import SECRETS
 from domain.scalar_fields import Text
 from domain.session import Session
 from domain.token_credentials import Credential, CredentialReference
-from services.context import CallContext, ConsumerScope, ContextQuery, LoadResult
+from services.context import CallContext, ConsumerScope, ContextQuery
 from services.ids import format_id
 from services.pipeline.method import command, login_method
 from services.pipeline.request import Call, Request
 from services.pipeline.session_tokens import LIFETIME, Tokens
+from services.pipeline.shown_secrets import GuessContext
 from services.pipeline.tenancy import load_context_by_name
-from services.pipeline.token_proofs import Authenticator, GuessContext
+from services.pipeline.token_proofs import Authenticator
 from services.pipeline.unit_of_work import UnitOfWork
-from services.ports import Hasher, Store
+from services.ports import CredentialStore, EventStore, Hasher, Organisations
 from services.reference_cache import ReferenceCache, ReferenceRecord
 
 __all__ = ["LoginServices"]
@@ -39,11 +41,15 @@ TOKEN = ResponseShape("token", Text(name="token"))
 UNIT = Text(name="unit")
 
 
+class LoginStore(Organisations, EventStore, CredentialStore, Protocol):
+    """What logins read, and where they record sessions."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoginServices:
     """What a login needs of the world."""
 
-    ledger: Store
+    ledger: LoginStore
     tokens: Tokens
     hasher: Hasher
     authenticator: Authenticator
@@ -145,7 +151,6 @@ async def consumer_application_key_token(
     None,
     answer_with="nothing",
     fields_set=False,
-    aggregate=Session,
     open_to_consumers=True,
 )
 def release(session: Session, call: Call) -> None:
@@ -248,7 +253,7 @@ async def _begin(
         expires_at=int(told.now.timestamp()) + LIFETIME,
         **(consumer.events if consumer else {}),
     )
-    draft = UnitOfWork(directory, desk.zone, LoadResult())
+    draft = UnitOfWork(directory, desk.zone)
     draft.collect([session])
     change = draft.to_commit(desk.ledger, _metadata(request, session.id, by))
     await desk.ledger.append(directory.organisation, change)

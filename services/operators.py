@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from domain.access_token import AccessToken
 from domain.aggregate import Aggregate, Attribution
 from domain.errors import EntityNotFound
-from domain.fields import JsonObject
 from domain.identifiers import Identifier, normalised
 from domain.session import Session
 from services.context import CallContext, ContextQuery
 from services.ids import format_id
-from services.pipeline.change import update_aggregate
+from services.pipeline.command_runner import update_aggregate
+from services.pipeline.shown_secrets import GUESSED, secret_owner
 from services.pipeline.tenancy import load_context_by_name
-from services.pipeline.token_proofs import GUESSED, secret_owner
-from services.ports import Store
+from services.ports import EventStore, Organisations
+from services.side_effects import ResetGuesses, SideEffect
 
 __all__ = ["Operator"]
+
+
+class OperatorStore(Organisations, EventStore, Protocol):
+    """What operators change."""
 
 
 class Operator:
@@ -27,7 +33,7 @@ class Operator:
     :param source: in each method, who asks, for the metadata of the event.
     """
 
-    def __init__(self, ledger: Store, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: OperatorStore, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self.zone = zone
 
@@ -42,11 +48,11 @@ class Operator:
         except ValueError as error:
             raise EntityNotFound("session") from error
 
-        def release(session: Aggregate, by: Attribution) -> JsonObject:
+        def release(session: Aggregate, by: Attribution) -> Iterable[SideEffect]:
             if not isinstance(session, Session):
                 raise EntityNotFound("session")
             session.release(by)
-            return {}
+            return ()
 
         await update_aggregate(self._ledger, self.zone, told, stream, release, source, "session")
 
@@ -60,9 +66,10 @@ class Operator:
         if not told.matches[0]:
             raise EntityNotFound("access_token")
 
-        def forgive(token: Aggregate, by: Attribution) -> JsonObject:
+        def forgive(token: Aggregate, by: Attribution) -> Iterable[SideEffect]:
             token.raise_event(AccessToken.GuessesForgiven, by)
-            return {"forgive": [f"{secret_owner(format_id(token.id))}/{name}" for name in GUESSED]}
+            owner = secret_owner(format_id(token.id))
+            return [ResetGuesses(f"{owner}/{name}") for name in GUESSED]
 
         stream = UUID(told.matches[0][0].id)
         await update_aggregate(

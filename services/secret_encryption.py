@@ -9,7 +9,7 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import Protocol
 
-from services.ports import Hasher, Store
+from services.ports import CredentialStore, Hasher
 
 __all__ = ["SecretCipher", "encrypt_if_changed", "stored_secret"]
 
@@ -40,7 +40,7 @@ def encrypt_if_changed(
 
 
 async def stored_secret(
-    ledger: Store, keeper: SecretCipher, organisation: str, owner: str, name: str
+    ledger: CredentialStore, keeper: SecretCipher, organisation: str, owner: str, name: str
 ) -> str | None:
     """A sealed secret of an entity (``kind/id``); None if it has none.
 

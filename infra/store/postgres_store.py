@@ -141,8 +141,8 @@ class PostgresStore(CredentialStore, PhotoStore, RelatedEntities):
 
     async def append(self, organisation: str, change: Commit) -> AppendResult:
         """Writes one command; it is durable when this returns ``WRITTEN``."""
-        if change.answer is not None:
-            change.answer = self._ring.encrypt_response(change.answer, change.effects["key"])
+        if change.answer is not None and change.key is not None:
+            change.answer = self._ring.encrypt_response(change.answer, change.key)
         verdict = await self._appender.append(organisation, change)
         if verdict.name == "WRITTEN":
             self._bell.notify()

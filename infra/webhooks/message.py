@@ -19,7 +19,7 @@ from domain.fields import Level
 from domain.reference.webhooks import PREFIX
 from infra.webhooks.subscriptions import Pending
 from services.audit.history_service import AGGREGATE_NAMES
-from services.pipeline.method import BASE, METHODS
+from services.pipeline.method import BASE, METHODS, Query
 
 __all__ = ["entity_links", "message_body", "message_id", "signed_headers"]
 
@@ -75,7 +75,7 @@ def entity_links() -> dict[str, str]:
     """Return, by kind of entity, the path of the method that shows it, up to the id."""
     links: dict[str, str] = {}
     for method in METHODS.values():
-        if method.kind != "query" or not method.path.endswith("/show"):
+        if not isinstance(method, Query) or not method.path.endswith("/show"):
             continue
         for row, rule in method.parameters:
             if isinstance(row, Reference) and rule is Level.MANDATORY and "id" in row.target.fields:

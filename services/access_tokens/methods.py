@@ -58,8 +58,8 @@ KEYS = (TokenNameField(name=AUTHENTICATION_CODE.name), TokenNameField(name=IDENT
 PLAIN = Parameters(*KEYS, exactly_one=[field.name for field in KEYS])
 IDENTIFIED: tuple[ParameterSpec, ...] = (mandatory(ON),)
 SHOWN: JsonObject = {"aliases": {"rewards_participant": "reward_participant"}}
-ON_TOKEN: JsonObject = SHOWN | {"identified_by": (ON,), "aggregate": AccessToken}
-BY_KEY: JsonObject = {"identified_by": KEYS, "aggregate": AccessToken, "open_to_consumers": True}
+ON_TOKEN: JsonObject = SHOWN | {"identified_by": (ON,)}
+BY_KEY: JsonObject = {"identified_by": KEYS, "open_to_consumers": True}
 
 
 @query(
@@ -196,7 +196,6 @@ def reset_verification_code(token: AccessToken, call: Call) -> None:
     ONE_TIME_PASSWORD,
     open_to_consumers=True,
     identified_by=(ON,),
-    aggregate=AccessToken,
 )
 def generate_otp(token: AccessToken, call: Call) -> None:
     """Gives out a one-time password, which only this answer shows; a former one is void."""
@@ -211,7 +210,7 @@ def generate_otp(token: AccessToken, call: Call) -> None:
     call.generated_params.add(name)
     said = {name: key_id, "expires_at": until.isoformat()}
     token.raise_event(token.OneTimePasswordGenerated, call.actor, **said)
-    call.one_time_fields |= {name: code, "expiration_date": wall_clock(until, call.zone)}
+    call.one_time_fields.update({name: code, "expiration_date": wall_clock(until, call.zone)})
 
 
 @command(57, "access_tokens/set_as_effective", Parameters(*IDENTIFIED), ACCESS_TOKEN, **ON_TOKEN)

@@ -21,6 +21,7 @@ from domain.reference.records import Record
 from services.access_tokens.codes import authentication_code, random_text
 from services.ids import format_id
 from services.pipeline.request import Call
+from services.side_effects import LimitTokens
 
 __all__ = [
     "PASS_CODE",
@@ -179,10 +180,9 @@ def _check_relations(call: Call, settings: TokenSettings, relations: JsonObject)
         owner = _record(call, "rewards_participant", participant).fields["accounts_receivable"]
         if owner != account:
             raise ParticipantNotOwned("rewards_participant_identifier")
-    call.side_effects["limit_tokens"] = [
-        {"column": kind, "id": of, "most": settings.values[f"max_per_{kind}"]}
-        for kind, of in relations.items()
-    ]
+    call.side_effects.extend(
+        LimitTokens(kind, of, settings.values[f"max_per_{kind}"]) for kind, of in relations.items()
+    )
 
 
 def _check_identifier(token: AccessToken, settings: TokenSettings, codes: JsonObject) -> None:

@@ -14,12 +14,12 @@ from domain.aggregate import Attribution
 from domain.errors import AccessDenied, ServiceUnavailable
 from domain.fields import JsonObject
 from domain.history_access import Access
-from services.context import CallContext, LoadResult, SessionRow
+from services.context import CallContext, SessionRow
 from services.ids import new_id
 from services.pipeline.dispatcher import Dispatcher
 from services.pipeline.request import Request
 from services.pipeline.unit_of_work import UnitOfWork
-from services.ports import Store
+from services.ports import EventStore
 
 __all__ = [
     "AUDITOR",
@@ -115,7 +115,7 @@ class TerminalReader:
 class AuditAccess:
     """Admits readers of history and records what they read."""
 
-    def __init__(self, ledger: Store, runner: Dispatcher, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: EventStore, runner: Dispatcher, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self._runner = runner
         self._zone = zone
@@ -138,7 +138,7 @@ class AuditAccess:
         Raises `ServiceUnavailable`, and then nothing must be shown.
         """
         access = Access.create(Access.Read, reader.by, id=new_id(), method=method, about=about)
-        draft = UnitOfWork(reader.told.directory, self._zone, LoadResult())
+        draft = UnitOfWork(reader.told.directory, self._zone)
         draft.collect([access])
         change = draft.to_commit(self._ledger, reader.metadata)
         verdict = await self._ledger.append(access_ledger(reader.organisation), change)

@@ -26,7 +26,7 @@ from services.audit.field_history import (
 from services.context import ContextQuery
 from services.ids import format_id, record_stream_id
 from services.pipeline.identifiers import is_stored, single_match
-from services.ports import Store
+from services.ports import ContextSource
 from services.reference_cache import ReferenceCache
 
 __all__ = [
@@ -103,7 +103,7 @@ class HistoryService:
     """Tells what happened to entities. Every reading is recorded before it happens."""
 
     def __init__(
-        self, ledger: Store, archive: EntityEvents, auditing: AuditAccess, zone: ZoneInfo
+        self, ledger: ContextSource, archive: EntityEvents, auditing: AuditAccess, zone: ZoneInfo
     ) -> None:
         self._ledger = ledger
         self._archive = archive

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 from uuid import UUID
@@ -19,13 +19,13 @@ from zoneinfo import ZoneInfo
 from domain.aggregate import Aggregate, Attribution
 from domain.communication import Communication
 from domain.errors import ConcurrentUpdate, Refusal, ServiceUnavailable
-from domain.fields import JsonObject
 from domain.queue_entry import ERROR_CODE, QueueEntry
 from services.backoff import Backoff
 from services.context import CallContext, ContextQuery
 from services.ids import message_key
-from services.pipeline.change import update_aggregate
-from services.ports import Store
+from services.pipeline.command_runner import update_aggregate
+from services.ports import EventStore
+from services.side_effects import SideEffect
 
 __all__ = [
     "MEDIA",
@@ -146,7 +146,7 @@ class DeliveryLeases(Protocol):
 class MessageDelivery:
     """Sends leased entries and records what became of them."""
 
-    def __init__(self, ledger: Store, deliveries: DeliveryLeases, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: EventStore, deliveries: DeliveryLeases, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self._deliveries = deliveries
         self._zone = zone
@@ -215,7 +215,7 @@ class MessageDelivery:
         told = await self._ledger.load_context(organisation, ContextQuery())
         decided = False
 
-        def decide(queued: Aggregate, by: Attribution) -> JsonObject:
+        def decide(queued: Aggregate, by: Attribution) -> Iterable[SideEffect]:
             nonlocal decided
             assert isinstance(queued, QueueEntry)
             decided = queued.state == "PENDING"
@@ -223,7 +223,7 @@ class MessageDelivery:
                 queued.process(by)
             elif decided:
                 queued.reject(outcome.code[: ERROR_CODE.max_length], _bounded(outcome), by)
-            return {}
+            return ()
 
         try:
             await update_aggregate(

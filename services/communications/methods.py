@@ -90,7 +90,6 @@ LIST = Parameters(
     at_least_one=("contact_information", "category"),
 )
 IDENTIFIED: tuple[ParameterSpec, ...] = (mandatory(ON),)
-ON_COMMUNICATION: JsonObject = {"identified_by": (ON,), "aggregate": Communication}
 
 
 @query(
@@ -139,7 +138,7 @@ def create_(call: Call) -> Iterable[Communication | QueueEntry]:
     COMMUNICATION,
     sequences=("communication_queue",),
     open_to_consumers=True,
-    **ON_COMMUNICATION,
+    identified_by=(ON,),
 )
 def update(communication: Communication, call: Call) -> list[QueueEntry]:
     """Changes a draft and, if it is said to be completed, completes it."""
@@ -158,7 +157,7 @@ def update(communication: Communication, call: Call) -> list[QueueEntry]:
     COMPACT_COMMUNICATION,
     answer_with="compact",
     sequences=("communication_queue",),
-    **ON_COMMUNICATION,
+    identified_by=(ON,),
 )
 def complete(communication: Communication, call: Call) -> list[QueueEntry]:
     """Makes a draft final and queues it if it is to be sent."""
@@ -173,7 +172,7 @@ def complete(communication: Communication, call: Call) -> list[QueueEntry]:
     COMPACT_COMMUNICATION,
     answer_with="compact",
     open_to_consumers=True,
-    **ON_COMMUNICATION,
+    identified_by=(ON,),
 )
 def set_as_viewed(communication: Communication, call: Call) -> None:
     """Notes that the contact has seen a communication."""

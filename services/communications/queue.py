@@ -7,7 +7,7 @@ from typing import Any
 
 from domain.communication import CONTACT, EXTERNAL_SYSTEM, MEDIA, Communication
 from domain.composite_fields import Reference
-from domain.fields import JsonObject, Parameters, ParameterSpec, mandatory
+from domain.fields import Parameters, ParameterSpec, mandatory
 from domain.queue_entry import ENTRY_STATE, ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
 from domain.reference.catalogue import identifiable
 from services.communications.projection import QUEUE_ENTRY
@@ -23,7 +23,6 @@ ON = Reference(name="communication_queue", target=identifiable("communication_qu
 FILTERS: tuple[ParameterSpec, ...] = (EXTERNAL_SYSTEM, MEDIA, CONTACT)
 EITHER = (EXTERNAL_SYSTEM.name, MEDIA.name)
 IDENTIFIED: tuple[ParameterSpec, ...] = (mandatory(ON),)
-ON_ENTRY: JsonObject = {"identified_by": (ON,), "aggregate": QueueEntry}
 
 
 def queue_entry_for(communication: Communication, call: Call) -> Iterator[QueueEntry]:
@@ -104,7 +103,9 @@ def _page(call: Call, state: Any, *, descending: bool = False) -> ViewQuery:
     return page("queue_entries", where, given, descending=descending)
 
 
-@command(15, "communications/queue/process", Parameters(*IDENTIFIED), QUEUE_ENTRY, **ON_ENTRY)
+@command(
+    15, "communications/queue/process", Parameters(*IDENTIFIED), QUEUE_ENTRY, identified_by=(ON,)
+)
 def process(entry: QueueEntry, call: Call) -> None:
     """Says that the message was sent."""
     entry.process(call.actor)
@@ -115,14 +116,16 @@ def process(entry: QueueEntry, call: Call) -> None:
     "communications/queue/reject",
     Parameters(*IDENTIFIED, mandatory(ERROR_CODE), mandatory(ERROR_DESCRIPTION)),
     QUEUE_ENTRY,
-    **ON_ENTRY,
+    identified_by=(ON,),
 )
 def reject(entry: QueueEntry, call: Call) -> None:
     """Says that the message could not be sent, and why."""
     entry.reject(call.params["error_code"], call.params["error_description"], call.actor)
 
 
-@command(17, "communications/queue/remove", Parameters(*IDENTIFIED), QUEUE_ENTRY, **ON_ENTRY)
+@command(
+    17, "communications/queue/remove", Parameters(*IDENTIFIED), QUEUE_ENTRY, identified_by=(ON,)
+)
 def remove(entry: QueueEntry, call: Call) -> None:
     """Takes an entry off the list that readers show."""
     entry.remove(call.actor)

@@ -35,6 +35,7 @@ from services.ids import format_id
 from services.pipeline.method import command, create, query
 from services.pipeline.paging import PAGING, page
 from services.pipeline.request import Call, File, Upload
+from services.side_effects import DropPhoto, StorePhoto
 
 CONTACT = Reference(name="contact_information", target=identifiable("contact_information"))
 FOREIGN = {
@@ -79,7 +80,6 @@ UPDATE = Parameters(
 )
 IDENTIFIED = Parameters(mandatory(CONTACT))
 LIST = Parameters(*(Text(name=name) for name in SOUGHT), *PAGING, at_least_one=SOUGHT)
-ON_CONTACT: JsonObject = {"identified_by": (CONTACT,), "aggregate": ContactInformation}
 
 
 @query(
@@ -137,7 +137,7 @@ def create_(call: Call) -> list[ContactInformation]:
     UPDATE,
     CONTACT_INFORMATION,
     open_to_consumers=True,
-    **ON_CONTACT,
+    identified_by=(CONTACT,),
 )
 def update(contact: ContactInformation, call: Call) -> None:
     """Changes a contact and its addresses, phones, emails and relations."""
@@ -164,7 +164,7 @@ def view_photo(call: Call) -> tuple[str, bytes]:
     answer_with="photo",
     multipart=True,
     open_to_consumers=True,
-    **ON_CONTACT,
+    identified_by=(CONTACT,),
 )
 def add_photo(contact: ContactInformation, call: Call) -> None:
     """Gives a contact a profile photo in place of the former one."""
@@ -172,8 +172,8 @@ def add_photo(contact: ContactInformation, call: Call) -> None:
     photo = {"id": call.new_id_text(), "file_name": file.file_name, "mime_type": file.mime_type}
     contact.add_photo(photo, file.content, call.actor)
     id_, content = format_id(contact.id), b64encode(file.content).decode()
-    call.side_effects["drop_photo_of"] = id_
-    call.side_effects["photos"] = [photo | {"contact": id_, "content": content}]
+    photos = [DropPhoto(id_), StorePhoto(**photo, contact=id_, content=content)]
+    call.side_effects.extend(photos)
 
 
 @command(
@@ -184,13 +184,13 @@ def add_photo(contact: ContactInformation, call: Call) -> None:
     answer_with="nothing",
     fields_set=False,
     open_to_consumers=True,
-    **ON_CONTACT,
+    identified_by=(CONTACT,),
 )
 def remove_photo(contact: ContactInformation, call: Call) -> None:
     """Removes the profile photo of a contact, if it has one."""
     if contact.photo:
         contact.raise_event(contact.ProfilePhotoRemoved, call.actor)
-        call.side_effects["drop_photo_of"] = format_id(contact.id)
+        call.side_effects.append(DropPhoto(format_id(contact.id)))
 
 
 def _details(call: Call) -> JsonObject:

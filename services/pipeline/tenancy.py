@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from services.context import CallContext, ContextQuery
-from services.ports import Store
+from services.ports import Organisations
 
 __all__ = ["load_context_by_name"]
 
 
 async def load_context_by_name(
-    ledger: Store, name: str, question: ContextQuery
+    ledger: Organisations, name: str, question: ContextQuery
 ) -> CallContext | None:
     """The answer of the current organisation of that name; None if there is none.
 

@@ -19,6 +19,7 @@ from domain.reference.catalogue import KINDS
 from domain.reference.records import Record, RecordKind, RecordLink
 from services.context import CallContext
 from services.ids import format_id, record_stream_id
+from services.side_effects import RebuildClaims, SideEffect
 
 __all__ = [
     "Registration",
@@ -48,8 +49,7 @@ class Registration:
     retired: bool
     organisation: str
     told: CallContext
-    verifiers: list[JsonObject] = field(default_factory=list)
-    effects: JsonObject = field(default_factory=dict)
+    side_effects: list[SideEffect] = field(default_factory=list)
     owners: dict[str, bool] = field(default_factory=dict)
     revealed: JsonObject = field(default_factory=dict)
 
@@ -136,7 +136,6 @@ def rebuild_claims(work: Registration, record: Record | None) -> None:
     if work.kind.key != "organisation" or record is None:
         return
     changed = [name for name in RULES if work.fields.get(name) != record.fields.get(name)]
-    if changed:
-        work.effects["reclaim"] = [
-            {"type": RULES[name], "rule": sorted(work.fields.get(name) or ())} for name in changed
-        ]
+    work.side_effects += [
+        RebuildClaims(RULES[name], sorted(work.fields.get(name) or ())) for name in changed
+    ]

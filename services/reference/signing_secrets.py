@@ -6,9 +6,9 @@ import secrets
 from base64 import b64encode
 from datetime import datetime, timedelta
 
-from domain.fields import JsonObject
 from domain.reference.webhooks import PREFIX, SECRET_BYTES
 from services.ports import Secret
+from services.side_effects import StoreSecret
 
 __all__ = ["FORMER", "OVERLAP", "generate_secret", "retire_secret"]
 
@@ -23,12 +23,8 @@ def generate_secret() -> str:
     return PREFIX + b64encode(secrets.token_bytes(SECRET_BYTES[0])).decode()
 
 
-def retire_secret(replaced: Secret, name: str, now: datetime) -> JsonObject:
-    """The row that keeps a replaced secret for a while."""
-    ends = (now + OVERLAP).isoformat()
-    kept: JsonObject = {
-        "key_id": replaced.key_id,
-        "owner": replaced.owner,
-        "name": f"{FORMER}{name}",
-    }
-    return kept | {"verifier": replaced.verifier, "expires_at": ends}
+def retire_secret(replaced: Secret, name: str, now: datetime) -> StoreSecret:
+    """Return the side effect that keeps a replaced secret for a while."""
+    until = (now + OVERLAP).isoformat()
+    former = f"{FORMER}{name}"
+    return StoreSecret(replaced.key_id, replaced.owner, former, replaced.verifier, until)

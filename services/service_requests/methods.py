@@ -132,7 +132,7 @@ def create_(call: Call) -> list[Aggregate]:
     return [request, *status_notifications(request, "", call)]
 
 
-ON_REQUEST: JsonObject = {"identified_by": (ON,), "aggregate": ServiceRequest, "related": _both}
+ON_REQUEST: JsonObject = {"identified_by": (ON,), "related": _both}
 ANNOUNCED: JsonObject = ON_REQUEST | {"sequences": NOTICE_NUMBERS}
 """Of methods that change the status, of which the caller may be told."""
 

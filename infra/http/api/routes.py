@@ -28,8 +28,9 @@ from infra.http.images import clean_file_name
 from infra.http.router import Exchange, Handler, Router, response
 from services.authentication import LoginServices
 from services.pipeline.dispatcher import Dispatcher, utc_now
-from services.pipeline.method import BASE, METHODS, Method
+from services.pipeline.method import BASE, METHODS, Login, Method
 from services.pipeline.request import Request, Upload
+from services.ports import PhotoStore
 from services.staleness import Staleness
 
 __all__ = [
@@ -65,14 +66,16 @@ class Api:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
-        login_services: LoginServices,
-        on_refusal: Callable[[object, str], None],
+        runner: Dispatcher,
+        desk: LoginServices,
+        photos: PhotoStore,
+        refused: Callable[[object, str], None],
     ) -> None:
         """:param refused: is told the token and the error's code of each call that is refused."""
         self._dispatcher = dispatcher
         self._login_services = login_services
-        self._on_refusal = on_refusal
+        self._photos = photos
+        self._refused = on_refusal
 
     def routes(self, router: Router) -> None:
         """Serves every method of the registry."""
@@ -83,7 +86,7 @@ class Api:
     def _handler(self, method: Method) -> Handler:
         async def handle(exchange: Exchange) -> web.StreamResponse:
             request = await _read_request(method, exchange)
-            if method.kind == "open":
+            if isinstance(method, Login):
                 return response(ok(await self._log_in(method, request)))
             try:
                 data = await self._dispatcher.run(method, request)
@@ -94,13 +97,12 @@ class Api:
 
         return handle
 
-    async def _log_in(self, method: Method, request: Request) -> bytes:
+    async def _log_in(self, method: Login, request: Request) -> bytes:
         zone = self._login_services.zone
         params = method.parameters.read(
             request.parameters, ReadContext(zone, utc_now().astimezone(zone).date())
         )
         values = await method.function(request, params, self._login_services)
-        assert method.response is not None
         return orjson.dumps(method.response.render(values, zone))
 
     async def _download_image(self, exchange: Exchange) -> web.StreamResponse:
@@ -112,7 +114,7 @@ class Api:
             photo = None
             if _PHOTO_ID.fullmatch(photo_id):
                 customer = session.session.customer
-                photo = await self._login_services.ledger.photo(
+                photo = await self._photos.photo(
                     session.organisation, photo_id, customer
                 )
             if photo is None:

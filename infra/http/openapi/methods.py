@@ -70,13 +70,13 @@ def _operation(method: Method) -> Document:
     errors: list[type[ServiceError]] = [*ANYWHERE]
     if method.verb == "POST":
         errors.append(RequestTooLarge)
-    if method.kind != "open":
+    if method.needs_session:
         errors.append(TooManyRequests)
-    if method.verb == "POST" and method.kind != "open":
+    if method.verb == "POST" and method.needs_session:
         parameters.append({"$ref": "#/components/parameters/idempotency_key"})
         errors += [KeyReused]
     success = _result(result_schema(method))
-    if method.verb == "GET" and method.kind != "open":
+    if method.verb == "GET" and method.needs_session:
         parameters.append({"$ref": "#/components/parameters/max_staleness"})
         success["headers"] = {
             name: {"$ref": f"#/components/headers/{name}"} for name in (STALENESS, POSITION)
@@ -90,7 +90,7 @@ def _operation(method: Method) -> Document:
     operation |= {"description": described} if described else {}
     operation |= {"parameters": parameters} if parameters else {}
     operation |= {"requestBody": _body(method)} if method.verb == "POST" else {}
-    if method.kind == "open" and "_key/" in method.path:
+    if not method.needs_session and "_key/" in method.path:
         operation["security"] = [{"web_api_key": []}]
     return operation | {"responses": {"200": success} | error_responses(errors)}
 
@@ -144,7 +144,7 @@ def _body(method: Method) -> Document:
     if method.multipart:
         schema["properties"] = {row.parameter: _textual(row) for row, _ in method.parameters}
         fields_set = {"type": "string"}
-    if method.kind != "open":
+    if method.needs_session:
         schema["properties"] = {"token": TOKEN} | schema["properties"]
         schema["required"] = ["token", *schema.get("required", [])]
     if method.fields_set:
