@@ -98,17 +98,11 @@ def split_conflicting(parcels: list[EncodedCommit]) -> Iterator[list[EncodedComm
 
 
 def append_arguments(batch: list[EncodedCommit]) -> list[Any]:
-    """The batch as the arrays of ``ledger.append``, in the order of its parameters."""
-    events = [(n, *event) for n, parcel in enumerate(batch, start=1) for event in parcel.events]
-    rows = [(n, *row) for n, parcel in enumerate(batch, start=1) for row in parcel.rows]
+    """The commands, events and rows of ``ledger.append``, tuples of its types."""
     return [
-        [parcel.metadata for parcel in batch],
-        [parcel.effects for parcel in batch],
-        [parcel.answer for parcel in batch],
-        *(list(column) for column in zip(*events, strict=True)),
-        *([] for _ in range(0 if events else 7)),
-        *(list(column) for column in zip(*rows, strict=True)),
-        *([] for _ in range(0 if rows else 7)),
+        [(parcel.metadata, parcel.effects, parcel.answer) for parcel in batch],
+        [(n, *event) for n, parcel in enumerate(batch, start=1) for event in parcel.events],
+        [(n, *row) for n, parcel in enumerate(batch, start=1) for row in parcel.rows],
     ]
 
 

@@ -30,10 +30,7 @@ from services.ports import AppendResult, Commit
 
 __all__ = ["GroupCommitter"]
 
-APPEND = """
-SELECT command, verdict, detail FROM ledger.append(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
-"""
+APPEND = "SELECT command, verdict, detail FROM ledger.append($1, $2, $3, $4, $5)"
 SETTLE = "SELECT ledger.resolve_commands($1, $2, $3, $4, $5)"
 
 CONCURRENT_BATCHES = 2

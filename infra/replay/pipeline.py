@@ -61,7 +61,7 @@ UNION
 SELECT unnest(ledger.streams_of_subject($1, stream_id)) FROM f WHERE topic = $4
 """
 FORGOTTEN = ContactInformation.Forgotten.TOPIC
-WRITE = "SELECT ledger.write_views($1, $2, $3, $4, $5, $6, $7)"
+WRITE = "SELECT ledger.write_views($1, $2)"
 
 
 # Pages are read in the order of the key. Left alone, a server without current statistics sorts the
@@ -226,7 +226,7 @@ class Reprojector:
                         format="binary",
                     )
             else:
-                await self._writer.execute(WRITE, organisation, *folded.columns)
+                await self._writer.execute(WRITE, organisation, folded.view_rows)
             if self.on_page is not None:
                 await self.on_page(organisation, folded, in_order)
         if self.written is not None:

@@ -52,11 +52,11 @@ _stream = itemgetter(0)
 
 @dataclass(slots=True)
 class ReplayedPage:
-    """The rows of a page: encoded by view, or as the arrays of ``ledger.write_views`` with their keys."""
+    """The rows of a page: encoded by view, or as ``ledger.view_row`` with their keys."""
 
     events: int
     rows: dict[str, bytes] = field(default_factory=dict)
-    columns: list[list[Any]] = field(default_factory=lambda: [[] for _ in range(6)])
+    view_rows: list[tuple[Any, ...]] = field(default_factory=list)
     keys: set[Key] = field(default_factory=set)
     unreadable: dict[bytes, str] = field(default_factory=dict)
     """Streams of which nothing is here, because this build or key cannot read an event, and why."""
@@ -97,7 +97,7 @@ class PageReplayer:
                 continue
             rows = project(aggregate, settings, self._zone).rows
             if not encode:
-                _add_arrays(folded, organisation, stream, rows)
+                _add_view_rows(folded, organisation, stream, rows)
                 continue
             created, changed = events[0][-1], events[-1][-1]
             for row in rows:
@@ -139,17 +139,14 @@ class PageReplayer:
         return found
 
 
-def _add_arrays(
+def _add_view_rows(
     folded: ReplayedPage, organisation: str, stream: bytes, rows: list[ViewRow]
 ) -> None:
-    names, streams, versions, searched, shown, references = folded.columns
     for row in rows:
-        names.append(row.view)
-        streams.append(stream)
-        versions.append(row.version)
-        searched.append(orjson.dumps(row.columns).decode())
-        shown.append(row.document.decode() if row.document is not None else None)
-        references.append(" ".join(row.refs))
+        columns = orjson.dumps(row.columns).decode()
+        document = row.document.decode() if row.document is not None else None
+        view_row = (None, row.view, stream, row.version, columns, document, " ".join(row.refs))
+        folded.view_rows.append(view_row)
         folded.keys |= set(scope_keys(row, organisation))
 
 

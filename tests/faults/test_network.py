@@ -19,7 +19,7 @@ from tests.faults.invariants import sound, violations
 from tests.faults.proxy import Proxy, proxied
 from tests.fixtures.service import run_in_process
 
-GIVEN_UP = "moment > in_deadline OR ledger.is_abandoned(in_organisation, in_metadata)"
+GIVEN_UP = "moment > in_deadline OR ledger.is_abandoned(in_organisation, in_commands)"
 
 
 @asynccontextmanager

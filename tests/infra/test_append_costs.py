@@ -11,7 +11,7 @@ from services.ports import Commit
 from tests.bench.examples import caught, fresh
 from tests.fixtures.read_models import connection
 
-ARGUMENTS = ", ".join(f"${n}" for n in range(1, 20))
+ARGUMENTS = ", ".join(f"${n}" for n in range(1, 6))
 EXPLAIN = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM ledger.append({ARGUMENTS})"
 MANY = 4_000
 EVENTS = """

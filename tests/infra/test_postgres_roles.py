@@ -31,7 +31,7 @@ FORBIDDEN = [
     "TRUNCATE views.records",
     "SELECT ledger.write_side_effects('X', '{}', now())",
     "SELECT ledger.rebuild_claims('X', 'PERSON', '{}')",
-    "SELECT ledger.write_views('X', '{}', '{}', '{}', '{}', '{}', '{}')",
+    "SELECT ledger.write_views('X', '{}')",
     "CREATE TABLE views.mine ()",
     "CREATE FUNCTION ledger.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
 ]

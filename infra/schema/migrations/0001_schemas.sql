@@ -2,7 +2,7 @@
 -- writes through functions only.
 --
 -- The functions, one file each in ../functions, are put up right after this file, because the
--- triggers of the later ones need them.
+-- triggers of the later ones need them. So the types of their parameters are created here, too.
 
 -- Roles belong to the server: another database may create one at the same moment, or an
 -- administrator may have created it beforehand for an owner who may not.
@@ -92,3 +92,42 @@ GRANT USAGE ON SCHEMA delivery TO crmledger_service;
 
 GRANT SELECT ON schema_migrations, schema_repeatables
     TO crmledger_service, crmledger_projector, crmledger_deliverer;
+
+-- What ledger.append takes. Each event and each row names the command that it belongs to by its
+-- number in the batch, from 1.
+
+CREATE TYPE ledger.command AS (
+    metadata text,
+    effects  text,
+    response bytea
+);
+COMMENT ON TYPE ledger.command IS 'One command of a batch.';
+COMMENT ON COLUMN ledger.command.metadata IS 'JSON that all its events share: who, when, why.';
+COMMENT ON COLUMN ledger.command.effects IS
+    'JSON: what must be as it was, and what changes beside events and views, by kind.';
+COMMENT ON COLUMN ledger.command.response IS
+    'What is sent again to those who repeat its idempotency key; null without one.';
+
+CREATE TYPE ledger.new_event AS (
+    command integer,
+    stream  uuid,
+    version integer,
+    topic   text,
+    schema  smallint,
+    subject uuid,
+    payload text
+);
+COMMENT ON TYPE ledger.new_event IS 'An event to be written (see ledger.events).';
+
+CREATE TYPE ledger.view_row AS (
+    command  integer,
+    view     text,
+    stream   uuid,
+    version  integer,
+    columns  text,
+    document text,
+    refs     text
+);
+COMMENT ON TYPE ledger.view_row IS
+    'A row of a view to be written: the columns as JSON, the references parted by spaces. command '
+    'is null where a rebuild writes it.';

@@ -1,18 +1,17 @@
 CREATE OR REPLACE FUNCTION ledger.is_abandoned(
-    in_organisation text, in_metadata text[]
+    in_organisation text, in_commands ledger.command[]
 ) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
     -- Nearly always there is none, and nothing needs to be parsed.
     IF NOT EXISTS (SELECT FROM ledger.abandoned_commands WHERE organisation = in_organisation) THEN
         RETURN false;
     END IF;
-    RETURN EXISTS (SELECT FROM unnest(in_metadata) AS m (metadata)
+    RETURN EXISTS (SELECT FROM unnest(in_commands) AS c
                      JOIN ledger.abandoned_commands g
                        ON g.organisation = in_organisation
-                      AND g.command = m.metadata::json ->> 'command');
+                      AND g.command = c.metadata::json ->> 'command');
 END $$;
 
 COMMENT ON FUNCTION ledger.is_abandoned IS
-    'Whether a batch, known by the metadata of its commands, was abandoned by '
-    'ledger.resolve_commands.';
+    'True if a command of a batch was abandoned by ledger.resolve_commands.';
 REVOKE ALL ON FUNCTION ledger.is_abandoned FROM PUBLIC;

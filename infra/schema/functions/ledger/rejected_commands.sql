@@ -1,6 +1,6 @@
 CREATE OR REPLACE FUNCTION ledger.rejected_commands(
     in_organisation text, in_effects jsonb[], in_kinds text[], in_moment timestamptz,
-    event_command integer[], event_stream uuid[], event_version integer[]
+    in_events ledger.new_event[]
 ) RETURNS TABLE (command integer, verdict text, detail text) LANGUAGE plpgsql STABLE AS $$
 -- A question is asked only where a command wants it: one statement for all of them costs its
 -- preparation every time.
@@ -24,8 +24,7 @@ BEGIN
     RETURN QUERY
     SELECT f.command, 'CONFLICT', f.stream::text
       FROM (SELECT u.command, u.stream, min(u.version) AS first
-              FROM unnest(event_command, event_stream, event_version)
-                       AS u (command, stream, version)
+              FROM unnest(in_events) AS u
              GROUP BY u.command, u.stream) AS f
      WHERE f.first - 1 <> coalesce((SELECT max(e.version) FROM ledger.events e
                                      WHERE e.organisation = in_organisation

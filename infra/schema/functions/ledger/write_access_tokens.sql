@@ -1,7 +1,5 @@
 CREATE OR REPLACE FUNCTION ledger.write_access_tokens(
-    in_organisation text,
-    view_name text[], view_stream uuid[], view_version integer[],
-    view_columns text[], view_document text[], view_refs text[]
+    in_organisation text, in_rows ledger.view_row[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO access_tokens (organisation, id, created, version, document, refs, classification,
@@ -12,12 +10,11 @@ BEGIN
            w.version, w.document::json, string_to_array(w.refs, ' '),
            r.classification, r.accounts_receivable, r.rewards_participant, r.associated,
            r.life_cycle_state
-      FROM unnest(view_name, view_stream, view_version, view_columns, view_document, view_refs)
-               AS w (name, stream, version, columns, document, refs),
+      FROM unnest(in_rows) AS w,
            json_to_record(w.columns::json)
                AS r (id text, classification text, accounts_receivable text,
                rewards_participant text, associated boolean, life_cycle_state text)
-     WHERE w.name = 'access_tokens'
+     WHERE w.view = 'access_tokens'
     ON CONFLICT (organisation, id) DO UPDATE
        SET version = excluded.version, document = excluded.document, refs = excluded.refs,
            associated = excluded.associated, life_cycle_state = excluded.life_cycle_state;

@@ -1,7 +1,5 @@
 CREATE OR REPLACE FUNCTION ledger.write_communications(
-    in_organisation text,
-    view_name text[], view_stream uuid[], view_version integer[],
-    view_columns text[], view_document text[], view_refs text[]
+    in_organisation text, in_rows ledger.view_row[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO communications (organisation, id, created, version, document, refs, code,
@@ -11,12 +9,11 @@ BEGIN
              WHERE e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1),
            w.version, w.document::json, string_to_array(w.refs, ' '),
            r.code, r.contact_information, r.category, r.direction, r.media, r.life_cycle_state
-      FROM unnest(view_name, view_stream, view_version, view_columns, view_document, view_refs)
-               AS w (name, stream, version, columns, document, refs),
+      FROM unnest(in_rows) AS w,
            json_to_record(w.columns::json)
                AS r (id text, code text, contact_information text, category text,
                direction text, media text, life_cycle_state text)
-     WHERE w.name = 'communications'
+     WHERE w.view = 'communications'
     ON CONFLICT (organisation, id) DO UPDATE
        SET version = excluded.version, document = excluded.document, refs = excluded.refs,
            category = excluded.category, direction = excluded.direction, media = excluded.media,

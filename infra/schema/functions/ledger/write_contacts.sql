@@ -1,7 +1,5 @@
 CREATE OR REPLACE FUNCTION ledger.write_contacts(
-    in_organisation text,
-    view_name text[], view_stream uuid[], view_version integer[],
-    view_columns text[], view_document text[], view_refs text[]
+    in_organisation text, in_rows ledger.view_row[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO contacts (organisation, id, created, version, document, refs, type,
@@ -13,14 +11,13 @@ BEGIN
            w.version, w.document::json, string_to_array(w.refs, ' '),
            r.type, r.life_cycle_state, r.id_number, r.passport_number, r.social_security_number,
            r.vat_registration_number, r.emails, r.phones, r.photo, r.uniqueness_values
-      FROM unnest(view_name, view_stream, view_version, view_columns, view_document, view_refs)
-               AS w (name, stream, version, columns, document, refs),
+      FROM unnest(in_rows) AS w,
            json_to_record(w.columns::json)
                AS r (id text, type text, life_cycle_state text, id_number text,
                      passport_number text, social_security_number text,
                      vat_registration_number text, emails text[], phones text[],
                      photo text, uniqueness_values json)
-     WHERE w.name = 'contacts'
+     WHERE w.view = 'contacts'
     ON CONFLICT (organisation, id) DO UPDATE
        SET version = excluded.version, document = excluded.document, refs = excluded.refs,
            life_cycle_state = excluded.life_cycle_state, id_number = excluded.id_number,

@@ -1,7 +1,5 @@
 CREATE OR REPLACE FUNCTION ledger.write_records(
-    in_organisation text,
-    view_name text[], view_stream uuid[], view_version integer[],
-    view_columns text[], view_document text[], view_refs text[]
+    in_organisation text, in_rows ledger.view_row[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO records (organisation, kind, id, created, changed, version, directory, retired,
@@ -14,11 +12,10 @@ BEGIN
                AND e.version = w.version),
            w.version, r.directory, r.retired,
            w.document::json
-      FROM unnest(view_name, view_stream, view_version, view_columns, view_document)
-               AS w (name, stream, version, columns, document),
+      FROM unnest(in_rows) AS w,
            json_to_record(w.columns::json)
                AS r (kind text, id text, directory boolean, retired boolean)
-     WHERE w.name = 'records'
+     WHERE w.view = 'records'
     ON CONFLICT (organisation, kind, id) DO UPDATE
        SET changed = excluded.changed, version = excluded.version, retired = excluded.retired,
            document = excluded.document;

@@ -1,7 +1,5 @@
 CREATE OR REPLACE FUNCTION ledger.write_service_requests(
-    in_organisation text,
-    view_name text[], view_stream uuid[], view_version integer[],
-    view_columns text[], view_document text[], view_refs text[]
+    in_organisation text, in_rows ledger.view_row[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO service_requests (organisation, id, created, version, document, refs,
@@ -13,13 +11,12 @@ BEGIN
            w.version, w.document::json, string_to_array(w.refs, ' '),
            r.accounts_receivable, r.contact_information, r.type, r.category, r.life_cycle_state,
            r.pending_acceptance, r.due
-      FROM unnest(view_name, view_stream, view_version, view_columns, view_document, view_refs)
-               AS w (name, stream, version, columns, document, refs),
+      FROM unnest(in_rows) AS w,
            json_to_record(w.columns::json)
                AS r (id text, accounts_receivable text, contact_information text,
                      type text, category text, life_cycle_state text, pending_acceptance boolean,
                      due timestamp)
-     WHERE w.name = 'service_requests'
+     WHERE w.view = 'service_requests'
     ON CONFLICT (organisation, id) DO UPDATE
        SET version = excluded.version, document = excluded.document, refs = excluded.refs,
            category = excluded.category, life_cycle_state = excluded.life_cycle_state,

@@ -1,7 +1,5 @@
 CREATE OR REPLACE FUNCTION ledger.write_sessions(
-    in_organisation text,
-    view_name text[], view_stream uuid[], view_version integer[],
-    view_columns text[], view_document text[], view_refs text[]
+    in_organisation text, in_rows ledger.view_row[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO sessions (organisation, id, created, version, user_id, unit_id, expires_at,
@@ -11,12 +9,11 @@ BEGIN
              WHERE e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1),
            w.version, r.user_id, r.unit_id, r.expires_at, r.released, r.access_token, r.account,
            r.contact
-      FROM unnest(view_name, view_stream, view_version, view_columns)
-          AS w (name, stream, version, columns),
+      FROM unnest(in_rows) AS w,
            json_to_record(w.columns::json)
                AS r (id text, user_id text, unit_id text, expires_at bigint, released boolean,
                      access_token text, account text, contact text)
-     WHERE w.name = 'sessions'
+     WHERE w.view = 'sessions'
     ON CONFLICT (organisation, id) DO UPDATE
        SET version = excluded.version, released = excluded.released;
 END $$;
