@@ -61,7 +61,9 @@ SELECT statement::text AS statement, signature, ''::bytea AS leaves
   FROM ledger.seals WHERE organisation = $1 ORDER BY number DESC LIMIT 1
 """
 SEALED_ORGANISATIONS = "SELECT DISTINCT organisation FROM ledger.seals ORDER BY organisation"
-ORGANISATION_ID = "SELECT organisation FROM ledger.global_claims WHERE claim = 'organisation=' || $1"
+ORGANISATION_ID = (
+    "SELECT organisation FROM ledger.global_claims WHERE claim = 'organisation=' || $1"
+)
 # Joined with what is wanted: `= ANY` is planned as a scan where a plan was made while the table was small.
 STREAM_HEADS = """
 SELECT s.stream_id, s.version, s.chain

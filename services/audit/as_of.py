@@ -121,8 +121,8 @@ class AsOf:
         organisation, request = admitted.organisation, admitted.request
         moment = await self._moment(admitted)
         today = moment.recorded_at.astimezone(self._zone).date()
-        context = ReadContext(self._zone, today, textual=True)
-        parsed = parse_parameters(method, request, context)
+        reading = ReadContext(self._zone, today, textual=True)
+        parsed = parse_parameters(method, request, reading)
         views = await self._past.at(organisation, moment)
         context = await views.load_context(organisation, ContextQuery(identifiers=parsed.stored))
         call = Call(

@@ -163,7 +163,7 @@ class UnitOfWork:
     def _written(
         self, stream: UUID, store: EventStore, side_effects: list[SideEffect]
     ) -> StreamCommit:
-        subject, events = self.aggregates[stream].subject, self.events[stream]
+        subject, events = self.aggregates[stream].data_subject, self.events[stream]
         if subject is None or not any(event.PERSONAL for event in events):
             return StreamCommit(events, subject)
         new = subject == stream and stream not in self.projections_before

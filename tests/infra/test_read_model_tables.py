@@ -93,18 +93,18 @@ async def test_the_declared_columns_are_those_of_the_database(owner: asyncpg.Con
 
 PLANTED = {
     "ALTER TABLE views.sessions ADD COLUMN nickname text": "views.sessions.nickname differs",
-    "ALTER TABLE views.names ALTER COLUMN value TYPE varchar(9)": "views.names.value differs",
+    "ALTER TABLE views.identifiers ALTER COLUMN value TYPE varchar(9)": "views.identifiers.value differs",
     "ALTER TABLE views.records DROP COLUMN directory CASCADE": "views.records.directory differs",
-    "ALTER TABLE views.names DROP CONSTRAINT names_pkey,"
-    " ADD PRIMARY KEY (organisation, field, kind, value, id)": "views.names has another key",
-    "ALTER TABLE history.contacts DROP COLUMN valid_to CASCADE": "history.contacts.valid_to differs",
+    "ALTER TABLE views.identifiers DROP CONSTRAINT names_pkey,"
+    " ADD PRIMARY KEY (organisation, field, kind, value, id)": "views.identifiers has another key",
+    "ALTER TABLE temporal.contacts DROP COLUMN valid_to CASCADE": "temporal.contacts.valid_to differs",
     "CREATE TABLE views.others (id text)": "views.others is in one only",
 }
 
 
 @pytest.mark.parametrize("statement", PLANTED)
 async def test_another_table_is_found(owner: asyncpg.Connection, statement: str) -> None:
-    await owner.execute("DROP VIEW past.names")
+    await owner.execute("DROP VIEW past.identifiers")
     known = await problems(owner)
     await owner.execute(statement)
     assert PLANTED[statement] in await problems(owner) - known
@@ -112,10 +112,10 @@ async def test_another_table_is_found(owner: asyncpg.Connection, statement: str)
 
 async def test_a_column_at_another_place_is_found(owner: asyncpg.Connection) -> None:
     await owner.execute("""
-        ALTER TABLE history.sessions RENAME COLUMN account TO other;
-        ALTER TABLE history.sessions RENAME COLUMN contact TO account;
-        ALTER TABLE history.sessions RENAME COLUMN other TO contact""")
-    assert "history.sessions has another order" in await problems(owner)
+        ALTER TABLE temporal.sessions RENAME COLUMN account TO other;
+        ALTER TABLE temporal.sessions RENAME COLUMN contact TO account;
+        ALTER TABLE temporal.sessions RENAME COLUMN other TO contact""")
+    assert "temporal.sessions has another order" in await problems(owner)
 
 
 async def test_a_column_that_is_not_written_is_found(owner: asyncpg.Connection) -> None:

@@ -66,16 +66,16 @@ class Api:
 
     def __init__(
         self,
-        runner: Dispatcher,
-        desk: LoginServices,
+        dispatcher: Dispatcher,
+        login_services: LoginServices,
         photos: PhotoStore,
-        refused: Callable[[object, str], None],
+        on_refusal: Callable[[object, str], None],
     ) -> None:
-        """:param refused: is told the token and the error's code of each call that is refused."""
+        """:param on_refusal: called with the token and the error's code of each refused call."""
         self._dispatcher = dispatcher
         self._login_services = login_services
         self._photos = photos
-        self._refused = on_refusal
+        self._on_refusal = on_refusal
 
     def routes(self, router: Router) -> None:
         """Serves every method of the registry."""
@@ -114,9 +114,7 @@ class Api:
             photo = None
             if _PHOTO_ID.fullmatch(photo_id):
                 customer = session.session.customer
-                photo = await self._photos.photo(
-                    session.organisation, photo_id, customer
-                )
+                photo = await self._photos.photo(session.organisation, photo_id, customer)
             if photo is None:
                 raise EntityNotFound("id")
         except Refusal as error:
