@@ -23,13 +23,14 @@ from domain.reference.catalogue import SECRETS
 from domain.scalar_fields import Text
 from domain.session import Session
 from domain.token_credentials import Credential, CredentialReference
-from services.context import CallContext, ConsumerScope, ContextQuery, LoadResult
+from services.context import CallContext, ConsumerScope, ContextQuery
 from services.ids import format_id
 from services.pipeline.method import command, login_method
 from services.pipeline.request import Call, Request
 from services.pipeline.session_tokens import LIFETIME, Tokens
+from services.pipeline.shown_secrets import GuessContext
 from services.pipeline.tenancy import load_context_by_name
-from services.pipeline.token_proofs import Authenticator, GuessContext
+from services.pipeline.token_proofs import Authenticator
 from services.pipeline.unit_of_work import UnitOfWork
 from services.ports import CredentialStore, EventStore, Hasher, Organisations
 from services.reference_cache import ReferenceCache, ReferenceRecord
@@ -252,7 +253,7 @@ async def _begin(
         expires_at=int(told.now.timestamp()) + LIFETIME,
         **(consumer.events if consumer else {}),
     )
-    draft = UnitOfWork(directory, desk.zone, LoadResult())
+    draft = UnitOfWork(directory, desk.zone)
     draft.collect([session])
     change = draft.to_commit(desk.ledger, _metadata(request, session.id, by))
     await desk.ledger.append(directory.organisation, change)

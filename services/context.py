@@ -21,7 +21,6 @@ __all__ = [
     "ContextQuery",
     "LoadRequest",
     "LoadResult",
-    "Prefetched",
     "PrefetchedDocuments",
     "QueryResult",
     "SessionRow",
@@ -86,6 +85,19 @@ class QueryResult:
     compacts: dict[str, bytes] = field(default_factory=dict)
 
 
+class PrefetchedDocuments(msgspec.Struct, frozen=True):
+    """Documents of a view by their ids, and the compact objects that they show."""
+
+    view: str
+    by_id: Mapping[str, bytes]
+    compacts: dict[str, bytes]
+
+    def find(self, query: ViewQuery) -> QueryResult | None:
+        """Return the one document that a query selects by its id, if it is here."""
+        document = self.by_id.get(query.where["id"]) if query.view == self.view else None
+        return QueryResult([document], self.compacts) if document else None
+
+
 class LoadRequest(msgspec.Struct, frozen=True):
     """What a command wants loaded: aggregates by stream, contacts' keys, and compact objects by ``kind/id``.
 
@@ -98,7 +110,7 @@ class LoadRequest(msgspec.Struct, frozen=True):
     erased: frozenset[UUID] = frozenset()
 
     def is_superset_of(self, other: LoadRequest) -> bool:
-        """Whether all that another one wants is wanted here."""
+        """True if all that another one wants is wanted here."""
         return (
             self.erased == other.erased
             and set(self.streams).issuperset(other.streams)
@@ -109,26 +121,18 @@ class LoadRequest(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class LoadResult:
-    """Aggregates by stream, contacts' keys by contact, and compact objects by ``kind/id``."""
+    """The answer to ``request``: aggregates by stream, keys by contact, compact objects by ``kind/id``."""
 
     aggregates: dict[UUID, Aggregate] = field(default_factory=dict)
     keys: dict[UUID, bytes] = field(default_factory=dict)
     compacts: dict[str, bytes] = field(default_factory=dict)
+    request: LoadRequest = field(default_factory=LoadRequest)
 
-
-class PrefetchedDocuments(msgspec.Struct, frozen=True):
-    """Documents of a view by their ids, and the compact objects that they show."""
-
-    view: str
-    by_id: Mapping[str, bytes]
-    compacts: dict[str, bytes]
-
-
-class Prefetched(msgspec.Struct, frozen=True):
-    """What was loaded before it was known that nothing refuses the call."""
-
-    wanted: LoadRequest
-    loaded: LoadResult
+    def add(self, other: LoadResult) -> None:
+        """Take in what was loaded later."""
+        self.aggregates |= other.aggregates
+        self.keys |= other.keys
+        self.compacts |= other.compacts
 
 
 class ContextQuery(msgspec.Struct, frozen=True):
@@ -160,4 +164,4 @@ class CallContext(msgspec.Struct, frozen=True):
     answer: StoredResponse | None = None
     matches: tuple[Sequence[Match], ...] = ()
     documents: PrefetchedDocuments | None = None
-    prefetched: Prefetched | None = None
+    prefetched: LoadResult | None = None

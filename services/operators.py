@@ -14,9 +14,9 @@ from domain.identifiers import Identifier, normalised
 from domain.session import Session
 from services.context import CallContext, ContextQuery
 from services.ids import format_id
-from services.pipeline.change import update_aggregate
+from services.pipeline.command_runner import update_aggregate
+from services.pipeline.shown_secrets import GUESSED, secret_owner
 from services.pipeline.tenancy import load_context_by_name
-from services.pipeline.token_proofs import GUESSED, secret_owner
 from services.ports import EventStore, Organisations
 from services.side_effects import ResetGuesses, SideEffect
 

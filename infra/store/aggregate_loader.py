@@ -165,7 +165,7 @@ def _loaded(
         found = {s: replay(events[s], keys) for s in wanted.streams if s in events}
     except Exception as error:
         return error
-    return LoadResult(found, dict(keys), dict(shown))
+    return LoadResult(found, dict(keys), dict(shown), wanted)
 
 
 def _stored(row: asyncpg.Record) -> StoredEvent:

@@ -210,7 +210,7 @@ def generate_otp(token: AccessToken, call: Call) -> None:
     call.generated_params.add(name)
     said = {name: key_id, "expires_at": until.isoformat()}
     token.raise_event(token.OneTimePasswordGenerated, call.actor, **said)
-    call.one_time_fields |= {name: code, "expiration_date": wall_clock(until, call.zone)}
+    call.one_time_fields.update({name: code, "expiration_date": wall_clock(until, call.zone)})
 
 
 @command(57, "access_tokens/set_as_effective", Parameters(*IDENTIFIED), ACCESS_TOKEN, **ON_TOKEN)

@@ -178,9 +178,9 @@ def _check_relations(call: Call, settings: TokenSettings, relations: JsonObject)
         owner = _record(call, "rewards_participant", participant).fields["accounts_receivable"]
         if owner != account:
             raise ParticipantNotOwned("rewards_participant_identifier")
-    call.side_effects += [
+    call.side_effects.extend(
         LimitTokens(kind, of, settings.values[f"max_per_{kind}"]) for kind, of in relations.items()
-    ]
+    )
 
 
 def _check_identifier(token: AccessToken, settings: TokenSettings, codes: JsonObject) -> None:

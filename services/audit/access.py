@@ -14,7 +14,7 @@ from domain.aggregate import Attribution
 from domain.errors import AccessDenied, ServiceUnavailable
 from domain.fields import JsonObject
 from domain.history_access import Access
-from services.context import CallContext, LoadResult, SessionRow
+from services.context import CallContext, SessionRow
 from services.ids import new_id
 from services.pipeline.dispatcher import Dispatcher
 from services.pipeline.request import Request
@@ -138,7 +138,7 @@ class AuditAccess:
         Raises `ServiceUnavailable`, and then nothing must be shown.
         """
         access = Access.create(Access.Read, reader.by, id=new_id(), method=method, about=about)
-        draft = UnitOfWork(reader.told.directory, self._zone, LoadResult())
+        draft = UnitOfWork(reader.told.directory, self._zone)
         draft.collect([access])
         change = draft.to_commit(self._ledger, reader.metadata)
         verdict = await self._ledger.append(access_ledger(reader.organisation), change)

@@ -21,9 +21,11 @@ from domain.parsing import read_moment
 from domain.token_credentials import ACCESS_TOKEN, Credential, CredentialReference
 from services.audit.access import AuditAccess, AuthorizedReader
 from services.context import ContextQuery
-from services.pipeline.identifiers import identifiers, stored_identifiers
+from services.pipeline.identifiers import parse_parameters, resolve_identifiers
 from services.pipeline.method import METHODS, Method, Query
-from services.pipeline.query_runner import CallState, read_parameters, resolve, run_query
+from services.pipeline.query_runner import run_query
+from services.pipeline.request import Call
+from services.pipeline.unit_of_work import UnitOfWork
 from services.ports import ReadModels
 from services.reference_cache import Match
 
@@ -116,19 +118,29 @@ class AsOf:
         moment = await self._moment(admitted)
         today = moment.recorded_at.astimezone(self._zone).date()
         reading = ReadContext(self._zone, today, textual=True)
-        given, names = read_parameters(method, request, reading)
-        named = identifiers(given)
-        wanted = stored_identifiers(named)
+        parsed = parse_parameters(method, request, reading)
         views = await self._past.at(organisation, moment)
-        told = await views.load_context(organisation, ContextQuery(identifiers=wanted))
-        call = (method, request, organisation, told, admitted.session, reading, given)
-        run = CallState(*call, named, wanted, response_keys=names)
-        refusal = await _refusal(run)
-        about = {"position": moment.position, "entities": list(run.refs)}
+        context = await views.load_context(organisation, ContextQuery(identifiers=parsed.stored))
+        call = Call(
+            method=method,
+            request=request,
+            reading=reading,
+            context=context,
+            session=admitted.session,
+            parsed=parsed,
+            work=UnitOfWork(context.directory, self._zone),
+        )
+        refusal: Refusal | None = None
+        try:
+            call = await resolve_identifiers(call, _unproved)
+        except Refusal as error:
+            # That there is no such entity is an answer, too, and to be recorded.
+            refusal = error
+        about = {"position": moment.position, "entities": list(call.refs)}
         await self._auditing.record(admitted, f"as_of/{method.path}", about)
         if refusal is not None:
             raise refusal
-        return moment, await run_query(views, run)
+        return moment, await run_query(views, call)
 
     async def _moment(self, admitted: AuthorizedReader) -> LedgerPosition:
         reading = ReadContext(self._zone, admitted.told.now.date(), textual=True)
@@ -137,15 +149,6 @@ class AsOf:
         if moment is None:
             raise InvalidParameterValue("as_of")
         return moment
-
-
-async def _refusal(run: CallState) -> Refusal | None:
-    """Resolves a call; that there is no such entity is an answer, too, and to be recorded."""
-    try:
-        await resolve(run, _unproved)
-    except Refusal as error:
-        return error
-    return None
 
 
 async def _unproved(credential: Credential, matches: Sequence[Match]) -> str:

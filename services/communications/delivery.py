@@ -23,7 +23,7 @@ from domain.errors import ConcurrentUpdate, Refusal, ServiceUnavailable
 from domain.queue_entry import ERROR_CODE, QueueEntry
 from services.context import CallContext, ContextQuery
 from services.ids import message_key
-from services.pipeline.change import update_aggregate
+from services.pipeline.command_runner import update_aggregate
 from services.ports import EventStore
 from services.side_effects import SideEffect
 

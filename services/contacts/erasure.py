@@ -20,12 +20,11 @@ from domain.fields import JsonObject
 from domain.identifiers import Identifier, normalised
 from domain.queue_entry import QueueEntry
 from domain.reference.records import Record
-from services.context import CallContext, ContextQuery, LoadResult
+from services.context import CallContext, ContextQuery
 from services.ids import format_id, record_stream_id
 from services.pipeline.retry import retry_on_conflict
 from services.pipeline.unit_of_work import UnitOfWork
 from services.ports import ContextSource, EventStore, RelatedEntities
-from services.projections import project
 from services.side_effects import DropPhoto, EraseSubject
 
 __all__ = ["ContactErasure", "find_contact"]
@@ -94,12 +93,14 @@ class ContactErasure:
         erased = await self._ledger.load(organisation, streams, erased=subjects)
         draft = UnitOfWork(told.directory, self._zone, erased)
         for stream, aggregate in known.aggregates.items():
-            draft.projections_before[stream] = project(
-                aggregate, told.directory.settings, self._zone
-            )
+            draft.projections_before[stream] = draft.project(aggregate)
         _forget(erased.aggregates.values(), reason, by)
         draft.collect(erased.aggregates.values())
-        self._show_erased(draft, told, erased)
+        # What has no new event is read differently from now on, and its rows are written, too.
+        for stream, aggregate in erased.aggregates.items():
+            if stream not in draft.events:
+                draft.projections_after[stream] = draft.project(aggregate)
+        draft.expect_unchanged()
         draft.side_effects += [
             EraseSubject(subject, len(belongings) if subject == contact else 0)
             for subject in subjects
@@ -125,17 +126,6 @@ class ContactErasure:
             and account.fields.get("account_owner") == format_id(contact)
         ]
         return await self._ledger.tokens_of_accounts(organisation, owned)
-
-    def _show_erased(self, draft: UnitOfWork, told: CallContext, erased: LoadResult) -> None:
-        """Writes the rows of what has no new event, and yet is read differently from now on."""
-        unchanged = {id_: a for id_, a in erased.aggregates.items() if id_ not in draft.events}
-        for stream, aggregate in unchanged.items():
-            draft.projections_after[stream] = project(
-                aggregate, told.directory.settings, self._zone
-            )
-        draft.expect_versions(
-            {stream: aggregate.version for stream, aggregate in unchanged.items()}
-        )
 
 
 def _forget(aggregates: Iterable[Aggregate], reason: str, by: Attribution) -> None:

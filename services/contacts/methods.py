@@ -172,7 +172,8 @@ def add_photo(contact: ContactInformation, call: Call) -> None:
     photo = {"id": call.new_id_text(), "file_name": file.file_name, "mime_type": file.mime_type}
     contact.add_photo(photo, file.content, call.actor)
     id_, content = format_id(contact.id), b64encode(file.content).decode()
-    call.side_effects += [DropPhoto(id_), StorePhoto(**photo, contact=id_, content=content)]
+    photos = [DropPhoto(id_), StorePhoto(**photo, contact=id_, content=content)]
+    call.side_effects.extend(photos)
 
 
 @command(

@@ -14,7 +14,8 @@ from services.ports import ContextSource
 
 if TYPE_CHECKING:
     from services.context import SessionRow
-    from services.pipeline.query_runner import CallState
+    from services.pipeline.method import Method
+    from services.pipeline.request import Call, Request
 
 __all__ = ["key_owner", "replay_response", "request_hash", "stored_response"]
 
@@ -24,12 +25,12 @@ def key_owner(session: SessionRow) -> str:
     return f"{session.user}/{session.customer.account if session.customer else ''}"
 
 
-async def stored_response(ledger: ContextSource, run: CallState) -> bytes | None:
+async def stored_response(source: ContextSource, call: Call) -> bytes | None:
     """The first answer to the call's idempotency key, if there is one by now."""
-    if not run.key:
+    if not call.key:
         return None
-    told = await ledger.load_context(run.organisation, ContextQuery(key=run.key))
-    return replay_response(told.answer, run.request_hash) if told.answer else None
+    context = await source.load_context(call.organisation, ContextQuery(key=call.key))
+    return replay_response(context.answer, call.request_hash) if context.answer else None
 
 
 def replay_response(answer: StoredResponse, request_hash: str) -> bytes:
@@ -39,7 +40,9 @@ def replay_response(answer: StoredResponse, request_hash: str) -> bytes:
     return answer.data
 
 
-def request_hash(run: CallState, mac: Callable[[str], str]) -> str:
+def request_hash(
+    method: Method, request: Request, session: SessionRow, mac: Callable[[str], str]
+) -> str:
     """What makes two requests the same: the method, the user and the body but for the token.
 
     A session that is to be ended is named by nothing else than the token.
@@ -47,11 +50,10 @@ def request_hash(run: CallState, mac: Callable[[str], str]) -> str:
     :param mac: a keyed hash, for a body may hold a pass code or a one-time password: whoever reads
         what is stored could try them all with one that needs no key.
     """
-    body = {name: value for name, value in run.request.parameters.items() if name != "token"}
-    files = {name: hashlib.sha256(f.content).hexdigest() for name, f in run.request.files.items()}
-    ended = [run.session.id] if run.method.targets_session else []
-    customer = run.session.customer
-    whose = [run.session.user, *([customer.account] if customer else [])]
-    said = [run.method.path, *whose, body, files, *ended]
+    body = {name: value for name, value in request.parameters.items() if name != "token"}
+    files = {name: hashlib.sha256(f.content).hexdigest() for name, f in request.files.items()}
+    ended = [session.id] if method.targets_session else []
+    caller = [session.user, *([session.customer.account] if session.customer else [])]
+    hashed = [method.path, *caller, body, files, *ended]
     # orjson knows no integers beyond 64 bits, and a body may hold any.
-    return mac(f"request/{msgspec.json.encode(said, order='sorted').decode()}")
+    return mac(f"request/{msgspec.json.encode(hashed, order='sorted').decode()}")

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import structs
 
 from domain.errors import EntityNotFound, EntityNotUnique
-from domain.fields import JsonObject
+from domain.fields import JsonObject, ReadContext
 from domain.identifiers import Identifier
 from domain.reference.catalogue import ENTITIES, KINDS
 from domain.token_credentials import Credential
-from services.reference_cache import Match, ReferenceCache
+from services.pipeline.fields_set import read_fields_set
+from services.reference_cache import Match
+
+if TYPE_CHECKING:
+    from services.pipeline.method import Method
+    from services.pipeline.request import Call, Request
 
 __all__ = [
     "CredentialProver",
     "Named",
+    "ParsedParameters",
     "identifiers",
     "is_stored",
+    "parse_parameters",
     "resolve_identifiers",
     "single_match",
     "stored_identifiers",
@@ -24,6 +34,20 @@ __all__ = [
 
 Named = Identifier | Credential
 CredentialProver = Callable[[Credential, Sequence[Match]], Awaitable[str]]
+
+
+class ParsedParameters(msgspec.Struct, frozen=True):
+    """The parameters of a call as read.
+
+    ``named`` are the identifiers among ``values``, ``stored`` those that the database must be asked
+    for, ``response_keys`` the wanted keys of the answer, None for all.
+    """
+
+    values: JsonObject = {}
+    response_keys: frozenset[str] | None = None
+    named: Sequence[Named] = ()
+    stored: tuple[Identifier, ...] = ()
+
 
 _NAMING = (Identifier, Credential, dict, list)
 """What an entity can be named by or in; all other values are passed over."""
@@ -60,37 +84,43 @@ def stored_identifiers(named: Iterable[Named]) -> tuple[Identifier, ...]:
     return tuple(dict.fromkeys(one for one in plain if one is not None and is_stored(one)))
 
 
-async def resolve_identifiers(
-    given: JsonObject,
-    named: Iterable[Named],
-    matches: Mapping[Identifier, Sequence[Match]],
-    directory: ReferenceCache,
-    prove: CredentialProver,
-    *,
-    current_only: bool,
-) -> tuple[JsonObject, tuple[str, ...]]:
-    """The given values with every identifier replaced by the id it means, and what they refer to.
+def parse_parameters(method: Method, request: Request, reading: ReadContext) -> ParsedParameters:
+    """Return the parameters of a call as read. Raises what one of them is refused with."""
+    values = method.parameters.read({**request.parameters, **request.files}, reading)
+    response_keys = read_fields_set(
+        request.parameters.get("fields_set"),
+        textual=request.from_query_or_form,
+        aliases=method.aliases,
+    )
+    named = identifiers(values)
+    return ParsedParameters(values, response_keys, named, stored_identifiers(named))
 
-    The second are the entities outside the directory, as ``kind/id``; ``named`` are the `identifiers`.
 
-    Where ``choosing`` (a POST refers anew), retired records do not exist; else, and for what is
-    kept, they are found when nothing current is (reference_entities.md, section 1). ``prove`` finds the entity of a
-    credential, or refuses it. Raises `EntityNotFound` or `EntityNotUnique` naming the parameter.
+async def resolve_identifiers(call: Call, prove: CredentialProver) -> Call:
+    """Return the call with every identifier among its parameters replaced by the id it means.
+
+    A method that writes refers anew: retired records do not exist for it; else, and for what is
+    kept, they are found when nothing current is (reference_entities.md, section 1).
+
+    :param prove: finds the entity of a credential, or refuses it.
+    Raises `EntityNotFound` or `EntityNotUnique` naming the parameter.
     """
+    parsed, directory = call.parsed, call.directory
+    matches = dict(zip(parsed.stored, call.context.matches, strict=True))
     ids: dict[Named, str] = {}
     refs: list[str] = []
-    for one in named:
+    for one in parsed.named:
         if isinstance(one, Credential):
-            found = matches.get(one.name, ()) if one.name else ()
-            id_ = await prove(one, found)
+            id_ = await prove(one, matches.get(one.name, ()) if one.name else ())
         else:
             stored = is_stored(one)
             found = matches[one] if stored else directory.matches(one)
-            id_ = single_match(found, one.path, current_only=current_only and not one.allow_retired)
+            current_only = call.method.writes and not one.allow_retired
+            id_ = single_match(found, one.path, current_only=current_only)
         ids[one] = id_
         if isinstance(one, Credential) or stored:
             refs.append(f"{one.entity}/{id_}")
-    return _replaced(given, ids), tuple(refs)
+    return structs.replace(call, params=_replaced(parsed.values, ids), refs=tuple(refs))
 
 
 def single_match(found: Sequence[Match], at: str, *, current_only: bool = False) -> str:

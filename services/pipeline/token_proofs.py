@@ -9,103 +9,39 @@ counted and take as long as those that somebody has.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, cast
 from uuid import UUID
 
 from domain.access_token import AccessToken
-from domain.aggregate import Attribution
 from domain.errors import (
     EntityNotFound,
     InvalidLifeCycleState,
-    InvalidOneTimePassword,
     Refusal,
 )
 from domain.identifiers import Identifier
-from domain.reference.fields import GUESS_LIMITS
 from domain.reference.records import Record
 from domain.token_credentials import Credential
 from services.context import ConsumerScope, ContextQuery
-from services.ids import record_stream_id
-from services.ports import CredentialStore, EventStore, GuessLimits, Hasher, Secret
+from services.ids import format_id, record_stream_id
+from services.pipeline.method import Command
+from services.pipeline.shown_secrets import (
+    ONCE,
+    GuessContext,
+    Proof,
+    secret_owner,
+    short_code_material,
+    wrong_credential,
+)
+from services.ports import CredentialStore, EventStore, Hasher, Secret
 from services.reference_cache import Match, ReferenceCache
 
-__all__ = [
-    "GUESSED",
-    "Authenticator",
-    "GuessContext",
-    "Proof",
-    "secret_owner",
-    "short_code_material",
-]
+if TYPE_CHECKING:
+    from services.pipeline.request import Call
 
-ONCE = "one_time_password"
+__all__ = ["Authenticator"]
+
 NOBODY = "nobody"
-GUESSED = ("pass_code", "verification_code", ONCE)
-"""The secrets whose tries are counted for each token."""
-
-
-def secret_owner(token_id: str) -> str:
-    """An access token as the owner of its secrets."""
-    return f"access_token/{token_id}"
-
-
-def short_code_material(owner: str, name: str, code: str) -> str:
-    """What is hashed of a short code: it fits for its owner only, a one-time password for all."""
-    return f"{name}/{code}" if name == ONCE else f"{owner}/{name}/{code}"
-
-
-@dataclass(frozen=True, slots=True)
-class GuessContext:
-    """Who shows a credential: the organisation's set-up, where tries are counted, whose data."""
-
-    directory: ReferenceCache
-    source: str
-    customer: ConsumerScope | None = None
-
-    @property
-    def limits(self) -> GuessLimits:
-        """The organisation's limits on guesses."""
-        said = self.directory.settings.get("guess_limits") or GUESS_LIMITS
-        return GuessLimits(
-            per_source=said["attempts_per_source"],
-            per_secret=said["attempts_per_token"],
-            first_wait=said["first_wait_seconds"],
-            longest_wait=said["longest_wait_seconds"],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What a credential has shown: the entity that it identifies, and by which token.
-
-    ``secrets`` are the key ids of the verifiers that fitted; `check` is asked with the token as it
-    is when the call is decided.
-    """
-
-    credential: Credential
-    token: UUID
-    entity_id: str
-    secrets: Mapping[str, str] = field(default_factory=dict)
-
-    def check(self, token: AccessToken) -> None:
-        """Refuses what was changed in the meantime, as if it had been shown now."""
-        credential, codes = self.credential, token.codes
-        for name, key_id in self.secrets.items():
-            if token.secrets.get(name) != key_id:
-                raise _wrong(credential)
-        named = credential.name
-        if named is not None and (codes.get(named.field) or "").strip() != named.value:
-            raise EntityNotFound(credential.at)
-        if credential.entity != AccessToken.TOPIC and token.state != AccessToken.EFFECTIVE:
-            raise InvalidLifeCycleState(credential.at)
-
-    def use(self, token: AccessToken, by: Attribution) -> None:
-        """Uses up the one-time password that was shown, if one was."""
-        key_id = self.secrets.get(ONCE)
-        if key_id is not None and ONCE in token.secrets:
-            token.raise_event(AccessToken.OneTimePasswordUsed, by, one_time_password=key_id)
 
 
 class ProofStore(EventStore, CredentialStore, Protocol):
@@ -148,7 +84,7 @@ class Authenticator:
         self, caller: GuessContext, token: AccessToken, name: str, code: str, wrong: Refusal
     ) -> None:
         """Checks a short code of a token that is known already. Raises ``wrong``."""
-        owner = secret_owner(token.id.hex.upper())
+        owner = secret_owner(format_id(token.id))
         await self._count(caller, owner, name, wrong)
         kept = await self._ledger.secret(caller.directory.organisation, owner, name)
         key_id = token.secrets.get(name)
@@ -160,7 +96,7 @@ class Authenticator:
         self, caller: GuessContext, token: AccessToken, name: str, given: str
     ) -> bool:
         """Whether a token has that secret already: a guess, too, which is not made too often."""
-        owner = secret_owner(token.id.hex.upper())
+        owner = secret_owner(format_id(token.id))
         if await self._wait(caller, owner, name):
             return False
         kept = await self._ledger.secret(caller.directory.organisation, owner, name)
@@ -170,6 +106,32 @@ class Authenticator:
         if fits:
             await self._forgive(caller, owner, name)
         return fits
+
+    async def check_command(self, call: Call, token: AccessToken) -> frozenset[str]:
+        """Check the code that a command wants shown; return the given secrets that are stored already.
+
+        Each is checked once, however often the command is decided. A token that has no such code
+        wants none.
+        """
+        method, verified = cast(Command, call.method), call.verified
+        if method.required_code is not None:
+            name, wrong = method.required_code
+            key_id = token.secrets.get(name)
+            if key_id is not None and key_id not in verified.codes:
+                code = call.params[name]
+                await self.check_code(call.guess_context, token, name, code, wrong(name))
+                verified.codes.add(key_id)
+        matching = set()
+        for name in method.compared_secrets:
+            secret, key_id = call.params.get(name), token.secrets.get(name)
+            if key_id is None:
+                continue
+            if secret is not None and key_id not in verified.compared:
+                matches = await self.matches_current(call.guess_context, token, name, secret)
+                verified.compared[key_id] = matches
+            if verified.compared.get(key_id):
+                matching.add(name)
+        return frozenset(matching)
 
     async def customer(self, caller: GuessContext, proof: Proof) -> ConsumerScope | None:
         """Whom a token authenticates: nobody unless it is effective and leads to an owner."""
@@ -193,7 +155,7 @@ class Authenticator:
 
     async def _once(self, caller: GuessContext, credential: Credential) -> Secret:
         """The one-time password that is shown alone: it says by itself whose it is."""
-        wrong = _wrong(credential)
+        wrong = wrong_credential(credential)
         organisation = caller.directory.organisation
         # All who show nothing else are counted together: there is no token to count them by.
         await self._count(caller, ONCE, ONCE, wrong)
@@ -217,7 +179,7 @@ class Authenticator:
         self, caller: GuessContext, credential: Credential, id_: str | None
     ) -> Secret:
         """The secret of a named token that the one shown fits."""
-        name, wrong, named = credential.secret, _wrong(credential), credential.name
+        name, wrong, named = credential.secret, wrong_credential(credential), credential.name
         assert named is not None
         owner = (
             secret_owner(id_)
@@ -288,8 +250,3 @@ class Authenticator:
     def _source(self, caller: GuessContext) -> str:
         """Where tries come from, as a keyed hash: it holds a network address."""
         return self._hasher.mac(f"source/{caller.source}")
-
-
-def _wrong(credential: Credential) -> Refusal:
-    refusal = InvalidOneTimePassword if credential.secret == ONCE else EntityNotFound
-    return refusal(credential.at)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import cast
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -30,25 +31,69 @@ from services.side_effects import (
     TakeGlobalClaim,
 )
 
-__all__ = ["UnitOfWork", "start_unit_of_work"]
+__all__ = ["NewSecret", "UnitOfWork"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewSecret:
+    """A new secret of an entity, to be kept as a verifier.
+
+    Short-lived codes (with ``expires_at``, or not ``slow``) are kept as keyed hashes.
+    """
+
+    owner: str
+    name: str
+    key_id: str
+    secret: str
+    slow: bool = True
+    expires_at: datetime | None = None
 
 
 @dataclass(slots=True)
 class UnitOfWork:
-    """What a command has decided and not yet written.
+    """What one attempt at a command has loaded and decided, and not yet written.
 
-    ``projections_before`` holds the projections of the loaded aggregates, ``projections_after`` those of the changed
-    ones, and ``projection_of`` the projection of any aggregate by stream, changed or not.
+    ``projections_before`` holds the projections of the loaded aggregates that may be changed,
+    ``projections_after`` those of the changed ones, by stream. ``numbers`` are drawn from sequences,
+    the unused ones go back. ``secrets`` are new ones to keep, ``one_time_fields`` keys of this one
+    answer that no document holds. ``generated_params`` are parameters whose value was generated:
+    where another entity has it already, the call is decided anew instead of refused.
+    ``matching_secrets`` are parameters that fit the secret that is stored already, ``causation``
+    names for new entities the event that made them necessary.
     """
 
     directory: ReferenceCache
     zone: ZoneInfo
-    loaded: LoadResult
+    loaded: LoadResult = field(default_factory=LoadResult)
     projections_before: dict[UUID, Projection] = field(default_factory=dict)
     projections_after: dict[UUID, Projection] = field(default_factory=dict)
     events: dict[UUID, list[DomainEvent]] = field(default_factory=dict)
     aggregates: dict[UUID, Aggregate] = field(default_factory=dict)
     side_effects: list[SideEffect] = field(default_factory=list)
+    secrets: list[NewSecret] = field(default_factory=list)
+    numbers: dict[str, list[int]] = field(default_factory=dict)
+    generated_params: set[str] = field(default_factory=set)
+    matching_secrets: frozenset[str] = frozenset()
+    one_time_fields: JsonObject = field(default_factory=dict)
+    causation: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def start(
+        cls,
+        directory: ReferenceCache,
+        zone: ZoneInfo,
+        loaded: LoadResult,
+        changing: Collection[UUID] | None = None,
+    ) -> UnitOfWork:
+        """Return a unit of work on loaded aggregates, with their projections before the command.
+
+        :param changing: the aggregates that the command may change, all of them by default.
+        """
+        work = cls(directory, zone, loaded)
+        for stream, aggregate in loaded.aggregates.items():
+            if changing is None or stream in changing:
+                work.projections_before[stream] = work.project(aggregate)
+        return work
 
     def collect(self, aggregates: Iterable[Aggregate]) -> None:
         """Takes the new events of aggregates and projects what they changed."""
@@ -62,14 +107,14 @@ class UnitOfWork:
                     raise RuntimeError(f"{aggregate.TOPIC} {aggregate.id} was only to be looked at")
                 self.events[aggregate.id] = events
                 self.aggregates[aggregate.id] = aggregate
-                self.projections_after[aggregate.id] = self._project(aggregate)
+                self.projections_after[aggregate.id] = self.project(aggregate)
 
     def projection_of(self, aggregate: Aggregate) -> Projection:
         """The aggregate as it is after the command."""
         return (
             self.projections_after.get(aggregate.id)
             or self.projections_before.get(aggregate.id)
-            or self._project(aggregate)
+            or self.project(aggregate)
         )
 
     def compacts(self) -> dict[str, bytes]:
@@ -81,14 +126,16 @@ class UnitOfWork:
             if row.view == "entities" and row.document is not None
         }
 
-    def expect_versions(self, versions: Mapping[UUID, int]) -> None:
-        """Makes the change fail unless these streams still have these versions."""
+    def expect_unchanged(self) -> None:
+        """Make the commit fail if a loaded aggregate without new events was changed meanwhile."""
         self.side_effects += [
-            ExpectVersion(stream, version) for stream, version in versions.items()
+            ExpectVersion(stream, aggregate.version)
+            for stream, aggregate in self.loaded.aggregates.items()
+            if stream not in self.events
         ]
 
     def to_commit(
-        self, ledger: EventStore, metadata: JsonObject, answer: bytes | None = None
+        self, store: EventStore, metadata: JsonObject, answer: bytes | None = None
     ) -> Commit:
         """The change to append.
 
@@ -96,7 +143,7 @@ class UnitOfWork:
         `ServiceUnavailable` if a contact's key is missing.
         """
         side_effects = [*self.side_effects]
-        written = [self._written(stream, ledger, side_effects) for stream in self.events]
+        written = [self._written(stream, store, side_effects) for stream in self.events]
         for stream in self.events:
             side_effects += self._claims(stream)
         command = uuid4().hex
@@ -109,25 +156,26 @@ class UnitOfWork:
             answer=answer,
         )
 
-    def _project(self, aggregate: Aggregate) -> Projection:
+    def project(self, aggregate: Aggregate) -> Projection:
+        """Return the projection of an aggregate in its present state."""
         return project(aggregate, self.directory.settings, self.zone)
 
     def _written(
-        self, stream: UUID, ledger: EventStore, side_effects: list[SideEffect]
+        self, stream: UUID, store: EventStore, side_effects: list[SideEffect]
     ) -> StreamCommit:
         subject, events = self.aggregates[stream].subject, self.events[stream]
         if subject is None or not any(event.PERSONAL for event in events):
             return StreamCommit(events, subject)
         new = subject == stream and stream not in self.projections_before
-        return StreamCommit(events, subject, self._key(subject, ledger, side_effects, new=new))
+        return StreamCommit(events, subject, self._key(subject, store, side_effects, new=new))
 
     def _key(
-        self, subject: UUID, ledger: EventStore, side_effects: list[SideEffect], *, new: bool
+        self, subject: UUID, store: EventStore, side_effects: list[SideEffect], *, new: bool
     ) -> bytes:
         """Return what encrypts the personal part of events: a person's key, made with the first."""
         key = self.loaded.keys.get(subject)
         if key is None and new:
-            key, wrapped = ledger.new_key()
+            key, wrapped = store.new_key()
             self.loaded.keys[subject] = key
             side_effects.append(StoreKey(subject, wrapped))
         elif key is None:
@@ -185,20 +233,3 @@ class UnitOfWork:
 
 def _kind(row: ViewRow) -> tuple[str, str | None]:
     return row.view, row.columns.get("kind")
-
-
-def start_unit_of_work(
-    directory: ReferenceCache,
-    zone: ZoneInfo,
-    loaded: LoadResult,
-    changing: Collection[UUID] | None = None,
-) -> UnitOfWork:
-    """A draft on loaded aggregates, with their projections as they are before the command.
-
-    :param changing: the aggregates that the command may change, all of them unless it is given.
-    """
-    draft = UnitOfWork(directory, zone, loaded)
-    for stream, aggregate in loaded.aggregates.items():
-        if changing is None or stream in changing:
-            draft.projections_before[stream] = project(aggregate, directory.settings, zone)
-    return draft

@@ -34,7 +34,7 @@ from services.pipeline.dispatcher import utc_now
 from services.pipeline.retry import retry_on_conflict
 from services.pipeline.stream_locks import StreamLocks
 from services.pipeline.tenancy import load_context_by_name
-from services.pipeline.unit_of_work import UnitOfWork, start_unit_of_work
+from services.pipeline.unit_of_work import UnitOfWork
 from services.ports import CredentialStore, EventStore, Organisations, RelatedEntities
 from services.reference.registration import (
     Registration,
@@ -158,9 +158,7 @@ class Registrar:
         async with AsyncExitStack() as turns:
             for stream in sorted(others):
                 await turns.enter_async_context(self._turns.hold(stream))
-            found = await self._ledger.load(work.organisation, list(others))
-            loaded.aggregates |= found.aggregates
-            loaded.keys |= found.keys
+            loaded.add(await self._ledger.load(work.organisation, list(others)))
             return await self._decide(work, source, record, loaded)
 
     async def _tokens(self, work: Registration, record: Record | None) -> list[UUID]:
@@ -176,7 +174,7 @@ class Registrar:
     async def _decide(
         self, work: Registration, source: str, record: Record | None, loaded: LoadResult
     ) -> str | None:
-        draft = start_unit_of_work(work.told.directory, self._zone, loaded)
+        draft = UnitOfWork.start(work.told.directory, self._zone, loaded)
         by = Attribution(work.told.now)
         rebuild_claims(work, record)
         changed = await self._changed(work, record, by)

@@ -6,7 +6,6 @@ A notice is an ordinary outgoing communication with its queue entry, made in the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import cast
 
 from msgspec import structs
@@ -65,7 +64,7 @@ def _written(
     }
     # The organisation says it, whoever has called.
     payload = creation_payload(
-        replace(call, params=given, session=structs.replace(call.session, customer=None))
+        structs.replace(call, params=given, session=structs.replace(call.session, customer=None))
     )
     event = Communication.Recorded
     communication = Communication.create(event, call.actor, id=call.new_id(), **payload)
