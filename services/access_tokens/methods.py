@@ -35,6 +35,7 @@ from services.ids import format_id
 from services.pipeline.method import command, create, query
 from services.pipeline.paging import NUMBER, PAGING, page
 from services.pipeline.request import Call
+from services.pipeline.shown_secrets import secret_owner
 
 ON = CredentialReference(name="access_token")
 ACCOUNT = Reference(name="accounts_receivable", target=identifiable("accounts_receivable"))
@@ -202,7 +203,7 @@ def generate_otp(token: AccessToken, call: Call) -> None:
     name, code, owner = (
         "one_time_password",
         digits(ONCE_DIGITS),
-        f"access_token/{format_id(token.id)}",
+        secret_owner(format_id(token.id)),
     )
     lifetime = settings_of(call, token.classification).values["otp_lifetime_minutes"]
     until = call.actor.at + timedelta(minutes=lifetime)
@@ -230,7 +231,7 @@ def set_as_not_effective(token: AccessToken, call: Call) -> None:
 def _keep_code(call: Call, token_id: str, code: str) -> str:
     """Keeps a verifier of a verification code, which this one answer shows; its key id."""
     call.one_time_fields[CODE.name] = code
-    return call.store_secret(f"access_token/{token_id}", CODE.name, code, slow=False)
+    return call.store_secret(secret_owner(token_id), CODE.name, code, slow=False)
 
 
 def _check_identified(token: AccessToken, path: str) -> None:

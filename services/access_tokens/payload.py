@@ -21,6 +21,7 @@ from domain.reference.records import Record
 from services.access_tokens.codes import authentication_code, random_text
 from services.ids import format_id
 from services.pipeline.request import Call
+from services.pipeline.shown_secrets import secret_owner
 from services.side_effects import LimitTokens
 
 __all__ = [
@@ -95,7 +96,7 @@ def amendment(token: AccessToken, call: Call) -> tuple[JsonObject, str | None, J
 
 def store_pass_code(call: Call, token: UUID, pass_code: str) -> str:
     """Keeps a verifier of a token's new pass code; its key id."""
-    return call.store_secret(f"access_token/{format_id(token)}", PASS_CODE, pass_code)
+    return call.store_secret(secret_owner(format_id(token)), PASS_CODE, pass_code)
 
 
 def random_pass_code(settings: TokenSettings) -> str:

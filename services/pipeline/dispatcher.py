@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -24,6 +23,7 @@ from domain.errors import (
 )
 from domain.fields import ReadContext
 from domain.token_credentials import Credential
+from services.clock import utc_now
 from services.context import CallContext, ContextQuery, SessionRow
 from services.pipeline.idempotency import replay_response, request_hash, stored_response
 from services.pipeline.identifiers import (
@@ -42,12 +42,7 @@ from services.pipeline.unit_of_work import UnitOfWork
 from services.ports import Organisations, ReadModels
 from services.reference_cache import Match
 
-__all__ = ["AuthenticatedSession", "Dispatcher", "Refresh", "RunCommand", "utc_now"]
-
-
-def utc_now() -> datetime:
-    """The present moment."""
-    return datetime.now(UTC)
+__all__ = ["AuthenticatedSession", "Dispatcher", "Refresh", "RunCommand"]
 
 
 @dataclass(frozen=True, slots=True)

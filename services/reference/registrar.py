@@ -28,9 +28,9 @@ from domain.identifiers import Identifier
 from domain.parsing import read_text
 from domain.reference.catalogue import KINDS, SECRETS
 from domain.reference.records import Record, RecordKind, RecordLink, record_id
+from services.clock import utc_now
 from services.context import CallContext, ContextQuery, LoadResult
 from services.ids import record_stream_id
-from services.pipeline.dispatcher import utc_now
 from services.pipeline.retry import retry_on_conflict
 from services.pipeline.stream_locks import StreamLocks
 from services.pipeline.tenancy import load_context_by_name

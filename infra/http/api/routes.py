@@ -27,7 +27,8 @@ from infra.http.api.query_string import parse_query
 from infra.http.images import clean_file_name
 from infra.http.router import Exchange, Handler, Router, response
 from services.authentication import LoginServices
-from services.pipeline.dispatcher import Dispatcher, utc_now
+from services.clock import utc_now
+from services.pipeline.dispatcher import Dispatcher
 from services.pipeline.method import BASE, METHODS, Login, Method
 from services.pipeline.request import Request, Upload
 from services.ports import PhotoStore

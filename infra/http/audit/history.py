@@ -15,7 +15,7 @@ from infra.http.audit.routes import AuditRoutes, Query
 from infra.http.router import Exchange, Router, response
 from services.audit.access import AuthorizedReader
 from services.audit.history_service import ENTITY, HistoryPage, HistoryService
-from services.pipeline.dispatcher import utc_now
+from services.clock import utc_now
 
 __all__ = ["BLAME_PARAMETERS", "HISTORY_PARAMETERS", "AuditHistory", "page_json", "read_query"]
 

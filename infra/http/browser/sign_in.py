@@ -29,7 +29,8 @@ from infra.http.browser.templates import HEADERS, asset, render
 from infra.http.router import Exchange, Router, response
 from services.audit.access import AuditAccess, AuthorizedReader
 from services.authentication import LoginServices
-from services.pipeline.dispatcher import Dispatcher, utc_now
+from services.clock import utc_now
+from services.pipeline.dispatcher import Dispatcher
 from services.pipeline.method import METHODS
 from services.pipeline.request import Request
 

@@ -23,8 +23,8 @@ from infra.http.api.routes import BODY_TIMEOUT, FORM_LIMIT
 from infra.http.operators.sessions import check_operator, read_organisation
 from infra.http.router import Exchange, Router, response
 from infra.store.postgres_store import PostgresStore
+from services.clock import utc_now
 from services.context import ContextQuery
-from services.pipeline.dispatcher import utc_now
 from services.pipeline.paging import PAGING, page
 from services.pipeline.tenancy import load_context_by_name
 from services.reference.importer import import_lines

@@ -14,8 +14,8 @@ from infra.http.api.envelope import ok
 from infra.http.api.query_string import parse_query
 from infra.http.router import Exchange, Router, response
 from infra.store.postgres_store import PostgresStore
+from services.clock import utc_now
 from services.operators import Operator
-from services.pipeline.dispatcher import utc_now
 from services.pipeline.paging import PAGING, page
 
 __all__ = ["OPERATOR", "OperatorRoutes", "check_operator", "read_organisation"]

@@ -17,8 +17,8 @@ from infra.http.api.query_string import parse_query
 from infra.http.operators.sessions import OPERATOR, check_operator
 from infra.http.router import Exchange, Router, response
 from infra.webhooks.admin import WebhookAdmin
+from services.clock import utc_now
 from services.operators import Operator
-from services.pipeline.dispatcher import utc_now
 from services.pipeline.paging import PAGING, page
 
 __all__ = ["LIST_PARAMETERS", "REPLAY_PARAMETERS", "RESUME_PARAMETERS", "WEBHOOKS", "WebhookRoutes"]
