@@ -12,13 +12,13 @@ from domain.errors import ServiceError
 from infra.http.router import Exchange, Router, response
 from infra.observability.metrics import READY, metrics
 
-__all__ = ["Admin", "Worker"]
+__all__ = ["Admin", "ReadinessSource"]
 
 DATABASE_TIMEOUT = 2.0
 """How long the database may take to answer before the process says that it is not ready."""
 
 
-class Worker(Protocol):
+class ReadinessSource(Protocol):
     """What a process does: answering calls, feeding views."""
 
     async def readiness_problems(self) -> list[str]:
@@ -28,7 +28,7 @@ class Worker(Protocol):
 class Admin:
     """Health and metrics. ``draining`` makes it not ready, so that no new calls are sent."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: ReadinessSource) -> None:
         self._worker = worker
         self.draining = False
 
