@@ -33,19 +33,19 @@ KEY = "key"
 
 
 def outcome_routes(edge: Router, asking: RequestOutcomes) -> None:
-    """Serves ``GET {key}``, and ``POST {key}/settle``."""
+    """Serves ``GET {key}``, and ``POST {key}/revoke``."""
 
     async def ask(exchange: Exchange) -> web.StreamResponse:
         return await _told(exchange, asking.ask, exchange.path_rest)
 
-    async def settle(exchange: Exchange) -> web.StreamResponse:
+    async def revoke(exchange: Exchange) -> web.StreamResponse:
         key, _, act = exchange.path_rest.partition("/")
-        if act != "settle":
+        if act != "revoke":
             raise MethodNotFound
-        return await _told(exchange, asking.settle, key)
+        return await _told(exchange, asking.revoke, key)
 
     edge.add("GET", f"{REQUESTS}*", ask, "requests")
-    edge.add("POST", f"{REQUESTS}*", settle, "requests/settle")
+    edge.add("POST", f"{REQUESTS}*", revoke, "requests/revoke")
 
 
 async def _told(

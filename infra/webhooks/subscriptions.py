@@ -42,7 +42,7 @@ SELECT $1, $2, w.position, coalesce(e.event_hash, ''), $3, clock_timestamp() + $
   LEFT JOIN ledger.events e ON e.organisation = $1 AND e.position = w.position
 ON CONFLICT (organisation, webhook) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
  WHERE s.holder IS NULL OR s.holder = excluded.holder OR s.held_until < clock_timestamp()
-RETURNING s.position, s.round, s.state,
+RETURNING s.position, s.round AS epoch, s.state,
           coalesce((SELECT e.event_hash FROM ledger.events e
                      WHERE e.organisation = $1 AND e.position = s.position), '') = s.mark AS whole
 """

@@ -24,7 +24,7 @@ SAID: dict[str, JsonSchema] = {
     },
     "final": {
         "type": "boolean",
-        "description": "Whether that stays so: always for what was written, else once it is settled.",
+        "description": "Whether that stays so: always for what was written, else once the key is revoked.",
     },
     "since": MOMENT
     | {
@@ -54,13 +54,13 @@ def outcomes() -> dict[str, Document]:
         "schema": {"type": "string", "minLength": 1, "maxLength": 255},
     }
     ask = _operation("ask", "What became of the call with this key.")
-    settle = _operation(
-        "settle",
-        "The same for good: a call that was not written will be refused if it still comes.",
+    revoke = _operation(
+        "revoke",
+        "Revoke the key: a call that was not written is refused if it still arrives.",
     )
     return {
         f"{REQUESTS}{{{KEY}}}": {"parameters": [key], "get": ask},
-        f"{REQUESTS}{{{KEY}}}/settle": {"parameters": [key], "post": settle},
+        f"{REQUESTS}{{{KEY}}}/revoke": {"parameters": [key], "post": revoke},
     }
 
 
