@@ -44,7 +44,7 @@ ON CONFLICT (organisation, webhook) DO UPDATE SET holder = excluded.holder, held
  WHERE s.holder IS NULL OR s.holder = excluded.holder OR s.held_until < clock_timestamp()
 RETURNING s.position, s.round AS epoch, s.state,
           coalesce((SELECT e.event_hash FROM ledger.events e
-                     WHERE e.organisation = $1 AND e.position = s.position), '') = s.mark AS whole
+                     WHERE e.organisation = $1 AND e.position = s.position), '') = s.mark AS position_matches
 """
 RENEW = """
 UPDATE webhooks.subscriptions SET held_until = clock_timestamp() + $4 * interval '1 second'
