@@ -208,7 +208,7 @@ async def _clean(ledger: PostgresStore) -> None:
         try:
             await ledger.purge_responses()
         except ServiceError as error:
-            log.warning("cleaning", error=type(error).__name__)
+            log.warning("purge.failed", error=type(error).__name__)
 
 
 @asynccontextmanager

@@ -139,7 +139,7 @@ class Router:
         except ServiceError as error:
             refused = error
         except TimeoutError:
-            log.warning("late")
+            log.warning("request.timeout")
             refused = ServiceUnavailable(OUTCOME_UNKNOWN)
         except CONNECTION_ERRORS as error:
             log.warning("unavailable", error=type(error).__name__)

@@ -216,7 +216,7 @@ class Projector:
                 except POISON_ERRORS as error:
                     # Not even parked: the view stays where it is, for nothing may be skipped.
                     problems.append(f"{name} of {lag.organisation} stands still")
-                    log.error("projector.stands_still", view=name, error=type(error).__name__)
+                    log.error("projector.blocked", view=name, error=type(error).__name__)
         for lag in await lags(connection, name):
             LAG_POSITIONS.labels(name, lag.organisation).set(lag.positions)
             LAG_SECONDS.labels(name, lag.organisation).set(lag.seconds)
@@ -239,7 +239,7 @@ class Projector:
             with BATCH_SECONDS.labels(name).time():
                 written = await feeding.batch(connection, organisation, at, upto)
             if not written:
-                log.warning("projector.overtaken", view=name, organisation=organisation)
+                log.warning("projector.checkpoint_moved", view=name, organisation=organisation)
                 return
             PROJECTED.labels(name).inc(upto - at)
             at = upto
