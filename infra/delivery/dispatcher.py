@@ -229,13 +229,13 @@ class MessageDispatcher:
                 outcome = await self._courier.deliver(told, media, server, leased)
             except Exception:
                 log.exception("sending.failed", organisation=organisation, entry=leased.entry)
-                outcome = "LATER"
+                outcome = "deferred"
                 wait = server.limits.wait(leased.tries + 1)
                 with suppress(ServiceUnavailable):
                     await self._leases.defer(organisation, leased, 1, wait, OWN_FAULT)
         SENT.labels(media, outcome).inc()
-        if outcome in ("LOST", "AWAY"):
-            log.warning(f"sending.{outcome.lower()}", organisation=organisation, media=media)
+        if outcome in ("lease_lost", "unavailable"):
+            log.warning(f"sending.{outcome}", organisation=organisation, media=media)
 
     async def _measure(self) -> None:
         for organisation in {organisation for organisation, _ in self._measured}:

@@ -80,15 +80,15 @@ class SmsGateway:
                 allow_redirects=False,
             ) as answer:
                 if self._is_enough(answer.status):
-                    return SendResult("SENT")
+                    return SendResult("sent")
                 return self._judged(answer, (await _bounded(answer)).decode(errors="replace"))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             code = "TLS" if isinstance(error, aiohttp.ClientSSLError) else "HTTP UNREACHABLE"
-            return SendResult("AWAY", code)
+            return SendResult("unavailable", code)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             late = isinstance(error, TimeoutError)
             code, said = ("TIMEOUT", "took too long") if late else ("DISCONNECTED", "hung up")
-            return SendResult("LATER", f"HTTP {code}", f"The gateway {said}")
+            return SendResult("deferred", f"HTTP {code}", f"The gateway {said}")
 
     async def tidy(self) -> None:
         """Nothing: the client closes idle connections by itself."""
@@ -133,13 +133,13 @@ class SmsGateway:
                 self._pattern is None or self._pattern.search(text) is not None
             )
             return (
-                SendResult("SENT") if said else SendResult("REFUSED", "ANSWER", self._shown(text))
+                SendResult("sent") if said else SendResult("rejected", "ANSWER", self._shown(text))
             )
         if status in CREDENTIALS:
-            return SendResult("AWAY", code, self._shown(text))
+            return SendResult("unavailable", code, self._shown(text))
         if status in TRANSIENT:
-            return SendResult("LATER", code, self._shown(text), _retry_after(answer))
-        return SendResult("REFUSED", code, self._shown(text))
+            return SendResult("deferred", code, self._shown(text), _retry_after(answer))
+        return SendResult("rejected", code, self._shown(text))
 
     def _shown(self, text: str) -> str:
         """What the gateway said, without our secret, should it have said that."""

@@ -78,16 +78,16 @@ class EmailServer:
         try:
             sender, recipient, content = build_message(message, html=self._target.html)
         except ValueError as error:
-            return SendResult("REFUSED", str(error), _SAID[str(error)])
+            return SendResult("rejected", str(error), _SAID[str(error)])
         if not sender:
-            return SendResult("AWAY", "NO_SENDER")
+            return SendResult("unavailable", "NO_SENDER")
         try:
             async with asyncio.timeout(self.limits.timeout_seconds):
                 return await self._send(sender, recipient, content)
         except TimeoutError:
-            return SendResult("LATER", "SMTP TIMEOUT", "The server took too long")
+            return SendResult("deferred", "SMTP TIMEOUT", "The server took too long")
         except _AwayError as error:
-            return SendResult("AWAY", error.code, error.text)
+            return SendResult("unavailable", error.code, error.text)
 
     async def tidy(self) -> None:
         """Says goodbye on connections that were not used for a while."""
@@ -111,7 +111,7 @@ class EmailServer:
                 return outcome
         fresh = await self._connected()
         outcome = await self._try(fresh, sender, recipient, content)
-        return outcome or SendResult("LATER", "SMTP DISCONNECTED", "The server hung up")
+        return outcome or SendResult("deferred", "SMTP DISCONNECTED", "The server hung up")
 
     async def _try(
         self, client: aiosmtplib.SMTP, sender: str, recipient: str, content: bytes
@@ -124,7 +124,7 @@ class EmailServer:
             handed_over = True
             await client.data(content)
             sound = True
-            return SendResult("SENT")
+            return SendResult("sent")
         except SMTPResponseException as error:
             if error.code == 421 and not handed_over:
                 return None
@@ -132,7 +132,7 @@ class EmailServer:
         except (SMTPException, OSError) as error:
             if not handed_over and isinstance(error, SMTPServerDisconnected | OSError):
                 return None
-            return SendResult("LATER", "SMTP DISCONNECTED", "The server hung up")
+            return SendResult("deferred", "SMTP DISCONNECTED", "The server hung up")
         finally:
             # After anything but success the other side may be anywhere in the dialogue.
             if sound and not self._closed:
@@ -188,8 +188,8 @@ def _away(error: Exception) -> _AwayError:
 def _judged(code: int, text: str) -> SendResult:
     """What a reply means for the message that it refuses (RFC 5321, section 4.2.1)."""
     if code in UNAUTHENTICATED:
-        return SendResult("AWAY", f"SMTP {code}", text)
-    return SendResult("REFUSED" if code >= 500 else "LATER", f"SMTP {code}", text)
+        return SendResult("unavailable", f"SMTP {code}", text)
+    return SendResult("rejected" if code >= 500 else "deferred", f"SMTP {code}", text)
 
 
 async def _leave(client: aiosmtplib.SMTP) -> None:
