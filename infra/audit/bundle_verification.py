@@ -66,7 +66,7 @@ def _begun(
         raise TamperError(manifest.first, "rewritten", str(error)) from None
     for number in outside:
         if manifest.first > 1 and number < first.number - 1:
-            what = f"seal {number} was kept outside, and the bundle begins with seal {first.number}"
+            what = f"the trusted checkpoint is seal {number}, and the bundle begins with seal {first.number}"
             raise SealError(what)
     since = first if manifest.first > 1 and first.number > 1 else None
     return SealVerifier(manifest.organisation, keys, outside, since)

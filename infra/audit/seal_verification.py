@@ -58,7 +58,7 @@ class SealVerifier:
         before = outside.get(self.seals)
         if before is not None and before.hash() != self._former:
             raise TamperError(
-                self.position, "rewritten", "the former seal is not the one kept outside"
+                self.position, "rewritten", "the previous seal is not the trusted checkpoint"
             )
 
     @property
@@ -123,7 +123,7 @@ class SealVerifier:
             if number > self.seals:
                 seal = self._outside[number].seal()
                 at = (self.position if self.position < seal.last else self.sealed) + 1
-                why = f"seal {number}, kept outside, reaches to {seal.last} and is not among the seals"
+                why = f"seal {number}, a trusted checkpoint, reaches to {seal.last} and is not among the seals"
                 raise TamperError(at, "cut", why)
         if self._remade is not None:
             raise self._remade
@@ -148,7 +148,7 @@ class SealVerifier:
     def _check_origin(self, seal: Seal, signed: SignedSeal) -> None:
         kept = self._outside.get(seal.number)
         if kept is not None and kept.statement != signed.statement:
-            why = f"seal {seal.number}, up to {seal.last}, is not the one kept outside"
+            why = f"seal {seal.number}, up to {seal.last}, is not the trusted checkpoint"
             remade, there = TamperError(seal.first, "rewritten", why), kept.seal()
             if (there.first, there.last, there.root) != (seal.first, seal.last, seal.root):
                 raise remade
