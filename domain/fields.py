@@ -238,14 +238,15 @@ class Parameters:
         def count(group: frozenset[str]) -> int:
             return sum(parsed.get(name) is not None for name in group)
 
-        for group, is_violated in (
-            (self.exactly_one, count(self.exactly_one) != 1),
-            (self.at_least_one, count(self.at_least_one) == 0),
-            (self.at_most_one, count(self.at_most_one) > 1),
+        for group, wrong, rule in (
+            (self.exactly_one, count(self.exactly_one) != 1, "Exactly one of {} is required"),
+            (self.at_least_one, count(self.at_least_one) == 0, "At least one of {} is required"),
+            (self.at_most_one, count(self.at_most_one) > 1, "At most one of {} is allowed"),
         ):
             if group and is_violated:
-                names = (field.parameter for field, _ in self.fields if field.name in group)
-                raise SemiOptionalParameter(", ".join(f"{path}{name}" for name in names))
+                parameters = (field.parameter for field, _ in self.fields if field.name in group)
+                names = ", ".join(f"{path}{name}" for name in parameters)
+                raise SemiOptionalParameter(names, rule=rule.format(names))
 
     def schema(self) -> JsonSchema:
         """The parameters as the JSON Schema of an object."""

@@ -36,14 +36,14 @@ class RequestOutcome:
     """What is known of an idempotency key at the moment ``now``.
 
     ``position`` and ``recorded_at`` are those of the call that was written with it, None if none
-    was; ``data`` its answer while that is kept; ``settled`` whether none ever will be.
+    was; ``data`` its answer while that is kept; ``revoked`` whether none ever will be.
     """
 
     now: datetime
     position: int | None = None
     recorded_at: datetime | None = None
     data: bytes | None = None
-    settled: bool = False
+    revoked: bool = False
 
 
 class Outcomes(Protocol):
@@ -72,7 +72,7 @@ class RequestOutcomes:
         caller = key_owner(found.session)
         return _said(key, await self._outcomes.outcome(found.organisation, caller, key))
 
-    async def settle(self, token: object, key: str) -> JsonObject:
+    async def revoke(self, token: object, key: str) -> JsonObject:
         """The same for good: a call with the key that was not written never will be."""
         found = await self._runner.session(token)
         caller = key_owner(found.session)
@@ -86,7 +86,7 @@ def _said(key: str, outcome: RequestOutcome) -> JsonObject:
     return {
         "key": key,
         "outcome": COMMITTED if committed else NOT_COMMITTED,
-        "final": committed or outcome.settled,
+        "final": committed or outcome.revoked,
         "since": known,
         "position": outcome.position if committed else None,
         "recorded_at": outcome.recorded_at if committed else None,

@@ -69,7 +69,7 @@ def _start(
     for number in outside:
         if manifest.first > 1 and number < first.number - 1:
             reason = (
-                f"seal {number} was kept outside, and the bundle begins with seal {first.number}"
+                f"the trusted checkpoint is seal {number}, and the bundle begins with seal {first.number}"
             )
             raise SealError(reason)
     first_seal = first if manifest.first > 1 and first.number > 1 else None

@@ -96,7 +96,7 @@ def _trusted_seal(signed: SignedSeal, keys: Collection[str]) -> Seal:
     except SealError as error:
         raise ProofError(str(error)) from None
     if not signed.is_signed_by(keys):
-        raise ProofError(f"seal {seal.number} is not signed by a key that is believed")
+        raise ProofError(f"seal {seal.number} is not signed by a trusted public key")
     return seal
 
 

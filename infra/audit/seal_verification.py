@@ -58,7 +58,7 @@ class SealVerifier:
         trusted = outside.get(self.seals)
         if trusted is not None and trusted.hash() != self._previous_hash:
             raise TamperError(
-                self.position, "rewritten", "the former seal is not the one kept outside"
+                self.position, "rewritten", "the previous seal is not the trusted checkpoint"
             )
 
     @property
@@ -127,7 +127,7 @@ class SealVerifier:
             if number > self.seals:
                 seal = self._outside[number].seal()
                 position = (self.position if self.position < seal.last else self.sealed) + 1
-                reason = f"seal {number}, kept outside, reaches to {seal.last} and is not among the seals"
+                reason = f"seal {number}, a trusted checkpoint, reaches to {seal.last} and is not among the seals"
                 raise TamperError(position, "cut", reason)
         if self._reissued is not None:
             raise self._reissued
@@ -152,7 +152,7 @@ class SealVerifier:
     def _check_authenticity(self, seal: Seal, signed: SignedSeal) -> None:
         trusted = self._outside.get(seal.number)
         if trusted is not None and trusted.statement != signed.statement:
-            reason = f"seal {seal.number}, up to {seal.last}, is not the one kept outside"
+            reason = f"seal {seal.number}, up to {seal.last}, is not the trusted checkpoint"
             reissued, trusted_seal = TamperError(seal.first, "rewritten", reason), trusted.seal()
             if (trusted_seal.first, trusted_seal.last, trusted_seal.root) != (
                 seal.first,

@@ -148,5 +148,5 @@ def trusted_seals(seals: Iterable[SignedSeal], organisation: str) -> dict[int, S
         if seal.organisation == organisation:
             known = by_number.setdefault(seal.number, signed)
             if known.statement != signed.statement:
-                raise SealError(f"two seals that were kept outside have the number {seal.number}")
+                raise SealError(f"two trusted checkpoints have the number {seal.number}")
     return by_number

@@ -20,9 +20,9 @@ from infra.audit.seals import SealError, SignedSeal, parse_seals, trusted_seals
 __all__ = ["main"]
 
 EPILOG = """
-exit status: 0 if everything is as it was sealed, 1 if not. An outside seal is what `crmledger audit seal`
-has printed, kept where whoever can write the database cannot. Without one, a ledger that was cut or
-rewritten and sealed anew by whoever has the key looks whole.
+exit status: 0 if everything is as it was sealed, 1 if not. A trusted checkpoint is a seal that
+`crmledger audit seal` has printed, stored where nobody who can write the database can write. Without
+one, a ledger that was cut or rewritten and sealed again with the same key cannot be recognised.
 """
 
 
@@ -45,17 +45,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("crmledger-verify", description=__doc__, epilog=EPILOG)
     parser.add_argument(
-        "file", type=Path, help="what `crmledger audit export` or `prove` has written"
+        "file", type=Path, help="a file of `crmledger audit export`, `prove` or `prove-entity`"
     )
     parser.add_argument(
         "--seal",
         type=Path,
         action="append",
         default=[],
-        help="a file of seals that were kept outside",
+        help="a trusted checkpoint: a file of seals stored outside the database",
     )
     parser.add_argument(
-        "--key", action="append", default=[], help="a public key to believe (`crmledger audit key`)"
+        "--key",
+        action="append",
+        default=[],
+        help="a trusted public key (`crmledger audit public-key`)",
     )
     return parser
 
@@ -71,7 +74,7 @@ def _verify_proof(path: Path, keys: list[str], outside: list[SignedSeal]) -> lis
     seal = proof.seal.seal()
     trusted = trusted_seals(outside, seal.organisation)
     if trusted and trusted.get(seal.number) != proof.seal.without_leaves():
-        raise ProofError(f"seal {seal.number} is not among those kept outside")
+        raise ProofError(f"seal {seal.number} is not among the trusted checkpoints")
     return [f"proved: {statement}", _key_report(keys, outside, seal.key)]
 
 
@@ -80,7 +83,7 @@ def _verify_bundle(path: Path, keys: list[str], outside: list[SignedSeal]) -> li
         manifest = bundle.manifest
         trusted = trusted_seals(outside, manifest.organisation)
         if outside and not trusted:
-            raise SealError(f"the seals kept outside are not of {manifest.organisation}")
+            raise SealError(f"the trusted checkpoints are not of {manifest.organisation}")
         verifier = check_bundle(bundle, _trusted_keys(keys, outside, manifest.key), trusted)
     return [*_bundle_report(manifest, verifier, trusted), _key_report(keys, outside, manifest.key)]
 
@@ -105,16 +108,18 @@ def _bundle_report(
         lines.append("not proved: what was before, and how far each entity had come")
     if trusted:
         last = max(signed.seal().last for signed in trusted.values())
-        lines.append(f"proved: up to {last} nothing was cut or rewritten since the outside seal")
+        lines.append(
+            f"proved: up to {last} nothing was cut or rewritten since the trusted checkpoint"
+        )
     else:
-        lines.append("not proved without an outside seal: that nothing was cut at the end")
+        lines.append("not proved without a trusted checkpoint: that nothing was cut at the end")
     return lines
 
 
 def _key_report(keys: list[str], outside: list[SignedSeal], key: str) -> str:
     if keys or outside:
-        return f"signed by {key}, which you believe"
-    return f"signed by {key}, as the file itself says: compare it with `crmledger audit key`"
+        return f"signed by {key}, a trusted public key"
+    return f"signed by {key}, as the file itself says: compare it with `crmledger audit public-key`"
 
 
 if __name__ == "__main__":

@@ -45,39 +45,39 @@ DRAIN_SECONDS = 60.0
 
 SENT = Counter(
     "crmledger_sending_total",
-    "Messages that this process has dealt with, by outcome: SENT, REFUSED, LATER (put off), AWAY (the"
-    " server could not be used), DECIDED (somebody else had), LOST (the lease had ended).",
+    "Messages by outcome: sent, rejected, deferred, unavailable (the server), superseded (decided by"
+    " others), lease_lost.",
     ["media", "outcome"],
     registry=REGISTRY,
 )
 SECONDS = Histogram(
     "crmledger_sending_seconds",
-    "Time from an entry's lease to its outcome's being recorded.",
+    "Time from the lease of an entry to its recorded outcome.",
     ["media"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
     registry=REGISTRY,
 )
 WAITING = Gauge(
     "crmledger_sending_waiting",
-    "Entries that wait to be sent by the service itself, up to 10,000.",
+    "Queued messages of the built-in sender, at most 10,000.",
     ["organisation", "media"],
     registry=REGISTRY,
 )
 WAITING_SECONDS = Gauge(
     "crmledger_sending_waiting_seconds",
-    "Age of the first of them.",
+    "Age of the oldest queued message.",
     ["organisation", "media"],
     registry=REGISTRY,
 )
 PUT_OFF = Gauge(
-    "crmledger_sending_put_off",
-    "Those of them that were tried in vain and wait for their next try.",
+    "crmledger_sending_deferred",
+    "Queued messages that wait for their next attempt.",
     ["organisation", "media"],
     registry=REGISTRY,
 )
 RESTING = Gauge(
-    "crmledger_sending_rest_seconds",
-    "How long a server is still left alone that could not be used.",
+    "crmledger_sending_circuit_open_seconds",
+    "Seconds until an unavailable server is tried again.",
     ["organisation", "media"],
     registry=REGISTRY,
 )
@@ -207,13 +207,13 @@ class MessageDispatcher(Worker):
                 outcome = await self._delivery.deliver(context, media, transport, leased)
             except Exception:
                 log.exception("sending.failed", organisation=organisation, entry=leased.entry)
-                outcome = "LATER"
+                outcome = "deferred"
                 wait = transport.limits.wait(leased.tries + 1)
                 with suppress(ServiceUnavailable):
                     await self._leases.defer(organisation, leased, 1, wait, INTERNAL_ERROR)
         SENT.labels(media, outcome).inc()
-        if outcome in ("LOST", "AWAY"):
-            log.warning(f"sending.{outcome.lower()}", organisation=organisation, media=media)
+        if outcome in ("lease_lost", "unavailable"):
+            log.warning(f"sending.{outcome}", organisation=organisation, media=media)
 
     async def _measure(self) -> None:
         for organisation in {organisation for organisation, _ in self._measured}:

@@ -80,19 +80,19 @@ class SmsGateway:
                 allow_redirects=False,
             ) as response:
                 if self._is_accepted_by_status(response.status):
-                    return SendResult("SENT")
+                    return SendResult("sent")
                 return self._result_of(
                     response, (await _read_bounded(response)).decode(errors="replace")
                 )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             code = "TLS" if isinstance(error, aiohttp.ClientSSLError) else "HTTP UNREACHABLE"
-            return SendResult("AWAY", code)
+            return SendResult("unavailable", code)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             timed_out = isinstance(error, TimeoutError)
             code, reason = (
                 ("TIMEOUT", "took too long") if timed_out else ("DISCONNECTED", "hung up")
             )
-            return SendResult("LATER", f"HTTP {code}", f"The gateway {reason}")
+            return SendResult("deferred", f"HTTP {code}", f"The gateway {reason}")
 
     async def close_idle(self) -> None:
         """Do nothing: the client closes idle connections by itself."""
@@ -137,15 +137,15 @@ class SmsGateway:
                 self._pattern is None or self._pattern.search(text) is not None
             )
             return (
-                SendResult("SENT")
+                SendResult("sent")
                 if is_accepted
-                else SendResult("REFUSED", "ANSWER", self._redacted(text))
+                else SendResult("rejected", "ANSWER", self._redacted(text))
             )
         if status in CREDENTIALS:
-            return SendResult("AWAY", code, self._redacted(text))
+            return SendResult("unavailable", code, self._redacted(text))
         if status in TRANSIENT:
-            return SendResult("LATER", code, self._redacted(text), _retry_after(response))
-        return SendResult("REFUSED", code, self._redacted(text))
+            return SendResult("deferred", code, self._redacted(text), _retry_after(response))
+        return SendResult("rejected", code, self._redacted(text))
 
     def _redacted(self, text: str) -> str:
         """Return what the gateway said, without the secret, which it may have repeated."""

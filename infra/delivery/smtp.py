@@ -78,16 +78,16 @@ class EmailServer:
         try:
             sender, recipient, content = build_message(message, html=self._config.html)
         except ValueError as error:
-            return SendResult("REFUSED", str(error), _REASONS[str(error)])
+            return SendResult("rejected", str(error), _REASONS[str(error)])
         if not sender:
-            return SendResult("AWAY", "NO_SENDER")
+            return SendResult("unavailable", "NO_SENDER")
         try:
             async with asyncio.timeout(self.limits.timeout_seconds):
                 return await self._send(sender, recipient, content)
         except TimeoutError:
-            return SendResult("LATER", "SMTP TIMEOUT", "The server took too long")
+            return SendResult("deferred", "SMTP TIMEOUT", "The server took too long")
         except _AwayError as error:
-            return SendResult("AWAY", error.code, error.text)
+            return SendResult("unavailable", error.code, error.text)
 
     async def close_idle(self) -> None:
         """Close the connections that have been idle for `MAX_IDLE` seconds."""
@@ -115,7 +115,7 @@ class EmailServer:
                 return result
         client = await self._connect()
         result = await self._try(client, sender, recipient, content)
-        return result or SendResult("LATER", "SMTP DISCONNECTED", "The server hung up")
+        return result or SendResult("deferred", "SMTP DISCONNECTED", "The server hung up")
 
     async def _try(
         self, client: aiosmtplib.SMTP, sender: str, recipient: str, content: bytes
@@ -128,7 +128,7 @@ class EmailServer:
             handed_over = True
             await client.data(content)
             is_reusable = True
-            return SendResult("SENT")
+            return SendResult("sent")
         except SMTPResponseException as error:
             if error.code == 421 and not handed_over:
                 return None
@@ -136,7 +136,7 @@ class EmailServer:
         except (SMTPException, OSError) as error:
             if not handed_over and isinstance(error, SMTPServerDisconnected | OSError):
                 return None
-            return SendResult("LATER", "SMTP DISCONNECTED", "The server hung up")
+            return SendResult("deferred", "SMTP DISCONNECTED", "The server hung up")
         finally:
             # After a failure the state of the dialogue is unknown.
             if is_reusable and not self._closed:
@@ -192,8 +192,8 @@ def _away_error(error: Exception) -> _AwayError:
 def _result_of(code: int, text: str) -> SendResult:
     """Return the result of a message that the server refuses (RFC 5321, section 4.2.1)."""
     if code in UNAUTHENTICATED:
-        return SendResult("AWAY", f"SMTP {code}", text)
-    return SendResult("REFUSED" if code >= 500 else "LATER", f"SMTP {code}", text)
+        return SendResult("unavailable", f"SMTP {code}", text)
+    return SendResult("rejected" if code >= 500 else "deferred", f"SMTP {code}", text)
 
 
 async def _quit(client: aiosmtplib.SMTP) -> None:

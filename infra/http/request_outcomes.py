@@ -33,19 +33,19 @@ KEY = "key"
 
 
 def add_outcome_routes(router: Router, outcomes: RequestOutcomes) -> None:
-    """Serves ``GET {key}``, and ``POST {key}/settle``."""
+    """Serves ``GET {key}``, and ``POST {key}/revoke``."""
 
     async def ask(exchange: Exchange) -> web.StreamResponse:
         return await _respond(exchange, outcomes.ask, exchange.path_rest)
 
-    async def settle(exchange: Exchange) -> web.StreamResponse:
+    async def revoke(exchange: Exchange) -> web.StreamResponse:
         key, _, act = exchange.path_rest.partition("/")
-        if act != "settle":
+        if act != "revoke":
             raise MethodNotFound
-        return await _respond(exchange, outcomes.settle, key)
+        return await _respond(exchange, outcomes.revoke, key)
 
     router.add("GET", f"{REQUESTS}*", ask, "requests")
-    router.add("POST", f"{REQUESTS}*", settle, "requests/settle")
+    router.add("POST", f"{REQUESTS}*", revoke, "requests/revoke")
 
 
 async def _respond(

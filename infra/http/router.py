@@ -140,7 +140,7 @@ class Router:
         except ServiceError as error:
             refusal = error
         except TimeoutError:
-            log.warning("late")
+            log.warning("request.timeout")
             refusal = ServiceUnavailable(OUTCOME_UNKNOWN)
         except CONNECTION_ERRORS as error:
             log.warning("unavailable", error=type(error).__name__)

@@ -52,7 +52,7 @@ class AppendNotifier:
             try:
                 await self._pool.read(lambda connection: connection.execute(NOTIFY))
             except (ServiceUnavailable, asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
-                log.warning("bell.silent", error=type(error).__name__)
+                log.warning("notify.failed", error=type(error).__name__)
             await asyncio.sleep(MIN_INTERVAL)
 
 
@@ -85,7 +85,7 @@ class Listener:
             connection = await asyncpg.connect(self._url, timeout=1, server_settings=settings)
             await connection.add_listener(CHANNEL, lambda *_: self.notified.set())
         except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
-            log.warning("bell.deaf", error=type(error).__name__)
+            log.warning("notify.listen_failed", error=type(error).__name__)
             if connection is not None:
                 connection.terminate()
         else:

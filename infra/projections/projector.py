@@ -195,7 +195,7 @@ class Projector(Worker):
                 except POISON_ERRORS as error:
                     # It could not even be parked: the view stays there, since no event may be skipped.
                     problems.append(f"{name} of {lag.organisation} stands still")
-                    log.error("projector.stands_still", view=name, error=type(error).__name__)
+                    log.error("projector.blocked", view=name, error=type(error).__name__)
         for lag in await lags(connection, name):
             GAUGES.set((name, lag.organisation), lag.positions, lag.seconds, lag.parked)
         return problems
@@ -216,7 +216,7 @@ class Projector(Worker):
             with BATCH_SECONDS.labels(name).time():
                 written = await handler.apply_batch(connection, organisation, position, upto)
             if not written:
-                log.warning("projector.overtaken", view=name, organisation=organisation)
+                log.warning("projector.checkpoint_moved", view=name, organisation=organisation)
                 return
             PROJECTED.labels(name).inc(upto - position)
             position = upto

@@ -79,12 +79,12 @@ class LeasedEntry:
 class SendResult:
     """What became of a message.
 
-    ``SENT``; ``REFUSED`` for good; ``LATER``: it may go next time; ``AWAY``: the server cannot be
+    ``sent``; ``rejected`` for good; ``deferred``: it may go next time; ``unavailable``: the server cannot be
     used at all, which is no fault of the message. ``code`` says nothing of persons, ``text`` may,
     ``wait`` is how many seconds the server wants to be left alone.
     """
 
-    name: Literal["SENT", "REFUSED", "LATER", "AWAY"]
+    name: Literal["sent", "rejected", "deferred", "unavailable"]
     code: str = ""
     text: str = ""
     wait: float = 0.0
@@ -154,9 +154,9 @@ class MessageDelivery:
     async def deliver(
         self, told: CallContext, media: str, server: Transport, leased: LeasedEntry
     ) -> str:
-        """Sends one entry and records it: the outcome's name, ``DECIDED`` or ``LOST``.
+        """Sends one entry and records it: the outcome's name, ``superseded`` or ``lease_lost``.
 
-        ``DECIDED``: somebody else had decided the entry. ``LOST``: the lease had ended and another
+        ``superseded``: somebody else had decided the entry. ``lease_lost``: the lease had ended and another
         process has the entry now. A database that is away is waited for, since what was sent must be
         recorded.
         """
@@ -164,15 +164,15 @@ class MessageDelivery:
         message = await _insist(lambda: self._message(told, leased.entry))
         if message is None:
             await _insist(lambda: self._deliveries.complete(organisation, leased.entry))
-            return "DECIDED"
+            return "superseded"
         if time.monotonic() - begun > server.limits.timeout_seconds:
             # The database was away: a try that began now could go on when the lease has ended.
-            return "LOST"
-        outcome = SendResult("SENT") if leased.sent else await _sent(server, message)
-        if outcome.name == "LATER" and leased.tries + 1 >= server.limits.tries:
+            return "lease_lost"
+        outcome = SendResult("sent") if leased.sent else await _sent(server, message)
+        if outcome.name == "deferred" and leased.tries + 1 >= server.limits.tries:
             said = f"{outcome.text} (tried {leased.tries + 1} times)".strip()
-            outcome = SendResult("REFUSED", outcome.code, said)
-        if outcome.name in ("SENT", "REFUSED"):
+            outcome = SendResult("rejected", outcome.code, said)
+        if outcome.name in ("sent", "rejected"):
             return await self._record(told, server, leased, outcome)
         return await self._put_off(organisation, media, server, leased, outcome)
 
@@ -201,14 +201,14 @@ class MessageDelivery:
         self, told: CallContext, server: Transport, leased: LeasedEntry, outcome: SendResult
     ) -> str:
         organisation, seconds = told.directory.organisation, server.limits.lease
-        sent = outcome.name == "SENT"
+        sent = outcome.name == "sent"
         if not await _insist(
             lambda: self._deliveries.renew(organisation, leased, seconds, sent=sent)
         ):
-            return "LOST"
+            return "lease_lost"
         decided = await _insist(lambda: self._decide(organisation, leased.entry, outcome))
         await _insist(lambda: self._deliveries.complete(organisation, leased.entry))
-        return outcome.name if decided else "DECIDED"
+        return outcome.name if decided else "superseded"
 
     async def _decide(self, organisation: str, entry: str, outcome: SendResult) -> bool:
         """Makes the outcome an event; False if somebody else has decided the entry."""
@@ -219,7 +219,7 @@ class MessageDelivery:
             nonlocal decided
             assert isinstance(queued, QueueEntry)
             decided = queued.state == "PENDING"
-            if decided and outcome.name == "SENT":
+            if decided and outcome.name == "sent":
                 queued.process(by)
             elif decided:
                 queued.reject(outcome.code[: ERROR_CODE.max_length], _bounded(outcome), by)
@@ -244,7 +244,7 @@ class MessageDelivery:
         leased: LeasedEntry,
         outcome: SendResult,
     ) -> str:
-        limits, away = server.limits, outcome.name == "AWAY"
+        limits, away = server.limits, outcome.name == "unavailable"
         if away or outcome.wait:
             asked = min(outcome.wait, float(limits.longest_wait_seconds))
             rest = limits.wait(leased.failures + 1, asked) if away else asked
@@ -259,12 +259,12 @@ class MessageDelivery:
                 organisation, leased, 0 if away else 1, wait, outcome.code
             )
         )
-        return outcome.name if kept else "LOST"
+        return outcome.name if kept else "lease_lost"
 
 
 async def _sent(server: Transport, message: Message) -> SendResult:
     if not message.to.strip():
-        return SendResult("REFUSED", "NO_RECIPIENT", "The communication does not say to whom")
+        return SendResult("rejected", "NO_RECIPIENT", "The communication does not say to whom")
     return await server.send(message)
 
 

@@ -103,7 +103,7 @@ async def test_what_was_cut_is_named_and_exits_with_1(
     assert "without a trusted checkpoint a cut tail cannot be detected" in found
     status, found = await run(environment(database), "audit", "verify", "--seal", str(kept))
     assert status == 1
-    assert "LEDGER: position 9: cut: seal 3, kept outside, reaches to 10" in found
+    assert "LEDGER: position 9: cut: seal 3, a trusted checkpoint, reaches to 10" in found
     assert "100%" in found
 
 

@@ -70,7 +70,7 @@ def test_paths_are_those_that_are_served() -> None:
     others = {IMAGES: {"get"}, record: {"get", "post"}, f"{record}/{{id}}": {"get", "put"}}
     others |= {f"{AUDIT}{name}": {"get"} for name in ("head", "history", "blame", "events")}
     others |= {f"{AUDIT}as_of/{m.path}": {"get"} for m in ALL if isinstance(m, Query)}
-    others |= {"/requests/v1/{key}": {"get"}, "/requests/v1/{key}/settle": {"post"}}
+    others |= {"/requests/v1/{key}": {"get"}, "/requests/v1/{key}/revoke": {"post"}}
     hooks = "/operator/v1/webhooks"
     others |= {hooks: {"get"}, f"{hooks}/{{id}}/deliveries": {"get"}}
     others |= {f"{hooks}/{{id}}/{act}": {"post"} for act in ("replay", "resume")}

@@ -72,7 +72,7 @@ async def test_what_is_put_off_and_what_is_away(
     text = metrics().decode()
     labels = f'media="EMAIL",organisation="{client.api.organisation}"'
     assert f"crmledger_sending_waiting{{{labels}}} 2.0" in text
-    assert f"crmledger_sending_put_off{{{labels}}} 1.0" in text
+    assert f"crmledger_sending_deferred{{{labels}}} 1.0" in text
 
 
 async def test_nothing_sends(client: CommunicationsClient) -> None:

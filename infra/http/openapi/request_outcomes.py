@@ -35,7 +35,7 @@ OUTCOME: Mapping[str, JsonSchema] = {
     },
     "final": {
         "type": "boolean",
-        "description": "Whether that stays so: always for what was written, else once it is settled.",
+        "description": "Whether that stays so: always for what was written, else once the key is revoked.",
     },
     "since": TIMESTAMP
     | {
@@ -63,13 +63,13 @@ def outcome_paths() -> dict[str, Document]:
         "The `Idempotency-Key` of the call, percent-encoded.",
     )
     ask = _operation("ask", "What became of the call with this key.")
-    settle = _operation(
-        "settle",
-        "The same for good: a call that was not written will be refused if it still comes.",
+    revoke = _operation(
+        "revoke",
+        "Revoke the key: a call that was not written is refused if it still arrives.",
     )
     return {
         f"{REQUESTS}{{{KEY}}}": {"parameters": [key], "get": ask},
-        f"{REQUESTS}{{{KEY}}}/settle": {"parameters": [key], "post": settle},
+        f"{REQUESTS}{{{KEY}}}/revoke": {"parameters": [key], "post": revoke},
     }
 
 
