@@ -238,7 +238,7 @@ class Parameters:
         def count(group: frozenset[str]) -> int:
             return sum(parsed.get(name) is not None for name in group)
 
-        for group, wrong, rule in (
+        for group, is_violated, rule in (
             (self.exactly_one, count(self.exactly_one) != 1, "Exactly one of {} is required"),
             (self.at_least_one, count(self.at_least_one) == 0, "At least one of {} is required"),
             (self.at_most_one, count(self.at_most_one) > 1, "At most one of {} is allowed"),

@@ -68,9 +68,7 @@ def _start(
         raise TamperError(manifest.first, "rewritten", str(error)) from None
     for number in outside:
         if manifest.first > 1 and number < first.number - 1:
-            reason = (
-                f"the trusted checkpoint is seal {number}, and the bundle begins with seal {first.number}"
-            )
+            reason = f"the trusted checkpoint is seal {number}, and the bundle begins with seal {first.number}"
             raise SealError(reason)
     first_seal = first if manifest.first > 1 and first.number > 1 else None
     return SealVerifier(manifest.organisation, keys, outside, first_seal)

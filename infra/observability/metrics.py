@@ -25,8 +25,6 @@ __all__ = [
 ]
 
 REGISTRY = CollectorRegistry()
-REQUEST_ID: ContextVar[str] = ContextVar("request_id")
-"""The id of the current request, part of all its log lines."""
 
 
 class Timings(Collector):
@@ -199,60 +197,3 @@ def timed(stage: str) -> AbstractContextManager[None]:
 def metrics() -> bytes:
     """All metrics in the text format of Prometheus."""
     return generate_latest(REGISTRY)
-
-
-def _line(_: object, level: str, event: structlog.typing.EventDict) -> bytes:
-    """Render a log line in one step instead of a chain of processors: every request writes one."""
-    event["level"], event["timestamp"] = level, datetime.now(UTC)
-    if (request_id := REQUEST_ID.get(None)) is not None:
-        event["request_id"] = request_id
-    if event.get("exc_info"):
-        event = _RENDER_FAILURE(None, level, event)
-    return orjson.dumps(event, default=str, option=orjson.OPT_UTC_Z)
-
-
-def _failure(exc_info: tuple[type[BaseException], BaseException, TracebackType | None]) -> Any:
-    """The types and places of exceptions, without texts and values, which may be personal data."""
-    chain: list[dict[str, object]] = []
-    error: BaseException | None = exc_info[1]
-    while error is not None and len(chain) < 10:
-        frames = traceback.extract_tb(error.__traceback__)
-        places = [f"{_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames]
-        state = getattr(error, "sqlstate", None)
-        chain.append(
-            {"type": type(error).__name__, "at": places[-20:]}
-            | ({"sqlstate": state} if state else {})
-        )
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return chain
-
-
-def _short(path: str) -> str:
-    return "/".join(Path(path).parts[-3:])
-
-
-_RENDER_FAILURE = structlog.processors.ExceptionRenderer(_failure)
-
-
-def _text(logger: object, level: str, event: structlog.typing.EventDict) -> str:
-    return _line(logger, level, event).decode()
-
-
-def configure_logs(*, level: str = "INFO") -> None:
-    """Write logs as one JSON object a line to standard error, those of libraries included.
-
-    The service's own bypass the standard library, which takes half the time of a read.
-    """
-    structlog.configure(
-        processors=[_line],
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    plain = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[plain, _text]))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

@@ -40,9 +40,9 @@ INSERT INTO webhooks.subscriptions AS s (organisation, webhook, position, positi
 SELECT $1, $2, w.position, coalesce(e.event_hash, ''), $3, clock_timestamp() + $4 * interval '1 second'
   FROM (VALUES ($5::bigint)) AS w (position)
   LEFT JOIN ledger.events e ON e.organisation = $1 AND e.position = w.position
-ON CONFLICT (organisation, webhook) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
- WHERE s.holder IS NULL OR s.holder = excluded.holder OR s.held_until < clock_timestamp()
-RETURNING s.position, s.round AS epoch, s.state,
+ON CONFLICT (organisation, webhook) DO UPDATE SET lease_holder = excluded.lease_holder, lease_expires_at = excluded.lease_expires_at
+ WHERE s.lease_holder IS NULL OR s.lease_holder = excluded.lease_holder OR s.lease_expires_at < clock_timestamp()
+RETURNING s.position, s.epoch AS epoch, s.state,
           coalesce((SELECT e.event_hash FROM ledger.events e
                      WHERE e.organisation = $1 AND e.position = s.position), '') = s.position_hash AS position_matches
 """

@@ -88,9 +88,9 @@ class Proof:
                 raise wrong_credential(credential)
         named = credential.name
         if named is not None and (codes.get(named.field) or "").strip() != named.value:
-            raise EntityNotFound(credential.at)
+            raise EntityNotFound(credential.path)
         if credential.entity != AccessToken.TOPIC and token.state != AccessToken.EFFECTIVE:
-            raise InvalidLifeCycleState(credential.at)
+            raise InvalidLifeCycleState(credential.path)
 
     def use(self, token: AccessToken, by: Attribution) -> None:
         """Uses up the one-time password that was shown, if one was."""
@@ -135,4 +135,4 @@ class VerifiedSecrets:
 def wrong_credential(credential: Credential) -> Refusal:
     """Return the refusal of a credential that fits nothing."""
     refusal = InvalidOneTimePassword if credential.secret == ONCE else EntityNotFound
-    return refusal(credential.at)
+    return refusal(credential.path)
