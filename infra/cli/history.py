@@ -36,7 +36,7 @@ async def history(organisation: str, entity: str, *, start: int = 1) -> None:
     try:
         async with open_command_application(Settings.from_environment()) as running:
             reader = TerminalReader(await running.operator.context(organisation), SOURCE)
-            named = await running.historian.entity(reader.organisation, entity)
+            named = await running.historian.find_entity(reader.organisation, entity)
             told = await running.historian.history(reader, named, start)
     except ServiceError as error:
         err.print(f"crmledger: {error.message}: {error.description}", markup=False)

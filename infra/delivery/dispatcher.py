@@ -163,7 +163,7 @@ class MessageDispatcher:
         """Finishes what is under way and closes all connections."""
         if self._under_way:
             longest = max(
-                (server.limits.timeout_seconds for server in self._servers.all()), default=0
+                (server.policy.timeout_seconds for server in self._servers.all()), default=0
             )
             await asyncio.wait(self._under_way, timeout=longest + PATIENCE)
         for task in list(self._under_way):
@@ -198,9 +198,9 @@ class MessageDispatcher:
             busy = Counter(self._under_way.values())[organisation, media]
             # Half of what is free: a server that is slow must not take the last place of others.
             free = (AT_ONCE - len(self._under_way)) // 2
-            room = min(server.limits.connections - busy, free)
+            room = min(server.policy.connections - busy, free)
             leased = (
-                await self._leases.claim(organisation, media, version_of(told), room, server.limits)
+                await self._leases.claim(organisation, media, version_of(told), room, server.policy)
                 if room > 0
                 else []
             )
@@ -230,7 +230,7 @@ class MessageDispatcher:
             except Exception:
                 log.exception("sending.failed", organisation=organisation, entry=leased.entry)
                 outcome = "LATER"
-                wait = server.limits.wait(leased.tries + 1)
+                wait = server.policy.wait(leased.tries + 1)
                 with suppress(ServiceUnavailable):
                     await self._leases.defer(organisation, leased, 1, wait, OWN_FAULT)
         SENT.labels(media, outcome).inc()

@@ -53,7 +53,7 @@ class SmsGateway:
     """One organisation's SMS gateway."""
 
     def __init__(self, request: GatewayConfig, limits: SendPolicy) -> None:
-        self.limits = limits
+        self.policy = limits
         self._request = request
         self._pattern = re.compile(request.answer_pattern) if request.answer_pattern else None
         encrypted = request.url.lower().startswith("https:")

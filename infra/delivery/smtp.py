@@ -67,7 +67,7 @@ class EmailServer:
     """One organisation's e-mail server."""
 
     def __init__(self, target: SmtpConfig, limits: SendPolicy) -> None:
-        self.limits = limits
+        self.policy = limits
         self._target = target
         self._free: list[_Kept] = []
         self._closed = False
@@ -82,7 +82,7 @@ class EmailServer:
         if not sender:
             return SendResult("AWAY", "NO_SENDER")
         try:
-            async with asyncio.timeout(self.limits.timeout_seconds):
+            async with asyncio.timeout(self.policy.timeout_seconds):
                 return await self._send(sender, recipient, content)
         except TimeoutError:
             return SendResult("LATER", "SMTP TIMEOUT", "The server took too long")
@@ -158,13 +158,13 @@ class EmailServer:
             start_tls=target.tls == "STARTTLS",
             tls_context=self._context,
             # Less than the whole try, so that a server that does not answer is told from one that is slow.
-            timeout=self.limits.timeout_seconds / 2,
+            timeout=self.policy.timeout_seconds / 2,
         )
         try:
             await client.connect()
             if target.username:
                 await client.login(target.username, target.password or "")
-            client.timeout = self.limits.timeout_seconds
+            client.timeout = self.policy.timeout_seconds
         except BaseException as error:
             client.close()
             if isinstance(error, SMTPException | OSError | ValueError):

@@ -51,7 +51,7 @@ class TransportRegistry:
             server = await self._opened(told, media)
             if found is not None and found.server is not None:
                 # What is under way on it goes on, for no longer than one try may take.
-                until = time.monotonic() + found.server.limits.timeout_seconds
+                until = time.monotonic() + found.server.policy.timeout_seconds
                 self._former.append((until, found.server))
             found = self._open[organisation, media] = _Open(version, server)
         return found.server

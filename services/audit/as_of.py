@@ -29,7 +29,7 @@ from services.reference_cache import Match
 
 __all__ = ["AS_OF", "AsOf", "LedgerPosition", "PositionOrDate", "TemporalStore", "methods"]
 
-LONGEST = 18
+MAX_DIGITS = 18
 """Digits of a position; no ledger is longer."""
 
 BEFORE = datetime.fromtimestamp(0, UTC)
@@ -50,10 +50,10 @@ class LedgerPosition:
 class TemporalStore(Protocol):
     """The ledgers as they were."""
 
-    async def moment(self, organisation: str, when: int | datetime) -> LedgerPosition | None:
+    async def find_position(self, organisation: str, when: int | datetime) -> LedgerPosition | None:
         """A position, or the last one recorded at or before a time; None beyond the ledger's end."""
 
-    async def at(self, organisation: str, moment: LedgerPosition) -> ReadModels:
+    async def read_models_at(self, organisation: str, moment: LedgerPosition) -> ReadModels:
         """The views as they were after a position.
 
         Raises `ServiceUnavailable` if they have to be brought so far first and that takes long.
@@ -67,7 +67,7 @@ class PositionOrDate(Field):
     def read(self, value: Any, path: str, context: ReadContext) -> int | datetime:
         text = value.strip() if isinstance(value, str) else ""
         if text.isascii() and text.isdigit():
-            if len(text) > LONGEST:
+            if len(text) > MAX_DIGITS:
                 raise InvalidParameterValue(path)
             return int(text)
         return read_moment(text, path, context.zone)
@@ -85,13 +85,13 @@ def methods() -> list[Method]:
     All are GETs, and where a caller would have to show an access token, an auditor names it.
     """
     return [
-        replace(method, verb="GET", parameters=method.parameters.map_fields(_named))
+        replace(method, verb="GET", parameters=method.parameters.map_fields(_name_token))
         for method in METHODS.values()
         if method.kind == "query"
     ]
 
 
-def _named(field: Field) -> Field:
+def _name_token(field: Field) -> Field:
     return (
         Reference(name=field.name, target=TOKEN)
         if isinstance(field, CredentialReference)
@@ -102,13 +102,13 @@ def _named(field: Field) -> Field:
 class AsOf:
     """Answers methods as of a moment, and records that they were asked."""
 
-    def __init__(self, past: TemporalStore, auditing: AuditAccess, zone: ZoneInfo) -> None:
-        self._past = past
-        self._auditing = auditing
+    def __init__(self, store: TemporalStore, audit_access: AuditAccess, zone: ZoneInfo) -> None:
+        self._store = store
+        self._audit_access = audit_access
         self._zone = zone
 
     async def answer(
-        self, method: Method, admitted: AuthorizedReader
+        self, method: Method, reader: AuthorizedReader
     ) -> tuple[LedgerPosition, bytes]:
         """The moment that ``as_of`` means, and the answer as JSON.
 
@@ -116,41 +116,51 @@ class AsOf:
         Raises what the method itself refuses, `InvalidParameterValue` for a moment that is yet to
         come, and `ServiceUnavailable`.
         """
-        organisation, request = admitted.organisation, admitted.request
-        moment = await self._moment(admitted)
+        organisation, request = reader.organisation, reader.request
+        moment = await self._position(reader)
         today = moment.recorded_at.astimezone(self._zone).date()
-        context = ReadContext(self._zone, today, textual=True)
-        given, names = read_parameters(method, request, context)
-        named = identifiers(given)
-        wanted = stored_identifiers(named)
-        views = await self._past.at(organisation, moment)
-        told = await views.load_context(organisation, ContextQuery(identifiers=wanted))
-        call = (method, request, organisation, told, admitted.session, context, given)
-        run = CallState(*call, named, wanted, response_keys=names)
-        refusal = await _refusal(run)
-        about = {"position": moment.position, "entities": list(run.refs)}
-        await self._auditing.record(admitted, f"as_of/{method.path}", about)
+        read_context = ReadContext(self._zone, today, textual=True)
+        params, response_keys = read_parameters(method, request, read_context)
+        named_entities = identifiers(params)
+        stored = stored_identifiers(named_entities)
+        views = await self._store.read_models_at(organisation, moment)
+        context = await views.load_context(organisation, ContextQuery(identifiers=stored))
+        state = CallState(
+            method,
+            request,
+            organisation,
+            context,
+            reader.session,
+            read_context,
+            params,
+            named_entities,
+            stored,
+            response_keys=response_keys,
+        )
+        refusal = await _refusal(state)
+        about = {"position": moment.position, "entities": list(state.refs)}
+        await self._audit_access.record(reader, f"as_of/{method.path}", about)
         if refusal is not None:
             raise refusal
-        return moment, await run_query(views, run)
+        return moment, await run_query(views, state)
 
-    async def _moment(self, admitted: AuthorizedReader) -> LedgerPosition:
-        context = ReadContext(self._zone, admitted.told.now.date(), textual=True)
-        when = AS_OF.read(admitted.request.parameters, context)["as_of"]
-        moment = await self._past.moment(admitted.organisation, when)
+    async def _position(self, reader: AuthorizedReader) -> LedgerPosition:
+        read_context = ReadContext(self._zone, reader.context.now.date(), textual=True)
+        when = AS_OF.read(reader.request.parameters, read_context)["as_of"]
+        moment = await self._store.find_position(reader.organisation, when)
         if moment is None:
             raise InvalidParameterValue("as_of")
         return moment
 
 
-async def _refusal(run: CallState) -> Refusal | None:
+async def _refusal(state: CallState) -> Refusal | None:
     """Resolves a call; that there is no such entity is an answer, too, and to be recorded."""
     try:
-        await resolve(run, _unproved)
+        await resolve(state, _refuse_credential)
     except Refusal as error:
         return error
     return None
 
 
-async def _unproved(credential: Credential, matches: Sequence[Match]) -> str:
+async def _refuse_credential(credential: Credential, matches: Sequence[Match]) -> str:
     raise InvalidIdentifier(credential.path)

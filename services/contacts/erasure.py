@@ -31,24 +31,24 @@ from services.projections import project
 __all__ = ["ContactErasure", "find_contact"]
 
 
-async def find_contact(ledger: Store, organisation: str, name: str) -> tuple[CallContext, UUID]:
+async def find_contact(store: Store, organisation: str, name: str) -> tuple[CallContext, UUID]:
     """The contact of an id or a number, forgotten or not. Raises `EntityNotFound`."""
-    named = tuple(
+    identifiers = tuple(
         Identifier("contact_information", field, normalised(field, name), "contact")
         for field in ("id", "number")
     )
-    told = await ledger.load_context(organisation, ContextQuery(identifiers=named))
-    found = [match for matches in told.matches for match in matches]
-    if not found:
+    context = await store.load_context(organisation, ContextQuery(identifiers=identifiers))
+    contacts = [match for matches in context.matches for match in matches]
+    if not contacts:
         raise EntityNotFound("contact")
-    return told, UUID(found[0].id)
+    return context, UUID(contacts[0].id)
 
 
 class ContactErasure:
     """Forgets contacts."""
 
-    def __init__(self, ledger: Store, zone: ZoneInfo) -> None:
-        self._ledger = ledger
+    def __init__(self, store: Store, zone: ZoneInfo) -> None:
+        self._store = store
         self._zone = zone
 
     async def forget(
@@ -64,43 +64,46 @@ class ContactErasure:
         was forgotten before.
         """
         for attempt in range(ATTEMPTS):
-            told, contact = await find_contact(self._ledger, organisation, name)
-            draft = await self._draft(told, contact, reason, by)
-            change = draft.to_commit(self._ledger, metadata | {"at": by.at.isoformat()})
-            verdict = await self._ledger.append(organisation, change)
-            if verdict.name == "WRITTEN":
+            context, contact = await find_contact(self._store, organisation, name)
+            unit_of_work = await self._unit_of_work(context, contact, reason, by)
+            commit = unit_of_work.to_commit(self._store, metadata | {"at": by.at.isoformat()})
+            result = await self._store.append(organisation, commit)
+            if result.name == "WRITTEN":
                 return format_id(contact)
             await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)
         raise ConcurrentUpdate
 
-    async def _draft(
-        self, told: CallContext, contact: UUID, reason: str, by: Attribution
+    async def _unit_of_work(
+        self, context: CallContext, contact: UUID, reason: str, by: Attribution
     ) -> UnitOfWork:
-        organisation = told.directory.organisation
-        belongings = await self._ledger.streams_of_contact(organisation, contact)
+        organisation = context.directory.organisation
+        belongings = await self._store.streams_of_contact(organisation, contact)
         tokens = await self._tokens(organisation, contact)
         streams = [contact, *belongings, *tokens]
-        subjects = {contact, *tokens}
-        known = await self._ledger.load(organisation, streams)
-        erased = await self._ledger.load(organisation, streams, erased=subjects)
-        draft = UnitOfWork(told.directory, self._zone, erased)
-        for stream, aggregate in known.aggregates.items():
-            draft.projections_before[stream] = project(
-                aggregate, told.directory.settings, self._zone
+        data_subjects = {contact, *tokens}
+        readable = await self._store.load(organisation, streams)
+        erased = await self._store.load(organisation, streams, erased=data_subjects)
+        unit_of_work = UnitOfWork(context.directory, self._zone, erased)
+        for stream, aggregate in readable.aggregates.items():
+            unit_of_work.projections_before[stream] = project(
+                aggregate, context.directory.settings, self._zone
             )
         _forget(erased.aggregates.values(), reason, by)
-        draft.collect(erased.aggregates.values())
-        self._show_erased(draft, told, erased)
-        draft.effects["forget"] = [
-            {"subject": str(subject), "streams": len(belongings) if subject == contact else 0}
-            for subject in subjects
+        unit_of_work.collect(erased.aggregates.values())
+        self._show_erased(unit_of_work, context, erased)
+        unit_of_work.effects["forget"] = [
+            {
+                "subject": str(data_subject),
+                "streams": len(belongings) if data_subject == contact else 0,
+            }
+            for data_subject in data_subjects
         ]
-        draft.effects["drop_photo_of"] = format_id(contact)
-        return draft
+        unit_of_work.effects["drop_photo_of"] = format_id(contact)
+        return unit_of_work
 
     async def _tokens(self, organisation: str, contact: UUID) -> list[UUID]:
         """The access tokens of the accounts of which the contact was the last owner."""
-        loaded = await self._ledger.load(organisation, [contact])
+        loaded = await self._store.load(organisation, [contact])
         owner = loaded.aggregates.get(contact)
         if not isinstance(owner, ContactInformation):
             raise EntityNotFound("contact")
@@ -108,23 +111,27 @@ class ContactErasure:
             raise InvalidLifeCycleState("contact")
         kind = "accounts_receivable"
         records = [record_stream_id(organisation, kind, id_) for id_ in owner.ever_owned]
-        accounts = (await self._ledger.load(organisation, records)).aggregates.values()
+        accounts = (await self._store.load(organisation, records)).aggregates.values()
         owned = [
             account.record_id
             for account in accounts
             if isinstance(account, Record)
             and account.fields.get("account_owner") == format_id(contact)
         ]
-        return await self._ledger.tokens_of_accounts(organisation, owned)
+        return await self._store.tokens_of_accounts(organisation, owned)
 
-    def _show_erased(self, draft: UnitOfWork, told: CallContext, erased: LoadResult) -> None:
+    def _show_erased(
+        self, unit_of_work: UnitOfWork, context: CallContext, erased: LoadResult
+    ) -> None:
         """Writes the rows of what has no new event, and yet is read differently from now on."""
-        unchanged = {id_: a for id_, a in erased.aggregates.items() if id_ not in draft.events}
+        unchanged = {
+            id_: a for id_, a in erased.aggregates.items() if id_ not in unit_of_work.events
+        }
         for stream, aggregate in unchanged.items():
-            draft.projections_after[stream] = project(
-                aggregate, told.directory.settings, self._zone
+            unit_of_work.projections_after[stream] = project(
+                aggregate, context.directory.settings, self._zone
             )
-        draft.expect_versions(
+        unit_of_work.expect_versions(
             {stream: aggregate.version for stream, aggregate in unchanged.items()}
         )
 

@@ -10,9 +10,9 @@ from domain.fields import JsonObject
 from domain.reference.webhooks import PREFIX, SECRET_BYTES
 from services.ports import Secret
 
-__all__ = ["FORMER", "OVERLAP", "generate_secret", "retire_secret"]
+__all__ = ["FORMER_PREFIX", "OVERLAP", "generate_secret", "retire_secret"]
 
-FORMER = "former_"
+FORMER_PREFIX = "former_"
 """Begins the name of a secret that was replaced."""
 OVERLAP = timedelta(hours=24)
 """How long it goes on signing beside the new one, so that consumers can change over."""
@@ -25,10 +25,10 @@ def generate_secret() -> str:
 
 def retire_secret(replaced: Secret, name: str, now: datetime) -> JsonObject:
     """The row that keeps a replaced secret for a while."""
-    ends = (now + OVERLAP).isoformat()
-    kept: JsonObject = {
+    expires_at = (now + OVERLAP).isoformat()
+    row: JsonObject = {
         "key_id": replaced.key_id,
         "owner": replaced.owner,
-        "name": f"{FORMER}{name}",
+        "name": f"{FORMER_PREFIX}{name}",
     }
-    return kept | {"verifier": replaced.verifier, "expires_at": ends}
+    return row | {"verifier": replaced.verifier, "expires_at": expires_at}

@@ -34,9 +34,9 @@ def erasure_routes(
     ) -> web.StreamResponse:
         name = _named(exchange, "forget")
         body = parse_json_object(await read_body(exchange.request, LIMIT, SECONDS))
-        today = admitted.told.now.astimezone(ledger.zone).date()
+        today = admitted.context.now.astimezone(ledger.zone).date()
         reason = BODY.read(body, ReadContext(ledger.zone, today))["reason"]
-        organisation, by = admitted.organisation, admitted.by
+        organisation, by = admitted.organisation, admitted.actor
         id_ = await forget.forget(organisation, name, reason, by, admitted.metadata)
         _, contact = await find_contact(ledger, organisation, id_)
         return response(ok(orjson.dumps(await ledger.certificate(organisation, contact))))

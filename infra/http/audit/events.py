@@ -164,7 +164,7 @@ class AuditEvents:
         return Filter(
             stream=await self._stream(admitted, asked["stream"]) if "stream" in asked else None,
             topics=_topics(asked["topic"]) if "topic" in asked else None,
-            actor=_user(admitted.told.directory, asked["actor"]) if "actor" in asked else None,
+            actor=_user(admitted.context.directory, asked["actor"]) if "actor" in asked else None,
             request=asked.get("request"),
             cause=asked.get("cause"),
             since=asked.get("since"),
@@ -173,7 +173,7 @@ class AuditEvents:
 
     async def _stream(self, admitted: AuthorizedReader, text: str) -> UUID:
         if "/" in text:
-            return (await self._historian.entity(admitted.organisation, text, "stream")).stream
+            return (await self._historian.find_entity(admitted.organisation, text, "stream")).stream
         try:
             return UUID(text.strip())
         except ValueError as error:

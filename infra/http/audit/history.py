@@ -72,14 +72,14 @@ class AuditHistory:
         first, last = asked.get("from", 1), asked.get("to")
         if last is not None and last < first:
             raise InvalidParameterValue("to")
-        entity = await self._historian.entity(admitted.organisation, asked[ENTITY])
+        entity = await self._historian.find_entity(admitted.organisation, asked[ENTITY])
         return _answer(page(await self._historian.history(admitted, entity, first, last)))
 
     async def _blame(
         self, admitted: AuthorizedReader, query: Query, exchange: Exchange
     ) -> web.StreamResponse:
         asked = read_query(BLAME, query, self._historian)
-        entity = await self._historian.entity(admitted.organisation, asked[ENTITY])
+        entity = await self._historian.find_entity(admitted.organisation, asked[ENTITY])
         found = await self._historian.blame(admitted, entity, asked.get("version"))
         if "field" in asked:
             found["fields"] = [one for one in found["fields"] if one["field"] == asked["field"]]

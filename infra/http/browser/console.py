@@ -81,8 +81,8 @@ class ConsolePages:
 
     async def _console(self, admitted: AuthorizedReader, exchange: Exchange) -> web.Response:
         """The page; nothing on it belongs to a person, so that it was read is not recorded."""
-        directory, zone = admitted.told.directory, self._zone
-        clock = wall_clock(admitted.told.now, zone)
+        directory, zone = admitted.context.directory, self._zone
+        clock = wall_clock(admitted.context.now, zone)
         board = await self._boards.read(admitted.organisation, clock)
         name = str(directory.settings.get("name"))
         refused = self._refusals.recent(name)

@@ -59,20 +59,22 @@ class HistoryPages:
         """A form to name an entity in, or the way to the one that is named."""
         named = parse_query(exchange.query).get(ENTITY)
         if named:
-            entity = await self._historian.entity(admitted.organisation, named[-1])
+            entity = await self._historian.find_entity(admitted.organisation, named[-1])
             return redirect(f"{PAGES}/{quote(entity.ref)}")
         return self._pages.page("find.html", admitted=admitted, kinds=sorted(ENTITIES))
 
     async def _timeline(self, admitted: AuthorizedReader, exchange: Exchange) -> web.Response:
         """The history of one entity, and how it was at the version that the query names."""
-        entity = await self._historian.entity(admitted.organisation, unquote(exchange.path_rest))
+        entity = await self._historian.find_entity(
+            admitted.organisation, unquote(exchange.path_rest)
+        )
         versions = parse_query(exchange.query).get(VERSION.name)
         version = versions and VERSION.read(versions[-1], VERSION.name, self._pages.read_context())
-        view = await self._historian.view(admitted, entity, version or None)
+        view = await self._historian.snapshot(admitted, entity, version or None)
         return self._pages.page(
             "timeline.html",
             admitted=admitted,
-            organisation=admitted.told.directory.settings.get("name"),
-            now=admitted.told.now,
+            organisation=admitted.context.directory.settings.get("name"),
+            now=admitted.context.now,
             **timeline(view),
         )

@@ -122,7 +122,7 @@ class BrowserPages:
         **values: Any,
     ) -> web.Response:
         """A page of the site; ``admitted`` is who reads it."""
-        directory = admitted.told.directory if admitted else None
+        directory = admitted.context.directory if admitted else None
         reader = _name(admitted) if admitted else None
         shown = {"site": self._site, "reader": reader} | values
         html = render(template, self._desk.zone, directory, **shown)
@@ -220,7 +220,7 @@ def redirect(path: str) -> web.Response:
 
 def _name(admitted: AuthorizedReader) -> str:
     """Who is signed in."""
-    user = admitted.told.directory.fields("user", admitted.session.user)
+    user = admitted.context.directory.fields("user", admitted.session.user)
     return str(user.get("person_name") or user.get("username"))
 
 
