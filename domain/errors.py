@@ -1,4 +1,4 @@
-"""The one catalogue of what a call can be refused with (contract common.md, section 12).
+"""The catalogue of all errors of a call (contract common.md, section 12).
 
     ServiceError
     ├── Refusal           the caller's fault; HTTP 200 with the error's code in the envelope
@@ -41,7 +41,7 @@ class ServiceError(Exception):
             CATALOGUE[name] = cls
 
     def __init__(self, description: str = "", *, retry_after: int | None = None) -> None:
-        """:param description: what is at fault, in the caller's words: a parameter's name if there is one.
+        """:param description: the cause in the caller's words: a parameter's name if there is one.
         :param retry_after: seconds after which the same call may succeed.
         """
         super().__init__(description)
