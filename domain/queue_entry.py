@@ -18,7 +18,7 @@ ERROR_DESCRIPTION = Text(name="error_description", max_length=NOTES, personal=Tr
 
 
 class QueueEntry(Aggregate):
-    """The delivery of one outgoing communication, which itself never changes by it."""
+    """One outgoing communication on its way; the communication itself never changes by it."""
 
     TOPIC = "queue_entry"
 

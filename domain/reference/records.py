@@ -251,7 +251,7 @@ def _to_input(fields: tuple[Field, ...], values: Mapping[str, Any]) -> JsonObjec
 
 
 class Record(Aggregate):
-    """One registered record; its life cycle states are current and retired."""
+    """One registered record; its life cycle is whether it is retired."""
 
     TOPIC = "record"
     CURRENT: ClassVar[str] = "CURRENT"
