@@ -1,4 +1,4 @@
-"""Access tokens: the credentials of customers (contract access_tokens.md).
+"""Access tokens: the credentials of consumers (contract access_tokens.md).
 
 Secrets never stand in events: an event names the key id under which a verifier is kept beside the
 ledger. ``secrets`` of the aggregate are the key ids that count, by the secret's name.
@@ -32,7 +32,7 @@ IDENTIFIER = Text(name="identifier", personal=True)
 UDF: tuple[Field, ...] = udf(string=8, floating=4, date=4)
 
 ALIVE, TERMINATED, RETIRED = "ALIVE", "TERMINATED", "RETIRED"
-"""What has become of an entity that a token is related to."""
+"""The states of an account or participant that a token is related to."""
 
 RELATIONS = ("accounts_receivable", "rewards_participant")
 """The kinds of entity that a token can be related to."""
@@ -42,7 +42,7 @@ _UDF = frozenset(field.name for field in UDF)
 
 
 class AccessTokenCreated(DomainEvent):
-    """What is known of an access token from its first event on; ``secrets`` are key ids."""
+    """The payload of a token's first event; ``secrets`` are key ids by the secret's name."""
 
     PERSONAL = {"codes": CODES, "details": _UDF}
     number: str
@@ -60,10 +60,10 @@ class AccessTokenCreated(DomainEvent):
 
 
 class AccessToken(Aggregate):
-    """The credential of a customer.
+    """The credential of a consumer.
 
     ``codes`` are its authentication code and identifier, ``relations`` the ids of the account and
-    participant that it belongs to by kind, ``related_states`` what has become of them.
+    participant that it belongs to, by kind, and ``related_states`` the states of both.
     """
 
     TOPIC = "access_token"
@@ -82,7 +82,7 @@ class AccessToken(Aggregate):
         self.verified: Attribution | None = None
 
     class Event(Aggregate.Event):
-        """What happens to an access token."""
+        """The base of the events of an access token."""
 
     class Issued(Event, AccessTokenCreated, CreationEvent):
         """An access token was made that can be used at once."""
@@ -245,7 +245,7 @@ class AccessToken(Aggregate):
 
     @property
     def is_associated(self) -> bool:
-        """Whether an entity that it is related to is neither terminated nor retired."""
+        """True if an entity that it is related to is neither terminated nor retired."""
         return ALIVE in self.related_states.values()
 
     def amend(
@@ -253,7 +253,7 @@ class AccessToken(Aggregate):
     ) -> None:
         """Changes codes and user-defined fields that differ, and sets a new pass code.
 
-        :param pass_code: the key id of a new one, empty to take it away, None to leave it.
+        :param pass_code: the key id of a new one; empty to remove it, None to leave it as it is.
         """
         changed_codes = diff(self.codes, codes)
         if changed_codes or pass_code is not None:
@@ -263,7 +263,10 @@ class AccessToken(Aggregate):
             self.raise_event(self.Amended, by, changes=changes)
 
     def disable(self, by: Attribution) -> None:
-        """Sets it as not effective, unless a participant that is not terminated holds it."""
+        """Sets it as not effective.
+
+        Raises `InvalidLifeCycleState` while its participant is alive, or if it is not effective.
+        """
         self.require(self.EFFECTIVE)
         if self.related_states.get("rewards_participant") == ALIVE:
             raise InvalidLifeCycleState
@@ -272,9 +275,9 @@ class AccessToken(Aggregate):
     def track_related_entity(
         self, entity: str, state: str, by: Attribution, *, loses_effect: bool
     ) -> None:
-        """Notes what became of the related ``entity`` (its kind).
+        """Notes the new state of a related entity; ``entity`` is its kind.
 
-        :param loses_effect: what the settings say of a token whose last entity is retired.
+        :param loses_effect: true if a token is disabled when its last entity is retired.
         """
         if self.related_states.get(entity) == state:
             return
@@ -287,7 +290,7 @@ class AccessToken(Aggregate):
 
 
 def related_state(fields: Mapping[str, object], *, retired: bool) -> str:
-    """What has become of an account or participant that is registered so."""
+    """The state of an account or participant with these ``fields``: `ALIVE`, `TERMINATED`, `RETIRED`."""
     if retired:
         return RETIRED
     return TERMINATED if fields.get("life_cycle_state") == "TERMINATED" else ALIVE

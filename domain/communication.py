@@ -57,7 +57,7 @@ OWNERSHIP: tuple[Field, ...] = (
     Reference(name="privacy_level", target=identifiable("privacy_level")),
 )
 BY_TOKEN = frozenset({"accounts_receivable", "rewards_participant"})
-"""What an access token can stand for (access_tokens.md, section 1.3)."""
+"""The entities that an access token can identify (access_tokens.md, section 1.3)."""
 
 UDF = udf(string=8, floating=4, date=4)
 REFERENCES = Object(
@@ -79,18 +79,22 @@ VALUES: dict[str, Field] = {
 
 
 def parameter_name(text: str) -> str | None:
-    """A name that can stand in a tag; else None."""
+    """``text`` if it can be part of a tag, else None."""
     return text if re.fullmatch(r"[A-Za-z0-9_]{1,64}", text) else None
 
 
 def _check_item_value(item: JsonObject, path: str) -> None:
-    """Refuses a value that is not the stated type's, and an added item without one."""
+    """Refuses a value of another type than the given one, and an added item without a value."""
     if item.get("type"):
         check_value(item, item["type"], path, required=item["action"] == "ADD")
 
 
 def check_value(item: JsonObject, kind: str, path: str, *, required: bool) -> None:
-    """Refuses values of other types than ``kind`` and, where ``needed``, the lack of its own."""
+    """Refuses a parameter whose value does not fit its type ``kind``.
+
+    Raises `InvalidParameterValue` for a value of another type, and `MandatoryParameter` for a blank
+    value, or for none where it is ``required``.
+    """
     name = VALUES[kind].name
     for value in VALUES.values():
         if value.name != name and item.get(value.name) is not None:
@@ -125,7 +129,7 @@ _PERSONAL = frozenset(field.name for field in (*TEXTS, *UDF) if field.personal)
 
 
 class CommunicationCreated(DomainEvent):
-    """What is known of a communication from its first event on."""
+    """The payload of a communication's first event."""
 
     PERSONAL = {"details": _PERSONAL, "parameters": ENTIRE_VALUE}
     number: str
@@ -155,7 +159,7 @@ class Communication(Aggregate):
         self.viewed_on: str | None = None
 
     class Event(Aggregate.Event):
-        """What happens to a communication."""
+        """The base of the events of a communication."""
 
     class Drafted(Event, CommunicationCreated, CreationEvent):
         """A communication was begun that can still be changed."""

@@ -54,7 +54,7 @@ def identifier_schema(target: IdentifierFields, links: Iterable[Reference] = ())
 
 
 MAX_ITEMS = 1000
-"""Most items of one set in one call; the contract's largest page (common.md, section 6)."""
+"""The most items of one set in one call; the contract's largest page (common.md, section 6)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +74,14 @@ class PartialDate(Field):
             return None
         if None in members.values():
             raise InvalidParameterValue(path)
-        day_month_year = {part: read_integer(v, f"{path}.{part}") for part, v in members.items()}
+        parts = {part: read_integer(v, f"{path}.{part}") for part, v in members.items()}
         try:
-            day = date(
-                day_month_year.get("year", 2000), day_month_year["month"], day_month_year["day"]
-            )
+            day = date(parts.get("year", 2000), parts["month"], parts["day"])
         except (ValueError, OverflowError) as error:
             raise InvalidParameterValue(path) from error
-        if "year" in day_month_year and day > context.today:
+        if "year" in parts and day > context.today:
             raise InvalidParameterValue(path)
-        return day_month_year
+        return parts
 
     def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
         return {part: (stored or {}).get(part) for part in self.parts}
@@ -119,7 +117,7 @@ class Reference(Field):
     def raw_value(self, raw: Mapping[str, Any], path: str, context: ReadContext) -> Any:
         value, alias_value = raw.get(self.parameter), raw.get(self.alias) if self.alias else None
         if context.textual and isinstance(value, list):
-            # A blank text is no identifier, as a blank value is none of any other parameter.
+            # As for every other parameter, a blank text counts as no value.
             return [text for text in value if text.strip()] or None
         if alias_value is None or not context.updating:
             return value
@@ -132,7 +130,7 @@ class Reference(Field):
 
     @cached_property
     def schema_name(self) -> str:
-        """What a response holds: the name of the object of the entity."""
+        """The name of the object that a response holds."""
         return f"{self.target.entity}_brief" if self.minimal else self.target.entity
 
     def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
@@ -162,7 +160,7 @@ class Object(Field):
 
     @cached_property
     def parameters(self) -> Parameters:
-        """What a call may give of it."""
+        """The parameters that a call may give inside it."""
         specs = ((field, self.levels.get(field.name, Level.OPTIONAL)) for field in self.fields)
         return Parameters(*specs, at_most_one=self.at_most_one)
 
@@ -195,12 +193,13 @@ class Object(Field):
 class ItemSet(Field):
     """A ``*_set`` parameter: items that are added, or on update added, changed and removed.
 
-    ``fields`` are an item's fields, ``required`` those an added item must have and a changed one may
-    not null, ``exactly_one`` a group of which an added item has one, ``fixed`` those a changed item
-    ignores. ``item_identifier`` identifies an item inside its parent, as ``<entry>_identifier``, by fields of
-    its own or by what one of its ``links`` leads to; ``check`` refuses items whose fields contradict
-    each other. A read item is a dict with ``action``, for changed and removed ones ``identifier``
-    (an `Identifier`, or a link's name with what it leads to), and the fields given.
+    ``fields`` are an item's fields, ``required`` those that an added item must have and a changed
+    one may not null, ``exactly_one`` a group of which an added item has one, ``fixed`` those that a
+    changed item ignores. ``item_identifier`` identifies an item inside its parent, as
+    ``<entity>_identifier``, by fields of its own or by the entity to which one of its ``links`` leads; ``check`` refuses items
+    whose fields contradict each other. A parsed item is a dict with ``action``, for changed and
+    removed ones ``identifier`` (an `Identifier`, or an `Identifier` by the name of a link), and the
+    given fields.
     """
 
     fields: tuple[Field, ...]
@@ -259,9 +258,7 @@ class ItemSet(Field):
             raise MandatoryParameter(path)
         links = {link.parameter: link for link in self.links}
         members = value if isinstance(value, dict) else {}
-        names = {
-            member for member, member_value in members.items() if member_value not in (None, "")
-        }
+        names = {name for name, member in members.items() if member not in (None, "")}
         if not names & links.keys():
             return self.item_identifier.read(value, path, textual=False)
         if not names <= {*self.item_identifier.fields, *links}:
@@ -288,18 +285,20 @@ class ItemSet(Field):
         properties: JsonSchema = {"action": nullable({"type": "string", "enum": ["ADD"]})}
         if self.updating:
             actions = {"type": "string", "enum": list(self.actions)}
-            either = " or ".join(r.parameter for r in self.fields if r.name in self.exactly_one)
-            says = f"An added item needs {', '.join(filter(None, [*required, either]))}."
+            either = " or ".join(f.parameter for f in self.fields if f.name in self.exactly_one)
+            needs = f"An added item needs {', '.join(filter(None, [*required, either]))}."
             properties = {
-                "action": actions | {"description": says},
+                "action": actions | {"description": needs},
                 f"{self.item_identifier.entity}_identifier": identifier_schema(
                     self.item_identifier, self.links
                 )
                 | {"description": "Names the item that is changed or removed."},
             }
         for field in self.fields:
-            given = field.schema() if field.name in self.required else nullable(field.schema())
-            properties[field.parameter] = given
+            schema = field.schema()
+            properties[field.parameter] = (
+                schema if field.name in self.required else nullable(schema)
+            )
         item: JsonSchema = {"type": "object", "properties": properties}
         item["required"] = ["action"] if self.updating else required
         return {"type": "array", "items": item}

@@ -85,7 +85,7 @@ COUNTRY, INDUSTRY, SECTOR = map(identifiable, ("country", "industry", "industry_
 
 
 def email_address(text: str) -> str | None:
-    """An address with one ``@`` and text on both sides, as it is; else None."""
+    """``text`` if it is an address: one ``@`` with text on both sides; else None."""
     name, _, host = text.partition("@")
     return text if name.strip() and host.strip() and "@" not in host else None
 

@@ -1,4 +1,4 @@
-"""What the entries of a contact's sets exclude each other by (contact_information.md, 4.6 and 7)."""
+"""The rules by which entries of a contact's sets exclude each other (contact_information.md, 4.6, 7)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Entry = JsonObject
 def check_entry(
     contact: UUID, set_name: str, entries: Iterable[Entry], entry: Entry, path: str
 ) -> None:
-    """Refuses an entry that the others of its set exclude.
+    """Refuses an entry that another one of its set excludes.
 
     Raises `DuplicateEntity` for a second active entry of a type or a relation of the same type to
     the same contact, and `InvalidParameterValue` for a relation to the contact itself

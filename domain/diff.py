@@ -1,4 +1,4 @@
-"""Changes of passive fields: what differs, and what comes of it."""
+"""The difference of two sets of passive fields, and its application."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ["apply_diff", "diff"]
 
 
 def diff(current: JsonObject, new: JsonObject) -> JsonObject:
-    """The part of ``given`` that is not so yet; of a nested object the keys that differ.
+    """The fields of ``new`` that differ from ``current``; of a nested object the keys that differ.
 
-    Unset and None are the same.
+    A missing field equals None.
     """
     changes: JsonObject = {}
     for name, value in new.items():
@@ -25,7 +25,7 @@ def diff(current: JsonObject, new: JsonObject) -> JsonObject:
 
 
 def apply_diff(current: JsonObject, changes: JsonObject) -> JsonObject:
-    """``current`` with ``changes`` made; nested objects are merged key by key."""
+    """``current`` with ``changes`` applied; nested objects are merged key by key."""
     result = dict(current)
     for name, value in changes.items():
         present = result.get(name)

@@ -1,4 +1,4 @@
-"""The one catalogue of what a call can be refused with (contract common.md, section 12).
+"""The catalogue of all errors of a call (contract common.md, section 12).
 
     ServiceError
     ├── Refusal           the caller's fault; HTTP 200 with the error's code in the envelope

@@ -1,13 +1,14 @@
 """The field table: each parameter and response field of the contract, declared once.
 
-A `Field` knows how it is read from a call, how a kept value is sent, and how both look in the
-OpenAPI description. A `Parameters` table is what one method accepts, a `ResponseShape` what one object of
-a response holds; validation, identifier resolution, documents, documentation and audit labels all
-come from these two. The rules are those of common.md, sections 3, 4, 7 and 8.
+A `Field` knows how it is read from a call, how a stored value is sent, and how both look in the
+OpenAPI description. `Parameters` lists what one method accepts, `ResponseShape` the keys of one
+object of a response; validation, identifier resolution, documents, documentation and audit labels
+are all derived from these two. The rules are those of common.md, sections 3, 4, 7 and 8.
 
-The kinds of field are in `domain.scalar_fields` (one value) and `domain.composite_fields` (other fields, entities).
+The kinds of field are in `domain.scalar_fields` (one value) and `domain.composite_fields` (other
+fields, entities).
 
-Read values are plain: text, numbers, booleans, dicts and lists, `Identifier` for a reference.
+Parsed values are plain: text, numbers, booleans, dicts and lists, `Identifier` for a reference.
 An absent parameter is absent from the result; ``None`` means that the caller sent null.
 """
 
@@ -48,7 +49,7 @@ JsonSchema = dict[str, Any]
 
 
 class Level(Enum):
-    """Whether a parameter must, may or must not be given (common.md, section 4)."""
+    """The level of a parameter: mandatory, optional or not applicable (common.md, section 4)."""
 
     OPTIONAL = "optional"
     MANDATORY = "mandatory"
@@ -57,7 +58,7 @@ class Level(Enum):
 
 
 class ReadContext(msgspec.Struct, frozen=True):
-    """What a value cannot say of itself.
+    """The context in which a value is parsed.
 
     ``zone`` is the service's time zone and ``today`` its date; ``textual`` is set for query
     strings and forms, where identifiers are texts; ``updating`` for items of sets that carry an
@@ -74,8 +75,8 @@ class ReadContext(msgspec.Struct, frozen=True):
 class Field:
     """One parameter or response field.
 
-    ``response_name`` is the name in responses where it is another; ``personal`` marks what belongs to
-    a person and is encrypted inside events; ``since`` is the release that brought it.
+    ``response_name`` is the name in responses where it differs; ``personal`` marks personal data,
+    which is encrypted inside events; ``since`` is the release that added it.
     """
 
     name: str
@@ -89,32 +90,35 @@ class Field:
         return self.name
 
     def raw_value(self, raw: Mapping[str, Any], path: str, context: ReadContext) -> Any:
-        """The raw value of this parameter among ``raw``; None for null and for nothing.
+        """The raw value of this parameter among ``raw``; None if it is null or absent.
 
-        A query string that repeats it has the value that comes last.
+        Of a parameter that a query string repeats, the last value counts.
         """
         value = raw.get(self.parameter)
         return value[-1] if context.textual and isinstance(value, list) else value
 
     @property
     def alternate_key(self) -> str:
-        """The other name under which a call may give it; the same where there is no other."""
+        """Another name under which a call may give it; `parameter` if there is none."""
         return self.parameter
 
     def read(self, value: Any, path: str, context: ReadContext) -> Any:
-        """The value to keep, from one that is not null; raises the refusal that names ``at``."""
+        """The value to store, parsed from one that is not null.
+
+        Raises the refusal for the parameter ``path``.
+        """
         raise NotImplementedError
 
     def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
-        """The kept value (or None) as a response holds it."""
+        """A stored value (or None) as a response holds it."""
         return stored
 
     def schema(self) -> JsonSchema:
-        """What a call may give, as JSON Schema."""
+        """The JSON Schema of what a call may give."""
         raise NotImplementedError
 
     def response_schema(self) -> JsonSchema:
-        """What a response holds, as JSON Schema."""
+        """The JSON Schema of what a response holds."""
         return nullable(self.schema())
 
     @property
@@ -154,11 +158,11 @@ def when(field: Field, rule: Callable[[JsonObject], Level]) -> ParameterSpec:
 
 
 class Parameters:
-    """What one method (or one nested object) accepts, in the order in which it is checked.
+    """The parameters of one method (or one nested object), in the order in which they are checked.
 
     ``exactly_one``, ``at_least_one`` and ``at_most_one`` name a group of semi-optional parameters,
-    checked with the last of them; ``check`` refuses given values that contradict each other and is
-    asked after each one, so that an earlier parameter's fault comes first.
+    checked with the last of them; ``check`` refuses values that contradict each other. It is called
+    after each parameter, so that the error of an earlier one is reported first.
     """
 
     def __init__(
@@ -170,16 +174,15 @@ class Parameters:
         check: Callable[[JsonObject], None] | None = None,
     ) -> None:
         self.fields: tuple[tuple[Field, LevelRule], ...] = tuple(
-            field if isinstance(field, tuple) else (field, Level.OPTIONAL) for field in specs
+            spec if isinstance(spec, tuple) else (spec, Level.OPTIONAL) for spec in specs
         )
         self.exactly_one = frozenset(exactly_one)
         self.at_least_one = frozenset(at_least_one)
         self.at_most_one = frozenset(at_most_one)
         self._check = check
         groups = self.exactly_one | self.at_least_one | self.at_most_one
-        group_members = (field.name for field, _ in reversed(self.fields) if field.name in groups)
-        last = next(group_members, None)
-        # What each call asks of every field is known before there is any call.
+        last = next((f.name for f, _ in reversed(self.fields) if f.name in groups), None)
+        # Prepared once, so that a call looks nothing up.
         self._plan = [
             (
                 field,
@@ -196,13 +199,13 @@ class Parameters:
         return iter(self.fields)
 
     def map_fields(self, change: Callable[[Field], Field]) -> Parameters:
-        """The same with each parameter replaced by what ``change`` makes of it."""
+        """A copy with each field replaced by ``change(field)``."""
         specs = [(change(field), rule) for field, rule in self.fields]
         groups = {"exactly_one": self.exactly_one, "at_least_one": self.at_least_one}
         return Parameters(*specs, **groups, check=self._check)
 
     def read(self, raw: Mapping[str, Any], context: ReadContext, path: str = "") -> JsonObject:
-        """The given values by field name; raises the first refusal in the table's order."""
+        """The parsed values by field name. Raises the first refusal in the order of the fields."""
         parsed: JsonObject = {}
         for field, fixed, rule, name, alternate, closes in self._plan:
             level = rule(parsed) if rule else fixed
@@ -272,7 +275,7 @@ class ResponseShape:
     def __init__(self, name: str, *fields: Field) -> None:
         self.name = name
         self.fields = fields
-        # Most values are sent as they are; which, is known before any object is made.
+        # Most values are sent as they are: only the others have a function to call.
         self._plan = [
             (
                 field.key,
@@ -283,7 +286,7 @@ class ResponseShape:
         ]
 
     def render(self, values: Mapping[str, Any], zone: ZoneInfo) -> JsonObject:
-        """The object for kept ``values`` by field name; what is not among them is null."""
+        """The object for stored ``values`` by field name; a missing one is null."""
         get = values.get
         return {
             key: get(name) if convert is None else convert(get(name), zone)

@@ -19,8 +19,8 @@ _HEXADECIMAL_ID = re.compile(r"[0-9a-fA-F]{32}")
 class Identifier(msgspec.Struct, frozen=True):
     """One entity, named by one of its identifier fields.
 
-    ``path`` is the parameter it came in, for the description of a refusal; ``allow_retired`` is set where it
-    names what is referred to already, which a retired record may be.
+    ``path`` is the parameter that held it, for the description of a refusal; ``allow_retired`` is set
+    where it identifies an entity that is referred to already, which may be a retired record.
     """
 
     entity: str
@@ -34,7 +34,8 @@ class Identifier(msgspec.Struct, frozen=True):
 class IdentifierFields:
     """The identifier fields of one kind of entity (reference_entities.md, section 3).
 
-    ``case_insensitive`` fields are compared without regard to case; ``enumerated`` ones hold a word of a list.
+    ``case_insensitive`` fields are compared without regard to case; ``enumerated`` ones hold a word of
+    a list.
     """
 
     entity: str
@@ -43,9 +44,9 @@ class IdentifierFields:
     enumerated: Mapping[str, frozenset[str]] | None = None
 
     def read(self, value: object, path: str, *, textual: bool) -> Identifier:
-        """One identifier out of a JSON object or, where ``textual``, of ``field=value``.
+        """The identifier in a JSON object or, where ``textual``, in ``field=value``.
 
-        Raises `InvalidIdentifier` for what is neither or has a field not listed (checked before
+        Raises `InvalidIdentifier` for anything else and for a field not listed (checked before
         counting), and `SemiOptionalParameter` unless exactly one field has a value.
         """
         members = [
@@ -71,7 +72,7 @@ class IdentifierFields:
 
 
 def _members(value: object, path: str, *, textual: bool) -> list[tuple[str, object]]:
-    """The fields with their values; a parameter that a query repeats gives one field each."""
+    """The fields with their values; one field for each repetition of a query parameter."""
     if textual and isinstance(value, list):
         return [pair for text in value for pair in _members(text, path, textual=True)]
     if textual and isinstance(value, str):

@@ -1,10 +1,10 @@
-"""The value types of the contract (common.md, sections 7 and 8): what is accepted, what is kept.
+"""Parsers of the contract's value types (common.md, sections 7 and 8).
 
-Every reader takes a value as it came out of JSON or a query string, never null, and returns the
-value as it is kept: text, int or float, bool, the one spelling of an enumeration, or a date as the
+Every parser takes a value as it came out of JSON or a query string, never null, and returns the
+value as it is stored: text, int or float, bool, the one spelling of an enumeration, or a date as the
 wall-clock text ``YYYY-MM-DDTHH:MM:SS`` of the service's time zone. A value that is not of the type
 raises `InvalidParameterType`, one outside its range or list `InvalidParameterValue`; both name
-``at``, the parameter's path in the caller's words.
+``path``, the parameter's path in the caller's words.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = [
 ]
 
 ALIASES = {"F2F": "FACE_TO_FACE", "COMPLETE": "COMPLETED"}
-"""Spellings that published pages print, accepted on input and never sent (common.md, section 7)."""
+"""Spellings on published pages: accepted on input, never sent (common.md, section 7)."""
 
 MAX_INTEGER = 2**53 - 1
-"""The largest integer that every JSON reader keeps exact."""
+"""The largest integer that every JSON parser reads exactly."""
 
 _DATE = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})"
@@ -75,7 +75,7 @@ def read_text(value: object, path: str, max_length: int = 255) -> str:
 def read_integer(
     value: object, path: str, minimum: int = -MAX_INTEGER, maximum: int = MAX_INTEGER
 ) -> int:
-    """An Integer: a JSON number or numeric text without a fraction, within ``least``..``most``."""
+    """An Integer within ``minimum``..``maximum``: a JSON number or numeric text without a fraction."""
     if isinstance(value, str):
         text = value.strip()
         if not _INTEGER.fullmatch(text):
@@ -91,7 +91,7 @@ def read_integer(
 
 
 def read_number(value: object, path: str) -> int | float:
-    """A Number or Float: a JSON number or numeric text; whole values are kept as integers."""
+    """A Number or Float: a JSON number or numeric text; whole values are stored as integers."""
     if isinstance(value, str):
         text = value.strip()
         if not _NUMBER.fullmatch(text) or len(text) > 64:
@@ -105,7 +105,7 @@ def read_number(value: object, path: str) -> int | float:
 def number(value: float, path: str) -> int | float:
     """The shortest form of a number: whole values that are exact lose their fraction.
 
-    Numbers that JSON cannot carry (infinities) or no reader keeps exact (integers beyond 2**53)
+    Numbers that JSON cannot represent (infinities) or parsers may round (integers beyond 2**53)
     raise `InvalidParameterValue`.
     """
     if isinstance(value, int):
@@ -150,10 +150,10 @@ def read_date(value: object, path: str, zone: ZoneInfo) -> str:
 
 
 def read_moment(value: object, path: str, zone: ZoneInfo) -> datetime:
-    """A Date as the moment in UTC that it means, its fraction included.
+    """A Date as a moment in UTC, including its fraction of a second.
 
-    Without ``Z`` or an offset it is by ``zone``'s wall clock; a time that this clock shows twice is
-    the first of the two.
+    Without ``Z`` or an offset it is read by ``zone``'s wall clock; of a time that this clock shows
+    twice, the first one is meant.
     """
     date = _date(value, path)
     try:
@@ -179,18 +179,18 @@ def _date(value: object, path: str) -> datetime:
 
 @lru_cache(4096)
 def wall_clock(moment: datetime, zone: ZoneInfo) -> str:
-    """A moment as it is kept and sent: seconds of ``zone``'s wall clock, without a zone.
+    """A moment as it is stored and sent: by ``zone``'s wall clock, in seconds, without a zone.
 
-    A call asks for its moment several times.
+    Cached: a call needs its moment several times.
     """
     return moment.astimezone(zone).replace(tzinfo=None, microsecond=0).isoformat()
 
 
 @lru_cache(4096)
 def java_date(text: str, zone: ZoneInfo) -> str:
-    """A kept date in Java style: ``Mon May 05 15:49:59 EEST 2014`` (common.md, section 8).
+    """A stored date in Java style: ``Mon May 05 15:49:59 EEST 2014`` (common.md, section 8).
 
-    The same second is asked for again and again: what is done together is dated together.
+    Cached: entities that are changed together have the same date.
     """
     date = datetime.fromisoformat(text).replace(tzinfo=zone)
     return (

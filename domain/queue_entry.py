@@ -33,7 +33,7 @@ class QueueEntry(Aggregate):
         self.error_description: str | None = None
 
     class Event(Aggregate.Event):
-        """What happens to a queue entry."""
+        """The base of the events of a queue entry."""
 
     class Queued(Event, CreationEvent):
         """An outgoing communication became final and waits to be sent."""
@@ -84,11 +84,11 @@ class QueueEntry(Aggregate):
         return UUID(self.contact_information)
 
     def process(self, by: Attribution) -> None:
-        """Says that the message was sent."""
+        """Records that the message was sent."""
         self.raise_event(self.Processed, by)
 
     def reject(self, error_code: str, error_description: str, by: Attribution) -> None:
-        """Says that the message could not be sent, and why."""
+        """Records that the message could not be sent, and why."""
         self.raise_event(
             self.Rejected, by, error_code=error_code, error_description=error_description
         )

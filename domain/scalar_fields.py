@@ -34,14 +34,14 @@ __all__ = [
 
 NOTES = 4000
 CONTENT = 65535
-"""Longest texts in characters (common.md, section 7); other texts hold 255."""
+"""The length of long texts in characters (common.md, section 7); other texts hold 255."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Field):
     """A String of at most ``max_length`` characters; ``""`` is null where null is allowed.
 
-    ``clean`` turns it into what is kept, or into None where it is not allowed.
+    ``clean`` returns the text to store, or None if the text is not allowed.
     """
 
     max_length: int = 255
@@ -60,13 +60,13 @@ class Text(Field):
         return {"type": "string", "maxLength": self.max_length}
 
     def response_schema(self) -> JsonSchema:
-        # Names that are put together and notes that grow are longer than what a call may give.
+        # Composed names and notes that grow may be longer than what a call may give.
         return {"type": ["string", "null"]}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Integer(Field):
-    """An Integer within ``least``..``most``."""
+    """An Integer within ``minimum``..``maximum``."""
 
     minimum: int = -(2**53) + 1
     maximum: int = 2**53 - 1
@@ -91,7 +91,7 @@ class Number(Field):
 
 @dataclass(frozen=True, kw_only=True)
 class NonNegativeInteger(Number):
-    """A Number that must be whole and not below ``least``."""
+    """A Number that must be an integer and at least ``minimum``."""
 
     minimum: int = 0
 
@@ -163,7 +163,7 @@ class Enumeration(Field):
 
 
 def udf(*, string: int, floating: int, date: int, personal: bool = True) -> tuple[Field, ...]:
-    """The user-defined fields of an entity: so many of each type."""
+    """The user-defined fields of an entity: that many strings, floats and dates."""
     return (
         *(Text(name=f"udf_string_{n}", personal=personal) for n in range(1, string + 1)),
         *(Number(name=f"udf_float_{n}", personal=personal) for n in range(1, floating + 1)),

@@ -1,7 +1,7 @@
 """Service requests: the life cycle from the call to the accepted resolution.
 
-Contract service_requests.md, section 3. The table of moves is what the events say under ``FROM`` and
-``TO``; what they have in common, and the rules on answers, are in `domain.service_request_answers`.
+Contract service_requests.md, section 3. The state transitions are the events' ``FROM`` and ``TO``;
+their common bases, and the rules on answers, are in `domain.service_request_answers`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = ["ServiceRequest"]
 
 
 class ServiceRequest(Aggregate):
-    """What a customer asked for.
+    """A request of a customer.
 
-    ``contact_information`` is the caller, ``details`` holds the passive fields, ``answers`` what the
-    customer was told by name, ``sets`` the services, goods and relations by set.
+    ``contact_information`` is the caller, ``details`` holds the passive fields, ``answers`` the
+    response and resolutions by name, ``sets`` the services, goods and relations by set.
     """
 
     TOPIC = "service_request"
@@ -54,7 +54,7 @@ class ServiceRequest(Aggregate):
         self.completed_date: str | None = None
 
     class Event(Aggregate.Event):
-        """What happens to a service request."""
+        """The base of the events of a service request."""
 
     class Opened(Event, CreationEvent):
         """A customer's request was registered; ``status`` as in the answers that may follow."""
@@ -218,12 +218,12 @@ class ServiceRequest(Aggregate):
         return UUID(self.contact_information)
 
     def require_next_state(self, to: str) -> None:
-        """Refuses with `InvalidLifeCycleState` where neither a step leads to ``to`` nor stays there."""
+        """Raises `InvalidLifeCycleState` unless one step leads to the state ``to``, or stays there."""
         origins = [state for event in self.event_types if to == event.TO for state in event.FROM]
         self.require(*origins, *((to,) if to in ANSWER_STATES.values() else ()))
 
     def require_reachable(self, to: str) -> None:
-        """Refuses with `InvalidLifeCycleState` a way back, and any way from a final state."""
+        """Raises `InvalidLifeCycleState` for a step back, and for any step from a final state."""
         self.require(*OPEN)
         if to in PROGRESSION and PROGRESSION.index(to) < PROGRESSION.index(self.state):
             raise InvalidLifeCycleState
@@ -235,7 +235,7 @@ class ServiceRequest(Aggregate):
             self.raise_event(self.Amended, by, changes=changes)
 
     def add_item(self, set_name: str, item: JsonObject, by: Attribution, path: str) -> None:
-        """Adds a complete item; ``at`` is its path. Raises what `check_item` does."""
+        """Adds a complete item; ``path`` is its parameter path. Raises what `check_item` does."""
         check_item(self.id, set_name, self.sets.get(set_name, ()), item, path)
         self.raise_event(self.ItemAdded, by, set_name=set_name, item=item)
 
@@ -253,9 +253,10 @@ class ServiceRequest(Aggregate):
         self.raise_event(self.ItemRemoved, by, set_name=set_name, item_id=item["id"])
 
     def advance(self, to: str, status: str, answers: Answers, now: str, by: Attribution) -> None:
-        """Gives, replaces and withdraws answers, and goes on to the state ``to``, there in ``status``.
+        """Gives, replaces and withdraws answers, and advances to the state ``to`` with ``status``.
 
-        ``now`` is the date if that completes it. Raises what `require_reachable` and `check_acceptance` do.
+        ``now`` becomes the date of completion where that completes it. Raises what
+        `require_reachable` and `check_acceptance` do.
         """
         self.require_reachable(to)
         check_acceptance(to, self.answers, answers)
@@ -277,7 +278,7 @@ class ServiceRequest(Aggregate):
             self.raise_event(event_of(AnswerGiven, name), by, answer=answer, status=status)
 
     def check_acceptable(self, name: str) -> None:
-        """Refuses with an error of section 3 what needs not be accepted, or not now or not again."""
+        """Refuses an answer that needs no acceptance, cannot be accepted now, or already is (3)."""
         self.require(ANSWER_STATES[name])
         if not self.answers[name]["acceptance_required"]:
             raise AcceptanceNotRequired(name)
@@ -285,7 +286,7 @@ class ServiceRequest(Aggregate):
             raise AlreadyAccepted(name)
 
     def accept(self, name: str, accepted_by: str, accepted_date: str, by: Attribution) -> None:
-        """Notes that an answer was accepted. Raises what `check_acceptable` does."""
+        """Records that an answer was accepted. Raises what `check_acceptable` does."""
         self.check_acceptable(name)
         self.raise_event(
             event_of(AnswerAccepted, name), by, accepted_by=accepted_by, accepted_date=accepted_date

@@ -74,7 +74,7 @@ COMPLETION: tuple[Field, ...] = (
         absent_as_null=True,
     ),
 )
-"""When it is expected to be completed: a date, or a period from which the date follows."""
+"""The expected completion: a date, or a period from which the date follows."""
 
 ASSIGNED_TO = Object(
     name="assigned_to",
@@ -96,7 +96,7 @@ REFERRING_TO = Object(
 
 
 def _answer(name: str, date: str, by: str) -> Object:
-    """The response or a resolution: what was said, by whom, and who accepted it for the customer."""
+    """The object of a response or resolution: its author and text, and who accepted it."""
     return Object(
         name=name,
         fields=(
@@ -117,7 +117,7 @@ ANSWERS: tuple[Object, ...] = (
     _answer("temporary_resolution", "temporary_resolution_date", "temporary_resolved_by"),
     _answer("final_resolution", "final_resolution_date", "final_resolved_by"),
 )
-"""What the customer is told, in the order in which it is."""
+"""The response and the resolutions, in the order in which they are given."""
 
 PRODUCT = Reference(name="product", target=identifiable("product"))
 INSTALLED_ITEM = Reference(name="installed_item", target=identifiable("installed_item"))
@@ -131,7 +131,7 @@ ID = Text(name="id")
 
 
 def _check_serial_number(item: JsonObject, path: str) -> None:
-    """An installed item has its own serial number."""
+    """Refuses a serial number beside an installed item, which has its own."""
     if item.get("installed_item") and item.get("serial_number") is not None:
         raise InvalidParameterValue(f"{path}.serial_number")
 

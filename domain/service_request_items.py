@@ -1,4 +1,4 @@
-"""What a service request is about: services, physical goods, other service requests.
+"""The items of a service request: services, physical goods, other service requests.
 
 Contract service_requests.md, section 6.13.
 """
@@ -22,11 +22,11 @@ from domain.identifiers import Identifier
 __all__ = ["SetItemAdded", "SetItemChanged", "SetItemRemoved", "check_item", "find_item"]
 
 UNIQUE_LINK = {"services_set": "product", "related_service_requests_set": "service_request"}
-"""What no two items of a set may lead to both."""
+"""The link that is unique within a set, by set."""
 
 
 class SetItemAdded(DomainEvent):
-    """An item came to the end of its set."""
+    """An item was added at the end of its set."""
 
     PERSONAL = {"item": frozenset({"description"})}
     set_name: str
@@ -54,7 +54,7 @@ class SetItemChanged(DomainEvent):
 
 
 class SetItemRemoved(DomainEvent):
-    """An item left its set."""
+    """An item was removed from its set."""
 
     set_name: str
     item_id: str
@@ -67,7 +67,7 @@ class SetItemRemoved(DomainEvent):
 def check_item(
     request_id: UUID, set_name: str, items: Sequence[JsonObject], item: JsonObject, path: str
 ) -> None:
-    """Refuses an item that the others of its set exclude.
+    """Refuses an item that another one of its set excludes.
 
     Raises `InvalidParameterValue` for a relation of a service request to itself and
     `DuplicateEntity` for a second service of a product or relation to a service request.
@@ -84,7 +84,7 @@ def check_item(
 def find_item(
     items: Sequence[JsonObject], identifier: Identifier | Mapping[str, str], path: str
 ) -> JsonObject:
-    """The item that an identifier, or a link with what it leads to, means (section 2).
+    """The item with an identifier, or with a link to the given entity (section 2).
 
     Raises `EntityNotFound` and `EntityNotUnique`.
     """

@@ -1,7 +1,7 @@
-"""How a caller shows an access token (contract access_tokens.md, section 1).
+"""The credentials by which a caller presents an access token (contract access_tokens.md, section 1).
 
-In the plain form of section 1.2 a token is named like every other entity. Here are the forms that
-prove something: an authentication code, an identifier with its pass code, a one-time password.
+In the plain form of section 1.2 a token is identified like every other entity. Here are the forms
+that prove possession: an authentication code, an identifier with its pass code, a one-time password.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An access token as a caller shows it, in the parameter ``at``.
+    """An access token as a caller presents it, in the parameter ``path``.
 
-    ``entity`` is what it is to identify: the token itself, or the accounts receivable or rewards
-    participant that it is related to (section 1.3).
+    ``entity`` is the entity that it shall identify: the token itself, or the accounts receivable or
+    rewards participant that it is related to (section 1.3).
     """
 
     path: str
@@ -55,7 +55,7 @@ class Credential:
 
     @property
     def name(self) -> Identifier | None:
-        """What names the token; None where only a one-time password is shown."""
+        """The identifier of the token; None where only a one-time password is presented."""
         for field in ACCESS_TOKEN.fields:
             value = getattr(self, field)
             if value is not None:
@@ -64,7 +64,7 @@ class Credential:
 
     @property
     def secret(self) -> str:
-        """The name of the secret that it shows; empty for an authentication code alone."""
+        """The name of the secret that it holds; empty for an authentication code alone."""
         for name in (ONE_TIME_PASSWORD, "pass_code"):
             if getattr(self, name) is not None:
                 return name
@@ -74,7 +74,7 @@ class Credential:
 def read_credential(
     value: object, path: str, *, allow_one_time_password: bool = False
 ) -> Credential:
-    """A credential out of a JSON object; with one-time passwords where ``once``.
+    """The credential in a JSON object.
 
     Raises `InvalidIdentifier` for a field that is not listed, `SemiOptionalParameter` for too few
     or too many, `MandatoryParameter` for an identifier without its pass code,
@@ -106,16 +106,16 @@ def read_credential(
 
 
 def _read(name: str, member: object, path: str) -> str:
-    """Names are compared without surrounding blanks, secrets exactly (common.md, section 3)."""
+    """The text of a member: names without surrounding blanks, secrets as they are (common.md, 3)."""
     text = read_text(member, path)
     if name == ONE_TIME_PASSWORD:
-        # The page documents an Integer and prints a text: a number has lost its leading zeros.
+        # The contract documents an Integer and prints a text: a number has lost its leading zeros.
         return text.zfill(DIGITS) if isinstance(member, int) else text
     return text if name == "pass_code" else normalised(name, text)
 
 
 def credential_schema(*, allow_one_time_password: bool = False) -> JsonSchema:
-    """A credential as JSON Schema."""
+    """The JSON Schema of a credential."""
     texts: JsonSchema = {name: {"type": ["string", "null"]} for name in CREDENTIAL_MEMBERS}
     if allow_one_time_password:
         texts[ONE_TIME_PASSWORD] = {"type": ["string", "integer", "null"]}
@@ -124,7 +124,7 @@ def credential_schema(*, allow_one_time_password: bool = False) -> JsonSchema:
 
 @dataclass(frozen=True, kw_only=True)
 class CredentialReference(Reference):
-    """An access token that is shown, not only named (section 1.1)."""
+    """An access token that is presented with its proof, not only identified (section 1.1)."""
 
     target: IdentifierFields = ACCESS_TOKEN
 

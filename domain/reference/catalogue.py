@@ -1,8 +1,8 @@
 """Every entity that callers can name, and what an operator can register of it.
 
-`KINDS` are the rows of reference_entities.md, sections 3.2 to 3.10, in their order, and last the
-webhooks, an extension of ours; `ENTITIES` adds
-what the service owns itself (section 3.1). The rows stand in the modules `reference_kinds_*`.
+`KINDS` follows reference_entities.md, sections 3.2 to 3.10, in their order, and ends with webhooks,
+an extension of ours; `ENTITIES` adds what the service owns itself (section 3.1). The kinds are
+declared in the other modules of this package.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ KINDS: dict[str, RecordKind] = _by_key(
         webhook_kind(lambda: KINDS),
     )
 )
-"""What can be registered, by its key."""
+"""The kinds of record that can be registered, by key."""
 
 CACHED_SHAPES: dict[str, tuple[RecordKind, ResponseShape]] = {
     shape.name: (kind, shape) for kind in KINDS.values() if kind.cached for shape in kind.shapes
 }
-"""The objects that the directory shows of its records, by name."""
+"""The objects of cached records in responses, by name, each with its kind."""
 
 _OWNED = (
     IdentifierFields(
@@ -106,7 +106,7 @@ SECRETS: dict[str, Text] = {
     PASSWORD: Text(name=PASSWORD, max_length=NOTES, clean=_line),
     SECRET: Text(name=SECRET, max_length=NOTES, clean=_line),
 }
-"""How a secret is read that a kind names; it never becomes a field of the record."""
+"""The fields by which secrets are read, by name; a secret never becomes a field of the record."""
 
 REFERRING_TO: tuple[str, ...] = (
     "subscription",
@@ -129,9 +129,9 @@ REFERRING_TO: tuple[str, ...] = (
     "purchase_customer_event",
     "spend_request_customer_event",
 )
-"""What a communication can refer to (communications.md, section 3)."""
+"""The entities that a communication can refer to (communications.md, section 3)."""
 
 
 def identifiable(entity: str) -> IdentifierFields:
-    """How callers identify an entity; raises `KeyError` for a name that is none."""
+    """The identifier fields of an entity. Raises `KeyError` for an unknown name."""
     return ENTITIES[entity]

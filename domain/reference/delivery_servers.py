@@ -1,8 +1,8 @@
-"""What an organisation sets for its e-mail server and its SMS gateway.
+"""The settings of an organisation's e-mail server and SMS gateway.
 
-Extensions of ours to the settings of common.md, section 14: with them the service itself sends what
-waits without an external system (communications.md, section 9.1). Their secrets are no fields: see
-`reference_entities.SECRETS`.
+Extensions of ours to the settings of common.md, section 14: with them the service itself sends
+queue entries without an external system (communications.md, section 9.1). Their secrets are not
+fields: see `domain.reference.catalogue.SECRETS`.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ __all__ = ["EMAIL_SERVER", "PASSWORD", "SECRET", "SMS_SERVER", "render_template"
 PASSWORD, SECRET = "email_server_password", "sms_server_secret"
 """The secrets, by the names under which they are registered."""
 
-PLACES = frozenset({"to", "from", "text", "key", "secret"})
-"""What a template of the gateway may ask for."""
-PLACE = re.compile(r"\{\{\s*(\w*)\s*\}\}")
+PLACEHOLDERS = frozenset({"to", "from", "text", "key", "secret"})
+"""The placeholders of the gateway's templates."""
+PLACEHOLDER = re.compile(r"\{\{\s*(\w*)\s*\}\}")
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 """A header's name (RFC 9110)."""
 CREDENTIALS = frozenset(
     {"authorization", "proxy-authorization", "api-key", "apikey", "x-api-key", "x-auth-token"}
 )
-"""Headers whose value is a secret: in a template it would stand in an event."""
+"""Headers whose value is a secret: as text of a template it would be part of an event."""
 MAX_HEADERS = 20
 MAX_HEADER_LENGTH = 1000
 
@@ -43,11 +43,11 @@ def render_template(
     template: str, values: Mapping[str, str], escape: Callable[[str], str] = str
 ) -> str:
     """A template with each ``{{name}}`` replaced, in one pass, by the escaped value."""
-    return PLACE.sub(lambda match: escape(values[match[1]]), template)
+    return PLACEHOLDER.sub(lambda match: escape(values[match[1]]), template)
 
 
 def _template(text: str) -> str | None:
-    return text if set(PLACE.findall(text)) <= PLACES else None
+    return text if set(PLACEHOLDER.findall(text)) <= PLACEHOLDERS else None
 
 
 def _host(text: str) -> str | None:
@@ -60,16 +60,15 @@ def _printable(text: str) -> str | None:
 
 
 def _url(text: str) -> str | None:
-    """A whole address without a user, a fragment or a place for what should stay out of addresses."""
+    """An absolute address without user, fragment or placeholders, which would put data into it."""
+    url = text.strip()
     try:
-        parts = urlsplit(text.strip())
+        parts = urlsplit(url)
         is_absolute = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return None
-    is_plain = "@" not in parts.netloc and not parts.fragment and "{{" not in text
-    return (
-        text.strip() if is_absolute and is_plain and re.fullmatch(r"[!-~]+", text.strip()) else None
-    )
+    is_plain = "@" not in parts.netloc and not parts.fragment and "{{" not in url
+    return url if is_absolute and is_plain and re.fullmatch(r"[!-~]+", url) else None
 
 
 def _pattern(text: str) -> str | None:
@@ -97,8 +96,8 @@ class Headers(Field):
 
     def _read(self, name: str, value: Any, path: str) -> str:
         text = read_text(value, path, MAX_HEADER_LENGTH)
-        secret = name.lower() not in CREDENTIALS or "secret" in PLACE.findall(text)
-        if not (_header(name) and _printable(text) is not None and _template(text) and secret):
+        is_safe = name.lower() not in CREDENTIALS or "secret" in PLACEHOLDER.findall(text)
+        if not (_header(name) and _printable(text) is not None and _template(text) and is_safe):
             raise InvalidParameterValue(path)
         return text
 
@@ -112,7 +111,7 @@ class Headers(Field):
 
 @dataclass(frozen=True, kw_only=True)
 class Statuses(Field):
-    """HTTP statuses that say yes."""
+    """HTTP statuses that mean success."""
 
     def read(self, value: Any, path: str, context: ReadContext) -> list[int]:
         if not isinstance(value, list):
@@ -137,7 +136,7 @@ LIMITS: tuple[Field, ...] = (
     Integer(name="first_wait_seconds", minimum=1, maximum=86400),
     Integer(name="longest_wait_seconds", minimum=1, maximum=86400),
 )
-"""How fast and how often; of all processes together."""
+"""Rate and retries, of all processes together."""
 
 LIMIT_DEFAULTS: dict[str, Any] = {
     "messages_per_second": 10,
@@ -150,7 +149,7 @@ LIMIT_DEFAULTS: dict[str, Any] = {
 
 
 def _check_email_server(settings: JsonObject, path: str) -> None:
-    """Refuses to show a password to whoever listens on the way."""
+    """Refuses to send a password without TLS."""
     if settings["username"] and settings["tls"] == "NONE":
         raise InvalidParameterValue(f"{path}.username")
 
@@ -169,21 +168,21 @@ EMAIL_SERVER = OptionalObject(
     defaults={"port": 587, "tls": "STARTTLS", "content_type": "PLAIN"} | LIMIT_DEFAULTS,
     check=_check_email_server,
 )
-"""The server that e-mails are handed to."""
+"""The SMTP server for e-mails."""
 
 
 def _check_sms_server(settings: JsonObject, path: str) -> None:
-    """Refuses a body without message, JSON that is none, and a secret that all would see."""
-    places = set(PLACE.findall(settings["body"]))
+    """Refuses a body without a message, invalid JSON, and a secret over plain HTTP."""
+    places = set(PLACEHOLDER.findall(settings["body"]))
     if not {"to", "text"} <= places:
         raise InvalidParameterValue(f"{path}.body")
     if settings["body_format"] == "JSON":
         try:
-            json.loads(render_template(settings["body"], dict.fromkeys(PLACES, "0")))
+            json.loads(render_template(settings["body"], dict.fromkeys(PLACEHOLDERS, "0")))
         except ValueError as error:
             raise InvalidParameterValue(f"{path}.body") from error
     templates = (settings["body"], *(settings["headers"] or {}).values())
-    shows_secret = any("secret" in PLACE.findall(template) for template in templates)
+    shows_secret = any("secret" in PLACEHOLDER.findall(template) for template in templates)
     if shows_secret and not settings["url"].lower().startswith("https:"):
         raise InvalidParameterValue(f"{path}.url")
 
@@ -213,4 +212,4 @@ SMS_SERVER = OptionalObject(
     | LIMIT_DEFAULTS,
     check=_check_sms_server,
 )
-"""The gateway that SMS are handed to, over HTTP."""
+"""The HTTP gateway for SMS."""

@@ -1,4 +1,4 @@
-"""The fields that registered records share, and the kinds of field that only they have."""
+"""The fields that registered records share, and the kinds of field that only records have."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DESCRIPTION = Text(name="description", max_length=NOTES)
 MEDIA_TYPES = ("EMAIL", "SMS", "PHONE", "LETTER", "FACE_TO_FACE")
 
 MAX_CHARACTERS = 255
-"""What a text can hold, so that nothing longer can be asked of one (common.md, section 7)."""
+"""The length of a text (common.md, section 7): no setting can ask for more."""
 
 MAX_MINUTES = 366 * 24 * 60
 """A year: the longest life of a one-time password."""
@@ -54,9 +54,9 @@ def state(*allowed: str, name: str = "life_cycle_state") -> Enumeration:
 
 @dataclass(frozen=True, kw_only=True)
 class OptionalObject(Object):
-    """An object inside a record, null as a whole while nothing of it is set.
+    """An object inside a record, null as a whole while none of its members is set.
 
-    Like a record it refuses members that it does not know, and an absent member has its default.
+    Like a record it refuses unknown members, and an absent member has its default.
     ``check`` refuses members that contradict each other.
     """
 
@@ -71,9 +71,9 @@ class OptionalObject(Object):
                 raise InvalidParameterValue(f"{path}.{name}")
         parsed = super().read(value, path, context)
         members = {
-            field.name: self.defaults.get(field.name) if parsed_member is None else parsed_member
+            field.name: self.defaults.get(field.name) if member is None else member
             for field in self.fields
-            for parsed_member in (parsed.get(field.name),)
+            for member in (parsed.get(field.name),)
         }
         if all(member is None for member in members.values()):
             return None
@@ -139,7 +139,7 @@ TOKEN_SETTINGS: tuple[Field, ...] = (
     Integer(name="max_per_rewards_participant", minimum=0),
     Boolean(name="not_effective_when_unrelated"),
 )
-"""What a definition or a classification of access tokens settles (access_tokens.md, section 3)."""
+"""The settings of a definition or classification of access tokens (access_tokens.md, section 3)."""
 
 TOKEN_DEFINITION: dict[str, Any] = {
     "identifier_creation": "NONE",
@@ -170,7 +170,7 @@ GUESS_SETTINGS: tuple[Field, ...] = (
     Integer(name="first_wait_seconds", minimum=1, maximum=86400),
     Integer(name="longest_wait_seconds", minimum=1, maximum=86400),
 )
-"""How often a secret of an access token may be tried; an extension of ours."""
+"""The limits of guesses at the secrets of an access token; an extension of ours."""
 
 GUESS_LIMITS: dict[str, Any] = {
     "attempts_per_source": 5,

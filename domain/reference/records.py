@@ -1,8 +1,8 @@
 """Registered records: the entities that crmledger knows but does not own.
 
-Everything of reference_entities.md, sections 3.2 to 3.10, is registered by an operator as a record
-of some kind. A `RecordKind` is one row of those tables; `Record` is the aggregate that keeps what was
-registered. The tables themselves are in `domain.reference.catalogue`.
+Operators register all entities of reference_entities.md, sections 3.2 to 3.10, as records of some
+kind. A `RecordKind` declares one of these kinds, `Record` is the aggregate of one record. All kinds
+are in `domain.reference.catalogue`.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ __all__ = [
 CUSTOMER_KINDS = frozenset(
     {"contact_information", "accounts_receivable", "rewards_participant", "subscription"}
 )
-"""What a customer is, and has: whatever is linked to one of these is that customer's."""
+"""The entities that make a customer: a record linked to one of these belongs to that customer."""
 
 _RECORD_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _ADMINISTRATIVE = frozenset({"kind", "organisation", "id", "retired"})
 
 
 def record_id(value: object, path: str = "id") -> str:
-    """The id of a record as it is kept: 32 upper-case hex digits or a short text."""
+    """The id of a record as it is stored: 32 upper-case hex digits or a short text."""
     if value in (None, ""):
         raise MandatoryParameter(path)
     if not isinstance(value, str):
@@ -61,7 +61,7 @@ def record_id(value: object, path: str = "id") -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordLink(Field):
-    """A link to a record of the kind ``to``, given as ``<name>_id`` or, ``many``, as ``<name>_ids``.
+    """A link to a record, given as ``<name>_id`` or, ``many``, as ``<name>_ids``.
 
     ``input_name`` is the key in the record where it is another one.
     """
@@ -82,7 +82,7 @@ class RecordLink(Field):
         return [record_id(item, f"{path}[{n}]") for n, item in enumerate(value)]
 
     def targets(self, stored: Any) -> list[str]:
-        """The ids that a kept value links to."""
+        """The ids in a stored value."""
         return list(stored) if self.many and stored else [stored] if stored else []
 
     def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
@@ -103,7 +103,7 @@ class IdentifierField(NamedTuple):
 
 
 def unique(name: str) -> IdentifierField:
-    """Return the identifier field of that name, unique among records that are not retired."""
+    """The identifier field of that name, unique among records that are not retired."""
     return IdentifierField(name, unique=True)
 
 
@@ -151,7 +151,7 @@ class RecordKind:
 
     @property
     def identifiable(self) -> IdentifierFields:
-        """How callers identify one."""
+        """The identifier fields as callers use them."""
         names = tuple(identifier.name for identifier in self.identifier_fields)
         return IdentifierFields(self.key, names, self.case_insensitive)
 
@@ -166,12 +166,12 @@ class RecordKind:
 
     @property
     def shape(self) -> ResponseShape:
-        """The compact object."""
+        """The shape of the compact object."""
         return self._shape(self.key, self.compact)
 
     @property
     def shapes(self) -> tuple[ResponseShape, ...]:
-        """The objects that are shown of it: the compact one and, if there is one, the minimal one."""
+        """The shapes of its objects: the compact one and, if there is one, the minimal one."""
         minimal = (self._shape(f"{self.key}_brief", self.minimal),) if self.minimal else ()
         return (self.shape, *minimal)
 
@@ -180,9 +180,9 @@ class RecordKind:
         return ResponseShape(name, *(by_name.get(key, Text(name=key)) for key in keys))
 
     def read(self, raw: Mapping[str, Any], context: ReadContext) -> JsonObject:
-        """The fields of a record as they are kept; unknown ones are refused.
+        """The fields of a record as they are stored.
 
-        Raises `InvalidParameterValue` naming an unknown field, or what the field's kind raises.
+        Raises `InvalidParameterValue` naming an unknown field, and what the fields' ``read`` raises.
         """
         known = {field.parameter for field in self.fields} | _ADMINISTRATIVE | set(self.secrets)
         for name in raw:
@@ -197,11 +197,11 @@ class RecordKind:
         }
 
     def to_input(self, fields: Mapping[str, Any]) -> JsonObject:
-        """Kept fields as a record holds them; `read` takes them back."""
+        """Stored fields as a record is registered; the inverse of `read`."""
         return _to_input(self.fields, fields)
 
     def read_retired(self, raw: Mapping[str, Any], context: ReadContext) -> bool:
-        """Whether the record says that it is retired."""
+        """True if the record is registered as retired."""
         parsed = Parameters(Boolean(name="retired")).read(raw, context)
         return bool(parsed.get("retired"))
 
@@ -210,7 +210,7 @@ class RecordKind:
         yield from _links(self.fields, fields)
 
     def owners(self, fields: Mapping[str, Any]) -> Iterator[str]:
-        """The customers' entities (``kind/id``) whose a record is; an account is its own."""
+        """The customers' entities (``kind/id``) to which a record belongs; an account to itself only."""
         if self.key != "accounts_receivable":
             yield from (
                 f"{link.target_kind}/{id_}"
@@ -265,7 +265,7 @@ class Record(Aggregate):
         self.secrets: dict[str, str] = {}
 
     class Event(Aggregate.Event):
-        """What happens to a record."""
+        """The base of the events of a record."""
 
     class Registered(Event, CreationEvent):
         """A record was registered for the first time; ``secrets`` name key ids, never secrets."""
@@ -309,7 +309,7 @@ class Record(Aggregate):
     def replace(
         self, fields: JsonObject, secrets: dict[str, str], by: Attribution, *, retired: bool
     ) -> None:
-        """Makes the record say this; what is already so happens not."""
+        """Replaces fields and secrets, and retires or reinstates the record, where it differs."""
         if fields != self.fields or secrets:
             self.raise_event(self.Replaced, by, fields=fields, secrets=secrets)
         if retired != self.is_retired:
@@ -317,5 +317,5 @@ class Record(Aggregate):
 
     @property
     def is_retired(self) -> bool:
-        """Whether it can no longer be chosen."""
+        """True if it can no longer be chosen."""
         return self.state == self.RETIRED

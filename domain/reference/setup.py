@@ -1,6 +1,6 @@
-"""What communications, contacts, access tokens and service requests choose from.
+"""The set-up of communications, contacts, access tokens and service requests.
 
-These are sections 3.7, 3.8 and 3.9 of reference_entities.md.
+Sections 3.7, 3.8 and 3.9 of reference_entities.md.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ PRIORITY_LEVEL = Enumeration(
 
 
 def _choice(name: str) -> tuple[RecordLink, RecordLink]:
-    """What a type allows of one kind of set-up, and which of it is its default."""
+    """The links of a type to the records of one kind that it allows, and to its default."""
     to = f"service_request_{name}"
     return RecordLink(name=f"allowed_{name}", target_kind=to, many=True), RecordLink(
         name=f"default_{name}", target_kind=to

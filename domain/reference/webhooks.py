@@ -1,4 +1,4 @@
-"""Webhooks: where services want to be told what happened; an extension of ours."""
+"""Webhooks: addresses to which events are delivered; an extension of ours."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from domain.scalar_fields import Text
 __all__ = ["PREFIX", "SECRET_BYTES", "signing_secret", "webhook_kind"]
 
 PREFIX = "whsec_"
-"""What a signing secret begins with (Standard Webhooks)."""
+"""The prefix of a signing secret (Standard Webhooks)."""
 SECRET_BYTES = (24, 64)
-"""The fewest and most bytes of one."""
+"""The smallest and largest size of a signing secret, in bytes."""
 MAX_URL_LENGTH = 2000
 
 _URL = re.compile(r"[!-~]+")
-_APART = ("access", "record")
-"""Readings have a ledger of their own, and registered records go by their kind."""
+_EXCLUDED = ("access", "record")
+"""Readings have a ledger of their own, and registered records are listed by their kind."""
 
 
 def _url(text: str) -> str | None:
@@ -39,7 +39,7 @@ def _url(text: str) -> str | None:
 
 
 def signing_secret(text: str) -> str | None:
-    """A secret as Standard Webhooks writes it: the prefix, and 24 to 64 bytes as base64."""
+    """A secret in the form of Standard Webhooks: the prefix and 24 to 64 bytes as base64."""
     secret = text.strip()
     if not secret.startswith(PREFIX):
         return None
@@ -52,17 +52,17 @@ def signing_secret(text: str) -> str | None:
 
 
 def _topics() -> tuple[str, ...]:
-    return tuple(sorted(topic for topic in EVENTS if topic.partition(".")[0] != _APART[0]))
+    return tuple(sorted(topic for topic in EVENTS if topic.partition(".")[0] != _EXCLUDED[0]))
 
 
 def webhook_kind(kinds: Callable[[], Iterable[str]]) -> RecordKind:
-    """The kind: events that fit both lists are told; an empty list fits all.
+    """The kind of webhooks: events that match both lists are delivered; an empty list matches all.
 
-    :param kinds: the keys of all kinds of records, this one included; asked once they are known.
+    :param kinds: returns the keys of all kinds, this one included; called after all are declared.
     """
 
     def entities() -> tuple[str, ...]:
-        return (*sorted(AGGREGATES.keys() - _APART), *sorted(kinds()))
+        return (*sorted(AGGREGATES.keys() - _EXCLUDED), *sorted(kinds()))
 
     return RecordKind(
         key="webhook",

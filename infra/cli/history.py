@@ -35,7 +35,7 @@ async def history(organisation: str, entity: str, *, start: int = 1) -> None:
     try:
         async with open_command_application(Settings.from_environment()) as application:
             reader = TerminalReader(await application.operator.context(organisation), SOURCE)
-            identified = await application.historian.entity(reader.organisation, entity)
+            identified = await application.historian.find_entity(reader.organisation, entity)
             page = await application.historian.history(reader, identified, start)
     except ServiceError as error:
         err.print(f"crmledger: {error.message}: {error.description}", markup=False)

@@ -179,7 +179,7 @@ class MessageDispatcher(Worker):
             under_way = self._under_way.count((organisation, media))
             # Half of what is free: a slow server must not take all places from the others.
             free = (CONCURRENCY - len(self._under_way)) // 2
-            room = min(transport.limits.connections - under_way, free)
+            room = min(transport.policy.connections - under_way, free)
             leased = (
                 await self._leases.claim(
                     organisation, media, version_of(context), room, transport.limits
@@ -208,7 +208,7 @@ class MessageDispatcher(Worker):
             except Exception:
                 log.exception("sending.failed", organisation=organisation, entry=leased.entry)
                 outcome = "deferred"
-                wait = transport.limits.wait(leased.tries + 1)
+                wait = transport.policy.wait(leased.tries + 1)
                 with suppress(ServiceUnavailable):
                     await self._leases.defer(organisation, leased, 1, wait, INTERNAL_ERROR)
         SENT.labels(media, outcome).inc()

@@ -53,7 +53,7 @@ class SmsGateway:
     """One organisation's SMS gateway."""
 
     def __init__(self, config: GatewayConfig, limits: SendPolicy) -> None:
-        self.limits = limits
+        self.policy = limits
         self._config = config
         self._pattern = re.compile(config.answer_pattern) if config.answer_pattern else None
         encrypted = config.url.lower().startswith("https:")

@@ -67,7 +67,7 @@ class EmailServer:
     """One organisation's e-mail server."""
 
     def __init__(self, config: SmtpConfig, limits: SendPolicy) -> None:
-        self.limits = limits
+        self.policy = limits
         self._config = config
         self._idle: list[_IdleConnection] = []
         self._closed = False
@@ -82,7 +82,7 @@ class EmailServer:
         if not sender:
             return SendResult("unavailable", "NO_SENDER")
         try:
-            async with asyncio.timeout(self.limits.timeout_seconds):
+            async with asyncio.timeout(self.policy.timeout_seconds):
                 return await self._send(sender, recipient, content)
         except TimeoutError:
             return SendResult("deferred", "SMTP TIMEOUT", "The server took too long")
@@ -162,13 +162,13 @@ class EmailServer:
             start_tls=config.tls == "STARTTLS",
             tls_context=self._context,
             # Less than the whole try: a server that does not answer is away, one that is slow is not.
-            timeout=self.limits.timeout_seconds / 2,
+            timeout=self.policy.timeout_seconds / 2,
         )
         try:
             await client.connect()
             if config.username:
                 await client.login(config.username, config.password or "")
-            client.timeout = self.limits.timeout_seconds
+            client.timeout = self.policy.timeout_seconds
         except BaseException as error:
             client.close()
             if isinstance(error, SMTPException | OSError | ValueError):

@@ -55,7 +55,7 @@ class TransportRegistry:
             transport = await self._open_transport(context, media)
             if current is not None and current.transport is not None:
                 # What is under way on it may end, which takes no longer than one try.
-                until = time.monotonic() + current.transport.limits.timeout_seconds
+                until = time.monotonic() + current.transport.policy.timeout_seconds
                 self._replaced.append((until, current.transport))
             current = self._open[organisation, media] = _OpenTransport(version, transport)
         return current.transport

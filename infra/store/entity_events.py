@@ -58,14 +58,14 @@ class PostgresEntityEvents:
         self._pool = pool
         self._ring = ring
 
-    async def topic(self, organisation: str, stream: UUID) -> str | None:
+    async def first_topic(self, organisation: str, stream: UUID) -> str | None:
         """The topic of a stream's first event; None if there is none."""
         topic: str | None = await self._pool.read(
             lambda connection: connection.fetchval(TOPIC, organisation, stream)
         )
         return topic
 
-    async def steps(self, organisation: str, stream: UUID) -> tuple[int, list[RecordedEvent]]:
+    async def read(self, organisation: str, stream: UUID) -> tuple[int, list[RecordedEvent]]:
         """The events of a stream in order, and the position up to which no other one is missing.
 
         Raises ``ValueError`` naming an event that this build or key cannot read.
@@ -75,7 +75,7 @@ class PostgresEntityEvents:
         )
         return (rows[0]["head"] if rows else 0), [self._to_recorded_event(row) for row in rows]
 
-    async def neighbours(
+    async def siblings(
         self, organisation: str, stream: UUID, entries: Sequence[HistoryEntry]
     ) -> dict[str, list[SiblingEvent]]:
         """By command, the events that the commands of these entries wrote about other entities, in

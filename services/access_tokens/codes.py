@@ -23,15 +23,15 @@ def digits(length: int) -> str:
     return "".join(secrets.choice(string.digits) for _ in range(length))
 
 
-def random_text(least: Mapping[str, int], *, length: int, alphabet: str = string.digits) -> str:
+def random_text(minimum: Mapping[str, int], *, length: int, alphabet: str = string.digits) -> str:
     """A text with at least so many characters of each sort, in no order that could be guessed.
 
     :param length: how long it is at least, filled from ``alphabet``.
     """
-    found = [
-        secrets.choice(letters) for sort, letters in _SORTS.items() for _ in range(least[sort])
+    characters = [
+        secrets.choice(letters) for sort, letters in _SORTS.items() for _ in range(minimum[sort])
     ]
-    missing = max(length, least["length"]) - len(found)
-    found += [secrets.choice(alphabet) for _ in range(missing)]
-    _random.shuffle(found)
-    return "".join(found)
+    missing = max(length, minimum["length"]) - len(characters)
+    characters += [secrets.choice(alphabet) for _ in range(missing)]
+    _random.shuffle(characters)
+    return "".join(characters)

@@ -44,7 +44,7 @@ CLASSIFICATION = Reference(
     name="classification", target=identifiable("access_token_classification")
 )
 CODE = Text(name="verification_code")
-ONCE_DIGITS = 6
+ONE_TIME_PASSWORD_DIGITS = 6
 
 
 def _not_blank(text: str) -> str | None:
@@ -130,7 +130,7 @@ def create_(call: Call) -> list[AccessToken]:
     if not settings.is_verified:
         return [AccessToken.create(AccessToken.Issued, call.actor, id=id_, **payload)]
     code = digits(settings.values["verification_code_length"])
-    payload["secrets"] |= {CODE.name: _keep_code(call, format_id(id_), code)}
+    payload["secrets"] |= {CODE.name: _store_code(call, format_id(id_), code)}
     return [AccessToken.create(AccessToken.IssuedUnverified, call.actor, id=id_, **payload)]
 
 
@@ -160,10 +160,10 @@ def update(token: AccessToken, call: Call) -> None:
 def verify(token: AccessToken, call: Call) -> None:
     """Makes an access token effective whose verification code is shown."""
     token.require(AccessToken.PENDING)
-    key_id, given = None, call.params.get(PASS_CODE)
-    if given is not None:
+    key_id, pass_code = None, call.params.get(PASS_CODE)
+    if pass_code is not None:
         settings = settings_of(call, token.classification)
-        key_id = store_pass_code(call, token.id, validate_pass_code(settings, given))
+        key_id = store_pass_code(call, token.id, validate_pass_code(settings, pass_code))
         _check_identified(token, PASS_CODE)
     token.raise_event(token.Verified, call.actor, pass_code=key_id)
     call.one_time_fields[CODE.name] = call.params[CODE.name]
@@ -186,7 +186,7 @@ def reset_verification_code(token: AccessToken, call: Call) -> None:
     """Gives an access token a new verification code, which only this answer shows."""
     token.require(AccessToken.PENDING)
     code = digits(settings_of(call, token.classification).values["verification_code_length"])
-    key_id = _keep_code(call, format_id(token.id), code)
+    key_id = _store_code(call, format_id(token.id), code)
     token.raise_event(token.VerificationCodeReset, call.actor, verification_code=key_id)
 
 
@@ -202,16 +202,16 @@ def generate_otp(token: AccessToken, call: Call) -> None:
     """Gives out a one-time password, which only this answer shows; a former one is void."""
     name, code, owner = (
         "one_time_password",
-        digits(ONCE_DIGITS),
+        digits(ONE_TIME_PASSWORD_DIGITS),
         secret_owner(format_id(token.id)),
     )
     lifetime = settings_of(call, token.classification).values["otp_lifetime_minutes"]
-    until = call.actor.at + timedelta(minutes=lifetime)
-    key_id = call.store_secret(owner, name, code, slow=False, expires_at=until)
+    expires_at = call.actor.at + timedelta(minutes=lifetime)
+    key_id = call.store_secret(owner, name, code, slow=False, expires_at=expires_at)
     call.generated_params.add(name)
-    said = {name: key_id, "expires_at": until.isoformat()}
-    token.raise_event(token.OneTimePasswordGenerated, call.actor, **said)
-    call.one_time_fields.update({name: code, "expiration_date": wall_clock(until, call.zone)})
+    payload = {name: key_id, "expires_at": expires_at.isoformat()}
+    token.raise_event(token.OneTimePasswordGenerated, call.actor, **payload)
+    call.one_time_fields.update({name: code, "expiration_date": wall_clock(expires_at, call.zone)})
 
 
 @command(57, "access_tokens/set_as_effective", Parameters(*IDENTIFIED), ACCESS_TOKEN, **ON_TOKEN)
@@ -228,7 +228,7 @@ def set_as_not_effective(token: AccessToken, call: Call) -> None:
     token.disable(call.actor)
 
 
-def _keep_code(call: Call, token_id: str, code: str) -> str:
+def _store_code(call: Call, token_id: str, code: str) -> str:
     """Keeps a verifier of a verification code, which this one answer shows; its key id."""
     call.one_time_fields[CODE.name] = code
     return call.store_secret(secret_owner(token_id), CODE.name, code, slow=False)

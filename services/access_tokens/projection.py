@@ -92,18 +92,18 @@ def access_token(token: AccessToken, settings: Mapping[str, Any], zone: ZoneInfo
         values["verified_date"] = wall_clock(token.verified.at, zone)
         values["verified_by_user"] = token.verified.user
     codes = {name: code.strip() for name, code in token.codes.items() if code}
-    shown = Projection(
+    result = Projection(
         full=document(ACCESS_TOKEN, values, zone),
         compact=document(COMPACT_ACCESS_TOKEN, values, zone),
         names=codes | {"number": token.number},
         claims={f"access_token.{name}={code}": name for name, code in codes.items()},
-        owners=[f"{kind}/{of}" for kind, of in token.relations.items()],
+        owners=[f"{kind}/{related_id}" for kind, related_id in token.relations.items()],
         secrets=token.secrets,
         extra={"secrets": token.secrets, "related_entities": token.related_states},
     )
-    refs = stored_references(shown.full)
-    shown.rows = [
-        ViewRow("access_tokens", token.id, token.version, columns, shown.full, refs),
-        entity_row("access_token", token, id_, shown, shown.names),
+    refs = stored_references(result.full)
+    result.rows = [
+        ViewRow("access_tokens", token.id, token.version, columns, result.full, refs),
+        entity_row("access_token", token, id_, result, result.names),
     ]
-    return shown
+    return result

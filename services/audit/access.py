@@ -48,11 +48,11 @@ class AuditReader(Protocol):
         """The id of the organisation."""
 
     @property
-    def told(self) -> CallContext:
+    def context(self) -> CallContext:
         """What the ledger knows of it."""
 
     @property
-    def by(self) -> Attribution:
+    def actor(self) -> Attribution:
         """Who acts, and when."""
 
     @property
@@ -66,20 +66,20 @@ class AuthorizedReader:
 
     organisation: str
     session: SessionRow
-    told: CallContext
+    context: CallContext
     request: Request
 
     @property
-    def by(self) -> Attribution:
+    def actor(self) -> Attribution:
         """Who acts, and when."""
-        return Attribution(self.told.now, self.session.user, self.session.unit)
+        return Attribution(self.context.now, self.session.user, self.session.unit)
 
     @property
     def metadata(self) -> JsonObject:
         """The same, with the session and the request."""
         request = self.request
         return {
-            "at": self.told.now.isoformat(),
+            "at": self.context.now.isoformat(),
             "user": self.session.user,
             "unit": self.session.unit,
             "session": self.session.id,
@@ -93,31 +93,31 @@ class AuthorizedReader:
 class TerminalReader:
     """An operator who reads with the program, beside the service; ``source`` is the command."""
 
-    told: CallContext
+    context: CallContext
     source: str
 
     @property
     def organisation(self) -> str:
         """The id of the organisation."""
-        return self.told.directory.organisation
+        return self.context.directory.organisation
 
     @property
-    def by(self) -> Attribution:
+    def actor(self) -> Attribution:
         """Nobody who is known by name, and when."""
-        return Attribution(self.told.now)
+        return Attribution(self.context.now)
 
     @property
     def metadata(self) -> JsonObject:
         """When, and with which command."""
-        return {"at": self.told.now.isoformat(), "source": self.source}
+        return {"at": self.context.now.isoformat(), "source": self.source}
 
 
 class AuditAccess:
     """Admits readers of history and records what they read."""
 
-    def __init__(self, ledger: EventStore, runner: Dispatcher, zone: ZoneInfo) -> None:
-        self._ledger = ledger
-        self._runner = runner
+    def __init__(self, store: EventStore, dispatcher: Dispatcher, zone: ZoneInfo) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
         self._zone = zone
 
     async def authorize(
@@ -125,11 +125,13 @@ class AuditAccess:
     ) -> AuthorizedReader:
         """The session of a token. Raises `InvalidToken`, `TokenExpired`, and `AccessDenied` if its
         user has not got the role."""
-        found = await self._runner.session(token)
-        user = found.told.directory.fields("user", found.session.user)
-        if found.session.customer or role not in (user.get("roles") or ()):
+        authenticated = await self._dispatcher.session(token)
+        user = authenticated.told.directory.fields("user", authenticated.session.user)
+        if authenticated.session.customer or role not in (user.get("roles") or ()):
             raise AccessDenied
-        return AuthorizedReader(found.organisation, found.session, found.told, request)
+        return AuthorizedReader(
+            authenticated.organisation, authenticated.session, authenticated.told, request
+        )
 
     async def record(self, reader: AuditReader, method: str, about: JsonObject) -> None:
         """Records a reading that is about to happen; it is durable when this returns.
@@ -137,10 +139,10 @@ class AuditAccess:
         :param about: ids and positions, never what belongs to a person.
         Raises `ServiceUnavailable`, and then nothing must be shown.
         """
-        access = Access.create(Access.Read, reader.by, id=new_id(), method=method, about=about)
-        draft = UnitOfWork(reader.told.directory, self._zone)
-        draft.collect([access])
-        change = draft.to_commit(self._ledger, reader.metadata)
-        verdict = await self._ledger.append(access_ledger(reader.organisation), change)
-        if verdict.name != "WRITTEN":
+        access = Access.create(Access.Read, reader.actor, id=new_id(), method=method, about=about)
+        unit_of_work = UnitOfWork(reader.context.directory, self._zone)
+        unit_of_work.collect([access])
+        commit = unit_of_work.to_commit(self._store, reader.metadata)
+        result = await self._store.append(access_ledger(reader.organisation), commit)
+        if result.name != "WRITTEN":
             raise ServiceUnavailable("the reading could not be recorded", retry_after=1)

@@ -13,7 +13,7 @@ from typing import Any
 
 from domain.aggregate import DomainEvent
 
-__all__ = ["TEMPLATES", "headline", "humanize", "sentence", "template"]
+__all__ = ["TEMPLATES", "describe_event", "headline", "humanize", "template"]
 
 TEMPLATES: Mapping[str, str] = {
     "access.read": "History was read with the method {method}.",
@@ -62,7 +62,7 @@ class _Sentences(Formatter):
         return text.lower() if format_spec == "lower" else text
 
 
-_SENTENCES = _Sentences()
+_FORMATTER = _Sentences()
 
 
 def humanize(name: str) -> str:
@@ -72,12 +72,12 @@ def humanize(name: str) -> str:
 
 def headline(event: type[DomainEvent]) -> str:
     """What every event of a kind says, without its members."""
-    said = " ".join((event.__doc__ or "").split())
-    if said.startswith(f"{event.__name__}("):
-        said = ""  # what a dataclass says of itself where nobody has
-    said = _END.split(_ASIDE.sub("", said), maxsplit=1)[0]
-    said = said or humanize(event.TOPIC.replace(".", " "))
-    return f"{said[0].upper()}{said[1:]}."
+    text = " ".join((event.__doc__ or "").split())
+    if text.startswith(f"{event.__name__}("):
+        text = ""  # what a dataclass says of itself where nobody has
+    text = _END.split(_ASIDE.sub("", text), maxsplit=1)[0]
+    text = text or humanize(event.TOPIC.replace(".", " "))
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def template(event: type[DomainEvent]) -> str:
@@ -85,7 +85,7 @@ def template(event: type[DomainEvent]) -> str:
     return TEMPLATES.get(event.TOPIC) or headline(event)
 
 
-def sentence(event: DomainEvent) -> str:
+def describe_event(event: DomainEvent) -> str:
     """What an event says; secrets are no members of events, so none can stand in it."""
-    says = TEMPLATES.get(event.TOPIC)
-    return _SENTENCES.vformat(says, (), vars(event)) if says else headline(type(event))
+    words = TEMPLATES.get(event.TOPIC)
+    return _FORMATTER.vformat(words, (), vars(event)) if words else headline(type(event))

@@ -16,7 +16,7 @@ import orjson
 
 from domain.aggregate import AGGREGATES, Aggregate, DomainEvent
 from domain.fields import JsonObject
-from services.audit.event_descriptions import sentence
+from services.audit.event_descriptions import describe_event
 from services.projections import project
 from services.reference_cache import ReferenceCache
 
@@ -28,7 +28,7 @@ __all__ = [
     "Ref",
     "SiblingEvent",
     "blame",
-    "entries",
+    "describe_events",
     "flatten_document",
 ]
 
@@ -108,47 +108,47 @@ class Blame:
     entry: HistoryEntry
 
 
-def entries(
-    steps: Sequence[RecordedEvent], directory: ReferenceCache, zone: ZoneInfo, first: int = 1
+def describe_events(
+    events: Sequence[RecordedEvent], cache: ReferenceCache, zone: ZoneInfo, first: int = 1
 ) -> list[HistoryEntry]:
     """The entries of an entity's events from version ``first`` on.
 
     :param steps: all events of the entity up to some version, in order.
     :param directory: names the users and units, as they are called today.
     """
-    told: list[HistoryEntry] = []
+    described: list[HistoryEntry] = []
     before: JsonObject = {}
-    for step, aggregate in zip(steps, replay(steps), strict=True):
+    for step, aggregate in zip(events, replay(events), strict=True):
         if step.event.originator_version < first - 1:
             continue
-        after = flatten_document(aggregate, directory, zone)
+        after = flatten_document(aggregate, cache, zone)
         if step.event.originator_version >= first:
-            told.append(_entry(step, directory, changes(before, after)))
+            described.append(_entry(step, cache, compare(before, after)))
         before = after
-    return told
+    return described
 
 
-def replay(steps: Sequence[RecordedEvent]) -> Iterable[Aggregate]:
+def replay(events: Sequence[RecordedEvent]) -> Iterable[Aggregate]:
     """The entity after each step: one object, that changes from step to step."""
-    kind = AGGREGATES[steps[0].event.TOPIC.partition(".")[0]]
-    return kind.replay_steps(step.event for step in steps)
+    aggregate_class = AGGREGATES[events[0].event.TOPIC.partition(".")[0]]
+    return aggregate_class.replay_steps(step.event for step in events)
 
 
-def flatten_document(aggregate: Aggregate, directory: ReferenceCache, zone: ZoneInfo) -> JsonObject:
+def flatten_document(aggregate: Aggregate, cache: ReferenceCache, zone: ZoneInfo) -> JsonObject:
     """All that is shown of an entity: values by field, in the order of its document.
 
     The fields of nested objects are parted by dots, entries of sets stand by their ids in brackets.
     What is empty is left out. Texts, numbers, truths, lists of these, and `Ref` are values.
     """
-    projection = project(aggregate, directory.settings, zone)
+    projection = project(aggregate, cache.settings, zone)
     document = orjson.loads(projection.full or b"{}") | dict(projection.extra)
-    told = {name: value for name, value in document.items() if name not in HIDDEN_FIELDS}
-    found: JsonObject = {}
-    _flatten(told, "", int(directory.last_name_first), found)
-    return found
+    shown_members = {name: value for name, value in document.items() if name not in HIDDEN_FIELDS}
+    fields: JsonObject = {}
+    _flatten(shown_members, "", int(cache.last_name_first), fields)
+    return fields
 
 
-def changes(before: JsonObject, after: JsonObject) -> tuple[FieldChange, ...]:
+def compare(before: JsonObject, after: JsonObject) -> tuple[FieldChange, ...]:
     """What differs between two times at which an entity is shown; first what is there, then what
     is gone."""
     names = dict.fromkeys((*after, *before))
@@ -159,13 +159,13 @@ def changes(before: JsonObject, after: JsonObject) -> tuple[FieldChange, ...]:
     )
 
 
-def blame(told: Iterable[HistoryEntry]) -> list[Blame]:
+def blame(history: Iterable[HistoryEntry]) -> list[Blame]:
     """For each field that is set in the end, the entry that set it; by the names of the fields.
 
     :param told: all entries of the entity from the first one on.
     """
     last: dict[str, Blame] = {}
-    for entry in told:
+    for entry in history:
         for change in entry.changes:
             if change.after is None:
                 last.pop(change.field, None)
@@ -174,18 +174,18 @@ def blame(told: Iterable[HistoryEntry]) -> list[Blame]:
     return [last[name] for name in sorted(last)]
 
 
-def _flatten(value: Any, path: str, name_order: int, found: JsonObject) -> None:
+def _flatten(value: Any, path: str, name_order: int, fields: JsonObject) -> None:
     if isinstance(value, dict) and "$ref" not in value and "$name" not in value:
         for name, member in value.items():
-            _flatten(member, f"{path}.{name}" if path else name, name_order, found)
+            _flatten(member, f"{path}.{name}" if path else name, name_order, fields)
     elif isinstance(value, list) and value and all(_is_entry(item) for item in value):
         for item in value:
             members = {name: member for name, member in item.items() if name != "id"}
-            _flatten(members, f"{path}[{item['id']}]", name_order, found)
+            _flatten(members, f"{path}[{item['id']}]", name_order, fields)
     else:
         leaf = _leaf(value, name_order)
         if leaf not in (None, "", []):
-            found[path] = leaf
+            fields[path] = leaf
 
 
 def _is_entry(item: Any) -> bool:
@@ -205,35 +205,35 @@ def _leaf(value: Any, name_order: int) -> Any:
 
 
 def _entry(
-    step: RecordedEvent, directory: ReferenceCache, changed: tuple[FieldChange, ...]
+    recorded: RecordedEvent, cache: ReferenceCache, field_changes: tuple[FieldChange, ...]
 ) -> HistoryEntry:
-    event, said = step.event, step.metadata
+    event, metadata = recorded.event, recorded.metadata
     return HistoryEntry(
-        position=step.position,
+        position=recorded.position,
         version=event.originator_version,
         topic=event.TOPIC,
-        sentence=sentence(event),
+        sentence=describe_event(event),
         at=event.timestamp,
-        recorded_at=step.recorded_at,
-        by=_by(said, directory),
-        method=said.get("method"),
-        command=said.get("command"),
-        request=said.get("request"),
-        correlation=said.get("correlation"),
-        causation=said.get("causation"),
-        changes=changed,
+        recorded_at=recorded.recorded_at,
+        by=_actor(metadata, cache),
+        method=metadata.get("method"),
+        command=metadata.get("command"),
+        request=metadata.get("request"),
+        correlation=metadata.get("correlation"),
+        causation=metadata.get("causation"),
+        changes=field_changes,
     )
 
 
-def _by(said: Mapping[str, Any], directory: ReferenceCache) -> JsonObject:
+def _actor(metadata: Mapping[str, Any], cache: ReferenceCache) -> JsonObject:
     """Who acted: user and unit, with the names they have today, session, client, other source."""
-    user, unit = said.get("user"), said.get("unit")
-    person, place = directory.fields("user", user), directory.fields("unit", unit)
-    named = {"username": person.get("username"), "person_name": person.get("person_name")}
+    user, unit = metadata.get("user"), metadata.get("unit")
+    user_fields, unit_fields = cache.fields("user", user), cache.fields("unit", unit)
+    names = {"username": user_fields.get("username"), "person_name": user_fields.get("person_name")}
     return {
-        "user": {"id": user} | named if user else None,
-        "unit": {"id": unit, "name": place.get("name")} if unit else None,
-        "session": said.get("session"),
-        "client": said.get("client"),
-        "source": said.get("source"),
+        "user": {"id": user} | names if user else None,
+        "unit": {"id": unit, "name": unit_fields.get("name")} if unit else None,
+        "session": metadata.get("session"),
+        "client": metadata.get("client"),
+        "source": metadata.get("source"),
     }

@@ -43,7 +43,7 @@ T = TypeVar("T")
 MEDIA = ("EMAIL", "SMS")
 """What the service can send by itself."""
 SOURCE = "crmledger send"
-LONGEST_ERROR = 500
+MAX_ERROR_LENGTH = 500
 """Characters of what a server said that are kept."""
 PAUSES = (0.1, 5.0)
 """Seconds between two attempts to record an outcome: the first, and the longest."""
@@ -106,7 +106,7 @@ class SendPolicy:
         """Seconds for which an entry is leased: twice what a try may take."""
         return 2.0 * self.timeout_seconds
 
-    def wait(self, failures: int, least: float = 0.0) -> float:
+    def wait(self, failures: int, minimum: float = 0.0) -> float:
         """Seconds to wait after so many failures: doubled from one to the next, up to half of it by chance."""
         backoff = Backoff(float(self.first_wait_seconds), float(self.longest_wait_seconds))
         return backoff.pause(failures, least)
@@ -115,7 +115,7 @@ class SendPolicy:
 class Transport(Protocol):
     """An organisation's e-mail server or SMS gateway."""
 
-    limits: SendPolicy
+    policy: SendPolicy
 
     async def send(self, message: Message) -> SendResult:
         """Hands over one message. Takes no longer than ``limits.timeout_seconds``; raises nothing."""
@@ -146,13 +146,13 @@ class DeliveryLeases(Protocol):
 class MessageDelivery:
     """Sends leased entries and records what became of them."""
 
-    def __init__(self, ledger: EventStore, deliveries: DeliveryLeases, zone: ZoneInfo) -> None:
-        self._ledger = ledger
-        self._deliveries = deliveries
+    def __init__(self, store: EventStore, leases: DeliveryLeases, zone: ZoneInfo) -> None:
+        self._store = store
+        self._leases = leases
         self._zone = zone
 
     async def deliver(
-        self, told: CallContext, media: str, server: Transport, leased: LeasedEntry
+        self, context: CallContext, media: str, transport: Transport, leased: LeasedEntry
     ) -> str:
         """Sends one entry and records it: the outcome's name, ``superseded`` or ``lease_lost``.
 
@@ -160,74 +160,74 @@ class MessageDelivery:
         process has the entry now. A database that is away is waited for, since what was sent must be
         recorded.
         """
-        organisation, begun = told.directory.organisation, time.monotonic()
-        message = await _insist(lambda: self._message(told, leased.entry))
+        organisation, started = context.directory.organisation, time.monotonic()
+        message = await _retry(lambda: self._message(context, leased.entry))
         if message is None:
-            await _insist(lambda: self._deliveries.complete(organisation, leased.entry))
+            await _retry(lambda: self._leases.complete(organisation, leased.entry))
             return "superseded"
-        if time.monotonic() - begun > server.limits.timeout_seconds:
+        if time.monotonic() - started > transport.policy.timeout_seconds:
             # The database was away: a try that began now could go on when the lease has ended.
             return "lease_lost"
-        outcome = SendResult("sent") if leased.sent else await _sent(server, message)
-        if outcome.name == "deferred" and leased.tries + 1 >= server.limits.tries:
-            said = f"{outcome.text} (tried {leased.tries + 1} times)".strip()
-            outcome = SendResult("rejected", outcome.code, said)
-        if outcome.name in ("sent", "rejected"):
-            return await self._record(told, server, leased, outcome)
-        return await self._put_off(organisation, media, server, leased, outcome)
+        result = SendResult("sent") if leased.sent else await _send(transport, message)
+        if result.name == "deferred" and leased.tries + 1 >= transport.policy.tries:
+            text = f"{result.text} (tried {leased.tries + 1} times)".strip()
+            result = SendResult("rejected", result.code, text)
+        if result.name in ("sent", "rejected"):
+            return await self._record(context, transport, leased, result)
+        return await self._defer(organisation, media, transport, leased, result)
 
-    async def _message(self, told: CallContext, entry: str) -> Message | None:
+    async def _message(self, context: CallContext, entry: str) -> Message | None:
         """What an entry sends; None if it is decided already."""
-        organisation, stream = told.directory.organisation, UUID(entry)
-        loaded = await self._ledger.load(organisation, [stream])
-        queued = loaded.aggregates.get(stream)
-        if not isinstance(queued, QueueEntry) or queued.state != "PENDING":
+        organisation, stream = context.directory.organisation, UUID(entry)
+        loaded = await self._store.load(organisation, [stream])
+        queue_entry = loaded.aggregates.get(stream)
+        if not isinstance(queue_entry, QueueEntry) or queue_entry.state != "PENDING":
             return None
-        source = UUID(queued.communication)
-        loaded = await self._ledger.load(organisation, [source])
-        said = loaded.aggregates[source]
-        assert isinstance(said, Communication)
-        details = said.details
-        default = "default_email_address" if queued.media == "EMAIL" else "default_sms_sender"
+        communication_id = UUID(queue_entry.communication)
+        loaded = await self._store.load(organisation, [communication_id])
+        communication = loaded.aggregates[communication_id]
+        assert isinstance(communication, Communication)
+        details = communication.details
+        default_sender = (
+            "default_email_address" if queue_entry.media == "EMAIL" else "default_sms_sender"
+        )
         return Message(
             idempotency_key=message_key(organisation, entry),
-            sender=details.get("from") or told.directory.settings.get(default),
+            sender=details.get("from") or context.directory.settings.get(default_sender),
             to=details.get("to") or "",
             subject=details.get("subject") or "",
             content=details.get("content") or "",
         )
 
     async def _record(
-        self, told: CallContext, server: Transport, leased: LeasedEntry, outcome: SendResult
+        self, context: CallContext, transport: Transport, leased: LeasedEntry, result: SendResult
     ) -> str:
-        organisation, seconds = told.directory.organisation, server.limits.lease
-        sent = outcome.name == "sent"
-        if not await _insist(
-            lambda: self._deliveries.renew(organisation, leased, seconds, sent=sent)
-        ):
+        organisation, seconds = context.directory.organisation, transport.policy.lease
+        sent = result.name == "sent"
+        if not await _retry(lambda: self._leases.renew(organisation, leased, seconds, sent=sent)):
             return "lease_lost"
-        decided = await _insist(lambda: self._decide(organisation, leased.entry, outcome))
-        await _insist(lambda: self._deliveries.complete(organisation, leased.entry))
-        return outcome.name if decided else "superseded"
+        is_recorded = await _retry(lambda: self._decide(organisation, leased.entry, result))
+        await _retry(lambda: self._leases.complete(organisation, leased.entry))
+        return result.name if is_recorded else "superseded"
 
-    async def _decide(self, organisation: str, entry: str, outcome: SendResult) -> bool:
+    async def _decide(self, organisation: str, entry: str, result: SendResult) -> bool:
         """Makes the outcome an event; False if somebody else has decided the entry."""
-        told = await self._ledger.load_context(organisation, ContextQuery())
+        context = await self._store.load_context(organisation, ContextQuery())
         decided = False
 
         def decide(queued: Aggregate, by: Attribution) -> Iterable[SideEffect]:
             nonlocal decided
             assert isinstance(queued, QueueEntry)
             decided = queued.state == "PENDING"
-            if decided and outcome.name == "sent":
+            if decided and result.name == "sent":
                 queued.process(by)
             elif decided:
-                queued.reject(outcome.code[: ERROR_CODE.max_length], _bounded(outcome), by)
+                queued.reject(result.code[: ERROR_CODE.max_length], _error_text(result), by)
             return ()
 
         try:
             await update_aggregate(
-                self._ledger, self._zone, told, UUID(entry), decide, SOURCE, "communication_queue"
+                self._store, self._zone, context, UUID(entry), decide, SOURCE, "communication_queue"
             )
         except ConcurrentUpdate as error:
             raise ServiceUnavailable("concurrent updates") from error
@@ -236,45 +236,43 @@ class MessageDelivery:
             return False
         return decided
 
-    async def _put_off(
+    async def _defer(
         self,
         organisation: str,
         media: str,
-        server: Transport,
+        transport: Transport,
         leased: LeasedEntry,
-        outcome: SendResult,
+        result: SendResult,
     ) -> str:
-        limits, away = server.limits, outcome.name == "unavailable"
-        if away or outcome.wait:
-            asked = min(outcome.wait, float(limits.longest_wait_seconds))
-            rest = limits.wait(leased.failures + 1, asked) if away else asked
-            await _insist(
-                lambda: self._deliveries.open_circuit(
-                    organisation, media, leased.failures, rest, outcome.code
+        policy, is_away = transport.policy, result.name == "unavailable"
+        if is_away or result.wait:
+            requested = min(result.wait, float(policy.longest_wait_seconds))
+            pause = policy.wait(leased.failures + 1, requested) if is_away else requested
+            await _retry(
+                lambda: self._leases.open_circuit(
+                    organisation, media, leased.failures, pause, result.code
                 )
             )
-        wait = 0.0 if away else limits.wait(leased.tries + 1, outcome.wait)
-        kept = await _insist(
-            lambda: self._deliveries.defer(
-                organisation, leased, 0 if away else 1, wait, outcome.code
-            )
+        wait = 0.0 if is_away else policy.wait(leased.tries + 1, result.wait)
+        still_leased = await _retry(
+            lambda: self._leases.defer(organisation, leased, 0 if is_away else 1, wait, result.code)
         )
-        return outcome.name if kept else "lease_lost"
+        return result.name if still_leased else "lease_lost"
 
 
-async def _sent(server: Transport, message: Message) -> SendResult:
+async def _send(transport: Transport, message: Message) -> SendResult:
     if not message.to.strip():
         return SendResult("rejected", "NO_RECIPIENT", "The communication does not say to whom")
-    return await server.send(message)
+    return await transport.send(message)
 
 
-def _bounded(outcome: SendResult) -> str:
+def _error_text(result: SendResult) -> str:
     """What the server said, on one line; a reject must say something."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in outcome.text).split())
-    return line[:LONGEST_ERROR] or outcome.code
+    line = " ".join("".join(c if c.isprintable() else " " for c in result.text).split())
+    return line[:MAX_ERROR_LENGTH] or result.code
 
 
-async def _insist(work: Callable[[], Awaitable[T]]) -> T:
+async def _retry(work: Callable[[], Awaitable[T]]) -> T:
     """Does what has to be done, however long the database is away: each of it may be repeated."""
     pause, longest = PAUSES
     while True:

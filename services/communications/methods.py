@@ -44,12 +44,12 @@ ON = Reference(name="communication", target=identifiable("communication"))
 TO, NOTES = TEXTS[2:]
 
 
-def _unless_template(level: Level) -> Any:
+def _level_without_template(level: Level) -> Any:
     return lambda given: Level.OPTIONAL if given.get("template") else level
 
 
-def _addressed(given: JsonObject) -> Level:
-    return Level.MANDATORY if given.get("media") == "EMAIL" else Level.OPTIONAL
+def _recipient_level(params: JsonObject) -> Level:
+    return Level.MANDATORY if params.get("media") == "EMAIL" else Level.OPTIONAL
 
 
 CREATE = Parameters(
@@ -57,8 +57,8 @@ CREATE = Parameters(
     TEMPLATE,
     CATEGORY,
     EXTERNAL_SYSTEM,
-    *(when(field, _unless_template(Level.MANDATORY)) for field in TEMPLATED),
-    when(TO, _addressed),
+    *(when(field, _level_without_template(Level.MANDATORY)) for field in TEMPLATED),
+    when(TO, _recipient_level),
     NOTES,
     LIFE_CYCLE_STATE,
     *OWNERSHIP,
@@ -72,7 +72,7 @@ UPDATE = Parameters(
     TEMPLATE,
     CATEGORY,
     EXTERNAL_SYSTEM,
-    *(when(field, _unless_template(Level.NOT_NULL)) for field in TEMPLATED),
+    *(when(field, _level_without_template(Level.NOT_NULL)) for field in TEMPLATED),
     TO,
     NOTES,
     LIFE_CYCLE_STATE,

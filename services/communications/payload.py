@@ -80,14 +80,16 @@ def check_consumer_may_write(call: Call, details: JsonObject) -> None:
 
 def creation_payload(call: Call) -> JsonObject:
     """The payload of a new communication's first event. Raises as sections 3 to 7 say."""
-    given = {name: value for name, value in call.params.items() if value is not None}
-    contact: str = given["contact_information"]
-    details = _template(call) | {"owned_by_group": call.default_group} | _stored(given)
+    params = {name: value for name, value in call.params.items() if value is not None}
+    contact: str = params["contact_information"]
+    details = (
+        _template_values(call) | {"owned_by_group": call.default_group} | _passive_fields(params)
+    )
     check_consumer_may_write(call, details)
     _check_complete(details)
-    parameters = _parameters([], given, call)
+    parameters = _apply_parameters([], params, call)
     details["from"] = _sender(details, call)
-    details = _resolved(details, contact, parameters, call)
+    details = _resolve_tags(details, contact, parameters, call)
     return {
         "number": f"CM{call.next_number('communication'):06d}",
         "code": _code(call),
@@ -99,28 +101,28 @@ def creation_payload(call: Call) -> JsonObject:
 
 def amendment(communication: Communication, call: Call) -> tuple[JsonObject, list[JsonObject]]:
     """Details and unrestricted parameters after an update. Raises as sections 3 to 7 say."""
-    given, before = call.params, communication.details
-    details = apply_diff(before, _template(call) | _stored(given))
+    params, before = call.params, communication.details
+    details = apply_diff(before, _template_values(call) | _passive_fields(params))
     check_consumer_may_write(call, details)
     _check_complete(details)
-    details = apply_diff(details, _references(communication, given))
-    parameters = _parameters(communication.parameters, given, call)
+    details = apply_diff(details, _changed_references(communication, params))
+    parameters = _apply_parameters(communication.parameters, params, call)
     if any(details.get(field.name) != before.get(field.name) for field in (DIRECTION, MEDIA)):
         details["from"] = _sender(details, call)
-    return _resolved(details, communication.contact_information, parameters, call), parameters
+    return _resolve_tags(details, communication.contact_information, parameters, call), parameters
 
 
-def _stored(given: JsonObject) -> JsonObject:
+def _passive_fields(params: JsonObject) -> JsonObject:
     """The given passive fields; a null beside a template counts as not given (section 5.2)."""
-    templated = given.get(TEMPLATE.name) is not None
+    has_template = params.get(TEMPLATE.name) is not None
     return {
         name: value
-        for name, value in given.items()
-        if name in STORED and not (value is None and templated and name in FROM_TEMPLATE)
+        for name, value in params.items()
+        if name in STORED and not (value is None and has_template and name in FROM_TEMPLATE)
     }
 
 
-def _template(call: Call) -> JsonObject:
+def _template_values(call: Call) -> JsonObject:
     """The values of the given template. Raises as section 5.2 says."""
     id_ = call.params.get(TEMPLATE.name)
     if id_ is None:
@@ -142,11 +144,11 @@ def _check_complete(values: JsonObject) -> None:
     check_recipient(values)
 
 
-def _references(communication: Communication, given: JsonObject) -> JsonObject:
+def _changed_references(communication: Communication, params: JsonObject) -> JsonObject:
     """The links as an update changes them; null removes all (section 3)."""
-    if REFERENCES.name not in given:
+    if REFERENCES.name not in params:
         return {}
-    links: JsonObject | None = given[REFERENCES.name]
+    links: JsonObject | None = params[REFERENCES.name]
     if links is None:
         links = dict.fromkeys(communication.details.get(REFERENCES.name) or {})
     if links.get("communication") == format_id(communication.id):
@@ -154,14 +156,16 @@ def _references(communication: Communication, given: JsonObject) -> JsonObject:
     return {REFERENCES.name: links}
 
 
-def _parameters(current: list[JsonObject], given: JsonObject, call: Call) -> list[JsonObject]:
-    for n, item in enumerate(given.get(UNRESTRICTED.name) or ()):
+def _apply_parameters(
+    current: list[JsonObject], params: JsonObject, call: Call
+) -> list[JsonObject]:
+    for n, item in enumerate(params.get(UNRESTRICTED.name) or ()):
         path = f"{UNRESTRICTED.name}[{n}]"
         current = apply_parameter_action(current, item, call.new_id_text(), path)
     return current
 
 
-def _resolved(
+def _resolve_tags(
     values: JsonObject, contact: str, parameters: list[JsonObject], call: Call
 ) -> JsonObject:
     """The values with the tags of both texts resolved, within the limits of section 5.4."""

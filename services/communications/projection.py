@@ -123,7 +123,7 @@ def communication(
         "unrestricted_parameter_set": communication.parameters,
         "log_information": log_information(communication.created, communication.stamp, zone),
     }
-    shown = Projection(
+    result = Projection(
         full=document(COMMUNICATION, full, zone),
         compact=document(COMPACT_COMMUNICATION, compact, zone),
         names={"number": communication.number},
@@ -133,14 +133,14 @@ def communication(
     )
     searched = ("id", "code", "contact_information", "category", "direction", "media")
     columns = {name: full.get(name) for name in (*searched, "life_cycle_state")}
-    refs = stored_references(shown.full)
-    shown.rows = [
+    refs = stored_references(result.full)
+    result.rows = [
         ViewRow(
-            "communications", communication.id, communication.version, columns, shown.full, refs
+            "communications", communication.id, communication.version, columns, result.full, refs
         ),
-        entity_row("communication", communication, compact["id"], shown, shown.names),
+        entity_row("communication", communication, compact["id"], result, result.names),
     ]
-    return shown
+    return result
 
 
 @projection(QueueEntry)
@@ -157,7 +157,7 @@ def queue_entry(entry: QueueEntry, settings: Mapping[str, Any], zone: ZoneInfo) 
         "communication_queue_external_system": entry.external_system,
         "log_information": log_information(entry.created, entry.stamp, zone),
     }
-    shown = Projection(
+    result = Projection(
         full=document(QUEUE_ENTRY, values, zone),
         names={"number": entry.number},
         owners=(contact,),
@@ -171,9 +171,9 @@ def queue_entry(entry: QueueEntry, settings: Mapping[str, Any], zone: ZoneInfo) 
         "external_system": entry.external_system,
         "life_cycle_state": entry.state,
     }
-    refs = stored_references(shown.full)
-    shown.rows = [
-        ViewRow("queue_entries", entry.id, entry.version, columns, shown.full, refs),
-        entity_row("communication_queue", entry, id_, shown, shown.names),
+    refs = stored_references(result.full)
+    result.rows = [
+        ViewRow("queue_entries", entry.id, entry.version, columns, result.full, refs),
+        entity_row("communication_queue", entry, id_, result, result.names),
     ]
-    return shown
+    return result

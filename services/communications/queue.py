@@ -29,9 +29,9 @@ def queue_entry_for(communication: Communication, call: Call) -> Iterator[QueueE
     """The queue entry of a communication that has just become final, if it is to be sent (9.1)."""
     details = communication.details
     media, system = details["media"], details.get(EXTERNAL_SYSTEM.name)
-    served = {"EMAIL": "email_server_enabled", "SMS": "sms_server_enabled"}
-    sent = system or (media in served and call.settings.get(served[media], True))
-    if communication.state == "COMPLETED" and details["direction"] == "OUTGOING" and sent:
+    switches = {"EMAIL": "email_server_enabled", "SMS": "sms_server_enabled"}
+    is_sent = system or (media in switches and call.settings.get(switches[media], True))
+    if communication.state == "COMPLETED" and details["direction"] == "OUTGOING" and is_sent:
         yield QueueEntry.create(
             QueueEntry.Queued,
             call.actor,
@@ -93,14 +93,14 @@ def get_pending_completed(call: Call) -> ViewQuery:
 
 
 def _page(call: Call, state: Any, *, descending: bool = False) -> ViewQuery:
-    given = call.params
+    params = call.params
     where = {
-        "external_system": given.get(EXTERNAL_SYSTEM.name),
-        "media": given.get("media"),
-        "contact_information": given.get("contact_information"),
+        "external_system": params.get(EXTERNAL_SYSTEM.name),
+        "media": params.get("media"),
+        "contact_information": params.get("contact_information"),
         "life_cycle_state": state,
     }
-    return page("queue_entries", where, given, descending=descending)
+    return page("queue_entries", where, params, descending=descending)
 
 
 @command(

@@ -50,20 +50,20 @@ def _parameter_text(parameter: JsonObject, call: Call) -> str:
 
 def _entity_text(entity: str, id_: str | None, field: str, call: Call) -> str | None:
     shape = COMPACTS.get(entity)
-    shown = call.compact_object(entity, id_) if shape else None
-    if shape is None or shown is None:
+    compact = call.compact_object(entity, id_) if shape else None
+    if shape is None or compact is None:
         return None
-    found = _scalar(shape.fields, shown, field)
-    if found is None and entity == "contact_information":
-        found = _scalar(DEMOGRAPHICS, shown.get("demographics") or {}, field)
-    return _text(*found, call) if found else None
+    match = _scalar(shape.fields, compact, field)
+    if match is None and entity == "contact_information":
+        match = _scalar(DEMOGRAPHICS, compact.get("demographics") or {}, field)
+    return _text(*match, call) if match else None
 
 
-def _scalar(fields: Iterable[Field], shown: JsonObject, name: str) -> tuple[Field, Any] | None:
+def _scalar(fields: Iterable[Field], compact: JsonObject, name: str) -> tuple[Field, Any] | None:
     """The field of that name with its value, if it is one that a text can hold."""
     for field in fields:
         if field.key == name and isinstance(field, SCALARS):
-            return field, shown.get(name)
+            return field, compact.get(name)
     return None
 
 

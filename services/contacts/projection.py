@@ -114,11 +114,11 @@ def display_name(contact: ContactInformation) -> Any:
 
 def _compact_contact(contact: ContactInformation) -> JsonObject:
     profile = "demographics" if contact.type == "PERSON" else "company_profile"
-    own = {profile: contact.details.get(profile) or {}}
+    own_profile = {profile: contact.details.get(profile) or {}}
     return (
         contact.details
         | {"demographics": None, "company_profile": None}
-        | own
+        | own_profile
         | {
             "id": format_id(contact.id),
             "type": contact.type,
@@ -158,7 +158,7 @@ def _authorization_settings(contact: ContactInformation, zone: ZoneInfo) -> Json
     return values
 
 
-def _known(contact: ContactInformation, set_name: str) -> list[JsonObject]:
+def _known_entries(contact: ContactInformation, set_name: str) -> list[JsonObject]:
     """The entries of a set but for those of which nothing is left but that they were there."""
     return [entry for entry in contact.sets.get(set_name, ()) if entry.get("id")]
 
@@ -179,19 +179,21 @@ def contact_information(
 ) -> Projection:
     """A contact: its row, its compact object, its photo."""
     id_, values = format_id(contact.id), _compact_contact(contact)
-    shown = Projection(
+    result = Projection(
         full=document(CONTACT_INFORMATION, _full_contact(contact, values, zone), zone),
         compact=document(COMPACT_CONTACT, values, zone),
         photo=_photo(contact),
         names=_contact_names(contact),
         claims=_contact_claims(contact, settings),
-        extra=_beside(contact),
+        extra=_extra(contact),
         retired=contact.forgotten,
     )
     unsearched = ("number", "registration_number")
-    columns: JsonObject = {k: v for k, v in shown.names.items() if k not in unsearched}
-    phones = {normalise_phone(p[k]) for p in _known(contact, "phone_set") for k in _PHONE_KEYS}
-    emails = {e["email_address"].strip().casefold() for e in _known(contact, "email_set")}
+    columns: JsonObject = {k: v for k, v in result.names.items() if k not in unsearched}
+    phones = {
+        normalise_phone(p[k]) for p in _known_entries(contact, "phone_set") for k in _PHONE_KEYS
+    }
+    emails = {e["email_address"].strip().casefold() for e in _known_entries(contact, "email_set")}
     columns |= {
         "id": id_,
         "type": contact.type,
@@ -201,24 +203,24 @@ def contact_information(
         "photo": contact.photo and contact.photo["id"],
         "uniqueness_values": contact.uniqueness_values(),
     }
-    shown.rows = [
+    result.rows = [
         ViewRow(
             "contacts",
             contact.id,
             contact.version,
             columns,
-            shown.full,
-            stored_references(shown.full),
+            result.full,
+            stored_references(result.full),
         ),
-        entity_row("contact_information", contact, id_, shown, shown.names),
+        entity_row("contact_information", contact, id_, result, result.names),
     ]
     if contact.photographed:
         photo: JsonObject = {"kind": "profile_photo", "id": id_}
-        shown.rows.append(ViewRow("entities", contact.id, contact.version, photo, shown.photo))
-    return shown
+        result.rows.append(ViewRow("entities", contact.id, contact.version, photo, result.photo))
+    return result
 
 
-def _beside(contact: ContactInformation) -> JsonObject:
+def _extra(contact: ContactInformation) -> JsonObject:
     """What a contact's document does not show: its photo, its accounts, whether it is forgotten."""
     accounts = [{"$ref": f"accounts_receivable/{id_}"} for id_ in sorted(contact.accounts)]
     return {

@@ -21,7 +21,7 @@ from services.reference.registrar import CREATED, UNCHANGED, UPDATED, Registrar,
 
 __all__ = ["ImportReport", "import_lines"]
 
-TOGETHER = 64
+BATCH_SIZE = 64
 """How many lines are registered at the same time at most."""
 
 
@@ -38,9 +38,9 @@ class ImportReport:
 
     def summary(self) -> JsonObject:
         """The report as it is answered; of secrets only where there are any."""
-        said: JsonObject = {name.lower(): count for name, count in self.results.items()}
-        said |= {"refused": self.refused}
-        return said | ({"secrets": self.secrets} if self.secrets else {})
+        report: JsonObject = {name.lower(): count for name, count in self.results.items()}
+        report |= {"refused": self.refused}
+        return report | ({"secrets": self.secrets} if self.secrets else {})
 
 
 async def import_lines(
@@ -61,19 +61,19 @@ async def import_lines(
     report = ImportReport()
     batch: list[tuple[int, Any]] = []
     keys: set[object] = set()
-    former: str | None = None
+    batch_kind: str | None = None
     for number, line in enumerate(lines, start=1):
         advance(len(line) + 1)
         record = _read(line, kind)
         if record is None:
             continue
-        own = _keys(record)
-        own_kind = record.get("kind") if own else None
-        if len(batch) == TOGETHER or own_kind != former or not own or keys & own:
+        own_keys = _keys(record)
+        record_kind = record.get("kind") if own_keys else None
+        if len(batch) == BATCH_SIZE or record_kind != batch_kind or not own_keys or keys & own_keys:
             await _register_in_order(registrar, batch, organisation, source, report)
-            batch, keys, former = [], set(), own_kind
+            batch, keys, batch_kind = [], set(), record_kind
         batch.append((number, record))
-        keys |= own
+        keys |= own_keys
     await _register_in_order(registrar, batch, organisation, source, report)
     return report
 
@@ -100,14 +100,14 @@ def _keys(record: Any) -> set[object]:
         isinstance(field, RecordLink) and field.target_kind == kind.key for field in kind.fields
     ):
         return set()
-    named = (
+    names = (
         "id",
         *kind.unique_fields,
         kind.globally_unique,
         *kind.unique_together,
         "account_owner_id",
     )
-    return {(name, str(record[name]).strip().casefold()) for name in named if record.get(name)}
+    return {(name, str(record[name]).strip().casefold()) for name in names if record.get(name)}
 
 
 async def _register_in_order(
@@ -124,12 +124,12 @@ async def _register_in_order(
     if len(batch) > 1:
         stored = await asyncio.gather(*(registrar.stored(r, organisation) for _, r in batch))
     for line, former in zip(batch, stored, strict=True):
-        own = _keys(line[1]) | _keys(former)
-        if own & keys:
+        own_keys = _keys(line[1]) | _keys(former)
+        if own_keys & keys:
             await _register(registrar, together, organisation, source, report)
             together, keys = [], set()
         together.append(line)
-        keys |= own
+        keys |= own_keys
     await _register(registrar, together, organisation, source, report)
 
 

@@ -20,15 +20,15 @@ from services.communications.queue import queue_entry_for
 from services.ids import format_id
 from services.pipeline.request import Call
 
-__all__ = ["NOTICE_NUMBERS", "status_notifications"]
+__all__ = ["NOTIFICATION_SEQUENCES", "status_notifications"]
 
-NOTICE_NUMBERS = ("communication", "communication_code", "communication_queue") * 2
+NOTIFICATION_SEQUENCES = ("communication", "communication_code", "communication_queue") * 2
 """The sequences that an e-mail and an SMS draw from."""
 
 RULES = (("EMAIL", "notify_by_email", "caller_email"), ("SMS", "notify_by_sms", "caller_phone"))
 """Media, the type's rule that wants it, and where the address stands."""
 
-SUBJECT = 255
+MAX_SUBJECT_LENGTH = 255
 """Most characters of a subject (common.md, section 7)."""
 
 
@@ -42,29 +42,33 @@ def status_notifications(
     if request.status == former:
         return
     type_ = call.directory.fields("service_request_type", request.type)
-    cause = next(f for f in reversed(request.pending_events) if getattr(f, "status", None))
+    cause = next(
+        event for event in reversed(request.pending_events) if getattr(event, "status", None)
+    )
     for media, rule, address in RULES:
         to = request.details.get(address) or ""
         reachable = email_address(to) if media == "EMAIL" else to.strip()
         text = _text(request, media, call)
         if type_.get(rule) and reachable and text:
-            for new in _written(request, {"media": media, "to": to, "content": text}, call):
+            for new in _compose(request, {"media": media, "to": to, "content": text}, call):
                 call.note_cause(new, cast(DomainEvent, cause))
                 yield new
 
 
-def _written(
-    request: ServiceRequest, said: dict[str, str], call: Call
+def _compose(
+    request: ServiceRequest, message: dict[str, str], call: Call
 ) -> Iterator[Communication | QueueEntry]:
-    given = said | {
+    params = message | {
         "contact_information": request.contact_information,
         "direction": "OUTGOING",
-        "subject": f"Service request {request.number}: {_status(request, call)}"[:SUBJECT],
+        "subject": f"Service request {request.number}: {_status(request, call)}"[
+            :MAX_SUBJECT_LENGTH
+        ],
         "referring_to": {"service_request": format_id(request.id)},
     }
     # The organisation says it, whoever has called.
     payload = creation_payload(
-        structs.replace(call, params=given, session=structs.replace(call.session, customer=None))
+        structs.replace(call, params=params, session=structs.replace(call.session, customer=None))
     )
     event = Communication.Recorded
     communication = Communication.create(event, call.actor, id=call.new_id(), **payload)

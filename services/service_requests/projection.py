@@ -100,7 +100,7 @@ def service_request(
         "cancellation_reason": request.cancellation_reason,
         "log_information": log_information(request.created, request.stamp, zone),
     }
-    shown = Projection(
+    result = Projection(
         full=document(SERVICE_REQUEST, values, zone),
         compact=document(COMPACT_SERVICE_REQUEST, values, zone),
         names={"number": request.number},
@@ -109,12 +109,12 @@ def service_request(
             f"contact_information/{request.contact_information}",
         ),
     )
-    refs = stored_references(shown.full)
-    shown.rows = [
-        ViewRow("service_requests", request.id, request.version, columns, shown.full, refs),
-        entity_row("service_request", request, columns["id"], shown, shown.names),
+    refs = stored_references(result.full)
+    result.rows = [
+        ViewRow("service_requests", request.id, request.version, columns, result.full, refs),
+        entity_row("service_request", request, columns["id"], result, result.names),
     ]
-    return shown
+    return result
 
 
 def _columns(request: ServiceRequest) -> JsonObject:

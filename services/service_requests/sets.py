@@ -35,33 +35,33 @@ def apply_items(request: ServiceRequest, call: Call) -> None:
     `InvalidParameterValue` as section 6.13 says.
     """
     for set_name, items in SETS.items():
-        for n, given in enumerate(call.params.get(set_name) or ()):
+        for n, param in enumerate(call.params.get(set_name) or ()):
             path = f"{set_name}[{n}]"
-            if given["action"] == "ADD":
-                request.add_item(set_name, _item(call, set_name, given, path), call.actor, path)
+            if param["action"] == "ADD":
+                request.add_item(set_name, _item(call, set_name, param, path), call.actor, path)
                 continue
-            named = f"{path}.{items.item_identifier.entity}_identifier"
-            item = find_item(request.sets.get(set_name, ()), given["identifier"], named)
-            if given["action"] == "REMOVE":
+            identifier_path = f"{path}.{items.item_identifier.entity}_identifier"
+            item = find_item(request.sets.get(set_name, ()), param["identifier"], identifier_path)
+            if param["action"] == "REMOVE":
                 request.remove_item(set_name, item, call.actor)
             else:
-                changes = {k: v for k, v in given.items() if k not in ("action", "identifier")}
+                changes = {k: v for k, v in param.items() if k not in ("action", "identifier")}
                 request.change_item(set_name, item, changes, call.actor)
 
 
-def _item(call: Call, set_name: str, given: JsonObject, path: str) -> JsonObject:
+def _item(call: Call, set_name: str, param: JsonObject, path: str) -> JsonObject:
     """A complete new item."""
-    item = {k: v for k, v in given.items() if k != "action" and v is not None}
+    item = {k: v for k, v in param.items() if k != "action" and v is not None}
     if set_name == "services_set":
         _check_product(call, item, "SERVICES", path)
     elif set_name == "physical_goods_set":
-        item |= _installed(call, item, path) if "installed_item" in item else {}
+        item |= _installed_item_values(call, item, path) if "installed_item" in item else {}
         if "installed_item" not in item:
             _check_good(call, item, path)
     return {"id": call.new_id_text()} | item
 
 
-def _installed(call: Call, item: JsonObject, path: str) -> JsonObject:
+def _installed_item_values(call: Call, item: JsonObject, path: str) -> JsonObject:
     """What an installed item says of itself; under warranty a coverage reason is needed."""
     record = call.record("installed_item", item["installed_item"])
     fields = record.fields if record else {}

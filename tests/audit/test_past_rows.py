@@ -231,7 +231,7 @@ async def test_rows_that_are_dropped_while_one_reads_are_missed(
     past = PostgresTemporalStore(
         lanes, TemporalViews(lanes, *keys_of(database)), *keys_of(database)
     )
-    view = await past.at(organisation, LedgerPosition(end))
+    view = await past.read_models_at(organisation, LedgerPosition(end))
     wanted = ViewQuery("contacts", {"id": made.desk.recipient})
     assert (await view.select(organisation, wanted)).documents
     async with connection(database) as owner:
@@ -239,6 +239,6 @@ async def test_rows_that_are_dropped_while_one_reads_are_missed(
         await owner.execute("SELECT temporal.invalidate($1, $2)", organisation, [stream])
     with pytest.raises(ServiceUnavailable, match="anew"):
         await view.select(organisation, wanted)
-    await past.at(organisation, LedgerPosition(end))
+    await past.read_models_at(organisation, LedgerPosition(end))
     assert (await view.select(organisation, wanted)).documents
     await lanes.close()

@@ -34,9 +34,9 @@ def add_erasure_routes(
     ) -> web.StreamResponse:
         name = _contact_name(exchange, "forget")
         body = parse_json_object(await read_body(exchange.request, BODY_LIMIT, BODY_TIMEOUT))
-        today = reader.told.now.astimezone(ledger.zone).date()
+        today = reader.context.now.astimezone(ledger.zone).date()
         reason = BODY.read(body, ReadContext(ledger.zone, today))["reason"]
-        organisation, actor = reader.organisation, reader.by
+        organisation, actor = reader.organisation, reader.actor
         id_ = await erasure.forget(organisation, name, reason, actor, reader.metadata)
         _, contact = await find_contact(ledger, organisation, id_)
         return response(ok(orjson.dumps(await ledger.certificate(organisation, contact))))

@@ -72,14 +72,14 @@ class AuditHistory:
         first, last = params.get("from", 1), params.get("to")
         if last is not None and last < first:
             raise InvalidParameterValue("to")
-        entity = await self._history_service.entity(reader.organisation, params[ENTITY])
+        entity = await self._history_service.find_entity(reader.organisation, params[ENTITY])
         return _respond(page_json(await self._history_service.history(reader, entity, first, last)))
 
     async def _blame(
         self, reader: AuthorizedReader, query: Query, exchange: Exchange
     ) -> web.StreamResponse:
         params = read_query(BLAME_PARAMETERS, query, self._history_service)
-        entity = await self._history_service.entity(reader.organisation, params[ENTITY])
+        entity = await self._history_service.find_entity(reader.organisation, params[ENTITY])
         blame = await self._history_service.blame(reader, entity, params.get("version"))
         if "field" in params:
             blame["fields"] = [

@@ -57,7 +57,7 @@ class HistoryPages:
         """The search form, or a redirect to the entity that the query names."""
         refs = parse_query(exchange.query).get(ENTITY)
         if refs:
-            entity = await self._historian.entity(reader.organisation, refs[-1])
+            entity = await self._historian.find_entity(reader.organisation, refs[-1])
             return redirect(f"{PAGES}/{quote(entity.ref)}")
         return self._pages.page("find.html", reader=reader, kinds=sorted(ENTITIES))
 
@@ -66,11 +66,11 @@ class HistoryPages:
         entity = await self._historian.entity(reader.organisation, unquote(exchange.path_rest))
         versions = parse_query(exchange.query).get(VERSION.name)
         version = versions and VERSION.read(versions[-1], VERSION.name, self._pages.read_context())
-        snapshot = await self._historian.view(reader, entity, version or None)
+        snapshot = await self._historian.snapshot(reader, entity, version or None)
         return self._pages.page(
             "timeline.html",
             reader=reader,
-            organisation=reader.told.directory.settings.get("name"),
-            now=reader.told.now,
+            organisation=reader.context.directory.settings.get("name"),
+            now=reader.context.now,
             **timeline(snapshot),
         )

@@ -127,7 +127,7 @@ class BrowserPages:
         **values: Any,
     ) -> web.Response:
         """A page of the site for ``reader``; None: nobody is signed in."""
-        references = reader.told.directory if reader else None
+        references = reader.context.directory if reader else None
         user = _user_name(reader) if reader else None
         variables = {"site": self._site, "user": user} | values
         html = render(template, self._desk.zone, references, **variables)
@@ -225,7 +225,7 @@ def redirect(path: str) -> web.Response:
 
 def _user_name(reader: AuthorizedReader) -> str:
     """The name of the user who is signed in."""
-    user = reader.told.directory.fields("user", reader.session.user)
+    user = reader.context.directory.fields("user", reader.session.user)
     return str(user.get("person_name") or user.get("username"))
 
 
