@@ -146,7 +146,7 @@ class MessageDispatcher(Worker):
         """
         transports = self._transports.all()
         return DRAIN_SECONDS + max(
-            (transport.limits.timeout_seconds for transport in transports), default=0
+            (transport.policy.timeout_seconds for transport in transports), default=0
         )
 
     async def _release(self) -> None:
@@ -182,7 +182,7 @@ class MessageDispatcher(Worker):
             room = min(transport.policy.connections - under_way, free)
             leased = (
                 await self._leases.claim(
-                    organisation, media, version_of(context), room, transport.limits
+                    organisation, media, version_of(context), room, transport.policy
                 )
                 if room > 0
                 else []

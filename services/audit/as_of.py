@@ -31,7 +31,7 @@ from services.reference_cache import Match
 
 __all__ = ["AS_OF", "AsOf", "LedgerPosition", "PositionOrDate", "TemporalStore", "methods"]
 
-MAX_DIGITS = 18
+LONGEST = 18
 """Digits of a position; no ledger is longer."""
 
 BEFORE = datetime.fromtimestamp(0, UTC)
@@ -69,7 +69,7 @@ class PositionOrDate(Field):
     def read(self, value: Any, path: str, context: ReadContext) -> int | datetime:
         text = value.strip() if isinstance(value, str) else ""
         if text.isascii() and text.isdigit():
-            if len(text) > MAX_DIGITS:
+            if len(text) > LONGEST:
                 raise InvalidParameterValue(path)
             return int(text)
         return read_moment(text, path, context.zone)
@@ -87,13 +87,13 @@ def methods() -> list[Method]:
     All are GETs, and where a caller would have to show an access token, an auditor names it.
     """
     return [
-        replace(method, verb="GET", parameters=method.parameters.map_fields(_name_token))
+        replace(method, verb="GET", parameters=method.parameters.map_fields(_named))
         for method in METHODS.values()
         if isinstance(method, Query)
     ]
 
 
-def _name_token(field: Field) -> Field:
+def _named(field: Field) -> Field:
     return (
         Reference(name=field.name, target=TOKEN)
         if isinstance(field, CredentialReference)
@@ -104,13 +104,13 @@ def _name_token(field: Field) -> Field:
 class AsOf:
     """Answers methods as of a moment, and records that they were asked."""
 
-    def __init__(self, store: TemporalStore, audit_access: AuditAccess, zone: ZoneInfo) -> None:
-        self._store = store
-        self._audit_access = audit_access
+    def __init__(self, past: TemporalStore, auditing: AuditAccess, zone: ZoneInfo) -> None:
+        self._past = past
+        self._auditing = auditing
         self._zone = zone
 
     async def answer(
-        self, method: Method, reader: AuthorizedReader
+        self, method: Method, admitted: AuthorizedReader
     ) -> tuple[LedgerPosition, bytes]:
         """The moment that ``as_of`` means, and the answer as JSON.
 
@@ -118,12 +118,12 @@ class AsOf:
         Raises what the method itself refuses, `InvalidParameterValue` for a moment that is yet to
         come, and `ServiceUnavailable`.
         """
-        organisation, request = reader.organisation, reader.request
-        moment = await self._position(reader)
+        organisation, request = admitted.organisation, admitted.request
+        moment = await self._moment(admitted)
         today = moment.recorded_at.astimezone(self._zone).date()
         reading = ReadContext(self._zone, today, textual=True)
         parsed = parse_parameters(method, request, reading)
-        views = await self._past.at(organisation, moment)
+        views = await self._past.read_models_at(organisation, moment)
         context = await views.load_context(organisation, ContextQuery(identifiers=parsed.stored))
         call = Call(
             method=method,
@@ -146,10 +146,10 @@ class AsOf:
             raise refusal
         return moment, await run_query(views, call)
 
-    async def _position(self, reader: AuthorizedReader) -> LedgerPosition:
-        read_context = ReadContext(self._zone, reader.context.now.date(), textual=True)
-        when = AS_OF.read(reader.request.parameters, read_context)["as_of"]
-        moment = await self._store.find_position(reader.organisation, when)
+    async def _moment(self, admitted: AuthorizedReader) -> LedgerPosition:
+        context = ReadContext(self._zone, admitted.context.now.date(), textual=True)
+        when = AS_OF.read(admitted.request.parameters, context)["as_of"]
+        moment = await self._past.find_position(admitted.organisation, when)
         if moment is None:
             raise InvalidParameterValue("as_of")
         return moment

@@ -109,7 +109,7 @@ class SendPolicy:
     def wait(self, failures: int, minimum: float = 0.0) -> float:
         """Seconds to wait after so many failures: doubled from one to the next, up to half of it by chance."""
         backoff = Backoff(float(self.first_wait_seconds), float(self.longest_wait_seconds))
-        return backoff.pause(failures, least)
+        return backoff.pause(failures, minimum)
 
 
 class Transport(Protocol):

@@ -34,15 +34,15 @@ async def find_contact(
     ledger: ContextSource, organisation: str, name: str
 ) -> tuple[CallContext, UUID]:
     """The contact of an id or a number, forgotten or not. Raises `EntityNotFound`."""
-    identifiers = tuple(
+    named = tuple(
         Identifier("contact_information", field, normalised(field, name), "contact")
         for field in ("id", "number")
     )
-    context = await store.load_context(organisation, ContextQuery(identifiers=identifiers))
-    contacts = [match for matches in context.matches for match in matches]
-    if not contacts:
+    told = await ledger.load_context(organisation, ContextQuery(identifiers=named))
+    found = [match for matches in told.matches for match in matches]
+    if not found:
         raise EntityNotFound("contact")
-    return context, UUID(contacts[0].id)
+    return told, UUID(found[0].id)
 
 
 class ErasureStore(EventStore, RelatedEntities, Protocol):
@@ -52,8 +52,8 @@ class ErasureStore(EventStore, RelatedEntities, Protocol):
 class ContactErasure:
     """Forgets contacts."""
 
-    def __init__(self, store: ErasureStore, zone: ZoneInfo) -> None:
-        self._store = store
+    def __init__(self, ledger: ErasureStore, zone: ZoneInfo) -> None:
+        self._ledger = ledger
         self._zone = zone
 
     async def forget(
@@ -81,11 +81,11 @@ class ContactErasure:
 
         return await retry_on_conflict(await find(), attempt, find)
 
-    async def _unit_of_work(
-        self, context: CallContext, contact: UUID, reason: str, by: Attribution
+    async def _draft(
+        self, told: CallContext, contact: UUID, reason: str, by: Attribution
     ) -> UnitOfWork:
-        organisation = context.directory.organisation
-        belongings = await self._store.streams_of_contact(organisation, contact)
+        organisation = told.directory.organisation
+        belongings = await self._ledger.streams_of_contact(organisation, contact)
         tokens = await self._tokens(organisation, contact)
         streams = [contact, *belongings, *tokens]
         subjects = {contact, *tokens}
@@ -105,12 +105,12 @@ class ContactErasure:
             EraseSubject(subject, len(belongings) if subject == contact else 0)
             for subject in subjects
         ]
-        unit_of_work.side_effects.append(DropPhoto(format_id(contact)))
-        return unit_of_work
+        draft.side_effects.append(DropPhoto(format_id(contact)))
+        return draft
 
     async def _tokens(self, organisation: str, contact: UUID) -> list[UUID]:
         """The access tokens of the accounts of which the contact was the last owner."""
-        loaded = await self._store.load(organisation, [contact])
+        loaded = await self._ledger.load(organisation, [contact])
         owner = loaded.aggregates.get(contact)
         if not isinstance(owner, ContactInformation):
             raise EntityNotFound("contact")
@@ -118,14 +118,14 @@ class ContactErasure:
             raise InvalidLifeCycleState("contact")
         kind = "accounts_receivable"
         records = [record_stream_id(organisation, kind, id_) for id_ in owner.ever_owned]
-        accounts = (await self._store.load(organisation, records)).aggregates.values()
+        accounts = (await self._ledger.load(organisation, records)).aggregates.values()
         owned = [
             account.record_id
             for account in accounts
             if isinstance(account, Record)
             and account.fields.get("account_owner") == format_id(contact)
         ]
-        return await self._store.tokens_of_accounts(organisation, owned)
+        return await self._ledger.tokens_of_accounts(organisation, owned)
 
 
 def _forget(aggregates: Iterable[Aggregate], reason: str, by: Attribution) -> None:

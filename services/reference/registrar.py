@@ -69,11 +69,11 @@ class RegistrationStore(Organisations, EventStore, CredentialStore, RelatedEntit
 class Registrar:
     """Upserts records for an operator."""
 
-    def __init__(self, store: RegistrationStore, cipher: SecretCipher, zone: ZoneInfo) -> None:
-        self._store = store
-        self._cipher = cipher
+    def __init__(self, ledger: RegistrationStore, hasher: SecretCipher, zone: ZoneInfo) -> None:
+        self._ledger = ledger
+        self._hasher = hasher
         self._zone = zone
-        self._locks = StreamLocks()
+        self._turns = StreamLocks()
 
     async def register(
         self, raw: Mapping[str, Any], organisation: str | None, source: str
@@ -106,23 +106,23 @@ class Registrar:
         except Refusal:
             return {}
         stream = record_stream_id(organisation, kind.key, id_)
-        record = (await self._store.load(organisation, [stream])).aggregates.get(stream)
+        record = (await self._ledger.load(organisation, [stream])).aggregates.get(stream)
         return {"kind": kind.key} | record.fields if isinstance(record, Record) else {}
 
     async def _read(self, raw: Mapping[str, Any], name: str | None) -> Registration:
         kind, id_ = _kind(raw), record_id(raw.get("id"))
         organisation = await self._organisation(kind, id_, raw, name)
-        read_context = ReadContext(self._zone, utc_now().astimezone(self._zone).date())
-        fields = kind.read(raw, read_context)
+        context = ReadContext(self._zone, utc_now().astimezone(self._zone).date())
+        fields = kind.read(raw, context)
         secrets = {
-            name: SECRETS[name].read(raw[name], name, read_context)
+            name: SECRETS[name].read(raw[name], name, context)
             for name in kind.secrets
             if raw.get(name) not in (None, "")
         }
-        context = await self._load_context(organisation, kind, fields)
-        retired = kind.read_retired(raw, read_context)
-        given_secrets = {name: secret for name, secret in secrets.items() if secret}
-        return Registration(kind, id_, fields, given_secrets, retired, organisation, context)
+        told = await self._ask(organisation, kind, fields)
+        retired = kind.read_retired(raw, context)
+        given = {name: secret for name, secret in secrets.items() if secret}
+        return Registration(kind, id_, fields, given, retired, organisation, told)
 
     async def _organisation(
         self, kind: RecordKind, id_: str, raw: Mapping[str, Any], name: str | None
@@ -131,102 +131,93 @@ class Registrar:
             if "organisation" in raw:
                 raise InvalidParameterValue("organisation")
             return id_
-        raw_name = raw.get("organisation")
-        name = name if raw_name in (None, "") else read_text(raw_name, "organisation")
+        given = raw.get("organisation")
+        name = name if given in (None, "") else read_text(given, "organisation")
         if not name:
             raise MandatoryParameter("organisation")
-        context = await load_context_by_name(
-            self._store, read_text(name, "organisation"), ContextQuery()
+        told = await load_context_by_name(
+            self._ledger, read_text(name, "organisation"), ContextQuery()
         )
-        if context is None:
+        if told is None:
             raise EntityNotFound("organisation")
-        return context.directory.organisation
+        return told.directory.organisation
 
-    async def _load_context(
-        self, organisation: str, kind: RecordKind, fields: JsonObject
-    ) -> CallContext:
-        identifiers = tuple(
-            _identifier(link, target) for link, target in stored_links(kind, fields)
-        )
-        return await self._store.load_context(organisation, ContextQuery(identifiers=identifiers))
+    async def _ask(self, organisation: str, kind: RecordKind, fields: JsonObject) -> CallContext:
+        asked = tuple(_identifier(link, target) for link, target in stored_links(kind, fields))
+        return await self._ledger.load_context(organisation, ContextQuery(identifiers=asked))
 
-    async def _attempt(self, registration: Registration, source: str) -> str | None:
+    async def _attempt(self, work: Registration, source: str) -> str | None:
         """One try; None if another change came first."""
         work.side_effects, work.revealed = [], {}
-        loaded = await self._store.load(registration.organisation, [registration.stream])
-        record = loaded.aggregates.get(registration.stream)
+        loaded = await self._ledger.load(work.organisation, [work.stream])
+        record = loaded.aggregates.get(work.stream)
         assert record is None or isinstance(record, Record)
-        check_links(registration, record)
-        registration.ownership_changes = ownership_changes(registration, record)
-        others = {
-            *map(UUID, registration.ownership_changes),
-            *await self._tokens(registration, record),
-        }
-        async with AsyncExitStack() as locks:
+        check_links(work, record)
+        work.owners = ownership_changes(work, record)
+        others = {*map(UUID, work.owners), *await self._tokens(work, record)}
+        async with AsyncExitStack() as turns:
             for stream in sorted(others):
                 await turns.enter_async_context(self._turns.hold(stream))
             loaded.add(await self._ledger.load(work.organisation, list(others)))
             return await self._decide(work, source, record, loaded)
 
-    async def _tokens(self, registration: Registration, record: Record | None) -> list[UUID]:
+    async def _tokens(self, work: Registration, record: Record | None) -> list[UUID]:
         """The access tokens that must learn what the record says of an account or participant."""
         kind = work.kind.key
         if kind not in RELATIONS or record is None or record_state(record) == work.fate:
             return []
-        tokens = await self._store.related_tokens(registration.organisation, kind, registration.id)
+        tokens = await self._ledger.related_tokens(work.organisation, kind, work.id)
         # A token that is issued meanwhile must not be passed over.
         work.side_effects.append(ExpectTokens(kind, work.id, len(tokens)))
         return tokens
 
     async def _decide(
-        self, registration: Registration, source: str, record: Record | None, loaded: LoadResult
+        self, work: Registration, source: str, record: Record | None, loaded: LoadResult
     ) -> str | None:
-        unit_of_work = UnitOfWork.start(registration.context.directory, self._zone, loaded)
-        by = Attribution(registration.context.now)
-        rebuild_claims(registration, record)
-        changed = await self._apply(registration, record, by)
+        draft = UnitOfWork.start(work.told.directory, self._zone, loaded)
+        by = Attribution(work.told.now)
+        rebuild_claims(work, record)
+        changed = await self._changed(work, record, by)
         others = [other for other in loaded.aggregates.values() if other is not record]
         for other in others:
-            notify_related(registration, other, by)
-        unit_of_work.collect([changed, *others])
-        if not unit_of_work.events:
+            notify_related(work, other, by)
+        draft.collect([changed, *others])
+        if not draft.events:
             return UNCHANGED
-        return await self._append(
-            registration, unit_of_work, source, CREATED if record is None else UPDATED
-        )
+        return await self._append(work, draft, source, CREATED if record is None else UPDATED)
 
     async def _append(
-        self, registration: Registration, unit_of_work: UnitOfWork, source: str, result: str
+        self, work: Registration, draft: UnitOfWork, source: str, result: str
     ) -> str | None:
-        unit_of_work.side_effects += registration.side_effects
-        metadata = {"at": registration.context.now.isoformat(), "source": source}
-        commit = unit_of_work.to_commit(self._store, metadata)
-        append_result = await self._store.append(registration.organisation, commit)
-        if append_result.name == "CLAIMED":
-            raise DuplicateEntity(append_result.detail)
-        return result if append_result.name == "WRITTEN" else None
+        draft.side_effects += work.side_effects
+        metadata = {"at": work.told.now.isoformat(), "source": source}
+        change = draft.to_commit(self._ledger, metadata)
+        verdict = await self._ledger.append(work.organisation, change)
+        if verdict.name == "CLAIMED":
+            raise DuplicateEntity(verdict.detail)
+        return result if verdict.name == "WRITTEN" else None
 
-    async def _apply(
-        self, registration: Registration, record: Record | None, by: Attribution
+    async def _changed(
+        self, work: Registration, record: Record | None, by: Attribution
     ) -> Aggregate:
-        secrets = await self._secrets(registration)
+        secrets = await self._secrets(work)
         if record is not None:
-            record.replace(registration.fields, secrets, by, retired=registration.retired)
+            record.replace(work.fields, secrets, by, retired=work.retired)
             return record
         new = Record.create(
             Record.Registered,
             by,
-            id=registration.stream,
-            kind=registration.kind.key,
-            record_id=registration.id,
-            fields=registration.fields,
+            id=work.stream,
+            kind=work.kind.key,
+            record_id=work.id,
+            fields=work.fields,
             secrets=secrets,
         )
-        if registration.retired:
+        if work.retired:
             new.raise_event(Record.Retired, by)
         return new
 
-    async def _secrets(self, registration: Registration) -> dict[str, str]:
+    async def _secrets(self, work: Registration) -> dict[str, str]:
         """The key ids of secrets that differ from the stored ones, whose verifiers are written."""
         keys: dict[str, str] = {}
         for name in dict.fromkeys((*work.secrets, *work.kind.generated)):
@@ -246,24 +237,20 @@ class Registrar:
         return keys
 
     async def _verifier(
-        self, registration: Registration, name: str, secret: str, stored: str | None
+        self, work: Registration, name: str, secret: str, stored: str | None
     ) -> str | None:
         """What is kept of a secret; None if it is the stored one."""
-        cipher = self._cipher
-        if name == registration.kind.globally_unique:
-            verifier = cipher.mac(secret)
+        hasher = self._hasher
+        if name == work.kind.globally_unique:
+            verifier = hasher.mac(secret)
             return None if stored == verifier else verifier
-        if name in registration.kind.encrypted:
-            return encrypt_if_changed(
-                cipher, registration.organisation, registration.ref, name, secret, stored
-            )
-        same = stored is not None and await cipher.verify(stored, secret)
-        return None if same else await cipher.hash(secret)
+        if name in work.kind.encrypted:
+            return encrypt_if_changed(hasher, work.organisation, work.ref, name, secret, stored)
+        same = stored is not None and await hasher.verify(stored, secret)
+        return None if same else await hasher.hash(secret)
 
     @staticmethod
-    def _claim_key(
-        registration: Registration, name: str, former: str | None, verifier: str
-    ) -> None:
+    def _claim_key(work: Registration, name: str, former: str | None, verifier: str) -> None:
         """Web API keys are unique over all organisations: the key alone says whose it is."""
         claim = f"{work.kind.key}={verifier}"
         work.side_effects.append(

@@ -64,51 +64,45 @@ class Registration:
         return f"{self.kind.key}/{self.id}"
 
     @property
-    def related_state(self) -> str:
+    def fate(self) -> str:
         """What an access token of this account or participant is told of it."""
         return related_state(self.fields, retired=self.retired)
 
 
 def stored_links(kind: RecordKind, fields: JsonObject) -> list[tuple[RecordLink, str]]:
     """The links that lead outside the directory."""
-    return [(link, t) for link, t in kind.links(fields) if not _is_cached(link.target_kind)]
+    return [(link, t) for link, t in kind.links(fields) if not _in_directory(link.target_kind)]
 
 
-def _is_cached(kind: str) -> bool:
+def _in_directory(kind: str) -> bool:
     return kind in KINDS and KINDS[kind].cached
 
 
-def check_links(registration: Registration, record: Record | None) -> None:
+def check_links(work: Registration, record: Record | None) -> None:
     """Targets of new links must exist and not be retired."""
-    former_links = set()
+    former = set()
     if record is not None:
-        former_links = {
-            (link.name, target) for link, target in registration.kind.links(record.fields)
-        }
-    stored = zip(
-        stored_links(registration.kind, registration.fields),
-        registration.context.matches,
-        strict=True,
-    )
-    matches_of = {(link.target_kind, target): matches for (link, target), matches in stored}
-    for link, target in registration.kind.links(registration.fields):
-        if (link.name, target) in former_links:
+        former = {(link.name, target) for link, target in work.kind.links(record.fields)}
+    stored = zip(stored_links(work.kind, work.fields), work.told.matches, strict=True)
+    found = {(link.target_kind, target): matches for (link, target), matches in stored}
+    for link, target in work.kind.links(work.fields):
+        if (link.name, target) in former:
             continue
-        if _is_cached(link.target_kind):
-            entry = registration.context.directory.entry(link.target_kind, target)
+        if _in_directory(link.target_kind):
+            entry = work.told.directory.entry(link.target_kind, target)
             exists = entry is not None and not entry.retired
         else:
-            exists = any(not match.retired for match in matches_of[link.target_kind, target])
+            exists = any(not match.retired for match in found[link.target_kind, target])
         if not exists:
             raise EntityNotFound(link.parameter)
 
 
-def ownership_changes(registration: Registration, record: Record | None) -> dict[str, bool]:
+def ownership_changes(work: Registration, record: Record | None) -> dict[str, bool]:
     """The contacts that lose (False) or gain (True) an account by this record."""
-    if registration.kind.key != "accounts_receivable":
+    if work.kind.key != "accounts_receivable":
         return {}
     former = record.fields.get("account_owner") if record and not record.is_retired else None
-    owner = None if registration.retired else registration.fields.get("account_owner")
+    owner = None if work.retired else work.fields.get("account_owner")
     if former == owner:
         return {}
     return {id_: gains for id_, gains in ((former, False), (owner, True)) if id_}
@@ -119,32 +113,27 @@ def record_state(record: Record) -> str:
     return related_state(record.fields, retired=record.is_retired)
 
 
-def notify_related(registration: Registration, other: Aggregate, by: Attribution) -> None:
+def notify_related(work: Registration, other: Aggregate, by: Attribution) -> None:
     """Tells a contact or access token what became of its account or participant."""
     if isinstance(other, ContactInformation):
-        gains = registration.ownership_changes[format_id(other.id)]
-        (other.gain_account if gains else other.lose_account)(registration.id, by)
+        gains = work.owners[format_id(other.id)]
+        (other.gain_account if gains else other.lose_account)(work.id, by)
     if isinstance(other, AccessToken):
-        _notify_token(registration, other, by)
+        _follow(work, other, by)
 
 
-def _notify_token(registration: Registration, token: AccessToken, by: Attribution) -> None:
-    cache = registration.context.directory
-    classification = cache.fields("access_token_classification", token.classification)
-    settings = TokenSettings.for_token(
-        classification if token.classification else None, cache.settings
-    )
+def _follow(work: Registration, token: AccessToken, by: Attribution) -> None:
+    directory = work.told.directory
+    own = directory.fields("access_token_classification", token.classification)
+    settings = TokenSettings.for_token(own if token.classification else None, directory.settings)
     token.track_related_entity(
-        registration.kind.key,
-        registration.related_state,
-        by,
-        loses_effect=settings.disable_when_unrelated,
+        work.kind.key, work.fate, by, loses_effect=settings.disable_when_unrelated
     )
 
 
-def rebuild_claims(registration: Registration, record: Record | None) -> None:
+def rebuild_claims(work: Registration, record: Record | None) -> None:
     """Where an organisation changes what must be unique, all its contacts are claimed anew."""
-    if registration.kind.key != "organisation" or record is None:
+    if work.kind.key != "organisation" or record is None:
         return
     changed = [name for name in RULES if work.fields.get(name) != record.fields.get(name)]
     work.side_effects += [

@@ -10,9 +10,9 @@ from domain.reference.webhooks import PREFIX, SECRET_BYTES
 from services.ports import Secret
 from services.side_effects import StoreSecret
 
-__all__ = ["FORMER_PREFIX", "OVERLAP", "generate_secret", "retire_secret"]
+__all__ = ["FORMER", "OVERLAP", "generate_secret", "retire_secret"]
 
-FORMER_PREFIX = "former_"
+FORMER = "former_"
 """Begins the name of a secret that was replaced."""
 OVERLAP = timedelta(hours=24)
 """How long it goes on signing beside the new one, so that consumers can change over."""

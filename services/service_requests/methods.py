@@ -139,8 +139,8 @@ def create_(call: Call) -> list[Aggregate]:
     return [request, *status_notifications(request, "", call)]
 
 
-ON_REQUEST: JsonObject = {"identified_by": (ON,), "related": _both}
-ANNOUNCED: JsonObject = ON_REQUEST | {"sequences": NOTICE_NUMBERS}
+ON_REQUEST: JsonObject = {"identified_by": (ON,), "related": _related_streams}
+ON_STATUS_CHANGE: JsonObject = ON_REQUEST | {"sequences": NOTIFICATION_SEQUENCES}
 """Of methods that change the status, of which the caller may be told."""
 
 

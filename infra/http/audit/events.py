@@ -173,7 +173,9 @@ class AuditEvents:
             if "stream" in params
             else None,
             topics=_matching_topics(params["topic"]) if "topic" in params else None,
-            actor=_find_user(reader.context.directory, params["actor"]) if "actor" in params else None,
+            actor=_find_user(reader.context.directory, params["actor"])
+            if "actor" in params
+            else None,
             request=params.get("request"),
             cause=params.get("cause"),
             since=params.get("since"),
@@ -182,7 +184,9 @@ class AuditEvents:
 
     async def _find_stream(self, reader: AuthorizedReader, text: str) -> UUID:
         if "/" in text:
-            return (await self._history_service.find_entity(reader.organisation, text, "stream")).stream
+            return (
+                await self._history_service.find_entity(reader.organisation, text, "stream")
+            ).stream
         try:
             return UUID(text.strip())
         except ValueError as error:

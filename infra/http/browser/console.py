@@ -66,7 +66,7 @@ class ConsolePages:
 
     async def _console(self, reader: AuthorizedReader, exchange: Exchange) -> web.Response:
         """The page. It contains no personal data, so the access is not recorded."""
-        context = reader.told
+        context = reader.context
         references = context.directory
         clock = wall_clock(context.now, self._zone)
         dashboard = await self._dashboards.read(reader.organisation, clock)

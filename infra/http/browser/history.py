@@ -63,7 +63,7 @@ class HistoryPages:
 
     async def _timeline(self, reader: AuthorizedReader, exchange: Exchange) -> web.Response:
         """The history of one entity, and its state at the version that the query names."""
-        entity = await self._historian.entity(reader.organisation, unquote(exchange.path_rest))
+        entity = await self._historian.find_entity(reader.organisation, unquote(exchange.path_rest))
         versions = parse_query(exchange.query).get(VERSION.name)
         version = versions and VERSION.read(versions[-1], VERSION.name, self._pages.read_context())
         snapshot = await self._historian.snapshot(reader, entity, version or None)
