@@ -1,8 +1,8 @@
-"""A hint to whoever follows the ledger that it has grown: NOTIFY, beside the append and never in it.
+"""Wakes the followers of the ledger when it has grown: NOTIFY after an append, never within it.
 
-A notification inside an append would make commits wait for each other, and fail where the server's
-queue is full. So it is sent afterwards, by a statement of its own, rarely, and without waiting for the
-disk; who misses it looks at the ledger anyway, a little later.
+A notification inside an append would serialise commits, and fail when the server's queue is full. So it
+is sent afterwards, by a separate statement, rarely, and without waiting for the disk; a follower that
+misses it polls the ledger a little later anyway.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ CHANNEL = "crmledger_events"
 NOTIFY = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')"
 
 MIN_INTERVAL = 0.05
-"""Seconds between two notifications of one process."""
+"""The fewest seconds between two notifications of a process."""
 
 log = structlog.get_logger(__name__)
 
 
 class AppendNotifier:
-    """Rings at once when it is quiet, and at most every `MIN_INTERVAL` seconds."""
+    """Notifies immediately after a quiet time, and at most every `MIN_INTERVAL` seconds."""
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
@@ -35,13 +35,13 @@ class AppendNotifier:
         self._sending: asyncio.Task[None] | None = None
 
     def notify(self) -> None:
-        """Tells followers that there are new events. Never waits, never fails."""
+        """Tell followers that there are new events. Never waits, never fails."""
         self._pending = True
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send())
 
     async def close(self) -> None:
-        """Rings no more."""
+        """Stop notifying."""
         if self._sending is not None:
             self._sending.cancel()
             await asyncio.wait([self._sending])
@@ -57,10 +57,10 @@ class AppendNotifier:
 
 
 class Listener:
-    """Hears the bell on a connection of its own: ``notified`` is set when it has rung.
+    """Listens on a connection of its own, and sets ``notified`` on each notification.
 
-    Whoever follows the ledger clears ``notified``, looks, and rests. Where there is no connection, nothing is
-    heard, and the next rest tries again.
+    A follower clears ``notified``, reads the ledger, and waits. Without a connection there are no
+    notifications, and the next wait tries to connect again.
     """
 
     def __init__(self, url: str, role: str = SERVICE_ROLE) -> None:
@@ -70,12 +70,12 @@ class Listener:
         self._connection: asyncpg.Connection | None = None
 
     async def wait(self, seconds: float, *events: asyncio.Event) -> None:
-        """Waits for the bell or one of ``events``, so many seconds at most."""
+        """Wait for a notification or one of ``events``, at most ``seconds`` seconds."""
         await self._listen()
         await wait_for_any(seconds, self.notified, *events)
 
     async def close(self) -> None:
-        """Listens no more."""
+        """Stop listening."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
@@ -94,11 +94,11 @@ class Listener:
                 connection.terminate()
         else:
             self._connection = connection
-            self.notified.set()  # it may have rung before anybody listened
+            self.notified.set()  # notifications before this were missed
 
 
 async def wait_for_any(seconds: float, *events: asyncio.Event) -> None:
-    """Waits until one of the events is set, so many seconds at most."""
+    """Wait until one of the events is set, at most ``seconds`` seconds."""
     waiting = [asyncio.create_task(event.wait()) for event in events]
     try:
         await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
