@@ -1,9 +1,9 @@
 """Natural batching: calls that wait at the same moment share one trip to the database.
 
-No timer is involved. A call that finds a free place goes at once; those that come while all places
-are taken gather, and the next free place takes them all. Where a key has several places of its own, what
-has gathered is dealt out to them: while one part is at the server, the callers of another one work on
-their answers, so that neither side waits for the other.
+No timer is involved. A call that finds a free slot runs at once; those that come while all slots are
+taken queue up, and the next free slot takes them all. If a key may have several runs at a time, its
+queue is divided among them: while one batch is at the server, the callers of another one work on their
+answers, so that neither side waits for the other.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MIN_BATCH = 16
-"""Items that are not worth a trip of their own when there are more."""
+"""The fewest items of a batch while more are waiting."""
 QUEUE_LIMIT = 5_000
-"""How many calls may wait; those beyond are better told at once to come again."""
+"""The most calls that may wait; others had better be told at once to try again."""
 
 
 class Batcher(Generic[Item, Result]):
     """Gathers items of one key and runs them together.
 
-    ``run`` takes a key and its items and returns one result, or one exception, for each in order.
-    ``places`` runs go on at once, of one key ``shares`` at most if that is given: then it takes its
-    share of what waits, but no fewer than `MIN_BATCH`. A run takes at most ``most`` items, and more than
-    ``waiting`` items are turned away with `ServiceUnavailable`. Keys take turns, so that a busy one
-    does not keep the others waiting.
+    ``run`` takes a key and its items and returns one result, or one exception, for each, in order.
+    ``concurrency`` runs may be in progress, of one key at most ``concurrency_per_key``: with that limit
+    a run takes an equal share of the key's queue, but no fewer than `MIN_BATCH` items. A run takes at most
+    ``max_batch`` items; beyond ``queue_limit`` waiting items, others are refused with `ServiceUnavailable`.
+    Keys take turns, so that a busy one does not delay the others.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Batcher(Generic[Item, Result]):
         self._idle = asyncio.Event()
 
     async def submit(self, key: Hashable, item: Item) -> Result:
-        """The result of one item. A caller that is cancelled leaves its item to run."""
+        """Return the result of one item. The item runs even if its caller is cancelled."""
         if self._waiting >= self._queue_limit:
             raise ServiceUnavailable("too many calls are waiting", retry_after=1)
         loop = asyncio.get_running_loop()
@@ -72,7 +72,7 @@ class Batcher(Generic[Item, Result]):
         return await future
 
     async def drain(self) -> None:
-        """Waits until nothing runs and nothing waits."""
+        """Wait until nothing runs and nothing waits."""
         while self._tasks or self._waiting:
             self._idle.clear()
             await self._idle.wait()

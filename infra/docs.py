@@ -1,6 +1,6 @@
-"""The reference pages in docs/reference, written from the tables that the service runs on.
+"""The reference pages in docs/reference, generated from the tables that the service runs on.
 
-``python -m infra.docs`` writes them anew; a test fails when they are not current.
+``python -m infra.docs`` writes them; a test fails if they are not current.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NOTICE = "<!-- Written by `python -m infra.docs`. Do not edit. -->"
 
 
 def table(head: str, rows: Iterable[Iterable[object]]) -> Iterator[str]:
-    """A Markdown table; ``head`` is its first line without the outer bars."""
+    """Yield the lines of a Markdown table; ``head`` is its first line without the outer bars."""
     yield f"| {head} |"
     yield "|" + " --- |" * (head.count("|") + 1)
     for row in rows:
@@ -35,7 +35,7 @@ def table(head: str, rows: Iterable[Iterable[object]]) -> Iterator[str]:
 
 
 def methods() -> Iterator[str]:
-    """Every method with its parameters."""
+    """Yield every method with its parameters."""
     yield "# Methods"
     yield f"\nPaths stand below `{BASE}`. Numbers are those of the contract."
     for method in sorted(METHODS.values(), key=lambda method: method.number):
@@ -58,7 +58,7 @@ def _parameters(method: Method) -> Iterator[tuple[str, str, str]]:
 
 
 def errors() -> Iterator[str]:
-    """The catalogue of refusals."""
+    """Yield the catalogue of refusals."""
     yield "# Errors\n"
     yield "What a call is refused with. Decide on `status.code`, not on the HTTP status.\n"
     rows = ((f"`{e.code}`", e.status, e.message) for e in CATALOGUE.values())
@@ -66,9 +66,9 @@ def errors() -> Iterator[str]:
 
 
 def events() -> Iterator[str]:
-    """Every event of every aggregate, and the life cycles that they make.
+    """Yield every event of every aggregate, and the life cycles that they form.
 
-    Events that may happen in any state and leave it as it is are not drawn.
+    Events that may happen in any state and do not change it are not drawn.
     """
     yield "# Events and life cycles\n"
     yield "What the ledger can say, by the entity it says it of. Values in italics belong to a"
@@ -109,7 +109,7 @@ def _diagram(aggregate_events: list[type[DomainEvent]]) -> Iterator[str]:
 
 
 def kinds() -> Iterator[str]:
-    """Every kind of record that can be registered."""
+    """Yield every kind of record that can be registered."""
     yield "# Registered records\n"
     yield "Kinds of `/reference/v1/{kind}` and of `crmledger import`, with the fields of a record."
     yield "Unique identifier fields carry a `!`. Every record also has `id` and may have `retired`."
@@ -132,7 +132,7 @@ def _secrets(kind: RecordKind) -> Iterator[tuple[str, str, str]]:
 
 
 def analytics() -> Iterator[str]:
-    """The data dictionary of analysts."""
+    """Yield the data dictionary of analysts."""
     yield "# Data dictionary\n"
     yield "The objects of the schema `analytics` ([how to use them](../analytics.md)). Columns in italics"
     yield "belong to a person: they are null unless an operator has granted them."
@@ -163,16 +163,16 @@ PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "records.md": kinds,
     "analytics.md": analytics,
 }
-"""Page by file name."""
+"""The pages by file name."""
 
 
 def text(page: str) -> str:
-    """One page as it should stand."""
+    """Return one page as it should be."""
     return "\n".join([NOTICE, *PAGES[page]()]) + "\n"
 
 
 def write() -> None:
-    """Writes all pages."""
+    """Write all pages."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     for page in PAGES:
         (FOLDER / page).write_text(text(page), encoding="utf-8")

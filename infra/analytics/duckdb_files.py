@@ -1,6 +1,6 @@
-"""Parquet and DuckDB files from CSV, with DuckDB: the one module that needs the extra ``export``.
+"""Converts CSV to Parquet and DuckDB files; the only module that needs the extra ``export``.
 
-One thread keeps the order and with it the bytes; what does not fit into memory goes to disk.
+A single thread keeps the order of rows, and so the bytes; data beyond the memory limit spills to disk.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TYPES = {
     "timestamp with time zone": "TIMESTAMPTZ",
     "uuid": "UUID",
 }
-"""PostgreSQL's types; JSON stays text, so that no reader needs an extension for it."""
+"""DuckDB's types by those of PostgreSQL; JSON stays text, so that readers need no extension."""
 
 Settings: TypeAlias = dict[str, str | bool | int | float | list[str]]
 
@@ -39,10 +39,12 @@ ROW_GROUP = 100_000
 
 
 def convert(relation: Relation, csv_file: Path, file: Path, format_: str) -> None:
-    """Makes ``file`` from the CSV file ``lines``, which holds the columns of ``what``.
+    """Convert a CSV file with the columns of ``relation`` to ``file``.
 
-    The same rows make the same Parquet file, byte for byte. Of a DuckDB file only the content of
-    its table is the same: DuckDB decides by itself how its pages are laid out.
+    The same rows give the same Parquet file, byte for byte. Of a DuckDB file only the content of its table
+    is the same, since DuckDB chooses the layout of its pages.
+
+    :param format_: ``parquet`` or ``duckdb``.
     """
     spill = str(csv_file.with_suffix(".spill"))
     settings: Settings = {"threads": 1, "memory_limit": MEMORY_LIMIT, "temp_directory": spill}
@@ -62,7 +64,7 @@ def convert(relation: Relation, csv_file: Path, file: Path, format_: str) -> Non
 
 
 def _csv_source(relation: Relation, csv_file: Path) -> str:
-    """The CSV file in SQL. An empty text is in quotes, so that it is told from null."""
+    """Return the query that reads the CSV file. An empty text is in quotes, unlike null."""
     types = ", ".join(f"{_literal(c.name)}: '{TYPES[c.type]}'" for c in relation.columns)
     options = "header = true, auto_detect = false, quote = '\"', escape = '\"', nullstr = ''"
     limits = "allow_quoted_nulls = false, parallel = false, max_line_size = 33554432"

@@ -1,6 +1,6 @@
-"""The ledger as a flat object, and the states that its events lead to.
+"""The ledger as a flat relation, and the states to which its events lead.
 
-Nothing here opens what is encrypted: of an event's personal part it is only told that there is one.
+Nothing is decrypted: a column only says whether an event has a personal part.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ ENTITIES = (
     "queue_entry",
     "service_request",
 )
-"""Whose way through their states is told."""
+"""The entities whose transitions between states are shown."""
 
 ID = "upper(replace(e.stream_id::text, '-', ''))"
-"""An entity's id as callers see it."""
+"""The SQL of an entity's id as callers see it."""
 
 _ADMINISTRATIVE = frozenset(
     {"originator_id", "originator_version", "originator_topic", "timestamp", "user", "unit"}
 )
 _OPERATOR_TEXTS = frozenset({"fields", "reason"})
-"""What operators write in the open, and may name a person: registered records, why one is forgotten."""
+"""Unencrypted texts of operators that may name a person: registered records, reasons for erasure."""
 
 _TYPES = {"str": "text", "int": "bigint", "bool": "boolean"}
 
@@ -51,7 +51,7 @@ _METADATA = {
 
 
 def states() -> dict[str, str]:
-    """The state that each event leads to, by topic, of the entities whose states are told."""
+    """Return the state to which each event of `ENTITIES` leads, by topic."""
     return {
         topic: event.TO
         for topic, event in sorted(EVENTS.items())
@@ -64,11 +64,11 @@ def _values_list(states_by_topic: dict[str, str]) -> str:
 
 
 STATES = f"(VALUES {_values_list(states())}) AS s (topic, state)"
-"""The same in SQL."""
+"""`states` as a table expression of SQL."""
 
 
 def _payload_types() -> dict[str, str]:
-    """The members of all payloads that are not encrypted as a whole, with their types in SQL."""
+    """Return the members of all payloads that are not encrypted as a whole, with their types in SQL."""
     types_by_member: dict[str, set[str]] = {}
     for event in EVENTS.values():
         for member in fields(event):

@@ -1,7 +1,7 @@
-"""Exports: an object of analysts, or the ledger, as a file that is the same for the same rows.
+"""Exports a relation of analysts, or the ledger, to a file that is the same for the same rows.
 
-The rows come in one order out of one snapshot, as CSV by ``COPY``, a piece at a time. Parquet and
-DuckDB files are made from that CSV by DuckDB, which is an extra (`infra.analytics.duckdb_files`).
+The rows of one snapshot come in a fixed order as CSV by ``COPY``, in chunks. Parquet and DuckDB files
+are made from that CSV by DuckDB, which is an extra (`infra.analytics.duckdb_files`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SETTINGS = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
 }
-"""Whatever the server's are: they shape the text of values, and an export takes as long as it takes."""
+"""Fixed settings, whatever the server's are: they determine the text of values; exports have no time limit."""
 
 LEDGER = Relation(
     "ledger",
@@ -65,17 +65,17 @@ ORGANISATION_ID = """
 SELECT r.id FROM views.records r
  WHERE r.kind = 'organisation' AND $1 IN (r.id, r.document ->> 'name')
 """
-# A spreadsheet takes a text that begins so for a formula, and runs it.
+# A spreadsheet evaluates a text that begins so as a formula.
 FORMULA = r"^[=+@\t\r\n-]"
 
 
 class ExportError(RuntimeError):
-    """What was asked for cannot be exported; the message says why."""
+    """The export is not possible; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Whose rows, and which: those last changed at ``after < position <= upto``."""
+    """The rows to export: those of an organisation, last changed at ``after < position <= upto``."""
 
     organisation: str | None = None
     after: int = 0
@@ -84,14 +84,14 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What an export wrote: rows, and with an organisation the position it is complete up to."""
+    """The result of an export: the number of rows; for an organisation, the position up to which it is complete."""
 
     rows: int
     upto: int | None
 
 
 def find_relation(name: str) -> Relation:
-    """The object of that name, or the ledger. Raises `ExportError` for any other name."""
+    """Return the relation of a name, or the ledger. Raises `ExportError` for an unknown name."""
     relation = LEDGER if name == LEDGER.name else OBJECTS.get(name)
     if relation is None:
         names = ", ".join(sorted({*OBJECTS, LEDGER.name}))
@@ -110,13 +110,13 @@ async def export(
     total: Callable[[int], None],
     advance: Callable[[int], None],
 ) -> Export:
-    """Writes the rows of ``what`` in ``wanted`` to ``file``, which is there whole or not at all.
+    """Write the rows of a relation within a range to ``file``, completely or not at all.
 
     :param url: the database, as its owner.
-    :param personal: in clear what belongs to a person.
-    :param total: is told how many lines there will be: one for each row, and the names.
-    :param advance: is told how many lines more were read.
-    :raises ExportError: for a range that ``what`` or the ledger does not have, or a missing extra.
+    :param personal: export personal data in clear.
+    :param total: is called once with the number of lines: one for each row, and the header.
+    :param advance: is called with the number of further lines that were read.
+    :raises ExportError: for a range that the relation or the ledger does not have, or a missing extra.
     """
     convert = None if format_ == "csv" else _load_converter(format_)
     async with snapshot(url, SETTINGS) as connection:
@@ -138,7 +138,7 @@ async def export(
 async def _resolve_range(
     connection: Connection, relation: Relation, range_: Range
 ) -> tuple[str | None, int | None]:
-    """The id of the organisation and the last position of the range, if there is one."""
+    """Return the id of the organisation and the last position of the range; None if all are exported."""
     is_bounded = range_.after > 0 or range_.upto is not None
     if is_bounded and not relation.position:
         raise ExportError(f"{relation.name} is exported as a whole: its rows have no positions")
@@ -158,7 +158,7 @@ async def _resolve_range(
 def _row_source(
     relation: Relation, organisation: str | None, after: int, upto: int | None
 ) -> tuple[str, list[str | int | None]]:
-    """The rows in SQL, and the values in it."""
+    """Return the ``FROM`` and ``WHERE`` of the rows, and the values of its parameters."""
     source = relation.source if relation is LEDGER else f"analytics.{relation.name}"
     if organisation is None:
         return f"FROM {source}", []
@@ -169,7 +169,7 @@ def _row_source(
 
 
 def _order(relation: Relation) -> str:
-    """One order, whatever the database's collation."""
+    """Return a fixed ``ORDER BY``, whatever the database's collation."""
     texts = {column.name for column in relation.columns if column.type == "text"}
     names = ("organisation", *relation.order)
     return ", ".join(
@@ -182,7 +182,7 @@ def _select_list(relation: Relation, format_: Format) -> str:
 
 
 def _cell(column: Column, format_: Format) -> str:
-    """One column; in CSV no text of it can be taken for a formula."""
+    """Return one column of the select list; in CSV no text of it can be taken for a formula."""
     name = quoted(column.name)
     if format_ != "csv" or column.type != "text":
         return name
@@ -196,7 +196,7 @@ async def _copy(
     file: Path,
     advance: Callable[[int], None],
 ) -> None:
-    """Writes the rows as CSV with a line of names, and tells of each."""
+    """Write the rows as CSV with a header, and report progress by lines."""
     counter = _LineCounter()
     with file.open("wb") as out:
 
@@ -210,13 +210,13 @@ async def _copy(
 
 
 class _LineCounter:
-    """Counts the lines of a CSV file that comes in pieces: line ends in quotes are none."""
+    """Counts the lines of a CSV file that comes in pieces; line ends in quotes do not count."""
 
     def __init__(self) -> None:
         self._quoted = 0
 
     def count(self, piece: bytes) -> int:
-        """How many lines end in the next piece."""
+        """Return the number of lines that end in the next piece."""
         parts = piece.split(b'"')
         outside = parts[self._quoted :: 2]
         self._quoted = (self._quoted + len(parts) - 1) % 2
@@ -224,7 +224,7 @@ class _LineCounter:
 
 
 def _load_converter(format_: Format) -> Callable[[Relation, Path, Path, str], None]:
-    """What makes Parquet and DuckDB files; refused at once where the extra for it is missing."""
+    """Return the converter to Parquet and DuckDB. Raises `ExportError` if the extra for it is missing."""
     try:
         convert = import_module("infra.analytics.duckdb_files").convert
     except ModuleNotFoundError as error:
@@ -236,7 +236,7 @@ def _load_converter(format_: Format) -> Callable[[Relation, Path, Path, str], No
 
 @contextmanager
 def _draft_of(file: Path) -> Iterator[Path]:
-    """A draft that takes the place of ``file`` in the end, with nothing left beside it."""
+    """Yield a draft that replaces ``file`` at the end; remove temporary files in any case."""
     draft = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         yield draft

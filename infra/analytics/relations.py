@@ -1,7 +1,7 @@
-"""What analysts query: every object of the schema ``analytics``, its columns and what they mean.
+"""The relations that analysts query: all of the schema ``analytics``, with the meaning of each column.
 
-Columns of contract fields come from the tables that calls are answered by; what is written here is
-what the contract does not know: how an object is found, and the columns that only analysts see.
+Columns of contract fields come from the tables by which calls are answered. This module adds what the
+contract does not define: the sources of the relations, and the columns that only analysts see.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _DOCUMENT = SourceAlias("d")
 
 @dataclass(frozen=True, slots=True)
 class _Entity:
-    """An entity that becomes one object, and one more for each of its sets.
+    """An entity that becomes one relation, and another one for each of its sets.
 
-    ``table`` is the view of its documents, ``indexed`` its columns that are fields as well: a
-    condition on them is answered by an index. ``extra`` are further columns of it, ``overrides``
-    stands for what a document says otherwise, ``sets`` names the object of each set.
+    ``table`` is the read model of its documents, ``indexed`` those of its columns that are fields as well:
+    a condition on them uses an index. ``extra`` are further columns of it, ``overrides`` the SQL of columns
+    that differ from the document, ``sets`` the relation of each set, ``excluded`` fields without a column.
     """
 
     shape: ResponseShape
@@ -135,11 +135,11 @@ ENTITIES = (
         overrides={"name": 'coalesce(v.document #>> \'{name,$name,0}\', "d"."name")'},
     ),
 )
-"""What crmledger owns, and analysts see."""
+"""The entities that crmledger owns and analysts see."""
 
 
 def _entity_relations(entity: _Entity) -> Iterator[Relation]:
-    """The object of an entity, and those of its sets."""
+    """Yield the relation of an entity, and those of its sets."""
     fields = [field for field in entity.shape.fields if field.key not in entity.excluded]
     expressions = {name: f"v.{quoted(name)}" for name in entity.indexed} | dict(entity.overrides)
     yield Relation(
@@ -168,10 +168,10 @@ def _entity_relations(entity: _Entity) -> Iterator[Relation]:
 
 
 def _set_relation(entity: _Entity, items: ItemSet) -> Relation:
-    """The object of a set: one item a row, with the id of whose it is."""
+    """Return the relation of a set: one item a row, with the id of its owner."""
     fields: tuple[Field, ...] = items.response_fields or items.fields
     source_alias = replace(_DOCUMENT, personal=items.personal)
-    # An id was made up, whosever the item is.
+    # The id of an item is generated, and so not personal.
     item_columns = [
         replace(column, personal=column.personal and column.name != "id")
         for column in columns(fields, source_alias)
@@ -214,4 +214,4 @@ OBJECTS: Mapping[str, Relation] = {
         ORGANISATIONS,
     )
 }
-"""Every object by its name."""
+"""Every relation by name."""

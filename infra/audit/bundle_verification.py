@@ -1,4 +1,4 @@
-"""Checks a bundle, alone: no database, no network, no more in memory than how far each entity has come."""
+"""Verifies a bundle by itself: no database, no network; in memory is only the head of each stream."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def check_bundle(
     outside: Mapping[int, SignedSeal],
     advance: Callable[[int], None] = lambda _: None,
 ) -> SealVerifier:
-    """Checks every event and seal of a bundle, and its manifest; returns how far that reaches.
+    """Verify every event and seal of a bundle, and its manifest; return the finished verifier.
 
-    :param keys: the public keys whose seals are believed.
+    :param keys: the trusted public keys.
     :param outside: seals of the bundle's organisation that were kept elsewhere, by number.
-    :param advance: is told how many events were checked since it was told last.
+    :param advance: is called with the number of events verified since the last call.
     :raises TamperError: for the first position that is not as it was sealed.
-    :raises BundleError: the manifest does not describe what the bundle holds.
-    :raises SealError: an outside seal is of before the bundle's beginning: it can prove nothing here.
+    :raises BundleError: the manifest does not describe the content.
+    :raises SealError: an outside seal precedes the bundle, and so proves nothing about it.
     """
     lines, seals = bundle.events.read(EventRecord), bundle.seals.read(SignedSeal)
     signed = _read_next(seals, bundle.manifest.first, "rewritten")

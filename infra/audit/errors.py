@@ -1,4 +1,4 @@
-"""What an audit finds."""
+"""The error that an audit raises."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ TamperKind: TypeAlias = Literal["changed", "missing", "inserted", "reordered", "
 
 
 class TamperError(Exception):
-    """A ledger is not what it was; ``position`` is the first bad one, ``kind`` what happened there.
+    """A ledger is not as it was sealed; ``position`` is the first bad one, ``kind`` what happened there.
 
-    ``rewritten`` is a seal that is not what was signed or kept: events from this position on, or their
-    seals, are others.
+    ``rewritten`` means a seal that is not the one that was signed or kept: events from this position on,
+    or their seals, were replaced.
     """
 
     def __init__(self, position: int, kind: TamperKind, reason: str) -> None:

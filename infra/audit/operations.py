@@ -1,4 +1,4 @@
-"""What ``crmledger audit`` does with the ledgers of a database: verify, export, prove."""
+"""The operations of ``crmledger audit`` on the ledgers of a database: verify, export, prove."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ async def verify(
     outside: Mapping[int, SignedSeal],
     advance: Advance = lambda _: None,
 ) -> SealVerifier:
-    """Checks a ledger against its seals; returns how far that reaches. Events without a seal are checked, too.
+    """Verify a ledger against its seals, including events without a seal; return the finished verifier.
 
     :param connection: a snapshot.
-    :param keys: the public keys whose seals are believed.
+    :param keys: the trusted public keys.
     :param outside: seals of the organisation that were kept elsewhere, by number.
-    :param advance: is told of every event that was checked.
+    :param advance: is called with the number of events verified since the last call.
     :raises TamperError: for the first position that is not as it should be.
     """
     verifier = SealVerifier(organisation, keys, outside)
@@ -67,9 +67,9 @@ async def export(
     last: int | None = None,
     advance: Advance = lambda _: None,
 ) -> Manifest:
-    """Writes a bundle of the sealed events between two positions, widened to whole seals.
+    """Write a bundle of the sealed events between two positions, widened to whole seals.
 
-    The same range gives the same bytes. Raises `SealError` if nothing there is sealed.
+    The same range gives the same bytes. Return the manifest. Raises `SealError` if there is no seal.
     """
     bounds = await sealed_bounds(connection, organisation, first, last)
     if bounds is None:
@@ -99,7 +99,7 @@ async def export(
 
 
 async def prove(connection: Connection, organisation: str, position: int) -> InclusionProof:
-    """The proof that an event is in its seal. Raises `SealError` if it has none."""
+    """Return the proof that an event is in its seal. Raises `SealError` if it is not sealed."""
     signed = await anext(seals(connection, organisation, position, position), None)
     row = await anext(events(connection, organisation, position, position), None)
     if signed is None or row is None:
@@ -113,7 +113,7 @@ async def prove(connection: Connection, organisation: str, position: int) -> Inc
 async def prove_entity(
     connection: Connection, organisation: str, stream: UUID
 ) -> CompletenessProof:
-    """The proof that an entity's events up to the last seal are all, or that it has none.
+    """Return the proof that an entity's events up to the last seal are complete, or that it has none.
 
     Raises `SealError` if the organisation has no seal.
     """

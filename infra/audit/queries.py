@@ -1,4 +1,4 @@
-"""Events and seals as the database has them."""
+"""Queries for events, seals and stream heads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-# As text and then as bytes: what was hashed, whatever codec the connection has for json.
+# As text and then as bytes: exactly what was hashed, whatever codec the connection uses for json.
 EVENTS = """
 SELECT position, stream_id, version, topic, schema_version, subject, recorded_at, event_hash,
        convert_to(payload::text, 'UTF8') AS payload, convert_to(metadata::text, 'UTF8') AS metadata
@@ -64,13 +64,13 @@ SEALED_ORGANISATIONS = "SELECT DISTINCT organisation FROM ledger.seals ORDER BY 
 ORGANISATION_ID = (
     "SELECT organisation FROM ledger.global_claims WHERE claim = 'organisation=' || $1"
 )
-# Joined with what is wanted: `= ANY` is planned as a scan where a plan was made while the table was small.
+# A join with the buckets: `= ANY` is planned as a scan if the plan was made while the table was small.
 STREAM_HEADS = """
 SELECT s.stream_id, s.version, s.chain
   FROM unnest($2::bytea[]) AS w (bucket)
   JOIN ledger.seal_tree_heads s ON s.organisation = $1 AND s.bucket = w.bucket
 """
-# Those below one prefix in one row: they are tens of thousands.
+# The hashes below one prefix in one row: there are tens of thousands of them.
 NODES = """
 SELECT s.parent, string_agg(s.prefix || s.hash, ''::bytea) AS below
   FROM unnest($2::bytea[]) AS w (parent)
@@ -78,38 +78,38 @@ SELECT s.parent, string_agg(s.prefix || s.hash, ''::bytea) AS below
  GROUP BY s.parent
 """
 PAGE = 500
-"""Events that are held at once."""
+"""Events that are in memory at once."""
 SETTINGS = {
     "role": postgres.SERVICE_ROLE,
     "application_name": "crmledger audit",
     "TimeZone": "UTC",
-    # Events are read in the order of their key; a server may think that sorting them all is cheaper.
+    # Events are read in the order of their key; the planner may believe that sorting them all is cheaper.
     "enable_sort": "off",
 }
 
 
 def snapshot(url: str) -> AbstractAsyncContextManager[Connection]:
-    """A connection of the service's role that sees one moment of the database."""
+    """Open a connection of the service's role that sees one snapshot of the database."""
     return postgres.snapshot(url, SETTINGS)
 
 
 async def organisation_id(connection: Connection, name: str) -> str:
-    """The id of the organisation that has this name, else the name: it is taken for an id."""
+    """Return the id of the organisation with this name; without one, the name, which is then taken for an id."""
     id_: str | None = await connection.fetchval(ORGANISATION_ID, name.strip())
     return id_ or name
 
 
 async def sealed_organisations(connection: Connection) -> list[str]:
-    """The organisations that have seals, also those whose events are gone."""
+    """Return the organisations that have seals, including those whose events are missing."""
     return [row["organisation"] for row in await connection.fetch(SEALED_ORGANISATIONS)]
 
 
 async def events(
     connection: Connection, organisation: str, first: int | None = None, last: int | None = None
 ) -> AsyncIterator[tuple[StoredEvent, bytes]]:
-    """Events in the order of their positions, each with the hash that is stored with it.
+    """Yield the events in the order of their positions, each with its stored hash.
 
-    A snapshot holds few of them in memory at a time. Without bounds it is all, whatever their positions.
+    Few of them are in memory at a time. Without bounds all are read, whatever their positions.
     """
     async for row in connection.cursor(EVENTS, organisation, first, last, prefetch=PAGE):
         yield stored_event(row), row["event_hash"]
@@ -118,7 +118,7 @@ async def events(
 async def stream_events(
     connection: Connection, organisation: str, stream: UUID, last: int
 ) -> list[StoredEvent]:
-    """The events of one entity up to a position, in the order of their versions."""
+    """Return the events of one entity up to a position, in the order of their versions."""
     rows = await connection.fetch(STREAM_EVENTS, organisation, stream, last)
     return [stored_event(row) for row in rows]
 
@@ -126,7 +126,7 @@ async def stream_events(
 async def seals(
     connection: Connection, organisation: str, first: int = 0, last: int | None = None
 ) -> AsyncIterator[SignedSeal]:
-    """The seals, in order, of which any position lies in these bounds; all without them."""
+    """Yield the seals, in order, that cover any position within the bounds; all of them without bounds."""
     async for row in connection.cursor(SEALS, organisation, first, last, prefetch=4):
         yield _to_signed_seal(row)
 
@@ -134,13 +134,13 @@ async def seals(
 async def sealed_bounds(
     connection: Connection, organisation: str, first: int, last: int | None
 ) -> tuple[int, int] | None:
-    """The first and the last position of the seals between two positions; None if there are none."""
+    """Return the first and last position of the seals between two positions; None if there are none."""
     row = await connection.fetchrow(BOUNDS, organisation, first, last)
     return (row["first"], row["last"]) if row and row["first"] is not None else None
 
 
 async def last_seal(connection: Connection, organisation: str) -> SignedSeal | None:
-    """The last seal of a ledger, without its leaves."""
+    """Return the last seal of a ledger, without its leaves; None if there is none."""
     row = await connection.fetchrow(LAST_SEAL, organisation)
     return _to_signed_seal(row) if row else None
 
@@ -152,7 +152,7 @@ def _to_signed_seal(row: asyncpg.Record) -> SignedSeal:
 async def load_stream_heads(
     connection: Connection, organisation: str, tree: StreamTree, buckets: Iterable[bytes]
 ) -> None:
-    """Reads how far the streams of some buckets had come at the last seal."""
+    """Load the heads that the streams of some buckets had at the last seal."""
     for row in await connection.fetch(STREAM_HEADS, organisation, list(buckets)):
         tree.put(StreamHead(UUID(bytes=row["stream_id"].bytes), row["version"], row["chain"]))
 
@@ -160,7 +160,7 @@ async def load_stream_heads(
 async def load_nodes(
     connection: Connection, organisation: str, tree: StreamTree, parents: Iterable[bytes]
 ) -> None:
-    """Reads the kept hashes below some prefixes."""
+    """Load the stored hashes below some prefixes."""
     for parent, entries in await connection.fetch(NODES, organisation, list(parents)):
         prefix = len(parent) + 1
         entry = prefix + len(EMPTY)
@@ -171,7 +171,7 @@ async def load_nodes(
 
 
 async def path_to(connection: Connection, organisation: str, head: StreamHead) -> StreamTree:
-    """The part of the map of streams that the look-up of one passes, at the last seal."""
+    """Return the part of the stream tree, as of the last seal, that the look-up of one stream passes."""
     tree, prefix = StreamTree(), b""
     while len(prefix) < BUCKET:
         await load_nodes(connection, organisation, tree, [prefix])

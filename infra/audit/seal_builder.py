@@ -1,4 +1,4 @@
-"""Drawing up the next seal of a ledger, and adding it."""
+"""Builds the next seal of a ledger and adds it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from infra.ledger.feed import GapError, LedgerCorruptedError
 __all__ = ["MAX_EVENTS", "seal_next"]
 
 MAX_EVENTS = 4096
-"""Events in one seal: a proof of inclusion has at most 12 hashes."""
+"""The most events of a seal: a proof of inclusion then has at most 12 hashes."""
 UNSEALED = """
 SELECT position, stream_id, version, event_hash
   FROM ledger.events WHERE organisation = $1 AND position > $2 ORDER BY position LIMIT $3
@@ -27,7 +27,7 @@ ADD_SEAL = "SELECT ledger.add_seal($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
 @dataclass(frozen=True, slots=True)
 class _SealInput:
-    """What the next seal is drawn up from, as of one moment."""
+    """The data from which the next seal is built, as of one snapshot."""
 
     organisation: str
     previous: Seal | None
@@ -39,7 +39,7 @@ class _SealInput:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """The next seal, and what it changes in the map of streams."""
+    """The next seal, and its changes to the stream tree."""
 
     signed: SignedSeal
     heads: list[StreamHead]
@@ -49,11 +49,11 @@ class _Draft:
 async def seal_next(
     connection: Connection, organisation: str, signer: Signer, max_events: int = MAX_EVENTS
 ) -> SignedSeal | None:
-    """Seals the events after the last seal, at most so many.
+    """Seal the events after the last seal, at most ``max_events``; return the seal.
 
-    None if there are none, or if another process has sealed them. Raises `LedgerCorruptedError` where the
-    ledger is not whole: that is never sealed. Tens of thousands of rows are read and hashed, during which
-    the loop that this runs on does nothing else.
+    None if there are no such events, or if another process has sealed them. Raises `LedgerCorruptedError`
+    if the ledger has gaps: such events are never sealed. Up to tens of thousands of rows are read and
+    hashed, which blocks the event loop meanwhile.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         source = await _read_input(connection, organisation, max_events)
@@ -98,7 +98,7 @@ def _build_seal(source: _SealInput, signer: Signer) -> _Draft:
     first = source.previous.last + 1 if source.previous else 1
     streams, events = source.streams, source.events
     buckets = {StreamHead(row["stream_id"]).key[:BUCKET] for row in events}
-    # The kept map is believed because the part of it that is used gives the root that was signed.
+    # The stored tree can be trusted if the part of it that is used yields the signed root.
     if streams.rehash(buckets).hex() != (
         source.previous.streams if source.previous else EMPTY.hex()
     ):
@@ -114,7 +114,7 @@ def _build_seal(source: _SealInput, signer: Signer) -> _Draft:
         root=root_of(hashes).hex(),
         streams=streams.rehash(buckets).hex(),
         former=source.previous_hash,
-        # The clock may have been set back; the order of the seals is told by their numbers.
+        # The clock may have been set back, but seals must not precede each other in time.
         sealed_at=max(source.now, source.previous.sealed_at) if source.previous else source.now,
         key=signer.key,
     )
@@ -124,7 +124,7 @@ def _build_seal(source: _SealInput, signer: Signer) -> _Draft:
 def _advance_streams(
     organisation: str, first: int, streams: StreamTree, events: Sequence[asyncpg.Record]
 ) -> list[StreamHead]:
-    """Moves the events' streams; their new tips. Raises `LedgerCorruptedError` for what is not dense."""
+    """Advance the streams of the events; return their new heads. Raises `LedgerCorruptedError` for a gap."""
     heads = {}
     for position, row in enumerate(events, first):
         if row["position"] != position:
@@ -139,6 +139,6 @@ def _advance_streams(
 
 
 def _changed_nodes(streams: StreamTree, buckets: set[bytes]) -> list[tuple[bytes, bytes]]:
-    """The hashes that were folded anew, by prefix."""
+    """Return the hashes that were computed anew, by prefix."""
     groups = {bucket[:GROUP] for bucket in buckets}
     return [(prefix, streams.nodes[prefix[:-1]][prefix]) for prefix in sorted(buckets | groups)]

@@ -1,6 +1,6 @@
-"""Is a ledger what was sealed? Events and seals in, the first bad position out.
+"""Verifies that a ledger is as it was sealed: takes events and seals, finds the first bad position.
 
-Trusts neither database nor bundle: every hash is computed here. No input or output: ``audit verify``
+Neither database nor bundle is trusted: every hash is computed here. No input or output: ``audit verify``
 and the stand-alone verifier differ only in where events and seals come from.
 """
 
@@ -23,13 +23,13 @@ __all__ = ["SealVerifier"]
 class SealVerifier:
     """Takes seals in their order, after each the events of its range, and then those without a seal.
 
-    :param organisation: whose ledger it is.
-    :param keys: the public keys whose seals are believed.
+    :param organisation: the owner of the ledger.
+    :param keys: the trusted public keys.
     :param outside: seals that were kept elsewhere, by number.
-    :param since: the first seal to come, if the former ones and their events do not come: then it is
-        taken for granted what they were, and how far streams had come is not checked.
+    :param since: the first seal to come, if verification does not begin with the ledger: then the earlier
+        seals are assumed to be right, and the stream heads of seals are not verified.
 
-    Every method raises `TamperError` for the first thing that is wrong; nothing is to be asked after.
+    Every method raises `TamperError` for the first deviation; the verifier is of no use afterwards.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class SealVerifier:
     ) -> None:
         self.organisation = organisation
         self.position = since.first - 1 if since else 0
-        """The last position that is as it should be."""
+        """The last verified position."""
         self.seals = since.number - 1 if since else 0
-        """The number of the last seal that is."""
+        """The number of the last verified seal."""
         self.sealed = self.position
-        """The last position that is sealed."""
+        """The last verified position that is sealed."""
         self.from_genesis = since is None or since.number == 1
         self._keys = keys
         self._outside = outside
@@ -63,11 +63,11 @@ class SealVerifier:
 
     @property
     def remaining(self) -> int:
-        """How many events of the present seal are to come."""
+        """The number of events of the current seal that are still to come."""
         return self._current.remaining if self._current else 0
 
     def seal(self, signed: SignedSeal) -> None:
-        """Takes the next seal. Its events come next, then `close`."""
+        """Take the next seal. Its events come next, then `close`."""
         try:
             seal = signed.seal()
         except SealError as error:
@@ -83,7 +83,7 @@ class SealVerifier:
         self._sealed_at = seal.sealed_at
 
     def event(self, event: StoredEvent, stored: bytes | None = None) -> None:
-        """Takes the next event, and the hash that is stored with it where there is one."""
+        """Take the next event, and its stored hash if there is one."""
         current, expected = self._current, self.position + 1
         if current is not None and current.count(event):
             return
@@ -102,7 +102,7 @@ class SealVerifier:
         self._accept(event, hash_)
 
     def close(self) -> None:
-        """Says that no more events of the present seal will come."""
+        """Verify the current seal; all of its events have come."""
         assert self._current is not None
         current, self._current = self._current, None
         seal = current.seal
@@ -122,7 +122,7 @@ class SealVerifier:
         self.seals, self.sealed = seal.number, seal.last
 
     def finish(self) -> None:
-        """Says that there are no more events and no more seals."""
+        """Verify the end of the ledger; all events and seals have come."""
         for number in sorted(self._outside):
             if number > self.seals:
                 seal = self._outside[number].seal()
@@ -160,20 +160,18 @@ class SealVerifier:
                 seal.root,
             ):
                 raise reissued
-            # Its events are the same: a later seal may tell where they are not.
+            # Its events are the same: a later seal may locate a difference more precisely.
             self._reissued = self._reissued or reissued
         if not signed.is_signed_by(self._keys):
             problem = "signature does not fit" if seal.key in self._keys else "key is not known"
             raise TamperError(seal.first, "rewritten", f"seal {seal.number}: its {problem}")
 
     def _previous_head(self, event: StoredEvent) -> StreamHead:
-        """How far the event's stream has come without it."""
+        """Return the head of the event's stream before the event."""
         head = self._streams.head(event.stream)
-        return (
-            head
-            if head.version or self.from_genesis
-            else StreamHead(event.stream, event.version - 1)
-        )
+        if head.version or self.from_genesis:
+            return head
+        return StreamHead(event.stream, event.version - 1)
 
     def _check_order(self, event: StoredEvent) -> None:
         before = self._previous_head(event).version
@@ -193,34 +191,34 @@ class SealVerifier:
 
 
 class _Range:
-    """The range of the present seal: what was sealed there, and what is found."""
+    """The range of the current seal: what was sealed there, and what stands there."""
 
     def __init__(self, seal: Seal, leaves: list[bytes] | None) -> None:
         self.seal = seal
         self.leaves = leaves
-        """The hashes of its events; None if those that are kept with the seal are not what was sealed."""
+        """The sealed hashes of its events; None if those stored with the seal do not yield its root."""
         self.remaining = seal.count
         self.hashes: list[bytes] = []
         self.buckets: set[bytes] = set()
         self.suspect: TamperDiagnosis | None = None
 
     def count(self, event: StoredEvent) -> bool:
-        """Counts an event; whether it only serves to tell what became of a former one."""
+        """Count an event; return True if it only serves the diagnosis of an earlier one."""
         self.remaining -= 1
         if self.suspect is not None:
             self.suspect.observe(event)
         return self.suspect is not None
 
     def leaf(self, position: int) -> bytes | None:
-        """The sealed hash of a position, if it is known."""
+        """Return the sealed hash of a position; None if it is unknown."""
         return self.leaves[position - self.seal.first] if self.leaves else None
 
     def hashes_by_position(self) -> Mapping[int, bytes]:
-        """The sealed hashes by position."""
+        """Return the sealed hashes by position."""
         return dict(enumerate(self.leaves or (), self.seal.first))
 
     def mismatch_reason(self, *, same: bool) -> str:
-        """What is said when the kept hashes do not fit to the root."""
+        """Return the reason of the error if the hashes stored with the seal do not yield its root."""
         reason = (
             f"seal {self.seal.number}, up to {self.seal.last}: the hashes kept with it were changed"
         )

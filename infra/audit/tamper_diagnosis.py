@@ -1,7 +1,7 @@
-"""What became of a position whose event is not the one that was sealed there.
+"""Diagnoses a position whose event is not the one that was sealed there.
 
-An event's hash covers its position, so an event that was moved and hashed anew is no longer known by its
-hash. But it is known again when it is hashed for the position where it was sealed.
+An event's hash covers its position, so the hash of an event that was moved and hashed anew is another one.
+But the event is recognised by its hash for the position where it was sealed.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ __all__ = ["TamperDiagnosis"]
 
 
 class TamperDiagnosis:
-    """A position with a wrong event; takes the events that follow, then says what has happened.
+    """A position with a wrong event; takes the events that follow, then says what happened.
 
-    :param sealed: the sealed hashes of the range by position; empty if they are not known.
-    :param event: what stands there.
+    :param sealed: the sealed hashes of the range by position; empty if they are unknown.
+    :param event: the event that stands at the position.
     """
 
     def __init__(
@@ -33,19 +33,19 @@ class TamperDiagnosis:
             (q for q, hash_ in sealed.items() if q > position and self._hash(event, q) == hash_),
             None,
         )
-        """Where the event that stands here was sealed, if it was later in the range."""
+        """The position where the event that stands here was sealed, if it is a later one of the range."""
         self._last_seen = position
         self._moved_to: int | None = None
-        """Where the event that was sealed here stands, if it follows."""
+        """The later position at which the event that was sealed here stands, if any."""
 
     def observe(self, event: StoredEvent) -> None:
-        """Takes the event that follows."""
+        """Take the event that follows."""
         self._last_seen += 1
         if self._moved_to is None and (self._hash(event, self._position) == self._sealed_hash):
             self._moved_to = self._last_seen
 
     def diagnose(self) -> TamperError:
-        """What has happened, as far as the range shows."""
+        """Return what happened, as far as the range shows."""
         moved = self._moved_from is not None or self._found_position > self._position
         if self._moved_to is not None and moved:
             return self._error("reordered", f"its event stands at {self._moved_to}")

@@ -27,7 +27,7 @@ one, a ledger that was cut or rewritten and sealed again with the same key canno
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the program; 0 if everything is as it was sealed, else 1 and one line that says where not."""
+    """Run the program; return 0 if everything is as it was sealed, else print the first deviation and return 1."""
     options = _parser().parse_args(arguments)
     try:
         outside = [signed for path in options.seal for signed in parse_seals(path.read_bytes())]
@@ -89,7 +89,7 @@ def _verify_bundle(path: Path, keys: list[str], outside: list[SignedSeal]) -> li
 
 
 def _trusted_keys(keys: list[str], outside: list[SignedSeal], claimed: str) -> set[str]:
-    """The keys that the reader brings along; if there are none, the one that the file names itself."""
+    """Return the keys of options and outside seals; without any, the key that the file itself names."""
     return {*keys, *(signed.seal().key for signed in outside)} or {claimed}
 
 

@@ -1,4 +1,4 @@
-"""Loads the demo organisation, once; what is there already stays as it is."""
+"""Loads the demo organisation, once; existing data stays as it is."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ USER = "demo"
 
 
 class DemoSecrets(msgspec.Struct):
-    """What the first run made up: passwords by username, web API keys by number.
+    """The secrets that the first run generated: passwords by username, web API keys by number.
 
-    ``pass_code`` is that of the access tokens, ``loaded`` the hash of the organisation's first event
-    in the database that was loaded.
+    ``pass_code`` is that of the access tokens, ``loaded`` the hash of the organisation's first event in
+    the database that was loaded.
     """
 
     passwords: dict[str, str] = {}
@@ -39,27 +39,27 @@ class DemoSecrets(msgspec.Struct):
 
 
 class DemoError(RuntimeError):
-    """The demo data and this build do not fit; the message says which line was refused."""
+    """The demo data does not fit this build; the message says which line was refused."""
 
 
 def total_lines() -> int:
-    """The size of the demo data, for a progress bar."""
+    """Return the number of lines of the demo data, for a progress bar."""
     return sum(len(_read_lines(name)) for name in _FILES)
 
 
 async def load_demo(
     application: Application, path: Path, advance: Callable[[int], None]
 ) -> DemoSecrets:
-    """Registers the demo organisation and creates its contacts, communications, service requests.
+    """Register the demo organisation; create its contacts, communications and service requests.
 
-    :param path: where the made-up secrets are kept, readable by this user only.
-    :param advance: is told how many lines of the data were dealt with.
+    :param path: the file of the generated secrets, readable by this user only.
+    :param advance: is called with the number of lines done since the last call.
     """
     demo_secrets, first_event = _load_secrets(path), await _first_event(application)
     if demo_secrets.loaded and demo_secrets.loaded == first_event:
         advance(total_lines())
         return demo_secrets
-    # Whoever lost the secrets cannot repeat the calls that were made with them.
+    # Calls that were made with lost secrets cannot be repeated.
     is_served = bool(first_event) and not demo_secrets.pass_code
     demo_secrets.pass_code = demo_secrets.pass_code or f"{secrets.token_urlsafe(12)}a1"
     for name in ("10-organisation", "20-countries", "30-setup"):
@@ -122,7 +122,7 @@ def _resolved_lines(name: str, contacts: dict[str, str]) -> Iterator[bytes]:
 
 
 def _resolve_aliases(value: Any, aliases: dict[str, str]) -> Any:
-    """The value with every ``@alias`` replaced by the id that is known by it."""
+    """Return the value with every ``@alias`` replaced by its id."""
     if isinstance(value, str) and value.startswith("@"):
         return aliases[value[1:]]
     if isinstance(value, dict):
@@ -161,7 +161,7 @@ async def _log_in(application: Application, demo_secrets: DemoSecrets) -> str:
 async def _ensure_contact(
     application: Application, session: str, line: bytes, contacts: dict[str, str]
 ) -> dict[str, str]:
-    """Creates a contact unless one with its number is there; returns its id by its alias."""
+    """Create a contact unless one with its number exists; return its id by its alias."""
     record = orjson.loads(line)
     body = _resolve_aliases(record["body"], contacts)
     numbers = (body.get("demographics") or {}) | (body.get("company_profile") or {})
@@ -180,7 +180,7 @@ async def _ensure_contact(
 async def _replay_service_calls(
     application: Application, session: str, aliases: dict[str, str], advance: Callable[[int], None]
 ) -> None:
-    """Makes the calls of the last file, each with what the answers to earlier ones hold."""
+    """Make the calls of the last file; each may refer to the answers to earlier ones."""
     for number, line in enumerate(_read_lines("70-service")):
         record = orjson.loads(line)
         body, key = _resolve_aliases(record["body"], aliases), f"demo/service/{number}"

@@ -1,4 +1,4 @@
-"""The second port, for operators: is the process alive, can it answer, what did it do."""
+"""The second port, for operators: liveness, readiness and metrics of the process."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from infra.observability.metrics import READY, metrics
 __all__ = ["Admin", "ReadinessSource"]
 
 DATABASE_TIMEOUT = 2.0
-"""How long the database may take to answer before the process says that it is not ready."""
+"""Seconds that the database may take to answer before the process reports that it is not ready."""
 
 
 class ReadinessSource(Protocol):
-    """What a process does: answering calls, feeding views."""
+    """The work of a process, such as answering calls or running projections."""
 
     async def readiness_problems(self) -> list[str]:
-        """What keeps it from doing so. May raise `ServiceError` if it cannot tell."""
+        """Return the reasons why it cannot do its work. May raise `ServiceError` if they are unknown."""
 
 
 class Admin:
-    """Health and metrics. ``draining`` makes it not ready, so that no new calls are sent."""
+    """Health and metrics. ``draining`` makes the process not ready, so that it gets no new calls."""
 
     def __init__(self, worker: ReadinessSource) -> None:
         self._worker = worker
         self.draining = False
 
     def router(self) -> Router:
-        """What is served on the second port."""
+        """Return the router of the second port."""
         router = Router()
         router.add("GET", "/health/live", self._live)
         router.add("GET", "/health/ready", self._ready)

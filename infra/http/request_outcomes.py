@@ -1,6 +1,6 @@
-"""``/requests/v1/{Idempotency-Key}``: what became of a call, for whoever made it.
+"""``/requests/v1/{Idempotency-Key}``: the outcome of a call, for its caller.
 
-The session's token is shown as a bearer. Refusals have an HTTP status of their own here.
+Calls carry the token of a session as a bearer token. Refusals have an HTTP status of their own here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KEY = "key"
 
 
 def add_outcome_routes(router: Router, outcomes: RequestOutcomes) -> None:
-    """Serves ``GET {key}``, and ``POST {key}/revoke``."""
+    """Serve ``GET {key}`` and ``POST {key}/revoke``."""
 
     async def ask(exchange: Exchange) -> web.StreamResponse:
         return await _respond(exchange, outcomes.ask, exchange.path_rest)
@@ -61,7 +61,7 @@ async def _respond(
 
 
 def _decode_key(encoded: str) -> str:
-    """The key as the header holds it. Raises `InvalidParameterValue` for what no header may hold."""
+    """Return the key as a header holds it. Raises `InvalidParameterValue` if no header may hold it."""
     key = idempotency_key(unquote(encoded, errors="surrogateescape"))
     if key is None:
         raise InvalidParameterValue(KEY)

@@ -1,4 +1,4 @@
-"""What people look at: the description of the API and its viewer."""
+"""The pages that need no session: the description of the API and its viewer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["add_static_routes"]
 
 
 def add_static_routes(router: Router) -> None:
-    """Serves ``/openapi.json`` and ``/docs``; ``/`` leads to the latter."""
+    """Serve ``/openapi.json`` and ``/docs``; ``/`` redirects to the latter."""
     router.add("GET", "/", _home)
     router.add("GET", "/openapi.json", _openapi)
     router.add("GET", "/docs", _docs)

@@ -1,8 +1,8 @@
-"""NOTIFY: a hint to the followers of the ledger that it has grown, sent after the append.
+"""Wakes the followers of the ledger when it has grown: NOTIFY after an append, never within it.
 
-A notification inside an append would make commits wait for each other, and fail when the server's
-queue is full. So it is sent afterwards, by a statement of its own, rarely, and without waiting for the
-disk. A follower that misses it looks at the ledger a little later anyway.
+A notification inside an append would serialise commits, and fail when the server's queue is full. So it
+is sent afterwards, by a separate statement, rarely, and without waiting for the disk; a follower that
+misses it polls the ledger a little later anyway.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ CHANNEL = "crmledger_events"
 NOTIFY = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')"
 
 MIN_INTERVAL = 0.05
-"""Seconds between two notifications of one process."""
+"""The fewest seconds between two notifications of a process."""
 
 log = structlog.get_logger(__name__)
 
 
 class AppendNotifier:
-    """Notifies at once, but not more often than every `MIN_INTERVAL` seconds."""
+    """Notifies immediately after a quiet time, and at most every `MIN_INTERVAL` seconds."""
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
@@ -35,7 +35,7 @@ class AppendNotifier:
         self._task: asyncio.Task[None] | None = None
 
     def notify(self) -> None:
-        """Notify followers of new events. Never waits, never fails."""
+        """Tell followers that there are new events. Never waits, never fails."""
         self._pending = True
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._notify())
@@ -57,10 +57,10 @@ class AppendNotifier:
 
 
 class Listener:
-    """Listens on a connection of its own: ``notified`` is set by each notification.
+    """Listens on a connection of its own, and sets ``notified`` on each notification.
 
-    A follower clears ``notified``, looks at the ledger, and waits. Without a connection nothing is
-    notified, until the next `listen` succeeds.
+    A follower clears ``notified``, reads the ledger, and waits. Without a connection there are no
+    notifications, and the next wait tries to connect again.
     """
 
     def __init__(self, url: str, role: str = SERVICE_ROLE) -> None:
@@ -68,6 +68,11 @@ class Listener:
         self._url = url
         self._role = role
         self._connection: asyncpg.Connection | None = None
+
+    async def wait(self, seconds: float, *events: asyncio.Event) -> None:
+        """Wait for a notification or one of ``events``, at most ``seconds`` seconds."""
+        await self._listen()
+        await wait_for_any(seconds, self.notified, *events)
 
     async def close(self) -> None:
         """Stop listening."""
@@ -90,4 +95,14 @@ class Listener:
                 connection.terminate()
         else:
             self._connection = connection
-            self.notified.set()  # there may have been a notification before
+            self.notified.set()  # notifications before this were missed
+
+
+async def wait_for_any(seconds: float, *events: asyncio.Event) -> None:
+    """Wait until one of the events is set, at most ``seconds`` seconds."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

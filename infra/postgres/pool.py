@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: a few, kept open, each used by one batch at a time."""
+"""Connections to PostgreSQL: a small pool, kept open; each serves one batch at a time."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ CONNECTION_ERRORS = (
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
 )
-"""What says that the server cannot be reached or is about to go."""
+"""The errors of a server that cannot be reached or is shutting down."""
 
 SERVICE_ROLE = "crmledger_service"
 ACQUIRE_TIMEOUT = 3.0
-"""Seconds for which a use waits for a connection, such as to a server that restarts."""
+"""Seconds to wait for a connection, such as while the server restarts."""
 LOCK_TIMEOUT = 5.0
-"""How long a statement may wait for a lock of the server."""
+"""Seconds that a statement may wait for a lock of the server."""
 RETRY_PAUSE = 0.05
 """Seconds between two attempts to reach the server."""
 
 
 class ReadPool(Protocol):
-    """Where statements that only read are run: ``size`` of them at a time."""
+    """A pool for statements that only read: at most ``size`` run at a time."""
 
     size: int
 
@@ -60,8 +60,8 @@ class ReadPool(Protocol):
 class PooledConnection:
     """One connection, with its server's clock.
 
-    The clock is read once and then kept by this machine's monotonic one: nobody who sets this
-    machine's time moves it.
+    The clock is read once and then advanced by this machine's monotonic one, so that it does not follow
+    changes of this machine's time.
     """
 
     def __init__(self, connection: asyncpg.Connection, clock: datetime) -> None:
@@ -71,7 +71,7 @@ class PooledConnection:
 
     @classmethod
     async def open(cls, url: str, timeout: float, role: str = SERVICE_ROLE) -> PooledConnection:
-        """Connects as a role; ``timeout`` in seconds for each statement."""
+        """Connect as a role, with a timeout in seconds for each statement."""
         connection = await asyncpg.connect(
             url,
             timeout=5,
@@ -81,14 +81,14 @@ class PooledConnection:
                 "application_name": "crmledger",
                 "statement_timeout": str(int(timeout * 1000)),
                 "lock_timeout": str(int(min(timeout, LOCK_TIMEOUT) * 1000)),
-                # The append decides on what was committed when it got its lock, not before.
+                # The append must see everything that was committed when it got its lock.
                 "default_transaction_isolation": "read committed",
-                # Statements are the same each time and go by keys: planning them anew for the
-                # arrays of every call costs more than running them.
+                # Statements are always the same and use keys: planning them anew for the arrays of
+                # every call would cost more than running them.
                 "plan_cache_mode": "force_generic_plan",
                 "jit": "off",
                 "TimeZone": "UTC",
-                # By which definitions this program projects: the server refuses rows of older ones.
+                # The version of this program's projections: the server refuses rows of older ones.
                 "crmledger.projection_version": str(VERSION),
             },
         )
@@ -102,12 +102,12 @@ class PooledConnection:
             raise
 
     def now(self) -> datetime:
-        """The time by the server's clock, at most a round trip behind."""
+        """Return the time by the server's clock, at most a round trip behind."""
         return self._clock + timedelta(seconds=time.monotonic() - self._read_at)
 
 
 class ConnectionPool:
-    """A fixed number of connections, opened when first needed and after they were lost."""
+    """A fixed number of connections, opened when first needed and again when lost."""
 
     def __init__(
         self,
@@ -129,10 +129,10 @@ class ConnectionPool:
 
     @asynccontextmanager
     async def acquire(self, deadline: float | None = None) -> AsyncIterator[PooledConnection]:
-        """A connection for one use; one on which anything failed is not used again.
+        """Yield a connection for one use; after any exception it is closed.
 
-        :param until: the monotonic time up to which to wait for it; our patience by default.
-        Raises `ServiceUnavailable` if there is none by then: nothing was sent.
+        :param deadline: the monotonic time until which to wait; by default that of the acquire timeout.
+        :raises ServiceUnavailable: there is no connection by then; nothing was sent.
         """
         deadline = time.monotonic() + self._acquire_timeout if deadline is None else deadline
         pooled = await self._take(deadline)
@@ -160,7 +160,7 @@ class ConnectionPool:
                 await asyncio.sleep(RETRY_PAUSE)
 
     async def close(self) -> None:
-        """Closes all connections that are not in use."""
+        """Close all connections that are not in use."""
         while not self._free.empty():
             pooled = self._free.get_nowait()
             if pooled is not None:
@@ -187,7 +187,7 @@ class ConnectionPool:
 
 @asynccontextmanager
 async def snapshot(url: str, settings: Mapping[str, str]) -> AsyncIterator[asyncpg.Connection]:
-    """A connection of its own, with the server's ``settings``, that sees one moment of the database."""
+    """Open a separate connection with these server settings that sees one snapshot of the database."""
     connection = await asyncpg.connect(url, timeout=10, server_settings=dict(settings))
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):

@@ -1,4 +1,4 @@
-"""Events of one entity with all that is known of them: the implementation of `services.audit.history_service.Archive`."""
+"""The events of one entity, decrypted: the implementation of `services.audit.history_service.EntityEvents`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SELECT e.position, e.stream_id, e.version, e.topic, e.schema_version, e.subject,
        (SELECT max(position) AS head FROM ledger.events WHERE organisation = $1) AS h
  WHERE e.organisation = $1 AND e.stream_id = $2 ORDER BY e.version
 """
-# The events of a command stand side by side, so that one need only go on as long as it is the same.
+# The events of a command are adjacent: the walk goes on as long as the command is the same.
 SIBLING_EVENTS = """
 WITH RECURSIVE walk (position, step, command) AS (
     SELECT o.position, s.step, o.command
@@ -52,21 +52,21 @@ SELECT w.command, e.position, e.topic, e.stream_id,
 
 
 class PostgresEntityEvents:
-    """Reads the events of entities and opens their personal part."""
+    """Reads the events of entities and decrypts their personal part."""
 
     def __init__(self, pool: ConnectionPool, ring: KeyRing) -> None:
         self._pool = pool
         self._ring = ring
 
     async def first_topic(self, organisation: str, stream: UUID) -> str | None:
-        """The topic of a stream's first event; None if there is none."""
+        """Return the topic of a stream's first event; None if there is none."""
         topic: str | None = await self._pool.read(
             lambda connection: connection.fetchval(TOPIC, organisation, stream)
         )
         return topic
 
     async def read(self, organisation: str, stream: UUID) -> tuple[int, list[RecordedEvent]]:
-        """The events of a stream in order, and the position up to which no other one is missing.
+        """Return the last position of the ledger, and the events of a stream up to there, in order.
 
         Raises ``ValueError`` naming an event that this build or key cannot read.
         """
@@ -78,8 +78,10 @@ class PostgresEntityEvents:
     async def siblings(
         self, organisation: str, stream: UUID, entries: Sequence[HistoryEntry]
     ) -> dict[str, list[SiblingEvent]]:
-        """By command, the events that the commands of these entries wrote about other entities, in
-        their order."""
+        """Return the events that the commands of these entries wrote about other entities.
+
+        They are by command, in their order.
+        """
         positions, commands = [e.position for e in entries], [e.command for e in entries]
         rows = await self._pool.read(
             lambda connection: connection.fetch(

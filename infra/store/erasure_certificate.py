@@ -1,4 +1,4 @@
-"""The certificate of a forgotten contact: where its data lived, and what was done to it."""
+"""The certificate of an erased contact: where its data was, and what was done to it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SELECT e.position, e.recorded_at, e.payload ->> 'reason' AS reason, e.metadata -
   FROM ledger.events e
  WHERE e.organisation = $1 AND e.stream_id = $2 AND e.topic = 'contact_information.forgotten'
 """
-# The events of one command stand together; a contact with more belongings than this has its rows
-# written in parts of the same command, so the window is wide.
+# The events of one command are adjacent, but those of a contact with many belongings are written in
+# several parts of the same command, so the window is wide.
 TOKENS = """
 SELECT e.stream_id AS id FROM ledger.events e
  WHERE e.organisation = $1 AND e.position BETWEEN $2 - 100000 AND $2 + 100000
@@ -50,14 +50,13 @@ OUT_OF_REACH = (
     "Backups taken before that moment: with the service key they still hold the key of the person "
     "until they expire. Whoever restores one must have the contact forgotten again.",
 )
-"""What no program of ours can reach."""
+"""Copies that the service cannot reach."""
 
 
 async def read_certificate(pool: ConnectionPool, organisation: str, contact: UUID) -> JsonObject:
-    """What was erased of a contact, when, by whom and why, and what is left where.
+    """Return what was erased of a contact, when, by whom and why, and what is left where.
 
-    Read from the ledger whenever it is asked for. Raises `EntityNotFound` for a contact that was
-    not forgotten.
+    It is computed from the ledger each time. Raises `EntityNotFound` for a contact that was not erased.
     """
 
     async def read(connection: Any) -> JsonObject:

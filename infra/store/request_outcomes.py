@@ -1,4 +1,4 @@
-"""What became of calls that had an idempotency key, for those who made them."""
+"""The outcomes of calls with an idempotency key, for their callers."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ SETTLE_KEY = "SELECT ledger.revoke_key($1, $2, $3)"
 
 
 class PostgresRequestOutcomes:
-    """Looks up keys, and settles those with which nothing was written."""
+    """Looks up idempotency keys, and revokes those with which nothing was written."""
 
     def __init__(self, reads: ConnectionPool, ring: KeyRing) -> None:
         self._reads = reads
         self._ring = ring
 
     async def outcome(self, organisation: str, caller: str, key: str) -> RequestOutcome:
-        """What became of the call that a caller made with a key."""
+        """Return the outcome of the call that a caller made with a key."""
         row = await self._reads.read(
             lambda connection: connection.fetchrow(OUTCOME, organisation, caller, key)
         )
-        assert row is not None  # it has the row of what is asked
+        assert row is not None  # the row of the values is always there
         return self._to_outcome(row, key)
 
     async def revoke_key(self, organisation: str, caller: str, key: str) -> None:
-        """Forbids a key to its caller for ever, unless a call with it was written.
+        """Revoke a key of a caller for ever, unless a call with it was written.
 
-        Waits for appends that have begun. Doing it twice does no more, so a lost answer is no loss.
+        Waits for appends that have begun. It is idempotent, and so repeated after a lost connection.
         """
         await self._reads.read(
             lambda connection: connection.execute(SETTLE_KEY, organisation, caller, key)

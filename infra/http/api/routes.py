@@ -1,4 +1,4 @@
-"""The Web API itself: every registered method below its base path, and the image download."""
+"""The Web API: every registered method below its base path, and the image download."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ IMAGES = "/crm/ImageDownloadServlet"
 JSON_LIMIT = 1024 * 1024
 FORM_LIMIT = 10 * 1024 * 1024
 BODY_TIMEOUT = 30.0
-"""How long a body may take to arrive."""
+"""The longest time in seconds that a body may take to arrive."""
 
 MAX_STALENESS = "X-Max-Staleness"
-"""The header by which a caller allows a read to be so many seconds old."""
+"""The header by which a caller allows a read to be stale, by at most this number of seconds."""
 
 SECONDS_FORMAT = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 STALENESS, POSITION = "X-Staleness", "X-Position"
-"""The headers of an answer that say how old it is at most, and up to where it holds everything."""
+"""The headers of a response: its greatest age, and the position up to which it is complete."""
 
 _PHOTO_ID = re.compile(r"[0-9A-F]{32}")
 IMAGE_STATUS = {InvalidToken: 401, TokenExpired: 401, EntityNotFound: 404, AccessDenied: 404}
-"""An image is fetched by browsers, which go by the HTTP status (common.md, section 12)."""
+"""Images are fetched by browsers, which rely on the HTTP status (common.md, section 12)."""
 
 
 class Api:
@@ -72,14 +72,14 @@ class Api:
         photos: PhotoStore,
         on_refusal: Callable[[object, str], None],
     ) -> None:
-        """:param on_refusal: called with the token and the error's code of each refused call."""
+        """:param on_refusal: is called with the token and the error code of each refused call."""
         self._dispatcher = dispatcher
         self._login_services = login_services
         self._photos = photos
         self._on_refusal = on_refusal
 
     def routes(self, router: Router) -> None:
-        """Serves every method of the registry."""
+        """Serve every method of the registry, and the image download."""
         for method in METHODS.values():
             router.add(method.verb, BASE + method.path, self._handler(method), method.path)
         router.add("GET", IMAGES, self._download_image, "ImageDownloadServlet")
@@ -107,7 +107,7 @@ class Api:
         return orjson.dumps(method.response.render(values, zone))
 
     async def _download_image(self, exchange: Exchange) -> web.StreamResponse:
-        """Contract contact_information.md, section 11."""
+        """Return a profile photo (contract contact_information.md, section 11)."""
         query = parse_query(exchange.query)
         try:
             session = await self._dispatcher.session(query.get("token", [None])[-1])
@@ -126,7 +126,7 @@ class Api:
 
 
 async def _read_request(method: Method, exchange: Exchange) -> Request:
-    """The parameters of a call. Raises `InvalidRequest` and `RequestTooLarge`."""
+    """Return the request with its parameters. Raises `InvalidRequest` and `RequestTooLarge`."""
     http = exchange.request
     parameters: dict[str, Any]
     files: dict[str, Upload] = {}
@@ -160,20 +160,20 @@ async def _read_request(method: Method, exchange: Exchange) -> Request:
 
 
 def _basic_user(header: str) -> str | None:
-    """The key of a Basic header: the user name, with or without a colon and no password."""
+    """Return the user name of a Basic header without a password, which is the web API key; else None."""
     scheme, _, credentials = header.strip().partition(" ")
     if scheme.lower() != "basic":
         return None
     try:
         text = base64.b64decode(credentials.strip(), validate=True).decode()
-    except ValueError:  # no base64, no UTF-8, or a header that is not even ASCII
+    except ValueError:  # not base64, not UTF-8, or not even ASCII
         return None
     key, _, password = text.partition(":")
     return None if password else key or None
 
 
 def _read_staleness(header: str | None) -> Staleness | None:
-    """What the caller allows. Raises `InvalidRequest` for what is no number of seconds."""
+    """Return the staleness that a caller allows. Raises `InvalidRequest` for a value that is not seconds."""
     if header is None or not header.strip():
         return None
     if not SECONDS_FORMAT.fullmatch(header.strip()):
@@ -182,7 +182,7 @@ def _read_staleness(header: str | None) -> Staleness | None:
 
 
 def _staleness_headers(staleness: Staleness | None) -> dict[str, str]:
-    """Headers that say how old an answer is, to callers who have allowed it to be."""
+    """Return the headers that say how old a response is, if the caller allows staleness."""
     if staleness is None:
         return {}
     if staleness.seconds is None:
@@ -191,7 +191,7 @@ def _staleness_headers(staleness: Staleness | None) -> dict[str, str]:
 
 
 def idempotency_key(header: str | None) -> str | None:
-    """The key of a header, None if there is none. Raises `InvalidRequest` for what can be none."""
+    """Return the key of a header; None if there is none. Raises `InvalidRequest` for an invalid key."""
     if header is None or not header.strip():
         return None
     if len(header) > 255 or not header.isprintable():

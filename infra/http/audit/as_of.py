@@ -1,7 +1,7 @@
-"""``GET /audit/v1/as_of/...``: what a method that reads would have answered at an earlier time.
+"""``GET /audit/v1/as_of/...``: the response of a method that reads, as of an earlier time.
 
-Below the prefix stands the method's own path. Its parameters are its own, too, and ``as_of``: a
-position of the ledger, or a date.
+The method's own path follows the prefix. Its parameters are its own and ``as_of``: a position of the
+ledger, or a date.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ __all__ = ["add_as_of_routes"]
 
 
 def add_as_of_routes(audit: AuditRoutes, router: Router, as_of: AsOf) -> None:
-    """Serves every method that only reads, to auditors.
+    """Serve the as-of form of every method that only reads, to auditors.
 
-    Headers say which position was meant, and when it was recorded.
+    Headers of the response name the position and when it was recorded.
     """
     for method in methods():
         audit.add(router, "GET", f"as_of/{method.path}", _handler(method, as_of))

@@ -1,4 +1,4 @@
-"""Forgetting contacts over HTTP: ``POST /audit/v1/contacts/{id or number}/forget`` for operators."""
+"""Erasure of contacts: ``POST /audit/v1/contacts/{id or number}/forget``, for operators."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from domain.scalar_fields import NOTES, Text
 from infra.http.api.body import read_body
 from infra.http.api.envelope import ok
 from infra.http.api.json_body import parse_json_object
+from infra.http.api.routes import BODY_TIMEOUT
 from infra.http.audit.routes import AuditRoutes, Query
 from infra.http.router import Exchange, Router, response
 from infra.store.postgres_store import PostgresStore
@@ -20,14 +21,13 @@ from services.contacts.erasure import ContactErasure, find_contact
 __all__ = ["add_erasure_routes"]
 
 BODY_LIMIT = 64 * 1024
-BODY_TIMEOUT = 30.0
-BODY = Parameters(mandatory(Text(name="reason", max_length=NOTES)))
+BODY_PARAMETERS = Parameters(mandatory(Text(name="reason", max_length=NOTES)))
 
 
 def add_erasure_routes(
     audit: AuditRoutes, router: Router, erasure: ContactErasure, ledger: PostgresStore
 ) -> None:
-    """Serves the forgetting of a contact to operators, its certificate to auditors."""
+    """Serve the erasure of a contact to operators and its certificate to auditors."""
 
     async def erase(
         reader: AuthorizedReader, query: Query, exchange: Exchange
@@ -35,7 +35,7 @@ def add_erasure_routes(
         name = _contact_name(exchange, "forget")
         body = parse_json_object(await read_body(exchange.request, BODY_LIMIT, BODY_TIMEOUT))
         today = reader.context.now.astimezone(ledger.zone).date()
-        reason = BODY.read(body, ReadContext(ledger.zone, today))["reason"]
+        reason = BODY_PARAMETERS.read(body, ReadContext(ledger.zone, today))["reason"]
         organisation, actor = reader.organisation, reader.actor
         id_ = await erasure.forget(organisation, name, reason, actor, reader.metadata)
         _, contact = await find_contact(ledger, organisation, id_)
@@ -55,7 +55,7 @@ def add_erasure_routes(
 
 
 def _contact_name(exchange: Exchange, act: str) -> str:
-    """The contact that the path names. Raises `MethodNotFound` for a path of another form."""
+    """Return the contact that the path names. Raises `MethodNotFound` for a path of another form."""
     name, _, named_act = exchange.path_rest.partition("/")
     if named_act != act:
         raise MethodNotFound

@@ -1,4 +1,4 @@
-"""``GET /audit/v1/events``: the ledger itself, in order, page by page or as a stream of lines."""
+"""``GET /audit/v1/events``: the events of a ledger in order, page by page or as a stream of lines."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ __all__ = ["EVENT_PARAMETERS", "NDJSON", "AuditEvents"]
 
 NDJSON = "application/x-ndjson"
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
-"""Events on a page."""
+"""Events on a page: by default, and at most."""
 CHUNK = 200
-"""Events of a stream that are in memory at once."""
+"""Events of a response of lines that are in memory at once."""
 MAX_WAIT = 30
 STREAM_SECONDS = 45.0
-"""Seconds after which a stream ends, so that it ends within the time that a call may take."""
+"""Seconds after which a response of lines ends, within the time that a call may take."""
 
 STREAM_HEADERS = {
     "Content-Type": NDJSON,
@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class TimestampField(Field):
-    """A moment as ISO 8601 text; without an offset, on the wall clock of the service's zone."""
+    """A time as ISO 8601 text; without an offset, by the wall clock of the service's zone."""
 
     def read(self, value: Any, at: str, reading: ReadContext) -> datetime:
         try:
@@ -67,12 +67,12 @@ class TimestampField(Field):
 
 
 def request_id_text(text: str) -> str | None:
-    """An id as requests and users have them; else None."""
+    """Return the text if it has the form of an id of a request or user; else None."""
     return text if re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", text) else None
 
 
 def topic_prefix(text: str) -> str | None:
-    """A topic, or the first part of some; else None."""
+    """Return the text if it is a topic or begins one; else None."""
     return text if _matching_topics(text) else None
 
 
@@ -93,7 +93,7 @@ EVENT_PARAMETERS = Parameters(
 
 
 class AuditEvents:
-    """The handler of the feed."""
+    """The handler of the event feed."""
 
     def __init__(self, audit: AuditRoutes, history_service: HistoryService, search: Search) -> None:
         self._audit = audit
@@ -101,7 +101,7 @@ class AuditEvents:
         self._search = search
 
     def routes(self, router: Router) -> None:
-        """Serves the feed."""
+        """Serve the event feed."""
         self._audit.add(router, "GET", "events", self._events)
 
     async def _events(
@@ -123,16 +123,16 @@ class AuditEvents:
     async def _first_page(
         self, ledger: str, params: JsonObject, criteria: Filter, max_limit: int
     ) -> Page:
-        """The first page that is asked for; it is waited for as long as the caller says."""
+        """Return the first page; wait for it as long as the caller allows."""
         after, limit = params.get("after", 0), min(params.get("limit", DEFAULT_LIMIT), max_limit)
         return await self._search.long_poll(ledger, after, limit, criteria, params.get("wait", 0))
 
     async def _stream_lines(
         self, ledger: str, params: JsonObject, criteria: Filter, exchange: Exchange
     ) -> web.StreamResponse:
-        """All that is there, an event on each line, a few pages in memory; what it was on the last.
+        """Respond with one event a line, holding few of them in memory; the last line is a summary.
 
-        A stream without that last line was cut off. Refusals come before it begins.
+        A response without that line was cut off. Refusals come before the first line.
         """
         page = await self._first_page(ledger, params, criteria, CHUNK)
         stream = web.StreamResponse(headers=STREAM_HEADERS | {"X-Request-Id": exchange.request_id})
@@ -155,7 +155,7 @@ class AuditEvents:
         criteria: Filter,
         limit: int | None,
     ) -> JsonObject:
-        """Writes page after page, up to what was the ledger's end at first; what they are about."""
+        """Write the pages up to the end that the ledger had at the first of them; return their summary."""
         first, last_position, count = page.first, page.head, 0
         deadline = time.monotonic() + STREAM_SECONDS
         while True:
@@ -167,7 +167,7 @@ class AuditEvents:
             page = await self._search.page(ledger, page.last, remaining, criteria)
 
     async def _create_filter(self, reader: AuthorizedReader, params: JsonObject) -> Filter:
-        """What the parameters ask for. Raises `EntityNotFound` and what finding an entity raises."""
+        """Return the filter of the parameters. Raises `EntityNotFound` and other refusals of a look-up."""
         return Filter(
             stream=await self._find_stream(reader, params["stream"])
             if "stream" in params
@@ -198,7 +198,7 @@ def _matching_topics(prefix: str) -> tuple[str, ...]:
 
 
 def _find_user(reference_cache: ReferenceCache, name: str) -> str:
-    """The id of a user who is named by it or by username. Raises `EntityNotFound`."""
+    """Return the id of a user who is named by id or username. Raises `EntityNotFound`."""
     if reference_cache.entry("user", name):
         return name
     username = normalised("username", name, case_insensitive=True)
@@ -208,7 +208,7 @@ def _find_user(reference_cache: ReferenceCache, name: str) -> str:
 
 
 def _describe_reading(params: JsonObject, criteria: Filter) -> JsonObject:
-    """What the reading is about, as it is recorded: ids, positions and times."""
+    """Return what is recorded of the reading: ids, positions and times."""
     description = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in params.items()
@@ -218,7 +218,7 @@ def _describe_reading(params: JsonObject, criteria: Filter) -> JsonObject:
 
 
 def _page_summary(ledger: str, page: Page, first: int, count: int) -> JsonObject:
-    """What is said of the positions from ``first`` to the page's last, of which ``count`` fit."""
+    """Return the summary of the positions from ``first`` to the page's last; ``count`` of them match."""
     return {
         "ledger": ledger,
         "from": first,

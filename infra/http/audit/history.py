@@ -1,4 +1,4 @@
-"""``GET /audit/v1/history`` and ``blame``: what happened to one entity, and who set what of it."""
+"""``GET /audit/v1/history`` and ``blame``: the events of one entity, and which of them set each field."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ BLAME_PARAMETERS = Parameters(
     Integer(name="version", minimum=1),
     Text(name="field"),
 )
-"""``version``: as it was then; ``field``: only that one."""
+"""``version``: the entity as it was then; ``field``: only this one."""
 
 
 def read_query(parameters: Parameters, query: Query, history_service: HistoryService) -> JsonObject:
-    """The parameters of an audit method. Raises the refusal that names the one at fault."""
+    """Return the parameters of an audit method. Raises the refusal that names the invalid one."""
     zone = history_service.zone
     read_context = ReadContext(zone, utc_now().astimezone(zone).date(), textual=True)
     parsed = parameters.read(query, read_context)
@@ -42,7 +42,7 @@ def read_query(parameters: Parameters, query: Query, history_service: HistorySer
 
 
 def page_json(page: HistoryPage) -> JsonObject:
-    """A page of a history as JSON has it."""
+    """Return a page of a history in the form of its JSON."""
     return {
         ENTITY: page.entity,
         "position": page.position,
@@ -61,7 +61,7 @@ class AuditHistory:
         self._history_service = history_service
 
     def routes(self, router: Router) -> None:
-        """Serves both methods."""
+        """Serve both methods."""
         self._audit.add(router, "GET", "history", self._history)
         self._audit.add(router, "GET", "blame", self._blame)
 

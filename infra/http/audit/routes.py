@@ -1,6 +1,6 @@
-"""What auditors read: below ``/audit/v1/``, with a session's token as a bearer.
+"""The methods for auditors, below ``/audit/v1/``; calls carry a session's token as a bearer token.
 
-The user's record must have the role that a method needs. Every reading is recorded before it
+The user's record must have the role that a method requires. Every reading is recorded before it
 happens. Refusals have an HTTP status of their own here: 400, 401, 403 or 404.
 """
 
@@ -35,26 +35,26 @@ AuditHandler = Callable[[AuthorizedReader, Query, Exchange], Awaitable[web.Strea
 
 
 def bearer(exchange: Exchange) -> str | None:
-    """The token of the Authorization header, if it is a bearer's."""
+    """Return the bearer token of the Authorization header; None if there is none."""
     scheme, _, token = exchange.request.headers.get("Authorization", "").strip().partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 class AuditRoutes:
-    """Serves audit methods to those who may call them."""
+    """Serves audit methods to users who may call them."""
 
     def __init__(self, access: AuditAccess, ledger: PostgresStore) -> None:
         self.access = access
         self.ledger = ledger
 
     def routes(self, router: Router) -> None:
-        """Serves every audit method."""
+        """Serve ``head``; the other methods add themselves."""
         self.add(router, "GET", "head", self._head)
 
     def add(
         self, router: Router, verb: str, path: str, handler: AuditHandler, role: str = AUDITOR
     ) -> None:
-        """Serves a method below `AUDIT` to users who have ``role``."""
+        """Serve a method below `AUDIT` to users who have ``role``."""
         router.add(verb, AUDIT + path, self._with_authorization(handler, role), f"audit/{path}")
 
     def _with_authorization(
@@ -81,7 +81,7 @@ class AuditRoutes:
     async def _head(
         self, reader: AuthorizedReader, query: Query, exchange: Exchange
     ) -> web.StreamResponse:
-        """The last position of the organisation's ledger and when it was recorded."""
+        """Return the last position of the organisation's ledger and when it was recorded."""
         await self.access.record(reader, "head", {})
         position, recorded_at = await self.ledger.head(reader.organisation)
         head = {"organisation": reader.organisation, "position": position}

@@ -1,4 +1,4 @@
-"""Registration over HTTP, for operators (contract reference_entities.md, section 1)."""
+"""Registration of records over HTTP, for operators (contract reference_entities.md, section 1)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NO_PARAMETERS = Parameters()
 
 
 class ReferenceRoutes:
-    """Handlers of the operator's own paths; each call shows the operator key as a bearer."""
+    """Handlers of ``/reference/v1``; each call carries the operator key as a bearer token."""
 
     def __init__(
         self, registrar: Registrar, ledger: PostgresStore, operator_key: str, zone: ZoneInfo
@@ -50,12 +50,12 @@ class ReferenceRoutes:
         self._zone = zone
 
     def routes(self, router: Router) -> None:
-        """Serves ``PUT kind/id``, ``POST kind`` and ``GET kind[/id]``."""
+        """Serve ``PUT kind/id``, ``POST kind`` and ``GET kind[/id]``."""
         for verb, handler in (("PUT", self._put), ("POST", self._post), ("GET", self._get)):
             router.add(verb, f"{REFERENCE}*", handler, "reference")
 
     async def _put(self, exchange: Exchange) -> web.StreamResponse:
-        kind, id_ = self._authorized_path(exchange)
+        kind, id_ = self._authorize(exchange)
         if not id_:
             raise MethodNotFound
         body = await read_body(exchange.request, FORM_LIMIT, BODY_TIMEOUT)
@@ -68,7 +68,7 @@ class ReferenceRoutes:
         return response(ok(orjson.dumps(result | registered.revealed)))
 
     async def _post(self, exchange: Exchange) -> web.StreamResponse:
-        kind, id_ = self._authorized_path(exchange)
+        kind, id_ = self._authorize(exchange)
         if id_:
             raise MethodNotFound
         body = await read_body(exchange.request, FORM_LIMIT, BODY_TIMEOUT)
@@ -82,12 +82,12 @@ class ReferenceRoutes:
         return response(ok(orjson.dumps(report.summary())))
 
     async def _get(self, exchange: Exchange) -> web.StreamResponse:
-        kind, id_ = self._authorized_path(exchange)
+        kind, id_ = self._authorize(exchange)
         read_context = ReadContext(
             self._zone, utc_now().astimezone(self._zone).date(), textual=True
         )
         with _refusal_status(exchange, 400):
-            # An organisation stands in no other one.
+            # An organisation does not belong to another one.
             accepted = NO_PARAMETERS if kind == ORGANISATION and id_ else LIST_PARAMETERS
             params = accepted.read(parse_query(exchange.query), read_context)
         records = await self._records(exchange, kind, id_, params)
@@ -118,8 +118,8 @@ class ReferenceRoutes:
             raise EntityNotFound(ORGANISATION)
         return context.directory.organisation
 
-    def _authorized_path(self, exchange: Exchange) -> tuple[str, str]:
-        """Kind and id of the path. Raises `InvalidToken` (401) and `MethodNotFound`."""
+    def _authorize(self, exchange: Exchange) -> tuple[str, str]:
+        """Return kind and id of the path. Raises `InvalidToken` (401) and `MethodNotFound`."""
         check_operator(exchange, self._key)
         kind, _, id_ = unquote(exchange.path_rest).partition("/")
         if kind not in KINDS or "/" in id_:
@@ -128,7 +128,7 @@ class ReferenceRoutes:
 
 
 def _normalised_id(id_: str) -> str:
-    """The id as it is kept; what can be none is not found."""
+    """Return the id as it is stored. Raises `EntityNotFound` for an invalid one."""
     try:
         return record_id(id_)
     except Refusal as error:
@@ -137,7 +137,7 @@ def _normalised_id(id_: str) -> str:
 
 @contextmanager
 def _refusal_status(exchange: Exchange, status: int) -> Iterator[None]:
-    """Operators' refusals have an HTTP status of their own."""
+    """Give refusals of the enclosed code this HTTP status."""
     try:
         yield
     except Refusal:

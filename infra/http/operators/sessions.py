@@ -1,4 +1,4 @@
-"""What operators do over HTTP besides registering records: sessions, and waits after wrong guesses."""
+"""The methods for operators about sessions, and about the waits after wrong guesses."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ ACTIONS = {
     ("sessions", "release"): Operator.release_session,
     ("access_tokens", "forgive"): Operator.forgive_guesses,
 }
-"""What can be done to one of them: ``POST sessions/{id}/release``, and so on."""
+"""The actions on one entity, by resource and name, such as ``POST sessions/{id}/release``."""
 
 
 def check_operator(exchange: Exchange, key: bytes) -> None:
-    """Lets a call pass that shows the operator key as a bearer. Raises `InvalidToken` (401)."""
+    """Check that a call carries the operator key as a bearer token. Raises `InvalidToken` (401)."""
     scheme, _, credentials = (
         exchange.request.headers.get("Authorization", "").strip().partition(" ")
     )
@@ -41,12 +41,12 @@ def check_operator(exchange: Exchange, key: bytes) -> None:
 
 
 def read_organisation(exchange: Exchange) -> str | None:
-    """The organisation that the query names, if it names one."""
+    """Return the organisation that the query names; None if it names none."""
     return parse_query(exchange.query).get("organisation", [None])[-1]
 
 
 class OperatorRoutes:
-    """Handlers of ``/operator/v1``; each call shows the operator key as a bearer."""
+    """Handlers of ``/operator/v1``; each call carries the operator key as a bearer token."""
 
     def __init__(self, operator: Operator, ledger: PostgresStore, key: str) -> None:
         self._operator = operator
@@ -54,7 +54,7 @@ class OperatorRoutes:
         self._key = key.encode()
 
     def routes(self, router: Router) -> None:
-        """Serves the list of sessions, and what can be done to sessions and access tokens."""
+        """Serve the list of sessions, and the actions on sessions and access tokens."""
         router.add("GET", f"{OPERATOR}sessions", self._sessions, "operator/sessions")
         router.add("POST", f"{OPERATOR}*", self._act, "operator")
 

@@ -1,4 +1,4 @@
-"""What operators see of webhooks over HTTP, and do to them: below ``/operator/v1/webhooks``."""
+"""The methods for operators about webhook subscriptions, below ``/operator/v1/webhooks``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Action = Callable[[str, str, JsonObject], Awaitable[Any]]
 
 
 class WebhookRoutes:
-    """Handlers; each call shows the operator key as a bearer."""
+    """Handlers; each call carries the operator key as a bearer token."""
 
     def __init__(self, admin: WebhookAdmin, operator: Operator, key: str) -> None:
         self._admin = admin
@@ -47,7 +47,7 @@ class WebhookRoutes:
         }
 
     def routes(self, router: Router) -> None:
-        """Serves the list, ``{id}/deliveries``, ``{id}/replay`` and ``{id}/resume``."""
+        """Serve the list, ``{id}/deliveries``, ``{id}/replay`` and ``{id}/resume``."""
         router.add("GET", WEBHOOKS, self._list, "operator/webhooks")
         for verb in ("GET", "POST"):
             router.add(verb, f"{WEBHOOKS}/*", self._act, "operator/webhooks/id")

