@@ -92,12 +92,12 @@ class Settings(
     """Private networks that webhooks may reach, separated by commas."""
 
     def __repr__(self) -> str:
-        shown = (
+        fields = (
             f"{name}={getattr(self, name)!r}"
             for name in self.__struct_fields__
             if name not in HIDDEN
         )
-        return f"Settings({', '.join(shown)})"
+        return f"Settings({', '.join(fields)})"
 
     __str__ = __repr__
 

@@ -56,5 +56,5 @@ def _setting(
     value = getattr(settings, field)
     unset = "data folder" if variable in SECRETS else "default"
     source = "environment" if env.get(variable) else unset
-    shown = "(hidden)" if field in HIDDEN and value is not None else value
-    return {"name": variable, "value": shown if shown is None else str(shown), "source": source}
+    text = "(hidden)" if field in HIDDEN and value is not None else value
+    return {"name": variable, "value": text if text is None else str(text), "source": source}

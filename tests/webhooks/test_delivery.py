@@ -121,9 +121,9 @@ async def test_the_page_for_consumers_is_right(own_service: Service) -> None:
             await made.wait_until_acknowledged()
     example = json.loads(re.findall(r"^\{.*\}$", page, re.MULTILINE)[0])
     for headers, content in consumer.seen:
-        message = names["told"](made.secret, headers, content)
+        message = names["receive"](made.secret, headers, content)
         assert (message.keys(), message["data"].keys()) == (example.keys(), example["data"].keys())
-        assert names["told"](made.secret, headers, content) is None
+        assert names["receive"](made.secret, headers, content) is None
 
 
 async def test_a_consumer_that_was_away_lacks_nothing(own_service: Service) -> None:

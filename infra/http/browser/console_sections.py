@@ -103,8 +103,8 @@ def _system(depth: QueueDepth, references: ReferenceCache) -> str:
 def built_in_sender(backlogs: Sequence[Backlog], settings: Mapping[str, Any]) -> Section:
     """The queue of the built-in sender, and the state of its servers."""
     heading = "Built-in sender (SMTP/SMS)"
-    shown = [backlog for backlog in backlogs if backlog.entries or backlog.failures]
-    if not shown:
+    active = [backlog for backlog in backlogs if backlog.entries or backlog.failures]
+    if not active:
         return Section("outgoing", heading, "No queued messages for the built-in sender.")
     rows = [
         (
@@ -113,10 +113,10 @@ def built_in_sender(backlogs: Sequence[Backlog], settings: Mapping[str, Any]) ->
             _depth(backlog),
             "late" if _is_late(backlog, settings) else "calm",
         )
-        for backlog in shown
+        for backlog in active
     ]
     text = "Queued messages without an external system, by the age of the oldest. "
-    text += " ".join(_state(backlog, settings) for backlog in shown)
+    text += " ".join(_state(backlog, settings) for backlog in active)
     description = f"Messages for {len(rows)} servers, by the age of the oldest."
     return Section("outgoing", heading, text, log_gauges(description, "media", rows))
 
