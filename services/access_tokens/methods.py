@@ -35,6 +35,7 @@ from services.ids import format_id
 from services.pipeline.method import command, create, query
 from services.pipeline.paging import NUMBER, PAGING, page
 from services.pipeline.request import Call
+from services.pipeline.token_proofs import secret_owner
 
 ON = CredentialReference(name="access_token")
 ACCOUNT = Reference(name="accounts_receivable", target=identifiable("accounts_receivable"))
@@ -200,11 +201,8 @@ def reset_verification_code(token: AccessToken, call: Call) -> None:
 )
 def generate_otp(token: AccessToken, call: Call) -> None:
     """Gives out a one-time password, which only this answer shows; a former one is void."""
-    name, code, owner = (
-        "one_time_password",
-        digits(ONE_TIME_PASSWORD_DIGITS),
-        f"access_token/{format_id(token.id)}",
-    )
+    name, code = "one_time_password", digits(ONE_TIME_PASSWORD_DIGITS)
+    owner = secret_owner(format_id(token.id))
     lifetime = settings_of(call, token.classification).values["otp_lifetime_minutes"]
     expires_at = call.actor.at + timedelta(minutes=lifetime)
     key_id = call.store_secret(owner, name, code, slow=False, expires_at=expires_at)
@@ -229,12 +227,12 @@ def set_as_not_effective(token: AccessToken, call: Call) -> None:
 
 
 def _store_code(call: Call, token_id: str, code: str) -> str:
-    """Keeps a verifier of a verification code, which this one answer shows; its key id."""
+    """Stores a verifier of a verification code, which only this answer shows. Returns its key id."""
     call.one_time_fields[CODE.name] = code
-    return call.store_secret(f"access_token/{token_id}", CODE.name, code, slow=False)
+    return call.store_secret(secret_owner(token_id), CODE.name, code, slow=False)
 
 
 def _check_identified(token: AccessToken, path: str) -> None:
-    """A token without an identifier has no pass code (sections 6.6 and 6.7)."""
+    """Refuses a token without an identifier: it has no pass code (sections 6.6 and 6.7)."""
     if token.codes.get(IDENTIFIER.name) is None:
         raise InvalidParameterValue(path)

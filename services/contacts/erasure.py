@@ -1,8 +1,8 @@
-"""Forgetting a contact: the key of its events is destroyed, and every view without what was personal.
+"""Erasure of a contact: the key of its events is destroyed, and personal data leaves every view.
 
-All of it is one change of the ledger: the event that says so with its reason, the keys, the rows of
-everything that the keys encrypted, photo, claims, and kept answers. No event is altered, so seals
-and hashes go on to prove that nothing else was.
+One commit does it all: the event with its reason, the keys, the rows of everything that the keys
+encrypted, photo, claims, and stored responses. No event is altered, so seals and hashes still prove
+the rest.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ __all__ = ["ContactErasure", "find_contact"]
 
 
 async def find_contact(store: Store, organisation: str, name: str) -> tuple[CallContext, UUID]:
-    """The contact of an id or a number, forgotten or not. Raises `EntityNotFound`."""
+    """The context of an organisation, and the contact with an id or number, erased or not.
+
+    Raises `EntityNotFound`.
+    """
     identifiers = tuple(
         Identifier("contact_information", field, normalised(field, name), "contact")
         for field in ("id", "number")
@@ -45,7 +48,7 @@ async def find_contact(store: Store, organisation: str, name: str) -> tuple[Call
 
 
 class ContactErasure:
-    """Forgets contacts."""
+    """Erases contacts."""
 
     def __init__(self, store: Store, zone: ZoneInfo) -> None:
         self._store = store
@@ -54,14 +57,14 @@ class ContactErasure:
     async def forget(
         self, organisation: str, name: str, reason: str, by: Attribution, metadata: JsonObject
     ) -> str:
-        """Forgets the contact of an id or a number for good; the contact's id.
+        """Erases the contact with an id or a number for good. Returns the contact's id.
 
-        With it go the access tokens of the accounts that it owned last. What still waits to be
-        sent to it is taken off the queue.
+        The access tokens of the accounts that it owned last are erased as well, and its pending
+        entries are removed from the queue.
 
-        :param reason: why, in words that say nothing of the person: they stay.
+        :param reason: why; a text without personal data, because it stays.
         Raises `EntityNotFound`, and `InvalidLifeCycleState` for a contact that owns an account or
-        was forgotten before.
+        is erased already.
         """
         for attempt in range(ATTEMPTS):
             context, contact = await find_contact(self._store, organisation, name)
@@ -123,7 +126,7 @@ class ContactErasure:
     def _show_erased(
         self, unit_of_work: UnitOfWork, context: CallContext, erased: LoadResult
     ) -> None:
-        """Writes the rows of what has no new event, and yet is read differently from now on."""
+        """Writes the rows of aggregates that have no new event but lose personal data."""
         unchanged = {
             id_: a for id_, a in erased.aggregates.items() if id_ not in unit_of_work.events
         }

@@ -1,8 +1,8 @@
-"""Registering reference entities: one record at a time, upserted as a whole.
+"""Registration of reference entities: one record at a time, upserted as a whole.
 
 Contract reference_entities.md, section 1. Registering an accounts receivable moves its owners
-between MARKETING and FINANCIAL (contact_information.md, section 9) in the same change, and access
-tokens learn in it what became of their account or participant (access_tokens.md, section 2).
+between MARKETING and FINANCIAL (contact_information.md, section 9) in the same commit, and access
+tokens record the new state of their account or participant (access_tokens.md, section 2).
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ CREATED, UPDATED, UNCHANGED = "CREATED", "UPDATED", "UNCHANGED"
 
 @dataclass(frozen=True, slots=True)
 class RegistrationResult:
-    """What became of a record, and the secrets that were made up for it: nobody sees them again."""
+    """The result for a record, and the secrets generated for it, which are shown only here."""
 
     result: str
-    revealed: JsonObject
+    generated_secrets: JsonObject
 
 
 class Registrar:
@@ -76,19 +76,19 @@ class Registrar:
     async def register(
         self, raw: Mapping[str, Any], organisation: str | None, source: str
     ) -> RegistrationResult:
-        """Makes one record be as given: `CREATED`, `UPDATED` or `UNCHANGED`.
+        """Creates or replaces one record: `CREATED`, `UPDATED` or `UNCHANGED`.
 
         :param raw: the record with its ``kind``, ``id`` and, if ``organisation`` is None, its
             ``organisation`` (a name).
-        :param source: where it came from, for the metadata of its events.
-        Raises the refusals of the contract, naming the field.
+        :param source: the source in the metadata of its events.
+        Raises the refusals of the contract for the field concerned.
         """
         registration = await self._read(raw, organisation)
         for attempt in range(ATTEMPTS):
             async with self._locks.hold(registration.stream):
                 result = await self._attempt(registration, source)
             if result:
-                return RegistrationResult(result, registration.revealed)
+                return RegistrationResult(result, registration.generated_secrets)
             await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)
             registration.context = await self._load_context(
                 registration.organisation, registration.kind, registration.fields
@@ -96,7 +96,7 @@ class Registrar:
         raise ConcurrentUpdate
 
     async def stored(self, raw: Mapping[str, Any], organisation: str | None) -> JsonObject:
-        """What a record would replace: its kind and fields; empty if there is nothing."""
+        """The kind and fields of the record that this one would replace; empty if there is none."""
         try:
             kind, id_ = _kind(raw), record_id(raw.get("id"))
             organisation = await self._organisation(kind, id_, raw, organisation)
@@ -148,7 +148,7 @@ class Registrar:
         return await self._store.load_context(organisation, ContextQuery(identifiers=identifiers))
 
     async def _attempt(self, registration: Registration, source: str) -> str | None:
-        """One try; None if another change came first."""
+        """One attempt: the result, or None if another commit came first."""
         loaded = await self._store.load(registration.organisation, [registration.stream])
         record = loaded.aggregates.get(registration.stream)
         assert record is None or isinstance(record, Record)
@@ -167,7 +167,7 @@ class Registrar:
             return await self._decide(registration, source, record, loaded)
 
     async def _tokens(self, registration: Registration, record: Record | None) -> list[UUID]:
-        """The access tokens that must learn what the record says of an account or participant."""
+        """The access tokens that must record the new state of an account or participant."""
         registration.effects.pop("expect_tokens", None)
         kind = registration.kind.key
         if (
@@ -177,7 +177,7 @@ class Registrar:
         ):
             return []
         tokens = await self._store.related_tokens(registration.organisation, kind, registration.id)
-        # A token that is issued meanwhile must not be passed over.
+        # A token that is issued meanwhile must not be missed.
         expected = {"column": kind, "id": registration.id, "count": len(tokens)}
         registration.effects["expect_tokens"] = [expected]
         return tokens
@@ -231,16 +231,16 @@ class Registrar:
         return new
 
     async def _secrets(self, registration: Registration) -> dict[str, str]:
-        """The key ids of secrets that differ from the stored ones, whose verifiers are written."""
+        """The key ids of secrets that differ from the stored ones; adds the effects that store them."""
         keys: dict[str, str] = {}
-        registration.revealed = {}
+        registration.generated_secrets = {}
         for effect in ("secrets", "take_worldwide", "release_worldwide"):
             registration.effects.pop(effect, None)
         for name in dict.fromkeys((*registration.secrets, *registration.kind.generated)):
             known = await self._store.secret(registration.organisation, registration.ref, name)
             secret, stored = registration.secrets.get(name), known.verifier if known else None
             if secret is None and known is None and name in registration.kind.generated:
-                secret = registration.revealed[name] = generate_secret()
+                secret = registration.generated_secrets[name] = generate_secret()
             verifier = await self._verifier(registration, name, secret, stored) if secret else None
             if verifier is None:
                 continue
@@ -263,7 +263,7 @@ class Registrar:
     async def _verifier(
         self, registration: Registration, name: str, secret: str, stored: str | None
     ) -> str | None:
-        """What is kept of a secret; None if it is the stored one."""
+        """The verifier or ciphertext to store for a secret; None if it is the stored one."""
         cipher = self._cipher
         if name == registration.kind.globally_unique:
             verifier = cipher.mac(secret)
@@ -279,7 +279,7 @@ class Registrar:
     def _claim_key(
         registration: Registration, name: str, former: str | None, verifier: str
     ) -> None:
-        """Web API keys are unique over all organisations: the key alone says whose it is."""
+        """Claims a web API key over all organisations: it alone identifies the organisation."""
         entity = {"stream": str(registration.stream), "entity": registration.ref, "at": name}
         registration.effects["take_worldwide"] = [
             entity | {"claim": f"{registration.kind.key}={verifier}"}

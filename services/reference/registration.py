@@ -1,4 +1,4 @@
-"""One record on its way into the ledger, and what it brings about for others.
+"""The registration of one record, and its effects on other aggregates.
 
 Contract reference_entities.md, section 1 (side effects), contact_information.md section 9,
 access_tokens.md section 2.
@@ -35,10 +35,10 @@ RULES = {"unique_person": "PERSON", "unique_company": "COMPANY"}
 
 @dataclass(slots=True)
 class Registration:
-    """One record on its way: as read, and what is stored of it.
+    """The registration of one record: its values, its context and its side effects.
 
-    ``ownership_changes`` are the contacts that lose (False) or gain (True) the account that it is, ``revealed``
-    are secrets that were made up for it.
+    ``ownership_changes`` are the contacts that lose (False) or gain (True) the account, where it is
+    one; ``generated_secrets`` are secrets that were generated for it.
     """
 
     kind: RecordKind
@@ -48,10 +48,9 @@ class Registration:
     retired: bool
     organisation: str
     context: CallContext
-    verifiers: list[JsonObject] = field(default_factory=list)
     effects: JsonObject = field(default_factory=dict)
     ownership_changes: dict[str, bool] = field(default_factory=dict)
-    revealed: JsonObject = field(default_factory=dict)
+    generated_secrets: JsonObject = field(default_factory=dict)
 
     @property
     def stream(self) -> UUID:
@@ -65,12 +64,12 @@ class Registration:
 
     @property
     def related_state(self) -> str:
-        """What an access token of this account or participant is told of it."""
+        """The new state of this account or participant for its access tokens."""
         return related_state(self.fields, retired=self.retired)
 
 
 def stored_links(kind: RecordKind, fields: JsonObject) -> list[tuple[RecordLink, str]]:
-    """The links that lead outside the directory."""
+    """The links to records that are not cached, each with an id."""
     return [(link, t) for link, t in kind.links(fields) if not _is_cached(link.target_kind)]
 
 
@@ -79,7 +78,7 @@ def _is_cached(kind: str) -> bool:
 
 
 def check_links(registration: Registration, record: Record | None) -> None:
-    """Targets of new links must exist and not be retired."""
+    """Raises `EntityNotFound` for a new link to a record that is missing or retired."""
     former_links = set()
     if record is not None:
         former_links = {
@@ -115,12 +114,12 @@ def ownership_changes(registration: Registration, record: Record | None) -> dict
 
 
 def record_state(record: Record) -> str:
-    """What access tokens were told of an account or participant."""
+    """The present state of an account or participant for its access tokens."""
     return related_state(record.fields, retired=record.is_retired)
 
 
 def notify_related(registration: Registration, other: Aggregate, by: Attribution) -> None:
-    """Tells a contact or access token what became of its account or participant."""
+    """Lets a contact or access token record the new state of its account or participant."""
     if isinstance(other, ContactInformation):
         gains = registration.ownership_changes[format_id(other.id)]
         (other.gain_account if gains else other.lose_account)(registration.id, by)
@@ -143,7 +142,7 @@ def _notify_token(registration: Registration, token: AccessToken, by: Attributio
 
 
 def rebuild_claims(registration: Registration, record: Record | None) -> None:
-    """Where an organisation changes what must be unique, all its contacts are claimed anew."""
+    """Adds the effect that rebuilds the claims of contacts where an organisation changes its rules."""
     if registration.kind.key != "organisation" or record is None:
         return
     changed = [name for name in RULES if registration.fields.get(name) != record.fields.get(name)]

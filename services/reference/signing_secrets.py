@@ -1,4 +1,4 @@
-"""Secrets that we sign with: made up, sealed beside the ledger, and renewed without a break."""
+"""Signing secrets: generated, stored encrypted, and rotated without a break."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from services.ports import Secret
 __all__ = ["FORMER_PREFIX", "OVERLAP", "generate_secret", "retire_secret"]
 
 FORMER_PREFIX = "former_"
-"""Begins the name of a secret that was replaced."""
+"""The prefix of the name of a replaced secret."""
 OVERLAP = timedelta(hours=24)
-"""How long it goes on signing beside the new one, so that consumers can change over."""
+"""The time for which it still signs beside the new one, so that receivers can change over."""
 
 
 def generate_secret() -> str:
@@ -24,7 +24,7 @@ def generate_secret() -> str:
 
 
 def retire_secret(replaced: Secret, name: str, now: datetime) -> JsonObject:
-    """The row that keeps a replaced secret for a while."""
+    """The row that keeps a replaced secret until `OVERLAP` has passed."""
     expires_at = (now + OVERLAP).isoformat()
     row: JsonObject = {
         "key_id": replaced.key_id,

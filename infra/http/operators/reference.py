@@ -65,7 +65,7 @@ class ReferenceRoutes:
                 record, organisation_named(exchange), exchange.request_id
             )
         said = {"id": record_id(id_), "result": registered.result}
-        return response(ok(orjson.dumps(said | registered.revealed)))
+        return response(ok(orjson.dumps(said | registered.generated_secrets)))
 
     async def _post(self, exchange: Exchange) -> web.StreamResponse:
         kind, id_ = self._checked(exchange)
