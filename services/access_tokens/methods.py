@@ -229,12 +229,12 @@ def set_as_not_effective(token: AccessToken, call: Call) -> None:
 
 
 def _store_code(call: Call, token_id: str, code: str) -> str:
-    """Keeps a verifier of a verification code, which this one answer shows; its key id."""
+    """Stores a verifier of a verification code, which only this answer shows. Returns its key id."""
     call.one_time_fields[CODE.name] = code
     return call.store_secret(secret_owner(token_id), CODE.name, code, slow=False)
 
 
 def _check_identified(token: AccessToken, path: str) -> None:
-    """A token without an identifier has no pass code (sections 6.6 and 6.7)."""
+    """Refuses a token without an identifier: it has no pass code (sections 6.6 and 6.7)."""
     if token.codes.get(IDENTIFIER.name) is None:
         raise InvalidParameterValue(path)

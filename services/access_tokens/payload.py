@@ -1,4 +1,4 @@
-"""What an access token holds after a create or an update (access_tokens.md, sections 3 to 6)."""
+"""The payloads of access token events (access_tokens.md, sections 3 to 6)."""
 
 from __future__ import annotations
 
@@ -60,11 +60,9 @@ def related_records(call: Call) -> Iterator[UUID]:
 
 
 def creation_payload(call: Call, id_: UUID) -> JsonObject:
-    """The payload of a new token's first event; keeps its pass code. Raises as section 6.4 says."""
+    """The payload of a new token's first event; stores its pass code. Raises as section 6.4 says."""
     settings = settings_of(call, call.params.get("classification"))
-    relations = {
-        kind: id_of_related for kind in RELATIONS if (id_of_related := call.params.get(kind))
-    }
+    relations = {kind: call.params[kind] for kind in RELATIONS if call.params.get(kind)}
     _check_alive(call, relations)
     codes = _first_codes(call, settings)
     pass_code = _first_pass_code(call, settings, codes)
@@ -97,17 +95,17 @@ def amendment(token: AccessToken, call: Call) -> tuple[JsonObject, str | None, J
 
 
 def store_pass_code(call: Call, token: UUID, pass_code: str) -> str:
-    """Keeps a verifier of a token's new pass code; its key id."""
+    """Stores a verifier of a token's new pass code. Returns its key id."""
     return call.store_secret(secret_owner(format_id(token)), PASS_CODE, pass_code)
 
 
 def random_pass_code(settings: TokenSettings) -> str:
-    """Six digits, or as many and as mixed characters as the settings ask for."""
+    """A random pass code: six digits, or the characters that the settings require."""
     return random_text(settings.minimum_characters(PASS_CODE), length=PASS_CODE_DIGITS)
 
 
 def validate_pass_code(settings: TokenSettings, pass_code: str) -> str:
-    """A pass code that a caller may choose. Raises `InvalidParameterValue`."""
+    """``pass_code``, if a caller may choose it. Raises `InvalidParameterValue`."""
     if not settings.allows(PASS_CODE, pass_code):
         raise InvalidParameterValue(PASS_CODE)
     return pass_code
@@ -117,13 +115,13 @@ _CODES = (AUTHENTICATION_CODE.name, IDENTIFIER.name)
 
 
 def _details(call: Call, *, keep_nulls: bool) -> JsonObject:
-    """The given user-defined fields; nulls only where they unset something."""
+    """The given user-defined fields, with or without nulls."""
     details = {field.name: call.params[field.name] for field in UDF if field.name in call.params}
     return {name: value for name, value in details.items() if keep_nulls or value is not None}
 
 
 def _current_record(call: Call, kind: str, id_: str) -> Record:
-    """An account or participant that is not retired."""
+    """An account or participant that is not retired. Raises `EntityNotFound`."""
     record = call.record(kind, id_)
     if record is None or record.is_retired:
         raise EntityNotFound(f"{kind}_identifier")
@@ -175,7 +173,7 @@ def _first_pass_code(call: Call, settings: TokenSettings, codes: JsonObject) -> 
 
 
 def _check_relations(call: Call, settings: TokenSettings, relations: JsonObject) -> None:
-    """Refuses what a token may not be related to; the limits are compared when it is written."""
+    """Refuses relations that do not fit; the limits are compared when the token is written."""
     if settings.is_generated(PASS_CODE) and not relations:
         raise SemiOptionalParameter(", ".join(f"{kind}_identifier" for kind in RELATIONS))
     account, participant = (relations.get(kind) for kind in RELATIONS)

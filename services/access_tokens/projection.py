@@ -1,4 +1,4 @@
-"""What callers see of an access token, and the columns it is found by.
+"""The projection of access tokens: documents for callers, and columns to find them by.
 
 Shapes: contract access_tokens.md, section 7. No document holds a secret.
 """
@@ -76,7 +76,7 @@ COMPACT_ACCESS_TOKEN = ResponseShape("access_token", *_BEGINNING, AUTHENTICATION
 
 @projection(AccessToken)
 def access_token(token: AccessToken, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
-    """An access token: its row, its compact object, what no other token may be called."""
+    """An access token: its row, its compact object, and the codes that it claims."""
     id_ = format_id(token.id)
     columns: JsonObject = {
         "id": id_,

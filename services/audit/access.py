@@ -1,4 +1,4 @@
-"""Who may read history, and the ledger in which every reading is an event itself.
+"""Authorisation of auditors, and the ledger in which every reading is an event itself.
 
 The access ledger of an organisation is a ledger like every other, with positions, hashes and seals
 of its own; its id is the organisation's with a suffix that no organisation's id can have.
@@ -41,7 +41,7 @@ def access_ledger(organisation: str) -> str:
 
 
 class AuditReader(Protocol):
-    """Who reads an organisation's history."""
+    """A reader of an organisation's history."""
 
     @property
     def organisation(self) -> str:
@@ -49,20 +49,20 @@ class AuditReader(Protocol):
 
     @property
     def context(self) -> CallContext:
-        """What the ledger knows of it."""
+        """The set-up of the organisation."""
 
     @property
     def actor(self) -> Attribution:
-        """Who acts, and when."""
+        """The user, the unit and the time."""
 
     @property
     def metadata(self) -> JsonObject:
-        """The same, as the event of the reading carries it."""
+        """The metadata of the event that records a reading."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizedReader:
-    """A session whose user has the role that is needed, with the organisation's set-up."""
+    """A session whose user has the required role, with the organisation's set-up."""
 
     organisation: str
     session: SessionRow
@@ -71,12 +71,12 @@ class AuthorizedReader:
 
     @property
     def actor(self) -> Attribution:
-        """Who acts, and when."""
+        """The user, the unit and the time."""
         return Attribution(self.context.now, self.session.user, self.session.unit)
 
     @property
     def metadata(self) -> JsonObject:
-        """The same, with the session and the request."""
+        """The user, the unit and the time, with the session and the request."""
         request = self.request
         return {
             "at": self.context.now.isoformat(),
@@ -91,7 +91,7 @@ class AuthorizedReader:
 
 @dataclass(frozen=True, slots=True)
 class TerminalReader:
-    """An operator who reads with the program, beside the service; ``source`` is the command."""
+    """An operator who reads with a command, without the service; ``source`` is the command."""
 
     context: CallContext
     source: str
@@ -103,17 +103,17 @@ class TerminalReader:
 
     @property
     def actor(self) -> Attribution:
-        """Nobody who is known by name, and when."""
+        """The time; an operator at a terminal is not a user."""
         return Attribution(self.context.now)
 
     @property
     def metadata(self) -> JsonObject:
-        """When, and with which command."""
+        """The time and the command."""
         return {"at": self.context.now.isoformat(), "source": self.source}
 
 
 class AuditAccess:
-    """Admits readers of history and records what they read."""
+    """Authorises readers of history and records what they read."""
 
     def __init__(self, store: EventStore, dispatcher: Dispatcher, zone: ZoneInfo) -> None:
         self._store = store
@@ -123,8 +123,10 @@ class AuditAccess:
     async def authorize(
         self, token: object, request: Request, role: str = AUDITOR
     ) -> AuthorizedReader:
-        """The session of a token. Raises `InvalidToken`, `TokenExpired`, and `AccessDenied` if its
-        user has not got the role."""
+        """The session of a token.
+
+        Raises `InvalidToken`, `TokenExpired`, and `AccessDenied` if its user lacks the role.
+        """
         authenticated = await self._dispatcher.session(token)
         user = authenticated.told.directory.fields("user", authenticated.session.user)
         if authenticated.session.customer or role not in (user.get("roles") or ()):
@@ -136,8 +138,8 @@ class AuditAccess:
     async def record(self, reader: AuditReader, method: str, about: JsonObject) -> None:
         """Records a reading that is about to happen; it is durable when this returns.
 
-        :param about: ids and positions, never what belongs to a person.
-        Raises `ServiceUnavailable`, and then nothing must be shown.
+        :param about: ids and positions, never personal data.
+        Raises `ServiceUnavailable`; then nothing must be shown.
         """
         access = Access.create(Access.Read, reader.actor, id=new_id(), method=method, about=about)
         unit_of_work = UnitOfWork(reader.context.directory, self._zone)

@@ -1,8 +1,7 @@
-"""What every method that reads would have answered at an earlier position of the ledger.
+"""The answers of all methods that read, as of an earlier position of the ledger.
 
-The endpoint functions are those of the API. They are given the set-up of that time and its clock,
-and read the views as they were: an answer as of a position is what a replay of the events up to it
-would answer.
+The endpoint functions are those of the API. They get the set-up and the clock of that time and read
+the views as they were: an answer as of a position equals that after a replay of the events up to it.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ from services.reference_cache import Match
 __all__ = ["AS_OF", "AsOf", "LedgerPosition", "PositionOrDate", "TemporalStore", "methods"]
 
 LONGEST = 18
-"""Digits of a position; no ledger is longer."""
+"""The most digits of a position; no ledger is longer."""
 
 BEFORE = datetime.fromtimestamp(0, UTC)
-"""The clock before the first event: nothing can be shown that depends on it."""
+"""The clock before the first event: no answer can depend on it."""
 
 TOKEN = IdentifierFields(ACCESS_TOKEN.entity, ("id", "number", *ACCESS_TOKEN.fields))
-"""How an auditor names an access token, of which callers have to show what is secret."""
+"""The identifier fields by which an auditor names an access token; callers must prove possession."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +49,21 @@ class LedgerPosition:
 
 
 class TemporalStore(Protocol):
-    """The ledgers as they were."""
+    """Ledgers and views as they were."""
 
     async def find_position(self, organisation: str, when: int | datetime) -> LedgerPosition | None:
-        """A position, or the last one recorded at or before a time; None beyond the ledger's end."""
+        """The given position, or the last one recorded until a time; None beyond the ledger's end."""
 
     async def read_models_at(self, organisation: str, moment: LedgerPosition) -> ReadModels:
         """The views as they were after a position.
 
-        Raises `ServiceUnavailable` if they have to be brought so far first and that takes long.
+        Raises `ServiceUnavailable` if they are not projected so far yet, and that takes long.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class PositionOrDate(Field):
-    """A position, or a date (common.md, section 8), the fraction of which counts here."""
+    """A position, or a date (common.md, section 8), here with a fraction of a second."""
 
     def read(self, value: Any, path: str, context: ReadContext) -> int | datetime:
         text = value.strip() if isinstance(value, str) else ""
@@ -82,9 +81,9 @@ AS_OF = Parameters(mandatory(PositionOrDate(name="as_of")))
 
 
 def methods() -> list[Method]:
-    """The methods that can be asked for the past, as an auditor asks them: all that only read.
+    """The methods that can be called as of the past: all queries, as an auditor calls them.
 
-    All are GETs, and where a caller would have to show an access token, an auditor names it.
+    All are GETs, and where a caller would have to present an access token, an auditor names it.
     """
     return [
         replace(method, verb="GET", parameters=method.parameters.map_fields(_named))
@@ -102,7 +101,7 @@ def _named(field: Field) -> Field:
 
 
 class AsOf:
-    """Answers methods as of a moment, and records that they were asked."""
+    """Answers methods as of a moment, and records each call."""
 
     def __init__(self, past: TemporalStore, auditing: AuditAccess, zone: ZoneInfo) -> None:
         self._past = past
@@ -112,11 +111,11 @@ class AsOf:
     async def answer(
         self, method: Method, admitted: AuthorizedReader
     ) -> tuple[LedgerPosition, bytes]:
-        """The moment that ``as_of`` means, and the answer as JSON.
+        """The position that ``as_of`` means, and the answer as JSON.
 
         :param method: one of `methods`.
-        Raises what the method itself refuses, `InvalidParameterValue` for a moment that is yet to
-        come, and `ServiceUnavailable`.
+        Raises the refusals of the method itself, `InvalidParameterValue` for a moment in the
+        future, and `ServiceUnavailable`.
         """
         organisation, request = admitted.organisation, admitted.request
         moment = await self._moment(admitted)

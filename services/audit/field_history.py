@@ -1,7 +1,7 @@
-"""From events to readable changes: what happened to one entity, by whom, and what it changed.
+"""From events to readable changes of one entity: what happened, by whom, which fields changed.
 
-What an event changes is found by comparing what is shown of the entity before and after it, so that
-it holds for every aggregate and every event, old or new. Nothing here reads anything.
+The changes of an event are the differences of the entity's documents before and after it, which
+works for every aggregate and every event, old or new. Nothing here does input or output.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ __all__ = [
 ]
 
 HIDDEN_FIELDS = ("id", "log_information")
-"""Which entity it is, is known; who changed it last, and when, stands in each entry."""
+"""Fields that each entry states otherwise."""
 COMPUTED_REFERENCE = "follow_ups/"
-"""Begins a reference to what is no part of the entity, but found when its document is read."""
+"""The prefix of references that are not part of the entity but computed when it is read."""
 
 
 class Ref(str):
-    """Another entity that a field holds, as ``kind/id``."""
+    """A reference of a field to another entity, as ``kind/id``."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
-    """One event of an entity as the ledger has it; ``metadata`` is what its command says of itself."""
+    """One event of an entity as it is in the ledger, with the metadata of its command."""
 
     event: DomainEvent
     position: int
@@ -66,7 +66,7 @@ class SiblingEvent:
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """A field with its value before and after; None is nothing."""
+    """A field with its value before and after; None for no value."""
 
     field: str
     before: Any
@@ -77,8 +77,8 @@ class FieldChange:
 class HistoryEntry:
     """One event as people read it.
 
-    ``at`` is when it was decided, ``recorded_at`` when it was written. ``by`` says who and from
-    where, ``changes`` what differs since the event before. ``causes`` are the events about another
+    ``at`` is when it was decided, ``recorded_at`` when it was written. ``by`` is the actor and
+    origin, ``changes`` the differences from the event before. ``causes`` are the events about another
     entity with which its command began, ``effects`` those that followed about other entities.
     """
 
@@ -113,44 +113,43 @@ def describe_events(
 ) -> list[HistoryEntry]:
     """The entries of an entity's events from version ``first`` on.
 
-    :param steps: all events of the entity up to some version, in order.
-    :param directory: names the users and units, as they are called today.
+    :param events: all events of the entity up to some version, in order.
+    :param cache: gives the present names of users and units.
     """
-    described: list[HistoryEntry] = []
+    entries: list[HistoryEntry] = []
     before: JsonObject = {}
-    for step, aggregate in zip(events, replay(events), strict=True):
-        if step.event.originator_version < first - 1:
+    for recorded, aggregate in zip(events, replay(events), strict=True):
+        if recorded.event.originator_version < first - 1:
             continue
         after = flatten_document(aggregate, cache, zone)
-        if step.event.originator_version >= first:
-            described.append(_entry(step, cache, compare(before, after)))
+        if recorded.event.originator_version >= first:
+            entries.append(_entry(recorded, cache, compare(before, after)))
         before = after
-    return described
+    return entries
 
 
 def replay(events: Sequence[RecordedEvent]) -> Iterable[Aggregate]:
-    """The entity after each step: one object, that changes from step to step."""
+    """The entity after each event: one object, which changes from event to event."""
     aggregate_class = AGGREGATES[events[0].event.TOPIC.partition(".")[0]]
-    return aggregate_class.replay_steps(step.event for step in events)
+    return aggregate_class.replay_steps(recorded.event for recorded in events)
 
 
 def flatten_document(aggregate: Aggregate, cache: ReferenceCache, zone: ZoneInfo) -> JsonObject:
-    """All that is shown of an entity: values by field, in the order of its document.
+    """The values of an entity's document by field, in its order.
 
-    The fields of nested objects are parted by dots, entries of sets stand by their ids in brackets.
-    What is empty is left out. Texts, numbers, truths, lists of these, and `Ref` are values.
+    A field is a path: dots before members of objects, ids in brackets for entries of sets. Empty
+    values are left out. Values are texts, numbers, booleans, lists of these, and `Ref`.
     """
     projection = project(aggregate, cache.settings, zone)
     document = orjson.loads(projection.full or b"{}") | dict(projection.extra)
-    shown_members = {name: value for name, value in document.items() if name not in HIDDEN_FIELDS}
+    members = {name: value for name, value in document.items() if name not in HIDDEN_FIELDS}
     fields: JsonObject = {}
-    _flatten(shown_members, "", int(cache.last_name_first), fields)
+    _flatten(members, "", int(cache.last_name_first), fields)
     return fields
 
 
 def compare(before: JsonObject, after: JsonObject) -> tuple[FieldChange, ...]:
-    """What differs between two times at which an entity is shown; first what is there, then what
-    is gone."""
+    """The differences of two flattened documents: fields of ``after`` first, then removed ones."""
     names = dict.fromkeys((*after, *before))
     return tuple(
         FieldChange(name, before.get(name), after.get(name))
@@ -160,9 +159,9 @@ def compare(before: JsonObject, after: JsonObject) -> tuple[FieldChange, ...]:
 
 
 def blame(history: Iterable[HistoryEntry]) -> list[Blame]:
-    """For each field that is set in the end, the entry that set it; by the names of the fields.
+    """For each field that is set in the end, the entry that set it last, ordered by field.
 
-    :param told: all entries of the entity from the first one on.
+    :param history: all entries of the entity from the first one on.
     """
     last: dict[str, Blame] = {}
     for entry in history:
@@ -193,7 +192,7 @@ def _is_entry(item: Any) -> bool:
 
 
 def _leaf(value: Any, name_order: int) -> Any:
-    """A value as it is shown; None for what is no value of the entity's own."""
+    """A value as it is shown; None if it is not one of the entity's own."""
     if isinstance(value, list):
         return [_leaf(item, name_order) for item in value]
     if isinstance(value, dict) and "$name" in value:
@@ -226,7 +225,7 @@ def _entry(
 
 
 def _actor(metadata: Mapping[str, Any], cache: ReferenceCache) -> JsonObject:
-    """Who acted: user and unit, with the names they have today, session, client, other source."""
+    """The actor: user and unit with their present names, session, client, other source."""
     user, unit = metadata.get("user"), metadata.get("unit")
     user_fields, unit_fields = cache.fields("user", user), cache.fields("unit", unit)
     names = {"username": user_fields.get("username"), "person_name": user_fields.get("person_name")}

@@ -1,11 +1,11 @@
-"""The history of one entity, for those who may read it: found, recorded as read, then told."""
+"""The history of one entity, for those who may read it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -44,7 +44,7 @@ ENTITY = "entity"
 PAGE_SIZE = 200
 """Versions on one page."""
 AGGREGATE_NAMES = {"communication_queue": "queue_entry"}
-"""Aggregates that the contract calls otherwise."""
+"""Aggregates that have another name in the contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Entity:
 class HistoryPage:
     """A page of an entity's history.
 
-    ``versions`` is how many events there are about it up to ``position`` of the ledger, ``entries``
+    ``versions`` is the number of its events up to ``position`` of the ledger, ``entries``
     those from version ``first`` to ``last``.
     """
 
@@ -73,7 +73,7 @@ class HistoryPage:
 
 @dataclass(frozen=True, slots=True)
 class EntitySnapshot:
-    """An entity as it was at a version, field by field, and the page of its history around it."""
+    """The fields of an entity as of a version, and the page of its history around that."""
 
     history: HistoryPage
     version: int
@@ -81,26 +81,25 @@ class EntitySnapshot:
 
 
 class EntityEvents(Protocol):
-    """Events as they are stored. Every method raises `ServiceUnavailable` when it cannot answer."""
+    """Stored events. Every method raises `ServiceUnavailable` when it cannot answer."""
 
     async def first_topic(self, organisation: str, stream: UUID) -> str | None:
         """The topic of a stream's first event; None if there is none."""
 
     async def read(self, organisation: str, stream: UUID) -> tuple[int, list[RecordedEvent]]:
-        """The events of a stream in order, and the position up to which no other one is missing.
+        """The position up to which the events of a stream are complete, and these in order.
 
         Raises ``ValueError`` naming an event that this build or key cannot read.
         """
 
     async def siblings(
-        self, organisation: str, stream: UUID, history: Sequence[HistoryEntry]
+        self, organisation: str, stream: UUID, entries: Sequence[HistoryEntry]
     ) -> dict[str, list[SiblingEvent]]:
-        """By command, the events that the commands of these entries wrote about other entities, in
-        their order."""
+        """The events about other entities of the same commands, in order, by command."""
 
 
 class HistoryService:
-    """Tells what happened to entities. Every reading is recorded before it happens."""
+    """Reads histories of entities. Every reading is recorded before it happens."""
 
     def __init__(
         self, store: ContextSource, events: EntityEvents, audit_access: AuditAccess, zone: ZoneInfo
@@ -115,7 +114,7 @@ class HistoryService:
 
         Kinds are those of identifiers, of registered records, and the topics of aggregates, such as
         ``session``. Raises `InvalidParameterValue`, `InvalidIdentifier`, `EntityNotFound` and
-        `EntityNotUnique`, all naming the parameter ``at``.
+        `EntityNotUnique`, all for the parameter ``path``.
         """
         kind, _, value = name.strip().partition("/")
         if not value or (kind not in ENTITIES and kind not in AGGREGATES):
@@ -136,72 +135,68 @@ class HistoryService:
     async def history(
         self, reader: AuditReader, entity: Entity, first: int = 1, last: int | None = None
     ) -> HistoryPage:
-        """The entries from version ``first`` to ``last``, at most `MOST` of them."""
+        """The entries from version ``first`` to ``last``, at most `PAGE_SIZE` of them."""
         position, events = await self._read_events(reader, entity, "history")
         last = min(len(events), first + PAGE_SIZE - 1, last or len(events))
-        described = await self._describe(events[:last], reader.context.directory, first)
-        linked = await self._link(reader, entity, described)
+        entries = await self._describe(events[:last], reader.context.directory, first)
+        linked = await self._link(reader, entity, entries)
         return HistoryPage(entity.ref, position, len(events), first, last, linked)
 
     async def snapshot(
         self, reader: AuditReader, entity: Entity, version: int | None = None
     ) -> EntitySnapshot:
-        """The entity as it was at a version, now unless one is given, amid its history."""
+        """The entity as of a version, the last one by default, with the page of its history."""
         position, events = await self._read_events(reader, entity, "history")
         version = min(version or len(events), len(events))
         first = (version - 1) // PAGE_SIZE * PAGE_SIZE + 1
         last = min(len(events), first + PAGE_SIZE - 1)
-        described = await self._describe(events[:last], reader.context.directory)
-        linked = await self._link(reader, entity, described[first - 1 :])
+        entries = await self._describe(events[:last], reader.context.directory)
+        linked = await self._link(reader, entity, entries[first - 1 :])
         history = HistoryPage(entity.ref, position, len(events), first, last, linked)
-        return EntitySnapshot(history, version, blame(described[:version]))
+        return EntitySnapshot(history, version, blame(entries[:version]))
 
     async def blame(
         self, reader: AuditReader, entity: Entity, upto: int | None = None
     ) -> JsonObject:
         """For each field, its value and the event that set it: now, or at version ``upto``."""
         position, events = await self._read_events(reader, entity, "blame")
-        described = await self._describe(events[:upto], reader.context.directory)
+        entries = await self._describe(events[:upto], reader.context.directory)
         return {
             ENTITY: entity.ref,
             "position": position,
-            "version": len(described),
-            "fields": [
-                _blame_member(blamed.field, blamed.value, blamed.entry)
-                for blamed in blame(described)
-            ],
+            "version": len(entries),
+            "fields": [_blamed_field(blamed) for blamed in blame(entries)],
         }
 
     async def _read_events(
         self, reader: AuditReader, entity: Entity, method: str
     ) -> tuple[int, list[RecordedEvent]]:
-        """All events of an entity, once it is recorded that they are read."""
+        """All events of an entity, after the reading is recorded."""
         await self._audit_access.record(reader, method, {ENTITY: entity.ref})
         return await self._events.read(reader.organisation, entity.stream)
 
     async def _link(
-        self, reader: AuditReader, entity: Entity, history: list[HistoryEntry]
+        self, reader: AuditReader, entity: Entity, entries: list[HistoryEntry]
     ) -> list[HistoryEntry]:
         """The entries with their causes and effects."""
-        siblings = await self._events.siblings(reader.organisation, entity.stream, history)
-        return [_link(entry, siblings.get(entry.command or "", [])) for entry in history]
+        siblings = await self._events.siblings(reader.organisation, entity.stream, entries)
+        return [_link_entry(entry, siblings.get(entry.command or "", [])) for entry in entries]
 
     async def _describe(
         self, events: Sequence[RecordedEvent], cache: ReferenceCache, first: int = 1
     ) -> list[HistoryEntry]:
-        """The entries, found beside the loop: some entities have very many events."""
+        """The entries, made in a thread: some entities have very many events."""
         return await asyncio.to_thread(describe_events, events, cache, self.zone, first)
 
     async def _find_id(self, organisation: str, kind: str, value: str, path: str) -> str:
-        """The id of the entity of a kind that has a value in an identifying field."""
+        """The id of the entity of a kind with a given value in an identifier field."""
         known = ENTITIES[kind]
         fields = tuple(dict.fromkeys(("id", "number", *known.fields)))
         identifier: Identifier = replace(known, fields=fields).read(value, path, textual=True)
         stored = (identifier,) if is_stored(identifier) else ()
         context = await self._store.load_context(organisation, ContextQuery(identifiers=stored))
-        return single_match(
-            context.matches[0] if stored else context.directory.matches(identifier), path
-        )
+        matches = context.matches[0] if stored else context.directory.matches(identifier)
+        return single_match(matches, path)
 
     @staticmethod
     def _stream(organisation: str, kind: str, id_: str, path: str) -> UUID:
@@ -213,17 +208,16 @@ class HistoryService:
             raise EntityNotFound(path) from error
 
 
-def _link(entry: HistoryEntry, siblings: Sequence[SiblingEvent]) -> HistoryEntry:
-    """The entry with what it brought about, where its entity is the one that the command began
-    with, or else with what the command began with."""
+def _link_entry(entry: HistoryEntry, siblings: Sequence[SiblingEvent]) -> HistoryEntry:
+    """The entry with its effects, if its command began with this entity; else with its causes."""
     if not siblings or siblings[0].position > entry.position:
         return replace(entry, effects=list(siblings))
-    return replace(
-        entry, causes=[sibling for sibling in siblings if sibling.entity == siblings[0].entity]
-    )
+    first = siblings[0].entity
+    return replace(entry, causes=[sibling for sibling in siblings if sibling.entity == first])
 
 
-def _blame_member(name: str, value: Any, entry: HistoryEntry) -> JsonObject:
-    """One field and what is told of the event that set it."""
+def _blamed_field(blamed: Blame) -> JsonObject:
+    """One field, its value and the event that set it."""
     members = ("position", "version", "topic", "sentence", "at", "by", "request")
-    return {"field": name, "value": value} | {key: getattr(entry, key) for key in members}
+    field: JsonObject = {"field": blamed.field, "value": blamed.value}
+    return field | {key: getattr(blamed.entry, key) for key in members}

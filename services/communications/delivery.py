@@ -1,9 +1,9 @@
-"""Sending what waits in the queue without an external system (contract communications.md, 9.1).
+"""Delivery of queue entries without an external system (contract communications.md, 9.1).
 
-Whoever sends an entry has leased it. A message that a server has taken is noted beside the lease
-before it becomes an event, so that a process that dies in between leaves nothing to be sent again. The
-outcome is the event that `queue/process` or `queue/reject` would have written; where somebody else
-was faster, theirs stands.
+An entry is leased before it is sent. That a server has accepted the message is stored with the lease
+before it becomes an event, so that it is not sent again if the process dies in between. The result
+is the event that `queue/process` or `queue/reject` would have written; if somebody else has decided
+the entry meanwhile, their event remains.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ __all__ = [
 T = TypeVar("T")
 
 MEDIA = ("EMAIL", "SMS")
-"""What the service can send by itself."""
+"""The media that the service can send itself."""
 SOURCE = "crmledger send"
 MAX_ERROR_LENGTH = 500
-"""Characters of what a server said that are kept."""
+"""Characters of a server's error text that are stored."""
 PAUSES = (0.1, 5.0)
-"""Seconds between two attempts to record an outcome: the first, and the longest."""
+"""Seconds between two attempts to record a result: the first and the longest pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a server is handed; ``idempotency_key`` is the same however often that happens."""
+    """A message for a server; ``idempotency_key`` is the same at every attempt."""
 
     idempotency_key: str
     sender: str | None
@@ -62,10 +62,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class LeasedEntry:
-    """An entry that is ours to send for a while.
+    """An entry that this process has leased.
 
-    ``tries`` is how often it was put off, ``sent`` that a server has taken it already, ``failures``
-    how often in a row the server could not be used.
+    ``tries`` is how often it was deferred, ``sent`` is true if a server has accepted it already,
+    ``failures`` how often in a row the server could not be used.
     """
 
     entry: str
@@ -77,11 +77,11 @@ class LeasedEntry:
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What became of a message.
+    """The result of sending a message.
 
-    ``sent``; ``rejected`` for good; ``deferred``: it may go next time; ``unavailable``: the server cannot be
-    used at all, which is no fault of the message. ``code`` says nothing of persons, ``text`` may,
-    ``wait`` is how many seconds the server wants to be left alone.
+    ``sent``; ``rejected`` for good; ``deferred``: deferred, another attempt may succeed; ``unavailable``: the
+    server is unavailable, whatever the message. ``code`` contains no personal data, ``text`` may;
+    ``wait`` is the pause in seconds that the server asks for.
     """
 
     name: Literal["sent", "rejected", "deferred", "unavailable"]
@@ -92,7 +92,7 @@ class SendResult:
 
 @dataclass(frozen=True, slots=True)
 class SendPolicy:
-    """How fast a server is used and how often a message is tried, all processes together."""
+    """The rate and the retries of a server, of all processes together."""
 
     messages_per_second: int
     connections: int
@@ -103,7 +103,7 @@ class SendPolicy:
 
     @property
     def lease(self) -> float:
-        """Seconds for which an entry is leased: twice what a try may take."""
+        """Seconds for which an entry is leased: twice the timeout of an attempt."""
         return 2.0 * self.timeout_seconds
 
     def wait(self, failures: int, minimum: float = 0.0) -> float:
@@ -118,33 +118,33 @@ class Transport(Protocol):
     policy: SendPolicy
 
     async def send(self, message: Message) -> SendResult:
-        """Hands over one message. Takes no longer than ``limits.timeout_seconds``; raises nothing."""
+        """Hands over one message. Takes at most ``policy.timeout_seconds``; raises nothing."""
 
 
 class DeliveryLeases(Protocol):
-    """The leases. Every method raises `ServiceUnavailable`."""
+    """The leases of queue entries. Every method raises `ServiceUnavailable`."""
 
     async def renew(
         self, organisation: str, leased: LeasedEntry, seconds: float, *, sent: bool
     ) -> bool:
-        """Whether the lease still stands; then it is prolonged, and noted what was sent."""
+        """Renews a lease and stores if the message was sent. Returns False if the lease has ended."""
 
     async def defer(
         self, organisation: str, leased: LeasedEntry, tries: int, seconds: float, error: str
     ) -> bool:
-        """Gives the lease back; the entry is not tried again within so many seconds."""
+        """Ends the lease; the entry is not tried again within ``seconds``. False if it had ended."""
 
     async def open_circuit(
         self, organisation: str, media: str, failures: int, seconds: float, error: str
     ) -> None:
-        """Leaves a server alone for a while."""
+        """Stops using a server for ``seconds``."""
 
     async def complete(self, organisation: str, entry: str) -> None:
-        """Drops what is kept of an entry that is decided."""
+        """Deletes the lease of an entry that is decided."""
 
 
 class MessageDelivery:
-    """Sends leased entries and records what became of them."""
+    """Sends leased entries and records the results."""
 
     def __init__(self, store: EventStore, leases: DeliveryLeases, zone: ZoneInfo) -> None:
         self._store = store
@@ -154,11 +154,11 @@ class MessageDelivery:
     async def deliver(
         self, context: CallContext, media: str, transport: Transport, leased: LeasedEntry
     ) -> str:
-        """Sends one entry and records it: the outcome's name, ``superseded`` or ``lease_lost``.
+        """Sends one entry and records it. Returns the result's name, ``superseded`` or ``lease_lost``.
 
         ``superseded``: somebody else had decided the entry. ``lease_lost``: the lease had ended and another
-        process has the entry now. A database that is away is waited for, since what was sent must be
-        recorded.
+        process has the entry now. Waits for a database that is unavailable, because a message that
+        was sent must be recorded.
         """
         organisation, started = context.directory.organisation, time.monotonic()
         message = await _retry(lambda: self._message(context, leased.entry))
@@ -166,7 +166,7 @@ class MessageDelivery:
             await _retry(lambda: self._leases.complete(organisation, leased.entry))
             return "superseded"
         if time.monotonic() - started > transport.policy.timeout_seconds:
-            # The database was away: a try that began now could go on when the lease has ended.
+            # The database was unavailable: an attempt that began now could outlast the lease.
             return "lease_lost"
         result = SendResult("sent") if leased.sent else await _send(transport, message)
         if result.name == "deferred" and leased.tries + 1 >= transport.policy.tries:
@@ -177,7 +177,7 @@ class MessageDelivery:
         return await self._defer(organisation, media, transport, leased, result)
 
     async def _message(self, context: CallContext, entry: str) -> Message | None:
-        """What an entry sends; None if it is decided already."""
+        """The message of an entry; None if the entry is decided already."""
         organisation, stream = context.directory.organisation, UUID(entry)
         loaded = await self._store.load(organisation, [stream])
         queue_entry = loaded.aggregates.get(stream)
@@ -188,9 +188,8 @@ class MessageDelivery:
         communication = loaded.aggregates[communication_id]
         assert isinstance(communication, Communication)
         details = communication.details
-        default_sender = (
-            "default_email_address" if queue_entry.media == "EMAIL" else "default_sms_sender"
-        )
+        is_email = queue_entry.media == "EMAIL"
+        default_sender = "default_email_address" if is_email else "default_sms_sender"
         return Message(
             idempotency_key=message_key(organisation, entry),
             sender=details.get("from") or context.directory.settings.get(default_sender),
@@ -206,33 +205,39 @@ class MessageDelivery:
         sent = result.name == "sent"
         if not await _retry(lambda: self._leases.renew(organisation, leased, seconds, sent=sent)):
             return "lease_lost"
-        is_recorded = await _retry(lambda: self._decide(organisation, leased.entry, result))
+        decided = await _retry(lambda: self._decide(organisation, leased.entry, result))
         await _retry(lambda: self._leases.complete(organisation, leased.entry))
-        return result.name if is_recorded else "superseded"
+        return result.name if decided else "superseded"
 
-    async def _decide(self, organisation: str, entry: str, result: SendResult) -> bool:
-        """Makes the outcome an event; False if somebody else has decided the entry."""
+    async def _decide(self, organisation: str, entry_id: str, result: SendResult) -> bool:
+        """Records the result as an event. Returns False if somebody else has decided the entry."""
         context = await self._store.load_context(organisation, ContextQuery())
         decided = False
 
-        def decide(queued: Aggregate, by: Attribution) -> Iterable[SideEffect]:
+        def decide(entry: Aggregate, by: Attribution) -> Iterable[SideEffect]:
             nonlocal decided
-            assert isinstance(queued, QueueEntry)
-            decided = queued.state == "PENDING"
+            assert isinstance(entry, QueueEntry)
+            decided = entry.state == "PENDING"
             if decided and result.name == "sent":
-                queued.process(by)
+                entry.process(by)
             elif decided:
-                queued.reject(result.code[: ERROR_CODE.max_length], _error_text(result), by)
+                entry.reject(result.code[: ERROR_CODE.max_length], _error_text(result), by)
             return ()
 
         try:
             await update_aggregate(
-                self._store, self._zone, context, UUID(entry), decide, SOURCE, "communication_queue"
+                self._store,
+                self._zone,
+                context,
+                UUID(entry_id),
+                decide,
+                SOURCE,
+                "communication_queue",
             )
         except ConcurrentUpdate as error:
             raise ServiceUnavailable("concurrent updates") from error
         except Refusal:
-            # The contact was forgotten meanwhile, and what waited for it taken off the queue.
+            # The contact was erased meanwhile, and its entries were removed from the queue.
             return False
         return decided
 
@@ -267,13 +272,13 @@ async def _send(transport: Transport, message: Message) -> SendResult:
 
 
 def _error_text(result: SendResult) -> str:
-    """What the server said, on one line; a reject must say something."""
+    """The server's text on one line; its code if there is none, for a reject needs a text."""
     line = " ".join("".join(c if c.isprintable() else " " for c in result.text).split())
     return line[:MAX_ERROR_LENGTH] or result.code
 
 
 async def _retry(work: Callable[[], Awaitable[T]]) -> T:
-    """Does what has to be done, however long the database is away: each of it may be repeated."""
+    """Repeats ``work`` until the database is available; ``work`` must be idempotent."""
     pause, longest = PAUSES
     while True:
         try:

@@ -45,7 +45,7 @@ TO, NOTES = TEXTS[2:]
 
 
 def _level_without_template(level: Level) -> Any:
-    return lambda given: Level.OPTIONAL if given.get("template") else level
+    return lambda params: Level.OPTIONAL if params.get("template") else level
 
 
 def _recipient_level(params: JsonObject) -> Level:

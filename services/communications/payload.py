@@ -1,4 +1,4 @@
-"""What a communication holds after a create or an update (contract communications.md, 3 to 7).
+"""The payloads of communication events (contract communications.md, sections 3 to 7).
 
 The order is that of section 8.4: template, given fields, references, unrestricted parameters,
 ``from``, tags; then the limits, which are measured on the resolved text.
@@ -51,7 +51,7 @@ __all__ = [
 SUBJECT, TEXT, TO, NOTES = TEXTS
 TEMPLATE = Reference(name="template", target=identifiable("communication_template"))
 TEMPLATED: tuple[Field, ...] = (DIRECTION, MEDIA, SUBJECT, TEXT)
-"""What every communication has, from the caller or from a template."""
+"""The fields of every communication, from the caller or from a template."""
 
 FROM_TEMPLATE = (*(field.name for field in TEMPLATED), CATEGORY.name, EXTERNAL_SYSTEM.name)
 STORED = frozenset(
@@ -61,19 +61,19 @@ STORED = frozenset(
 
 
 def check_recipient(values: JsonObject) -> None:
-    """An e-mail goes to an address (section 5.1); raises `InvalidParameterValue`."""
+    """Raises `InvalidParameterValue` for an e-mail to something else than an address (section 5.1)."""
     if values.get("media") == "EMAIL" and values.get("to") and not email_address(values["to"]):
         raise InvalidParameterValue(TO.name)
 
 
 def followed_communication(call: Call) -> list[UUID]:
-    """The communication that a new one follows up."""
+    """The id of the communication that a new one follows up; empty if there is none."""
     reference = (call.params.get(REFERENCES.name) or {}).get("communication")
     return [UUID(reference)] if reference else []
 
 
 def check_consumer_may_write(call: Call, details: JsonObject) -> None:
-    """Customers may only write what is incoming (common.md, section 11). Raises `AccessDenied`."""
+    """Raises `AccessDenied` for a consumer that writes what is not incoming (common.md, section 11)."""
     if call.session.customer and details.get(DIRECTION.name) != "INCOMING":
         raise AccessDenied(DIRECTION.name)
 
@@ -137,7 +137,7 @@ def _template_values(call: Call) -> JsonObject:
 
 
 def _check_complete(values: JsonObject) -> None:
-    """Refuses the lack of what every communication, or every e-mail, must have (section 5.1)."""
+    """Raises `MandatoryParameter` for a blank field of every communication or e-mail (section 5.1)."""
     for field in (*TEMPLATED, *((TO,) if values.get("media") == "EMAIL" else ())):
         if not (values.get(field.name) or "").strip():
             raise MandatoryParameter(field.name)
@@ -145,7 +145,7 @@ def _check_complete(values: JsonObject) -> None:
 
 
 def _changed_references(communication: Communication, params: JsonObject) -> JsonObject:
-    """The links as an update changes them; null removes all (section 3)."""
+    """The references after an update; null removes all (section 3)."""
     if REFERENCES.name not in params:
         return {}
     links: JsonObject | None = params[REFERENCES.name]
@@ -184,7 +184,7 @@ def _resolve_tags(
 
 
 def _sender(values: JsonObject, call: Call) -> str | None:
-    """Who an outgoing e-mail or SMS is from (section 5.3)."""
+    """The sender of an outgoing e-mail or SMS (section 5.3)."""
     settings = {"EMAIL": "default_email_address", "SMS": "default_sms_sender"}
     if values["direction"] != "OUTGOING" or values["media"] not in settings:
         return None
@@ -193,7 +193,7 @@ def _sender(values: JsonObject, call: Call) -> str | None:
 
 
 def _code(call: Call) -> str:
-    """The code of the communication that is followed up, else a new one (section 6)."""
+    """The code of the communication that this one follows up, else a new one (section 6)."""
     for id_ in followed_communication(call):
         communication = call.related[id_]
         assert isinstance(communication, Communication)

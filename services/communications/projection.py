@@ -1,4 +1,4 @@
-"""What callers see of communications and queue entries, and the columns they are found by.
+"""The projections of communications and queue entries: documents, and columns to find them by.
 
 Shapes: contract communications.md, section 2.
 """
@@ -50,8 +50,8 @@ NUMBER = Text(name="number")
 class FollowUps(Field):
     """The later communications of the same code, found when the document is read."""
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
-        return {"$ref": f"follow_ups/{kept}"}
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        return {"$ref": f"follow_ups/{stored}"}
 
     def response_schema(self) -> JsonSchema:
         return {"type": "array", "items": {"$ref": "#/components/schemas/communication"}}
@@ -128,7 +128,7 @@ def communication(
         compact=document(COMPACT_COMMUNICATION, compact, zone),
         names={"number": communication.number},
         owners=(f"contact_information/{communication.contact_information}",),
-        # What belonged to a contact who was forgotten is shown, and can be named by nobody any more.
+        # Communications of an erased contact are still shown, but nobody can identify them.
         retired="subject" not in communication.details,
     )
     searched = ("id", "code", "contact_information", "category", "direction", "media")
@@ -145,7 +145,7 @@ def communication(
 
 @projection(QueueEntry)
 def queue_entry(entry: QueueEntry, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
-    """A queue entry: its row; nothing else shows it."""
+    """A queue entry: its row; it is part of no other document."""
     id_, contact = format_id(entry.id), f"contact_information/{entry.contact_information}"
     values = {
         "id": id_,

@@ -26,7 +26,7 @@ IDENTIFIED: tuple[ParameterSpec, ...] = (mandatory(ON),)
 
 
 def queue_entry_for(communication: Communication, call: Call) -> Iterator[QueueEntry]:
-    """The queue entry of a communication that has just become final, if it is to be sent (9.1)."""
+    """The queue entry of a communication that has just become final and is to be sent (9.1)."""
     details = communication.details
     media, system = details["media"], details.get(EXTERNAL_SYSTEM.name)
     switches = {"EMAIL": "email_server_enabled", "SMS": "sms_server_enabled"}

@@ -1,4 +1,4 @@
-"""What the tags of a text stand for (contract communications.md, section 4)."""
+"""The values of the tags in a text (contract communications.md, section 4)."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def render_texts(
     kind, ``parameters`` its unrestricted parameters.
     """
     entities = {"contact_information": contact} | {k: v for k, v in references.items() if v}
-    keyed = {parameter["key"]: parameter for parameter in parameters}
+    by_key = {parameter["key"]: parameter for parameter in parameters}
 
     def value_of(entity: str, field: str) -> str | None:
         if entity.startswith("unrestricted_"):
-            parameter = keyed.get(f"{entity}.{field}")
+            parameter = by_key.get(f"{entity}.{field}")
             return _parameter_text(parameter, call) if parameter else None
         return _entity_text(entity, entities.get(entity), field, call)
 
@@ -60,7 +60,7 @@ def _entity_text(entity: str, id_: str | None, field: str, call: Call) -> str | 
 
 
 def _scalar(fields: Iterable[Field], compact: JsonObject, name: str) -> tuple[Field, Any] | None:
-    """The field of that name with its value, if it is one that a text can hold."""
+    """The field of that name and its value, if it is a scalar; else None."""
     for field in fields:
         if field.key == name and isinstance(field, SCALARS):
             return field, compact.get(name)

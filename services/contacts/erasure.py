@@ -1,8 +1,8 @@
-"""Forgetting a contact: the key of its events is destroyed, and every view without what was personal.
+"""Erasure of a contact: the key of its events is destroyed, and personal data leaves every view.
 
-All of it is one change of the ledger: the event that says so with its reason, the keys, the rows of
-everything that the keys encrypted, photo, claims, and kept answers. No event is altered, so seals
-and hashes go on to prove that nothing else was.
+One commit does it all: the event with its reason, the keys, the rows of everything that the keys
+encrypted, photo, claims, and stored responses. No event is altered, so seals and hashes still prove
+the rest.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ __all__ = ["ContactErasure", "find_contact"]
 async def find_contact(
     ledger: ContextSource, organisation: str, name: str
 ) -> tuple[CallContext, UUID]:
-    """The contact of an id or a number, forgotten or not. Raises `EntityNotFound`."""
+    """The context of an organisation, and the contact with an id or number, erased or not.
+
+    Raises `EntityNotFound`.
+    """
     named = tuple(
         Identifier("contact_information", field, normalised(field, name), "contact")
         for field in ("id", "number")
@@ -50,7 +53,7 @@ class ErasureStore(EventStore, RelatedEntities, Protocol):
 
 
 class ContactErasure:
-    """Forgets contacts."""
+    """Erases contacts."""
 
     def __init__(self, ledger: ErasureStore, zone: ZoneInfo) -> None:
         self._ledger = ledger
@@ -59,14 +62,14 @@ class ContactErasure:
     async def forget(
         self, organisation: str, name: str, reason: str, by: Attribution, metadata: JsonObject
     ) -> str:
-        """Forgets the contact of an id or a number for good; the contact's id.
+        """Erases the contact with an id or a number for good. Returns the contact's id.
 
-        With it go the access tokens of the accounts that it owned last. What still waits to be
-        sent to it is taken off the queue.
+        The access tokens of the accounts that it owned last are erased as well, and its pending
+        entries are removed from the queue.
 
-        :param reason: why, in words that say nothing of the person: they stay.
+        :param reason: why; a text without personal data, because it stays.
         Raises `EntityNotFound`, and `InvalidLifeCycleState` for a contact that owns an account or
-        was forgotten before.
+        is erased already.
         """
 
         async def find(_: object = None) -> tuple[CallContext, UUID]:

@@ -42,7 +42,7 @@ FOREIGN = {
     "PERSON": frozenset({"company_name", "company_profile"}),
     "COMPANY": frozenset({field.name for field in PERSON_NAME} | {"demographics"}),
 }
-"""What a contact of a type does not have."""
+"""The fields that a contact of a type does not have."""
 
 NEEDED = frozenset({"first_name", "last_name", "company_name"})
 MATERIALS = {field.name: field.name.split("_")[1] for field in MARKETING}
@@ -52,7 +52,7 @@ SEARCHED = (*NUMBERS, "email_address", "phone_number")
 
 
 def _level_by_type(name: str) -> Callable[[JsonObject], Level]:
-    """The names of its own type are mandatory; nothing of the other's applies."""
+    """The rule for a field of one type: names are mandatory, and fields of the other not applicable."""
 
     def level(params: JsonObject) -> Level:
         if name in FOREIGN[params["type"]]:
@@ -194,7 +194,7 @@ def remove_photo(contact: ContactInformation, call: Call) -> None:
 
 
 def _details(call: Call) -> JsonObject:
-    """The fields with which a contact begins."""
+    """The details of a new contact."""
     details = {name: value for name in DETAILS if (value := call.params.get(name)) is not None}
     details.setdefault("owned_by_group", call.default_group)
     if "notes" in details:
@@ -203,14 +203,14 @@ def _details(call: Call) -> JsonObject:
 
 
 def with_author_note(call: Call, text: str) -> str:
-    """Notes as they are kept: who wrote them and when, then the text (section 8)."""
+    """``text`` as notes are stored: author and time, then the text (section 8)."""
     person = call.directory.fields("user", call.session.user).get("person_name") or ""
     at = call.actor.at.astimezone(call.zone)
     return f"{person} {at.day}/{at.month}/{at:%Y %H:%M:%S} {text}".lstrip()
 
 
 def _applicable_params(type_: str, params: JsonObject) -> JsonObject:
-    """The given values that a contact of this type has; raises as section 7 says."""
+    """The given values of fields that a contact of this type has. Raises as section 7 says."""
     for name, value in params.items():
         if name in FOREIGN[type_] and value is not None:
             raise InvalidParameterValue(name)

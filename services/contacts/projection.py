@@ -1,4 +1,4 @@
-"""What callers see of a contact, and the columns it is found by.
+"""The projection of contacts: documents for callers, and columns to find them by.
 
 Shapes: contract common.md section 10, contact_information.md section 10.
 """
@@ -105,7 +105,7 @@ def normalise_phone(number: str) -> str:
 
 
 def display_name(contact: ContactInformation) -> Any:
-    """The computed ``name``: of persons in both orders, the setting chooses when it is read."""
+    """The computed ``name``; of persons in both orders, of which the setting chooses when it is read."""
     if contact.type == "COMPANY":
         return contact.details.get("company_name")
     first, last = ((contact.details.get(n) or "").strip() for n in ("first_name", "last_name"))
@@ -114,11 +114,10 @@ def display_name(contact: ContactInformation) -> Any:
 
 def _compact_contact(contact: ContactInformation) -> JsonObject:
     profile = "demographics" if contact.type == "PERSON" else "company_profile"
-    own_profile = {profile: contact.details.get(profile) or {}}
     return (
         contact.details
         | {"demographics": None, "company_profile": None}
-        | own_profile
+        | {profile: contact.details.get(profile) or {}}
         | {
             "id": format_id(contact.id),
             "type": contact.type,
@@ -159,7 +158,7 @@ def _authorization_settings(contact: ContactInformation, zone: ZoneInfo) -> Json
 
 
 def _known_entries(contact: ContactInformation, set_name: str) -> list[JsonObject]:
-    """The entries of a set but for those of which nothing is left but that they were there."""
+    """The entries of a set, without those whose content is erased."""
     return [entry for entry in contact.sets.get(set_name, ()) if entry.get("id")]
 
 
@@ -221,7 +220,7 @@ def contact_information(
 
 
 def _extra(contact: ContactInformation) -> JsonObject:
-    """What a contact's document does not show: its photo, its accounts, whether it is forgotten."""
+    """Values beside a contact's document, for its history: photo, accounts, and if it is erased."""
     accounts = [{"$ref": f"accounts_receivable/{id_}"} for id_ in sorted(contact.accounts)]
     return {
         "profile_photo": contact.photo,
@@ -247,7 +246,7 @@ def _photo(contact: ContactInformation) -> bytes:
 
 
 def _contact_claims(contact: ContactInformation, settings: Mapping[str, Any]) -> dict[str, str]:
-    """One claim on the values that the organisation's rule wants unique together, if all are set.
+    """The claim on the values that are unique together by the organisation's rule, if all are set.
 
     `ledger.rebuild_claims` makes the same text when the rule changes. It holds a hash of the values: they
     are personal, and may be longer than what an index can hold.

@@ -21,7 +21,7 @@ def full_number(area_code: str | None, number: str) -> str:
 
 
 def first_entries(call: Call, contact: UUID, params: JsonObject) -> dict[str, list[JsonObject]]:
-    """The entries that a new contact begins with, by set. Raises what `check_entry` does."""
+    """The entries of a new contact by set. Raises what `check_entry` does."""
     sets: dict[str, list[JsonObject]] = {}
     for set_name in SETS:
         entries: list[JsonObject] = []

@@ -1,7 +1,7 @@
-"""Importing records as JSON Lines: in order, refused lines reported and passed over.
+"""Import of records as JSON Lines, in order; refused lines are reported and skipped.
 
 Contract reference_entities.md, section 1. Neighbouring lines that cannot depend on each other are
-registered together, so that they share transactions.
+registered concurrently, so that they share transactions.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from services.reference.registrar import CREATED, UNCHANGED, UPDATED, Registrar,
 __all__ = ["ImportReport", "import_lines"]
 
 BATCH_SIZE = 64
-"""How many lines are registered at the same time at most."""
+"""The most lines that are registered concurrently."""
 
 
 @dataclass(slots=True)
 class ImportReport:
-    """What became of the lines; ``refused`` holds line number (from 1), code and description.
+    """The results of the lines; ``refused`` holds line number (from 1), code and description.
 
-    ``secrets`` are those that were made up, with the line number: nobody sees them again.
+    ``secrets`` are those that were generated, with the line number; they are shown only here.
     """
 
     results: dict[str, int] = field(default_factory=lambda: {CREATED: 0, UPDATED: 0, UNCHANGED: 0})
@@ -37,7 +37,7 @@ class ImportReport:
     secrets: list[JsonObject] = field(default_factory=list)
 
     def summary(self) -> JsonObject:
-        """The report as it is answered; of secrets only where there are any."""
+        """The report as a response; with secrets only if there are any."""
         report: JsonObject = {name.lower(): count for name, count in self.results.items()}
         report |= {"refused": self.refused}
         return report | ({"secrets": self.secrets} if self.secrets else {})
@@ -52,11 +52,12 @@ async def import_lines(
     source: str,
     advance: Callable[[int], None] = lambda _: None,
 ) -> ImportReport:
-    """Registers every line. ``advance`` is told how many bytes were dealt with.
+    """Registers every line.
 
-    :param organisation: the name for records that do not say theirs.
-    :param kind: the kind for records that do not say theirs.
-    Raises `ServiceUnavailable` when the database is away; what was registered stays so.
+    :param organisation: the name of the organisation of records that name none.
+    :param kind: the kind of records that name none.
+    :param advance: called with the number of bytes of each line.
+    Raises `ServiceUnavailable` when the database is unavailable; earlier lines stay registered.
     """
     report = ImportReport()
     batch: list[tuple[int, Any]] = []
@@ -79,7 +80,7 @@ async def import_lines(
 
 
 def _read(line: bytes, kind: str | None) -> Any:
-    """The record of a line; None for a blank one, an error for one that is no JSON object."""
+    """The record of a line; None for a blank one, an error for anything but a JSON object."""
     if not line.strip():
         return None
     try:
@@ -92,7 +93,7 @@ def _read(line: bytes, kind: str | None) -> Any:
 
 
 def _keys(record: Any) -> set[object]:
-    """What no two lines registered together may share; nothing for a line that must go alone."""
+    """The values that no two lines of a batch may share; empty for a line that must go alone."""
     kind = KINDS.get(str(record.get("kind"))) if isinstance(record, dict) else None
     if kind is None or kind.key == "organisation":
         return set()
@@ -117,7 +118,7 @@ async def _register_in_order(
     source: str,
     report: ImportReport,
 ) -> None:
-    """Registers the lines of a batch, those apart of which one takes what another gives up."""
+    """Registers a batch; a line that takes a value which an earlier one gives up comes later."""
     together: list[tuple[int, Any]] = []
     keys: set[object] = set()
     stored: list[JsonObject] = [{}] * len(batch)
@@ -140,7 +141,7 @@ async def _register(
     source: str,
     report: ImportReport,
 ) -> None:
-    async def one(record: Any) -> RegistrationResult | ServiceError:
+    async def register_one(record: Any) -> RegistrationResult | ServiceError:
         if isinstance(record, ServiceError):
             return record
         try:
@@ -148,7 +149,7 @@ async def _register(
         except ServiceError as error:
             return error
 
-    outcomes = await asyncio.gather(*(one(record) for _, record in batch))
+    outcomes = await asyncio.gather(*(register_one(record) for _, record in batch))
     for (number, _), outcome in zip(batch, outcomes, strict=True):
         if isinstance(outcome, ServiceUnavailable):
             raise outcome
@@ -157,5 +158,5 @@ async def _register(
             report.refused.append(refusal)
         else:
             report.results[outcome.result] += 1
-            if outcome.revealed:
-                report.secrets.append({"line": number} | outcome.revealed)
+            if outcome.generated_secrets:
+                report.secrets.append({"line": number} | outcome.generated_secrets)

@@ -1,4 +1,4 @@
-"""What is read of registered records and of sessions."""
+"""The projections of registered records and of sessions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def global_claim(kind: str, name: str) -> str:
 
 @projection(Record)
 def record(record: Record, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
-    """A registered record: as it was registered, and outside the directory its compact object."""
+    """A registered record: its row, and if its kind is not cached, its compact object."""
     kind = KINDS[record.kind]
     result = Projection(full=orjson.dumps(record.fields), retired=record.is_retired)
     result.extra = {"retired": record.is_retired or None, "secrets": record.secrets}
@@ -48,7 +48,7 @@ def record(record: Record, settings: Mapping[str, Any], zone: ZoneInfo) -> Proje
 
 
 def _claims(kind: RecordKind, fields: JsonObject, identifying: Mapping[str, str]) -> dict[str, str]:
-    """What no other current record of the organisation may have."""
+    """The claims on values that no other current record of the organisation may have."""
     claims = {
         f"{kind.key}.{name}={identifying[name]}": name
         for name in kind.unique_fields

@@ -1,8 +1,8 @@
-"""Registering reference entities: one record at a time, upserted as a whole.
+"""Registration of reference entities: one record at a time, upserted as a whole.
 
 Contract reference_entities.md, section 1. Registering an accounts receivable moves its owners
-between MARKETING and FINANCIAL (contact_information.md, section 9) in the same change, and access
-tokens learn in it what became of their account or participant (access_tokens.md, section 2).
+between MARKETING and FINANCIAL (contact_information.md, section 9) in the same commit, and access
+tokens record the new state of their account or participant (access_tokens.md, section 2).
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ CREATED, UPDATED, UNCHANGED = "CREATED", "UPDATED", "UNCHANGED"
 
 @dataclass(frozen=True, slots=True)
 class RegistrationResult:
-    """What became of a record, and the secrets that were made up for it: nobody sees them again."""
+    """The result for a record, and the secrets generated for it, which are shown only here."""
 
     result: str
-    revealed: JsonObject
+    generated_secrets: JsonObject
 
 
 class RegistrationStore(Organisations, EventStore, CredentialStore, RelatedEntities, Protocol):
@@ -78,12 +78,12 @@ class Registrar:
     async def register(
         self, raw: Mapping[str, Any], organisation: str | None, source: str
     ) -> RegistrationResult:
-        """Makes one record be as given: `CREATED`, `UPDATED` or `UNCHANGED`.
+        """Creates or replaces one record: `CREATED`, `UPDATED` or `UNCHANGED`.
 
         :param raw: the record with its ``kind``, ``id`` and, if ``organisation`` is None, its
             ``organisation`` (a name).
-        :param source: where it came from, for the metadata of its events.
-        Raises the refusals of the contract, naming the field.
+        :param source: the source in the metadata of its events.
+        Raises the refusals of the contract for the field concerned.
         """
         work = await self._read(raw, organisation)
 
@@ -99,7 +99,7 @@ class Registrar:
         return RegistrationResult(result, work.revealed)
 
     async def stored(self, raw: Mapping[str, Any], organisation: str | None) -> JsonObject:
-        """What a record would replace: its kind and fields; empty if there is nothing."""
+        """The kind and fields of the record that this one would replace; empty if there is none."""
         try:
             kind, id_ = _kind(raw), record_id(raw.get("id"))
             organisation = await self._organisation(kind, id_, raw, organisation)
@@ -147,7 +147,7 @@ class Registrar:
         return await self._ledger.load_context(organisation, ContextQuery(identifiers=asked))
 
     async def _attempt(self, work: Registration, source: str) -> str | None:
-        """One try; None if another change came first."""
+        """One attempt: the result, or None if another commit came first."""
         work.side_effects, work.revealed = [], {}
         loaded = await self._ledger.load(work.organisation, [work.stream])
         record = loaded.aggregates.get(work.stream)
@@ -162,12 +162,12 @@ class Registrar:
             return await self._decide(work, source, record, loaded)
 
     async def _tokens(self, work: Registration, record: Record | None) -> list[UUID]:
-        """The access tokens that must learn what the record says of an account or participant."""
+        """The access tokens that must record the new state of an account or participant."""
         kind = work.kind.key
         if kind not in RELATIONS or record is None or record_state(record) == work.fate:
             return []
         tokens = await self._ledger.related_tokens(work.organisation, kind, work.id)
-        # A token that is issued meanwhile must not be passed over.
+        # A token that is issued meanwhile must not be missed.
         work.side_effects.append(ExpectTokens(kind, work.id, len(tokens)))
         return tokens
 
@@ -218,7 +218,7 @@ class Registrar:
         return new
 
     async def _secrets(self, work: Registration) -> dict[str, str]:
-        """The key ids of secrets that differ from the stored ones, whose verifiers are written."""
+        """The key ids of secrets that differ from the stored ones; adds the effects that store them."""
         keys: dict[str, str] = {}
         for name in dict.fromkeys((*work.secrets, *work.kind.generated)):
             known = await self._ledger.secret(work.organisation, work.ref, name)
@@ -239,7 +239,7 @@ class Registrar:
     async def _verifier(
         self, work: Registration, name: str, secret: str, stored: str | None
     ) -> str | None:
-        """What is kept of a secret; None if it is the stored one."""
+        """The verifier or ciphertext to store for a secret; None if it is the stored one."""
         hasher = self._hasher
         if name == work.kind.globally_unique:
             verifier = hasher.mac(secret)
@@ -251,7 +251,7 @@ class Registrar:
 
     @staticmethod
     def _claim_key(work: Registration, name: str, former: str | None, verifier: str) -> None:
-        """Web API keys are unique over all organisations: the key alone says whose it is."""
+        """Claims a web API key over all organisations: it alone identifies the organisation."""
         claim = f"{work.kind.key}={verifier}"
         work.side_effects.append(
             TakeGlobalClaim(stream=work.stream, entity=work.ref, claim=claim, at=name)

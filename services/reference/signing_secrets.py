@@ -1,4 +1,4 @@
-"""Secrets that we sign with: made up, sealed beside the ledger, and renewed without a break."""
+"""Signing secrets: generated, stored encrypted, and rotated without a break."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from services.side_effects import StoreSecret
 __all__ = ["FORMER", "OVERLAP", "generate_secret", "retire_secret"]
 
 FORMER = "former_"
-"""Begins the name of a secret that was replaced."""
+"""The prefix of the name of a replaced secret."""
 OVERLAP = timedelta(hours=24)
-"""How long it goes on signing beside the new one, so that consumers can change over."""
+"""The time for which it still signs beside the new one, so that receivers can change over."""
 
 
 def generate_secret() -> str:
@@ -24,7 +24,7 @@ def generate_secret() -> str:
 
 
 def retire_secret(replaced: Secret, name: str, now: datetime) -> StoreSecret:
-    """Return the side effect that keeps a replaced secret for a while."""
+    """Return the side effect that keeps a replaced secret until `OVERLAP` has passed."""
     until = (now + OVERLAP).isoformat()
     former = f"{FORMER}{name}"
     return StoreSecret(replaced.key_id, replaced.owner, former, replaced.verifier, until)

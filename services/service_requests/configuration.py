@@ -1,4 +1,4 @@
-"""Methods O3 to O5: what service requests can be given, by type (service_requests.md, section 9)."""
+"""Methods O3 to O5: the configuration of service requests by type (service_requests.md, section 9)."""
 
 from __future__ import annotations
 

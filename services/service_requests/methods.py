@@ -1,4 +1,4 @@
-"""Methods 47 to 56: service requests are opened, and go their way (service_requests.md, section 6)."""
+"""Methods 47 to 56: service requests through their life cycle (service_requests.md, section 6)."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ RESPONSE, TEMPORARY_RESOLUTION, FINAL_RESOLUTION = ANSWERS
 Notifications = Iterable[Communication | QueueEntry]
 
 
-def _status_for_resolutions(params: JsonObject) -> None:
-    """An update that resolves says in which status (section 6.2); and dates are in their order."""
+def _check_update(params: JsonObject) -> None:
+    """Refuses an update that resolves without a status (section 6.2), and dates out of order."""
     check_dates(params)
     for field in (TEMPORARY_RESOLUTION, FINAL_RESOLUTION):
         if params.get(field.name) is not None and params.get(STATUS.name) is None:
@@ -114,7 +114,7 @@ UPDATE = Parameters(
     *ANSWERS,
     *(items.for_update() for items in SETS.values()),
     at_most_one=[field.name for field in COMPLETION],
-    check=_status_for_resolutions,
+    check=_check_update,
 )
 
 
@@ -141,11 +141,11 @@ def create_(call: Call) -> list[Aggregate]:
 
 ON_REQUEST: JsonObject = {"identified_by": (ON,), "related": _related_streams}
 ON_STATUS_CHANGE: JsonObject = ON_REQUEST | {"sequences": NOTIFICATION_SEQUENCES}
-"""Of methods that change the status, of which the caller may be told."""
+"""Options of methods that change the status, about which the caller may be notified."""
 
 
 def _step_parameters(*specs: ParameterSpec) -> Parameters:
-    """What every method takes that takes a service request a step on."""
+    """The parameters of a method that advances a service request by one step."""
     return Parameters(mandatory(ON), *TEXTS, *specs)
 
 
@@ -271,10 +271,10 @@ def cancel(request: ServiceRequest, call: Call) -> Notifications:
 
 
 def advance(request: ServiceRequest, call: Call, to: str) -> Notifications:
-    """Takes a service request one step on to the state ``to``; the notices of that.
+    """Advances a service request by one step to the state ``to``. Returns the notifications.
 
-    Raises `InvalidLifeCycleState` where no step leads there, and what `wanted_status`, `check` and
-    `check_state` do.
+    Raises `InvalidLifeCycleState` where no step leads there, and what `requested_status`,
+    `check_transition` and `check_state` do.
     """
     request.require_next_state(to)
     transition = transition_of(
@@ -288,7 +288,7 @@ def advance(request: ServiceRequest, call: Call, to: str) -> Notifications:
 
 
 def accept(request: ServiceRequest, call: Call, answer: str) -> None:
-    """Notes who has accepted an answer, now; the caller if nobody is named.
+    """Records that somebody has accepted an answer now; the caller if nobody is named.
 
     Raises what `ServiceRequest.check_acceptable` and `check_contact` do.
     """

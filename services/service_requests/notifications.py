@@ -1,6 +1,6 @@
-"""What the caller is sent when the status changes (contract service_requests.md, section 4).
+"""Notifications of the caller about a new status (contract service_requests.md, section 4).
 
-A notice is an ordinary outgoing communication with its queue entry, made in the same change.
+A notification is an outgoing communication with its queue entry, made in the same commit.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from services.pipeline.request import Call
 __all__ = ["NOTIFICATION_SEQUENCES", "status_notifications"]
 
 NOTIFICATION_SEQUENCES = ("communication", "communication_code", "communication_queue") * 2
-"""The sequences that an e-mail and an SMS draw from."""
+"""The sequences of an e-mail and an SMS."""
 
 RULES = (("EMAIL", "notify_by_email", "caller_email"), ("SMS", "notify_by_sms", "caller_phone"))
-"""Media, the type's rule that wants it, and where the address stands."""
+"""By media: the type's rule that requires it, and the field of the address."""
 
 MAX_SUBJECT_LENGTH = 255
-"""Most characters of a subject (common.md, section 7)."""
+"""The most characters of a subject (common.md, section 7)."""
 
 
 def status_notifications(
     request: ServiceRequest, former: str, call: Call
 ) -> Iterator[Communication | QueueEntry]:
-    """The communications, with queue entries, about a status that is not the ``former`` one.
+    """The communications, with queue entries, about a status other than the ``former`` one.
 
-    They are caused by the event that set it.
+    Their cause is the event that set the status.
     """
     if request.status == former:
         return
@@ -66,7 +66,7 @@ def _compose(
         ],
         "referring_to": {"service_request": format_id(request.id)},
     }
-    # The organisation says it, whoever has called.
+    # It comes from the organisation, whoever called.
     payload = creation_payload(
         structs.replace(call, params=params, session=structs.replace(call.session, customer=None))
     )
@@ -77,7 +77,7 @@ def _compose(
 
 
 def _text(request: ServiceRequest, media: str, call: Call) -> str:
-    """What happened in plain words, as long as the media may be."""
+    """The text of a notification, cut to the limit of the media."""
     type_ = call.directory.fields("service_request_type", request.type).get("name") or ""
     text = f"Your service request {request.number} ({type_}) is now: {_status(request, call)}."
     return text[: (call.settings.get("content_limits") or {}).get(media)]

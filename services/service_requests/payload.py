@@ -1,4 +1,4 @@
-"""What a service request holds after a create or an update (contract service_requests.md, 5 and 6)."""
+"""The payloads of service request events (contract service_requests.md, sections 5 and 6)."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ DATES = {START_DATE.name, *(field.name for field in COMPLETION)}
 
 
 def given_texts(call: Call) -> JsonObject:
-    """Description and notes, which every method may replace."""
+    """The given description and notes, which every method may replace."""
     return {field.name: call.params[field.name] for field in TEXTS if field.name in call.params}
 
 
 def creation_transition(call: Call) -> tuple[Transition, JsonObject]:
-    """The case of a new service request, checked, and the payload of its first event.
+    """The transition of a new service request, checked, and the payload of its first event.
 
-    Raises what `check_account`, `check_caller_texts`, `scheduled` and `check` do, and
+    Raises what `check_account`, `check_caller_texts`, `schedule` and `check_transition` do, and
     `MandatoryParameter` where nobody is assigned.
     """
     params = {name: value for name, value in call.params.items() if value is not None}
@@ -80,9 +80,10 @@ def creation_transition(call: Call) -> tuple[Transition, JsonObject]:
 
 
 def amendment(request: ServiceRequest, call: Call) -> tuple[Transition, JsonObject]:
-    """The case of an update, checked, and the passive fields that it gives as they are kept.
+    """The transition of an update, checked, and the given passive fields as they are stored.
 
-    Raises `InvalidLifeCycleState`, and what `check_caller_texts`, `scheduled` and `check` do.
+    Raises `InvalidLifeCycleState`, and what `check_caller_texts`, `schedule` and
+    `check_transition` do.
     """
     params, before = call.params, request.details
     transition = transition_of(request, call)
@@ -99,9 +100,9 @@ def amendment(request: ServiceRequest, call: Call) -> tuple[Transition, JsonObje
 
 
 def transition_of(request: ServiceRequest, call: Call, status: str | None = None) -> Transition:
-    """The case of a call on a service request.
+    """The transition that a call requests of a service request.
 
-    :param status: the wanted one; the one given, else the present one, if it is not said.
+    :param status: the requested status; None for the given one, else the present one.
     """
     params = call.params
     status = status or params.get("status") or request.status
@@ -130,7 +131,7 @@ def _priority(call: Call, values: JsonObject) -> JsonObject:
 
 
 def _assignment(type_: Mapping[str, Any], params: JsonObject) -> JsonObject:
-    """Unit and user of a new service request, from the call or the type's rule (section 5.4)."""
+    """The unit and user of a new service request, from the call or its type (section 5.4)."""
     assigned: JsonObject = params.get("assigned_to") or type_.get("default_assigned_to") or {}
     if not assigned.get("unit"):
         raise MandatoryParameter("assigned_to")
@@ -138,13 +139,13 @@ def _assignment(type_: Mapping[str, Any], params: JsonObject) -> JsonObject:
 
 
 def _change_assignment(before: JsonObject, assignment: JsonObject) -> JsonObject:
-    """Given members replace, absent ones stay; a new unit without a user clears the user."""
+    """The assignment with given members replaced; a new unit without a user clears the user."""
     is_moved = assignment.get("unit", before["unit"]) != before["unit"]
     return before | ({"user": None} if is_moved else {}) | assignment
 
 
 def _changed_references(params: JsonObject) -> JsonObject:
-    """A given reference takes the place of the former one; null clears it, ``{}`` says nothing."""
+    """A given reference, which replaces the former one; null clears it, ``{}`` changes nothing."""
     if params.get(REFERRING_TO.name, {}) == {}:
         return {}
     links = params[REFERRING_TO.name] or {}

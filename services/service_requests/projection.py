@@ -1,4 +1,4 @@
-"""What callers see of a service request, and the columns it is found by.
+"""The projection of service requests: documents for callers, and columns to find them by.
 
 Shapes: contract service_requests.md, section 7.
 """
@@ -118,7 +118,7 @@ def service_request(
 
 
 def _columns(request: ServiceRequest) -> JsonObject:
-    """What it is searched by; ``due`` is its expected completion for as long as it is open."""
+    """The columns for searches; ``due`` is the expected completion while it is open."""
     is_open = request.state in OPEN
     last = next((name for name, state in ANSWER_STATES.items() if state == request.state), "")
     return {

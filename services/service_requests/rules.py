@@ -1,4 +1,4 @@
-"""What a call on a service request must observe (contract service_requests.md, sections 3 to 6).
+"""The rules for calls on service requests (contract service_requests.md, sections 3 to 6).
 
 The checks are made in the order of section 8: life cycle state, what the type and the state make
 mandatory, allowed lists, status, acceptance, contacts, assignment, references. The sets come last,
@@ -59,11 +59,11 @@ ACCEPTED_BY = "accepted_by"
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What the rules ask about: the service request as it is and as the call wants it.
+    """A service request as it is and as the call requests it.
 
-    ``type`` are the fields of its type, ``caller`` and ``account`` ids; ``to`` is the wanted state and
-    ``status`` the wanted status; ``stored`` and ``given`` are answers; ``assigned_to`` is the
-    assignment and ``referring_to`` the references that the call gives, None where it gives none.
+    ``type`` holds the fields of its type, ``caller`` and ``account`` are ids; ``to`` is the requested
+    state, ``status`` the requested status; ``answers`` are those of the call, ``stored`` those
+    before; ``assigned_to`` and ``referring_to`` are given by the call, or None.
     """
 
     type: Mapping[str, Any]
@@ -101,7 +101,7 @@ def requested_reason(call: Call, type_: Mapping[str, Any]) -> str:
 
 
 def _default(call: Call, field: Reference, id_: str | None) -> str:
-    """A default that the type has, if it can still be chosen."""
+    """The default of a type. Raises `MandatoryParameter` if there is none or it is retired."""
     entry = call.directory.entry(field.target.entity, id_)
     if entry is None or entry.retired:
         raise MandatoryParameter(field.parameter)
@@ -109,7 +109,7 @@ def _default(call: Call, field: Reference, id_: str | None) -> str:
 
 
 def read_answers(call: Call) -> Answers:
-    """The answers among the parameters as they are kept, None for those that are null."""
+    """The given answers as they are stored; None for those that are null."""
     return {name: _answer(call, name) for name in ANSWER_STATES if name in call.params}
 
 
@@ -127,7 +127,7 @@ def _answer(call: Call, name: str) -> JsonObject | None:
 
 
 def related_streams(call: Call) -> Iterator[UUID]:
-    """What the rules look at besides the service request: contacts, and records it refers to."""
+    """The streams that the rules need besides the service request: contacts and records."""
     request, params = call.related_aggregate(call.params.get("service_request")), call.params
     caller: str | None
     if isinstance(request, ServiceRequest):
@@ -171,9 +171,9 @@ def check_account(call: Call) -> str:
 def check_caller_texts(
     type_: Mapping[str, Any], params: JsonObject, *, amending: bool = False
 ) -> None:
-    """Refuses with `MandatoryParameter` the lack of an address that the type's notices need (6.1).
+    """Raises `MandatoryParameter` for a missing address that the type's notifications need (6.1).
 
-    :param amending: what is not given stays as it is.
+    :param amending: a text that is not given stays as it is.
     """
     by_email, by_sms = type_.get("notify_by_email"), type_.get("notify_by_sms")
     for name, required in (("caller_email", by_email and not by_sms), ("caller_phone", by_sms)):
@@ -183,13 +183,13 @@ def check_caller_texts(
 
 
 def check_transition(call: Call, transition: Transition, to: str | None = None) -> None:
-    """Refuses what the rules do not allow, in their order (section 8).
+    """Checks all rules of a transition, in their order (section 8).
 
     Raises `MandatoryParameter` and `InvalidParameterValue` for answers that do not fit,
     `NotAllowedForType`, `InvalidStatus`, what `check_acceptance` does, `InvalidCaller`,
     `InvalidAcceptingContact`, `InvalidAssignment` and `InvalidReference`.
 
-    :param to: the state in which the method leaves it; any of the way if the status decides.
+    :param to: the state to which the method leads; None if the status decides.
     """
     if to is None and transition.to in PROGRESSION:
         check_answers_fit_state(transition.to, transition.stored, transition.answers)
@@ -205,7 +205,7 @@ def check_transition(call: Call, transition: Transition, to: str | None = None) 
 
 
 def check_state(call: Call, status: str, *states: str) -> None:
-    """Refuses with `InvalidStatus` a status of another state."""
+    """Raises `InvalidStatus` for a status of another state than ``states``."""
     if state_of(call, status) not in states:
         raise InvalidStatus(STATUS.parameter)
 
@@ -221,7 +221,7 @@ def _check_allowed(call: Call, transition: Transition) -> None:
 
 
 def check_allowed(type_: Mapping[str, Any], kind: str, id_: str | None) -> None:
-    """Refuses with `NotAllowedForType` what is not on the type's list, if there is a list."""
+    """Raises `NotAllowedForType` for an id that is not on the type's list, if there is one."""
     allowed = type_.get(f"allowed_{kind}")
     if id_ and allowed and id_ not in allowed:
         answer = kind.removesuffix("_category")
@@ -230,13 +230,13 @@ def check_allowed(type_: Mapping[str, Any], kind: str, id_: str | None) -> None:
 
 
 def check_contact(call: Call, caller: str, accepting: str | None, path: str = "") -> None:
-    """Refuses with `InvalidAcceptingContact` who is neither the caller nor related to the caller."""
+    """Raises `InvalidAcceptingContact` unless it is the caller or related to the caller."""
     if accepting and not _are_related(call, caller, accepting):
         raise InvalidAcceptingContact(f"{path}{ACCEPTED_BY}_identifier")
 
 
 def _are_related(call: Call, contact: str | None, other: str) -> bool:
-    """Whether two contacts are the same, or one of them is in a relation to the other."""
+    """True if two contacts are the same, or one of them has a relation to the other."""
     return (
         contact == other or other in _relations(call, contact) or contact in _relations(call, other)
     )
@@ -251,14 +251,14 @@ def _relations(call: Call, id_: str | None) -> set[str]:
 
 
 def _check_assignment(call: Call, assigned_to: JsonObject) -> None:
-    """A user is assigned as one of the unit, if the user's record lists units (section 5.4)."""
+    """Raises `InvalidAssignment` for a user of other units, if the user lists any (section 5.4)."""
     units = call.directory.fields("user", assigned_to.get("user")).get("unit")
     if units and assigned_to["unit"] not in units:
         raise InvalidAssignment("assigned_to.user_identifier")
 
 
 def _check_references(call: Call, account: str, referring_to: JsonObject) -> None:
-    """Subscriptions, and jobs of an account, are of the service request's account."""
+    """Raises `InvalidReference` for a subscription or job of another account."""
     for kind, id_ in referring_to.items():
         record = call.record(kind, id_)
         own_account = record.fields.get(ACCOUNT) if record else account

@@ -31,7 +31,7 @@ def product_streams(call: Call) -> Iterator[UUID]:
 def apply_items(request: ServiceRequest, call: Call) -> None:
     """Adds, changes and removes items in the order in which they are given.
 
-    Raises what `check_item` and `identified` do, and `InvalidProduct`, `MandatoryParameter` and
+    Raises what `check_item` and `find_item` do, and `InvalidProduct`, `MandatoryParameter` and
     `InvalidParameterValue` as section 6.13 says.
     """
     for set_name, items in SETS.items():
@@ -62,7 +62,7 @@ def _item(call: Call, set_name: str, param: JsonObject, path: str) -> JsonObject
 
 
 def _installed_item_values(call: Call, item: JsonObject, path: str) -> JsonObject:
-    """What an installed item says of itself; under warranty a coverage reason is needed."""
+    """The values of an installed item. Raises as `_check_coverage` does."""
     record = call.record("installed_item", item["installed_item"])
     fields = record.fields if record else {}
     _check_coverage(item, path, covered=bool(fields.get("under_warranty")))
@@ -70,7 +70,7 @@ def _installed_item_values(call: Call, item: JsonObject, path: str) -> JsonObjec
 
 
 def _check_good(call: Call, item: JsonObject, path: str) -> None:
-    """Physical goods have a serial number of their own only if they are traceable and flat."""
+    """Refuses a serial number of a physical good that is not traceable and flat."""
     kind = _check_product(call, item, "PHYSICALGOODS", path)
     traceable = (kind.get("physical_good_type"), kind.get("composition_method"))
     if "serial_number" in item and traceable != ("TRACEABLE", "FLAT"):

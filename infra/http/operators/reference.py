@@ -65,7 +65,7 @@ class ReferenceRoutes:
                 record, read_organisation(exchange), exchange.request_id
             )
         result = {"id": record_id(id_), "result": registered.result}
-        return response(ok(orjson.dumps(result | registered.revealed)))
+        return response(ok(orjson.dumps(result | registered.generated_secrets)))
 
     async def _post(self, exchange: Exchange) -> web.StreamResponse:
         kind, id_ = self._authorize(exchange)
