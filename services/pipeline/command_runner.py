@@ -75,9 +75,9 @@ class CommandRunner:
         """
         for attempt in range(ATTEMPTS):
             stream = _stream(run)
-            async with self._turns.hold(stream) as waited:
-                if waited:
-                    # What was loaded before the others had their turns is what they have changed.
+            async with self._turns.hold(stream, run.asked_at) as changed:
+                if changed:
+                    # What was loaded before the others' turns ended is what they have changed.
                     run.told = structs.replace(run.told, prefetched=None)
                 answer, verdict = await self._attempt(run, stream)
             if verdict.name == "WRITTEN":

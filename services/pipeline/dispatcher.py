@@ -7,6 +7,7 @@ transaction -> answer from the new state.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -160,6 +161,7 @@ class Dispatcher:
             view = method.prefetch_from if request.staleness is None else None
             loads = _loads(method, given) if method.writes else None
         question = ContextQuery(claims.session, key, wanted, claims.customer, view, loads)
+        asked_at = time.monotonic()
         with self._stage("ask"):
             told = await load_context_by_name(self._ledger, claims.organisation, question)
         if told is None:
@@ -171,7 +173,7 @@ class Dispatcher:
             raise refusal
         organisation = told.directory.organisation
         call = (method, request, organisation, told, session, reading, given)
-        run = CallState(*call, named, wanted, response_keys=names)
+        run = CallState(*call, named, wanted, response_keys=names, asked_at=asked_at)
         run.request_hash = request_hash(run, self._mac) if key else ""
         if session.released and told.answer and told.answer.request_hash != run.request_hash:
             raise InvalidToken

@@ -37,7 +37,8 @@ class CallState:
     ``told`` answers, ``resolved`` the parameters with references resolved, ``refs`` the entities outside
     the directory that they name, ``proofs`` what their credentials have shown. ``verified_codes`` are the
     key ids of codes that were shown rightly, ``compared_secrets`` those of secrets that were given anew, and
-    whether they are the same. ``response_keys`` are the wanted keys of the answer.
+    whether they are the same. ``response_keys`` are the wanted keys of the answer. ``asked_at`` is a moment
+    before ``told`` was first asked for, on the monotonic clock.
     """
 
     method: Method
@@ -55,6 +56,7 @@ class CallState:
     verified_codes: set[str] = field(default_factory=set)
     compared_secrets: dict[str, bool] = field(default_factory=dict)
     response_keys: frozenset[str] | None = None
+    asked_at: float = 0.0
     request_hash: str = ""
 
     @property
