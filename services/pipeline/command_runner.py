@@ -84,9 +84,9 @@ class CommandRunner:
     async def _attempt(self, call: Call) -> bytes | None:
         """Return the answer, or None if another change came first."""
         stream = _method(call).stream(call.session.id, call.params)
-        async with self._locks.hold(stream) as waited:
-            if waited:
-                # What was loaded before the others had their turns is what they have changed.
+        async with self._locks.hold(stream, run.asked_at) as changed:
+            if changed:
+                # What was loaded before the others' turns ended is what they have changed.
                 context = structs.replace(call.context, prefetched=None)
                 call = structs.replace(call, context=context)
             call = await self._begin(call, stream)

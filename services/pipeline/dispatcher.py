@@ -7,6 +7,7 @@ transaction -> answer from the new state.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
@@ -136,6 +137,7 @@ class Dispatcher:
         except Refusal as error:
             refusal = error
         query = _context_query(method, request, claims, parsed, prefetch=refusal is None)
+        asked_at = time.monotonic()
         with self._stage("ask"):
             context = await load_context_by_name(self._store, claims.organisation, query)
         if context is None:

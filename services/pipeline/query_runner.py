@@ -23,7 +23,8 @@ __all__ = ["run_query"]
 async def run_query(views: ReadModels, call: Call, stage: StageTimer = no_timer) -> bytes:
     """Return the answer of a method that reads, as JSON.
 
-    Raises `EntityNotFound` if the one document does not exist.
+    Raises `EntityNotFound` if the one document does not exist. ``asked_at`` is a moment
+    before ``told`` was first asked for, on the monotonic clock.
     """
     query = cast(Query, call.method).function(call)
     with stage("select"):
