@@ -71,7 +71,7 @@ class Listener:
 
     async def wait(self, seconds: float, *events: asyncio.Event) -> None:
         """Wait for a notification or one of ``events``, at most ``seconds`` seconds."""
-        await self._listen()
+        await self.listen()
         await wait_for_any(seconds, self.notified, *events)
 
     async def close(self) -> None:

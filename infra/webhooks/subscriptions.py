@@ -217,9 +217,7 @@ class Attempt:
 
 def subscription_status(row: asyncpg.Record) -> SubscriptionStatus:
     """Return a row of ``webhooks.subscription_status`` as a status."""
-    columns = dict(row)
-    columns["epoch"] = columns.pop("round")
-    return SubscriptionStatus(**columns | {"document": orjson.loads(row["document"])})
+    return SubscriptionStatus(**dict(row) | {"document": orjson.loads(row["document"])})
 
 
 class SubscriptionStore:

@@ -84,7 +84,7 @@ class CommandRunner:
     async def _attempt(self, call: Call) -> bytes | None:
         """Return the answer, or None if another change came first."""
         stream = _method(call).stream(call.session.id, call.params)
-        async with self._locks.hold(stream, run.asked_at) as changed:
+        async with self._locks.hold(stream, call.asked_at) as changed:
             if changed:
                 # What was loaded before the others' turns ended is what they have changed.
                 context = structs.replace(call.context, prefetched=None)

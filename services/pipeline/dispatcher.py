@@ -159,6 +159,7 @@ class Dispatcher:
             session=session,
             parsed=parsed,
             work=UnitOfWork(context.directory, self._zone),
+            asked_at=asked_at,
             request_hash=hashed,
         )
 

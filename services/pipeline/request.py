@@ -90,6 +90,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     params: JsonObject = {}
     refs: tuple[str, ...] = ()
     verified: VerifiedSecrets = msgspec.field(default_factory=VerifiedSecrets)
+    asked_at: float = 0.0
+    """Before the context was first asked for, on the monotonic clock."""
     request_hash: str = ""
 
     @property
