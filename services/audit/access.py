@@ -126,10 +126,10 @@ class AuditAccess:
         """The session of a token. Raises `InvalidToken`, `TokenExpired`, and `AccessDenied` if its
         user has not got the role."""
         found = await self._runner.session(token)
-        user = found.told.directory.fields("user", found.session.user)
+        user = found.context.directory.fields("user", found.session.user)
         if found.session.customer or role not in (user.get("roles") or ()):
             raise AccessDenied
-        return AuthorizedReader(found.organisation, found.session, found.told, request)
+        return AuthorizedReader(found.organisation, found.session, found.context, request)
 
     async def record(self, reader: AuditReader, method: str, about: JsonObject) -> None:
         """Records a reading that is about to happen; it is durable when this returns.

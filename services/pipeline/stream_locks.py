@@ -1,4 +1,4 @@
-"""Turns: commands on one entity that meet in one process wait for each other.
+"""Locks by stream: commands on one entity that meet in one process wait for each other.
 
 The ledger refuses all but one of them anyway; waiting only spares the others a vain attempt.
 """
@@ -14,16 +14,16 @@ __all__ = ["StreamLocks"]
 
 
 class StreamLocks:
-    """One lock per entity, for as long as somebody wants it."""
+    """One lock per entity, as long as anybody holds it or waits for it."""
 
     def __init__(self) -> None:
         self._locks: dict[UUID, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
     async def hold(self, stream: UUID | None) -> AsyncIterator[bool]:
-        """Waits for the entity's turn, and says whether there was anybody to wait for.
+        """Hold the lock of an entity; the value is True if others held it before.
 
-        At once for an entity that does not exist yet.
+        An entity that does not exist yet (None) needs no lock.
         """
         if stream is None:
             yield False
