@@ -1,4 +1,4 @@
-"""What the use cases need of the world, each port as narrow as its use.
+"""The ports of the use cases, each as narrow as its use.
 
 `infra` implements these; nothing here knows HTTP, SQL or asyncpg. A service that needs several
 declares a protocol that inherits from them, beside its class.
@@ -57,7 +57,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class GuessLimits:
-    """How often a secret may be tried without success, and how long to wait after that.
+    """The limits on unsuccessful tries of a secret.
 
     ``per_source`` tries from one source and ``per_secret`` from all sources are free; from then on
     each costs a wait, ``first_wait`` seconds at first and doubled from try to try up to
@@ -81,7 +81,7 @@ class StreamCommit:
 
 @dataclass(slots=True)
 class Commit:
-    """All that one command writes, wholly or not at all.
+    """All that one command writes, atomically.
 
     ``side_effects`` are its claims, secrets, keys and photos, and what it expects to be unchanged.
     """
@@ -101,10 +101,11 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class AppendResult:
-    """What became of a change: ``WRITTEN``, or why it was not: ``CONFLICT`` (another event came
-    first), ``CLAIMED`` and ``LIMITED`` (what is to be unique is taken, what is limited is used up;
-    ``detail`` names the parameter), ``REPEATED`` (the idempotency key is known), ``SETTLED`` (its
-    caller was told that nothing will be written with it).
+    """The result of appending one commit: ``WRITTEN``, or why it was not.
+
+    ``CONFLICT``: another event came first. ``CLAIMED``: a unique value is taken, and ``LIMITED``: a
+    limit is reached; ``detail`` names the parameter. ``REPEATED``: the idempotency key is known.
+    ``SETTLED``: the idempotency key was revoked.
     """
 
     name: str
@@ -233,10 +234,10 @@ class Hasher(Protocol):
     """Verifiers of secrets."""
 
     async def hash(self, secret: str) -> str:
-        """A slow, salted hash of a password or pass code."""
+        """Return a slow, salted hash of a password or pass code."""
 
     async def verify(self, verifier: str | None, secret: str) -> bool:
-        """Whether the secret fits; takes as long when there is no verifier."""
+        """Return True if the secret fits; takes as long when there is no verifier."""
 
     def mac(self, secret: str) -> str:
-        """A keyed hash: of a key of many random bits, or of a short code that lives shortly."""
+        """Return a keyed hash: of a key of many random bits, or of a short code that expires soon."""

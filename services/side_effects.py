@@ -1,9 +1,10 @@
-"""What one command changes or expects beside events and views, one struct for each kind.
+"""The side effects of a command beside events and views, one struct for each kind.
 
-Whoever appends a command writes its side effects in the same transaction. ``KIND`` is the name by
-which the append function knows them. `writes` are the keys of what is changed, `reads` those of
-what must still be as the command found it: commands of one batch must not meet in a key that one
-of them writes. Entities are keyed by the number that is their id, all else by what it is and its name.
+They are written, or what they expect is checked, in the transaction that appends the events.
+``KIND`` is the name by which the append function knows them. `writes` are the keys of what is
+changed, `reads` those of what must still be as the command found it: two commands of one batch may
+not share a key that one of them writes. Entities are keyed by the number that is their id, all else
+by its kind and name.
 """
 
 from __future__ import annotations
@@ -175,7 +176,7 @@ class LimitTokens(SideEffect, frozen=True):
 
 
 class StoreSecret(SideEffect, frozen=True):
-    """Keeps a verifier of a secret in place of the former one; ``expires_at`` is an ISO 8601 text."""
+    """Replaces the verifier of a secret; ``expires_at`` is an ISO 8601 text."""
 
     KIND: ClassVar[str] = "secrets"
 

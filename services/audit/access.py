@@ -128,11 +128,11 @@ class AuditAccess:
         Raises `InvalidToken`, `TokenExpired`, and `AccessDenied` if its user lacks the role.
         """
         authenticated = await self._dispatcher.session(token)
-        user = authenticated.told.directory.fields("user", authenticated.session.user)
+        user = authenticated.context.directory.fields("user", authenticated.session.user)
         if authenticated.session.customer or role not in (user.get("roles") or ()):
             raise AccessDenied
         return AuthorizedReader(
-            authenticated.organisation, authenticated.session, authenticated.told, request
+            authenticated.organisation, authenticated.session, authenticated.context, request
         )
 
     async def record(self, reader: AuditReader, method: str, about: JsonObject) -> None:

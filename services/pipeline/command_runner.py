@@ -51,7 +51,7 @@ Mutation = Callable[[Aggregate, Attribution], Iterable[SideEffect]]
 
 
 class CommandStore(EventStore, Sequences, Protocol):
-    """What a command reads and writes."""
+    """The ports that a command reads and writes."""
 
 
 class CommandRunner:

@@ -1,8 +1,8 @@
-"""The one way of a call, for all methods (contract common.md, section 12, order of checks).
+"""The pipeline of a call, for all methods (contract common.md, section 12, order of checks).
 
-session token -> method open to the session -> parameters -> one question to the database (session,
-idempotency key, identifiers) -> credentials -> load -> decide -> append events and views in one
-transaction -> answer from the new state.
+session token -> method open to the session -> parameters -> one context query (session, idempotency
+key, identifiers) -> credentials -> load -> decide -> append events and views in one transaction ->
+answer from the new state.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class AuthenticatedSession:
 
     organisation: str
     session: SessionRow
-    told: CallContext
+    context: CallContext
 
 
 Refresh: TypeAlias = Callable[[Call], Awaitable[Call]]
@@ -60,16 +60,16 @@ RunCommand: TypeAlias = Callable[[Call, Refresh], Coroutine[None, None, bytes]]
 
 
 class DispatcherStore(Organisations, ReadModels, Protocol):
-    """What calls are checked with, and queries read."""
+    """The ports that calls are checked against and that queries read."""
 
 
 class Dispatcher:
     """Runs the methods that need a session.
 
-    ``run_command`` runs those that write: it is given a call and what refreshes it. ``limit`` is
-    asked before each call of a session and may raise `TooManyRequests`; ``inspect_image`` returns
-    the mime type of an image or raises `InvalidProfilePhoto`; ``mac`` is a keyed hash; ``stage``
-    measures.
+    ``run_command`` runs those that write: it takes a call and the function that refreshes it.
+    ``limit`` is called before each call of a session and may raise `TooManyRequests`.
+    ``inspect_image`` returns the mime type of an image or raises `InvalidProfilePhoto`; ``mac`` is
+    a keyed hash; ``stage`` measures.
     """
 
     def __init__(
@@ -97,8 +97,8 @@ class Dispatcher:
     async def run(self, method: Method, request: Request) -> bytes:
         """Return the answer's ``data`` as JSON. Raises the refusal of the call, or `ServiceError`."""
         call = await self._check(method, request)
-        if call.key and call.context.answer is not None:
-            return replay_response(call.context.answer, call.request_hash)
+        if call.key and call.context.response is not None:
+            return replay_response(call.context.response, call.request_hash)
         try:
             call = await self._resolve(call)
             if method.multipart:
@@ -114,19 +114,21 @@ class Dispatcher:
             return response
 
     async def session(self, token: object) -> AuthenticatedSession:
-        """The open session of a token. Raises `InvalidToken` and `TokenExpired`."""
+        """Return the open session of a token. Raises `InvalidToken` and `TokenExpired`."""
         claims = self._tokens.verify(token)
         self._limit(claims.session)
-        told = await load_context_by_name(
+        context = await load_context_by_name(
             self._store, claims.organisation, ContextQuery(claims.session)
         )
-        if told is None:
+        if context is None:
             raise InvalidToken
-        return AuthenticatedSession(told.directory.organisation, _session(claims, told), told)
+        return AuthenticatedSession(
+            context.directory.organisation, _check_session(claims, context), context
+        )
 
     async def _check(self, method: Method, request: Request) -> Call:
         """Return the call with its session and parameters checked."""
-        claims = self._claims(method, request)
+        claims = self._verify_token(method, request)
         self._limit(claims.session)
         reading = ReadContext(
             self._zone, utc_now().astimezone(self._zone).date(), request.from_query_or_form
@@ -142,14 +144,14 @@ class Dispatcher:
             context = await load_context_by_name(self._store, claims.organisation, query)
         if context is None:
             raise InvalidToken
-        again = method.targets_session and context.answer is not None
-        session = _session(claims, context, again=again)
+        again = method.targets_session and context.response is not None
+        session = _check_session(claims, context, again=again)
         if session.customer and not method.open_to_consumers:
             raise AccessDenied
         if refusal is not None:
             raise refusal
         hashed = request_hash(method, request, session, self._mac) if query.key else ""
-        if session.released and context.answer and context.answer.request_hash != hashed:
+        if session.released and context.response and context.response.request_hash != hashed:
             raise InvalidToken
         return Call(
             method=method,
@@ -186,7 +188,7 @@ class Dispatcher:
             context = await self._store.load_context(call.organisation, query)
         return await self._resolve(structs.replace(call, context=context))
 
-    def _claims(self, method: Method, request: Request) -> Claims:
+    def _verify_token(self, method: Method, request: Request) -> Claims:
         token = request.parameters.get("token")
         if isinstance(token, list) and request.from_query_or_form:
             token = token[-1]
@@ -218,17 +220,18 @@ def _context_query(
     return ContextQuery(claims.session, key, parsed.stored, claims.customer, view, targets)
 
 
-def _session(claims: Claims, told: CallContext, *, again: bool = False) -> SessionRow:
-    """The session of a token, checked in the order of authentication.md, section 2.
+def _check_session(claims: Claims, context: CallContext, *, again: bool = False) -> SessionRow:
+    """Return the session of a token, checked in the order of authentication.md, section 2.
 
-    Where ``again``, a released session is let through: its release may be answered once more.
+    :param again: let a released session through: its release may be answered again.
+    Raises `InvalidToken` and `TokenExpired`.
     """
-    session, directory = told.session, told.directory
+    session, directory = context.session, context.directory
     if session is None or (session.released and not again):
         raise InvalidToken
     if session.customer != claims.customer:
         raise InvalidToken
-    if told.now.timestamp() >= claims.expires_at:
+    if context.now.timestamp() >= claims.expires_at:
         raise TokenExpired
     for kind, id_ in (("user", session.user), ("unit", session.unit)):
         entry = directory.entry(kind, id_)

@@ -1,4 +1,4 @@
-"""Calls that are made again (contract common.md, section 13): the first answer, or a refusal."""
+"""Repeated calls (contract common.md, section 13): the first answer again, or a refusal."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ __all__ = ["key_owner", "replay_response", "request_hash", "stored_response"]
 
 
 def key_owner(session: SessionRow) -> str:
-    """Whose a key is when its outcome is asked for: the user, and the customer's account if any."""
+    """Return the owner of a key: the user, and the customer's account if any."""
     return f"{session.user}/{session.customer.account if session.customer else ''}"
 
 
 async def stored_response(source: ContextSource, call: Call) -> bytes | None:
-    """The first answer to the call's idempotency key, if there is one by now."""
+    """Return the first answer to the call's idempotency key, if there is one by now."""
     if not call.key:
         return None
     context = await source.load_context(call.organisation, ContextQuery(key=call.key))
-    return replay_response(context.answer, call.request_hash) if context.answer else None
+    return replay_response(context.response, call.request_hash) if context.response else None
 
 
 def replay_response(answer: StoredResponse, request_hash: str) -> bytes:
-    """The first answer again; raises `KeyReused` if the key came with another request."""
+    """Return the first answer again; raises `KeyReused` if the key came with another request."""
     if answer.request_hash != request_hash:
         raise KeyReused("Idempotency-Key")
     return answer.data
@@ -43,12 +43,12 @@ def replay_response(answer: StoredResponse, request_hash: str) -> bytes:
 def request_hash(
     method: Method, request: Request, session: SessionRow, mac: Callable[[str], str]
 ) -> str:
-    """What makes two requests the same: the method, the user and the body but for the token.
+    """Return the hash by which two requests are the same: of method, user and body but the token.
 
-    A session that is to be ended is named by nothing else than the token.
+    Of a session that is to be ended the id is hashed, too: only the token names it.
 
-    :param mac: a keyed hash, for a body may hold a pass code or a one-time password: whoever reads
-        what is stored could try them all with one that needs no key.
+    :param mac: a keyed hash: a body may hold a pass code or a one-time password, and whoever reads
+        the stored hash could try them all if it needed no key.
     """
     body = {name: value for name, value in request.parameters.items() if name != "token"}
     files = {name: hashlib.sha256(f.content).hexdigest() for name, f in request.files.items()}

@@ -1,4 +1,4 @@
-"""From identifiers to ids: what a caller named, in the order of the parameters."""
+"""From parameters to ids: parse what a caller gave, and resolve the identifiers among it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "CredentialProver",
     "Named",
     "ParsedParameters",
-    "identifiers",
+    "collect_identifiers",
     "is_stored",
     "parse_parameters",
     "resolve_identifiers",
@@ -49,39 +49,39 @@ class ParsedParameters(msgspec.Struct, frozen=True):
     stored: tuple[Identifier, ...] = ()
 
 
-_NAMING = (Identifier, Credential, dict, list)
-"""What an entity can be named by or in; all other values are passed over."""
+_NAMING_TYPES = (Identifier, Credential, dict, list)
+"""The types of values that are or hold identifiers; all others are skipped."""
 
 
-def identifiers(given: JsonObject) -> list[Named]:
-    """Every identifier of an entity among given values, in the order of the parameters.
+def collect_identifiers(values: JsonObject) -> list[Named]:
+    """Return every identifier of an entity among parsed values, in the order of the parameters.
 
     Those of entries inside one entity (an address, a parameter) are left to that entity.
     """
-    found: list[Named] = []
-    _gather(given, found)
-    return found
+    named: list[Named] = []
+    _collect_identifiers(values, named)
+    return named
 
 
-def _gather(value: Any, found: list[Named]) -> None:
+def _collect_identifiers(value: Any, named: list[Named]) -> None:
     if isinstance(value, dict | list):
         for member in value.values() if isinstance(value, dict) else value:
-            if isinstance(member, _NAMING):
-                _gather(member, found)
+            if isinstance(member, _NAMING_TYPES):
+                _collect_identifiers(member, named)
     elif isinstance(value, Credential) or value.entity in ENTITIES:
-        found.append(value)
+        named.append(value)
 
 
 def is_stored(identifier: Identifier) -> bool:
-    """Whether the database must be asked; the set-up is in the directory."""
+    """True if the database must be asked; the set-up is in the reference cache."""
     kind = KINDS.get(identifier.entity)
     return kind is None or not kind.cached
 
 
 def stored_identifiers(named: Iterable[Named]) -> tuple[Identifier, ...]:
-    """What the database must be asked for, each once; of a credential what names its token."""
-    plain = (one.name if isinstance(one, Credential) else one for one in named)
-    return tuple(dict.fromkeys(one for one in plain if one is not None and is_stored(one)))
+    """Return the identifiers that the database must be asked for, each once; of a credential its token's."""
+    identifiers = (one.name if isinstance(one, Credential) else one for one in named)
+    return tuple(dict.fromkeys(one for one in identifiers if one is not None and is_stored(one)))
 
 
 def parse_parameters(method: Method, request: Request, reading: ReadContext) -> ParsedParameters:
@@ -92,7 +92,7 @@ def parse_parameters(method: Method, request: Request, reading: ReadContext) -> 
         textual=request.from_query_or_form,
         aliases=method.aliases,
     )
-    named = identifiers(values)
+    named = collect_identifiers(values)
     return ParsedParameters(values, response_keys, named, stored_identifiers(named))
 
 
@@ -109,41 +109,43 @@ async def resolve_identifiers(call: Call, prove: CredentialProver) -> Call:
     matches = dict(zip(parsed.stored, call.context.matches, strict=True))
     ids: dict[Named, str] = {}
     refs: list[str] = []
-    for one in parsed.named:
-        if isinstance(one, Credential):
-            id_ = await prove(one, matches.get(one.name, ()) if one.name else ())
+    for identifier in parsed.named:
+        if isinstance(identifier, Credential):
+            id_ = await prove(
+                identifier, matches.get(identifier.name, ()) if identifier.name else ()
+            )
         else:
-            stored = is_stored(one)
-            found = matches[one] if stored else directory.matches(one)
-            current_only = call.method.writes and not one.allow_retired
-            id_ = single_match(found, one.path, current_only=current_only)
-        ids[one] = id_
-        if isinstance(one, Credential) or stored:
-            refs.append(f"{one.entity}/{id_}")
-    return structs.replace(call, params=_replaced(parsed.values, ids), refs=tuple(refs))
+            stored = is_stored(identifier)
+            candidates = matches[identifier] if stored else directory.matches(identifier)
+            current_only = call.method.writes and not identifier.allow_retired
+            id_ = single_match(candidates, identifier.path, current_only=current_only)
+        ids[identifier] = id_
+        if isinstance(identifier, Credential) or stored:
+            refs.append(f"{identifier.entity}/{id_}")
+    return structs.replace(call, params=_replace_identifiers(parsed.values, ids), refs=tuple(refs))
 
 
-def single_match(found: Sequence[Match], at: str, *, current_only: bool = False) -> str:
-    """The id of the one entity among those found; retired ones count when nothing current is
-    found, and not at all where ``choosing``.
+def single_match(matches: Sequence[Match], at: str, *, current_only: bool = False) -> str:
+    """Return the id of the one entity among ``matches``; retired ones count if none is current.
 
+    :param current_only: retired ones do not count at all.
     Raises `EntityNotFound` or `EntityNotUnique` naming ``at``.
     """
-    current = [match for match in found if not match.retired]
-    found = current if current or current_only else found
-    if not found:
+    current = [match for match in matches if not match.retired]
+    matches = current if current or current_only else matches
+    if not matches:
         raise EntityNotFound(at)
-    if len(found) > 1:
+    if len(matches) > 1:
         raise EntityNotUnique(at)
-    return found[0].id
+    return matches[0].id
 
 
-def _replaced(value: Any, ids: Mapping[Named, str]) -> Any:
+def _replace_identifiers(value: Any, ids: Mapping[Named, str]) -> Any:
     if isinstance(value, dict):
         return {
-            name: _replaced(member, ids) if isinstance(member, _NAMING) else member
+            name: _replace_identifiers(member, ids) if isinstance(member, _NAMING_TYPES) else member
             for name, member in value.items()
         }
     if isinstance(value, list):
-        return [_replaced(member, ids) for member in value]
+        return [_replace_identifiers(member, ids) for member in value]
     return ids.get(value, value) if isinstance(value, Identifier | Credential) else value

@@ -1,4 +1,4 @@
-"""One call on its way: what the caller gave, who calls, and what an endpoint may use."""
+"""A request as it comes in, and the call that is made of it: all that an endpoint sees."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class File(Field):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request as the edge hands it in.
+    """A request as the HTTP layer hands it in.
 
-    ``parameters`` holds the parameters (lists of texts where ``from_query_or_form``), ``web_api_key`` the key of the
-    Basic header, None if there was no well-formed one.
+    ``parameters`` holds the parameters (lists of texts if ``from_query_or_form``), ``web_api_key``
+    the key of the Basic header, None if there was no well-formed one.
     """
 
     parameters: Mapping[str, Any]
@@ -111,12 +111,12 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def actor(self) -> Attribution:
-        """Who calls, and when."""
+        """The caller and the time of the call."""
         return Attribution(self.context.now, self.session.user, self.session.unit)
 
     @property
     def guess_context(self) -> GuessContext:
-        """Who shows credentials: tries are counted by user, customer and network address."""
+        """The caller as the source of tries: its user, customer and network address."""
         customer = self.session.customer
         account = customer.account if customer else ""
         source = f"{self.session.user}/{account}@{self.request.client}"
@@ -150,7 +150,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def side_effects(self) -> list[SideEffect]:
-        """What the call changes beside events and views; an endpoint adds to it."""
+        """The changes beside events and views; an endpoint adds to them."""
         return self.work.side_effects
 
     @property
@@ -169,7 +169,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return self.work.one_time_fields
 
     def expander(self, compacts: Mapping[str, bytes]) -> ReferenceExpander:
-        """Return what expands documents for this caller."""
+        """Return an expander of documents for this caller."""
         directory = self.directory
         return ReferenceExpander(
             compacts, directory.compact, last_name_first=directory.last_name_first

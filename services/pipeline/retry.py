@@ -15,7 +15,7 @@ State = TypeVar("State")
 Result = TypeVar("Result")
 
 ATTEMPTS = 8
-"""How often a change is decided before it gives way (the contract wants at least 3 retries)."""
+"""The number of attempts at a change (the contract wants at least 3 retries)."""
 
 PAUSE = 0.01
 """Seconds by which the longest pause grows from attempt to attempt."""

@@ -1,4 +1,4 @@
-"""What a caller shows of access tokens, and what that has proved.
+"""The secrets of access tokens that a caller shows, and the proofs of those that fit.
 
 Contract access_tokens.md, sections 1 and 8. The credentials of a call are verified once; when it is
 decided, which may be later and more than once, they must still hold.
@@ -38,18 +38,19 @@ GUESSED = ("pass_code", "verification_code", ONCE)
 
 
 def secret_owner(token_id: str) -> str:
-    """An access token as the owner of its secrets."""
+    """Return the owner of an access token's secrets, as ``kind/id``."""
     return f"access_token/{token_id}"
 
 
 def short_code_material(owner: str, name: str, code: str) -> str:
-    """What is hashed of a short code: it fits for its owner only, a one-time password for all."""
+    """Return the text to hash of a short code: bound to its owner, unless it is a one-time password."""
     return f"{name}/{code}" if name == ONCE else f"{owner}/{name}/{code}"
 
 
 @dataclass(frozen=True, slots=True)
 class GuessContext:
-    """Who shows a credential: the organisation's set-up, where tries are counted, whose data."""
+    """The caller that shows a credential: the organisation's set-up, the source by which tries are
+    counted, and the customer whose data it may see, if only one's."""
 
     directory: ReferenceCache
     source: str
@@ -58,20 +59,20 @@ class GuessContext:
     @property
     def limits(self) -> GuessLimits:
         """The organisation's limits on guesses."""
-        said = self.directory.settings.get("guess_limits") or GUESS_LIMITS
+        limits = self.directory.settings.get("guess_limits") or GUESS_LIMITS
         return GuessLimits(
-            per_source=said["attempts_per_source"],
-            per_secret=said["attempts_per_token"],
-            first_wait=said["first_wait_seconds"],
-            longest_wait=said["longest_wait_seconds"],
+            per_source=limits["attempts_per_source"],
+            per_secret=limits["attempts_per_token"],
+            first_wait=limits["first_wait_seconds"],
+            longest_wait=limits["longest_wait_seconds"],
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a credential has shown: the entity that it identifies, and by which token.
+    """A verified credential: the entity that it identifies, and the token that does.
 
-    ``secrets`` are the key ids of the verifiers that fitted; `check` is asked with the token as it
+    ``secrets`` are the key ids of the verifiers that fitted; `check` is called with the token as it
     is when the call is decided.
     """
 
@@ -81,19 +82,22 @@ class Proof:
     secrets: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, token: AccessToken) -> None:
-        """Refuses what was changed in the meantime, as if it had been shown now."""
+        """Refuse what was changed in the meantime, as if it had been shown now."""
         credential, codes = self.credential, token.codes
         for name, key_id in self.secrets.items():
             if token.secrets.get(name) != key_id:
                 raise wrong_credential(credential)
-        named = credential.name
-        if named is not None and (codes.get(named.field) or "").strip() != named.value:
+        identifier = credential.name
+        if (
+            identifier is not None
+            and (codes.get(identifier.field) or "").strip() != identifier.value
+        ):
             raise EntityNotFound(credential.path)
         if credential.entity != AccessToken.TOPIC and token.state != AccessToken.EFFECTIVE:
             raise InvalidLifeCycleState(credential.path)
 
     def use(self, token: AccessToken, by: Attribution) -> None:
-        """Uses up the one-time password that was shown, if one was."""
+        """Use up the one-time password that was shown, if one was."""
         key_id = self.secrets.get(ONCE)
         if key_id is not None and ONCE in token.secrets:
             token.raise_event(AccessToken.OneTimePasswordUsed, by, one_time_password=key_id)
@@ -101,10 +105,10 @@ class Proof:
 
 @dataclass(slots=True)
 class VerifiedSecrets:
-    """What one call has shown, each of it verified once, however often the call is decided.
+    """The secrets that one call has shown: each is verified once for all attempts.
 
-    ``codes`` are the key ids of codes that were shown rightly; ``compared`` holds the key ids of
-    stored secrets, and whether the one given is the same.
+    ``codes`` are the key ids of codes that fitted; ``compared`` holds, by the key id of a stored
+    secret, whether the given one is the same.
     """
 
     proofs: dict[Credential, Proof] = field(default_factory=dict)

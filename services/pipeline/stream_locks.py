@@ -1,4 +1,4 @@
-"""Turns: commands on one entity that meet in one process wait for each other.
+"""Locks by stream: commands on one entity that meet in one process wait for each other.
 
 The ledger refuses all but one of them anyway; waiting only spares the others a vain attempt.
 """
@@ -18,7 +18,7 @@ REMEMBERED = 1024
 
 
 class StreamLocks:
-    """One lock per entity, for as long as somebody wants it."""
+    """One lock per entity, as long as anybody holds it or waits for it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -27,10 +27,10 @@ class StreamLocks:
         self._forgotten = float("-inf")
 
     @asynccontextmanager
-    async def hold(self, stream: UUID | None, since: float = 0.0) -> AsyncIterator[bool]:
-        """Waits for the entity's turn, and says whether another one may have ended since a moment.
+    async def hold(self, stream: UUID | None) -> AsyncIterator[bool]:
+        """Hold the lock of an entity; the value is True if others held it before.
 
-        At once for an entity that does not exist yet.
+        An entity that does not exist yet (None) needs no lock.
 
         :param since: on the monotonic clock, before the caller read what it knows of the entity.
         """

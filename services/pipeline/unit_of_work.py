@@ -1,4 +1,4 @@
-"""From changed aggregates to one change of the ledger."""
+"""The unit of work: from changed aggregates to one commit."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class NewSecret:
 
 @dataclass(slots=True)
 class UnitOfWork:
-    """What one attempt at a command has loaded and decided, and not yet written.
+    """The aggregates and changes of one attempt at a command, not yet written.
 
     ``projections_before`` holds the projections of the loaded aggregates that may be changed,
     ``projections_after`` those of the changed ones, by stream. ``numbers`` are drawn from sequences,
@@ -96,7 +96,7 @@ class UnitOfWork:
         return work
 
     def collect(self, aggregates: Iterable[Aggregate]) -> None:
-        """Takes the new events of aggregates and projects what they changed."""
+        """Take the new events of aggregates and project what they changed."""
         for aggregate in aggregates:
             events = [cast(DomainEvent, event) for event in aggregate.collect_events()]
             if events:
@@ -110,7 +110,7 @@ class UnitOfWork:
                 self.projections_after[aggregate.id] = self.project(aggregate)
 
     def projection_of(self, aggregate: Aggregate) -> Projection:
-        """The aggregate as it is after the command."""
+        """Return the projection of an aggregate after the command."""
         return (
             self.projections_after.get(aggregate.id)
             or self.projections_before.get(aggregate.id)
@@ -118,11 +118,11 @@ class UnitOfWork:
         )
 
     def compacts(self) -> dict[str, bytes]:
-        """The compact objects that the command has changed."""
+        """Return the compact objects that the command has changed, by ``kind/id``."""
         return {
             f"{row.columns['kind']}/{row.columns['id']}": row.document
-            for shown in self.projections_after.values()
-            for row in shown.rows
+            for projection in self.projections_after.values()
+            for row in projection.rows
             if row.view == "entities" and row.document is not None
         }
 
@@ -137,20 +137,20 @@ class UnitOfWork:
     def to_commit(
         self, store: EventStore, metadata: JsonObject, answer: bytes | None = None
     ) -> Commit:
-        """The change to append.
+        """Return the commit to append.
 
-        Raises `InvalidLifeCycleState` if it says something of a contact who was forgotten, and
+        Raises `InvalidLifeCycleState` if an event is about a contact who was erased, and
         `ServiceUnavailable` if a contact's key is missing.
         """
         side_effects = [*self.side_effects]
-        written = [self._written(stream, store, side_effects) for stream in self.events]
+        streams = [self._stream_commit(stream, store, side_effects) for stream in self.events]
         for stream in self.events:
             side_effects += self._claims(stream)
         command = uuid4().hex
         return Commit(
             command=command,
             metadata=metadata | {"command": command},
-            written=written,
+            written=streams,
             rows=list(self._rows()),
             side_effects=side_effects,
             answer=answer,
@@ -160,19 +160,21 @@ class UnitOfWork:
         """Return the projection of an aggregate in its present state."""
         return project(aggregate, self.directory.settings, self.zone)
 
-    def _written(
+    def _stream_commit(
         self, stream: UUID, store: EventStore, side_effects: list[SideEffect]
     ) -> StreamCommit:
         subject, events = self.aggregates[stream].data_subject, self.events[stream]
         if subject is None or not any(event.PERSONAL for event in events):
             return StreamCommit(events, subject)
         new = subject == stream and stream not in self.projections_before
-        return StreamCommit(events, subject, self._key(subject, store, side_effects, new=new))
+        return StreamCommit(
+            events, subject, self._encryption_key(subject, store, side_effects, new=new)
+        )
 
-    def _key(
+    def _encryption_key(
         self, subject: UUID, store: EventStore, side_effects: list[SideEffect], *, new: bool
     ) -> bytes:
-        """Return what encrypts the personal part of events: a person's key, made with the first."""
+        """Return the key of the personal part of events, made with the first event of a contact."""
         key = self.loaded.keys.get(subject)
         if key is None and new:
             key, wrapped = store.new_key()
@@ -183,7 +185,7 @@ class UnitOfWork:
         elif not key:
             raise InvalidLifeCycleState
         elif not any(isinstance(e, StoreKey) and e.subject == subject for e in side_effects):
-            # Whoever forgets the person meanwhile must not find that more was written.
+            # If the contact is erased meanwhile, nothing more may be written about it.
             side_effects.append(ExpectKey(subject))
         return key
 
@@ -209,10 +211,10 @@ class UnitOfWork:
             if name not in after.secrets:
                 yield DropSecret(owner, name)
         if isinstance(aggregate, ContactInformation):
-            yield self._settings_as_read()
+            yield self._expect_settings()
 
-    def _settings_as_read(self) -> ExpectVersion:
-        """Contacts are unique by a rule of the settings; it must still be the same when written."""
+    def _expect_settings(self) -> ExpectVersion:
+        """Expect the settings as they were read: contacts are unique by a rule that they contain."""
         organisation = self.directory.organisation
         entry = self.directory.entry("organisation", organisation)
         stream = record_stream_id(organisation, "organisation", organisation)
@@ -221,15 +223,17 @@ class UnitOfWork:
     def _rows(self) -> Iterable[ViewRow]:
         for stream, after in self.projections_after.items():
             before = self.projections_before.get(stream)
-            former = {_kind(row): row for row in before.rows} if before else {}
+            rows_before = {_row_key(row): row for row in before.rows} if before else {}
             for row in after.rows:
-                old = former.get(_kind(row)) if row.view == "entities" else None
+                old = rows_before.get(_row_key(row)) if row.view == "entities" else None
                 if old is None:
                     yield row
                 elif (old.columns, old.document) != (row.columns, row.document):
-                    named = old.columns == row.columns
-                    yield replace(row, columns=row.columns | {"names": None}) if named else row
+                    same_columns = old.columns == row.columns
+                    yield (
+                        replace(row, columns=row.columns | {"names": None}) if same_columns else row
+                    )
 
 
-def _kind(row: ViewRow) -> tuple[str, str | None]:
+def _row_key(row: ViewRow) -> tuple[str, str | None]:
     return row.view, row.columns.get("kind")
