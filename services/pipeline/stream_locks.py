@@ -1,4 +1,4 @@
-"""Locks by stream: commands on one entity that meet in one process wait for each other.
+"""Turns: commands on one entity that meet in one process wait for each other.
 
 The ledger refuses all but one of them anyway; waiting only spares the others a vain attempt.
 """
@@ -18,7 +18,7 @@ REMEMBERED = 1024
 
 
 class StreamLocks:
-    """One lock per entity, as long as anybody holds it or waits for it."""
+    """One lock per entity, for as long as somebody wants it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -27,10 +27,10 @@ class StreamLocks:
         self._forgotten = float("-inf")
 
     @asynccontextmanager
-    async def hold(self, stream: UUID | None) -> AsyncIterator[bool]:
-        """Hold the lock of an entity; the value is True if others held it before.
+    async def hold(self, stream: UUID | None, since: float = 0.0) -> AsyncIterator[bool]:
+        """Wait for the entity's turn, and yield whether another one may have ended since a moment.
 
-        An entity that does not exist yet (None) needs no lock.
+        At once for an entity that does not exist yet.
 
         :param since: on the monotonic clock, before the caller read what it knows of the entity.
         """
@@ -53,7 +53,7 @@ class StreamLocks:
                 self._locks[stream] = (lock, waiting - 1)
 
     def _note_end(self, stream: UUID) -> None:
-        """Remembers the moment, in the order of moments; of the entities beyond the last ones only the latest."""
+        """Remember the moment, in the order of moments; of entities beyond the last ones only the latest."""
         self._ended.pop(stream, None)
         self._ended[stream] = self._clock()
         if len(self._ended) > REMEMBERED:
