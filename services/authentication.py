@@ -32,7 +32,7 @@ from services.pipeline.shown_secrets import GuessContext
 from services.pipeline.tenancy import load_context_by_name
 from services.pipeline.token_proofs import Authenticator
 from services.pipeline.unit_of_work import UnitOfWork
-from services.ports import CredentialStore, EventStore, Hasher, Organisations
+from services.ports import EventStore, Hasher, Organisations, SecretStore
 from services.reference_cache import ReferenceCache, ReferenceRecord
 
 __all__ = ["LoginServices"]
@@ -41,7 +41,7 @@ TOKEN = ResponseShape("token", Text(name="token"))
 UNIT = Text(name="unit")
 
 
-class LoginStore(Organisations, EventStore, CredentialStore, Protocol):
+class LoginStore(Organisations, EventStore, SecretStore, Protocol):
     """The ports that logins read and record sessions in."""
 
 
@@ -222,17 +222,12 @@ def _key_user(key: ReferenceRecord, context: CallContext) -> ReferenceRecord:
 async def _find_key(
     request: Request, services: LoginServices, classification: str
 ) -> tuple[ReferenceRecord, CallContext]:
-    """Return the web API key of the Basic header, and the context of its organisation.
-
-    Raises `InvalidWebApiKey`.
-    """
+    """Return the web API key of the Basic header, with its context. Raises `InvalidWebApiKey`."""
     clean = SECRETS["key"].clean
     key = clean(request.web_api_key) if clean and request.web_api_key else None
-    holder = (
-        await services.ledger.claim_holder(f"web_api_key={services.hasher.mac(key)}")
-        if key
-        else None
-    )
+    if not key:
+        raise InvalidWebApiKey
+    holder = await services.ledger.claim_holder(f"web_api_key={services.hasher.mac(key)}")
     if holder is None:
         raise InvalidWebApiKey
     organisation, ref = holder
@@ -282,10 +277,7 @@ async def _begin_session(
 
 
 def _choose_unit(user: ReferenceRecord, requested: str | None, directory: ReferenceCache) -> str:
-    """Return the unit of the session: the requested one if the user may use it, else the default.
-
-    Raises `InvalidUnit`.
-    """
+    """Return the requested unit, or else the user's default one. Raises `InvalidUnit`."""
     default = user.fields.get("default_unit")
     unit = normalised("id", requested) if requested else default
     allowed = {default, *(user.fields.get("unit") or ())}

@@ -28,15 +28,15 @@ __all__ = [
     "AppendResult",
     "Commit",
     "ContextSource",
-    "CredentialStore",
+    "EntityRelations",
     "EventStore",
     "GuessLimits",
     "Hasher",
     "Organisations",
     "PhotoStore",
     "ReadModels",
-    "RelatedEntities",
     "Secret",
+    "SecretStore",
     "Sequences",
     "StreamCommit",
 ]
@@ -183,7 +183,7 @@ class Sequences(Protocol):
         """Take back numbers that no event has used."""
 
 
-class CredentialStore(Protocol):
+class SecretStore(Protocol):
     """Verifiers of secrets, and the tries of guessing them. Raises `ServiceUnavailable`."""
 
     async def secret(self, organisation: str, owner: str, name: str) -> Secret | None:
@@ -208,7 +208,7 @@ class CredentialStore(Protocol):
         """Delete the tries of a source that has now succeeded, and remember that it has."""
 
 
-class RelatedEntities(Protocol):
+class EntityRelations(Protocol):
     """Finds the streams that a change of one entity reaches. Raises `ServiceUnavailable`."""
 
     async def streams_of_contact(self, organisation: str, contact: UUID) -> list[UUID]:

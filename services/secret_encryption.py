@@ -9,7 +9,7 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import Protocol
 
-from services.ports import CredentialStore, Hasher
+from services.ports import Hasher, SecretStore
 
 __all__ = ["SecretCipher", "encrypt_if_changed", "stored_secret"]
 
@@ -40,7 +40,7 @@ def encrypt_if_changed(
 
 
 async def stored_secret(
-    store: CredentialStore, cipher: SecretCipher, organisation: str, owner: str, name: str
+    store: SecretStore, cipher: SecretCipher, organisation: str, owner: str, name: str
 ) -> str | None:
     """Return an encrypted secret of an entity (``kind/id``), decrypted; None if it has none.
 

@@ -61,6 +61,7 @@ class ReleaseClaim(SideEffect, frozen=True, kw_only=True):
     claim: str
 
     def writes(self) -> Iterable[Hashable]:
+        """Return the key of the claim."""
         return [("claim", self.claim)]
 
 
@@ -101,6 +102,7 @@ class StoreResponse(SideEffect, frozen=True):
     caller: str = ""
 
     def writes(self) -> Iterable[Hashable]:
+        """Return the key of the idempotency key."""
         return [("key", self.key)]
 
 
@@ -113,6 +115,7 @@ class ExpectVersion(SideEffect, frozen=True):
     version: int
 
     def reads(self) -> Iterable[Hashable]:
+        """Return the key of the stream."""
         return [self.stream.int]
 
 
@@ -124,6 +127,7 @@ class ExpectKey(SideEffect, frozen=True):
     subject: UUID
 
     def reads(self) -> Iterable[Hashable]:
+        """Return the key of the contact."""
         return [("subject", self.subject)]
 
 
@@ -145,6 +149,7 @@ class EraseSubject(SideEffect, frozen=True):
     streams: int
 
     def writes(self) -> Iterable[Hashable]:
+        """Return the key of the contact."""
         return [("subject", self.subject)]
 
 
@@ -158,6 +163,7 @@ class ExpectTokens(SideEffect, frozen=True):
     count: int
 
     def writes(self) -> Iterable[Hashable]:
+        """Return the key of the number of tokens."""
         # The number that it is compared with changes when another command issues a token.
         return [("tokens", self.column, self.id)]
 
@@ -172,6 +178,7 @@ class LimitTokens(SideEffect, frozen=True):
     most: int
 
     def writes(self) -> Iterable[Hashable]:
+        """Return the key of the number of tokens."""
         return [("tokens", self.column, self.id)]
 
 
@@ -187,6 +194,7 @@ class StoreSecret(SideEffect, frozen=True):
     expires_at: str | None = None
 
     def writes(self) -> Iterable[Hashable]:
+        """Return the key of the verifier."""
         return [("secret", self.verifier)]
 
 

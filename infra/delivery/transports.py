@@ -15,7 +15,7 @@ from infra.delivery.sms import GatewayConfig, SmsGateway
 from infra.delivery.smtp import EmailServer, SmtpConfig
 from services.communications.delivery import SendPolicy
 from services.context import CallContext
-from services.ports import CredentialStore
+from services.ports import SecretStore
 from services.secret_encryption import SecretCipher, stored_secret
 
 __all__ = ["TransportRegistry", "version_of"]
@@ -37,7 +37,7 @@ class _OpenTransport:
 class TransportRegistry:
     """Transports by organisation and media."""
 
-    def __init__(self, ledger: CredentialStore, cipher: SecretCipher) -> None:
+    def __init__(self, ledger: SecretStore, cipher: SecretCipher) -> None:
         self._ledger = ledger
         self._cipher = cipher
         self._open: dict[tuple[str, str], _OpenTransport] = {}

@@ -24,7 +24,7 @@ from services.context import CallContext, ContextQuery
 from services.ids import format_id, record_stream_id
 from services.pipeline.retry import retry_on_conflict
 from services.pipeline.unit_of_work import UnitOfWork
-from services.ports import ContextSource, EventStore, RelatedEntities
+from services.ports import ContextSource, EntityRelations, EventStore
 from services.side_effects import DropPhoto, EraseSubject
 
 __all__ = ["ContactErasure", "find_contact"]
@@ -48,7 +48,7 @@ async def find_contact(
     return told, UUID(found[0].id)
 
 
-class ErasureStore(EventStore, RelatedEntities, Protocol):
+class ErasureStore(EventStore, EntityRelations, Protocol):
     """What an erasure reads and writes."""
 
 

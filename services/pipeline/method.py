@@ -165,9 +165,11 @@ class Create(WriteMethod):
     function: Callable[[Call], Iterable[Aggregate]] = _undecorated
 
     def stream(self, session: str, params: JsonObject) -> None:
-        return None
+        """Return None: there is no stream yet."""
+        return
 
     def decide(self, aggregate: Aggregate | None, call: Call) -> list[Aggregate]:
+        """Return the new aggregates."""
         return list(self.function(call))
 
 
@@ -192,13 +194,16 @@ class Command(WriteMethod):
         return not self.identified_by
 
     def stream(self, session: str, params: JsonObject) -> UUID:
+        """Return the stream of the aggregate that the parameters identify, or of the session."""
         return UUID(session if self.targets_session else self._target(params))
 
     def decide(self, aggregate: Aggregate | None, call: Call) -> list[Aggregate]:
+        """Return the aggregate and the new ones that the function returns."""
         assert aggregate is not None
         return [aggregate, *(self.function(aggregate, call) or ())]
 
     def load_targets(self, parsed: JsonObject) -> LoadTargets | None:
+        """Return the identifiers of the aggregate and of the contact, unless a credential is one."""
         target, targets = self._target(parsed), super().load_targets(parsed)
         if self.targets_session or isinstance(target, Credential) or targets is None:
             return None

@@ -33,7 +33,7 @@ from services.pipeline.shown_secrets import (
     short_code_material,
     wrong_credential,
 )
-from services.ports import CredentialStore, EventStore, Hasher, Secret
+from services.ports import EventStore, Hasher, Secret, SecretStore
 from services.reference_cache import Match, ReferenceCache
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ __all__ = ["Authenticator"]
 UNKNOWN_OWNER = "nobody"
 
 
-class ProofStore(EventStore, CredentialStore, Protocol):
+class ProofStore(EventStore, SecretStore, Protocol):
     """The ports that credentials are checked against."""
 
 

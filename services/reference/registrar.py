@@ -35,7 +35,7 @@ from services.pipeline.retry import retry_on_conflict
 from services.pipeline.stream_locks import StreamLocks
 from services.pipeline.tenancy import load_context_by_name
 from services.pipeline.unit_of_work import UnitOfWork
-from services.ports import CredentialStore, EventStore, Organisations, RelatedEntities
+from services.ports import EntityRelations, EventStore, Organisations, SecretStore
 from services.reference.registration import (
     Registration,
     check_links,
@@ -62,7 +62,7 @@ class RegistrationResult:
     generated_secrets: JsonObject
 
 
-class RegistrationStore(Organisations, EventStore, CredentialStore, RelatedEntities, Protocol):
+class RegistrationStore(Organisations, EventStore, SecretStore, EntityRelations, Protocol):
     """What a registration reads and writes."""
 
 
