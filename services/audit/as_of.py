@@ -138,7 +138,7 @@ class AsOf:
         )
         refusal = await _refusal(state)
         about = {"position": moment.position, "entities": list(state.refs)}
-        await self._audit_access.record(reader, f"as_of/{method.path}", about)
+        await self._audit_access.record_reading(reader, f"as_of/{method.path}", about)
         if refusal is not None:
             raise refusal
         return moment, await run_query(views, state)

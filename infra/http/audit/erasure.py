@@ -46,7 +46,9 @@ def erasure_routes(
     ) -> web.StreamResponse:
         name = _named(exchange, "certificate")
         _, contact = await find_contact(ledger, admitted.organisation, name)
-        await audit.auditing.record(admitted, "certificate", {"contact": contact.hex.upper()})
+        await audit.auditing.record_reading(
+            admitted, "certificate", {"contact": contact.hex.upper()}
+        )
         found = await ledger.certificate(admitted.organisation, contact)
         return response(ok(orjson.dumps(found)))
 

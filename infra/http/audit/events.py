@@ -109,7 +109,7 @@ class AuditEvents:
     ) -> web.StreamResponse:
         asked = read_query(EVENT_PARAMETERS, query, self._historian)
         wanted = await self._filter(admitted, asked)
-        await self._audit.auditing.record(admitted, "events", _about(asked, wanted))
+        await self._audit.auditing.record_reading(admitted, "events", _about(asked, wanted))
         access = asked.get("ledger") == "ACCESS"
         organisation = admitted.organisation
         ledger = access_ledger(organisation) if access else organisation

@@ -82,7 +82,7 @@ class AuditRoutes:
         self, admitted: AuthorizedReader, query: Query, exchange: Exchange
     ) -> web.StreamResponse:
         """The last position of the organisation's ledger and when it was recorded."""
-        await self.auditing.record(admitted, "head", {})
+        await self.auditing.record_reading(admitted, "head", {})
         position, recorded_at = await self.ledger.head(admitted.organisation)
         head = {"organisation": admitted.organisation, "position": position}
         return response(ok(orjson.dumps(head | {"recorded_at": recorded_at})))
