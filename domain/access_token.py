@@ -1,7 +1,7 @@
 """Access tokens: the credentials of consumers (contract access_tokens.md).
 
-Secrets never stand in events: an event names the key id under which a verifier is kept beside the
-ledger. ``secrets`` of the aggregate are the key ids that count, by the secret's name.
+Events never contain secrets: an event names the key id of a verifier, which is stored outside the
+ledger. ``secrets`` of the aggregate are the valid key ids by the secret's name.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class OptionalObject(Object):
 
 @dataclass(frozen=True, kw_only=True)
 class EnumerationSet(Field):
-    """A set of words of a list, kept in the list's order and spelling.
+    """A set of words of a list, stored in the list's order and spelling.
 
     ``allowed`` is a function where the list is complete only once all modules are imported.
     """

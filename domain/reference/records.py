@@ -254,7 +254,6 @@ class Record(Aggregate):
     """One registered record; its life cycle is whether it is retired."""
 
     TOPIC = "record"
-    CURRENT: ClassVar[str] = "CURRENT"
     RETIRED: ClassVar[str] = "RETIRED"
 
     def __init__(self) -> None:

@@ -135,7 +135,7 @@ class AuditAccess:
             authenticated.organisation, authenticated.session, authenticated.context, request
         )
 
-    async def record(self, reader: AuditReader, method: str, about: JsonObject) -> None:
+    async def record_reading(self, reader: AuditReader, method: str, about: JsonObject) -> None:
         """Records a reading that is about to happen; it is durable when this returns.
 
         :param about: ids and positions, never personal data.

@@ -140,7 +140,7 @@ class AsOf:
             # That there is no such entity is an answer, too, and to be recorded.
             refusal = error
         about = {"position": moment.position, "entities": list(call.refs)}
-        await self._auditing.record(admitted, f"as_of/{method.path}", about)
+        await self._auditing.record_reading(admitted, f"as_of/{method.path}", about)
         if refusal is not None:
             raise refusal
         return moment, await run_query(views, call)

@@ -172,7 +172,7 @@ class HistoryService:
         self, reader: AuditReader, entity: Entity, method: str
     ) -> tuple[int, list[RecordedEvent]]:
         """All events of an entity, after the reading is recorded."""
-        await self._audit_access.record(reader, method, {ENTITY: entity.ref})
+        await self._audit_access.record_reading(reader, method, {ENTITY: entity.ref})
         return await self._events.read(reader.organisation, entity.stream)
 
     async def _link(

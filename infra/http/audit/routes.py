@@ -82,7 +82,7 @@ class AuditRoutes:
         self, reader: AuthorizedReader, query: Query, exchange: Exchange
     ) -> web.StreamResponse:
         """Return the last position of the organisation's ledger and when it was recorded."""
-        await self.access.record(reader, "head", {})
+        await self.access.record_reading(reader, "head", {})
         position, recorded_at = await self.ledger.head(reader.organisation)
         head = {"organisation": reader.organisation, "position": position}
         return response(ok(orjson.dumps(head | {"recorded_at": recorded_at})))
