@@ -115,7 +115,7 @@ _TABLES = (
         Column("owners", "text[]", default=()),
     ),
     _table(
-        "names",
+        "identifiers",
         ("kind", "field", "value", "id"),
         Column("kind"),
         Column("field", source="item_key"),

@@ -46,7 +46,7 @@ def add_erasure_routes(
     ) -> web.StreamResponse:
         name = _contact_name(exchange, "certificate")
         _, contact = await find_contact(ledger, reader.organisation, name)
-        await audit.access.record(reader, "certificate", {"contact": contact.hex.upper()})
+        await audit.access.record_reading(reader, "certificate", {"contact": contact.hex.upper()})
         certificate = await ledger.certificate(reader.organisation, contact)
         return response(ok(orjson.dumps(certificate)))
 

@@ -109,7 +109,9 @@ class AuditEvents:
     ) -> web.StreamResponse:
         params = read_query(EVENT_PARAMETERS, query, self._history_service)
         criteria = await self._create_filter(reader, params)
-        await self._audit.access.record_reading(reader, "events", _describe_reading(params, criteria))
+        await self._audit.access.record_reading(
+            reader, "events", _describe_reading(params, criteria)
+        )
         access = params.get("ledger") == "ACCESS"
         organisation = reader.organisation
         ledger = access_ledger(organisation) if access else organisation
