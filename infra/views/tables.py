@@ -161,7 +161,7 @@ _TABLES = (
         Column("emails", "text[]", searched=True),
         Column("phones", "text[]", searched=True),
         Column("photo"),
-        Column("identity", "json"),
+        Column("uniqueness_values", "json"),
     ),
     _documents(
         "communications",
