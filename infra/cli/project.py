@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from infra.app import run_sealer
 from infra.cli.runtime import database, prepare_schema, stop_signal
-from infra.cli.views import FOLDING
+from infra.cli.views import RESET_TIMEOUT
 from infra.cli.worker import AdminPort, serve_admin_port
 from infra.encryption import KeyRing
 from infra.observability.logs import configure_logs
@@ -40,7 +40,7 @@ async def project(
     stop = stop_signal()
     async with database(settings) as url:
         await prepare_schema(url, own=settings.embedded)
-        pool = ConnectionPool(url, 1, timeout=FOLDING)
+        pool = ConnectionPool(url, 1, timeout=RESET_TIMEOUT)
         history = TemporalViews(pool, KeyRing(settings.service_key), ZoneInfo(settings.time_zone))
         projector = Projector(url, history, lease=lease, pause=pause)
         async with serve_admin_port(projector, settings, admin_port), run_sealer(settings, url):

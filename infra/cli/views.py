@@ -27,26 +27,26 @@ from infra.projections.temporal import TemporalViews
 from infra.rebuild.rebuild import RebuildError, discard_all, rebuild, rollback
 from infra.rebuild.replay import LedgerReplayer
 from infra.rebuild.replay_receipt import CANONICAL
-from infra.rebuild.status import ProjectionStatus, view_states
+from infra.rebuild.status import ProjectionStatus, load_statuses
 from infra.rebuild.table_diff import LIMIT, Difference
 from infra.rebuild.verify import verify
 from infra.settings import Settings
 from services.audit.as_of import PositionOrDate
 
-__all__ = ["FOLDING", "replay", "views"]
+__all__ = ["RESET_TIMEOUT", "replay", "views"]
 
 views = App(name="views", help="Read models, and tables of analysts.")
 
-FOLDING = 600.0
-"""Seconds that a statement may take which drops what an older program has folded."""
+RESET_TIMEOUT = 600.0
+"""Seconds that a statement may take which drops the rows of an older program."""
 
-SHOWN = 20
+MAX_PRINTED = 20
 """Differing rows that are printed."""
 
 
 @asynccontextmanager
-async def _ready() -> AsyncIterator[tuple[str, KeyRing, ZoneInfo]]:
-    """A database at this program's schema, and what is needed to read its events."""
+async def _open_database() -> AsyncIterator[tuple[str, KeyRing, ZoneInfo]]:
+    """Open the database at this program's schema, with the keys and the time zone to read its events."""
     settings = Settings.from_environment()
     async with database(settings) as url:
         await prepare_schema(url, own=settings.embedded)
@@ -54,8 +54,8 @@ async def _ready() -> AsyncIterator[tuple[str, KeyRing, ZoneInfo]]:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """One line and exit status 1 for what a command cannot do."""
+def _exit_on_refusal() -> Iterator[None]:
+    """Print one line and exit with status 1 if a command is refused."""
     try:
         yield
     except (RebuildError, ValueError, asyncpg.InsufficientPrivilegeError) as error:
@@ -64,10 +64,10 @@ def _refusals() -> Iterator[None]:
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
-    """A bar of events: what sets its end, and what moves it."""
+def _progress_bar(label: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+    """Show a progress bar of events; yield the functions that set its total and advance it."""
     with progress() as bar:
-        task = bar.add_task(what, total=None)
+        task = bar.add_task(label, total=None)
         yield (
             lambda count: bar.update(task, total=max(count, 1)),
             lambda count: bar.advance(task, count),
@@ -77,23 +77,27 @@ def _bar(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], Non
 @views.command(name="list")
 async def list_() -> None:
     """List the views: rows, size, version, lag and parked entities."""
-    with _refusals():
-        async with _ready() as (url, _, _):
-            states = await view_states(url)
+    with _exit_on_refusal():
+        async with _open_database() as (url, _, _):
+            states = await load_statuses(url)
     table = Table(Column("view", no_wrap=True), "rows", "size", "version", "lag", "parked")
     for state in states:
         rows, size = f"{state.rows:,}", decimal(state.size)
         parked = f"{state.parked:,}" if state.lag_positions is not None else ""
-        table.add_row(state.name, rows, size, _version(state), _behind(state), parked)
+        table.add_row(state.name, rows, size, _version(state), _lag(state), parked)
     out.print(table)
 
 
 def _version(state: ProjectionStatus) -> str:
-    stale = state.version != state.wanted
-    return f"{state.version or '-'} (this program: {state.wanted})" if stale else f"{state.version}"
+    stale = state.version != state.program_version
+    return (
+        f"{state.version or '-'} (this program: {state.program_version})"
+        if stale
+        else f"{state.version}"
+    )
 
 
-def _behind(state: ProjectionStatus) -> str:
+def _lag(state: ProjectionStatus) -> str:
     if state.lag_positions is None:
         return "never"
     if state.lag_positions < 0:
@@ -114,9 +118,9 @@ async def rebuild_(
     The service runs meanwhile. An interrupted rebuild resumes. The previous tables are kept for
     `views rollback`.
     """
-    with _refusals():
-        async with _ready() as (url, ring, zone):
-            with _bar("events") as (total, advance):
+    with _exit_on_refusal():
+        async with _open_database() as (url, ring, zone):
+            with _progress_bar("events") as (total, advance):
                 report = await rebuild(
                     url,
                     ring,
@@ -125,9 +129,9 @@ async def rebuild_(
                     total=total,
                     advance=advance,
                 )
-    _show(report.differences)
-    for one in report.unreadable[:SHOWN]:
-        err.print(f"cannot be read: {one}", markup=False, highlight=False, soft_wrap=True)
+    _print_differences(report.differences)
+    for unreadable in report.unreadable[:MAX_PRINTED]:
+        err.print(f"cannot be read: {unreadable}", markup=False, highlight=False, soft_wrap=True)
     speed = report.events / report.seconds if report.seconds else 0
     resumed = " more" if report.resumed else ""
     out.print(
@@ -151,85 +155,92 @@ async def rebuild_(
 @views.command(name="rollback")
 async def rollback_() -> None:
     """Switch back to the tables from before the last rebuild, caught up with the ledger."""
-    with _refusals():
-        async with _ready() as (url, ring, zone):
+    with _exit_on_refusal():
+        async with _open_database() as (url, ring, zone):
             report = await rollback(url, ring, zone)
-    _show(report.differences)
+    _print_differences(report.differences)
     out.print("Switched back.")
 
 
 @views.command(name="verify")
 async def verify_() -> None:
     """Replay the ledger and compare every row of the views; exits with 1 if one differs."""
-    with _refusals():
-        async with _ready() as (url, ring, zone):
-            with _bar("events") as (total, advance):
-                findings = await verify(url, ring, zone, total=total, advance=advance)
-    _show(findings.differences)
-    out.print(f"{findings.events:,} events, {findings.rows:,} rows", highlight=False)
-    if findings.differences:
+    with _exit_on_refusal():
+        async with _open_database() as (url, ring, zone):
+            with _progress_bar("events") as (total, advance):
+                report = await verify(url, ring, zone, total=total, advance=advance)
+    _print_differences(report.differences)
+    out.print(f"{report.events:,} events, {report.rows:,} rows", highlight=False)
+    if report.differences:
         sys.exit(1)
 
 
 @views.command(name="discard")
 async def discard_() -> None:
     """Drop the tables that a rebuild has left: the previous or the unfinished ones."""
-    with _refusals():
-        async with _ready() as (url, _, _):
-            found = await discard_all(url)
-    out.print(f"Dropped: {', '.join(found)}." if found else "Nothing to drop.")
+    with _exit_on_refusal():
+        async with _open_database() as (url, _, _):
+            schemas = await discard_all(url)
+    out.print(f"Dropped: {', '.join(schemas)}." if schemas else "Nothing to drop.")
 
 
 @views.command(name="parked")
 async def parked_() -> None:
     """List parked entities: those whose events a projection could not apply, and why."""
-    async with _ready() as (url, _, _):
+    async with _open_database() as (url, _, _):
         connection = await asyncpg.connect(url)
         try:
-            found = await list_parked(connection)
+            entities = await list_parked(connection)
         finally:
             await connection.close()
-    _print_parked(found)
+    _print_parked(entities)
 
 
 @views.command(name="retry")
 async def retry_(view: str | None = None) -> None:
     """Retry parked entities, of one view or all; exits with 1 if some are still parked."""
-    with _refusals():
-        async with _ready() as (url, ring, zone):
-            lanes = ConnectionPool(url, 1, timeout=FOLDING)
+    with _exit_on_refusal():
+        async with _open_database() as (url, ring, zone):
+            lanes = ConnectionPool(url, 1, timeout=RESET_TIMEOUT)
             projector = Projector(url, TemporalViews(lanes, ring, zone))
-            found = await projector.retry(view)
+            entities = await projector.retry(view)
             await projector.close()
             await lanes.close()
-    _print_parked(found)
-    if found:
+    _print_parked(entities)
+    if entities:
         sys.exit(1)
 
 
-def _print_parked(found: list[ParkedEntity]) -> None:
-    if not found:
+def _print_parked(entities: list[ParkedEntity]) -> None:
+    if not entities:
         out.print("Nothing is parked.")
         return
     table = Table("view", "organisation", "entity", "from position", "tries", "reason")
-    for one in found:
-        place = f"{one.position:,}"
-        entity = one.stream.hex.upper()
-        table.add_row(one.view, one.organisation, entity, place, f"{one.tries}", one.reason)
+    for parked_entity in entities:
+        position = f"{parked_entity.position:,}"
+        entity = parked_entity.stream.hex.upper()
+        table.add_row(
+            parked_entity.view,
+            parked_entity.organisation,
+            entity,
+            position,
+            f"{parked_entity.tries}",
+            parked_entity.reason,
+        )
     out.print(table)
 
 
 @views.command(name="reset")
 async def reset_(view: str) -> None:
     """Reset a projection: empty its table, to be rebuilt by the projector from the first event on."""
-    with _refusals():
-        async with _ready() as (url, _, _):
+    with _exit_on_refusal():
+        async with _open_database() as (url, _, _):
             await reset_projection(url, view)
     out.print(f"{view} is reset; the projector rebuilds it.", highlight=False)
 
 
-def _show(differences: list[Difference]) -> None:
-    for difference in differences[:SHOWN]:
+def _print_differences(differences: list[Difference]) -> None:
+    for difference in differences[:MAX_PRINTED]:
         err.print(str(difference), markup=False, highlight=False, soft_wrap=True)
     if differences:
         more = " or more" if len(differences) >= LIMIT else ""
@@ -253,20 +264,22 @@ async def replay(
 
     The receipt is identical wherever the same program replays the same events.
     """
-    with _refusals():
-        async with _ready() as (url, ring, zone):
-            when = _when(at, zone)
+    with _exit_on_refusal():
+        async with _open_database() as (url, ring, zone):
+            target = _position_or_time(at, zone)
             replayer = LedgerReplayer(url, ring, zone, organisation)
             if entity:
-                found = await replayer.entity(entity, when)
+                document = await replayer.replay_entity(entity, target)
             else:
-                with _bar("events") as (total, advance):
-                    found = await replayer.whole(when, schema, total=total, advance=advance)
-    print(orjson.dumps(found, option=CANONICAL | orjson.OPT_INDENT_2).decode())  # noqa: T201
+                with _progress_bar("events") as (total, advance):
+                    document = await replayer.replay_organisation(
+                        target, schema, total=total, advance=advance
+                    )
+    print(orjson.dumps(document, option=CANONICAL | orjson.OPT_INDENT_2).decode())  # noqa: T201
 
 
-def _when(at: str | None, zone: ZoneInfo) -> int | datetime | None:
-    """The position or time that is meant. Raises ``ValueError`` if it is neither."""
+def _position_or_time(at: str | None, zone: ZoneInfo) -> int | datetime | None:
+    """Return a position or a time. Raises ``ValueError`` for any other text."""
     if at is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Comparing the live views row by row with those folded anew from the ledger."""
+"""Comparing the live views row by row with those that are replayed from the ledger."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from infra.views.tables import TABLES, Table
 __all__ = ["LIMIT", "Difference", "compare"]
 
 LIMIT = 100_000
-"""Differing rows of a view that are looked at; whoever finds so many need not count them."""
+"""Differing rows of a view that are read at most: the exact number does not matter beyond it."""
 
-SHOWN = 300
-"""Characters of a value that a difference holds."""
+MAX_VALUE_LENGTH = 300
+"""The length to which the values of a difference are cut."""
 
 # Filled in with declared names only, none of which needs quoting.
 COMPARE = """
@@ -32,12 +32,12 @@ SELECT ARRAY[{key}] AS key, ARRAY[{scope}] AS scope,
  WHERE e.organisation IS NULL OR f.organisation IS NULL OR ROW({expected}) IS DISTINCT FROM ROW({found})
  ORDER BY {primary} LIMIT {limit}
 """
-ONLY = " WHERE ({scope}) IN (SELECT * FROM unnest({given}))"
+RESTRICTED = " WHERE ({scope}) IN (SELECT * FROM unnest({given}))"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One row that is not as the ledger has it.
+    """A row that differs from the ledger.
 
     ``what`` is ``missing``, ``additional`` or ``different``; only for the last are there a
     ``column`` and what was ``expected`` and ``found`` in it, as (cut) texts. ``key`` is the row's
@@ -60,20 +60,20 @@ class Difference:
 
 
 async def compare(
-    connection: Connection, view: str, fresh: str, only: Collection[Key] | None = None
+    connection: Connection, view: str, fresh: str, keys: Collection[Key] | None = None
 ) -> list[Difference]:
-    """The rows of ``views`` that differ from those in the schema ``fresh``, in the order of keys.
+    """Return the rows of ``views`` that differ from those in the schema ``fresh``, in the order of keys.
 
-    :param only: compare these rows only; the keys are those of ``Difference.scope``.
+    :param keys: compare these rows only; the keys are those of ``Difference.scope``.
     :return: at most `LIMIT` differences.
     """
-    if only is not None and not only:
+    if keys is not None and not keys:
         return []
-    statement = _statement(TABLES[view], fresh, scoped=only is not None)
-    given = (
-        [list(values) for values in zip(*(key[1:] for key in only), strict=True)] if only else []
+    statement = _statement(TABLES[view], fresh, scoped=keys is not None)
+    arrays = (
+        [list(values) for values in zip(*(key[1:] for key in keys), strict=True)] if keys else []
     )
-    rows = await connection.fetch(statement, *given)
+    rows = await connection.fetch(statement, *arrays)
     return [
         Difference(view, tuple(row["key"]), (view, *row["scope"]), *list(row.values())[2:])
         for row in rows
@@ -81,26 +81,26 @@ async def compare(
 
 
 def _statement(table: Table, fresh: str, *, scoped: bool) -> str:
-    others = [name for name in table.names if name not in table.key]
+    compared = [name for name in table.names if name not in table.key]
     where = ""
     if scoped:
-        given = ", ".join(f"${n}::text[]" for n in range(1, len(table.scope) + 1))
-        where = ONLY.format(scope=", ".join(table.scope), given=given)
-    expected, found = (", ".join(f"{side}.{c}::text" for c in others) for side in ("e", "f"))
+        arrays = ", ".join(f"${n}::text[]" for n in range(1, len(table.scope) + 1))
+        where = RESTRICTED.format(scope=", ".join(table.scope), given=arrays)
+    expected, found = (", ".join(f"{side}.{c}::text" for c in compared) for side in ("e", "f"))
     return COMPARE.format(
         view=table.name,
         fresh=fresh,
         where=where,
-        key=_texts(table.key),
-        scope=_texts(table.scope),
+        key=_as_texts(table.key),
+        scope=_as_texts(table.scope),
         primary=", ".join(table.key),
         expected=expected,
         found=found,
-        pairs=", ".join(f"({n}, '{c}', e.{c}::text, f.{c}::text)" for n, c in enumerate(others)),
-        shown=SHOWN,
+        pairs=", ".join(f"({n}, '{c}', e.{c}::text, f.{c}::text)" for n, c in enumerate(compared)),
+        shown=MAX_VALUE_LENGTH,
         limit=LIMIT,
     )
 
 
-def _texts(columns: Sequence[str]) -> str:
+def _as_texts(columns: Sequence[str]) -> str:
     return ", ".join(f"{column}::text" for column in columns)

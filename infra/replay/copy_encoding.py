@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from infra.views.tables import Column
+from infra.views.tables import TableColumn
 
 __all__ = ["Encoders", "copy_stream", "encode_row", "encoders"]
 
@@ -36,7 +36,7 @@ _long = Struct("!q").pack
 _array = Struct("!iiiii").pack
 
 
-def encoders(columns: Iterable[Column]) -> Encoders:
+def encoders(columns: Iterable[TableColumn]) -> Encoders:
     """The encoders of a table's columns, in their order."""
     return [(column.name, _ENCODERS[column.type]) for column in columns]
 

@@ -9,8 +9,8 @@ from infra.views.queries import documents_with_references
 
 __all__ = ["WITH_AGGREGATES", "context_statement"]
 
-# The tables are those of {schema}. Functions are those of ``views`` always, as `infra.views.queries` says: only
-# auditors read the past, and their questions name neither a customer nor a session.
+# Tables are those of {schema}. Functions are always those of ``views``, which look at the present: they are called for
+# customers and sessions only, and what auditors ask of the past names neither.
 MATCHES = """
 matches (n, kind, id, retired) AS (
     SELECT w.n, w.kind, split_part(m.ref, '/', 2), m.retired

@@ -23,10 +23,10 @@ __all__ = [
 ]
 
 LIVE_SCHEMA = "views"
-"""The schema of the views as they are."""
+"""The schema of the live views."""
 
-# The tables of a statement are those of {schema}: there is one text for now and then. Functions are those of
-# ``views`` always: they look at what is a customer's now, and only auditors read the past, who are no customers.
+# Tables are those of {schema}: present and past are read by the same text. Functions are always those of ``views``,
+# which look at the present: they are called for customers only, and only auditors read the past.
 FOLLOW = """
 follow (id, refs, places) AS (
     SELECT p.id, f.*
@@ -56,7 +56,7 @@ CLOSURE = """
             OR owners = '{{}}' AND ref !~ '^(contact_information|accounts_receivable|access_token)/')
 {followers})"""
 MAX_DEPTH = 8
-"""How deep objects may show others: more than any shape needs, and an end to what would go round in a circle."""
+"""How deep objects may show others: more than any shape needs, and an end to references in a circle."""
 
 COLUMNS: dict[str, frozenset[str]] = {
     table.name: names
@@ -73,10 +73,10 @@ ROW_FILTERS: dict[str, str] = {
     "service_requests": "(accounts_receivable = split_part(($2::text[])[1], '/', 2)"
     " OR contact_information = split_part(($2::text[])[2], '/', 2))",
 }
-"""Which rows of a view are a customer's (``$2`` as of `customer_refs`); of the others, none."""
+"""The rows of a view that are a customer's (``$2`` as of `customer_refs`); of other views none are."""
 
 HAS_FOLLOW_UPS: dict[str, tuple[str, ...]] = {"communications": ("code", "created")}
-"""Which views show follow-ups, and the columns of a page by which they are found."""
+"""The views that show follow-ups, and the columns of a page by which these are found."""
 
 PAGE = """
 WITH RECURSIVE page AS (
@@ -96,23 +96,23 @@ page AS (
 """
 
 COMPARISONS = {"<": "<", "<=": "<=", ">=": ">="}
-"""How a column of dates may be bounded; no other operator reaches SQL."""
+"""The operators by which a column of dates may be bounded; no other operator reaches SQL."""
 
 
 COMPACT = "SELECT document FROM {schema}.entities WHERE organisation = $1 AND ref = $2"
 
 
 def reference_closure(followed: str | None, customer: str = "$2", schema: str = LIVE_SCHEMA) -> str:
-    """Common table expressions that follow references: from ``page`` (id, refs) to ``shown``.
+    """Return common table expressions that follow references: from ``page`` (id, refs) to ``shown``.
 
-    A customer is shown nothing that is another one's: what has no owners is shown, but contacts and
-    accounts are their own, and access tokens that nobody has are nobody's. Look-ups are made by an array
-    of keys, or one by one with a limit, so that they go by the index: without statistics a join may be
-    planned as a scan of the whole organisation. An object is looked up once on each level, and what it
-    shows is kept for the answer. Follow-ups are shown as an array with a place for each.
+    A customer sees nothing of another one. Objects without owners are shown, except contacts and
+    accounts, which are their own owners, and access tokens, which then belong to nobody. Objects are looked
+    up by an array of keys, or one by one with a limit, so that the index is used: without statistics a
+    join may be planned as a scan of the whole organisation. An object is looked up once on each level.
+    Follow-ups are shown as an array with a place for each.
 
-    :param followed: what holds the id, code and creation of communications that show their follow-ups,
-        the one set that is not stored; None if there are none.
+    :param followed: the relation with the id, code and creation of communications that show their
+        follow-ups, the one set that is not stored; None if there is none.
     :param customer: null, or the entities that are the customer (`customer_refs`).
     :param schema: the schema whose tables are read.
     """
@@ -132,7 +132,7 @@ def reference_closure(followed: str | None, customer: str = "$2", schema: str = 
 
 
 def documents_with_references(view: str, ids: str, schema: str = LIVE_SCHEMA) -> str:
-    """Common table expressions from the documents of a view by their ids (``page``) to ``shown``.
+    """Return common table expressions from the documents of a view by their ids (``page``) to ``shown``.
 
     :param ids: the statement that selects the ids. For callers who are shown everything, no customers.
     :param schema: the schema whose tables are read.
@@ -148,23 +148,23 @@ def documents_with_references(view: str, ids: str, schema: str = LIVE_SCHEMA) ->
 
 
 def follow_ups(view: str, ids: Iterable[str]) -> dict[str, bytes]:
-    """What communications show of follow-ups as long as none are found."""
+    """Return the empty follow-ups of communications, by reference, for those of which none are found."""
     return {f"follow_ups/{id_}": b"[]" for id_ in ids} if view in HAS_FOLLOW_UPS else {}
 
 
 class ViewReader:
-    """Reads documents; single ones that are wanted at the same moment share one statement."""
+    """Reads documents; single ones that are asked for at the same time share one statement."""
 
     def __init__(self, lanes: ReadPool, schema: str = LIVE_SCHEMA) -> None:
-        """:param schema: where the views are read."""
+        """:param schema: the schema whose tables are read."""
         self._lanes = lanes
         self._schema = schema
         self._single: Batcher[str, QueryResult] = Batcher(
-            self._documents, concurrency=lanes.size, max_batch=64
+            self._load_documents, concurrency=lanes.size, max_batch=64
         )
 
     async def select(self, organisation: str, select: ViewQuery) -> QueryResult:
-        """The documents of a page, in its order."""
+        """Return the documents of a page, in its order."""
         if set(select.where) == {"id"}:
             key = (organisation, select.view, select.customer)
             return await self._single.submit(key, select.where["id"])
@@ -175,18 +175,18 @@ class ViewReader:
                 sql, organisation, customer, select.limit, select.offset, *values
             )
         )
-        documents, shown = _parted(select.view, rows)
-        return QueryResult(list(documents.values()), shown)
+        documents, references = _split_rows(select.view, rows)
+        return QueryResult(list(documents.values()), references)
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
-        """One stored compact object."""
+        """Return a stored compact object, or None."""
         sql = COMPACT.format(schema=self._schema)
-        found: bytes | None = await self._lanes.read(
+        document: bytes | None = await self._lanes.read(
             lambda connection: connection.fetchval(sql, organisation, ref)
         )
-        return found
+        return document
 
-    async def _documents(self, key: Any, ids: list[str]) -> list[QueryResult]:
+    async def _load_documents(self, key: Any, ids: list[str]) -> list[QueryResult]:
         organisation, view, customer = key
         query = ViewQuery(view, {"id": tuple(set(ids))}, customer=customer)
         sql, values = statement(query, self._schema)
@@ -194,21 +194,23 @@ class ViewReader:
         rows = await self._lanes.read(
             lambda connection: connection.fetch(sql, organisation, refs, len(ids), 0, *values)
         )
-        documents, shown = _parted(view, rows)
-        return [QueryResult([documents[i]] if i in documents else [], shown) for i in ids]
+        documents, references = _split_rows(view, rows)
+        return [QueryResult([documents[i]] if i in documents else [], references) for i in ids]
 
 
 def statement(select: ViewQuery, schema: str = LIVE_SCHEMA) -> tuple[str, list[Any]]:
-    """The SQL of a page of ``schema`` and the values of its conditions, from the fifth parameter on.
+    """Return the SQL of a page of ``schema`` and the values of its conditions, from the fifth parameter on.
 
-    What narrows the rows stands in the text, and only where it is wanted: the plan is made for the
-    statement, not for its values, and takes an index only if it fits whatever they are.
+    A condition is part of the text only if it applies: the plan is made for the statement, not for its
+    values, and uses an index only if that fits all values.
     """
     for column in (*select.where, *select.order):
         if column not in COLUMNS[select.view] | {"created"}:
             raise KeyError(column)
     values: list[Any] = []
-    conditions = "".join(f" AND {_condition(*one, values)}" for one in select.where.items())
+    conditions = "".join(
+        f" AND {_condition(*condition, values)}" for condition in select.where.items()
+    )
     if select.customer is not None:
         conditions += f" AND {ROW_FILTERS.get(select.view, 'false')}"
     direction = "DESC" if select.descending else "ASC"
@@ -226,7 +228,7 @@ def statement(select: ViewQuery, schema: str = LIVE_SCHEMA) -> tuple[str, list[A
 
 
 def _condition(column: str, value: Any, values: list[Any]) -> str:
-    """One condition as SQL; what it compares with is added to ``values``."""
+    """Return one condition as SQL and append its operands to ``values``."""
 
     def parameter(value: Any) -> str:
         values.append(value)
@@ -245,21 +247,21 @@ def _condition(column: str, value: Any, values: list[Any]) -> str:
 
 
 def customer_refs(customer: ConsumerScope | None) -> tuple[str, str] | None:
-    """The entities that are a customer, as ``kind/id``."""
+    """Return the entities that are a customer, as ``kind/id``."""
     if customer is None:
         return None
     return f"accounts_receivable/{customer.account}", f"contact_information/{customer.contact}"
 
 
-def _parted(view: str, rows: list[asyncpg.Record]) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """The documents of a page by id, in its order, and by reference what they show."""
+def _split_rows(view: str, rows: list[asyncpg.Record]) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Return the documents of a page by id, in its order, and the objects that they show by reference."""
     page: list[tuple[int, str, bytes]] = []
-    shown: dict[str, bytes] = {}
+    references: dict[str, bytes] = {}
     for ref, document, place in rows:
         if place is None:
-            shown[ref] = document
+            references[ref] = document
         else:
             page.append((place, ref, document))
     page.sort()
     documents = {id_: document for _, id_, document in page}
-    return documents, follow_ups(view, documents) | shown
+    return documents, follow_ups(view, documents) | references

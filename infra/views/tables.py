@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["TABLES", "TEMPORAL_COLUMNS", "Column", "Source", "Table", "temporal_columns"]
+__all__ = ["TABLES", "TEMPORAL_COLUMNS", "Source", "Table", "TableColumn", "temporal_columns"]
 
 Source: TypeAlias = Literal[
     "projected",
@@ -38,7 +38,7 @@ those of the projected row. ``ref``: the entity as ``kind/id``. ``item_key``, ``
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """A column: its type as the catalogue spells it, and where its value comes from.
 
     ``default`` is its value where the projection gives none. Queries may restrict pages by a ``searched`` one.
@@ -61,7 +61,7 @@ class Table:
 
     name: str
     key: tuple[str, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     scope: tuple[str, ...]
     view: str
     items: str = ""
@@ -72,23 +72,23 @@ class Table:
         return tuple(column.name for column in self.columns)
 
 
-def _searched(*names: str) -> tuple[Column, ...]:
-    return tuple(Column(name, searched=True) for name in names)
+def _searched(*names: str) -> tuple[TableColumn, ...]:
+    return tuple(TableColumn(name, searched=True) for name in names)
 
 
-_ORGANISATION = Column("organisation", source="organisation")
-_CREATED = Column("created", "bigint", "created")
-_VERSION = Column("version", "integer", "version")
-_DOCUMENT = Column("document", "json", "document")
-_REFS = Column("refs", "text[]", "refs")
-_STREAM = Column("stream_id", "uuid", "stream")
-_RETIRED = Column("retired", "boolean", default=False)
+_ORGANISATION = TableColumn("organisation", source="organisation")
+_CREATED = TableColumn("created", "bigint", "created")
+_VERSION = TableColumn("version", "integer", "version")
+_DOCUMENT = TableColumn("document", "json", "document")
+_REFS = TableColumn("refs", "text[]", "refs")
+_STREAM = TableColumn("stream_id", "uuid", "stream")
+_RETIRED = TableColumn("retired", "boolean", default=False)
 
 
 def _table(
     name: str,
     key: tuple[str, ...],
-    *columns: Column,
+    *columns: TableColumn,
     scope: tuple[str, ...] = (),
     view: str = "",
     items: str = "",
@@ -97,7 +97,7 @@ def _table(
     return Table(name, key, (_ORGANISATION, *columns), scope, view or name, items)
 
 
-def _documents(name: str, *columns: Column) -> Table:
+def _documents(name: str, *columns: TableColumn) -> Table:
     """A table of documents, with the columns by which they are searched."""
     head = (*_searched("id"), _CREATED, _VERSION, _DOCUMENT, _REFS)
     return _table(name, ("id",), *head, *columns)
@@ -107,20 +107,20 @@ _TABLES = (
     _table(
         "entities",
         ("ref",),
-        Column("ref", source="ref"),
+        TableColumn("ref", source="ref"),
         _STREAM,
         _RETIRED,
         _DOCUMENT,
         _REFS,
-        Column("owners", "text[]", default=()),
+        TableColumn("owners", "text[]", default=()),
     ),
     _table(
         "identifiers",
         ("kind", "field", "value", "id"),
-        Column("kind"),
-        Column("field", source="item_key"),
-        Column("value", source="item_value"),
-        Column("id"),
+        TableColumn("kind"),
+        TableColumn("field", source="item_key"),
+        TableColumn("value", source="item_value"),
+        TableColumn("id"),
         _RETIRED,
         scope=("kind", "id"),
         view="entities",
@@ -129,63 +129,63 @@ _TABLES = (
     _table(
         "records",
         ("kind", "id"),
-        Column("kind"),
-        Column("id"),
+        TableColumn("kind"),
+        TableColumn("id"),
         _CREATED,
-        Column("changed", "bigint", "changed"),
+        TableColumn("changed", "bigint", "changed"),
         _VERSION,
-        Column("directory", "boolean"),
-        Column("retired", "boolean"),
+        TableColumn("directory", "boolean"),
+        TableColumn("retired", "boolean"),
         _DOCUMENT,
     ),
     _table(
         "sessions",
         ("id",),
-        Column("id"),
+        TableColumn("id"),
         _CREATED,
         _VERSION,
-        Column("user_id"),
-        Column("unit_id"),
-        Column("expires_at", "bigint"),
-        Column("released", "boolean"),
-        Column("access_token"),
-        Column("account"),
-        Column("contact"),
+        TableColumn("user_id"),
+        TableColumn("unit_id"),
+        TableColumn("expires_at", "bigint"),
+        TableColumn("released", "boolean"),
+        TableColumn("access_token"),
+        TableColumn("account"),
+        TableColumn("contact"),
     ),
     _documents(
         "contacts",
-        Column("type"),
-        Column("life_cycle_state"),
+        TableColumn("type"),
+        TableColumn("life_cycle_state"),
         *_searched("id_number", "passport_number"),
         *_searched("social_security_number", "vat_registration_number"),
-        Column("emails", "text[]", searched=True),
-        Column("phones", "text[]", searched=True),
-        Column("photo"),
-        Column("uniqueness_values", "json"),
+        TableColumn("emails", "text[]", searched=True),
+        TableColumn("phones", "text[]", searched=True),
+        TableColumn("photo"),
+        TableColumn("uniqueness_values", "json"),
     ),
     _documents(
         "communications",
-        Column("code"),
+        TableColumn("code"),
         *_searched("contact_information", "category", "direction", "media"),
-        Column("life_cycle_state"),
+        TableColumn("life_cycle_state"),
     ),
     _documents(
         "access_tokens",
         *_searched("classification", "accounts_receivable", "rewards_participant"),
-        Column("associated", "boolean", searched=True),
+        TableColumn("associated", "boolean", searched=True),
         *_searched("life_cycle_state"),
     ),
     _documents(
         "queue_entries",
-        Column("communication"),
+        TableColumn("communication"),
         *_searched("contact_information", "media", "external_system", "life_cycle_state"),
     ),
     _documents(
         "service_requests",
         *_searched("accounts_receivable", "contact_information", "type", "category"),
         *_searched("life_cycle_state"),
-        Column("pending_acceptance", "boolean", searched=True),
-        Column("due", "timestamp without time zone", searched=True),
+        TableColumn("pending_acceptance", "boolean", searched=True),
+        TableColumn("due", "timestamp without time zone", searched=True),
     ),
 )
 TABLES: Mapping[str, Table] = {table.name: table for table in _TABLES}
@@ -193,11 +193,11 @@ TABLES: Mapping[str, Table] = {table.name: table for table in _TABLES}
 
 TEMPORAL_COLUMNS = (
     _STREAM,
-    Column("valid_from", "bigint", "valid_from"),
-    Column("valid_to", "bigint", "valid_to"),
+    TableColumn("valid_from", "bigint", "valid_from"),
+    TableColumn("valid_to", "bigint", "valid_to"),
 )
 
 
-def temporal_columns(table: Table) -> tuple[Column, ...]:
+def temporal_columns(table: Table) -> tuple[TableColumn, ...]:
     """The columns of the temporal table that follows a table."""
     return (*table.columns, *(c for c in TEMPORAL_COLUMNS if c not in table.columns))

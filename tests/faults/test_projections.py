@@ -21,7 +21,7 @@ from infra.projections.projector import Projector, lags
 from infra.projections.sql_projections import ANALYTICS, SqlProjection
 from infra.projections.temporal import TemporalViews
 from infra.replay.pipeline import Reprojector, connect_as_owner
-from infra.replay.worker import workers
+from infra.replay.worker import open_replay_pool
 from tests.fixtures import databases
 from tests.fixtures.communications import CommunicationsClient, Json
 from tests.fixtures.read_models import (
@@ -103,7 +103,7 @@ async def test_what_is_delivered_twice_or_late_changes_nothing(site: ProjectionS
         await connect_as_owner(site.url, by_key=True),
         await connect_as_owner(site.url, "views"),
     )
-    async with workers(*keys_of(site.url), 0) as working:
+    async with open_replay_pool(*keys_of(site.url), 0) as working:
         folder = Reprojector(reader, writer, working, lambda _: None)
         for after, upto in ((head // 2, head), (0, head // 2), (head - 3, head), (0, head)):
             await folder.replay_changed(site.organisation, after, upto)

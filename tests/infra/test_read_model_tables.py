@@ -12,7 +12,7 @@ import pytest_asyncio
 from infra.projections.temporal import PAST
 from infra.store.context_sql import WITH_AGGREGATES, context_statement
 from infra.views.queries import COLUMNS, HAS_FOLLOW_UPS, statement
-from infra.views.tables import TABLES, Column, temporal_columns
+from infra.views.tables import TABLES, TableColumn, temporal_columns
 from services.context import ConsumerScope, ViewQuery
 from services.projection_versions import VERSIONS
 from tests.fixtures.read_models import connection
@@ -47,22 +47,25 @@ async def problems(owner: asyncpg.Connection) -> set[str]:
 
 
 async def _differing(
-    owner: asyncpg.Connection, schema: str, relkind: str, declared: dict[str, tuple[Column, ...]]
+    owner: asyncpg.Connection,
+    schema: str,
+    relkind: str,
+    declared: dict[str, tuple[TableColumn, ...]],
 ) -> set[str]:
     """Tables that are not declared so: by name, and by names, types and order of the columns and the key."""
     rows = await owner.fetch(CATALOGUE, schema, [relkind.encode()])
     stored = {row["table"]: row for row in rows if row["table"] != "dropped"}
-    found = {f"{schema}.{name} is in one only" for name in stored.keys() ^ declared.keys()}
+    differences = {f"{schema}.{name} is in one only" for name in stored.keys() ^ declared.keys()}
     for name in stored.keys() & declared.keys():
         columns = list(zip(stored[name]["names"], stored[name]["types"], strict=True))
         expected = [(column.name, column.type) for column in declared[name]]
         differing = [column for column, _ in {*columns} ^ {*expected}]
-        found |= {f"{schema}.{name}.{column} differs" for column in differing}
+        differences |= {f"{schema}.{name}.{column} differs" for column in differing}
         if columns != expected and not differing:
-            found.add(f"{schema}.{name} has another order")
+            differences.add(f"{schema}.{name} has another order")
         if schema == "views" and tuple(stored[name]["key"]) != TABLES[name].key:
-            found.add(f"{schema}.{name} has another key")
-    return found
+            differences.add(f"{schema}.{name} has another key")
+    return differences
 
 
 async def _unwritten(owner: asyncpg.Connection) -> set[str]:
@@ -71,13 +74,15 @@ async def _unwritten(owner: asyncpg.Connection) -> set[str]:
     for row in await owner.fetch(WRITERS):
         for table, columns in INSERT.findall(row["prosrc"]):
             inserted[table].append([column.strip() for column in columns.split(",")])
-    found = {f"{name} is written {len(i)} times" for name, i in inserted.items() if len(i) != 1}
+    differences = {
+        f"{name} is written {len(i)} times" for name, i in inserted.items() if len(i) != 1
+    }
     for name, insertions in inserted.items():
         for columns in insertions:
             assert len(set(columns)) == len(columns)
             differing = set(columns) ^ set(TABLES[name].names)
-            found |= {f"{name}.{column} is not written so" for column in differing}
-    return found
+            differences |= {f"{name}.{column} is not written so" for column in differing}
+    return differences
 
 
 @pytest_asyncio.fixture
