@@ -14,6 +14,7 @@ from infra.projections.projector import Projector
 from infra.projections.reset import reset_projection
 from tests.fixtures.communications import CommunicationsClient
 from tests.fixtures.read_models import connection
+from tests.fixtures.waits import wait_until_blocked
 
 FED = """
 SELECT entity, id, state, topic, entered_position, entered_at, left_position, left_at, actor, unit, seconds,
@@ -124,7 +125,7 @@ async def test_a_batch_that_began_before_is_not_kept(
             await other.execute("LOCK TABLE projection.checkpoints IN EXCLUSIVE MODE")
             feeding = asyncio.create_task(projector.once())
             again = asyncio.create_task(reset_projection(database, "transitions"))
-            await asyncio.sleep(0.2)
+            await wait_until_blocked(other, 2, "relation")
         await asyncio.gather(feeding, again)
         await projector.once()
     assert await is_true(database, client.api.organisation)

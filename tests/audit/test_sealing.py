@@ -97,7 +97,7 @@ async def test_one_that_is_killed_at_the_last_moment_leaves_nothing(database: st
         await call_append(owner, commit_of(record()))
         await owner.execute(LOCK, ORGANISATION)
         task = asyncio.create_task(seal_next(doomed, ORGANISATION, SIGNER))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await owner.fetchval(WAITING):
                 await asyncio.sleep(0.01)
         await owner.execute("SELECT pg_terminate_backend($1)", doomed.get_server_pid())
@@ -114,7 +114,7 @@ async def test_the_second_of_two_finds_it_done(database: str) -> None:
         await call_append(owner, commit_of(record()))
         await owner.execute(LOCK, ORGANISATION)
         tasks = [asyncio.create_task(seal_next(each, ORGANISATION, SIGNER)) for each in (one, two)]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(await owner.fetch(WAITING)) < 2:
                 await asyncio.sleep(0.01)
         await owner.execute("SELECT pg_advisory_unlock_all()")
@@ -136,7 +136,7 @@ async def test_a_event_is_sealed_when_it_is_old_enough_or_there_are_many(databas
         assert await ranges(database) == [(1, 1, MOST)]
         await call_append(owner, commit_of(record()))
         running = asyncio.create_task(eager.run())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(await ranges(database)) < 2:
                 await asyncio.sleep(0.02)
         running.cancel()
@@ -144,7 +144,7 @@ async def test_a_event_is_sealed_when_it_is_old_enough_or_there_are_many(databas
     for sealer in (patient, eager):
         await sealer.close()
     never = Sealer(database, SIGNER, seconds=0)
-    await asyncio.wait_for(never.run(), 1)
+    await asyncio.wait_for(never.run(), 60)
 
 
 def forbidden(*_: object, **__: object) -> NoReturn:
@@ -189,7 +189,7 @@ async def test_a_sealer_that_fails_goes_on(database: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(failing, "once", AsyncMock(side_effect=[ValueError("broken"), None, None]))
     with capture_logs() as logs:
         running = asyncio.create_task(failing.run())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while failing.once.await_count < 3:  # type: ignore[attr-defined]
                 await asyncio.sleep(0.02)
     running.cancel()

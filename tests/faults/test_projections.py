@@ -297,7 +297,7 @@ async def test_a_batch_that_sleeps_lets_others_go_on(site: ProjectionSite) -> No
     await held.execute("BEGIN")
     moved = "UPDATE projection.checkpoints SET position = $3 WHERE organisation = $1 AND view = $2"
     await held.execute(moved, organisation, view.name, at + 1)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await site.projector.once()
     assert await is_true(site.url)
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):

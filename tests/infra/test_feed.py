@@ -64,7 +64,7 @@ async def test_follows_what_is_written_and_goes_on_where_it_was(database: str) -
                 seen.extend(positions(events))
 
         async def until(count: int) -> None:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while len(seen) < count:
                     await asyncio.sleep(0.005)
 

@@ -143,7 +143,7 @@ async def test_it_serves_health_and_metrics_and_stops_gracefully(
     async with program(database) as running:
         await caught_up(database)
         assert (await running.ask("/health/live"))[0] == 200
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await running.ask("/health/ready"))[0] != 200:
                 await asyncio.sleep(0.02)
         _, metrics = await running.ask("/metrics")
@@ -152,7 +152,7 @@ async def test_it_serves_health_and_metrics_and_stops_gracefully(
         assert f"crmledger_projection_lag_seconds{labels}" in metrics
         async with connection(database) as owner:
             await owner.execute("UPDATE projection.checkpoints SET position = position + 1000")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await running.ask("/health/ready"))[0] == 200:
                 await asyncio.sleep(0.02)
         assert "ahead of the ledger" in (await running.ask("/health/ready"))[1]

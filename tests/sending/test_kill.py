@@ -156,7 +156,7 @@ async def test_killed_senders_lose_nothing(database: str, box: Mailbox) -> None:
         settings = box.settings(
             messages_per_second=RATE,
             connections=CONNECTIONS,
-            timeout_seconds=1,
+            timeout_seconds=3,
             tries=100,
             first_wait_seconds=1,
             longest_wait_seconds=2,
@@ -186,7 +186,7 @@ async def test_killed_senders_lose_nothing(database: str, box: Mailbox) -> None:
 
 async def well(program: Program) -> None:
     """A sender says on its second port that it works, as soon as it does, and what it has done."""
-    async with aiohttp.ClientSession(program.address) as http, asyncio.timeout(30):
+    async with aiohttp.ClientSession(program.address) as http, asyncio.timeout(60):
         while True:
             async with http.get("/health/ready") as ready, http.get("/metrics") as metrics:
                 said = (ready.status, await ready.text())
