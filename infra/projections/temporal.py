@@ -47,7 +47,9 @@ SELECT least(position, (SELECT min(q.position) - 1 FROM projection.parked q
 """
 BEGIN = "SELECT position, epoch, streams FROM temporal.start_batch($1, $2, $3)"
 WRITE = "SELECT temporal.write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-SET_POSITION = f"SELECT ({READABLE_POSITION}) AS at, set_config('crmledger.as_of_position', $3, true)"
+SET_POSITION = (
+    f"SELECT ({READABLE_POSITION}) AS at, set_config('crmledger.as_of_position', $3, true)"
+)
 PARK = "SELECT temporal.park($1, $2, $3, $4, $5, $6, $7)"
 RETRY = "SELECT temporal.retry($1, $2, $3)"
 EVENTS_OF_CHANGED = EVENTS.format(

@@ -232,7 +232,9 @@ async def build_indexes(connection: Connection) -> None:
     Indexes that an interrupted rebuild has created are kept.
     """
     names = await view_names(connection, NEXT)
-    await _run_generated(connection, CREATE_INDEXES, [name for name in names if name != "identifiers"])
+    await _run_generated(
+        connection, CREATE_INDEXES, [name for name in names if name != "identifiers"]
+    )
     for view in names:
         await connection.execute(f"VACUUM (ANALYZE) {NEXT}.{view}")
 

@@ -231,7 +231,7 @@ class Reprojector:
                         format="binary",
                     )
             else:
-                await self._writer.execute(WRITE, organisation, *page.columns)
+                await self._writer.execute(WRITE, organisation, page.view_rows)
             if self.on_page is not None:
                 await self.on_page(organisation, page, in_order)
         if self.written is not None:

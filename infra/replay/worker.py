@@ -105,7 +105,7 @@ class PageReplayer:
                 continue
             rows = project(aggregate, settings, self._zone).rows
             if not encode:
-                _append_arrays(result, organisation, stream, rows)
+                _add_view_rows(result, organisation, stream, rows)
                 continue
             created, changed = events[0][-1], events[-1][-1]
             for row in rows:
@@ -147,17 +147,14 @@ class PageReplayer:
         return unwrapped
 
 
-def _append_arrays(
+def _add_view_rows(
     page: ReplayedPage, organisation: str, stream: bytes, rows: list[ViewRow]
 ) -> None:
-    names, streams, versions, columns, documents, references = page.columns
     for row in rows:
-        names.append(row.view)
-        streams.append(stream)
-        versions.append(row.version)
-        columns.append(orjson.dumps(row.columns).decode())
-        documents.append(row.document.decode() if row.document is not None else None)
-        references.append(" ".join(row.refs))
+        columns = orjson.dumps(row.columns).decode()
+        document = row.document.decode() if row.document is not None else None
+        view_row = (None, row.view, stream, row.version, columns, document, " ".join(row.refs))
+        page.view_rows.append(view_row)
         page.keys |= set(scope_keys(row, organisation))
 
 
