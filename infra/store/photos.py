@@ -5,7 +5,7 @@ from __future__ import annotations
 from infra.postgres.pool import ConnectionPool
 from services.context import ConsumerScope
 
-__all__ = ["PhotoStore"]
+__all__ = ["PostgresPhotos"]
 
 PHOTO = """
 SELECT content, mime_type FROM ledger.photos
@@ -13,7 +13,7 @@ SELECT content, mime_type FROM ledger.photos
 """
 
 
-class PhotoStore:
+class PostgresPhotos:
     """Reads profile photos."""
 
     def __init__(self, reads: ConnectionPool) -> None:

@@ -24,7 +24,7 @@ from infra.store.aggregate_loader import AggregateLoader
 from infra.store.context_loader import ContextLoader
 from infra.store.credentials import CredentialStore
 from infra.store.erasure_certificate import read_certificate
-from infra.store.photos import PhotoStore
+from infra.store.photos import PostgresPhotos
 from infra.store.related_entities import RelatedEntities
 from infra.views.queries import ViewReader
 from infra.views.replica import Replica
@@ -69,7 +69,7 @@ async def _forget(connection: asyncpg.Connection, *, organisation: str) -> None:
     await connection.execute(FORGET, organisation)
 
 
-class PostgresStore(CredentialStore, PhotoStore, RelatedEntities):
+class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
     """One process's way to the database: ``reads`` for questions, ``writes`` for appends."""
 
     def __init__(

@@ -155,7 +155,7 @@ async def test_a_revocation_that_meets_its_call_is_right(client: CommunicationsC
         key, body = new_key(), client.creation_body(subject=f"Race {n} {unknown_id()}")
         if n == 0:
             # Once it certainly comes first; then chance decides.
-            await asked(client.api, key, "/settle")
+            await asked(client.api, key, "/revoke")
         call = asyncio.create_task(post_raw(client.api, CREATE, body, **{"Idempotency-Key": key}))
         await asyncio.sleep(n % 8 * 0.001)
         said, (status, answer) = await asyncio.gather(asked(client.api, key, "/revoke"), call)

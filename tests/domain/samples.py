@@ -40,7 +40,7 @@ def _values(leaves: st.SearchStrategy[Any], names: st.SearchStrategy[str]) -> An
 
 NAMES = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
 TYPES: Mapping[str, Any] = {
-    "str": lambda leaves: leaves.filter(lambda leaf: isinstance(leaf, str)),
+    "str": lambda leaves: leaves.map(lambda leaf: leaf if isinstance(leaf, str) else repr(leaf)),
     "str | None": lambda leaves: st.none() | TYPES["str"](leaves),
     "int": lambda leaves: st.integers(0, 2**53 - 1),
     "bool": lambda leaves: st.booleans(),

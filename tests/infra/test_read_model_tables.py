@@ -39,7 +39,7 @@ async def problems(owner: asyncpg.Connection) -> set[str]:
     return {
         *await _differing(owner, "views", "r", {n: t.columns for n, t in TABLES.items()}),
         *await _differing(
-            owner, "history", "r", {n: temporal_columns(t) for n, t in TABLES.items()}
+            owner, "temporal", "r", {n: temporal_columns(t) for n, t in TABLES.items()}
         ),
         *await _differing(owner, "past", "v", {n: t.columns for n, t in TABLES.items()}),
         *await _unwritten(owner),

@@ -264,7 +264,7 @@ class Contacts(Replay):
         name, changes, _ = item
         for entry in self.aggregate.sets.get(name, ())[:1]:
             remove = partial(self.aggregate.remove_entry, name, entry)
-            change = partial(self.aggregate.change_entry, name, entry, changes, at=name)
+            change = partial(self.aggregate.change_entry, name, entry, changes, path=name)
             self.attempt(lambda _, do=remove if removed else change: do(by=self.by))  # type: ignore[misc]
 
     @rule(material=st.sampled_from(["direct", "affiliate"]), send=st.none() | st.booleans())
