@@ -22,11 +22,14 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from tests.fixtures.communications import CommunicationsClient
 from tests.fixtures.delivery import Mailbox, delivery_client
 from tests.fixtures.organisation import query_rows
 from tests.fixtures.service import environment, run_in_process
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = int(os.environ.get("CRMLEDGER_TEST_SENDING_ENTRIES", "120"))

@@ -538,6 +538,7 @@ async def test_a_backlog_longer_than_may_wait_is_told_in_order(
         assert in_order(consumer)
 
 
+@pytest.mark.slow
 async def test_killed_while_it_delivers_it_leaves_nothing_out(own_service: Service) -> None:
     async def answering(consumer: Consumer, message: Json) -> int:
         await asyncio.sleep(0.01)
