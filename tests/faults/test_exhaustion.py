@@ -24,6 +24,7 @@ async def ready(service: Service) -> bool:
         return answer.status == 200
 
 
+@pytest.mark.slow
 async def test_five_hundred_clients_of_one_connection(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,12 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.faults.acknowledged_log import begun
 from tests.faults.invariants import following, sound
 from tests.fixtures import databases
 from tests.fixtures.service import run_in_process
+
+pytestmark = pytest.mark.slow
 
 OTHER_WRITERS = """
 SELECT pid FROM pg_stat_activity

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.contract.test_authentication_sessions import claims_of
 from tests.fixtures.access_tokens import ON, by_pass_code, tokens_client, try_secrets
 from tests.fixtures.service import environment, run_in_process
 from tests.infra.test_cli_views import run
+
+pytestmark = pytest.mark.slow
 
 
 async def test_an_operator_s_commands(database: str) -> None:

@@ -13,6 +13,8 @@ from tests.fixtures.programs import start_program
 from tests.fixtures.read_models import connection, views_of
 from tests.fixtures.service import environment
 
+pytestmark = pytest.mark.slow
+
 
 async def run(variables: dict[str, str], *words: str) -> tuple[int, str]:
     """Return the exit status and the output of a command."""

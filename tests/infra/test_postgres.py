@@ -21,6 +21,8 @@ from tests.fixtures.service import environment, run_in_process
 
 ASLEEP = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
 
+WAKE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+
 
 async def pid(own: ConnectionPool) -> int:
     return int(await own.read(lambda connection: connection.fetchval("SELECT pg_backend_pid()")))
@@ -42,6 +44,9 @@ async def test_a_connection_is_kept_and_thrown_away_after_a_failure(database: st
         await asyncio.wait([task])
         assert await pid(own) != second
         assert own._free.qsize() == 1
+    # The server would go on sleeping for a caller who has gone.
+    async with connection(database) as other:
+        await other.execute(WAKE)
 
 
 async def test_a_read_survives_the_loss_of_its_connection(database: str) -> None:

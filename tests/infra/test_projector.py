@@ -109,6 +109,7 @@ async def test_a_view_ahead_of_its_ledger_is_a_problem(
     await projector.close()
 
 
+@pytest.mark.slow
 async def test_killed_again_and_again_it_counts_once(
     client: CommunicationsClient, database: str
 ) -> None:

@@ -8,10 +8,13 @@ import time
 from collections import Counter
 
 import aiohttp
+import pytest
 
 from tests.faults.acknowledged_log import ACKNOWLEDGED, Journal, begun
 from tests.faults.invariants import following, sound
 from tests.fixtures.service import Service, run_as_process
+
+pytestmark = pytest.mark.slow
 
 CLIENTS = 24
 LEAVING = 20.0

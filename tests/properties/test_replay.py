@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -61,6 +62,8 @@ from tests.fixtures.strategies import (
 )
 from tests.fixtures.strategies import TEXTS as SAID
 from tests.properties.test_mapper import KEY, OTHER, stored
+
+pytestmark = pytest.mark.slow
 
 CONTACT = OTHER
 SETTINGS: JsonObject = {"unique_person": ["name", "id_number"], "unique_company": ["name"]}

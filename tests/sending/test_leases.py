@@ -17,6 +17,7 @@ from tests.fixtures import delivery as sending_world
 from tests.fixtures.communications import CommunicationsClient, event_topics
 from tests.fixtures.delivery import Mailbox, dispatch, make_due, message_dispatcher, queue_entries
 from tests.fixtures.organisation import EXTERNAL_SYSTEM, query_rows
+from tests.fixtures.waits import wait_until_listening
 
 LIMITS = SendPolicy(
     messages_per_second=1000,
@@ -357,6 +358,7 @@ async def test_the_bell_makes_it_look_at_once(client: CommunicationsClient, box:
     await opened(client, box)
     stop = asyncio.Event()
     async with message_dispatcher(client.api.service.database, pause=600) as hearing:
+        await wait_until_listening(hearing._bell)
         running = asyncio.create_task(hearing.run(stop))
         for content in ("1", "2"):
             await say(client, content)

@@ -32,6 +32,9 @@ from tests.fixtures.webhooks import (
     Consumer,
     WebhooksClient,
     deliver_program,
+    expire_leases,
+    look_again,
+    rest,
     run_consumer,
     webhook_dispatcher,
     webhooks_client,
@@ -182,8 +185,8 @@ async def test_what_one_entity_meets_does_not_make_the_consumer_away(own_service
         made = await webhooks_client(own_service, consumer.url, entities=["contact_information"])
         stuck.extend([await made.new_contact(), await made.new_contact()])
         pace = DeliveryPolicy(
-            lease=2,
-            timeout=0.5,
+            lease=120,
+            timeout=60,
             pause=0.02,
             first_backoff=0.02,
             max_backoff=0.02,
@@ -208,14 +211,14 @@ async def test_a_consumer_that_is_away_is_tried_now_and_then(own_service: Servic
         made = await webhooks_client(own_service, consumer.url, entities=["contact_information"])
         await lived(made, 20, 1)
         pace = DeliveryPolicy(
-            lease=2,
-            timeout=0.5,
+            lease=120,
+            timeout=60,
             pause=0.02,
             first_backoff=600,
             max_backoff=600,
             max_backoff_when_down=600,
         )
-        async with webhook_dispatcher(own_service.database, pace):
+        async with webhook_dispatcher(own_service.database, pace) as running:
             await made.wait_for_status(state="FAILING")
             await asyncio.sleep(0.3)
             assert len(consumer.seen) <= pace.concurrency
@@ -233,14 +236,14 @@ async def test_a_slow_consumer_is_asked_again(own_service: Service) -> None:
 
     async def answering(consumer: Consumer, message: Json) -> int:
         if slow:
-            await asyncio.sleep(5)
+            await asyncio.Event().wait()
         return 200
 
     async with run_consumer(answering) as consumer:
         made = await webhooks_client(own_service, consumer.url)
         await made.new_contact()
         pace = DeliveryPolicy(
-            lease=2, timeout=0.1, pause=0.02, first_backoff=0.02, max_backoff=0.05
+            lease=20, timeout=1, pause=0.02, first_backoff=0.02, max_backoff=0.05
         )
         async with webhook_dispatcher(own_service.database, pace):
             await made.wait_for_status(state="FAILING")
@@ -283,12 +286,12 @@ async def test_410_stops_it_until_an_operator_resumes(own_service: Service) -> N
     async with run_consumer(answering) as consumer:
         made = await webhooks_client(own_service, consumer.url)
         await made.new_contact()
-        async with webhook_dispatcher(own_service.database):
+        async with webhook_dispatcher(own_service.database) as running:
             stands = await made.wait_for_status(state="GONE")
             assert stands["stopped_at"] is not None
             sent = len(consumer.seen)
             await made.new_contact()
-            await asyncio.sleep(0.2)
+            await look_again(running)
             assert len(consumer.seen) == sent
             gone = False
             name = made.api.organisation
@@ -310,7 +313,7 @@ async def test_what_is_never_acknowledged_pauses_it_in_sight(own_service: Servic
         made = await webhooks_client(own_service, consumer.url)
         await made.new_contact()
         pace = DeliveryPolicy(
-            lease=2, timeout=0.5, pause=0.02, first_backoff=0.02, max_backoff=0.05, max_age=0.1
+            lease=120, timeout=60, pause=0.02, first_backoff=0.02, max_backoff=0.05, max_age=0.1
         )
         async with webhook_dispatcher(own_service.database, pace):
             stands = await made.wait_for_status(state="PAUSED")
@@ -328,9 +331,9 @@ async def test_retry_after_is_heeded(own_service: Service) -> None:
     async with run_consumer(answering) as consumer:
         made = await webhooks_client(own_service, consumer.url)
         await lived(made, 8, 1)
-        async with webhook_dispatcher(own_service.database):
+        async with webhook_dispatcher(own_service.database) as running:
             await made.wait_for_status(state="FAILING")
-            await asyncio.sleep(0.3)
+            await rest(running, made)
             # Those that were under way with the first; then nothing for ten minutes.
             assert len(consumer.seen) <= QUICK.concurrency
             at = await query_rows(
@@ -382,11 +385,11 @@ async def test_what_is_not_effective_or_retired_waits(own_service: Service) -> N
     async with run_consumer() as consumer:
         made = await webhooks_client(own_service, consumer.url, life_cycle_state="NOT_EFFECTIVE")
         await made.new_contact()
-        async with webhook_dispatcher(own_service.database):
-            await asyncio.sleep(0.15)
+        async with webhook_dispatcher(own_service.database) as running:
+            await look_again(running)
             assert (await made.status())["state"] == "NOT_EFFECTIVE"
             await made.subscribe(consumer.url, retired=True)
-            await asyncio.sleep(0.15)
+            await look_again(running)
             assert (await made.status())["state"] == "RETIRED"
             assert consumer.seen == []
             await made.subscribe(consumer.url)
@@ -441,7 +444,7 @@ async def test_a_replay_that_meets_a_delivery_is_told_after_it(own_service: Serv
         made = await webhooks_client(own_service, consumer.url, entities=["contact_information"])
         await made.new_contact()
         async with webhook_dispatcher(
-            own_service.database, DeliveryPolicy(lease=9, timeout=5, pause=0.02, first_backoff=0.02)
+            own_service.database, DeliveryPolicy(lease=120, timeout=60, pause=0.02, first_backoff=0.02)
         ):
             await arrived.wait()
             await made.request("POST", "/W/replay", from_=1)
@@ -516,8 +519,12 @@ async def test_leases_that_change_hands_all_the_time_lose_nothing(own_service: S
             webhook_dispatcher(own_service.database, short),
             webhook_dispatcher(own_service.database, short),
         ):
+            # Requests outlive these leases, as if their processes had been asleep.
+            expiring = asyncio.create_task(expire())
             await lived(made, 4, 4)
             await made.wait_until_acknowledged()
+            done.set()
+            await expiring
         events = [event["position"] for event in await recorded(made, start)]
         assert sorted(set(consumer.positions)) == events
         for versions in consumer.by_entity().values():
@@ -540,6 +547,7 @@ async def test_a_backlog_longer_than_may_wait_is_told_in_order(
         assert in_order(consumer)
 
 
+@pytest.mark.slow
 async def test_killed_while_it_delivers_it_leaves_nothing_out(own_service: Service) -> None:
     async def answering(consumer: Consumer, message: Json) -> int:
         await asyncio.sleep(0.01)
@@ -555,6 +563,7 @@ async def test_killed_while_it_delivers_it_leaves_nothing_out(own_service: Servi
                     await asyncio.sleep(0.01)
             os.kill(running.child.pid, signal.SIGKILL)
             await running.child.wait()
+        await expire_leases(own_service.database)
         killed_at = len(consumer.told)
         await lived(made, 2, 2)
         async with deliver_program(own_service.database) as running:

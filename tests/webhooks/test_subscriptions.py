@@ -31,7 +31,8 @@ from tests.fixtures.webhooks import (
     webhooks_client,
 )
 
-URL = "https://consumer.example/told"
+URL = "https://192.0.2.1/told"
+"""An address that no request goes to, and no name server is asked for."""
 
 
 @pytest_asyncio.fixture(scope="module")
