@@ -14,7 +14,7 @@ CLOCKS = {"monotonic", "perf_counter", "time_ns"}
 ALLOWED = {
     "audit/test_events.py::test_waiting_ends": "a wait lasts as long as was asked for, or longer",
     "audit/test_sealing.py::test_sealers_that_race_make_one_chain": "events must be older than a millisecond",
-    "contract/test_outcomes.py::test_a_settlement_that_meets_its_call_is_right": "either may win",
+    "contract/test_outcomes.py::test_a_revocation_that_meets_its_call_is_right": "either may win",
     "contract/test_transport_limits.py::clock": "where the test's own clock begins",
     "faults/test_repeats.py::test_clients_that_go_away": "a client goes at any moment",
     "fixtures/leftovers.py::find_leftovers": "looks until nothing is left",

@@ -54,7 +54,7 @@ async def _differing(
 ) -> set[str]:
     """Tables that are not declared so: by name, and by names, types and order of the columns and the key."""
     rows = await owner.fetch(CATALOGUE, schema, [relkind.encode()])
-    stored = {row["table"]: row for row in rows if row["table"] != "dropped"}
+    stored = {row["table"]: row for row in rows if row["table"] != "invalidated"}
     differences = {f"{schema}.{name} is in one only" for name in stored.keys() ^ declared.keys()}
     for name in stored.keys() & declared.keys():
         columns = list(zip(stored[name]["names"], stored[name]["types"], strict=True))
@@ -100,7 +100,7 @@ PLANTED = {
     "ALTER TABLE views.sessions ADD COLUMN nickname text": "views.sessions.nickname differs",
     "ALTER TABLE views.identifiers ALTER COLUMN value TYPE varchar(9)": "views.identifiers.value differs",
     "ALTER TABLE views.records DROP COLUMN directory CASCADE": "views.records.directory differs",
-    "ALTER TABLE views.identifiers DROP CONSTRAINT names_pkey,"
+    "ALTER TABLE views.identifiers DROP CONSTRAINT identifiers_pkey,"
     " ADD PRIMARY KEY (organisation, field, kind, value, id)": "views.identifiers has another key",
     "ALTER TABLE temporal.contacts DROP COLUMN valid_to CASCADE": "temporal.contacts.valid_to differs",
     "CREATE TABLE views.others (id text)": "views.others is in one only",

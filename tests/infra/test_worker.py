@@ -69,7 +69,7 @@ class Counting(Worker):
 async def run(counting: Counting) -> None:
     stop = asyncio.Event()
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await counting.run(stop)
     finally:
         assert stop.is_set()
@@ -104,7 +104,7 @@ async def test_the_end_of_a_task_makes_the_next_look_at_once() -> None:
         await go_on.wait()
 
     running = asyncio.create_task(counting.run(stop))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while counting.looks < 1:
             await asyncio.sleep(0)
         counting._under_way.start(KEY, work())

@@ -358,7 +358,7 @@ async def test_the_bell_makes_it_look_at_once(client: CommunicationsClient, box:
     await opened(client, box)
     stop = asyncio.Event()
     async with message_dispatcher(client.api.service.database, pause=600) as hearing:
-        await wait_until_listening(hearing._bell)
+        await wait_until_listening(hearing._listener)
         running = asyncio.create_task(hearing.run(stop))
         for content in ("1", "2"):
             await say(client, content)
