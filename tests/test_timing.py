@@ -18,7 +18,6 @@ ALLOWED = {
     "contract/test_transport_limits.py::clock": "where the test's own clock begins",
     "faults/test_repeats.py::test_clients_that_go_away": "a client goes at any moment",
     "fixtures/leftovers.py::find_leftovers": "looks until nothing is left",
-    "fixtures/webhooks.py::rest": "until when the worker itself rests",
     "operations/test_replica.py::test_a_replica_that_has_fallen_behind_is_not_asked": "behind by as much, or more",
     "operations/test_stopping.py::told_to_stop": "prints how long it took",
     "sending/test_kill.py::next_mail": "kills at any moment if no message comes",
