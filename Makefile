@@ -20,13 +20,15 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-quick profile
+.PHONY: help run test test-slow test-repeat lint check bench bench-quick profile
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make run          the service with demo data on 127.0.0.1:8080, on a PostgreSQL of its own'
-	@echo 'make test         all tests (ARGS="-k name" for some)'
-	@echo 'make check        linters, types, import rules and all tests: what CI runs'
+	@echo 'make test         the tests, without those that take long (ARGS="-k name" for some)'
+	@echo 'make test-slow    those that take long: long walks, kills, floods'
+	@echo 'make test-repeat  all tests N=10 times, each time in another order; LOAD=1: on a busy machine'
+	@echo 'make check        linters, types, import rules and make test; CI runs this and make test-slow'
 	@echo 'make bench        every published number; bench-quick: the same in a few minutes'
 	@echo 'make profile      where the time of calls goes, in the service and in PostgreSQL'
 
@@ -37,14 +39,22 @@ run: $(VENV)/.stamp-run
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
 test: $(VENV)/.stamp-dev
-	$(PYTEST) $(ARGS)
+	$(PYTEST) -m 'not slow' $(ARGS)
 
-check: $(VENV)/.stamp-dev
+test-slow: $(VENV)/.stamp-dev
+	$(PYTEST) -m slow $(ARGS)
+
+N := 10
+test-repeat: $(VENV)/.stamp-dev
+	@.ci/repeat $(N) '$(LOAD)' $(PYTEST) $(ARGS)
+
+lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict domain services infra
 	$(BIN)/lint-imports
-	$(PYTEST) $(ARGS)
+
+check: lint test
 
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m tests.bench $(ARGS)

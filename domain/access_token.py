@@ -1,7 +1,7 @@
-"""Access tokens: the credentials of customers (contract access_tokens.md).
+"""Access tokens: the credentials of consumers (contract access_tokens.md).
 
-Secrets never stand in events: an event names the key id under which a verifier is kept beside the
-ledger. ``secrets`` of the aggregate are the key ids that count, by the secret's name.
+Events never contain secrets: an event names the key id of a verifier, which is stored outside the
+ledger. ``secrets`` of the aggregate are the valid key ids by the secret's name.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ __all__ = [
     "related_state",
 ]
 
-LIFE_CYCLE_STATES = "EFFECTIVE NOT_EFFECTIVE PENDING_VERIFICATION"
+LIFE_CYCLE_STATES = ("EFFECTIVE", "NOT_EFFECTIVE", "PENDING_VERIFICATION")
 AUTHENTICATION_CODE = Text(name="authentication_code", personal=True)
 IDENTIFIER = Text(name="identifier", personal=True)
 UDF: tuple[Field, ...] = udf(string=8, floating=4, date=4)
 
 ALIVE, TERMINATED, RETIRED = "ALIVE", "TERMINATED", "RETIRED"
-"""What has become of an entity that a token is related to."""
+"""The states of an account or participant that a token is related to."""
 
 RELATIONS = ("accounts_receivable", "rewards_participant")
 """The kinds of entity that a token can be related to."""
 
 CODES = frozenset({AUTHENTICATION_CODE.name, IDENTIFIER.name})
-_UDF = frozenset(row.name for row in UDF)
+_UDF = frozenset(field.name for field in UDF)
 
 
 class AccessTokenCreated(DomainEvent):
-    """What is known of an access token from its first event on; ``secrets`` are key ids."""
+    """The payload of a token's first event; ``secrets`` are key ids by the secret's name."""
 
     PERSONAL = {"codes": CODES, "details": _UDF}
     number: str
@@ -60,10 +60,10 @@ class AccessTokenCreated(DomainEvent):
 
 
 class AccessToken(Aggregate):
-    """The credential of a customer.
+    """The credential of a consumer.
 
     ``codes`` are its authentication code and identifier, ``relations`` the ids of the account and
-    participant that it belongs to by kind, ``related_states`` what has become of them.
+    participant that it belongs to, by kind, and ``related_states`` the states of both.
     """
 
     TOPIC = "access_token"
@@ -82,7 +82,7 @@ class AccessToken(Aggregate):
         self.verified: Attribution | None = None
 
     class Event(Aggregate.Event):
-        """What happens to an access token."""
+        """The base of the events of an access token."""
 
     class Issued(Event, AccessTokenCreated, CreationEvent):
         """An access token was made that can be used at once."""
@@ -145,8 +145,8 @@ class AccessToken(Aggregate):
         pass_code: str
 
         def apply_to(self, aggregate: AccessToken) -> None:
-            kept = _without(aggregate.secrets, "one_time_password")
-            aggregate.secrets = kept | {"pass_code": self.pass_code}
+            secrets = _without(aggregate.secrets, "one_time_password")
+            aggregate.secrets = secrets | {"pass_code": self.pass_code}
 
     class VerificationCodeReset(Event):
         """A new verification code took the place of the former one."""
@@ -239,13 +239,13 @@ class AccessToken(Aggregate):
             aggregate.codes, aggregate.secrets, aggregate.details = {}, {}, {}
 
     @property
-    def subject(self) -> UUID:
+    def data_subject(self) -> UUID:
         """The token itself: it may belong to nobody, and has a key of its own."""
         return self.id
 
     @property
     def is_associated(self) -> bool:
-        """Whether an entity that it is related to is neither terminated nor retired."""
+        """True if an entity that it is related to is neither terminated nor retired."""
         return ALIVE in self.related_states.values()
 
     def amend(
@@ -253,45 +253,48 @@ class AccessToken(Aggregate):
     ) -> None:
         """Changes codes and user-defined fields that differ, and sets a new pass code.
 
-        :param pass_code: the key id of a new one, empty to take it away, None to leave it.
+        :param pass_code: the key id of a new one; empty to remove it, None to leave it as it is.
         """
-        changed = diff(self.codes, codes)
-        if changed or pass_code is not None:
-            self.raise_event(self.CredentialsChanged, by, codes=changed, pass_code=pass_code)
+        changed_codes = diff(self.codes, codes)
+        if changed_codes or pass_code is not None:
+            self.raise_event(self.CredentialsChanged, by, codes=changed_codes, pass_code=pass_code)
         changes = diff(self.details, details)
         if changes:
             self.raise_event(self.Amended, by, changes=changes)
 
     def disable(self, by: Attribution) -> None:
-        """Sets it as not effective, unless a participant that is not terminated holds it."""
+        """Sets it as not effective.
+
+        Raises `InvalidLifeCycleState` while its participant is alive, or if it is not effective.
+        """
         self.require(self.EFFECTIVE)
         if self.related_states.get("rewards_participant") == ALIVE:
             raise InvalidLifeCycleState
         self.raise_event(self.Disabled, by)
 
     def track_related_entity(
-        self, entity: str, fate: str, by: Attribution, *, loses_effect: bool
+        self, entity: str, state: str, by: Attribution, *, loses_effect: bool
     ) -> None:
-        """Notes what became of the related ``entity`` (its kind).
+        """Notes the new state of a related entity; ``entity`` is its kind.
 
-        :param loses_effect: what the settings say of a token whose last entity is retired.
+        :param loses_effect: true if a token is disabled when its last entity is retired.
         """
-        if self.related_states.get(entity) == fate:
+        if self.related_states.get(entity) == state:
             return
         others = [f for kind, f in self.related_states.items() if kind != entity]
-        last = fate == RETIRED and all(other == RETIRED for other in others)
+        last = state == RETIRED and all(other == RETIRED for other in others)
         effective = self.state == self.EFFECTIVE
         ends = last and effective and loses_effect
         event = self.LastRelatedEntityRetired if ends else self.RelatedEntityChanged
-        self.raise_event(event, by, entity=entity, fate=fate)
+        self.raise_event(event, by, entity=entity, fate=state)
 
 
 def related_state(fields: Mapping[str, object], *, retired: bool) -> str:
-    """What has become of an account or participant that is registered so."""
+    """The state of an account or participant with these ``fields``: `ALIVE`, `TERMINATED`, `RETIRED`."""
     if retired:
         return RETIRED
     return TERMINATED if fields.get("life_cycle_state") == "TERMINATED" else ALIVE
 
 
 def _without(secrets: Mapping[str, str], name: str) -> dict[str, str]:
-    return {kept: key for kept, key in secrets.items() if kept != name}
+    return {other: key for other, key in secrets.items() if other != name}

@@ -1,4 +1,4 @@
-"""What the settings of access tokens ask of identifiers and pass codes (access_tokens.md, section 3).
+"""The policy of access tokens: rules for identifiers and pass codes (access_tokens.md, section 3).
 
 A token with a classification follows only that one's settings, one without the organisation's
 active definition.
@@ -26,7 +26,7 @@ FORMATS: Mapping[str, Callable[[str], bool]] = {
 
 
 def count_characters(text: str) -> dict[str, int]:
-    """How many characters of each sort a text has; a blank is of none."""
+    """The number of characters of each sort in a text; a blank counts for the length only."""
     return {
         "length": len(text),
         "letters": sum(map(str.isalpha, text)),
@@ -45,38 +45,40 @@ class TokenSettings:
     def for_token(
         cls, classification: Mapping[str, Any] | None, organisation: Mapping[str, Any]
     ) -> TokenSettings:
-        """Those of a classification's record if there is one, else of an organisation's."""
+        """The settings of a classification if there is one, else those of the organisation."""
         if classification is None:
             return cls(organisation["access_token_definition"])
         return cls(classification)
 
     def is_generated(self, name: str) -> bool:
-        """Whether ``identifier``, ``pass_code`` or ``authentication_code`` is made up."""
+        """True if the service generates ``identifier``, ``pass_code`` or ``authentication_code``."""
         return bool(self.values[f"{name}_creation"] != "NONE")
 
-    def least(self, name: str) -> dict[str, int]:
-        """How many characters of each sort an ``identifier`` or a ``pass_code`` must have."""
+    def minimum_characters(self, name: str) -> dict[str, int]:
+        """The characters of each sort that an ``identifier`` or a ``pass_code`` must have."""
         return {sort: self.values[f"{name}_min_{sort}"] or 0 for sort in count_characters("")}
 
     def allows(self, name: str, text: str) -> bool:
-        """Whether a caller may choose this ``identifier`` or ``pass_code``."""
-        found = count_characters(text)
-        if not text.strip() or any(found[sort] < n for sort, n in self.least(name).items()):
+        """True if a caller may choose ``text`` as ``identifier`` or ``pass_code``."""
+        counts = count_characters(text)
+        if not text.strip() or any(
+            counts[sort] < minimum for sort, minimum in self.minimum_characters(name).items()
+        ):
             return False
         formatted = name == "identifier" and not self.is_generated(name)
         return not formatted or FORMATS[self.values["identifier_format"]](text.strip())
 
     @property
     def needs_identifier(self) -> bool:
-        """Whether a token must have an identifier that somebody chose."""
+        """True if a token must have an identifier that somebody chose."""
         return not (self.values["allow_no_identifier"] or self.is_generated("identifier"))
 
     @property
     def disable_when_unrelated(self) -> bool:
-        """Whether a token loses its effect with the last entity that it is related to."""
+        """True if a token is disabled when the last entity that it is related to is retired."""
         return bool(self.values["not_effective_when_unrelated"])
 
     @property
     def is_verified(self) -> bool:
-        """Whether new tokens wait until their verification code is shown."""
+        """True if new tokens wait until their verification code is shown."""
         return bool(self.values["generate_verification_code"])

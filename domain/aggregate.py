@@ -1,8 +1,8 @@
-"""What all aggregates share: events with explicit topics, and life cycles as tables.
+"""The base of all aggregates: events with explicit topics, and life cycles as tables.
 
-An event is named in the past tense and says itself what it is called in the ledger (``TOPIC``), from
-which states it may happen (``FROM``; empty: from any), where it leads (``TO``; empty: nowhere else),
-which of its payload belongs to a person (``PERSONAL``), and whether it shows as the last change in
+An event is named in the past tense. It declares its name in the ledger (``TOPIC``), the states from
+which it may happen (``FROM``; empty: any), the state to which it leads (``TO``; empty: the same),
+the personal members of its payload (``PERSONAL``), and whether it shows as the last change in
 ``log_information`` (``UPDATES_LOG_INFORMATION``). The aggregate checks ``FROM`` when a
 command triggers an event and never when history is replayed: a rule tightened today cannot break
 what happened last year.
@@ -44,12 +44,12 @@ AGGREGATES: dict[str, type[Aggregate]] = {}
 """Every aggregate by its topic, the first part of its events' topics."""
 
 ENTIRE_VALUE: frozenset[str] | None = None
-"""In `DomainEvent.PERSONAL`: the whole value belongs to a person, not some of its keys."""
+"""In `DomainEvent.PERSONAL`: the whole value is personal, not only some of its keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Who acts and when: the moment in UTC, the ids of user and unit (None for the system)."""
+    """An actor and a time: the moment in UTC, the ids of user and unit (None for the system)."""
 
     at: datetime
     user: str | None = None
@@ -85,28 +85,28 @@ class DomainEvent(AggregateEvent):
         self.apply_to(aggregate)
 
     def apply_to(self, aggregate: Any) -> None:
-        """What the event changes besides the state; builds new values, never edits its own."""
+        """Changes the aggregate besides its state; builds new values, never edits those it has."""
 
     @cached_property
     def stamp(self) -> Attribution:
-        """Who caused it and when."""
+        """The user and unit that caused the event, and the time."""
         return Attribution(self.timestamp, self.user, self.unit)
 
 
 class CreationEvent(DomainEvent, AggregateCreated):
-    """Beside an aggregate's ``Event``: makes an event the first one of its aggregate."""
+    """A base beside an aggregate's ``Event``: makes an event the first one of its aggregate."""
 
     def mutate(self, aggregate: Any) -> Any:
         """The new aggregate.
 
-        The library's own way asks each time by name which values the aggregate's initialisation
-        takes, and where its class is; here it takes none, and events say what they change.
+        The library's own method looks up the parameters of the aggregate's initialisation and its
+        class at each call. Here initialisation takes none, and `apply_to` sets the values.
         """
         assert aggregate is None
-        kind = AGGREGATES[self.originator_topic]
-        new = kind.__new__(kind)
+        aggregate_class = AGGREGATES[self.originator_topic]
+        new = aggregate_class.__new__(aggregate_class)
         new.__base_init__(self.originator_id, self.originator_version, self.timestamp)
-        kind.__init__(new)
+        aggregate_class.__init__(new)
         new.created = self.stamp
         self.apply(new)
         return new
@@ -122,7 +122,13 @@ class Aggregate(BaseAggregate[UUID]):
     TOPIC: ClassVar[str] = ""
 
     class Event(DomainEvent):
-        """The base of all events."""
+        """The base of all events of an aggregate.
+
+        The eventsourcing library wants a class of this name in each aggregate: it defines every
+        event that is not derived from it anew, as a subclass of both, and that class would not be
+        the one in `EVENTS`. So each aggregate has an inner ``Event`` of its own, derived from this
+        one, and derives its events from that.
+        """
 
     def __init__(self) -> None:
         self.state = ""
@@ -148,19 +154,19 @@ class Aggregate(BaseAggregate[UUID]):
         return cls._create(event, id=id, timestamp=by.at, user=by.user, unit=by.unit, **payload)
 
     def raise_event(self, event: type[DomainEvent], by: Attribution, **payload: Any) -> None:
-        """Lets ``event`` happen; refuses with `InvalidLifeCycleState` where it may not."""
+        """Triggers ``event``; raises `InvalidLifeCycleState` if the state does not allow it."""
         if event.FROM:
             self.require(*event.FROM)
         self.trigger_event(event, timestamp=by.at, user=by.user, unit=by.unit, **payload)
 
     def require(self, *states: str) -> None:
-        """Refuses with `InvalidLifeCycleState` in any other state than these."""
+        """Raises `InvalidLifeCycleState` in any other state than these."""
         if self.state not in states:
             raise InvalidLifeCycleState
 
     @classmethod
     def replay(cls, events: Iterable[DomainEvent]) -> Self:
-        """The aggregate that ``events``, in order, make."""
+        """The aggregate after all ``events``, which are in order."""
         aggregate: Any = None
         for step in cls.replay_steps(events):
             aggregate = step
@@ -175,11 +181,11 @@ class Aggregate(BaseAggregate[UUID]):
             yield aggregate
 
     @property
-    def subject(self) -> UUID | None:
+    def data_subject(self) -> UUID | None:
         """The contact whose personal data its events hold, if any."""
         return None
 
     @property
     def event_types(self) -> tuple[type[DomainEvent], ...]:
-        """The kinds of event that can happen to it, in the order of their declaration."""
-        return tuple(f for topic, f in EVENTS.items() if topic.startswith(f"{self.TOPIC}."))
+        """The types of its events, in the order of their declaration."""
+        return tuple(event for topic, event in EVENTS.items() if topic.startswith(f"{self.TOPIC}."))

@@ -18,6 +18,7 @@ from domain.errors import (
 from domain.fields import Field, JsonObject
 from domain.identifiers import Identifier, IdentifierFields
 from domain.reference.catalogue import REFERRING_TO, identifiable
+from domain.reference.fields import MEDIA_TYPES
 from domain.scalar_fields import CONTENT, NOTES, Date, Enumeration, Integer, Number, Text, udf
 from domain.token_credentials import TokenReference
 
@@ -42,9 +43,9 @@ EXTERNAL_SYSTEM = Reference(
     name="communication_queue_external_system",
     target=identifiable("communication_queue_external_system"),
 )
-DIRECTION = Enumeration(name="direction", allowed="INCOMING OUTGOING")
-MEDIA = Enumeration(name="media", allowed="EMAIL SMS PHONE LETTER FACE_TO_FACE")
-LIFE_CYCLE_STATE = Enumeration(name="life_cycle_state", allowed="DRAFT COMPLETED")
+DIRECTION = Enumeration(name="direction", allowed=("INCOMING", "OUTGOING"))
+MEDIA = Enumeration(name="media", allowed=MEDIA_TYPES)
+LIFE_CYCLE_STATE = Enumeration(name="life_cycle_state", allowed=("DRAFT", "COMPLETED"))
 TEXTS: tuple[Field, ...] = (
     Text(name="subject", personal=True),
     Text(name="content", max_length=CONTENT, personal=True),
@@ -56,7 +57,7 @@ OWNERSHIP: tuple[Field, ...] = (
     Reference(name="privacy_level", target=identifiable("privacy_level")),
 )
 BY_TOKEN = frozenset({"accounts_receivable", "rewards_participant"})
-"""What an access token can stand for (access_tokens.md, section 1.3)."""
+"""The entities that an access token can identify (access_tokens.md, section 1.3)."""
 
 UDF = udf(string=8, floating=4, date=4)
 REFERENCES = Object(
@@ -78,32 +79,36 @@ VALUES: dict[str, Field] = {
 
 
 def parameter_name(text: str) -> str | None:
-    """A name that can stand in a tag; else None."""
+    """``text`` if it can be part of a tag, else None."""
     return text if re.fullmatch(r"[A-Za-z0-9_]{1,64}", text) else None
 
 
-def _agreeing(item: JsonObject, at: str) -> None:
-    """Refuses a value that is not the stated type's, and an added item without one."""
+def _check_item_value(item: JsonObject, path: str) -> None:
+    """Refuses a value of another type than the given one, and an added item without a value."""
     if item.get("type"):
-        check_value(item, item["type"], at, needed=item["action"] == "ADD")
+        check_value(item, item["type"], path, required=item["action"] == "ADD")
 
 
-def check_value(item: JsonObject, kind: str, at: str, *, needed: bool) -> None:
-    """Refuses values of other types than ``kind`` and, where ``needed``, the lack of its own."""
-    own = VALUES[kind].name
+def check_value(item: JsonObject, kind: str, path: str, *, required: bool) -> None:
+    """Refuses a parameter whose value does not fit its type ``kind``.
+
+    Raises `InvalidParameterValue` for a value of another type, and `MandatoryParameter` for a blank
+    value, or for none where it is ``required``.
+    """
+    name = VALUES[kind].name
     for value in VALUES.values():
-        if value.name != own and item.get(value.name) is not None:
-            raise InvalidParameterValue(f"{at}.{value.name}")
-    given = item.get(own)
-    blank = given is None or (isinstance(given, str) and not given.strip())
-    if blank and (needed or own in item):
-        raise MandatoryParameter(f"{at}.{own}")
+        if value.name != name and item.get(value.name) is not None:
+            raise InvalidParameterValue(f"{path}.{value.name}")
+    member = item.get(name)
+    is_blank = member is None or (isinstance(member, str) and not member.strip())
+    if is_blank and (required or name in item):
+        raise MandatoryParameter(f"{path}.{name}")
 
 
 UNRESTRICTED = ItemSet(
     name="unrestricted_parameter_set",
-    rows=(
-        Enumeration(name="type", allowed=" ".join(VALUES)),
+    fields=(
+        Enumeration(name="type", allowed=tuple(VALUES)),
         Text(name="name", clean=parameter_name),
         *VALUES.values(),
     ),
@@ -111,20 +116,20 @@ UNRESTRICTED = ItemSet(
         Text(name="id"),
         Text(name="key"),
         Text(name="name"),
-        Enumeration(name="type", allowed=" ".join(VALUES)),
+        Enumeration(name="type", allowed=tuple(VALUES)),
         *VALUES.values(),
     ),
     item_identifier=IdentifierFields("unrestricted_parameter", ("id", "key", "name")),
     required=frozenset({"type", "name"}),
-    check=_agreeing,
+    check=_check_item_value,
     personal=True,
 )
 
-_PERSONAL = frozenset(row.name for row in (*TEXTS, *UDF) if row.personal)
+_PERSONAL = frozenset(field.name for field in (*TEXTS, *UDF) if field.personal)
 
 
 class CommunicationCreated(DomainEvent):
-    """What is known of a communication from its first event on."""
+    """The payload of a communication's first event."""
 
     PERSONAL = {"details": _PERSONAL, "parameters": ENTIRE_VALUE}
     number: str
@@ -154,7 +159,7 @@ class Communication(Aggregate):
         self.viewed_on: str | None = None
 
     class Event(Aggregate.Event):
-        """What happens to a communication."""
+        """The base of the events of a communication."""
 
     class Drafted(Event, CommunicationCreated, CreationEvent):
         """A communication was begun that can still be changed."""
@@ -200,12 +205,12 @@ class Communication(Aggregate):
             aggregate.viewed_on = self.viewed_on
 
     @property
-    def subject(self) -> UUID:
+    def data_subject(self) -> UUID:
         return UUID(self.contact_information)
 
-    def amend(self, given: JsonObject, parameters: list[JsonObject], by: Attribution) -> None:
+    def amend(self, details: JsonObject, parameters: list[JsonObject], by: Attribution) -> None:
         """Changes the passive fields and unrestricted parameters that differ."""
-        changes = diff(self.details, given)
+        changes = diff(self.details, details)
         new = parameters if parameters != self.parameters else None
         if changes or new is not None:
             self.raise_event(self.Amended, by, changes=changes, parameters=new)
@@ -222,7 +227,7 @@ class Communication(Aggregate):
 
 
 def apply_parameter_action(
-    parameters: list[JsonObject], item: JsonObject, new_id: str, at: str
+    parameters: list[JsonObject], item: JsonObject, new_id: str, path: str
 ) -> list[JsonObject]:
     """The unrestricted parameters after one item of a set is applied (section 7).
 
@@ -230,35 +235,35 @@ def apply_parameter_action(
     the identifier, `MandatoryParameter` and `InvalidParameterValue` for values.
     """
     if item["action"] == "ADD":
-        return [*parameters, _keyed(parameters, _members(item) | {"id": new_id}, at)]
-    found = _identified(parameters, item["identifier"])
+        return [*parameters, _with_key(parameters, _value_members(item) | {"id": new_id}, path)]
+    current = _find_parameter(parameters, item["identifier"])
     if item["action"] == "REMOVE":
-        return [p for p in parameters if p["id"] != found["id"]]
-    kind: str = item.get("type") or found["type"]
-    changed = kind != found["type"]
-    check_value(item, kind, at, needed=changed)
-    kept = {k: found[k] for k in ("id", "name", "type")} if changed else found
-    updated = _keyed(parameters, kept | _members(item), at)
-    return [updated if p["id"] == found["id"] else p for p in parameters]
+        return [p for p in parameters if p["id"] != current["id"]]
+    kind: str = item.get("type") or current["type"]
+    is_other_type = kind != current["type"]
+    check_value(item, kind, path, required=is_other_type)
+    base = {k: current[k] for k in ("id", "name", "type")} if is_other_type else current
+    updated = _with_key(parameters, base | _value_members(item), path)
+    return [updated if p["id"] == current["id"] else p for p in parameters]
 
 
-def _members(item: JsonObject) -> JsonObject:
+def _value_members(item: JsonObject) -> JsonObject:
     members = ("type", "name", *(value.name for value in VALUES.values()))
     return {name: item[name] for name in members if item.get(name) is not None}
 
 
-def _keyed(parameters: list[JsonObject], parameter: JsonObject, at: str) -> JsonObject:
+def _with_key(parameters: list[JsonObject], parameter: JsonObject, path: str) -> JsonObject:
     key = f"unrestricted_{parameter['type'].lower()}.{parameter['name']}"
     if any(p["key"] == key and p["id"] != parameter["id"] for p in parameters):
-        raise DuplicateEntity(f"{at}.name")
+        raise DuplicateEntity(f"{path}.name")
     return parameter | {"key": key}
 
 
-def _identified(parameters: list[JsonObject], identifier: Identifier) -> JsonObject:
+def _find_parameter(parameters: list[JsonObject], identifier: Identifier) -> JsonObject:
     value = identifier.value.removeprefix("#") if identifier.field == "key" else identifier.value
-    found = [p for p in parameters if p[identifier.field] == value]
-    if not found:
+    matches = [p for p in parameters if p[identifier.field] == value]
+    if not matches:
         raise EntityNotFound(identifier.path)
-    if len(found) > 1:
+    if len(matches) > 1:
         raise EntityNotUnique(identifier.path)
-    return found[0]
+    return matches[0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -34,12 +35,13 @@ from domain.parsing import read_enumeration, read_integer
 __all__ = ["ItemSet", "Object", "PartialDate", "Reference", "identifier_schema"]
 
 
-def identifier_schema(to: IdentifierFields, links: Iterable[Reference] = ()) -> JsonSchema:
+def identifier_schema(target: IdentifierFields, links: Iterable[Reference] = ()) -> JsonSchema:
     """An identifier as a JSON object: exactly one of the fields, or of the links."""
-    words = to.enumerated or {}
+    enumerated = target.enumerated or {}
     properties: JsonSchema = {
-        name: {"type": "string"} | ({"enum": sorted(words[name])} if name in words else {})
-        for name in to.fields
+        name: {"type": "string"}
+        | ({"enum": sorted(enumerated[name])} if name in enumerated else {})
+        for name in target.fields
     }
     properties |= {link.parameter: link.schema() for link in links}
     return {
@@ -51,8 +53,8 @@ def identifier_schema(to: IdentifierFields, links: Iterable[Reference] = ()) -> 
     }
 
 
-LARGEST_SET = 1000
-"""Most items of one set in one call; the contract's largest page (common.md, section 6)."""
+MAX_ITEMS = 1000
+"""The most items of one set in one call; the contract's largest page (common.md, section 6)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,25 +66,25 @@ class PartialDate(Field):
 
     parts: tuple[str, ...] = ("day", "month", "year")
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> JsonObject | None:
+    def read(self, value: Any, path: str, context: ReadContext) -> JsonObject | None:
         if not isinstance(value, dict):
-            raise InvalidParameterType(at)
+            raise InvalidParameterType(path)
         members = {part: value.get(part) for part in self.parts}
         if all(member is None for member in members.values()):
             return None
         if None in members.values():
-            raise InvalidParameterValue(at)
-        found = {part: read_integer(v, f"{at}.{part}") for part, v in members.items()}
+            raise InvalidParameterValue(path)
+        parts = {part: read_integer(v, f"{path}.{part}") for part, v in members.items()}
         try:
-            day = date(found.get("year", 2000), found["month"], found["day"])
+            day = date(parts.get("year", 2000), parts["month"], parts["day"])
         except (ValueError, OverflowError) as error:
-            raise InvalidParameterValue(at) from error
-        if "year" in found and day > reading.today:
-            raise InvalidParameterValue(at)
-        return found
+            raise InvalidParameterValue(path) from error
+        if "year" in parts and day > context.today:
+            raise InvalidParameterValue(path)
+        return parts
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
-        return {part: (kept or {}).get(part) for part in self.parts}
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        return {part: (stored or {}).get(part) for part in self.parts}
 
     def schema(self) -> JsonSchema:
         properties = {part: {"type": ["integer", "null"]} for part in self.parts}
@@ -112,33 +114,33 @@ class Reference(Field):
     def alternate_key(self) -> str:
         return self.alias or self.parameter
 
-    def raw_value(self, raw: Mapping[str, Any], at: str, reading: ReadContext) -> Any:
-        value, other = raw.get(self.parameter), raw.get(self.alias) if self.alias else None
-        if reading.textual and isinstance(value, list):
-            # A blank text is no identifier, as a blank value is none of any other parameter.
+    def raw_value(self, raw: Mapping[str, Any], path: str, context: ReadContext) -> Any:
+        value, alias_value = raw.get(self.parameter), raw.get(self.alias) if self.alias else None
+        if context.textual and isinstance(value, list):
+            # As for every other parameter, a blank text counts as no value.
             return [text for text in value if text.strip()] or None
-        if other is None or not reading.updating:
+        if alias_value is None or not context.updating:
             return value
         if value is not None:
-            raise SemiOptionalParameter(at)
-        return other
+            raise SemiOptionalParameter(path)
+        return alias_value
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> Identifier:
-        return self.target.read(value, at, textual=reading.textual)
+    def read(self, value: Any, path: str, context: ReadContext) -> Identifier:
+        return self.target.read(value, path, textual=context.textual)
 
     @cached_property
-    def shown(self) -> str:
-        """What a response holds: the name of the object of the entity."""
+    def schema_name(self) -> str:
+        """The name of the object that a response holds."""
         return f"{self.target.entity}_brief" if self.minimal else self.target.entity
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
-        return {"$ref": f"{self.shown}/{kept}"} if kept else None
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        return {"$ref": f"{self.schema_name}/{stored}"} if stored else None
 
     def schema(self) -> JsonSchema:
         return {"$ref": f"#/components/schemas/{self.target.entity}_identifier"}
 
     def response_schema(self) -> JsonSchema:
-        return nullable({"$ref": f"#/components/schemas/{self.shown}"})
+        return nullable({"$ref": f"#/components/schemas/{self.schema_name}"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,29 +155,29 @@ class Object(Field):
     fields: tuple[Field, ...]
     forbid_unknown: bool = False
     absent_as_null: bool = False
-    levels: Mapping[str, Level] = field(default_factory=dict)
+    levels: Mapping[str, Level] = dataclasses.field(default_factory=dict)
     at_most_one: tuple[str, ...] = ()
 
     @cached_property
     def parameters(self) -> Parameters:
-        """What a call may give of it."""
-        rows = ((row, self.levels.get(row.name, Level.OPTIONAL)) for row in self.fields)
-        return Parameters(*rows, at_most_one=self.at_most_one)
+        """The parameters that a call may give inside it."""
+        specs = ((field, self.levels.get(field.name, Level.OPTIONAL)) for field in self.fields)
+        return Parameters(*specs, at_most_one=self.at_most_one)
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> JsonObject:
+    def read(self, value: Any, path: str, context: ReadContext) -> JsonObject:
         if not isinstance(value, dict):
-            raise InvalidParameterType(at)
-        if self.forbid_unknown and not value.keys() <= {row.parameter for row in self.fields}:
-            raise InvalidIdentifier(at)
-        return self.parameters.read(value, reading, at=f"{at}.")
+            raise InvalidParameterType(path)
+        if self.forbid_unknown and not value.keys() <= {field.parameter for field in self.fields}:
+            raise InvalidIdentifier(path)
+        return self.parameters.read(value, context, path=f"{path}.")
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
-        if kept is None and self.absent_as_null:
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        if stored is None and self.absent_as_null:
             return None
-        return self._shown.render(kept or {}, zone)
+        return self._response_shape.render(stored or {}, zone)
 
     @cached_property
-    def _shown(self) -> ResponseShape:
+    def _response_shape(self) -> ResponseShape:
         return ResponseShape(self.name, *self.fields)
 
     def schema(self) -> JsonSchema:
@@ -183,7 +185,7 @@ class Object(Field):
         return schema | {"additionalProperties": False} if self.forbid_unknown else schema
 
     def response_schema(self) -> JsonSchema:
-        schema = self._shown.schema()
+        schema = self._response_shape.schema()
         return nullable(schema) if self.absent_as_null else schema
 
 
@@ -191,15 +193,16 @@ class Object(Field):
 class ItemSet(Field):
     """A ``*_set`` parameter: items that are added, or on update added, changed and removed.
 
-    ``fields`` are an item's fields, ``required`` those an added item must have and a changed one may
-    not null, ``exactly_one`` a group of which an added item has one, ``fixed`` those a changed item
-    ignores. ``item_identifier`` identifies an item inside its parent, as ``<entry>_identifier``, by fields of
-    its own or by what one of its ``links`` leads to; ``check`` refuses items whose fields contradict
-    each other. A read item is a dict with ``action``, for changed and removed ones ``identifier``
-    (an `Identifier`, or a link's name with what it leads to), and the fields given.
+    ``fields`` are an item's fields, ``required`` those that an added item must have and a changed
+    one may not null, ``exactly_one`` a group of which an added item has one, ``fixed`` those that a
+    changed item ignores. ``item_identifier`` identifies an item inside its parent, as
+    ``<entity>_identifier``, by fields of its own or by the entity to which one of its ``links`` leads; ``check`` refuses items
+    whose fields contradict each other. A parsed item is a dict with ``action``, for changed and
+    removed ones ``identifier`` (an `Identifier`, or an `Identifier` by the name of a link), and the
+    given fields.
     """
 
-    rows: tuple[Field, ...]
+    fields: tuple[Field, ...]
     item_identifier: IdentifierFields
     links: tuple[Reference, ...] = ()
     required: frozenset[str] = frozenset()
@@ -210,93 +213,95 @@ class ItemSet(Field):
     response_fields: tuple[Field, ...] = ()
     check: Callable[[JsonObject, str], None] | None = None
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> list[JsonObject]:
+    def read(self, value: Any, path: str, context: ReadContext) -> list[JsonObject]:
         if not isinstance(value, list):
-            raise InvalidParameterType(at)
-        if len(value) > LARGEST_SET:
-            raise InvalidParameterValue(at)
-        reading = structs.replace(reading, updating=self.updating)
-        return [self._item(item, f"{at}[{n}]", reading) for n, item in enumerate(value)]
+            raise InvalidParameterType(path)
+        if len(value) > MAX_ITEMS:
+            raise InvalidParameterValue(path)
+        context = structs.replace(context, updating=self.updating)
+        return [self._item(item, f"{path}[{n}]", context) for n, item in enumerate(value)]
 
-    def _item(self, item: Any, at: str, reading: ReadContext) -> JsonObject:
+    def _item(self, item: Any, path: str, context: ReadContext) -> JsonObject:
         if not isinstance(item, dict):
-            raise InvalidParameterType(at)
-        action = self._action(item.get("action"), f"{at}.action")
-        found: JsonObject = {"action": action}
+            raise InvalidParameterType(path)
+        action = self._action(item.get("action"), f"{path}.action")
+        parsed: JsonObject = {"action": action}
         if action != "ADD":
-            found["identifier"] = self._identifier(item, at, reading)
+            parsed["identifier"] = self._identifier(item, path, context)
         if action == "REMOVE":
-            return found
-        level = Level.MANDATORY if action == "ADD" else Level.KEPT
-        rows = (
-            (row, level if row.name in self.required else Level.OPTIONAL)
-            for row in self.rows
-            if action == "ADD" or row.name not in self.fixed
+            return parsed
+        level = Level.MANDATORY if action == "ADD" else Level.NOT_NULL
+        specs = (
+            (field, level if field.name in self.required else Level.OPTIONAL)
+            for field in self.fields
+            if action == "ADD" or field.name not in self.fixed
         )
         group = self.exactly_one if action == "ADD" else ()
-        found |= Parameters(*rows, exactly_one=group).read(item, reading, at=f"{at}.")
+        parsed |= Parameters(*specs, exactly_one=group).read(item, context, path=f"{path}.")
         if self.check:
-            self.check(found, at)
-        return found
+            self.check(parsed, path)
+        return parsed
 
-    def _action(self, value: Any, at: str) -> str:
+    def _action(self, value: Any, path: str) -> str:
         if value in (None, ""):
             if self.updating:
-                raise MandatoryParameter(at)
+                raise MandatoryParameter(path)
             return "ADD"
-        return read_enumeration(value, at, self.actions if self.updating else ("ADD",))
+        return read_enumeration(value, path, self.actions if self.updating else ("ADD",))
 
     def _identifier(
-        self, item: Mapping[str, Any], at: str, reading: ReadContext
+        self, item: Mapping[str, Any], path: str, context: ReadContext
     ) -> Identifier | dict[str, Identifier]:
         name = f"{self.item_identifier.entity}_identifier"
-        value, at = item.get(name), f"{at}.{name}"
+        value, path = item.get(name), f"{path}.{name}"
         if value is None:
-            raise MandatoryParameter(at)
+            raise MandatoryParameter(path)
         links = {link.parameter: link for link in self.links}
         members = value if isinstance(value, dict) else {}
-        given = {member for member, said in members.items() if said not in (None, "")}
-        if not given & links.keys():
-            return self.item_identifier.read(value, at, textual=False)
-        if not given <= {*self.item_identifier.fields, *links}:
-            raise InvalidIdentifier(at)
-        if len(given) > 1:
-            raise SemiOptionalParameter(at)
-        name = given.pop()
-        found = links[name].read(value[name], f"{at}.{name}", reading)
-        return {links[name].name: structs.replace(found, allow_retired=True)}
+        names = {name for name, member in members.items() if member not in (None, "")}
+        if not names & links.keys():
+            return self.item_identifier.read(value, path, textual=False)
+        if not names <= {*self.item_identifier.fields, *links}:
+            raise InvalidIdentifier(path)
+        if len(names) > 1:
+            raise SemiOptionalParameter(path)
+        name = names.pop()
+        identifier = links[name].read(value[name], f"{path}.{name}", context)
+        return {links[name].name: structs.replace(identifier, allow_retired=True)}
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
-        return [self._shown.render(item, zone) for item in kept or ()]
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        return [self._response_shape.render(item, zone) for item in stored or ()]
 
     @cached_property
-    def _shown(self) -> ResponseShape:
-        return ResponseShape(self.name, *(self.response_fields or self.rows))
+    def _response_shape(self) -> ResponseShape:
+        return ResponseShape(self.name, *(self.response_fields or self.fields))
 
     def for_update(self) -> ItemSet:
         """The same set as an update takes it, with an action in each item."""
         return replace(self, updating=True)
 
     def schema(self) -> JsonSchema:
-        needed = [row.parameter for row in self.rows if row.name in self.required]
+        required = [field.parameter for field in self.fields if field.name in self.required]
         properties: JsonSchema = {"action": nullable({"type": "string", "enum": ["ADD"]})}
         if self.updating:
             actions = {"type": "string", "enum": list(self.actions)}
-            one = " or ".join(r.parameter for r in self.rows if r.name in self.exactly_one)
-            says = f"An added item needs {', '.join(filter(None, [*needed, one]))}."
+            either = " or ".join(f.parameter for f in self.fields if f.name in self.exactly_one)
+            needs = f"An added item needs {', '.join(filter(None, [*required, either]))}."
             properties = {
-                "action": actions | {"description": says},
+                "action": actions | {"description": needs},
                 f"{self.item_identifier.entity}_identifier": identifier_schema(
                     self.item_identifier, self.links
                 )
                 | {"description": "Names the item that is changed or removed."},
             }
-        for row in self.rows:
-            given = row.schema() if row.name in self.required else nullable(row.schema())
-            properties[row.parameter] = given
+        for field in self.fields:
+            schema = field.schema()
+            properties[field.parameter] = (
+                schema if field.name in self.required else nullable(schema)
+            )
         item: JsonSchema = {"type": "object", "properties": properties}
-        item["required"] = ["action"] if self.updating else needed
+        item["required"] = ["action"] if self.updating else required
         return {"type": "array", "items": item}
 
     def response_schema(self) -> JsonSchema:
-        return {"type": "array", "items": self._shown.schema()}
+        return {"type": "array", "items": self._response_shape.schema()}

@@ -25,22 +25,67 @@ __all__ = [
     "email_address",
 ]
 
-ADDRESS_TYPES = "HOME BUSINESS POBOX CUSTOM1 CUSTOM2 CUSTOM3 CUSTOM4 CUSTOM5"
-PHONE_TYPES = "LANDLINE MOBILE FAX CUSTOM1 CUSTOM2 CUSTOM3 CUSTOM4 CUSTOM5"
-EMAIL_TYPES = "PERSONAL BUSINESS CUSTOM1 CUSTOM2 CUSTOM3 CUSTOM4 CUSTOM5"
+ADDRESS_TYPES = ("HOME", "BUSINESS", "POBOX", "CUSTOM1", "CUSTOM2", "CUSTOM3", "CUSTOM4", "CUSTOM5")
+PHONE_TYPES = ("LANDLINE", "MOBILE", "FAX", "CUSTOM1", "CUSTOM2", "CUSTOM3", "CUSTOM4", "CUSTOM5")
+EMAIL_TYPES = ("PERSONAL", "BUSINESS", "CUSTOM1", "CUSTOM2", "CUSTOM3", "CUSTOM4", "CUSTOM5")
 RELATION_TYPES = (
-    "FAMILY_MEMBER EXTENDED_FAMILY PARTNER CLOSE_FRIEND FRIEND WORK_COLLEAGUE PARTNER_COMPANY "
-    "CLIENT EMPLOYER EMPLOYEE BUSINESS CUSTOM1 CUSTOM2 CUSTOM3 CUSTOM4 CUSTOM5"
+    "FAMILY_MEMBER",
+    "EXTENDED_FAMILY",
+    "PARTNER",
+    "CLOSE_FRIEND",
+    "FRIEND",
+    "WORK_COLLEAGUE",
+    "PARTNER_COMPANY",
+    "CLIENT",
+    "EMPLOYER",
+    "EMPLOYEE",
+    "BUSINESS",
+    "CUSTOM1",
+    "CUSTOM2",
+    "CUSTOM3",
+    "CUSTOM4",
+    "CUSTOM5",
 )
 LANGUAGES = (
-    "ARA DAN ENG EST FIN FRA DEU ELL JPN VIE MAL IND TAI LAV LIT NNO POL POR RUS SPA SWE UKR CMN "
-    "TGL HIN CUSTOM1 CUSTOM2 CUSTOM3 CUSTOM4 CUSTOM5 CUSTOM6 CUSTOM7 CUSTOM8"
+    "ARA",
+    "DAN",
+    "ENG",
+    "EST",
+    "FIN",
+    "FRA",
+    "DEU",
+    "ELL",
+    "JPN",
+    "VIE",
+    "MAL",
+    "IND",
+    "TAI",
+    "LAV",
+    "LIT",
+    "NNO",
+    "POL",
+    "POR",
+    "RUS",
+    "SPA",
+    "SWE",
+    "UKR",
+    "CMN",
+    "TGL",
+    "HIN",
+    "CUSTOM1",
+    "CUSTOM2",
+    "CUSTOM3",
+    "CUSTOM4",
+    "CUSTOM5",
+    "CUSTOM6",
+    "CUSTOM7",
+    "CUSTOM8",
 )
 COUNTRY, INDUSTRY, SECTOR = map(identifiable, ("country", "industry", "industry_sector"))
 
 
 def email_address(text: str) -> str | None:
-    """An address with one ``@`` and text on both sides, as it is; else None."""
+    """``text`` if it is an address: one ``@`` with text on both sides; else None."""
     name, _, host = text.partition("@")
     return text if name.strip() and host.strip() and "@" not in host else None
 
@@ -52,7 +97,7 @@ def phone_number(text: str) -> str | None:
 
 
 DEMOGRAPHICS: tuple[Field, ...] = (
-    Enumeration(name="gender", allowed="MALE FEMALE"),
+    Enumeration(name="gender", allowed=("MALE", "FEMALE")),
     Text(name="id_number"),
     Date(name="id_number_expiration_date", since="R14"),
     Text(name="passport_number"),
@@ -126,11 +171,11 @@ RELATION: tuple[Field, ...] = (
 )
 
 
-def _typed(entry: str, types: str) -> IdentifierFields:
-    return IdentifierFields(entry, ("id", "type"), enumerated={"type": frozenset(types.split())})
+def _identifier_of(entity: str, types: tuple[str, ...]) -> IdentifierFields:
+    return IdentifierFields(entity, ("id", "type"), enumerated={"type": frozenset(types)})
 
 
-def _needed(*names: str) -> frozenset[str]:
+def _names(*names: str) -> frozenset[str]:
     return frozenset(names)
 
 
@@ -138,40 +183,40 @@ SETS: dict[str, ItemSet] = {
     "address_set": ItemSet(
         name="address_set",
         response_name="addresses_set",
-        rows=ADDRESS,
+        fields=ADDRESS,
         response_fields=(ID, ADDRESS[0], STATE, *ADDRESS[1:]),
-        item_identifier=_typed("address", ADDRESS_TYPES),
-        required=_needed("type", "street_name"),
-        fixed=_needed("type"),
+        item_identifier=_identifier_of("address", ADDRESS_TYPES),
+        required=_names("type", "street_name"),
+        fixed=_names("type"),
         personal=True,
     ),
     "phone_set": ItemSet(
         name="phone_set",
         response_name="phones_set",
-        rows=PHONE,
+        fields=PHONE,
         response_fields=(ID, PHONE[0], STATE, *PHONE[1:3], Text(name="full_number"), *PHONE[3:]),
-        item_identifier=_typed("phone", PHONE_TYPES),
-        required=_needed("type", "number"),
-        fixed=_needed("type"),
+        item_identifier=_identifier_of("phone", PHONE_TYPES),
+        required=_names("type", "number"),
+        fixed=_names("type"),
         personal=True,
     ),
     "email_set": ItemSet(
         name="email_set",
         response_name="emails_set",
-        rows=EMAIL,
+        fields=EMAIL,
         response_fields=(ID, EMAIL[0], STATE, *EMAIL[1:]),
-        item_identifier=_typed("email", EMAIL_TYPES),
-        required=_needed("type", "email_address"),
-        fixed=_needed("type"),
+        item_identifier=_identifier_of("email", EMAIL_TYPES),
+        required=_names("type", "email_address"),
+        fixed=_names("type"),
         personal=True,
     ),
     "relation_set": ItemSet(
         name="relation_set",
-        rows=RELATION,
+        fields=RELATION,
         response_fields=(ID, *RELATION),
         item_identifier=IdentifierFields("relation", ("id",)),
-        required=_needed("type", "contact_information"),
-        fixed=_needed("contact_information"),
+        required=_names("type", "contact_information"),
+        fixed=_names("contact_information"),
         personal=True,
     ),
 }
@@ -201,5 +246,7 @@ PROFILES: tuple[Field, ...] = (
     Object(name="company_profile", fields=COMPANY_PROFILE, personal=True),
 )
 PERSONAL = frozenset(
-    row.name for row in (*PERSON_NAME, COMPANY_NAME, *PASSIVE, *UDF, *PROFILES) if row.personal
+    field.name
+    for field in (*PERSON_NAME, COMPANY_NAME, *PASSIVE, *UDF, *PROFILES)
+    if field.personal
 )

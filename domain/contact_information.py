@@ -25,7 +25,7 @@ PROFILE_NUMBERS = {
     "PERSON": ("demographics", ("id_number", "passport_number", "social_security_number")),
     "COMPANY": ("company_profile", ("vat_registration_number",)),
 }
-"""Where the numbers stand that a uniqueness rule can name."""
+"""The profile that holds the numbers which a uniqueness rule can name, and their fields, by type."""
 
 _BLANKS = {0x1E: " ", 0x1F: " "}
 
@@ -49,7 +49,7 @@ class ContactInformation(Aggregate):
         self.forgotten = False
 
     class Event(Aggregate.Event):
-        """What happens to a contact."""
+        """The base of the events of a contact."""
 
     class Registered(Event, CreationEvent):
         """A contact was registered, with its first entries."""
@@ -113,8 +113,8 @@ class ContactInformation(Aggregate):
         entry_id: str
 
         def apply_to(self, aggregate: ContactInformation) -> None:
-            kept = [e for e in aggregate.sets[self.set_name] if e.get("id") != self.entry_id]
-            aggregate.sets = aggregate.sets | {self.set_name: kept}
+            remaining = [e for e in aggregate.sets[self.set_name] if e.get("id") != self.entry_id]
+            aggregate.sets = aggregate.sets | {self.set_name: remaining}
 
     class MarketingDecided(Event):
         """The contact was asked whether material may be sent; None takes the answer back."""
@@ -198,27 +198,27 @@ class ContactInformation(Aggregate):
             aggregate.sets, aggregate.photo, aggregate.forgotten = {}, None, True
 
     @property
-    def subject(self) -> UUID:
+    def data_subject(self) -> UUID:
         return self.id
 
-    def amend(self, given: JsonObject, by: Attribution) -> None:
+    def amend(self, details: JsonObject, by: Attribution) -> None:
         """Changes the passive fields that differ; a nested object is merged key by key."""
-        changes = diff(self.details, given)
+        changes = diff(self.details, details)
         if changes:
             self.raise_event(self.Amended, by, changes=changes)
 
-    def add_entry(self, set_name: str, entry: Entry, by: Attribution, at: str) -> None:
-        """Adds a complete entry; ``at`` is the item's path. Raises what `check_entry` does."""
-        check_entry(self.id, set_name, self.sets.get(set_name, []), entry, at)
+    def add_entry(self, set_name: str, entry: Entry, by: Attribution, path: str) -> None:
+        """Adds a complete entry; ``path`` is the item's path. Raises what `check_entry` does."""
+        check_entry(self.id, set_name, self.sets.get(set_name, []), entry, path)
         self.raise_event(self.EntryAdded, by, set_name=set_name, entry=entry)
 
     def change_entry(
-        self, set_name: str, entry: Entry, changes: JsonObject, by: Attribution, at: str
+        self, set_name: str, entry: Entry, changes: JsonObject, by: Attribution, path: str
     ) -> None:
         """Changes the fields of an entry that differ. Raises what `check_entry` does."""
         changes = diff(entry, changes)
         if changes:
-            check_entry(self.id, set_name, self.sets[set_name], entry | changes, at)
+            check_entry(self.id, set_name, self.sets[set_name], entry | changes, path)
             self.raise_event(
                 self.EntryChanged, by, set_name=set_name, entry_id=entry["id"], changes=changes
             )
@@ -228,21 +228,21 @@ class ContactInformation(Aggregate):
         self.raise_event(self.EntryRemoved, by, set_name=set_name, entry_id=entry["id"])
 
     def entry(self, set_name: str, identifier: Identifier) -> Entry:
-        """The entry that an identifier means; by type the active one is preferred.
+        """The entry with that identifier; of several of a type the active one.
 
         Raises `EntityNotFound`.
         """
-        found = [
+        matches = [
             entry
             for entry in self.sets.get(set_name, ())
             if entry.get(identifier.field) == identifier.value
         ]
-        if not found:
+        if not matches:
             raise EntityNotFound(identifier.path)
-        return next((entry for entry in found if entry.get("state") == "Active"), found[0])
+        return next((entry for entry in matches if entry.get("state") == "Active"), matches[0])
 
     def decide_marketing(self, material: str, send: bool | None, by: Attribution) -> None:  # noqa: FBT001
-        """Records the contact's answer about marketing material; null on an unset one is none."""
+        """Records the contact's answer about marketing material; None takes it back, if there is one."""
         if send is not None or self.marketing.get(material, {}).get("send") is not None:
             self.raise_event(self.MarketingDecided, by, material=material, send=send)
 
@@ -271,15 +271,15 @@ class ContactInformation(Aggregate):
             self.raise_event(event, by, accounts_receivable=account)
 
     def forget(self, reason: str, by: Attribution) -> None:
-        """Ends what is known of the person; refused while it owns an accounts receivable."""
+        """Erases the personal data. Raises `InvalidLifeCycleState` while it owns an account."""
         self.require("MARKETING")
         self.raise_event(self.Forgotten, by, reason=reason)
 
-    def identifying(self) -> dict[str, str]:
-        """The values a uniqueness rule can name (contact_information.md, section 8) that are set.
+    def uniqueness_values(self) -> dict[str, str]:
+        """The values that a uniqueness rule can name and that are set (contact_information.md, 8).
 
-        Names are trimmed and compared without regard to case, numbers are trimmed. The characters
-        that part values in a claim count as blanks.
+        Names are trimmed and compared without regard to case, numbers are trimmed. The separators
+        of values in a claim are replaced by blanks.
         """
         profile, fields = PROFILE_NUMBERS[self.type]
         numbers = self.details.get(profile) or {}

@@ -1,4 +1,4 @@
-"""The one catalogue of what a call can be refused with (contract common.md, section 12).
+"""The catalogue of all errors of a call (contract common.md, section 12).
 
     ServiceError
     ├── Refusal           the caller's fault; HTTP 200 with the error's code in the envelope
@@ -27,7 +27,7 @@ class ServiceError(Exception):
     module: ClassVar[str] = "CORE"
     code: ClassVar[str]
     status: ClassVar[int] = 200
-    message: ClassVar[str]
+    message: str
 
     def __init_subclass__(cls, *, name: str = "", module: str = "", status: int = 0) -> None:
         super().__init_subclass__()
@@ -41,7 +41,7 @@ class ServiceError(Exception):
             CATALOGUE[name] = cls
 
     def __init__(self, description: str = "", *, retry_after: int | None = None) -> None:
-        """:param description: what is at fault, in the caller's words: a parameter's name if there is one.
+        """:param description: detail: the name of the offending parameter if there is one.
         :param retry_after: seconds after which the same call may succeed.
         """
         super().__init__(description)
@@ -90,7 +90,12 @@ class MandatoryParameter(Core, name="MANDATORYPARAMETER"):
 
 
 class SemiOptionalParameter(Core, name="SEMIOPTIONALPARAMETER"):
-    """Too few or too many of a group of semi-optional parameters are given."""
+    """Exactly one or at least one parameter of a group is required."""
+
+    def __init__(self, description: str, *, rule: str = "") -> None:
+        """:param rule: what is required of the group that ``description`` names."""
+        super().__init__(description)
+        self.message = rule or self.message
 
 
 class InvalidParameterType(Core, name="INVALIDPARAMETERTYPE"):
@@ -198,7 +203,7 @@ class TransportError(ServiceError, module="CORE", status=500):
 
 
 class InvalidRequest(TransportError, name="INVALIDREQUEST", status=400):
-    """The request could not be read."""
+    """Invalid request."""
 
 
 class KeyReused(InvalidRequest, status=422):
@@ -206,7 +211,7 @@ class KeyReused(InvalidRequest, status=422):
 
 
 class IdempotencyKeyRevoked(KeyReused):
-    """It was settled that nothing is written with this idempotency key."""
+    """The idempotency key was revoked."""
 
 
 class MethodNotFound(TransportError, name="METHODNOTFOUND", status=404):
@@ -214,12 +219,13 @@ class MethodNotFound(TransportError, name="METHODNOTFOUND", status=404):
 
 
 class MethodNotAllowed(TransportError, name="METHODNOTALLOWED", status=405):
-    """The method is called with another verb."""
+    """Method not allowed."""
 
     def __init__(self, allowed: str) -> None:
-        """:param allowed: the verb that the path answers to."""
+        """:param allowed: the verbs of the path, separated by commas."""
         super().__init__()
         self.allowed = allowed
+        self.message = f"{self.message}; use {allowed}"
 
 
 class RequestTooLarge(TransportError, name="REQUESTTOOLARGE", status=413):

@@ -1,13 +1,14 @@
 """The field table: each parameter and response field of the contract, declared once.
 
-A `Field` knows how it is read from a call, how a kept value is sent, and how both look in the
-OpenAPI description. A `Parameters` table is what one method accepts, a `ResponseShape` what one object of
-a response holds; validation, identifier resolution, documents, documentation and audit labels all
-come from these two. The rules are those of common.md, sections 3, 4, 7 and 8.
+A `Field` knows how it is read from a call, how a stored value is sent, and how both look in the
+OpenAPI description. `Parameters` lists what one method accepts, `ResponseShape` the keys of one
+object of a response; validation, identifier resolution, documents, documentation and audit labels
+are all derived from these two. The rules are those of common.md, sections 3, 4, 7 and 8.
 
-The kinds of field are in `domain.scalars` (one value) and `domain.nested` (other fields, entities).
+The kinds of field are in `domain.scalar_fields` (one value) and `domain.composite_fields` (other
+fields, entities).
 
-Read values are plain: text, numbers, booleans, dicts and lists, `Identifier` for a reference.
+Parsed values are plain: text, numbers, booleans, dicts and lists, `Identifier` for a reference.
 An absent parameter is absent from the result; ``None`` means that the caller sent null.
 """
 
@@ -48,16 +49,16 @@ JsonSchema = dict[str, Any]
 
 
 class Level(Enum):
-    """Whether a parameter must, may or must not be given (common.md, section 4)."""
+    """The level of a parameter: mandatory, optional or not applicable (common.md, section 4)."""
 
     OPTIONAL = "optional"
     MANDATORY = "mandatory"
-    KEPT = "optional, but neither null nor blank"
+    NOT_NULL = "optional, but neither null nor blank"
     NOT_APPLICABLE = "not applicable"
 
 
 class ReadContext(msgspec.Struct, frozen=True):
-    """What a value cannot say of itself.
+    """The context in which a value is parsed.
 
     ``zone`` is the service's time zone and ``today`` its date; ``textual`` is set for query
     strings and forms, where identifiers are texts; ``updating`` for items of sets that carry an
@@ -74,8 +75,8 @@ class ReadContext(msgspec.Struct, frozen=True):
 class Field:
     """One parameter or response field.
 
-    ``response_name`` is the name in responses where it is another; ``personal`` marks what belongs to
-    a person and is encrypted inside events; ``since`` is the release that brought it.
+    ``response_name`` is the name in responses where it differs; ``personal`` marks personal data,
+    which is encrypted inside events; ``since`` is the release that added it.
     """
 
     name: str
@@ -88,33 +89,36 @@ class Field:
         """The name under which a call gives it."""
         return self.name
 
-    def raw_value(self, raw: Mapping[str, Any], at: str, reading: ReadContext) -> Any:
-        """The raw value of this parameter among ``raw``; None for null and for nothing.
+    def raw_value(self, raw: Mapping[str, Any], path: str, context: ReadContext) -> Any:
+        """The raw value of this parameter among ``raw``; None if it is null or absent.
 
-        A query string that repeats it has the value that comes last.
+        Of a parameter that a query string repeats, the last value counts.
         """
         value = raw.get(self.parameter)
-        return value[-1] if reading.textual and isinstance(value, list) else value
+        return value[-1] if context.textual and isinstance(value, list) else value
 
     @property
     def alternate_key(self) -> str:
-        """The other name under which a call may give it; the same where there is no other."""
+        """Another name under which a call may give it; `parameter` if there is none."""
         return self.parameter
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> Any:
-        """The value to keep, from one that is not null; raises the refusal that names ``at``."""
+    def read(self, value: Any, path: str, context: ReadContext) -> Any:
+        """The value to store, parsed from one that is not null.
+
+        Raises the refusal for the parameter ``path``.
+        """
         raise NotImplementedError
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
-        """The kept value (or None) as a response holds it."""
-        return kept
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        """A stored value (or None) as a response holds it."""
+        return stored
 
     def schema(self) -> JsonSchema:
-        """What a call may give, as JSON Schema."""
+        """The JSON Schema of what a call may give."""
         raise NotImplementedError
 
     def response_schema(self) -> JsonSchema:
-        """What a response holds, as JSON Schema."""
+        """The JSON Schema of what a response holds."""
         return nullable(self.schema())
 
     @property
@@ -138,128 +142,128 @@ LevelRule = Level | Callable[[JsonObject], Level]
 ParameterSpec = Field | tuple[Field, LevelRule]
 
 
-def mandatory(row: Field) -> ParameterSpec:
+def mandatory(field: Field) -> ParameterSpec:
     """A parameter that must be given."""
-    return row, Level.MANDATORY
+    return field, Level.MANDATORY
 
 
-def not_null(row: Field) -> ParameterSpec:
+def not_null(field: Field) -> ParameterSpec:
     """A parameter that may be absent but not null or blank."""
-    return row, Level.KEPT
+    return field, Level.NOT_NULL
 
 
-def when(row: Field, rule: Callable[[JsonObject], Level]) -> ParameterSpec:
+def when(field: Field, rule: Callable[[JsonObject], Level]) -> ParameterSpec:
     """A parameter whose level depends on those read before it."""
-    return row, rule
+    return field, rule
 
 
 class Parameters:
-    """What one method (or one nested object) accepts, in the order in which it is checked.
+    """The parameters of one method (or one nested object), in the order in which they are checked.
 
     ``exactly_one``, ``at_least_one`` and ``at_most_one`` name a group of semi-optional parameters,
-    checked with the last of them; ``check`` refuses given values that contradict each other and is
-    asked after each one, so that an earlier parameter's fault comes first.
+    checked with the last of them; ``check`` refuses values that contradict each other. It is called
+    after each parameter, so that the error of an earlier one is reported first.
     """
 
     def __init__(
         self,
-        *rows: ParameterSpec,
+        *specs: ParameterSpec,
         exactly_one: Iterable[str] = (),
         at_least_one: Iterable[str] = (),
         at_most_one: Iterable[str] = (),
         check: Callable[[JsonObject], None] | None = None,
     ) -> None:
         self.fields: tuple[tuple[Field, LevelRule], ...] = tuple(
-            row if isinstance(row, tuple) else (row, Level.OPTIONAL) for row in rows
+            spec if isinstance(spec, tuple) else (spec, Level.OPTIONAL) for spec in specs
         )
         self.exactly_one = frozenset(exactly_one)
         self.at_least_one = frozenset(at_least_one)
         self.at_most_one = frozenset(at_most_one)
         self._check = check
         groups = self.exactly_one | self.at_least_one | self.at_most_one
-        own = (row.name for row, _ in reversed(self.fields) if row.name in groups)
-        last = next(own, None)
-        # What each call asks of every row is known before there is any call.
+        last = next((f.name for f, _ in reversed(self.fields) if f.name in groups), None)
+        # Prepared once, so that a call looks nothing up.
         self._plan = [
             (
-                row,
+                field,
                 Level.OPTIONAL if callable(rule) else rule,
                 rule if callable(rule) else None,
-                row.parameter,
-                row.alternate_key,
-                row.name == last,
+                field.parameter,
+                field.alternate_key,
+                field.name == last,
             )
-            for row, rule in self.fields
+            for field, rule in self.fields
         ]
 
     def __iter__(self) -> Iterator[tuple[Field, LevelRule]]:
         return iter(self.fields)
 
     def map_fields(self, change: Callable[[Field], Field]) -> Parameters:
-        """The same with each parameter replaced by what ``change`` makes of it."""
-        rows = [(change(row), rule) for row, rule in self.fields]
+        """A copy with each field replaced by ``change(field)``."""
+        specs = [(change(field), rule) for field, rule in self.fields]
         groups = {"exactly_one": self.exactly_one, "at_least_one": self.at_least_one}
-        return Parameters(*rows, **groups, check=self._check)
+        return Parameters(*specs, **groups, check=self._check)
 
-    def read(self, raw: Mapping[str, Any], reading: ReadContext, at: str = "") -> JsonObject:
-        """The given values by field name; raises the first refusal in the table's order."""
-        given: JsonObject = {}
-        for row, fixed, rule, name, also, closes in self._plan:
-            level = rule(given) if rule else fixed
-            if name in raw or also in raw or level is Level.MANDATORY:
-                self._read(row, level, raw, reading, f"{at}{name}", given)
+    def read(self, raw: Mapping[str, Any], context: ReadContext, path: str = "") -> JsonObject:
+        """The parsed values by field name. Raises the first refusal in the order of the fields."""
+        parsed: JsonObject = {}
+        for field, fixed, rule, name, alternate, closes in self._plan:
+            level = rule(parsed) if rule else fixed
+            if name in raw or alternate in raw or level is Level.MANDATORY:
+                self._read(field, level, raw, context, f"{path}{name}", parsed)
                 if self._check:
-                    self._check(given)
+                    self._check(parsed)
             if closes:
-                self._check_groups(given, at)
-        return given
+                self._check_groups(parsed, path)
+        return parsed
 
     @staticmethod
     def _read(
-        row: Field,
+        field: Field,
         level: Level,
         raw: Mapping[str, Any],
-        reading: ReadContext,
-        at: str,
-        given: JsonObject,
+        context: ReadContext,
+        path: str,
+        parsed: JsonObject,
     ) -> None:
-        value = row.raw_value(raw, at, reading)
-        required = level is Level.MANDATORY or level is Level.KEPT
+        value = field.raw_value(raw, path, context)
+        required = level is Level.MANDATORY or level is Level.NOT_NULL
         if value is None or (required and isinstance(value, str) and not value.strip()):
             if required:
-                raise MandatoryParameter(at)
-            given[row.name] = None
+                raise MandatoryParameter(path)
+            parsed[field.name] = None
         else:
-            given[row.name] = row.read(value, at, reading)
-            if level is Level.NOT_APPLICABLE and given[row.name] is not None:
-                raise InvalidParameterValue(at)
+            parsed[field.name] = field.read(value, path, context)
+            if level is Level.NOT_APPLICABLE and parsed[field.name] is not None:
+                raise InvalidParameterValue(path)
 
-    def _check_groups(self, given: JsonObject, at: str) -> None:
+    def _check_groups(self, parsed: JsonObject, path: str) -> None:
         def count(group: frozenset[str]) -> int:
-            return sum(given.get(name) is not None for name in group)
+            return sum(parsed.get(name) is not None for name in group)
 
-        for group, wrong in (
-            (self.exactly_one, count(self.exactly_one) != 1),
-            (self.at_least_one, count(self.at_least_one) == 0),
-            (self.at_most_one, count(self.at_most_one) > 1),
+        for group, is_violated, rule in (
+            (self.exactly_one, count(self.exactly_one) != 1, "Exactly one of {} is required"),
+            (self.at_least_one, count(self.at_least_one) == 0, "At least one of {} is required"),
+            (self.at_most_one, count(self.at_most_one) > 1, "At most one of {} is allowed"),
         ):
-            if group and wrong:
-                names = (row.parameter for row, _ in self.fields if row.name in group)
-                raise SemiOptionalParameter(", ".join(f"{at}{name}" for name in names))
+            if group and is_violated:
+                parameters = (field.parameter for field, _ in self.fields if field.name in group)
+                names = ", ".join(f"{path}{name}" for name in parameters)
+                raise SemiOptionalParameter(names, rule=rule.format(names))
 
     def schema(self) -> JsonSchema:
         """The parameters as the JSON Schema of an object."""
-        required = [row.parameter for row, rule in self.fields if rule is Level.MANDATORY]
-        properties = {row.parameter: self._schema(row, rule) for row, rule in self.fields}
+        required = [field.parameter for field, rule in self.fields if rule is Level.MANDATORY]
+        properties = {field.parameter: self._schema(field, rule) for field, rule in self.fields}
         return {"type": "object", "properties": properties} | (
             {"required": required} if required else {}
         )
 
     @staticmethod
-    def _schema(row: Field, rule: LevelRule) -> JsonSchema:
-        if rule in (Level.MANDATORY, Level.KEPT):
-            return row.schema()
-        schema = nullable(row.schema())
+    def _schema(field: Field, rule: LevelRule) -> JsonSchema:
+        if rule in (Level.MANDATORY, Level.NOT_NULL):
+            return field.schema()
+        schema = nullable(field.schema())
         if callable(rule):
             schema["description"] = "Whether it must or may be given depends on other parameters."
         return schema
@@ -268,32 +272,32 @@ class Parameters:
 class ResponseShape:
     """One object of a response: its keys in order, each always present."""
 
-    def __init__(self, name: str, *rows: Field) -> None:
+    def __init__(self, name: str, *fields: Field) -> None:
         self.name = name
-        self.fields = rows
-        # Most values are sent as they are; which, is known before any object is made.
+        self.fields = fields
+        # Most values are sent as they are: only the others have a function to call.
         self._plan = [
             (
-                row.key,
-                row.name,
-                None if type(row).to_response is Field.to_response else row.to_response,
+                field.key,
+                field.name,
+                None if type(field).to_response is Field.to_response else field.to_response,
             )
-            for row in rows
+            for field in fields
         ]
 
     def render(self, values: Mapping[str, Any], zone: ZoneInfo) -> JsonObject:
-        """The object for kept ``values`` by field name; what is not among them is null."""
+        """The object for stored ``values`` by field name; a missing one is null."""
         get = values.get
         return {
-            key: get(name) if sent is None else sent(get(name), zone)
-            for key, name, sent in self._plan
+            key: get(name) if convert is None else convert(get(name), zone)
+            for key, name, convert in self._plan
         }
 
     def schema(self) -> JsonSchema:
         """The object as JSON Schema."""
         return {
             "type": "object",
-            "properties": {row.key: row.response_schema() for row in self.fields},
-            "required": [row.key for row in self.fields],
+            "properties": {field.key: field.response_schema() for field in self.fields},
+            "required": [field.key for field in self.fields],
             "additionalProperties": False,
         }

@@ -1,4 +1,4 @@
-"""Readings of history, each an event in a ledger of its own: who has looked at what, and when."""
+"""The access log of audit history: each reading is an event, in a ledger of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Access(Aggregate):
         self.about: JsonObject = {}
 
     class Event(Aggregate.Event):
-        """What happens to a reading."""
+        """The base of the events of a reading."""
 
     class Read(Event, CreationEvent):
         """History was read: by which audit method, and ``about`` what (ids and positions only)."""

@@ -19,8 +19,8 @@ _HEXADECIMAL_ID = re.compile(r"[0-9a-fA-F]{32}")
 class Identifier(msgspec.Struct, frozen=True):
     """One entity, named by one of its identifier fields.
 
-    ``path`` is the parameter it came in, for the description of a refusal; ``allow_retired`` is set where it
-    names what is referred to already, which a retired record may be.
+    ``path`` is the parameter that held it, for the description of a refusal; ``allow_retired`` is set
+    where it identifies an entity that is referred to already, which may be a retired record.
     """
 
     entity: str
@@ -34,7 +34,8 @@ class Identifier(msgspec.Struct, frozen=True):
 class IdentifierFields:
     """The identifier fields of one kind of entity (reference_entities.md, section 3).
 
-    ``case_insensitive`` fields are compared without regard to case; ``enumerated`` ones hold a word of a list.
+    ``case_insensitive`` fields are compared without regard to case; ``enumerated`` ones hold a word of
+    a list.
     """
 
     entity: str
@@ -42,52 +43,56 @@ class IdentifierFields:
     case_insensitive: frozenset[str] = frozenset()
     enumerated: Mapping[str, frozenset[str]] | None = None
 
-    def read(self, value: object, at: str, *, textual: bool) -> Identifier:
-        """One identifier out of a JSON object or, where ``textual``, of ``field=value``.
+    def read(self, value: object, path: str, *, textual: bool) -> Identifier:
+        """The identifier in a JSON object or, where ``textual``, in ``field=value``.
 
-        Raises `InvalidIdentifier` for what is neither or has a field not listed (checked before
+        Raises `InvalidIdentifier` for anything else and for a field not listed (checked before
         counting), and `SemiOptionalParameter` unless exactly one field has a value.
         """
-        given = [pair for pair in _members(value, at, textual=textual) if pair[1] not in (None, "")]
-        if any(name not in self.fields for name, _ in given):
-            raise InvalidIdentifier(at)
-        if len(given) != 1:
-            raise SemiOptionalParameter(at)
-        field, member = given[0]
+        members = [
+            pair for pair in _members(value, path, textual=textual) if pair[1] not in (None, "")
+        ]
+        if any(name not in self.fields for name, _ in members):
+            raise InvalidIdentifier(path)
+        if len(members) != 1:
+            raise SemiOptionalParameter(path)
+        field, member = members[0]
         if isinstance(member, dict | list):
-            raise InvalidParameterType(f"{at}.{field}")
-        return Identifier(self.entity, field, self._value(field, member, at), at)
+            raise InvalidParameterType(f"{path}.{field}")
+        return Identifier(self.entity, field, self._value(field, member, path), path)
 
-    def _value(self, field: str, member: object, at: str) -> str:
+    def _value(self, field: str, member: object, path: str) -> str:
         if self.enumerated and field in self.enumerated:
-            return read_enumeration(member, f"{at}.{field}", self.enumerated[field])
+            return read_enumeration(member, f"{path}.{field}", self.enumerated[field])
         return normalised(
-            field, read_text(member, f"{at}.{field}"), folded=field in self.case_insensitive
+            field,
+            read_text(member, f"{path}.{field}"),
+            case_insensitive=field in self.case_insensitive,
         )
 
 
-def _members(value: object, at: str, *, textual: bool) -> list[tuple[str, object]]:
-    """The fields with their values; a parameter that a query repeats gives one field each."""
+def _members(value: object, path: str, *, textual: bool) -> list[tuple[str, object]]:
+    """The fields with their values; one field for each repetition of a query parameter."""
     if textual and isinstance(value, list):
-        return [pair for text in value for pair in _members(text, at, textual=True)]
+        return [pair for text in value for pair in _members(text, path, textual=True)]
     if textual and isinstance(value, str):
         if not value.lstrip().startswith("{"):
             field, separator, member = value.partition("=")
             if not separator:
-                raise InvalidIdentifier(at)
+                raise InvalidIdentifier(path)
             return [(field.strip(), member)]
         try:
             value = msgspec.json.decode(value)
         except (ValueError, RecursionError) as error:
-            raise InvalidIdentifier(at) from error
+            raise InvalidIdentifier(path) from error
     if not isinstance(value, dict):
-        raise InvalidIdentifier(at)
+        raise InvalidIdentifier(path)
     return list(value.items())
 
 
-def normalised(field: str, value: str, *, folded: bool = False) -> str:
+def normalised(field: str, value: str, *, case_insensitive: bool = False) -> str:
     """An identifying value as it is compared: without surrounding blanks, ids in upper case."""
     value = value.strip()
     if field == "id" and _HEXADECIMAL_ID.fullmatch(value):
         return value.upper()
-    return value.casefold() if folded else value
+    return value.casefold() if case_insensitive else value

@@ -1,10 +1,10 @@
-"""The value types of the contract (common.md, sections 7 and 8): what is accepted, what is kept.
+"""Parsers of the contract's value types (common.md, sections 7 and 8).
 
-Every reader takes a value as it came out of JSON or a query string, never null, and returns the
-value as it is kept: text, int or float, bool, the one spelling of an enumeration, or a date as the
+Every parser takes a value as it came out of JSON or a query string, never null, and returns the
+value as it is stored: text, int or float, bool, the one spelling of an enumeration, or a date as the
 wall-clock text ``YYYY-MM-DDTHH:MM:SS`` of the service's time zone. A value that is not of the type
 raises `InvalidParameterType`, one outside its range or list `InvalidParameterValue`; both name
-``at``, the parameter's path in the caller's words.
+``path``, the parameter's path in the caller's words.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = [
 ]
 
 ALIASES = {"F2F": "FACE_TO_FACE", "COMPLETE": "COMPLETED"}
-"""Spellings that published pages print, accepted on input and never sent (common.md, section 7)."""
+"""Spellings on published pages: accepted on input, never sent (common.md, section 7)."""
 
 MAX_INTEGER = 2**53 - 1
-"""The largest integer that every JSON reader keeps exact."""
+"""The largest integer that every JSON parser reads exactly."""
 
 _DATE = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})"
@@ -62,135 +62,137 @@ _MONTHS = (
 )
 
 
-def read_text(value: object, at: str, longest: int = 255) -> str:
+def read_text(value: object, path: str, max_length: int = 255) -> str:
     """A String; a JSON number is read as its text."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise InvalidParameterType(at)
-    text = str(number(value, at)) if isinstance(value, float) else str(value)
-    if len(text) > longest or "\0" in text:
-        raise InvalidParameterValue(at)
+        raise InvalidParameterType(path)
+    text = str(number(value, path)) if isinstance(value, float) else str(value)
+    if len(text) > max_length or "\0" in text:
+        raise InvalidParameterValue(path)
     return text
 
 
-def read_integer(value: object, at: str, least: int = -MAX_INTEGER, most: int = MAX_INTEGER) -> int:
-    """An Integer: a JSON number or numeric text without a fraction, within ``least``..``most``."""
+def read_integer(
+    value: object, path: str, minimum: int = -MAX_INTEGER, maximum: int = MAX_INTEGER
+) -> int:
+    """An Integer within ``minimum``..``maximum``: a JSON number or numeric text without a fraction."""
     if isinstance(value, str):
         text = value.strip()
         if not _INTEGER.fullmatch(text):
-            raise InvalidParameterType(at)
-        found = int(text.partition(".")[0])
+            raise InvalidParameterType(path)
+        integer = int(text.partition(".")[0])
     elif isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:
-        raise InvalidParameterType(at)
+        raise InvalidParameterType(path)
     else:
-        found = int(value)
-    if not least <= found <= most:
-        raise InvalidParameterValue(at)
-    return found
+        integer = int(value)
+    if not minimum <= integer <= maximum:
+        raise InvalidParameterValue(path)
+    return integer
 
 
-def read_number(value: object, at: str) -> int | float:
-    """A Number or Float: a JSON number or numeric text; whole values are kept as integers."""
+def read_number(value: object, path: str) -> int | float:
+    """A Number or Float: a JSON number or numeric text; whole values are stored as integers."""
     if isinstance(value, str):
         text = value.strip()
         if not _NUMBER.fullmatch(text) or len(text) > 64:
-            raise InvalidParameterType(at)
-        return number(float(text), at)
+            raise InvalidParameterType(path)
+        return number(float(text), path)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidParameterType(at)
-    return number(value, at)
+        raise InvalidParameterType(path)
+    return number(value, path)
 
 
-def number(value: float, at: str) -> int | float:
+def number(value: float, path: str) -> int | float:
     """The shortest form of a number: whole values that are exact lose their fraction.
 
-    Numbers that JSON cannot carry (infinities) or no reader keeps exact (integers beyond 2**53)
+    Numbers that JSON cannot represent (infinities) or parsers may round (integers beyond 2**53)
     raise `InvalidParameterValue`.
     """
     if isinstance(value, int):
         if abs(value) > MAX_INTEGER:
-            raise InvalidParameterValue(at)
+            raise InvalidParameterValue(path)
         return value
     if not math.isfinite(value):
-        raise InvalidParameterValue(at)
+        raise InvalidParameterValue(path)
     return int(value) if value % 1 == 0 and abs(value) <= MAX_INTEGER else value
 
 
-def read_boolean(value: object, at: str) -> bool:
+def read_boolean(value: object, path: str) -> bool:
     """A Boolean: true, false, 1, 0 and the same as texts."""
     if isinstance(value, bool):
         return value
-    known = _TRUTH.get(str(value).strip().lower()) if isinstance(value, str | int) else None
-    if known is None:
-        raise InvalidParameterType(at)
-    return known
+    truth = _TRUTH.get(str(value).strip().lower()) if isinstance(value, str | int) else None
+    if truth is None:
+        raise InvalidParameterType(path)
+    return truth
 
 
-def read_enumeration(value: object, at: str, allowed: Collection[str]) -> str:
+def read_enumeration(value: object, path: str, allowed: Collection[str]) -> str:
     """The spelling in ``allowed`` that a text means: trimmed, upper case, blanks and ``-`` as ``_``."""
     if not isinstance(value, str):
-        raise InvalidParameterType(at)
+        raise InvalidParameterType(path)
     word = re.sub(r"[ _-]+", "_", value.strip().upper())
     word = word if word in allowed else ALIASES.get(word, word)
     if word not in allowed:
-        raise InvalidParameterValue(at)
+        raise InvalidParameterValue(path)
     return word
 
 
-def read_date(value: object, at: str, zone: ZoneInfo) -> str:
+def read_date(value: object, path: str, zone: ZoneInfo) -> str:
     """A Date as wall-clock text of ``zone``; one with ``Z`` or an offset is converted to it."""
-    date = _date(value, at)
+    date = _date(value, path)
     try:
         if date.tzinfo is not None:
             date = date.astimezone(zone)
     except OverflowError as error:
-        raise InvalidParameterValue(at) from error
+        raise InvalidParameterValue(path) from error
     return date.replace(tzinfo=None, microsecond=0).isoformat()
 
 
-def read_moment(value: object, at: str, zone: ZoneInfo) -> datetime:
-    """A Date as the moment in UTC that it means, its fraction included.
+def read_moment(value: object, path: str, zone: ZoneInfo) -> datetime:
+    """A Date as a moment in UTC, including its fraction of a second.
 
-    Without ``Z`` or an offset it is by ``zone``'s wall clock; a time that this clock shows twice is
-    the first of the two.
+    Without ``Z`` or an offset it is read by ``zone``'s wall clock; of a time that this clock shows
+    twice, the first one is meant.
     """
-    date = _date(value, at)
+    date = _date(value, path)
     try:
         return (date if date.tzinfo else date.replace(tzinfo=zone)).astimezone(UTC)
     except OverflowError as error:
-        raise InvalidParameterValue(at) from error
+        raise InvalidParameterValue(path) from error
 
 
-def _date(value: object, at: str) -> datetime:
+def _date(value: object, path: str) -> datetime:
     """A Date as it is written: with a zone only if it has ``Z`` or an offset."""
-    found = _DATE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None:
-        raise InvalidParameterType(at)
-    *parts, fraction, offset = found.groups(default="0")
+    match = _DATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise InvalidParameterType(path)
+    *parts, fraction, offset = match.groups(default="0")
     try:
         date = datetime(*map(int, parts))  # type: ignore[arg-type]  # noqa: DTZ001 (a wall clock)
         if offset != "0":
             date = datetime.fromisoformat(f"{date.isoformat()}{offset.replace('Z', '+00:00')}")
         return date.replace(microsecond=int(fraction[1:7].ljust(6, "0")))
     except ValueError as error:
-        raise InvalidParameterValue(at) from error
+        raise InvalidParameterValue(path) from error
 
 
 @lru_cache(4096)
 def wall_clock(moment: datetime, zone: ZoneInfo) -> str:
-    """A moment as it is kept and sent: seconds of ``zone``'s wall clock, without a zone.
+    """A moment as it is stored and sent: by ``zone``'s wall clock, in seconds, without a zone.
 
-    A call asks for its moment several times.
+    Cached: a call needs its moment several times.
     """
     return moment.astimezone(zone).replace(tzinfo=None, microsecond=0).isoformat()
 
 
 @lru_cache(4096)
-def java_date(kept: str, zone: ZoneInfo) -> str:
-    """A kept date in Java style: ``Mon May 05 15:49:59 EEST 2014`` (common.md, section 8).
+def java_date(text: str, zone: ZoneInfo) -> str:
+    """A stored date in Java style: ``Mon May 05 15:49:59 EEST 2014`` (common.md, section 8).
 
-    The same second is asked for again and again: what is done together is dated together.
+    Cached: entities that are changed together have the same date.
     """
-    date = datetime.fromisoformat(kept).replace(tzinfo=zone)
+    date = datetime.fromisoformat(text).replace(tzinfo=zone)
     return (
         f"{_DAYS[date.weekday()]} {_MONTHS[date.month - 1]} {date.day:02d} "
         f"{date:%H:%M:%S} {date.tzname()} {date.year:04d}"

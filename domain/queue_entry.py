@@ -5,10 +5,14 @@ from __future__ import annotations
 from uuid import UUID
 
 from domain.aggregate import Aggregate, Attribution, CreationEvent
-from domain.scalar_fields import NOTES, Text
+from domain.scalar_fields import NOTES, Enumeration, Text
 
-__all__ = ["ERROR_CODE", "ERROR_DESCRIPTION", "QueueEntry"]
+__all__ = ["ENTRY_STATE", "ERROR_CODE", "ERROR_DESCRIPTION", "QueueEntry"]
 
+ENTRY_STATE = Enumeration(
+    name="life_cycle_state",
+    allowed=("PENDING", "REJECTED", "COMPLETED", "COMPLETED_AND_REMOVED"),
+)
 ERROR_CODE = Text(name="error_code")
 ERROR_DESCRIPTION = Text(name="error_description", max_length=NOTES, personal=True)
 
@@ -29,7 +33,7 @@ class QueueEntry(Aggregate):
         self.error_description: str | None = None
 
     class Event(Aggregate.Event):
-        """What happens to a queue entry."""
+        """The base of the events of a queue entry."""
 
     class Queued(Event, CreationEvent):
         """An outgoing communication became final and waits to be sent."""
@@ -76,15 +80,15 @@ class QueueEntry(Aggregate):
         TO = "COMPLETED_AND_REMOVED"
 
     @property
-    def subject(self) -> UUID:
+    def data_subject(self) -> UUID:
         return UUID(self.contact_information)
 
     def process(self, by: Attribution) -> None:
-        """Says that the message was sent."""
+        """Records that the message was sent."""
         self.raise_event(self.Processed, by)
 
     def reject(self, error_code: str, error_description: str, by: Attribution) -> None:
-        """Says that the message could not be sent, and why."""
+        """Records that the message could not be sent, and why."""
         self.raise_event(
             self.Rejected, by, error_code=error_code, error_description=error_description
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -34,56 +34,56 @@ __all__ = [
 
 NOTES = 4000
 CONTENT = 65535
-"""Longest texts in characters (common.md, section 7); other texts hold 255."""
+"""The length of long texts in characters (common.md, section 7); other texts hold 255."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Field):
     """A String of at most ``max_length`` characters; ``""`` is null where null is allowed.
 
-    ``clean`` turns it into what is kept, or into None where it is not allowed.
+    ``clean`` returns the text to store, or None if the text is not allowed.
     """
 
     max_length: int = 255
     clean: Callable[[str], str | None] | None = None
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> str | None:
-        text = read_text(value, at, self.max_length)
+    def read(self, value: Any, path: str, context: ReadContext) -> str | None:
+        text = read_text(value, path, self.max_length)
         if not text or self.clean is None:
             return text or None
         cleaned = self.clean(text)
         if cleaned is None:
-            raise InvalidParameterValue(at)
+            raise InvalidParameterValue(path)
         return cleaned
 
     def schema(self) -> JsonSchema:
         return {"type": "string", "maxLength": self.max_length}
 
     def response_schema(self) -> JsonSchema:
-        # Names that are put together and notes that grow are longer than what a call may give.
+        # Composed names and notes that grow may be longer than what a call may give.
         return {"type": ["string", "null"]}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Integer(Field):
-    """An Integer within ``least``..``most``."""
+    """An Integer within ``minimum``..``maximum``."""
 
-    least: int = -(2**53) + 1
-    most: int = 2**53 - 1
+    minimum: int = -(2**53) + 1
+    maximum: int = 2**53 - 1
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> int:
-        return read_integer(value, at, self.least, self.most)
+    def read(self, value: Any, path: str, context: ReadContext) -> int:
+        return read_integer(value, path, self.minimum, self.maximum)
 
     def schema(self) -> JsonSchema:
-        return {"type": "integer", "minimum": self.least, "maximum": self.most}
+        return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Number(Field):
     """A Number or Float."""
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> int | float:
-        return read_number(value, at)
+    def read(self, value: Any, path: str, context: ReadContext) -> int | float:
+        return read_number(value, path)
 
     def schema(self) -> JsonSchema:
         return {"type": "number"}
@@ -91,18 +91,18 @@ class Number(Field):
 
 @dataclass(frozen=True, kw_only=True)
 class NonNegativeInteger(Number):
-    """A Number that must be whole and not below ``least``."""
+    """A Number that must be an integer and at least ``minimum``."""
 
-    least: int = 0
+    minimum: int = 0
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> int:
-        found = read_number(value, at)
-        if not isinstance(found, int) or found < self.least:
-            raise InvalidParameterValue(at)
-        return found
+    def read(self, value: Any, path: str, context: ReadContext) -> int:
+        number = read_number(value, path)
+        if not isinstance(number, int) or number < self.minimum:
+            raise InvalidParameterValue(path)
+        return number
 
     def schema(self) -> JsonSchema:
-        return {"type": "integer", "minimum": self.least}
+        return {"type": "integer", "minimum": self.minimum}
 
     def response_schema(self) -> JsonSchema:
         return {"type": ["integer", "null"]}
@@ -114,11 +114,11 @@ class Boolean(Field):
 
     numeric: bool = False
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> bool:
-        return read_boolean(value, at)
+    def read(self, value: Any, path: str, context: ReadContext) -> bool:
+        return read_boolean(value, path)
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
-        return int(bool(kept)) if self.numeric else bool(kept)
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        return int(bool(stored)) if self.numeric else bool(stored)
 
     def schema(self) -> JsonSchema:
         return {"type": "boolean"}
@@ -133,11 +133,11 @@ class Date(Field):
 
     java_format: bool = False
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> str:
-        return read_date(value, at, reading.zone)
+    def read(self, value: Any, path: str, context: ReadContext) -> str:
+        return read_date(value, path, context.zone)
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
-        return java_date(kept, zone) if self.java_format and kept else kept
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        return java_date(stored, zone) if self.java_format and stored else stored
 
     def schema(self) -> JsonSchema:
         return {"type": "string", "examples": ["2014-05-05T15:49:59"]}
@@ -149,25 +149,21 @@ class Date(Field):
 
 @dataclass(frozen=True, kw_only=True)
 class Enumeration(Field):
-    """One word of a list; ``allowed`` is the list, separated by blanks."""
+    """One word of the list ``allowed``."""
 
-    allowed: str
-    _words: frozenset[str] = field(init=False, repr=False)
+    allowed: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_words", frozenset(self.allowed.split()))
-
-    def read(self, value: Any, at: str, reading: ReadContext) -> str | None:
+    def read(self, value: Any, path: str, context: ReadContext) -> str | None:
         if value == "":
             return None
-        return read_enumeration(value, at, self._words)
+        return read_enumeration(value, path, self.allowed)
 
     def schema(self) -> JsonSchema:
-        return {"type": "string", "enum": self.allowed.split()}
+        return {"type": "string", "enum": list(self.allowed)}
 
 
 def udf(*, string: int, floating: int, date: int, personal: bool = True) -> tuple[Field, ...]:
-    """The user-defined fields of an entity: so many of each type."""
+    """The user-defined fields of an entity: that many strings, floats and dates."""
     return (
         *(Text(name=f"udf_string_{n}", personal=personal) for n in range(1, string + 1)),
         *(Number(name=f"udf_float_{n}", personal=personal) for n in range(1, floating + 1)),

@@ -1,7 +1,7 @@
-"""What is calculated of a service request: its completion and its priority.
+"""The computed completion and priority of a service request.
 
-Contract service_requests.md, sections 5.1 and 5.2. Dates are wall-clock texts, and arithmetic on them
-knows nothing of daylight-saving changes (common.md, section 8).
+Contract service_requests.md, sections 5.1 and 5.2. Dates are wall-clock texts; arithmetic on them
+ignores daylight-saving changes (common.md, section 8).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MONTHS = {"MONTHS": 1, "YEARS": 12}
 
 
 def later(date: str, value: int, unit: str) -> str:
-    """The date so many units after ``date``; of a month that is too short, the last day.
+    """The date that is ``value`` units after ``date``; the last day of a month that is too short.
 
     Raises ``OverflowError`` beyond the year 9999.
     """
@@ -37,7 +37,7 @@ def later(date: str, value: int, unit: str) -> str:
 
 
 def later_or_max(date: str, value: int, unit: str) -> str:
-    """As `later`, and the end of all dates where there are none so late."""
+    """Like `later`, but the last of all dates where `later` raises ``OverflowError``."""
     try:
         return later(date, value, unit)
     except OverflowError:
@@ -45,7 +45,7 @@ def later_or_max(date: str, value: int, unit: str) -> str:
 
 
 def period_between(start: str, end: str) -> JsonObject:
-    """The time from ``start`` to ``end``: minutes, rounded up, in the largest unit without rest."""
+    """The time from ``start`` to ``end``: in minutes, rounded up, or a larger unit that divides them."""
     span = datetime.fromisoformat(end) - datetime.fromisoformat(start)
     minutes = -(-span // timedelta(minutes=1))
     unit = next(
@@ -55,20 +55,21 @@ def period_between(start: str, end: str) -> JsonObject:
 
 
 def check_dates(values: JsonObject) -> None:
-    """Refuses an expected date before the start with `InvalidParameterValue`."""
+    """Raises `InvalidParameterValue` for an expected date before the start."""
     if values.get(START) and values.get(EXPECTED) and values[EXPECTED] < values[START]:
         raise InvalidParameterValue(EXPECTED)
 
 
-def schedule(current: JsonObject, given: JsonObject) -> JsonObject:
-    """Start, expected date and estimated time after ``given`` values are applied to the current.
+def schedule(current: JsonObject, changes: JsonObject) -> JsonObject:
+    """Start, expected date and estimated time after ``changes`` are applied to the current ones.
 
     Each of the latter two follows from the other; null for one clears both; a new start keeps the
-    period. Raises `InvalidParameterValue` as `check_dates`, and for a period that ends nowhere.
+    period. Raises `InvalidParameterValue` as `check_dates`, and for a period that ends after the
+    year 9999.
     """
-    start = given.get(START) or current[START]
-    expected, period = given.get(EXPECTED), given.get(ESTIMATED)
-    if expected is None and period is None and not given.keys() & {EXPECTED, ESTIMATED}:
+    start = changes.get(START) or current[START]
+    expected, period = changes.get(EXPECTED), changes.get(ESTIMATED)
+    if expected is None and period is None and not changes.keys() & {EXPECTED, ESTIMATED}:
         expected, period = current.get(EXPECTED), current.get(ESTIMATED)
         expected = expected if start == current[START] else None
     elif expected is not None:
@@ -83,10 +84,10 @@ def schedule(current: JsonObject, given: JsonObject) -> JsonObject:
 
 
 def priority(urgency: str, impact: str, matrix: Iterable[Mapping[str, Any]]) -> str | None:
-    """The priority level of two levels, by the rows of the organisation's matrix if it has any."""
-    rows = {(row["urgency_level"], row["impact_level"]): row["priority_level"] for row in matrix}
-    if rows:
-        return rows.get((urgency, impact))
+    """The priority level for two levels; by the organisation's matrix if that is not empty."""
+    levels = {(row["urgency_level"], row["impact_level"]): row["priority_level"] for row in matrix}
+    if levels:
+        return levels.get((urgency, impact))
     if not (urgency.startswith("URGENCY") and impact.startswith("IMPACT")):
         return None
     return f"PRIORITY{int(urgency[-1]) + int(impact[-1]) - 1}"

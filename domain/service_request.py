@@ -1,7 +1,7 @@
 """Service requests: the life cycle from the call to the accepted resolution.
 
-Contract service_requests.md, section 3. The table of moves is what the events say under ``FROM`` and
-``TO``; what they have in common, and the rules on answers, are in `domain.service_request_answers`.
+Contract service_requests.md, section 3. The state transitions are the events' ``FROM`` and ``TO``;
+their common bases, and the rules on answers, are in `domain.service_request_answers`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from domain.diff import apply_diff, diff
 from domain.errors import AcceptanceNotRequired, AlreadyAccepted, InvalidLifeCycleState
 from domain.fields import JsonObject
 from domain.service_request_answers import (
+    ANSWER_STATES,
     OPEN,
     PROGRESSION,
-    STATES,
     AnswerAccepted,
     AnswerGiven,
     AnswerReplaced,
@@ -32,10 +32,10 @@ __all__ = ["ServiceRequest"]
 
 
 class ServiceRequest(Aggregate):
-    """What a customer asked for.
+    """A request of a customer.
 
-    ``contact_information`` is the caller, ``details`` holds the passive fields, ``answers`` what the
-    customer was told by name, ``sets`` the services, goods and relations by set.
+    ``contact_information`` is the caller, ``details`` holds the passive fields, ``answers`` the
+    response and resolutions by name, ``sets`` the services, goods and relations by set.
     """
 
     TOPIC = "service_request"
@@ -54,7 +54,7 @@ class ServiceRequest(Aggregate):
         self.completed_date: str | None = None
 
     class Event(Aggregate.Event):
-        """What happens to a service request."""
+        """The base of the events of a service request."""
 
     class Opened(Event, CreationEvent):
         """A customer's request was registered; ``status`` as in the answers that may follow."""
@@ -214,29 +214,29 @@ class ServiceRequest(Aggregate):
             aggregate.cancellation_reason = self.cancellation_reason
 
     @property
-    def subject(self) -> UUID:
+    def data_subject(self) -> UUID:
         return UUID(self.contact_information)
 
     def require_next_state(self, to: str) -> None:
-        """Refuses with `InvalidLifeCycleState` where neither a step leads to ``to`` nor stays there."""
-        first = [state for event in self.event_types if to == event.TO for state in event.FROM]
-        self.require(*first, *((to,) if to in STATES.values() else ()))
+        """Raises `InvalidLifeCycleState` unless one step leads to the state ``to``, or stays there."""
+        origins = [state for event in self.event_types if to == event.TO for state in event.FROM]
+        self.require(*origins, *((to,) if to in ANSWER_STATES.values() else ()))
 
     def require_reachable(self, to: str) -> None:
-        """Refuses with `InvalidLifeCycleState` a way back, and any way from a final state."""
+        """Raises `InvalidLifeCycleState` for a step back, and for any step from a final state."""
         self.require(*OPEN)
         if to in PROGRESSION and PROGRESSION.index(to) < PROGRESSION.index(self.state):
             raise InvalidLifeCycleState
 
-    def amend(self, given: JsonObject, by: Attribution) -> None:
+    def amend(self, details: JsonObject, by: Attribution) -> None:
         """Changes the passive fields that differ."""
-        changes = diff(self.details, given)
+        changes = diff(self.details, details)
         if changes:
             self.raise_event(self.Amended, by, changes=changes)
 
-    def add_item(self, set_name: str, item: JsonObject, by: Attribution, at: str) -> None:
-        """Adds a complete item; ``at`` is its path. Raises what `check_item` does."""
-        check_item(self.id, set_name, self.sets.get(set_name, ()), item, at)
+    def add_item(self, set_name: str, item: JsonObject, by: Attribution, path: str) -> None:
+        """Adds a complete item; ``path`` is its parameter path. Raises what `check_item` does."""
+        check_item(self.id, set_name, self.sets.get(set_name, ()), item, path)
         self.raise_event(self.ItemAdded, by, set_name=set_name, item=item)
 
     def change_item(
@@ -244,26 +244,27 @@ class ServiceRequest(Aggregate):
     ) -> None:
         """Changes the fields of an item that differ."""
         changes = diff(item, changes)
-        changed = {"set_name": set_name, "item_id": item["id"], "changes": changes}
+        payload = {"set_name": set_name, "item_id": item["id"], "changes": changes}
         if changes:
-            self.raise_event(self.ItemChanged, by, **changed)
+            self.raise_event(self.ItemChanged, by, **payload)
 
     def remove_item(self, set_name: str, item: JsonObject, by: Attribution) -> None:
         """Removes an item."""
         self.raise_event(self.ItemRemoved, by, set_name=set_name, item_id=item["id"])
 
-    def advance(self, to: str, status: str, given: Answers, now: str, by: Attribution) -> None:
-        """Gives, replaces and withdraws answers, and goes on to the state ``to``, there in ``status``.
+    def advance(self, to: str, status: str, answers: Answers, now: str, by: Attribution) -> None:
+        """Gives, replaces and withdraws answers, and advances to the state ``to`` with ``status``.
 
-        ``now`` is the date if that completes it. Raises what `require_reachable` and `check_acceptance` do.
+        ``now`` becomes the date of completion where that completes it. Raises what
+        `require_reachable` and `check_acceptance` do.
         """
         self.require_reachable(to)
-        check_acceptance(to, self.answers, given)
-        for name, state in STATES.items():
-            answer = given.get(name)
+        check_acceptance(to, self.answers, answers)
+        for name, state in ANSWER_STATES.items():
+            answer = answers.get(name)
             if answer and answer != self.answers.get(name):
                 self._answer(name, answer, status if to == state else None, by)
-        for name in [name for name in self.answers if given.get(name, {}) is None]:
+        for name in [name for name in self.answers if answers.get(name, {}) is None]:
             self.raise_event(event_of(AnswerWithdrawn, name), by)
         if to == "COMPLETED":
             self.raise_event(self.Completed, by, status=status, completed_date=now)
@@ -271,21 +272,21 @@ class ServiceRequest(Aggregate):
             self.raise_event(self.StatusChanged, by, status=status)
 
     def _answer(self, name: str, answer: JsonObject, status: str | None, by: Attribution) -> None:
-        if PROGRESSION.index(self.state) >= PROGRESSION.index(STATES[name]):
+        if PROGRESSION.index(self.state) >= PROGRESSION.index(ANSWER_STATES[name]):
             self.raise_event(event_of(AnswerReplaced, name), by, answer=answer)
         else:
             self.raise_event(event_of(AnswerGiven, name), by, answer=answer, status=status)
 
     def check_acceptable(self, name: str) -> None:
-        """Refuses with an error of section 3 what needs not be accepted, or not now or not again."""
-        self.require(STATES[name])
+        """Refuses an answer that needs no acceptance, cannot be accepted now, or already is (3)."""
+        self.require(ANSWER_STATES[name])
         if not self.answers[name]["acceptance_required"]:
             raise AcceptanceNotRequired(name)
         if is_accepted(self.answers[name]):
             raise AlreadyAccepted(name)
 
     def accept(self, name: str, accepted_by: str, accepted_date: str, by: Attribution) -> None:
-        """Notes that an answer was accepted. Raises what `check_acceptable` does."""
+        """Records that an answer was accepted. Raises what `check_acceptable` does."""
         self.check_acceptable(name)
         self.raise_event(
             event_of(AnswerAccepted, name), by, accepted_by=accepted_by, accepted_date=accepted_date

@@ -1,8 +1,8 @@
-"""What a customer is told of a service request: a response, a temporary and a final resolution.
+"""The answers to a service request: a response, a temporary and a final resolution.
 
 Contract service_requests.md, section 3. Each of these answers begins a life cycle state. If its
-category wants it, the customer has to accept it before the next step; whether that is so was noted
-in the answer when it was given.
+category requires it, the customer has to accept it before the next step; the answer records that
+when it is given.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from domain.errors import (
 from domain.fields import JsonObject
 
 __all__ = [
+    "ANSWER_STATES",
     "OPEN",
     "PROGRESSION",
-    "STATES",
     "AnswerAccepted",
     "AnswerGiven",
     "AnswerReplaced",
@@ -37,25 +37,25 @@ __all__ = [
 ]
 
 PROGRESSION = ("PENDING", "RESPONDED", "TEMPORARY_RESOLVED", "FINAL_RESOLVED", "COMPLETED")
-"""The states in the order in which they are gone through; the third may be left out."""
+"""The states in their order; the third one may be skipped."""
 
 OPEN = PROGRESSION[:-1]
 """The states in which a service request can still be changed."""
 
-STATES = dict(
+ANSWER_STATES = dict(
     zip(("response", "temporary_resolution", "final_resolution"), PROGRESSION[1:4], strict=True)
 )
 """The state that each answer begins."""
 
 Answers = Mapping[str, JsonObject | None]
-"""Answers by name, None for one that is not or no longer given."""
+"""Answers by name; None for one that is not given, or withdrawn."""
 
 
 class AnswerGiven(DomainEvent):
     """The customer was given an answer.
 
-    ``status`` is None where further steps were taken at once and only the last one has a status.
-    ``answer`` says under ``acceptance_required`` whether the customer has to accept it.
+    ``status`` is None where further steps followed at once: only the last one has a status.
+    ``answer["acceptance_required"]`` is true if the customer has to accept it.
     """
 
     NAME: ClassVar[str] = ""
@@ -69,7 +69,7 @@ class AnswerGiven(DomainEvent):
 
 
 class AnswerReplaced(DomainEvent):
-    """Another answer took the place of one that was not accepted, if there was one."""
+    """An answer replaced one that was not accepted, if there was one."""
 
     NAME: ClassVar[str] = ""
     PERSONAL = {"answer": frozenset({"description"})}
@@ -85,12 +85,14 @@ class AnswerWithdrawn(DomainEvent):
     NAME: ClassVar[str] = ""
 
     def apply_to(self, aggregate: Any) -> None:
-        kept = {name: said for name, said in aggregate.answers.items() if name != self.NAME}
-        aggregate.answers = kept
+        remaining = {
+            name: answer for name, answer in aggregate.answers.items() if name != self.NAME
+        }
+        aggregate.answers = remaining
 
 
 class AnswerAccepted(DomainEvent):
-    """The customer, or somebody for the customer, agreed to an answer."""
+    """The customer, or somebody on behalf of the customer, accepted an answer."""
 
     NAME: ClassVar[str] = ""
     accepted_by: str
@@ -104,45 +106,45 @@ class AnswerAccepted(DomainEvent):
 
 @cache
 def event_of(kind: type[DomainEvent], name: str) -> type[DomainEvent]:
-    """The event by which the answer of that name is given, replaced, withdrawn or accepted."""
+    """The event type of that kind (given, replaced, withdrawn, accepted) for the named answer."""
     events = (event for event in EVENTS.values() if issubclass(event, kind))
     return next(event for event in events if getattr(event, "NAME", "") == name)
 
 
 def is_accepted(answer: JsonObject | None) -> bool:
-    """Whether an answer was to be accepted and was."""
+    """True if an answer requires acceptance and was accepted."""
     return bool(answer and answer["acceptance_required"] and answer.get("accepted_by"))
 
 
 def is_pending(answer: JsonObject | None) -> bool:
-    """Whether an answer still waits to be accepted."""
+    """True if an answer requires acceptance and was not accepted yet."""
     return bool(answer and answer["acceptance_required"] and not answer.get("accepted_by"))
 
 
-def check_answers_fit_state(to: str, stored: Answers, given: Answers) -> None:
+def check_answers_fit_state(to: str, stored: Answers, new: Answers) -> None:
     """Refuses answers that do not fit the state ``to`` (sections 6.1 and 6.2).
 
-    Raises `MandatoryParameter` for one that the state or the way to it needs, and
+    Raises `MandatoryParameter` for a missing one of the state or of a step on the way to it, and
     `InvalidParameterValue` for one that begins a later state.
     """
-    for name, state in STATES.items():
-        reached = PROGRESSION.index(to) >= PROGRESSION.index(state)
-        needed = to == state if name == "temporary_resolution" else reached
-        if needed and given.get(name, stored.get(name)) is None:
+    for name, state in ANSWER_STATES.items():
+        is_reached = PROGRESSION.index(to) >= PROGRESSION.index(state)
+        required = to == state if name == "temporary_resolution" else is_reached
+        if required and new.get(name, stored.get(name)) is None:
             raise MandatoryParameter(name)
-        if not reached and given.get(name) is not None:
+        if not is_reached and new.get(name) is not None:
             raise InvalidParameterValue(name)
 
 
-def check_acceptance(to: str, stored: Answers, given: Answers) -> None:
-    """Refuses to replace what was accepted, and to pass what was not.
+def check_acceptance(to: str, stored: Answers, new: Answers) -> None:
+    """Refuses to replace an accepted answer, and to pass one that waits for acceptance.
 
     Raises `AlreadyAccepted` and `PendingAcceptance` with the name of the answer (section 3).
     """
-    for name in given:
+    for name in new:
         if is_accepted(stored.get(name)):
             raise AlreadyAccepted(name)
-    for name, state in STATES.items():
-        passed = PROGRESSION.index(to) > PROGRESSION.index(state)
-        if passed and is_pending(given.get(name, stored.get(name))):
+    for name, state in ANSWER_STATES.items():
+        is_passed = PROGRESSION.index(to) > PROGRESSION.index(state)
+        if is_passed and is_pending(new.get(name, stored.get(name))):
             raise PendingAcceptance(name)

@@ -7,7 +7,12 @@ from domain.errors import InvalidParameterValue
 from domain.fields import Field, JsonObject, Level
 from domain.identifiers import IdentifierFields
 from domain.reference.catalogue import identifiable
-from domain.reference.setup import IMPACT_LEVEL, PRIORITY_LEVEL, STATES, URGENCY_LEVEL
+from domain.reference.setup import (
+    IMPACT_LEVEL,
+    PRIORITY_LEVEL,
+    SERVICE_REQUEST_STATES,
+    URGENCY_LEVEL,
+)
 from domain.scalar_fields import NOTES, Date, Enumeration, NonNegativeInteger, Text, udf
 
 __all__ = [
@@ -32,7 +37,7 @@ __all__ = [
     "UNITS_OF_TIME",
 ]
 
-UNITS_OF_TIME = "MINUTES HOURS DAYS WEEKS MONTHS YEARS"
+UNITS_OF_TIME = ("MINUTES", "HOURS", "DAYS", "WEEKS", "MONTHS", "YEARS")
 
 TYPE = Reference(name="type", target=identifiable("service_request_type"))
 STATUS = Reference(name="status", target=identifiable("service_request_status"))
@@ -41,7 +46,7 @@ REASON = Reference(
     name="cancellation_reason", target=identifiable("service_request_cancellation_reason")
 )
 CALLER = Reference(name="contact_information", target=identifiable("contact_information"))
-LIFE_CYCLE_STATE = Enumeration(name="life_cycle_state", allowed=STATES)
+LIFE_CYCLE_STATE = Enumeration(name="life_cycle_state", allowed=SERVICE_REQUEST_STATES)
 CALLER_TEXTS: tuple[Field, ...] = (
     Text(name="caller_email", personal=True),
     Text(name="caller_phone", personal=True, since="R10"),
@@ -62,14 +67,14 @@ COMPLETION: tuple[Field, ...] = (
     Object(
         name="estimated_completion_time",
         fields=(
-            NonNegativeInteger(name="time_period_value", least=1),
+            NonNegativeInteger(name="time_period_value", minimum=1),
             Enumeration(name="time_period_uot", allowed=UNITS_OF_TIME),
         ),
         levels=dict.fromkeys(("time_period_value", "time_period_uot"), Level.MANDATORY),
         absent_as_null=True,
     ),
 )
-"""When it is expected to be completed: a date, or a period from which the date follows."""
+"""The expected completion: a date, or a period from which the date follows."""
 
 ASSIGNED_TO = Object(
     name="assigned_to",
@@ -91,7 +96,7 @@ REFERRING_TO = Object(
 
 
 def _answer(name: str, date: str, by: str) -> Object:
-    """The response or a resolution: what was said, by whom, and who accepted it for the customer."""
+    """The object of a response or resolution: its author and text, and who accepted it."""
     return Object(
         name=name,
         fields=(
@@ -112,7 +117,7 @@ ANSWERS: tuple[Object, ...] = (
     _answer("temporary_resolution", "temporary_resolution_date", "temporary_resolved_by"),
     _answer("final_resolution", "final_resolution_date", "final_resolved_by"),
 )
-"""What the customer is told, in the order in which it is."""
+"""The response and the resolutions, in the order in which they are given."""
 
 PRODUCT = Reference(name="product", target=identifiable("product"))
 INSTALLED_ITEM = Reference(name="installed_item", target=identifiable("installed_item"))
@@ -125,10 +130,10 @@ RELATION_TEXT = Text(name="description", max_length=NOTES, personal=True)
 ID = Text(name="id")
 
 
-def _own_number_only(item: JsonObject, at: str) -> None:
-    """An installed item has its own serial number."""
+def _check_serial_number(item: JsonObject, path: str) -> None:
+    """Refuses a serial number beside an installed item, which has its own."""
     if item.get("installed_item") and item.get("serial_number") is not None:
-        raise InvalidParameterValue(f"{at}.serial_number")
+        raise InvalidParameterValue(f"{path}.serial_number")
 
 
 SETS: dict[str, ItemSet] = {
@@ -136,7 +141,7 @@ SETS: dict[str, ItemSet] = {
     for items in (
         ItemSet(
             name="services_set",
-            rows=(PRODUCT,),
+            fields=(PRODUCT,),
             response_fields=(ID, PRODUCT),
             item_identifier=IdentifierFields("service_request_service", ("id",)),
             links=(PRODUCT,),
@@ -145,17 +150,17 @@ SETS: dict[str, ItemSet] = {
         ),
         ItemSet(
             name="physical_goods_set",
-            rows=(INSTALLED_ITEM, PRODUCT, SERIAL_NUMBER, COVERAGE),
+            fields=(INSTALLED_ITEM, PRODUCT, SERIAL_NUMBER, COVERAGE),
             response_fields=(ID, INSTALLED_ITEM, PRODUCT, SERIAL_NUMBER, COVERAGE),
             item_identifier=IdentifierFields("service_request_physical_good", ("id",)),
             links=(INSTALLED_ITEM, PRODUCT),
             exactly_one=("installed_item", "product"),
             actions=("ADD", "REMOVE"),
-            check=_own_number_only,
+            check=_check_serial_number,
         ),
         ItemSet(
             name="related_service_requests_set",
-            rows=(RELATED, RELATION_TEXT),
+            fields=(RELATED, RELATION_TEXT),
             response_fields=(ID, RELATED, RELATION_TEXT),
             item_identifier=IdentifierFields("service_request_relation", ("id",)),
             links=(RELATED,),
@@ -167,4 +172,4 @@ SETS: dict[str, ItemSet] = {
 }
 """The sets of a service request by parameter."""
 
-PERSONAL = frozenset(row.name for row in (*CALLER_TEXTS, *TEXTS, *UDF) if row.personal)
+PERSONAL = frozenset(field.name for field in (*CALLER_TEXTS, *TEXTS, *UDF) if field.personal)

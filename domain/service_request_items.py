@@ -1,4 +1,4 @@
-"""What a service request is about: services, physical goods, other service requests.
+"""The items of a service request: services, physical goods, other service requests.
 
 Contract service_requests.md, section 6.13.
 """
@@ -22,11 +22,11 @@ from domain.identifiers import Identifier
 __all__ = ["SetItemAdded", "SetItemChanged", "SetItemRemoved", "check_item", "find_item"]
 
 UNIQUE_LINK = {"services_set": "product", "related_service_requests_set": "service_request"}
-"""What no two items of a set may lead to both."""
+"""The link that is unique within a set, by set."""
 
 
 class SetItemAdded(DomainEvent):
-    """An item came to the end of its set."""
+    """An item was added at the end of its set."""
 
     PERSONAL = {"item": frozenset({"description"})}
     set_name: str
@@ -54,20 +54,20 @@ class SetItemChanged(DomainEvent):
 
 
 class SetItemRemoved(DomainEvent):
-    """An item left its set."""
+    """An item was removed from its set."""
 
     set_name: str
     item_id: str
 
     def apply_to(self, aggregate: Any) -> None:
-        kept = [item for item in aggregate.sets[self.set_name] if item["id"] != self.item_id]
-        aggregate.sets = aggregate.sets | {self.set_name: kept}
+        remaining = [item for item in aggregate.sets[self.set_name] if item["id"] != self.item_id]
+        aggregate.sets = aggregate.sets | {self.set_name: remaining}
 
 
 def check_item(
-    own: UUID, set_name: str, items: Sequence[JsonObject], item: JsonObject, at: str
+    request_id: UUID, set_name: str, items: Sequence[JsonObject], item: JsonObject, path: str
 ) -> None:
-    """Refuses an item that the others of its set exclude.
+    """Refuses an item that another one of its set excludes.
 
     Raises `InvalidParameterValue` for a relation of a service request to itself and
     `DuplicateEntity` for a second service of a product or relation to a service request.
@@ -75,24 +75,24 @@ def check_item(
     link = UNIQUE_LINK.get(set_name)
     if link is None:
         return
-    if item[link] == own.hex.upper():
-        raise InvalidParameterValue(f"{at}.{link}_identifier")
+    if item[link] == request_id.hex.upper():
+        raise InvalidParameterValue(f"{path}.{link}_identifier")
     if any(other[link] == item[link] for other in items):
-        raise DuplicateEntity(f"{at}.{link}_identifier")
+        raise DuplicateEntity(f"{path}.{link}_identifier")
 
 
 def find_item(
-    items: Sequence[JsonObject], identifier: Identifier | Mapping[str, str], at: str
+    items: Sequence[JsonObject], identifier: Identifier | Mapping[str, str], path: str
 ) -> JsonObject:
-    """The item that an identifier, or a link with what it leads to, means (section 2).
+    """The item with an identifier, or with a link to the given entity (section 2).
 
     Raises `EntityNotFound` and `EntityNotUnique`.
     """
     if isinstance(identifier, Identifier):
         identifier = {identifier.field: identifier.value}
-    found = [item for item in items if all(item.get(k) == v for k, v in identifier.items())]
-    if not found:
-        raise EntityNotFound(at)
-    if len(found) > 1:
-        raise EntityNotUnique(at)
-    return found[0]
+    matches = [item for item in items if all(item.get(k) == v for k, v in identifier.items())]
+    if not matches:
+        raise EntityNotFound(path)
+    if len(matches) > 1:
+        raise EntityNotUnique(path)
+    return matches[0]

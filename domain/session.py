@@ -1,4 +1,4 @@
-"""Sessions: what a login begins and a release ends (contract authentication.md, section 2)."""
+"""Sessions: they begin with a login and end with a release (contract authentication.md, section 2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Session"]
 class Session(Aggregate):
     """One session of a user; its id is the token's ``jti``.
 
-    ``consumer`` is empty, or holds the ids of the ``access_token`` that a customer has shown, of
+    ``consumer`` is empty, or holds the ids of the ``access_token`` that a consumer presented, of
     the ``account`` to which it led, and of the ``contact`` that owns it.
     """
 
@@ -26,7 +26,7 @@ class Session(Aggregate):
         self.consumer: Mapping[str, str] = {}
 
     class Event(Aggregate.Event):
-        """What happens to a session."""
+        """The base of the events of a session."""
 
     class Issued(Event, CreationEvent):
         """A login succeeded; ``expires_at`` is in seconds since 1970 UTC."""

@@ -13,8 +13,8 @@ TAG = re.compile(r"#([a-z_]+)\.([A-Za-z0-9_]+)")
 def resolve(text: str, value_of: Callable[[str, str], str | None]) -> str:
     """``text`` with each tag replaced by the value of its entity and field.
 
-    ``value_of`` returns the rendered value, ``""`` for a known field without one, or None for a
-    tag that means nothing: that one stays as it is. One pass; inserted values are not scanned.
+    ``value_of`` returns the rendered value, ``""`` for a known field without one, or None for an
+    unknown tag, which stays as it is. One pass; inserted values are not scanned.
     """
 
     def replacement(tag: re.Match[str]) -> str:

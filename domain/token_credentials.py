@@ -1,7 +1,7 @@
-"""How a caller shows an access token (contract access_tokens.md, section 1).
+"""The credentials by which a caller presents an access token (contract access_tokens.md, section 1).
 
-In the plain form of section 1.2 a token is named like every other entity. Here are the forms that
-prove something: an authentication code, an identifier with its pass code, a one-time password.
+In the plain form of section 1.2 a token is identified like every other entity. Here are the forms
+that prove possession: an authentication code, an identifier with its pass code, a one-time password.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ ACCESS_TOKEN = IdentifierFields("access_token", ("authentication_code", "identif
 """The plain form (section 1.2)."""
 
 TOKEN_IDENTIFIER = "access_token_identifier"  # noqa: S105 (the name of a parameter)
-SHOWN = (*ACCESS_TOKEN.fields, "pass_code")
+CREDENTIAL_MEMBERS = (*ACCESS_TOKEN.fields, "pass_code")
 ONE_TIME_PASSWORD = "one_time_password"  # noqa: S105 (the name of a parameter)
 DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An access token as a caller shows it, in the parameter ``at``.
+    """An access token as a caller presents it, in the parameter ``path``.
 
-    ``entity`` is what it is to identify: the token itself, or the accounts receivable or rewards
-    participant that it is related to (section 1.3).
+    ``entity`` is the entity that it shall identify: the token itself, or the accounts receivable or
+    rewards participant that it is related to (section 1.3).
     """
 
-    at: str
+    path: str
     entity: str = ACCESS_TOKEN.entity
     authentication_code: str | None = None
     identifier: str | None = None
@@ -55,76 +55,81 @@ class Credential:
 
     @property
     def name(self) -> Identifier | None:
-        """What names the token; None where only a one-time password is shown."""
+        """The identifier of the token; None where only a one-time password is presented."""
         for field in ACCESS_TOKEN.fields:
             value = getattr(self, field)
             if value is not None:
-                return Identifier(ACCESS_TOKEN.entity, field, value, self.at)
+                return Identifier(ACCESS_TOKEN.entity, field, value, self.path)
         return None
 
     @property
     def secret(self) -> str:
-        """The name of the secret that it shows; empty for an authentication code alone."""
+        """The name of the secret that it holds; empty for an authentication code alone."""
         for name in (ONE_TIME_PASSWORD, "pass_code"):
             if getattr(self, name) is not None:
                 return name
         return ""
 
 
-def read_credential(value: object, at: str, *, once: bool = False) -> Credential:
-    """A credential out of a JSON object; with one-time passwords where ``once``.
+def read_credential(
+    value: object, path: str, *, allow_one_time_password: bool = False
+) -> Credential:
+    """The credential in a JSON object.
 
     Raises `InvalidIdentifier` for a field that is not listed, `SemiOptionalParameter` for too few
     or too many, `MandatoryParameter` for an identifier without its pass code,
     `InvalidParameterValue` for a pass code without an identifier.
     """
     if not isinstance(value, dict):
-        raise InvalidIdentifier(at)
-    given = {name: member for name, member in value.items() if member not in (None, "")}
-    if not given.keys() <= {*SHOWN, *((ONE_TIME_PASSWORD,) if once else ())}:
-        raise InvalidIdentifier(at)
-    named = [name for name in ACCESS_TOKEN.fields if name in given]
-    if len(named) > 1 or not (named or ONE_TIME_PASSWORD in given):
-        raise SemiOptionalParameter(at)
-    read = {name: _read(name, member, f"{at}.{name}") for name, member in given.items()}
-    if "pass_code" in given and named != ["identifier"]:
-        raise InvalidParameterValue(f"{at}.pass_code")
-    if "pass_code" in given and ONE_TIME_PASSWORD in given:
-        raise SemiOptionalParameter(at)
+        raise InvalidIdentifier(path)
+    members = {name: member for name, member in value.items() if member not in (None, "")}
+    if not members.keys() <= {
+        *CREDENTIAL_MEMBERS,
+        *((ONE_TIME_PASSWORD,) if allow_one_time_password else ()),
+    }:
+        raise InvalidIdentifier(path)
+    names = [name for name in ACCESS_TOKEN.fields if name in members]
+    if len(names) > 1 or not (names or ONE_TIME_PASSWORD in members):
+        raise SemiOptionalParameter(path)
+    texts = {name: _read(name, member, f"{path}.{name}") for name, member in members.items()}
+    if "pass_code" in members and names != ["identifier"]:
+        raise InvalidParameterValue(f"{path}.pass_code")
+    if "pass_code" in members and ONE_TIME_PASSWORD in members:
+        raise SemiOptionalParameter(path)
     if (
-        named == ["identifier"]
-        and ONE_TIME_PASSWORD not in given
-        and not read.get("pass_code", "").strip()
+        names == ["identifier"]
+        and ONE_TIME_PASSWORD not in members
+        and not texts.get("pass_code", "").strip()
     ):
-        raise MandatoryParameter(f"{at}.pass_code")
-    return Credential(at, **read)
+        raise MandatoryParameter(f"{path}.pass_code")
+    return Credential(path, **texts)
 
 
-def _read(name: str, member: object, at: str) -> str:
-    """Names are compared without surrounding blanks, secrets exactly (common.md, section 3)."""
-    text = read_text(member, at)
+def _read(name: str, member: object, path: str) -> str:
+    """The text of a member: names without surrounding blanks, secrets as they are (common.md, 3)."""
+    text = read_text(member, path)
     if name == ONE_TIME_PASSWORD:
-        # The page documents an Integer and prints a text: a number has lost its leading zeros.
+        # The contract documents an Integer and prints a text: a number has lost its leading zeros.
         return text.zfill(DIGITS) if isinstance(member, int) else text
     return text if name == "pass_code" else normalised(name, text)
 
 
-def credential_schema(*, once: bool = False) -> JsonSchema:
-    """A credential as JSON Schema."""
-    texts: JsonSchema = {name: {"type": ["string", "null"]} for name in SHOWN}
-    if once:
+def credential_schema(*, allow_one_time_password: bool = False) -> JsonSchema:
+    """The JSON Schema of a credential."""
+    texts: JsonSchema = {name: {"type": ["string", "null"]} for name in CREDENTIAL_MEMBERS}
+    if allow_one_time_password:
         texts[ONE_TIME_PASSWORD] = {"type": ["string", "integer", "null"]}
     return {"type": "object", "properties": texts, "additionalProperties": False}
 
 
 @dataclass(frozen=True, kw_only=True)
 class CredentialReference(Reference):
-    """An access token that is shown, not only named (section 1.1)."""
+    """An access token that is presented with its proof, not only identified (section 1.1)."""
 
     target: IdentifierFields = ACCESS_TOKEN
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> Credential:  # type: ignore[override]
-        return read_credential(value, at)
+    def read(self, value: Any, path: str, context: ReadContext) -> Credential:  # type: ignore[override]
+        return read_credential(value, path)
 
     def schema(self) -> JsonSchema:
         return credential_schema()
@@ -134,24 +139,26 @@ class CredentialReference(Reference):
 class TokenReference(Reference):
     """An entity that can also be identified by an access token related to it (section 1.3)."""
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> Identifier | Credential:  # type: ignore[override]
-        shown = value.get(TOKEN_IDENTIFIER) if isinstance(value, dict) else None
-        if shown in (None, ""):
+    def read(self, value: Any, path: str, context: ReadContext) -> Identifier | Credential:  # type: ignore[override]
+        token_value = value.get(TOKEN_IDENTIFIER) if isinstance(value, dict) else None
+        if token_value in (None, ""):
             plain = isinstance(value, dict) and TOKEN_IDENTIFIER in value
             rest = {k: v for k, v in value.items() if k != TOKEN_IDENTIFIER} if plain else value
-            return super().read(rest, at, reading)
+            return super().read(rest, path, context)
         others = {k for k, v in value.items() if k != TOKEN_IDENTIFIER and v not in (None, "")}
         if not others <= set(self.target.fields):
-            raise InvalidIdentifier(at)
+            raise InvalidIdentifier(path)
         if others:
-            raise SemiOptionalParameter(at)
-        credential = read_credential(shown, f"{at}.{TOKEN_IDENTIFIER}", once=True)
+            raise SemiOptionalParameter(path)
+        credential = read_credential(
+            token_value, f"{path}.{TOKEN_IDENTIFIER}", allow_one_time_password=True
+        )
         return replace(credential, entity=self.target.entity)
 
     def schema(self) -> JsonSchema:
         by_token = {
             "type": "object",
-            "properties": {TOKEN_IDENTIFIER: credential_schema(once=True)},
+            "properties": {TOKEN_IDENTIFIER: credential_schema(allow_one_time_password=True)},
             "required": [TOKEN_IDENTIFIER],
             "additionalProperties": False,
         }
@@ -162,10 +169,10 @@ class TokenReference(Reference):
 class TokenNameField(Field):
     """One of the two names of an access token, given as a parameter of its own (section 1.2)."""
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> Identifier | None:
-        text = read_text(value, at)
+    def read(self, value: Any, path: str, context: ReadContext) -> Identifier | None:
+        text = read_text(value, path)
         return (
-            Identifier(ACCESS_TOKEN.entity, self.name, normalised(self.name, text), at)
+            Identifier(ACCESS_TOKEN.entity, self.name, normalised(self.name, text), path)
             if text
             else None
         )

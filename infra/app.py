@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-import asyncpg
 import structlog
 
 import services.registry  # noqa: F401 (fills the registries)
@@ -20,8 +19,8 @@ from infra.diagnostics.refusals import Refusals
 from infra.encryption import KeyRing
 from infra.http.admin import Admin
 from infra.http.api.routes import Api
-from infra.http.audit.as_of import as_of_methods
-from infra.http.audit.erasure import erasure_routes
+from infra.http.audit.as_of import add_as_of_routes
+from infra.http.audit.erasure import add_erasure_routes
 from infra.http.audit.events import AuditEvents
 from infra.http.audit.history import AuditHistory
 from infra.http.audit.routes import AuditRoutes
@@ -31,10 +30,10 @@ from infra.http.images import inspect_image_off_loop
 from infra.http.operators.reference import ReferenceRoutes
 from infra.http.operators.sessions import OperatorRoutes
 from infra.http.operators.webhooks import WebhookRoutes
-from infra.http.request_outcomes import outcome_routes
+from infra.http.request_outcomes import add_outcome_routes
 from infra.http.router import Router
 from infra.http.server import listen
-from infra.http.static_routes import pages
+from infra.http.static_routes import add_static_routes
 from infra.ledger.event_search import Search
 from infra.observability.tracing import Tracing, create_tracing
 from infra.password_hasher import SecretHasher
@@ -44,7 +43,7 @@ from infra.settings import Settings
 from infra.store.as_of import PostgresTemporalStore
 from infra.store.entity_events import PostgresEntityEvents
 from infra.store.postgres_store import PostgresStore
-from infra.store.request_outcomes import Outcomes
+from infra.store.request_outcomes import PostgresRequestOutcomes
 from infra.views.replica import Replica
 from infra.webhooks.admin import WebhookAdmin as WebhookDesk
 from services.audit.access import AuditAccess
@@ -64,8 +63,8 @@ log = structlog.get_logger(__name__)
 
 __all__ = ["Application", "RateLimiter", "open_application", "run_sealer", "serve_http"]
 
-CLEANING = 600.0
-"""Seconds between two looks for answers that are too old."""
+PURGE_INTERVAL = 600.0
+"""Seconds between two purges of expired responses."""
 
 LONGEST_LINE = 16 * 1024
 """Bytes of a request line (contract common.md, section 1)."""
@@ -96,9 +95,9 @@ class Application:
     webhook_admin: WebhookDesk
 
     def edge(self) -> Router:
-        """Everything that is served on the first port."""
+        """The routes of the first port."""
         edge = Router(self.tracing)
-        Api(self.runner, self.desk, self.refusals.note).routes(edge)
+        Api(self.runner, self.desk, self.ledger, self.refusals.note).routes(edge)
         key = self.settings.operator_key
         ReferenceRoutes(self.registrar, self.ledger, key, self.zone).routes(edge)
         OperatorRoutes(self.operator, self.ledger, key).routes(edge)
@@ -109,17 +108,17 @@ class Application:
         AuditEvents(audit, self.historian, self.search).routes(edge)
         HistoryPages(self.historian, self.auditing, self.runner, self.desk).routes(edge)
         ConsolePages(self.boards, self.refusals, self.auditing, self.runner, self.desk).routes(edge)
-        erasure_routes(audit, edge, self.forgetting, self.ledger)
-        as_of_methods(audit, edge, self.as_of)
-        outcome_routes(edge, self.request_outcomes)
-        pages(edge)
+        add_erasure_routes(audit, edge, self.forgetting, self.ledger)
+        add_as_of_routes(audit, edge, self.as_of)
+        add_outcome_routes(edge, self.request_outcomes)
+        add_static_routes(edge)
         return edge
 
 
 class RateLimiter:
-    """At most so many calls per second and session, in bursts of as many (common.md, section 1).
+    """Limits calls per second and session, with bursts of the same size (common.md, section 1).
 
-    Each process counts for itself.
+    Each process counts separately.
     """
 
     def __init__(self, per_second: float) -> None:
@@ -128,7 +127,7 @@ class RateLimiter:
         self._left: dict[str, tuple[float, float]] = {}
 
     def __call__(self, session: str) -> None:
-        """Counts a call. Raises `TooManyRequests` with the seconds to wait."""
+        """Count a call. Raises `TooManyRequests` with the seconds to wait."""
         now = time.monotonic()
         left, then = self._left.pop(session, (self._burst, now))
         left = min(self._burst, left + (now - then) * self._rate)
@@ -158,12 +157,12 @@ async def open_application(settings: Settings, url: str) -> AsyncIterator[Applic
     authenticator = Authenticator(ledger, secrets)
     tracing = create_tracing(settings.traces_url)
     writer = CommandRunner(ledger, secrets, authenticator, zone, tracing.stage)
-    looks = (limit, inspect_image_off_loop, secrets.mac, tracing.stage)
-    runner = Dispatcher(ledger, tokens, authenticator, zone, writer, *looks)
+    hooks = (limit, inspect_image_off_loop, secrets.mac, tracing.stage)
+    runner = Dispatcher(ledger, tokens, authenticator, zone, writer, *hooks)
     desk = LoginServices(ledger, tokens, secrets, authenticator, zone)
     auditing = AuditAccess(ledger, runner, zone)
     past = PostgresTemporalStore(reads, TemporalViews(reads, ring, zone), ring, zone)
-    cleaning = asyncio.create_task(_clean(ledger))
+    purging = asyncio.create_task(_purge(ledger))
     try:
         yield Application(
             settings=settings,
@@ -183,11 +182,11 @@ async def open_application(settings: Settings, url: str) -> AsyncIterator[Applic
             refusals=Refusals(tokens),
             tracing=tracing,
             as_of=AsOf(past, auditing, zone),
-            request_outcomes=RequestOutcomes(Outcomes(reads, ring), runner),
+            request_outcomes=RequestOutcomes(PostgresRequestOutcomes(reads, ring), runner),
             webhook_admin=WebhookDesk(reads),
         )
     finally:
-        cleaning.cancel()
+        purging.cancel()
         await ledger.drain()
         await ledger.close()
         secrets.close()
@@ -195,26 +194,26 @@ async def open_application(settings: Settings, url: str) -> AsyncIterator[Applic
 
 
 def _replica(settings: Settings) -> Replica | None:
-    """The replica, if there is one. Whoever may ask the primary instead does not wait for it."""
+    """The replica, if one is configured. Reads fall back to the primary instead of waiting for it."""
     if settings.replica_url is None:
         return None
     lanes = ConnectionPool(settings.replica_url, settings.connections, acquire_timeout=0.1)
     return Replica(lanes, settings.replica_staleness)
 
 
-async def _clean(ledger: PostgresStore) -> None:
-    """Drops answers to idempotency keys that are too old to be asked for, every now and then."""
+async def _purge(ledger: PostgresStore) -> None:
+    """Purge expired responses of idempotency keys periodically."""
     while True:
-        await asyncio.sleep(CLEANING)
+        await asyncio.sleep(PURGE_INTERVAL)
         try:
             await ledger.purge_responses()
         except ServiceError as error:
-            log.warning("cleaning", error=type(error).__name__)
+            log.warning("purge.failed", error=type(error).__name__)
 
 
 @asynccontextmanager
 async def run_sealer(settings: Settings, url: str) -> AsyncIterator[None]:
-    """Seals what gets old enough, in the background, until left."""
+    """Seal events that are old enough, in the background, until the end of the block."""
     if not settings.seal_seconds:
         yield
         return
@@ -230,7 +229,7 @@ async def run_sealer(settings: Settings, url: str) -> AsyncIterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class ListeningPorts:
-    """Where a process listens."""
+    """The ports on which a process listens."""
 
     port: int
     admin_port: int
@@ -238,32 +237,17 @@ class ListeningPorts:
 
 @asynccontextmanager
 async def serve_http(application: Application) -> AsyncIterator[ListeningPorts]:
-    """Serves until left; then answers the calls that have begun, and no others. Raises `ListenError`."""
+    """Serve until the end of the block, then finish the calls in flight. Raises `ListenError`."""
     settings = application.settings
     admin = Admin(application.ledger)
     handle = application.edge().handle
     bounds = {"auto_decompress": False, "max_line_size": LONGEST_LINE}
-    # The second port is left last: it says that the process is leaving while calls still end.
+    # The admin port is closed last: it reports not ready while calls are finished.
     async with (
-        listen(admin.edge().handle, settings.host, settings.admin_port) as admin_port,
+        listen(admin.router().handle, settings.host, settings.admin_port) as admin_port,
         listen(handle, settings.host, settings.port, shared=settings.share_port, **bounds) as port,
     ):
         yield ListeningPorts(port, admin_port)
         admin.draining = True
-        # Whoever sends us calls must first learn that it should not.
+        # Load balancers must first notice that this process is not ready.
         await asyncio.sleep(settings.drain_seconds)
-
-
-async def wait_for_database(url: str, seconds: float = 30) -> None:
-    """Waits until the database answers. Raises what it said last after so many seconds."""
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            connection = await asyncpg.connect(url, timeout=5)
-        except (OSError, TimeoutError, asyncpg.PostgresError):
-            if time.monotonic() > until:
-                raise
-            await asyncio.sleep(0.25)
-        else:
-            await connection.close()
-            return

@@ -1,4 +1,4 @@
-"""Processes for what would keep those waiting who are served: they compute when nobody else wants to."""
+"""Processes of low priority, for work that would otherwise delay calls."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from threading import Thread
 
 __all__ = ["low_priority_pool"]
 
-NICE = 10
-"""How much they leave to others."""
+NICENESS = 10
+"""The niceness of the processes."""
 
 
-def low_priority_pool(count: int, begin: Callable[[], object]) -> ProcessPoolExecutor:
-    """A pool of so many processes at low priority, that end with this one; they start when first used.
+def low_priority_pool(count: int, initializer: Callable[[], object]) -> ProcessPoolExecutor:
+    """Return a pool of ``count`` processes of low priority, which end with this one and start when used.
 
-    :param begin: what each of them calls first.
+    :param initializer: is called first in each process.
     """
-    return ProcessPoolExecutor(count, _Context(), _begun, (begin,))
+    return ProcessPoolExecutor(count, _Context(), _initialize, (initializer,))
 
 
 class _Process(SpawnProcess):
-    """One at low priority from its first moment on: to import what it needs takes it longest."""
+    """A process with low priority from its start on, since its imports take longest."""
 
     def start(self) -> None:
-        """Starts it."""
+        """Start the process."""
         super().start()
         if self.pid is not None:
-            os.setpriority(os.PRIO_PROCESS, self.pid, NICE)
+            os.setpriority(os.PRIO_PROCESS, self.pid, NICENESS)
 
 
 class _Context(SpawnContext):
     Process = _Process
 
 
-def _begun(begin: Callable[[], object]) -> None:
+def _initialize(initializer: Callable[[], object]) -> None:
     Thread(target=_end_with_parent, daemon=True).start()
-    # A key that is pressed in a terminal reaches all its processes; the first one ends the others.
+    # Ctrl-C in a terminal reaches all processes; this one is ended by its parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    begin()
+    initializer()
 
 
 def _end_with_parent() -> None:
-    """Nobody else ends us where the process is killed that we work for."""
+    """Exit with the parent: nothing else ends this process if the parent is killed."""
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -1,6 +1,6 @@
-"""The reference pages in docs/reference, written from the tables that the service runs on.
+"""The reference pages in docs/reference, generated from the tables that the service runs on.
 
-``python -m infra.docs`` writes them anew; a test fails when they are not current.
+``python -m infra.docs`` writes them; a test fails if they are not current.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NOTICE = "<!-- Written by `python -m infra.docs`. Do not edit. -->"
 
 
 def table(head: str, rows: Iterable[Iterable[object]]) -> Iterator[str]:
-    """A Markdown table; ``head`` is its first line without the outer bars."""
+    """Yield the lines of a Markdown table; ``head`` is its first line without the outer bars."""
     yield f"| {head} |"
     yield "|" + " --- |" * (head.count("|") + 1)
     for row in rows:
@@ -35,7 +35,7 @@ def table(head: str, rows: Iterable[Iterable[object]]) -> Iterator[str]:
 
 
 def methods() -> Iterator[str]:
-    """Every method with its parameters."""
+    """Yield every method with its parameters."""
     yield "# Methods"
     yield f"\nPaths stand below `{BASE}`. Numbers are those of the contract."
     for method in sorted(METHODS.values(), key=lambda method: method.number):
@@ -46,19 +46,19 @@ def methods() -> Iterator[str]:
 
 
 def _parameters(method: Method) -> Iterator[tuple[str, str, str]]:
-    if method.kind != "open":
+    if method.needs_session:
         yield "`token`", "mandatory", "Text"
-    semi = method.parameters.exactly_one | method.parameters.at_least_one
-    for row, rule in method.parameters:
-        level = rule.value if isinstance(rule, Level) else "depends on the others"
-        level = "semi-optional" if row.name in semi else level
-        yield f"`{row.parameter}`", level, type(row).__name__
+    semi_optional = method.parameters.exactly_one | method.parameters.at_least_one
+    for field, level in method.parameters:
+        level_name = level.value if isinstance(level, Level) else "depends on the others"
+        level_name = "semi-optional" if field.name in semi_optional else level_name
+        yield f"`{field.parameter}`", level_name, type(field).__name__
     if method.fields_set:
         yield "`fields_set`", "optional", "Text"
 
 
 def errors() -> Iterator[str]:
-    """The catalogue of refusals."""
+    """Yield the catalogue of refusals."""
     yield "# Errors\n"
     yield "What a call is refused with. Decide on `status.code`, not on the HTTP status.\n"
     rows = ((f"`{e.code}`", e.status, e.message) for e in CATALOGUE.values())
@@ -66,21 +66,21 @@ def errors() -> Iterator[str]:
 
 
 def events() -> Iterator[str]:
-    """Every event of every aggregate, and the life cycles that they make.
+    """Yield every event of every aggregate, and the life cycles that they form.
 
-    Events that may happen in any state and leave it as it is are not drawn.
+    Events that may happen in any state and do not change it are not drawn.
     """
     yield "# Events and life cycles\n"
     yield "What the ledger can say, by the entity it says it of. Values in italics belong to a"
     yield "person and are encrypted with the contact's key; members of an event stand in braces in what"
     yield "its history says."
     for topic, aggregate in sorted(AGGREGATES.items()):
-        own = [event for name, event in EVENTS.items() if name.startswith(f"{topic}.")]
-        if own:
+        aggregate_events = [event for name, event in EVENTS.items() if name.startswith(f"{topic}.")]
+        if aggregate_events:
             yield f"\n## {topic}\n"
             yield _first_line(aggregate)
-            yield from _diagram(own)
-            yield from table("event | says | payload", map(_event_row, own))
+            yield from _diagram(aggregate_events)
+            yield from table("event | says | payload", map(_event_row, aggregate_events))
 
 
 def _first_line(documented: type[Aggregate]) -> str:
@@ -93,12 +93,14 @@ def _event_row(event: type[DomainEvent]) -> tuple[str, str, str]:
     return f"`{event.TOPIC}`", template(event), ", ".join(payload)
 
 
-def _diagram(own: list[type[DomainEvent]]) -> Iterator[str]:
-    states = {event.TO for event in own if event.TO} | {s for event in own for s in event.FROM}
+def _diagram(aggregate_events: list[type[DomainEvent]]) -> Iterator[str]:
+    states = {event.TO for event in aggregate_events if event.TO} | {
+        s for event in aggregate_events for s in event.FROM
+    }
     arrows: dict[tuple[str, str], list[str]] = {}
-    for event in (event for event in own if event.FROM or event.TO):
-        first = issubclass(event, CreationEvent)
-        for source in ("[*]",) if first else event.FROM or tuple(sorted(states)):
+    for event in (event for event in aggregate_events if event.FROM or event.TO):
+        is_creation = issubclass(event, CreationEvent)
+        for source in ("[*]",) if is_creation else event.FROM or tuple(sorted(states)):
             arrows.setdefault((source, event.TO or source), []).append(event.__name__)
     yield "\n```mermaid\nstateDiagram-v2"
     for (source, target), names in arrows.items():
@@ -107,13 +109,14 @@ def _diagram(own: list[type[DomainEvent]]) -> Iterator[str]:
 
 
 def kinds() -> Iterator[str]:
-    """Every kind of record that can be registered."""
+    """Yield every kind of record that can be registered."""
     yield "# Registered records\n"
     yield "Kinds of `/reference/v1/{kind}` and of `crmledger import`, with the fields of a record."
     yield "Unique identifier fields carry a `!`. Every record also has `id` and may have `retired`."
     for kind in KINDS.values():
         yield f"\n## {kind.key}\n"
-        yield f"Identified by: {', '.join(f'`{name}`' for name in kind.identifier_fields.split())}\n"
+        identifiers = (f"`{name}{'!' * unique}`" for name, unique in kind.identifier_fields)
+        yield f"Identified by: {', '.join(identifiers)}\n"
         rows = (
             (f"`{row.parameter}`", type(row).__name__, "yes" if rule is Level.MANDATORY else "")
             for row, rule in kind.parameters
@@ -123,19 +126,19 @@ def kinds() -> Iterator[str]:
 
 def _secrets(kind: RecordKind) -> Iterator[tuple[str, str, str]]:
     for name in kind.secrets:
-        kept = "sealed" if name in kind.encrypted else "hashed"
-        kept += ", made up if none is given" if name in kind.generated else ""
-        yield f"`{name}`", f"secret, kept {kept}", ""
+        storage = "sealed" if name in kind.encrypted else "hashed"
+        storage += ", made up if none is given" if name in kind.generated else ""
+        yield f"`{name}`", f"secret, kept {storage}", ""
 
 
 def analytics() -> Iterator[str]:
-    """The data dictionary of analysts."""
+    """Yield the data dictionary of analysts."""
     yield "# Data dictionary\n"
     yield "The objects of the schema `analytics` ([how to use them](../analytics.md)). Columns in italics"
     yield "belong to a person: they are null unless an operator has granted them."
     for relation in OBJECTS.values():
         yield f"\n## {relation.name}\n"
-        yield f"{relation.says} {_increments(relation.position)}\n"
+        yield f"{relation.description} {_increments(relation.position)}\n"
         rows = (
             (
                 f"*{column.name}*" if column.personal else f"`{column.name}`",
@@ -160,16 +163,16 @@ PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "records.md": kinds,
     "analytics.md": analytics,
 }
-"""Page by file name."""
+"""The pages by file name."""
 
 
 def text(page: str) -> str:
-    """One page as it should stand."""
+    """Return one page as it should be."""
     return "\n".join([NOTICE, *PAGES[page]()]) + "\n"
 
 
 def write() -> None:
-    """Writes all pages."""
+    """Write all pages."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     for page in PAGES:
         (FOLDER / page).write_text(text(page), encoding="utf-8")

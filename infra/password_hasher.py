@@ -1,4 +1,4 @@
-"""Verifiers of secrets: Argon2id for passwords, keyed hashes for random keys; sealed secrets."""
+"""Verifiers of secrets: Argon2id for passwords, keyed hashes for random keys; encrypted secrets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from infra.encryption import decrypt, derive_key, encrypt
 
 __all__ = ["SecretHasher"]
 
-COST = Parameters(
+ARGON2_PARAMETERS = Parameters(
     type=Type.ID,
     version=ARGON2_VERSION,
     salt_len=16,
@@ -24,29 +24,29 @@ COST = Parameters(
     memory_cost=19 * 1024,
     parallelism=1,
 )
-"""The least that OWASP's cheat sheet advises: passes over the memory, and KiB of it."""
+"""The least that OWASP's cheat sheet recommends: passes over the memory, and its size in KiB."""
 
-AT_ONCE = 2
-"""How many hashes are computed at the same time: each takes 19 MiB and a core."""
+CONCURRENCY = 2
+"""Hashes that are computed at the same time: each takes 19 MiB and a core."""
 
 
 class SecretHasher:
-    """Hashes and verifies off the event loop, so many at once and no more."""
+    """Hashes and verifies secrets outside the event loop, at most `CONCURRENCY` at a time."""
 
     def __init__(self, service_key: str) -> None:
-        self._hasher = PasswordHasher.from_parameters(COST)
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="argon2")
+        self._hasher = PasswordHasher.from_parameters(ARGON2_PARAMETERS)
+        self._threads = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="argon2")
         self._mac_key = derive_key(service_key, "keys")
-        self._sealing_key = derive_key(service_key, "sealed-secrets")
+        self._encryption_key = derive_key(service_key, "sealed-secrets")
         self._dummy = self._hasher.hash("no user has this password")
 
     async def hash(self, secret: str) -> str:
-        """A slow, salted hash of a password."""
+        """Return a slow, salted hash of a password."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._hasher.hash, secret)
 
     async def verify(self, verifier: str | None, secret: str) -> bool:
-        """Whether a password fits its hash; takes as long, and fails, when there is none."""
+        """Return True if a password matches its hash; without a hash, False after the same time."""
         loop = asyncio.get_running_loop()
         fits = await loop.run_in_executor(
             self._threads, self._verify, verifier or self._dummy, secret
@@ -54,19 +54,19 @@ class SecretHasher:
         return fits and verifier is not None
 
     def mac(self, secret: str) -> str:
-        """A keyed hash of a key of at least 128 random bits."""
+        """Return a keyed hash of a key of at least 128 random bits."""
         return hmac.new(self._mac_key, secret.encode(), hashlib.sha256).hexdigest()
 
     def encrypt(self, secret: str, place: str) -> str:
-        """A secret that must be shown to others, sealed for one place."""
-        return encrypt(self._sealing_key, secret.encode(), place)
+        """Encrypt a secret that must be readable later, bound to one place."""
+        return encrypt(self._encryption_key, secret.encode(), place)
 
     def decrypt(self, box: str, place: str) -> str:
-        """It again. Raises ``ValueError`` where it was sealed for another place or with another key."""
-        return decrypt(self._sealing_key, box, place).decode()
+        """Decrypt a secret. Raises ``ValueError`` if it was encrypted for another place or with another key."""
+        return decrypt(self._encryption_key, box, place).decode()
 
     def close(self) -> None:
-        """Ends the threads when they are idle."""
+        """End the threads when they are idle."""
         self._threads.shutdown(wait=False)
 
     def _verify(self, verifier: str, secret: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -22,15 +23,16 @@ from domain.reference.catalogue import SECRETS
 from domain.scalar_fields import Text
 from domain.session import Session
 from domain.token_credentials import Credential, CredentialReference
-from services.context import CallContext, ConsumerScope, ContextQuery, LoadResult
+from services.context import CallContext, ConsumerScope, ContextQuery
 from services.ids import format_id
 from services.pipeline.method import command, login_method
 from services.pipeline.request import Call, Request
 from services.pipeline.session_tokens import LIFETIME, Tokens
+from services.pipeline.shown_secrets import GuessContext
 from services.pipeline.tenancy import load_context_by_name
-from services.pipeline.token_proofs import Authenticator, GuessContext
+from services.pipeline.token_proofs import Authenticator
 from services.pipeline.unit_of_work import UnitOfWork
-from services.ports import Hasher, Store
+from services.ports import EventStore, Hasher, Organisations, SecretStore
 from services.reference_cache import ReferenceCache, ReferenceRecord
 
 __all__ = ["LoginServices"]
@@ -39,11 +41,15 @@ TOKEN = ResponseShape("token", Text(name="token"))
 UNIT = Text(name="unit")
 
 
+class LoginStore(Organisations, EventStore, SecretStore, Protocol):
+    """The ports that logins read and record sessions in."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoginServices:
-    """What a login needs of the world."""
+    """The services that a login depends on."""
 
-    ledger: Store
+    ledger: LoginStore
     tokens: Tokens
     hasher: Hasher
     authenticator: Authenticator
@@ -59,7 +65,7 @@ class ConsumerLogin:
 
     @property
     def events(self) -> JsonObject:
-        """What the session's first event says of it."""
+        """The fields of the session's first event."""
         return {
             "access_token": self.access_token,
             "account": self.customer.account,
@@ -68,19 +74,19 @@ class ConsumerLogin:
 
 
 ACCESS_TOKEN = CredentialReference(name="access_token")
-NAMED = (Text(name="username"), Text(name="password"))
+USER_CREDENTIALS = (Text(name="username"), Text(name="password"))
 
 
-def _one_form(given: JsonObject) -> None:
+def check_one_form(params: JsonObject) -> None:
     """Username and password, or an access token (section 3). Raises `SemiOptionalParameter`."""
-    if given.get(ACCESS_TOKEN.name) and any(given.get(row.name) for row in NAMED):
+    if params.get(ACCESS_TOKEN.name) and any(params.get(row.name) for row in USER_CREDENTIALS):
         raise SemiOptionalParameter(f"username, password, {ACCESS_TOKEN.parameter}")
 
 
-def _whole_form(given: JsonObject) -> Level:
+def require_complete_form(params: JsonObject) -> Level:
     """Raises `MandatoryParameter` where neither form is complete."""
-    for row in NAMED:
-        if not given.get(ACCESS_TOKEN.name) and not (given.get(row.name) or "").strip():
+    for row in USER_CREDENTIALS:
+        if not params.get(ACCESS_TOKEN.name) and not (params.get(row.name) or "").strip():
             raise MandatoryParameter(row.name)
     return Level.MANDATORY
 
@@ -89,35 +95,41 @@ def _whole_form(given: JsonObject) -> Level:
     1,
     "authentication/token",
     Parameters(
-        *NAMED, ACCESS_TOKEN, when(Text(name="organisation"), _whole_form), UNIT, check=_one_form
+        *USER_CREDENTIALS,
+        ACCESS_TOKEN,
+        when(Text(name="organisation"), require_complete_form),
+        UNIT,
+        check=check_one_form,
     ),
     TOKEN,
 )
-async def token(request: Request, given: JsonObject, desk: LoginServices) -> JsonObject:
+async def token(request: Request, params: JsonObject, services: LoginServices) -> JsonObject:
     """Begins a session of a user with username and password, or of a customer."""
-    credential: Credential | None = given.get(ACCESS_TOKEN.name)
-    asked = (credential.name,) if credential and credential.name else ()
-    told = await load_context_by_name(
-        desk.ledger, given["organisation"], ContextQuery(identifiers=asked)
+    credential: Credential | None = params.get(ACCESS_TOKEN.name)
+    identifiers = (credential.name,) if credential and credential.name else ()
+    context = await load_context_by_name(
+        services.ledger, params["organisation"], ContextQuery(identifiers=identifiers)
     )
     if credential is not None:
-        return await _consumer(request, given, credential, told, desk)
-    user = _user_called(told.directory, given["username"]) if told else None
-    organisation = told.directory.organisation if told else ""
+        return await _begin_consumer_session(request, params, credential, context, services)
+    user = _find_user(context.directory, params["username"]) if context else None
+    organisation = context.directory.organisation if context else ""
     owner = f"user/{user.id if user else ''}"
-    kept = await desk.ledger.secret(organisation, owner, "password")
+    secret = await services.ledger.secret(organisation, owner, "password")
     # The slow comparison is made for users that do not exist, too: it takes as long for them.
-    fits = await desk.hasher.verify(kept.verifier if kept else None, given["password"])
-    if told is None or user is None or not fits:
+    matches = await services.hasher.verify(secret.verifier if secret else None, params["password"])
+    if context is None or user is None or not matches:
         raise InvalidCredentials
-    return await _begin(request, given, user, told, desk)
+    return await _begin_session(request, params, user, context, services)
 
 
 @login_method(2, "authentication/web_api_key/token", Parameters(UNIT), TOKEN)
-async def web_api_key_token(request: Request, given: JsonObject, desk: LoginServices) -> JsonObject:
+async def web_api_key_token(
+    request: Request, params: JsonObject, services: LoginServices
+) -> JsonObject:
     """Begins a session of the user that a systemic web API key stands for."""
-    key, told = await _key(request, desk, "SYSTEMIC_KEY")
-    return await _begin(request, given, _user_of(key, told), told, desk)
+    key, context = await _find_key(request, services, "SYSTEMIC_KEY")
+    return await _begin_session(request, params, _key_user(key, context), context, services)
 
 
 @login_method(
@@ -127,15 +139,17 @@ async def web_api_key_token(request: Request, given: JsonObject, desk: LoginServ
     TOKEN,
 )
 async def consumer_application_key_token(
-    request: Request, given: JsonObject, desk: LoginServices
+    request: Request, params: JsonObject, services: LoginServices
 ) -> JsonObject:
     """Begins a session of a customer, through the application that a key stands for."""
-    credential: Credential = given[ACCESS_TOKEN.name]
-    key, told = await _key(request, desk, "CONSUMER_APPLICATION_KEY")
-    asked = ContextQuery(identifiers=(credential.name,) if credential.name else ())
-    told = await desk.ledger.load_context(told.directory.organisation, asked)
-    customer = await customer_of(request, credential, told, desk)
-    return await _begin(request, given, _user_of(key, told), told, desk, customer)
+    credential: Credential = params[ACCESS_TOKEN.name]
+    key, context = await _find_key(request, services, "CONSUMER_APPLICATION_KEY")
+    query = ContextQuery(identifiers=(credential.name,) if credential.name else ())
+    context = await services.ledger.load_context(context.directory.organisation, query)
+    customer = await verify_consumer(request, credential, context, services)
+    return await _begin_session(
+        request, params, _key_user(key, context), context, services, customer
+    )
 
 
 @command(
@@ -145,7 +159,6 @@ async def consumer_application_key_token(
     None,
     answer_with="nothing",
     fields_set=False,
-    aggregate=Session,
     open_to_consumers=True,
 )
 def release(session: Session, call: Call) -> None:
@@ -155,114 +168,118 @@ def release(session: Session, call: Call) -> None:
     session.release(call.actor)
 
 
-async def customer_of(
-    request: Request, credential: Credential, told: CallContext, desk: LoginServices
+async def verify_consumer(
+    request: Request, credential: Credential, context: CallContext, services: LoginServices
 ) -> ConsumerLogin:
-    """The customer whose credential it is (section 6). Raises `InvalidCredentials`."""
-    caller = GuessContext(told.directory, request.client)
+    """Return the customer whose credential it is (section 6). Raises `InvalidCredentials`."""
+    guess_context = GuessContext(context.directory, request.client)
     try:
-        matches = told.matches[0] if told.matches else ()
-        proof = await desk.authenticator.verify(caller, credential, matches)
+        matches = context.matches[0] if context.matches else ()
+        proof = await services.authenticator.verify(guess_context, credential, matches)
     except Refusal as error:
         raise InvalidCredentials(retry_after=error.retry_after) from error
-    customer = await desk.authenticator.customer(caller, proof)
+    customer = await services.authenticator.customer(guess_context, proof)
     if customer is None:
         raise InvalidCredentials
     return ConsumerLogin(proof.entity_id, customer)
 
 
-def _user_called(directory: ReferenceCache, username: str) -> ReferenceRecord | None:
-    name = normalised("username", username, folded=True)
+def _find_user(directory: ReferenceCache, username: str) -> ReferenceRecord | None:
+    name = normalised("username", username, case_insensitive=True)
     for match in directory.matches(Identifier("user", "username", name, "username")):
         if not match.retired:
             return directory.entry("user", match.id)
     return None
 
 
-async def _consumer(
+async def _begin_consumer_session(
     request: Request,
-    given: JsonObject,
+    params: JsonObject,
     credential: Credential,
-    told: CallContext | None,
-    desk: LoginServices,
+    context: CallContext | None,
+    services: LoginServices,
 ) -> JsonObject:
-    """A session of a customer, of the user that the organisation keeps for them (section 3)."""
-    if told is None:
-        await desk.hasher.verify(None, credential.pass_code or "")
+    """Begin a session of a customer, as the user that the organisation keeps for them (section 3)."""
+    if context is None:
+        await services.hasher.verify(None, credential.pass_code or "")
         raise InvalidCredentials
-    customer = await customer_of(request, credential, told, desk)
-    username = told.directory.settings.get("consumer_username")
-    user = _user_called(told.directory, username) if username else None
+    customer = await verify_consumer(request, credential, context, services)
+    username = context.directory.settings.get("consumer_username")
+    user = _find_user(context.directory, username) if username else None
     if user is None:
         raise InvalidCredentials
-    return await _begin(request, given, user, told, desk, customer)
+    return await _begin_session(request, params, user, context, services, customer)
 
 
-def _user_of(key: ReferenceRecord, told: CallContext) -> ReferenceRecord:
-    """The user that a web API key stands for. Raises `InvalidWebApiKey`."""
-    user = told.directory.entry("user", key.fields.get("user"))
+def _key_user(key: ReferenceRecord, context: CallContext) -> ReferenceRecord:
+    """Return the user of a web API key. Raises `InvalidWebApiKey`."""
+    user = context.directory.entry("user", key.fields.get("user"))
     if user is None or user.retired:
         raise InvalidWebApiKey
     return user
 
 
-async def _key(
-    request: Request, desk: LoginServices, classification: str
+async def _find_key(
+    request: Request, services: LoginServices, classification: str
 ) -> tuple[ReferenceRecord, CallContext]:
-    """The web API key of the Basic header, with its organisation. Raises `InvalidWebApiKey`."""
+    """Return the web API key of the Basic header, with its context. Raises `InvalidWebApiKey`."""
     clean = SECRETS["key"].clean
     key = clean(request.web_api_key) if clean and request.web_api_key else None
-    holder = await desk.ledger.claim_holder(f"web_api_key={desk.hasher.mac(key)}") if key else None
+    if not key:
+        raise InvalidWebApiKey
+    holder = await services.ledger.claim_holder(f"web_api_key={services.hasher.mac(key)}")
     if holder is None:
         raise InvalidWebApiKey
     organisation, ref = holder
-    told = await desk.ledger.load_context(organisation, ContextQuery())
+    context = await services.ledger.load_context(organisation, ContextQuery())
     kind, _, id_ = ref.partition("/")
-    entry = told.directory.entry(kind, id_)
-    tenant = told.directory.entry("organisation", organisation)
+    entry = context.directory.entry(kind, id_)
+    tenant = context.directory.entry("organisation", organisation)
     if entry is None or entry.retired or tenant is None or tenant.retired:
         raise InvalidWebApiKey
     if entry.fields.get("classification") != classification:
         raise InvalidWebApiKey
-    return entry, told
+    return entry, context
 
 
-async def _begin(
+async def _begin_session(
     request: Request,
-    given: JsonObject,
+    params: JsonObject,
     user: ReferenceRecord,
-    told: CallContext,
-    desk: LoginServices,
+    context: CallContext,
+    services: LoginServices,
     consumer: ConsumerLogin | None = None,
 ) -> JsonObject:
-    """Records a new session and answers its token."""
-    directory = told.directory
-    unit = _unit(user, given.get("unit"), directory)
-    by = Attribution(told.now, user.id, unit)
+    """Record a new session and return its token."""
+    directory = context.directory
+    unit = _choose_unit(user, params.get("unit"), directory)
+    by = Attribution(context.now, user.id, unit)
     session = Session.create(
         Session.IssuedToConsumer if consumer else Session.Issued,
         by,
         id=uuid4(),
         session_user=user.id,
         session_unit=unit,
-        expires_at=int(told.now.timestamp()) + LIFETIME,
+        expires_at=int(context.now.timestamp()) + LIFETIME,
         **(consumer.events if consumer else {}),
     )
-    draft = UnitOfWork(directory, desk.zone, LoadResult())
-    draft.collect([session])
-    change = draft.to_commit(desk.ledger, _metadata(request, session.id, by))
-    await desk.ledger.append(directory.organisation, change)
+    work = UnitOfWork(directory, services.zone)
+    work.collect([session])
+    commit = work.to_commit(services.ledger, _metadata(request, session.id, by))
+    await services.ledger.append(directory.organisation, commit)
     name = str(directory.settings["name"])
     username = str(user.fields["username"])
     customer = consumer.customer if consumer else None
-    issued = desk.tokens.issue(format_id(session.id), username, name, unit, told.now, customer)
-    return {"token": issued}
+    token = services.tokens.issue(
+        format_id(session.id), username, name, unit, context.now, customer
+    )
+    return {"token": token}
 
 
-def _unit(user: ReferenceRecord, given: str | None, directory: ReferenceCache) -> str:
-    """The unit of the session: the given one if the user may use it, else the user's default."""
+def _choose_unit(user: ReferenceRecord, requested: str | None, directory: ReferenceCache) -> str:
+    """Return the requested unit, or else the user's default one. Raises `InvalidUnit`."""
     default = user.fields.get("default_unit")
-    unit = normalised("id", given) if given else default
+    unit = normalised("id", requested) if requested else default
     allowed = {default, *(user.fields.get("unit") or ())}
     entry = directory.entry("unit", unit)
     if unit not in allowed or entry is None or entry.retired:

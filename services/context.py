@@ -1,4 +1,7 @@
-"""What calls ask of the ledger and its views, and what they are told."""
+"""The requests to the ports of `services.ports`, and their results.
+
+`ContextQuery` is answered by `CallContext`, `LoadRequest` by `LoadResult`, `ViewQuery` by `QueryResult`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,6 @@ __all__ = [
     "ContextQuery",
     "LoadRequest",
     "LoadResult",
-    "Prefetched",
     "PrefetchedDocuments",
     "QueryResult",
     "SessionRow",
@@ -31,7 +33,7 @@ __all__ = [
 
 
 class ConsumerScope(msgspec.Struct, frozen=True):
-    """Whose data a consumer session sees: the ids of an accounts receivable and of its owner."""
+    """The customer whose data a consumer session sees: the ids of an accounts receivable and its owner."""
 
     contact: str
     account: str
@@ -53,19 +55,19 @@ class SessionRow(msgspec.Struct, frozen=True):
 
 
 class StoredResponse(msgspec.Struct, frozen=True):
-    """The first answer to an idempotency key: a hash of its request and ``data`` as sent."""
+    """The first response to an idempotency key: a hash of its request and ``data`` as sent."""
 
     request_hash: str
     data: bytes
 
 
 class ViewQuery(msgspec.Struct, frozen=True):
-    """Which documents of a view, in the order of columns, of creation unless it is said.
+    """A query of documents of a view, in the order of columns, by default that of creation.
 
     ``where`` holds columns and the values they must have: a text or truth value for equality, a
     tuple for any of several, a list for an array column that contains its one element, for a column
-    of dates a mapping of ``<``, ``<=`` or ``>=`` to the dates that bound it. Where there is a
-    ``customer``, nothing of other customers' is found. ``staleness`` is allowed, and told.
+    of dates a mapping of ``<``, ``<=`` or ``>=`` to the dates that bound it. With a ``customer``,
+    nothing of other customers is found. ``staleness`` is how old the result may be, and is.
     """
 
     view: str
@@ -86,8 +88,21 @@ class QueryResult:
     compacts: dict[str, bytes] = field(default_factory=dict)
 
 
+class PrefetchedDocuments(msgspec.Struct, frozen=True):
+    """Documents of a view by their ids, and the compact objects that they show."""
+
+    view: str
+    by_id: Mapping[str, bytes]
+    compacts: dict[str, bytes]
+
+    def find(self, query: ViewQuery) -> QueryResult | None:
+        """Return the one document that a query selects by its id, if it is here."""
+        document = self.by_id.get(query.where["id"]) if query.view == self.view else None
+        return QueryResult([document], self.compacts) if document else None
+
+
 class LoadRequest(msgspec.Struct, frozen=True):
-    """What a command wants loaded: aggregates by stream, contacts' keys, and compact objects by ``kind/id``.
+    """A request for aggregates by stream, contacts' keys, and compact objects by ``kind/id``.
 
     ``erased`` are contacts whose events are read as if their keys were destroyed already.
     """
@@ -98,7 +113,7 @@ class LoadRequest(msgspec.Struct, frozen=True):
     erased: frozenset[UUID] = frozenset()
 
     def is_superset_of(self, other: LoadRequest) -> bool:
-        """Whether all that another one wants is wanted here."""
+        """Return True if all that another one requests is requested here."""
         return (
             self.erased == other.erased
             and set(self.streams).issuperset(other.streams)
@@ -109,35 +124,27 @@ class LoadRequest(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class LoadResult:
-    """Aggregates by stream, contacts' keys by contact, and compact objects by ``kind/id``."""
+    """The result of ``request``: aggregates by stream, keys by contact, compact objects by ``kind/id``."""
 
     aggregates: dict[UUID, Aggregate] = field(default_factory=dict)
     keys: dict[UUID, bytes] = field(default_factory=dict)
     compacts: dict[str, bytes] = field(default_factory=dict)
+    request: LoadRequest = field(default_factory=LoadRequest)
 
-
-class PrefetchedDocuments(msgspec.Struct, frozen=True):
-    """Documents of a view by their ids, and the compact objects that they show."""
-
-    view: str
-    by_id: Mapping[str, bytes]
-    compacts: dict[str, bytes]
-
-
-class Prefetched(msgspec.Struct, frozen=True):
-    """What was loaded before it was known that nothing refuses the call."""
-
-    wanted: LoadRequest
-    loaded: LoadResult
+    def add(self, other: LoadResult) -> None:
+        """Add the result of a later request."""
+        self.aggregates |= other.aggregates
+        self.keys |= other.keys
+        self.compacts |= other.compacts
 
 
 class ContextQuery(msgspec.Struct, frozen=True):
-    """What a call must know before it can be decided: all of it is asked at once.
+    """A query of all that a call must know before it can be decided.
 
-    Identifiers mean nothing that is not ``customer``'s, where there is one. What a call will show or
-    load if nothing refuses it comes along, but for no customer: of ``view`` the documents that the
-    identifiers name; of ``load_targets`` the aggregates and the contacts' keys that these identifiers name, and
-    what all of them name.
+    With a ``customer``, identifiers match only what belongs to that customer. What the call will
+    show or load, if nothing refuses it, is prefetched, but not for customers: of ``view`` the
+    documents that the identifiers name; of ``load_targets`` the aggregates, and the contacts whose
+    keys are wanted, that these identifiers name, and the compact objects of all that are named.
     """
 
     session: str | None = None
@@ -149,15 +156,16 @@ class ContextQuery(msgspec.Struct, frozen=True):
 
 
 class CallContext(msgspec.Struct, frozen=True):
-    """The answer to a `ContextQuery`; ``matches`` in the order of its identifiers, ``now`` in UTC.
+    """The result of a `ContextQuery`; ``matches`` in the order of its identifiers, ``now`` in UTC.
 
-    ``directory`` is the organisation's set-up as it is now; ``documents`` may hold more than was asked for.
+    ``directory`` is the organisation's set-up at that moment, ``response`` the stored one of the
+    idempotency key; ``documents`` may hold more than the query names.
     """
 
     now: datetime
     directory: ReferenceCache
     session: SessionRow | None = None
-    answer: StoredResponse | None = None
+    response: StoredResponse | None = None
     matches: tuple[Sequence[Match], ...] = ()
     documents: PrefetchedDocuments | None = None
-    prefetched: Prefetched | None = None
+    prefetched: LoadResult | None = None

@@ -13,7 +13,7 @@ _MESSAGES = UUID("0d5c1b51-6f0e-4c3a-9a57-3f3c0b8f2f1d")
 
 
 def new_id() -> UUID:
-    """A version 7 UUID: milliseconds since 1970, then 74 random bits."""
+    """Return a version 7 UUID: milliseconds since 1970, then 74 random bits."""
     milliseconds = time.time_ns() // 1_000_000
     value = (milliseconds & 0xFFFFFFFFFFFF) << 80 | secrets.randbits(80)
     value = value & ~(0xF << 76) | 7 << 76
@@ -21,15 +21,15 @@ def new_id() -> UUID:
 
 
 def format_id(id_: UUID) -> str:
-    """An id as callers see it: 32 upper-case hex digits (contract common.md, section 9)."""
+    """Return an id as callers see it: 32 upper-case hex digits (contract common.md, section 9)."""
     return id_.hex.upper()
 
 
 def record_stream_id(organisation: str, kind: str, id_: str) -> UUID:
-    """The stream of a registered record: the same for the same record, whoever asks."""
+    """Return the stream of a registered record, which is a function of its kind and id."""
     return uuid5(_RECORDS, f"{organisation}/{kind}/{id_}")
 
 
 def message_key(organisation: str, entry: str) -> str:
-    """What tells the message of a queue entry from all others: the same however often it is sent."""
+    """Return the idempotency key of the message of a queue entry: the same each time it is sent."""
     return uuid5(_MESSAGES, f"{organisation}/{entry}").hex

@@ -1,4 +1,4 @@
-"""Who made the first and the last change of an entity (contract common.md, section 10)."""
+"""The log information of an entity (contract common.md, section 10)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOG_INFORMATION = Object(
 
 
 def log_information(created: Attribution, updated: Attribution, zone: ZoneInfo) -> JsonObject:
-    """Who made the first and the last change, and when (common.md, section 10)."""
+    """Return users, units and times of the first and the last change."""
     return {
         "created_date": wall_clock(created.at, zone),
         "updated_date": wall_clock(updated.at, zone),

@@ -1,6 +1,7 @@
-"""What the use cases need of the world: the ledger with its views, and secrets.
+"""The ports of the use cases, each as narrow as its use.
 
-`infra` implements these; nothing here knows HTTP, SQL or asyncpg.
+`infra` implements these; nothing here knows HTTP, SQL or asyncpg. A service that needs several
+declares a protocol that inherits from them, beside its class.
 """
 
 from __future__ import annotations
@@ -21,15 +22,22 @@ from services.context import (
     ViewQuery,
 )
 from services.projections import ViewRow
+from services.side_effects import SideEffect, StoreResponse
 
 __all__ = [
     "AppendResult",
     "Commit",
+    "ContextSource",
+    "EntityRelations",
+    "EventStore",
     "GuessLimits",
     "Hasher",
+    "Organisations",
+    "PhotoStore",
     "ReadModels",
     "Secret",
-    "Store",
+    "SecretStore",
+    "Sequences",
     "StreamCommit",
 ]
 
@@ -49,7 +57,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class GuessLimits:
-    """How often a secret may be tried without success, and how long to wait after that.
+    """The limits on unsuccessful tries of a secret.
 
     ``per_source`` tries from one source and ``per_secret`` from all sources are free; from then on
     each costs a wait, ``first_wait`` seconds at first and doubled from try to try up to
@@ -73,55 +81,69 @@ class StreamCommit:
 
 @dataclass(slots=True)
 class Commit:
-    """All that one command writes, wholly or not at all.
+    """All that one command writes, atomically.
 
-    ``effects`` are the claims, secrets, keys and photos in the form of the append function.
+    ``side_effects`` are its claims, secrets, keys and photos, and what it expects to be unchanged.
     """
 
     command: str
     metadata: JsonObject
     written: list[StreamCommit]
     rows: list[ViewRow]
-    effects: JsonObject = field(default_factory=dict)
+    side_effects: list[SideEffect] = field(default_factory=list)
     answer: bytes | None = None
+
+    @property
+    def key(self) -> str | None:
+        """The idempotency key under which the answer is kept, if any."""
+        return next((e.key for e in self.side_effects if isinstance(e, StoreResponse)), None)
 
 
 @dataclass(frozen=True, slots=True)
 class AppendResult:
-    """What became of a change: ``WRITTEN``, or why it was not: ``CONFLICT`` (another event came
-    first), ``CLAIMED`` and ``LIMITED`` (what is to be unique is taken, what is limited is used up;
-    ``detail`` names the parameter), ``REPEATED`` (the idempotency key is known), ``SETTLED`` (its
-    caller was told that nothing will be written with it).
+    """The result of appending one commit: ``WRITTEN``, or why it was not.
+
+    ``CONFLICT``: another event came first. ``CLAIMED``: a unique value is taken, and ``LIMITED``: a
+    limit is reached; ``detail`` names the parameter. ``REPEATED``: the idempotency key is known.
+    ``SETTLED``: the idempotency key was revoked.
     """
 
     name: str
     detail: str = ""
 
 
-class ReadModels(Protocol):
-    """The views, as they are or as they were. Raises `ServiceUnavailable` when it cannot answer."""
+class ContextSource(Protocol):
+    """Loads what a call must know before it is decided. Raises `ServiceUnavailable`."""
 
-    async def load_context(self, organisation: str, question: ContextQuery) -> CallContext:
-        """Answers what a call must know."""
+    async def load_context(self, organisation: str, query: ContextQuery) -> CallContext:
+        """Return the answer to a query, as of one moment."""
 
-    async def select(self, organisation: str, select: ViewQuery) -> QueryResult:
-        """Reads documents of a view."""
+
+class ReadModels(ContextSource, Protocol):
+    """The views, as they are or as they were. Every method raises `ServiceUnavailable`."""
+
+    async def select(self, organisation: str, query: ViewQuery) -> QueryResult:
+        """Return documents of a view."""
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
-        """One stored compact object."""
+        """Return one stored compact object (``kind/id``)."""
 
 
-class Store(ReadModels, Protocol):
-    """The ledger and its views. Every method raises `ServiceUnavailable` when it cannot answer."""
+class Organisations(ContextSource, Protocol):
+    """Finds organisations by what is unique over all of them. Raises `ServiceUnavailable`."""
 
     async def organisation(self, name: str, *, fresh: bool = False) -> str | None:
-        """The id of the organisation that has that name, or had it when it was last looked up.
+        """Return the id of the organisation of that name, as of when it was last looked up.
 
         :param fresh: look it up now.
         """
 
     async def claim_holder(self, claim: str) -> tuple[str, str] | None:
-        """Who holds a claim over all organisations: organisation and ``kind/id``."""
+        """Return who holds a claim over all organisations: organisation and ``kind/id``."""
+
+
+class EventStore(ContextSource, Protocol):
+    """The ledger: loads aggregates and appends their events. Raises `ServiceUnavailable`."""
 
     async def load(
         self,
@@ -132,71 +154,90 @@ class Store(ReadModels, Protocol):
         customer: ConsumerScope | None = None,
         erased: Collection[UUID] = (),
     ) -> LoadResult:
-        """Loads aggregates with their contacts' keys, further contacts' keys, and compacts: those
-        named by ``refs``, and those that the aggregates show.
+        """Return aggregates with their contacts' keys, the keys of ``data_subjects``, and the
+        compact objects of ``refs`` and of what the aggregates show.
 
-        :param customer: compacts of other customers' are left out.
-        :param forgotten: whose events are read as if their keys were destroyed already.
+        :param customer: compact objects of other customers are left out.
+        :param erased: contacts whose events are read as if their keys were destroyed already.
         """
 
-    async def streams_of_contact(self, organisation: str, contact: UUID) -> list[UUID]:
-        """What else than a contact itself has events that its key encrypts."""
+    async def append(self, organisation: str, commit: Commit) -> AppendResult:
+        """Write one command; it is durable when this returns ``WRITTEN``."""
 
-    async def tokens_of_accounts(self, organisation: str, accounts: Collection[str]) -> list[UUID]:
-        """The access tokens of accounts and of their rewards participants."""
+    def new_key(self) -> tuple[bytes, str]:
+        """Return the key of a new contact: itself, and wrapped for storage as base64 text."""
+
+
+class Sequences(Protocol):
+    """The numbers of an organisation's entities."""
 
     async def allocate_numbers(
         self, organisation: str, names: Sequence[str]
     ) -> dict[str, list[int]]:
-        """Unused numbers: for each time that a sequence is named, one of it."""
+        """Return unused numbers, one for each time that a sequence is named.
+
+        Raises `ServiceUnavailable`.
+        """
 
     def release_numbers(self, organisation: str, numbers: Mapping[str, Sequence[int]]) -> None:
-        """Takes back numbers that no event has used."""
+        """Take back numbers that no event has used."""
 
-    async def append(self, organisation: str, change: Commit) -> AppendResult:
-        """Writes one command; it is durable when this returns ``WRITTEN``."""
+
+class SecretStore(Protocol):
+    """Verifiers of secrets, and the tries of guessing them. Raises `ServiceUnavailable`."""
 
     async def secret(self, organisation: str, owner: str, name: str) -> Secret | None:
-        """The secret of that name of an entity (``kind/id``)."""
+        """Return the secret of that name of an entity (``kind/id``)."""
 
     async def secret_by_verifier(
         self, organisation: str, name: str, verifier: str
     ) -> Secret | None:
-        """The secret of that name with that verifier, whoever has it."""
-
-    async def related_tokens(self, organisation: str, kind: str, id_: str) -> list[UUID]:
-        """The access tokens of an account or rewards participant, in the order of creation."""
+        """Return the secret of that name with that verifier, whoever has it."""
 
     async def count_guess(
         self, organisation: str, secret: str, source: str, limits: GuessLimits
     ) -> int:
-        """Counts a try before it is made: 0 if it may be, else the seconds to wait first.
+        """Count a try before it is made: 0 if it may be, else the seconds to wait first.
 
-        What is counted stays so whatever becomes of the call.
+        It stays counted whatever the result of the call.
 
         :param secret: what is tried; ``source`` who tries.
         """
 
     async def reset_guesses(self, organisation: str, secret: str, source: str) -> None:
-        """Forgets the tries of a source that has now succeeded, and remembers that it has."""
+        """Delete the tries of a source that has now succeeded, and remember that it has."""
+
+
+class EntityRelations(Protocol):
+    """Finds the streams that a change of one entity reaches. Raises `ServiceUnavailable`."""
+
+    async def streams_of_contact(self, organisation: str, contact: UUID) -> list[UUID]:
+        """Return the other streams with events that the key of a contact encrypts."""
+
+    async def tokens_of_accounts(self, organisation: str, accounts: Collection[str]) -> list[UUID]:
+        """Return the access tokens of accounts and of their rewards participants."""
+
+    async def related_tokens(self, organisation: str, kind: str, id_: str) -> list[UUID]:
+        """Return the access tokens of an account or rewards participant, the oldest first."""
+
+
+class PhotoStore(Protocol):
+    """The profile photos of contacts. Raises `ServiceUnavailable`."""
 
     async def photo(
         self, organisation: str, photo_id: str, customer: ConsumerScope | None = None
     ) -> tuple[bytes, str] | None:
-        """The bytes and mime type of a current profile photo, of a customer's where there is one."""
-
-    def new_key(self) -> tuple[bytes, str]:
-        """A new contact's key: itself, and wrapped for storage as base64 text."""
+        """Return the bytes and mime type of a current photo, of ``customer`` only if given."""
 
 
 class Hasher(Protocol):
     """Verifiers of secrets."""
 
     async def hash(self, secret: str) -> str:
-        """A slow, salted hash of a password or pass code."""
+        """Return a slow, salted hash of a password or pass code."""
 
     async def verify(self, verifier: str | None, secret: str) -> bool:
-        """Whether the secret fits; takes as long when there is no verifier."""
+        """Return True if the secret fits; takes as long when there is no verifier."""
 
     def mac(self, secret: str) -> str:
-        """A keyed hash: of a key of many random bits, or of a short code that lives shortly."""
+        """Return a keyed hash: of a key of many random bits, or of a short code that expires soon."""

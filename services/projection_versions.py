@@ -15,7 +15,7 @@ VERSIONS = {
     "service_requests": 1,
     "sessions": 2,
 }
-"""By view; whoever changes what one holds raises it."""
+"""By view; raised with each change of what the view holds."""
 
 VERSION = sum(VERSIONS.values())
 """Rises with that of any view. Who writes by an older one than the views were written by is refused."""

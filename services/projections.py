@@ -1,4 +1,4 @@
-"""What is read: every entity's documents and searched columns, as a pure function of its state.
+"""Projections: every entity's documents and searched columns, as a pure function of its state.
 
 The write of a command, the rebuild and the verification all call `project`; there is no second
 definition of what show and list return.
@@ -40,14 +40,14 @@ class ViewRow:
 
 @dataclass(slots=True)
 class Projection:
-    """What one entity looks like from outside.
+    """The read side of one entity.
 
     ``full``, ``compact`` and ``photo`` are documents, ``names`` the identifying values by field,
     ``claims`` what no other entity may have at the same time, each with the parameter to name.
-    ``owners`` are the entities (``kind/id``) whose it is: a consumer session sees what is its
-    customer's, directly or through further owners. ``secrets`` are the key ids that count.
-    ``extra`` is what belongs to the entity and no document shows, for its history; its form is
-    that of a document.
+    ``owners`` are the entities (``kind/id``) that it belongs to: a consumer session sees what
+    belongs to its customer, directly or through further owners. ``secrets`` are the valid key ids.
+    ``extra`` are fields that no document shows, for the history of the entity; its form is that of
+    a document.
     """
 
     rows: list[ViewRow] = field(default_factory=list)
@@ -63,19 +63,19 @@ class Projection:
     retired: bool = False
 
 
-Projecting = Callable[[Any, Mapping[str, Any], ZoneInfo], Projection]
+ProjectionFunction = Callable[[Any, Mapping[str, Any], ZoneInfo], Projection]
 
 COMPACTS: dict[str, ResponseShape] = {}
 """The compact object of every entity that is shown inside others, by entity."""
 
-PROJECTIONS: dict[type[Aggregate], Projecting] = {}
-"""How each aggregate is projected."""
+PROJECTIONS: dict[type[Aggregate], ProjectionFunction] = {}
+"""The projection of each aggregate."""
 
 
-def projection(aggregate: type[Aggregate]) -> Callable[[Projecting], Projecting]:
-    """Declares the projection of an aggregate: (aggregate, organisation's settings, zone)."""
+def projection(aggregate: type[Aggregate]) -> Callable[[ProjectionFunction], ProjectionFunction]:
+    """Declare the projection of an aggregate: (aggregate, organisation's settings, zone)."""
 
-    def declare(function: Projecting) -> Projecting:
+    def declare(function: ProjectionFunction) -> ProjectionFunction:
         if aggregate in PROJECTIONS:
             raise TypeError(f"{aggregate.__name__} is projected twice")
         PROJECTIONS[aggregate] = function
@@ -85,30 +85,35 @@ def projection(aggregate: type[Aggregate]) -> Callable[[Projecting], Projecting]
 
 
 def project(aggregate: Aggregate, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
-    """The rows, documents, names and claims of an aggregate in its present state."""
+    """Return the rows, documents, names and claims of an aggregate in its present state."""
     return PROJECTIONS[type(aggregate)](aggregate, settings, zone)
 
 
-_ELSEWHERE = frozenset({*CACHED_SHAPES, "follow_ups"})
-"""What is shown and not stored as an entity's compact object."""
+_NOT_STORED = frozenset({*CACHED_SHAPES, "follow_ups"})
+"""The kinds of objects that are shown but not stored as an entity's compact object."""
 
 
 def document(shape: ResponseShape, values: JsonObject, zone: ZoneInfo) -> bytes:
-    """A document as it is stored."""
+    """Return a document as it is stored."""
     return orjson.dumps(shape.render(values, zone))
 
 
 def stored_references(document: bytes) -> tuple[str, ...]:
-    """The entities that a document shows and that the database must be asked for."""
-    return tuple(ref for ref in references(document) if ref.partition("/")[0] not in _ELSEWHERE)
+    """Return the entities that a document shows and that the database must be asked for."""
+    return tuple(ref for ref in references(document) if ref.partition("/")[0] not in _NOT_STORED)
 
 
 def entity_row(
-    kind: str, aggregate: Aggregate, id_: str, shown: Projection, names: Mapping[str, str]
+    kind: str, aggregate: Aggregate, id_: str, projection: Projection, names: Mapping[str, str]
 ) -> ViewRow:
-    """The row by which others find an entity and what they show of it."""
-    columns: JsonObject = {"kind": kind, "id": id_, "names": dict(names), "retired": shown.retired}
-    columns["owners"] = list(shown.owners)
-    compact = shown.compact
+    """Return the row by which others find an entity, with its compact object."""
+    columns: JsonObject = {
+        "kind": kind,
+        "id": id_,
+        "names": dict(names),
+        "retired": projection.retired,
+    }
+    columns["owners"] = list(projection.owners)
+    compact = projection.compact
     refs = stored_references(compact) if compact else ()
     return ViewRow("entities", aggregate.id, aggregate.version, columns, compact, refs)

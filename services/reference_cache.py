@@ -1,8 +1,8 @@
 """An organisation's set-up, held in memory: countries, units, users, categories, templates, ...
 
-These records are few, change seldom and are needed by every call, so each process keeps them all.
-They cannot be stale: every call learns from the database, in the same question that checks its
-session, how far the set-up has changed, and what is newer is read before the call goes on.
+These records are few, change seldom and are needed by every call, so each process caches them all.
+They cannot be stale: the context query of every call returns the position of the last change of the
+set-up, and what is newer is read before the call continues.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ReferenceCache:
     """The set-up records of one organisation, up to ``position`` of its ledger.
 
     ``settings`` are the organisation's own (common.md, section 14), ``name`` what it is called now, None
-    if it is not registered or retired; ``last_name_first`` is whether persons are shown by their last
+    if it is not registered or retired; ``last_name_first`` is True if persons are shown by their last
     name first.
     """
 
@@ -57,61 +57,65 @@ class ReferenceCache:
         self.name: str | None = None
         self.last_name_first = False
         self._zone = zone
-        self._entries: dict[str, ReferenceRecord] = {}
-        self._names: dict[tuple[str, str, str], dict[str, Match]] = {}
+        self._records: dict[str, ReferenceRecord] = {}
+        self._matches: dict[tuple[str, str, str], dict[str, Match]] = {}
         self._compacts: dict[str, bytes] = {}
-        self._current: dict[str, list[ReferenceRecord]] = {}
+        self._choosable: dict[str, list[ReferenceRecord]] = {}
 
     def copy(self) -> ReferenceCache:
-        """The same set-up, to be updated while calls go on with this one."""
+        """Return the same set-up, to be updated while calls continue with this one."""
         other = ReferenceCache(self.organisation, self._zone)
         other.position = self.position
-        other._entries = dict(self._entries)
-        other._names = {key: dict(matches) for key, matches in self._names.items()}
+        other._records = dict(self._records)
+        other._matches = {key: dict(matches) for key, matches in self._matches.items()}
         return other
 
     def update(self, entries: Iterable[ReferenceRecord]) -> None:
-        """Takes in records that are new or changed."""
+        """Add records that are new or changed."""
         for entry in entries:
             ref = f"{entry.kind}/{entry.id}"
-            former = self._entries.get(ref)
-            if former is None or former.changed < entry.changed:
-                self._forget(former)
-                self._entries[ref] = entry
-                self._learn(entry)
+            stored = self._records.get(ref)
+            if stored is None or stored.changed < entry.changed:
+                self._remove(stored)
+                self._records[ref] = entry
+                self._add(entry)
                 self.position = max(self.position, entry.changed)
-        own = self.entry("organisation", self.organisation)
-        self.settings = own.fields if own else {}
-        self.name = None if own is None or own.retired else str(own.fields.get("name")).strip()
+        organisation = self.entry("organisation", self.organisation)
+        self.settings = organisation.fields if organisation else {}
+        self.name = (
+            None
+            if organisation is None or organisation.retired
+            else str(organisation.fields.get("name")).strip()
+        )
         self.last_name_first = self.settings.get("name_display") == "LAST_FIRST"
         self._compacts.clear()
-        self._current.clear()
+        self._choosable.clear()
 
     def entry(self, kind: str, id_: str | None) -> ReferenceRecord | None:
-        """One record, or None."""
-        return self._entries.get(f"{kind}/{id_}") if id_ else None
+        """Return one record, or None."""
+        return self._records.get(f"{kind}/{id_}") if id_ else None
 
     def fields(self, kind: str, id_: str | None) -> Mapping[str, Any]:
-        """The fields of one record; empty for one that is unknown."""
+        """Return the fields of one record; empty for an unknown one."""
         entry = self.entry(kind, id_)
         return entry.fields if entry else {}
 
     def choosable(self, kind: str) -> list[ReferenceRecord]:
-        """The records of a kind that can be chosen, by id."""
-        if kind not in self._current:
-            chosen = (e for e in self._entries.values() if e.kind == kind and not e.retired)
-            self._current[kind] = sorted(chosen, key=lambda entry: entry.id)
-        return self._current[kind]
+        """Return the records of a kind that are not retired, ordered by id."""
+        if kind not in self._choosable:
+            records = (e for e in self._records.values() if e.kind == kind and not e.retired)
+            self._choosable[kind] = sorted(records, key=lambda entry: entry.id)
+        return self._choosable[kind]
 
     def matches(self, identifier: Identifier) -> list[Match]:
-        """What an identifier means, retired records included."""
+        """Return the records that an identifier matches, retired ones included."""
         key = (identifier.entity, identifier.field, identifier.value)
-        return list(self._names.get(key, {}).values())
+        return list(self._matches.get(key, {}).values())
 
     def compact(self, ref: str) -> bytes | None:
-        """An object that is shown of a record, and in it what it refers to, which is set-up, too."""
-        found = self._compacts.get(ref)
-        if found is None:
+        """Return the compact object of a record, expanded: what it refers to is set-up, too."""
+        compact = self._compacts.get(ref)
+        if compact is None:
             name, _, id_ = ref.partition("/")
             kind, shape = CACHED_SHAPES.get(name, (None, None))
             entry = self.entry(kind.key, id_) if kind else None
@@ -119,13 +123,13 @@ class ReferenceCache:
                 return None
             derived = {key: self._follow(entry, path) for key, path in kind.derived.items()}
             values = entry.fields | {"id": entry.id} | derived
-            places = orjson.dumps(shape.render(values, self._zone))
-            composer = ReferenceExpander({}, self.compact, last_name_first=self.last_name_first)
-            found = self._compacts[ref] = composer.expand(places)
-        return found
+            document = orjson.dumps(shape.render(values, self._zone))
+            expander = ReferenceExpander({}, self.compact, last_name_first=self.last_name_first)
+            compact = self._compacts[ref] = expander.expand(document)
+        return compact
 
     def _follow(self, entry: ReferenceRecord, path: tuple[str, ...]) -> Any:
-        """The field at the end of a path of links."""
+        """Return the field at the end of a path of links."""
         *links, name = path
         for link in links:
             target = self.entry(link, entry.fields.get(link))
@@ -134,15 +138,15 @@ class ReferenceCache:
             entry = target
         return entry.fields.get(name)
 
-    def _learn(self, entry: ReferenceRecord) -> None:
+    def _add(self, entry: ReferenceRecord) -> None:
         for key in self._keys(entry):
-            self._names.setdefault(key, {})[entry.id] = Match(entry.id, entry.retired)
+            self._matches.setdefault(key, {})[entry.id] = Match(entry.id, entry.retired)
 
-    def _forget(self, entry: ReferenceRecord | None) -> None:
+    def _remove(self, entry: ReferenceRecord | None) -> None:
         for key in self._keys(entry) if entry else ():
-            self._names[key].pop(entry.id, None)  # type: ignore[union-attr]
+            self._matches[key].pop(entry.id, None)  # type: ignore[union-attr]
 
     @staticmethod
     def _keys(entry: ReferenceRecord) -> list[tuple[str, str, str]]:
-        values = KINDS[entry.kind].identifying(entry.fields, entry.id)
+        values = KINDS[entry.kind].identifying_values(entry.fields, entry.id)
         return [(entry.kind, field, value) for field, value in values.items()]

@@ -1,4 +1,4 @@
-"""Answers from stored documents: every embedded object as it is now, without decoding anything.
+"""Expansion of stored documents: every embedded object as it is now, and no decoding.
 
 A stored document holds ``{"$ref":"kind/id"}`` where an answer shows another entity's compact
 object, and ``{"$name":["First Last","Last First"]}`` where the organisation's setting decides
@@ -13,20 +13,20 @@ from collections.abc import Callable, Mapping
 __all__ = ["ReferenceExpander", "references"]
 
 _PLACE = re.compile(rb'\{"\$(?:ref":"([^"]+)"|name":\[("(?:[^"\\]|\\.)*"),("(?:[^"\\]|\\.)*")\])\}')
-_BEGINNING = b'{"$'
+_PLACE_PREFIX = b'{"$'
 _REFERENCE = re.compile(r'\{"\$ref":"([^"]+)"\}')
 
 
 def references(document: bytes) -> tuple[str, ...]:
-    """The entities that a document shows, as ``kind/id``, each once."""
+    """Return the entities that a document shows, as ``kind/id``, each once."""
     return tuple(dict.fromkeys(_REFERENCE.findall(document.decode())))
 
 
 class ReferenceExpander:
-    """Fills the places of stored documents from compact objects.
+    """Replaces the placeholders of stored documents by compact objects.
 
     ``compacts`` holds stored compact objects by ``kind/id``, ``directory`` finds those of the
-    organisation's set-up, already filled; an entity found in neither is shown as null.
+    organisation's set-up, already expanded; an entity found in neither is shown as null.
     ``last_name_first`` is the organisation's ``name_display``.
     """
 
@@ -40,24 +40,24 @@ class ReferenceExpander:
         self._stored = compacts
         self._directory = directory
         self._name = 3 if last_name_first else 2
-        self._filled: dict[bytes, bytes] = {}
+        self._expanded: dict[bytes, bytes] = {}
 
     def expand(self, document: bytes) -> bytes:
-        """The document as a caller sees it."""
-        return _PLACE.sub(self._place, document)
+        """Return the document as a caller sees it."""
+        return _PLACE.sub(self._expand_place, document)
 
     def compact(self, ref: str) -> bytes:
-        """The compact object of one entity, filled itself."""
-        found = self._stored.get(ref)
-        if found is None:
+        """Return the compact object of one entity, itself expanded."""
+        stored = self._stored.get(ref)
+        if stored is None:
             return self._directory(ref) or b"null"
-        return self.expand(found) if _BEGINNING in found else found
+        return self.expand(stored) if _PLACE_PREFIX in stored else stored
 
-    def _place(self, place: re.Match[bytes]) -> bytes:
+    def _expand_place(self, place: re.Match[bytes]) -> bytes:
         ref = place[1]
         if ref is None:
             return place[self._name]
-        known = self._filled.get(ref)
-        if known is None:
-            known = self._filled[ref] = self.compact(ref.decode())
-        return known
+        compact = self._expanded.get(ref)
+        if compact is None:
+            compact = self._expanded[ref] = self.compact(ref.decode())
+        return compact

@@ -1,7 +1,7 @@
 """Secrets that the service must show to others, such as the password of an e-mail server.
 
-They cannot be kept as hashes. They are sealed with a key of the service, each for the one place where
-it may be opened, and stand where other secrets have their verifiers; no answer ever holds one.
+They cannot be kept as hashes. They are encrypted with a key of the service, each for the one place
+where it may be decrypted, and stored where other secrets have their verifiers; no answer holds one.
 """
 
 from __future__ import annotations
@@ -9,44 +9,44 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import Protocol
 
-from services.ports import Hasher, Store
+from services.ports import Hasher, SecretStore
 
 __all__ = ["SecretCipher", "encrypt_if_changed", "stored_secret"]
 
 
 class SecretCipher(Hasher, Protocol):
-    """Verifiers of secrets, and sealed secrets."""
+    """Verifiers of secrets, and encrypted secrets."""
 
     def encrypt(self, secret: str, place: str) -> str:
-        """A secret, sealed for one place."""
+        """Return a secret, encrypted for one place."""
 
     def decrypt(self, box: str, place: str) -> str:
-        """It again. Raises ``ValueError`` where it was sealed for another place or with another key."""
+        """Return the secret. Raises ``ValueError`` if it was encrypted for another place or key."""
 
 
 def encrypt_if_changed(
-    keeper: SecretCipher, organisation: str, owner: str, name: str, secret: str, stored: str | None
+    cipher: SecretCipher, organisation: str, owner: str, name: str, secret: str, stored: str | None
 ) -> str | None:
-    """What is kept of a secret of an entity (``kind/id``); None if it is the stored one."""
+    """Return a secret of an entity (``kind/id``), encrypted; None if it is the stored one."""
     place = f"{organisation}/{owner}/{name}"
     try:
         same = stored is not None and compare_digest(
-            keeper.decrypt(stored, place).encode(), secret.encode()
+            cipher.decrypt(stored, place).encode(), secret.encode()
         )
     except ValueError:
-        # Another service key sealed it: whoever gives the secret again seals it with this one.
+        # It was encrypted with another service key: given again, it is encrypted with this one.
         same = False
-    return None if same else keeper.encrypt(secret, place)
+    return None if same else cipher.encrypt(secret, place)
 
 
 async def stored_secret(
-    ledger: Store, keeper: SecretCipher, organisation: str, owner: str, name: str
+    store: SecretStore, cipher: SecretCipher, organisation: str, owner: str, name: str
 ) -> str | None:
-    """A sealed secret of an entity (``kind/id``); None if it has none.
+    """Return an encrypted secret of an entity (``kind/id``), decrypted; None if it has none.
 
     Raises ``ValueError`` if this process has another service key.
     """
-    kept = await ledger.secret(organisation, owner, name)
-    if kept is None:
+    secret = await store.secret(organisation, owner, name)
+    if secret is None:
         return None
-    return keeper.decrypt(kept.verifier, f"{organisation}/{owner}/{name}")
+    return cipher.decrypt(secret.verifier, f"{organisation}/{owner}/{name}")

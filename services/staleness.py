@@ -1,4 +1,4 @@
-"""How old what is read may be, where a caller allows it to be old at all."""
+"""The staleness that a caller allows a read, and that the answer has."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["Staleness"]
 
 @dataclass(slots=True)
 class Staleness:
-    """``max_seconds`` seconds are allowed, counted back from ``now``, the moment of the call.
+    """``max_seconds`` are allowed, counted back from ``now``, the moment of the call.
 
-    ``seconds`` and ``position`` say how old the answer is at most, and up to which position it
-    holds everything at least; None for an answer that is as new as the call.
+    ``seconds`` is the greatest possible age of the answer and ``position`` the last one that it
+    certainly includes; None for an answer that is as new as the call.
     """
 
     max_seconds: float

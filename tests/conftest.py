@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 import pytest_asyncio
-import uvloop
 from hypothesis import HealthCheck, settings
 
 from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.fixtures import databases
 from tests.fixtures.communications import CommunicationsClient
+from tests.fixtures.leftovers import find_leftovers, new_event_loop
 from tests.fixtures.read_models import populate
 from tests.fixtures.service import Api, Service, run_in_process
 
@@ -39,7 +39,17 @@ def pytest_configure() -> None:
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The event loop of the program. A test that is no coroutine has none, and so no fixtures that need one."""
-    return {"uvloop": uvloop.new_event_loop}
+    return {"uvloop": new_event_loop}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """A module that leaves something behind has failed, and says so at its last test."""
+    result = yield
+    if nextitem is None or nextitem.path != item.path:
+        left = find_leftovers()
+        assert not left, "left behind: " + "; ".join(left)
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """Every entity that callers can name, and what an operator can register of it.
 
-`KINDS` are the rows of reference_entities.md, sections 3.2 to 3.10, in their order, and last the
-webhooks, an extension of ours; `ENTITIES` adds
-what the service owns itself (section 3.1). The rows stand in the modules `reference_kinds_*`.
+`KINDS` follows reference_entities.md, sections 3.2 to 3.10, in their order, and ends with webhooks,
+an extension of ours; `ENTITIES` adds what the service owns itself (section 3.1). The kinds are
+declared in the other modules of this package.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from domain.reference.delivery_servers import PASSWORD, SECRET
 from domain.reference.organisation import INSTALLATION, ORGANISATION
 from domain.reference.records import RecordKind
 from domain.reference.setup import COMMUNICATIONS, CONTACTS, SERVICE_REQUESTS
-from domain.reference.webhooks import signing_secret, webhook
+from domain.reference.webhooks import signing_secret, webhook_kind
 from domain.scalar_fields import NOTES, Text
 from domain.token_credentials import ACCESS_TOKEN
 
@@ -26,19 +26,22 @@ __all__ = ["CACHED_SHAPES", "ENTITIES", "KINDS", "REFERRING_TO", "SECRETS", "ide
 
 
 def _by_key(kinds: Iterable[RecordKind]) -> dict[str, RecordKind]:
-    found: dict[str, RecordKind] = {}
+    by_key: dict[str, RecordKind] = {}
     for kind in kinds:
-        if found.setdefault(kind.key, kind) is not kind:
+        if by_key.setdefault(kind.key, kind) is not kind:
             raise TypeError(f"two kinds are called {kind.key}")
-    return found
+    return by_key
 
 
-def _by_entity(identifiables: Iterable[IdentifierFields]) -> dict[str, IdentifierFields]:
-    found: dict[str, IdentifierFields] = {}
-    for one in identifiables:
-        if found.setdefault(one.entity, one) is not one:
-            raise TypeError(f"two entities are called {one.entity}")
-    return found
+def _by_entity(entities: Iterable[IdentifierFields]) -> dict[str, IdentifierFields]:
+    by_entity: dict[str, IdentifierFields] = {}
+    for identifiable_fields in entities:
+        if (
+            by_entity.setdefault(identifiable_fields.entity, identifiable_fields)
+            is not identifiable_fields
+        ):
+            raise TypeError(f"two entities are called {identifiable_fields.entity}")
+    return by_entity
 
 
 KINDS: dict[str, RecordKind] = _by_key(
@@ -52,15 +55,15 @@ KINDS: dict[str, RecordKind] = _by_key(
         *CONTACTS,
         *SERVICE_REQUESTS,
         *INSTALLATION,
-        webhook(lambda: KINDS),
+        webhook_kind(lambda: KINDS),
     )
 )
-"""What can be registered, by its key."""
+"""The kinds of record that can be registered, by key."""
 
 CACHED_SHAPES: dict[str, tuple[RecordKind, ResponseShape]] = {
     shape.name: (kind, shape) for kind in KINDS.values() if kind.cached for shape in kind.shapes
 }
-"""The objects that the directory shows of its records, by name."""
+"""The objects of cached records in responses, by name, each with its kind."""
 
 _OWNED = (
     IdentifierFields(
@@ -88,8 +91,8 @@ ENTITIES: dict[str, IdentifierFields] = _by_entity(
 
 
 def _key(text: str) -> str | None:
-    found = text.strip().upper()
-    return found if re.fullmatch(r"[0-9A-F]{32}", found) else None
+    key = text.strip().upper()
+    return key if re.fullmatch(r"[0-9A-F]{32}", key) else None
 
 
 def _line(text: str) -> str | None:
@@ -103,7 +106,7 @@ SECRETS: dict[str, Text] = {
     PASSWORD: Text(name=PASSWORD, max_length=NOTES, clean=_line),
     SECRET: Text(name=SECRET, max_length=NOTES, clean=_line),
 }
-"""How a secret is read that a kind names; it never becomes a field of the record."""
+"""The fields by which secrets are read, by name; a secret never becomes a field of the record."""
 
 REFERRING_TO: tuple[str, ...] = (
     "subscription",
@@ -126,9 +129,9 @@ REFERRING_TO: tuple[str, ...] = (
     "purchase_customer_event",
     "spend_request_customer_event",
 )
-"""What a communication can refer to (communications.md, section 3)."""
+"""The entities that a communication can refer to (communications.md, section 3)."""
 
 
 def identifiable(entity: str) -> IdentifierFields:
-    """How callers identify an entity; raises `KeyError` for a name that is none."""
+    """The identifier fields of an entity. Raises `KeyError` for an unknown name."""
     return ENTITIES[entity]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.fields import mandatory
+from domain.fields import Parameters, mandatory
 from domain.reference.fields import (
     ALTERNATIVE_CODE,
     CODE,
@@ -12,93 +12,110 @@ from domain.reference.fields import (
     OptionalObject,
     state,
 )
-from domain.reference.records import RecordKind, RecordLink
+from domain.reference.records import ID, IdentifierField, RecordKind, RecordLink, unique
 from domain.scalar_fields import Boolean, Date, Text
 
 __all__ = ["CUSTOMERS", "PRODUCTS"]
 
-_ACCOUNT = RecordLink(name="accounts_receivable", to="accounts_receivable")
-_CONTACT = RecordLink(name="contact_information", to="contact_information")
+_ACCOUNT = RecordLink(name="accounts_receivable", target_kind="accounts_receivable")
+_CONTACT = RecordLink(name="contact_information", target_kind="contact_information")
 
 CUSTOMERS = (
     RecordKind(
         key="accounts_receivable",
-        identifier_fields="id! number! name",
-        compact="id number name life_cycle_state account_owner",
-        specs=(
+        identifier_fields=(ID, unique("number"), IdentifierField("name")),
+        compact=("id", "number", "name", "life_cycle_state", "account_owner"),
+        parameters=Parameters(
             NUMBER,
             NAME,
-            state("ACTIVE SUSPENDED TERMINATED"),
-            RecordLink(name="account_owner", to="contact_information"),
+            state("ACTIVE", "SUSPENDED", "TERMINATED"),
+            RecordLink(name="account_owner", target_kind="contact_information"),
         ),
         cached=False,
     ),
     RecordKind(
         key="rewards_participant",
-        identifier_fields="id! number!",
-        compact="id number accounts_receivable",
-        specs=(NUMBER, _ACCOUNT, state("ACTIVE TERMINATED")),
+        identifier_fields=(ID, unique("number")),
+        compact=("id", "number", "accounts_receivable"),
+        parameters=Parameters(NUMBER, _ACCOUNT, state("ACTIVE", "TERMINATED")),
         cached=False,
     ),
     RecordKind(
         key="subscription_type",
-        compact="id name description alternative_code",
-        specs=(NAME, DESCRIPTION, ALTERNATIVE_CODE),
+        compact=("id", "name", "description", "alternative_code"),
+        parameters=Parameters(NAME, DESCRIPTION, ALTERNATIVE_CODE),
     ),
     RecordKind(
         key="subscription",
-        identifier_fields="id! number!",
-        compact="id number life_cycle_state first_activated_date rating_state"
-        " accounts_receivable type",
-        specs=(
+        identifier_fields=(ID, unique("number")),
+        compact=(
+            "id",
+            "number",
+            "life_cycle_state",
+            "first_activated_date",
+            "rating_state",
+            "accounts_receivable",
+            "type",
+        ),
+        parameters=Parameters(
             NUMBER,
             state(
-                "DRAFT EFFECTIVE NOT_EFFECTIVE SHORT_TERM_EFFECTIVE SHORT_TERM_NOT_EFFECTIVE"
-                " IN_RESTING CANCELLED REGRETTED REPLACED PENDING_VERIFICATION"
+                "DRAFT",
+                "EFFECTIVE",
+                "NOT_EFFECTIVE",
+                "SHORT_TERM_EFFECTIVE",
+                "SHORT_TERM_NOT_EFFECTIVE",
+                "IN_RESTING",
+                "CANCELLED",
+                "REGRETTED",
+                "REPLACED",
+                "PENDING_VERIFICATION",
             ),
             Date(name="first_activated_date"),
-            state("PENDING COMPLETED", name="rating_state"),
+            state("PENDING", "COMPLETED", name="rating_state"),
             _ACCOUNT,
-            RecordLink(name="type", to="subscription_type"),
+            RecordLink(name="type", target_kind="subscription_type"),
         ),
         cached=False,
     ),
     RecordKind(
         key="job",
-        identifier_fields="id! number!",
-        compact="id number description life_cycle_state",
-        specs=(
+        identifier_fields=(ID, unique("number")),
+        compact=("id", "number", "description", "life_cycle_state"),
+        parameters=Parameters(
             NUMBER,
             DESCRIPTION,
-            state("DRAFT PENDING IN_PROGRESS COMPLETED CANCELLED"),
+            state("DRAFT", "PENDING", "IN_PROGRESS", "COMPLETED", "CANCELLED"),
             _ACCOUNT,
         ),
         cached=False,
     ),
     RecordKind(
         key="lead",
-        identifier_fields="id! number!",
-        compact="id number description life_cycle_state contact_information",
-        specs=(NUMBER, DESCRIPTION, Text(name="life_cycle_state"), _CONTACT),
+        identifier_fields=(ID, unique("number")),
+        compact=("id", "number", "description", "life_cycle_state", "contact_information"),
+        parameters=Parameters(NUMBER, DESCRIPTION, Text(name="life_cycle_state"), _CONTACT),
         cached=False,
     ),
     RecordKind(
         key="activity",
-        identifier_fields="id! number!",
-        compact="id number description life_cycle_state contact_information",
-        specs=(
+        identifier_fields=(ID, unique("number")),
+        compact=("id", "number", "description", "life_cycle_state", "contact_information"),
+        parameters=Parameters(
             NUMBER,
             DESCRIPTION,
-            state("PENDING IN_PROGRESS COMPLETED CANCELLED"),
+            state("PENDING", "IN_PROGRESS", "COMPLETED", "CANCELLED"),
             _CONTACT,
         ),
         cached=False,
     ),
     RecordKind(
         key="notification",
-        identifier_fields="id! number!",
-        compact="id number life_cycle_state contact_information accounts_receivable",
-        specs=(NUMBER, state("PENDING REJECTED COMPLETED"), _CONTACT, _ACCOUNT),
+        identifier_fields=(ID, unique("number")),
+        compact=("id", "number", "life_cycle_state", "contact_information", "accounts_receivable"),
+        parameters=Parameters(
+            NUMBER, state("PENDING", "REJECTED", "COMPLETED"), _CONTACT, _ACCOUNT
+        ),
         cached=False,
     ),
 )
@@ -107,9 +124,18 @@ CUSTOMERS = (
 PRODUCTS = (
     RecordKind(
         key="product_type",
-        compact="id name description alternative_code classification composition_method"
-        " service_type physical_good_type used_for_provisioning",
-        specs=(
+        compact=(
+            "id",
+            "name",
+            "description",
+            "alternative_code",
+            "classification",
+            "composition_method",
+            "service_type",
+            "physical_good_type",
+            "used_for_provisioning",
+        ),
+        parameters=Parameters(
             NAME,
             DESCRIPTION,
             ALTERNATIVE_CODE,
@@ -123,30 +149,37 @@ PRODUCTS = (
     ),
     RecordKind(
         key="product",
-        identifier_fields="id! code! alternative_code",
-        compact="id code alternative_code description product_type",
-        specs=(
+        identifier_fields=(ID, unique("code"), IdentifierField("alternative_code")),
+        compact=("id", "code", "alternative_code", "description", "product_type"),
+        parameters=Parameters(
             CODE,
             ALTERNATIVE_CODE,
             DESCRIPTION,
-            mandatory(RecordLink(name="product_type", to="product_type")),
+            mandatory(RecordLink(name="product_type", target_kind="product_type")),
         ),
         cached=False,
         shared=True,
     ),
     RecordKind(
         key="installed_item",
-        identifier_fields="id! serial_number! alternative_code",
-        compact="id serial_number alternative_code state state_classification product",
-        specs=(
+        identifier_fields=(ID, unique("serial_number"), IdentifierField("alternative_code")),
+        compact=(
+            "id",
+            "serial_number",
+            "alternative_code",
+            "state",
+            "state_classification",
+            "product",
+        ),
+        parameters=Parameters(
             Text(name="serial_number"),
             ALTERNATIVE_CODE,
-            state("EFFECTIVE NOT_EFFECTIVE", name="state"),
+            state("EFFECTIVE", "NOT_EFFECTIVE", name="state"),
             OptionalObject(
                 name="state_classification",
                 fields=(Text(name="id"), NAME, ALTERNATIVE_CODE),
             ),
-            RecordLink(name="product", to="product"),
+            RecordLink(name="product", target_kind="product"),
             Boolean(name="under_warranty"),
         ),
         defaults={"under_warranty": False},
@@ -155,9 +188,9 @@ PRODUCTS = (
     ),
     RecordKind(
         key="warranty_coverage_reason",
-        identifier_fields="id! name alternative_code",
-        compact="id name alternative_code",
-        specs=(NAME, ALTERNATIVE_CODE),
+        identifier_fields=(ID, IdentifierField("name"), IdentifierField("alternative_code")),
+        compact=("id", "name", "alternative_code"),
+        parameters=Parameters(NAME, ALTERNATIVE_CODE),
     ),
 )
 """Section 3.5."""

@@ -1,8 +1,8 @@
-"""What an organisation sets for its e-mail server and its SMS gateway.
+"""The settings of an organisation's e-mail server and SMS gateway.
 
-Extensions of ours to the settings of common.md, section 14: with them the service itself sends what
-waits without an external system (communications.md, section 9.1). Their secrets are no fields: see
-`reference_entities.SECRETS`.
+Extensions of ours to the settings of common.md, section 14: with them the service itself sends
+queue entries without an external system (communications.md, section 9.1). Their secrets are not
+fields: see `domain.reference.catalogue.SECRETS`.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ __all__ = ["EMAIL_SERVER", "PASSWORD", "SECRET", "SMS_SERVER", "render_template"
 PASSWORD, SECRET = "email_server_password", "sms_server_secret"
 """The secrets, by the names under which they are registered."""
 
-PLACES = frozenset({"to", "from", "text", "key", "secret"})
-"""What a template of the gateway may ask for."""
-PLACE = re.compile(r"\{\{\s*(\w*)\s*\}\}")
+PLACEHOLDERS = frozenset({"to", "from", "text", "key", "secret"})
+"""The placeholders of the gateway's templates."""
+PLACEHOLDER = re.compile(r"\{\{\s*(\w*)\s*\}\}")
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 """A header's name (RFC 9110)."""
 CREDENTIALS = frozenset(
     {"authorization", "proxy-authorization", "api-key", "apikey", "x-api-key", "x-auth-token"}
 )
-"""Headers whose value is a secret: in a template it would stand in an event."""
-MOST_HEADERS = 20
-LONGEST_HEADER = 1000
+"""Headers whose value is a secret: as text of a template it would be part of an event."""
+MAX_HEADERS = 20
+MAX_HEADER_LENGTH = 1000
 
 
 def render_template(
     template: str, values: Mapping[str, str], escape: Callable[[str], str] = str
 ) -> str:
     """A template with each ``{{name}}`` replaced, in one pass, by the escaped value."""
-    return PLACE.sub(lambda found: escape(values[found[1]]), template)
+    return PLACEHOLDER.sub(lambda match: escape(values[match[1]]), template)
 
 
 def _template(text: str) -> str | None:
-    return text if set(PLACE.findall(text)) <= PLACES else None
+    return text if set(PLACEHOLDER.findall(text)) <= PLACEHOLDERS else None
 
 
 def _host(text: str) -> str | None:
-    found = text.strip()
-    return found if re.fullmatch(r"[A-Za-z0-9.:_-]+", found) else None
+    host = text.strip()
+    return host if re.fullmatch(r"[A-Za-z0-9.:_-]+", host) else None
 
 
 def _printable(text: str) -> str | None:
@@ -60,14 +60,15 @@ def _printable(text: str) -> str | None:
 
 
 def _url(text: str) -> str | None:
-    """A whole address without a user, a fragment or a place for what should stay out of addresses."""
+    """An absolute address without user, fragment or placeholders, which would put data into it."""
+    url = text.strip()
     try:
-        parts = urlsplit(text.strip())
-        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        parts = urlsplit(url)
+        is_absolute = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return None
-    plain = "@" not in parts.netloc and not parts.fragment and "{{" not in text
-    return text.strip() if whole and plain and re.fullmatch(r"[!-~]+", text.strip()) else None
+    is_plain = "@" not in parts.netloc and not parts.fragment and "{{" not in url
+    return url if is_absolute and is_plain and re.fullmatch(r"[!-~]+", url) else None
 
 
 def _pattern(text: str) -> str | None:
@@ -86,39 +87,41 @@ def _header(text: str) -> str | None:
 class Headers(Field):
     """Headers of a request: an object of templates by name."""
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> dict[str, str]:
+    def read(self, value: Any, path: str, context: ReadContext) -> dict[str, str]:
         if not isinstance(value, dict):
-            raise InvalidParameterType(at)
-        if len(value) > MOST_HEADERS:
-            raise InvalidParameterValue(at)
-        return {name: self._read(name, item, f"{at}.{name}") for name, item in value.items()}
+            raise InvalidParameterType(path)
+        if len(value) > MAX_HEADERS:
+            raise InvalidParameterValue(path)
+        return {name: self._read(name, item, f"{path}.{name}") for name, item in value.items()}
 
-    def _read(self, name: str, value: Any, at: str) -> str:
-        text = read_text(value, at, LONGEST_HEADER)
-        secret = name.lower() not in CREDENTIALS or "secret" in PLACE.findall(text)
-        if not (_header(name) and _printable(text) is not None and _template(text) and secret):
-            raise InvalidParameterValue(at)
+    def _read(self, name: str, value: Any, path: str) -> str:
+        text = read_text(value, path, MAX_HEADER_LENGTH)
+        is_safe = name.lower() not in CREDENTIALS or "secret" in PLACEHOLDER.findall(text)
+        if not (_header(name) and _printable(text) is not None and _template(text) and is_safe):
+            raise InvalidParameterValue(path)
         return text
 
     def schema(self) -> JsonSchema:
         return {
             "type": "object",
-            "maxProperties": MOST_HEADERS,
-            "additionalProperties": {"type": "string", "maxLength": LONGEST_HEADER},
+            "maxProperties": MAX_HEADERS,
+            "additionalProperties": {"type": "string", "maxLength": MAX_HEADER_LENGTH},
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statuses(Field):
-    """HTTP statuses that say yes."""
+    """HTTP statuses that mean success."""
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> list[int]:
+    def read(self, value: Any, path: str, context: ReadContext) -> list[int]:
         if not isinstance(value, list):
-            raise InvalidParameterType(at)
-        return sorted({read_integer(item, f"{at}[{n}]", 200, 299) for n, item in enumerate(value)})
+            raise InvalidParameterType(path)
+        return sorted(
+            {read_integer(item, f"{path}[{n}]", 200, 299) for n, item in enumerate(value)}
+        )
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
-        return list(kept or ())
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        return list(stored or ())
 
     def schema(self) -> JsonSchema:
         items = {"type": "integer", "minimum": 200, "maximum": 299}
@@ -126,14 +129,14 @@ class Statuses(Field):
 
 
 LIMITS: tuple[Field, ...] = (
-    Integer(name="messages_per_second", least=1, most=1000),
-    Integer(name="connections", least=1, most=100),
-    Integer(name="timeout_seconds", least=1, most=300),
-    Integer(name="tries", least=1, most=100),
-    Integer(name="first_wait_seconds", least=1, most=86400),
-    Integer(name="longest_wait_seconds", least=1, most=86400),
+    Integer(name="messages_per_second", minimum=1, maximum=1000),
+    Integer(name="connections", minimum=1, maximum=100),
+    Integer(name="timeout_seconds", minimum=1, maximum=300),
+    Integer(name="tries", minimum=1, maximum=100),
+    Integer(name="first_wait_seconds", minimum=1, maximum=86400),
+    Integer(name="longest_wait_seconds", minimum=1, maximum=86400),
 )
-"""How fast and how often; of all processes together."""
+"""Rate and retries, of all processes together."""
 
 LIMIT_DEFAULTS: dict[str, Any] = {
     "messages_per_second": 10,
@@ -145,52 +148,52 @@ LIMIT_DEFAULTS: dict[str, Any] = {
 }
 
 
-def _sound_email_server(kept: JsonObject, at: str) -> None:
-    """Refuses to show a password to whoever listens on the way."""
-    if kept["username"] and kept["tls"] == "NONE":
-        raise InvalidParameterValue(f"{at}.username")
+def _check_email_server(settings: JsonObject, path: str) -> None:
+    """Refuses to send a password without TLS."""
+    if settings["username"] and settings["tls"] == "NONE":
+        raise InvalidParameterValue(f"{path}.username")
 
 
 EMAIL_SERVER = OptionalObject(
     name="email_server",
     fields=(
         Text(name="host", clean=_host),
-        Integer(name="port", least=1, most=65535),
-        Enumeration(name="tls", allowed="NONE STARTTLS IMPLICIT"),
+        Integer(name="port", minimum=1, maximum=65535),
+        Enumeration(name="tls", allowed=("NONE", "STARTTLS", "IMPLICIT")),
         Text(name="username", clean=_printable),
-        Enumeration(name="content_type", allowed="PLAIN HTML"),
+        Enumeration(name="content_type", allowed=("PLAIN", "HTML")),
         *LIMITS,
     ),
     levels={"host": Level.MANDATORY},
     defaults={"port": 587, "tls": "STARTTLS", "content_type": "PLAIN"} | LIMIT_DEFAULTS,
-    check=_sound_email_server,
+    check=_check_email_server,
 )
-"""The server that e-mails are handed to."""
+"""The SMTP server for e-mails."""
 
 
-def _sound_sms_server(kept: JsonObject, at: str) -> None:
-    """Refuses a body without message, JSON that is none, and a secret that all would see."""
-    asked = set(PLACE.findall(kept["body"]))
-    if not {"to", "text"} <= asked:
-        raise InvalidParameterValue(f"{at}.body")
-    if kept["body_format"] == "JSON":
+def _check_sms_server(settings: JsonObject, path: str) -> None:
+    """Refuses a body without a message, invalid JSON, and a secret over plain HTTP."""
+    places = set(PLACEHOLDER.findall(settings["body"]))
+    if not {"to", "text"} <= places:
+        raise InvalidParameterValue(f"{path}.body")
+    if settings["body_format"] == "JSON":
         try:
-            json.loads(render_template(kept["body"], dict.fromkeys(PLACES, "0")))
+            json.loads(render_template(settings["body"], dict.fromkeys(PLACEHOLDERS, "0")))
         except ValueError as error:
-            raise InvalidParameterValue(f"{at}.body") from error
-    templates = (kept["body"], *(kept["headers"] or {}).values())
-    shown = any("secret" in PLACE.findall(template) for template in templates)
-    if shown and not kept["url"].lower().startswith("https:"):
-        raise InvalidParameterValue(f"{at}.url")
+            raise InvalidParameterValue(f"{path}.body") from error
+    templates = (settings["body"], *(settings["headers"] or {}).values())
+    shows_secret = any("secret" in PLACEHOLDER.findall(template) for template in templates)
+    if shows_secret and not settings["url"].lower().startswith("https:"):
+        raise InvalidParameterValue(f"{path}.url")
 
 
 SMS_SERVER = OptionalObject(
     name="sms_server",
     fields=(
         Text(name="url", max_length=2000, clean=_url),
-        Enumeration(name="method", allowed="POST PUT"),
+        Enumeration(name="method", allowed=("POST", "PUT")),
         Headers(name="headers"),
-        Enumeration(name="body_format", allowed="JSON FORM XML TEXT"),
+        Enumeration(name="body_format", allowed=("JSON", "FORM", "XML", "TEXT")),
         Text(name="body", max_length=NOTES, clean=_template),
         Text(name="idempotency_header", clean=_header),
         Statuses(name="expected_statuses"),
@@ -207,6 +210,6 @@ SMS_SERVER = OptionalObject(
         "expected_statuses": [200, 201, 202, 204],
     }
     | LIMIT_DEFAULTS,
-    check=_sound_sms_server,
+    check=_check_sms_server,
 )
-"""The gateway that SMS are handed to, over HTTP."""
+"""The HTTP gateway for SMS."""

@@ -1,9 +1,10 @@
-"""The fields that registered records share, and the kinds of field that only they have."""
+"""The fields that registered records share, and the kinds of field that only records have."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,7 +20,7 @@ __all__ = [
     "DESCRIPTION",
     "GUESS_LIMITS",
     "GUESS_SETTINGS",
-    "MEDIA",
+    "MEDIA_TYPES",
     "NAME",
     "NUMBER",
     "REFERENCE_NUMBER",
@@ -37,76 +38,76 @@ ALTERNATIVE_CODE = Text(name="alternative_code")
 REFERENCE_NUMBER = Text(name="reference_number")
 DESCRIPTION = Text(name="description", max_length=NOTES)
 
-MEDIA = "EMAIL SMS PHONE LETTER FACE_TO_FACE"
+MEDIA_TYPES = ("EMAIL", "SMS", "PHONE", "LETTER", "FACE_TO_FACE")
 
-MOST_CHARACTERS = 255
-"""What a text can hold, so that nothing longer can be asked of one (common.md, section 7)."""
+MAX_CHARACTERS = 255
+"""The length of a text (common.md, section 7): no setting can ask for more."""
 
-MOST_MINUTES = 366 * 24 * 60
+MAX_MINUTES = 366 * 24 * 60
 """A year: the longest life of a one-time password."""
 
 
-def state(words: str, name: str = "life_cycle_state") -> Enumeration:
-    """The state of a record, where the contract closes the list of words."""
-    return Enumeration(name=name, allowed=words)
+def state(*allowed: str, name: str = "life_cycle_state") -> Enumeration:
+    """The field of a record's state, where the contract closes the list of states."""
+    return Enumeration(name=name, allowed=allowed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptionalObject(Object):
-    """An object inside a record, null as a whole while nothing of it is set.
+    """An object inside a record, null as a whole while none of its members is set.
 
-    Like a record it refuses members that it does not know, and an absent member has its default.
+    Like a record it refuses unknown members, and an absent member has its default.
     ``check`` refuses members that contradict each other.
     """
 
     absent_as_null: bool = True
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     check: Callable[[JsonObject, str], None] | None = None
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> Any:
-        known = {row.parameter for row in self.fields}
+    def read(self, value: Any, path: str, context: ReadContext) -> Any:
+        known = {field.parameter for field in self.fields}
         for name in value if isinstance(value, dict) else ():
             if name not in known:
-                raise InvalidParameterValue(f"{at}.{name}")
-        given = super().read(value, at, reading)
-        kept = {
-            row.name: self.defaults.get(row.name) if found is None else found
-            for row in self.fields
-            for found in (given.get(row.name),)
+                raise InvalidParameterValue(f"{path}.{name}")
+        parsed = super().read(value, path, context)
+        members = {
+            field.name: self.defaults.get(field.name) if member is None else member
+            for field in self.fields
+            for member in (parsed.get(field.name),)
         }
-        if all(member is None for member in kept.values()):
+        if all(member is None for member in members.values()):
             return None
         if self.check:
-            self.check(kept, at)
-        return kept
+            self.check(members, path)
+        return members
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnumerationSet(Field):
-    """A set of words of a list, kept in the list's order and spelling.
+    """A set of words of a list, stored in the list's order and spelling.
 
-    ``words`` is a function where the list is only whole when the program is.
+    ``allowed`` is a function where the list is complete only once all modules are imported.
     """
 
-    words: str | Callable[[], str]
+    allowed: tuple[str, ...] | Callable[[], tuple[str, ...]]
 
     @property
-    def listed(self) -> list[str]:
+    def choices(self) -> tuple[str, ...]:
         """The words that may be chosen."""
-        return (self.words if isinstance(self.words, str) else self.words()).split()
+        return self.allowed() if callable(self.allowed) else self.allowed
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> list[str]:
+    def read(self, value: Any, path: str, context: ReadContext) -> list[str]:
         if not isinstance(value, list):
-            raise InvalidParameterType(at)
-        listed = {word.upper(): word for word in self.listed}
-        found = {read_enumeration(item, f"{at}[{n}]", listed) for n, item in enumerate(value)}
-        return [word for upper, word in listed.items() if upper in found]
+            raise InvalidParameterType(path)
+        choices = {word.upper(): word for word in self.choices}
+        chosen = {read_enumeration(item, f"{path}[{n}]", choices) for n, item in enumerate(value)}
+        return [word for upper, word in choices.items() if upper in chosen]
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
-        return list(kept or ())
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        return list(stored or ())
 
     def schema(self) -> JsonSchema:
-        items = {"type": "string", "enum": self.listed}
+        items = {"type": "string", "enum": list(self.choices)}
         return {"type": "array", "items": items, "uniqueItems": True}
 
     def response_schema(self) -> JsonSchema:
@@ -114,31 +115,31 @@ class EnumerationSet(Field):
 
 
 def _characters(name: str) -> Integer:
-    return Integer(name=name, least=0, most=MOST_CHARACTERS)
+    return Integer(name=name, minimum=0, maximum=MAX_CHARACTERS)
 
 
 TOKEN_SETTINGS: tuple[Field, ...] = (
-    Enumeration(name="identifier_creation", allowed="NONE UNIQUE_NUMBER UNIQUE_ID"),
-    Enumeration(name="identifier_format", allowed="EMAIL NUMBER PHONE FREE_TEXT"),
+    Enumeration(name="identifier_creation", allowed=("NONE", "UNIQUE_NUMBER", "UNIQUE_ID")),
+    Enumeration(name="identifier_format", allowed=("EMAIL", "NUMBER", "PHONE", "FREE_TEXT")),
     _characters("identifier_min_length"),
     _characters("identifier_min_letters"),
     _characters("identifier_min_digits"),
     _characters("identifier_min_special"),
-    Enumeration(name="pass_code_creation", allowed="NONE AUTOMATIC"),
+    Enumeration(name="pass_code_creation", allowed=("NONE", "AUTOMATIC")),
     _characters("pass_code_min_length"),
     _characters("pass_code_min_letters"),
     _characters("pass_code_min_digits"),
     _characters("pass_code_min_special"),
-    Enumeration(name="authentication_code_creation", allowed="NONE AUTOMATIC"),
+    Enumeration(name="authentication_code_creation", allowed=("NONE", "AUTOMATIC")),
     Boolean(name="allow_no_identifier"),
     Boolean(name="generate_verification_code"),
-    Integer(name="verification_code_length", least=1, most=MOST_CHARACTERS),
-    Integer(name="otp_lifetime_minutes", least=1, most=MOST_MINUTES),
-    Integer(name="max_per_accounts_receivable", least=0),
-    Integer(name="max_per_rewards_participant", least=0),
+    Integer(name="verification_code_length", minimum=1, maximum=MAX_CHARACTERS),
+    Integer(name="otp_lifetime_minutes", minimum=1, maximum=MAX_MINUTES),
+    Integer(name="max_per_accounts_receivable", minimum=0),
+    Integer(name="max_per_rewards_participant", minimum=0),
     Boolean(name="not_effective_when_unrelated"),
 )
-"""What a definition or a classification of access tokens settles (access_tokens.md, section 3)."""
+"""The settings of a definition or classification of access tokens (access_tokens.md, section 3)."""
 
 TOKEN_DEFINITION: dict[str, Any] = {
     "identifier_creation": "NONE",
@@ -164,12 +165,12 @@ TOKEN_DEFINITION: dict[str, Any] = {
 """The definition of an organisation that registered none."""
 
 GUESS_SETTINGS: tuple[Field, ...] = (
-    Integer(name="attempts_per_source", least=1, most=1000),
-    Integer(name="attempts_per_token", least=1, most=1000),
-    Integer(name="first_wait_seconds", least=1, most=86400),
-    Integer(name="longest_wait_seconds", least=1, most=86400),
+    Integer(name="attempts_per_source", minimum=1, maximum=1000),
+    Integer(name="attempts_per_token", minimum=1, maximum=1000),
+    Integer(name="first_wait_seconds", minimum=1, maximum=86400),
+    Integer(name="longest_wait_seconds", minimum=1, maximum=86400),
 )
-"""How often a secret of an access token may be tried; an extension of ours."""
+"""The limits of guesses at the secrets of an access token; an extension of ours."""
 
 GUESS_LIMITS: dict[str, Any] = {
     "attempts_per_source": 5,

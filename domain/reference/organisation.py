@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from domain.fields import mandatory
+from domain.fields import Parameters, mandatory
 from domain.reference.delivery_servers import EMAIL_SERVER, PASSWORD, SECRET, SMS_SERVER
 from domain.reference.fields import (
     ALTERNATIVE_CODE,
     DESCRIPTION,
     GUESS_LIMITS,
     GUESS_SETTINGS,
-    MEDIA,
+    MEDIA_TYPES,
     NAME,
     NUMBER,
     TOKEN_DEFINITION,
@@ -17,61 +17,66 @@ from domain.reference.fields import (
     EnumerationSet,
     OptionalObject,
 )
-from domain.reference.records import RecordKind, RecordLink
+from domain.reference.records import ID, IdentifierField, RecordKind, RecordLink, unique
 from domain.scalar_fields import Boolean, Enumeration, Integer, Text
 
 __all__ = ["INSTALLATION", "ORGANISATION"]
 
 ORGANISATION = (
-    RecordKind(key="community", specs=(NAME,)),
+    RecordKind(
+        key="community",
+        parameters=Parameters(
+            NAME,
+        ),
+    ),
     RecordKind(
         key="group",
-        identifier_fields="id! name alternative_code",
-        compact="id name description alternative_code community_name",
+        identifier_fields=(ID, IdentifierField("name"), IdentifierField("alternative_code")),
+        compact=("id", "name", "description", "alternative_code", "community_name"),
         derived={"community_name": ("community", "name")},
-        specs=(
+        parameters=Parameters(
             NAME,
             DESCRIPTION,
             ALTERNATIVE_CODE,
-            RecordLink(name="community", to="community"),
+            RecordLink(name="community", target_kind="community"),
         ),
     ),
     RecordKind(
         key="unit",
-        identifier_fields="id! name alternative_code",
-        compact="id name description alternative_code group_name community_name",
+        identifier_fields=(ID, IdentifierField("name"), IdentifierField("alternative_code")),
+        compact=("id", "name", "description", "alternative_code", "group_name", "community_name"),
         derived={
             "group_name": ("group", "name"),
             "community_name": ("group", "community", "name"),
         },
-        specs=(
+        parameters=Parameters(
             NAME,
             DESCRIPTION,
             ALTERNATIVE_CODE,
-            mandatory(RecordLink(name="group", to="group")),
+            mandatory(RecordLink(name="group", target_kind="group")),
         ),
     ),
     RecordKind(
         key="user",
-        identifier_fields="id! username!",
-        case_insensitive="username",
-        compact="id username person_name email",
-        specs=(
+        identifier_fields=(ID, unique("username")),
+        case_insensitive=frozenset({"username"}),
+        compact=("id", "username", "person_name", "email"),
+        parameters=Parameters(
             mandatory(Text(name="username")),
             Text(name="person_name"),
             Text(name="email"),
-            RecordLink(name="unit", to="unit", many=True),
-            mandatory(RecordLink(name="default_unit", to="unit")),
-            EnumerationSet(name="roles", words="service auditor operator analyst"),
+            RecordLink(name="unit", target_kind="unit", many=True),
+            mandatory(RecordLink(name="default_unit", target_kind="unit")),
+            EnumerationSet(name="roles", allowed=("service", "auditor", "operator", "analyst")),
         ),
         secrets=("password",),
         defaults={"unit": [], "roles": ["service"]},
     ),
     RecordKind(
         key="privacy_level",
-        identifier_fields="id! number name",
-        compact="id number name hierarchy_level",
-        specs=(NUMBER, NAME, Integer(name="hierarchy_level")),
+        identifier_fields=(ID, IdentifierField("number"), IdentifierField("name")),
+        compact=("id", "number", "name", "hierarchy_level"),
+        parameters=Parameters(NUMBER, NAME, Integer(name="hierarchy_level")),
     ),
 )
 """Section 3.6."""
@@ -79,24 +84,24 @@ ORGANISATION = (
 INSTALLATION = (
     RecordKind(
         key="organisation",
-        identifier_fields="id! name!",
+        identifier_fields=(ID, unique("name")),
         globally_unique="name",
-        specs=(
+        parameters=Parameters(
             mandatory(NAME),
-            Enumeration(name="name_display", allowed="FIRST_LAST LAST_FIRST"),
+            Enumeration(name="name_display", allowed=("FIRST_LAST", "LAST_FIRST")),
             Text(name="default_country_id"),
             EnumerationSet(
                 name="unique_person",
-                words="name id_number passport_number social_security_number",
+                allowed=("name", "id_number", "passport_number", "social_security_number"),
             ),
-            EnumerationSet(name="unique_company", words="name vat_registration_number"),
+            EnumerationSet(name="unique_company", allowed=("name", "vat_registration_number")),
             Boolean(name="email_server_enabled"),
             Boolean(name="sms_server_enabled"),
             Text(name="default_email_address"),
             Text(name="default_sms_sender"),
             OptionalObject(
                 name="content_limits",
-                fields=tuple(Integer(name=media, least=0) for media in MEDIA.split()),
+                fields=tuple(Integer(name=media, minimum=0) for media in MEDIA_TYPES),
             ),
             OptionalObject(
                 name="access_token_definition",
@@ -124,12 +129,14 @@ INSTALLATION = (
     RecordKind(
         key="web_api_key",
         globally_unique="key",
-        specs=(
+        parameters=Parameters(
             NUMBER,
             mandatory(
-                Enumeration(name="classification", allowed="SYSTEMIC_KEY CONSUMER_APPLICATION_KEY")
+                Enumeration(
+                    name="classification", allowed=("SYSTEMIC_KEY", "CONSUMER_APPLICATION_KEY")
+                )
             ),
-            mandatory(RecordLink(name="user", to="user")),
+            mandatory(RecordLink(name="user", target_kind="user")),
         ),
         secrets=("key",),
     ),

@@ -1,16 +1,17 @@
 """Registered records: the entities that crmledger knows but does not own.
 
-Everything of reference_entities.md, sections 3.2 to 3.10, is registered by an operator as a record
-of some kind. A `RecordKind` is one row of those tables; `Record` is the aggregate that keeps what was
-registered. The tables themselves are in `domain.reference_entities`.
+Operators register all entities of reference_entities.md, sections 3.2 to 3.10, as records of some
+kind. A `RecordKind` declares one of these kinds, `Record` is the aggregate of one record. All kinds
+are in `domain.reference.catalogue`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
 from zoneinfo import ZoneInfo
 
 from domain.aggregate import Aggregate, Attribution, CreationEvent
@@ -21,7 +22,6 @@ from domain.fields import (
     JsonObject,
     JsonSchema,
     Parameters,
-    ParameterSpec,
     ReadContext,
     ResponseShape,
     nullable,
@@ -29,36 +29,44 @@ from domain.fields import (
 from domain.identifiers import IdentifierFields, normalised
 from domain.scalar_fields import Boolean, Text
 
-__all__ = ["Record", "RecordKind", "RecordLink", "record_id"]
+__all__ = [
+    "ID",
+    "IdentifierField",
+    "Record",
+    "RecordKind",
+    "RecordLink",
+    "record_id",
+    "unique",
+]
 
 CUSTOMER_KINDS = frozenset(
     {"contact_information", "accounts_receivable", "rewards_participant", "subscription"}
 )
-"""What a customer is, and has: whatever is linked to one of these is that customer's."""
+"""The entities that make a customer: a record linked to one of these belongs to that customer."""
 
 _RECORD_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _ADMINISTRATIVE = frozenset({"kind", "organisation", "id", "retired"})
 
 
-def record_id(value: object, at: str = "id") -> str:
-    """The id of a record as it is kept: 32 upper-case hex digits or a short text."""
+def record_id(value: object, path: str = "id") -> str:
+    """The id of a record as it is stored: 32 upper-case hex digits or a short text."""
     if value in (None, ""):
-        raise MandatoryParameter(at)
+        raise MandatoryParameter(path)
     if not isinstance(value, str):
-        raise InvalidParameterType(at)
+        raise InvalidParameterType(path)
     if not _RECORD_ID.fullmatch(value.strip()):
-        raise InvalidParameterValue(at)
+        raise InvalidParameterValue(path)
     return normalised("id", value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordLink(Field):
-    """A link to a record of the kind ``to``, given as ``<name>_id`` or, ``many``, as ``<name>_ids``.
+    """A link to a record, given as ``<name>_id`` or, ``many``, as ``<name>_ids``.
 
     ``input_name`` is the key in the record where it is another one.
     """
 
-    to: str
+    target_kind: str
     many: bool = False
     input_name: str = ""
 
@@ -66,50 +74,68 @@ class RecordLink(Field):
     def parameter(self) -> str:
         return self.input_name or f"{self.name}_id{'s' if self.many else ''}"
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> str | list[str]:
+    def read(self, value: Any, path: str, context: ReadContext) -> str | list[str]:
         if not self.many:
-            return record_id(value, at)
+            return record_id(value, path)
         if not isinstance(value, list):
-            raise InvalidParameterType(at)
-        return [record_id(item, f"{at}[{n}]") for n, item in enumerate(value)]
+            raise InvalidParameterType(path)
+        return [record_id(item, f"{path}[{n}]") for n, item in enumerate(value)]
 
-    def targets(self, kept: Any) -> list[str]:
-        """The ids that a kept value links to."""
-        return list(kept) if self.many and kept else [kept] if kept else []
+    def targets(self, stored: Any) -> list[str]:
+        """The ids in a stored value."""
+        return list(stored) if self.many and stored else [stored] if stored else []
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
-        return {"$ref": f"{self.to}/{kept}"} if kept else None
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        return {"$ref": f"{self.target_kind}/{stored}"} if stored else None
 
     def schema(self) -> JsonSchema:
         return {"type": "array", "items": {"type": "string"}} if self.many else {"type": "string"}
 
     def response_schema(self) -> JsonSchema:
-        return nullable({"$ref": f"#/components/schemas/{self.to}"})
+        return nullable({"$ref": f"#/components/schemas/{self.target_kind}"})
+
+
+class IdentifierField(NamedTuple):
+    """A field that identifies a record; no two current records share a value of ``unique`` ones."""
+
+    name: str
+    unique: bool = False
+
+
+def unique(name: str) -> IdentifierField:
+    """The identifier field of that name, unique among records that are not retired."""
+    return IdentifierField(name, unique=True)
+
+
+ID = unique("id")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordKind:
     """One kind of registered entity.
 
-    ``identifier_fields`` lists the identifier fields, those unique among records that are not retired
-    with a ``!``; ``compact`` the keys of the object shown where it is referred to, ``brief`` those
-    shown inside compact objects where they are fewer; ``derived`` keys that are found by following
-    links. ``cached`` kinds are an organisation's set-up,
-    which each process holds in memory; the others may be many and are read when needed. ``secrets``
-    are given with a record and kept apart from it, hashed or, where the service must show them to
-    others, ``encrypted``; those that are ``generated`` where none is given are shown once. ``globally_unique`` is the field that is unique over
-    all organisations, ``unique_together`` are fields whose combination no two current records share.
-    ``shared`` kinds outside the directory belong to no customer, so that each may name them.
+    ``parameters`` are what a record may hold. ``compact`` lists the keys of the object shown where
+    a record is referred to, ``minimal`` those shown inside compact objects where they are fewer,
+    ``derived`` keys that are found by following links.
+
+    ``cached`` kinds are an organisation's set-up, which each process holds in memory; the others may
+    be many and are read when needed. ``shared`` ones among the latter belong to no customer, so that
+    each may name them.
+
+    ``secrets`` are given with a record and kept apart from it, hashed or, where the service must
+    show them to others, ``encrypted``; those that are ``generated`` where none is given are shown
+    once. ``globally_unique`` is the field that is unique over all organisations,
+    ``unique_together`` are fields whose combination no two current records share.
     """
 
     key: str
-    specs: tuple[ParameterSpec, ...]
-    identifier_fields: str = "id!"
-    compact: str = ""
-    brief: str = ""
-    derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    case_insensitive: str = ""
+    parameters: Parameters
+    identifier_fields: tuple[IdentifierField, ...] = (ID,)
+    compact: tuple[str, ...] = ()
+    minimal: tuple[str, ...] = ()
+    derived: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    case_insensitive: frozenset[str] = frozenset()
     cached: bool = True
     secrets: tuple[str, ...] = ()
     encrypted: frozenset[str] = frozenset()
@@ -119,102 +145,108 @@ class RecordKind:
     shared: bool = False
 
     @property
-    def parameters(self) -> Parameters:
-        """What a record of this kind may hold."""
-        return Parameters(*self.specs)
-
-    @property
     def fields(self) -> tuple[Field, ...]:
         """The fields of a record."""
-        return tuple(row for row, _ in self.parameters)
+        return tuple(field for field, _ in self.parameters)
 
     @property
     def identifiable(self) -> IdentifierFields:
-        """How callers identify one."""
-        names = tuple(name.rstrip("!") for name in self.identifier_fields.split())
-        return IdentifierFields(self.key, names, frozenset(self.case_insensitive.split()))
+        """The identifier fields as callers use them."""
+        names = tuple(identifier.name for identifier in self.identifier_fields)
+        return IdentifierFields(self.key, names, self.case_insensitive)
 
     @property
-    def unique(self) -> tuple[str, ...]:
-        """The identifier fields that no two current records may share; the id is so by itself."""
+    def unique_fields(self) -> tuple[str, ...]:
+        """The identifier fields besides the id that no two current records may share."""
         return tuple(
-            n[:-1] for n in self.identifier_fields.split() if n.endswith("!") and n != "id!"
+            identifier.name
+            for identifier in self.identifier_fields
+            if identifier.unique and identifier != ID
         )
 
     @property
     def shape(self) -> ResponseShape:
-        """The compact object."""
+        """The shape of the compact object."""
         return self._shape(self.key, self.compact)
 
     @property
     def shapes(self) -> tuple[ResponseShape, ...]:
-        """The objects that are shown of it: the compact one and, if there is one, the brief one."""
-        brief = (self._shape(f"{self.key}_brief", self.brief),) if self.brief else ()
-        return (self.shape, *brief)
+        """The shapes of its objects: the compact one and, if there is one, the minimal one."""
+        minimal = (self._shape(f"{self.key}_brief", self.minimal),) if self.minimal else ()
+        return (self.shape, *minimal)
 
-    def _shape(self, name: str, keys: str) -> ResponseShape:
-        rows = {row.name: row for row in self.fields}
-        return ResponseShape(name, *(rows.get(key, Text(name=key)) for key in keys.split()))
+    def _shape(self, name: str, keys: tuple[str, ...]) -> ResponseShape:
+        by_name = {field.name: field for field in self.fields}
+        return ResponseShape(name, *(by_name.get(key, Text(name=key)) for key in keys))
 
-    def read(self, raw: Mapping[str, Any], reading: ReadContext) -> JsonObject:
-        """The fields of a record as they are kept; unknown ones are refused.
+    def read(self, raw: Mapping[str, Any], context: ReadContext) -> JsonObject:
+        """The fields of a record as they are stored.
 
-        Raises `InvalidParameterValue` naming an unknown field, or what the field's kind raises.
+        Raises `InvalidParameterValue` naming an unknown field, and what the fields' ``read`` raises.
         """
-        known = {row.parameter for row in self.fields} | _ADMINISTRATIVE | set(self.secrets)
+        known = {field.parameter for field in self.fields} | _ADMINISTRATIVE | set(self.secrets)
         for name in raw:
             if name not in known:
                 raise InvalidParameterValue(name)
-        given = self.parameters.read(raw, reading)
+        parsed = self.parameters.read(raw, context)
         return {
-            row.name: self.defaults.get(row.name)
-            if given.get(row.name) is None
-            else given[row.name]
-            for row in self.fields
+            field.name: self.defaults.get(field.name)
+            if parsed.get(field.name) is None
+            else parsed[field.name]
+            for field in self.fields
         }
 
     def to_input(self, fields: Mapping[str, Any]) -> JsonObject:
-        """Kept fields as a record holds them; `read` takes them back."""
-        return _written(self.fields, fields)
+        """Stored fields as a record is registered; the inverse of `read`."""
+        return _to_input(self.fields, fields)
 
-    def retired(self, raw: Mapping[str, Any], reading: ReadContext) -> bool:
-        """Whether the record says that it is retired."""
-        given = Parameters(Boolean(name="retired")).read(raw, reading)
-        return bool(given.get("retired"))
+    def read_retired(self, raw: Mapping[str, Any], context: ReadContext) -> bool:
+        """True if the record is registered as retired."""
+        parsed = Parameters(Boolean(name="retired")).read(raw, context)
+        return bool(parsed.get("retired"))
 
     def links(self, fields: Mapping[str, Any]) -> Iterator[tuple[RecordLink, str]]:
         """Each link of a record with an id it leads to."""
         yield from _links(self.fields, fields)
 
     def owners(self, fields: Mapping[str, Any]) -> Iterator[str]:
-        """The customers' entities (``kind/id``) whose a record is; an account is its own."""
+        """The customers' entities (``kind/id``) to which a record belongs; an account to itself only."""
         if self.key != "accounts_receivable":
             yield from (
-                f"{link.to}/{id_}" for link, id_ in self.links(fields) if link.to in CUSTOMER_KINDS
+                f"{link.target_kind}/{id_}"
+                for link, id_ in self.links(fields)
+                if link.target_kind in CUSTOMER_KINDS
             )
 
-    def identifying(self, fields: Mapping[str, Any], own_id: str) -> dict[str, str]:
+    def identifying_values(self, fields: Mapping[str, Any], own_id: str) -> dict[str, str]:
         """The record's identifying values, as they are compared, by identifier field."""
-        folded = self.case_insensitive.split()
         values = {name: fields.get(name) for name in self.identifiable.fields} | {"id": own_id}
-        return {n: normalised(n, str(v), folded=n in folded) for n, v in values.items() if v}
+        return {
+            n: normalised(n, str(v), case_insensitive=n in self.case_insensitive)
+            for n, v in values.items()
+            if v
+        }
 
 
-def _links(rows: tuple[Field, ...], values: Mapping[str, Any]) -> Iterator[tuple[RecordLink, str]]:
-    for row in rows:
-        kept = values.get(row.name)
-        if isinstance(row, RecordLink):
-            yield from ((row, target) for target in row.targets(kept))
-        elif isinstance(row, Object) and kept:
-            for link, target in _links(row.fields, kept):
-                yield replace(link, input_name=f"{row.parameter}.{link.parameter}"), target
+def _links(
+    fields: tuple[Field, ...], values: Mapping[str, Any]
+) -> Iterator[tuple[RecordLink, str]]:
+    for field in fields:
+        stored = values.get(field.name)
+        if isinstance(field, RecordLink):
+            yield from ((field, target) for target in field.targets(stored))
+        elif isinstance(field, Object) and stored:
+            for link, target in _links(field.fields, stored):
+                yield replace(link, input_name=f"{field.parameter}.{link.parameter}"), target
 
 
-def _written(rows: tuple[Field, ...], values: Mapping[str, Any]) -> JsonObject:
+def _to_input(fields: tuple[Field, ...], values: Mapping[str, Any]) -> JsonObject:
     return {
-        row.parameter: _written(row.fields, kept) if isinstance(row, Object) and kept else kept
-        for row in rows
-        for kept in (values.get(row.name),)
+        field.parameter: _to_input(field.fields, stored)
+        if isinstance(field, Object) and stored
+        else stored
+        for field in fields
+        for stored in (values.get(field.name),)
     }
 
 
@@ -222,7 +254,6 @@ class Record(Aggregate):
     """One registered record; its life cycle is whether it is retired."""
 
     TOPIC = "record"
-    CURRENT: ClassVar[str] = "CURRENT"
     RETIRED: ClassVar[str] = "RETIRED"
 
     def __init__(self) -> None:
@@ -233,7 +264,7 @@ class Record(Aggregate):
         self.secrets: dict[str, str] = {}
 
     class Event(Aggregate.Event):
-        """What happens to a record."""
+        """The base of the events of a record."""
 
     class Registered(Event, CreationEvent):
         """A record was registered for the first time; ``secrets`` name key ids, never secrets."""
@@ -277,7 +308,7 @@ class Record(Aggregate):
     def replace(
         self, fields: JsonObject, secrets: dict[str, str], by: Attribution, *, retired: bool
     ) -> None:
-        """Makes the record say this; what is already so happens not."""
+        """Replaces fields and secrets, and retires or reinstates the record, where it differs."""
         if fields != self.fields or secrets:
             self.raise_event(self.Replaced, by, fields=fields, secrets=secrets)
         if retired != self.is_retired:
@@ -285,5 +316,5 @@ class Record(Aggregate):
 
     @property
     def is_retired(self) -> bool:
-        """Whether it can no longer be chosen."""
+        """True if it can no longer be chosen."""
         return self.state == self.RETIRED

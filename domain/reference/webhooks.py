@@ -1,4 +1,4 @@
-"""Webhooks: where services want to be told what happened; an extension of ours."""
+"""Webhooks: addresses to which events are delivered; an extension of ours."""
 
 from __future__ import annotations
 
@@ -8,71 +8,71 @@ from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from domain.aggregate import AGGREGATES, EVENTS
-from domain.fields import mandatory
+from domain.fields import Parameters, mandatory
 from domain.reference.fields import DESCRIPTION, NAME, EnumerationSet, state
 from domain.reference.records import RecordKind
 from domain.scalar_fields import Text
 
-__all__ = ["PREFIX", "SECRET_BYTES", "signing_secret", "webhook"]
+__all__ = ["PREFIX", "SECRET_BYTES", "signing_secret", "webhook_kind"]
 
 PREFIX = "whsec_"
-"""What a signing secret begins with (Standard Webhooks)."""
+"""The prefix of a signing secret (Standard Webhooks)."""
 SECRET_BYTES = (24, 64)
-"""The fewest and most bytes of one."""
-LONGEST_URL = 2000
+"""The smallest and largest size of a signing secret, in bytes."""
+MAX_URL_LENGTH = 2000
 
 _URL = re.compile(r"[!-~]+")
-_APART = ("access", "record")
-"""Readings have a ledger of their own, and registered records go by their kind."""
+_EXCLUDED = ("access", "record")
+"""Readings have a ledger of their own, and registered records are listed by their kind."""
 
 
 def _url(text: str) -> str | None:
     """An absolute address of HTTP or HTTPS, without a user, a password or a fragment."""
-    found = text.strip()
+    url = text.strip()
     try:
-        parts = urlsplit(found)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        parts = urlsplit(url)
+        is_absolute = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         return None
-    wrong = "@" in parts.netloc or "#" in found or not _URL.fullmatch(found)
-    return found if usable and not wrong else None
+    is_wrong = "@" in parts.netloc or "#" in url or not _URL.fullmatch(url)
+    return url if is_absolute and not is_wrong else None
 
 
 def signing_secret(text: str) -> str | None:
-    """A secret as Standard Webhooks writes it: the prefix, and 24 to 64 bytes as base64."""
-    found = text.strip()
-    if not found.startswith(PREFIX):
+    """A secret in the form of Standard Webhooks: the prefix and 24 to 64 bytes as base64."""
+    secret = text.strip()
+    if not secret.startswith(PREFIX):
         return None
     try:
-        key = b64decode(found.removeprefix(PREFIX), validate=True)
+        key = b64decode(secret.removeprefix(PREFIX), validate=True)
     except ValueError:
         return None
-    least, most = SECRET_BYTES
-    return PREFIX + b64encode(key).decode() if least <= len(key) <= most else None
+    minimum, maximum = SECRET_BYTES
+    return PREFIX + b64encode(key).decode() if minimum <= len(key) <= maximum else None
 
 
-def _topics() -> str:
-    return " ".join(sorted(topic for topic in EVENTS if topic.partition(".")[0] != _APART[0]))
+def _topics() -> tuple[str, ...]:
+    return tuple(sorted(topic for topic in EVENTS if topic.partition(".")[0] != _EXCLUDED[0]))
 
 
-def webhook(kinds: Callable[[], Iterable[str]]) -> RecordKind:
-    """The kind: events that fit both lists are told; an empty list fits all.
+def webhook_kind(kinds: Callable[[], Iterable[str]]) -> RecordKind:
+    """The kind of webhooks: events that match both lists are delivered; an empty list matches all.
 
-    :param kinds: the keys of all kinds of records, this one included; asked once they are known.
+    :param kinds: returns the keys of all kinds, this one included; called after all are declared.
     """
 
-    def entities() -> str:
-        return " ".join([*sorted(AGGREGATES.keys() - _APART), *sorted(kinds())])
+    def entities() -> tuple[str, ...]:
+        return (*sorted(AGGREGATES.keys() - _EXCLUDED), *sorted(kinds()))
 
     return RecordKind(
         key="webhook",
-        specs=(
+        parameters=Parameters(
             NAME,
             DESCRIPTION,
-            mandatory(Text(name="url", max_length=LONGEST_URL, clean=_url)),
-            EnumerationSet(name="entities", words=entities),
-            EnumerationSet(name="topics", words=_topics),
-            state("EFFECTIVE NOT_EFFECTIVE"),
+            mandatory(Text(name="url", max_length=MAX_URL_LENGTH, clean=_url)),
+            EnumerationSet(name="entities", allowed=entities),
+            EnumerationSet(name="topics", allowed=_topics),
+            state("EFFECTIVE", "NOT_EFFECTIVE"),
         ),
         secrets=("secret",),
         encrypted=frozenset({"secret"}),

@@ -1,7 +1,7 @@
-"""From the field table to columns: what one contract field is called, typed and said to mean in SQL.
+"""Columns from the tables of contract fields: name, type, meaning and SQL of each.
 
-A stored document is taken apart by ``json_to_record``, once for each object in it; every kind of field says
-as which type it is read there, and which columns it becomes.
+A stored document is unpacked by ``json_to_record``, once for each object in it; each kind of field
+determines the type under which it is read there, and the columns that it becomes.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from domain.scalar_fields import (
 __all__ = ["PLAIN", "Column", "SourceAlias", "columns", "nested_joins", "quoted", "record_join"]
 
 PLAIN = frozenset({"log_information", "authorization_settings"})
-"""Objects whose members stand under their own names; those of others have the object's before."""
+"""Objects whose members keep their names; members of others are prefixed with the object's name."""
 
-_SAYS = {
+_DESCRIPTIONS = {
     "id": "Its id.",
     "number": "Its number, as people quote it.",
     "name": "What it is called.",
@@ -38,20 +38,20 @@ _SAYS = {
     "created_date": "When it was made.",
     "updated_date": "When it was changed last.",
 }
-"""What a name does not say by itself, before what its kind of field says."""
+"""Meanings that stand before those of the kind of field, by field."""
 
 _LABELS = ("name", "username", "description", "code", "number")
-"""What a record is called by, the first of these that its kind has."""
+"""The fields by which a record is called: the first of these that its kind has."""
 
-_CALLED = """(SELECT r.document ->> '{}' FROM views.records r
+_LABEL_SQL = """(SELECT r.document ->> '{}' FROM views.records r
       WHERE r.organisation = v.organisation AND r.kind = '{}' AND r.id = {})"""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its type in PostgreSQL, what it means, and the SQL that makes it.
+    """One column: its type in PostgreSQL, its meaning, and its SQL.
 
-    ``personal`` ones are null for all but those who were granted to see what belongs to a person.
+    Personal columns are null except for roles that may read personal data in clear.
     """
 
     name: str
@@ -62,13 +62,13 @@ class Column:
 
     @property
     def comment(self) -> str:
-        """What the database and the dictionary say of it."""
+        """The comment of the column in the database."""
         return f"{self.description} Personal." if self.personal else self.description
 
 
 @dataclass(frozen=True, slots=True)
 class SourceAlias:
-    """Where a field stands: the alias of the record that holds it, the beginning of its columns' names."""
+    """The source of fields: the alias of their record, and the prefix of the names of their columns."""
 
     alias: str
     prefix: str = ""
@@ -76,131 +76,141 @@ class SourceAlias:
 
 
 def quoted(name: str) -> str:
-    """A name in SQL; several of the contract's are key words (``from``, ``to``)."""
+    """Return a name quoted for SQL; several of the contract's are key words (``from``, ``to``)."""
     return f'"{name}"'
 
 
-def record_join(document: str, alias: str, rows: Iterable[Field]) -> str:
-    """The join that takes the object ``document``, described by ``rows``, apart under ``alias``."""
-    typed = ((quoted(row.key), _member(row)) for row in rows)
+def record_join(document: str, alias: str, fields: Iterable[Field]) -> str:
+    """Return the join that unpacks the object ``document`` with these fields under ``alias``."""
+    typed = ((quoted(row.key), _member_type(row)) for row in fields)
     members = ", ".join(f"{name} {type_}" for name, type_ in typed if type_)
     return f"LEFT JOIN LATERAL json_to_record({document}) AS {quoted(alias)} ({members}) ON true"
 
 
-def nested_joins(rows: Iterable[Field], place: SourceAlias) -> Iterator[str]:
-    """The joins that take the objects among ``rows`` apart."""
-    for row in rows:
-        if isinstance(row, Object):
-            inner = f"{place.alias}_{row.key}"
-            yield record_join(f"{quoted(place.alias)}.{quoted(row.key)}", inner, row.fields)
-            yield from nested_joins(row.fields, SourceAlias(inner))
+def nested_joins(fields: Iterable[Field], source: SourceAlias) -> Iterator[str]:
+    """Yield the joins that unpack the objects among the fields, nested ones included."""
+    for field in fields:
+        if isinstance(field, Object):
+            inner = f"{source.alias}_{field.key}"
+            yield record_join(f"{quoted(source.alias)}.{quoted(field.key)}", inner, field.fields)
+            yield from nested_joins(field.fields, SourceAlias(inner))
 
 
-def columns(rows: Iterable[Field], place: SourceAlias) -> Iterator[Column]:
-    """The columns that ``rows`` become."""
-    for row in rows:
-        yield from _columns(row, replace(place, personal=place.personal or row.personal))
+def columns(fields: Iterable[Field], source: SourceAlias) -> Iterator[Column]:
+    """Yield the columns of the fields."""
+    for field in fields:
+        yield from _columns(field, replace(source, personal=source.personal or field.personal))
 
 
-def _called(kind: str, id_: str) -> str:
-    """The SQL for what the record of a directory kind is called, whose id is the SQL ``id_``."""
-    names = {row.name for row in KINDS[kind].fields}
+def _record_label(kind: str, id_sql: str) -> str:
+    """Return the SQL for the label of a record of a cached kind; ``id_sql`` is the SQL of its id."""
+    names = {field.name for field in KINDS[kind].fields}
     label = next(name for name in _LABELS if name in names)
-    return _CALLED.format(label, kind, id_)
+    return _LABEL_SQL.format(label, kind, id_sql)
 
 
-def _member(row: Field) -> str:
-    """The type under which a member of a document is read; empty for what becomes no column."""
-    if isinstance(row, Reference | Object | PartialDate):
+def _member_type(field: Field) -> str:
+    """Return the type under which a member of a document is read; empty if it becomes no column."""
+    if isinstance(field, Reference | Object | PartialDate):
         return "json"
-    if isinstance(row, Date) and row.java_format:
+    if isinstance(field, Date) and field.java_format:
         return "text"
-    column = next(columns((row,), SourceAlias("")), None)
+    column = next(columns((field,), SourceAlias("")), None)
     return column.type if column else ""
 
 
-def _only(row: Field, place: SourceAlias, type_: str, says: str, sql: str = "") -> Column:
-    since = f" Since {row.since}." if row.since else ""
-    says = f"{_SAYS[row.key]} {says}" if row.key in _SAYS else says
-    name = place.prefix + row.key
-    own = sql or f"{quoted(place.alias)}.{quoted(row.key)}"
-    return Column(name, type_, says + since, own, place.personal)
+def _single_column(
+    field: Field, source: SourceAlias, type_: str, description: str, sql: str = ""
+) -> Column:
+    since = f" Since {field.since}." if field.since else ""
+    description = (
+        f"{_DESCRIPTIONS[field.key]} {description}" if field.key in _DESCRIPTIONS else description
+    )
+    name = source.prefix + field.key
+    expression = sql or f"{quoted(source.alias)}.{quoted(field.key)}"
+    return Column(name, type_, description + since, expression, source.personal)
 
 
 @singledispatch
-def _columns(row: Field, place: SourceAlias) -> Iterator[Column]:
-    """The columns of one field; fields of other kinds are found when a document is read."""
+def _columns(field: Field, source: SourceAlias) -> Iterator[Column]:
+    """Yield the columns of one field; kinds without an implementation, such as computed ones, have none."""
     yield from ()
 
 
 @_columns.register
-def _(row: Text, place: SourceAlias) -> Iterator[Column]:
-    yield _only(row, place, "text", f"Text of at most {row.max_length} characters.")
+def _(field: Text, source: SourceAlias) -> Iterator[Column]:
+    yield _single_column(field, source, "text", f"Text of at most {field.max_length} characters.")
 
 
 @_columns.register
-def _(row: Enumeration, place: SourceAlias) -> Iterator[Column]:
-    yield _only(row, place, "text", f"One of {', '.join(row.allowed.split())}.")
+def _(field: Enumeration, source: SourceAlias) -> Iterator[Column]:
+    yield _single_column(field, source, "text", f"One of {', '.join(field.allowed)}.")
 
 
 @_columns.register(Integer)
 @_columns.register(NonNegativeInteger)
-def _(row: Field, place: SourceAlias) -> Iterator[Column]:
-    yield _only(row, place, "bigint", "Whole number.")
+def _(field: Field, source: SourceAlias) -> Iterator[Column]:
+    yield _single_column(field, source, "bigint", "Whole number.")
 
 
 @_columns.register
-def _(row: Number, place: SourceAlias) -> Iterator[Column]:
-    yield _only(row, place, "double precision", "Number.")
+def _(field: Number, source: SourceAlias) -> Iterator[Column]:
+    yield _single_column(field, source, "double precision", "Number.")
 
 
 @_columns.register
-def _(row: Boolean, place: SourceAlias) -> Iterator[Column]:
-    yield _only(row, place, "boolean", "Yes or no.")
+def _(field: Boolean, source: SourceAlias) -> Iterator[Column]:
+    yield _single_column(field, source, "boolean", "Yes or no.")
 
 
 @_columns.register
-def _(row: Date, place: SourceAlias) -> Iterator[Column]:
-    own = f"{quoted(place.alias)}.{quoted(row.key)}"
-    sql = f"analytics.wall_clock({own})" if row.java_format else own
-    yield _only(
-        row, place, "timestamp without time zone", "Date and time by the service's wall clock.", sql
+def _(field: Date, source: SourceAlias) -> Iterator[Column]:
+    expression = f"{quoted(source.alias)}.{quoted(field.key)}"
+    sql = f"analytics.wall_clock({expression})" if field.java_format else expression
+    yield _single_column(
+        field,
+        source,
+        "timestamp without time zone",
+        "Date and time by the service's wall clock.",
+        sql,
     )
 
 
 @_columns.register
-def _(row: PartialDate, place: SourceAlias) -> Iterator[Column]:
-    own = f"{quoted(place.alias)}.{quoted(row.key)}"
-    parts = {part: f"({own} ->> '{part}')::integer" for part in row.parts}
+def _(field: PartialDate, source: SourceAlias) -> Iterator[Column]:
+    expression = f"{quoted(source.alias)}.{quoted(field.key)}"
+    parts = {part: f"({expression} ->> '{part}')::integer" for part in field.parts}
     if "year" in parts:
         day = f"make_date({parts['year']}, {parts['month']}, {parts['day']})"
-        yield _only(row, place, "date", "Day of the calendar.", day)
+        yield _single_column(field, source, "date", "Day of the calendar.", day)
         return
     for part, sql in parts.items():
-        name = f"{place.prefix}{row.key}_{part}"
-        yield Column(name, "integer", f"Its {part}.", sql, place.personal)
+        name = f"{source.prefix}{field.key}_{part}"
+        yield Column(name, "integer", f"Its {part}.", sql, source.personal)
 
 
 @_columns.register
-def _(row: Reference, place: SourceAlias) -> Iterator[Column]:
-    kind = row.target.entity
-    id_ = f"split_part({quoted(place.alias)}.{quoted(row.key)} ->> '$ref', '/', 2)"
-    column = _only(row, place, "text", f"Id of {_a(kind)}.", id_)
+def _(field: Reference, source: SourceAlias) -> Iterator[Column]:
+    kind = field.target.entity
+    id_ = f"split_part({quoted(source.alias)}.{quoted(field.key)} ->> '$ref', '/', 2)"
+    column = _single_column(field, source, "text", f"Id of {_with_article(kind)}.", id_)
     yield column
     if kind in KINDS and KINDS[kind].cached:
-        says, sql = f"What this {_words(kind)} is called.", _called(kind, id_)
-        yield replace(column, name=f"{column.name}_name", description=says, sql=sql)
+        description, sql = f"What this {_humanized(kind)} is called.", _record_label(kind, id_)
+        yield replace(column, name=f"{column.name}_name", description=description, sql=sql)
 
 
 @_columns.register
-def _(row: Object, place: SourceAlias) -> Iterator[Column]:
-    prefix = "" if row.key in PLAIN else f"{place.prefix}{row.key}_"
-    yield from columns(row.fields, SourceAlias(f"{place.alias}_{row.key}", prefix, place.personal))
+def _(field: Object, source: SourceAlias) -> Iterator[Column]:
+    prefix = "" if field.key in PLAIN else f"{source.prefix}{field.key}_"
+    yield from columns(
+        field.fields, SourceAlias(f"{source.alias}_{field.key}", prefix, source.personal)
+    )
 
 
-def _words(kind: str) -> str:
+def _humanized(kind: str) -> str:
     return kind.replace("_", " ")
 
 
-def _a(kind: str) -> str:
-    return f"{'an' if kind[0] in 'aeio' else 'a'} {_words(kind)}"
+def _with_article(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeio' else 'a'} {_humanized(kind)}"

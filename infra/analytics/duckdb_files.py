@@ -1,6 +1,6 @@
-"""Parquet and DuckDB files from CSV, with DuckDB: the one module that needs the extra ``export``.
+"""Converts CSV to Parquet and DuckDB files; the only module that needs the extra ``export``.
 
-One thread keeps the order and with it the bytes; what does not fit into memory goes to disk.
+A single thread keeps the order of rows, and so the bytes; data beyond the memory limit spills to disk.
 """
 
 from __future__ import annotations
@@ -29,49 +29,57 @@ TYPES = {
     "timestamp with time zone": "TIMESTAMPTZ",
     "uuid": "UUID",
 }
-"""PostgreSQL's types; JSON stays text, so that no reader needs an extension for it."""
+"""DuckDB's types by those of PostgreSQL; JSON stays text, so that readers need no extension."""
 
 Settings: TypeAlias = dict[str, str | bool | int | float | list[str]]
 
 _CSV = "SELECT * FROM read_csv({}, columns = {{{}}}, {}, {})"
-MEMORY = "512MB"
+MEMORY_LIMIT = "512MB"
 ROW_GROUP = 100_000
 
 
-def convert(what: Relation, lines: Path, file: Path, form: str) -> None:
-    """Makes ``file`` from the CSV file ``lines``, which holds the columns of ``what``.
+def convert(relation: Relation, csv_file: Path, file: Path, format_: str) -> None:
+    """Convert a CSV file with the columns of ``relation`` to ``file``.
 
-    The same rows make the same Parquet file, byte for byte. Of a DuckDB file only the content of
-    its table is the same: DuckDB decides by itself how its pages are laid out.
+    The same rows give the same Parquet file, byte for byte. Of a DuckDB file only the content of its table
+    is the same, since DuckDB chooses the layout of its pages.
+
+    :param format_: ``parquet`` or ``duckdb``.
     """
-    spill = str(lines.with_suffix(".spill"))
-    settings: Settings = {"threads": 1, "memory_limit": MEMORY, "temp_directory": spill}
-    database = str(file) if form == "duckdb" else ":memory:"
+    spill = str(csv_file.with_suffix(".spill"))
+    settings: Settings = {"threads": 1, "memory_limit": MEMORY_LIMIT, "temp_directory": spill}
+    database = str(file) if format_ == "duckdb" else ":memory:"
     with duckdb.connect(database, config=settings) as connection:
         connection.execute("SET preserve_insertion_order = true")
-        if form == "duckdb":
-            connection.execute(f"CREATE TABLE {quoted(what.name)} AS {_rows(what, lines)}")
-            _comment(connection, what)
+        if format_ == "duckdb":
+            connection.execute(
+                f"CREATE TABLE {quoted(relation.name)} AS {_csv_source(relation, csv_file)}"
+            )
+            _comment(connection, relation)
         else:
             options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
-            connection.execute(f"COPY ({_rows(what, lines)}) TO {_text(str(file))} ({options})")
+            connection.execute(
+                f"COPY ({_csv_source(relation, csv_file)}) TO {_literal(str(file))} ({options})"
+            )
 
 
-def _rows(what: Relation, lines: Path) -> str:
-    """The CSV file in SQL. An empty text is in quotes, so that it is told from null."""
-    types = ", ".join(f"{_text(c.name)}: '{TYPES[c.type]}'" for c in what.columns)
+def _csv_source(relation: Relation, csv_file: Path) -> str:
+    """Return the query that reads the CSV file. An empty text is in quotes, unlike null."""
+    types = ", ".join(f"{_literal(c.name)}: '{TYPES[c.type]}'" for c in relation.columns)
     options = "header = true, auto_detect = false, quote = '\"', escape = '\"', nullstr = ''"
-    more = "allow_quoted_nulls = false, parallel = false, max_line_size = 33554432"
-    path = _text(str(lines))
-    return _CSV.format(path, types, options, more)
+    limits = "allow_quoted_nulls = false, parallel = false, max_line_size = 33554432"
+    path = _literal(str(csv_file))
+    return _CSV.format(path, types, options, limits)
 
 
-def _comment(connection: duckdb.DuckDBPyConnection, what: Relation) -> None:
-    connection.execute(f"COMMENT ON TABLE {quoted(what.name)} IS {_text(what.says)}")
-    for column in what.columns:
-        name = f"{quoted(what.name)}.{quoted(column.name)}"
-        connection.execute(f"COMMENT ON COLUMN {name} IS {_text(column.comment)}")
+def _comment(connection: duckdb.DuckDBPyConnection, relation: Relation) -> None:
+    connection.execute(
+        f"COMMENT ON TABLE {quoted(relation.name)} IS {_literal(relation.description)}"
+    )
+    for column in relation.columns:
+        name = f"{quoted(relation.name)}.{quoted(column.name)}"
+        connection.execute(f"COMMENT ON COLUMN {name} IS {_literal(column.comment)}")
 
 
-def _text(value: str) -> str:
+def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"

@@ -1,6 +1,6 @@
-"""The ledger as a flat object, and the states that its events lead to.
+"""The ledger as a flat relation, and the states to which its events lead.
 
-Nothing here opens what is encrypted: of an event's personal part it is only told that there is one.
+Nothing is decrypted: a column only says whether an event has a personal part.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ ENTITIES = (
     "queue_entry",
     "service_request",
 )
-"""Whose way through their states is told."""
+"""The entities whose transitions between states are shown."""
 
 ID = "upper(replace(e.stream_id::text, '-', ''))"
-"""An entity's id as callers see it."""
+"""The SQL of an entity's id as callers see it."""
 
 _ADMINISTRATIVE = frozenset(
     {"originator_id", "originator_version", "originator_topic", "timestamp", "user", "unit"}
 )
-_OPERATORS = frozenset({"fields", "reason"})
-"""What operators write in the open, and may name a person: registered records, why one is forgotten."""
+_OPERATOR_TEXTS = frozenset({"fields", "reason"})
+"""Unencrypted texts of operators that may name a person: registered records, reasons for erasure."""
 
 _TYPES = {"str": "text", "int": "bigint", "bool": "boolean"}
 
@@ -51,7 +51,7 @@ _METADATA = {
 
 
 def states() -> dict[str, str]:
-    """The state that each event leads to, by topic, of the entities whose states are told."""
+    """Return the state to which each event of `ENTITIES` leads, by topic."""
     return {
         topic: event.TO
         for topic, event in sorted(EVENTS.items())
@@ -59,28 +59,30 @@ def states() -> dict[str, str]:
     }
 
 
-def _values(of: dict[str, str]) -> str:
-    return ", ".join(f"('{topic}', '{state}')" for topic, state in of.items())
+def _values_list(states_by_topic: dict[str, str]) -> str:
+    return ", ".join(f"('{topic}', '{state}')" for topic, state in states_by_topic.items())
 
 
-STATES = f"(VALUES {_values(states())}) AS s (topic, state)"
-"""The same in SQL."""
+STATES = f"(VALUES {_values_list(states())}) AS s (topic, state)"
+"""`states` as a table expression of SQL."""
 
 
-def _payload() -> dict[str, str]:
-    """The members of all payloads that are not encrypted as a whole, with their types in SQL."""
-    found: dict[str, set[str]] = {}
+def _payload_types() -> dict[str, str]:
+    """Return the members of all payloads that are not encrypted as a whole, with their types in SQL."""
+    types_by_member: dict[str, set[str]] = {}
     for event in EVENTS.values():
         for member in fields(event):
-            hidden = event.PERSONAL.get(member.name, ()) is ENTIRE_VALUE
-            if member.name not in _ADMINISTRATIVE and not hidden:
-                found.setdefault(member.name, set()).add(str(member.type).removesuffix(" | None"))
-    return {name: _type(types) for name, types in sorted(found.items())}
+            encrypted = event.PERSONAL.get(member.name, ()) is ENTIRE_VALUE
+            if member.name not in _ADMINISTRATIVE and not encrypted:
+                types_by_member.setdefault(member.name, set()).add(
+                    str(member.type).removesuffix(" | None")
+                )
+    return {name: _common_type(types) for name, types in sorted(types_by_member.items())}
 
 
-def _type(types: set[str]) -> str:
-    known = {_TYPES.get(type_, "json") for type_ in types}
-    return known.pop() if len(known) == 1 else "json" if "json" in known else "text"
+def _common_type(types: set[str]) -> str:
+    sql_types = {_TYPES.get(type_, "json") for type_ in types}
+    return sql_types.pop() if len(sql_types) == 1 else "json" if "json" in sql_types else "text"
 
 
 def _columns() -> Iterator[Column]:
@@ -97,18 +99,22 @@ def _columns() -> Iterator[Column]:
     yield Column("schema_version", "smallint", "The form of its payload.", "v.schema_version")
     subject = "upper(replace(v.subject::text, '-', ''))"
     yield Column("contact", "text", "Id of the contact whose data it holds.", subject)
-    says = "Whether it holds encrypted values."
-    yield Column("encrypted", "boolean", says, "v.payload -> 'personal' IS NOT NULL")
-    reached = f"(SELECT s.state FROM {STATES} WHERE s.topic = v.topic)"  # noqa: S608 (topics and states)
-    yield Column("state", "text", "The state that it leads to, if it leads to one.", reached)
-    for name, (type_, says) in _METADATA.items():
-        yield Column("decided_at" if name == "at" else name, type_, says, f"m.{quoted(name)}")
-    for name, type_ in _payload().items():
-        says = f"What the event says under {name}."
-        yield Column(f"payload_{name}", type_, says, f"p.{quoted(name)}", name in _OPERATORS)
+    description = "Whether it holds encrypted values."
+    yield Column("encrypted", "boolean", description, "v.payload -> 'personal' IS NOT NULL")
+    state = f"(SELECT s.state FROM {STATES} WHERE s.topic = v.topic)"  # noqa: S608 (topics and states)
+    yield Column("state", "text", "The state that it leads to, if it leads to one.", state)
+    for name, (type_, description) in _METADATA.items():
+        yield Column(
+            "decided_at" if name == "at" else name, type_, description, f"m.{quoted(name)}"
+        )
+    for name, type_ in _payload_types().items():
+        description = f"What the event says under {name}."
+        yield Column(
+            f"payload_{name}", type_, description, f"p.{quoted(name)}", name in _OPERATOR_TEXTS
+        )
 
 
-def _joined(alias: str, document: str, members: dict[str, str]) -> str:
+def _record_join(alias: str, document: str, members: dict[str, str]) -> str:
     typed = ", ".join(f"{quoted(name)} {type_}" for name, type_ in members.items())
     return f"CROSS JOIN LATERAL json_to_record({document}) AS {alias} ({typed})"
 
@@ -120,8 +126,10 @@ EVENTS_FLAT = Relation(
     "\n".join(
         (
             "ledger.events v",
-            _joined("m", "v.metadata", {name: type_ for name, (type_, _) in _METADATA.items()}),
-            _joined("p", "v.payload", _payload()),
+            _record_join(
+                "m", "v.metadata", {name: type_ for name, (type_, _) in _METADATA.items()}
+            ),
+            _record_join("p", "v.payload", _payload_types()),
             PERSONAL_GRANT,
         )
     ),

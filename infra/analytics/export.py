@@ -1,7 +1,7 @@
-"""Exports: an object of analysts, or the ledger, as a file that is the same for the same rows.
+"""Exports a relation of analysts, or the ledger, to a file that is the same for the same rows.
 
-The rows come in one order out of one snapshot, as CSV by ``COPY``, a piece at a time. Parquet and
-DuckDB files are made from that CSV by DuckDB, which is an extra (`infra.analytics.columnar`).
+The rows of one snapshot come in a fixed order as CSV by ``COPY``, in chunks. Parquet and DuckDB files
+are made from that CSV by DuckDB, which is an extra (`infra.analytics.duckdb_files`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from infra.analytics.relations import OBJECTS
 from infra.ledger.positions import HEAD
 from infra.postgres.pool import snapshot
 
-__all__ = ["LEDGER", "Export", "ExportError", "Format", "Range", "export", "relation"]
+__all__ = ["LEDGER", "Export", "ExportError", "Format", "Range", "export", "find_relation"]
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Format: TypeAlias = Literal["csv", "parquet", "duckdb"]
@@ -38,7 +38,7 @@ SETTINGS = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
 }
-"""Whatever the server's are: they shape the text of values, and an export takes as long as it takes."""
+"""Fixed settings, whatever the server's are: they determine the text of values; exports have no time limit."""
 
 LEDGER = Relation(
     "ledger",
@@ -61,21 +61,21 @@ LEDGER = Relation(
     "position",
 )
 
-NAMED = """
+ORGANISATION_ID = """
 SELECT r.id FROM views.records r
  WHERE r.kind = 'organisation' AND $1 IN (r.id, r.document ->> 'name')
 """
-# A spreadsheet takes a text that begins so for a formula, and runs it.
+# A spreadsheet evaluates a text that begins so as a formula.
 FORMULA = r"^[=+@\t\r\n-]"
 
 
 class ExportError(RuntimeError):
-    """What was asked for cannot be exported; the message says why."""
+    """The export is not possible; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Whose rows, and which: those last changed at ``after < position <= upto``."""
+    """The rows to export: those of an organisation, last changed at ``after < position <= upto``."""
 
     organisation: str | None = None
     after: int = 0
@@ -84,105 +84,107 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What an export wrote: rows, and with an organisation the position it is complete up to."""
+    """The result of an export: the number of rows; for an organisation, the position up to which it is complete."""
 
     rows: int
     upto: int | None
 
 
-def relation(what: str) -> Relation:
-    """The object of that name, or the ledger. Raises `ExportError` for any other name."""
-    found = LEDGER if what == LEDGER.name else OBJECTS.get(what)
-    if found is None:
+def find_relation(name: str) -> Relation:
+    """Return the relation of a name, or the ledger. Raises `ExportError` for an unknown name."""
+    relation = LEDGER if name == LEDGER.name else OBJECTS.get(name)
+    if relation is None:
         names = ", ".join(sorted({*OBJECTS, LEDGER.name}))
-        raise ExportError(f"there is no {what}; there are {names}")
-    return found
+        raise ExportError(f"there is no {name}; there are {names}")
+    return relation
 
 
 async def export(
     url: str,
-    what: Relation,
+    relation: Relation,
     file: Path,
-    form: Format,
-    wanted: Range,
+    format_: Format,
+    range_: Range,
     *,
     personal: bool = False,
     total: Callable[[int], None],
     advance: Callable[[int], None],
 ) -> Export:
-    """Writes the rows of ``what`` in ``wanted`` to ``file``, which is there whole or not at all.
+    """Write the rows of a relation within a range to ``file``, completely or not at all.
 
     :param url: the database, as its owner.
-    :param personal: in clear what belongs to a person.
-    :param total: is told how many lines there will be: one for each row, and the names.
-    :param advance: is told how many lines more were read.
-    :raises ExportError: for a range that ``what`` or the ledger does not have, or a missing extra.
+    :param personal: export personal data in clear.
+    :param total: is called once with the number of lines: one for each row, and the header.
+    :param advance: is called with the number of further lines that were read.
+    :raises ExportError: for a range that the relation or the ledger does not have, or a missing extra.
     """
-    convert = None if form == "csv" else _converter(form)
+    convert = None if format_ == "csv" else _load_converter(format_)
     async with snapshot(url, SETTINGS) as connection:
-        whose, upto = await _bounds(connection, what, wanted)
-        chosen, values = _chosen(what, whose, wanted.after, upto)
-        if what is not LEDGER:
+        organisation, upto = await _resolve_range(connection, relation, range_)
+        source, values = _row_source(relation, organisation, range_.after, upto)
+        if relation is not LEDGER:
             await connection.execute(f"SET LOCAL ROLE {PERSONAL_ROLE if personal else ROLE}")
-        rows: int = await connection.fetchval(f"SELECT count(*) {chosen}", *values)
+        rows: int = await connection.fetchval(f"SELECT count(*) {source}", *values)
         total(rows + 1)
-        with _whole(file) as draft:
-            lines = draft.with_suffix(".csv") if convert else draft
-            query = f"SELECT {_cells(what, form)} {chosen} ORDER BY {_order(what)}"
-            await _copy(connection, query, values, lines, advance)
+        with _draft_of(file) as draft:
+            csv_file = draft.with_suffix(".csv") if convert else draft
+            query = f"SELECT {_select_list(relation, format_)} {source} ORDER BY {_order(relation)}"
+            await _copy(connection, query, values, csv_file, advance)
             if convert is not None:
-                await asyncio.to_thread(convert, what, lines, draft, form)
+                await asyncio.to_thread(convert, relation, csv_file, draft, format_)
     return Export(rows, upto)
 
 
-async def _bounds(
-    connection: Connection, what: Relation, wanted: Range
+async def _resolve_range(
+    connection: Connection, relation: Relation, range_: Range
 ) -> tuple[str | None, int | None]:
-    """The id of the organisation and the last position of the range, if there is one."""
-    ranged = wanted.after > 0 or wanted.upto is not None
-    if ranged and not what.position:
-        raise ExportError(f"{what.name} is exported as a whole: its rows have no positions")
-    if wanted.organisation is None:
-        if ranged:
+    """Return the id of the organisation and the last position of the range; None if all are exported."""
+    is_bounded = range_.after > 0 or range_.upto is not None
+    if is_bounded and not relation.position:
+        raise ExportError(f"{relation.name} is exported as a whole: its rows have no positions")
+    if range_.organisation is None:
+        if is_bounded:
             raise ExportError("positions are those of one organisation: name it")
         return None, None
-    whose: str | None = await connection.fetchval(NAMED, wanted.organisation)
-    if whose is None:
-        raise ExportError(f"there is no organisation {wanted.organisation}")
-    head: int = await connection.fetchval(HEAD, whose)
-    if wanted.upto is not None and wanted.upto > head:
+    organisation: str | None = await connection.fetchval(ORGANISATION_ID, range_.organisation)
+    if organisation is None:
+        raise ExportError(f"there is no organisation {range_.organisation}")
+    head: int = await connection.fetchval(HEAD, organisation)
+    if range_.upto is not None and range_.upto > head:
         raise ExportError(f"the ledger ends at position {head}")
-    return whose, head if wanted.upto is None else wanted.upto
+    return organisation, head if range_.upto is None else range_.upto
 
 
-def _chosen(
-    what: Relation, whose: str | None, after: int, upto: int | None
+def _row_source(
+    relation: Relation, organisation: str | None, after: int, upto: int | None
 ) -> tuple[str, list[str | int | None]]:
-    """The rows in SQL, and the values in it."""
-    source = what.source if what is LEDGER else f"analytics.{what.name}"
-    if whose is None:
+    """Return the ``FROM`` and ``WHERE`` of the rows, and the values of its parameters."""
+    source = relation.source if relation is LEDGER else f"analytics.{relation.name}"
+    if organisation is None:
         return f"FROM {source}", []
-    if not what.position:
-        return f"FROM {source} WHERE organisation = $1", [whose]
-    ranged = f"organisation = $1 AND {what.position} > $2 AND {what.position} <= $3"
-    return f"FROM {source} WHERE {ranged}", [whose, after, upto]
+    if not relation.position:
+        return f"FROM {source} WHERE organisation = $1", [organisation]
+    condition = f"organisation = $1 AND {relation.position} > $2 AND {relation.position} <= $3"
+    return f"FROM {source} WHERE {condition}", [organisation, after, upto]
 
 
-def _order(what: Relation) -> str:
-    """One order, whatever the database's collation."""
-    texts = {column.name for column in what.columns if column.type == "text"}
-    names = ("organisation", *what.order)
-    return ", ".join(f'{quoted(n)} COLLATE "C"' if n in texts else quoted(n) for n in names)
+def _order(relation: Relation) -> str:
+    """Return a fixed ``ORDER BY``, whatever the database's collation."""
+    texts = {column.name for column in relation.columns if column.type == "text"}
+    names = ("organisation", *relation.order)
+    return ", ".join(
+        f'{quoted(name)} COLLATE "C"' if name in texts else quoted(name) for name in names
+    )
 
 
-def _cells(what: Relation, form: Format) -> str:
-    return ", ".join(_cell(column, form) for column in what.columns)
+def _select_list(relation: Relation, format_: Format) -> str:
+    return ", ".join(_cell(column, format_) for column in relation.columns)
 
 
-def _cell(column: Column, form: Format) -> str:
-    """One column; in CSV no text of it can be taken for a formula."""
+def _cell(column: Column, format_: Format) -> str:
+    """Return one column of the select list; in CSV no text of it can be taken for a formula."""
     name = quoted(column.name)
-    if form != "csv" or column.type != "text":
+    if format_ != "csv" or column.type != "text":
         return name
     return f"CASE WHEN {name} ~ '{FORMULA}' THEN '''' || {name} ELSE {name} END AS {name}"
 
@@ -194,49 +196,51 @@ async def _copy(
     file: Path,
     advance: Callable[[int], None],
 ) -> None:
-    """Writes the rows as CSV with a line of names, and tells of each."""
-    lines = _Lines()
+    """Write the rows as CSV with a header, and report progress by lines."""
+    counter = _LineCounter()
     with file.open("wb") as out:
 
-        async def take(piece: bytes) -> None:
+        async def write(piece: bytes) -> None:
             out.write(piece)
-            advance(lines.ended(piece))
+            advance(counter.count(piece))
 
         await connection.copy_from_query(
-            query, *values, output=take, format="csv", header=True, encoding="UTF8"
+            query, *values, output=write, format="csv", header=True, encoding="UTF8"
         )
 
 
-class _Lines:
-    """Counts the lines of a CSV file that comes in pieces: line ends in quotes are none."""
+class _LineCounter:
+    """Counts the lines of a CSV file that comes in pieces; line ends in quotes do not count."""
 
     def __init__(self) -> None:
         self._quoted = 0
 
-    def ended(self, piece: bytes) -> int:
-        """How many lines end in the next piece."""
+    def count(self, piece: bytes) -> int:
+        """Return the number of lines that end in the next piece."""
         parts = piece.split(b'"')
         outside = parts[self._quoted :: 2]
         self._quoted = (self._quoted + len(parts) - 1) % 2
         return sum(part.count(b"\n") for part in outside)
 
 
-def _converter(form: Format) -> Callable[[Relation, Path, Path, str], None]:
-    """What makes Parquet and DuckDB files; refused at once where the extra for it is missing."""
+def _load_converter(format_: Format) -> Callable[[Relation, Path, Path, str], None]:
+    """Return the converter to Parquet and DuckDB. Raises `ExportError` if the extra for it is missing."""
     try:
-        found = import_module("infra.analytics.duckdb_files").convert
+        convert = import_module("infra.analytics.duckdb_files").convert
     except ModuleNotFoundError as error:
-        raise ExportError(f"{form} files need DuckDB: pip install 'crmledger[export]'") from error
-    return cast(Callable[[Relation, Path, Path, str], None], found)
+        raise ExportError(
+            f"{format_} files need DuckDB: pip install 'crmledger[export]'"
+        ) from error
+    return cast(Callable[[Relation, Path, Path, str], None], convert)
 
 
 @contextmanager
-def _whole(file: Path) -> Iterator[Path]:
-    """A draft that takes the place of ``file`` in the end, with nothing left beside it."""
+def _draft_of(file: Path) -> Iterator[Path]:
+    """Yield a draft that replaces ``file`` at the end; remove temporary files in any case."""
     draft = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         yield draft
         draft.replace(file)
     finally:
-        for left in (draft, draft.with_suffix(".csv")):
-            left.unlink(missing_ok=True)
+        for path in (draft, draft.with_suffix(".csv")):
+            path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Registered records and organisations, which other objects name by id."""
+"""Registered records and organisations, to which other relations refer by id."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NAME = (
     "coalesce(v.document ->> 'name', v.document ->> 'username', v.document ->> 'description',"
     " v.document ->> 'code')"
 )
-# The names of an organisation's set-up are nobody's; an account may be called what its owner is.
+# Names of an organisation's set-up are not personal; an account may bear its owner's name.
 _SHOWN = f"CASE WHEN v.directory OR clear.granted THEN {_NAME} END"
 
 RECORDS = Relation(

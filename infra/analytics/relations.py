@@ -1,7 +1,7 @@
-"""What analysts query: every object of the schema ``analytics``, its columns and what they mean.
+"""The relations that analysts query: all of the schema ``analytics``, with the meaning of each column.
 
-Columns of contract fields come from the tables that calls are answered by; what is written here is
-what the contract does not know: how an object is found, and the columns that only analysts see.
+Columns of contract fields come from the tables by which calls are answered. This module adds what the
+contract does not define: the sources of the relations, and the columns that only analysts see.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _DOCUMENT = SourceAlias("d")
 
 @dataclass(frozen=True, slots=True)
 class _Entity:
-    """An entity that becomes one object, and one more for each of its sets.
+    """An entity that becomes one relation, and another one for each of its sets.
 
-    ``table`` is the view of its documents, ``indexed`` its columns that are fields as well: a
-    condition on them is answered by an index. ``extra`` are further columns of it, ``overrides``
-    stands for what a document says otherwise, ``sets`` names the object of each set.
+    ``table`` is the read model of its documents, ``indexed`` those of its columns that are fields as well:
+    a condition on them uses an index. ``extra`` are further columns of it, ``overrides`` the SQL of columns
+    that differ from the document, ``sets`` the relation of each set, ``excluded`` fields without a column.
     """
 
     shape: ResponseShape
     table: str
-    says: str
+    description: str
     sets: Mapping[str, str]
     indexed: tuple[str, ...] = ("id", "life_cycle_state")
     extra: tuple[Column, ...] = ()
@@ -135,79 +135,83 @@ ENTITIES = (
         overrides={"name": 'coalesce(v.document #>> \'{name,$name,0}\', "d"."name")'},
     ),
 )
-"""What crmledger owns, and analysts see."""
+"""The entities that crmledger owns and analysts see."""
 
 
-def _entity(entity: _Entity) -> Iterator[Relation]:
-    """The object of an entity, and those of its sets."""
-    rows = [row for row in entity.shape.fields if row.key not in entity.excluded]
-    own = {name: f"v.{quoted(name)}" for name in entity.indexed} | dict(entity.overrides)
+def _entity_relations(entity: _Entity) -> Iterator[Relation]:
+    """Yield the relation of an entity, and those of its sets."""
+    fields = [field for field in entity.shape.fields if field.key not in entity.excluded]
+    expressions = {name: f"v.{quoted(name)}" for name in entity.indexed} | dict(entity.overrides)
     yield Relation(
         entity.table,
-        entity.says,
+        entity.description,
         (
             ORGANISATION,
-            *_with(columns(rows, _DOCUMENT), own),
+            *_override(columns(fields, _DOCUMENT), expressions),
             *entity.extra,
             *_POSITIONS,
         ),
         "\n".join(
             (
                 f"views.{entity.table} v",
-                record_join("v.document", "d", rows),
-                *nested_joins(rows, _DOCUMENT),
+                record_join("v.document", "d", fields),
+                *nested_joins(fields, _DOCUMENT),
                 PERSONAL_GRANT,
             )
         ),
         ("created_position",),
         "changed_position",
     )
-    for row in rows:
-        if isinstance(row, ItemSet):
-            yield _set(entity, row)
+    for items in fields:
+        if isinstance(items, ItemSet):
+            yield _set_relation(entity, items)
 
 
-def _set(entity: _Entity, items: ItemSet) -> Relation:
-    """The object of a set: one item a row, with the id of whose it is."""
-    rows: tuple[Field, ...] = items.response_fields or items.rows
-    place = replace(_DOCUMENT, personal=items.personal)
-    # An id was made up, whosever the item is.
-    inner = [
+def _set_relation(entity: _Entity, items: ItemSet) -> Relation:
+    """Return the relation of a set: one item a row, with the id of its owner."""
+    fields: tuple[Field, ...] = items.response_fields or items.fields
+    source_alias = replace(_DOCUMENT, personal=items.personal)
+    # The id of an item is generated, and so not personal.
+    item_columns = [
         replace(column, personal=column.personal and column.name != "id")
-        for column in columns(rows, place)
+        for column in columns(fields, source_alias)
     ]
-    of = Column("of", "text", f"Id of whose it is, in {entity.table}.", "v.id")
-    number = Column("place", "bigint", "Its place in the set, from 1.", "s.place")
-    each = f"json_array_elements(v.document -> '{items.key}') WITH ORDINALITY AS s (item, place)"
+    owner = Column("of", "text", f"Id of whose it is, in {entity.table}.", "v.id")
+    place = Column("place", "bigint", "Its place in the set, from 1.", "s.place")
+    elements = (
+        f"json_array_elements(v.document -> '{items.key}') WITH ORDINALITY AS s (item, place)"
+    )
     source = (
         f"views.{entity.table} v",
-        f"CROSS JOIN LATERAL {each}",
-        record_join("s.item", "d", rows),
+        f"CROSS JOIN LATERAL {elements}",
+        record_join("s.item", "d", fields),
         PERSONAL_GRANT,
     )
     return Relation(
         entity.sets[items.key],
         f"The items of {items.key} in {entity.table}, one a row.",
-        (ORGANISATION, of, number, *inner, *_POSITIONS),
+        (ORGANISATION, owner, place, *item_columns, *_POSITIONS),
         "\n".join(source),
         ("created_position", "place"),
         "changed_position",
     )
 
 
-def _with(found: Iterable[Column], own: Mapping[str, str]) -> Iterator[Column]:
-    for column in found:
-        yield replace(column, sql=own[column.name]) if column.name in own else column
+def _override(generated: Iterable[Column], expressions: Mapping[str, str]) -> Iterator[Column]:
+    for column in generated:
+        yield (
+            replace(column, sql=expressions[column.name]) if column.name in expressions else column
+        )
 
 
 OBJECTS: Mapping[str, Relation] = {
     relation.name: relation
     for relation in (
-        *(relation for entity in ENTITIES for relation in _entity(entity)),
+        *(relation for entity in ENTITIES for relation in _entity_relations(entity)),
         *PROJECTED_RELATIONS,
         EVENTS_FLAT,
         RECORDS,
         ORGANISATIONS,
     )
 }
-"""Every object by its name."""
+"""Every relation by name."""

@@ -1,7 +1,7 @@
-"""Bundles: what an auditor takes away, one file that says all that `crmledger-verify` needs.
+"""Bundles: files for auditors that hold everything that `crmledger-verify` needs.
 
-A zip archive of three members, stored as they are, so that the same events and seals give the same
-bytes everywhere: ``events.ndjson`` (`EventRecord`), ``seals.ndjson`` (`SignedSeal`), ``manifest.json``.
+A bundle is a zip archive of three uncompressed members, so that the same events and seals give the
+same bytes everywhere: ``events.ndjson`` (`EventRecord`), ``seals.ndjson`` (`SignedSeal`), ``manifest.json``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from infra.audit.seals import Count, Digest, SignedSeal
 __all__ = ["Bundle", "BundleError", "Manifest", "Member", "create_bundle", "open_bundle"]
 
 EVENTS, SEALS, MANIFEST = "events.ndjson", "seals.ndjson", "manifest.json"
-LONGEST = 64 * 1024 * 1024
-"""Bytes of a line; more is no line of ours."""
+MAX_LINE = 64 * 1024 * 1024
+"""The most bytes of a line."""
 
 L = TypeVar("L", EventRecord, SignedSeal)
 
@@ -33,27 +33,27 @@ class BundleError(ValueError):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a bundle says of itself."""
+    """The description of a bundle's content."""
 
     form: Literal["crmledger.bundle.1"] = "crmledger.bundle.1"
     organisation: str
     first: Count
-    """The first position in it, and below the last: those of whole seals."""
+    """The first position of the bundle; ``first`` and ``last`` are bounds of seals."""
     last: Count
     events: Annotated[int, msgspec.Meta(ge=0)]
-    """How many events there are, and below how many seals."""
+    """The number of events; ``seals`` is that of the seals."""
     seals: Annotated[int, msgspec.Meta(ge=0)]
     events_sha256: Digest
-    """Of the member, as that of the seals below."""
+    """The digest of the member ``events.ndjson``; ``seals_sha256`` is that of ``seals.ndjson``."""
     seals_sha256: Digest
     key: Digest
     """The Ed25519 public key of the last seal."""
     build: str
-    """The program that wrote it."""
+    """The program that wrote the bundle."""
 
 
 class Member:
-    """Lines of JSON that are counted and digested on their way."""
+    """Lines of JSON that are counted and hashed as they are written or read."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -62,26 +62,26 @@ class Member:
 
     @property
     def sha256(self) -> str:
-        """Of all that has passed, in hex."""
+        """The digest of all lines so far, in hex."""
         return self._digest.hexdigest()
 
     def write(self, line: msgspec.Struct) -> None:
-        """Writes one line."""
+        """Write one line."""
         text = msgspec.json.encode(line) + b"\n"
         self._file.write(text)
-        self._passed(text)
+        self._count(text)
 
     def read(self, kind: type[L]) -> Iterator[L]:
-        """The lines from here on. Raises `BundleError` for one that is none."""
+        """Yield the remaining lines. Raises `BundleError` for one that cannot be read."""
         decoder = msgspec.json.Decoder(kind)
-        while text := self._file.readline(LONGEST):
-            self._passed(text)
+        while text := self._file.readline(MAX_LINE):
+            self._count(text)
             try:
                 yield decoder.decode(text)
             except (msgspec.MsgspecError, ValueError) as error:
                 raise BundleError(f"line {self.count} cannot be read: {error}") from None
 
-    def _passed(self, text: bytes) -> None:
+    def _count(self, text: bytes) -> None:
         self._digest.update(text)
         self.count += 1
 
@@ -94,24 +94,24 @@ class BundleWriter:
 
     @contextmanager
     def events(self) -> Iterator[Member]:
-        """Where the events go."""
-        with self._archive.open(_info(EVENTS), "w", force_zip64=True) as file:
+        """Open the member of the events for writing."""
+        with self._archive.open(_member_info(EVENTS), "w", force_zip64=True) as file:
             yield Member(file)
 
     @contextmanager
     def seals(self) -> Iterator[Member]:
-        """Where the seals go."""
-        with self._archive.open(_info(SEALS), "w", force_zip64=True) as file:
+        """Open the member of the seals for writing."""
+        with self._archive.open(_member_info(SEALS), "w", force_zip64=True) as file:
             yield Member(file)
 
     def manifest(self, manifest: Manifest) -> None:
-        """Writes the manifest."""
+        """Write the manifest."""
         text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-        self._archive.writestr(_info(MANIFEST), text + b"\n")
+        self._archive.writestr(_member_info(MANIFEST), text + b"\n")
 
 
 class Bundle:
-    """A bundle that is being read; no more of it is held than a line of each member."""
+    """A bundle that is being read; at most one line of each member is in memory."""
 
     def __init__(self, manifest: Manifest, events: Member, seals: Member) -> None:
         self.manifest = manifest
@@ -121,7 +121,7 @@ class Bundle:
 
 @contextmanager
 def create_bundle(path: Path) -> Iterator[BundleWriter]:
-    """A bundle to write, which stands at ``path`` once it is whole."""
+    """Create a bundle to write; it is moved to ``path`` once it is complete."""
     draft = path.with_name(f"{path.name}.part")
     try:
         with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:
@@ -133,7 +133,7 @@ def create_bundle(path: Path) -> Iterator[BundleWriter]:
 
 @contextmanager
 def open_bundle(path: Path) -> Iterator[Bundle]:
-    """A bundle to read. Raises `BundleError` for a file that is none, also while it is read."""
+    """Open a bundle. Raises `BundleError` for a file that is not one, also while it is being read."""
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(archive)
@@ -149,15 +149,15 @@ def _check_members(archive: zipfile.ZipFile) -> None:
     if names != [EVENTS, SEALS, MANIFEST]:
         raise zipfile.BadZipFile(f"its members are {', '.join(names) or 'none'}")
     for info in archive.infolist():
-        # What is compressed may be of any size when it is read.
+        # A compressed member may expand to any size.
         if info.compress_type != zipfile.ZIP_STORED:
             raise zipfile.BadZipFile(f"{info.filename} is compressed")
-    if archive.getinfo(MANIFEST).file_size > LONGEST:
+    if archive.getinfo(MANIFEST).file_size > MAX_LINE:
         raise zipfile.BadZipFile(f"{MANIFEST} is too long")
 
 
-def _info(name: str) -> zipfile.ZipInfo:
-    """A member without anything of the machine or the moment."""
+def _member_info(name: str) -> zipfile.ZipInfo:
+    """Return the header of a member, independent of machine and time."""
     info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
     info.create_system = 3
     info.external_attr = 0o644 << 16

@@ -1,22 +1,22 @@
-"""What an audit finds."""
+"""The error that an audit raises."""
 
 from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-__all__ = ["Kind", "TamperError"]
+__all__ = ["TamperError", "TamperKind"]
 
-Kind: TypeAlias = Literal["changed", "missing", "inserted", "reordered", "cut", "rewritten"]
+TamperKind: TypeAlias = Literal["changed", "missing", "inserted", "reordered", "cut", "rewritten"]
 
 
 class TamperError(Exception):
-    """A ledger is not what it was; ``position`` is the first bad one, ``kind`` what happened there.
+    """A ledger is not as it was sealed; ``position`` is the first bad one, ``kind`` what happened there.
 
-    ``rewritten`` is a seal that is not what was signed or kept: events from this position on, or their
-    seals, are others.
+    ``rewritten`` means a seal that is not the one that was signed or kept: events from this position on,
+    or their seals, were replaced.
     """
 
-    def __init__(self, position: int, kind: Kind, why: str) -> None:
-        super().__init__(f"position {position}: {kind}: {why}")
+    def __init__(self, position: int, kind: TamperKind, reason: str) -> None:
+        super().__init__(f"position {position}: {kind}: {reason}")
         self.position = position
         self.kind = kind

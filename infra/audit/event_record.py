@@ -1,4 +1,4 @@
-"""Events as lines of JSON: exactly the columns that their hash covers, and the organisation beside them."""
+"""Events as lines of JSON: exactly the columns that their hash covers, except for the organisation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["EventRecord"]
 
 
 class EventRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One event. Metadata and payload are texts, because their hash is that of their very text."""
+    """One event. Metadata and payload are texts, since the hash covers their exact text."""
 
     position: int
     stream: UUID
@@ -28,7 +28,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @classmethod
     def of(cls, event: StoredEvent) -> EventRecord:
-        """The line of an event. Raises ``ValueError`` for one that was never recorded."""
+        """Return the record of an event. Raises ``ValueError`` for one that was never recorded."""
         if event.recorded_at is None:
             raise ValueError("an event without a time has no line")
         return cls(
@@ -44,7 +44,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         )
 
     def event(self) -> StoredEvent:
-        """The event of a line. Raises ``ValueError`` for a text that cannot be UTF-8."""
+        """Return the event of the record. Raises ``ValueError`` for a text that cannot be UTF-8."""
         return StoredEvent(
             stream=self.stream,
             version=self.version,

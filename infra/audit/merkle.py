@@ -1,7 +1,7 @@
 """The Merkle tree of RFC 6962 over the events of a closed range, and proofs that an event is in it.
 
 A leaf is SHA-256 of 0x00 and the event's hash, a node SHA-256 of 0x01 and its two children; a last
-one without a neighbour moves up as it is. No input or output: the stand-alone verifier uses it too.
+node without a sibling moves up unchanged. No input or output: the stand-alone verifier uses it, too.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ __all__ = ["check_inclusion", "inclusion_proof", "root_of"]
 
 
 def root_of(hashes: Sequence[bytes]) -> bytes:
-    """The root over events' hashes in their order; of none, SHA-256 of nothing."""
+    """Return the root over the hashes of events, in their order; without any, SHA-256 of nothing."""
     level = _leaves(hashes)
     while len(level) > 1:
-        level = _above(level)
+        level = _parents(level)
     return level[0] if level else sha256().digest()
 
 
 def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
-    """The neighbours on the way from one of the hashes up to the root, the lowest first.
+    """Return the siblings on the path from the hash at ``index`` up to the root, the lowest first.
 
-    They are at most ``log2(len(hashes))``, rounded up. Raises ``IndexError`` for an index that none has.
+    There are at most ``log2(len(hashes))``, rounded up. Raises ``IndexError`` for an index out of range.
     """
     if not 0 <= index < len(hashes):
         raise IndexError(f"{index} is not among {len(hashes)} events")
@@ -31,26 +31,26 @@ def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
     while len(level) > 1:
         if index ^ 1 < len(level):
             proof.append(level[index ^ 1])
-        level, index = _above(level), index >> 1
+        level, index = _parents(level), index >> 1
     return proof
 
 
 def check_inclusion(
     root: bytes, event_hash: bytes, index: int, size: int, proof: Sequence[bytes]
 ) -> bool:
-    """Whether an event's hash is at ``index`` of the ``size`` hashes that have this root."""
+    """Return True if an event's hash is at ``index`` of the ``size`` hashes that have this root."""
     if not 0 <= index < size:
         return False
-    rest = list(reversed(proof))
-    found, last = _leaf(event_hash), size - 1
+    remaining = list(reversed(proof))
+    node, last = _leaf(event_hash), size - 1
     while last:
         if index & 1 or index < last:
-            if not rest:
+            if not remaining:
                 return False
-            other = rest.pop()
-            found = _node(other, found) if index & 1 else _node(found, other)
+            other = remaining.pop()
+            node = _node(other, node) if index & 1 else _node(node, other)
         index, last = index >> 1, last >> 1
-    return not rest and found == root
+    return not remaining and node == root
 
 
 def _leaf(event_hash: bytes) -> bytes:
@@ -62,9 +62,9 @@ def _node(left: bytes, right: bytes) -> bytes:
 
 
 def _leaves(hashes: Sequence[bytes]) -> list[bytes]:
-    return [_leaf(each) for each in hashes]
+    return [_leaf(event_hash) for event_hash in hashes]
 
 
-def _above(level: list[bytes]) -> list[bytes]:
+def _parents(level: list[bytes]) -> list[bytes]:
     pairs = zip(level[::2], level[1::2], strict=False)
     return [_node(left, right) for left, right in pairs] + level[len(level) & ~1 :]

@@ -1,4 +1,4 @@
-"""What ``crmledger audit`` does with the ledgers of a database: verify, export, prove."""
+"""The operations of ``crmledger audit`` on the ledgers of a database: verify, export, prove."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from infra.audit.proofs import CompletenessProof, InclusionProof
 from infra.audit.queries import (
     Connection,
     events,
-    events_of,
     last_seal,
     path_to,
     sealed_bounds,
     seals,
+    stream_events,
 )
 from infra.audit.seal_verification import SealVerifier
 from infra.audit.seals import SealError, SignedSeal
@@ -36,27 +36,27 @@ async def verify(
     outside: Mapping[int, SignedSeal],
     advance: Advance = lambda _: None,
 ) -> SealVerifier:
-    """Checks a ledger against its seals; returns how far that reaches. Events without a seal are checked, too.
+    """Verify a ledger against its seals, including events without a seal; return the finished verifier.
 
     :param connection: a snapshot.
-    :param keys: the public keys whose seals are believed.
+    :param keys: the trusted public keys.
     :param outside: seals of the organisation that were kept elsewhere, by number.
-    :param advance: is told of every event that was checked.
+    :param advance: is called with the number of events verified since the last call.
     :raises TamperError: for the first position that is not as it should be.
     """
-    check = SealVerifier(organisation, keys, outside)
+    verifier = SealVerifier(organisation, keys, outside)
     rows = events(connection, organisation)
     async for signed in seals(connection, organisation):
-        check.seal(signed)
-        while check.remaining and (row := await anext(rows, None)) is not None:
-            check.event(*row)
+        verifier.seal(signed)
+        while verifier.remaining and (row := await anext(rows, None)) is not None:
+            verifier.event(*row)
             advance(1)
-        check.close()
+        verifier.close()
     async for row in rows:
-        check.event(*row)
+        verifier.event(*row)
         advance(1)
-    check.finish()
-    return check
+    verifier.finish()
+    return verifier
 
 
 async def export(
@@ -67,30 +67,30 @@ async def export(
     last: int | None = None,
     advance: Advance = lambda _: None,
 ) -> Manifest:
-    """Writes a bundle of the sealed events between two positions, widened to whole seals.
+    """Write a bundle of the sealed events between two positions, widened to whole seals.
 
-    The same range gives the same bytes. Raises `SealError` if nothing there is sealed.
+    The same range gives the same bytes. Return the manifest. Raises `SealError` if there is no seal.
     """
     bounds = await sealed_bounds(connection, organisation, first, last)
     if bounds is None:
         raise SealError(f"{organisation} has no seal there: run `crmledger audit seal`")
     first, last = bounds
     with create_bundle(path) as bundle:
-        with bundle.events() as written_events:
+        with bundle.events() as event_member:
             async for event, _ in events(connection, organisation, first, last):
-                written_events.write(EventRecord.of(event))
+                event_member.write(EventRecord.of(event))
                 advance(1)
-        with bundle.seals() as written:
+        with bundle.seals() as seal_member:
             async for signed in seals(connection, organisation, first, last):
-                written.write(signed)
+                seal_member.write(signed)
         manifest = Manifest(
             organisation=organisation,
             first=first,
             last=last,
-            events=written_events.count,
-            seals=written.count,
-            events_sha256=written_events.sha256,
-            seals_sha256=written.sha256,
+            events=event_member.count,
+            seals=seal_member.count,
+            events_sha256=event_member.sha256,
+            seals_sha256=seal_member.sha256,
             key=signed.seal().key,
             build=f"crmledger {version('crmledger')}",
         )
@@ -99,7 +99,7 @@ async def export(
 
 
 async def prove(connection: Connection, organisation: str, position: int) -> InclusionProof:
-    """The proof that an event is in its seal. Raises `SealError` if it has none."""
+    """Return the proof that an event is in its seal. Raises `SealError` if it is not sealed."""
     signed = await anext(seals(connection, organisation, position, position), None)
     row = await anext(events(connection, organisation, position, position), None)
     if signed is None or row is None:
@@ -113,7 +113,7 @@ async def prove(connection: Connection, organisation: str, position: int) -> Inc
 async def prove_entity(
     connection: Connection, organisation: str, stream: UUID
 ) -> CompletenessProof:
-    """The proof that an entity's events up to the last seal are all, or that it has none.
+    """Return the proof that an entity's events up to the last seal are complete, or that it has none.
 
     Raises `SealError` if the organisation has no seal.
     """
@@ -121,9 +121,10 @@ async def prove_entity(
     if signed is None:
         raise SealError(f"{organisation} has no seal")
     last = signed.seal().last
-    found = [
-        EventRecord.of(event) for event in await events_of(connection, organisation, stream, last)
+    records = [
+        EventRecord.of(event)
+        for event in await stream_events(connection, organisation, stream, last)
     ]
     streams = await path_to(connection, organisation, StreamHead(stream))
     proof = completeness_proof(streams, stream)
-    return CompletenessProof(stream=stream, events=found, proof=proof, seal=signed)
+    return CompletenessProof(stream=stream, events=records, proof=proof, seal=signed)

@@ -1,6 +1,6 @@
 """Proofs as documents: about one event, or about all events of one entity, against a signed seal.
 
-Binary members are base64. What is checked here needs nothing but the document and a public key.
+Binary members are base64. Checking a proof needs only the document and a public key.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["CompletenessProof", "InclusionProof", "Proof", "ProofError", "read_p
 
 
 class ProofError(ValueError):
-    """A proof does not prove what it says."""
+    """A proof is not valid."""
 
 
 class InclusionProof(
@@ -32,17 +32,17 @@ class InclusionProof(
     tag_field="form",
     tag="crmledger.inclusion.1",
 ):
-    """That an event is in the sealed ledger; ``path`` are the hashes up to the seal's root."""
+    """The proof that an event is in the sealed ledger; ``path`` holds the hashes up to the seal's root."""
 
     event: EventRecord
     path: list[bytes]
     seal: SignedSeal
 
     def check(self, keys: Collection[str]) -> str:
-        """What is proved, in words. Raises `ProofError`."""
-        seal = _believed(self.seal, keys)
-        index, found = self.event.position - seal.first, _hash(seal, self.event)
-        if not check_inclusion(bytes.fromhex(seal.root), found, index, seal.count, self.path):
+        """Check the proof and return what it proves, in words. Raises `ProofError`."""
+        seal = _trusted_seal(self.seal, keys)
+        index, leaf = self.event.position - seal.first, _hash(seal, self.event)
+        if not check_inclusion(bytes.fromhex(seal.root), leaf, index, seal.count, self.path):
             raise ProofError(
                 f"the event is not at position {self.event.position} of seal {seal.number}"
             )
@@ -57,7 +57,7 @@ class CompletenessProof(
     tag_field="form",
     tag="crmledger.completeness.1",
 ):
-    """That these are all events of an entity up to the seal's last position."""
+    """The proof that these are all events of an entity up to the seal's last position."""
 
     stream: UUID
     events: list[EventRecord]
@@ -65,8 +65,8 @@ class CompletenessProof(
     seal: SignedSeal
 
     def check(self, keys: Collection[str]) -> str:
-        """What is proved, in words. Raises `ProofError`."""
-        seal = _believed(self.seal, keys)
+        """Check the proof and return what it proves, in words. Raises `ProofError`."""
+        seal = _trusted_seal(self.seal, keys)
         hashes = [_hash(seal, event) for event in self.events]
         ours = all(event.stream == self.stream for event in self.events)
         root = bytes.fromhex(seal.streams)
@@ -82,7 +82,7 @@ Proof: TypeAlias = InclusionProof | CompletenessProof
 
 
 def read_proof(text: bytes) -> Proof:
-    """The proof of a document. Raises `ProofError` if it is none."""
+    """Return the proof of a document. Raises `ProofError` if the document is not a proof."""
     try:
         proof: Proof = msgspec.json.decode(text, type=InclusionProof | CompletenessProof)
     except (msgspec.MsgspecError, ValueError) as error:
@@ -90,18 +90,18 @@ def read_proof(text: bytes) -> Proof:
     return proof
 
 
-def _believed(signed: SignedSeal, keys: Collection[str]) -> Seal:
+def _trusted_seal(signed: SignedSeal, keys: Collection[str]) -> Seal:
     try:
         seal = signed.seal()
     except SealError as error:
         raise ProofError(str(error)) from None
     if not signed.is_signed_by(keys):
-        raise ProofError(f"seal {seal.number} is not signed by a key that is believed")
+        raise ProofError(f"seal {seal.number} is not signed by a trusted public key")
     return seal
 
 
-def _hash(seal: Seal, line: EventRecord) -> bytes:
+def _hash(seal: Seal, record: EventRecord) -> bytes:
     try:
-        return event_hash(seal.organisation, line.event())
+        return event_hash(seal.organisation, record.event())
     except ValueError as error:
         raise ProofError(f"an event cannot be read: {error}") from None

@@ -1,4 +1,4 @@
-"""Events and seals as the database has them."""
+"""Queries for events, seals and stream heads."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from infra.postgres import pool as postgres
 __all__ = [
     "Connection",
     "events",
-    "events_of",
     "last_seal",
     "load_nodes",
-    "load_tips",
+    "load_stream_heads",
     "organisation_id",
     "path_to",
     "sealed_bounds",
     "sealed_organisations",
     "seals",
     "snapshot",
+    "stream_events",
 ]
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-# As text and then as bytes: what was hashed, whatever codec the connection has for json.
+# As text and then as bytes: exactly what was hashed, whatever codec the connection uses for json.
 EVENTS = """
 SELECT position, stream_id, version, topic, schema_version, subject, recorded_at, event_hash,
        convert_to(payload::text, 'UTF8') AS payload, convert_to(metadata::text, 'UTF8') AS metadata
@@ -40,7 +40,7 @@ SELECT position, stream_id, version, topic, schema_version, subject, recorded_at
  WHERE organisation = $1 AND ($2::bigint IS NULL OR position >= $2) AND ($3::bigint IS NULL OR position <= $3)
  ORDER BY position
 """
-OF_STREAM = """
+STREAM_EVENTS = """
 SELECT position, stream_id, version, topic, schema_version, subject, recorded_at,
        convert_to(payload::text, 'UTF8') AS payload, convert_to(metadata::text, 'UTF8') AS metadata
   FROM ledger.events WHERE organisation = $1 AND stream_id = $2 AND position <= $3 ORDER BY version
@@ -56,19 +56,21 @@ SELECT min(first_position) AS first, max(last_position) AS last
   FROM ledger.seals
  WHERE organisation = $1 AND last_position >= $2 AND ($3::bigint IS NULL OR first_position <= $3)
 """
-LAST = """
+LAST_SEAL = """
 SELECT statement::text AS statement, signature, ''::bytea AS leaves
   FROM ledger.seals WHERE organisation = $1 ORDER BY number DESC LIMIT 1
 """
-SEALED = "SELECT DISTINCT organisation FROM ledger.seals ORDER BY organisation"
-NAMED = "SELECT organisation FROM ledger.global_claims WHERE claim = 'organisation=' || $1"
-# Joined with what is wanted: `= ANY` is planned as a scan where a plan was made while the table was small.
-TIPS = """
+SEALED_ORGANISATIONS = "SELECT DISTINCT organisation FROM ledger.seals ORDER BY organisation"
+ORGANISATION_ID = (
+    "SELECT organisation FROM ledger.global_claims WHERE claim = 'organisation=' || $1"
+)
+# A join with the buckets: `= ANY` is planned as a scan if the plan was made while the table was small.
+STREAM_HEADS = """
 SELECT s.stream_id, s.version, s.chain
   FROM unnest($2::bytea[]) AS w (bucket)
   JOIN ledger.seal_tree_heads s ON s.organisation = $1 AND s.bucket = w.bucket
 """
-# Those below one prefix in one row: they are tens of thousands.
+# The hashes below one prefix in one row: there are tens of thousands of them.
 NODES = """
 SELECT s.parent, string_agg(s.prefix || s.hash, ''::bytea) AS below
   FROM unnest($2::bytea[]) AS w (parent)
@@ -76,105 +78,105 @@ SELECT s.parent, string_agg(s.prefix || s.hash, ''::bytea) AS below
  GROUP BY s.parent
 """
 PAGE = 500
-"""Events that are held at once."""
+"""Events that are in memory at once."""
 SETTINGS = {
     "role": postgres.SERVICE_ROLE,
     "application_name": "crmledger audit",
     "TimeZone": "UTC",
-    # Events are read in the order of their key; a server may think that sorting them all is cheaper.
+    # Events are read in the order of their key; the planner may believe that sorting them all is cheaper.
     "enable_sort": "off",
 }
 
 
 def snapshot(url: str) -> AbstractAsyncContextManager[Connection]:
-    """A connection of the service's role that sees one moment of the database."""
+    """Open a connection of the service's role that sees one snapshot of the database."""
     return postgres.snapshot(url, SETTINGS)
 
 
 async def organisation_id(connection: Connection, name: str) -> str:
-    """The id of the organisation that has this name, else the name: it is taken for an id."""
-    found: str | None = await connection.fetchval(NAMED, name.strip())
-    return found or name
+    """Return the id of the organisation with this name; without one, the name, which is then taken for an id."""
+    id_: str | None = await connection.fetchval(ORGANISATION_ID, name.strip())
+    return id_ or name
 
 
 async def sealed_organisations(connection: Connection) -> list[str]:
-    """The organisations that have seals, also those whose events are gone."""
-    return [row["organisation"] for row in await connection.fetch(SEALED)]
+    """Return the organisations that have seals, including those whose events are missing."""
+    return [row["organisation"] for row in await connection.fetch(SEALED_ORGANISATIONS)]
 
 
 async def events(
     connection: Connection, organisation: str, first: int | None = None, last: int | None = None
 ) -> AsyncIterator[tuple[StoredEvent, bytes]]:
-    """Events in the order of their positions, each with the hash that is stored with it.
+    """Yield the events in the order of their positions, each with its stored hash.
 
-    A snapshot holds few of them in memory at a time. Without bounds it is all, whatever their positions.
+    Few of them are in memory at a time. Without bounds all are read, whatever their positions.
     """
     async for row in connection.cursor(EVENTS, organisation, first, last, prefetch=PAGE):
         yield stored_event(row), row["event_hash"]
 
 
-async def events_of(
+async def stream_events(
     connection: Connection, organisation: str, stream: UUID, last: int
 ) -> list[StoredEvent]:
-    """The events of one entity up to a position, in the order of their versions."""
-    rows = await connection.fetch(OF_STREAM, organisation, stream, last)
+    """Return the events of one entity up to a position, in the order of their versions."""
+    rows = await connection.fetch(STREAM_EVENTS, organisation, stream, last)
     return [stored_event(row) for row in rows]
 
 
 async def seals(
     connection: Connection, organisation: str, first: int = 0, last: int | None = None
 ) -> AsyncIterator[SignedSeal]:
-    """The seals, in order, of which any position lies in these bounds; all without them."""
+    """Yield the seals, in order, that cover any position within the bounds; all of them without bounds."""
     async for row in connection.cursor(SEALS, organisation, first, last, prefetch=4):
-        yield _signed(row)
+        yield _to_signed_seal(row)
 
 
 async def sealed_bounds(
     connection: Connection, organisation: str, first: int, last: int | None
 ) -> tuple[int, int] | None:
-    """The first and the last position of the seals between two positions; None if there are none."""
+    """Return the first and last position of the seals between two positions; None if there are none."""
     row = await connection.fetchrow(BOUNDS, organisation, first, last)
     return (row["first"], row["last"]) if row and row["first"] is not None else None
 
 
 async def last_seal(connection: Connection, organisation: str) -> SignedSeal | None:
-    """The last seal of a ledger, without its leaves."""
-    row = await connection.fetchrow(LAST, organisation)
-    return _signed(row) if row else None
+    """Return the last seal of a ledger, without its leaves; None if there is none."""
+    row = await connection.fetchrow(LAST_SEAL, organisation)
+    return _to_signed_seal(row) if row else None
 
 
-def _signed(row: asyncpg.Record) -> SignedSeal:
+def _to_signed_seal(row: asyncpg.Record) -> SignedSeal:
     return SignedSeal(row["statement"], row["signature"].hex(), row["leaves"])
 
 
-async def load_tips(
-    connection: Connection, organisation: str, into: StreamTree, buckets: Iterable[bytes]
+async def load_stream_heads(
+    connection: Connection, organisation: str, tree: StreamTree, buckets: Iterable[bytes]
 ) -> None:
-    """Reads how far the streams of some buckets had come at the last seal."""
-    for row in await connection.fetch(TIPS, organisation, list(buckets)):
-        into.put(StreamHead(UUID(bytes=row["stream_id"].bytes), row["version"], row["chain"]))
+    """Load the heads that the streams of some buckets had at the last seal."""
+    for row in await connection.fetch(STREAM_HEADS, organisation, list(buckets)):
+        tree.put(StreamHead(UUID(bytes=row["stream_id"].bytes), row["version"], row["chain"]))
 
 
 async def load_nodes(
-    connection: Connection, organisation: str, into: StreamTree, parents: Iterable[bytes]
+    connection: Connection, organisation: str, tree: StreamTree, parents: Iterable[bytes]
 ) -> None:
-    """Reads the kept hashes below some prefixes."""
-    for parent, below in await connection.fetch(NODES, organisation, list(parents)):
+    """Load the stored hashes below some prefixes."""
+    for parent, entries in await connection.fetch(NODES, organisation, list(parents)):
         prefix = len(parent) + 1
-        each = prefix + len(EMPTY)
-        into.nodes[parent].update(
-            (below[at : at + prefix], below[at + prefix : at + each])
-            for at in range(0, len(below), each)
+        entry = prefix + len(EMPTY)
+        tree.nodes[parent].update(
+            (entries[at : at + prefix], entries[at + prefix : at + entry])
+            for at in range(0, len(entries), entry)
         )
 
 
-async def path_to(connection: Connection, organisation: str, tip: StreamHead) -> StreamTree:
-    """The part of the map of streams that the look-up of one passes, at the last seal."""
-    found, prefix = StreamTree(), b""
+async def path_to(connection: Connection, organisation: str, head: StreamHead) -> StreamTree:
+    """Return the part of the stream tree, as of the last seal, that the look-up of one stream passes."""
+    tree, prefix = StreamTree(), b""
     while len(prefix) < BUCKET:
-        await load_nodes(connection, organisation, found, [prefix])
-        if not found.nodes[prefix]:
-            return found
-        prefix, _ = lookup_path(sorted(found.nodes[prefix].items()), tip.key)
-    await load_tips(connection, organisation, found, [prefix])
-    return found
+        await load_nodes(connection, organisation, tree, [prefix])
+        if not tree.nodes[prefix]:
+            return tree
+        prefix, _ = lookup_path(sorted(tree.nodes[prefix].items()), head.key)
+    await load_stream_heads(connection, organisation, tree, [prefix])
+    return tree

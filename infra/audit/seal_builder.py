@@ -1,4 +1,4 @@
-"""Drawing up the next seal of a ledger, and adding it."""
+"""Builds the next seal of a ledger and adds it."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from datetime import datetime
 import asyncpg
 
 from infra.audit.merkle import root_of
-from infra.audit.queries import Connection, last_seal, load_nodes, load_tips
-from infra.audit.seals import FIRST, Seal, SignedSeal, Signer
+from infra.audit.queries import Connection, last_seal, load_nodes, load_stream_heads
+from infra.audit.seals import NO_PREVIOUS, Seal, SignedSeal, Signer
 from infra.audit.stream_tree import BUCKET, EMPTY, GROUP, StreamHead, StreamTree
 from infra.ledger.feed import GapError, LedgerCorruptedError
 
-__all__ = ["MOST", "seal_next"]
+__all__ = ["MAX_EVENTS", "seal_next"]
 
-MOST = 4096
-"""Events in one seal: a proof of inclusion has at most 12 hashes."""
+MAX_EVENTS = 4096
+"""The most events of a seal: a proof of inclusion then has at most 12 hashes."""
 UNSEALED = """
 SELECT position, stream_id, version, event_hash
   FROM ledger.events WHERE organisation = $1 AND position > $2 ORDER BY position LIMIT $3
 """
-ADD = "SELECT ledger.add_seal($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+ADD_SEAL = "SELECT ledger.add_seal($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
 
 @dataclass(frozen=True, slots=True)
 class _SealInput:
-    """What the next seal is drawn up from, as of one moment."""
+    """The data from which the next seal is built, as of one snapshot."""
 
     organisation: str
-    former: Seal | None
-    former_hash: str
+    previous: Seal | None
+    previous_hash: str
     events: Sequence[asyncpg.Record]
     streams: StreamTree
     now: datetime
@@ -39,98 +39,106 @@ class _SealInput:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """The next seal, and what it changes in the map of streams."""
+    """The next seal, and its changes to the stream tree."""
 
     signed: SignedSeal
-    tips: list[StreamHead]
+    heads: list[StreamHead]
     nodes: list[tuple[bytes, bytes]]
 
 
 async def seal_next(
-    connection: Connection, organisation: str, signer: Signer, most: int = MOST
+    connection: Connection, organisation: str, signer: Signer, max_events: int = MAX_EVENTS
 ) -> SignedSeal | None:
-    """Seals the events after the last seal, at most so many.
+    """Seal the events after the last seal, at most ``max_events``; return the seal.
 
-    None if there are none, or if another process has sealed them. Raises `LedgerCorruptedError` where the
-    ledger is not whole: that is never sealed. Tens of thousands of rows are read and hashed, during which
-    the loop that this runs on does nothing else.
+    None if there are no such events, or if another process has sealed them. Raises `LedgerCorruptedError`
+    if the ledger has gaps: such events are never sealed. Up to tens of thousands of rows are read and
+    hashed, which blocks the event loop meanwhile.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        ground = await _ground(connection, organisation, most)
-    if not ground.events:
+        source = await _read_input(connection, organisation, max_events)
+    if not source.events:
         return None
-    draft = _drawn_up(ground, signer)
+    draft = _build_seal(source, signer)
     added = await connection.fetchval(
-        ADD,
+        ADD_SEAL,
         organisation,
         draft.signed.statement,
         bytes.fromhex(draft.signed.signature),
         draft.signed.leaves,
-        [tip.key[:BUCKET] for tip in draft.tips],
-        [tip.stream for tip in draft.tips],
-        [tip.version for tip in draft.tips],
-        [tip.chain for tip in draft.tips],
+        [head.key[:BUCKET] for head in draft.heads],
+        [head.stream for head in draft.heads],
+        [head.version for head in draft.heads],
+        [head.chain for head in draft.heads],
         [prefix for prefix, _ in draft.nodes],
         [hash_ for _, hash_ in draft.nodes],
     )
     return draft.signed if added else None
 
 
-async def _ground(connection: Connection, organisation: str, most: int) -> _SealInput:
-    former = await last_seal(connection, organisation)
-    said = former.seal() if former else None
-    events = await connection.fetch(UNSEALED, organisation, said.last if said else 0, most)
+async def _read_input(connection: Connection, organisation: str, max_events: int) -> _SealInput:
+    signed = await last_seal(connection, organisation)
+    previous = signed.seal() if signed else None
+    events = await connection.fetch(
+        UNSEALED, organisation, previous.last if previous else 0, max_events
+    )
     buckets = {StreamHead(row["stream_id"]).key[:BUCKET] for row in events}
     streams = StreamTree()
-    await load_tips(connection, organisation, streams, buckets)
-    await load_nodes(connection, organisation, streams, {b""} | {each[:GROUP] for each in buckets})
+    await load_stream_heads(connection, organisation, streams, buckets)
+    await load_nodes(
+        connection, organisation, streams, {b""} | {bucket[:GROUP] for bucket in buckets}
+    )
     now = await connection.fetchval("SELECT clock_timestamp()")
-    return _SealInput(organisation, said, former.hash() if former else FIRST, events, streams, now)
+    return _SealInput(
+        organisation, previous, signed.hash() if signed else NO_PREVIOUS, events, streams, now
+    )
 
 
-def _drawn_up(ground: _SealInput, signer: Signer) -> _Draft:
-    first = ground.former.last + 1 if ground.former else 1
-    streams, events = ground.streams, ground.events
+def _build_seal(source: _SealInput, signer: Signer) -> _Draft:
+    first = source.previous.last + 1 if source.previous else 1
+    streams, events = source.streams, source.events
     buckets = {StreamHead(row["stream_id"]).key[:BUCKET] for row in events}
-    # The kept map is believed because the part of it that is used gives the root that was signed.
-    if streams.rehash(buckets).hex() != (ground.former.streams if ground.former else EMPTY.hex()):
-        what = "the kept map of streams is not the sealed one"
-        raise LedgerCorruptedError(ground.organisation, first, what)
-    tips = _moved(ground.organisation, first, streams, events)
+    # The stored tree can be trusted if the part of it that is used yields the signed root.
+    if streams.rehash(buckets).hex() != (
+        source.previous.streams if source.previous else EMPTY.hex()
+    ):
+        reason = "the kept map of streams is not the sealed one"
+        raise LedgerCorruptedError(source.organisation, first, reason)
+    heads = _advance_streams(source.organisation, first, streams, events)
     hashes = [row["event_hash"] for row in events]
     seal = Seal(
-        organisation=ground.organisation,
-        number=ground.former.number + 1 if ground.former else 1,
+        organisation=source.organisation,
+        number=source.previous.number + 1 if source.previous else 1,
         first=first,
         last=events[-1]["position"],
         root=root_of(hashes).hex(),
         streams=streams.rehash(buckets).hex(),
-        former=ground.former_hash,
-        # The clock may have been set back; the order of the seals is told by their numbers.
-        sealed_at=max(ground.now, ground.former.sealed_at) if ground.former else ground.now,
+        former=source.previous_hash,
+        # The clock may have been set back, but seals must not precede each other in time.
+        sealed_at=max(source.now, source.previous.sealed_at) if source.previous else source.now,
         key=signer.key,
     )
-    return _Draft(signer.sign(seal, b"".join(hashes)), tips, _nodes(streams, buckets))
+    return _Draft(signer.sign(seal, b"".join(hashes)), heads, _changed_nodes(streams, buckets))
 
 
-def _moved(
+def _advance_streams(
     organisation: str, first: int, streams: StreamTree, events: Sequence[asyncpg.Record]
 ) -> list[StreamHead]:
-    """Moves the events' streams; their new tips. Raises `LedgerCorruptedError` for what is not dense."""
-    tips = {}
+    """Advance the streams of the events; return their new heads. Raises `LedgerCorruptedError` for a gap."""
+    heads = {}
     for position, row in enumerate(events, first):
         if row["position"] != position:
             raise GapError(organisation, position, f"{row['position']} stands")
-        tip = streams.tip(row["stream_id"]).append(row["event_hash"])
-        if row["version"] != tip.version:
-            what = f"version {row['version']} of {tip.stream} follows version {tip.version - 1}"
-            raise LedgerCorruptedError(organisation, position, what)
-        streams.put(tip)
-        tips[tip.stream] = tip
-    return list(tips.values())
+        head = streams.head(row["stream_id"]).append(row["event_hash"])
+        if row["version"] != head.version:
+            reason = f"version {row['version']} of {head.stream} follows version {head.version - 1}"
+            raise LedgerCorruptedError(organisation, position, reason)
+        streams.put(head)
+        heads[head.stream] = head
+    return list(heads.values())
 
 
-def _nodes(streams: StreamTree, buckets: set[bytes]) -> list[tuple[bytes, bytes]]:
-    """The hashes that were folded anew, by prefix."""
+def _changed_nodes(streams: StreamTree, buckets: set[bytes]) -> list[tuple[bytes, bytes]]:
+    """Return the hashes that were computed anew, by prefix."""
     groups = {bucket[:GROUP] for bucket in buckets}
     return [(prefix, streams.nodes[prefix[:-1]][prefix]) for prefix in sorted(buckets | groups)]

@@ -1,4 +1,4 @@
-"""The background sealer of a process. Any number may run: of two that seal the same, one finds it done."""
+"""The background sealer of a process. Any number may run: if two seal the same events, one finds it done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge
 
 from domain.errors import ServiceUnavailable
 from infra.audit.queries import Connection
-from infra.audit.seal_builder import MOST, seal_next
+from infra.audit.seal_builder import MAX_EVENTS, seal_next
 from infra.audit.seals import Signer
 from infra.background_pool import low_priority_pool
 from infra.encryption import derive_key
@@ -23,7 +23,7 @@ from infra.ledger.positions import HEADS
 from infra.observability.metrics import REGISTRY
 from infra.postgres.pool import ConnectionPool
 
-__all__ = ["FEW", "Sealer", "UnsealedBacklog", "backlogs", "signer_of"]
+__all__ = ["INLINE_LIMIT", "Sealer", "UnsealedBacklog", "backlogs", "signer_of"]
 
 _BACKLOGS = """
 WITH heads AS ({heads})
@@ -38,14 +38,14 @@ SELECT h.organisation, h.head, coalesce(s.last, 0) AS sealed,
 """
 BACKLOGS = _BACKLOGS.format(heads=HEADS)
 
-LOOKS = 4
-"""How often it looks in the time after which events are to be sealed."""
-FEW = 8
-"""Events whose seal is drawn up here, in some milliseconds. One of 4,096 takes Python up to a second."""
-SHORTEST = 0.05
-"""Seconds between two looks."""
+LOOKS_PER_INTERVAL = 4
+"""The number of looks within the time after which events are to be sealed."""
+INLINE_LIMIT = 8
+"""The most events that are sealed in this process, in some milliseconds; 4,096 take up to a second."""
+MIN_PAUSE = 0.05
+"""The fewest seconds between two looks."""
 TIMEOUT = 60
-"""Seconds for a statement."""
+"""Seconds that a statement may take."""
 
 SEALS = Counter("crmledger_seals_total", "Seals that this process has added.", registry=REGISTRY)
 SEALED_POSITION = Gauge(
@@ -68,13 +68,13 @@ log = structlog.get_logger(__name__)
 
 
 def signer_of(service_key: str) -> Signer:
-    """What signs the seals of all processes that share a service key."""
+    """Return the signer of all processes that share a service key."""
     return Signer(derive_key(service_key, "seals"))
 
 
 @dataclass(frozen=True, slots=True)
 class UnsealedBacklog:
-    """What is not sealed of a ledger; ``seconds`` is the age of the first such event."""
+    """The unsealed events of a ledger: their number, and the age of the first in seconds."""
 
     organisation: str
     sealed: int
@@ -83,7 +83,7 @@ class UnsealedBacklog:
 
 
 async def backlogs(connection: Connection) -> list[UnsealedBacklog]:
-    """What is not sealed, for every ledger."""
+    """Return the unsealed backlog of every ledger."""
     return [
         UnsealedBacklog(
             row["organisation"], row["sealed"], row["head"] - row["sealed"], row["seconds"]
@@ -93,96 +93,102 @@ async def backlogs(connection: Connection) -> list[UnsealedBacklog]:
 
 
 class Sealer:
-    """Seals every ledger as soon as its first unsealed event is so many seconds old.
+    """Seals every ledger as soon as its first unsealed event has reached an age.
 
-    So the number of seals depends on the events and not on how many processes run. More than a few events
-    are sealed by a process of its own, at low priority: no call waits for that, nor for an interpreter.
+    So the number of seals depends on the events and not on the number of processes. More than a few events
+    are sealed in a process of low priority, so that no call waits for the hashing or for the interpreter.
 
-    :param seconds: 0: never.
-    :param most: events in one seal; as many are sealed at once, however young.
+    :param seconds: the age in seconds; 0: never seal.
+    :param max_events: the most events of a seal; that many are sealed at once, however young.
     """
 
-    def __init__(self, url: str, signer: Signer, *, seconds: float, most: int = MOST) -> None:
+    def __init__(
+        self, url: str, signer: Signer, *, seconds: float, max_events: int = MAX_EVENTS
+    ) -> None:
         self._url = url
-        self._lanes = ConnectionPool(url, 1, timeout=TIMEOUT)
-        self._aside: ProcessPoolExecutor | None = None
+        self._pool = ConnectionPool(url, 1, timeout=TIMEOUT)
+        self._processes: ProcessPoolExecutor | None = None
         self._signer = signer
         self._seconds = seconds
-        self._most = most
+        self._max_events = max_events
 
     async def run(self) -> None:
-        """Seals until it is cancelled. A database that is away is waited for."""
+        """Seal until cancelled. An unreachable database is waited for."""
         while self._seconds:
-            await asyncio.sleep(max(self._seconds / LOOKS, SHORTEST))
+            await asyncio.sleep(max(self._seconds / LOOKS_PER_INTERVAL, MIN_PAUSE))
             try:
                 await self.once()
             except ServiceUnavailable:
                 log.warning("sealer.database_away")
             except Exception:
-                # One that ended would be missed only when somebody looks for its seals.
+                # If this task died, nobody would notice until a seal is missing.
                 log.exception("sealer.failed")
 
     async def once(self) -> None:
-        """Looks at every ledger once. Raises `ServiceUnavailable` if the database is away."""
-        for backlog in await self._lanes.read(backlogs):
+        """Look at every ledger once. Raises `ServiceUnavailable` if the database is unreachable."""
+        for backlog in await self._pool.read(backlogs):
             _observe(backlog)
             if backlog.events < 0:
                 log.error("sealer.ahead", organisation=backlog.organisation, sealed=backlog.sealed)
-            elif backlog.events >= self._most or (
+            elif backlog.events >= self._max_events or (
                 backlog.events and backlog.seconds >= self._seconds
             ):
                 await self._seal(backlog)
 
     async def close(self) -> None:
-        """Closes its connection, when a seal that has begun is made."""
-        await self._lanes.close()
-        if self._aside is not None:
-            await asyncio.to_thread(self._aside.shutdown, cancel_futures=True)
+        """Close the connection after a seal that is being made."""
+        await self._pool.close()
+        if self._processes is not None:
+            await asyncio.to_thread(self._processes.shutdown, cancel_futures=True)
 
     async def _seal(self, backlog: UnsealedBacklog) -> None:
-        """Seals what was there at the look, and no more: else a busy ledger would get seal upon seal."""
-        left = backlog.events
+        """Seal the events that the look found, and no more: a busy ledger would be sealed without end."""
+        remaining = backlog.events
         try:
-            while left > 0 and (sealed := await self._sealed(backlog.organisation, left)):
+            while remaining > 0 and (
+                sealed := await self._seal_batch(backlog.organisation, remaining)
+            ):
                 SEALS.inc()
-                left -= sealed
+                remaining -= sealed
         except (LedgerCorruptedError, asyncpg.PostgresError) as error:
-            where = getattr(error, "position", None)
+            position = getattr(error, "position", None)
             kind = type(error).__name__
             log.error(
-                "sealer.broken", organisation=backlog.organisation, position=where, error=kind
+                "sealer.broken", organisation=backlog.organisation, position=position, error=kind
             )
 
-    async def _sealed(self, organisation: str, events: int) -> int:
-        """How many events were sealed, of so many; 0 if others were faster."""
-        if min(events, self._most) <= FEW:
-            return await _seal_next(self._lanes, organisation, self._signer, self._most)
-        if self._aside is None:
-            # What it has imported by then stays: no collection need look at it.
-            self._aside = low_priority_pool(1, gc.freeze)
+    async def _seal_batch(self, organisation: str, events: int) -> int:
+        """Make one seal of at most ``events`` events; return their number, 0 if another process was faster."""
+        if min(events, self._max_events) <= INLINE_LIMIT:
+            return await _seal_next(self._pool, organisation, self._signer, self._max_events)
+        if self._processes is None:
+            # Freeze what is imported: the garbage collector need not scan it again.
+            self._processes = low_priority_pool(1, gc.freeze)
         loop = asyncio.get_running_loop()
-        given = (self._url, organisation, self._signer, self._most)
+        arguments = (self._url, organisation, self._signer, self._max_events)
         try:
-            return await loop.run_in_executor(self._aside, _seal_aside, *given)
+            return await loop.run_in_executor(self._processes, _seal_in_process, *arguments)
         except BrokenExecutor:
-            # It was killed; there will be another one.
-            self._aside = None
+            # It was killed; the next seal starts another one.
+            self._processes = None
             raise
 
 
-async def _seal_next(lanes: ConnectionPool, organisation: str, signer: Signer, most: int) -> int:
-    work = partial(seal_next, organisation=organisation, signer=signer, most=most)
-    signed = await lanes.read(work)
+async def _seal_next(
+    pool: ConnectionPool, organisation: str, signer: Signer, max_events: int
+) -> int:
+    work = partial(seal_next, organisation=organisation, signer=signer, max_events=max_events)
+    signed = await pool.read(work)
     return signed.seal().count if signed else 0
 
 
-def _seal_aside(url: str, organisation: str, signer: Signer, most: int) -> int:
+def _seal_in_process(url: str, organisation: str, signer: Signer, max_events: int) -> int:
     async def work() -> int:
-        lanes = ConnectionPool(url, 1, timeout=TIMEOUT)
+        pool = ConnectionPool(url, 1, timeout=TIMEOUT)
         try:
-            return await _seal_next(lanes, organisation, signer, most)
+            return await _seal_next(pool, organisation, signer, max_events)
         finally:
-            await lanes.close()
+            await pool.close()
 
     return asyncio.run(work())
 

@@ -1,4 +1,4 @@
-"""Seals: small signed statements about a closed range of a ledger, each with the hash of the former."""
+"""Seals: signed statements about closed ranges of a ledger, each with the hash of the previous one."""
 
 from __future__ import annotations
 
@@ -12,64 +12,64 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 __all__ = [
-    "FIRST",
+    "NO_PREVIOUS",
     "Count",
     "Digest",
     "Seal",
     "SealError",
     "SignedSeal",
     "Signer",
-    "signed_seals",
+    "parse_seals",
     "trusted_seals",
 ]
 
 Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 """32 bytes in hex."""
 Count = Annotated[int, msgspec.Meta(ge=1)]
-FIRST = "0" * 64
-"""What the first seal has in the place of the former one's hash."""
+NO_PREVIOUS = "0" * 64
+"""The hash of the previous seal in the first one."""
 
 
 class SealError(ValueError):
-    """What should be a seal is none."""
+    """A text that should be a seal is not one."""
 
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a seal says; its statement is this as JSON, members in this order, no spaces."""
+    """The content of a seal; its statement is this as JSON, members in this order, no spaces."""
 
     form: Literal["crmledger.seal.1"] = "crmledger.seal.1"
     organisation: str
     number: Count
     """Dense per organisation, from 1."""
     first: Count
-    """The first position sealed: the one after the former seal's last."""
+    """The first sealed position: the one after the previous seal's last."""
     last: Count
     root: Digest
-    """Over the hashes of the events in these positions (`infra.audit.merkle`)."""
+    """The root over the hashes of the events at these positions (`infra.audit.merkle`)."""
     streams: Digest
-    """Over how far each stream has come at ``last`` (`infra.audit.streams`)."""
+    """The root over the heads of all streams at ``last`` (`infra.audit.stream_tree`)."""
     former: Digest
-    """SHA-256 of the former seal's statement; zeros for the first."""
+    """SHA-256 of the previous seal's statement; zeros for the first."""
     sealed_at: Annotated[datetime, msgspec.Meta(tz=True)]
-    """By the database's clock."""
+    """The time of sealing, by the database's clock."""
     key: Digest
-    """The Ed25519 public key that the signature fits to."""
+    """The Ed25519 public key by which the signature is verified."""
 
     @property
     def count(self) -> int:
-        """How many events it seals."""
+        """The number of sealed events."""
         return self.last - self.first + 1
 
     def statement(self) -> str:
-        """The text that is signed."""
+        """Return the text that is signed."""
         return msgspec.json.encode(self).decode()
 
 
 class SignedSeal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A seal as it is kept: the statement's very text, and the signature in hex.
+    """A seal as it is stored: the exact text of the statement, and the signature in hex.
 
-    ``leaves`` are the hashes of the sealed events one after the other. They say nothing that the root
-    does not; but where the root no longer fits, they name the position.
+    ``leaves`` are the concatenated hashes of the sealed events. They prove no more than the root; but if
+    the events no longer yield the root, they locate the position.
     """
 
     statement: str
@@ -77,7 +77,7 @@ class SignedSeal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     leaves: bytes = b""
 
     def seal(self) -> Seal:
-        """What it says. Raises `SealError` if that is not a statement, to the letter."""
+        """Return the content. Raises `SealError` if the text is not exactly a statement."""
         try:
             seal = msgspec.json.decode(self.statement, type=Seal)
         except (msgspec.MsgspecError, ValueError) as error:
@@ -87,11 +87,11 @@ class SignedSeal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         return seal
 
     def hash(self) -> str:
-        """What the next seal says of it."""
+        """Return the hash by which the next seal refers to this one."""
         return sha256(self.statement.encode()).hexdigest()
 
     def is_signed_by(self, keys: Collection[str]) -> bool:
-        """Whether the key that it names is one of these, and made the signature."""
+        """Return True if the key that it names is one of these and made the signature."""
         key = self.seal().key
         if key not in keys:
             return False
@@ -103,7 +103,7 @@ class SignedSeal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         return True
 
     def without_leaves(self) -> SignedSeal:
-        """The same in the form that is printed and kept outside of the database."""
+        """Return the seal in the form that is printed and kept outside the database."""
         return msgspec.structs.replace(self, leaves=b"")
 
 
@@ -119,15 +119,15 @@ class Signer:
         return type(self), (self._seed,)
 
     def sign(self, seal: Seal, leaves: bytes) -> SignedSeal:
-        """The signed seal."""
+        """Return the signed seal."""
         statement = seal.statement()
         return SignedSeal(statement, self._private.sign(statement.encode()).hex(), leaves)
 
 
-def signed_seals(text: bytes) -> list[SignedSeal]:
-    """The seals of a text with one on each line, as they are printed.
+def parse_seals(text: bytes) -> list[SignedSeal]:
+    """Return the seals of a text with one on each line, as they are printed.
 
-    Raises `SealError` if a line is none, or if there is no line at all.
+    Raises `SealError` if a line is not a seal, or if there is none.
     """
     try:
         seals = [msgspec.json.decode(line, type=SignedSeal) for line in text.splitlines() if line]
@@ -141,12 +141,12 @@ def signed_seals(text: bytes) -> list[SignedSeal]:
 
 
 def trusted_seals(seals: Iterable[SignedSeal], organisation: str) -> dict[int, SignedSeal]:
-    """An organisation's seals by number. Raises `SealError` if two of one number contradict each other."""
-    found: dict[int, SignedSeal] = {}
+    """Return an organisation's seals by number. Raises `SealError` if two of one number differ."""
+    by_number: dict[int, SignedSeal] = {}
     for signed in seals:
         seal = signed.seal()
         if seal.organisation == organisation:
-            known = found.setdefault(seal.number, signed)
+            known = by_number.setdefault(seal.number, signed)
             if known.statement != signed.statement:
-                raise SealError(f"two seals that were kept outside have the number {seal.number}")
-    return found
+                raise SealError(f"two trusted checkpoints have the number {seal.number}")
+    return by_number

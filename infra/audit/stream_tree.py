@@ -1,14 +1,14 @@
-"""How far each stream of a ledger has come, under one root, and proofs that a history is complete.
+"""The Merkle tree over the heads of all streams of a ledger, and proofs that a history is complete.
 
-The root stands over one `StreamHead` for each stream: its last version and a chain over the hashes of its
-events. So the events of one entity can be shown to be all that there are, unchanged and in order, with
-the tip and about ``log2(streams)`` hashes; that it has none at all, too.
+The root covers one `StreamHead` for each stream: its last version and a chain over the hashes of its
+events. So a head and about ``log2(streams)`` hashes prove that the events of an entity are complete,
+unchanged and in order, or that it has none.
 
 The tree is a Merkle crit-bit tree: streams are sorted by SHA-256 of their ids, and a fork stands at
 the first bit in which those below it differ. The fork's hash covers that bit's number, so a look-up
-has one way to go and cannot be led past a stream. Its shape depends on nothing but the set, and
-what lies below any prefix is a tree of the same kind: hashes of prefixes can be kept, and only the
-ways from changed streams are folded anew. No input or output: the stand-alone verifier uses it too.
+has only one path and cannot be led past a stream. The shape of the tree depends only on the set of
+streams, and below any prefix is a tree of the same kind: hashes of prefixes can be stored, and only the
+paths from changed streams are hashed anew. No input or output: the stand-alone verifier uses it, too.
 """
 
 from __future__ import annotations
@@ -35,45 +35,45 @@ __all__ = [
 ]
 
 Item = tuple[bytes, bytes]
-"""A key or a prefix of keys, and the hash of what lies below it."""
+"""A key or a prefix of keys, and the hash of the tree below it."""
 
 EMPTY = sha256().digest()
-"""The root of no streams."""
+"""The root of a tree without streams."""
 BUCKET, GROUP = 2, 1
-"""Bytes of the prefixes whose hashes are kept."""
+"""Bytes of the prefixes whose hashes are stored."""
 _FORKS = [b"\x03" + bit.to_bytes(2, "big") for bit in range(256)]
-"""What the hash of a fork begins with, by the bit that it stands at."""
+"""The first bytes of what is hashed for a fork, by its bit."""
 
 
 class StreamHead(msgspec.Struct, frozen=True):
-    """How far a stream has come: its last version, and a chain over the hashes of its events."""
+    """The head of a stream: its last version, and a chain over the hashes of its events."""
 
     stream: UUID
     version: int = 0
     chain: bytes = bytes(32)
 
     def append(self, event_hash: bytes) -> StreamHead:
-        """The tip after one more event."""
+        """Return the head after one more event."""
         chain = sha256(b"\x04" + self.chain + event_hash).digest()
         return StreamHead(self.stream, self.version + 1, chain)
 
     @property
     def key(self) -> bytes:
-        """Its place among the streams: spread evenly, whatever the ids have in common."""
+        """The key of the stream in the tree: evenly distributed, whatever the ids have in common."""
         return sha256(self.stream.bytes).digest()
 
     @property
     def hash(self) -> bytes:
-        """What the tree holds of it."""
+        """The hash of the head, which is a leaf of the tree."""
         version = self.version.to_bytes(8, "big")
         return sha256(b"\x02" + self.stream.bytes + version + self.chain).digest()
 
 
 class Completeness(msgspec.Struct, frozen=True):
-    """The proof that a history is complete: where the look-up of its stream ends, and the way to it.
+    """The proof that a history is complete: the head at which the look-up of its stream ends, and the path.
 
-    ``tip`` is the stream's own, or the one that stands where it would be if it has no events; None if
-    there are no streams at all. ``path`` is each fork's bit and its other side, the lowest first.
+    ``tip`` is the stream's head or, if it has no events, the head at which its look-up ends; None if there
+    are no streams. ``path`` holds the bit of each fork and the hash of its other side, the lowest first.
     """
 
     tip: StreamHead | None
@@ -81,30 +81,31 @@ class Completeness(msgspec.Struct, frozen=True):
 
 
 def root_hash(items: Sequence[Item]) -> bytes:
-    """The hash of the tree over items that are sorted by their keys, which are of one length."""
+    """Return the hash of the tree over items sorted by their keys, which are all of one length."""
     if not items:
         return EMPTY
-    # Between neighbours stands the fork of the first bit in which they differ; the lower the bit, the
-    # higher the fork. So one walk folds the tree: what is open are the forks whose right side is not done.
+    # Between two neighbours stands the fork of the first bit in which they differ; the lower the bit, the
+    # higher the fork. So one pass builds the tree: open are the forks whose right side is incomplete.
     bits = 8 * len(items[0][0])
-    before, found = int.from_bytes(items[0][0], "big"), items[0][1]
-    opened: list[tuple[int, bytes]] = []
+    previous, node = int.from_bytes(items[0][0], "big"), items[0][1]
+    open_forks: list[tuple[int, bytes]] = []
     for key, hash_ in items[1:]:
-        now = int.from_bytes(key, "big")
-        bit = bits - (before ^ now).bit_length()
-        while opened and opened[-1][0] > bit:
-            found = _node(*opened.pop(), found)
-        opened.append((bit, found))
-        before, found = now, hash_
-    for fork, low in reversed(opened):
-        found = _node(fork, low, found)
-    return found
+        current = int.from_bytes(key, "big")
+        bit = bits - (previous ^ current).bit_length()
+        while open_forks and open_forks[-1][0] > bit:
+            node = _node(*open_forks.pop(), node)
+        open_forks.append((bit, node))
+        previous, node = current, hash_
+    for fork, low in reversed(open_forks):
+        node = _node(fork, low, node)
+    return node
 
 
 def lookup_path(items: Sequence[Item], key: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
-    """Where the look-up of a key ends among sorted items (at least one), and the forks it passes.
+    """Look up a key among sorted items (at least one); return where it ends and the forks on its path.
 
-    The key may be longer than the items' own. The forks are their bits and other sides, the lowest first.
+    The key may be longer than those of the items. Of each fork the bit and the hash of the other side are
+    returned, the lowest first.
     """
     path = []
     while len(items) > 1:
@@ -115,85 +116,85 @@ def lookup_path(items: Sequence[Item], key: bytes) -> tuple[bytes, list[tuple[in
     return items[0][0], path[::-1]
 
 
-def completeness_proof(streams: StreamTree, stream: UUID) -> Completeness:
-    """The proof for a stream, whether it has events or not.
+def completeness_proof(tree: StreamTree, stream: UUID) -> Completeness:
+    """Return the proof for a stream, whether it has events or not.
 
-    ``streams`` is folded; of a part of the map, it has what the stream's look-up passes.
+    All hashes of ``tree`` are current. It may be partial, but holds what the stream's look-up passes.
     """
     key, prefix = StreamHead(stream).key, b""
     path: list[tuple[int, bytes]] = []
     while len(prefix) < BUCKET:
-        if not streams.nodes[prefix]:
+        if not tree.nodes[prefix]:
             return Completeness(None, [])
-        prefix, passed = lookup_path(sorted(streams.nodes[prefix].items()), key)
+        prefix, passed = lookup_path(sorted(tree.nodes[prefix].items()), key)
         path = passed + path
-    tips = streams.tips[prefix]
-    found, passed = lookup_path(_sorted_tips(tips), key)
-    return Completeness(tips[found], passed + path)
+    heads = tree.heads[prefix]
+    leaf, passed = lookup_path(_sorted_heads(heads), key)
+    return Completeness(heads[leaf], passed + path)
 
 
 def check_completeness(
     root: bytes, stream: UUID, hashes: Iterable[bytes], proof: Completeness
 ) -> bool:
-    """Whether these are the hashes of all events of a stream, in their order, under this root."""
-    tip = StreamHead(stream)
+    """Return True if these are the hashes of all events of a stream, in their order, under this root."""
+    expected = StreamHead(stream)
     for event_hash in hashes:
-        tip = tip.append(event_hash)
-    found = proof.tip
-    if found is None:
-        return not tip.version and not proof.path and root == EMPTY
-    if found != tip and (found.stream == stream or tip.version):
+        expected = expected.append(event_hash)
+    proved = proof.tip
+    if proved is None:
+        return not expected.version and not proof.path and root == EMPTY
+    if proved != expected and (proved.stream == stream or expected.version):
         return False
-    hash_, below = found.hash, 256
+    hash_, below = proved.hash, 256
     for bit, other in proof.path:
-        # The look-up must lead here: by falling bits, each as the stream's key has it.
-        if not 0 <= bit < below or _bit_of(found.key, bit) != _bit_of(tip.key, bit):
+        # The look-up must lead here: bits decrease from fork to fork, and each agrees with the stream's key.
+        if not 0 <= bit < below or _bit_of(proved.key, bit) != _bit_of(expected.key, bit):
             return False
-        hash_ = _node(bit, other, hash_) if _bit_of(tip.key, bit) else _node(bit, hash_, other)
+        hash_ = _node(bit, other, hash_) if _bit_of(expected.key, bit) else _node(bit, hash_, other)
         below = bit
     return hash_ == root
 
 
 class StreamTree:
-    """The tips of streams and the hashes above them: all, or those that some streams have to do with.
+    """The heads of streams and the hashes above them: all, or those on the paths of some streams.
 
-    ``tips`` are by bucket (the first two bytes of the key) and key, ``nodes`` by parent prefix and prefix.
+    ``heads`` are by bucket (the first two bytes of the key) and key, ``nodes`` by parent prefix and prefix.
     """
 
     def __init__(self) -> None:
-        self.tips: defaultdict[bytes, dict[bytes, StreamHead]] = defaultdict(dict)
+        self.heads: defaultdict[bytes, dict[bytes, StreamHead]] = defaultdict(dict)
         self.nodes: defaultdict[bytes, dict[bytes, bytes]] = defaultdict(dict)
 
-    def tip(self, stream: UUID) -> StreamHead:
-        """How far a stream has come; version 0 if it has no events."""
+    def head(self, stream: UUID) -> StreamHead:
+        """Return the head of a stream; version 0 if it has no events."""
         new = StreamHead(stream)
-        return self.tips[new.key[:BUCKET]].get(new.key, new)
+        return self.heads[new.key[:BUCKET]].get(new.key, new)
 
-    def put(self, tip: StreamHead) -> None:
-        """Moves a stream; `rehash` makes it count."""
-        key = tip.key
-        self.tips[key[:BUCKET]][key] = tip
+    def put(self, head: StreamHead) -> None:
+        """Set the head of a stream; the hashes above it change with `rehash`."""
+        key = head.key
+        self.heads[key[:BUCKET]][key] = head
 
     def rehash(self, buckets: Iterable[bytes]) -> bytes:
-        """The root, when at most these buckets have changed since it was folded last."""
+        """Compute the hashes above these buckets, the only ones that have changed; return the root."""
         changed = set(buckets)
         for bucket in changed:
-            self._keep(bucket, _sorted_tips(self.tips[bucket]))
+            self._store_hash(bucket, _sorted_heads(self.heads[bucket]))
         for group in {bucket[:GROUP] for bucket in changed}:
-            self._keep(group, sorted(self.nodes[group].items()))
+            self._store_hash(group, sorted(self.nodes[group].items()))
         return root_hash(sorted(self.nodes[b""].items()))
 
-    def _keep(self, prefix: bytes, items: Sequence[Item]) -> None:
+    def _store_hash(self, prefix: bytes, items: Sequence[Item]) -> None:
         if items:
             self.nodes[prefix[:-1]][prefix] = root_hash(items)
 
 
-def _sorted_tips(tips: Mapping[bytes, StreamHead]) -> list[Item]:
-    return sorted((key, tip.hash) for key, tip in tips.items())
+def _sorted_heads(heads: Mapping[bytes, StreamHead]) -> list[Item]:
+    return sorted((key, head.hash) for key, head in heads.items())
 
 
 def _fork(items: Sequence[Item]) -> tuple[int, int]:
-    """The first bit in which sorted keys differ, and how many have it unset."""
+    """Return the first bit in which sorted keys differ, and the number of keys in which it is unset."""
     first, last = items[0][0], items[-1][0]
     differing = int.from_bytes(first, "big") ^ int.from_bytes(last, "big")
     bit = 8 * len(first) - differing.bit_length()

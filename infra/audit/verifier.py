@@ -15,47 +15,50 @@ from infra.audit.bundle_verification import check_bundle
 from infra.audit.errors import TamperError
 from infra.audit.proofs import ProofError, read_proof
 from infra.audit.seal_verification import SealVerifier
-from infra.audit.seals import SealError, SignedSeal, signed_seals, trusted_seals
+from infra.audit.seals import SealError, SignedSeal, parse_seals, trusted_seals
 
 __all__ = ["main"]
 
 EPILOG = """
-exit status: 0 if everything is as it was sealed, 1 if not. An outside seal is what `crmledger audit seal`
-has printed, kept where whoever can write the database cannot. Without one, a ledger that was cut or
-rewritten and sealed anew by whoever has the key looks whole.
+exit status: 0 if everything is as it was sealed, 1 if not. A trusted checkpoint is a seal that
+`crmledger audit seal` has printed, stored where nobody who can write the database can write. Without
+one, a ledger that was cut or rewritten and sealed again with the same key cannot be recognised.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the program; 0 if everything is as it was sealed, else 1 and one line that says where not."""
+    """Run the program; return 0 if everything is as it was sealed, else print the first deviation and return 1."""
     options = _parser().parse_args(arguments)
     try:
-        outside = [signed for path in options.seal for signed in signed_seals(path.read_bytes())]
+        outside = [signed for path in options.seal for signed in parse_seals(path.read_bytes())]
         if _is_proof(options.file):
-            said = _proof(options.file, options.key, outside)
+            lines = _verify_proof(options.file, options.key, outside)
         else:
-            said = _bundle(options.file, options.key, outside)
+            lines = _verify_bundle(options.file, options.key, outside)
     except (TamperError, BundleError, ProofError, SealError, OSError) as error:
         sys.stderr.write(f"crmledger-verify: {error}\n")
         return 1
-    sys.stdout.write("".join(f"{line}\n" for line in said))
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("crmledger-verify", description=__doc__, epilog=EPILOG)
     parser.add_argument(
-        "file", type=Path, help="what `crmledger audit export` or `prove` has written"
+        "file", type=Path, help="a file of `crmledger audit export`, `prove` or `prove-entity`"
     )
     parser.add_argument(
         "--seal",
         type=Path,
         action="append",
         default=[],
-        help="a file of seals that were kept outside",
+        help="a trusted checkpoint: a file of seals stored outside the database",
     )
     parser.add_argument(
-        "--key", action="append", default=[], help="a public key to believe (`crmledger audit key`)"
+        "--key",
+        action="append",
+        default=[],
+        help="a trusted public key (`crmledger audit public-key`)",
     )
     return parser
 
@@ -65,54 +68,58 @@ def _is_proof(path: Path) -> bool:
         return file.read(1) == b"{"
 
 
-def _proof(path: Path, keys: list[str], outside: list[SignedSeal]) -> list[str]:
+def _verify_proof(path: Path, keys: list[str], outside: list[SignedSeal]) -> list[str]:
     proof = read_proof(path.read_bytes())
-    said = proof.check(_believed(keys, outside, proof.seal.seal().key))
+    statement = proof.check(_trusted_keys(keys, outside, proof.seal.seal().key))
     seal = proof.seal.seal()
-    kept = trusted_seals(outside, seal.organisation)
-    if kept and kept.get(seal.number) != proof.seal.without_leaves():
-        raise ProofError(f"seal {seal.number} is not among those kept outside")
-    return [f"proved: {said}", _trust(keys, outside, seal.key)]
+    trusted = trusted_seals(outside, seal.organisation)
+    if trusted and trusted.get(seal.number) != proof.seal.without_leaves():
+        raise ProofError(f"seal {seal.number} is not among the trusted checkpoints")
+    return [f"proved: {statement}", _key_report(keys, outside, seal.key)]
 
 
-def _bundle(path: Path, keys: list[str], outside: list[SignedSeal]) -> list[str]:
+def _verify_bundle(path: Path, keys: list[str], outside: list[SignedSeal]) -> list[str]:
     with open_bundle(path) as bundle:
         manifest = bundle.manifest
-        kept = trusted_seals(outside, manifest.organisation)
-        if outside and not kept:
-            raise SealError(f"the seals kept outside are not of {manifest.organisation}")
-        check = check_bundle(bundle, _believed(keys, outside, manifest.key), kept)
-    return [*_reach(manifest, check, kept), _trust(keys, outside, manifest.key)]
+        trusted = trusted_seals(outside, manifest.organisation)
+        if outside and not trusted:
+            raise SealError(f"the trusted checkpoints are not of {manifest.organisation}")
+        verifier = check_bundle(bundle, _trusted_keys(keys, outside, manifest.key), trusted)
+    return [*_bundle_report(manifest, verifier, trusted), _key_report(keys, outside, manifest.key)]
 
 
-def _believed(keys: list[str], outside: list[SignedSeal], claimed: str) -> set[str]:
-    """The keys that the reader brings along; if there are none, the one that the file names itself."""
+def _trusted_keys(keys: list[str], outside: list[SignedSeal], claimed: str) -> set[str]:
+    """Return the keys of options and outside seals; without any, the key that the file itself names."""
     return {*keys, *(signed.seal().key for signed in outside)} or {claimed}
 
 
-def _reach(manifest: Manifest, check: SealVerifier, kept: dict[int, SignedSeal]) -> list[str]:
-    said = [
-        f"proved: positions {manifest.first} to {check.position} of {manifest.organisation} are "
+def _bundle_report(
+    manifest: Manifest, verifier: SealVerifier, trusted: dict[int, SignedSeal]
+) -> list[str]:
+    lines = [
+        f"proved: positions {manifest.first} to {verifier.position} of {manifest.organisation} are "
         f"{manifest.events} events, unchanged, in order, none missing, under {manifest.seals} seals"
     ]
-    if check.from_genesis:
-        said.append(
+    if verifier.from_genesis:
+        lines.append(
             "proved: each entity's versions are dense, and the seals say how far each has come"
         )
     else:
-        said.append("not proved: what was before, and how far each entity had come")
-    if kept:
-        upto = max(signed.seal().last for signed in kept.values())
-        said.append(f"proved: up to {upto} nothing was cut or rewritten since the outside seal")
+        lines.append("not proved: what was before, and how far each entity had come")
+    if trusted:
+        last = max(signed.seal().last for signed in trusted.values())
+        lines.append(
+            f"proved: up to {last} nothing was cut or rewritten since the trusted checkpoint"
+        )
     else:
-        said.append("not proved without an outside seal: that nothing was cut at the end")
-    return said
+        lines.append("not proved without a trusted checkpoint: that nothing was cut at the end")
+    return lines
 
 
-def _trust(keys: list[str], outside: list[SignedSeal], key: str) -> str:
+def _key_report(keys: list[str], outside: list[SignedSeal], key: str) -> str:
     if keys or outside:
-        return f"signed by {key}, which you believe"
-    return f"signed by {key}, as the file itself says: compare it with `crmledger audit key`"
+        return f"signed by {key}, a trusted public key"
+    return f"signed by {key}, as the file itself says: compare it with `crmledger audit public-key`"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``crmledger audit``: seals, and what they prove."""
+"""``crmledger audit``: seals, proofs and bundles."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from infra.audit.queries import (
 from infra.audit.seal_builder import seal_next
 from infra.audit.seal_verification import SealVerifier
 from infra.audit.sealer import signer_of
-from infra.audit.seals import SealError, SignedSeal, Signer, signed_seals, trusted_seals
+from infra.audit.seals import SealError, SignedSeal, Signer, parse_seals, trusted_seals
 from infra.cli.runtime import database, err, out, prepare_schema, progress
 from infra.ledger.feed import LedgerCorruptedError
 from infra.ledger.positions import head_positions
@@ -35,22 +35,27 @@ from services.ids import record_stream_id
 
 __all__ = ["audit"]
 
-audit = App(name="audit", help="Seals: what proves that a ledger was not changed.")
+audit = App(name="audit", help="Seals: proof that a ledger was not changed.")
 
-Outside = Annotated[
-    list[Path] | None, Parameter(name="--seal", help="A file of seals that were kept elsewhere.")
+Checkpoints = Annotated[
+    list[Path] | None,
+    Parameter(
+        name="--seal", help="A trusted checkpoint: a file of seals stored outside the database."
+    ),
 ]
 Keys = Annotated[
     list[str] | None,
-    Parameter(name="--key", help="A further public key to believe, as of a former service key."),
+    Parameter(
+        name="--key", help="A further trusted public key, such as that of a previous service key."
+    ),
 ]
 SECONDS = 600.0
-"""For a statement: a first seal may have to wait for nothing but the disk."""
+"""Timeout of a statement: the first seal of a long ledger reads all of it."""
 
 
 @asynccontextmanager
 async def _ready() -> AsyncIterator[tuple[Settings, str]]:
-    """A database at this program's schema."""
+    """The settings, and the URL of a database with this program's schema."""
     settings = Settings.from_environment()
     async with database(settings) as url:
         await prepare_schema(url, own=settings.embedded)
@@ -58,8 +63,8 @@ async def _ready() -> AsyncIterator[tuple[Settings, str]]:
 
 
 @contextmanager
-def _findings() -> Iterator[None]:
-    """One line and exit status 1 for what is wrong."""
+def _exit_on_error() -> Iterator[None]:
+    """Print an error as one line and exit with status 1."""
     try:
         yield
     except (TamperError, SealError, LedgerCorruptedError, OSError) as error:
@@ -69,19 +74,19 @@ def _findings() -> Iterator[None]:
 
 @contextmanager
 def _bar(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar of events, and what moves it."""
+    """A progress bar of events; yields the function that advances it."""
     with progress() as bar:
         task = bar.add_task("events", total=max(total, 1))
         yield lambda count: bar.advance(task, count)
 
 
-def _print(line: msgspec.Struct) -> None:
-    out.file.write(msgspec.json.encode(line).decode() + "\n")
+def _print(document: msgspec.Struct) -> None:
+    out.file.write(msgspec.json.encode(document).decode() + "\n")
 
 
-@audit.command
-async def key() -> None:
-    """Prints the public key that this service key's seals are signed with."""
+@audit.command(name="public-key")
+async def public_key() -> None:
+    """Print the public key that verifies the seals of this service key."""
     out.print(signer_of(Settings.from_environment().service_key).key, highlight=False)
 
 
@@ -89,36 +94,41 @@ async def key() -> None:
 async def seal(
     organisation: str | None = None,
     *,
-    every: Annotated[bool, Parameter(name="--all", help="Print every seal, not the last.")] = False,
+    every: Annotated[
+        bool, Parameter(name="--all", help="Print every seal, not only the last.")
+    ] = False,
 ) -> None:
-    """Seals all events now, and prints each ledger's last seal: keep it where the database's owner cannot."""
-    with _findings():
+    """Seal all events now, and print the last seal of each ledger.
+
+    Store it where the owner of the database cannot write: it is a trusted checkpoint.
+    """
+    with _exit_on_error():
         async with _ready() as (settings, url):
-            wanted = await _sealed(url, signer_of(settings.service_key), organisation)
+            organisations = await _seal(url, signer_of(settings.service_key), organisation)
             async with snapshot(url) as connection:
-                for each in wanted:
+                for id_ in organisations:
                     if every:
-                        async for signed in seals(connection, each):
+                        async for signed in seals(connection, id_):
                             _print(signed.without_leaves())
-                    elif (last := await last_seal(connection, each)) is not None:
+                    elif (last := await last_seal(connection, id_)) is not None:
                         _print(last)
 
 
-async def _sealed(url: str, signer: Signer, organisation: str | None) -> list[str]:
-    """Seals one ledger or all: whose they are."""
+async def _seal(url: str, signer: Signer, organisation: str | None) -> list[str]:
+    """Seal one ledger or all. Return the ids of their organisations."""
     lane = await PooledConnection.open(url, SECONDS)
     try:
-        wanted = await _organisations(lane.connection, organisation)
-        for each in wanted:
-            while await seal_next(lane.connection, each, signer):
+        organisations = await _organisations(lane.connection, organisation)
+        for id_ in organisations:
+            while await seal_next(lane.connection, id_, signer):
                 pass
     finally:
         await lane.connection.close()
-    return wanted
+    return organisations
 
 
 async def _organisations(connection: Connection, name: str | None) -> list[str]:
-    """The one of a name or id, or all that have events or seals."""
+    """The id of the organisation with this name or id, or of all with events or seals."""
     if name is not None:
         return [await organisation_id(connection, name)]
     return sorted({*await head_positions(connection), *await sealed_organisations(connection)})
@@ -126,53 +136,52 @@ async def _organisations(connection: Connection, name: str | None) -> list[str]:
 
 @audit.command(name="verify")
 async def verify_(
-    organisation: str | None = None, *, outside: Outside = None, keys: Keys = None
+    organisation: str | None = None, *, checkpoints: Checkpoints = None, keys: Keys = None
 ) -> None:
-    """Computes every hash anew and compares with the seals; names the first bad position of each ledger.
+    """Recompute every hash, compare with the seals, and print the first bad position of each ledger.
 
-    Exits with 1 if there is one. Nothing that the database says is believed.
+    Exits with 1 if there is one. No hash that the database stores is trusted.
     """
-    with _findings():
-        kept = [s for path in outside or () for s in signed_seals(path.read_bytes())]
+    with _exit_on_error():
+        stored = [s for path in checkpoints or () for s in parse_seals(path.read_bytes())]
         async with _ready() as (settings, url), snapshot(url) as connection:
-            believed = {signer_of(settings.service_key).key, *(keys or ())}
-            wanted = set(await _organisations(connection, organisation))
+            trusted_keys = {signer_of(settings.service_key).key, *(keys or ())}
+            organisations = set(await _organisations(connection, organisation))
             if organisation is None:
-                wanted |= {signed.seal().organisation for signed in kept}
-            found = await _verify(connection, sorted(wanted), believed, kept)
-    if found:
+                organisations |= {signed.seal().organisation for signed in stored}
+            sound = await _verify(connection, sorted(organisations), trusted_keys, stored)
+    if not sound:
         sys.exit(1)
 
 
 async def _verify(
-    connection: Connection, wanted: list[str], keys: set[str], kept: list[SignedSeal]
+    connection: Connection, organisations: list[str], keys: set[str], stored: list[SignedSeal]
 ) -> bool:
-    """Whether anything is wrong."""
-    known = await head_positions(connection)
-    faults, lines = [], []
-    with _bar(sum(known.get(each, 0) for each in wanted)) as advance:
-        for each in wanted:
+    """Verify ledgers and print the results. Return True if all are sound."""
+    heads = await head_positions(connection)
+    problems, results = [], []
+    with _bar(sum(heads.get(id_, 0) for id_ in organisations)) as advance:
+        for id_ in organisations:
             try:
-                outside = trusted_seals(kept, each)
-                check = await verify(connection, each, keys, outside, advance)
-                lines.append(f"{each}: {_reach(check, outside)}")
+                checkpoints = trusted_seals(stored, id_)
+                verifier = await verify(connection, id_, keys, checkpoints, advance)
+                results.append(f"{id_}: {_result(verifier, checkpoints)}")
             except TamperError as error:
-                faults.append(f"{each}: {error}")
-    for line in lines:
+                problems.append(f"{id_}: {error}")
+    for line in results:
         out.print(line, markup=False, highlight=False, soft_wrap=True)
-    for fault in faults:
-        err.print(fault, style="red", markup=False, highlight=False, soft_wrap=True)
-    return bool(faults)
+    for line in problems:
+        err.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    return not problems
 
 
-def _reach(check: SealVerifier, outside: dict[int, SignedSeal]) -> str:
-    unsealed = check.position - check.sealed
-    said = f"{check.position:,} events are whole, {check.seals:,} seals, {unsealed:,} events not sealed yet"
-    if not outside:
-        return f"{said}; without an outside seal a cut tail cannot be seen"
-    return (
-        f"{said}; nothing cut or rewritten up to {max(s.seal().last for s in outside.values()):,}"
-    )
+def _result(verifier: SealVerifier, checkpoints: dict[int, SignedSeal]) -> str:
+    unsealed = verifier.position - verifier.sealed
+    counts = f"{verifier.position:,} events verified, {verifier.seals:,} seals, {unsealed:,} unsealed events"
+    if not checkpoints:
+        return f"{counts}; without a trusted checkpoint a cut tail cannot be detected"
+    upto = max(signed.seal().last for signed in checkpoints.values())
+    return f"{counts}; nothing cut or rewritten up to {upto:,}"
 
 
 @audit.command(name="export")
@@ -185,8 +194,8 @@ async def export_(
         int | None, Parameter(help="The last position; by default the last sealed.")
     ] = None,
 ) -> None:
-    """Writes a bundle that `crmledger-verify` checks without a database; widened to whole seals."""
-    with _findings():
+    """Write a bundle that `crmledger-verify` verifies without a database; extended to whole seals."""
+    with _exit_on_error():
         async with _ready() as (_, url), snapshot(url) as connection:
             id_ = await organisation_id(connection, organisation)
             with _bar((await head_positions(connection)).get(id_, 0)) as advance:
@@ -202,8 +211,8 @@ async def export_(
 
 @audit.command(name="prove")
 async def prove_(organisation: str, position: int) -> None:
-    """Prints the proof that an event is in the sealed ledger, for `crmledger-verify`."""
-    with _findings():
+    """Print the proof that an event is in the sealed ledger, for `crmledger-verify`."""
+    with _exit_on_error():
         async with _ready() as (_, url), snapshot(url) as connection:
             _print(
                 await prove(connection, await organisation_id(connection, organisation), position)
@@ -212,17 +221,17 @@ async def prove_(organisation: str, position: int) -> None:
 
 @audit.command(name="prove-entity")
 async def prove_entity_(organisation: str, id_: str) -> None:
-    """Prints an entity's events and the proof that they are all, for `crmledger-verify`.
+    """Print an entity's events and the proof that they are complete, for `crmledger-verify`.
 
     Parameters
     ----------
     id_
-        The entity's id; of a registered record, its kind, a slash and its id.
+        The entity's id; for a registered record kind/id.
     """
-    with _findings():
+    with _exit_on_error():
         async with _ready() as (_, url), snapshot(url) as connection:
-            owner = await organisation_id(connection, organisation)
-            _print(await prove_entity(connection, owner, _stream(owner, id_)))
+            tenant = await organisation_id(connection, organisation)
+            _print(await prove_entity(connection, tenant, _stream(tenant, id_)))
 
 
 def _stream(organisation: str, id_: str) -> UUID:

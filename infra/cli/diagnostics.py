@@ -21,28 +21,30 @@ from infra.settings import Settings
 
 __all__ = ["check", "describe"]
 
-COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "unseen": "dim"}
+COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "unknown": "dim"}
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]
 
 
 async def check(
     *,
-    deep: Annotated[bool, Parameter(help="Walk through every event of every ledger, too.")] = False,
+    deep: Annotated[bool, Parameter(help="Also check every event of every ledger.")] = False,
     json: Json = False,
 ) -> None:
-    """Tests the database, the schema, the ledgers, the views, the clock and the disk.
+    """Test the database, schema, ledgers, views, clock and disk.
 
-    Exits with 1 if anything has failed. Reads only.
+    Exits with 1 if a check has failed. Writes nothing.
     """
     settings = Settings.from_environment()
-    # A server that is away is a finding, not something to wait for.
-    given = settings.database_url
-    async with nullcontext(given) if given else database(settings) as url:
+    # An unreachable server is a result of the check, not something to wait for.
+    configured = settings.database_url
+    async with nullcontext(configured) if configured else database(settings) as url:
         reports = await run(url, settings, (*SERVER_CHECKS, *LEDGER_CHECKS, *SENDING_CHECKS))
         if deep:
             reports += await run(url, settings, DEEP_CHECKS, seconds=None)
     if json:
-        _print_json([{"check": r.check, "verdict": r.verdict, "said": r.said} for r in reports])
+        _print_json(
+            [{"check": r.check, "verdict": r.verdict, "message": r.message} for r in reports]
+        )
     else:
         _print(reports)
     if any(report.verdict == "failed" for report in reports):
@@ -52,32 +54,32 @@ async def check(
 def _print(reports: Iterable[CheckReport]) -> None:
     for report in reports:
         line = Text(f"{report.verdict:8}", COLOURS[report.verdict])
-        line.append(f" {report.check:12}  {report.said}", "default")
+        line.append(f" {report.check:12}  {report.message}", "default")
         out.print(line, soft_wrap=True)
 
 
 async def describe(*, json: Json = False) -> None:
-    """Prints what this build is: version, methods, events, schema, views, settings. No secrets."""
-    found = build_info(Settings.from_environment())
+    """Print version, methods, events, schema, views and settings of this build. No secrets."""
+    build = build_info(Settings.from_environment())
     if json:
-        _print_json(found)
+        _print_json(build)
         return
-    for line in _lines(found):
+    for line in _lines(build):
         out.print(Text(line), soft_wrap=True)
 
 
-def _lines(found: dict[str, Any]) -> Iterator[str]:
-    yield f"crmledger {found['version']}"
-    yield f"\n{len(found['methods'])} methods"
-    yield from (f"  {m['number']:>3}  {m['verb']:4}  {m['path']}" for m in found["methods"])
-    yield f"\n{sum(map(len, found['events'].values()))} events, with the version of their form"
-    for aggregate, events in found["events"].items():
+def _lines(build: dict[str, Any]) -> Iterator[str]:
+    yield f"crmledger {build['version']}"
+    yield f"\n{len(build['methods'])} methods"
+    yield from (f"  {m['number']:>3}  {m['verb']:4}  {m['path']}" for m in build["methods"])
+    yield f"\n{sum(map(len, build['events'].values()))} events, with the version of their form"
+    for aggregate, events in build["events"].items():
         yield f"  {aggregate}: {', '.join(f'{name} {number}' for name, number in events.items())}"
-    yield f"\nschema: {', '.join(found['schema'])}"
-    yield "\nviews: " + ", ".join(f"{name} {number}" for name, number in found["views"].items())
+    yield f"\nschema: {', '.join(build['schema'])}"
+    yield "\nviews: " + ", ".join(f"{name} {number}" for name, number in build["views"].items())
     yield "\nsettings"
-    yield from (f"  {s['name']} = {s['value'] or '-'}  ({s['source']})" for s in found["settings"])
+    yield from (f"  {s['name']} = {s['value'] or '-'}  ({s['source']})" for s in build["settings"])
 
 
-def _print_json(found: Any) -> None:
-    out.file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+def _print_json(document: Any) -> None:
+    out.file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")

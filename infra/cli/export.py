@@ -9,7 +9,7 @@ from typing import Annotated
 import asyncpg
 from cyclopts import Parameter
 
-from infra.analytics.export import ExportError, Format, Range, export, relation
+from infra.analytics.export import ExportError, Format, Range, export, find_relation
 from infra.cli.runtime import database, err, out, prepare_schema, progress
 from infra.settings import Settings
 
@@ -19,37 +19,35 @@ SUFFIXES: dict[str, Format] = {".csv": "csv", ".parquet": "parquet", ".duckdb": 
 
 
 async def export_(
-    what: Annotated[str, Parameter(help="An object of the schema analytics, or `ledger`.")],
+    what: Annotated[str, Parameter(help="A table or view of the schema analytics, or `ledger`.")],
     file: Path,
     *,
     organisation: Annotated[
-        str | None, Parameter(help="Name or id of the one whose rows; all without.")
+        str | None, Parameter(help="Name or id of the organisation; all by default.")
     ] = None,
     form: Annotated[
-        Format | None, Parameter(name="--format", help="By default what the file's name ends with.")
+        Format | None, Parameter(name="--format", help="By default the suffix of the file's name.")
     ] = None,
-    after: Annotated[
-        int, Parameter(name="--from", help="Only what changed after this position.")
-    ] = 0,
+    after: Annotated[int, Parameter(help="Only rows that last changed after this position.")] = 0,
     upto: Annotated[
-        int | None, Parameter(name="--to", help="Only what last changed up to this position.")
+        int | None, Parameter(name="--to", help="Only rows that last changed up to this position.")
     ] = None,
-    personal: Annotated[bool, Parameter(help="In clear what belongs to a person.")] = False,
+    personal: Annotated[bool, Parameter(help="Personal data in clear.")] = False,
 ) -> None:
-    """Writes an object of analysts, or the ledger, to a CSV, Parquet or DuckDB file.
+    """Write a table or view of analysts, or the ledger, to a CSV, Parquet or DuckDB file.
 
-    Prints the position that the file is complete up to: the next export's `--from`.
+    Prints the position up to which the file is complete: `--after` of the next export.
     """
     settings = Settings.from_environment()
     try:
-        chosen = relation(what)
+        source = find_relation(what)
         async with database(settings) as url:
             await prepare_schema(url, own=settings.embedded)
             with progress() as bar:
                 task = bar.add_task(what, total=None)
-                written = await export(
+                result = await export(
                     url,
-                    chosen,
+                    source,
                     file,
                     form or SUFFIXES.get(file.suffix, "csv"),
                     Range(organisation, after, upto),
@@ -60,5 +58,5 @@ async def export_(
     except (ExportError, OSError, asyncpg.InsufficientPrivilegeError) as error:
         err.print(f"crmledger: {error}", style="red", markup=False, highlight=False)
         sys.exit(1)
-    upto_ = "" if written.upto is None else f", up to position {written.upto}"
-    out.print(f"{written.rows} rows{upto_}", highlight=False)
+    upto_ = "" if result.upto is None else f", up to position {result.upto}"
+    out.print(f"{result.rows} rows{upto_}", highlight=False)

@@ -1,4 +1,4 @@
-"""``crmledger history``: what happened to one entity, at the terminal."""
+"""``crmledger history``: the history of one entity at the terminal."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from domain.errors import ServiceError
-from infra.cli.operators import open_command_application
-from infra.cli.runtime import err, out
+from infra.cli.runtime import err, open_command_application, out
 from infra.settings import Settings
 from services.audit.access import TerminalReader
 from services.audit.field_history import FieldChange, HistoryEntry
@@ -22,7 +21,7 @@ SOURCE = "crmledger history"
 
 
 async def history(organisation: str, entity: str, *, start: int = 1) -> None:
-    """Prints the history of an entity; that it was read is recorded.
+    """Print the history of an entity; the access is recorded.
 
     Parameters
     ----------
@@ -31,27 +30,27 @@ async def history(organisation: str, entity: str, *, start: int = 1) -> None:
     entity
         kind/id or kind/field=value, such as communication/number=CM000012.
     start
-        The version to begin with; at most 200 are printed.
+        The first version to print; at most 200 are printed.
     """
     try:
-        async with open_command_application(Settings.from_environment()) as running:
-            reader = TerminalReader(await running.operator.context(organisation), SOURCE)
-            named = await running.historian.entity(reader.organisation, entity)
-            told = await running.historian.history(reader, named, start)
+        async with open_command_application(Settings.from_environment()) as application:
+            reader = TerminalReader(await application.operator.context(organisation), SOURCE)
+            identified = await application.historian.find_entity(reader.organisation, entity)
+            page = await application.historian.history(reader, identified, start)
     except ServiceError as error:
         err.print(f"crmledger: {error.message}: {error.description}", markup=False)
         sys.exit(1)
     out.print(
-        f"[bold]{escape(told.entity)}[/]  versions {told.first} to {told.last} of {told.versions},"
-        f" position {told.position}",
+        f"[bold]{escape(page.entity)}[/]  versions {page.first} to {page.last} of {page.versions},"
+        f" position {page.position}",
         highlight=False,
     )
-    for entry in told.entries:
-        out.print(_shown(entry, running.zone), highlight=False)
+    for entry in page.entries:
+        out.print(_render(entry, application.zone), highlight=False)
 
 
-def _shown(entry: HistoryEntry, zone: ZoneInfo) -> Group:
-    """One entry: the sentence, who and when, and the differences."""
+def _render(entry: HistoryEntry, zone: ZoneInfo) -> Group:
+    """One entry: the sentence, user and time, and the field changes."""
     by, at = entry.by, entry.at.astimezone(zone)
     user = by["user"] or {}
     who = user.get("person_name") or user.get("username") or user.get("id") or "the operator"
@@ -60,16 +59,16 @@ def _shown(entry: HistoryEntry, zone: ZoneInfo) -> Group:
     table = Table.grid(padding=(0, 2))
     for change in entry.changes:
         table.add_row(*_row(change))
-    beside = [
-        f"    {label} {one.entity} at position {one.position}: {one.sentence}"
-        for label, told in (("caused by", entry.causes), ("brought about", entry.effects))
-        for one in told
+    related = [
+        f"    {label} {event.entity} at position {event.position}: {event.sentence}"
+        for label, events in (("caused by", entry.causes), ("led to", entry.effects))
+        for event in events
     ]
     return Group(
         f"\n[bold]{entry.version:3}[/] {escape(entry.sentence)}",
         f"    [dim]{escape(' · '.join(filter(None, origin)))} · position {entry.position}[/]",
         table,
-        *map(escape, beside),
+        *map(escape, related),
     )
 
 

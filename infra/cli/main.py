@@ -19,10 +19,18 @@ from infra.cli.audit import audit
 from infra.cli.diagnostics import check, describe
 from infra.cli.export import export_
 from infra.cli.history import history
-from infra.cli.operators import access_tokens, contacts, open_command_application, sessions
+from infra.cli.operators import access_tokens, contacts, sessions
 from infra.cli.project import project
-from infra.cli.runtime import database, err, out, prepare_schema, progress, stop_signal
-from infra.cli.send import send, sending
+from infra.cli.runtime import (
+    database,
+    err,
+    open_command_application,
+    out,
+    prepare_schema,
+    progress,
+    stop_signal,
+)
+from infra.cli.send import send, send_in_background
 from infra.cli.views import replay, views
 from infra.cli.webhooks import deliver, webhooks
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
@@ -54,7 +62,7 @@ app.command(export_, name="export")
 
 
 def main() -> None:
-    """Runs the program; exits with 1 and one line where it cannot go on."""
+    """Run the program; an expected error is printed as one line, with exit status 1."""
     try:
         uvloop.install()
         app()
@@ -65,30 +73,31 @@ def main() -> None:
 
 @app.command
 async def serve(*, demo: bool = False) -> None:
-    """Serves the API until it is told to stop (SIGTERM or Ctrl-C).
+    """Serve the API. Runs until SIGTERM or Ctrl-C.
 
     Parameters
     ----------
     demo
-        Load the demo organisation first, and print a login to try.
+        Load the demo organisation first, and print a login for it.
     """
     settings = Settings.from_environment()
     configure_logs()
     stop = stop_signal()
-    async with open_command_application(settings) as running:
-        made_up = await _load_demo(running) if demo else None
-        _settle()
-        # No other process can reach a database of our own for longer than we live.
-        by_itself = sending(running) if settings.embedded else nullcontext()
-        async with by_itself, run_sealer(settings, running.url), serve_http(running) as ports:
-            _welcome(settings, ports.port, ports.admin_port, made_up)
+    async with open_command_application(settings) as application:
+        secrets = await _load_demo(application) if demo else None
+        _tune_interpreter()
+        # The embedded server ends with this process, so no other process can send from its queue.
+        sender = send_in_background(application) if settings.embedded else nullcontext()
+        sealer = run_sealer(settings, application.url)
+        async with sender, sealer, serve_http(application) as ports:
+            _print_addresses(settings, ports.port, ports.admin_port, secrets)
             await stop.wait()
 
 
-def _settle() -> None:
-    """What is there now stays: later collections need not look at it, and come less often.
+def _tune_interpreter() -> None:
+    """Freeze what is imported, so that the garbage collector need not scan it again, and collect less often.
 
-    The event loop gets its turn soon where a thread computes, as when history is folded.
+    A short switch interval: the event loop must run soon while a thread computes, as in a replay.
     """
     sys.setswitchinterval(0.0005)
     gc.collect()
@@ -96,19 +105,21 @@ def _settle() -> None:
     gc.set_threshold(20_000, 20, 100)
 
 
-async def _load_demo(running: Application) -> DemoSecrets:
-    path = running.settings.data_dir / "secrets" / "demo.json"
+async def _load_demo(application: Application) -> DemoSecrets:
+    path = application.settings.data_dir / "secrets" / "demo.json"
     with progress() as bar:
         task = bar.add_task("demo organisation", total=total_lines())
-        return await load_demo(running, path, lambda count: bar.advance(task, count))
+        return await load_demo(application, path, lambda count: bar.advance(task, count))
 
 
-def _welcome(settings: Settings, port: int, admin_port: int, made_up: DemoSecrets | None) -> None:
+def _print_addresses(
+    settings: Settings, port: int, admin_port: int, secrets: DemoSecrets | None
+) -> None:
     base = f"http://{settings.host}:{port}"
     out.print(f"API and documentation  {base}/docs")
     out.print(f"Health and metrics     http://{settings.host}:{admin_port}/health/ready")
-    if made_up is not None:
-        password = made_up.passwords["demo"]
+    if secrets is not None:
+        password = secrets.passwords["demo"]
         body = f'{{"username":"demo","password":"{password}","organisation":"{ORGANISATION}"}}'
         out.print(f"Login                  demo / {password} / {ORGANISATION}", highlight=False)
         out.print("Try                    ", end="")
@@ -118,28 +129,26 @@ def _welcome(settings: Settings, port: int, admin_port: int, made_up: DemoSecret
 
 @app.command(name="import")
 async def import_(
-    file: Annotated[
-        Path | None, Parameter(help="JSON Lines; standard input if it is left out.")
-    ] = None,
+    file: Annotated[Path | None, Parameter(help="JSON Lines; standard input by default.")] = None,
     *,
     organisation: str | None = None,
     kind: str | None = None,
 ) -> None:
-    """Registers reference records, one JSON object a line, in order.
+    """Register reference records, one JSON object a line, in order.
 
     Parameters
     ----------
     organisation
-        Name of the organisation for records that do not say theirs.
+        Name of the organisation of records that name none.
     kind
-        Kind for records that do not say theirs.
+        Kind of records that name none.
     """
     content = file.read_bytes() if file else sys.stdin.buffer.read()
-    async with open_command_application(Settings.from_environment()) as running:
+    async with open_command_application(Settings.from_environment()) as application:
         with progress() as bar:
             task = bar.add_task("records", total=len(content) + 1)
             report = await import_lines(
-                running.registrar,
+                application.registrar,
                 content.split(b"\n"),
                 organisation=organisation,
                 kind=kind,
@@ -149,8 +158,8 @@ async def import_(
     for refusal in report.refused:
         line, code, description = refusal["line"], refusal["code"], refusal["description"]
         err.print(f"line {line}: {code} {description}", markup=False, highlight=False)
-    for made_up in report.secrets:
-        out.print(f"line {made_up['line']}: secret {made_up['secret']}", soft_wrap=True)
+    for generated in report.secrets:
+        out.print(f"line {generated['line']}: secret {generated['secret']}", soft_wrap=True)
     counts = {name: n for name, n in report.summary().items() if isinstance(n, int)}
     out.print(" ".join(f"{name} {n}" for name, n in counts.items()), "refused", len(report.refused))
     if report.refused:
@@ -159,7 +168,7 @@ async def import_(
 
 @db.command(name="migrate")
 async def db_migrate() -> None:
-    """Applies the migrations, functions and views of analysts that the database does not have yet."""
+    """Apply the pending migrations."""
     async with database(Settings.from_environment()) as url:
         connection = await asyncpg.connect(url)
         try:
@@ -171,7 +180,7 @@ async def db_migrate() -> None:
 
 @db.command(name="status")
 async def db_status() -> None:
-    """Lists the migrations, the functions and the views of analysts, and how each stands."""
+    """List the migrations, the functions and the views of analysts, and the state of each."""
     table = Table("version", "name", "state", "applied at")
     async with database(Settings.from_environment()) as url:
         connection = await asyncpg.connect(url)
@@ -187,7 +196,7 @@ async def db_status() -> None:
 
 @db.command(name="assert")
 async def db_assert() -> None:
-    """Exits with 1 unless the database has exactly this program's schema."""
+    """Exit with 1 unless the database has exactly this program's schema."""
     async with database(Settings.from_environment()) as url:
         await prepare_schema(url, own=False)
 

@@ -14,12 +14,12 @@ from rich.table import Table
 from domain.aggregate import Attribution
 from domain.errors import ServiceError
 from domain.fields import JsonObject
-from infra.app import Application, open_application
-from infra.cli.runtime import database, err, out, prepare_schema
+from infra.app import Application
+from infra.cli.runtime import err, open_command_application, out
 from infra.settings import Settings
 from services.contacts.erasure import find_contact
 
-__all__ = ["access_tokens", "contacts", "open_command_application", "sessions"]
+__all__ = ["access_tokens", "contacts", "sessions"]
 
 sessions = App(name="sessions", help="The sessions of an organisation.")
 contacts = App(name="contacts", help="The contacts of an organisation.")
@@ -27,20 +27,11 @@ access_tokens = App(name="access-tokens", help="The access tokens of an organisa
 
 
 @asynccontextmanager
-async def open_command_application(settings: Settings) -> AsyncIterator[Application]:
-    """The application on a database that is ready for it."""
-    async with database(settings) as url:
-        await prepare_schema(url, own=settings.embedded)
-        async with open_application(settings, url) as running:
-            yield running
-
-
-@asynccontextmanager
-async def _acting() -> AsyncIterator[Application]:
-    """The same; a refusal is one line, and exit status 1."""
+async def _open_application() -> AsyncIterator[Application]:
+    """The application; an error of the service is printed as one line, with exit status 1."""
     try:
-        async with open_command_application(Settings.from_environment()) as running:
-            yield running
+        async with open_command_application(Settings.from_environment()) as application:
+            yield application
     except ServiceError as error:
         err.print(f"crmledger: {error.message}: {error.description}", markup=False)
         sys.exit(1)
@@ -48,11 +39,11 @@ async def _acting() -> AsyncIterator[Application]:
 
 @sessions.command(name="list")
 async def list_(organisation: str, *, limit: int = 100, offset: int = 0) -> None:
-    """Lists sessions that can still be used, the newest first."""
+    """List the valid sessions, the newest first."""
     table = Table("session", "user", "expires at", "account")
-    async with _acting() as running:
-        told = await running.operator.context(organisation)
-        for row in await running.ledger.sessions(told.directory, limit, offset):
+    async with _open_application() as application:
+        context = await application.operator.context(organisation)
+        for row in await application.ledger.sessions(context.directory, limit, offset):
             until = datetime.fromtimestamp(row["expires_at"], UTC).isoformat()
             table.add_row(row["id"], row["username"], until, row["account"] or "")
     out.print(table)
@@ -60,52 +51,56 @@ async def list_(organisation: str, *, limit: int = 100, offset: int = 0) -> None
 
 @sessions.command
 async def release(organisation: str, session: str) -> None:
-    """Ends a session at once."""
-    async with _acting() as running:
-        await running.operator.release_session(organisation, session, "crmledger sessions release")
+    """End a session at once."""
+    async with _open_application() as application:
+        await application.operator.release_session(
+            organisation, session, "crmledger sessions release"
+        )
     out.print("released", session)
 
 
-@access_tokens.command
-async def forgive(organisation: str, number: str) -> None:
-    """Lifts the waits after wrong guesses of an access token, from everywhere."""
-    source = "crmledger access-tokens forgive"
-    async with _acting() as running:
-        await running.operator.forgive_guesses(organisation, number, source)
-    out.print("forgiven", number)
+@access_tokens.command(name="reset-guesses")
+async def reset_guesses(organisation: str, number: str) -> None:
+    """Reset the lockout of an access token after wrong guesses, for all sources."""
+    source = "crmledger access-tokens reset-guesses"
+    async with _open_application() as application:
+        await application.operator.forgive_guesses(organisation, number, source)
+    out.print("guesses reset", number)
 
 
 @contacts.command
-async def forget(organisation: str, contact: str, *, reason: str) -> None:
-    """Forgets a contact for good and prints the certificate.
+async def erase(organisation: str, contact: str, *, reason: str) -> None:
+    """Erase a contact irrevocably (GDPR, crypto-shredding) and print the certificate.
 
     Parameters
     ----------
     contact
-        Its id or number.
+        Id or number of the contact.
     reason
-        Why, in words that say nothing of the person: they stay.
+        Reason for the erasure, without personal data: it is stored for ever.
     """
-    source = {"source": "crmledger contacts forget"}
-    async with _acting() as running:
-        told = await running.operator.context(organisation)
-        tenant = told.directory.organisation
-        await running.forgetting.forget(tenant, contact, reason, Attribution(told.now), source)
-        _print(await _certificate(running, tenant, contact))
+    source = {"source": "crmledger contacts erase"}
+    async with _open_application() as application:
+        context = await application.operator.context(organisation)
+        tenant = context.directory.organisation
+        await application.forgetting.forget(
+            tenant, contact, reason, Attribution(context.now), source
+        )
+        _print(await _certificate(application, tenant, contact))
 
 
 @contacts.command
 async def certificate(organisation: str, contact: str) -> None:
-    """Prints what was erased of a contact that was forgotten, and what is left where."""
-    async with _acting() as running:
-        told = await running.operator.context(organisation)
-        _print(await _certificate(running, told.directory.organisation, contact))
+    """Print the certificate of an erased contact: what was erased, and what is left where."""
+    async with _open_application() as application:
+        context = await application.operator.context(organisation)
+        _print(await _certificate(application, context.directory.organisation, contact))
 
 
-async def _certificate(running: Application, organisation: str, contact: str) -> JsonObject:
-    _, found = await find_contact(running.ledger, organisation, contact)
-    return await running.ledger.certificate(organisation, found)
+async def _certificate(application: Application, organisation: str, contact: str) -> JsonObject:
+    _, id_ = await find_contact(application.ledger, organisation, contact)
+    return await application.ledger.certificate(organisation, id_)
 
 
-def _print(found: JsonObject) -> None:
-    print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())  # noqa: T201
+def _print(document: JsonObject) -> None:
+    print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())  # noqa: T201

@@ -1,4 +1,4 @@
-"""``crmledger project``: the process that feeds what analysts read, and history, and seals."""
+"""``crmledger project``: the projection worker, which also seals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from infra.app import run_sealer
 from infra.cli.runtime import database, prepare_schema, stop_signal
-from infra.cli.views import FOLDING
+from infra.cli.views import RESET_TIMEOUT
 from infra.cli.worker import AdminPort, serve_admin_port
 from infra.encryption import KeyRing
 from infra.observability.logs import configure_logs
@@ -23,19 +23,26 @@ __all__ = ["project"]
 
 async def project(
     *,
-    lease: Annotated[float, Parameter(help="Seconds after which others take over.")] = 15.0,
-    pause: Annotated[float, Parameter(help="Seconds between two looks at the ledger.")] = 0.5,
+    lease: Annotated[
+        float, Parameter(help="Seconds after which another process takes over.")
+    ] = 15.0,
+    pause: Annotated[
+        float, Parameter(name="--poll-interval", help="Poll interval of the ledger in seconds.")
+    ] = 0.5,
     admin_port: AdminPort = None,
 ) -> None:
-    """Feeds the analytics views and history, and seals, until it is told to stop (SIGTERM or Ctrl-C)."""
+    """Run the projection worker: analytics tables, temporal tables and seals.
+
+    Runs until SIGTERM or Ctrl-C.
+    """
     settings = Settings.from_environment()
     configure_logs()
     stop = stop_signal()
     async with database(settings) as url:
         await prepare_schema(url, own=settings.embedded)
-        lanes = ConnectionPool(url, 1, timeout=FOLDING)
-        history = TemporalViews(lanes, KeyRing(settings.service_key), ZoneInfo(settings.time_zone))
+        pool = ConnectionPool(url, 1, timeout=RESET_TIMEOUT)
+        history = TemporalViews(pool, KeyRing(settings.service_key), ZoneInfo(settings.time_zone))
         projector = Projector(url, history, lease=lease, pause=pause)
         async with serve_admin_port(projector, settings, admin_port), run_sealer(settings, url):
             await projector.run(stop)
-        await lanes.close()
+        await pool.close()

@@ -1,4 +1,4 @@
-"""What the commands of the ``crmledger`` program share: the database, the schema, the terminal."""
+"""Shared by the commands of the ``crmledger`` program: database, schema, application, terminal."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from infra.analytics.install import assert_deployed, deploy
-from infra.app import wait_for_database
+from infra.app import Application, open_application
 from infra.postgres.embedded.server import EmbeddedPostgres
+from infra.postgres.pool import wait_for_database
 from infra.settings import Settings
 
-__all__ = ["database", "err", "out", "prepare_schema", "progress", "stop_signal"]
+__all__ = [
+    "database",
+    "err",
+    "open_command_application",
+    "out",
+    "prepare_schema",
+    "progress",
+    "stop_signal",
+]
 
 out = Console()
 err = Console(stderr=True)
@@ -24,7 +33,7 @@ err = Console(stderr=True)
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[str]:
-    """The URL of the database: the given server's, or the embedded one's while it is needed."""
+    """The URL of the configured server, or of the embedded one, which runs until the end of the block."""
     if settings.database_url:
         await wait_for_database(settings.database_url)
         yield settings.database_url
@@ -37,7 +46,7 @@ async def database(settings: Settings) -> AsyncIterator[str]:
 
 
 async def prepare_schema(url: str, *, own: bool) -> None:
-    """Brings the schema up to date where the database is our own, else insists that it is.
+    """Bring the schema up to date if the database is our ``own``; else check that it is.
 
     Raises ``MigrationError`` if it is not.
     """
@@ -46,6 +55,15 @@ async def prepare_schema(url: str, *, own: bool) -> None:
         await (deploy(connection) if own else assert_deployed(connection))
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def open_command_application(settings: Settings) -> AsyncIterator[Application]:
+    """The application on a database whose schema is that of this program."""
+    async with database(settings) as url:
+        await prepare_schema(url, own=settings.embedded)
+        async with open_application(settings, url) as application:
+            yield application
 
 
 def progress() -> Progress:
@@ -60,7 +78,7 @@ def progress() -> Progress:
 
 
 def stop_signal() -> asyncio.Event:
-    """An event of the running loop that SIGTERM and Ctrl-C set."""
+    """Return an event that SIGTERM and Ctrl-C set."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

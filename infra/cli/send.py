@@ -10,42 +10,46 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from infra.app import Application
-from infra.cli.operators import open_command_application
-from infra.cli.runtime import stop_signal
+from infra.cli.runtime import open_command_application, stop_signal
 from infra.cli.worker import AdminPort, serve_admin_port
 from infra.delivery.dispatcher import MessageDispatcher
 from infra.observability.logs import configure_logs
 from infra.settings import Settings
 
-__all__ = ["send", "sending"]
+__all__ = ["send", "send_in_background"]
 
 
-def _sender(running: Application, pause: float) -> MessageDispatcher:
+def _create_dispatcher(application: Application, pause: float) -> MessageDispatcher:
     return MessageDispatcher(
-        running.url, running.ledger, running.secrets, running.zone, pause=pause
+        application.url, application.ledger, application.secrets, application.zone, pause=pause
     )
 
 
 async def send(
     *,
-    pause: Annotated[float, Parameter(help="Seconds between two looks at the ledgers.")] = 0.5,
+    pause: Annotated[
+        float, Parameter(name="--poll-interval", help="Poll interval of the ledgers in seconds.")
+    ] = 0.5,
     admin_port: AdminPort = None,
 ) -> None:
-    """Sends what waits in the queue without an external system, until it is told to stop (SIGTERM or Ctrl-C)."""
+    """Run the built-in sender: send queued messages without an external system (SMTP, SMS).
+
+    Runs until SIGTERM or Ctrl-C.
+    """
     settings = Settings.from_environment()
     configure_logs()
     stop = stop_signal()
-    async with open_command_application(settings) as running:
-        sender = _sender(running, pause)
-        async with serve_admin_port(sender, settings, admin_port):
-            await sender.run(stop)
+    async with open_command_application(settings) as application:
+        dispatcher = _create_dispatcher(application, pause)
+        async with serve_admin_port(dispatcher, settings, admin_port):
+            await dispatcher.run(stop)
 
 
 @asynccontextmanager
-async def sending(running: Application) -> AsyncIterator[None]:
-    """Sends in the background until left; then finishes what is under way."""
+async def send_in_background(application: Application) -> AsyncIterator[None]:
+    """Send in the background; at the end of the block, finish what is in flight."""
     stop = asyncio.Event()
-    task = asyncio.create_task(_sender(running, 0.5).run(stop))
+    task = asyncio.create_task(_create_dispatcher(application, 0.5).run(stop))
     try:
         yield
     finally:

@@ -20,33 +20,33 @@ from domain.fields import ReadContext
 from infra.cli.runtime import database, err, out, prepare_schema, progress
 from infra.encryption import KeyRing
 from infra.postgres.pool import ConnectionPool
-from infra.projections.parked import ParkedEntity, parked
+from infra.projections.parked import ParkedEntity, list_parked
 from infra.projections.projector import Projector
 from infra.projections.reset import reset_projection
 from infra.projections.temporal import TemporalViews
 from infra.rebuild.rebuild import RebuildError, discard_all, rebuild, rollback
 from infra.rebuild.replay import LedgerReplayer
 from infra.rebuild.replay_receipt import CANONICAL
-from infra.rebuild.status import ProjectionStatus, view_states
+from infra.rebuild.status import ProjectionStatus, load_statuses
 from infra.rebuild.table_diff import LIMIT, Difference
 from infra.rebuild.verify import verify
 from infra.settings import Settings
 from services.audit.as_of import PositionOrDate
 
-__all__ = ["FOLDING", "replay", "views"]
+__all__ = ["RESET_TIMEOUT", "replay", "views"]
 
-views = App(name="views", help="The views that calls read, and those of analysts.")
+views = App(name="views", help="Read models, and tables of analysts.")
 
-FOLDING = 600.0
-"""Seconds that a statement may take which drops what an older program has folded."""
+RESET_TIMEOUT = 600.0
+"""Seconds that a statement may take which drops the rows of an older program."""
 
-SHOWN = 20
+MAX_PRINTED = 20
 """Differing rows that are printed."""
 
 
 @asynccontextmanager
-async def _ready() -> AsyncIterator[tuple[str, KeyRing, ZoneInfo]]:
-    """A database at this program's schema, and what is needed to read its events."""
+async def _open_database() -> AsyncIterator[tuple[str, KeyRing, ZoneInfo]]:
+    """Open the database at this program's schema, with the keys and the time zone to read its events."""
     settings = Settings.from_environment()
     async with database(settings) as url:
         await prepare_schema(url, own=settings.embedded)
@@ -54,8 +54,8 @@ async def _ready() -> AsyncIterator[tuple[str, KeyRing, ZoneInfo]]:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """One line and exit status 1 for what a command cannot do."""
+def _exit_on_refusal() -> Iterator[None]:
+    """Print one line and exit with status 1 if a command is refused."""
     try:
         yield
     except (RebuildError, ValueError, asyncpg.InsufficientPrivilegeError) as error:
@@ -64,10 +64,10 @@ def _refusals() -> Iterator[None]:
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
-    """A bar of events: what sets its end, and what moves it."""
+def _progress_bar(label: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+    """Show a progress bar of events; yield the functions that set its total and advance it."""
     with progress() as bar:
-        task = bar.add_task(what, total=None)
+        task = bar.add_task(label, total=None)
         yield (
             lambda count: bar.update(task, total=max(count, 1)),
             lambda count: bar.advance(task, count),
@@ -76,24 +76,28 @@ def _bar(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], Non
 
 @views.command(name="list")
 async def list_() -> None:
-    """Lists the views: rows, size, version of definition, how far behind, how many entities are parked."""
-    with _refusals():
-        async with _ready() as (url, _, _):
-            states = await view_states(url)
-    table = Table(Column("view", no_wrap=True), "rows", "size", "version", "behind", "parked")
+    """List the views: rows, size, version, lag and parked entities."""
+    with _exit_on_refusal():
+        async with _open_database() as (url, _, _):
+            states = await load_statuses(url)
+    table = Table(Column("view", no_wrap=True), "rows", "size", "version", "lag", "parked")
     for state in states:
         rows, size = f"{state.rows:,}", decimal(state.size)
         parked = f"{state.parked:,}" if state.lag_positions is not None else ""
-        table.add_row(state.name, rows, size, _version(state), _behind(state), parked)
+        table.add_row(state.name, rows, size, _version(state), _lag(state), parked)
     out.print(table)
 
 
 def _version(state: ProjectionStatus) -> str:
-    stale = state.version != state.wanted
-    return f"{state.version or '-'} (this program: {state.wanted})" if stale else f"{state.version}"
+    stale = state.version != state.program_version
+    return (
+        f"{state.version or '-'} (this program: {state.program_version})"
+        if stale
+        else f"{state.version}"
+    )
 
 
-def _behind(state: ProjectionStatus) -> str:
+def _lag(state: ProjectionStatus) -> str:
     if state.lag_positions is None:
         return "never"
     if state.lag_positions < 0:
@@ -106,17 +110,17 @@ async def rebuild_(
     *,
     accept_differences: Annotated[
         bool,
-        Parameter(help="Switch even if rows differ, as they do after a view was redefined."),
+        Parameter(help="Switch even if rows differ, as for a new version of a view."),
     ] = False,
 ) -> None:
-    """Builds the views anew from the ledger, compares them with the live ones and switches.
+    """Rebuild the views from the ledger, compare them with the live ones and switch.
 
-    Calls are served meanwhile. One that was interrupted is gone on with. The former tables are kept for
+    The service runs meanwhile. An interrupted rebuild resumes. The previous tables are kept for
     `views rollback`.
     """
-    with _refusals():
-        async with _ready() as (url, ring, zone):
-            with _bar("events") as (total, advance):
+    with _exit_on_refusal():
+        async with _open_database() as (url, ring, zone):
+            with _progress_bar("events") as (total, advance):
                 report = await rebuild(
                     url,
                     ring,
@@ -125,12 +129,14 @@ async def rebuild_(
                     total=total,
                     advance=advance,
                 )
-    _show(report.differences)
-    for one in report.unreadable[:SHOWN]:
-        err.print(f"cannot be read: {one}", markup=False, highlight=False, soft_wrap=True)
+    _print_differences(report.differences)
+    for unreadable in report.unreadable[:MAX_PRINTED]:
+        err.print(f"cannot be read: {unreadable}", markup=False, highlight=False, soft_wrap=True)
     speed = report.events / report.seconds if report.seconds else 0
     resumed = " more" if report.resumed else ""
-    out.print(f"{report.events:,}{resumed} events folded, {speed:,.0f} a second", highlight=False)
+    out.print(
+        f"{report.events:,}{resumed} events replayed, {speed:,.0f} per second", highlight=False
+    )
     if not report.switched:
         err.print("The live views stay; the new ones are in views_next.")
         if report.unreadable:
@@ -138,95 +144,103 @@ async def rebuild_(
                 f"{len(report.unreadable):,} entities cannot be read, as by an older program."
             )
         else:
-            err.print("`views rebuild --accept-differences` switches in spite of differences.")
+            err.print("`views rebuild --accept-differences` switches all the same.")
         sys.exit(1)
     out.print(
-        f"Switched; writes waited {report.writes_blocked_seconds * 1000:,.0f} ms.", highlight=False
+        f"Switched; writes were blocked for {report.writes_blocked_seconds * 1000:,.0f} ms.",
+        highlight=False,
     )
 
 
 @views.command(name="rollback")
 async def rollback_() -> None:
-    """Goes back to the tables that were live before the last rebuild, caught up with the ledger."""
-    with _refusals():
-        async with _ready() as (url, ring, zone):
+    """Switch back to the tables from before the last rebuild, caught up with the ledger."""
+    with _exit_on_refusal():
+        async with _open_database() as (url, ring, zone):
             report = await rollback(url, ring, zone)
-    _show(report.differences)
+    _print_differences(report.differences)
     out.print("Switched back.")
 
 
 @views.command(name="verify")
 async def verify_() -> None:
-    """Replays the ledger and compares every row of the views; exits with 1 if one differs."""
-    with _refusals():
-        async with _ready() as (url, ring, zone):
-            with _bar("events") as (total, advance):
-                findings = await verify(url, ring, zone, total=total, advance=advance)
-    _show(findings.differences)
-    out.print(f"{findings.events:,} events, {findings.rows:,} rows", highlight=False)
-    if findings.differences:
+    """Replay the ledger and compare every row of the views; exits with 1 if one differs."""
+    with _exit_on_refusal():
+        async with _open_database() as (url, ring, zone):
+            with _progress_bar("events") as (total, advance):
+                report = await verify(url, ring, zone, total=total, advance=advance)
+    _print_differences(report.differences)
+    out.print(f"{report.events:,} events, {report.rows:,} rows", highlight=False)
+    if report.differences:
         sys.exit(1)
 
 
 @views.command(name="discard")
 async def discard_() -> None:
-    """Drops the tables that a rebuild has left: those of before its switch, or unfinished ones."""
-    with _refusals():
-        async with _ready() as (url, _, _):
-            found = await discard_all(url)
-    out.print(f"Dropped: {', '.join(found)}." if found else "There was nothing to drop.")
+    """Drop the tables that a rebuild has left: the previous or the unfinished ones."""
+    with _exit_on_refusal():
+        async with _open_database() as (url, _, _):
+            schemas = await discard_all(url)
+    out.print(f"Dropped: {', '.join(schemas)}." if schemas else "Nothing to drop.")
 
 
 @views.command(name="parked")
 async def parked_() -> None:
-    """Lists the entities whose events a view could not take in, and why."""
-    async with _ready() as (url, _, _):
+    """List parked entities: those whose events a projection could not apply, and why."""
+    async with _open_database() as (url, _, _):
         connection = await asyncpg.connect(url)
         try:
-            found = await parked(connection)
+            entities = await list_parked(connection)
         finally:
             await connection.close()
-    _print_parked(found)
+    _print_parked(entities)
 
 
 @views.command(name="retry")
 async def retry_(view: str | None = None) -> None:
-    """Tries again to take in what is parked, of one view or all; exits with 1 if some of it still is."""
-    with _refusals():
-        async with _ready() as (url, ring, zone):
-            lanes = ConnectionPool(url, 1, timeout=FOLDING)
+    """Retry parked entities, of one view or all; exits with 1 if some are still parked."""
+    with _exit_on_refusal():
+        async with _open_database() as (url, ring, zone):
+            lanes = ConnectionPool(url, 1, timeout=RESET_TIMEOUT)
             projector = Projector(url, TemporalViews(lanes, ring, zone))
-            found = await projector.retry(view)
+            entities = await projector.retry(view)
             await projector.close()
             await lanes.close()
-    _print_parked(found)
-    if found:
+    _print_parked(entities)
+    if entities:
         sys.exit(1)
 
 
-def _print_parked(found: list[ParkedEntity]) -> None:
-    if not found:
+def _print_parked(entities: list[ParkedEntity]) -> None:
+    if not entities:
         out.print("Nothing is parked.")
         return
     table = Table("view", "organisation", "entity", "from position", "tries", "reason")
-    for one in found:
-        place = f"{one.position:,}"
-        entity = one.stream.hex.upper()
-        table.add_row(one.view, one.organisation, entity, place, f"{one.tries}", one.reason)
+    for parked_entity in entities:
+        position = f"{parked_entity.position:,}"
+        entity = parked_entity.stream.hex.upper()
+        table.add_row(
+            parked_entity.view,
+            parked_entity.organisation,
+            entity,
+            position,
+            f"{parked_entity.tries}",
+            parked_entity.reason,
+        )
     out.print(table)
 
 
-@views.command(name="refeed")
-async def refeed_(view: str) -> None:
-    """Empties a table of analysts, so that `project` feeds it from the first event on again."""
-    with _refusals():
-        async with _ready() as (url, _, _):
+@views.command(name="reset")
+async def reset_(view: str) -> None:
+    """Reset a projection: empty its table, to be rebuilt by the projector from the first event on."""
+    with _exit_on_refusal():
+        async with _open_database() as (url, _, _):
             await reset_projection(url, view)
-    out.print(f"{view} is fed anew by whoever projects.", highlight=False)
+    out.print(f"{view} is reset; the projector rebuilds it.", highlight=False)
 
 
-def _show(differences: list[Difference]) -> None:
-    for difference in differences[:SHOWN]:
+def _print_differences(differences: list[Difference]) -> None:
+    for difference in differences[:MAX_PRINTED]:
         err.print(str(difference), markup=False, highlight=False, soft_wrap=True)
     if differences:
         more = " or more" if len(differences) >= LIMIT else ""
@@ -237,33 +251,35 @@ async def replay(
     organisation: str,
     *,
     at: Annotated[
-        str | None, Parameter(help="A position or a date; the ledger's end if left out.")
+        str | None, Parameter(help="A position or a date; by default the head of the ledger.")
     ] = None,
     entity: Annotated[
-        str | None, Parameter(help="KIND/ID: print this one, and make no schema.")
+        str | None, Parameter(help="KIND/ID: print this entity only, and create no schema.")
     ] = None,
     schema: Annotated[
-        str | None, Parameter(help="Where to, if not replay_ORGANISATION_POSITION.")
+        str | None, Parameter(help="Name of the schema; by default replay_ORGANISATION_POSITION.")
     ] = None,
 ) -> None:
-    """Rebuilds an organisation as it was at a position, in a schema of its own; prints a receipt.
+    """Rebuild an organisation as of a position, in a schema of its own, and print a receipt.
 
-    The receipt is the same to the last byte wherever the same program replays the same events.
+    The receipt is identical wherever the same program replays the same events.
     """
-    with _refusals():
-        async with _ready() as (url, ring, zone):
-            when = _when(at, zone)
+    with _exit_on_refusal():
+        async with _open_database() as (url, ring, zone):
+            target = _position_or_time(at, zone)
             replayer = LedgerReplayer(url, ring, zone, organisation)
             if entity:
-                found = await replayer.entity(entity, when)
+                document = await replayer.replay_entity(entity, target)
             else:
-                with _bar("events") as (total, advance):
-                    found = await replayer.whole(when, schema, total=total, advance=advance)
-    print(orjson.dumps(found, option=CANONICAL | orjson.OPT_INDENT_2).decode())  # noqa: T201
+                with _progress_bar("events") as (total, advance):
+                    document = await replayer.replay_organisation(
+                        target, schema, total=total, advance=advance
+                    )
+    print(orjson.dumps(document, option=CANONICAL | orjson.OPT_INDENT_2).decode())  # noqa: T201
 
 
-def _when(at: str | None, zone: ZoneInfo) -> int | datetime | None:
-    """The position or time that is meant. Raises ``ValueError`` if it is neither."""
+def _position_or_time(at: str | None, zone: ZoneInfo) -> int | datetime | None:
+    """Return a position or a time. Raises ``ValueError`` for any other text."""
     if at is None:
         return None
     try:

@@ -11,8 +11,14 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from domain.errors import ServiceError
-from infra.cli.operators import open_command_application
-from infra.cli.runtime import database, err, out, prepare_schema, stop_signal
+from infra.cli.runtime import (
+    database,
+    err,
+    open_command_application,
+    out,
+    prepare_schema,
+    stop_signal,
+)
 from infra.cli.worker import AdminPort, serve_admin_port
 from infra.observability.logs import configure_logs
 from infra.password_hasher import SecretHasher
@@ -26,60 +32,64 @@ from infra.webhooks.subscription_worker import DeliveryPolicy
 
 __all__ = ["deliver", "webhooks"]
 
-webhooks = App(name="webhooks", help="What subscribers of an organisation were told.")
+webhooks = App(name="webhooks", help="Webhook subscriptions.")
 
-USUAL = DeliveryPolicy()
-SHOWN = ("id", "state", "pending", "lag_positions", "lag_seconds", "failing_since", "url")
-ATTEMPT = ("made_at", "position", "try", "outcome", "status", "milliseconds")
+DEFAULTS = DeliveryPolicy()
+STATUS_COLUMNS = ("id", "state", "pending", "lag_positions", "lag_seconds", "failing_since", "url")
+ATTEMPT_COLUMNS = ("made_at", "position", "try", "outcome", "status", "milliseconds")
 
 
 async def deliver(
     *,
-    lease: Annotated[float, Parameter(help="Seconds after which others take over.")] = USUAL.lease,
+    lease: Annotated[
+        float, Parameter(help="Seconds after which another process takes over.")
+    ] = DEFAULTS.lease,
     timeout: Annotated[
-        float, Parameter(help="Seconds for one request; fewer than the lease.")
-    ] = USUAL.timeout,
+        float, Parameter(help="Timeout of a request in seconds; less than the lease.")
+    ] = DEFAULTS.timeout,
     pause: Annotated[
-        float, Parameter(help="Seconds between two looks at the ledger.")
-    ] = USUAL.pause,
+        float, Parameter(name="--poll-interval", help="Poll interval of the ledger in seconds.")
+    ] = DEFAULTS.pause,
     first_retry: Annotated[
-        float, Parameter(help="Seconds until a failed request is made again; then doubled.")
-    ] = USUAL.first,
+        float, Parameter(help="Seconds before the first retry; doubled for each further one.")
+    ] = DEFAULTS.first_backoff,
     admin_port: AdminPort = None,
 ) -> None:
-    """Tells subscribers of webhooks what is recorded, until it is told to stop (SIGTERM or Ctrl-C)."""
+    """Run the webhook dispatcher. Runs until SIGTERM or Ctrl-C."""
     if not 0 < timeout < lease:
         err.print("crmledger: --timeout must be shorter than --lease", style="red")
         sys.exit(1)
     settings = Settings.from_environment()
     configure_logs()
     stop = stop_signal()
-    pace = DeliveryPolicy(lease=lease, timeout=timeout, pause=pause, first=first_retry)
+    policy = DeliveryPolicy(lease=lease, timeout=timeout, pause=pause, first_backoff=first_retry)
     async with (
         database(settings) as url,
-        HttpWebhookClient(settings.reachable_networks, timeout=timeout) as sender,
+        HttpWebhookClient(settings.reachable_networks, timeout=timeout) as client,
     ):
         await prepare_schema(url, own=settings.embedded)
-        lanes, secrets = (
+        pool, secrets = (
             ConnectionPool(url, CONNECTIONS, role=ROLE),
             SecretHasher(settings.service_key),
         )
-        base = settings.public_url or ""
-        bell = Listener(url, ROLE)
-        deliverer = WebhookDispatcher(lanes, bell, sender, secrets, pace=pace, base=base)
-        async with serve_admin_port(deliverer, settings, admin_port):
-            await deliverer.run(stop)
-        await lanes.close()
+        base_url = settings.public_url or ""
+        listener = Listener(url, ROLE)
+        dispatcher = WebhookDispatcher(
+            pool, listener, client, secrets, policy=policy, base_url=base_url
+        )
+        async with serve_admin_port(dispatcher, settings, admin_port):
+            await dispatcher.run(stop)
+        await pool.close()
         secrets.close()
 
 
 @asynccontextmanager
-async def _desk(organisation: str) -> AsyncIterator[tuple[WebhookAdmin, str]]:
-    """The desk and the organisation's id; a refusal is one line, and exit status 1."""
+async def _open_admin(organisation: str) -> AsyncIterator[tuple[WebhookAdmin, str]]:
+    """Open the administration of an organisation. An error is printed on one line, with exit status 1."""
     try:
-        async with open_command_application(Settings.from_environment()) as running:
-            told = await running.operator.context(organisation)
-            yield running.webhook_admin, told.directory.organisation
+        async with open_command_application(Settings.from_environment()) as application:
+            context = await application.operator.context(organisation)
+            yield application.webhook_admin, context.directory.organisation
     except ServiceError as error:
         err.print(f"crmledger: {error.message}: {error.description}", markup=False)
         sys.exit(1)
@@ -87,16 +97,16 @@ async def _desk(organisation: str) -> AsyncIterator[tuple[WebhookAdmin, str]]:
 
 @webhooks.command(name="list")
 async def list_(organisation: str, *, limit: int = 100, offset: int = 0) -> None:
-    """Lists subscriptions and how they stand."""
-    async with _desk(organisation) as (desk, tenant):
-        _print(SHOWN, await desk.statuses(tenant, limit, offset))
+    """List webhook subscriptions with state and lag."""
+    async with _open_admin(organisation) as (admin, tenant):
+        _print_table(STATUS_COLUMNS, await admin.statuses(tenant, limit, offset))
 
 
 @webhooks.command
 async def deliveries(organisation: str, webhook: str, *, limit: int = 100, offset: int = 0) -> None:
-    """Lists requests to a subscriber and what came of them, the last one first."""
-    async with _desk(organisation) as (desk, tenant):
-        _print(ATTEMPT, await desk.deliveries(tenant, webhook, limit, offset))
+    """List the delivery attempts of a subscription, the latest first."""
+    async with _open_admin(organisation) as (admin, tenant):
+        _print_table(ATTEMPT_COLUMNS, await admin.deliveries(tenant, webhook, limit, offset))
 
 
 @webhooks.command
@@ -104,23 +114,23 @@ async def replay(
     organisation: str,
     webhook: str,
     *,
-    from_: Annotated[int, Parameter(name="--from", help="The first position to tell again.")],
+    from_: Annotated[int, Parameter(name="--from", help="The first position to re-send.")],
 ) -> None:
-    """Has everything from a position on told again, with the same ids."""
-    async with _desk(organisation) as (desk, tenant):
-        await desk.replay(tenant, webhook, from_)
+    """Re-send events from a position, with the same message ids."""
+    async with _open_admin(organisation) as (admin, tenant):
+        await admin.replay(tenant, webhook, from_)
     out.print("replayed from", from_, highlight=False)
 
 
 @webhooks.command
 async def resume(organisation: str, webhook: str) -> None:
-    """Has what waits sent at once; ends a pause, and what a 410 has stopped."""
-    async with _desk(organisation) as (desk, tenant):
-        await desk.resume(tenant, webhook)
+    """Send pending events now; reactivates a subscription that is PAUSED or GONE."""
+    async with _open_admin(organisation) as (admin, tenant):
+        await admin.resume(tenant, webhook)
     out.print("resumed", webhook, highlight=False)
 
 
-def _print(columns: tuple[str, ...], rows: list[dict[str, object]]) -> None:
+def _print_table(columns: tuple[str, ...], rows: list[dict[str, object]]) -> None:
     table = Table(*(column.replace("_", " ") for column in columns))
     for row in rows:
         table.add_row(*("" if row[name] is None else str(row[name]) for name in columns))

@@ -1,4 +1,4 @@
-"""What the programs that work beside the service share: the second port, and how it is announced."""
+"""The admin port of the worker processes, and metrics."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Annotated, TypeAlias
 from cyclopts import Parameter
 
 from infra.cli.runtime import out
-from infra.http.admin import Admin, Worker
+from infra.http.admin import Admin
 from infra.http.server import listen
 from infra.settings import Settings
+from infra.worker import Worker
 
 __all__ = ["AdminPort", "serve_admin_port"]
 
 AdminPort: TypeAlias = Annotated[
-    int | None, Parameter(help="Port of health and metrics, if not CRMLEDGER_ADMIN_PORT.")
+    int | None, Parameter(help="Port of health and metrics; CRMLEDGER_ADMIN_PORT by default.")
 ]
 
 
@@ -24,14 +25,14 @@ AdminPort: TypeAlias = Annotated[
 async def serve_admin_port(
     worker: Worker, settings: Settings, port: int | None
 ) -> AsyncIterator[None]:
-    """Serves a worker's health and metrics until left, and says where.
+    """Serve the health and metrics of a worker until the context is left, and print the address.
 
-    :param port: if not that of the settings.
+    :param port: instead of the port of the settings.
     """
-    wanted = settings.admin_port if port is None else port
+    listen_on = settings.admin_port if port is None else port
     admin = Admin(worker)
-    async with listen(admin.edge().handle, settings.host, wanted) as served:
-        address = f"{settings.host}:{served}"
+    async with listen(admin.router().handle, settings.host, listen_on) as bound_port:
+        address = f"{settings.host}:{bound_port}"
         out.print(f"Health and metrics     http://{address}/health/ready", highlight=False)
         out.file.flush()
         yield

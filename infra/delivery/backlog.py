@@ -1,4 +1,4 @@
-"""What waits to be sent by the service itself, for whoever looks after it; nothing of it is personal."""
+"""The backlog of messages that the service sends itself. It contains no personal data."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["LATE", "MOST", "SERVER_SETTINGS", "Backlog", "backlogs", "is_enabled
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 MOST = 10_000
-"""Entries that are counted."""
+"""Maximum number of entries that are counted."""
 LATE = 900.0
-"""Seconds for which a message may wait before somebody should look."""
+"""Seconds after which a waiting message needs attention."""
 
 SERVER_SETTINGS: Mapping[str, tuple[str, str]] = {
     "EMAIL": ("email_server", "email_server_enabled"),
     "SMS": ("sms_server", "sms_server_enabled"),
 }
-"""By media, the organisation's settings: the server, and whether it is used."""
+"""By media, the names of the organisation's settings: the server, and the switch that enables it."""
 
 BACKLOGS = """
 SELECT m.media, w.entries, coalesce(extract(epoch FROM clock_timestamp() - f.recorded_at)::float8, 0) AS seconds,
@@ -54,12 +54,13 @@ SELECT m.media, w.entries, coalesce(extract(epoch FROM clock_timestamp() - f.rec
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits of one media, without an external system.
+    """The entries of one media that wait for the service itself.
 
-    ``entries`` of them, at most `MOST` counted, the first for ``seconds``. ``put_off`` were tried in
-    vain; the one that was so most often has had ``tries``, the last with ``error``, and the next in
-    ``next_try`` seconds. The server could not be used ``failures`` times in a row, the last time
-    for ``server_error``, and is left alone for ``paused_for`` seconds.
+    ``entries`` is their number, counted up to `MOST`; the first has waited for ``seconds``.
+    ``put_off`` of them have failed and wait for their next try. Of the one that has failed most often,
+    ``tries`` is how often, ``error`` the last reason and ``next_try`` the seconds until the next try.
+    The server could not be used ``failures`` times in a row, the last time because of
+    ``server_error``; nothing is sent to it for ``paused_for`` seconds.
     """
 
     media: str
@@ -75,12 +76,12 @@ class Backlog:
 
 
 async def backlogs(connection: Connection, organisation: str) -> list[Backlog]:
-    """What waits of each media."""
+    """Return what waits, by media."""
     rows = await connection.fetch(BACKLOGS, organisation, list(MEDIA), MOST)
     return [Backlog(**dict(row)) for row in rows]
 
 
 def is_enabled(settings: Mapping[str, Any], media: str) -> bool:
-    """Whether an organisation has a server for a media, and uses it."""
+    """Return True if an organisation has a server for a media, and it is enabled."""
     server, switch = SERVER_SETTINGS[media]
     return bool(settings.get(server)) and settings.get(switch) is not False

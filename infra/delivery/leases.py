@@ -1,4 +1,4 @@
-"""Leases of queue entries, in the schema ``outward``: who sends which, by the database's clock."""
+"""Leases of queue entries, in the schema ``outward``. Their time is counted by the database's clock."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ SELECT EXISTS (SELECT FROM views.queue_entries WHERE organisation = $1 AND media
 class PostgresDeliveryLeases:
     """Takes leases and gives them back. Every method raises `ServiceUnavailable`.
 
-    Each statement may reach the server twice, when an answer was lost: none does harm then. What a
-    lost `claim` has leased is free again after the lease.
+    Every statement may be executed twice, in case its result was lost. The entries that a lost `claim`
+    has leased are free again when the lease ends.
     """
 
-    def __init__(self, lanes: ConnectionPool) -> None:
-        self._lanes = lanes
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
 
     async def heads(self) -> Heads:
-        """How long each organisation's ledger is."""
-        return await self._lanes.read(head_positions)
+        """Return the last position of each organisation's ledger."""
+        return await self._pool.read(head_positions)
 
     async def claim(
-        self, organisation: str, media: str, version: int, most: int, limits: SendPolicy
+        self, organisation: str, media: str, version: int, limit: int, limits: SendPolicy
     ) -> list[LeasedEntry]:
-        """Leases at most so many entries that may be sent now, the oldest first.
+        """Lease at most ``limit`` entries that may be sent now, the oldest first.
 
-        :param version: of the settings; a server that failed with older ones is tried at once.
+        :param version: of the settings; a server that failed with an older version is tried at once.
         """
-        bounds = (most, limits.connections, float(limits.messages_per_second), limits.lease)
-        rows = await self._lanes.read(
+        bounds = (limit, limits.connections, float(limits.messages_per_second), limits.lease)
+        rows = await self._pool.read(
             lambda connection: connection.fetch(CLAIM, organisation, media, version, *bounds)
         )
         return [LeasedEntry(*row) for row in rows]
@@ -53,8 +53,8 @@ class PostgresDeliveryLeases:
     async def renew(
         self, organisation: str, leased: LeasedEntry, seconds: float, *, sent: bool
     ) -> bool:
-        """Whether the lease still stands; then it is prolonged, and noted what was sent."""
-        held: bool = await self._lanes.read(
+        """Prolong the lease and record whether the message was sent: False if the lease has ended."""
+        held: bool = await self._pool.read(
             lambda connection: connection.fetchval(
                 HOLD, organisation, leased.entry, leased.fence, sent, seconds
             )
@@ -64,9 +64,9 @@ class PostgresDeliveryLeases:
     async def defer(
         self, organisation: str, leased: LeasedEntry, tries: int, seconds: float, error: str
     ) -> bool:
-        """Gives the lease back; the entry is not tried again within so many seconds."""
+        """Give the lease back; the entry is not tried again for ``seconds``. False if it has ended."""
         values = (leased.entry, leased.fence, tries, seconds, error)
-        held: bool = await self._lanes.read(
+        held: bool = await self._pool.read(
             lambda connection: connection.fetchval(PUT_OFF, organisation, *values)
         )
         return held
@@ -74,28 +74,28 @@ class PostgresDeliveryLeases:
     async def open_circuit(
         self, organisation: str, media: str, failures: int, seconds: float, error: str
     ) -> None:
-        """Leaves a server alone for a while."""
-        await self._lanes.read(
+        """Send nothing to a server for ``seconds``."""
+        await self._pool.read(
             lambda connection: connection.execute(
                 REST, organisation, media, failures, seconds, error
             )
         )
 
     async def complete(self, organisation: str, entry: str) -> None:
-        """Drops what is kept of an entry that is decided."""
-        await self._lanes.read(lambda connection: connection.execute(DONE, organisation, entry))
+        """Delete the row of an entry that is decided."""
+        await self._pool.read(lambda connection: connection.execute(DONE, organisation, entry))
 
     async def purge_decided(self, organisation: str) -> None:
-        """Drops what is kept of entries that others have decided."""
-        await self._lanes.read(lambda connection: connection.execute(SWEEP, organisation))
+        """Delete the rows of entries that others have decided."""
+        await self._pool.read(lambda connection: connection.execute(SWEEP, organisation))
 
     async def has_waiting(self, organisation: str, media: str) -> bool:
-        """Whether anything waits, be it its turn or not."""
-        found: bool = await self._lanes.read(
+        """Return True if any entry waits, due or not."""
+        exists: bool = await self._pool.read(
             lambda connection: connection.fetchval(WAITING, organisation, media)
         )
-        return found
+        return exists
 
     async def backlogs(self, organisation: str) -> list[Backlog]:
-        """What waits of each media."""
-        return await self._lanes.read(lambda connection: backlogs(connection, organisation))
+        """Return what waits, by media."""
+        return await self._pool.read(lambda connection: backlogs(connection, organisation))

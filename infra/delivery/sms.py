@@ -1,4 +1,4 @@
-"""SMS gateways: messages over HTTP, as an organisation's settings describe the request."""
+"""SMS gateways: messages over HTTP, by requests that the organisation's settings describe."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from services.communications.delivery import Message, SendPolicy, SendResult
 
 __all__ = ["GatewayConfig", "SmsGateway"]
 
-LONGEST_ANSWER = 16 * 1024
-"""Bytes of an answer that are looked at."""
+MAX_RESPONSE = 16 * 1024
+"""Maximum number of bytes that are read of a response."""
 CREDENTIALS = frozenset({401, 403, 407})
 TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
 """Statuses after which the same request may succeed later."""
@@ -30,12 +30,12 @@ ESCAPES: Mapping[str, tuple[str, Callable[[str], str]]] = {
     "XML": ("application/xml", lambda text: xml_escaped(text, {'"': "&quot;", "'": "&apos;"})),
     "TEXT": ("text/plain; charset=utf-8", str),
 }
-"""By the format of a body: its media type, and how a value is put into it."""
+"""By the format of a body: its media type, and the function that escapes a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
-    """What a gateway is asked, as it is set, and which answers say yes."""
+    """The request to a gateway, and the responses that mean success."""
 
     url: str
     method: str
@@ -52,13 +52,13 @@ class GatewayConfig:
 class SmsGateway:
     """One organisation's SMS gateway."""
 
-    def __init__(self, request: GatewayConfig, limits: SendPolicy) -> None:
-        self.limits = limits
-        self._request = request
-        self._pattern = re.compile(request.answer_pattern) if request.answer_pattern else None
-        encrypted = request.url.lower().startswith("https:")
+    def __init__(self, config: GatewayConfig, limits: SendPolicy) -> None:
+        self.policy = limits
+        self._config = config
+        self._pattern = re.compile(config.answer_pattern) if config.answer_pattern else None
+        encrypted = config.url.lower().startswith("https:")
         context = ssl.create_default_context() if encrypted else True
-        # No proxy, no cookie and no redirect: a secret goes where it was meant to go.
+        # No proxy, no cookie and no redirect: the secret goes to the configured URL only.
         self._http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(
                 total=limits.timeout_seconds, sock_connect=limits.timeout_seconds / 2
@@ -69,32 +69,36 @@ class SmsGateway:
         )
 
     async def send(self, message: Message) -> SendResult:
-        """Hands over one message."""
-        request = self._request
+        """Send one message."""
+        config = self._config
         try:
             async with self._http.request(
-                request.method,
-                request.url,
+                config.method,
+                config.url,
                 data=self._body(message),
                 headers=self._headers(message),
                 allow_redirects=False,
-            ) as answer:
-                if self._is_enough(answer.status):
-                    return SendResult("SENT")
-                return self._judged(answer, (await _bounded(answer)).decode(errors="replace"))
+            ) as response:
+                if self._is_accepted_by_status(response.status):
+                    return SendResult("sent")
+                return self._result_of(
+                    response, (await _read_bounded(response)).decode(errors="replace")
+                )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             code = "TLS" if isinstance(error, aiohttp.ClientSSLError) else "HTTP UNREACHABLE"
-            return SendResult("AWAY", code)
+            return SendResult("unavailable", code)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            late = isinstance(error, TimeoutError)
-            code, said = ("TIMEOUT", "took too long") if late else ("DISCONNECTED", "hung up")
-            return SendResult("LATER", f"HTTP {code}", f"The gateway {said}")
+            timed_out = isinstance(error, TimeoutError)
+            code, reason = (
+                ("TIMEOUT", "took too long") if timed_out else ("DISCONNECTED", "hung up")
+            )
+            return SendResult("deferred", f"HTTP {code}", f"The gateway {reason}")
 
-    async def tidy(self) -> None:
-        """Nothing: the client closes idle connections by itself."""
+    async def close_idle(self) -> None:
+        """Do nothing: the client closes idle connections by itself."""
 
     async def close(self) -> None:
-        """Closes its connections."""
+        """Close the connections."""
         await self._http.close()
 
     def _values(self, message: Message) -> dict[str, str]:
@@ -103,67 +107,69 @@ class SmsGateway:
             "from": message.sender or "",
             "text": message.content,
             "key": message.idempotency_key,
-            "secret": self._request.secret or "",
+            "secret": self._config.secret or "",
         }
 
     def _body(self, message: Message) -> bytes:
-        escape = ESCAPES[self._request.body_format][1]
-        return render_template(self._request.body, self._values(message), escape).encode()
+        escape = ESCAPES[self._config.body_format][1]
+        return render_template(self._config.body, self._values(message), escape).encode()
 
     def _headers(self, message: Message) -> CIMultiDict[str]:
-        request = self._request
-        # What a header cannot hold is left out: line breaks would begin another one.
-        values = {name: _line(value) for name, value in self._values(message).items()}
-        headers = CIMultiDict({"Content-Type": ESCAPES[request.body_format][0]})
-        for name, template in request.headers.items():
+        config = self._config
+        # Line breaks would begin another header.
+        values = {name: _on_one_line(value) for name, value in self._values(message).items()}
+        headers = CIMultiDict({"Content-Type": ESCAPES[config.body_format][0]})
+        for name, template in config.headers.items():
             headers[name] = render_template(template, values)
-        headers[request.idempotency_header] = message.idempotency_key
+        headers[config.idempotency_header] = message.idempotency_key
         return headers
 
-    def _is_enough(self, status: int) -> bool:
-        """Whether a status alone says that the message was taken, whatever becomes of the rest."""
-        judged = self._request.answer_text is not None or self._pattern is not None
-        return status in self._request.expected_statuses and not judged
+    def _is_accepted_by_status(self, status: int) -> bool:
+        """Return True if the status alone means success, so that the body need not be read."""
+        reads_body = self._config.answer_text is not None or self._pattern is not None
+        return status in self._config.expected_statuses and not reads_body
 
-    def _judged(self, answer: aiohttp.ClientResponse, text: str) -> SendResult:
-        code, status = f"HTTP {answer.status}", answer.status
-        if status in self._request.expected_statuses:
-            wanted = self._request.answer_text
-            said = (wanted is None or wanted in text) and (
+    def _result_of(self, response: aiohttp.ClientResponse, text: str) -> SendResult:
+        code, status = f"HTTP {response.status}", response.status
+        if status in self._config.expected_statuses:
+            expected_text = self._config.answer_text
+            is_accepted = (expected_text is None or expected_text in text) and (
                 self._pattern is None or self._pattern.search(text) is not None
             )
             return (
-                SendResult("SENT") if said else SendResult("REFUSED", "ANSWER", self._shown(text))
+                SendResult("sent")
+                if is_accepted
+                else SendResult("rejected", "ANSWER", self._redacted(text))
             )
         if status in CREDENTIALS:
-            return SendResult("AWAY", code, self._shown(text))
+            return SendResult("unavailable", code, self._redacted(text))
         if status in TRANSIENT:
-            return SendResult("LATER", code, self._shown(text), _retry_after(answer))
-        return SendResult("REFUSED", code, self._shown(text))
+            return SendResult("deferred", code, self._redacted(text), _retry_after(response))
+        return SendResult("rejected", code, self._redacted(text))
 
-    def _shown(self, text: str) -> str:
-        """What the gateway said, without our secret, should it have said that."""
-        secret = self._request.secret
+    def _redacted(self, text: str) -> str:
+        """Return what the gateway said, without the secret, which it may have repeated."""
+        secret = self._config.secret
         return text.replace(secret, "***") if secret else text
 
 
-def _line(text: str) -> str:
+def _on_one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _retry_after(answer: aiohttp.ClientResponse) -> float:
-    """Seconds for which the gateway wants to be left alone, if it says so in seconds."""
-    said = answer.headers.get("Retry-After", "").strip()
-    return float(said) if said.isascii() and said.isdigit() and len(said) < 8 else 0.0
+def _retry_after(response: aiohttp.ClientResponse) -> float:
+    """Return the seconds of a Retry-After header; 0 if it has none or names a date."""
+    header = response.headers.get("Retry-After", "").strip()
+    return float(header) if header.isascii() and header.isdigit() and len(header) < 8 else 0.0
 
 
-async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
-    """The beginning of an answer; whatever more there is stays unread."""
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    """Return the first `MAX_RESPONSE` bytes of the body; the rest is not read."""
     parts, size = [], 0
-    async for part in answer.content.iter_any():
+    async for part in response.content.iter_any():
         parts.append(part)
         size += len(part)
-        if size >= LONGEST_ANSWER:
-            answer.close()
+        if size >= MAX_RESPONSE:
+            response.close()
             break
-    return b"".join(parts)[:LONGEST_ANSWER]
+    return b"".join(parts)[:MAX_RESPONSE]

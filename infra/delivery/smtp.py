@@ -1,4 +1,4 @@
-"""E-mail servers: messages over SMTP, on connections that are kept between messages."""
+"""E-mail servers: messages over SMTP, on connections that are reused."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from services.communications.delivery import Message, SendPolicy, SendResult
 
 __all__ = ["EmailServer", "SmtpConfig", "build_message"]
 
-IDLE = 20.0
-"""Seconds after which a kept connection is not used again."""
-CLOSING = 2.0
-"""Seconds that a server may take to say goodbye."""
+MAX_IDLE = 20.0
+"""Seconds after which an idle connection is not used again."""
+QUIT_TIMEOUT = 2.0
+"""Seconds that a server may take to answer QUIT."""
 UNAUTHENTICATED = frozenset({454, 530, 534, 535, 538})
-"""Replies that are about our credentials, whichever command they follow (RFC 4954)."""
+"""Replies about the credentials, whichever command they answer (RFC 4954)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SmtpConfig:
-    """Where an organisation's e-mails go; ``tls`` is NONE, STARTTLS or IMPLICIT."""
+    """An organisation's e-mail server; ``tls`` is NONE, STARTTLS or IMPLICIT."""
 
     host: str
     port: int
@@ -47,7 +47,7 @@ class SmtpConfig:
 
 
 class _AwayError(Exception):
-    """The server cannot be used; ``code`` and ``text`` are those of an outcome."""
+    """The server cannot be used; ``code`` and ``text`` are those of the result."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(code)
@@ -56,8 +56,8 @@ class _AwayError(Exception):
 
 
 @dataclass(slots=True)
-class _Kept:
-    """A connection and when it was used last."""
+class _IdleConnection:
+    """An idle connection, and the time of its last use."""
 
     client: aiosmtplib.SMTP
     used: float
@@ -66,115 +66,119 @@ class _Kept:
 class EmailServer:
     """One organisation's e-mail server."""
 
-    def __init__(self, target: SmtpConfig, limits: SendPolicy) -> None:
-        self.limits = limits
-        self._target = target
-        self._free: list[_Kept] = []
+    def __init__(self, config: SmtpConfig, limits: SendPolicy) -> None:
+        self.policy = limits
+        self._config = config
+        self._idle: list[_IdleConnection] = []
         self._closed = False
-        self._context = ssl.create_default_context() if target.tls != "NONE" else None
+        self._context = ssl.create_default_context() if config.tls != "NONE" else None
 
     async def send(self, message: Message) -> SendResult:
-        """Hands over one message."""
+        """Send one message."""
         try:
-            sender, recipient, content = build_message(message, html=self._target.html)
+            sender, recipient, content = build_message(message, html=self._config.html)
         except ValueError as error:
-            return SendResult("REFUSED", str(error), _SAID[str(error)])
+            return SendResult("rejected", str(error), _REASONS[str(error)])
         if not sender:
-            return SendResult("AWAY", "NO_SENDER")
+            return SendResult("unavailable", "NO_SENDER")
         try:
-            async with asyncio.timeout(self.limits.timeout_seconds):
+            async with asyncio.timeout(self.policy.timeout_seconds):
                 return await self._send(sender, recipient, content)
         except TimeoutError:
-            return SendResult("LATER", "SMTP TIMEOUT", "The server took too long")
+            return SendResult("deferred", "SMTP TIMEOUT", "The server took too long")
         except _AwayError as error:
-            return SendResult("AWAY", error.code, error.text)
+            return SendResult("unavailable", error.code, error.text)
 
-    async def tidy(self) -> None:
-        """Says goodbye on connections that were not used for a while."""
-        over = [kept for kept in self._free if time.monotonic() - kept.used >= IDLE]
-        self._free = [kept for kept in self._free if kept not in over]
-        for kept in over:
-            await _leave(kept.client)
+    async def close_idle(self) -> None:
+        """Close the connections that have been idle for `MAX_IDLE` seconds."""
+        expired = [
+            connection
+            for connection in self._idle
+            if time.monotonic() - connection.used >= MAX_IDLE
+        ]
+        self._idle = [connection for connection in self._idle if connection not in expired]
+        for connection in expired:
+            await _quit(connection.client)
 
     async def close(self) -> None:
-        """Says goodbye on all connections; those in use are left when they are given back."""
+        """Close all idle connections; those in use are closed after their message."""
         self._closed = True
-        while self._free:
-            await _leave(self._free.pop().client)
+        while self._idle:
+            await _quit(self._idle.pop().client)
 
     async def _send(self, sender: str, recipient: str, content: bytes) -> SendResult:
-        """Tries once, or again on a new connection where a kept one proves to be gone."""
-        kept = self._take()
-        if kept is not None:
-            outcome = await self._try(kept, sender, recipient, content)
-            if outcome is not None:
-                return outcome
-        fresh = await self._connected()
-        outcome = await self._try(fresh, sender, recipient, content)
-        return outcome or SendResult("LATER", "SMTP DISCONNECTED", "The server hung up")
+        """Try on an idle connection; if the server has closed that, try again on a new one."""
+        idle = self._take_idle()
+        if idle is not None:
+            result = await self._try(idle, sender, recipient, content)
+            if result is not None:
+                return result
+        client = await self._connect()
+        result = await self._try(client, sender, recipient, content)
+        return result or SendResult("deferred", "SMTP DISCONNECTED", "The server hung up")
 
     async def _try(
         self, client: aiosmtplib.SMTP, sender: str, recipient: str, content: bytes
     ) -> SendResult | None:
-        """What became of the message; None if the server hung up before it had the content."""
-        handed_over, sound = False, False
+        """Return the result; None if the server closed the connection before it had the content."""
+        handed_over, is_reusable = False, False
         try:
             await client.mail(sender)
             await client.rcpt(recipient)
             handed_over = True
             await client.data(content)
-            sound = True
-            return SendResult("SENT")
+            is_reusable = True
+            return SendResult("sent")
         except SMTPResponseException as error:
             if error.code == 421 and not handed_over:
                 return None
-            return _judged(error.code, str(error.message))
+            return _result_of(error.code, str(error.message))
         except (SMTPException, OSError) as error:
             if not handed_over and isinstance(error, SMTPServerDisconnected | OSError):
                 return None
-            return SendResult("LATER", "SMTP DISCONNECTED", "The server hung up")
+            return SendResult("deferred", "SMTP DISCONNECTED", "The server hung up")
         finally:
-            # After anything but success the other side may be anywhere in the dialogue.
-            if sound and not self._closed:
-                self._free.append(_Kept(client, time.monotonic()))
+            # After a failure the state of the dialogue is unknown.
+            if is_reusable and not self._closed:
+                self._idle.append(_IdleConnection(client, time.monotonic()))
             else:
                 client.close()
 
-    def _take(self) -> aiosmtplib.SMTP | None:
-        while self._free:
-            kept = self._free.pop()
-            if kept.client.is_connected and time.monotonic() - kept.used < IDLE:
-                return kept.client
-            kept.client.close()
+    def _take_idle(self) -> aiosmtplib.SMTP | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.client.is_connected and time.monotonic() - connection.used < MAX_IDLE:
+                return connection.client
+            connection.client.close()
         return None
 
-    async def _connected(self) -> aiosmtplib.SMTP:
-        """A new connection, encrypted and authenticated as was set. Raises `_AwayError`."""
-        target = self._target
+    async def _connect(self) -> aiosmtplib.SMTP:
+        """Open a connection, encrypted and authenticated as configured. Raises `_AwayError`."""
+        config = self._config
         client = aiosmtplib.SMTP(
-            hostname=target.host,
-            port=target.port,
-            use_tls=target.tls == "IMPLICIT",
-            start_tls=target.tls == "STARTTLS",
+            hostname=config.host,
+            port=config.port,
+            use_tls=config.tls == "IMPLICIT",
+            start_tls=config.tls == "STARTTLS",
             tls_context=self._context,
-            # Less than the whole try, so that a server that does not answer is told from one that is slow.
-            timeout=self.limits.timeout_seconds / 2,
+            # Less than the whole try: a server that does not answer is away, one that is slow is not.
+            timeout=self.policy.timeout_seconds / 2,
         )
         try:
             await client.connect()
-            if target.username:
-                await client.login(target.username, target.password or "")
-            client.timeout = self.limits.timeout_seconds
+            if config.username:
+                await client.login(config.username, config.password or "")
+            client.timeout = self.policy.timeout_seconds
         except BaseException as error:
             client.close()
             if isinstance(error, SMTPException | OSError | ValueError):
-                raise _away(error) from error
+                raise _away_error(error) from error
             raise
         return client
 
 
-def _away(error: Exception) -> _AwayError:
-    """What keeps a server from being used; nothing of it is a message's fault."""
+def _away_error(error: Exception) -> _AwayError:
+    """Return why the server cannot be used; the message is not to blame."""
     if isinstance(error, SMTPResponseException) and not isinstance(error, SMTPConnectResponseError):
         return _AwayError(f"SMTP {error.code}", str(error.message))
     cause = error.__cause__ or error
@@ -185,21 +189,21 @@ def _away(error: Exception) -> _AwayError:
     return _AwayError("SMTP UNREACHABLE", type(cause).__name__)
 
 
-def _judged(code: int, text: str) -> SendResult:
-    """What a reply means for the message that it refuses (RFC 5321, section 4.2.1)."""
+def _result_of(code: int, text: str) -> SendResult:
+    """Return the result of a message that the server refuses (RFC 5321, section 4.2.1)."""
     if code in UNAUTHENTICATED:
-        return SendResult("AWAY", f"SMTP {code}", text)
-    return SendResult("REFUSED" if code >= 500 else "LATER", f"SMTP {code}", text)
+        return SendResult("unavailable", f"SMTP {code}", text)
+    return SendResult("rejected" if code >= 500 else "deferred", f"SMTP {code}", text)
 
 
-async def _leave(client: aiosmtplib.SMTP) -> None:
+async def _quit(client: aiosmtplib.SMTP) -> None:
     with suppress(SMTPException, OSError, TimeoutError):
-        async with asyncio.timeout(CLOSING):
+        async with asyncio.timeout(QUIT_TIMEOUT):
             await client.quit()
     client.close()
 
 
-_SAID = {
+_REASONS = {
     "INVALID_RECIPIENT": "The communication's e-mail address cannot be sent to",
     "INVALID_SENDER": "The communication's sender is no e-mail address",
     "INVALID_CONTENT": "The communication's content is no text",
@@ -207,9 +211,9 @@ _SAID = {
 
 
 def build_message(message: Message, *, html: bool) -> tuple[str, str, bytes]:
-    """Sender and recipient as SMTP takes them, and the message as it travels.
+    """Return the sender and recipient of the SMTP envelope, and the encoded message.
 
-    Raises ``ValueError`` with the code of what cannot be sent.
+    :raises ValueError: with the code of the part that cannot be sent.
     """
     recipient = _address(message.to, "INVALID_RECIPIENT")
     sender = _address(message.sender, "INVALID_SENDER") if message.sender else None
@@ -229,12 +233,12 @@ def build_message(message: Message, *, html: bool) -> tuple[str, str, bytes]:
     return (sender.addr_spec if sender else ""), recipient.addr_spec, mail.as_bytes()
 
 
-def _address(text: str, fault: str) -> Address:
-    """One address, its domain as the wire has it. Raises ``ValueError`` with the fault."""
+def _address(text: str, code: str) -> Address:
+    """Return an address with its domain in ASCII. Raises ``ValueError`` with ``code``."""
     user, _, domain = text.strip().rpartition("@")
     try:
         if not user.isascii() or not text.strip().isprintable() or " " in text.strip():
             raise ValueError
         return Address(addr_spec=f"{user}@{domain.encode('idna').decode()}")
     except (ValueError, IndexError, MessageError) as error:
-        raise ValueError(fault) from error
+        raise ValueError(code) from error

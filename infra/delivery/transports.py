@@ -1,4 +1,4 @@
-"""The servers that organisations have set, opened when they are needed and anew when they change."""
+"""The registry of transports: the servers of organisations, opened on demand and again after a change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from infra.delivery.sms import GatewayConfig, SmsGateway
 from infra.delivery.smtp import EmailServer, SmtpConfig
 from services.communications.delivery import SendPolicy
 from services.context import CallContext
-from services.ports import Store
+from services.ports import SecretStore
 from services.secret_encryption import SecretCipher, stored_secret
 
 __all__ = ["TransportRegistry", "version_of"]
@@ -23,68 +23,76 @@ __all__ = ["TransportRegistry", "version_of"]
 log = structlog.get_logger(__name__)
 
 SECRETS = {"EMAIL": PASSWORD, "SMS": SECRET}
-"""By media, what the secret is called."""
+"""By media, the name of the secret."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Open:
-    """A server as it was set in one version of the organisation's record."""
+class _OpenTransport:
+    """A transport as one version of the organisation's settings describes it; None if it has none."""
 
     version: int
-    server: EmailServer | SmsGateway | None
+    transport: EmailServer | SmsGateway | None
 
 
 class TransportRegistry:
-    """Servers by organisation and media."""
+    """Transports by organisation and media."""
 
-    def __init__(self, ledger: Store, keeper: SecretCipher) -> None:
+    def __init__(self, ledger: SecretStore, cipher: SecretCipher) -> None:
         self._ledger = ledger
-        self._keeper = keeper
-        self._open: dict[tuple[str, str], _Open] = {}
-        self._former: list[tuple[float, EmailServer | SmsGateway]] = []
+        self._cipher = cipher
+        self._open: dict[tuple[str, str], _OpenTransport] = {}
+        self._replaced: list[tuple[float, EmailServer | SmsGateway]] = []
 
-    async def of(self, told: CallContext, media: str) -> EmailServer | SmsGateway | None:
-        """The server to send with; None if none is set, it is switched off or its secret is not ours."""
-        organisation, version = told.directory.organisation, version_of(told)
-        found = self._open.get((organisation, media))
-        if found is None or found.version != version:
-            server = await self._opened(told, media)
-            if found is not None and found.server is not None:
-                # What is under way on it goes on, for no longer than one try may take.
-                until = time.monotonic() + found.server.limits.timeout_seconds
-                self._former.append((until, found.server))
-            found = self._open[organisation, media] = _Open(version, server)
-        return found.server
+    async def get(self, context: CallContext, media: str) -> EmailServer | SmsGateway | None:
+        """Return the transport to send with.
+
+        None if no server is configured, it is disabled, or its secret was encrypted with another
+        service key.
+        """
+        organisation, version = context.directory.organisation, version_of(context)
+        current = self._open.get((organisation, media))
+        if current is None or current.version != version:
+            transport = await self._open_transport(context, media)
+            if current is not None and current.transport is not None:
+                # What is under way on it may end, which takes no longer than one try.
+                until = time.monotonic() + current.transport.policy.timeout_seconds
+                self._replaced.append((until, current.transport))
+            current = self._open[organisation, media] = _OpenTransport(version, transport)
+        return current.transport
 
     def all(self) -> list[EmailServer | SmsGateway]:
-        """Those on which something may be under way."""
-        servers = [found.server for found in self._open.values() if found.server is not None]
-        return servers + [server for _, server in self._former]
+        """Return the transports on which something may be under way."""
+        transports = [
+            current.transport for current in self._open.values() if current.transport is not None
+        ]
+        return transports + [transport for _, transport in self._replaced]
 
-    async def tidy(self) -> None:
-        """Closes what is no longer used."""
+    async def close_idle(self) -> None:
+        """Close the transports that were replaced, and the idle connections of the others."""
         now = time.monotonic()
-        over = [server for until, server in self._former if until < now]
-        self._former = [(until, server) for until, server in self._former if until >= now]
-        for server in over:
-            await server.close()
-        for server in self.all():
-            await server.tidy()
+        unused = [transport for until, transport in self._replaced if until < now]
+        self._replaced = [(until, transport) for until, transport in self._replaced if until >= now]
+        for transport in unused:
+            await transport.close()
+        for transport in self.all():
+            await transport.close_idle()
 
     async def close(self) -> None:
-        """Closes all of them; nothing may be under way."""
-        for server in self.all():
-            await server.close()
+        """Close all transports; nothing may be under way."""
+        for transport in self.all():
+            await transport.close()
 
-    async def _opened(self, told: CallContext, media: str) -> EmailServer | SmsGateway | None:
-        organisation, settings = told.directory.organisation, told.directory.settings
-        entry = told.directory.entry("organisation", organisation)
+    async def _open_transport(
+        self, context: CallContext, media: str
+    ) -> EmailServer | SmsGateway | None:
+        organisation, settings = context.directory.organisation, context.directory.settings
+        entry = context.directory.entry("organisation", organisation)
         if entry is None or entry.retired or not is_enabled(settings, media):
             return None
         try:
             secret = await stored_secret(
                 self._ledger,
-                self._keeper,
+                self._cipher,
                 organisation,
                 f"organisation/{organisation}",
                 SECRETS[media],
@@ -92,37 +100,37 @@ class TransportRegistry:
         except ValueError:
             log.error("sending.secret", organisation=organisation, media=media)
             return None
-        given = settings[SERVER_SETTINGS[media][0]]
-        return _email(given, secret) if media == "EMAIL" else _sms(given, secret)
+        server = settings[SERVER_SETTINGS[media][0]]
+        return _email_server(server, secret) if media == "EMAIL" else _sms_gateway(server, secret)
 
 
-def version_of(told: CallContext) -> int:
-    """The version of an organisation's settings; 0 if it has none."""
-    entry = told.directory.entry("organisation", told.directory.organisation)
+def version_of(context: CallContext) -> int:
+    """Return the version of an organisation's settings; 0 if it has none."""
+    entry = context.directory.entry("organisation", context.directory.organisation)
     return entry.version if entry else 0
 
 
-def _limits(given: Mapping[str, Any]) -> SendPolicy:
-    return SendPolicy(**{part.name: given[part.name] for part in fields(SendPolicy)})
+def _send_policy(settings: Mapping[str, Any]) -> SendPolicy:
+    return SendPolicy(**{field.name: settings[field.name] for field in fields(SendPolicy)})
 
 
-def _email(given: Mapping[str, Any], password: str | None) -> EmailServer:
-    target = SmtpConfig(
-        host=given["host"],
-        port=given["port"],
-        tls=given["tls"],
-        username=given["username"],
+def _email_server(settings: Mapping[str, Any], password: str | None) -> EmailServer:
+    config = SmtpConfig(
+        host=settings["host"],
+        port=settings["port"],
+        tls=settings["tls"],
+        username=settings["username"],
         password=password,
-        html=given["content_type"] == "HTML",
+        html=settings["content_type"] == "HTML",
     )
-    return EmailServer(target, _limits(given))
+    return EmailServer(config, _send_policy(settings))
 
 
-def _sms(given: Mapping[str, Any], secret: str | None) -> SmsGateway:
-    names = {part.name for part in fields(GatewayConfig)} - {"secret", "expected_statuses"}
-    request = GatewayConfig(
-        **{name: given[name] for name in names},
-        expected_statuses=frozenset(given["expected_statuses"]),
+def _sms_gateway(settings: Mapping[str, Any], secret: str | None) -> SmsGateway:
+    names = {field.name for field in fields(GatewayConfig)} - {"secret", "expected_statuses"}
+    config = GatewayConfig(
+        **{name: settings[name] for name in names},
+        expected_statuses=frozenset(settings["expected_statuses"]),
         secret=secret,
     )
-    return SmsGateway(request, _limits(given))
+    return SmsGateway(config, _send_policy(settings))

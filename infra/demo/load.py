@@ -1,4 +1,4 @@
-"""Loads the demo organisation, once; what is there already stays as it is."""
+"""Loads the demo organisation, once; existing data stays as it is."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ USER = "demo"
 
 
 class DemoSecrets(msgspec.Struct):
-    """What the first run made up: passwords by username, web API keys by number.
+    """The secrets that the first run generated: passwords by username, web API keys by number.
 
-    ``pass_code`` is that of the access tokens, ``loaded`` the hash of the organisation's first event
-    in the database that was loaded.
+    ``pass_code`` is that of the access tokens, ``loaded`` the hash of the organisation's first event in
+    the database that was loaded.
     """
 
     passwords: dict[str, str] = {}
@@ -39,50 +39,52 @@ class DemoSecrets(msgspec.Struct):
 
 
 class DemoError(RuntimeError):
-    """The demo data and this build do not fit; the message says which line was refused."""
+    """The demo data does not fit this build; the message says which line was refused."""
 
 
 def total_lines() -> int:
-    """The size of the demo data, for a progress bar."""
-    return sum(len(_lines(name)) for name in _FILES)
+    """Return the number of lines of the demo data, for a progress bar."""
+    return sum(len(_read_lines(name)) for name in _FILES)
 
 
 async def load_demo(
     application: Application, path: Path, advance: Callable[[int], None]
 ) -> DemoSecrets:
-    """Registers the demo organisation and creates its contacts, communications, service requests.
+    """Register the demo organisation; create its contacts, communications and service requests.
 
-    :param path: where the made-up secrets are kept, readable by this user only.
-    :param advance: is told how many lines of the data were dealt with.
+    :param path: the file of the generated secrets, readable by this user only.
+    :param advance: is called with the number of lines done since the last call.
     """
-    made_up, there = _stored(path), await _first_event(application)
-    if made_up.loaded and made_up.loaded == there:
+    demo_secrets, first_event = _load_secrets(path), await _first_event(application)
+    if demo_secrets.loaded and demo_secrets.loaded == first_event:
         advance(total_lines())
-        return made_up
-    # Whoever lost the secrets cannot repeat the calls that were made with them.
-    served = bool(there) and not made_up.pass_code
-    made_up.pass_code = made_up.pass_code or f"{secrets.token_urlsafe(12)}a1"
+        return demo_secrets
+    # Calls that were made with lost secrets cannot be repeated.
+    is_served = bool(first_event) and not demo_secrets.pass_code
+    demo_secrets.pass_code = demo_secrets.pass_code or f"{secrets.token_urlsafe(12)}a1"
     for name in ("10-organisation", "20-countries", "30-setup"):
-        await _register(application, _with_secrets(name, made_up), advance)
-    _store(path, made_up)
-    session = await _login(application, made_up)
+        await _register(application, _with_secrets(name, demo_secrets), advance)
+    _save_secrets(path, demo_secrets)
+    session = await _log_in(application, demo_secrets)
     contacts: dict[str, str] = {}
-    for line in _lines("40-contacts"):
-        contacts |= await _contact(application, session, line, contacts)
+    for line in _read_lines("40-contacts"):
+        contacts |= await _ensure_contact(application, session, line, contacts)
         advance(1)
-    await _register(application, _with_contacts("50-customers", contacts), advance)
-    for n, line in enumerate(_with_contacts("60-communications", contacts)):
+    await _register(application, _resolved_lines("50-customers", contacts), advance)
+    for number, line in enumerate(_resolved_lines("60-communications", contacts)):
         body = orjson.loads(line)["body"]
-        await _call(application, session, "communications/create", body, f"demo/communication/{n}")
+        await _call(
+            application, session, "communications/create", body, f"demo/communication/{number}"
+        )
         advance(1)
-    if served:
-        advance(len(_lines("70-service")))
+    if is_served:
+        advance(len(_read_lines("70-service")))
     else:
-        known = contacts | {"secret": made_up.pass_code}
-        await _serve(application, session, known, advance)
-    made_up.loaded = await _first_event(application)
-    _store(path, made_up)
-    return made_up
+        aliases = contacts | {"secret": demo_secrets.pass_code}
+        await _replay_service_calls(application, session, aliases, advance)
+    demo_secrets.loaded = await _first_event(application)
+    _save_secrets(path, demo_secrets)
+    return demo_secrets
 
 
 _FILES = (
@@ -96,34 +98,40 @@ _FILES = (
 )
 
 
-def _lines(name: str) -> list[bytes]:
+def _read_lines(name: str) -> list[bytes]:
     return (files("infra.demo") / f"{name}.jsonl").read_bytes().splitlines()
 
 
-def _with_secrets(name: str, made_up: DemoSecrets) -> Iterator[bytes]:
-    for line in _lines(name):
+def _with_secrets(name: str, demo_secrets: DemoSecrets) -> Iterator[bytes]:
+    for line in _read_lines(name):
         record = orjson.loads(line)
         if record["kind"] == "user":
             username = record["username"]
-            record["password"] = made_up.passwords.setdefault(username, secrets.token_urlsafe(12))
+            record["password"] = demo_secrets.passwords.setdefault(
+                username, secrets.token_urlsafe(12)
+            )
         elif record["kind"] == "web_api_key":
             number = record["number"]
-            record["key"] = made_up.keys.setdefault(number, secrets.token_hex(16).upper())
+            record["key"] = demo_secrets.keys.setdefault(number, secrets.token_hex(16).upper())
         yield orjson.dumps(record)
 
 
-def _with_contacts(name: str, contacts: dict[str, str]) -> Iterator[bytes]:
-    for line in _lines(name):
-        yield orjson.dumps(_named(orjson.loads(line), contacts))
+def _resolved_lines(name: str, contacts: dict[str, str]) -> Iterator[bytes]:
+    for line in _read_lines(name):
+        yield orjson.dumps(_resolve_aliases(orjson.loads(line), contacts))
 
 
-def _named(value: Any, known: dict[str, str]) -> Any:
-    """The value with every ``@alias`` replaced by the id that is known by it."""
+def _resolve_aliases(value: Any, aliases: dict[str, str]) -> Any:
+    """Return the value with every ``@alias`` replaced by its id."""
     if isinstance(value, str) and value.startswith("@"):
-        return known[value[1:]]
+        return aliases[value[1:]]
     if isinstance(value, dict):
-        return {name: _named(member, known) for name, member in value.items()}
-    return [_named(member, known) for member in value] if isinstance(value, list) else value
+        return {name: _resolve_aliases(member, aliases) for name, member in value.items()}
+    return (
+        [_resolve_aliases(member, aliases) for member in value]
+        if isinstance(value, list)
+        else value
+    )
 
 
 async def _register(
@@ -141,46 +149,46 @@ async def _register(
         raise DemoError(str(report.refused[0]))
 
 
-async def _login(application: Application, made_up: DemoSecrets) -> str:
-    given = {
+async def _log_in(application: Application, demo_secrets: DemoSecrets) -> str:
+    credentials = {
         "username": USER,
-        "password": made_up.passwords[USER],
+        "password": demo_secrets.passwords[USER],
         "organisation": ORGANISATION,
     }
-    return str((await token(Request(given), given, application.desk))["token"])
+    return str((await token(Request(credentials), credentials, application.desk))["token"])
 
 
-async def _contact(
+async def _ensure_contact(
     application: Application, session: str, line: bytes, contacts: dict[str, str]
 ) -> dict[str, str]:
-    """Creates a contact unless one with its number is there; returns its id by its alias."""
+    """Create a contact unless one with its number exists; return its id by its alias."""
     record = orjson.loads(line)
-    body = _named(record["body"], contacts)
+    body = _resolve_aliases(record["body"], contacts)
     numbers = (body.get("demographics") or {}) | (body.get("company_profile") or {})
     name = "id_number" if body["type"] == "PERSON" else "vat_registration_number"
-    listed = METHODS["contact_information/list"]
+    method = METHODS["contact_information/list"]
     query = {"token": [session], name: [numbers[name]]}
-    found = orjson.loads(
-        await application.runner.run(listed, Request(query, from_query_or_form=True))
+    matches = orjson.loads(
+        await application.runner.run(method, Request(query, from_query_or_form=True))
     )
-    if not found:
+    if not matches:
         path, key = "contact_information/create", f"demo/contact/{record['alias']}"
-        found = [await _call(application, session, path, body, key)]
-    return {record["alias"]: found[0]["id"]}
+        matches = [await _call(application, session, path, body, key)]
+    return {record["alias"]: matches[0]["id"]}
 
 
-async def _serve(
-    application: Application, session: str, known: dict[str, str], advance: Callable[[int], None]
+async def _replay_service_calls(
+    application: Application, session: str, aliases: dict[str, str], advance: Callable[[int], None]
 ) -> None:
-    """Makes the calls of the last file, each with what the answers to earlier ones hold."""
-    for n, line in enumerate(_lines("70-service")):
+    """Make the calls of the last file; each may refer to the answers to earlier ones."""
+    for number, line in enumerate(_read_lines("70-service")):
         record = orjson.loads(line)
-        body, key = _named(record["body"], known), f"demo/service/{n}"
+        body, key = _resolve_aliases(record["body"], aliases), f"demo/service/{number}"
         answer = await _call(application, session, record["path"], body, key)
         if "alias" in record:
             texts = {name: value for name, value in answer.items() if isinstance(value, str)}
-            known = known | {f"{record['alias']}.{name}": text for name, text in texts.items()}
-            known[record["alias"]] = answer["id"]
+            aliases = aliases | {f"{record['alias']}.{name}": text for name, text in texts.items()}
+            aliases[record["alias"]] = answer["id"]
         advance(1)
 
 
@@ -197,15 +205,15 @@ async def _first_event(application: Application) -> str:
     return await application.ledger.first_hash(organisation) if organisation else ""
 
 
-def _stored(path: Path) -> DemoSecrets:
+def _load_secrets(path: Path) -> DemoSecrets:
     if not path.exists():
         return DemoSecrets()
     return msgspec.json.decode(path.read_bytes(), type=DemoSecrets)
 
 
-def _store(path: Path, made_up: DemoSecrets) -> None:
+def _save_secrets(path: Path, demo_secrets: DemoSecrets) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_suffix(".new")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(msgspec.json.encode(made_up))
+        file.write(msgspec.json.encode(demo_secrets))
     draft.replace(path)

@@ -1,4 +1,4 @@
-"""What this build is: everything is read from the registries that the service itself runs on."""
+"""A description of this build, read from the registries that the service itself runs on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["build_info"]
 
 
 def build_info(settings: Settings, env: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """The build and its settings, as JSON would have it; never a secret.
+    """The build and its settings as a JSON document, without secrets.
 
     :param env: the variables that the settings were read from.
     """
@@ -38,13 +38,13 @@ def build_info(settings: Settings, env: Mapping[str, str] = os.environ) -> dict[
 
 
 def _versions(aggregate: str) -> dict[str, int]:
-    """The events of an aggregate with the version of their form."""
-    own = (topic for topic in EVENTS if topic.partition(".")[0] == aggregate)
-    return {topic.partition(".")[2]: EVENTS[topic].SCHEMA for topic in sorted(own)}
+    """The events of an aggregate with their schema versions."""
+    topics = (topic for topic in EVENTS if topic.partition(".")[0] == aggregate)
+    return {topic.partition(".")[2]: EVENTS[topic].SCHEMA for topic in sorted(topics)}
 
 
 def _names() -> list[tuple[str, str]]:
-    """Each setting's field and variable."""
+    """The field and the variable of each setting."""
     fields, variables = Settings.__struct_fields__, Settings.__struct_encode_fields__
     return list(zip(fields, variables, strict=True))
 
@@ -52,9 +52,9 @@ def _names() -> list[tuple[str, str]]:
 def _setting(
     settings: Settings, field: str, variable: str, env: Mapping[str, str]
 ) -> dict[str, Any]:
-    """A setting's value, and whether it was set, kept in the data folder or is the default."""
+    """The value of a setting and its source: environment, data folder or default."""
     value = getattr(settings, field)
-    otherwise = "data folder" if variable in SECRETS else "default"
-    source = "environment" if env.get(variable) else otherwise
-    shown = "(hidden)" if field in HIDDEN and value is not None else value
-    return {"name": variable, "value": shown if shown is None else str(shown), "source": source}
+    unset = "data folder" if variable in SECRETS else "default"
+    source = "environment" if env.get(variable) else unset
+    text = "(hidden)" if field in HIDDEN and value is not None else value
+    return {"name": variable, "value": text if text is None else str(text), "source": source}

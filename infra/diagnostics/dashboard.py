@@ -1,7 +1,7 @@
-"""What the console shows of one organisation: counted on indexes, and never more than `MOST`.
+"""The figures of the console for one organisation, counted on indexes and at most up to `MOST`.
 
-A look costs the same whether a hundred messages wait or a million. Ages are turned into positions
-first (no event was recorded earlier than the one before it), so that nothing has to be joined.
+Reading them costs the same for a hundred queued messages or a million. Ages are converted to positions
+first (no event was recorded earlier than the one before it), so that no join is needed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from domain.service_request_answers import OPEN
 from infra.delivery.backlog import Backlog, backlogs
 from infra.ledger.positions import HEAD
 from infra.postgres.pool import ConnectionPool
+from infra.projections.projector import ProjectionLag
 from infra.projections.sql_projections import ANALYTICS
 from infra.projections.temporal import HISTORY
 from infra.webhooks.subscriptions import STANDING, SubscriptionStatus, subscription_status
@@ -29,33 +30,32 @@ __all__ = [
     "MOST",
     "Dashboard",
     "DashboardReader",
-    "ProjectionLag",
     "QueueDepth",
     "SealSummary",
 ]
 
 MOST = 10_000
-"""Entries of one media, and requests of one state, that are counted."""
+"""The most entries of one media, and requests of one state, that are counted."""
 AGES = (
     ("less than 5 minutes", timedelta(minutes=5)),
     ("less than an hour", timedelta(hours=1)),
     ("less than a day", timedelta(days=1)),
     ("a day or more", None),
 )
-"""How long a message has waited: what is said, and the bound."""
+"""Ages of queued messages: label and upper bound."""
 HOURS = 24
-"""Hours of which the events are counted."""
+"""Hours for which events are counted."""
 SEALS = 24
-"""Seals that are shown."""
+"""The most seals that are read."""
 WEBHOOKS = 24
-"""Subscriptions that are shown."""
+"""The most webhook subscriptions that are read."""
 
 NOW = "SELECT clock_timestamp()"
-# The positions before which an event was recorded earlier than each moment.
+# The last position that was recorded before each moment.
 BOUNDS = """
 SELECT ledger.position_before($1, m.moment) FROM unnest($2::timestamptz[]) WITH ORDINALITY AS m (moment, n) ORDER BY m.n
 """
-# The longest waiting of each media: if there are more than are counted, these are the ones that matter.
+# The oldest of each media: if there are more than are counted, these are the ones that matter.
 WAITING = """
 SELECT m.media, q.external_system AS system,
        (q.created <= $4)::int + (q.created <= $5)::int + (q.created <= $6)::int AS age, count(*) AS entries
@@ -77,7 +77,7 @@ SELECT life_cycle_state AS state, count(*) AS requests
  GROUP BY 1
 """
 LAGS = """
-SELECT v.name, $3 - coalesce(p.position, 0) AS positions,
+SELECT v.name, $1::text AS organisation, coalesce(p.position, 0) AS position, $3 - coalesce(p.position, 0) AS positions,
        coalesce(extract(epoch FROM clock_timestamp() - e.recorded_at)::float8, 0) AS seconds,
        (SELECT count(*) FROM projection.parked q WHERE q.organisation = $1 AND q.view = v.name) AS parked
   FROM unnest($2::text[]) AS v (name)
@@ -93,7 +93,7 @@ SELECT number, first_position AS first, last_position AS last, (statement ->> 's
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """Messages that wait for one system, or of one media if no system was named, by age."""
+    """Queued messages by age, of one external system, or of one media without an external system."""
 
     system: str | None
     media: str | None
@@ -101,21 +101,8 @@ class QueueDepth:
 
     @property
     def entries(self) -> int:
-        """All of them."""
+        """The total number of messages."""
         return sum(self.by_age)
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectionLag:
-    """How far a view is behind the ledger: in events, and the age of the first that it lacks.
-
-    ``parked`` entities are those whose events it could not take in.
-    """
-
-    view: str
-    positions: int
-    seconds: float
-    parked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +117,12 @@ class SealSummary:
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """Everything, at one moment.
+    """All figures at one moment.
 
-    ``full`` are the media of which more wait than were counted, ``requests`` the open service
-    requests by state as (overdue, not overdue), ``events`` how many were recorded in each of the
-    last hours, the present one last, ``seals`` the last ones, the oldest first, ``webhooks`` how the
-    first subscriptions stand, ``outgoing`` what the service itself has to send.
+    ``full`` are the media with more queued messages than were counted, ``requests`` the open service
+    requests by state as (overdue, not overdue), ``lags`` those of projections by view, ``events`` the number
+    of events in each of the last hours, the current one last, ``seals`` the last ones, the oldest first,
+    ``webhooks`` the status of the first subscriptions, ``outgoing`` the backlogs of the built-in sender.
     """
 
     now: datetime
@@ -143,7 +130,7 @@ class Dashboard:
     waiting: Sequence[QueueDepth]
     full: Sequence[str]
     requests: Mapping[str, tuple[int, int]]
-    lags: Sequence[ProjectionLag]
+    lags: Mapping[str, ProjectionLag]
     seals: Sequence[SealSummary]
     events: Sequence[int]
     webhooks: Sequence[SubscriptionStatus]
@@ -151,27 +138,27 @@ class Dashboard:
 
     @property
     def unsealed(self) -> int:
-        """Events that no seal covers; negative: the ledger ends before its last seal."""
+        """The number of unsealed events; negative: the ledger ends before its last seal."""
         return self.head - (self.seals[-1].last if self.seals else 0)
 
 
 class DashboardReader:
-    """Looks at organisations, with one connection at a time."""
+    """Reads dashboards, with one connection at a time."""
 
     def __init__(self, lanes: ConnectionPool) -> None:
         self._lanes = lanes
 
     async def read(self, organisation: str, wall_clock: str) -> Dashboard:
-        """What there is to see now.
+        """Return the current dashboard.
 
-        :param wall_clock: the service's, by which requests are due, as it stands in parameters.
+        :param wall_clock: the local time of the service, by which requests are due, as in parameters.
         Raises `ServiceUnavailable`.
         """
         due = datetime.fromisoformat(wall_clock)
-        return await self._lanes.read(lambda connection: _look(connection, organisation, due))
+        return await self._lanes.read(lambda connection: _read(connection, organisation, due))
 
 
-async def _look(
+async def _read(
     connection: asyncpg.Connection[asyncpg.Record], organisation: str, due: datetime
 ) -> Dashboard:
     async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -191,9 +178,9 @@ async def _look(
             waiting=waiting,
             full=full,
             requests=await _requests(connection, organisation, due),
-            lags=[ProjectionLag(*row) for row in lags],
+            lags={view: ProjectionLag(*lag) for view, *lag in lags},
             seals=[SealSummary(**row) for row in reversed(seals)],
-            events=_steps([*bounds[len(ages) :], head]),
+            events=_differences([*bounds[len(ages) :], head]),
             webhooks=[subscription_status(row) for row in webhooks],
             outgoing=await backlogs(connection, organisation),
         )
@@ -202,17 +189,17 @@ async def _look(
 async def _waiting(
     connection: asyncpg.Connection[asyncpg.Record], organisation: str, ages: Sequence[int]
 ) -> tuple[list[QueueDepth], list[str]]:
-    """What waits, the most first, and the media of which there is more than was counted."""
-    rows = await connection.fetch(WAITING, organisation, MEDIA.allowed.split(), MOST + 1, *ages)
-    found: dict[tuple[str | None, str | None], list[int]] = {}
+    """The queue depths, the greatest first, and the media with more messages than were counted."""
+    rows = await connection.fetch(WAITING, organisation, list(MEDIA.allowed), MOST + 1, *ages)
+    depths: dict[tuple[str | None, str | None], list[int]] = {}
     totals: Counter[str] = Counter()
     for row in rows:
         key = (row["system"], None if row["system"] else row["media"])
-        found.setdefault(key, [0] * len(AGES))[row["age"]] += row["entries"]
+        depths.setdefault(key, [0] * len(AGES))[row["age"]] += row["entries"]
         totals[row["media"]] += row["entries"]
-    waiting = [QueueDepth(*key, tuple(counts)) for key, counts in found.items()]
+    waiting = [QueueDepth(*key, tuple(counts)) for key, counts in depths.items()]
     full = [media for media, total in totals.items() if total > MOST]
-    return sorted(waiting, key=lambda one: -one.entries), full
+    return sorted(waiting, key=lambda depth: -depth.entries), full
 
 
 async def _requests(
@@ -230,6 +217,6 @@ async def _requests(
     }
 
 
-def _steps(positions: Sequence[int]) -> list[int]:
-    """How many events lie between each position and the next."""
+def _differences(positions: Sequence[int]) -> list[int]:
+    """The number of events between each position and the next."""
     return [after - before for before, after in pairwise(positions)]

@@ -1,4 +1,4 @@
-"""The check of what the service itself has to send."""
+"""The check of the built-in sender."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ SELECT document FROM views.records WHERE organisation = $1 AND kind = 'organisat
 """
 
 
-async def sending(site: CheckContext) -> CheckResult:
-    """Whether messages wait too long for servers that are set: nothing sends, or a server is away."""
-    late, waiting, servers = [], 0, 0
-    for organisation in await head_positions(site.connection):
-        document = await site.connection.fetchval(SETTINGS, organisation)
+async def sending(context: CheckContext) -> CheckResult:
+    """Check that no message is queued for too long: no sender runs, or a server is unavailable."""
+    late, queued, servers = [], 0, 0
+    for organisation in await head_positions(context.connection):
+        document = await context.connection.fetchval(SETTINGS, organisation)
         settings = orjson.loads(document) if document else {}
-        for one in await backlogs(site.connection, organisation):
-            if is_enabled(settings, one.media):
+        for backlog in await backlogs(context.connection, organisation):
+            if is_enabled(settings, backlog.media):
                 servers += 1
-                waiting += one.entries
-                if one.seconds > LATE or one.failures:
-                    late.append(_late(organisation, one))
+                queued += backlog.entries
+                if backlog.seconds > LATE or backlog.failures:
+                    late.append(_describe(organisation, backlog))
     if late:
         return CheckResult("warning", summarize(late))
-    return CheckResult("ok", f"{waiting:,} messages wait for {servers:,} servers, none too long")
+    return CheckResult("ok", f"{queued:,} queued messages for {servers:,} servers, none too old")
 
 
-def _late(organisation: str, one: Backlog) -> str:
-    said = f"{one.entries:,} {one.media} of {organisation} wait, the first for {one.seconds:,.0f} s"
-    why = one.server_error or one.error
-    return f"{said} ({why})" if why else f"{said}; is `crmledger send` running?"
+def _describe(organisation: str, backlog: Backlog) -> str:
+    message = f"{backlog.entries:,} {backlog.media} of {organisation} queued, the oldest for {backlog.seconds:,.0f} s"
+    error = backlog.server_error or backlog.error
+    return f"{message} ({error})" if error else f"{message}; is `crmledger send` running?"
 
 
 SENDING_CHECKS = (sending,)
-"""In the order in which they are made."""
+"""In the order in which they are run."""

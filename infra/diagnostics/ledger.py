@@ -1,4 +1,4 @@
-"""Checks of the schema, of the ledger and of what is derived from it."""
+"""Checks of the schema, of the ledgers and of what is derived from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from services.projection_versions import VERSIONS
 
 __all__ = ["DEEP_CHECKS", "LEDGER_CHECKS"]
 
-# What each role could do that it must not; a role that is not there is said, too.
+# Privileges that a role must not have, and roles that are missing.
 PRIVILEGES = """
 WITH t AS (
     SELECT c.oid, n.nspname, n.nspname || '.' || c.relname AS name
@@ -32,7 +32,7 @@ WITH t AS (
       FROM unnest(ARRAY['crmledger_service', 'crmledger_projector', 'crmledger_deliverer', 'crmledger_analyst']) AS w (role)
       LEFT JOIN pg_roles p ON p.rolname = w.role
 )
-SELECT role || ' does not exist' AS wrong FROM r WHERE oid IS NULL
+SELECT role || ' does not exist' AS problem FROM r WHERE oid IS NULL
 UNION ALL SELECT role || ' is a superuser' FROM r WHERE rolsuper
 UNION ALL SELECT current_user || ' cannot switch to ' || role FROM r WHERE NOT pg_has_role(current_user, oid, 'MEMBER')
 UNION ALL
@@ -62,12 +62,12 @@ SELECT 'session_replication_role is ' || setting FROM pg_settings
  WHERE name = 'session_replication_role' AND setting <> 'origin'
  ORDER BY 1
 """
-# The end of a ledger, where whatever tears it tears it first; the whole of it is walked by `--deep`.
+# The end of a ledger, where damage shows first; `--deep` reads all of it.
 _HOLES = """
 WITH heads AS ({heads})
-SELECT h.organisation, h.head, least(h.head, $1) AS wanted,
+SELECT h.organisation, h.head, least(h.head, $1) AS expected,
        (SELECT count(*) FROM ledger.events e
-         WHERE e.organisation = h.organisation AND e.position > h.head - $1) AS found,
+         WHERE e.organisation = h.organisation AND e.position > h.head - $1) AS count,
        (SELECT min(e.position) FROM ledger.events e WHERE e.organisation = h.organisation) AS first
   FROM heads h
 """
@@ -88,65 +88,68 @@ SIGNED_BY = (
 )
 
 SEQUENCES = {"queue_entry": "communication_queue"}
-"""Those that are not called like their aggregate."""
+"""Sequences that have another name than their aggregate."""
 TAIL = 100_000
-"""Positions at the end of each ledger that are counted."""
+"""Positions at the end of each ledger that are checked."""
 BEHIND = 60.0
-"""Seconds that a view may be behind."""
+"""The greatest lag of a view in seconds without a warning."""
 PATIENCE = 10
-"""Events may be so many times as old as they should be when they are sealed."""
+"""A warning if unsealed events are older than the setting by this factor."""
 
 
-async def schema(site: CheckContext) -> CheckResult:
-    """Whether the database has this program's schema."""
+async def schema(context: CheckContext) -> CheckResult:
+    """Check that the database has this program's schema."""
     try:
-        await assert_deployed(site.connection)
+        await assert_deployed(context.connection)
     except MigrationError as error:
         return CheckResult("failed", str(error))
     return CheckResult("ok", f"{available()[-1]} is the last migration, as in this program")
 
 
-async def privileges(site: CheckContext) -> CheckResult:
-    """Whether the roles exist, and none can do more than it should."""
-    wrong = [row["wrong"] for row in await site.connection.fetch(PRIVILEGES)]
-    return _judged(wrong, "the service reads, and writes through its functions only")
+async def privileges(context: CheckContext) -> CheckResult:
+    """Check that the roles exist, and none has more privileges than it should."""
+    problems = [row["problem"] for row in await context.connection.fetch(PRIVILEGES)]
+    return _result(problems, "the service reads, and writes through its functions only")
 
 
-async def guards(site: CheckContext) -> CheckResult:
-    """Whether the triggers that refuse changes are there and enabled."""
-    missing = [row["missing"] for row in await site.connection.fetch(GUARDS)]
-    return _judged(
-        [f"off: {one}" for one in missing], "events and seals refuse UPDATE, DELETE and TRUNCATE"
+async def guards(context: CheckContext) -> CheckResult:
+    """Check that the triggers that refuse changes exist and are enabled."""
+    missing = [row["missing"] for row in await context.connection.fetch(GUARDS)]
+    return _result(
+        [f"off: {trigger}" for trigger in missing],
+        "events and seals refuse UPDATE, DELETE and TRUNCATE",
     )
 
 
-async def positions(site: CheckContext) -> CheckResult:
-    """Whether the ends of all ledgers are dense and their beginnings are there."""
-    rows = await site.connection.fetch(HOLES, TAIL)
-    wrong = [
-        f"{row['organisation']} lacks {row['wanted'] - row['found']} of its last {row['wanted']:,} events"
+async def positions(context: CheckContext) -> CheckResult:
+    """Check that the ends of all ledgers are dense and their beginnings exist."""
+    rows = await context.connection.fetch(HOLES, TAIL)
+    problems = [
+        f"{row['organisation']} lacks {row['expected'] - row['count']} of its last {row['expected']:,} events"
         for row in rows
-        if row["found"] != row["wanted"]
+        if row["count"] != row["expected"]
     ]
-    wrong += [
+    problems += [
         f"{row['organisation']} begins at {row['first']}" for row in rows if row["first"] != 1
     ]
-    seen = sum(row["found"] for row in rows)
-    return _judged(wrong, f"{seen:,} in {len(rows)} ledgers, none missing among the last {TAIL:,}")
+    count = sum(row["count"] for row in rows)
+    return _result(
+        problems, f"{count:,} in {len(rows)} ledgers, none missing among the last {TAIL:,}"
+    )
 
 
-async def sequences(site: CheckContext) -> CheckResult:
-    """Whether no number that is given out next has been used, as after a backup in two halves."""
-    names, topics = zip(*_numbered(), strict=True)
-    wrong = [
-        f"{row['name']} of {row['organisation']} stands at {row['value']}, {row['used']} is used"
-        for row in await site.connection.fetch(NUMBERS, names, topics)
+async def sequences(context: CheckContext) -> CheckResult:
+    """Check that no number that is allocated next has been used, as after an inconsistent backup."""
+    names, topics = zip(*_numbered_topics(), strict=True)
+    problems = [
+        f"{row['name']} of {row['organisation']} is at {row['value']}, but {row['used']} is used"
+        for row in await context.connection.fetch(NUMBERS, names, topics)
     ]
-    return _judged(wrong, "are ahead of the numbers that events have used")
+    return _result(problems, "are ahead of the numbers that events have used")
 
 
-def _numbered() -> Iterator[tuple[str, str]]:
-    """The sequence and the topic of each first event that carries a number."""
+def _numbered_topics() -> Iterator[tuple[str, str]]:
+    """The sequence and the topic of each creation event that carries a number."""
     for topic, event in EVENTS.items():
         if issubclass(event, CreationEvent) and any(
             part.name == "number" for part in fields(event)
@@ -155,100 +158,104 @@ def _numbered() -> Iterator[tuple[str, str]]:
             yield SEQUENCES.get(kind, kind), topic
 
 
-async def views(site: CheckContext) -> CheckResult:
-    """Whether the rows of the views were written by this program's definitions, and how late."""
-    rows = await site.connection.fetch("SELECT view, version FROM ledger.view_versions")
+async def views(context: CheckContext) -> CheckResult:
+    """Check that this program's versions have written the views, and their lag."""
+    rows = await context.connection.fetch("SELECT view, version FROM ledger.view_versions")
     written = {row["view"]: row["version"] for row in rows}
-    wanted = {f"views.{name}": version for name, version in VERSIONS.items()}
-    wanted |= {f"analytics.{name}": view.version for name, view in ANALYTICS.items()}
-    stale = [name for name, version in wanted.items() if written.get(name) != version]
-    behind = [lag for name in (*ANALYTICS, HISTORY) for lag in await lags(site.connection, name)]
-    if ahead := [lag.organisation for lag in behind if lag.positions < 0]:
-        return _judged([f"ahead of the ledger of {one}" for one in ahead], "")
+    versions = {f"views.{name}": version for name, version in VERSIONS.items()}
+    versions |= {f"analytics.{name}": view.version for name, view in ANALYTICS.items()}
+    stale = [name for name, version in versions.items() if written.get(name) != version]
+    view_lags = [
+        lag for name in (*ANALYTICS, HISTORY) for lag in await lags(context.connection, name)
+    ]
+    if ahead := [lag.organisation for lag in view_lags if lag.positions < 0]:
+        return _result([f"ahead of the ledger of {organisation}" for organisation in ahead], "")
     if stale:
         return CheckResult(
             "warning", f"of another version: {', '.join(stale)}; run `views rebuild`"
         )
-    if parked := sum(lag.parked for lag in behind):
+    if parked := sum(lag.parked for lag in view_lags):
         return CheckResult("warning", f"{parked:,} entities are parked; see `views parked`")
-    oldest = max((lag.seconds for lag in behind), default=0.0)
-    said = f"{len(wanted)} of this program's version, {oldest:.1f} s behind"
-    return CheckResult("warning" if oldest > BEHIND else "ok", said)
+    oldest = max((lag.seconds for lag in view_lags), default=0.0)
+    message = f"{len(versions)} of this program's version, lag {oldest:.1f} s"
+    return CheckResult("warning" if oldest > BEHIND else "ok", message)
 
 
-async def webhooks(site: CheckContext) -> CheckResult:
-    """Whether subscribers are told of this ledger, and in time."""
-    rows = await site.connection.fetch("SELECT * FROM webhooks.subscription_status()")
-    found = [subscription_status(row) for row in rows]
+async def webhooks(context: CheckContext) -> CheckResult:
+    """Check the state and the lag of webhook subscriptions."""
+    rows = await context.connection.fetch("SELECT * FROM webhooks.subscription_status()")
+    subscriptions = [subscription_status(row) for row in rows]
     ahead = [
-        f"{_named(one)} is ahead of the ledger" for one in found if one.display_state == "AHEAD"
+        f"{_label(subscription)} is ahead of the ledger"
+        for subscription in subscriptions
+        if subscription.display_state == "AHEAD"
     ]
     stopped = [
-        f"{_named(one)} is {one.display_state}"
-        for one in found
-        if one.display_state in ("FAILING", "PAUSED", "GONE")
+        f"{_label(subscription)} is {subscription.display_state}"
+        for subscription in subscriptions
+        if subscription.display_state in ("FAILING", "PAUSED", "GONE")
     ]
-    told = [one for one in found if one.is_active]
-    oldest = max((one.lag_seconds for one in told), default=0.0)
-    said = f"{len(told)} are told what happens, {oldest:.1f} s behind"
+    active = [subscription for subscription in subscriptions if subscription.is_active]
+    oldest = max((subscription.lag_seconds for subscription in active), default=0.0)
+    message = f"{len(active)} subscription{'' if len(active) == 1 else 's'}, lag {oldest:.0f} s"
     if stopped and not ahead:
         return CheckResult("warning", summarize(stopped))
     if oldest > BEHIND and not ahead:
-        return CheckResult("warning", f"{said}; does `crmledger deliver` run?")
-    return _judged(ahead, said)
+        return CheckResult("warning", f"{message}; is `crmledger deliver` running?")
+    return _result(ahead, message)
 
 
-def _named(one: SubscriptionStatus) -> str:
-    return f"{one.webhook} of {one.organisation}"
+def _label(subscription: SubscriptionStatus) -> str:
+    return f"{subscription.webhook} of {subscription.organisation}"
 
 
-async def seals(site: CheckContext) -> CheckResult:
-    """Whether events are sealed in time, and no seal is about events that are gone."""
-    found = await backlogs(site.connection)
+async def seals(context: CheckContext) -> CheckResult:
+    """Check that events are sealed in time, and every seal covers events that exist."""
+    unsealed = await backlogs(context.connection)
     cut = [
-        f"the ledger of {one.organisation} ends before its last seal"
-        for one in found
-        if one.events < 0
+        f"the ledger of {backlog.organisation} ends before its last seal"
+        for backlog in unsealed
+        if backlog.events < 0
     ]
-    oldest = max((one.seconds for one in found), default=0.0)
-    late = oldest > PATIENCE * (site.settings.seal_seconds or BEHIND)
-    waiting = sum(one.events for one in found if one.events > 0)
-    said = f"{waiting:,} events are not sealed yet, the oldest for {oldest:,.0f} s"
-    return _judged(cut, said) if cut or not late else CheckResult("warning", said)
+    oldest = max((backlog.seconds for backlog in unsealed), default=0.0)
+    late = oldest > PATIENCE * (context.settings.seal_seconds or BEHIND)
+    count = sum(backlog.events for backlog in unsealed if backlog.events > 0)
+    message = f"{count:,} unsealed events, the oldest {oldest:,.0f} s old"
+    return _result(cut, message) if cut or not late else CheckResult("warning", message)
 
 
-async def secrets(site: CheckContext) -> CheckResult:
-    """Whether this service key is the one that the database was written with."""
-    wrapped = await site.connection.fetchval(WRAPPED)
+async def secrets(context: CheckContext) -> CheckResult:
+    """Check that this service key is the one that the database was written with."""
+    wrapped = await context.connection.fetchval(WRAPPED)
     try:
         if wrapped is not None:
-            KeyRing(site.settings.service_key).unwrap(wrapped)
+            KeyRing(context.settings.service_key).unwrap(wrapped)
     except ValueError:
-        return CheckResult("failed", "this CRMLEDGER_SERVICE_KEY does not open personal data")
-    signed_by = await site.connection.fetchval(SIGNED_BY)
-    if signed_by not in (None, signer_of(site.settings.service_key).key):
+        return CheckResult("failed", "this CRMLEDGER_SERVICE_KEY does not decrypt personal data")
+    signed_by = await context.connection.fetchval(SIGNED_BY)
+    if signed_by not in (None, signer_of(context.settings.service_key).key):
         return CheckResult("warning", f"seals are signed by another service key: {signed_by}")
     return CheckResult(
-        "ok", "the service key opens what is stored" if wrapped else "nothing to open yet"
+        "ok", "the service key decrypts what is stored" if wrapped else "nothing is encrypted yet"
     )
 
 
-async def every_event(site: CheckContext) -> CheckResult:
-    """Walks through all ledgers: positions, versions, hashes, claims, rows of views."""
-    found: list[str] = []
-    known = await head_positions(site.connection)
-    for organisation in known:
-        found += [
-            f"{organisation}: {one}"
-            for one in await integrity_problems(site.connection, organisation)
+async def every_event(context: CheckContext) -> CheckResult:
+    """Check all ledgers: positions, versions, hashes, claims, rows of views."""
+    problems: list[str] = []
+    heads = await head_positions(context.connection)
+    for organisation in heads:
+        problems += [
+            f"{organisation}: {problem}"
+            for problem in await integrity_problems(context.connection, organisation)
         ]
-    return _judged(found, f"{sum(known.values()):,} events are whole, and shown as they are")
+    return _result(problems, f"{sum(heads.values()):,} events verified, views match")
 
 
-def _judged(wrong: Iterable[str], otherwise: str) -> CheckResult:
-    """A failure that names the first things that are wrong; fine, and ``otherwise``, if none is."""
-    found = list(wrong)
-    return CheckResult("failed", summarize(found)) if found else CheckResult("ok", otherwise)
+def _result(problems: Iterable[str], message: str) -> CheckResult:
+    """A failure that names the first problems; ok with ``message`` if there are none."""
+    found = list(problems)
+    return CheckResult("failed", summarize(found)) if found else CheckResult("ok", message)
 
 
 LEDGER_CHECKS = (
@@ -262,6 +269,6 @@ LEDGER_CHECKS = (
     seals,
     secrets,
 )
-"""In the order in which they are made."""
+"""In the order in which they are run."""
 DEEP_CHECKS = (every_event,)
-"""Those that take as long as the ledger is."""
+"""Those that read all events."""

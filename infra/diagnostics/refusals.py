@@ -1,6 +1,6 @@
-"""What this process has refused lately, by organisation and code, for the console.
+"""The recent refusals of this process, by organisation and code, for the console.
 
-Metrics count refusals, too, but never say whose: an operator must not see other organisations'.
+Metrics count refusals, too, but not by organisation: an operator must not see those of others.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ __all__ = ["Refusals"]
 SECONDS = 86_400.0
 """How long a refusal is remembered."""
 EACH, ORGANISATIONS = 5_000, 1_000
-"""Refusals of one organisation, and organisations, that are remembered."""
+"""The most refusals of one organisation, and organisations, that are remembered."""
 
 
 class Refusals:
-    """Remembers refusals for a day; the oldest are forgotten first where there are too many."""
+    """Remembers refusals for a day, and the newest ones where there are too many."""
 
     def __init__(self, tokens: Tokens) -> None:
-        """:param tokens: say whose a refused call was."""
+        """:param tokens: verify tokens, to find the organisation of a refused call."""
         self._tokens = tokens
         self._since = time.monotonic()
-        self._noted: OrderedDict[str, deque[tuple[float, str]]] = OrderedDict()
+        self._recorded: OrderedDict[str, deque[tuple[float, str]]] = OrderedDict()
 
     def note(self, token: object, code: str) -> None:
-        """Remembers that a call was refused, if its token says of which organisation it was.
+        """Record the refusal of a call, if its token names the organisation.
 
-        :param token: as it was sent, several where a query names it several times.
+        :param token: as it was sent; a list if a query names it several times.
         """
-        shown = token[-1] if isinstance(token, list) and token else token
+        last = token[-1] if isinstance(token, list) and token else token
         try:
-            organisation = self._tokens.verify(shown).organisation
+            organisation = self._tokens.verify(last).organisation
         except InvalidToken:
             return
-        noted = self._noted.setdefault(organisation, deque(maxlen=EACH))
-        noted.append((time.monotonic(), code))
-        self._noted.move_to_end(organisation)
-        if len(self._noted) > ORGANISATIONS:
-            self._noted.popitem(last=False)
+        recorded = self._recorded.setdefault(organisation, deque(maxlen=EACH))
+        recorded.append((time.monotonic(), code))
+        self._recorded.move_to_end(organisation)
+        if len(self._recorded) > ORGANISATIONS:
+            self._recorded.popitem(last=False)
 
     def recent(self, organisation: str) -> list[tuple[str, int]]:
-        """Codes and how often each was said in the last day, the most frequent first."""
+        """Codes of the last day with their counts, the most frequent first."""
         since = time.monotonic() - SECONDS
-        noted = self._noted.get(organisation, ())
-        return Counter(code for at, code in noted if at >= since).most_common()
+        recorded = self._recorded.get(organisation, ())
+        return Counter(code for at, code in recorded if at >= since).most_common()
 
     @property
     def seconds(self) -> float:
-        """For how long it has been remembering."""
+        """The period that `recent` covers, at most a day."""
         return min(time.monotonic() - self._since, SECONDS)

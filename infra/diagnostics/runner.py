@@ -1,7 +1,7 @@
-"""The self-test of an installation: each check looks at one thing and says one line about it.
+"""The self-test of an installation: each check tests one thing and reports it in one line.
 
-Every check is a function from a `CheckContext` to a `CheckResult`, and its name is the function's. What a check
-costs does not grow with the ledger; only ``deep`` walks through all of it.
+A check is a function from a `CheckContext` to a `CheckResult`; its name is the function's. The cost of a
+check does not grow with the ledger, but for ``deep`` ones, which read all of it.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ __all__ = [
 ]
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-Verdict = Literal["ok", "warning", "failed", "unseen"]
+Verdict = Literal["ok", "warning", "failed", "unknown"]
 
 LEAST = 150_000
-"""The oldest PostgreSQL that will do, as ``server_version_num``."""
+"""The oldest supported PostgreSQL, as ``server_version_num``."""
 SECONDS = 60.0
-"""For one check that is not deep."""
+"""Timeout of a check that is not deep."""
 SHOWN = 5
-"""Things at fault that a finding names."""
+"""Problems that a result names."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
-    """What is looked at: a database, by a connection of its owner's, and this machine's settings."""
+    """What is checked: a database, by a connection of its owner, and this machine's settings."""
 
     connection: Connection
     settings: Settings
@@ -49,60 +49,60 @@ class CheckContext:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check says; ``unseen`` if it cannot be seen from here."""
+    """The result of a check; ``unknown`` if it cannot be checked from this machine."""
 
     verdict: Verdict
-    said: str
+    message: str
 
 
-def summarize(wrong: Sequence[str]) -> str:
-    """The first things at fault, and how many more there are."""
-    more = f"; and {len(wrong) - SHOWN:,} more" if len(wrong) > SHOWN else ""
-    return "; ".join(wrong[:SHOWN]) + more
+def summarize(problems: Sequence[str]) -> str:
+    """The first problems, and the number of the others."""
+    rest = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
+    return "; ".join(problems[:SHOWN]) + rest
 
 
 Check: TypeAlias = Callable[[CheckContext], Awaitable[CheckResult]]
 
 
 class CheckReport(msgspec.Struct, frozen=True):
-    """A finding with the name of its check, as it is printed."""
+    """A result with the name of its check, as it is printed."""
 
     check: str
     verdict: Verdict
-    said: str
+    message: str
 
 
 async def run(
     url: str, settings: Settings, checks: Sequence[Check], *, seconds: float | None = SECONDS
 ) -> list[CheckReport]:
-    """What each check says of the database at ``url``, in order.
+    """Run checks on the database at ``url``. Return their reports, in order.
 
-    A check that cannot be made has failed, and the others go on. Where there is no database the
-    report is that one line.
+    A check that cannot be run has failed; the others are run all the same. Without a database there is
+    one report.
 
-    :param seconds: for each check; None: as long as it takes.
+    :param seconds: timeout of each check; None: no timeout.
     """
     try:
         connection = await asyncpg.connect(
             url, timeout=5, server_settings={"application_name": "crmledger check"}
         )
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        return [CheckReport("database", "failed", f"cannot be reached: {_why(error)}")]
+        return [CheckReport("database", "failed", f"cannot be reached: {_reason(error)}")]
     try:
-        site = CheckContext(connection, settings)
-        return [await _made(check, site, seconds) for check in checks]
+        context = CheckContext(connection, settings)
+        return [await _run(check, context, seconds) for check in checks]
     finally:
         await connection.close()
 
 
-async def _made(check: Check, site: CheckContext, seconds: float | None) -> CheckReport:
+async def _run(check: Check, context: CheckContext, seconds: float | None) -> CheckReport:
     try:
         async with asyncio.timeout(seconds):
-            found = await check(site)
+            result = await check(context)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        found = CheckResult("failed", f"could not be looked at: {_why(error)}")
-    return CheckReport(check.__name__.replace("_", " "), found.verdict, found.said)
+        result = CheckResult("failed", f"could not be checked: {_reason(error)}")
+    return CheckReport(check.__name__.replace("_", " "), result.verdict, result.message)
 
 
-def _why(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     return str(error).partition("\n")[0] or type(error).__name__

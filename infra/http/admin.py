@@ -1,4 +1,4 @@
-"""The second port, for operators: is the process alive, can it answer, what did it do."""
+"""The second port, for operators: liveness, readiness and metrics of the process."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from domain.errors import ServiceError
 from infra.http.router import Exchange, Router, response
 from infra.observability.metrics import READY, metrics
 
-__all__ = ["Admin", "Worker"]
+__all__ = ["Admin", "ReadinessSource"]
 
-SECONDS = 2.0
-"""How long the database may take to answer before the process says that it is not ready."""
+DATABASE_TIMEOUT = 2.0
+"""Seconds that the database may take to answer before the process reports that it is not ready."""
 
 
-class Worker(Protocol):
-    """What a process does: answering calls, feeding views."""
+class ReadinessSource(Protocol):
+    """The work of a process, such as answering calls or running projections."""
 
     async def readiness_problems(self) -> list[str]:
-        """What keeps it from doing so. May raise `ServiceError` if it cannot tell."""
+        """Return the reasons why it cannot do its work. May raise `ServiceError` if they are unknown."""
 
 
 class Admin:
-    """Health and metrics. ``draining`` makes it not ready, so that no new calls are sent."""
+    """Health and metrics. ``draining`` makes the process not ready, so that it gets no new calls."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: ReadinessSource) -> None:
         self._worker = worker
         self.draining = False
 
-    def edge(self) -> Router:
-        """What is served on the second port."""
-        edge = Router()
-        edge.add("GET", "/health/live", self._live)
-        edge.add("GET", "/health/ready", self._ready)
-        edge.add("GET", "/metrics", self._metrics)
-        return edge
+    def router(self) -> Router:
+        """Return the router of the second port."""
+        router = Router()
+        router.add("GET", "/health/live", self._live)
+        router.add("GET", "/health/ready", self._ready)
+        router.add("GET", "/metrics", self._metrics)
+        return router
 
     async def _live(self, exchange: Exchange) -> web.StreamResponse:
         return response(b'{"live":true}')
@@ -46,7 +46,7 @@ class Admin:
     async def _ready(self, exchange: Exchange) -> web.StreamResponse:
         problems = [] if not self.draining else ["leaving"]
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(DATABASE_TIMEOUT):
                 problems += await self._worker.readiness_problems()
         except (ServiceError, TimeoutError):
             problems.append("database")

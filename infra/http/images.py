@@ -1,7 +1,7 @@
 """Profile photos: images and their file names (contract contact_information.md, section 11).
 
-The bytes come from strangers and go through decoders written in C. So only three formats are tried,
-sizes are taken from the header before anything is decoded, and the decoding has a budget.
+The bytes are untrusted and go through decoders written in C. So only three formats are tried, sizes
+are read from the header before anything is decoded, and decoding has a budget.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ __all__ = ["MAX_BYTES", "MAX_PIXELS", "clean_file_name", "inspect_image", "inspe
 
 MAX_BYTES: Final = 5 * 1024 * 1024
 MAX_PIXELS: Final = 25_000_000
-"""Most pixels of one picture, and of all frames checked: a 24-megapixel phone, 100 MB of memory
-while decoded."""
+"""The most pixels of one picture, and of all frames that are checked: those of a 24-megapixel phone,
+which take 100 MB of memory while decoded."""
 
 _FORMATS: Final = ("JPEG", "PNG", "GIF")
-# Phones write JPEG files with further pictures behind the first; Pillow calls those MPO.
+# Phones write JPEG files with more pictures after the first; Pillow calls those MPO.
 _MIME_TYPES: Final = {
     "JPEG": "image/jpeg",
     "MPO": "image/jpeg",
@@ -32,9 +32,9 @@ _MIME_TYPES: Final = {
     "GIF": "image/gif",
 }
 
-# A progressive JPEG of 5 MiB can hold 80 000 scans that each go over the whole picture. Real ones
-# have about ten; the same two bytes occur about 80 times by chance in 5 MiB of other data behind
-# the picture.
+# A progressive JPEG of 5 MiB can hold 80 000 scans that each cover the whole picture. Real ones have
+# about ten; the same two bytes occur about 80 times by chance in 5 MiB of other data after the
+# picture.
 _START_OF_SCAN: Final = b"\xff\xda"
 _MAX_SCANS: Final = 256
 
@@ -42,18 +42,18 @@ _LEAST_FRAME: Final = 10_000  # pixels a frame is charged at least: tiny ones ar
 _MAX_NAME: Final = 255
 _UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
-# Pillow's own limit, for the pictures it makes before we see their size (a GIF's later frames may
-# be larger): it refuses what has more than twice as many pixels.
+# Pillow's own limit, for pictures that it makes before their size can be checked (the later frames of
+# a GIF may be larger): it refuses pictures of more than twice as many pixels.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 _workers: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="image")
 
 
 def inspect_image(content: bytes) -> str:
-    """Recognises an image by its content and makes sure that it can be decoded.
+    """Recognise an image by its content and check that it can be decoded.
 
-    Decodes a JPEG at an eighth of its size, and as many frames of a GIF as ``MAX_PIXELS`` allows.
-    Data behind the picture is accepted: many phones put some there.
+    A JPEG is decoded at an eighth of its size, of a GIF as many frames as ``MAX_PIXELS`` allows. Data
+    after the picture is accepted: many phones put some there.
 
     :return: ``image/jpeg``, ``image/png`` or ``image/gif``.
     :raises InvalidProfilePhoto: empty, larger than ``MAX_BYTES``, another format, truncated or
@@ -72,16 +72,16 @@ def inspect_image(content: bytes) -> str:
 
 
 async def inspect_image_off_loop(content: bytes) -> str:
-    """``inspect_image`` in one of two threads: the loop does not wait for it."""
+    """Run ``inspect_image`` in one of two threads, so that the event loop does not wait for it."""
     return await asyncio.get_running_loop().run_in_executor(_workers, inspect_image, content)
 
 
 def clean_file_name(name: str) -> str:
-    """A file name that is nothing but a name (contact_information.md, section 11).
+    """Return a file name without path or unprintable characters (contact_information.md, section 11).
 
-    :param name: the client's words, perhaps with a path of any system.
-    :return: its last part without control characters, blanks and dots around it; at most 255
-        characters; ``photo`` if nothing is left.
+    :param name: the name as the client sends it, perhaps with a path of any operating system.
+    :return: its last part without control characters, and without blanks and dots at its ends; at
+        most 255 characters; ``photo`` if nothing is left.
     """
     last = name.replace("\\", "/").rpartition("/")[2]
     printable = "".join(char for char in last if unicodedata.category(char) not in _UNPRINTABLE)

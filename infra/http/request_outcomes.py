@@ -1,6 +1,6 @@
-"""``/requests/v1/{Idempotency-Key}``: what became of a call, for whoever made it.
+"""``/requests/v1/{Idempotency-Key}``: the outcome of a call, for its caller.
 
-The session's token is shown as a bearer. Refusals have an HTTP status of their own here.
+Calls carry the token of a session as a bearer token. Refusals have an HTTP status of their own here.
 """
 
 from __future__ import annotations
@@ -25,43 +25,43 @@ from infra.http.audit.routes import bearer
 from infra.http.router import Exchange, Router, response
 from services.request_outcomes import RequestOutcomes
 
-__all__ = ["REQUESTS", "outcome_routes"]
+__all__ = ["REQUESTS", "add_outcome_routes"]
 
 REQUESTS = "/requests/v1/"
-STATUS: dict[type[Refusal], int] = {InvalidToken: 401, TokenExpired: 401}
+HTTP_STATUS: dict[type[Refusal], int] = {InvalidToken: 401, TokenExpired: 401}
 KEY = "key"
 
 
-def outcome_routes(edge: Router, asking: RequestOutcomes) -> None:
-    """Serves ``GET {key}``, and ``POST {key}/settle``."""
+def add_outcome_routes(router: Router, outcomes: RequestOutcomes) -> None:
+    """Serve ``GET {key}`` and ``POST {key}/revoke``."""
 
     async def ask(exchange: Exchange) -> web.StreamResponse:
-        return await _told(exchange, asking.ask, exchange.path_rest)
+        return await _respond(exchange, outcomes.ask, exchange.path_rest)
 
-    async def settle(exchange: Exchange) -> web.StreamResponse:
+    async def revoke(exchange: Exchange) -> web.StreamResponse:
         key, _, act = exchange.path_rest.partition("/")
-        if act != "settle":
+        if act != "revoke":
             raise MethodNotFound
-        return await _told(exchange, asking.settle, key)
+        return await _respond(exchange, outcomes.revoke, key)
 
-    edge.add("GET", f"{REQUESTS}*", ask, "requests")
-    edge.add("POST", f"{REQUESTS}*", settle, "requests/settle")
+    router.add("GET", f"{REQUESTS}*", ask, "requests")
+    router.add("POST", f"{REQUESTS}*", revoke, "requests/revoke")
 
 
-async def _told(
-    exchange: Exchange, said: Callable[[object, str], Awaitable[JsonObject]], key: str
+async def _respond(
+    exchange: Exchange, look_up: Callable[[object, str], Awaitable[JsonObject]], key: str
 ) -> web.StreamResponse:
     if not key or "/" in key:
         raise MethodNotFound
     try:
-        return response(ok(orjson.dumps(await said(bearer(exchange), _key(key)))))
+        return response(ok(orjson.dumps(await look_up(bearer(exchange), _decode_key(key)))))
     except Refusal as error:
-        exchange.status = STATUS.get(type(error), 400)
+        exchange.status = HTTP_STATUS.get(type(error), 400)
         raise
 
 
-def _key(encoded: str) -> str:
-    """The key as the header holds it. Raises `InvalidParameterValue` for what no header may hold."""
+def _decode_key(encoded: str) -> str:
+    """Return the key as a header holds it. Raises `InvalidParameterValue` if no header may hold it."""
     key = idempotency_key(unquote(encoded, errors="surrogateescape"))
     if key is None:
         raise InvalidParameterValue(KEY)

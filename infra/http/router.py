@@ -1,7 +1,7 @@
-"""From an HTTP request to a call, and from its outcome to a response, for every path.
+"""Turns HTTP requests into calls and their outcomes into responses, for every path.
 
-Route and verb first, then size and syntax; everything after that is decided by the use cases. An
-error becomes the contract's envelope here and nowhere else (common.md, sections 1, 2 and 12).
+Route and verb come first, then size and syntax; the use cases decide everything after that. Only here
+does an error become the contract's envelope (common.md, sections 1, 2 and 12).
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from infra.postgres.pool import CONNECTION_ERRORS
 __all__ = ["JSON", "Exchange", "Handler", "Router", "response"]
 
 JSON = "application/json; charset=utf-8"
-SECONDS = 60.0
-"""The longest that one call may take."""
+CALL_TIMEOUT = 60.0
+"""The longest time in seconds that a call may take."""
 
-_FIXED: Mapping[str, str] = {
+_FIXED_HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Server": "crmledger",
 }
 
 _ORIGIN = re.compile(r"^https?://[^/?#]*", re.IGNORECASE)
-"""Before the path where a proxy is spoken to; RFC 9112, section 3.2.2, wants it understood."""
+"""Precedes the path in requests to a proxy; servers must accept it, too (RFC 9112, section 3.2.2)."""
 
 _SLASHES = re.compile(r"/+")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -53,9 +53,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Exchange:
-    """One request with what the edge knows of it: id, path, raw query, what follows a prefix.
+    """One request and its routing: id, path, raw query, and ``path_rest``, which follows a prefix.
 
-    ``status`` is the HTTP status of a refusal where it is not the contract's usual one.
+    ``status`` is the HTTP status of a refusal if it differs from the contract's usual one.
     """
 
     request: web.BaseRequest
@@ -69,9 +69,9 @@ class Exchange:
 
     @property
     def correlation_id(self) -> str:
-        """What the caller's own chain of calls is known by, if it says so."""
-        given = self.request.headers.get("X-Correlation-Id", "")
-        return given if _REQUEST_ID.fullmatch(given) else ""
+        """The id of the chain of calls that the caller names; empty if it names none."""
+        header = self.request.headers.get("X-Correlation-Id", "")
+        return header if _REQUEST_ID.fullmatch(header) else ""
 
 
 Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
@@ -84,42 +84,42 @@ def response(
     mime_type: str = JSON,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
-    """A response that no cache keeps, no browser guesses at, and that names no versions."""
-    answer = web.Response(body=body, status=status, headers=_FIXED)
-    answer.headers["Content-Type"] = mime_type
+    """Return a response that no cache stores, whose type no browser guesses, and that names no versions."""
+    http_response = web.Response(body=body, status=status, headers=_FIXED_HEADERS)
+    http_response.headers["Content-Type"] = mime_type
     if headers:
-        answer.headers.update(headers)
-    return answer
+        http_response.headers.update(headers)
+    return http_response
 
 
 class Router:
     """Dispatches requests to handlers by path and verb.
 
-    Exact paths are tried first, then prefixes, whose handlers find what follows in ``path_rest``.
+    Exact paths are tried first, then prefixes; their handlers find the rest in ``path_rest``.
     """
 
     def __init__(self, tracing: Tracing = NOT_TRACED) -> None:
-        """:param tracing: watches the calls."""
+        """:param tracing: records a span for each call."""
         self._tracing = tracing
         self._exact: dict[str, dict[str, tuple[Handler, str]]] = {}
         self._prefixes: dict[str, dict[str, tuple[Handler, str]]] = {}
 
     def add(self, verb: str, path: str, handler: Handler, label: str = "") -> None:
-        """Serves a path; one that ends in ``*`` is a prefix. ``label`` names it in metrics."""
+        """Route a path to a handler; one that ends in ``*`` is a prefix. ``label`` names it in metrics."""
         table = self._prefixes if path.endswith("*") else self._exact
         table.setdefault(path.rstrip("*"), {})[verb] = (handler, label or path)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The response to any request; never raises, but for a client that went away."""
+        """Return the response to a request; raise nothing unless the client disconnects."""
         target, _, query = request.raw_path.partition("?")
-        given = request.headers.get("X-Request-Id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        header = request.headers.get("X-Request-Id", "")
+        request_id = header if _REQUEST_ID.fullmatch(header) else secrets.token_hex(16)
         exchange = Exchange(request, request_id, _normalised(target), query)
         started = time.perf_counter()
-        # Never reset: aiohttp runs every request in a task of its own, and so in a context.
+        # Never reset: aiohttp runs every request in a task, and so in a context, of its own.
         REQUEST_ID.set(request_id)
         with self._tracing.call(request.headers, exchange):
-            answer = await self._answer(exchange)
+            answer = await self._respond(exchange)
         seconds = time.perf_counter() - started
         observe(exchange.label or "unknown", exchange.outcome, seconds)
         log.info(
@@ -132,29 +132,29 @@ class Router:
         answer.headers["X-Request-Id"] = request_id
         return answer
 
-    async def _answer(self, exchange: Exchange) -> web.StreamResponse:
+    async def _respond(self, exchange: Exchange) -> web.StreamResponse:
         try:
             handler = self._route(exchange)
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(CALL_TIMEOUT):
                 return await handler(exchange)
         except ServiceError as error:
-            refused = error
+            refusal = error
         except TimeoutError:
-            log.warning("late")
-            refused = ServiceUnavailable(OUTCOME_UNKNOWN)
+            log.warning("request.timeout")
+            refusal = ServiceUnavailable(OUTCOME_UNKNOWN)
         except CONNECTION_ERRORS as error:
             log.warning("unavailable", error=type(error).__name__)
-            refused = ServiceUnavailable(retry_after=1)
+            refusal = ServiceUnavailable(retry_after=1)
         except Exception:
             log.exception("failed")
-            refused = InternalError(f"request {exchange.request_id}")
-        exchange.outcome = refused.code
+            refusal = InternalError(f"request {exchange.request_id}")
+        exchange.outcome = refusal.code
         headers = {}
-        if isinstance(refused, MethodNotAllowed):
-            headers["Allow"] = refused.allowed
-        if refused.retry_after is not None:
-            headers["Retry-After"] = str(refused.retry_after)
-        return response(failed(refused), status=exchange.status or refused.status, headers=headers)
+        if isinstance(refusal, MethodNotAllowed):
+            headers["Allow"] = refusal.allowed
+        if refusal.retry_after is not None:
+            headers["Retry-After"] = str(refusal.retry_after)
+        return response(failed(refusal), status=exchange.status or refusal.status, headers=headers)
 
     def _route(self, exchange: Exchange) -> Handler:
         verbs = self._exact.get(exchange.path)
@@ -172,7 +172,7 @@ class Router:
 
 
 def _normalised(path: str) -> str:
-    """The path with repeated slashes as one and without a trailing one (common.md, section 1)."""
+    """Return the path with each run of slashes as one, and none at its end (common.md, section 1)."""
     if not path.startswith("/"):
         path = _ORIGIN.sub("", path, count=1)
     path = _SLASHES.sub("/", path)

@@ -1,4 +1,4 @@
-"""The HTTP server, with the contract's envelope also for what is no HTTP (common.md, section 1)."""
+"""The HTTP server; it answers malformed requests, too, with the contract's envelope (common.md, section 1)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from infra.http.router import response
 
 __all__ = ["ListenError", "Server", "listen"]
 
-SHUTDOWN = 10.0
-"""Seconds that calls have to end in when the process is told to stop."""
+SHUTDOWN_TIMEOUT = 10.0
+"""Seconds within which calls must end once the process is stopping."""
 
 log = structlog.get_logger(__name__)
 
 
 class _Connection(web.RequestHandler):
-    """One client. What the parser cannot read is refused like everything else."""
+    """The connection of one client. A malformed request is refused in the same form as any other."""
 
     __slots__ = ()
 
@@ -34,31 +34,31 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what never became a request. aiohttp's own would echo what was sent.
+        """Return the response to a malformed request; aiohttp's own would echo its bytes.
 
-        Raises ``ConnectionError`` if an answer has already begun, as aiohttp expects.
+        Raises ``ConnectionError`` if a response has already begun, as aiohttp expects.
         """
         log.warning("malformed", error=type(exc).__name__ if exc else "")
         if request.writer.output_size > 0:
             raise ConnectionError
-        refused: TransportError = InvalidRequest("the request is not well-formed HTTP")
+        refusal: TransportError = InvalidRequest("the request is not well-formed HTTP")
         if status >= InternalError.status:
-            refused = InternalError()
-        answer = response(failed(refused), status=refused.status)
+            refusal = InternalError()
+        answer = response(failed(refusal), status=refusal.status)
         answer.force_close()
         return answer
 
 
 class Server(web.Server):
-    """aiohttp's low-level server with connections of our own."""
+    """aiohttp's low-level server with our own class of connections."""
 
     def __call__(self) -> Any:
-        """A new connection; what asyncio calls for each client."""
+        """Return a new connection; asyncio calls this for each client."""
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
 class ListenError(OSError):
-    """An address on which one cannot listen; the message names it and says why."""
+    """The server cannot listen on an address; the message names it and says why."""
 
 
 @asynccontextmanager
@@ -70,24 +70,24 @@ async def listen(
     shared: bool = False,
     **options: Any,
 ) -> AsyncIterator[int]:
-    """Answers requests on a port until left; then those that have begun, and no others.
+    """Serve requests on a port; on exit, finish those that have begun and accept no others.
 
-    :param shared: whether other processes may listen on the same port, too.
-    :param options: what `Server` takes besides.
-    :return: the port, which is a free one where 0 was given.
-    :raises Unlistening: the address is not ours, or in use.
+    :param shared: let other processes listen on the same port, too.
+    :param options: further options of `Server`.
+    :return: yields the port, a free one if ``port`` is 0.
+    :raises ListenError: the address does not belong to this machine or is in use.
     """
     server = Server(handle, access_log=None, **options)
-    runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN)
+    runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_TIMEOUT)
     await runner.setup()
     try:
         try:
             await web.TCPSite(runner, host, port, backlog=1024, reuse_port=shared).start()
         except OSError as error:
-            # Below zero are those of the look-up of a host, which say themselves what they mean.
+            # Codes below zero come from the look-up of the host, which brings its own message.
             code = error.errno or 0
-            why = os.strerror(code) if code > 0 else error.strerror
-            raise ListenError(f"cannot listen on {host}:{port} ({why})") from error
+            reason = os.strerror(code) if code > 0 else error.strerror
+            raise ListenError(f"cannot listen on {host}:{port} ({reason})") from error
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

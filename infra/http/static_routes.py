@@ -1,4 +1,4 @@
-"""What people look at: the description of the API and its viewer."""
+"""The pages that need no session: the description of the API and its viewer."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from infra.http.browser.api_docs import CONTENT_SECURITY_POLICY, asset
 from infra.http.openapi.document import openapi_json
 from infra.http.router import Exchange, Router, response
 
-__all__ = ["pages"]
+__all__ = ["add_static_routes"]
 
 
-def pages(edge: Router) -> None:
-    """Serves ``/openapi.json`` and ``/docs``; ``/`` leads to the latter."""
-    edge.add("GET", "/", _home)
-    edge.add("GET", "/openapi.json", _openapi)
-    edge.add("GET", "/docs", _docs)
-    edge.add("GET", "/docs/*", _docs, "/docs")
+def add_static_routes(router: Router) -> None:
+    """Serve ``/openapi.json`` and ``/docs``; ``/`` redirects to the latter."""
+    router.add("GET", "/", _home)
+    router.add("GET", "/openapi.json", _openapi)
+    router.add("GET", "/docs", _docs)
+    router.add("GET", "/docs/*", _docs, "/docs")
 
 
 async def _home(exchange: Exchange) -> web.StreamResponse:
@@ -29,9 +29,9 @@ async def _openapi(exchange: Exchange) -> web.StreamResponse:
 
 
 async def _docs(exchange: Exchange) -> web.StreamResponse:
-    found = asset(exchange.path_rest)
-    if found is None:
+    file = asset(exchange.path_rest)
+    if file is None:
         raise MethodNotFound
-    content, mime_type = found
+    content, mime_type = file
     headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
     return response(content, mime_type=mime_type, headers=headers)

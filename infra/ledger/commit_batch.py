@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
-from uuid import UUID
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Any
 
 import msgspec
 import orjson
 
 from infra.ledger.mapper import to_payload
 from services.ports import Commit
+from services.side_effects import DropPhoto, ExpectKey, ResetGuesses, SideEffect, StoreResponse
 
 __all__ = [
     "EncodedCommit",
@@ -19,35 +19,6 @@ __all__ = [
     "settle_arguments",
     "split_conflicting",
 ]
-
-ConflictKeys: TypeAlias = Callable[[Any], Iterable[Hashable]]
-"""What the effects of one kind touch: entities by the number that is their id, all else by what it is and its name."""
-
-
-def _claims(items: Any) -> Iterable[Hashable]:
-    return [("claim", item["claim"]) for item in items]
-
-
-def _tokens(items: Any) -> Iterable[Hashable]:
-    return [("tokens", item["column"], item["id"]) for item in items]
-
-
-WRITE_KEYS: Mapping[str, ConflictKeys] = {
-    "take": _claims,
-    "release": _claims,
-    "take_worldwide": _claims,
-    "release_worldwide": _claims,
-    "key": lambda key: [("key", key)],
-    "forget": lambda items: [("subject", item["subject"]) for item in items],
-    # What is compared with how many tokens an entity has comes with another one.
-    "limit_tokens": _tokens,
-    "expect_tokens": _tokens,
-    "secrets": lambda items: [("secret", item["verifier"]) for item in items],
-}
-READ_KEYS: Mapping[str, ConflictKeys] = {
-    "expect": lambda items: [UUID(item["stream"]).int for item in items],
-    "expect_keys": lambda subjects: [("subject", subject) for subject in subjects],
-}
 
 
 class EncodedCommit(msgspec.Struct, frozen=True):
@@ -70,25 +41,40 @@ class EncodedCommit(msgspec.Struct, frozen=True):
 
 def encode_commit(change: Commit) -> EncodedCommit:
     """Raises ``ValueError`` or ``TypeError`` for what cannot be stored: only this one suffers."""
-    effects = change.effects
     writes: set[Hashable] = {written.events[0].originator_id.int for written in change.written}
     reads: set[Hashable] = set()
-    for kind, wanted in effects.items():
-        if kind in WRITE_KEYS:
-            writes.update(WRITE_KEYS[kind](wanted))
-        elif kind in READ_KEYS:
-            reads.update(READ_KEYS[kind](wanted))
+    for effect in change.side_effects:
+        writes.update(effect.writes())
+        reads.update(effect.reads())
     return EncodedCommit(
         command=change.command,
         metadata=orjson.dumps(change.metadata).decode(),
-        effects=orjson.dumps(effects).decode(),
+        effects=_encode_side_effects(change.side_effects),
         answer=change.answer,
         events=_events(change),
         rows=_rows(change),
-        key=effects.get("key"),
+        key=change.key,
         writes=writes,
         reads=reads,
     )
+
+
+def _encode_side_effects(side_effects: Iterable[SideEffect]) -> str:
+    """Return the object that ``ledger.append`` reads: the list of each kind, under its name."""
+    kinds: dict[str, Any] = {}
+    for effect in side_effects:
+        match effect:
+            case StoreResponse():
+                kinds |= msgspec.structs.asdict(effect)
+            case DropPhoto():
+                kinds[effect.KIND] = effect.contact
+            case ExpectKey():
+                kinds.setdefault(effect.KIND, []).append(effect.subject)
+            case ResetGuesses():
+                kinds.setdefault(effect.KIND, []).append(effect.secret)
+            case _:
+                kinds.setdefault(effect.KIND, []).append(effect)
+    return msgspec.json.encode(kinds).decode()
 
 
 def split_conflicting(parcels: list[EncodedCommit]) -> Iterator[list[EncodedCommit]]:

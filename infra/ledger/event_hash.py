@@ -1,6 +1,6 @@
 """The canonical hash of an event, as ``ledger.event_hash`` computes it in the database.
 
-Computed here a second time so that a check of the ledger does not have to trust the database.
+It is computed here, too, so that a check of the ledger need not trust the database.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def event_hash(organisation: str, event: StoredEvent) -> bytes:
-    """SHA-256 over all columns of a stored event.
+    """Return SHA-256 over all columns of a stored event.
 
     One line per column, the time in microseconds since 1970 UTC, the metadata with its length in
     bytes before it, the payload last. Raises ``ValueError`` for an event that was never recorded.

@@ -1,7 +1,7 @@
 """Events as they are stored, by position and filter: what auditors and followers read.
 
-A page says which positions it is about, how many events it holds and how many of its positions the
-filter has left out: positions are dense, so whoever adds up knows that nothing else is missing.
+A page names its range of positions, the number of its events and the number of positions that the
+filter has left out: positions are dense, so a reader who adds up knows that nothing else is missing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SELECT organisation, position, stream_id, version, topic, schema_version, subjec
        recorded_at, event_hash
   FROM ledger.events WHERE organisation = $1 AND position > $2 AND position <= $3"""
 ORDER = " ORDER BY position LIMIT $4"
-BEFORE = "SELECT ledger.position_before($1, $2)"
+POSITION_BEFORE = "SELECT ledger.position_before($1, $2)"
 SEAL = """
 SELECT number, first_position AS first, last_position AS last, encode(root, 'hex') AS root FROM ledger.seals
  WHERE organisation = $1 AND last_position >= $2 AND first_position <= $2 ORDER BY last_position LIMIT 1
@@ -37,32 +37,35 @@ SELECT number, first_position AS first, last_position AS last, encode(root, 'hex
 
 ORIGINS = {"actor": "actor", "request": "request", "cause": "correlation"}
 """The columns of ``ledger.origins`` that filters go by; a request that begins a chain is its id."""
-_OF_ORIGIN = """position = ANY (ARRAY(
+_ORIGIN_CONDITION = """position = ANY (ARRAY(
  SELECT position FROM ledger.origins
   WHERE organisation = $1 AND origin = ${} AND position > $2 AND position <= $3))"""
 INDEX_ORIGINS = "SELECT ledger.index_origins($1, $2, $3)"
-NOTED_AT_ONCE = 20_000
-"""Events whose origins are noted in one statement."""
+INDEX_BATCH = 20_000
+"""Events whose origins are indexed in one statement."""
 
 CONDITIONS = {
     "stream": "stream_id = ${}",
     "topics": "topic = ANY (${})",
-    **{name: _OF_ORIGIN.replace("origin =", f"{column} =") for name, column in ORIGINS.items()},
+    **{
+        name: _ORIGIN_CONDITION.replace("origin =", f"{column} =")
+        for name, column in ORIGINS.items()
+    },
 }
-"""Each filter's condition, with the place of its value."""
+"""The condition of each filter, with a placeholder for the parameter's number."""
 SELECTIVE = frozenset({"stream", "request", "cause"})
-"""Filters that leave so little that all positions can be looked through at once."""
+"""Filters that leave so few events that all positions can be searched at once."""
 WINDOW = 100_000
-"""Positions that one page looks through at most, with any other filter."""
+"""Positions that one page searches at most, with any other filter."""
 LOOKING = 5.0
-"""Seconds for which the first event that fits is looked for among those that are there."""
-SHORTEST, LONGEST = 0.02, 0.25
+"""Seconds for which the existing events are searched for the first match."""
+MIN_PAUSE, MAX_PAUSE = 0.02, 0.25
 """Seconds between two looks at a ledger to which nothing is added; doubled from look to look."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What must be so of an event; None is no condition. ``until`` itself is left out."""
+    """Conditions on events; None is no condition. ``until`` is exclusive."""
 
     stream: UUID | None = None
     topics: tuple[str, ...] | None = None
@@ -75,8 +78,8 @@ class Filter:
     @property
     def conditions(self) -> Mapping[str, Any]:
         """The conditions other than those of time, by name."""
-        found = {name: getattr(self, name) for name in CONDITIONS}
-        return {name: value for name, value in found.items() if value is not None}
+        values = {name: getattr(self, name) for name in CONDITIONS}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,45 +98,47 @@ class Page:
 
     @property
     def left_out(self) -> int:
-        """How many of its positions the filter has left out."""
+        """The number of its positions that the filter has left out."""
         return self.last - self.first + 1 - len(self.events)
 
 
 class Search:
-    """Reads pages of a ledger; between two looks it holds no connection."""
+    """Reads pages of a ledger; between two queries it holds no connection."""
 
     def __init__(self, lanes: ConnectionPool) -> None:
         self._lanes = lanes
 
-    async def page(self, ledger: str, after: int, limit: int, wanted: Filter) -> Page:
-        """The events after a position that fit, at most ``limit``; ``last`` is where to go on.
+    async def page(self, ledger: str, after: int, limit: int, criteria: Filter) -> Page:
+        """Return the events after a position that match, at most ``limit``; ``last`` is the next ``after``.
 
         Raises `InvalidParameterValue` for a position that the ledger has not reached, `GapError`.
         """
-        head: int = await self._value(HEAD, ledger)
+        head: int = await self._fetch_value(HEAD, ledger)
         if after > head:
             raise InvalidParameterValue("after")
-        low, high, looked_through = await self._span(ledger, after, head, wanted)
-        if wanted.conditions.keys() & ORIGINS.keys():
-            await self._note(ledger, high)
-        statement, values = _statement(wanted)
+        low, high, searched_to = await self._bounds(ledger, after, head, criteria)
+        if criteria.conditions.keys() & ORIGINS.keys():
+            await self._index_origins(ledger, high)
+        statement, values = _statement(criteria)
         rows = await self._lanes.read(
             lambda connection: connection.fetch(statement, ledger, low, high, limit, *values)
         )
-        last = rows[-1]["position"] if len(rows) == limit else looked_through
-        seal = await self._seal(ledger, last)
+        last = rows[-1]["position"] if len(rows) == limit else searched_to
+        seal = await self._load_seal(ledger, last)
         page = Page(after + 1, last, head, seal, tuple(map(_event, rows)))
-        if wanted == Filter() and page.left_out:
-            raise GapError(ledger, _hole(after, rows), "nothing stands")
+        if criteria == Filter() and page.left_out:
+            raise GapError(ledger, _first_gap(after, rows), "nothing stands")
         return page
 
     async def long_poll(
-        self, ledger: str, after: int, limit: int, wanted: Filter, seconds: float
+        self, ledger: str, after: int, limit: int, criteria: Filter, seconds: float
     ) -> Page:
-        """The first page in which something fits; if nothing comes for so many seconds, the page
-        that says so. Raises as `page`."""
-        pause, started = SHORTEST, time.monotonic()
-        page = await self.page(ledger, after, limit, wanted)
+        """Return the first page with a match, or an empty one if none comes within ``seconds``.
+
+        Raises as `page`.
+        """
+        pause, started = MIN_PAUSE, time.monotonic()
+        page = await self.page(ledger, after, limit, criteria)
         while not page.events:
             at_end = page.last == page.head
             left = started + (seconds if at_end else max(seconds, LOOKING)) - time.monotonic()
@@ -141,50 +146,50 @@ class Search:
                 break
             if at_end:
                 await asyncio.sleep(min(pause, left))
-                pause = min(pause * 2, LONGEST)
-            if await self._value(HEAD, ledger) > page.last:
-                further = await self.page(ledger, page.last, limit, wanted)
-                page, pause = replace(further, first=page.first), SHORTEST
+                pause = min(pause * 2, MAX_PAUSE)
+            if await self._fetch_value(HEAD, ledger) > page.last:
+                further = await self.page(ledger, page.last, limit, criteria)
+                page, pause = replace(further, first=page.first), MIN_PAUSE
         return page
 
-    async def _span(
-        self, ledger: str, after: int, head: int, wanted: Filter
+    async def _bounds(
+        self, ledger: str, after: int, head: int, criteria: Filter
     ) -> tuple[int, int, int]:
-        """Where to look, after one position up to another, and how far all is known by that."""
+        """Return the bounds ``after < position <= upto`` of a search, and the position that it then has covered."""
         low, end = after, head
-        if wanted.since:
-            low = max(low, await self._value(BEFORE, ledger, wanted.since))
-        if wanted.until:
-            end = min(end, await self._value(BEFORE, ledger, wanted.until))
-        names = wanted.conditions.keys()
+        if criteria.since:
+            low = max(low, await self._fetch_value(POSITION_BEFORE, ledger, criteria.since))
+        if criteria.until:
+            end = min(end, await self._fetch_value(POSITION_BEFORE, ledger, criteria.until))
+        names = criteria.conditions.keys()
         windowed = names and not names & SELECTIVE
         high = min(end, low + WINDOW) if windowed else end
         return low, high, head if high == end else high
 
-    async def _note(self, ledger: str, position: int) -> None:
-        """Has the origins of events up to a position noted, where they are not yet."""
-        while await self._value(INDEX_ORIGINS, ledger, position, NOTED_AT_ONCE) < position:
+    async def _index_origins(self, ledger: str, position: int) -> None:
+        """Index the origins of events up to a position, if they are not yet."""
+        while await self._fetch_value(INDEX_ORIGINS, ledger, position, INDEX_BATCH) < position:
             pass
 
-    async def _value(self, statement: str, *values: Any) -> Any:
+    async def _fetch_value(self, statement: str, *values: Any) -> Any:
         return await self._lanes.read(lambda connection: connection.fetchval(statement, *values))
 
-    async def _seal(self, ledger: str, position: int) -> Mapping[str, Any] | None:
-        """The seal that covers a position; None where none does yet."""
+    async def _load_seal(self, ledger: str, position: int) -> Mapping[str, Any] | None:
+        """Return the seal that covers a position, or None."""
         row = await self._lanes.read(lambda connection: connection.fetchrow(SEAL, ledger, position))
         return dict(row) if row else None
 
 
-def _statement(wanted: Filter) -> tuple[str, list[Any]]:
-    """The SQL of a page and the values of its conditions, from the fifth parameter on."""
+def _statement(criteria: Filter) -> tuple[str, list[Any]]:
+    """Return the SQL of a page and the values of its conditions, from the fifth parameter on."""
     conditions = "".join(
-        f" AND {CONDITIONS[name].format(n)}" for n, name in enumerate(wanted.conditions, start=5)
+        f" AND {CONDITIONS[name].format(n)}" for n, name in enumerate(criteria.conditions, start=5)
     )
-    return f"{COLUMNS}{conditions}{ORDER}", list(wanted.conditions.values())
+    return f"{COLUMNS}{conditions}{ORDER}", list(criteria.conditions.values())
 
 
 def _event(row: asyncpg.Record) -> bytes:
-    """An event as JSON, its payload and metadata byte by byte as they are stored."""
+    """Return an event as JSON, its payload and metadata byte by byte as they are stored."""
     return orjson.dumps(
         {
             "organisation": row["organisation"],
@@ -202,7 +207,7 @@ def _event(row: asyncpg.Record) -> bytes:
     )
 
 
-def _hole(after: int, rows: list[asyncpg.Record]) -> int:
-    """The first position after ``after`` at which no row stands."""
-    found = (n for n, row in enumerate(rows, start=after + 1) if row["position"] != n)
-    return next(found, after + len(rows) + 1)
+def _first_gap(after: int, rows: list[asyncpg.Record]) -> int:
+    """Return the first position after ``after`` that has no row."""
+    gaps = (n for n, row in enumerate(rows, start=after + 1) if row["position"] != n)
+    return next(gaps, after + len(rows) + 1)

@@ -21,30 +21,30 @@ from infra.postgres.pool import ConnectionPool
 
 __all__ = ["Feed", "GapError", "LedgerCorruptedError", "TruncatedLedgerError", "stored_event"]
 
-# The event that the reader saw last is read again: that it is still there is the proof that nothing
-# before the new ones was lost.
+# The event that the reader saw last is read again: that it is still there proves that nothing before
+# the new ones was lost.
 PAGE = """
 SELECT position, stream_id, version, topic, schema_version, subject, payload, metadata, recorded_at
   FROM ledger.events WHERE organisation = $1 AND position >= $2 ORDER BY position LIMIT $3
 """
 
-MOST = 1_000
+BATCH_SIZE = 1_000
 """Events that `Feed.follow` reads at once."""
-SHORTEST, LONGEST = 0.005, 0.25
+MIN_PAUSE, MAX_PAUSE = 0.005, 0.25
 """Seconds between two looks at a ledger to which nothing is added; doubled from look to look."""
 
 
 class LedgerCorruptedError(Exception):
-    """The ledger is not what it was; ``position`` is the first at fault."""
+    """The ledger was changed or damaged; ``position`` is the first at which that shows."""
 
-    def __init__(self, organisation: str, position: int, what: str) -> None:
-        super().__init__(f"ledger of {organisation}: {what} at position {position}")
+    def __init__(self, organisation: str, position: int, problem: str) -> None:
+        super().__init__(f"ledger of {organisation}: {problem} at position {position}")
         self.organisation = organisation
         self.position = position
-        self.what = what
+        self.problem = problem
 
     def __reduce__(self) -> tuple[type[LedgerCorruptedError], tuple[str, int, str]]:
-        return type(self), (self.organisation, self.position, self.what)
+        return type(self), (self.organisation, self.position, self.problem)
 
 
 class GapError(LedgerCorruptedError):
@@ -62,9 +62,9 @@ class Feed:
         self._lanes = lanes
 
     async def read(self, organisation: str, after: int, limit: int) -> list[StoredEvent]:
-        """The events after a position, at most ``limit``; empty at the ledger's end.
+        """Return the events after a position, at most ``limit``; none at the ledger's end.
 
-        Raises `GapError`, `TruncatedLedgerError`, and `ServiceUnavailable` if the database is away.
+        Raises `GapError`, `TruncatedLedgerError`, and `ServiceUnavailable` if the database is not available.
         """
         if after < 0 or limit < 1:
             raise ValueError("a feed is read from a position on, at least one event at a time")
@@ -79,33 +79,33 @@ class Feed:
         return events[1:] if after > 0 else events
 
     async def follow(self, organisation: str, after: int) -> AsyncIterator[list[StoredEvent]]:
-        """The events after a position, in pages that are never empty, for as long as it is asked.
+        """Yield the events after a position, in pages that are never empty, without end.
 
-        A database that is away is waited for. Raises `GapError` and `TruncatedLedgerError`.
+        Waits for a database that is not available. Raises `GapError` and `TruncatedLedgerError`.
         """
-        pause = SHORTEST
+        pause = MIN_PAUSE
         while True:
             try:
-                events = await self.read(organisation, after, MOST)
+                events = await self.read(organisation, after, BATCH_SIZE)
             except ServiceUnavailable:
                 events = []
             if events:
                 yield events
-                after, pause = events[-1].position, SHORTEST
+                after, pause = events[-1].position, MIN_PAUSE
             else:
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST)
+                pause = min(pause * 2, MAX_PAUSE)
 
 
 def check_dense(organisation: str, first: int, events: Iterable[StoredEvent]) -> None:
-    """Raises `GapError` unless the events have the positions from ``first`` on, in order."""
-    for wanted, event in enumerate(events, start=first):
-        if event.position != wanted:
-            raise GapError(organisation, wanted, f"{event.position} stands")
+    """Raise `GapError` unless the events have the positions from ``first`` on, in order."""
+    for position, event in enumerate(events, start=first):
+        if event.position != position:
+            raise GapError(organisation, position, f"{event.position} stands")
 
 
 def stored_event(row: asyncpg.Record) -> StoredEvent:
-    """An event of a row that has all columns of ``ledger.events`` but organisation and hash."""
+    """Return the event of a row with all columns of ``ledger.events`` but organisation and hash."""
     subject = row["subject"]
     return StoredEvent(
         stream=UUID(bytes=row["stream_id"].bytes),

@@ -160,7 +160,7 @@ class GroupCommitter:
                     found = await lane.connection.fetchval(SETTLE, organisation, *arguments)
                 return [WRITTEN if written else _unwritten() for written in found]
             except Exception as another:
-                log.warning("append.unsettled", error=type(another).__name__)
+                log.warning("append.outcome_unknown", error=type(another).__name__)
                 await asyncio.sleep(PAUSE)
         unknown = ServiceUnavailable(OUTCOME_UNKNOWN)
         return [unknown] * len(batch)

@@ -1,6 +1,6 @@
-"""Is a ledger whole? What must hold whatever happened to the processes that wrote it.
+"""The integrity check of a ledger: what must hold whatever happened to the processes that wrote it.
 
-Reads everything of one organisation in one snapshot and trusts nothing that the database computed.
+It reads everything of one organisation in one snapshot and trusts nothing that the database computed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ ENTITIES = frozenset(
 
 @dataclass(slots=True)
 class _Stream:
-    """What the events say of one entity."""
+    """One entity, by its events."""
 
     topic: str
     first: int
@@ -64,72 +64,72 @@ class _Stream:
 
 @dataclass(slots=True)
 class _Ledger:
-    """What the events say of an organisation."""
+    """An organisation, by its events, and the problems that were found."""
 
     organisation: str
     head: int = 0
     streams: dict[UUID, _Stream] = field(default_factory=dict)
-    found: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 async def integrity_problems(connection: Connection, organisation: str) -> list[str]:
-    """What is wrong with the ledger of an organisation, in words; empty if it is whole.
+    """Return the problems of an organisation's ledger, in words; none if it is intact.
 
-    Holes and disorder of positions and versions, hashes that do not fit, claims of entities that
-    do not exist, and rows of views that are missing, too many, or not of their entity's last event.
+    Gaps and disorder of positions and versions, hashes that do not fit, claims of entities that
+    do not exist, and rows of views that are missing, additional, or not of their entity's last event.
     """
     ledger = _Ledger(organisation)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        async for event, stored in _events(connection, organisation):
-            _check(ledger, event, stored)
-        ledger.found += [
+        async for event, stored in _read_events(connection, organisation):
+            _check_event(ledger, event, stored)
+        ledger.problems += [
             f"claim {row['claim']!r} is held by {row['stream_id']}, which does not exist"
             for row in await connection.fetch(CLAIMS, organisation)
             if UUID(bytes=row["stream_id"].bytes) not in ledger.streams
         ]
         _check_views(ledger, await connection.fetch(ROWS, organisation))
-    return ledger.found
+    return ledger.problems
 
 
-async def _events(
+async def _read_events(
     connection: Connection, organisation: str
 ) -> AsyncIterator[tuple[StoredEvent, bytes]]:
     async for row in connection.cursor(EVENTS, organisation, prefetch=1000):
         yield stored_event(row), row["event_hash"]
 
 
-def _check(ledger: _Ledger, event: StoredEvent, stored: bytes) -> None:
+def _check_event(ledger: _Ledger, event: StoredEvent, stored: bytes) -> None:
     if event.position != ledger.head + 1:
-        ledger.found.append(f"position {ledger.head + 1} is missing: {event.position} follows")
+        ledger.problems.append(f"position {ledger.head + 1} is missing: {event.position} follows")
     ledger.head = event.position
-    new = _Stream(event.topic.partition(".")[0], event.position)
-    stream = ledger.streams.setdefault(event.stream, new)
+    first = _Stream(event.topic.partition(".")[0], event.position)
+    stream = ledger.streams.setdefault(event.stream, first)
     if event.version != stream.version + 1:
-        ledger.found.append(
+        ledger.problems.append(
             f"position {event.position}: version {event.version} of {event.stream} follows {stream.version}"
         )
     stream.version = event.version
     if event_hash(ledger.organisation, event) != stored:
-        ledger.found.append(f"position {event.position}: the hash does not fit")
+        ledger.problems.append(f"position {event.position}: the hash does not fit")
 
 
 def _check_views(ledger: _Ledger, rows: list[asyncpg.Record]) -> None:
-    shown: set[UUID] = set()
+    stream_ids: set[UUID] = set()
     for row in rows:
         kind, id_ = row["kind"], row["id"]
         entity = kind in ENTITIES
         stream_id = UUID(id_) if entity else record_stream_id(ledger.organisation, kind, id_)
-        shown.add(stream_id)
+        stream_ids.add(stream_id)
         stream = ledger.streams.get(stream_id)
         if stream is None or stream.topic != (kind if entity else "record"):
-            ledger.found.append(f"{kind}/{id_} is shown and has no events")
+            ledger.problems.append(f"{kind}/{id_} is shown and has no events")
         elif (row["version"], row["created"]) != (stream.version, stream.first):
-            ledger.found.append(
+            ledger.problems.append(
                 f"{kind}/{id_} is shown as of version {row['version']}, created at {row['created']}; "
                 f"its last version is {stream.version}, its first position {stream.first}"
             )
-    ledger.found += [
+    ledger.problems += [
         f"{stream.topic} {id_} has events and is not shown"
         for id_, stream in ledger.streams.items()
-        if id_ not in shown and (stream.topic in ENTITIES or stream.topic == "record")
+        if id_ not in stream_ids and (stream.topic in ENTITIES or stream.topic == "record")
     ]

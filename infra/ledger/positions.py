@@ -1,4 +1,4 @@
-"""The head of one ledger, and those of all: for whoever works on every organisation, which no call does."""
+"""The head of one ledger, and those of all, for programs that work on every organisation; no call does."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ SELECT organisation,
 
 
 async def head_positions(connection: asyncpg.Connection[asyncpg.Record]) -> Heads:
-    """The organisations that have events, and how many."""
+    """Return the number of events of each organisation that has any."""
     return {row["organisation"]: row["head"] for row in await connection.fetch(HEADS)}

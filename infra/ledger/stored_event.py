@@ -1,4 +1,4 @@
-"""An event as it stands in the ledger, for whoever reads it without knowing what events mean."""
+"""An event as the ledger stores it, for code that need not know its meaning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["StoredEvent"]
 
 
 class StoredEvent(NamedTuple):
-    """An event as the ledger holds it; ``payload`` and ``metadata`` are JSON."""
+    """An event as the ledger stores it; ``payload`` and ``metadata`` are JSON."""
 
     stream: UUID
     version: int

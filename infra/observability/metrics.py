@@ -1,4 +1,4 @@
-"""Metrics in the text format of Prometheus. They never hold a token, a secret or personal data."""
+"""Metrics in the text format of Prometheus. They never hold tokens, secrets or personal data."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ REGISTRY = CollectorRegistry()
 class Timings(Collector):
     """A histogram of seconds by one label.
 
-    Calls observe several times each, and only on the event loop: so nothing is locked here, where the
-    library's own histogram takes a twentieth of a read.
+    It is observed several times per request, and on the event loop only: so it takes no lock. The
+    library's own histogram takes a twentieth of the time of a read.
     """
 
-    def __init__(self, name: str, says: str, label: str, bounds: Sequence[float]) -> None:
+    def __init__(self, name: str, help_: str, label: str, bounds: Sequence[float]) -> None:
         self.label = label
-        self._named = (name, says)
+        self._family = (name, help_)
         self._bounds = tuple(bounds)
         self._observed: dict[str, tuple[list[int], list[float]]] = {}
         REGISTRY.register(self)
 
     def labels(self, value: str) -> Callable[[float], None]:
-        """What observes seconds under a value of the label; to be kept by whoever uses it."""
+        """Return the function that observes seconds under a value of the label; callers keep it."""
         bounds, counts, total = self._bounds, [0] * (len(self._bounds) + 1), [0.0]
         self._observed[value] = counts, total
 
@@ -53,8 +53,8 @@ class Timings(Collector):
         return observe
 
     def describe(self) -> Iterator[HistogramMetricFamily]:
-        """The histogram without what was observed, for the registry."""
-        yield HistogramMetricFamily(*self._named, labels=[self.label])
+        """The histogram without samples, for the registry."""
+        yield HistogramMetricFamily(*self._family, labels=[self.label])
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """The histogram, for the registry."""
@@ -66,106 +66,112 @@ class Timings(Collector):
         yield family
 
 
-CALLS = Counter(
-    "crmledger_calls_total", "Calls by method and outcome.", ["method", "code"], registry=REGISTRY
+REQUESTS = Counter(
+    "crmledger_requests_total",
+    "Requests by method and status code of the envelope.",
+    ["method", "code"],
+    registry=REGISTRY,
 )
 SECONDS = Timings(
-    "crmledger_call_seconds",
-    "Time from a request's head to its answer.",
+    "crmledger_request_duration_seconds",
+    "Latency of a request, from its head to the response.",
     "method",
     (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 BATCH = Histogram(
     "crmledger_append_commands",
-    "Commands written in one transaction.",
+    "Commands per append transaction.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
     registry=REGISTRY,
 )
 APPEND_SECONDS = Histogram(
     "crmledger_append_seconds",
-    "Time of one append transaction, commit included.",
+    "Duration of an append transaction, commit included.",
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
     registry=REGISTRY,
 )
 REFUSED = Counter(
     "crmledger_append_refused_total",
-    "Commands that the ledger did not write, by reason.",
+    "Commands that the ledger rejected, by reason.",
     ["reason"],
     registry=REGISTRY,
 )
 STAGE_SECONDS = Timings(
     "crmledger_stage_seconds",
-    "Time of one stage of a call; waiting for others to share its trip is part of it.",
+    "Duration of a stage of a request, including the wait for its batch.",
     "stage",
     (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )
 PROJECTED = Counter(
-    "crmledger_projected_events_total", "Events fed to a view.", ["view"], registry=REGISTRY
+    "crmledger_projected_events_total",
+    "Events written to a projection.",
+    ["view"],
+    registry=REGISTRY,
 )
 BATCH_SECONDS = Histogram(
     "crmledger_projection_batch_seconds",
-    "Time of one batch of a view, commit included.",
+    "Duration of a batch of a projection, commit included.",
     ["view"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
     registry=REGISTRY,
 )
 LAG_POSITIONS = Gauge(
     "crmledger_projection_lag_positions",
-    "Events that a view lacks; negative: it is ahead of the ledger.",
+    "Lag of a projection in events; negative: it is ahead of the ledger.",
     ["view", "organisation"],
     registry=REGISTRY,
 )
 LAG_SECONDS = Gauge(
     "crmledger_projection_lag_seconds",
-    "Age of the first event that a view lacks.",
+    "Lag of a projection: age of the first event that it lacks.",
     ["view", "organisation"],
     registry=REGISTRY,
 )
 PARKED = Gauge(
     "crmledger_projection_parked",
-    "Entities whose events a view could not take in.",
+    "Parked entities of a projection.",
     ["view", "organisation"],
     registry=REGISTRY,
 )
 DELIVERIES = Counter(
     "crmledger_webhook_deliveries_total",
-    "Requests to consumers of webhooks, by what came of them.",
+    "Webhook delivery attempts, by outcome.",
     ["organisation", "webhook", "outcome"],
     registry=REGISTRY,
 )
 DELIVERY_SECONDS = Histogram(
     "crmledger_webhook_delivery_seconds",
-    "Time of one request to a consumer of webhooks.",
+    "Latency of a webhook delivery attempt.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
     registry=REGISTRY,
 )
 WEBHOOK_LAG_POSITIONS = Gauge(
     "crmledger_webhook_lag_positions",
-    "Events from the first that a subscriber has not acknowledged; negative: the ledger is shorter.",
+    "Lag of a subscription in events; negative: it is ahead of the ledger.",
     ["organisation", "webhook"],
     registry=REGISTRY,
 )
 WEBHOOK_LAG_SECONDS = Gauge(
     "crmledger_webhook_lag_seconds",
-    "Age of the first event that a subscriber has not acknowledged.",
+    "Lag of a subscription: age of the first event that is not acknowledged.",
     ["organisation", "webhook"],
     registry=REGISTRY,
 )
-READY = Gauge("crmledger_ready", "1 while the process answers calls.", registry=REGISTRY)
+READY = Gauge("crmledger_ready", "1 while the process is ready.", registry=REGISTRY)
 
 
 def observe(method: str, code: str, seconds: float) -> None:
-    """Counts one call: its method's path, ``OK`` or the error's code, and how long it took."""
-    _calls(method, code).inc()
+    """Count a request by the path of its method and its code (``OK`` or an error's), and its latency."""
+    _requests(method, code).inc()
     _seconds(method)(seconds)
 
 
-_calls = cache(CALLS.labels)
+_requests = cache(REQUESTS.labels)
 _seconds = cache(SECONDS.labels)
 
 
 class _Timed:
-    """Observes how long it was entered."""
+    """Observes the duration of a block."""
 
     __slots__ = ("_observe", "_started")
 
@@ -184,7 +190,7 @@ _OBSERVE = {name: STAGE_SECONDS.labels(name) for name in STAGES}
 
 
 def timed(stage: str) -> AbstractContextManager[None]:
-    """Surrounds one of `STAGES` of a call and observes how long it took."""
+    """Return a context manager that observes the duration of one of `STAGES`."""
     return _Timed(_OBSERVE[stage])
 
 

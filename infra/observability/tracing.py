@@ -1,7 +1,7 @@
-"""Spans for OpenTelemetry: one for a call, below it one for each of its stages.
+"""OpenTelemetry spans: one for a request, with a child for each stage.
 
-An extra: ``pip install crmledger[otel]``. Nothing of it is imported unless `CRMLEDGER_TRACES_URL` is
-set, and then by `create_tracing`. Spans hold paths of methods, codes and ids, never what a person is called.
+An extra: ``pip install crmledger[otel]``. It is imported only if `CRMLEDGER_TRACES_URL` is
+set, by `create_tracing`. Spans hold paths of methods, codes and ids, never personal data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["NOT_TRACED", "CallOutcome", "Traced", "Tracing", "create_tracing"]
 
 
 class CallOutcome(Protocol):
-    """How a call ended, as it is known at its end."""
+    """The outcome of a call, known at its end."""
 
     label: str
     outcome: str
@@ -28,29 +28,29 @@ class CallOutcome(Protocol):
 
 
 class Tracing(Protocol):
-    """What watches calls and their stages."""
+    """Traces calls and their stages."""
 
-    def call(self, headers: Mapping[str, str], said: CallOutcome) -> AbstractContextManager[Any]:
-        """Surrounds a call, whose caller may have sent a ``traceparent``."""
+    def call(self, headers: Mapping[str, str], outcome: CallOutcome) -> AbstractContextManager[Any]:
+        """Return a context manager for a call, whose client may have sent a ``traceparent``."""
 
     def stage(self, name: str) -> AbstractContextManager[Any]:
-        """Surrounds a stage of the call that runs."""
+        """Return a context manager for a stage of the current call."""
 
     def close(self) -> None:
-        """Sends what is not sent yet."""
+        """Send the pending spans."""
 
 
 class _NotTraced:
-    """Stages are timed for the metrics, and that is all."""
+    """Times stages for the metrics only."""
 
     stage = staticmethod(timed)
 
-    def call(self, headers: Mapping[str, str], said: CallOutcome) -> AbstractContextManager[Any]:
-        """Nothing surrounds a call."""
+    def call(self, headers: Mapping[str, str], outcome: CallOutcome) -> AbstractContextManager[Any]:
+        """Return a context manager that does nothing."""
         return nullcontext()
 
     def close(self) -> None:
-        """There is nothing to send."""
+        """Do nothing: there are no spans."""
 
 
 NOT_TRACED: Tracing = _NotTraced()
@@ -58,7 +58,7 @@ NOT_TRACED: Tracing = _NotTraced()
 
 
 class Traced:
-    """Spans besides the times; ``provider`` decides what becomes of them."""
+    """Records spans with ``provider``, and times stages."""
 
     def __init__(self, provider: TracerProvider) -> None:
         from opentelemetry.trace.propagation.tracecontext import (  # noqa: PLC0415 (an extra)
@@ -70,22 +70,22 @@ class Traced:
         self._extract: Callable[[Mapping[str, str]], Any] = TraceContextTextMapPropagator().extract
 
     @contextmanager
-    def call(self, headers: Mapping[str, str], said: CallOutcome) -> Iterator[None]:
-        """A span that is called like the method, once that is known."""
-        known = {"traceparent": headers.get("traceparent", "")}
+    def call(self, headers: Mapping[str, str], outcome: CallOutcome) -> Iterator[None]:
+        """A span with the name of the method, once that is known."""
+        headers = {"traceparent": headers.get("traceparent", "")}
         with self._tracer.start_as_current_span(
-            "call", context=self._extract(known), record_exception=False
+            "call", context=self._extract(headers), record_exception=False
         ) as span:
             try:
                 yield
             finally:
-                span.update_name(said.label or "unknown")
-                span.set_attribute("crmledger.outcome", said.outcome)
-                span.set_attribute("crmledger.request_id", said.request_id)
+                span.update_name(outcome.label or "unknown")
+                span.set_attribute("crmledger.outcome", outcome.outcome)
+                span.set_attribute("crmledger.request_id", outcome.request_id)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """A span that is called like the stage. What it raises is not recorded: it may name a person."""
+        """A span with the name of the stage. Exceptions are not recorded: they may hold personal data."""
         with (
             timed(name),
             self._tracer.start_as_current_span(
@@ -95,12 +95,12 @@ class Traced:
             yield
 
     def close(self) -> None:
-        """Sends what is not sent yet."""
+        """Send the pending spans."""
         self._provider.shutdown()
 
 
 def create_tracing(url: str | None) -> Tracing:
-    """The tracing of a process: spans to the collector at ``url`` (OTLP over HTTP), if there is one.
+    """Return the tracing of a process: spans to the collector at ``url`` (OTLP over HTTP), or none.
 
     Raises `SettingsError` if the extra is not installed.
     """

@@ -1,8 +1,8 @@
-"""A hint to whoever follows the ledger that it has grown: NOTIFY, beside the append and never in it.
+"""Wakes the followers of the ledger when it has grown: NOTIFY after an append, never within it.
 
-A notification inside an append would make commits wait for each other, and fail where the server's
-queue is full. So it is sent afterwards, by a statement of its own, rarely, and without waiting for the
-disk; who misses it looks at the ledger anyway, a little later.
+A notification inside an append would serialise commits, and fail when the server's queue is full. So it
+is sent afterwards, by a separate statement, rarely, and without waiting for the disk; a follower that
+misses it polls the ledger a little later anyway.
 """
 
 from __future__ import annotations
@@ -15,52 +15,52 @@ import structlog
 from domain.errors import ServiceUnavailable
 from infra.postgres.pool import CONNECTION_ERRORS, SERVICE_ROLE, ConnectionPool
 
-__all__ = ["CHANNEL", "AppendNotifier", "Listener", "wait_for_any"]
+__all__ = ["CHANNEL", "AppendNotifier", "Listener"]
 
 CHANNEL = "crmledger_events"
-RING = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')"
+NOTIFY = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')"
 
 MIN_INTERVAL = 0.05
-"""Seconds between two notifications of one process."""
+"""The fewest seconds between two notifications of a process."""
 
 log = structlog.get_logger(__name__)
 
 
 class AppendNotifier:
-    """Rings at once when it is quiet, and at most every `MIN_INTERVAL` seconds."""
+    """Notifies immediately after a quiet time, and at most every `MIN_INTERVAL` seconds."""
 
-    def __init__(self, lanes: ConnectionPool) -> None:
-        self._lanes = lanes
-        self._again = False
-        self._ringing: asyncio.Task[None] | None = None
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+        self._pending = False
+        self._task: asyncio.Task[None] | None = None
 
     def notify(self) -> None:
-        """Tells followers that there are new events. Never waits, never fails."""
-        self._again = True
-        if self._ringing is None or self._ringing.done():
-            self._ringing = asyncio.create_task(self._ring())
+        """Tell followers that there are new events. Never waits, never fails."""
+        self._pending = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._notify())
 
     async def close(self) -> None:
-        """Rings no more."""
-        if self._ringing is not None:
-            self._ringing.cancel()
-            await asyncio.wait([self._ringing])
+        """Stop notifying."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
-    async def _ring(self) -> None:
-        while self._again:
-            self._again = False
+    async def _notify(self) -> None:
+        while self._pending:
+            self._pending = False
             try:
-                await self._lanes.read(lambda connection: connection.execute(RING))
+                await self._pool.read(lambda connection: connection.execute(NOTIFY))
             except (ServiceUnavailable, asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
-                log.warning("bell.silent", error=type(error).__name__)
+                log.warning("notify.failed", error=type(error).__name__)
             await asyncio.sleep(MIN_INTERVAL)
 
 
 class Listener:
-    """Hears the bell on a connection of its own: ``notified`` is set when it has rung.
+    """Listens on a connection of its own, and sets ``notified`` on each notification.
 
-    Whoever follows the ledger clears ``notified``, looks, and rests. Where there is no connection, nothing is
-    heard, and the next rest tries again.
+    A follower clears ``notified``, reads the ledger, and waits. Without a connection there are no
+    notifications, and the next wait tries to connect again.
     """
 
     def __init__(self, url: str, role: str = SERVICE_ROLE) -> None:
@@ -69,18 +69,19 @@ class Listener:
         self._role = role
         self._connection: asyncpg.Connection | None = None
 
-    async def rest(self, seconds: float, *events: asyncio.Event) -> None:
-        """Waits for the bell or one of ``events``, so many seconds at most."""
-        await self._listen()
+    async def wait(self, seconds: float, *events: asyncio.Event) -> None:
+        """Wait for a notification or one of ``events``, at most ``seconds`` seconds."""
+        await self.listen()
         await wait_for_any(seconds, self.notified, *events)
 
     async def close(self) -> None:
-        """Listens no more."""
+        """Stop listening."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
 
-    async def _listen(self) -> None:
+    async def listen(self) -> None:
+        """Open the connection, unless it is open. A failure is logged; the next call tries again."""
         if self._connection is not None and not self._connection.is_closed():
             return
         settings = {"role": self._role, "application_name": "crmledger listens"}
@@ -89,16 +90,16 @@ class Listener:
             connection = await asyncpg.connect(self._url, timeout=1, server_settings=settings)
             await connection.add_listener(CHANNEL, lambda *_: self.notified.set())
         except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
-            log.warning("bell.deaf", error=type(error).__name__)
+            log.warning("notify.listen_failed", error=type(error).__name__)
             if connection is not None:
                 connection.terminate()
         else:
             self._connection = connection
-            self.notified.set()  # it may have rung before anybody listened
+            self.notified.set()  # notifications before this were missed
 
 
 async def wait_for_any(seconds: float, *events: asyncio.Event) -> None:
-    """Waits until one of the events is set, so many seconds at most."""
+    """Wait until one of the events is set, at most ``seconds`` seconds."""
     waiting = [asyncio.create_task(event.wait()) for event in events]
     try:
         await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

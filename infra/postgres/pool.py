@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: a few, kept open, each used by one batch at a time."""
+"""Connections to PostgreSQL: a small pool, kept open; each serves one batch at a time."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ __all__ = [
     "PooledConnection",
     "ReadPool",
     "snapshot",
+    "wait_for_database",
 ]
 
 T = TypeVar("T")
@@ -36,19 +37,19 @@ CONNECTION_ERRORS = (
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
 )
-"""What says that the server cannot be reached or is about to go."""
+"""The errors of a server that cannot be reached or is shutting down."""
 
 SERVICE_ROLE = "crmledger_service"
-PATIENCE = 3.0
-"""Seconds for which a use waits for a connection, such as to a server that restarts."""
-LOCK_SECONDS = 5.0
-"""How long a statement may wait for a lock of the server."""
-PAUSE = 0.05
+ACQUIRE_TIMEOUT = 3.0
+"""Seconds to wait for a connection, such as while the server restarts."""
+LOCK_TIMEOUT = 5.0
+"""Seconds that a statement may wait for a lock of the server."""
+RETRY_PAUSE = 0.05
 """Seconds between two attempts to reach the server."""
 
 
 class ReadPool(Protocol):
-    """Where statements that only read are run: ``size`` of them at a time."""
+    """A pool for statements that only read: at most ``size`` run at a time."""
 
     size: int
 
@@ -59,8 +60,8 @@ class ReadPool(Protocol):
 class PooledConnection:
     """One connection, with its server's clock.
 
-    The clock is read once and then kept by this machine's monotonic one: nobody who sets this
-    machine's time moves it.
+    The clock is read once and then advanced by this machine's monotonic one, so that it does not follow
+    changes of this machine's time.
     """
 
     def __init__(self, connection: asyncpg.Connection, clock: datetime) -> None:
@@ -70,7 +71,7 @@ class PooledConnection:
 
     @classmethod
     async def open(cls, url: str, timeout: float, role: str = SERVICE_ROLE) -> PooledConnection:
-        """Connects as a role; ``timeout`` in seconds for each statement."""
+        """Connect as a role, with a timeout in seconds for each statement."""
         connection = await asyncpg.connect(
             url,
             timeout=5,
@@ -79,15 +80,15 @@ class PooledConnection:
                 "role": role,
                 "application_name": "crmledger",
                 "statement_timeout": str(int(timeout * 1000)),
-                "lock_timeout": str(int(min(timeout, LOCK_SECONDS) * 1000)),
-                # The append decides on what was committed when it got its lock, not before.
+                "lock_timeout": str(int(min(timeout, LOCK_TIMEOUT) * 1000)),
+                # The append must see everything that was committed when it got its lock.
                 "default_transaction_isolation": "read committed",
-                # Statements are the same each time and go by keys: planning them anew for the
-                # arrays of every call costs more than running them.
+                # Statements are always the same and use keys: planning them anew for the arrays of
+                # every call would cost more than running them.
                 "plan_cache_mode": "force_generic_plan",
                 "jit": "off",
                 "TimeZone": "UTC",
-                # By which definitions this program projects: the server refuses rows of older ones.
+                # The version of this program's projections: the server refuses rows of older ones.
                 "crmledger.projection_version": str(VERSION),
             },
         )
@@ -101,12 +102,12 @@ class PooledConnection:
             raise
 
     def now(self) -> datetime:
-        """The time by the server's clock, at most a round trip behind."""
+        """Return the time by the server's clock, at most a round trip behind."""
         return self._clock + timedelta(seconds=time.monotonic() - self._read_at)
 
 
 class ConnectionPool:
-    """A fixed number of connections, opened when first needed and after they were lost."""
+    """A fixed number of connections, opened when first needed and again when lost."""
 
     def __init__(
         self,
@@ -114,82 +115,97 @@ class ConnectionPool:
         count: int,
         *,
         timeout: float = 10,
-        acquire_timeout: float = PATIENCE,
+        acquire_timeout: float = ACQUIRE_TIMEOUT,
         role: str = SERVICE_ROLE,
     ) -> None:
         self._url = url
         self._role = role
         self._timeout = timeout
-        self._patience = acquire_timeout
+        self._acquire_timeout = acquire_timeout
         self._free: asyncio.LifoQueue[PooledConnection | None] = asyncio.LifoQueue()
         self.size = count
         for _ in range(count):
             self._free.put_nowait(None)
 
     @asynccontextmanager
-    async def acquire(self, until: float | None = None) -> AsyncIterator[PooledConnection]:
-        """A connection for one use; one on which anything failed is not used again.
+    async def acquire(self, deadline: float | None = None) -> AsyncIterator[PooledConnection]:
+        """Yield a connection for one use; after any exception it is closed.
 
-        :param until: the monotonic time up to which to wait for it; our patience by default.
-        Raises `ServiceUnavailable` if there is none by then: nothing was sent.
+        :param deadline: the monotonic time until which to wait; by default that of the acquire timeout.
+        :raises ServiceUnavailable: there is no connection by then; nothing was sent.
         """
-        until = time.monotonic() + self._patience if until is None else until
-        lane = await self._next(until)
+        deadline = time.monotonic() + self._acquire_timeout if deadline is None else deadline
+        pooled = await self._take(deadline)
         try:
-            if lane is None or lane.connection.is_closed():
-                lane = await self._opened(until)
-            yield lane
+            if pooled is None or pooled.connection.is_closed():
+                pooled = await self._connect(deadline)
+            yield pooled
         except BaseException:
-            if lane is not None:
-                lane.connection.terminate()
+            if pooled is not None:
+                pooled.connection.terminate()
             self._free.put_nowait(None)
             raise
-        self._free.put_nowait(lane)
+        self._free.put_nowait(pooled)
 
     async def read(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """Runs a read, again if the connection was lost. Raises `ServiceUnavailable`."""
-        until = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._acquire_timeout
         while True:
             try:
-                async with self.acquire(until) as lane:
-                    return await work(lane.connection)
+                async with self.acquire(deadline) as pooled:
+                    return await work(pooled.connection)
             except (*CONNECTION_ERRORS, asyncpg.LockNotAvailableError) as error:
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise ServiceUnavailable("the database is away", retry_after=1) from error
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(RETRY_PAUSE)
 
     async def close(self) -> None:
-        """Closes all connections that are not in use."""
+        """Close all connections that are not in use."""
         while not self._free.empty():
-            lane = self._free.get_nowait()
-            if lane is not None:
+            pooled = self._free.get_nowait()
+            if pooled is not None:
                 with contextlib.suppress(*CONNECTION_ERRORS, asyncpg.PostgresError):
-                    await lane.connection.close(timeout=2)
+                    await pooled.connection.close(timeout=2)
 
-    async def _next(self, until: float) -> PooledConnection | None:
+    async def _take(self, deadline: float) -> PooledConnection | None:
         if not self._free.empty():
             return self._free.get_nowait()
         try:
-            return await asyncio.wait_for(self._free.get(), max(0.0, until - time.monotonic()))
+            return await asyncio.wait_for(self._free.get(), max(0.0, deadline - time.monotonic()))
         except TimeoutError:
             raise ServiceUnavailable("too many calls are waiting", retry_after=1) from None
 
-    async def _opened(self, until: float) -> PooledConnection:
+    async def _connect(self, deadline: float) -> PooledConnection:
         while True:
             try:
                 return await PooledConnection.open(self._url, self._timeout, self._role)
             except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise ServiceUnavailable("the database is away", retry_after=1) from error
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(RETRY_PAUSE)
 
 
 @asynccontextmanager
 async def snapshot(url: str, settings: Mapping[str, str]) -> AsyncIterator[asyncpg.Connection]:
-    """A connection of its own, with the server's ``settings``, that sees one moment of the database."""
+    """Open a separate connection with these server settings that sees one snapshot of the database."""
     connection = await asyncpg.connect(url, timeout=10, server_settings=dict(settings))
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             yield connection
     finally:
         await connection.close()
+
+
+async def wait_for_database(url: str, seconds: float = 30) -> None:
+    """Wait until the database answers. Raises the last error after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            connection = await asyncpg.connect(url, timeout=5)
+        except (OSError, TimeoutError, asyncpg.PostgresError):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.25)
+        else:
+            await connection.close()
+            return

@@ -1,4 +1,4 @@
-"""The statements that feed the tables of analysts."""
+"""The statements that fill the tables of analysts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from infra.analytics.events import ID, STATES
 
 __all__ = ["DAILY_EVENTS", "TRANSITIONS"]
 
-# An event that leads to the state its entity is in already is no transition. What was open before is
-# closed by the entity's first transition of the batch, the others close each other.
+# An event that leaves its entity in the same state is no transition. The first transition of the batch
+# closes the row that was open before; each later one closes its predecessor.
 _TRANSITIONS = """
 WITH moved AS (
     SELECT {id} AS id, split_part(e.topic, '.', 1) AS entity, e.topic, s.state, e.position, e.recorded_at,
@@ -32,7 +32,7 @@ INSERT INTO analytics.transitions
 SELECT $1, entity, id, state, topic, position, recorded_at, left_position, left_at, actor, unit FROM entered
 """
 TRANSITIONS = _TRANSITIONS.format(id=ID, states=STATES)
-"""Feeds ``analytics.transitions``: ``$1`` organisation, events ``e`` at ``$2 < position <= $3`` that are ``which``."""
+"""Fills ``analytics.transitions``: ``$1`` organisation, events ``e`` at ``$2 < position <= $3`` that meet ``which``."""
 
 DAILY_EVENTS = """
 INSERT INTO analytics.daily_events AS d (organisation, day, topic, events)
@@ -41,4 +41,4 @@ SELECT e.organisation, (e.recorded_at AT TIME ZONE 'UTC')::date, e.topic, count(
  GROUP BY 1, 2, 3
 ON CONFLICT (organisation, day, topic) DO UPDATE SET events = d.events + excluded.events
 """
-"""Feeds ``analytics.daily_events``, likewise."""
+"""Fills ``analytics.daily_events``, likewise."""

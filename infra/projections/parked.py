@@ -1,9 +1,9 @@
-"""Entities whose events a view cannot take in: they are parked, in order, and everything else goes on.
+"""Parked entities: those whose events a view cannot apply, while it goes on with all others.
 
-An event of a newer program, or one whose key or form is wrong, must neither be skipped nor stop all
-others. Its entity is set aside with the reason; none of its later events is taken in before it, and
-what the view lacks is known to the position. It is noted in the transaction that moves the view past
-the event: where that cannot be written, the view stays where it is.
+An event of a newer program, or one that the view's table refuses, must neither be skipped nor stop the
+others. Its entity is parked with the reason and the position of that event, and none of its later
+events is applied before it. The row is written in the transaction that moves the view past the event:
+if it cannot be written, the view does not move.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = [
     "POISON_ERRORS",
     "UNPARKED",
     "ParkedEntity",
+    "list_parked",
     "park_unknown",
-    "parked",
     "transaction",
 ]
 
@@ -35,10 +35,10 @@ POISON_ERRORS = (
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
 )
-"""What the server says of an event that a view's table does not take."""
+"""The errors by which the server refuses an event of a view."""
 
 LONGEST = 300
-"""Characters of a reason that are kept."""
+"""Maximum length of a stored reason."""
 
 PARKED = """
 SELECT organisation, view, stream_id, position, reason, tries, parked_at FROM projection.parked
@@ -46,7 +46,7 @@ SELECT organisation, view, stream_id, position, reason, tries, parked_at FROM pr
 """
 UNPARKED = """NOT EXISTS (SELECT FROM projection.parked q
                    WHERE q.organisation = $1 AND q.view = '{view}' AND q.stream_id = e.stream_id)"""
-"""Which events ``e`` of organisation ``$1`` a view takes in."""
+"""The condition on events ``e`` of organisation ``$1`` that their entity is not parked."""
 UNKNOWN = """
 INSERT INTO projection.parked (organisation, view, stream_id, position, reason)
 SELECT $1, '{view}', u.stream_id, f.position,
@@ -66,7 +66,7 @@ RETURNING reason
 
 @dataclass(frozen=True, slots=True)
 class ParkedEntity:
-    """An entity, and the first ``position`` of its events that a view lacks."""
+    """A parked entity; ``position`` is that of its first event that the view lacks."""
 
     organisation: str
     view: str
@@ -77,8 +77,8 @@ class ParkedEntity:
     parked_at: datetime
 
 
-async def parked(connection: Connection, view: str | None = None) -> list[ParkedEntity]:
-    """What is parked of a view, or of all."""
+async def list_parked(connection: Connection, view: str | None = None) -> list[ParkedEntity]:
+    """Return the parked entities of a view, or of all views."""
     return [ParkedEntity(*row) for row in await connection.fetch(PARKED, view)]
 
 
@@ -89,27 +89,30 @@ async def park_unknown(
     between: tuple[int, int],
     stream: UUID | None = None,
 ) -> list[str]:
-    """Parks the entities that have events of a newer program between two positions: the reasons.
+    """Park the entities that have events of a newer program between two positions: the reasons.
 
-    :param stream: only this one is looked at, and all that are not parked otherwise.
+    :param between: events at ``between[0] < position <= between[1]`` are looked at.
+    :param stream: looks at this entity only; by default at all that are not parked.
     """
     topics, versions = list(EVENTS), [event.SCHEMA for event in EVENTS.values()]
     which = UNPARKED.format(view=view) if stream is None else "e.stream_id = $6"
     statement = UNKNOWN.format(view=view, which=which)
-    only = () if stream is None else (stream,)
-    rows = await connection.fetch(statement, organisation, *between, topics, versions, *only)
+    stream_params = () if stream is None else (stream,)
+    rows = await connection.fetch(
+        statement, organisation, *between, topics, versions, *stream_params
+    )
     return [row["reason"] for row in rows]
 
 
 @asynccontextmanager
 async def transaction(connection: Connection) -> AsyncIterator[None]:
-    """A transaction that is rolled back if anything is raised; a lost connection does so by itself."""
-    begun = connection.transaction()
-    await begun.start()
+    """Run a transaction; roll it back if anything is raised, unless the connection is lost."""
+    opened = connection.transaction()
+    await opened.start()
     try:
         yield
     except BaseException:
         with suppress(*CONNECTION_ERRORS):
-            await begun.rollback()
+            await opened.rollback()
         raise
-    await begun.commit()
+    await opened.commit()

@@ -1,9 +1,9 @@
-"""The projector: feeds the analytics views and history from the ledger, each event exactly once.
+"""The projector: applies each event of the ledger exactly once to the analytics views and history.
 
-A batch of events and the position it leads to are written in one transaction, and the position is
-moved only from where this process has read it (compare and swap). So a process that was killed,
-paused or cut off can neither leave half a batch nor write one twice. The lease only keeps others
-from doing work in vain: that it is exclusive is never relied on.
+A batch of events and the position that it leads to are written in one transaction, and the position
+moves only from where this process has read it (compare and swap). So a process that is killed, paused
+or cut off can neither leave half a batch nor write one twice. The lease only saves others work in
+vain; nothing relies on its being exclusive.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from uuid import uuid4
 import asyncpg
 import structlog
 
-from domain.errors import ServiceUnavailable
 from infra.ledger.positions import HEADS
 from infra.observability.metrics import BATCH_SECONDS, LAG_POSITIONS, LAG_SECONDS, PARKED, PROJECTED
-from infra.postgres.notify import CHANNEL, wait_for_any
+from infra.postgres.notify import CHANNEL
 from infra.postgres.pool import CONNECTION_ERRORS
-from infra.projections.parked import POISON_ERRORS, ParkedEntity, parked
+from infra.projections.parked import POISON_ERRORS, ParkedEntity, list_parked
 from infra.projections.sql_projections import (
     ANALYTICS,
     ProjectionHandler,
@@ -30,6 +29,7 @@ from infra.projections.sql_projections import (
 from infra.projections.temporal import TemporalViews
 from infra.replay.pipeline import Connection
 from infra.schema.migrate import is_current
+from infra.worker import LagGauges, Worker
 
 __all__ = ["ProjectionLag", "Projector", "lags"]
 
@@ -57,17 +57,19 @@ SELECT p.organisation, 0, p.position, 0, 0
  WHERE p.view = $1 AND NOT EXISTS (SELECT FROM heads h WHERE h.organisation = p.organisation)
 """
 LAG = _LAG.format(heads=HEADS)
+GAUGES = LagGauges(LAG_POSITIONS, LAG_SECONDS, PARKED)
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectionLag:
-    """How far a view is behind one ledger.
+    """The lag of a view behind one ledger.
 
-    ``seconds`` is the age of the first event that it lacks. ``positions`` is negative if the view is
-    ahead: the ledger was restored to an earlier state, and the view counts what never happened.
-    ``parked`` entities are those whose events it could not take in.
+    ``positions`` is the number of events that the view lacks. It is negative if the view is ahead: the
+    ledger was restored to an earlier state, and the view counts events that it no longer has.
+    ``seconds`` is the age of the first event that the view lacks, ``parked`` the number of entities
+    whose events it could not apply.
     """
 
     organisation: str
@@ -78,20 +80,20 @@ class ProjectionLag:
 
 
 async def lags(connection: Connection, view: str) -> list[ProjectionLag]:
-    """How far a view is behind each ledger."""
+    """Return the lag of a view behind each ledger."""
     return [
         ProjectionLag(organisation, position, head - position, seconds, parked)
         for organisation, head, position, seconds, parked in await connection.fetch(LAG, view)
     ]
 
 
-class Projector:
-    """One process that feeds all views; any number may run.
+class Projector(Worker):
+    """A worker that keeps all asynchronous projections up to date; any number may run.
 
-    :param history: what else is brought forward, if anything.
-    :param lease: seconds after which others take over from a process that is gone.
-    :param pause: seconds between two looks at the ledger; the bell only makes them earlier.
-    :param most: positions that one transaction takes in.
+    :param history: kept up to date too, unless it is None.
+    :param lease: seconds after which others take over from a process that has died.
+    :param pause: seconds between two looks at the ledger; a notification makes the next one earlier.
+    :param batch_size: positions that one transaction covers.
     """
 
     def __init__(
@@ -101,145 +103,120 @@ class Projector:
         *,
         lease: float = 15.0,
         pause: float = 0.5,
-        most: int = 10_000,
+        batch_size: int = 10_000,
     ) -> None:
+        super().__init__(pause)
         self._url = url
         self._lease = lease
-        self._pause = pause
-        self._most = most
-        self._me = uuid4()
-        self._feedings: list[ProjectionHandler] = [
-            SqlProjection(view, self._me, lease) for view in ANALYTICS.values()
+        self._batch_size = batch_size
+        self._holder = uuid4()
+        self._handlers: list[ProjectionHandler] = [
+            SqlProjection(view, self._holder, lease) for view in ANALYTICS.values()
         ]
         if history is not None:
-            self._feedings.append(TemporalProjection(history))
+            self._handlers.append(TemporalProjection(history))
         self._connection: Connection | None = None
-        self._problems: list[str] = ["starting"]
-        self._hint = asyncio.Event()
-
-    async def readiness_problems(self) -> list[str]:
-        """What keeps it from feeding its views, as of its last look at the ledger."""
-        return list(self._problems)
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Feeds the views until told to stop; then ends the batch at hand and gives the leases back.
-
-        What is parked is tried again first: a new process may be the one that can read it. A database
-        that is away is waited for.
-        """
-        anew = True
-        while not stop.is_set():
-            try:
-                if anew:
-                    await self.retry()
-                    anew = False
-                await self.once(stop)
-            except ServiceUnavailable as error:
-                self._problems = [error.description]
-            except CONNECTION_ERRORS as error:
-                log.warning("projector.database_away", error=type(error).__name__)
-                self._problems = ["database"]
-                self._forget()
-            await wait_for_any(self._pause, stop, self._hint)
-        await self.close()
-
-    def _heard(self, *_: object) -> None:
-        self._hint.set()
-
-    async def once(self, stop: asyncio.Event | None = None) -> None:
-        """Looks at the ledger once and feeds the views all that is there."""
-        self._hint.clear()
-        connection = await self._connected()
-        if not await is_current(connection):
-            self._problems = ["schema"]
-            return
-        problems = []
-        for feeding in self._feedings:
-            problems += await self._feed(connection, feeding, stop)
-        self._problems = problems
 
     async def retry(self, view: str | None = None) -> list[ParkedEntity]:
-        """Tries again to take in what is parked, of one view or all: what is parked still."""
-        connection = await self._connected()
-        for feeding in self._feedings:
-            if view in (None, feeding.name):
-                for one in await parked(connection, feeding.name):
-                    await feeding.retry(connection, one)
-        return await parked(connection, view)
+        """Try the parked entities of one view, or of all, again: those that are still parked."""
+        connection = await self._connect()
+        for handler in self._handlers:
+            if view in (None, handler.name):
+                for entity in await list_parked(connection, handler.name):
+                    await handler.retry(connection, entity)
+        return await list_parked(connection, view)
 
-    async def close(self) -> None:
-        """Gives the leases back, so that others need not wait for their end."""
+    async def _first_look(self, stop: asyncio.Event) -> None:
+        """Try the parked entities again first: a new program may know their events."""
+        await self.retry()
+        await self.once(stop)
+
+    async def _look(self, stop: asyncio.Event) -> list[str]:
+        """Bring every view up to date with every ledger."""
+        connection = await self._connect()
+        if not await is_current(connection):
+            return ["schema"]
+        problems = []
+        for handler in self._handlers:
+            problems += await self._feed(connection, handler, stop)
+        return problems
+
+    def _problem_of(self, error: Exception) -> str | None:
+        if not isinstance(error, CONNECTION_ERRORS):
+            return super()._problem_of(error)
+        log.warning("projector.database_away", error=type(error).__name__)
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+        return "database"
+
+    async def _release(self) -> None:
+        """Give the leases back, so that others need not wait for their end."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
         try:
-            await connection.execute(RELEASE, self._me)
+            await connection.execute(RELEASE, self._holder)
             await connection.close(timeout=2)
         except CONNECTION_ERRORS as error:
             log.warning("projector.leases_kept", error=type(error).__name__)
             connection.terminate()
 
-    def _forget(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-
-    async def _connected(self) -> Connection:
+    async def _connect(self) -> Connection:
+        """Return the open connection, opened anew if it was lost."""
         if self._connection is None or self._connection.is_closed():
             settings = {
                 "role": ROLE,
                 "application_name": "crmledger project",
                 "TimeZone": "UTC",
-                # Whoever is paused in the middle of a batch must not keep others from it.
+                # A process that is paused in the middle of a batch must not block the others.
                 "idle_in_transaction_session_timeout": f"{max(self._lease, 1):.0f}s",
             }
             self._connection = await asyncpg.connect(
                 self._url, timeout=5, command_timeout=60, server_settings=settings
             )
-            # On the connection that looks at the ledger: where it is dead, the next look finds that.
-            await self._connection.add_listener(CHANNEL, self._heard)
+            # On the connection of the looks: if it is lost, the next look notices and opens another.
+            await self._connection.add_listener(CHANNEL, lambda *_: self._wake.set())
         return self._connection
 
     async def _feed(
-        self, connection: Connection, feeding: ProjectionHandler, stop: asyncio.Event | None
+        self, connection: Connection, handler: ProjectionHandler, stop: asyncio.Event
     ) -> list[str]:
-        """Feeds a view from every ledger: the problems."""
+        """Bring a view up to date with every ledger: the problems."""
         problems = []
-        name = feeding.name
+        name = handler.name
         for lag in await lags(connection, name):
             if lag.positions < 0:
                 problems.append(f"{name} of {lag.organisation} is ahead of the ledger")
                 log.error("projector.ahead", view=name, organisation=lag.organisation)
             elif lag.positions:
                 try:
-                    await self._follow(connection, feeding, lag, stop)
+                    await self._catch_up(connection, handler, lag, stop)
                 except POISON_ERRORS as error:
-                    # Not even parked: the view stays where it is, for nothing may be skipped.
+                    # It could not even be parked: the view stays there, since no event may be skipped.
                     problems.append(f"{name} of {lag.organisation} stands still")
-                    log.error("projector.stands_still", view=name, error=type(error).__name__)
+                    log.error("projector.blocked", view=name, error=type(error).__name__)
         for lag in await lags(connection, name):
-            LAG_POSITIONS.labels(name, lag.organisation).set(lag.positions)
-            LAG_SECONDS.labels(name, lag.organisation).set(lag.seconds)
-            PARKED.labels(name, lag.organisation).set(lag.parked)
+            GAUGES.set((name, lag.organisation), lag.positions, lag.seconds, lag.parked)
         return problems
 
-    async def _follow(
+    async def _catch_up(
         self,
         connection: Connection,
-        feeding: ProjectionHandler,
+        handler: ProjectionHandler,
         lag: ProjectionLag,
-        stop: asyncio.Event | None,
+        stop: asyncio.Event,
     ) -> None:
-        """Feeds a view from one ledger up to its head, unless another process does it."""
-        name, organisation = feeding.name, lag.organisation
+        """Bring a view up to the head of one ledger, unless another process has its lease."""
+        name, organisation = handler.name, lag.organisation
         head = lag.position + lag.positions
-        at = await connection.fetchval(LEASE, organisation, name, self._me, self._lease)
-        while at is not None and at < head and not (stop and stop.is_set()):
-            upto = min(at + self._most, head)
+        position = await connection.fetchval(LEASE, organisation, name, self._holder, self._lease)
+        while position is not None and position < head and not stop.is_set():
+            upto = min(position + self._batch_size, head)
             with BATCH_SECONDS.labels(name).time():
-                written = await feeding.batch(connection, organisation, at, upto)
+                written = await handler.apply_batch(connection, organisation, position, upto)
             if not written:
-                log.warning("projector.overtaken", view=name, organisation=organisation)
+                log.warning("projector.checkpoint_moved", view=name, organisation=organisation)
                 return
-            PROJECTED.labels(name).inc(upto - at)
-            at = upto
+            PROJECTED.labels(name).inc(upto - position)
+            position = upto

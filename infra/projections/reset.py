@@ -1,4 +1,4 @@
-"""Feeding a table of analysts from the beginning again, as after its definition was changed."""
+"""Reset of a projection: its table is filled again from position 1, as after a change of its definition."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from infra.replay.pipeline import connect_as_owner
 
 __all__ = ["reset_projection"]
 
-# Nobody moves a position meanwhile; a projector that is at work finds it moved, and begins anew.
+# The lock keeps positions where they are; a projector in the middle of a batch finds its own moved.
 AGAIN = """
 LOCK TABLE projection.checkpoints IN EXCLUSIVE MODE;
 UPDATE projection.checkpoints SET position = 0, moved_at = clock_timestamp() WHERE view = '{view}';
@@ -18,10 +18,10 @@ UPDATE ledger.view_versions SET version = {version}, written_at = clock_timestam
 
 
 async def reset_projection(url: str, view: str) -> None:
-    """Empties a table that the projector feeds; it is fed from position 1 by whoever projects.
+    """Empty the table of a projection; the next projector fills it from position 1.
 
     :param url: the database, as its owner.
-    :raises ValueError: there is no such table.
+    :raises ValueError: there is no such projection.
     """
     if view not in ANALYTICS:
         raise ValueError(f"the projector feeds no {view}; it feeds {', '.join(ANALYTICS)}")

@@ -1,4 +1,4 @@
-"""Feeding the tables of analysts, batch by batch, and again what was parked."""
+"""Asynchronous projections: the tables of analysts by SQL, history by its own batches."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AnalyticsProjection:
-    """A view that is fed by statement: ``$1`` organisation, events at ``$2 < position <= $3``.
+    """A view that one statement fills: ``$1`` organisation, events at ``$2 < position <= $3``.
 
-    ``version`` is raised by whoever changes what the view holds. ``which`` stands in the statement
-    where the events are chosen.
+    ``version`` must be raised with every change of what the view holds. The statement selects its
+    events by the placeholder ``{which}``.
     """
 
     name: str
@@ -67,11 +67,11 @@ class AnalyticsProjection:
     statement: str
 
     def batch_statement(self) -> str:
-        """The statement for all events but those of entities that are parked."""
+        """Return the statement for all events except those of parked entities."""
         return self.statement.format(which=UNPARKED.format(view=self.name))
 
-    def of_stream(self) -> str:
-        """The statement for the events of the entity ``$4``."""
+    def stream_statement(self) -> str:
+        """Return the statement for the events of the entity ``$4``."""
         return self.statement.format(which=OF_STREAM)
 
 
@@ -84,28 +84,31 @@ ANALYTICS: Mapping[str, AnalyticsProjection] = {view.name: view for view in _VIE
 
 
 class _StillUnknownError(Exception):
-    """An entity's events are not known to this program either."""
+    """This program does not know the entity's events either."""
 
 
 class ProjectionHandler(Protocol):
-    """How one process feeds one view; any number of processes may do so at once."""
+    """Keeps one view up to date in one process; any number of processes may do so at once."""
 
     name: str
 
-    async def batch(self, connection: Connection, organisation: str, at: int, upto: int) -> bool:
-        """Takes in the events at ``at < position <= upto``, but for entities that are or get parked.
+    async def apply_batch(
+        self, connection: Connection, organisation: str, after: int, upto: int
+    ) -> bool:
+        """Apply the events at ``after < position <= upto``, except those of parked entities.
 
-        False, and nothing is written, if another process has moved the view.
+        Returns False, and writes nothing, if another process has moved the view.
         """
 
-    async def retry(self, connection: Connection, one: ParkedEntity) -> None:
-        """Takes in what the view lacks of a parked entity; it stays parked if that fails still."""
+    async def retry(self, connection: Connection, entity: ParkedEntity) -> None:
+        """Apply what the view lacks of a parked entity, which stays parked if that fails."""
 
 
 class SqlProjection:
-    """Feeds a table by its statement, on behalf of one process.
+    """Fills a table by its statement.
 
-    :param holder: the process, as its leases name it; ``lease`` in seconds, renewed by each batch.
+    :param holder: the id by which this process holds leases.
+    :param lease: seconds; each batch renews it.
     """
 
     def __init__(self, view: AnalyticsProjection, holder: UUID, lease: float) -> None:
@@ -114,86 +117,91 @@ class SqlProjection:
         self._holder = holder
         self._lease = lease
 
-    async def batch(self, connection: Connection, organisation: str, at: int, upto: int) -> bool:
-        """As `ProjectionHandler.batch`. What holds an event at fault is halved until that stands alone."""
+    async def apply_batch(
+        self, connection: Connection, organisation: str, after: int, upto: int
+    ) -> bool:
+        """As `ProjectionHandler.apply_batch`.
+
+        A batch that the server refuses is halved until the event to blame is alone; it is parked.
+        """
         try:
-            return await self._taken_in(connection, organisation, at, upto)
+            return await self._apply(connection, organisation, after, upto)
         except POISON_ERRORS as error:
-            if upto - at == 1:
-                return await self._parked(connection, organisation, at, error)
-        middle = (at + upto) // 2
-        return await self.batch(connection, organisation, at, middle) and await self.batch(
-            connection, organisation, middle, upto
-        )
+            if upto - after == 1:
+                return await self._park(connection, organisation, after, error)
+        middle = (after + upto) // 2
+        return await self.apply_batch(
+            connection, organisation, after, middle
+        ) and await self.apply_batch(connection, organisation, middle, upto)
 
-    async def _taken_in(
-        self, connection: Connection, organisation: str, at: int, upto: int
+    async def _apply(
+        self, connection: Connection, organisation: str, after: int, upto: int
     ) -> bool:
         async with transaction(connection):
-            if not await self._moved(connection, organisation, at, upto):
+            if not await self._move(connection, organisation, after, upto):
                 return False
-            await park_unknown(connection, self.name, organisation, (at, upto))
-            await connection.execute(self._view.batch_statement(), organisation, at, upto)
+            await park_unknown(connection, self.name, organisation, (after, upto))
+            await connection.execute(self._view.batch_statement(), organisation, after, upto)
         return True
 
-    async def _parked(
-        self, connection: Connection, organisation: str, at: int, why: Exception
+    async def _park(
+        self, connection: Connection, organisation: str, after: int, error: Exception
     ) -> bool:
-        """Moves past the next event and parks its entity; False as `batch`."""
-        log.error("projector.parked", view=self.name, organisation=organisation, position=at + 1)
+        """Move past the next event and park its entity; False as `apply_batch`."""
+        log.error("projector.parked", view=self.name, organisation=organisation, position=after + 1)
         async with transaction(connection):
-            if not await self._moved(connection, organisation, at, at + 1):
+            if not await self._move(connection, organisation, after, after + 1):
                 return False
-            await connection.execute(PARK, organisation, self.name, at + 1, _reason(why))
+            await connection.execute(PARK, organisation, self.name, after + 1, _reason(error))
         return True
 
-    async def _moved(self, connection: Connection, organisation: str, at: int, upto: int) -> bool:
-        place = (organisation, self.name, self._holder, at, upto, self._lease)
-        return await connection.execute(MOVE, *place) == "UPDATE 1"
+    async def _move(self, connection: Connection, organisation: str, after: int, upto: int) -> bool:
+        params = (organisation, self.name, self._holder, after, upto, self._lease)
+        return await connection.execute(MOVE, *params) == "UPDATE 1"
 
-    async def retry(self, connection: Connection, one: ParkedEntity) -> None:
+    async def retry(self, connection: Connection, entity: ParkedEntity) -> None:
         """As `ProjectionHandler.retry`."""
-        key = (one.organisation, one.view, one.stream)
+        key = (entity.organisation, entity.view, entity.stream)
         try:
             async with transaction(connection):
-                # Whoever moves the view waits for this, so that each event is taken in by one of the two.
+                # A batch that moves the view waits for this lock: one of the two applies each event.
                 upto = await connection.fetchval(STANDS_AT, *key[:2])
                 first = await connection.fetchval(UNPARK, *key)
                 if first is None:
                     return
                 between = (first - 1, upto)
                 unknown = await park_unknown(
-                    connection, one.view, one.organisation, between, one.stream
+                    connection, entity.view, entity.organisation, between, entity.stream
                 )
                 if unknown:
                     raise _StillUnknownError(unknown[0])
                 await connection.execute(
-                    self._view.of_stream(), one.organisation, *between, one.stream
+                    self._view.stream_statement(), entity.organisation, *between, entity.stream
                 )
         except (*POISON_ERRORS, _StillUnknownError) as error:
             await connection.execute(TRIED, *key, _reason(error))
 
 
 class TemporalProjection:
-    """Brings history forward, which writes and parks in batches of its own."""
+    """Keeps history up to date, which writes and parks in batches of its own."""
 
     name = HISTORY
 
     def __init__(self, history: TemporalViews) -> None:
         self._history = history
 
-    async def batch(self, _: Connection, organisation: str, _at: int, upto: int) -> bool:
-        """As `ProjectionHandler.batch`, from wherever history is by now."""
+    async def apply_batch(self, _: Connection, organisation: str, _after: int, upto: int) -> bool:
+        """As `ProjectionHandler.apply_batch`, from the position that history has reached."""
         await self._history.catch_up(organisation, upto)
         return True
 
-    async def retry(self, _: Connection, one: ParkedEntity) -> None:
+    async def retry(self, _: Connection, entity: ParkedEntity) -> None:
         """As `ProjectionHandler.retry`."""
-        await self._history.retry(one.organisation, one.stream)
+        await self._history.retry(entity.organisation, entity.stream)
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong; of what the server says without the end, which may quote what a person wrote."""
+    """Return the reason to store. The end of a server message may quote personal data and is cut off."""
     if isinstance(error, asyncpg.PostgresError):
         return f"{type(error).__name__}: {str(error).partition(':')[0]}"[:LONGEST]
     return str(error)[:LONGEST]

@@ -1,8 +1,8 @@
-"""The views as they were: folding the ledger into the schema ``temporal``, and reading it.
+"""The temporal tables: replaying the ledger into the schema ``temporal``, and reading the views as they were.
 
-A batch of events is folded outside any transaction; its rows are then written together with the
-position that they lead to, and only if history still stands where it was read (compare and swap). So
-any number of processes may bring it forward at once, and one that dies leaves whole batches only.
+A batch of events is replayed outside any transaction; its rows are then written together with the
+position that they lead to, and only if the position is still the one that was read (compare and swap). So
+any number of processes may catch up at once, and one that dies leaves whole batches only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from infra.encryption import KeyRing
 from infra.postgres.pool import ConnectionPool
 from infra.projections.parked import LONGEST, UNPARKED
 from infra.projections.row_versions import RowVersions, UnreadableStream, row_versions
-from infra.replay.pipeline import EVENTS, EVENTS_OF
+from infra.replay.pipeline import EVENTS, EVENTS_OF_STREAMS
 from infra.replay.worker import FOREVER, PageReplayer, RawEvent
 from services.projection_versions import VERSION
 
@@ -31,14 +31,14 @@ __all__ = ["HISTORY", "PAST", "AsOfPool", "TemporalViews"]
 T = TypeVar("T")
 
 HISTORY, PAST = "history", "past"
-"""The schema of all versions of rows (and what progress calls it), and that of the views on them."""
+"""The schema of all versions of rows (also its name as a projection), and that of the SQL views over them."""
 
 BATCH = 1_000
-"""Events that are folded and written at once."""
-PATIENCE = 5.0
-"""Seconds for which a reader brings history forward before it is told to come again."""
+"""Events that are replayed and written at once."""
+MAX_WAIT = 5.0
+"""Seconds for which a reader catches up before it is refused with a time to try again."""
 
-AT = """
+READABLE_POSITION = """
 SELECT least(position, (SELECT min(q.position) - 1 FROM projection.parked q
                          WHERE q.organisation = $1 AND q.view = 'history'))
   FROM projection.checkpoints p
@@ -47,10 +47,12 @@ SELECT least(position, (SELECT min(q.position) - 1 FROM projection.parked q
 """
 BEGIN = "SELECT position, epoch, streams FROM temporal.start_batch($1, $2, $3)"
 WRITE = "SELECT temporal.write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-STAND_AT = f"SELECT ({AT}) AS at, set_config('crmledger.as_of_position', $3, true)"
+SET_POSITION = (
+    f"SELECT ({READABLE_POSITION}) AS at, set_config('crmledger.as_of_position', $3, true)"
+)
 PARK = "SELECT temporal.park($1, $2, $3, $4, $5, $6, $7)"
 RETRY = "SELECT temporal.retry($1, $2, $3)"
-EVENTS_OF_TOUCHED = EVENTS.format(
+EVENTS_OF_CHANGED = EVENTS.format(
     f"""e.position <= $2 AND e.stream_id = ANY (ARRAY(
        SELECT DISTINCT t.stream_id FROM ledger.events t
         WHERE t.organisation = $1 AND t.position > $3 AND t.position <= $2))
@@ -62,7 +64,7 @@ log = structlog.get_logger(__name__)
 
 
 class AsOfPool:
-    """Lanes on which the views in `PAST` are as they were after a position of one organisation."""
+    """A pool of connections on which the views in `PAST` are those after a position of one organisation."""
 
     def __init__(self, lanes: ConnectionPool, organisation: str, position: int) -> None:
         self.size = lanes.size
@@ -71,16 +73,16 @@ class AsOfPool:
         self._position = position
 
     async def read(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        """Runs a read in one snapshot, again if the connection was lost.
+        """Run a read in one snapshot, again if the connection was lost.
 
-        Raises `ServiceUnavailable`, also if rows were dropped since history was brought so far: then
-        it would look as if there had never been any.
+        Raises `ServiceUnavailable`, also if rows were dropped since the position was reached: they
+        would look as if they had never existed.
         """
 
         async def then(connection: asyncpg.Connection) -> T:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 values = (self._organisation, VERSION, str(self._position))
-                at: int | None = await connection.fetchval(STAND_AT, *values)
+                at: int | None = await connection.fetchval(SET_POSITION, *values)
                 if at is None or at < self._position:
                     raise ServiceUnavailable("history is being folded anew", retry_after=1)
                 return await work(connection)
@@ -89,42 +91,42 @@ class AsOfPool:
 
 
 class TemporalViews:
-    """Brings history forward. Events are folded in a thread, so that calls go on meanwhile."""
+    """Catches up with the ledger. Events are replayed in a thread, so that calls are served meanwhile."""
 
     def __init__(self, lanes: ConnectionPool, ring: KeyRing, zone: ZoneInfo) -> None:
         """:param lanes: of the service's role; a statement writes at most one batch."""
         self._lanes = lanes
         self._ring = ring
         self._zone = zone
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def catch_up_to(
-        self, organisation: str, position: int, seconds: float = PATIENCE
+        self, organisation: str, position: int, seconds: float = MAX_WAIT
     ) -> None:
-        """Brings an organisation's history to a position of its ledger, if it is not there yet.
+        """Bring the tables of an organisation up to a position of its ledger, if they are not there yet.
 
-        What is done stays done. Raises `ServiceUnavailable` after so many seconds, and if history
-        cannot be read up to there, because something is parked.
+        Batches that are written stay written. Raises `ServiceUnavailable` after ``seconds``, and if the
+        tables cannot be read up to there because an entity is parked.
         """
         until = time.monotonic() + seconds
-        at = await self._at(organisation)
+        at = await self._readable_position(organisation)
         while at < position:
-            left = await self._advance(organisation, position)
-            at = await self._at(organisation)
-            if at < position and (not left or time.monotonic() > until):
-                says = "is written" if left else "can be read, since something is parked,"
-                raise ServiceUnavailable(f"history {says} up to position {at}", retry_after=1)
+            wrote = await self._advance(organisation, position)
+            at = await self._readable_position(organisation)
+            if at < position and (not wrote or time.monotonic() > until):
+                state = "is written" if wrote else "can be read, since something is parked,"
+                raise ServiceUnavailable(f"history {state} up to position {at}", retry_after=1)
 
     async def catch_up(self, organisation: str, position: int) -> None:
-        """Brings history to a position but for what is parked, however long it takes."""
+        """Bring the tables up to a position, except for parked entities, however long it takes."""
         while await self._advance(organisation, position):
             pass
 
     async def retry(self, organisation: str, stream: UUID) -> None:
-        """Folds an entity anew that is parked, if it can be read by now."""
-        events = await self._read(EVENTS_OF, organisation, FOREVER, [stream])
-        found = await self._versions(organisation, events, 0)
-        reason = found.unreadable[0].reason[:LONGEST] if found.unreadable else None
+        """Replay a parked entity from its beginning, if its events can be read by now."""
+        events = await self._read(EVENTS_OF_STREAMS, organisation, FOREVER, [stream])
+        versions = await self._versions(organisation, events, 0)
+        reason = versions.unreadable[0].reason[:LONGEST] if versions.unreadable else None
         await self._lanes.read(
             lambda connection: connection.execute(RETRY, organisation, stream, reason)
         )
@@ -132,28 +134,28 @@ class TemporalViews:
 
     async def _read(self, sql: str, *values: object) -> list[RawEvent]:
         rows = await self._lanes.read(lambda connection: connection.fetch(sql, *values))
-        return [_event(row) for row in rows]
+        return [_raw_event(row) for row in rows]
 
     async def _versions(self, organisation: str, events: list[RawEvent], after: int) -> RowVersions:
-        # Each batch unwraps the keys anew: the key of a person who was forgotten must not be remembered.
-        folder = PageReplayer(self._ring, self._zone)
+        # Each batch unwraps the keys again: the key of a person who was forgotten must not be cached.
+        replayer = PageReplayer(self._ring, self._zone)
         return await asyncio.to_thread(
-            row_versions, folder, self._zone, organisation, events, after
+            row_versions, replayer, self._zone, organisation, events, after
         )
 
-    async def _at(self, organisation: str) -> int:
-        """Up to which position history can be read; -1 if none of it can."""
-        found: int | None = await self._lanes.read(
-            lambda connection: connection.fetchval(AT, organisation, VERSION)
+    async def _readable_position(self, organisation: str) -> int:
+        """Return the position up to which the tables can be read; -1 if they cannot."""
+        position: int | None = await self._lanes.read(
+            lambda connection: connection.fetchval(READABLE_POSITION, organisation, VERSION)
         )
-        return -1 if found is None else found
+        return -1 if position is None else position
 
     async def _advance(self, organisation: str, position: int) -> bool:
-        """Writes one batch: of entities whose rows were dropped, if there are any, else of events.
+        """Write one batch: of entities whose rows were dropped, if there are any, else of events.
 
-        Nothing is written if another process was faster. False if there was nothing to write.
+        Nothing is written if another process was faster. Return False if there was nothing to write.
         """
-        async with self._turn:
+        async with self._lock:
             ((at, generation, streams),) = await self._lanes.read(
                 lambda connection: connection.fetch(BEGIN, organisation, VERSION, BATCH)
             )
@@ -172,15 +174,17 @@ class TemporalViews:
         between: tuple[int, int],
         streams: Sequence[UUID] = (),
     ) -> None:
-        """Folds and writes what happened between two positions, or all of some streams anew."""
+        """Replay and write the events between two positions, or some streams from their beginning."""
         after, upto = between
-        sql, which = (EVENTS_OF, list(streams)) if streams else (EVENTS_OF_TOUCHED, after)
-        events = await self._read(sql, organisation, upto, which)
-        found = await self._versions(organisation, events, 0 if streams else after)
-        if found.unreadable:
-            await self._park(organisation, generation, after, found.unreadable)
+        sql, selection = (
+            (EVENTS_OF_STREAMS, list(streams)) if streams else (EVENTS_OF_CHANGED, after)
+        )
+        events = await self._read(sql, organisation, upto, selection)
+        versions = await self._versions(organisation, events, 0 if streams else after)
+        if versions.unreadable:
+            await self._park(organisation, generation, after, versions.unreadable)
             return
-        values = (generation, after, upto, list(streams), *found.ended, *found.begun)
+        values = (generation, after, upto, list(streams), *versions.ended, *versions.begun)
         await self._lanes.read(
             lambda connection: connection.fetchval(WRITE, organisation, VERSION, *values)
         )
@@ -188,16 +192,16 @@ class TemporalViews:
     async def _park(
         self, organisation: str, generation: int, after: int, unreadable: Sequence[UnreadableStream]
     ) -> None:
-        """Sets entities aside, so that the next batch leaves them out."""
+        """Park entities, so that the next batch leaves them out."""
         log.warning("history.parked", organisation=organisation, entities=len(unreadable))
-        streams = [UUID(bytes=one.stream) for one in unreadable]
-        positions = [one.position for one in unreadable]
-        reasons = [one.reason[:LONGEST] for one in unreadable]
+        streams = [UUID(bytes=entity.stream) for entity in unreadable]
+        positions = [entity.position for entity in unreadable]
+        reasons = [entity.reason[:LONGEST] for entity in unreadable]
         values = (VERSION, generation, after, streams, positions, reasons)
         await self._lanes.read(lambda connection: connection.fetchval(PARK, organisation, *values))
 
 
-def _event(row: asyncpg.Record) -> RawEvent:
-    """An event whose ids are bytes."""
+def _raw_event(row: asyncpg.Record) -> RawEvent:
+    """Return an event with its ids as bytes."""
     stream, version, topic, schema, subject, *rest = row
     return (stream.bytes, version, topic, schema, subject.bytes if subject else None, *rest)

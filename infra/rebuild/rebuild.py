@@ -1,9 +1,9 @@
-"""Building the views anew from the ledger while the service goes on, and going back.
+"""Rebuilding the views from the ledger while the service runs, and rolling back.
 
-New tables are filled beside the live ones and caught up with what is written meanwhile. All rows are
+New tables are filled beside the live ones and catch up with what is written meanwhile. All rows are
 compared before anybody has to wait. Only then appends are held up: for the events since, the rows that
-those events touch, and the change of places, which takes milliseconds. Reads are never refused: one
-that meets the change waits for it, and finds the new tables by the old names.
+those events change, and the switch, which takes milliseconds. Reads are never refused: one that meets
+the switch waits for it, and finds the new tables by the old names.
 """
 
 from __future__ import annotations
@@ -11,16 +11,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import asyncpg
 
-import domain
-import services
-from infra import ledger
-from infra import views as projecting
 from infra.encryption import KeyRing
 from infra.ledger.positions import Heads, head_positions
 from infra.rebuild.shadow_build import (
@@ -36,40 +32,61 @@ from infra.rebuild.table_sets import (
     PREVIOUS,
     build_indexes,
     create_shadow_tables,
-    discard,
-    exists,
+    drop_schema,
     load_heads,
     load_progress,
     save_progress,
+    schema_exists,
     switch,
     view_names,
 )
 from infra.replay.pipeline import Connection, connect_as_owner, refresh_statistics
-from infra.schema.migrate import available
-from infra.schema.repeatable import functions
 
-__all__ = ["RebuildError", "RebuildReport", "discard_all", "rebuild", "rollback"]
+__all__ = [
+    "ROOT",
+    "ROW_SOURCES",
+    "RebuildError",
+    "RebuildReport",
+    "discard_all",
+    "rebuild",
+    "rollback",
+    "row_sources",
+]
+
+ROOT = Path(__file__).parents[2]
+ROW_SOURCES = (
+    "domain",
+    "services",
+    "infra/background_pool.py",
+    "infra/encryption.py",
+    "infra/ledger",
+    "infra/rebuild",
+    "infra/replay",
+    "infra/schema",
+    "infra/views",
+)
+"""The code and the SQL that rows depend on: what decrypts, replays, projects, encodes and writes them."""
 
 # All appends insert here, so this lock excludes them, those of organisations that are only being
 # registered, too. An append that waits for it holds nothing that a switch needs.
-APPENDS = "LOCK TABLE ledger.events IN SHARE ROW EXCLUSIVE MODE"
+LOCK_APPENDS = "LOCK TABLE ledger.events IN SHARE ROW EXCLUSIVE MODE"
 
-# The server looks for deadlocks after a second, and might then refuse a read; so whoever wants all
-# tables gives up earlier, lets the others pass, and tries again.
+# The server looks for deadlocks after a second, and might then refuse a read; so the switch, which
+# locks all tables, gives up earlier, lets the others pass, and tries again.
 LOCK_TIMEOUT = "300ms"
-TRY = "30ms"
-"""How long one try to get hold of the tables may take: a read that has one of them and wants another
-one waits for us as we wait for it, and many short tries end sooner than a few long ones."""
+TRY_TIMEOUT = "30ms"
+"""The longest wait of one try to lock the tables. A read that holds one of them and needs another waits for
+the switch as the switch waits for it: many short tries end sooner than a few long ones."""
 LAST_STREAM = b"\xff" * 16
 SWITCH_IDLE_TIMEOUT = "5s"
-"""How long appends wait for a process that is paused while it holds them up."""
-# Few rows are compared while appends wait, and they are found by their keys: else all might be read.
+"""The longest wait of appends for a process that is paused while it holds them up."""
+# Few rows are compared while appends wait. They must be looked up by their keys: a scan would read all.
 SWITCH_SETTINGS = f"""
 SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL idle_in_transaction_session_timeout = '{SWITCH_IDLE_TIMEOUT}';
 SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off
 """
 MAX_WRITE_BLOCK = 4.0
-"""Seconds for which appends may be held up in order to get hold of the tables."""
+"""Seconds for which appends may be held up until the tables are locked."""
 
 
 def _ignore(_: int) -> None:
@@ -86,84 +103,92 @@ async def rebuild(
     advance: Callable[[int], None] = _ignore,
     patience: float = 60.0,
 ) -> RebuildReport:
-    """Folds all ledgers into new tables and lets them take the live ones' place.
+    """Replay all ledgers into new tables and switch to them.
 
-    A rebuild that was interrupted is gone on with. If rows differ, or events cannot be read, the live
-    tables stay, and the new ones are left in ``views_next`` to be looked at.
+    An interrupted rebuild resumes. If rows differ, or events cannot be read, the live tables stay, and
+    the new ones are left in ``views_next`` to be examined.
 
     :param owner_url: the database, for a role that owns the schema.
     :param accept_differences: switch though rows differ, as they do after a view was redefined; never
         if events cannot be read.
-    :param total: is told how many events there are; ``advance`` how many of them were folded.
-    :param patience: seconds after which tables that others do not let go are given up.
-    :raises RebuildError: another rebuild is running, or the tables could not be had.
+    :param total: called with the number of events; ``advance`` with the number of those just replayed.
+    :param patience: seconds after which the attempt to lock the tables is given up.
+    :raises RebuildError: another rebuild is running, or the tables could not be locked.
     """
     async with open_shadow_build(owner_url, ring, zone, NEXT, advance) as work:
-        at = await _fold(work, _definition(zone), total)
+        heads = await _fill(work, _definition(zone), total)
         await build_indexes(work.writer)
-        at = await work.catch_up(at)
-        suspects = await work.compared()
+        heads = await work.catch_up(heads)
+        suspects = await work.compare_all()
         if await work.has_unreadable() or (not accept_differences and len(suspects) >= LIMIT):
             work.report.differences = suspects
             return work.report
-        await _finish(work, at, suspects, patience, accept=accept_differences)
+        await _finish(work, heads, suspects, patience, accept=accept_differences)
         return work.report
 
 
-async def _fold(work: ShadowBuild, definition: str, total: Callable[[int], None]) -> Heads:
-    """Fills the new tables, from where an interrupted rebuild stands; the heads when that began."""
+async def _fill(work: ShadowBuild, definition: str, total: Callable[[int], None]) -> Heads:
+    """Fill the new tables, from where an interrupted rebuild stopped; return the heads when it began."""
     await refresh_statistics(work.writer)
-    found = await load_progress(work.writer, definition)
-    work.report.resumed = found is not None
-    if found is None:
-        found = await create_shadow_tables(
+    progress = await load_progress(work.writer, definition)
+    work.report.resumed = progress is not None
+    if progress is None:
+        progress = await create_shadow_tables(
             work.writer, definition, await head_positions(work.reader)
         )
-    at = {one.organisation: one.position for one in found}
-    total(sum(at.values()))
-    work.advance(sum(one.events for one in found))
-    work.folder.on_page = work.keep
+    heads = {state.organisation: state.position for state in progress}
+    total(sum(heads.values()))
+    work.advance(sum(state.events for state in progress))
+    work.reprojector.on_page = work.save_page
     began = time.monotonic()
-    for one in found:
-        await work.folder.replay_organisation(one.organisation, one.folded)
-        # What is caught up with from here on is not copied again by whoever goes on with this.
-        await save_progress(work.writer, one.organisation, LAST_STREAM, 0)
+    for state in progress:
+        await work.reprojector.replay_organisation(state.organisation, state.folded)
+        # A rebuild that resumes here must not copy again what is caught up with from here on.
+        await save_progress(work.writer, state.organisation, LAST_STREAM, 0)
     work.report.seconds = time.monotonic() - began
-    await work.has_unreadable(again=True)
-    return at
+    await work.has_unreadable(retry=True)
+    return heads
+
+
+def row_sources(roots: Sequence[str] = ROW_SOURCES) -> list[Path]:
+    """Return the source files of some modules and packages, in the order of their names."""
+    paths = [ROOT / root for root in roots]
+    files = [path for path in paths if path.is_file()]
+    files += [file for path in paths for file in path.rglob("*") if file.is_file()]
+    return sorted(path for path in files if path.suffix in (".py", ".sql"))
 
 
 def _definition(zone: ZoneInfo) -> str:
-    """What rows depend on besides events, the code first of all: only what is the same is gone on with."""
+    """Return a digest of all that rows depend on besides events: a rebuild resumes only under the same one."""
     digest = hashlib.sha256(str(zone).encode())
-    for checksum in (*(migration.checksum for migration in available()), functions().checksum):
-        digest.update(checksum.encode())
-    for folder in (Path(part.__path__[0]) for part in (domain, services, ledger, projecting)):
-        for source in sorted(folder.rglob("*.py")):
-            digest.update(source.read_bytes())
+    for source in row_sources():
+        content = source.read_bytes()
+        digest.update(
+            f"\n{source.relative_to(ROOT).as_posix()}\n{len(content)}\n".encode() + content
+        )
     return f"crmledger rebuild by {digest.hexdigest()}"
 
 
 async def rollback(
     owner_url: str, ring: KeyRing, zone: ZoneInfo, *, patience: float = 60.0
 ) -> RebuildReport:
-    """Lets the tables that were live before the last switch take their place again.
+    """Switch back to the tables that were live before the last switch.
 
-    They are caught up first, by this build's definitions: a switch back to older definitions is
-    done by the older build. A second rollback undoes the first.
+    They catch up first, by this build's definitions: the older build must be used to switch back to
+    older definitions. A second rollback undoes the first.
 
     :raises RebuildError: there are no former tables, or as `rebuild`.
     """
     async with open_shadow_build(owner_url, ring, zone, PREVIOUS, _ignore) as work:
-        if not await exists(work.writer, PREVIOUS):
+        if not await schema_exists(work.writer, PREVIOUS):
             raise RebuildError("there are no former views to go back to")
-        at = await load_heads(work.writer, PREVIOUS)
-        await _finish(work, at, [], patience, accept=True)
+        heads = await load_heads(work.writer, PREVIOUS)
+        await _finish(work, heads, [], patience, accept=True)
         return work.report
 
 
 async def discard_all(owner_url: str) -> list[str]:
-    """Drops the tables of an interrupted rebuild and those that are kept for a rollback: which.
+    """Drop the tables of an interrupted rebuild and those for a rollback; return their schemas.
 
     :raises RebuildError: a rebuild is running.
     """
@@ -171,46 +196,50 @@ async def discard_all(owner_url: str) -> list[str]:
     try:
         if not await connection.fetchval(ONE_AT_A_TIME):
             raise RebuildError("the views are being rebuilt")
-        found = [schema for schema in (NEXT, PREVIOUS) if await exists(connection, schema)]
-        for schema in found:
-            await discard(connection, schema)
-        return found
+        schemas = [schema for schema in (NEXT, PREVIOUS) if await schema_exists(connection, schema)]
+        for schema in schemas:
+            await drop_schema(connection, schema)
+        return schemas
     finally:
         await connection.close()
 
 
 async def _finish(
-    work: ShadowBuild, at: Heads, suspects: list[Difference], patience: float, *, accept: bool
+    work: ShadowBuild, heads: Heads, suspects: list[Difference], patience: float, *, accept: bool
 ) -> None:
-    """Switches, if need be after some tries between which appends go on."""
+    """Switch, if need be after several tries between which appends run."""
     until = time.monotonic() + patience
     while True:
-        at, suspects = await work.recheck_after_catch_up(at, suspects, accept=accept)
-        if await _tried(work, at, suspects, accept=accept):
+        heads, suspects = await work.recheck_after_catch_up(heads, suspects, accept=accept)
+        if await _try_switch(work, heads, suspects, accept=accept):
             if work.report.switched:
-                await discard(work.writer, NEXT)
+                await drop_schema(work.writer, NEXT)
             return
         if time.monotonic() > until:
-            raise RebuildError(f"others do not let go of the views: {await _users(work.reader)}")
+            raise RebuildError(
+                f"others do not let go of the views: {await _lock_holders(work.reader)}"
+            )
         await asyncio.sleep(0.5)
 
 
-async def _tried(work: ShadowBuild, at: Heads, suspects: list[Difference], *, accept: bool) -> bool:
-    """Whether the matter is settled: switched, or refused because rows differ."""
+async def _try_switch(
+    work: ShadowBuild, heads: Heads, suspects: list[Difference], *, accept: bool
+) -> bool:
+    """True if the switch is done, or refused because rows differ; False if the tables were not free."""
     transaction = work.writer.transaction()
     await transaction.start()
     began = time.monotonic()
     try:
         await work.writer.execute(SWITCH_SETTINGS)
-        await work.writer.execute(APPENDS)
+        await work.writer.execute(LOCK_APPENDS)
         began = time.monotonic()
-        work.folder.written = set()
-        _, at = await work.step(at)
-        lacking = await work.has_unreadable()
+        work.reprojector.written = set()
+        _, heads = await work.catch_up_once(heads)
+        unreadable = await work.has_unreadable()
         work.report.differences = await work.recheck(work.writer, suspects, accept=accept)
-        if not lacking and (accept or not work.report.differences):
-            await _hold(work.writer, until=began + MAX_WRITE_BLOCK)
-            await switch(work.writer, work.schema, at)
+        if not unreadable and (accept or not work.report.differences):
+            await _lock_tables(work.writer, until=began + MAX_WRITE_BLOCK)
+            await switch(work.writer, work.schema, heads)
             work.report.switched = True
         await transaction.commit()
         return True
@@ -222,14 +251,14 @@ async def _tried(work: ShadowBuild, at: Heads, suspects: list[Difference], *, ac
         await transaction.rollback()
         raise
     finally:
-        work.folder.written = None
+        work.reprojector.written = None
         work.report.writes_blocked_seconds = time.monotonic() - began
 
 
-async def _hold(connection: Connection, until: float) -> None:
-    """Gets hold of the live tables. Raises ``LockNotAvailableError`` if others keep them."""
+async def _lock_tables(connection: Connection, until: float) -> None:
+    """Lock the live tables. Raises ``LockNotAvailableError`` if others hold them."""
     tables = ", ".join(f"views.{view}" for view in await view_names(connection))
-    await connection.execute(f"SET LOCAL lock_timeout = '{TRY}'")
+    await connection.execute(f"SET LOCAL lock_timeout = '{TRY_TIMEOUT}'")
     while True:
         try:
             async with connection.transaction():
@@ -241,7 +270,7 @@ async def _hold(connection: Connection, until: float) -> None:
         await asyncio.sleep(0.01)
 
 
-async def _users(connection: Connection) -> str:
+async def _lock_holders(connection: Connection) -> str:
     rows = await connection.fetch("""
         SELECT DISTINCT format('%s (process %s)', coalesce(nullif(a.application_name, ''), 'unnamed'), a.pid) AS who
           FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid

@@ -1,6 +1,6 @@
-"""Work on a set of tables beside the live ones: filling it, catching up, comparing it.
+"""A set of tables beside the live ones: filling it, catching up, comparing it.
 
-A rebuild does so with new tables, a rollback with those that were live before.
+A rebuild works on new tables, a rollback on those that were live before.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from infra.rebuild.table_sets import (
     NEXT,
     Unreadable,
     clear_unreadable,
+    load_unreadable,
     save_heads,
     save_progress,
     save_unreadable,
-    unreadable,
     view_names,
 )
 from infra.replay.pipeline import Connection, Reprojector, connect_as_owner
-from infra.replay.worker import ReplayedPage, ReplayPool, workers
+from infra.replay.worker import ReplayedPage, ReplayPool, open_replay_pool
 
 __all__ = ["ONE_AT_A_TIME", "RebuildError", "RebuildReport", "ShadowBuild", "open_shadow_build"]
 
 ONE_AT_A_TIME = "SELECT pg_try_advisory_lock(hashtextextended('crmledger.views.rebuild', 0))"
 
 CATCH_UP_THRESHOLD = 500
-"""Events behind the head with which catching up may go on while appends wait."""
-ROUNDS = 20
-"""How often it is tried to come so close."""
+"""The lag in events with which the last step of catching up may run while appends wait."""
+MAX_ROUNDS = 20
+"""Steps after which catching up ends even if the lag is larger."""
 
 
 class RebuildError(RuntimeError):
@@ -42,11 +42,11 @@ class RebuildError(RuntimeError):
 
 @dataclass(slots=True)
 class RebuildReport:
-    """What was done: events folded, the differing rows, whether the tables changed places.
+    """The result of a rebuild or rollback: events replayed, the differing rows, ``switched`` if it switched.
 
-    ``seconds`` is the time of folding, ``writes_blocked_seconds`` the time for which appends were held up, ``resumed``
-    whether an interrupted rebuild was gone on with. ``unreadable`` entities have events that this
-    build or key cannot read.
+    ``seconds`` is the time of replaying, ``writes_blocked_seconds`` the time for which appends were held
+    up. ``resumed`` is True if an interrupted rebuild was resumed. ``unreadable`` entities have events
+    that this build or key cannot read.
     """
 
     events: int = 0
@@ -67,7 +67,7 @@ class ShadowBuild:
         reader: Connection,
         writer: Connection,
         schema: str,
-        folders: ReplayPool,
+        pool: ReplayPool,
         advance: Callable[[int], None],
     ) -> None:
         self.url = url
@@ -75,51 +75,51 @@ class ShadowBuild:
         self.writer = writer
         self.schema = schema
         self.report = RebuildReport()
-        self.folder = Reprojector(reader, writer, folders, self._count)
+        self.reprojector = Reprojector(reader, writer, pool, self._count)
         self.advance = advance
 
     def _count(self, events: int) -> None:
         self.report.events += events
         self.advance(events)
 
-    async def keep(self, organisation: str, folded: ReplayedPage, in_order: bool) -> None:  # noqa: FBT001
-        """Notes with a page what it lacks, and where to go on after it."""
-        if folded.unreadable:
-            await save_unreadable(self.writer, organisation, folded.unreadable)
+    async def save_page(self, organisation: str, page: ReplayedPage, in_order: bool) -> None:  # noqa: FBT001
+        """Save, with a page, the entities that it lacks and the place at which a rebuild resumes after it."""
+        if page.unreadable:
+            await save_unreadable(self.writer, organisation, page.unreadable)
         if in_order:
-            await save_progress(self.writer, organisation, folded.last, folded.events)
+            await save_progress(self.writer, organisation, page.last, page.events)
 
-    async def has_unreadable(self, *, again: bool = False) -> bool:
-        """Whether entities are lacking, which are reported; tries to read them ``again`` first."""
+    async def has_unreadable(self, *, retry: bool = False) -> bool:
+        """True if entities are lacking, which are reported; with ``retry``, try to read them first."""
         if self.schema != NEXT:
             return False
-        if again:
-            for one in await unreadable(self.writer):
+        if retry:
+            for entity in await load_unreadable(self.writer):
                 async with self.writer.transaction():
-                    await clear_unreadable(self.writer, one)
-                    await self.folder.replay_streams(one.organisation, [one.stream])
-        self.report.unreadable = await unreadable(self.writer)
+                    await clear_unreadable(self.writer, entity)
+                    await self.reprojector.replay_streams(entity.organisation, [entity.stream])
+        self.report.unreadable = await load_unreadable(self.writer)
         return bool(self.report.unreadable)
 
-    async def catch_up(self, at: Heads) -> Heads:
-        """Folds the streams that were touched since ``at``, until little is left."""
-        for _ in range(ROUNDS):
-            behind, at = await self.step(at)
-            await save_heads(self.writer, self.schema, at)
+    async def catch_up(self, heads: Heads) -> Heads:
+        """Replay the streams that changed since ``heads``, until the lag is small; return the new heads."""
+        for _ in range(MAX_ROUNDS):
+            behind, heads = await self.catch_up_once(heads)
+            await save_heads(self.writer, self.schema, heads)
             if behind <= CATCH_UP_THRESHOLD:
                 break
-        return at
+        return heads
 
-    async def step(self, at: Heads) -> tuple[int, Heads]:
-        """Folds the streams that were touched since ``at``: the number of events, the new heads."""
-        now = await head_positions(self.reader)
-        for organisation, head in now.items():
-            await self.folder.replay_changed(organisation, at.get(organisation, 0), head)
-        return sum(now.values()) - sum(at.values()), now
+    async def catch_up_once(self, heads: Heads) -> tuple[int, Heads]:
+        """Replay the streams that changed since ``heads``; return the number of events and the new heads."""
+        current = await head_positions(self.reader)
+        for organisation, head in current.items():
+            await self.reprojector.replay_changed(organisation, heads.get(organisation, 0), head)
+        return sum(current.values()) - sum(heads.values()), current
 
-    async def compared(self) -> list[Difference]:
-        """All rows that differ, some only because their events came after the last step."""
-        async with self._moment() as connection:
+    async def compare_all(self) -> list[Difference]:
+        """Return all rows that differ, some only because their events came after the last step."""
+        async with self._open_snapshot() as connection:
             return [
                 difference
                 for view in await view_names(connection)
@@ -127,40 +127,41 @@ class ShadowBuild:
             ]
 
     async def recheck_after_catch_up(
-        self, at: Heads, suspects: list[Difference], *, accept: bool
+        self, heads: Heads, suspects: list[Difference], *, accept: bool
     ) -> tuple[Heads, list[Difference]]:
-        """Catches up with what came since ``at``: the new heads, and which of the suspects and of the rows
-        that were just written differ still.
+        """Catch up; return the new heads, and those of the suspects and of the rows just written that differ.
 
-        While all rows were compared, more was written; what is done about that here keeps no append waiting.
+        While all rows were compared, more was written. To catch up with that here keeps no append waiting.
         """
-        self.folder.written = set()
+        self.reprojector.written = set()
         try:
-            at = await self.catch_up(at)
-            async with self._moment() as connection:
-                return at, await self.recheck(connection, suspects, accept=accept)
+            heads = await self.catch_up(heads)
+            async with self._open_snapshot() as connection:
+                return heads, await self.recheck(connection, suspects, accept=accept)
         finally:
-            self.folder.written = None
+            self.reprojector.written = None
 
     async def recheck(
         self, connection: Connection, suspects: list[Difference], *, accept: bool
     ) -> list[Difference]:
-        """The rows that differ, of the suspects and those just written.
+        """Return the rows that still differ, of the suspects and of those just written.
 
-        Many that do not hinder the switch are not looked at again: appends may be waiting.
+        Many suspects that do not hinder the switch are not compared again: appends may be waiting.
         """
         if accept and len(suspects) > CATCH_UP_THRESHOLD:
             return suspects
-        only = (self.folder.written or set()) | {difference.scope for difference in suspects}
-        found: list[Difference] = []
+        keys_by_view = (self.reprojector.written or set()) | {
+            difference.scope for difference in suspects
+        }
+        differences: list[Difference] = []
         for view in await view_names(connection):
-            keys = [key for key in only if key[0] == view]
-            found += await compare(connection, view, self.schema, keys)
-        return found
+            keys = [key for key in keys_by_view if key[0] == view]
+            differences += await compare(connection, view, self.schema, keys)
+        return differences
 
     @asynccontextmanager
-    async def _moment(self) -> AsyncIterator[Connection]:
-        """A connection that sees one moment of the database."""
+    async def _open_snapshot(self) -> AsyncIterator[Connection]:
+        """Open a connection that sees one snapshot of the database."""
         connection = await connect_as_owner(self.url)
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -173,9 +174,9 @@ class ShadowBuild:
 async def open_shadow_build(
     url: str, ring: KeyRing, zone: ZoneInfo, schema: str, advance: Callable[[int], None]
 ) -> AsyncIterator[ShadowBuild]:
-    """Work on the tables in ``schema``, as the only one of its kind.
+    """Open the tables in ``schema``, as the only rebuild or rollback.
 
-    :param advance: is told how many events were folded.
+    :param advance: called with the number of events that were replayed.
     :raises RebuildError: another rebuild is running.
     """
     reader = await connect_as_owner(url, by_key=True)
@@ -185,8 +186,8 @@ async def open_shadow_build(
             if not await writer.fetchval(ONE_AT_A_TIME):
                 raise RebuildError("the views are being rebuilt already")
             events = sum((await head_positions(reader)).values()) if schema == NEXT else 0
-            async with workers(ring, zone, events) as folders:
-                yield ShadowBuild(url, reader, writer, schema, folders, advance)
+            async with open_replay_pool(ring, zone, events) as pool:
+                yield ShadowBuild(url, reader, writer, schema, pool, advance)
         finally:
             await writer.close()
     finally:

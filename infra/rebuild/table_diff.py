@@ -1,4 +1,4 @@
-"""Comparing the live views row by row with those folded anew from the ledger."""
+"""Comparing the live views row by row with those that are replayed from the ledger."""
 
 from __future__ import annotations
 
@@ -7,29 +7,17 @@ from dataclasses import dataclass
 
 from infra.replay.pipeline import Connection
 from infra.replay.worker import Key
+from infra.views.tables import TABLES, Table
 
 __all__ = ["LIMIT", "Difference", "compare"]
 
 LIMIT = 100_000
-"""Differing rows of a view that are looked at; whoever finds so many need not count them."""
+"""Differing rows of a view that are read at most: the exact number does not matter beyond it."""
 
-SHOWN = 300
-"""Characters of a value that a difference holds."""
+MAX_VALUE_LENGTH = 300
+"""The length to which the values of a difference are cut."""
 
-SCOPES = {"identifiers": ("organisation", "kind", "id")}
-"""The key by which rows of a view are written together, where it is not the primary key."""
-
-COLUMNS = """
-SELECT quote_ident(a.attname) AS name, coalesce(k.n, 0) AS place
-  FROM pg_attribute a
-  LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
-  LEFT JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, n) ON k.attnum = a.attnum
- WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped
- ORDER BY a.attnum
-"""
-
-
-# Filled in with names only, all of them the catalogue's own and quoted by it.
+# Filled in with declared names only, none of which needs quoting.
 COMPARE = """
 SELECT ARRAY[{key}] AS key, ARRAY[{scope}] AS scope,
        CASE WHEN f.organisation IS NULL THEN 'missing' WHEN e.organisation IS NULL THEN 'additional'
@@ -44,12 +32,12 @@ SELECT ARRAY[{key}] AS key, ARRAY[{scope}] AS scope,
  WHERE e.organisation IS NULL OR f.organisation IS NULL OR ROW({expected}) IS DISTINCT FROM ROW({found})
  ORDER BY {primary} LIMIT {limit}
 """
-ONLY = " WHERE ({scope}) IN (SELECT * FROM unnest({given}))"
+RESTRICTED = " WHERE ({scope}) IN (SELECT * FROM unnest({given}))"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One row that is not as the ledger has it.
+    """A row that differs from the ledger.
 
     ``what`` is ``missing``, ``additional`` or ``different``; only for the last are there a
     ``column`` and what was ``expected`` and ``found`` in it, as (cut) texts. ``key`` is the row's
@@ -72,58 +60,47 @@ class Difference:
 
 
 async def compare(
-    connection: Connection, view: str, fresh: str, only: Collection[Key] | None = None
+    connection: Connection, view: str, fresh: str, keys: Collection[Key] | None = None
 ) -> list[Difference]:
-    """The rows of ``views`` that differ from those in the schema ``fresh``, in the order of keys.
+    """Return the rows of ``views`` that differ from those in the schema ``fresh``, in the order of keys.
 
-    :param only: compare these rows only; the keys are those of ``Difference.scope``.
+    :param keys: compare these rows only; the keys are those of ``Difference.scope``.
     :return: at most `LIMIT` differences.
     """
-    if only is not None and not only:
+    if keys is not None and not keys:
         return []
-    columns = await connection.fetch(COLUMNS, f"views.{view}")
-    primary = [row["name"] for row in sorted(columns, key=lambda r: r["place"]) if row["place"]]
-    others = [row["name"] for row in columns if not row["place"]]
-    scope = SCOPES.get(view, tuple(primary))
-    statement = _statement(view, fresh, primary, others, scope, scoped=only is not None)
-    given = (
-        [list(values) for values in zip(*(key[1:] for key in only), strict=True)] if only else []
+    statement = _statement(TABLES[view], fresh, scoped=keys is not None)
+    arrays = (
+        [list(values) for values in zip(*(key[1:] for key in keys), strict=True)] if keys else []
     )
-    rows = await connection.fetch(statement, *given)
+    rows = await connection.fetch(statement, *arrays)
     return [
         Difference(view, tuple(row["key"]), (view, *row["scope"]), *list(row.values())[2:])
         for row in rows
     ]
 
 
-def _statement(
-    view: str,
-    fresh: str,
-    primary: Sequence[str],
-    others: Sequence[str],
-    scope: Sequence[str],
-    *,
-    scoped: bool,
-) -> str:
+def _statement(table: Table, fresh: str, *, scoped: bool) -> str:
+    compared = [name for name in table.names if name not in table.key]
     where = ""
     if scoped:
-        given = ", ".join(f"${n}::text[]" for n in range(1, len(scope) + 1))
-        where = ONLY.format(scope=", ".join(scope), given=given)
-    expected, found = (", ".join(f"{side}.{c}::text" for c in others) for side in ("e", "f"))
+        arrays = ", ".join(f"${n}::text[]" for n in range(1, len(table.scope) + 1))
+        where = RESTRICTED.format(scope=", ".join(table.scope), given=arrays)
+    expected, found = (", ".join(f"{side}.{c}::text" for c in compared) for side in ("e", "f"))
     return COMPARE.format(
-        view=view,
+        view=table.name,
         fresh=fresh,
         where=where,
-        key=_texts(primary),
-        scope=_texts(scope),
-        primary=", ".join(primary),
+        key=_as_texts(table.key),
+        scope=_as_texts(table.scope),
+        primary=", ".join(table.key),
         expected=expected,
         found=found,
-        pairs=", ".join(f"({n}, '{c}', e.{c}::text, f.{c}::text)" for n, c in enumerate(others)),
-        shown=SHOWN,
+        pairs=", ".join(f"({n}, '{c}', e.{c}::text, f.{c}::text)" for n, c in enumerate(compared)),
+        shown=MAX_VALUE_LENGTH,
         limit=LIMIT,
     )
 
 
-def _texts(columns: Sequence[str]) -> str:
+def _as_texts(columns: Sequence[str]) -> str:
     return ", ".join(f"{column}::text" for column in columns)

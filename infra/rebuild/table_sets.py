@@ -1,9 +1,10 @@
-"""The views' tables as the catalogue knows them: making new ones like them, and changing places.
+"""The sets of the views' tables: creating new ones like the live ones, and switching between them.
 
-``view_names`` holds the live tables. ``views_next`` are new ones that are being filled, ``views_previous``
-those that were live before the last switch; each of the two has a table ``heads``: up to which
-position of every ledger the others hold the events. While ``views_next`` is being filled, it also says
-up to which entity that is done; the schema's comment says by which definitions.
+The schema ``views`` holds the live tables. ``views_next`` holds new ones that are being filled,
+``views_previous`` those that were live before the last switch. Each of the latter two has a table
+``heads`` with the position of every ledger up to which its tables hold the events. While ``views_next``
+is being filled, ``heads`` also holds the last entity that is written, and the schema's comment the
+digest of the definitions.
 """
 
 from __future__ import annotations
@@ -23,31 +24,31 @@ __all__ = [
     "build_indexes",
     "clear_unreadable",
     "create_shadow_tables",
-    "discard",
-    "exists",
+    "drop_schema",
     "load_heads",
     "load_progress",
+    "load_unreadable",
     "save_heads",
     "save_progress",
     "save_unreadable",
     "schema_comment",
+    "schema_exists",
     "set_schema_comment",
     "switch",
-    "unreadable",
     "view_names",
 ]
 
 NEXT, PREVIOUS = "views_next", "views_previous"
 DISCARDED = "views_gone"
-"""Only within a switch: what is in the way of it."""
+"""Within a switch only: the schema that is in its way."""
 
 TABLES = """
 SELECT relname FROM pg_catalog.pg_class
  WHERE relnamespace = to_regnamespace($1::text) AND relkind = 'r' AND relname NOT IN ('heads', 'unreadable') ORDER BY relname
 """
-# LIKE copies neither the options of a table nor the names of its constraints and indexes. Those of
-# `identifiers` are there from the start, because each write of an entity looks its names up.
-LIKE = """
+# LIKE copies neither the options of a table nor the names of its constraints and indexes. The indexes
+# of `identifiers` are needed from the start, because each write of an entity looks its names up.
+CREATE_TABLES = """
 SELECT format('CREATE TABLE views_next.%I (LIKE views.%I INCLUDING ALL EXCLUDING INDEXES)%s', c.relname, c.relname,
               ' WITH (' || array_to_string(c.reloptions, ', ') || ')') AS ddl
   FROM pg_class c WHERE c.relnamespace = 'views'::regnamespace AND c.relkind = 'r'
@@ -56,7 +57,7 @@ SELECT format('ALTER TABLE views_next.%I ADD CONSTRAINT %I %s', c.relname, k.con
   FROM pg_class c JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype IN ('p', 'u')
  WHERE c.relnamespace = 'views'::regnamespace AND c.relkind = 'r'
 """
-INDEXES = """
+CREATE_INDEXES = """
 SELECT replace(pg_get_indexdef(i.indexrelid), ' ON views.', ' ON views_next.') AS ddl
   FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid
  WHERE c.relnamespace = 'views'::regnamespace AND c.relkind = 'r' AND c.relname = ANY ($1::text[])
@@ -65,7 +66,7 @@ SELECT replace(pg_get_indexdef(i.indexrelid), ' ON views.', ' ON views_next.') A
                     WHERE n.relnamespace = to_regnamespace('views_next') AND l.oid = i.indexrelid)
  ORDER BY 1
 """
-# What belongs to the live tables and is not copied by LIKE, from schema $1 to schema $2.
+# The properties of the tables of schema $1 that LIKE does not copy, for those of schema $2.
 COPY_PRIVILEGES = """
 WITH t AS (
     SELECT oid, relname, relowner, relacl, obj_description(oid, 'pg_class') AS comment
@@ -87,7 +88,7 @@ SELECT 3, format('GRANT %s%s ON %I.%I TO %s%s', privilege_type, columns, $2, rel
   FROM grants
  ORDER BY 1
 """
-# SQL views follow a table to whichever schema it goes; they are bound anew to its name.
+# An SQL view follows its table into another schema. It is created again, over the table that now has the name.
 DEPENDENT_VIEWS = """
 SELECT DISTINCT format('CREATE OR REPLACE VIEW %I.%I%s AS %s', n.nspname, v.relname,
                        ' WITH (' || array_to_string(v.reloptions, ', ') || ')', pg_get_viewdef(v.oid)) AS ddl
@@ -98,20 +99,22 @@ SELECT DISTINCT format('CREATE OR REPLACE VIEW %I.%I%s AS %s', n.nspname, v.reln
   JOIN pg_class t ON t.oid = d.refobjid AND t.relkind = 'r' AND t.relnamespace = 'views'::regnamespace
  WHERE d.refclassid = 'pg_class'::regclass
 """
-SAYS = "SELECT obj_description(to_regnamespace($1), 'pg_namespace')"
-SAY = "SELECT format('COMMENT ON SCHEMA %I IS %L', $1::text, $2::text)"
+SCHEMA_COMMENT = "SELECT obj_description(to_regnamespace($1), 'pg_namespace')"
+SET_SCHEMA_COMMENT = "SELECT format('COMMENT ON SCHEMA %I IS %L', $1::text, $2::text)"
 UNREADABLE_TABLE = """
 CREATE TABLE views_next.unreadable (organisation text, stream_id uuid, reason text NOT NULL,
                                     PRIMARY KEY (organisation, stream_id))
 """
-LACKS = """
+SAVE_UNREADABLE = """
 INSERT INTO views_next.unreadable SELECT $1, * FROM unnest($2::uuid[], $3::text[])
 ON CONFLICT (organisation, stream_id) DO UPDATE SET reason = excluded.reason
 """
-RETRIED = "DELETE FROM views_next.unreadable WHERE organisation = $1 AND stream_id = $2"
-LACKED = "SELECT organisation, stream_id, reason FROM views_next.unreadable ORDER BY 1, 2"
-FOLDED = "UPDATE views_next.heads SET folded = $2, events = events + $3 WHERE organisation = $1"
-VERSION = """
+CLEAR_UNREADABLE = "DELETE FROM views_next.unreadable WHERE organisation = $1 AND stream_id = $2"
+UNREADABLE = "SELECT organisation, stream_id, reason FROM views_next.unreadable ORDER BY 1, 2"
+SAVE_PROGRESS = (
+    "UPDATE views_next.heads SET folded = $2, events = events + $3 WHERE organisation = $1"
+)
+SAVE_VERSIONS = """
 INSERT INTO ledger.view_versions AS v (view, version, written_at)
 SELECT 'views.' || w.view, w.version, clock_timestamp() FROM unnest($1::text[], $2::integer[]) AS w (view, version)
 ON CONFLICT (view) DO UPDATE SET version = excluded.version, written_at = excluded.written_at
@@ -134,7 +137,7 @@ class Unreadable:
 class RebuildProgress:
     """An organisation in a rebuild: its ``events`` of all streams up to ``folded`` are written.
 
-    ``position`` is the head of the ledger when that began: later events are caught up with.
+    ``position`` was the head of the ledger at the start: the rebuild catches up with later events.
     """
 
     organisation: str
@@ -144,29 +147,29 @@ class RebuildProgress:
 
 
 async def view_names(connection: Connection, schema: str = "views") -> list[str]:
-    """The names of the views, in alphabetical order."""
+    """Return the names of the views, in alphabetical order."""
     return [row["relname"] for row in await connection.fetch(TABLES, schema)]
 
 
-async def exists(connection: Connection, schema: str) -> bool:
-    """Whether there is such a schema."""
-    found: bool = await connection.fetchval("SELECT to_regnamespace($1::text) IS NOT NULL", schema)
-    return found
+async def schema_exists(connection: Connection, schema: str) -> bool:
+    """True if the schema exists."""
+    result: bool = await connection.fetchval("SELECT to_regnamespace($1::text) IS NOT NULL", schema)
+    return result
 
 
 async def schema_comment(connection: Connection, schema: str) -> str | None:
-    """The comment of a schema; None if it has none, or there is no such schema."""
-    said: str | None = await connection.fetchval(SAYS, schema)
-    return said
+    """Return the comment of a schema; None if it has none or does not exist."""
+    comment: str | None = await connection.fetchval(SCHEMA_COMMENT, schema)
+    return comment
 
 
-async def set_schema_comment(connection: Connection, schema: str, said: str) -> None:
-    """Comments a schema."""
-    await connection.execute(await connection.fetchval(SAY, schema, said))
+async def set_schema_comment(connection: Connection, schema: str, comment: str) -> None:
+    """Set the comment of a schema."""
+    await connection.execute(await connection.fetchval(SET_SCHEMA_COMMENT, schema, comment))
 
 
 async def load_progress(connection: Connection, definition: str) -> list[RebuildProgress] | None:
-    """How far an interrupted rebuild by the same definition has come; None if there is none."""
+    """Return the progress of an interrupted rebuild by the same definition; None if there is none."""
     if await schema_comment(connection, NEXT) != definition:
         return None
     rows = await connection.fetch(
@@ -176,66 +179,68 @@ async def load_progress(connection: Connection, definition: str) -> list[Rebuild
 
 
 async def create_shadow_tables(
-    connection: Connection, definition: str, at: Heads
+    connection: Connection, definition: str, heads: Heads
 ) -> list[RebuildProgress]:
-    """Makes ``views_next``: the views' tables, empty. What was left of an earlier try is dropped."""
+    """Create ``views_next``: the views' tables, empty. The remains of an earlier try are dropped."""
     async with connection.transaction():
-        await discard(connection, NEXT)
+        await drop_schema(connection, NEXT)
         await connection.execute(f"CREATE SCHEMA {NEXT}")
-        await _run(connection, LIKE)
-        await _run(connection, INDEXES, ["identifiers"])
-        await save_heads(connection, NEXT, at)
+        await _run_generated(connection, CREATE_TABLES)
+        await _run_generated(connection, CREATE_INDEXES, ["identifiers"])
+        await save_heads(connection, NEXT, heads)
         await connection.execute(UNREADABLE_TABLE)
         await set_schema_comment(connection, NEXT, definition)
     return [
         RebuildProgress(organisation, position, bytes(16), 0)
-        for organisation, position in at.items()
+        for organisation, position in heads.items()
     ]
 
 
 async def save_progress(
     connection: Connection, organisation: str, stream: bytes, events: int
 ) -> None:
-    """Notes the last entity that ``views_next`` holds; in the transaction that writes it."""
-    await connection.execute(FOLDED, organisation, stream, events)
+    """Save the last entity that ``views_next`` holds; in the transaction that writes it."""
+    await connection.execute(SAVE_PROGRESS, organisation, stream, events)
 
 
 async def save_unreadable(
     connection: Connection, organisation: str, unreadable: Mapping[bytes, str]
 ) -> None:
-    """Notes the entities that ``views_next`` lacks, because an event cannot be read, and why."""
+    """Save the entities that ``views_next`` lacks because an event cannot be read, and the reasons."""
     streams, reasons = list(unreadable), list(unreadable.values())
-    await connection.execute(LACKS, organisation, streams, reasons)
+    await connection.execute(SAVE_UNREADABLE, organisation, streams, reasons)
 
 
-async def clear_unreadable(connection: Connection, one: Unreadable) -> None:
-    """Takes an entity off them, which is then tried again."""
-    await connection.execute(RETRIED, one.organisation, one.stream)
+async def clear_unreadable(connection: Connection, entity: Unreadable) -> None:
+    """Delete an entity from those that ``views_next`` lacks, so that it can be tried again."""
+    await connection.execute(CLEAR_UNREADABLE, entity.organisation, entity.stream)
 
 
-async def unreadable(connection: Connection) -> list[Unreadable]:
-    """The entities that ``views_next`` lacks."""
-    return [Unreadable(*row) for row in await connection.fetch(LACKED)]
+async def load_unreadable(connection: Connection) -> list[Unreadable]:
+    """Return the entities that ``views_next`` lacks."""
+    return [Unreadable(*row) for row in await connection.fetch(UNREADABLE)]
 
 
-async def discard(connection: Connection, schema: str) -> None:
-    """Drops a set of tables that is not live."""
+async def drop_schema(connection: Connection, schema: str) -> None:
+    """Drop a set of tables that is not live."""
     await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
 async def build_indexes(connection: Connection) -> None:
-    """Adds the indexes by which calls search, now that the tables are full, and their statistics.
+    """Create the indexes by which calls search, now that the tables are full, and refresh the statistics.
 
-    Those that an interrupted rebuild has added are there already.
+    Indexes that an interrupted rebuild has created are kept.
     """
     names = await view_names(connection, NEXT)
-    await _run(connection, INDEXES, [name for name in names if name != "identifiers"])
+    await _run_generated(
+        connection, CREATE_INDEXES, [name for name in names if name != "identifiers"]
+    )
     for view in names:
         await connection.execute(f"VACUUM (ANALYZE) {NEXT}.{view}")
 
 
-async def save_heads(connection: Connection, schema: str, at: Heads) -> None:
-    """Notes how far the tables of ``schema`` are."""
+async def save_heads(connection: Connection, schema: str, heads: Heads) -> None:
+    """Save the heads up to which the tables of ``schema`` hold the events."""
     async with connection.transaction():
         await connection.execute(
             f"CREATE TABLE IF NOT EXISTS {schema}.heads (organisation text PRIMARY KEY, position bigint NOT NULL,"
@@ -244,30 +249,30 @@ async def save_heads(connection: Connection, schema: str, at: Heads) -> None:
         await connection.execute(
             f"INSERT INTO {schema}.heads SELECT * FROM unnest($1::text[], $2::bigint[])"  # noqa: S608
             " ON CONFLICT (organisation) DO UPDATE SET position = excluded.position",
-            list(at),
-            list(at.values()),
+            list(heads),
+            list(heads.values()),
         )
 
 
 async def load_heads(connection: Connection, schema: str) -> Heads:
-    """How far the tables of ``schema`` are."""
+    """Return the heads up to which the tables of ``schema`` hold the events."""
     rows = await connection.fetch(f"SELECT organisation, position FROM {schema}.heads")  # noqa: S608
     return {row["organisation"]: row["position"] for row in rows}
 
 
-async def switch(connection: Connection, incoming: str, at: Heads) -> None:
-    """Lets the tables of ``incoming`` change places with the live ones, which become ``views_previous``.
+async def switch(connection: Connection, incoming: str, heads: Heads) -> None:
+    """Exchange the tables of ``incoming`` with the live ones, which become ``views_previous``.
 
-    Runs in a transaction of the caller's that holds all tables. Names, privileges, comments, owners
-    and the SQL views over the tables stay as they were. What was in the way is left as ``views_next``, like
-    a rebuild that was given up: for the caller to drop when nobody waits.
+    Runs in a transaction of the caller that has locked all tables. Names, privileges, comments, owners
+    and the SQL views over the tables stay as they were. Tables in the way are left as ``views_next``, like
+    an interrupted rebuild: the caller drops them when nobody waits.
 
-    :param at: the heads that both sets of tables are at.
+    :param heads: up to which both sets of tables hold the events.
     """
     await connection.execute("SET LOCAL search_path = pg_catalog")
-    bound = [row["ddl"] for row in await connection.fetch(DEPENDENT_VIEWS)]
-    await _run(connection, COPY_PRIVILEGES, "views", incoming)
-    in_the_way = await _put_away(connection, PREVIOUS if incoming == NEXT else NEXT)
+    statements = [row["ddl"] for row in await connection.fetch(DEPENDENT_VIEWS)]
+    await _run_generated(connection, COPY_PRIVILEGES, "views", incoming)
+    in_the_way = await _move_away(connection, PREVIOUS if incoming == NEXT else NEXT)
     if incoming == PREVIOUS:
         await connection.execute(f"ALTER SCHEMA {PREVIOUS} RENAME TO {NEXT}")
     await connection.execute(f"CREATE SCHEMA {PREVIOUS}")
@@ -278,20 +283,20 @@ async def switch(connection: Connection, incoming: str, at: Heads) -> None:
     await connection.execute(f"DROP SCHEMA {NEXT} CASCADE")
     if in_the_way:
         await connection.execute(f"ALTER SCHEMA {DISCARDED} RENAME TO {NEXT}")
-    for ddl in bound:
+    for ddl in statements:
         await connection.execute(ddl)
-    await save_heads(connection, PREVIOUS, at)
-    await connection.execute(VERSION, list(VERSIONS), list(VERSIONS.values()))
+    await save_heads(connection, PREVIOUS, heads)
+    await connection.execute(SAVE_VERSIONS, list(VERSIONS), list(VERSIONS.values()))
 
 
-async def _put_away(connection: Connection, schema: str) -> bool:
-    """Gives another name to a set of tables, if there is one: to drop it takes long where it is large."""
-    found = await exists(connection, schema)
-    if found:
+async def _move_away(connection: Connection, schema: str) -> bool:
+    """Rename a set of tables, if there is one, because dropping a large one takes long; True if there was."""
+    in_the_way = await schema_exists(connection, schema)
+    if in_the_way:
         await connection.execute(f"ALTER SCHEMA {schema} RENAME TO {DISCARDED}")
-    return found
+    return in_the_way
 
 
-async def _run(connection: Connection, question: str, *values: object) -> None:
-    for row in await connection.fetch(question, *values):
+async def _run_generated(connection: Connection, query: str, *values: object) -> None:
+    for row in await connection.fetch(query, *values):
         await connection.execute(row["ddl"])

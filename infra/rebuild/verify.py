@@ -1,7 +1,7 @@
-"""Proving that the views say what the ledger says, while the service goes on.
+"""Verifying that the views agree with the ledger, while the service runs.
 
-The whole ledger is folded into temporary tables of the verifying session, by the code and the
-function that write the live ones, and compared with these row by row. Everything is seen in one
+The whole ledger is replayed into temporary tables of the verifying session, by the code and the
+function that write the live ones, and compared with these row by row. Everything is read in one
 snapshot, in read-only transactions: nothing that is written meanwhile can look like a difference,
 and nothing but temporary tables can be written.
 """
@@ -19,14 +19,14 @@ from infra.ledger.positions import head_positions
 from infra.rebuild.table_diff import Difference, compare
 from infra.rebuild.table_sets import view_names
 from infra.replay.pipeline import Connection, Reprojector, connect_as_owner, refresh_statistics
-from infra.replay.worker import workers
+from infra.replay.worker import open_replay_pool
 
 __all__ = ["VerifyReport", "verify"]
 
 
 @dataclass(slots=True)
 class VerifyReport:
-    """What was looked at, and every row that is not as it should be, by view and key."""
+    """The numbers of events and rows that were compared, and the rows that differ, by view and key."""
 
     events: int = 0
     rows: int = 0
@@ -46,32 +46,32 @@ async def verify(
     total: Callable[[int], None] = _ignore,
     advance: Callable[[int], None] = _ignore,
 ) -> VerifyReport:
-    """Replays all ledgers and compares each row of the views with what it should be.
+    """Replay all ledgers and compare each row of the views with the replayed one.
 
     :param owner_url: the database, for a role that owns the schema and may make temporary tables.
-    :param total: is told how many events there are; ``advance`` how many of them were folded.
+    :param total: called with the number of events; ``advance`` with the number of those just replayed.
     :raises ValueError: an event cannot be read by this build or with this service key.
     """
-    findings = VerifyReport()
-    async with _snapshot(owner_url) as (reader, writer, names):
-        at = await head_positions(reader)
-        total(sum(at.values()))
+    report = VerifyReport()
+    async with _open_snapshot(owner_url) as (reader, writer, names):
+        heads = await head_positions(reader)
+        total(sum(heads.values()))
         began = time.monotonic()
-        async with workers(ring, zone, sum(at.values())) as working:
-            folder = Reprojector(reader, writer, working, advance)
-            for organisation in at:
-                await folder.replay_organisation(organisation)
-        findings.events, findings.seconds = sum(at.values()), time.monotonic() - began
+        async with open_replay_pool(ring, zone, sum(heads.values())) as pool:
+            reprojector = Reprojector(reader, writer, pool, advance)
+            for organisation in heads:
+                await reprojector.replay_organisation(organisation)
+        report.events, report.seconds = sum(heads.values()), time.monotonic() - began
         for view in names:
             await writer.execute(f"ANALYZE pg_temp.{view}")
-            findings.rows += await writer.fetchval(f"SELECT count(*) FROM views.{view}")  # noqa: S608
-            findings.differences += await compare(writer, view, "pg_temp")
-    return findings
+            report.rows += await writer.fetchval(f"SELECT count(*) FROM views.{view}")  # noqa: S608
+            report.differences += await compare(writer, view, "pg_temp")
+    return report
 
 
 @asynccontextmanager
-async def _snapshot(url: str) -> AsyncIterator[tuple[Connection, Connection, list[str]]]:
-    """Two connections that see the same moment, and the views; the second has temporary ones."""
+async def _open_snapshot(url: str) -> AsyncIterator[tuple[Connection, Connection, list[str]]]:
+    """Open two connections with the same snapshot, the second with temporary tables, and name the views."""
     reader = await connect_as_owner(url, by_key=True)
     try:
         writer = await connect_as_owner(url, "pg_temp, pg_catalog")

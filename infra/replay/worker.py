@@ -1,4 +1,4 @@
-"""Folding one page of events: the part that only computes, here or in other processes."""
+"""Replaying a page of events into rows: the part that only computes, in this process or in others."""
 
 from __future__ import annotations
 
@@ -22,12 +22,21 @@ from domain.aggregate import Aggregate
 from infra.background_pool import low_priority_pool
 from infra.encryption import KeyRing
 from infra.ledger.mapper import StoredEvent, replay, replay_states
-from infra.replay.copy_encoding import Columns, encode_row, encoders
-from infra.replay.table_rows import table_rows
-from services import registry as documents  # noqa: F401 (declares the projections)
+from infra.replay.copy_encoding import encode_row, encoders
+from infra.replay.table_rows import scope_keys, table_rows
+from infra.views.tables import TABLES
+from services import registry  # noqa: F401 (declares the projections)
 from services.projections import ViewRow, project
 
-__all__ = ["FOREVER", "Key", "PageReplayer", "RawEvent", "ReplayPool", "ReplayedPage", "workers"]
+__all__ = [
+    "FOREVER",
+    "Key",
+    "PageReplayer",
+    "RawEvent",
+    "ReplayPool",
+    "ReplayedPage",
+    "open_replay_pool",
+]
 
 RawEvent: TypeAlias = tuple[bytes, int, str, int, bytes | None, bytes, bytes, bytes | None, int]
 """Stream, version, topic, schema, subject, payload, metadata, the subject's wrapped key, position."""
@@ -37,11 +46,14 @@ Key: TypeAlias = tuple[str, ...]
 FOREVER = 2**63 - 1
 """A position that no ledger reaches."""
 
-KEYS = 50_000
-"""Contacts' keys that are remembered."""
+MAX_CACHED_KEYS = 50_000
+"""Contacts' keys that are cached at most."""
 
 PARALLEL_THRESHOLD = 200_000
-"""Events for which further processes are started; they take seconds to start."""
+"""Events from which further processes are worth the seconds that they take to start."""
+
+ENCODERS = {name: encoders(table.columns) for name, table in TABLES.items()}
+"""The encoders of each table's columns."""
 
 _stream = itemgetter(0)
 
@@ -55,7 +67,7 @@ class ReplayedPage:
     view_rows: list[tuple[Any, ...]] = field(default_factory=list)
     keys: set[Key] = field(default_factory=set)
     unreadable: dict[bytes, str] = field(default_factory=dict)
-    """Streams of which nothing is here, because this build or key cannot read an event, and why."""
+    """The streams that are left out because this build or key cannot read an event, with the reasons."""
     last: bytes = b""
     """The last stream of the page."""
 
@@ -68,99 +80,87 @@ class PageReplayer:
         self._zone = zone
         self._keys: dict[tuple[bytes, bytes | None], tuple[UUID, bytes | None]] = {}
 
-    def fold(
+    def replay_page(
         self,
         organisation: str,
         page: list[RawEvent],
         settings: Mapping[str, Any],
-        columns: Columns | None = None,
+        *,
+        encode: bool = False,
     ) -> ReplayedPage:
         """The rows of a page of whole streams, each stream's events together and in order.
 
         :param settings: the organisation's, for all rows.
-        :param columns: of the tables, if rows for COPY are wanted: there must be none of theirs yet.
+        :param encode: encode the rows for COPY; the tables must hold none of these streams' rows yet.
         """
-        folded = ReplayedPage(len(page))
-        tables = encoders(columns) if columns else {}
-        made: dict[str, list[bytes]] = {view: [] for view in tables}
+        result = ReplayedPage(len(page))
+        encoded: dict[str, list[bytes]] = {name: [] for name in TABLES}
         for stream, grouped in groupby(page, _stream):
-            folded.last = stream
+            result.last = stream
             events = list(grouped)
             try:
-                aggregate = self.replayed(events)
+                aggregate = self.replay(events)
             except ValueError as error:
-                folded.unreadable[stream] = str(error)
+                result.unreadable[stream] = str(error)
                 continue
             rows = project(aggregate, settings, self._zone).rows
-            if columns is None:
-                _add_view_rows(folded, organisation, stream, rows)
+            if not encode:
+                _add_view_rows(result, organisation, stream, rows)
                 continue
-            common = {"organisation": organisation, "stream_id": stream}
+            created, changed = events[0][-1], events[-1][-1]
             for row in rows:
-                for view, values in table_rows(row, common, events[0][-1], events[-1][-1]):
-                    made[view].append(encode_row(tables[view], values))
-        folded.rows = {view: b"".join(rows) for view, rows in made.items() if rows}
-        return folded
+                for table, values in table_rows(row, organisation, stream, created, changed):
+                    encoded[table.name].append(encode_row(ENCODERS[table.name], values))
+        result.rows = {name: b"".join(rows) for name, rows in encoded.items() if rows}
+        return result
 
-    def replayed(self, events: list[RawEvent]) -> Aggregate:
+    def replay(self, events: list[RawEvent]) -> Aggregate:
         """The aggregate of one stream. Raises ``ValueError`` naming an event that cannot be read."""
-        return replay(*self._readable(events))
+        return replay(*self._stored_events(events))
 
-    def states(self, events: list[RawEvent]) -> Iterator[Aggregate]:
-        """The same after each of its events; one object. Raises as `replayed`."""
-        return replay_states(*self._readable(events))
+    def replay_states(self, events: list[RawEvent]) -> Iterator[Aggregate]:
+        """The aggregate after each event, as one object that changes. Raises as `replay`."""
+        return replay_states(*self._stored_events(events))
 
-    def _readable(self, events: list[RawEvent]) -> tuple[list[StoredEvent], dict[UUID, bytes]]:
-        """Events of one stream, and the keys that open them."""
+    def _stored_events(self, events: list[RawEvent]) -> tuple[list[StoredEvent], dict[UUID, bytes]]:
+        """The events of one stream, and the keys that decrypt them."""
         stream = UUID(bytes=events[0][0])
-        found: list[StoredEvent] = []
+        stored: list[StoredEvent] = []
         keys: dict[UUID, bytes] = {}
         for _, version, topic, schema, subject, payload, metadata, wrapped, _ in events:
             contact = None
             if subject is not None:
-                contact, key = self._key(subject, wrapped)
+                contact, key = self._unwrap(subject, wrapped)
                 if key is not None:
                     keys[contact] = key
-            found.append(StoredEvent(stream, version, topic, schema, contact, payload, metadata))
-        return found, keys
+            stored.append(StoredEvent(stream, version, topic, schema, contact, payload, metadata))
+        return stored, keys
 
-    def _key(self, subject: bytes, wrapped: bytes | None) -> tuple[UUID, bytes | None]:
-        # By the wrapped key, too: that of a person who was forgotten must not be remembered.
-        found = self._keys.get((subject, wrapped))
-        if found is None:
-            if len(self._keys) >= KEYS:
+    def _unwrap(self, subject: bytes, wrapped: bytes | None) -> tuple[UUID, bytes | None]:
+        # Cached by the wrapped key, too: the key of a person who was forgotten must not be used again.
+        unwrapped = self._keys.get((subject, wrapped))
+        if unwrapped is None:
+            if len(self._keys) >= MAX_CACHED_KEYS:
                 self._keys.clear()
             key = self._ring.unwrap(wrapped) if wrapped else wrapped
-            found = self._keys[subject, wrapped] = UUID(bytes=subject), key
-        return found
+            unwrapped = self._keys[subject, wrapped] = UUID(bytes=subject), key
+        return unwrapped
 
 
 def _add_view_rows(
-    folded: ReplayedPage, organisation: str, stream: bytes, rows: list[ViewRow]
+    page: ReplayedPage, organisation: str, stream: bytes, rows: list[ViewRow]
 ) -> None:
     for row in rows:
         columns = orjson.dumps(row.columns).decode()
         document = row.document.decode() if row.document is not None else None
         view_row = (None, row.view, stream, row.version, columns, document, " ".join(row.refs))
-        folded.view_rows.append(view_row)
-        folded.keys |= _keys(organisation, row)
-
-
-def _keys(organisation: str, row: ViewRow) -> set[Key]:
-    """Which rows of which tables ``ledger.write_views`` writes for a row."""
-    kind, id_ = str(row.columns.get("kind")), str(row.columns["id"])
-    if row.view == "entities":
-        return {
-            ("entities", organisation, f"{kind}/{id_}"),
-            ("identifiers", organisation, kind, id_),
-        }
-    key = (kind, id_) if row.view == "records" else (id_,)
-    return {(row.view, organisation, *key)}
+        page.view_rows.append(view_row)
+        page.keys |= set(scope_keys(row, organisation))
 
 
 @contextmanager
 def _no_gc() -> Iterator[None]:
-    """Without the collector, which would look for cycles where there are none."""
+    """Switch off the garbage collector, which would search for cycles where there are none."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -171,58 +171,64 @@ def _no_gc() -> Iterator[None]:
 
 
 class ReplayPool:
-    """Folds pages: in this process, or ``count`` of them at a time in others."""
+    """Replays pages: in this process, or ``count`` of them at a time in others."""
 
-    def __init__(self, own: PageReplayer, pool: ProcessPoolExecutor | None, count: int) -> None:
-        self.own = own
+    def __init__(self, local: PageReplayer, pool: ProcessPoolExecutor | None, count: int) -> None:
+        self.local = local
         self.count = count
         self._pool = pool
 
-    async def fold(
+    async def replay_page(
         self,
         organisation: str,
         page: list[RawEvent],
         settings: Mapping[str, Any],
-        columns: Columns | None = None,
+        *,
+        encode: bool = False,
     ) -> ReplayedPage:
-        """As `PageReplayer.fold`."""
+        """As `PageReplayer.replay_page`."""
         if self._pool is None:
-            return self.own.fold(organisation, page, settings, columns)
+            return self.local.replay_page(organisation, page, settings, encode=encode)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, _fold, organisation, page, settings, columns)
+        return await loop.run_in_executor(
+            self._pool, _replay_page, organisation, page, settings, encode
+        )
 
 
-_in_this_process: list[PageReplayer] = []
+_process_replayers: list[PageReplayer] = []
 
 
-def _begin(ring: KeyRing, zone: ZoneInfo) -> None:
+def _initialise(ring: KeyRing, zone: ZoneInfo) -> None:
     gc.disable()
-    _in_this_process.append(PageReplayer(ring, zone))
+    _process_replayers.append(PageReplayer(ring, zone))
 
 
-def _fold(
-    organisation: str, page: list[RawEvent], settings: Mapping[str, Any], columns: Columns | None
+def _replay_page(
+    organisation: str,
+    page: list[RawEvent],
+    settings: Mapping[str, Any],
+    encode: bool,  # noqa: FBT001 (an executor passes no keywords)
 ) -> ReplayedPage:
-    return _in_this_process[0].fold(organisation, page, settings, columns)
+    return _process_replayers[0].replay_page(organisation, page, settings, encode=encode)
 
 
 @asynccontextmanager
-async def workers(
+async def open_replay_pool(
     ring: KeyRing, zone: ZoneInfo, events: int, count: int | None = None
 ) -> AsyncIterator[ReplayPool]:
-    """Processes for so many events: one for each processor, or none for few events.
+    """Start the processes for a number of events: one for each processor, or none for few events.
 
-    :param count: how many, if not that.
+    :param count: the number of processes, if it is not chosen by the number of events.
     """
     if count is None:
         count = (os.cpu_count() or 1) if events >= PARALLEL_THRESHOLD else 1
-    own = PageReplayer(ring, zone)
+    local = PageReplayer(ring, zone)
     with _no_gc():
         if count == 1:
-            yield ReplayPool(own, None, 1)
+            yield ReplayPool(local, None, 1)
             return
-        pool = low_priority_pool(count, partial(_begin, ring, zone))
+        pool = low_priority_pool(count, partial(_initialise, ring, zone))
         try:
-            yield ReplayPool(own, pool, count)
+            yield ReplayPool(local, pool, count)
         finally:
             await asyncio.to_thread(pool.shutdown, cancel_futures=True)

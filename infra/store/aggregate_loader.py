@@ -13,13 +13,7 @@ from infra.batcher import Batcher
 from infra.encryption import KeyRing
 from infra.ledger.mapper import DESTROYED_KEY, StoredEvent, replay
 from infra.postgres.pool import ConnectionPool
-from infra.views.queries import (
-    COLUMNS,
-    LIVE_SCHEMA,
-    customer_refs,
-    in_schema,
-    reference_closure,
-)
+from infra.views.queries import COLUMNS, LIVE_SCHEMA, customer_refs, reference_closure
 from services.context import ConsumerScope, LoadRequest, LoadResult
 from services.ids import format_id
 
@@ -72,8 +66,12 @@ def load_expressions(
         are wanted; ``refs``, compact objects; ``customer``, as of `reference_closure`.
     :param schema: where the views are read.
     """
-    closure = in_schema(schema, reference_closure("followed", customer))
-    tables = LOADING.format(streams=streams, refs=refs, schema=schema, closure=closure)
+    tables = LOADING.format(
+        streams=streams,
+        refs=refs,
+        schema=schema,
+        closure=reference_closure("followed", customer, schema),
+    )
     return tables, LOADED.format(subjects=subjects) + COMPACTS
 
 
@@ -175,7 +173,7 @@ def _load_result(
         aggregates = {s: replay(events[s], keys) for s in request.streams if s in events}
     except Exception as error:
         return error
-    return LoadResult(aggregates, dict(keys), dict(compacts))
+    return LoadResult(aggregates, dict(keys), dict(compacts), request)
 
 
 def _stored_event(row: asyncpg.Record) -> StoredEvent:

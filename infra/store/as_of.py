@@ -1,4 +1,4 @@
-"""The ledgers as they were: the implementation of `services.as_of.Past`."""
+"""The ledgers as they were: the implementation of `services.audit.as_of.Past`."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ class PostgresTemporalStore:
         self._ring = ring
         self._zone = zone
 
-    async def moment(self, organisation: str, when: int | datetime) -> LedgerPosition | None:
+    async def find_position(self, organisation: str, when: int | datetime) -> LedgerPosition | None:
         """A position, or the last one recorded at or before a time; None beyond the ledger's end."""
         return await self._lanes.read(
             lambda connection: resolve_position(connection.fetchval, organisation, when)
         )
 
-    async def at(self, organisation: str, moment: LedgerPosition) -> TemporalReadModels:
+    async def read_models_at(self, organisation: str, moment: LedgerPosition) -> TemporalReadModels:
         """The views as they were after a position.
 
         Raises `ServiceUnavailable` if they have to be brought so far first and that takes long.

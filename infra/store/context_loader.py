@@ -25,7 +25,6 @@ from services.context import (
     ContextQuery,
     LoadRequest,
     LoadResult,
-    Prefetched,
     PrefetchedDocuments,
     SessionRow,
     StoredResponse,
@@ -162,17 +161,14 @@ def _prefetched(
     questions: list[ContextQuery],
     named: Sequence[Sequence[Sequence[Match]]],
     row: asyncpg.Record,
-) -> Sequence[Prefetched | None]:
+) -> Sequence[LoadResult | None]:
     """What was loaded for each question, of a batch in which all or none want that."""
     if questions[0].load_targets is None:
         return [None] * len(questions)
     wanted = [_wanted(q, found) for q, found in zip(questions, named, strict=True)]
     loaded = split_by_request(ring, wanted, row)
     # What cannot be read is loaded again when its turn comes, and fails then: other refusals come first.
-    return [
-        Prefetched(w, one) if isinstance(one, LoadResult) else None
-        for w, one in zip(wanted, loaded, strict=True)
-    ]
+    return [one if isinstance(one, LoadResult) else None for one in loaded]
 
 
 def _wanted(question: ContextQuery, named: Sequence[Sequence[Match]]) -> LoadRequest:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import cache
 
 from infra.store.aggregate_loader import COMPACTS, load_expressions
-from infra.views.queries import documents_with_references, in_schema
+from infra.views.queries import documents_with_references
 
 __all__ = ["WITH_AGGREGATES", "context_statement"]
 
+# Tables are those of {schema}. Functions are always those of ``views``, which look at the present: they are called for
+# customers and sessions only, and what auditors ask of the past names neither.
 MATCHES = """
 matches (identifier, kind, id, retired) AS (
     SELECT w.n, w.kind, split_part(m.ref, '/', 2), m.retired
@@ -54,9 +56,8 @@ NAMED = "ARRAY(SELECT id::uuid FROM matches WHERE identifier = ANY ({}::bigint[]
 
 @cache
 def context_statement(schema: str, extra: str | None) -> str:
-    """The statement for queries of one kind.
+    """Return the statement that reads the context of a batch of queries, of the read models of ``schema``.
 
-    :param schema: where the views are read.
     :param extra: the view whose documents the queries want too, or `WITH_AGGREGATES`; None for neither.
     """
     matches, context = MATCHES.format(schema=schema), CONTEXT.format(schema=schema)
@@ -67,6 +68,6 @@ def context_statement(schema: str, extra: str | None) -> str:
         refs = "ARRAY(SELECT kind || '/' || id FROM matches)"
         tables, columns = load_expressions(streams, subjects, refs, "NULL", schema)
     else:
-        tables = in_schema(schema, documents_with_references(extra, "SELECT id FROM matches"))
+        tables = documents_with_references(extra, "SELECT id FROM matches", schema)
         columns = f"{DOCUMENTS}, {COMPACTS}"
     return f"WITH RECURSIVE {matches}, {tables}{context}, {columns}"

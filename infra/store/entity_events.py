@@ -1,4 +1,4 @@
-"""Events of one entity with all that is known of them: the implementation of `services.historian.Archive`."""
+"""The events of one entity, decrypted: the implementation of `services.audit.history_service.EntityEvents`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from services.ids import format_id
 __all__ = ["PostgresEntityEvents"]
 
 TOPIC = "SELECT topic FROM ledger.events WHERE organisation = $1 AND stream_id = $2 AND version = 1"
-STEPS = """
+RECORDED_EVENTS = """
 SELECT e.position, e.stream_id, e.version, e.topic, e.schema_version, e.subject, e.payload, e.metadata,
        e.recorded_at, CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END AS wrapped, h.head
   FROM ledger.events e
@@ -29,8 +29,8 @@ SELECT e.position, e.stream_id, e.version, e.topic, e.schema_version, e.subject,
        (SELECT max(position) AS head FROM ledger.events WHERE organisation = $1) AS h
  WHERE e.organisation = $1 AND e.stream_id = $2 ORDER BY e.version
 """
-# The events of a command stand side by side, so that one need only go on as long as it is the same.
-NEIGHBOURS = """
+# The events of a command are adjacent: the walk goes on as long as the command is the same.
+SIBLING_EVENTS = """
 WITH RECURSIVE walk (position, step, command) AS (
     SELECT o.position, s.step, o.command
       FROM unnest($3::bigint[], $4::text[]) AS o (position, command), (VALUES (-1), (1)) AS s (step)
@@ -52,46 +52,48 @@ SELECT w.command, e.position, e.topic, e.stream_id,
 
 
 class PostgresEntityEvents:
-    """Reads the events of entities and opens their personal part."""
+    """Reads the events of entities and decrypts their personal part."""
 
-    def __init__(self, lanes: ConnectionPool, ring: KeyRing) -> None:
-        self._lanes = lanes
+    def __init__(self, pool: ConnectionPool, ring: KeyRing) -> None:
+        self._pool = pool
         self._ring = ring
 
-    async def topic(self, organisation: str, stream: UUID) -> str | None:
-        """The topic of a stream's first event; None if there is none."""
-        found: str | None = await self._lanes.read(
+    async def first_topic(self, organisation: str, stream: UUID) -> str | None:
+        """Return the topic of a stream's first event; None if there is none."""
+        topic: str | None = await self._pool.read(
             lambda connection: connection.fetchval(TOPIC, organisation, stream)
         )
-        return found
+        return topic
 
-    async def steps(self, organisation: str, stream: UUID) -> tuple[int, list[RecordedEvent]]:
-        """The events of a stream in order, and the position up to which no other one is missing.
+    async def read(self, organisation: str, stream: UUID) -> tuple[int, list[RecordedEvent]]:
+        """Return the last position of the ledger, and the events of a stream up to there, in order.
 
         Raises ``ValueError`` naming an event that this build or key cannot read.
         """
-        rows = await self._lanes.read(
-            lambda connection: connection.fetch(STEPS, organisation, stream)
+        rows = await self._pool.read(
+            lambda connection: connection.fetch(RECORDED_EVENTS, organisation, stream)
         )
-        return (rows[0]["head"] if rows else 0), [self._step(row) for row in rows]
+        return (rows[0]["head"] if rows else 0), [self._to_recorded_event(row) for row in rows]
 
-    async def neighbours(
-        self, organisation: str, stream: UUID, told: Sequence[HistoryEntry]
+    async def siblings(
+        self, organisation: str, stream: UUID, entries: Sequence[HistoryEntry]
     ) -> dict[str, list[SiblingEvent]]:
-        """By command, the events that the commands of these entries wrote about other entities, in
-        their order."""
-        positions, commands = [e.position for e in told], [e.command for e in told]
-        rows = await self._lanes.read(
+        """Return the events that the commands of these entries wrote about other entities.
+
+        They are by command, in their order.
+        """
+        positions, commands = [e.position for e in entries], [e.command for e in entries]
+        rows = await self._pool.read(
             lambda connection: connection.fetch(
-                NEIGHBOURS, organisation, stream, positions, commands
+                SIBLING_EVENTS, organisation, stream, positions, commands
             )
         )
-        found: dict[str, list[SiblingEvent]] = {}
+        by_command: dict[str, list[SiblingEvent]] = {}
         for row in rows:
-            found.setdefault(row["command"], []).append(_neighbour(row))
-        return found
+            by_command.setdefault(row["command"], []).append(_to_sibling_event(row))
+        return by_command
 
-    def _step(self, row: asyncpg.Record) -> RecordedEvent:
+    def _to_recorded_event(self, row: asyncpg.Record) -> RecordedEvent:
         stored: StoredEvent = stored_event(row)
         wrapped = row["wrapped"]
         key = DESTROYED_KEY if wrapped == b"" else self._ring.unwrap(wrapped) if wrapped else None
@@ -103,7 +105,7 @@ class PostgresEntityEvents:
         )
 
 
-def _neighbour(row: asyncpg.Record) -> SiblingEvent:
+def _to_sibling_event(row: asyncpg.Record) -> SiblingEvent:
     topic = row["topic"]
     entity = f"{topic.partition('.')[0]}/{format_id(UUID(bytes=row['stream_id'].bytes))}"
     if row["record"]:

@@ -1,4 +1,4 @@
-"""The certificate of a forgotten contact: where its data lived, and what was done to it."""
+"""The certificate of an erased contact: where its data was, and what was done to it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from domain.fields import JsonObject
 from infra.postgres.pool import ConnectionPool
 from services.ids import format_id
 
-__all__ = ["certificate"]
+__all__ = ["read_certificate"]
 
-FORGOTTEN = """
+ERASURE_EVENT = """
 SELECT e.position, e.recorded_at, e.payload ->> 'reason' AS reason, e.metadata ->> 'user' AS user_id,
        coalesce(e.metadata ->> 'source', '') AS source, e.metadata ->> 'request' AS request,
        e.metadata ->> 'command' AS command, encode(e.event_hash, 'hex') AS event_hash
   FROM ledger.events e
  WHERE e.organisation = $1 AND e.stream_id = $2 AND e.topic = 'contact_information.forgotten'
 """
-# The events of one command stand together; a contact with more belongings than this has its rows
-# written in parts of the same command, so the window is wide.
+# The events of one command are adjacent, but those of a contact with many belongings are written in
+# several parts of the same command, so the window is wide.
 TOKENS = """
 SELECT e.stream_id AS id FROM ledger.events e
  WHERE e.organisation = $1 AND e.position BETWEEN $2 - 100000 AND $2 + 100000
@@ -45,27 +45,28 @@ SELECT r.kind || '/' || r.id AS ref FROM views.records r
  WHERE r.organisation = $1 AND NOT r.directory
    AND $2 IN (r.document ->> 'account_owner', r.document ->> 'contact_information') ORDER BY 1
 """
-OUTSIDE = (
+OUT_OF_REACH = (
     "Copies that left the service: exports, mails that were sent, what callers have stored.",
     "Backups taken before that moment: with the service key they still hold the key of the person "
     "until they expire. Whoever restores one must have the contact forgotten again.",
 )
-"""What no program of ours can reach."""
+"""Copies that the service cannot reach."""
 
 
-async def certificate(lanes: ConnectionPool, organisation: str, contact: UUID) -> JsonObject:
-    """What was erased of a contact, when, by whom and why, and what is left where.
+async def read_certificate(pool: ConnectionPool, organisation: str, contact: UUID) -> JsonObject:
+    """Return what was erased of a contact, when, by whom and why, and what is left where.
 
-    Read from the ledger whenever it is asked for. Raises `EntityNotFound` for a contact that was
-    not forgotten.
+    It is computed from the ledger each time. Raises `EntityNotFound` for a contact that was not erased.
     """
 
     async def read(connection: Any) -> JsonObject:
-        event = await connection.fetchrow(FORGOTTEN, organisation, contact)
+        event = await connection.fetchrow(ERASURE_EVENT, organisation, contact)
         if event is None:
             raise EntityNotFound("contact")
-        found = await connection.fetch(TOKENS, organisation, event["position"], event["command"])
-        tokens = [row["id"] for row in found]
+        certificate = await connection.fetch(
+            TOKENS, organisation, event["position"], event["command"]
+        )
+        tokens = [row["id"] for row in certificate]
         events = await connection.fetch(EVENTS, organisation, contact, tokens)
         keys = await connection.fetchrow(KEYS, organisation, [contact, *tokens])
         records = await connection.fetch(ACCOUNTS, organisation, format_id(contact))
@@ -87,8 +88,8 @@ async def certificate(lanes: ConnectionPool, organisation: str, contact: UUID) -
                 "the profile photo",
                 "answers kept for idempotency keys",
             ],
-            "left": {"records": [row["ref"] for row in records], "outside": list(OUTSIDE)},
+            "left": {"records": [row["ref"] for row in records], "outside": list(OUT_OF_REACH)},
         }
 
-    found: JsonObject = await lanes.read(read)
-    return found
+    certificate: JsonObject = await pool.read(read)
+    return certificate

@@ -23,7 +23,8 @@ from infra.schema.migrate import is_current
 from infra.store.aggregate_loader import AggregateLoader
 from infra.store.context_loader import ContextLoader
 from infra.store.credentials import CredentialStore
-from infra.store.erasure_certificate import certificate
+from infra.store.erasure_certificate import read_certificate
+from infra.store.photos import PostgresPhotos
 from infra.store.related_entities import RelatedEntities
 from infra.views.queries import ViewReader
 from infra.views.replica import Replica
@@ -68,7 +69,7 @@ async def _forget(connection: asyncpg.Connection, *, organisation: str) -> None:
     await connection.execute(FORGET, organisation)
 
 
-class PostgresStore(CredentialStore, RelatedEntities):
+class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
     """One process's way to the database: ``reads`` for questions, ``writes`` for appends."""
 
     def __init__(
@@ -140,8 +141,8 @@ class PostgresStore(CredentialStore, RelatedEntities):
 
     async def append(self, organisation: str, change: Commit) -> AppendResult:
         """Writes one command; it is durable when this returns ``WRITTEN``."""
-        if change.answer is not None:
-            change.answer = self._ring.encrypt_response(change.answer, change.effects["key"])
+        if change.answer is not None and change.key is not None:
+            change.answer = self._ring.encrypt_response(change.answer, change.key)
         verdict = await self._appender.append(organisation, change)
         if verdict.name == "WRITTEN":
             self._bell.notify()
@@ -191,7 +192,7 @@ class PostgresStore(CredentialStore, RelatedEntities):
 
     async def certificate(self, organisation: str, contact: UUID) -> JsonObject:
         """What was erased of a forgotten contact. Raises `EntityNotFound` for another one."""
-        return await certificate(self._reads, organisation, contact)
+        return await read_certificate(self._reads, organisation, contact)
 
     async def first_hash(self, organisation: str) -> str:
         """The hash of an organisation's first event, in hex: no other ledger has it."""

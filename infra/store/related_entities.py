@@ -1,4 +1,4 @@
-"""What belongs to a contact or an account: looked up when it is to be changed with it."""
+"""Finds what belongs to a contact or an account, to be changed together with it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SELECT id FROM views.access_tokens
  WHERE organisation = $1 AND rewards_participant = $2 ORDER BY created
 """,
 }
-BELONGINGS = "SELECT ledger.streams_of_subject($1, $2)"
-TOKENS_OF = """
+STREAMS_OF_CONTACT = "SELECT ledger.streams_of_subject($1, $2)"
+TOKENS_OF_ACCOUNTS = """
 SELECT id FROM views.access_tokens WHERE organisation = $1 AND accounts_receivable = ANY ($2::text[])
 UNION
 SELECT t.id
@@ -33,28 +33,28 @@ SELECT t.id
 
 
 class RelatedEntities:
-    """Finds the entities that must learn what becomes of another one."""
+    """Finds the entities that a change of another one affects."""
 
     def __init__(self, reads: ConnectionPool) -> None:
         self._reads = reads
 
     async def related_tokens(self, organisation: str, kind: str, id_: str) -> list[UUID]:
-        """The access tokens of an account or rewards participant, in the order of creation."""
+        """Return the access tokens of an account or rewards participant, in the order of creation."""
         rows = await self._reads.read(
             lambda connection: connection.fetch(RELATED_TOKENS[kind], organisation, id_)
         )
         return [UUID(row["id"]) for row in rows]
 
     async def streams_of_contact(self, organisation: str, contact: UUID) -> list[UUID]:
-        """What else than a contact itself has events that its key encrypts."""
-        found: list[UUID] = await self._reads.read(
-            lambda connection: connection.fetchval(BELONGINGS, organisation, contact)
+        """Return the streams other than the contact's own that have events encrypted with its key."""
+        streams: list[UUID] = await self._reads.read(
+            lambda connection: connection.fetchval(STREAMS_OF_CONTACT, organisation, contact)
         )
-        return found
+        return streams
 
     async def tokens_of_accounts(self, organisation: str, accounts: Collection[str]) -> list[UUID]:
-        """The access tokens of accounts and of their rewards participants."""
+        """Return the access tokens of accounts and of their rewards participants."""
         rows = await self._reads.read(
-            lambda connection: connection.fetch(TOKENS_OF, organisation, list(accounts))
+            lambda connection: connection.fetch(TOKENS_OF_ACCOUNTS, organisation, list(accounts))
         )
         return [UUID(row["id"]) for row in rows]

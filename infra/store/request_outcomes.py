@@ -1,4 +1,4 @@
-"""What became of calls that had an idempotency key, for those who made them."""
+"""The outcomes of calls with an idempotency key, for their callers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from infra.encryption import KeyRing
 from infra.postgres.pool import ConnectionPool
 from services.request_outcomes import RequestOutcome
 
-__all__ = ["Outcomes"]
+__all__ = ["PostgresRequestOutcomes"]
 
 OUTCOME = """
 SELECT clock_timestamp() AS now, o.position, o.recorded_at, a.response, s.revoked_at IS NOT NULL AS settled
@@ -21,31 +21,31 @@ SELECT clock_timestamp() AS now, o.position, o.recorded_at, a.response, s.revoke
 SETTLE_KEY = "SELECT ledger.revoke_key($1, $2, $3)"
 
 
-class Outcomes:
-    """Looks up keys, and settles those with which nothing was written."""
+class PostgresRequestOutcomes:
+    """Looks up idempotency keys, and revokes those with which nothing was written."""
 
     def __init__(self, reads: ConnectionPool, ring: KeyRing) -> None:
         self._reads = reads
         self._ring = ring
 
     async def outcome(self, organisation: str, caller: str, key: str) -> RequestOutcome:
-        """What became of the call that a caller made with a key."""
+        """Return the outcome of the call that a caller made with a key."""
         row = await self._reads.read(
             lambda connection: connection.fetchrow(OUTCOME, organisation, caller, key)
         )
-        assert row is not None  # it has the row of what is asked
-        return self._told(row, key)
+        assert row is not None  # the row of the values is always there
+        return self._to_outcome(row, key)
 
     async def revoke_key(self, organisation: str, caller: str, key: str) -> None:
-        """Forbids a key to its caller for ever, unless a call with it was written.
+        """Revoke a key of a caller for ever, unless a call with it was written.
 
-        Waits for appends that have begun. Doing it twice does no more, so a lost answer is no loss.
+        Waits for appends that have begun. It is idempotent, and so repeated after a lost connection.
         """
         await self._reads.read(
             lambda connection: connection.execute(SETTLE_KEY, organisation, caller, key)
         )
 
-    def _told(self, row: asyncpg.Record, key: str) -> RequestOutcome:
-        kept = row["response"]
-        data = self._ring.decrypt_response(kept, key) if kept is not None else None
+    def _to_outcome(self, row: asyncpg.Record, key: str) -> RequestOutcome:
+        stored = row["response"]
+        data = self._ring.decrypt_response(stored, key) if stored is not None else None
         return RequestOutcome(row["now"], row["position"], row["recorded_at"], data, row["settled"])

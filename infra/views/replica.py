@@ -18,52 +18,54 @@ from services.context import QueryResult, ViewQuery
 
 __all__ = ["Replica"]
 
-# Asked before the page is read, and not with it: a statement sees the moment at which it began, but this
-# function says what has been replayed at the moment at which it is called.
+# Asked before the page is read, and not with it: a statement sees the snapshot of its beginning, but this
+# function returns what has been replayed when it is called.
 STATE = """
 SELECT pg_last_xact_replay_timestamp() AS replayed,
        (SELECT coalesce(max(position), 0) FROM ledger.events WHERE organisation = $1) AS position
 """
-AWAY = 5.0
-"""Seconds for which a replica that did not answer is not asked again."""
+RETRY_SECONDS = 5.0
+"""Seconds after which a replica that did not answer is asked again."""
 
 
 class Replica:
-    """A copy of the database that follows it."""
+    """A streaming replica of the database."""
 
-    def __init__(self, lanes: ConnectionPool, most: float) -> None:
-        """:param lanes: connections to it; ``most`` seconds is the oldest that it may be for anybody."""
+    def __init__(self, lanes: ConnectionPool, max_age: float) -> None:
+        """:param lanes: connections to it.
+        :param max_age: seconds that its data may be old at most, whatever a caller allows.
+        """
         self._lanes = lanes
-        self._most = most
+        self._max_age = max_age
         self._reader = ViewReader(lanes)
         self._away_until = 0.0
 
     async def select(self, organisation: str, select: ViewQuery) -> QueryResult | None:
-        """The documents of a page, and in ``select.staleness`` how old they are at most.
+        """Return the documents of a page, and set their greatest age in ``select.staleness``.
 
-        None if it is too far behind, or does not answer: the primary must be asked.
+        Return None if the replica is too far behind or does not answer: then the primary must be asked.
         """
         if time.monotonic() < self._away_until:
             return None
         try:
-            return await self._selected(organisation, select)
+            return await self._select(organisation, select)
         except (ServiceUnavailable, asyncpg.PostgresError):
-            # It is gone, or what is replayed has ended the statement.
-            self._away_until = time.monotonic() + AWAY
+            # It does not answer, or the replay of the primary's log has cancelled the statement.
+            self._away_until = time.monotonic() + RETRY_SECONDS
             return None
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._lanes.close()
 
-    async def _selected(self, organisation: str, select: ViewQuery) -> QueryResult | None:
+    async def _select(self, organisation: str, select: ViewQuery) -> QueryResult | None:
         allowed = select.staleness
         state = await self._lanes.read(lambda connection: connection.fetchrow(STATE, organisation))
         if allowed is None or allowed.now is None or not state or state["replayed"] is None:
             return None
         age = max((allowed.now - state["replayed"]).total_seconds(), 0.0)
-        if age > min(allowed.max_seconds, self._most):
+        if age > min(allowed.max_seconds, self._max_age):
             return None
-        found = await self._reader.select(organisation, select)
+        result = await self._reader.select(organisation, select)
         allowed.seconds, allowed.position = age, state["position"]
-        return found
+        return result

@@ -1,4 +1,4 @@
-"""What operators see of subscriptions, and do to them."""
+"""Administration of subscriptions: what operators see and do."""
 
 from __future__ import annotations
 
@@ -22,76 +22,77 @@ SELECT EXISTS (SELECT FROM views.records WHERE organisation = $1 AND kind = 'web
 
 
 class WebhookAdmin:
-    """Reads and sets right, for one organisation at a time. Raises `ServiceUnavailable`."""
+    """Shows and repairs the subscriptions of an organisation. Every method raises `ServiceUnavailable`."""
 
-    def __init__(self, lanes: ConnectionPool) -> None:
-        self._lanes = lanes
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
 
     async def statuses(self, organisation: str, limit: int, offset: int) -> list[JsonObject]:
-        """How the subscriptions of an organisation stand, by their ids."""
-        rows = await self._lanes.read(lambda c: c.fetch(STANDING, organisation, offset, limit))
-        return [_said(subscription_status(row)) for row in rows]
+        """Return the status of each subscription of an organisation, by id."""
+        rows = await self._pool.read(lambda c: c.fetch(STANDING, organisation, offset, limit))
+        return [_status_json(subscription_status(row)) for row in rows]
 
     async def deliveries(
         self, organisation: str, webhook: str, limit: int, offset: int
     ) -> list[JsonObject]:
-        """The delivery log of a subscription, the last request first. Raises `EntityNotFound`."""
+        """Return the delivery log of a subscription, the latest first. Raises `EntityNotFound`."""
 
         async def work(connection: asyncpg.Connection[asyncpg.Record]) -> list[asyncpg.Record]:
-            id_ = await _found(connection, organisation, webhook)
+            id_ = await _require_webhook(connection, organisation, webhook)
             return await connection.fetch(ATTEMPTS, organisation, id_, offset, limit)
 
-        rows = await self._lanes.read(work)
+        rows = await self._pool.read(work)
         return [dict(row) | {"made_at": row["made_at"].astimezone(UTC).isoformat()} for row in rows]
 
     async def replay(self, organisation: str, webhook: str, position: int) -> None:
-        """Has everything from a position on told again.
+        """Send everything from a position on again.
 
-        Raises `EntityNotFound`, and `InvalidParameterValue` for a position that would pass over what
-        was not told yet, or that the ledger does not have.
+        :raises EntityNotFound: there is no such subscription.
+        :raises InvalidParameterValue: the position would skip events that were not sent yet, or the
+            ledger does not have it.
         """
 
         async def work(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
-            id_ = await _found(connection, organisation, webhook)
+            id_ = await _require_webhook(connection, organisation, webhook)
             return bool(await connection.fetchval(REPLAY, organisation, id_, position))
 
-        if not await self._lanes.read(work):
+        if not await self._pool.read(work):
             raise InvalidParameterValue("from")
 
     async def resume(self, organisation: str, webhook: str) -> None:
-        """Has what waits sent now, whatever the state was. Raises `EntityNotFound`."""
+        """Send what waits now, whatever the state is. Raises `EntityNotFound`."""
 
         async def work(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-            id_ = await _found(connection, organisation, webhook)
+            id_ = await _require_webhook(connection, organisation, webhook)
             await connection.execute(RESUME, organisation, id_)
 
-        await self._lanes.read(work)
+        await self._pool.read(work)
 
 
-async def _found(
+async def _require_webhook(
     connection: asyncpg.Connection[asyncpg.Record], organisation: str, webhook: str
 ) -> str:
-    """The id of a subscription as it is kept."""
+    """Return the id of a subscription as it is stored. Raises `EntityNotFound`."""
     id_ = normalised("id", webhook)
     if not await connection.fetchval(EXISTS, organisation, id_):
         raise EntityNotFound("webhook")
     return id_
 
 
-def _said(one: SubscriptionStatus) -> JsonObject:
-    said = one.delivered_at, one.failing_since, one.state_at
-    delivered, failing, stopped = (m.astimezone(UTC).isoformat() if m else None for m in said)
+def _status_json(status: SubscriptionStatus) -> JsonObject:
+    moments = status.delivered_at, status.failing_since, status.state_at
+    delivered, failing, stopped = (m.astimezone(UTC).isoformat() if m else None for m in moments)
     return {
-        "id": one.webhook,
-        "name": one.document["name"],
-        "url": one.document["url"],
-        "state": one.display_state,
-        "position": one.position,
-        "head": one.head,
-        "pending": one.pending,
-        "lag_positions": one.lag_positions,
-        "lag_seconds": round(one.lag_seconds, 3),
+        "id": status.webhook,
+        "name": status.document["name"],
+        "url": status.document["url"],
+        "state": status.display_state,
+        "position": status.position,
+        "head": status.head,
+        "pending": status.pending,
+        "lag_positions": status.lag_positions,
+        "lag_seconds": round(status.lag_seconds, 3),
         "delivered_at": delivered,
         "failing_since": failing,
-        "stopped_at": stopped if one.state != "ACTIVE" else None,
+        "stopped_at": stopped if status.state != "ACTIVE" else None,
     }

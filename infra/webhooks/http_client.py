@@ -1,8 +1,7 @@
-"""One request to a consumer: to an address that may be reached, in bounded time, reading little.
+"""The HTTP client of webhooks: allowed addresses only, in bounded time, with bounded reading.
 
-Where a name leads is looked at when the socket is made, for the address that it is made for: what a
-name server answers a second later cannot matter. Redirects are not followed, and no proxy of the
-environment is used.
+The address is checked when the socket is created, so that a name server cannot answer with another
+one afterwards (DNS rebinding). Redirects are not followed, and no proxy of the environment is used.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ __all__ = ["DELIVERED", "GONE", "DeliveryResult", "HttpWebhookClient", "is_allow
 
 DELIVERED, GONE = "DELIVERED", "GONE"
 REFUSED, TIMEOUT, UNREACHABLE, FORBIDDEN = "REFUSED", "TIMEOUT", "UNREACHABLE", "FORBIDDEN_ADDRESS"
-"""What can come of a request: 2xx, 410, another status, no answer in time, none at all, an address
-that must not be reached."""
+"""The outcomes of a request: 2xx, 410, another status, no response in time, none at all, an address
+that is not allowed."""
 
-READ = 16 * 1024
-"""Bytes of an answer that are read, so that its connection can be used again; a longer one is cut."""
-DRAINING = 0.5
-"""Seconds in which that much must come."""
-IDLE = 4.0
-"""Seconds that a connection is kept for the next request: servers drop theirs after five or more."""
-LONGEST_WAIT = 86_400
-"""Seconds that a consumer can ask for with Retry-After."""
+MAX_READ = 16 * 1024
+"""Bytes of a response that are read, so that its connection can be used again; the rest is dropped."""
+DRAIN_TIMEOUT = 0.5
+"""Seconds in which these bytes must arrive."""
+KEEPALIVE = 4.0
+"""Seconds for which an idle connection is kept: servers close theirs after five or more."""
+MAX_RETRY_AFTER = 86_400
+"""The longest Retry-After that is granted, in seconds."""
 NOT_ALLOWED = "this address is not allowed"
 
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -49,7 +48,7 @@ Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """What came of a request; ``retry_after`` are the seconds that the consumer asks for."""
+    """The result of a request; ``retry_after`` is the seconds that the consumer asks for."""
 
     outcome: str
     status: int | None
@@ -58,9 +57,9 @@ class DeliveryResult:
 
 
 def is_allowed_address(address: Address, networks: Sequence[Network]) -> bool:
-    """Whether an address is public, or in one of the networks that are allowed all the same.
+    """Return True if an address is public, or in one of the networks that are allowed anyway.
 
-    What an IPv6 address leads to by translation is no better than the address inside.
+    An IPv6 address that is translated to an IPv4 address counts as that address.
     """
     if isinstance(address, IPv6Address):
         inside = address.ipv4_mapped or address.sixtofour
@@ -78,7 +77,7 @@ def is_allowed_address(address: Address, networks: Sequence[Network]) -> bool:
 
 
 class HttpWebhookClient:
-    """Sends requests and keeps connections; closed at the end of its context."""
+    """Sends requests and reuses connections; an asynchronous context manager."""
 
     def __init__(
         self,
@@ -87,11 +86,13 @@ class HttpWebhookClient:
         timeout: float = 10.0,
         resolver: aiohttp.abc.AbstractResolver | None = None,
     ) -> None:
-        """:param networks: what may be reached though it is not public.
+        """Configure the client.
+
+        :param networks: networks that may be reached although they are not public.
         :param timeout: seconds for a whole request.
         """
         self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._allowed = networks
+        self._networks = networks
         self._resolver = resolver
         self._http: aiohttp.ClientSession | None = None
 
@@ -99,8 +100,8 @@ class HttpWebhookClient:
         connector = aiohttp.TCPConnector(
             limit=0,
             use_dns_cache=False,
-            keepalive_timeout=IDLE,
-            socket_factory=_checking(self._allowed),
+            keepalive_timeout=KEEPALIVE,
+            socket_factory=_checked_socket_factory(self._networks),
             resolver=self._resolver,
         )
         jar: AbstractCookieJar = aiohttp.DummyCookieJar()
@@ -124,79 +125,79 @@ class HttpWebhookClient:
             await self._http.close()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> DeliveryResult:
-        """What a consumer answers; never raises for what a consumer or the network does."""
+        """Send a request. Whatever the consumer or the network does is a result, never an exception."""
         started = time.monotonic()
 
-        def answer(
+        def result(
             outcome: str, status: int | None = None, wait: float | None = None
         ) -> DeliveryResult:
             return DeliveryResult(outcome, status, round((time.monotonic() - started) * 1000), wait)
 
         try:
             try:
-                status, wait = await self._posted(url, headers, body)
+                status, wait = await self._post(url, headers, body)
             except aiohttp.ClientConnectorError:
                 raise
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                # A connection that was kept may be dropped at the very moment of its next use.
-                status, wait = await self._posted(url, headers, body)
+                # The consumer may close an idle connection just when it is used again.
+                status, wait = await self._post(url, headers, body)
         except TimeoutError:
-            return answer(TIMEOUT)
+            return result(TIMEOUT)
         except aiohttp.ClientConnectorError as error:
-            return answer(FORBIDDEN if _is_forbidden(error.os_error) else UNREACHABLE)
+            return result(FORBIDDEN if _is_forbidden(error.os_error) else UNREACHABLE)
         except (aiohttp.ClientError, OSError, ValueError):
-            return answer(UNREACHABLE)
+            return result(UNREACHABLE)
         if 200 <= status < 300:
-            return answer(DELIVERED, status)
-        return answer(GONE if status == 410 else REFUSED, status, wait)
+            return result(DELIVERED, status)
+        return result(GONE if status == 410 else REFUSED, status, wait)
 
-    async def _posted(
+    async def _post(
         self, url: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, float | None]:
         assert self._http is not None
         async with self._http.post(
             url, data=body, headers=headers, allow_redirects=False
         ) as response:
-            # The status says it all: whatever becomes of the rest changes nothing.
+            # The status decides; a failure while reading the body changes nothing.
             with suppress(TimeoutError, aiohttp.ClientError, OSError, ValueError):
-                await _drained(response.content)
-            return response.status, _seconds(response.headers.get("Retry-After"))
+                await _drain(response.content)
+            return response.status, _retry_after_seconds(response.headers.get("Retry-After"))
 
 
-async def _drained(content: aiohttp.StreamReader) -> None:
+async def _drain(content: aiohttp.StreamReader) -> None:
     read = 0
-    async with asyncio.timeout(DRAINING):
-        while read < READ and not content.at_eof():
-            read += len(await content.read(READ))
+    async with asyncio.timeout(DRAIN_TIMEOUT):
+        while read < MAX_READ and not content.at_eof():
+            read += len(await content.read(MAX_READ))
 
 
-def _checking(
+def _checked_socket_factory(
     networks: Sequence[Network],
 ) -> Callable[[aiohttp.AddrInfoType], socket.socket]:
-    def made(info: aiohttp.AddrInfoType) -> socket.socket:
-        family, kind, protocol, _, where = info
-        if not is_allowed_address(ip_address(str(where[0])), networks):
+    def create_socket(info: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, address = info
+        if not is_allowed_address(ip_address(str(address[0])), networks):
             raise PermissionError(errno.EPERM, NOT_ALLOWED)
         return socket.socket(family, kind, protocol)
 
-    return made
+    return create_socket
 
 
 def _is_forbidden(error: OSError) -> bool:
     return NOT_ALLOWED in str(error)
 
 
-def _seconds(header: str | None) -> float | None:
-    """The wait of a Retry-After header: seconds, or the time until a date."""
+def _retry_after_seconds(header: str | None) -> float | None:
+    """Return the seconds of a Retry-After header, which may also hold a date; None if unreadable."""
     if header is None:
         return None
     text = header.strip()
     if text.isascii() and text.isdigit():
-        return float(min(int(text[:9]), LONGEST_WAIT))
+        return float(min(int(text[:9]), MAX_RETRY_AFTER))
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     seconds = (moment - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), LONGEST_WAIT)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)

@@ -1,7 +1,7 @@
-"""What a consumer is sent: a thin message about one event, signed (Standard Webhooks).
+"""The messages that consumers receive: thin, one for each event, signed (Standard Webhooks).
 
-The message names the entity and says nothing of it: whoever wants to know more reads it with a
-session, and sees what that session may see. Nothing in it belongs to a person.
+A message only names the entity. Consumers that need more read it with a session, and see what that
+session may see. It contains no personal data.
 """
 
 from __future__ import annotations
@@ -19,25 +19,27 @@ from domain.fields import Level
 from domain.reference.webhooks import PREFIX
 from infra.webhooks.subscriptions import Pending
 from services.audit.history_service import AGGREGATE_NAMES
-from services.pipeline.method import BASE, METHODS
+from services.pipeline.method import BASE, METHODS, Query
 
 __all__ = ["entity_links", "message_body", "message_id", "signed_headers"]
 
 
 def message_id(organisation: str, position: int) -> str:
-    """The id of a message: the same whenever the event is told, and no other one's."""
+    """Return the id of a message: always the same for an event, and of no other."""
     return f"{organisation}/{position}"
 
 
-def message_body(organisation: str, event: Pending, shows: Mapping[str, str], base: str) -> bytes:
-    """The message about an event.
+def message_body(
+    organisation: str, event: Pending, links: Mapping[str, str], base_url: str
+) -> bytes:
+    """Return the message about an event as JSON.
 
-    :param shows: what an entity's id is appended to, by kind (`entity_links`).
-    :param base: the address of the API; links are paths if it is empty.
+    :param links: by kind of entity, the path to which its id is appended (`entity_links`).
+    :param base_url: the address of the API; links are paths if it is empty.
     """
     assert event.recorded_at is not None
     kind, _, id_ = event.entity.partition("/")
-    link = f"{base}{shows[kind]}{id_}" if kind in shows else None
+    link = f"{base_url}{links[kind]}{id_}" if kind in links else None
     data = {
         "organisation": organisation,
         "position": event.position,
@@ -49,15 +51,13 @@ def message_body(organisation: str, event: Pending, shows: Mapping[str, str], ba
     return orjson.dumps({"type": event.topic, "timestamp": moment, "data": data})
 
 
-def signed_headers(
-    id_: str, timestamp: int, content: bytes, secrets: Iterable[str]
-) -> dict[str, str]:
-    """The headers of a message.
+def signed_headers(id_: str, timestamp: int, body: bytes, secrets: Iterable[str]) -> dict[str, str]:
+    """Return the headers of a message.
 
-    :param timestamp: seconds since 1970 UTC, of this very request.
-    :param secrets: each signs; consumers accept any signature that they can check.
+    :param timestamp: the time of this request, in seconds since 1970 UTC.
+    :param secrets: each adds a signature; consumers accept any that they can check.
     """
-    signed = f"{id_}.{timestamp}.".encode() + content
+    signed = f"{id_}.{timestamp}.".encode() + body
     return {
         "Content-Type": "application/json",
         "webhook-id": id_,
@@ -72,13 +72,13 @@ def _signature(secret: str, signed: bytes) -> str:
 
 
 def entity_links() -> dict[str, str]:
-    """For each kind of entity that a method shows by its id, the path up to that id."""
-    found: dict[str, str] = {}
+    """Return, by kind of entity, the path of the method that shows it, up to the id."""
+    links: dict[str, str] = {}
     for method in METHODS.values():
-        if method.kind != "query" or not method.path.endswith("/show"):
+        if not isinstance(method, Query) or not method.path.endswith("/show"):
             continue
         for row, rule in method.parameters:
             if isinstance(row, Reference) and rule is Level.MANDATORY and "id" in row.target.fields:
                 kind = AGGREGATE_NAMES.get(row.target.entity, row.target.entity)
-                found[kind] = f"{BASE}{method.path}?{row.parameter}=id="
-    return found
+                links[kind] = f"{BASE}{method.path}?{row.parameter}=id="
+    return links

@@ -1,14 +1,13 @@
-"""Delivers one subscription: events in order for each entity, other entities meanwhile.
+"""The worker of one subscription: sends the events of each entity in order, of several at a time.
 
-Whatever fails is sent again, later and later. When nothing gets through any more the consumer is away:
-then one request at a time is tried, of an entity that has not failed yet if there is one, and no other
-before a pause of its own has ended.
+What fails is sent again after growing pauses. When nothing gets through any more the consumer counts
+as away. Then one request at a time is tried, if possible of an entity that has not failed yet, and none
+before a pause has ended.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -25,26 +24,27 @@ from infra.webhooks.http_client import DELIVERED, DeliveryResult
 from infra.webhooks.message import message_body, message_id, signed_headers
 from infra.webhooks.subscriptions import (
     Attempt,
-    Lease,
+    LeasedSubscription,
     Pending,
     SubscriptionStatus,
     SubscriptionStore,
 )
+from infra.worker import CircuitBreaker, Lease
+from services.backoff import Backoff
 from services.ids import format_id
 
 __all__ = ["DeliveryPolicy", "SecretDecryptor", "SubscriptionWorker", "WorkerDependencies"]
 
-PAGE = 500
-"""Events that are read at once."""
-MOST = 1_000
-"""Events of a subscription that may wait; while as many do, no further ones are taken in."""
-PICKED = 64
-"""Events that are chosen at once to be sent, each of another entity."""
-PATIENCE = 3
-"""Entities of which an event failed, without a success in between, after which a consumer counts as
-away: fewer may be its trouble with these."""
+READ_SIZE = 500
+"""Number of events that are read at once."""
+MAX_PENDING = 1_000
+"""Number of pending events of a subscription at which no further ones are enqueued."""
+CLAIM_SIZE = 64
+"""Number of due events that are claimed at once, each of another entity."""
+BREAKER_THRESHOLD = 3
+"""Number of entities that fail without a success in between before the consumer counts as away."""
 OVERLOADED = (429, 503)
-"""Statuses whose Retry-After is about the consumer as a whole."""
+"""Statuses whose Retry-After concerns the consumer as a whole."""
 
 log = structlog.get_logger(__name__)
 
@@ -53,233 +53,248 @@ class WebhookClient(Protocol):
     """Sends requests."""
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> DeliveryResult:
-        """What a consumer answers; never raises for what a consumer or the network does."""
+        """Send a request. Whatever the consumer or the network does is a result, never an exception."""
 
 
 class SecretDecryptor(Protocol):
-    """Opens what is sealed."""
+    """Decrypts secrets."""
 
     def decrypt(self, box: str, place: str) -> str:
-        """The secret. Raises ``ValueError`` if another service key or place sealed it."""
+        """Return the secret.
+
+        Raises ``ValueError`` if it was encrypted with another key or for another place.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
-    """How fast and how long: seconds, but for the two numbers of requests at the same time.
+    """The limits of sending. All are seconds except the numbers of requests at the same time.
 
-    A request ends within ``timeout``, which is shorter than the ``lease``. The first pause after a
-    failure is ``first``; it doubles up to ``longest``, or to ``max_backoff_when_down`` between tries of a consumer that
-    is away, less up to a half by chance. An event that is not acknowledged for ``max_age`` pauses the
-    subscription.
+    A request ends within ``timeout``, which is shorter than the ``lease``. The pause after a failure
+    begins with ``first_backoff`` and doubles up to ``max_backoff``, or up to ``max_backoff_when_down``
+    while the consumer is away; up to half of it is taken off at random. An event that is not
+    acknowledged for ``max_age`` pauses the subscription. ``concurrency`` limits the requests to one
+    consumer, ``total_concurrency`` those of the process.
     """
 
     lease: float = 30.0
     timeout: float = 10.0
     pause: float = 0.5
-    first: float = 5.0
-    longest: float = 3600.0
+    first_backoff: float = 5.0
+    max_backoff: float = 3600.0
     max_backoff_when_down: float = 60.0
     max_age: float = 3 * 86_400.0
-    at_once: int = 8
+    concurrency: int = 8
     total_concurrency: int = 64
 
-    def wait(self, tries: int, longest: float) -> float:
-        """The pause after so many failures."""
-        pause = min(longest, self.first * 2.0 ** min(tries - 1, 30))
-        return pause * random.uniform(0.5, 1)  # noqa: S311 (no secret)
+    @property
+    def retries(self) -> Backoff:
+        """The pauses between two tries of an event."""
+        return Backoff(self.first_backoff, self.max_backoff)
+
+    @property
+    def probes(self) -> Backoff:
+        """The pauses between two tries of a consumer that is away."""
+        return Backoff(self.first_backoff, self.max_backoff_when_down)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerDependencies:
-    """What the couriers of a process share; ``shows`` and ``base`` make links."""
+    """Shared by the workers of a process; ``links`` and ``base_url`` make the links of messages."""
 
     store: SubscriptionStore
     feed: Feed
-    poster: WebhookClient
+    client: WebhookClient
     decryptor: SecretDecryptor
-    gate: asyncio.Semaphore
-    pace: DeliveryPolicy
-    shows: Mapping[str, str] = field(default_factory=dict)
-    base: str = ""
+    semaphore: asyncio.Semaphore
+    policy: DeliveryPolicy
+    links: Mapping[str, str] = field(default_factory=dict)
+    base_url: str = ""
 
 
 class SubscriptionWorker:
-    """One subscription in one process. ``now`` is how it stands, brought up to date from outside."""
+    """Works on one subscription in one process; ``status`` is updated by the dispatcher."""
 
-    def __init__(self, now: SubscriptionStatus, tools: WorkerDependencies) -> None:
-        self.now = now
-        self._tools = tools
-        self._round = -1
-        self._failures = 0
-        self._failed: set[UUID] = set()
-        self._not_before = 0.0
-        self._held_until = 0.0
+    def __init__(self, status: SubscriptionStatus, dependencies: WorkerDependencies) -> None:
+        self.status = status
+        self._dependencies = dependencies
+        self._epoch = -1
+        self._breaker = CircuitBreaker(BREAKER_THRESHOLD, dependencies.policy.probes)
+        self._lease = Lease(dependencies.policy.lease)
         self._secrets: list[str] = []
         self._ready: deque[Pending] = deque()
-        self._busy: dict[asyncio.Task[Attempt], UUID] = {}
+        self._requests: dict[asyncio.Task[Attempt], UUID] = {}
 
     @property
     def is_backing_off(self) -> bool:
-        """Whether there is no use in working now: its consumer is away, and nothing can be taken in."""
-        now = self.now
-        known = now.epoch == self._round and (now.position >= now.head or now.pending >= MOST)
-        return known and time.monotonic() < self._not_before
+        """True while there is nothing to do: the consumer is away and no event can be enqueued."""
+        status = self.status
+        has_nothing_new = status.epoch == self._epoch and (
+            status.position >= status.head or status.pending >= MAX_PENDING
+        )
+        return has_nothing_new and self._breaker.is_open
 
     async def work(self, stop: asyncio.Event) -> None:
-        """Delivers until nothing is left to do now, another process has it, or told to stop.
+        """Send until nothing is left to do now, the lease is lost, or ``stop`` is set.
 
-        Raises `LedgerCorruptedError`, ``ValueError`` if a secret cannot be opened, and
-        `ServiceUnavailable`. Requests that are under way are always ended, and noted.
+        Requests that are under way are always finished and recorded.
+
+        :raises LedgerCorruptedError: the ledger lacks an event that was sent or is pending.
+        :raises ValueError: there is no secret, or it cannot be decrypted.
+        :raises ServiceUnavailable: the database cannot be reached.
         """
-        lease = await self._leased()
+        lease = await self._take_lease()
         if lease is None:
             return
-        at = lease.position
+        position = lease.position
         try:
-            while not stop.is_set() and self.now.is_active and await self._held():
-                upto = await self._taken_in(at)
-                if upto is None:
+            while not stop.is_set() and self.status.is_active and await self._hold_lease():
+                moved_to = await self._enqueue_new(position)
+                if moved_to is None:
                     return
-                await self._begin()
-                if self._busy:
-                    if not await self._ended(self._tools.pace.pause):
+                await self._start_requests()
+                if self._requests:
+                    if not await self._record_ended(self._dependencies.policy.pause):
                         return
-                elif upto == at:
+                elif moved_to == position:
                     return
-                at = upto
+                position = moved_to
         finally:
             self._ready.clear()
-            while self._busy:
-                await self._ended(None)
+            while self._requests:
+                await self._record_ended(None)
 
-    async def _leased(self) -> Lease | None:
-        """The right to deliver what is active, with all that it takes."""
-        now, pace = self.now, self._tools.pace
-        until = time.monotonic() + pace.lease
-        lease = await self._tools.store.lease(now, pace.lease)
+    async def _take_lease(self) -> LeasedSubscription | None:
+        """Lease the subscription and load its secrets; None if it is not to be worked on."""
+        status, store = self.status, self._dependencies.store
+        lease = await self._lease.take(lambda seconds: store.lease(status, seconds))
         if lease is None or lease.state != "ACTIVE":
             return None
         if not lease.position_matches:
-            what = "another event than was told of stands"
-            raise TruncatedLedgerError(now.organisation, lease.position, what)
-        self._held_until = until
-        if lease.epoch != self._round:
-            # An operator wants it tried now.
-            self._round, self._failures, self._not_before = lease.epoch, 0, 0.0
-            self._failed.clear()
-        place = f"{now.organisation}/webhook/{now.webhook}/secret"
-        boxes = await self._tools.store.secrets(now)
-        self._secrets = [self._tools.decryptor.decrypt(box, place) for box in boxes]
+            problem = "another event than was told of stands"
+            raise TruncatedLedgerError(status.organisation, lease.position, problem)
+        if lease.epoch != self._epoch:
+            # An operator has asked for a new try.
+            self._epoch = lease.epoch
+            self._breaker.reset()
+        owner = f"{status.organisation}/webhook/{status.webhook}/secret"
+        ciphertexts = await store.secrets(status)
+        decrypt = self._dependencies.decryptor.decrypt
+        self._secrets = [decrypt(ciphertext, owner) for ciphertext in ciphertexts]
         if not self._secrets:
             raise ValueError("it has no secret to sign with")
         return lease
 
-    async def _held(self) -> bool:
-        """Whether it is still ours for as long as a request may take; renews the lease if need be."""
-        pace = self._tools.pace
-        if time.monotonic() + pace.timeout < self._held_until:
-            return True
-        until = time.monotonic() + pace.lease
-        if not await self._tools.store.renew(self.now, pace.lease, self._round):
-            return False
-        self._held_until = until
-        return True
+    async def _hold_lease(self) -> bool:
+        """Renew the lease unless it covers a request: False if it is lost."""
+        store = self._dependencies.store
+        return self._lease.covers(self._dependencies.policy.timeout) or await self._lease.take(
+            lambda seconds: store.renew(self.status, seconds, self._epoch)
+        )
 
-    async def _taken_in(self, at: int) -> int | None:
-        """Makes events after a position pending that are subscribed to: the new position; None if
-        another process or an operator has moved it."""
-        now, store = self.now, self._tools.store
-        if at >= now.head or await store.waiting(now) >= MOST:
-            return at
-        events = await self._tools.feed.read(now.organisation, at, PAGE)
+    async def _enqueue_new(self, position: int) -> int | None:
+        """Make the subscribed events after a position pending.
+
+        Returns the new position; None if another process or an operator has moved it.
+        """
+        status, store = self.status, self._dependencies.store
+        if position >= status.head or await store.count_pending(status) >= MAX_PENDING:
+            return position
+        events = await self._dependencies.feed.read(status.organisation, position, READ_SIZE)
         if not events:
-            return at
+            return position
         upto = events[-1].position
-        moved = await store.enqueue(now, self._round, at, upto, await self._wanted(events))
+        moved = await store.enqueue(
+            status, self._epoch, position, upto, await self._select_subscribed(events)
+        )
         return upto if moved else None
 
-    async def _wanted(self, events: Sequence[StoredEvent]) -> list[tuple[int, UUID, str]]:
-        """The events that both lists of the subscription name, with what they are about."""
-        entities, topics = (frozenset(self.now.document[name]) for name in ("entities", "topics"))
+    async def _select_subscribed(
+        self, events: Sequence[StoredEvent]
+    ) -> list[tuple[int, UUID, str]]:
+        """Return position, stream and entity of the events that the subscription selects."""
+        entities, topics = (
+            frozenset(self.status.document[name]) for name in ("entities", "topics")
+        )
         chosen = [event for event in events if not topics or event.topic in topics]
-        records = {event.stream for event in chosen if event.topic.startswith("record.")}
-        known = await self._tools.store.records(self.now.organisation, records)
-        found = []
+        streams = {event.stream for event in chosen if event.topic.startswith("record.")}
+        record_keys = await self._dependencies.store.records(self.status.organisation, streams)
+        rows = []
         for event in chosen:
-            own = f"{event.topic.partition('.')[0]}/{format_id(event.stream)}"
-            entity = known.get(event.stream, own)
+            key = f"{event.topic.partition('.')[0]}/{format_id(event.stream)}"
+            entity = record_keys.get(event.stream, key)
             if not entities or entity.partition("/")[0] in entities:
-                found.append((event.position, event.stream, entity))
-        return found
+                rows.append((event.position, event.stream, entity))
+        return rows
 
-    async def _begin(self) -> None:
-        """Sends what may be sent now."""
-        away, busy = len(self._failed) >= PATIENCE, self._busy.values()
-        free = (1 if away else self._tools.pace.at_once) - len(busy)
-        if free <= 0 or time.monotonic() < self._not_before:
+    async def _start_requests(self) -> None:
+        """Start the requests that may be sent now."""
+        busy = self._requests.values()
+        free = self._breaker.free(self._dependencies.policy.concurrency, len(busy))
+        if not free:
             return
         if not self._ready:
-            picked = await self._tools.store.claim_due(self.now, busy, PICKED, new_first=away)
-            self._ready.extend(picked)
+            due = await self._dependencies.store.claim_due(
+                self.status, busy, CLAIM_SIZE, new_first=self._breaker.is_tripped
+            )
+            self._ready.extend(due)
         for _ in range(min(free, len(self._ready))):
             event = self._ready.popleft()
             if event.topic is None:
-                what = "an event that waits to be told is gone"
-                raise TruncatedLedgerError(self.now.organisation, event.position, what)
-            self._busy[asyncio.create_task(self._sent(event))] = event.stream_id
+                problem = "an event that waits to be told is gone"
+                raise TruncatedLedgerError(self.status.organisation, event.position, problem)
+            self._requests[asyncio.create_task(self._send(event))] = event.stream_id
 
-    async def _sent(self, event: Pending) -> Attempt:
-        now, tools, failures = self.now, self._tools, self._failures
-        content = message_body(now.organisation, event, tools.shows, tools.base)
-        id_ = message_id(now.organisation, event.position)
-        async with tools.gate:
-            if time.monotonic() + tools.pace.timeout > self._held_until:
+    async def _send(self, event: Pending) -> Attempt:
+        status, dependencies, failures = self.status, self._dependencies, self._breaker.failures
+        body = message_body(status.organisation, event, dependencies.links, dependencies.base_url)
+        id_ = message_id(status.organisation, event.position)
+        async with dependencies.semaphore:
+            if not self._lease.covers(dependencies.policy.timeout):
                 return Attempt(event.position, "", None, 0)
-            said = signed_headers(id_, int(time.time()), content, self._secrets)
-            answer = await tools.poster.post(now.document["url"], said, content)
-        DELIVERIES.labels(now.organisation, now.webhook, answer.outcome).inc()
-        DELIVERY_SECONDS.observe(answer.milliseconds / 1000)
-        if answer.outcome == DELIVERED:
-            self._failures, wait = 0, 0.0
-            self._failed.clear()
+            headers = signed_headers(id_, int(time.time()), body, self._secrets)
+            result = await dependencies.client.post(status.document["url"], headers, body)
+        DELIVERIES.labels(status.organisation, status.webhook, result.outcome).inc()
+        DELIVERY_SECONDS.observe(result.milliseconds / 1000)
+        if result.outcome == DELIVERED:
+            self._breaker.succeed()
+            wait = 0.0
         else:
-            # Those that were under way together fail together, and count once.
-            self._failures = max(self._failures, failures + 1)
-            self._failed.add(event.stream_id)
-            wait = self._pauses(event, answer)
-        return Attempt(event.position, answer.outcome, answer.status, answer.milliseconds, wait)
+            wait = self._fail(event, result, failures)
+        return Attempt(event.position, result.outcome, result.status, result.milliseconds, wait)
 
-    def _pauses(self, event: Pending, answer: DeliveryResult) -> float:
-        """Rests if the consumer is away: the seconds until the event is sent again."""
-        pace, asked = self._tools.pace, answer.retry_after or 0.0
-        pause = asked if answer.status in OVERLOADED else 0.0
-        if len(self._failed) >= PATIENCE:
-            pause = max(pause, pace.wait(self._failures, pace.max_backoff_when_down))
-        self._not_before = max(self._not_before, time.monotonic() + pause)
+    def _fail(self, event: Pending, result: DeliveryResult, failures: int) -> float:
+        """Count a failure of the consumer, which had ``failures`` when the request began.
+
+        Returns the seconds until the event is sent again.
+        """
+        retry_after = result.retry_after or 0.0
+        pause = retry_after if result.status in OVERLOADED else 0.0
+        self._breaker.fail(event.stream_id, failures, pause)
         log.info(
             "webhook.failed",
-            organisation=self.now.organisation,
-            webhook=self.now.webhook,
+            organisation=self.status.organisation,
+            webhook=self.status.webhook,
             position=event.position,
-            outcome=answer.outcome,
-            status=answer.status,
+            outcome=result.outcome,
+            status=result.status,
         )
-        return max(asked, pace.wait(event.tries + 1, pace.longest))
+        return max(retry_after, self._dependencies.policy.retries.pause(event.tries + 1))
 
-    async def _ended(self, patience: float | None) -> bool:
-        """Notes the requests that have ended, after waiting for one; False if all is stopped."""
+    async def _record_ended(self, timeout: float | None) -> bool:
+        """Wait for a request to end and record what has ended: False if the subscription has stopped."""
         done, _ = await asyncio.wait(
-            self._busy, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+            self._requests, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
         )
-        attempts = [attempt for task in done if (attempt := self._end(task)).outcome]
+        attempts = [attempt for task in done if (attempt := self._take_attempt(task)).outcome]
         if not attempts:
             return True
-        store, age = self._tools.store, self._tools.pace.max_age
-        state = await store.record_attempts(self.now, self._round, age, attempts)
+        store, max_age = self._dependencies.store, self._dependencies.policy.max_age
+        state = await store.record_attempts(self.status, self._epoch, max_age, attempts)
         if state not in (None, "ACTIVE"):
-            log.error("webhook.stopped", webhook=self.now.webhook, state=state)
+            log.error("webhook.stopped", webhook=self.status.webhook, state=state)
         return state == "ACTIVE"
 
-    def _end(self, task: asyncio.Task[Attempt]) -> Attempt:
-        del self._busy[task]
+    def _take_attempt(self, task: asyncio.Task[Attempt]) -> Attempt:
+        del self._requests[task]
         return task.result()

@@ -1,8 +1,8 @@
-"""What is kept of subscriptions: how far each has come, what waits, what was tried.
+"""The store of subscriptions: the position of each, its pending events and its attempts.
 
 An event becomes pending in the statement that moves the position past it, and the position moves only
-from where its writer has read it (compare and swap). So a process that was killed, paused or cut off
-neither loses an event nor takes one in twice. A statement whose answer was lost may be repeated.
+from where its writer has read it (compare and swap). So a process that is killed, paused or cut off
+neither loses an event nor enqueues one twice. A statement whose result was lost may be repeated.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from infra.postgres.pool import ConnectionPool
 
 __all__ = [
     "ATTEMPTS",
-    "KEPT",
+    "MAX_ATTEMPTS",
     "Attempt",
-    "Lease",
+    "LeasedSubscription",
     "Pending",
     "SubscriptionStatus",
     "SubscriptionStore",
     "subscription_status",
 ]
 
-KEPT = 10_000
-"""Attempts of a subscription that the delivery log holds."""
-KEPT_FOR = timedelta(days=30)
-"""How long it holds them."""
+MAX_ATTEMPTS = 10_000
+"""Number of attempts of a subscription that the delivery log holds."""
+MAX_ATTEMPT_AGE = timedelta(days=30)
+"""How long the delivery log holds an attempt."""
 
 STANDING = "SELECT * FROM webhooks.subscription_status($1) OFFSET $2 LIMIT $3"
 LEASE = """
@@ -128,11 +128,11 @@ SELECT position, try, made_at, milliseconds, outcome, status FROM webhooks.attem
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionStatus:
-    """How a subscription stands: what was registered, and how far it has come.
+    """The status of a subscription: its registered document and its progress.
 
-    ``lag_positions`` counts from the first event that is neither acknowledged nor passed over, and is
-    negative if the ledger ends before what was told of it; ``lag_seconds`` is that event's age.
-    ``failing_since`` is set while an event that was sent in vain waits.
+    ``lag_positions`` counts from the first event that is neither acknowledged nor skipped. It is
+    negative if the ledger ends before the subscription's position. ``lag_seconds`` is the age of that
+    event. ``failing_since`` is set while an event waits that was sent in vain.
     """
 
     organisation: str
@@ -152,8 +152,13 @@ class SubscriptionStatus:
     lag_seconds: float
 
     @property
+    def key(self) -> tuple[str, str]:
+        """The organisation and the id."""
+        return self.organisation, self.webhook
+
+    @property
     def display_state(self) -> str:
-        """Its state in one word."""
+        """The state in one word."""
         if self.retired:
             return "RETIRED"
         if self.document["life_cycle_state"] != "EFFECTIVE":
@@ -164,18 +169,21 @@ class SubscriptionStatus:
 
     @property
     def is_active(self) -> bool:
-        """Whether anything is to be delivered at all."""
+        """True if events are to be sent to it."""
         return self.display_state in ("ACTIVE", "FAILING")
 
     @property
     def has_work(self) -> bool:
-        """Whether there may be anything to do now."""
+        """True if there may be anything to do now."""
         return self.is_active and (self.due > 0 or self.position < self.head)
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to deliver; ``position_matches`` unless another event stands where the subscription has come to."""
+class LeasedSubscription:
+    """A subscription that this process has leased.
+
+    ``position_matches`` is False if the ledger has another event at its position than was sent.
+    """
 
     position: int
     epoch: int
@@ -185,7 +193,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An event that waits. The last three are None if the ledger has no such event any more."""
+    """An event that waits. The last three fields are None if the ledger no longer has it."""
 
     position: int
     stream_id: UUID
@@ -198,7 +206,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request and what came of it; ``wait`` are the seconds until the next one if it failed."""
+    """A request and its result; ``wait`` is the seconds until the next one if it failed."""
 
     position: int
     outcome: str
@@ -208,105 +216,112 @@ class Attempt:
 
 
 def subscription_status(row: asyncpg.Record) -> SubscriptionStatus:
-    """A row of ``webhooks.subscription_status``."""
+    """Return a row of ``webhooks.subscription_status`` as a status."""
     return SubscriptionStatus(**dict(row) | {"document": orjson.loads(row["document"])})
 
 
 class SubscriptionStore:
-    """The tables, for one process that delivers. Every method raises `ServiceUnavailable`.
+    """The tables of subscriptions. Every method raises `ServiceUnavailable`.
 
-    :param me: by which the process holds leases.
+    :param holder: the id by which this process holds leases.
     """
 
-    def __init__(self, lanes: ConnectionPool, me: UUID) -> None:
-        self._lanes = lanes
-        self._me = me
+    def __init__(self, pool: ConnectionPool, holder: UUID) -> None:
+        self._pool = pool
+        self._holder = holder
 
-    async def standings(self) -> list[SubscriptionStatus]:
-        """How all subscriptions stand."""
-        rows = await self._lanes.read(lambda c: c.fetch(STANDING, None, 0, None))
+    async def statuses(self) -> list[SubscriptionStatus]:
+        """Return the status of every subscription."""
+        rows = await self._pool.read(lambda c: c.fetch(STANDING, None, 0, None))
         return [subscription_status(row) for row in rows]
 
-    async def lease(self, one: SubscriptionStatus, seconds: float) -> Lease | None:
-        """Takes a subscription, for so long; None if another process has it."""
-        key = one.organisation, one.webhook
-        row = await self._lanes.read(
-            lambda c: c.fetchrow(LEASE, *key, self._me, seconds, one.position)
+    async def lease(self, status: SubscriptionStatus, seconds: float) -> LeasedSubscription | None:
+        """Lease a subscription for ``seconds``; None if another process has it."""
+        row = await self._pool.read(
+            lambda c: c.fetchrow(LEASE, *status.key, self._holder, seconds, status.position)
         )
-        return Lease(**row) if row else None
+        return LeasedSubscription(**row) if row else None
 
-    async def renew(self, one: SubscriptionStatus, seconds: float, round_: int) -> bool:
-        """Keeps it for so long from now on; False if it is another's, paused or begun anew."""
-        key = one.organisation, one.webhook
-        said = await self._lanes.read(lambda c: c.execute(RENEW, *key, self._me, seconds, round_))
-        return said == "UPDATE 1"
+    async def renew(self, status: SubscriptionStatus, seconds: float, epoch: int) -> bool:
+        """Renew the lease. False if another process has it, it is paused or an operator intervened."""
+        command_tag = await self._pool.read(
+            lambda c: c.execute(RENEW, *status.key, self._holder, seconds, epoch)
+        )
+        return command_tag == "UPDATE 1"
 
     async def enqueue(
         self,
-        one: SubscriptionStatus,
-        round_: int,
-        at: int,
+        status: SubscriptionStatus,
+        epoch: int,
+        after: int,
         upto: int,
-        new: Sequence[tuple[int, UUID, str]],
+        events: Sequence[tuple[int, UUID, str]],
     ) -> bool:
-        """Moves the position and makes events (position, stream, entity) pending; False, and nothing
-        is written, if it stands elsewhere by now."""
-        columns = [list(column) for column in zip(*new, strict=True)] or [[], [], []]
-        key = one.organisation, one.webhook
-        moved = await self._lanes.read(
-            lambda c: c.fetchval(TAKE, *key, self._me, at, upto, round_, *columns)
+        """Move the position and make events pending.
+
+        :param events: position, stream and entity (``kind/id``) of each.
+        :returns: False, and writes nothing, if the position has been moved meanwhile.
+        """
+        columns = [list(column) for column in zip(*events, strict=True)] or [[], [], []]
+        moved = await self._pool.read(
+            lambda c: c.fetchval(TAKE, *status.key, self._holder, after, upto, epoch, *columns)
         )
         return bool(moved)
 
-    async def waiting(self, one: SubscriptionStatus) -> int:
-        """How many events wait."""
-        key = one.organisation, one.webhook
-        return int(await self._lanes.read(lambda c: c.fetchval(ROOM, *key)))
+    async def count_pending(self, status: SubscriptionStatus) -> int:
+        """Return the number of pending events."""
+        return int(await self._pool.read(lambda c: c.fetchval(ROOM, *status.key)))
 
     async def claim_due(
-        self, one: SubscriptionStatus, busy: Collection[UUID], most: int, *, new_first: bool
+        self, status: SubscriptionStatus, busy: Collection[UUID], limit: int, *, new_first: bool
     ) -> list[Pending]:
-        """What may be sent now, of entities that are not busy; what has not failed yet first, or
-        what may be sent for the longest time."""
-        key = one.organisation, one.webhook
-        rows = await self._lanes.read(lambda c: c.fetch(PICK, *key, list(busy), most, new_first))
+        """Return the first due event of each entity, those that are due for the longest time first.
+
+        :param busy: streams of entities with a request under way; they are left out.
+        :param new_first: puts the events first that have not failed yet.
+        """
+        rows = await self._pool.read(
+            lambda c: c.fetch(PICK, *status.key, list(busy), limit, new_first)
+        )
         return [
             Pending(**dict(row) | {"stream_id": UUID(bytes=row["stream_id"].bytes)}) for row in rows
         ]
 
     async def record_attempts(
-        self, one: SubscriptionStatus, round_: int, age: float, attempts: Sequence[Attempt]
+        self, status: SubscriptionStatus, epoch: int, max_age: float, attempts: Sequence[Attempt]
     ) -> str | None:
-        """Notes what came of requests: the subscription's state, None if it is stopped by now.
+        """Record the results of requests: the subscription's state, None if it is no longer active.
 
-        :param age: seconds after its first try in vain at which an event pauses the subscription.
+        :param max_age: seconds after the first failure of an event at which it pauses the subscription.
         """
-        given = [(a.position, a.outcome, a.status, a.milliseconds, a.wait) for a in attempts]
-        columns = [list(column) for column in zip(*given, strict=True)]
-        key = one.organisation, one.webhook
-        state: str | None = await self._lanes.read(
-            lambda c: c.fetchval(NOTE, *key, round_, age, *columns)
+        rows = [
+            (attempt.position, attempt.outcome, attempt.status, attempt.milliseconds, attempt.wait)
+            for attempt in attempts
+        ]
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        state: str | None = await self._pool.read(
+            lambda c: c.fetchval(NOTE, *status.key, epoch, max_age, *columns)
         )
         return state
 
-    async def secrets(self, one: SubscriptionStatus) -> list[str]:
-        """What it is signed with, sealed."""
-        key = one.organisation, one.webhook
-        rows = await self._lanes.read(lambda c: c.fetch(SECRETS, *key))
+    async def secrets(self, status: SubscriptionStatus) -> list[str]:
+        """Return the signing secrets, encrypted."""
+        rows = await self._pool.read(lambda c: c.fetch(SECRETS, *status.key))
         return [row[0] for row in rows]
 
     async def records(self, organisation: str, streams: Collection[UUID]) -> dict[UUID, str]:
-        """Which registered record (``kind/id``) each of these streams is."""
+        """Return the registered record (``kind/id``) of each of these streams."""
         if not streams:
             return {}
-        rows = await self._lanes.read(lambda c: c.fetch(RECORDS, organisation, list(streams)))
+        rows = await self._pool.read(lambda c: c.fetch(RECORDS, organisation, list(streams)))
         return {UUID(bytes=row["stream_id"].bytes): row["entity"] for row in rows}
 
     async def release(self, organisation: str) -> None:
-        """Gives the leases in an organisation back, so that others need not wait for their end."""
-        await self._lanes.read(lambda c: c.execute(RELEASE, organisation, self._me))
+        """Give the leases in an organisation back, so that others need not wait for their end."""
+        await self._pool.read(lambda c: c.execute(RELEASE, organisation, self._holder))
 
-    async def forget(self, one: SubscriptionStatus) -> None:
-        """Drops attempts that the log need not hold any more."""
-        key = one.organisation, one.webhook
-        await self._lanes.read(lambda c: c.execute(FORGET, *key, KEPT_FOR, KEPT))
+    async def purge_attempts(self, status: SubscriptionStatus) -> None:
+        """Delete the attempts that the delivery log no longer holds."""
+        await self._pool.read(
+            lambda c: c.execute(FORGET, *status.key, MAX_ATTEMPT_AGE, MAX_ATTEMPTS)
+        )

@@ -1,4 +1,4 @@
-"""Codes that the service makes up, all from a cryptographic source (access_tokens.md, section 4)."""
+"""Random codes, all from a cryptographic generator (access_tokens.md, section 4)."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _random = SystemRandom()
 
 
 def authentication_code() -> str:
-    """32 upper-case hex digits."""
+    """A random authentication code: 32 upper-case hex digits."""
     return secrets.token_hex(16).upper()
 
 
 def digits(length: int) -> str:
-    """So many digits; the first may be 0."""
+    """``length`` random digits; the first may be 0."""
     return "".join(secrets.choice(string.digits) for _ in range(length))
 
 
-def random_text(least: Mapping[str, int], *, length: int, alphabet: str = string.digits) -> str:
-    """A text with at least so many characters of each sort, in no order that could be guessed.
+def random_text(minimum: Mapping[str, int], *, length: int, alphabet: str = string.digits) -> str:
+    """A random text with at least ``minimum`` characters of each sort, in random order.
 
-    :param length: how long it is at least, filled from ``alphabet``.
+    :param length: the minimum length; characters of ``alphabet`` fill the text up to it.
     """
-    found = [
-        secrets.choice(letters) for sort, letters in _SORTS.items() for _ in range(least[sort])
+    characters = [
+        secrets.choice(letters) for sort, letters in _SORTS.items() for _ in range(minimum[sort])
     ]
-    missing = max(length, least["length"]) - len(found)
-    found += [secrets.choice(alphabet) for _ in range(missing)]
-    _random.shuffle(found)
-    return "".join(found)
+    missing = max(length, minimum["length"]) - len(characters)
+    characters += [secrets.choice(alphabet) for _ in range(missing)]
+    _random.shuffle(characters)
+    return "".join(characters)

@@ -35,6 +35,7 @@ from services.ids import format_id
 from services.pipeline.method import command, create, query
 from services.pipeline.paging import NUMBER, PAGING, page
 from services.pipeline.request import Call
+from services.pipeline.shown_secrets import secret_owner
 
 ON = CredentialReference(name="access_token")
 ACCOUNT = Reference(name="accounts_receivable", target=identifiable("accounts_receivable"))
@@ -43,7 +44,7 @@ CLASSIFICATION = Reference(
     name="classification", target=identifiable("access_token_classification")
 )
 CODE = Text(name="verification_code")
-ONCE_DIGITS = 6
+ONE_TIME_PASSWORD_DIGITS = 6
 
 
 def _not_blank(text: str) -> str | None:
@@ -55,11 +56,11 @@ CODES = tuple(
     for name in (AUTHENTICATION_CODE.name, IDENTIFIER.name, PASS_CODE)
 )
 KEYS = (TokenNameField(name=AUTHENTICATION_CODE.name), TokenNameField(name=IDENTIFIER.name))
-PLAIN = Parameters(*KEYS, exactly_one=[row.name for row in KEYS])
+PLAIN = Parameters(*KEYS, exactly_one=[field.name for field in KEYS])
 IDENTIFIED: tuple[ParameterSpec, ...] = (mandatory(ON),)
 SHOWN: JsonObject = {"aliases": {"rewards_participant": "reward_participant"}}
-ON_TOKEN: JsonObject = SHOWN | {"identified_by": (ON,), "aggregate": AccessToken}
-BY_KEY: JsonObject = {"identified_by": KEYS, "aggregate": AccessToken, "open_to_consumers": True}
+ON_TOKEN: JsonObject = SHOWN | {"identified_by": (ON,)}
+BY_KEY: JsonObject = {"identified_by": KEYS, "open_to_consumers": True}
 
 
 @query(
@@ -129,7 +130,7 @@ def create_(call: Call) -> list[AccessToken]:
     if not settings.is_verified:
         return [AccessToken.create(AccessToken.Issued, call.actor, id=id_, **payload)]
     code = digits(settings.values["verification_code_length"])
-    payload["secrets"] |= {CODE.name: _keep_code(call, format_id(id_), code)}
+    payload["secrets"] |= {CODE.name: _store_code(call, format_id(id_), code)}
     return [AccessToken.create(AccessToken.IssuedUnverified, call.actor, id=id_, **payload)]
 
 
@@ -159,10 +160,10 @@ def update(token: AccessToken, call: Call) -> None:
 def verify(token: AccessToken, call: Call) -> None:
     """Makes an access token effective whose verification code is shown."""
     token.require(AccessToken.PENDING)
-    key_id, given = None, call.params.get(PASS_CODE)
-    if given is not None:
+    key_id, pass_code = None, call.params.get(PASS_CODE)
+    if pass_code is not None:
         settings = settings_of(call, token.classification)
-        key_id = store_pass_code(call, token.id, validate_pass_code(settings, given))
+        key_id = store_pass_code(call, token.id, validate_pass_code(settings, pass_code))
         _check_identified(token, PASS_CODE)
     token.raise_event(token.Verified, call.actor, pass_code=key_id)
     call.one_time_fields[CODE.name] = call.params[CODE.name]
@@ -185,7 +186,7 @@ def reset_verification_code(token: AccessToken, call: Call) -> None:
     """Gives an access token a new verification code, which only this answer shows."""
     token.require(AccessToken.PENDING)
     code = digits(settings_of(call, token.classification).values["verification_code_length"])
-    key_id = _keep_code(call, format_id(token.id), code)
+    key_id = _store_code(call, format_id(token.id), code)
     token.raise_event(token.VerificationCodeReset, call.actor, verification_code=key_id)
 
 
@@ -196,22 +197,21 @@ def reset_verification_code(token: AccessToken, call: Call) -> None:
     ONE_TIME_PASSWORD,
     open_to_consumers=True,
     identified_by=(ON,),
-    aggregate=AccessToken,
 )
 def generate_otp(token: AccessToken, call: Call) -> None:
     """Gives out a one-time password, which only this answer shows; a former one is void."""
     name, code, owner = (
         "one_time_password",
-        digits(ONCE_DIGITS),
-        f"access_token/{format_id(token.id)}",
+        digits(ONE_TIME_PASSWORD_DIGITS),
+        secret_owner(format_id(token.id)),
     )
     lifetime = settings_of(call, token.classification).values["otp_lifetime_minutes"]
-    until = call.actor.at + timedelta(minutes=lifetime)
-    key_id = call.store_secret(owner, name, code, slow=False, expires_at=until)
+    expires_at = call.actor.at + timedelta(minutes=lifetime)
+    key_id = call.store_secret(owner, name, code, slow=False, expires_at=expires_at)
     call.generated_params.add(name)
-    said = {name: key_id, "expires_at": until.isoformat()}
-    token.raise_event(token.OneTimePasswordGenerated, call.actor, **said)
-    call.one_time_fields |= {name: code, "expiration_date": wall_clock(until, call.zone)}
+    payload = {name: key_id, "expires_at": expires_at.isoformat()}
+    token.raise_event(token.OneTimePasswordGenerated, call.actor, **payload)
+    call.one_time_fields.update({name: code, "expiration_date": wall_clock(expires_at, call.zone)})
 
 
 @command(57, "access_tokens/set_as_effective", Parameters(*IDENTIFIED), ACCESS_TOKEN, **ON_TOKEN)
@@ -228,13 +228,13 @@ def set_as_not_effective(token: AccessToken, call: Call) -> None:
     token.disable(call.actor)
 
 
-def _keep_code(call: Call, token_id: str, code: str) -> str:
-    """Keeps a verifier of a verification code, which this one answer shows; its key id."""
+def _store_code(call: Call, token_id: str, code: str) -> str:
+    """Stores a verifier of a verification code, which only this answer shows. Returns its key id."""
     call.one_time_fields[CODE.name] = code
-    return call.store_secret(f"access_token/{token_id}", CODE.name, code, slow=False)
+    return call.store_secret(secret_owner(token_id), CODE.name, code, slow=False)
 
 
-def _check_identified(token: AccessToken, at: str) -> None:
-    """A token without an identifier has no pass code (sections 6.6 and 6.7)."""
+def _check_identified(token: AccessToken, path: str) -> None:
+    """Refuses a token without an identifier: it has no pass code (sections 6.6 and 6.7)."""
     if token.codes.get(IDENTIFIER.name) is None:
-        raise InvalidParameterValue(at)
+        raise InvalidParameterValue(path)

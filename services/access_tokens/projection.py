@@ -1,4 +1,4 @@
-"""What callers see of an access token, and the columns it is found by.
+"""The projection of access tokens: documents for callers, and columns to find them by.
 
 Shapes: contract access_tokens.md, section 7. No document holds a secret.
 """
@@ -76,7 +76,7 @@ COMPACT_ACCESS_TOKEN = ResponseShape("access_token", *_BEGINNING, AUTHENTICATION
 
 @projection(AccessToken)
 def access_token(token: AccessToken, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
-    """An access token: its row, its compact object, what no other token may be called."""
+    """An access token: its row, its compact object, and the codes that it claims."""
     id_ = format_id(token.id)
     columns: JsonObject = {
         "id": id_,
@@ -92,18 +92,18 @@ def access_token(token: AccessToken, settings: Mapping[str, Any], zone: ZoneInfo
         values["verified_date"] = wall_clock(token.verified.at, zone)
         values["verified_by_user"] = token.verified.user
     codes = {name: code.strip() for name, code in token.codes.items() if code}
-    shown = Projection(
+    result = Projection(
         full=document(ACCESS_TOKEN, values, zone),
         compact=document(COMPACT_ACCESS_TOKEN, values, zone),
         names=codes | {"number": token.number},
         claims={f"access_token.{name}={code}": name for name, code in codes.items()},
-        owners=[f"{kind}/{of}" for kind, of in token.relations.items()],
+        owners=[f"{kind}/{related_id}" for kind, related_id in token.relations.items()],
         secrets=token.secrets,
         extra={"secrets": token.secrets, "related_entities": token.related_states},
     )
-    refs = stored_references(shown.full)
-    shown.rows = [
-        ViewRow("access_tokens", token.id, token.version, columns, shown.full, refs),
-        entity_row("access_token", token, id_, shown, shown.names),
+    refs = stored_references(result.full)
+    result.rows = [
+        ViewRow("access_tokens", token.id, token.version, columns, result.full, refs),
+        entity_row("access_token", token, id_, result, result.names),
     ]
-    return shown
+    return result

@@ -1,4 +1,4 @@
-"""Who may read history, and the ledger in which every reading is an event itself.
+"""Authorisation of auditors, and the ledger in which every reading is an event itself.
 
 The access ledger of an organisation is a ledger like every other, with positions, hashes and seals
 of its own; its id is the organisation's with a suffix that no organisation's id can have.
@@ -14,12 +14,12 @@ from domain.aggregate import Attribution
 from domain.errors import AccessDenied, ServiceUnavailable
 from domain.fields import JsonObject
 from domain.history_access import Access
-from services.context import CallContext, LoadResult, SessionRow
+from services.context import CallContext, SessionRow
 from services.ids import new_id
 from services.pipeline.dispatcher import Dispatcher
 from services.pipeline.request import Request
 from services.pipeline.unit_of_work import UnitOfWork
-from services.ports import Store
+from services.ports import EventStore
 
 __all__ = [
     "AUDITOR",
@@ -41,45 +41,45 @@ def access_ledger(organisation: str) -> str:
 
 
 class AuditReader(Protocol):
-    """Who reads an organisation's history."""
+    """A reader of an organisation's history."""
 
     @property
     def organisation(self) -> str:
         """The id of the organisation."""
 
     @property
-    def told(self) -> CallContext:
-        """What the ledger knows of it."""
+    def context(self) -> CallContext:
+        """The set-up of the organisation."""
 
     @property
-    def by(self) -> Attribution:
-        """Who acts, and when."""
+    def actor(self) -> Attribution:
+        """The user, the unit and the time."""
 
     @property
     def metadata(self) -> JsonObject:
-        """The same, as the event of the reading carries it."""
+        """The metadata of the event that records a reading."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizedReader:
-    """A session whose user has the role that is needed, with the organisation's set-up."""
+    """A session whose user has the required role, with the organisation's set-up."""
 
     organisation: str
     session: SessionRow
-    told: CallContext
+    context: CallContext
     request: Request
 
     @property
-    def by(self) -> Attribution:
-        """Who acts, and when."""
-        return Attribution(self.told.now, self.session.user, self.session.unit)
+    def actor(self) -> Attribution:
+        """The user, the unit and the time."""
+        return Attribution(self.context.now, self.session.user, self.session.unit)
 
     @property
     def metadata(self) -> JsonObject:
-        """The same, with the session and the request."""
+        """The user, the unit and the time, with the session and the request."""
         request = self.request
         return {
-            "at": self.told.now.isoformat(),
+            "at": self.context.now.isoformat(),
             "user": self.session.user,
             "unit": self.session.unit,
             "session": self.session.id,
@@ -91,56 +91,60 @@ class AuthorizedReader:
 
 @dataclass(frozen=True, slots=True)
 class TerminalReader:
-    """An operator who reads with the program, beside the service; ``source`` is the command."""
+    """An operator who reads with a command, without the service; ``source`` is the command."""
 
-    told: CallContext
+    context: CallContext
     source: str
 
     @property
     def organisation(self) -> str:
         """The id of the organisation."""
-        return self.told.directory.organisation
+        return self.context.directory.organisation
 
     @property
-    def by(self) -> Attribution:
-        """Nobody who is known by name, and when."""
-        return Attribution(self.told.now)
+    def actor(self) -> Attribution:
+        """The time; an operator at a terminal is not a user."""
+        return Attribution(self.context.now)
 
     @property
     def metadata(self) -> JsonObject:
-        """When, and with which command."""
-        return {"at": self.told.now.isoformat(), "source": self.source}
+        """The time and the command."""
+        return {"at": self.context.now.isoformat(), "source": self.source}
 
 
 class AuditAccess:
-    """Admits readers of history and records what they read."""
+    """Authorises readers of history and records what they read."""
 
-    def __init__(self, ledger: Store, runner: Dispatcher, zone: ZoneInfo) -> None:
-        self._ledger = ledger
-        self._runner = runner
+    def __init__(self, store: EventStore, dispatcher: Dispatcher, zone: ZoneInfo) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
         self._zone = zone
 
     async def authorize(
         self, token: object, request: Request, role: str = AUDITOR
     ) -> AuthorizedReader:
-        """The session of a token. Raises `InvalidToken`, `TokenExpired`, and `AccessDenied` if its
-        user has not got the role."""
-        found = await self._runner.session(token)
-        user = found.told.directory.fields("user", found.session.user)
-        if found.session.customer or role not in (user.get("roles") or ()):
-            raise AccessDenied
-        return AuthorizedReader(found.organisation, found.session, found.told, request)
+        """The session of a token.
 
-    async def record(self, reader: AuditReader, method: str, about: JsonObject) -> None:
+        Raises `InvalidToken`, `TokenExpired`, and `AccessDenied` if its user lacks the role.
+        """
+        authenticated = await self._dispatcher.session(token)
+        user = authenticated.context.directory.fields("user", authenticated.session.user)
+        if authenticated.session.customer or role not in (user.get("roles") or ()):
+            raise AccessDenied
+        return AuthorizedReader(
+            authenticated.organisation, authenticated.session, authenticated.context, request
+        )
+
+    async def record_reading(self, reader: AuditReader, method: str, about: JsonObject) -> None:
         """Records a reading that is about to happen; it is durable when this returns.
 
-        :param about: ids and positions, never what belongs to a person.
-        Raises `ServiceUnavailable`, and then nothing must be shown.
+        :param about: ids and positions, never personal data.
+        Raises `ServiceUnavailable`; then nothing must be shown.
         """
-        access = Access.create(Access.Read, reader.by, id=new_id(), method=method, about=about)
-        draft = UnitOfWork(reader.told.directory, self._zone, LoadResult())
-        draft.collect([access])
-        change = draft.to_commit(self._ledger, reader.metadata)
-        verdict = await self._ledger.append(access_ledger(reader.organisation), change)
-        if verdict.name != "WRITTEN":
+        access = Access.create(Access.Read, reader.actor, id=new_id(), method=method, about=about)
+        unit_of_work = UnitOfWork(reader.context.directory, self._zone)
+        unit_of_work.collect([access])
+        commit = unit_of_work.to_commit(self._store, reader.metadata)
+        result = await self._store.append(access_ledger(reader.organisation), commit)
+        if result.name != "WRITTEN":
             raise ServiceUnavailable("the reading could not be recorded", retry_after=1)

@@ -1,7 +1,8 @@
-"""What an event says, as a sentence of plain business language.
+"""Descriptions of events as sentences of plain business language.
 
-`TEMPLATES` holds the sentences in which members of the event stand. Every other event says the beginning
-of its docstring, and one without a docstring its topic: a new event has a sentence from the start.
+`TEMPLATES` holds the sentences that contain members of the event. Every other event is described by
+the beginning of its docstring, and one without a docstring by its topic: so a new event has a
+description from the start.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from domain.aggregate import DomainEvent
 
-__all__ = ["TEMPLATES", "headline", "humanize", "sentence", "template"]
+__all__ = ["TEMPLATES", "describe_event", "headline", "humanize", "template"]
 
 TEMPLATES: Mapping[str, str] = {
     "access.read": "History was read with the method {method}.",
@@ -43,15 +44,14 @@ TEMPLATES: Mapping[str, str] = {
     "queue_entry.rejected": "The message could not be sent: error {error_code}.",
     "record.registered": "The {kind:name} {record_id} was registered.",
 }
-"""Sentences by topic; members stand in braces, a name or an upper-case word among them with
-``:name`` or ``:lower``."""
+"""Sentences by topic, with members in braces; ``:name`` humanises a name, ``:lower`` lowers a word."""
 
 _ASIDE = re.compile(r"\s*\([^)]*\)")
 _END = re.compile(r"[.;:](?=\s|$)")
 
 
 class _Sentences(Formatter):
-    """Fills in members as people read them."""
+    """Formats members as people read them."""
 
     def format_field(self, value: Any, format_spec: str) -> str:
         """A member in words; ``format_spec`` is ``name``, ``lower`` or empty."""
@@ -62,7 +62,7 @@ class _Sentences(Formatter):
         return text.lower() if format_spec == "lower" else text
 
 
-_SENTENCES = _Sentences()
+_FORMATTER = _Sentences()
 
 
 def humanize(name: str) -> str:
@@ -71,21 +71,21 @@ def humanize(name: str) -> str:
 
 
 def headline(event: type[DomainEvent]) -> str:
-    """What every event of a kind says, without its members."""
-    said = " ".join((event.__doc__ or "").split())
-    if said.startswith(f"{event.__name__}("):
-        said = ""  # what a dataclass says of itself where nobody has
-    said = _END.split(_ASIDE.sub("", said), maxsplit=1)[0]
-    said = said or humanize(event.TOPIC.replace(".", " "))
-    return f"{said[0].upper()}{said[1:]}."
+    """The description of every event of a type, without its members."""
+    text = " ".join((event.__doc__ or "").split())
+    if text.startswith(f"{event.__name__}("):
+        text = ""  # the docstring that a dataclass without one gets
+    text = _END.split(_ASIDE.sub("", text), maxsplit=1)[0]
+    text = text or humanize(event.TOPIC.replace(".", " "))
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def template(event: type[DomainEvent]) -> str:
-    """What every event of a kind says, its members in braces."""
+    """The description of every event of a type, its members in braces."""
     return TEMPLATES.get(event.TOPIC) or headline(event)
 
 
-def sentence(event: DomainEvent) -> str:
-    """What an event says; secrets are no members of events, so none can stand in it."""
-    says = TEMPLATES.get(event.TOPIC)
-    return _SENTENCES.vformat(says, (), vars(event)) if says else headline(type(event))
+def describe_event(event: DomainEvent) -> str:
+    """The description of an event; it contains no secrets, because no event has one as a member."""
+    text = TEMPLATES.get(event.TOPIC)
+    return _FORMATTER.vformat(text, (), vars(event)) if text else headline(type(event))

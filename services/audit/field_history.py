@@ -1,7 +1,7 @@
-"""From events to readable changes: what happened to one entity, by whom, and what it changed.
+"""From events to readable changes of one entity: what happened, by whom, which fields changed.
 
-What an event changes is found by comparing what is shown of the entity before and after it, so that
-it holds for every aggregate and every event, old or new. Nothing here reads anything.
+The changes of an event are the differences of the entity's documents before and after it, which
+works for every aggregate and every event, old or new. Nothing here does input or output.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import orjson
 
 from domain.aggregate import AGGREGATES, Aggregate, DomainEvent
 from domain.fields import JsonObject
-from services.audit.event_descriptions import sentence
+from services.audit.event_descriptions import describe_event
 from services.projections import project
 from services.reference_cache import ReferenceCache
 
@@ -28,25 +28,25 @@ __all__ = [
     "Ref",
     "SiblingEvent",
     "blame",
-    "entries",
+    "describe_events",
     "flatten_document",
 ]
 
 HIDDEN_FIELDS = ("id", "log_information")
-"""Which entity it is, is known; who changed it last, and when, stands in each entry."""
+"""Fields that each entry states otherwise."""
 COMPUTED_REFERENCE = "follow_ups/"
-"""Begins a reference to what is no part of the entity, but found when its document is read."""
+"""The prefix of references that are not part of the entity but computed when it is read."""
 
 
 class Ref(str):
-    """Another entity that a field holds, as ``kind/id``."""
+    """A reference of a field to another entity, as ``kind/id``."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
-    """One event of an entity as the ledger has it; ``metadata`` is what its command says of itself."""
+    """One event of an entity as it is in the ledger, with the metadata of its command."""
 
     event: DomainEvent
     position: int
@@ -66,7 +66,7 @@ class SiblingEvent:
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """A field with its value before and after; None is nothing."""
+    """A field with its value before and after; None for no value."""
 
     field: str
     before: Any
@@ -77,8 +77,8 @@ class FieldChange:
 class HistoryEntry:
     """One event as people read it.
 
-    ``at`` is when it was decided, ``recorded_at`` when it was written. ``by`` says who and from
-    where, ``changes`` what differs since the event before. ``causes`` are the events about another
+    ``at`` is when it was decided, ``recorded_at`` when it was written. ``by`` is the actor and
+    origin, ``changes`` the differences from the event before. ``causes`` are the events about another
     entity with which its command began, ``effects`` those that followed about other entities.
     """
 
@@ -108,49 +108,48 @@ class Blame:
     entry: HistoryEntry
 
 
-def entries(
-    steps: Sequence[RecordedEvent], directory: ReferenceCache, zone: ZoneInfo, first: int = 1
+def describe_events(
+    events: Sequence[RecordedEvent], cache: ReferenceCache, zone: ZoneInfo, first: int = 1
 ) -> list[HistoryEntry]:
     """The entries of an entity's events from version ``first`` on.
 
-    :param steps: all events of the entity up to some version, in order.
-    :param directory: names the users and units, as they are called today.
+    :param events: all events of the entity up to some version, in order.
+    :param cache: gives the present names of users and units.
     """
-    told: list[HistoryEntry] = []
+    entries: list[HistoryEntry] = []
     before: JsonObject = {}
-    for step, aggregate in zip(steps, replay(steps), strict=True):
-        if step.event.originator_version < first - 1:
+    for recorded, aggregate in zip(events, replay(events), strict=True):
+        if recorded.event.originator_version < first - 1:
             continue
-        after = flatten_document(aggregate, directory, zone)
-        if step.event.originator_version >= first:
-            told.append(_entry(step, directory, changes(before, after)))
+        after = flatten_document(aggregate, cache, zone)
+        if recorded.event.originator_version >= first:
+            entries.append(_entry(recorded, cache, compare(before, after)))
         before = after
-    return told
+    return entries
 
 
-def replay(steps: Sequence[RecordedEvent]) -> Iterable[Aggregate]:
-    """The entity after each step: one object, that changes from step to step."""
-    kind = AGGREGATES[steps[0].event.TOPIC.partition(".")[0]]
-    return kind.replay_steps(step.event for step in steps)
+def replay(events: Sequence[RecordedEvent]) -> Iterable[Aggregate]:
+    """The entity after each event: one object, which changes from event to event."""
+    aggregate_class = AGGREGATES[events[0].event.TOPIC.partition(".")[0]]
+    return aggregate_class.replay_steps(recorded.event for recorded in events)
 
 
-def flatten_document(aggregate: Aggregate, directory: ReferenceCache, zone: ZoneInfo) -> JsonObject:
-    """All that is shown of an entity: values by field, in the order of its document.
+def flatten_document(aggregate: Aggregate, cache: ReferenceCache, zone: ZoneInfo) -> JsonObject:
+    """The values of an entity's document by field, in its order.
 
-    The fields of nested objects are parted by dots, entries of sets stand by their ids in brackets.
-    What is empty is left out. Texts, numbers, truths, lists of these, and `Ref` are values.
+    A field is a path: dots before members of objects, ids in brackets for entries of sets. Empty
+    values are left out. Values are texts, numbers, booleans, lists of these, and `Ref`.
     """
-    projection = project(aggregate, directory.settings, zone)
+    projection = project(aggregate, cache.settings, zone)
     document = orjson.loads(projection.full or b"{}") | dict(projection.extra)
-    told = {name: value for name, value in document.items() if name not in HIDDEN_FIELDS}
-    found: JsonObject = {}
-    _flatten(told, "", int(directory.last_name_first), found)
-    return found
+    members = {name: value for name, value in document.items() if name not in HIDDEN_FIELDS}
+    fields: JsonObject = {}
+    _flatten(members, "", int(cache.last_name_first), fields)
+    return fields
 
 
-def changes(before: JsonObject, after: JsonObject) -> tuple[FieldChange, ...]:
-    """What differs between two times at which an entity is shown; first what is there, then what
-    is gone."""
+def compare(before: JsonObject, after: JsonObject) -> tuple[FieldChange, ...]:
+    """The differences of two flattened documents: fields of ``after`` first, then removed ones."""
     names = dict.fromkeys((*after, *before))
     return tuple(
         FieldChange(name, before.get(name), after.get(name))
@@ -159,13 +158,13 @@ def changes(before: JsonObject, after: JsonObject) -> tuple[FieldChange, ...]:
     )
 
 
-def blame(told: Iterable[HistoryEntry]) -> list[Blame]:
-    """For each field that is set in the end, the entry that set it; by the names of the fields.
+def blame(history: Iterable[HistoryEntry]) -> list[Blame]:
+    """For each field that is set in the end, the entry that set it last, ordered by field.
 
-    :param told: all entries of the entity from the first one on.
+    :param history: all entries of the entity from the first one on.
     """
     last: dict[str, Blame] = {}
-    for entry in told:
+    for entry in history:
         for change in entry.changes:
             if change.after is None:
                 last.pop(change.field, None)
@@ -174,18 +173,18 @@ def blame(told: Iterable[HistoryEntry]) -> list[Blame]:
     return [last[name] for name in sorted(last)]
 
 
-def _flatten(value: Any, at: str, name_order: int, found: JsonObject) -> None:
+def _flatten(value: Any, path: str, name_order: int, fields: JsonObject) -> None:
     if isinstance(value, dict) and "$ref" not in value and "$name" not in value:
         for name, member in value.items():
-            _flatten(member, f"{at}.{name}" if at else name, name_order, found)
+            _flatten(member, f"{path}.{name}" if path else name, name_order, fields)
     elif isinstance(value, list) and value and all(_is_entry(item) for item in value):
         for item in value:
             members = {name: member for name, member in item.items() if name != "id"}
-            _flatten(members, f"{at}[{item['id']}]", name_order, found)
+            _flatten(members, f"{path}[{item['id']}]", name_order, fields)
     else:
         leaf = _leaf(value, name_order)
         if leaf not in (None, "", []):
-            found[at] = leaf
+            fields[path] = leaf
 
 
 def _is_entry(item: Any) -> bool:
@@ -193,7 +192,7 @@ def _is_entry(item: Any) -> bool:
 
 
 def _leaf(value: Any, name_order: int) -> Any:
-    """A value as it is shown; None for what is no value of the entity's own."""
+    """A value as it is shown; None if it is not one of the entity's own."""
     if isinstance(value, list):
         return [_leaf(item, name_order) for item in value]
     if isinstance(value, dict) and "$name" in value:
@@ -205,35 +204,35 @@ def _leaf(value: Any, name_order: int) -> Any:
 
 
 def _entry(
-    step: RecordedEvent, directory: ReferenceCache, changed: tuple[FieldChange, ...]
+    recorded: RecordedEvent, cache: ReferenceCache, field_changes: tuple[FieldChange, ...]
 ) -> HistoryEntry:
-    event, said = step.event, step.metadata
+    event, metadata = recorded.event, recorded.metadata
     return HistoryEntry(
-        position=step.position,
+        position=recorded.position,
         version=event.originator_version,
         topic=event.TOPIC,
-        sentence=sentence(event),
+        sentence=describe_event(event),
         at=event.timestamp,
-        recorded_at=step.recorded_at,
-        by=_by(said, directory),
-        method=said.get("method"),
-        command=said.get("command"),
-        request=said.get("request"),
-        correlation=said.get("correlation"),
-        causation=said.get("causation"),
-        changes=changed,
+        recorded_at=recorded.recorded_at,
+        by=_actor(metadata, cache),
+        method=metadata.get("method"),
+        command=metadata.get("command"),
+        request=metadata.get("request"),
+        correlation=metadata.get("correlation"),
+        causation=metadata.get("causation"),
+        changes=field_changes,
     )
 
 
-def _by(said: Mapping[str, Any], directory: ReferenceCache) -> JsonObject:
-    """Who acted: user and unit, with the names they have today, session, client, other source."""
-    user, unit = said.get("user"), said.get("unit")
-    person, place = directory.fields("user", user), directory.fields("unit", unit)
-    named = {"username": person.get("username"), "person_name": person.get("person_name")}
+def _actor(metadata: Mapping[str, Any], cache: ReferenceCache) -> JsonObject:
+    """The actor: user and unit with their present names, session, client, other source."""
+    user, unit = metadata.get("user"), metadata.get("unit")
+    user_fields, unit_fields = cache.fields("user", user), cache.fields("unit", unit)
+    names = {"username": user_fields.get("username"), "person_name": user_fields.get("person_name")}
     return {
-        "user": {"id": user} | named if user else None,
-        "unit": {"id": unit, "name": place.get("name")} if unit else None,
-        "session": said.get("session"),
-        "client": said.get("client"),
-        "source": said.get("source"),
+        "user": {"id": user} | names if user else None,
+        "unit": {"id": unit, "name": unit_fields.get("name")} if unit else None,
+        "session": metadata.get("session"),
+        "client": metadata.get("client"),
+        "source": metadata.get("source"),
     }

@@ -1,11 +1,11 @@
-"""The history of one entity, for those who may read it: found, recorded as read, then told."""
+"""The history of one entity, for those who may read it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -21,17 +21,17 @@ from services.audit.field_history import (
     RecordedEvent,
     SiblingEvent,
     blame,
-    entries,
+    describe_events,
 )
 from services.context import ContextQuery
 from services.ids import format_id, record_stream_id
 from services.pipeline.identifiers import is_stored, single_match
-from services.ports import Store
+from services.ports import ContextSource
 from services.reference_cache import ReferenceCache
 
 __all__ = [
     "ENTITY",
-    "MOST",
+    "PAGE_SIZE",
     "Entity",
     "EntityEvents",
     "EntitySnapshot",
@@ -41,10 +41,10 @@ __all__ = [
 
 ENTITY = "entity"
 """The parameter that names an entity: ``kind/id`` or ``kind/field=value``."""
-MOST = 200
+PAGE_SIZE = 200
 """Versions on one page."""
 AGGREGATE_NAMES = {"communication_queue": "queue_entry"}
-"""Aggregates that the contract calls otherwise."""
+"""Aggregates that have another name in the contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Entity:
 class HistoryPage:
     """A page of an entity's history.
 
-    ``versions`` is how many events there are about it up to ``position`` of the ledger, ``entries``
+    ``versions`` is the number of its events up to ``position`` of the ledger, ``entries``
     those from version ``first`` to ``last``.
     """
 
@@ -73,7 +73,7 @@ class HistoryPage:
 
 @dataclass(frozen=True, slots=True)
 class EntitySnapshot:
-    """An entity as it was at a version, field by field, and the page of its history around it."""
+    """The fields of an entity as of a version, and the page of its history around that."""
 
     history: HistoryPage
     version: int
@@ -81,140 +81,143 @@ class EntitySnapshot:
 
 
 class EntityEvents(Protocol):
-    """Events as they are stored. Every method raises `ServiceUnavailable` when it cannot answer."""
+    """Stored events. Every method raises `ServiceUnavailable` when it cannot answer."""
 
-    async def topic(self, organisation: str, stream: UUID) -> str | None:
+    async def first_topic(self, organisation: str, stream: UUID) -> str | None:
         """The topic of a stream's first event; None if there is none."""
 
-    async def steps(self, organisation: str, stream: UUID) -> tuple[int, list[RecordedEvent]]:
-        """The events of a stream in order, and the position up to which no other one is missing.
+    async def read(self, organisation: str, stream: UUID) -> tuple[int, list[RecordedEvent]]:
+        """The position up to which the events of a stream are complete, and these in order.
 
         Raises ``ValueError`` naming an event that this build or key cannot read.
         """
 
-    async def neighbours(
-        self, organisation: str, stream: UUID, told: Sequence[HistoryEntry]
+    async def siblings(
+        self, organisation: str, stream: UUID, entries: Sequence[HistoryEntry]
     ) -> dict[str, list[SiblingEvent]]:
-        """By command, the events that the commands of these entries wrote about other entities, in
-        their order."""
+        """The events about other entities of the same commands, in order, by command."""
 
 
 class HistoryService:
-    """Tells what happened to entities. Every reading is recorded before it happens."""
+    """Reads histories of entities. Every reading is recorded before it happens."""
 
     def __init__(
-        self, ledger: Store, archive: EntityEvents, auditing: AuditAccess, zone: ZoneInfo
+        self, store: ContextSource, events: EntityEvents, audit_access: AuditAccess, zone: ZoneInfo
     ) -> None:
-        self._ledger = ledger
-        self._archive = archive
-        self._auditing = auditing
+        self._store = store
+        self._events = events
+        self._audit_access = audit_access
         self.zone = zone
 
-    async def entity(self, organisation: str, named: str, at: str = ENTITY) -> Entity:
+    async def find_entity(self, organisation: str, name: str, path: str = ENTITY) -> Entity:
         """The entity that ``kind/id`` or ``kind/field=value`` means.
 
         Kinds are those of identifiers, of registered records, and the topics of aggregates, such as
         ``session``. Raises `InvalidParameterValue`, `InvalidIdentifier`, `EntityNotFound` and
-        `EntityNotUnique`, all naming the parameter ``at``.
+        `EntityNotUnique`, all for the parameter ``path``.
         """
-        kind, _, rest = named.strip().partition("/")
-        if not rest or (kind not in ENTITIES and kind not in AGGREGATES):
-            raise InvalidParameterValue(at)
-        by_field = kind in ENTITIES and "=" in rest
+        kind, _, value = name.strip().partition("/")
+        if not value or (kind not in ENTITIES and kind not in AGGREGATES):
+            raise InvalidParameterValue(path)
+        by_field = kind in ENTITIES and "=" in value
         id_ = (
-            await self._called(organisation, kind, rest, at) if by_field else normalised("id", rest)
+            await self._find_id(organisation, kind, value, path)
+            if by_field
+            else normalised("id", value)
         )
-        stream = self._stream(organisation, kind, id_, at)
-        topic = await self._archive.topic(organisation, stream)
+        stream = self._stream(organisation, kind, id_, path)
+        topic = await self._events.first_topic(organisation, stream)
         expected = "record" if kind in KINDS else AGGREGATE_NAMES.get(kind, kind)
         if topic is None or topic.partition(".")[0] != expected:
-            raise EntityNotFound(at)
+            raise EntityNotFound(path)
         return Entity(f"{kind}/{id_ if kind in KINDS else format_id(stream)}", stream)
 
     async def history(
         self, reader: AuditReader, entity: Entity, first: int = 1, last: int | None = None
     ) -> HistoryPage:
-        """The entries from version ``first`` to ``last``, at most `MOST` of them."""
-        position, steps = await self._steps(reader, entity, "history")
-        last = min(len(steps), first + MOST - 1, last or len(steps))
-        told = await self._told(steps[:last], reader.told.directory, first)
-        linked = await self._linked(reader, entity, told)
-        return HistoryPage(entity.ref, position, len(steps), first, last, linked)
+        """The entries from version ``first`` to ``last``, at most `PAGE_SIZE` of them."""
+        position, events = await self._read_events(reader, entity, "history")
+        last = min(len(events), first + PAGE_SIZE - 1, last or len(events))
+        entries = await self._describe(events[:last], reader.context.directory, first)
+        linked = await self._link(reader, entity, entries)
+        return HistoryPage(entity.ref, position, len(events), first, last, linked)
 
-    async def view(
+    async def snapshot(
         self, reader: AuditReader, entity: Entity, version: int | None = None
     ) -> EntitySnapshot:
-        """The entity as it was at a version, now unless one is given, amid its history."""
-        position, steps = await self._steps(reader, entity, "history")
-        version = min(version or len(steps), len(steps))
-        first = (version - 1) // MOST * MOST + 1
-        last = min(len(steps), first + MOST - 1)
-        told = await self._told(steps[:last], reader.told.directory)
-        linked = await self._linked(reader, entity, told[first - 1 :])
-        history = HistoryPage(entity.ref, position, len(steps), first, last, linked)
-        return EntitySnapshot(history, version, blame(told[:version]))
+        """The entity as of a version, the last one by default, with the page of its history."""
+        position, events = await self._read_events(reader, entity, "history")
+        version = min(version or len(events), len(events))
+        first = (version - 1) // PAGE_SIZE * PAGE_SIZE + 1
+        last = min(len(events), first + PAGE_SIZE - 1)
+        entries = await self._describe(events[:last], reader.context.directory)
+        linked = await self._link(reader, entity, entries[first - 1 :])
+        history = HistoryPage(entity.ref, position, len(events), first, last, linked)
+        return EntitySnapshot(history, version, blame(entries[:version]))
 
     async def blame(
         self, reader: AuditReader, entity: Entity, upto: int | None = None
     ) -> JsonObject:
         """For each field, its value and the event that set it: now, or at version ``upto``."""
-        position, steps = await self._steps(reader, entity, "blame")
-        told = await self._told(steps[:upto], reader.told.directory)
+        position, events = await self._read_events(reader, entity, "blame")
+        entries = await self._describe(events[:upto], reader.context.directory)
         return {
             ENTITY: entity.ref,
             "position": position,
-            "version": len(told),
-            "fields": [_blamed(set_.field, set_.value, set_.entry) for set_ in blame(told)],
+            "version": len(entries),
+            "fields": [_blamed_field(blamed) for blamed in blame(entries)],
         }
 
-    async def _steps(
+    async def _read_events(
         self, reader: AuditReader, entity: Entity, method: str
     ) -> tuple[int, list[RecordedEvent]]:
-        """All events of an entity, once it is recorded that they are read."""
-        await self._auditing.record(reader, method, {ENTITY: entity.ref})
-        return await self._archive.steps(reader.organisation, entity.stream)
+        """All events of an entity, after the reading is recorded."""
+        await self._audit_access.record_reading(reader, method, {ENTITY: entity.ref})
+        return await self._events.read(reader.organisation, entity.stream)
 
-    async def _linked(
-        self, reader: AuditReader, entity: Entity, told: list[HistoryEntry]
+    async def _link(
+        self, reader: AuditReader, entity: Entity, entries: list[HistoryEntry]
     ) -> list[HistoryEntry]:
         """The entries with their causes and effects."""
-        beside = await self._archive.neighbours(reader.organisation, entity.stream, told)
-        return [_linked(entry, beside.get(entry.command or "", [])) for entry in told]
+        siblings = await self._events.siblings(reader.organisation, entity.stream, entries)
+        return [_link_entry(entry, siblings.get(entry.command or "", [])) for entry in entries]
 
-    async def _told(
-        self, steps: Sequence[RecordedEvent], directory: ReferenceCache, first: int = 1
+    async def _describe(
+        self, events: Sequence[RecordedEvent], cache: ReferenceCache, first: int = 1
     ) -> list[HistoryEntry]:
-        """The entries, found beside the loop: some entities have very many events."""
-        return await asyncio.to_thread(entries, steps, directory, self.zone, first)
+        """The entries, made in a thread: some entities have very many events."""
+        return await asyncio.to_thread(describe_events, events, cache, self.zone, first)
 
-    async def _called(self, organisation: str, kind: str, rest: str, at: str) -> str:
-        """The id of the entity of a kind that has a value in an identifying field."""
+    async def _find_id(self, organisation: str, kind: str, value: str, path: str) -> str:
+        """The id of the entity of a kind with a given value in an identifier field."""
         known = ENTITIES[kind]
         fields = tuple(dict.fromkeys(("id", "number", *known.fields)))
-        named: Identifier = replace(known, fields=fields).read(rest, at, textual=True)
-        stored = (named,) if is_stored(named) else ()
-        told = await self._ledger.load_context(organisation, ContextQuery(identifiers=stored))
-        return single_match(told.matches[0] if stored else told.directory.matches(named), at)
+        identifier: Identifier = replace(known, fields=fields).read(value, path, textual=True)
+        stored = (identifier,) if is_stored(identifier) else ()
+        context = await self._store.load_context(organisation, ContextQuery(identifiers=stored))
+        matches = context.matches[0] if stored else context.directory.matches(identifier)
+        return single_match(matches, path)
 
     @staticmethod
-    def _stream(organisation: str, kind: str, id_: str, at: str) -> UUID:
+    def _stream(organisation: str, kind: str, id_: str, path: str) -> UUID:
         if kind in KINDS:
             return record_stream_id(organisation, kind, id_)
         try:
             return UUID(id_)
         except ValueError as error:
-            raise EntityNotFound(at) from error
+            raise EntityNotFound(path) from error
 
 
-def _linked(entry: HistoryEntry, beside: Sequence[SiblingEvent]) -> HistoryEntry:
-    """The entry with what it brought about, where its entity is the one that the command began
-    with, or else with what the command began with."""
-    if not beside or beside[0].position > entry.position:
-        return replace(entry, effects=list(beside))
-    return replace(entry, causes=[one for one in beside if one.entity == beside[0].entity])
+def _link_entry(entry: HistoryEntry, siblings: Sequence[SiblingEvent]) -> HistoryEntry:
+    """The entry with its effects, if its command began with this entity; else with its causes."""
+    if not siblings or siblings[0].position > entry.position:
+        return replace(entry, effects=list(siblings))
+    first = siblings[0].entity
+    return replace(entry, causes=[sibling for sibling in siblings if sibling.entity == first])
 
 
-def _blamed(name: str, value: Any, entry: HistoryEntry) -> JsonObject:
-    """One field and what is told of the event that set it."""
-    told = ("position", "version", "topic", "sentence", "at", "by", "request")
-    return {"field": name, "value": value} | {key: getattr(entry, key) for key in told}
+def _blamed_field(blamed: Blame) -> JsonObject:
+    """One field, its value and the event that set it."""
+    members = ("position", "version", "topic", "sentence", "at", "by", "request")
+    field: JsonObject = {"field": blamed.field, "value": blamed.value}
+    return field | {key: getattr(blamed.entry, key) for key in members}

@@ -1,4 +1,4 @@
-"""Readings of history have no row in any view: who wants to know reads their ledger."""
+"""The projection of readings of history, which have no row in any view."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ __all__: list[str] = []
 
 @projection(Access)
 def access(access: Access, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
-    """Nothing that a call could show."""
+    """A reading: no rows, and its members for the history."""
     return Projection(extra={"method": access.method, "about": access.about})

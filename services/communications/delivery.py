@@ -1,17 +1,16 @@
-"""Sending what waits in the queue without an external system (contract communications.md, 9.1).
+"""Delivery of queue entries without an external system (contract communications.md, 9.1).
 
-Whoever sends an entry has leased it. A message that a server has taken is noted beside the lease
-before it becomes an event, so that a process that dies in between leaves nothing to be sent again. The
-outcome is the event that `queue/process` or `queue/reject` would have written; where somebody else
-was faster, theirs stands.
+An entry is leased before it is sent. That a server has accepted the message is stored with the lease
+before it becomes an event, so that it is not sent again if the process dies in between. The result
+is the event that `queue/process` or `queue/reject` would have written; if somebody else has decided
+the entry meanwhile, their event remains.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 from uuid import UUID
@@ -20,12 +19,13 @@ from zoneinfo import ZoneInfo
 from domain.aggregate import Aggregate, Attribution
 from domain.communication import Communication
 from domain.errors import ConcurrentUpdate, Refusal, ServiceUnavailable
-from domain.fields import JsonObject
 from domain.queue_entry import ERROR_CODE, QueueEntry
+from services.backoff import Backoff
 from services.context import CallContext, ContextQuery
 from services.ids import message_key
-from services.pipeline.change import update_aggregate
-from services.ports import Store
+from services.pipeline.command_runner import update_aggregate
+from services.ports import EventStore
+from services.side_effects import SideEffect
 
 __all__ = [
     "MEDIA",
@@ -41,17 +41,17 @@ __all__ = [
 T = TypeVar("T")
 
 MEDIA = ("EMAIL", "SMS")
-"""What the service can send by itself."""
+"""The media that the service can send itself."""
 SOURCE = "crmledger send"
-LONGEST_ERROR = 500
-"""Characters of what a server said that are kept."""
+MAX_ERROR_LENGTH = 500
+"""Characters of a server's error text that are stored."""
 PAUSES = (0.1, 5.0)
-"""Seconds between two attempts to record an outcome: the first, and the longest."""
+"""Seconds between two attempts to record a result: the first and the longest pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a server is handed; ``idempotency_key`` is the same however often that happens."""
+    """A message for a server; ``idempotency_key`` is the same at every attempt."""
 
     idempotency_key: str
     sender: str | None
@@ -62,10 +62,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class LeasedEntry:
-    """An entry that is ours to send for a while.
+    """An entry that this process has leased.
 
-    ``tries`` is how often it was put off, ``sent`` that a server has taken it already, ``failures``
-    how often in a row the server could not be used.
+    ``tries`` is how often it was deferred, ``sent`` is true if a server has accepted it already,
+    ``failures`` how often in a row the server could not be used.
     """
 
     entry: str
@@ -77,14 +77,14 @@ class LeasedEntry:
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What became of a message.
+    """The result of sending a message.
 
-    ``SENT``; ``REFUSED`` for good; ``LATER``: it may go next time; ``AWAY``: the server cannot be
-    used at all, which is no fault of the message. ``code`` says nothing of persons, ``text`` may,
-    ``wait`` is how many seconds the server wants to be left alone.
+    ``sent``; ``rejected`` for good; ``deferred``: deferred, another attempt may succeed; ``unavailable``: the
+    server is unavailable, whatever the message. ``code`` contains no personal data, ``text`` may;
+    ``wait`` is the pause in seconds that the server asks for.
     """
 
-    name: Literal["SENT", "REFUSED", "LATER", "AWAY"]
+    name: Literal["sent", "rejected", "deferred", "unavailable"]
     code: str = ""
     text: str = ""
     wait: float = 0.0
@@ -92,7 +92,7 @@ class SendResult:
 
 @dataclass(frozen=True, slots=True)
 class SendPolicy:
-    """How fast a server is used and how often a message is tried, all processes together."""
+    """The rate and the retries of a server, of all processes together."""
 
     messages_per_second: int
     connections: int
@@ -103,182 +103,182 @@ class SendPolicy:
 
     @property
     def lease(self) -> float:
-        """Seconds for which an entry is leased: twice what a try may take."""
+        """Seconds for which an entry is leased: twice the timeout of an attempt."""
         return 2.0 * self.timeout_seconds
 
-    def wait(self, failures: int, least: float = 0.0) -> float:
+    def wait(self, failures: int, minimum: float = 0.0) -> float:
         """Seconds to wait after so many failures: doubled from one to the next, up to half of it by chance."""
-        longest = float(self.longest_wait_seconds)
-        grown = min(self.first_wait_seconds * 2.0 ** min(failures - 1, 30), longest)
-        # Whoever failed together should not come back together.
-        jittered = grown * (0.5 + random.random() / 2)  # noqa: S311 (no secret)
-        return max(jittered, min(least, longest))
+        backoff = Backoff(float(self.first_wait_seconds), float(self.longest_wait_seconds))
+        return backoff.pause(failures, minimum)
 
 
 class Transport(Protocol):
     """An organisation's e-mail server or SMS gateway."""
 
-    limits: SendPolicy
+    policy: SendPolicy
 
     async def send(self, message: Message) -> SendResult:
-        """Hands over one message. Takes no longer than ``limits.timeout_seconds``; raises nothing."""
+        """Hands over one message. Takes at most ``policy.timeout_seconds``; raises nothing."""
 
 
 class DeliveryLeases(Protocol):
-    """The leases. Every method raises `ServiceUnavailable`."""
+    """The leases of queue entries. Every method raises `ServiceUnavailable`."""
 
     async def renew(
         self, organisation: str, leased: LeasedEntry, seconds: float, *, sent: bool
     ) -> bool:
-        """Whether the lease still stands; then it is prolonged, and noted what was sent."""
+        """Renews a lease and stores if the message was sent. Returns False if the lease has ended."""
 
     async def defer(
         self, organisation: str, leased: LeasedEntry, tries: int, seconds: float, error: str
     ) -> bool:
-        """Gives the lease back; the entry is not tried again within so many seconds."""
+        """Ends the lease; the entry is not tried again within ``seconds``. False if it had ended."""
 
     async def open_circuit(
         self, organisation: str, media: str, failures: int, seconds: float, error: str
     ) -> None:
-        """Leaves a server alone for a while."""
+        """Stops using a server for ``seconds``."""
 
     async def complete(self, organisation: str, entry: str) -> None:
-        """Drops what is kept of an entry that is decided."""
+        """Deletes the lease of an entry that is decided."""
 
 
 class MessageDelivery:
-    """Sends leased entries and records what became of them."""
+    """Sends leased entries and records the results."""
 
-    def __init__(self, ledger: Store, deliveries: DeliveryLeases, zone: ZoneInfo) -> None:
-        self._ledger = ledger
-        self._deliveries = deliveries
+    def __init__(self, store: EventStore, leases: DeliveryLeases, zone: ZoneInfo) -> None:
+        self._store = store
+        self._leases = leases
         self._zone = zone
 
     async def deliver(
-        self, told: CallContext, media: str, server: Transport, leased: LeasedEntry
+        self, context: CallContext, media: str, transport: Transport, leased: LeasedEntry
     ) -> str:
-        """Sends one entry and records it: the outcome's name, ``DECIDED`` or ``LOST``.
+        """Sends one entry and records it. Returns the result's name, ``superseded`` or ``lease_lost``.
 
-        ``DECIDED``: somebody else had decided the entry. ``LOST``: the lease had ended and another
-        process has the entry now. A database that is away is waited for, since what was sent must be
-        recorded.
+        ``superseded``: somebody else had decided the entry. ``lease_lost``: the lease had ended and another
+        process has the entry now. Waits for a database that is unavailable, because a message that
+        was sent must be recorded.
         """
-        organisation, begun = told.directory.organisation, time.monotonic()
-        message = await _insist(lambda: self._message(told, leased.entry))
+        organisation, started = context.directory.organisation, time.monotonic()
+        message = await _retry(lambda: self._message(context, leased.entry))
         if message is None:
-            await _insist(lambda: self._deliveries.complete(organisation, leased.entry))
-            return "DECIDED"
-        if time.monotonic() - begun > server.limits.timeout_seconds:
-            # The database was away: a try that began now could go on when the lease has ended.
-            return "LOST"
-        outcome = SendResult("SENT") if leased.sent else await _sent(server, message)
-        if outcome.name == "LATER" and leased.tries + 1 >= server.limits.tries:
-            said = f"{outcome.text} (tried {leased.tries + 1} times)".strip()
-            outcome = SendResult("REFUSED", outcome.code, said)
-        if outcome.name in ("SENT", "REFUSED"):
-            return await self._record(told, server, leased, outcome)
-        return await self._put_off(organisation, media, server, leased, outcome)
+            await _retry(lambda: self._leases.complete(organisation, leased.entry))
+            return "superseded"
+        if time.monotonic() - started > transport.policy.timeout_seconds:
+            # The database was unavailable: an attempt that began now could outlast the lease.
+            return "lease_lost"
+        result = SendResult("sent") if leased.sent else await _send(transport, message)
+        if result.name == "deferred" and leased.tries + 1 >= transport.policy.tries:
+            text = f"{result.text} (tried {leased.tries + 1} times)".strip()
+            result = SendResult("rejected", result.code, text)
+        if result.name in ("sent", "rejected"):
+            return await self._record(context, transport, leased, result)
+        return await self._defer(organisation, media, transport, leased, result)
 
-    async def _message(self, told: CallContext, entry: str) -> Message | None:
-        """What an entry sends; None if it is decided already."""
-        organisation, stream = told.directory.organisation, UUID(entry)
-        loaded = await self._ledger.load(organisation, [stream])
-        queued = loaded.aggregates.get(stream)
-        if not isinstance(queued, QueueEntry) or queued.state != "PENDING":
+    async def _message(self, context: CallContext, entry: str) -> Message | None:
+        """The message of an entry; None if the entry is decided already."""
+        organisation, stream = context.directory.organisation, UUID(entry)
+        loaded = await self._store.load(organisation, [stream])
+        queue_entry = loaded.aggregates.get(stream)
+        if not isinstance(queue_entry, QueueEntry) or queue_entry.state != "PENDING":
             return None
-        source = UUID(queued.communication)
-        loaded = await self._ledger.load(organisation, [source])
-        said = loaded.aggregates[source]
-        assert isinstance(said, Communication)
-        details = said.details
-        default = "default_email_address" if queued.media == "EMAIL" else "default_sms_sender"
+        communication_id = UUID(queue_entry.communication)
+        loaded = await self._store.load(organisation, [communication_id])
+        communication = loaded.aggregates[communication_id]
+        assert isinstance(communication, Communication)
+        details = communication.details
+        is_email = queue_entry.media == "EMAIL"
+        default_sender = "default_email_address" if is_email else "default_sms_sender"
         return Message(
             idempotency_key=message_key(organisation, entry),
-            sender=details.get("from") or told.directory.settings.get(default),
+            sender=details.get("from") or context.directory.settings.get(default_sender),
             to=details.get("to") or "",
             subject=details.get("subject") or "",
             content=details.get("content") or "",
         )
 
     async def _record(
-        self, told: CallContext, server: Transport, leased: LeasedEntry, outcome: SendResult
+        self, context: CallContext, transport: Transport, leased: LeasedEntry, result: SendResult
     ) -> str:
-        organisation, seconds = told.directory.organisation, server.limits.lease
-        sent = outcome.name == "SENT"
-        if not await _insist(
-            lambda: self._deliveries.renew(organisation, leased, seconds, sent=sent)
-        ):
-            return "LOST"
-        decided = await _insist(lambda: self._decide(organisation, leased.entry, outcome))
-        await _insist(lambda: self._deliveries.complete(organisation, leased.entry))
-        return outcome.name if decided else "DECIDED"
+        organisation, seconds = context.directory.organisation, transport.policy.lease
+        sent = result.name == "sent"
+        if not await _retry(lambda: self._leases.renew(organisation, leased, seconds, sent=sent)):
+            return "lease_lost"
+        decided = await _retry(lambda: self._decide(organisation, leased.entry, result))
+        await _retry(lambda: self._leases.complete(organisation, leased.entry))
+        return result.name if decided else "superseded"
 
-    async def _decide(self, organisation: str, entry: str, outcome: SendResult) -> bool:
-        """Makes the outcome an event; False if somebody else has decided the entry."""
-        told = await self._ledger.load_context(organisation, ContextQuery())
+    async def _decide(self, organisation: str, entry_id: str, result: SendResult) -> bool:
+        """Records the result as an event. Returns False if somebody else has decided the entry."""
+        context = await self._store.load_context(organisation, ContextQuery())
         decided = False
 
-        def decide(queued: Aggregate, by: Attribution) -> JsonObject:
+        def decide(entry: Aggregate, by: Attribution) -> Iterable[SideEffect]:
             nonlocal decided
-            assert isinstance(queued, QueueEntry)
-            decided = queued.state == "PENDING"
-            if decided and outcome.name == "SENT":
-                queued.process(by)
+            assert isinstance(entry, QueueEntry)
+            decided = entry.state == "PENDING"
+            if decided and result.name == "sent":
+                entry.process(by)
             elif decided:
-                queued.reject(outcome.code[: ERROR_CODE.max_length], _bounded(outcome), by)
-            return {}
+                entry.reject(result.code[: ERROR_CODE.max_length], _error_text(result), by)
+            return ()
 
         try:
             await update_aggregate(
-                self._ledger, self._zone, told, UUID(entry), decide, SOURCE, "communication_queue"
+                self._store,
+                self._zone,
+                context,
+                UUID(entry_id),
+                decide,
+                SOURCE,
+                "communication_queue",
             )
         except ConcurrentUpdate as error:
             raise ServiceUnavailable("concurrent updates") from error
         except Refusal:
-            # The contact was forgotten meanwhile, and what waited for it taken off the queue.
+            # The contact was erased meanwhile, and its entries were removed from the queue.
             return False
         return decided
 
-    async def _put_off(
+    async def _defer(
         self,
         organisation: str,
         media: str,
-        server: Transport,
+        transport: Transport,
         leased: LeasedEntry,
-        outcome: SendResult,
+        result: SendResult,
     ) -> str:
-        limits, away = server.limits, outcome.name == "AWAY"
-        if away or outcome.wait:
-            asked = min(outcome.wait, float(limits.longest_wait_seconds))
-            rest = limits.wait(leased.failures + 1, asked) if away else asked
-            await _insist(
-                lambda: self._deliveries.open_circuit(
-                    organisation, media, leased.failures, rest, outcome.code
+        policy, is_away = transport.policy, result.name == "unavailable"
+        if is_away or result.wait:
+            requested = min(result.wait, float(policy.longest_wait_seconds))
+            pause = policy.wait(leased.failures + 1, requested) if is_away else requested
+            await _retry(
+                lambda: self._leases.open_circuit(
+                    organisation, media, leased.failures, pause, result.code
                 )
             )
-        wait = 0.0 if away else limits.wait(leased.tries + 1, outcome.wait)
-        kept = await _insist(
-            lambda: self._deliveries.defer(
-                organisation, leased, 0 if away else 1, wait, outcome.code
-            )
+        wait = 0.0 if is_away else policy.wait(leased.tries + 1, result.wait)
+        still_leased = await _retry(
+            lambda: self._leases.defer(organisation, leased, 0 if is_away else 1, wait, result.code)
         )
-        return outcome.name if kept else "LOST"
+        return result.name if still_leased else "lease_lost"
 
 
-async def _sent(server: Transport, message: Message) -> SendResult:
+async def _send(transport: Transport, message: Message) -> SendResult:
     if not message.to.strip():
-        return SendResult("REFUSED", "NO_RECIPIENT", "The communication does not say to whom")
-    return await server.send(message)
+        return SendResult("rejected", "NO_RECIPIENT", "The communication does not say to whom")
+    return await transport.send(message)
 
 
-def _bounded(outcome: SendResult) -> str:
-    """What the server said, on one line; a reject must say something."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in outcome.text).split())
-    return line[:LONGEST_ERROR] or outcome.code
+def _error_text(result: SendResult) -> str:
+    """The server's text on one line; its code if there is none, for a reject needs a text."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in result.text).split())
+    return line[:MAX_ERROR_LENGTH] or result.code
 
 
-async def _insist(work: Callable[[], Awaitable[T]]) -> T:
-    """Does what has to be done, however long the database is away: each of it may be repeated."""
+async def _retry(work: Callable[[], Awaitable[T]]) -> T:
+    """Repeats ``work`` until the database is available; ``work`` must be idempotent."""
     pause, longest = PAUSES
     while True:
         try:

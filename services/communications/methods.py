@@ -44,12 +44,12 @@ ON = Reference(name="communication", target=identifiable("communication"))
 TO, NOTES = TEXTS[2:]
 
 
-def _unless_template(level: Level) -> Any:
-    return lambda given: Level.OPTIONAL if given.get("template") else level
+def _level_without_template(level: Level) -> Any:
+    return lambda params: Level.OPTIONAL if params.get("template") else level
 
 
-def _addressed(given: JsonObject) -> Level:
-    return Level.MANDATORY if given.get("media") == "EMAIL" else Level.OPTIONAL
+def _recipient_level(params: JsonObject) -> Level:
+    return Level.MANDATORY if params.get("media") == "EMAIL" else Level.OPTIONAL
 
 
 CREATE = Parameters(
@@ -57,8 +57,8 @@ CREATE = Parameters(
     TEMPLATE,
     CATEGORY,
     EXTERNAL_SYSTEM,
-    *(when(row, _unless_template(Level.MANDATORY)) for row in TEMPLATED),
-    when(TO, _addressed),
+    *(when(field, _level_without_template(Level.MANDATORY)) for field in TEMPLATED),
+    when(TO, _recipient_level),
     NOTES,
     LIFE_CYCLE_STATE,
     *OWNERSHIP,
@@ -72,11 +72,11 @@ UPDATE = Parameters(
     TEMPLATE,
     CATEGORY,
     EXTERNAL_SYSTEM,
-    *(when(row, _unless_template(Level.KEPT)) for row in TEMPLATED),
+    *(when(field, _level_without_template(Level.NOT_NULL)) for field in TEMPLATED),
     TO,
     NOTES,
     LIFE_CYCLE_STATE,
-    *(not_null(row) if row.name == "owned_by_group" else row for row in OWNERSHIP),
+    *(not_null(field) if field.name == "owned_by_group" else field for field in OWNERSHIP),
     *UDF,
     REFERENCES,
     UNRESTRICTED.for_update(),
@@ -90,7 +90,6 @@ LIST = Parameters(
     at_least_one=("contact_information", "category"),
 )
 IDENTIFIED: tuple[ParameterSpec, ...] = (mandatory(ON),)
-ON_COMMUNICATION: JsonObject = {"identified_by": (ON,), "aggregate": Communication}
 
 
 @query(
@@ -139,7 +138,7 @@ def create_(call: Call) -> Iterable[Communication | QueueEntry]:
     COMMUNICATION,
     sequences=("communication_queue",),
     open_to_consumers=True,
-    **ON_COMMUNICATION,
+    identified_by=(ON,),
 )
 def update(communication: Communication, call: Call) -> list[QueueEntry]:
     """Changes a draft and, if it is said to be completed, completes it."""
@@ -158,7 +157,7 @@ def update(communication: Communication, call: Call) -> list[QueueEntry]:
     COMPACT_COMMUNICATION,
     answer_with="compact",
     sequences=("communication_queue",),
-    **ON_COMMUNICATION,
+    identified_by=(ON,),
 )
 def complete(communication: Communication, call: Call) -> list[QueueEntry]:
     """Makes a draft final and queues it if it is to be sent."""
@@ -173,7 +172,7 @@ def complete(communication: Communication, call: Call) -> list[QueueEntry]:
     COMPACT_COMMUNICATION,
     answer_with="compact",
     open_to_consumers=True,
-    **ON_COMMUNICATION,
+    identified_by=(ON,),
 )
 def set_as_viewed(communication: Communication, call: Call) -> None:
     """Notes that the contact has seen a communication."""

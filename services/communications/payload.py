@@ -1,4 +1,4 @@
-"""What a communication holds after a create or an update (contract communications.md, 3 to 7).
+"""The payloads of communication events (contract communications.md, sections 3 to 7).
 
 The order is that of section 8.4: template, given fields, references, unrestricted parameters,
 ``from``, tags; then the limits, which are measured on the resolved text.
@@ -51,43 +51,45 @@ __all__ = [
 SUBJECT, TEXT, TO, NOTES = TEXTS
 TEMPLATE = Reference(name="template", target=identifiable("communication_template"))
 TEMPLATED: tuple[Field, ...] = (DIRECTION, MEDIA, SUBJECT, TEXT)
-"""What every communication has, from the caller or from a template."""
+"""The fields of every communication, from the caller or from a template."""
 
-FROM_TEMPLATE = (*(row.name for row in TEMPLATED), CATEGORY.name, EXTERNAL_SYSTEM.name)
+FROM_TEMPLATE = (*(field.name for field in TEMPLATED), CATEGORY.name, EXTERNAL_SYSTEM.name)
 STORED = frozenset(
-    row.name
-    for row in (*TEMPLATED, TO, NOTES, CATEGORY, EXTERNAL_SYSTEM, *OWNERSHIP, *UDF, REFERENCES)
+    field.name
+    for field in (*TEMPLATED, TO, NOTES, CATEGORY, EXTERNAL_SYSTEM, *OWNERSHIP, *UDF, REFERENCES)
 )
 
 
 def check_recipient(values: JsonObject) -> None:
-    """An e-mail goes to an address (section 5.1); raises `InvalidParameterValue`."""
+    """Raises `InvalidParameterValue` for an e-mail to something else than an address (section 5.1)."""
     if values.get("media") == "EMAIL" and values.get("to") and not email_address(values["to"]):
         raise InvalidParameterValue(TO.name)
 
 
 def followed_communication(call: Call) -> list[UUID]:
-    """The communication that a new one follows up."""
+    """The id of the communication that a new one follows up; empty if there is none."""
     reference = (call.params.get(REFERENCES.name) or {}).get("communication")
     return [UUID(reference)] if reference else []
 
 
 def check_consumer_may_write(call: Call, details: JsonObject) -> None:
-    """Customers may only write what is incoming (common.md, section 11). Raises `AccessDenied`."""
+    """Raises `AccessDenied` for a consumer that writes what is not incoming (common.md, section 11)."""
     if call.session.customer and details.get(DIRECTION.name) != "INCOMING":
         raise AccessDenied(DIRECTION.name)
 
 
 def creation_payload(call: Call) -> JsonObject:
     """The payload of a new communication's first event. Raises as sections 3 to 7 say."""
-    given = {name: value for name, value in call.params.items() if value is not None}
-    contact: str = given["contact_information"]
-    details = _template(call) | {"owned_by_group": call.default_group} | _stored(given)
+    params = {name: value for name, value in call.params.items() if value is not None}
+    contact: str = params["contact_information"]
+    details = (
+        _template_values(call) | {"owned_by_group": call.default_group} | _passive_fields(params)
+    )
     check_consumer_may_write(call, details)
     _check_complete(details)
-    parameters = _parameters([], given, call)
+    parameters = _apply_parameters([], params, call)
     details["from"] = _sender(details, call)
-    details = _resolved(details, contact, parameters, call)
+    details = _resolve_tags(details, contact, parameters, call)
     return {
         "number": f"CM{call.next_number('communication'):06d}",
         "code": _code(call),
@@ -99,28 +101,28 @@ def creation_payload(call: Call) -> JsonObject:
 
 def amendment(communication: Communication, call: Call) -> tuple[JsonObject, list[JsonObject]]:
     """Details and unrestricted parameters after an update. Raises as sections 3 to 7 say."""
-    given, before = call.params, communication.details
-    details = apply_diff(before, _template(call) | _stored(given))
+    params, before = call.params, communication.details
+    details = apply_diff(before, _template_values(call) | _passive_fields(params))
     check_consumer_may_write(call, details)
     _check_complete(details)
-    details = apply_diff(details, _references(communication, given))
-    parameters = _parameters(communication.parameters, given, call)
-    if any(details.get(row.name) != before.get(row.name) for row in (DIRECTION, MEDIA)):
+    details = apply_diff(details, _changed_references(communication, params))
+    parameters = _apply_parameters(communication.parameters, params, call)
+    if any(details.get(field.name) != before.get(field.name) for field in (DIRECTION, MEDIA)):
         details["from"] = _sender(details, call)
-    return _resolved(details, communication.contact_information, parameters, call), parameters
+    return _resolve_tags(details, communication.contact_information, parameters, call), parameters
 
 
-def _stored(given: JsonObject) -> JsonObject:
+def _passive_fields(params: JsonObject) -> JsonObject:
     """The given passive fields; a null beside a template counts as not given (section 5.2)."""
-    templated = given.get(TEMPLATE.name) is not None
+    has_template = params.get(TEMPLATE.name) is not None
     return {
         name: value
-        for name, value in given.items()
-        if name in STORED and not (value is None and templated and name in FROM_TEMPLATE)
+        for name, value in params.items()
+        if name in STORED and not (value is None and has_template and name in FROM_TEMPLATE)
     }
 
 
-def _template(call: Call) -> JsonObject:
+def _template_values(call: Call) -> JsonObject:
     """The values of the given template. Raises as section 5.2 says."""
     id_ = call.params.get(TEMPLATE.name)
     if id_ is None:
@@ -135,18 +137,18 @@ def _template(call: Call) -> JsonObject:
 
 
 def _check_complete(values: JsonObject) -> None:
-    """Refuses the lack of what every communication, or every e-mail, must have (section 5.1)."""
-    for row in (*TEMPLATED, *((TO,) if values.get("media") == "EMAIL" else ())):
-        if not (values.get(row.name) or "").strip():
-            raise MandatoryParameter(row.name)
+    """Raises `MandatoryParameter` for a blank field of every communication or e-mail (section 5.1)."""
+    for field in (*TEMPLATED, *((TO,) if values.get("media") == "EMAIL" else ())):
+        if not (values.get(field.name) or "").strip():
+            raise MandatoryParameter(field.name)
     check_recipient(values)
 
 
-def _references(communication: Communication, given: JsonObject) -> JsonObject:
-    """The links as an update changes them; null removes all (section 3)."""
-    if REFERENCES.name not in given:
+def _changed_references(communication: Communication, params: JsonObject) -> JsonObject:
+    """The references after an update; null removes all (section 3)."""
+    if REFERENCES.name not in params:
         return {}
-    links: JsonObject | None = given[REFERENCES.name]
+    links: JsonObject | None = params[REFERENCES.name]
     if links is None:
         links = dict.fromkeys(communication.details.get(REFERENCES.name) or {})
     if links.get("communication") == format_id(communication.id):
@@ -154,18 +156,20 @@ def _references(communication: Communication, given: JsonObject) -> JsonObject:
     return {REFERENCES.name: links}
 
 
-def _parameters(current: list[JsonObject], given: JsonObject, call: Call) -> list[JsonObject]:
-    for n, item in enumerate(given.get(UNRESTRICTED.name) or ()):
-        at = f"{UNRESTRICTED.name}[{n}]"
-        current = apply_parameter_action(current, item, call.new_id_text(), at)
+def _apply_parameters(
+    current: list[JsonObject], params: JsonObject, call: Call
+) -> list[JsonObject]:
+    for n, item in enumerate(params.get(UNRESTRICTED.name) or ()):
+        path = f"{UNRESTRICTED.name}[{n}]"
+        current = apply_parameter_action(current, item, call.new_id_text(), path)
     return current
 
 
-def _resolved(
+def _resolve_tags(
     values: JsonObject, contact: str, parameters: list[JsonObject], call: Call
 ) -> JsonObject:
     """The values with the tags of both texts resolved, within the limits of section 5.4."""
-    texts = {row.name: values[row.name] for row in (SUBJECT, TEXT)}
+    texts = {field.name: values[field.name] for field in (SUBJECT, TEXT)}
     links = values.get(REFERENCES.name) or {}
     values = values | render_texts(texts, contact, links, parameters, call)
     system = call.directory.fields(EXTERNAL_SYSTEM.name, values.get(EXTERNAL_SYSTEM.name))
@@ -180,7 +184,7 @@ def _resolved(
 
 
 def _sender(values: JsonObject, call: Call) -> str | None:
-    """Who an outgoing e-mail or SMS is from (section 5.3)."""
+    """The sender of an outgoing e-mail or SMS (section 5.3)."""
     settings = {"EMAIL": "default_email_address", "SMS": "default_sms_sender"}
     if values["direction"] != "OUTGOING" or values["media"] not in settings:
         return None
@@ -189,7 +193,7 @@ def _sender(values: JsonObject, call: Call) -> str | None:
 
 
 def _code(call: Call) -> str:
-    """The code of the communication that is followed up, else a new one (section 6)."""
+    """The code of the communication that this one follows up, else a new one (section 6)."""
     for id_ in followed_communication(call):
         communication = call.related[id_]
         assert isinstance(communication, Communication)

@@ -1,4 +1,4 @@
-"""What callers see of communications and queue entries, and the columns they are found by.
+"""The projections of communications and queue entries: documents, and columns to find them by.
 
 Shapes: contract communications.md, section 2.
 """
@@ -26,9 +26,9 @@ from domain.communication import (
 )
 from domain.composite_fields import Reference
 from domain.fields import Field, JsonObject, JsonSchema, ResponseShape
-from domain.queue_entry import ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
+from domain.queue_entry import ENTRY_STATE, ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
 from domain.reference.catalogue import identifiable
-from domain.scalar_fields import Boolean, Date, Enumeration, Text
+from domain.scalar_fields import Boolean, Date, Text
 from services.ids import format_id
 from services.log_information import LOG_INFORMATION, log_information
 from services.projections import (
@@ -50,8 +50,8 @@ NUMBER = Text(name="number")
 class FollowUps(Field):
     """The later communications of the same code, found when the document is read."""
 
-    def to_response(self, kept: Any, zone: ZoneInfo) -> Any:
-        return {"$ref": f"follow_ups/{kept}"}
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        return {"$ref": f"follow_ups/{stored}"}
 
     def response_schema(self) -> JsonSchema:
         return {"type": "array", "items": {"$ref": "#/components/schemas/communication"}}
@@ -91,9 +91,7 @@ QUEUE_ENTRY = ResponseShape(
     "communication_queue",
     ID,
     NUMBER,
-    Enumeration(
-        name="life_cycle_state", allowed="PENDING REJECTED COMPLETED COMPLETED_AND_REMOVED"
-    ),
+    ENTRY_STATE,
     ERROR_CODE,
     ERROR_DESCRIPTION,
     Reference(name="communication", target=identifiable("communication")),
@@ -125,29 +123,29 @@ def communication(
         "unrestricted_parameter_set": communication.parameters,
         "log_information": log_information(communication.created, communication.stamp, zone),
     }
-    shown = Projection(
+    result = Projection(
         full=document(COMMUNICATION, full, zone),
         compact=document(COMPACT_COMMUNICATION, compact, zone),
         names={"number": communication.number},
         owners=(f"contact_information/{communication.contact_information}",),
-        # What belonged to a contact who was forgotten is shown, and can be named by nobody any more.
+        # Communications of an erased contact are still shown, but nobody can identify them.
         retired="subject" not in communication.details,
     )
     searched = ("id", "code", "contact_information", "category", "direction", "media")
     columns = {name: full.get(name) for name in (*searched, "life_cycle_state")}
-    refs = stored_references(shown.full)
-    shown.rows = [
+    refs = stored_references(result.full)
+    result.rows = [
         ViewRow(
-            "communications", communication.id, communication.version, columns, shown.full, refs
+            "communications", communication.id, communication.version, columns, result.full, refs
         ),
-        entity_row("communication", communication, compact["id"], shown, shown.names),
+        entity_row("communication", communication, compact["id"], result, result.names),
     ]
-    return shown
+    return result
 
 
 @projection(QueueEntry)
 def queue_entry(entry: QueueEntry, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
-    """A queue entry: its row; nothing else shows it."""
+    """A queue entry: its row; it is part of no other document."""
     id_, contact = format_id(entry.id), f"contact_information/{entry.contact_information}"
     values = {
         "id": id_,
@@ -159,7 +157,7 @@ def queue_entry(entry: QueueEntry, settings: Mapping[str, Any], zone: ZoneInfo) 
         "communication_queue_external_system": entry.external_system,
         "log_information": log_information(entry.created, entry.stamp, zone),
     }
-    shown = Projection(
+    result = Projection(
         full=document(QUEUE_ENTRY, values, zone),
         names={"number": entry.number},
         owners=(contact,),
@@ -173,9 +171,9 @@ def queue_entry(entry: QueueEntry, settings: Mapping[str, Any], zone: ZoneInfo) 
         "external_system": entry.external_system,
         "life_cycle_state": entry.state,
     }
-    refs = stored_references(shown.full)
-    shown.rows = [
-        ViewRow("queue_entries", entry.id, entry.version, columns, shown.full, refs),
-        entity_row("communication_queue", entry, id_, shown, shown.names),
+    refs = stored_references(result.full)
+    result.rows = [
+        ViewRow("queue_entries", entry.id, entry.version, columns, result.full, refs),
+        entity_row("communication_queue", entry, id_, result, result.names),
     ]
-    return shown
+    return result

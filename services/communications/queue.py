@@ -7,10 +7,9 @@ from typing import Any
 
 from domain.communication import CONTACT, EXTERNAL_SYSTEM, MEDIA, Communication
 from domain.composite_fields import Reference
-from domain.fields import JsonObject, Parameters, ParameterSpec, mandatory
-from domain.queue_entry import ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
+from domain.fields import Parameters, ParameterSpec, mandatory
+from domain.queue_entry import ENTRY_STATE, ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
 from domain.reference.catalogue import identifiable
-from domain.scalar_fields import Enumeration
 from services.communications.projection import QUEUE_ENTRY
 from services.context import ViewQuery
 from services.ids import format_id
@@ -21,22 +20,18 @@ from services.pipeline.request import Call
 __all__ = ["queue_entry_for"]
 
 ON = Reference(name="communication_queue", target=identifiable("communication_queue"))
-STATE = Enumeration(
-    name="life_cycle_state", allowed="PENDING REJECTED COMPLETED COMPLETED_AND_REMOVED"
-)
 FILTERS: tuple[ParameterSpec, ...] = (EXTERNAL_SYSTEM, MEDIA, CONTACT)
 EITHER = (EXTERNAL_SYSTEM.name, MEDIA.name)
 IDENTIFIED: tuple[ParameterSpec, ...] = (mandatory(ON),)
-ON_ENTRY: JsonObject = {"identified_by": (ON,), "aggregate": QueueEntry}
 
 
 def queue_entry_for(communication: Communication, call: Call) -> Iterator[QueueEntry]:
-    """The queue entry of a communication that has just become final, if it is to be sent (9.1)."""
+    """The queue entry of a communication that has just become final and is to be sent (9.1)."""
     details = communication.details
     media, system = details["media"], details.get(EXTERNAL_SYSTEM.name)
-    served = {"EMAIL": "email_server_enabled", "SMS": "sms_server_enabled"}
-    sent = system or (media in served and call.settings.get(served[media], True))
-    if communication.state == "COMPLETED" and details["direction"] == "OUTGOING" and sent:
+    switches = {"EMAIL": "email_server_enabled", "SMS": "sms_server_enabled"}
+    is_sent = system or (media in switches and call.settings.get(switches[media], True))
+    if communication.state == "COMPLETED" and details["direction"] == "OUTGOING" and is_sent:
         yield QueueEntry.create(
             QueueEntry.Queued,
             call.actor,
@@ -64,7 +59,7 @@ def show(call: Call) -> ViewQuery:
 @query(
     12,
     "communications/queue/list",
-    Parameters(*FILTERS, STATE, *PAGING, exactly_one=EITHER),
+    Parameters(*FILTERS, ENTRY_STATE, *PAGING, exactly_one=EITHER),
     QUEUE_ENTRY,
     is_list=True,
 )
@@ -98,17 +93,19 @@ def get_pending_completed(call: Call) -> ViewQuery:
 
 
 def _page(call: Call, state: Any, *, descending: bool = False) -> ViewQuery:
-    given = call.params
+    params = call.params
     where = {
-        "external_system": given.get(EXTERNAL_SYSTEM.name),
-        "media": given.get("media"),
-        "contact_information": given.get("contact_information"),
+        "external_system": params.get(EXTERNAL_SYSTEM.name),
+        "media": params.get("media"),
+        "contact_information": params.get("contact_information"),
         "life_cycle_state": state,
     }
-    return page("queue_entries", where, given, descending=descending)
+    return page("queue_entries", where, params, descending=descending)
 
 
-@command(15, "communications/queue/process", Parameters(*IDENTIFIED), QUEUE_ENTRY, **ON_ENTRY)
+@command(
+    15, "communications/queue/process", Parameters(*IDENTIFIED), QUEUE_ENTRY, identified_by=(ON,)
+)
 def process(entry: QueueEntry, call: Call) -> None:
     """Says that the message was sent."""
     entry.process(call.actor)
@@ -119,14 +116,16 @@ def process(entry: QueueEntry, call: Call) -> None:
     "communications/queue/reject",
     Parameters(*IDENTIFIED, mandatory(ERROR_CODE), mandatory(ERROR_DESCRIPTION)),
     QUEUE_ENTRY,
-    **ON_ENTRY,
+    identified_by=(ON,),
 )
 def reject(entry: QueueEntry, call: Call) -> None:
     """Says that the message could not be sent, and why."""
     entry.reject(call.params["error_code"], call.params["error_description"], call.actor)
 
 
-@command(17, "communications/queue/remove", Parameters(*IDENTIFIED), QUEUE_ENTRY, **ON_ENTRY)
+@command(
+    17, "communications/queue/remove", Parameters(*IDENTIFIED), QUEUE_ENTRY, identified_by=(ON,)
+)
 def remove(entry: QueueEntry, call: Call) -> None:
     """Takes an entry off the list that readers show."""
     entry.remove(call.actor)

@@ -1,4 +1,4 @@
-"""What the tags of a text stand for (contract communications.md, section 4)."""
+"""The values of the tags in a text (contract communications.md, section 4)."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def render_texts(
     kind, ``parameters`` its unrestricted parameters.
     """
     entities = {"contact_information": contact} | {k: v for k, v in references.items() if v}
-    keyed = {parameter["key"]: parameter for parameter in parameters}
+    by_key = {parameter["key"]: parameter for parameter in parameters}
 
     def value_of(entity: str, field: str) -> str | None:
         if entity.startswith("unrestricted_"):
-            parameter = keyed.get(f"{entity}.{field}")
+            parameter = by_key.get(f"{entity}.{field}")
             return _parameter_text(parameter, call) if parameter else None
         return _entity_text(entity, entities.get(entity), field, call)
 
@@ -50,28 +50,30 @@ def _parameter_text(parameter: JsonObject, call: Call) -> str:
 
 def _entity_text(entity: str, id_: str | None, field: str, call: Call) -> str | None:
     shape = COMPACTS.get(entity)
-    shown = call.compact_object(entity, id_) if shape else None
-    if shape is None or shown is None:
+    compact = call.compact_object(entity, id_) if shape else None
+    if shape is None or compact is None:
         return None
-    found = _scalar(shape.fields, shown, field)
-    if found is None and entity == "contact_information":
-        found = _scalar(DEMOGRAPHICS, shown.get("demographics") or {}, field)
-    return _text(*found, call) if found else None
+    match = _scalar(shape.fields, compact, field)
+    if match is None and entity == "contact_information":
+        match = _scalar(DEMOGRAPHICS, compact.get("demographics") or {}, field)
+    return _text(*match, call) if match else None
 
 
-def _scalar(rows: Iterable[Field], shown: JsonObject, name: str) -> tuple[Field, Any] | None:
-    """The field of that name with its value, if it is one that a text can hold."""
-    for row in rows:
-        if row.key == name and isinstance(row, SCALARS):
-            return row, shown.get(name)
+def _scalar(fields: Iterable[Field], compact: JsonObject, name: str) -> tuple[Field, Any] | None:
+    """The field of that name and its value, if it is a scalar; else None."""
+    for field in fields:
+        if field.key == name and isinstance(field, SCALARS):
+            return field, compact.get(name)
     return None
 
 
-def _text(row: Field, value: Any, call: Call) -> str:
+def _text(field: Field, value: Any, call: Call) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(int(value))
     return (
-        java_date(value, call.zone) if isinstance(row, Date) and not row.java_format else str(value)
+        java_date(value, call.zone)
+        if isinstance(field, Date) and not field.java_format
+        else str(value)
     )

@@ -1,38 +1,42 @@
-"""Forgetting a contact: the key of its events is destroyed, and every view without what was personal.
+"""Erasure of a contact: the key of its events is destroyed, and personal data leaves every view.
 
-All of it is one change of the ledger: the event that says so with its reason, the keys, the rows of
-everything that the keys encrypted, photo, claims, and kept answers. No event is altered, so seals
-and hashes go on to prove that nothing else was.
+One commit does it all: the event with its reason, the keys, the rows of everything that the keys
+encrypted, photo, claims, and stored responses. No event is altered, so seals and hashes still prove
+the rest.
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Iterable
+from typing import Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from domain.access_token import AccessToken
 from domain.aggregate import Aggregate, Attribution
 from domain.contact_information import ContactInformation
-from domain.errors import ConcurrentUpdate, EntityNotFound, InvalidLifeCycleState
+from domain.errors import EntityNotFound, InvalidLifeCycleState
 from domain.fields import JsonObject
 from domain.identifiers import Identifier, normalised
 from domain.queue_entry import QueueEntry
 from domain.reference.records import Record
-from services.context import CallContext, ContextQuery, LoadResult
+from services.context import CallContext, ContextQuery
 from services.ids import format_id, record_stream_id
-from services.pipeline.command_runner import ATTEMPTS
+from services.pipeline.retry import retry_on_conflict
 from services.pipeline.unit_of_work import UnitOfWork
-from services.ports import Store
-from services.projections import project
+from services.ports import ContextSource, EntityRelations, EventStore
+from services.side_effects import DropPhoto, EraseSubject
 
 __all__ = ["ContactErasure", "find_contact"]
 
 
-async def find_contact(ledger: Store, organisation: str, name: str) -> tuple[CallContext, UUID]:
-    """The contact of an id or a number, forgotten or not. Raises `EntityNotFound`."""
+async def find_contact(
+    ledger: ContextSource, organisation: str, name: str
+) -> tuple[CallContext, UUID]:
+    """The context of an organisation, and the contact with an id or number, erased or not.
+
+    Raises `EntityNotFound`.
+    """
     named = tuple(
         Identifier("contact_information", field, normalised(field, name), "contact")
         for field in ("id", "number")
@@ -44,34 +48,41 @@ async def find_contact(ledger: Store, organisation: str, name: str) -> tuple[Cal
     return told, UUID(found[0].id)
 
 
-class ContactErasure:
-    """Forgets contacts."""
+class ErasureStore(EventStore, EntityRelations, Protocol):
+    """What an erasure reads and writes."""
 
-    def __init__(self, ledger: Store, zone: ZoneInfo) -> None:
+
+class ContactErasure:
+    """Erases contacts."""
+
+    def __init__(self, ledger: ErasureStore, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self._zone = zone
 
     async def forget(
         self, organisation: str, name: str, reason: str, by: Attribution, metadata: JsonObject
     ) -> str:
-        """Forgets the contact of an id or a number for good; the contact's id.
+        """Erases the contact with an id or a number for good. Returns the contact's id.
 
-        With it go the access tokens of the accounts that it owned last. What still waits to be
-        sent to it is taken off the queue.
+        The access tokens of the accounts that it owned last are erased as well, and its pending
+        entries are removed from the queue.
 
-        :param reason: why, in words that say nothing of the person: they stay.
+        :param reason: why; a text without personal data, because it stays.
         Raises `EntityNotFound`, and `InvalidLifeCycleState` for a contact that owns an account or
-        was forgotten before.
+        is erased already.
         """
-        for attempt in range(ATTEMPTS):
-            told, contact = await find_contact(self._ledger, organisation, name)
+
+        async def find(_: object = None) -> tuple[CallContext, UUID]:
+            return await find_contact(self._ledger, organisation, name)
+
+        async def attempt(found: tuple[CallContext, UUID]) -> str | None:
+            told, contact = found
             draft = await self._draft(told, contact, reason, by)
             change = draft.to_commit(self._ledger, metadata | {"at": by.at.isoformat()})
             verdict = await self._ledger.append(organisation, change)
-            if verdict.name == "WRITTEN":
-                return format_id(contact)
-            await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)
-        raise ConcurrentUpdate
+            return format_id(contact) if verdict.name == "WRITTEN" else None
+
+        return await retry_on_conflict(await find(), attempt, find)
 
     async def _draft(
         self, told: CallContext, contact: UUID, reason: str, by: Attribution
@@ -85,17 +96,19 @@ class ContactErasure:
         erased = await self._ledger.load(organisation, streams, erased=subjects)
         draft = UnitOfWork(told.directory, self._zone, erased)
         for stream, aggregate in known.aggregates.items():
-            draft.projections_before[stream] = project(
-                aggregate, told.directory.settings, self._zone
-            )
+            draft.projections_before[stream] = draft.project(aggregate)
         _forget(erased.aggregates.values(), reason, by)
         draft.collect(erased.aggregates.values())
-        self._show_erased(draft, told, erased)
-        draft.effects["forget"] = [
-            {"subject": str(subject), "streams": len(belongings) if subject == contact else 0}
+        # What has no new event is read differently from now on, and its rows are written, too.
+        for stream, aggregate in erased.aggregates.items():
+            if stream not in draft.events:
+                draft.projections_after[stream] = draft.project(aggregate)
+        draft.expect_unchanged()
+        draft.side_effects += [
+            EraseSubject(subject, len(belongings) if subject == contact else 0)
             for subject in subjects
         ]
-        draft.effects["drop_photo_of"] = format_id(contact)
+        draft.side_effects.append(DropPhoto(format_id(contact)))
         return draft
 
     async def _tokens(self, organisation: str, contact: UUID) -> list[UUID]:
@@ -116,17 +129,6 @@ class ContactErasure:
             and account.fields.get("account_owner") == format_id(contact)
         ]
         return await self._ledger.tokens_of_accounts(organisation, owned)
-
-    def _show_erased(self, draft: UnitOfWork, told: CallContext, erased: LoadResult) -> None:
-        """Writes the rows of what has no new event, and yet is read differently from now on."""
-        unchanged = {id_: a for id_, a in erased.aggregates.items() if id_ not in draft.events}
-        for stream, aggregate in unchanged.items():
-            draft.projections_after[stream] = project(
-                aggregate, told.directory.settings, self._zone
-            )
-        draft.expect_versions(
-            {stream: aggregate.version for stream, aggregate in unchanged.items()}
-        )
 
 
 def _forget(aggregates: Iterable[Aggregate], reason: str, by: Attribution) -> None:

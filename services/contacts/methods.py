@@ -35,51 +35,51 @@ from services.ids import format_id
 from services.pipeline.method import command, create, query
 from services.pipeline.paging import PAGING, page
 from services.pipeline.request import Call, File, Upload
+from services.side_effects import DropPhoto, StorePhoto
 
 CONTACT = Reference(name="contact_information", target=identifiable("contact_information"))
 FOREIGN = {
     "PERSON": frozenset({"company_name", "company_profile"}),
-    "COMPANY": frozenset({row.name for row in PERSON_NAME} | {"demographics"}),
+    "COMPANY": frozenset({field.name for field in PERSON_NAME} | {"demographics"}),
 }
-"""What a contact of a type does not have."""
+"""The fields that a contact of a type does not have."""
 
 NEEDED = frozenset({"first_name", "last_name", "company_name"})
-MATERIALS = {row.name: row.name.split("_")[1] for row in MARKETING}
+MATERIALS = {field.name: field.name.split("_")[1] for field in MARKETING}
 
 NUMBERS = ("id_number", "passport_number", "social_security_number", "vat_registration_number")
-SOUGHT = (*NUMBERS, "email_address", "phone_number")
+SEARCHED = (*NUMBERS, "email_address", "phone_number")
 
 
-def _by_type(name: str) -> Callable[[JsonObject], Level]:
-    """The names of its own type are mandatory; nothing of the other's applies."""
+def _level_by_type(name: str) -> Callable[[JsonObject], Level]:
+    """The rule for a field of one type: names are mandatory, and fields of the other not applicable."""
 
-    def level(given: JsonObject) -> Level:
-        if name in FOREIGN[given["type"]]:
+    def level(params: JsonObject) -> Level:
+        if name in FOREIGN[params["type"]]:
             return Level.NOT_APPLICABLE
         return Level.MANDATORY if name in NEEDED else Level.OPTIONAL
 
     return level
 
 
-def _typed(row: Field) -> ParameterSpec:
-    typed = any(row.name in names for names in FOREIGN.values())
-    return when(row, _by_type(row.name)) if typed else row
+def _with_level(field: Field) -> ParameterSpec:
+    typed = any(field.name in names for names in FOREIGN.values())
+    return when(field, _level_by_type(field.name)) if typed else field
 
 
 TITLE, FIRST_NAME, MIDDLE_NAME, LAST_NAME = PERSON_NAME
 NAMES: tuple[Field, ...] = (FIRST_NAME, LAST_NAME, MIDDLE_NAME, TITLE, COMPANY_NAME)
 FIELDS: tuple[Field, ...] = (*NAMES, *PASSIVE, *MARKETING, *UDF, *PROFILES)
-DETAILS = tuple(row.name for row in FIELDS if row.name not in MATERIALS)
+DETAILS = tuple(field.name for field in FIELDS if field.name not in MATERIALS)
 
-CREATE = Parameters(mandatory(CONTACT_TYPE), *map(_typed, FIELDS), *SETS.values())
+CREATE = Parameters(mandatory(CONTACT_TYPE), *map(_with_level, FIELDS), *SETS.values())
 UPDATE = Parameters(
     mandatory(CONTACT),
-    *(not_null(row) if row.name == "owned_by_group" else row for row in FIELDS),
+    *(not_null(field) if field.name == "owned_by_group" else field for field in FIELDS),
     *(items.for_update() for items in SETS.values()),
 )
 IDENTIFIED = Parameters(mandatory(CONTACT))
-LIST = Parameters(*(Text(name=name) for name in SOUGHT), *PAGING, at_least_one=SOUGHT)
-ON_CONTACT: JsonObject = {"identified_by": (CONTACT,), "aggregate": ContactInformation}
+LIST = Parameters(*(Text(name=name) for name in SEARCHED), *PAGING, at_least_one=SEARCHED)
 
 
 @query(
@@ -98,12 +98,12 @@ def show(call: Call) -> ViewQuery:
 @query(19, "contact_information/list", LIST, CONTACT_INFORMATION, is_list=True)
 def list_(call: Call) -> ViewQuery:
     """Lists the contacts that match all given numbers, e-mail address and phone number."""
-    given = {name: value for name in SOUGHT if (value := call.params.get(name)) is not None}
-    where = {name: given[name].strip() for name in NUMBERS if name in given}
-    if "email_address" in given:
-        where["emails"] = [given["email_address"].strip().casefold()]
-    if "phone_number" in given:
-        where["phones"] = [normalise_phone(given["phone_number"])]
+    params = {name: value for name in SEARCHED if (value := call.params.get(name)) is not None}
+    where = {name: params[name].strip() for name in NUMBERS if name in params}
+    if "email_address" in params:
+        where["emails"] = [params["email_address"].strip().casefold()]
+    if "phone_number" in params:
+        where["phones"] = [normalise_phone(params["phone_number"])]
     return page("contacts", where, call.params)
 
 
@@ -117,15 +117,15 @@ def list_(call: Call) -> ViewQuery:
 )
 def create_(call: Call) -> list[ContactInformation]:
     """Registers a contact."""
-    given, id_ = call.params, call.new_id()
+    params, id_ = call.params, call.new_id()
     contact = ContactInformation.create(
         ContactInformation.Registered,
         call.actor,
         id=id_,
         number=f"CI{call.next_number('contact_information'):06d}",
-        type=given["type"],
+        type=params["type"],
         details=_details(call),
-        sets=first_entries(call, id_, given),
+        sets=first_entries(call, id_, params),
     )
     _decide_marketing(contact, call)
     return [contact]
@@ -137,15 +137,15 @@ def create_(call: Call) -> list[ContactInformation]:
     UPDATE,
     CONTACT_INFORMATION,
     open_to_consumers=True,
-    **ON_CONTACT,
+    identified_by=(CONTACT,),
 )
 def update(contact: ContactInformation, call: Call) -> None:
     """Changes a contact and its addresses, phones, emails and relations."""
-    given = _applicable(contact.type, call.params)
-    if given.get("notes"):
+    params = _applicable_params(contact.type, call.params)
+    if params.get("notes"):
         former = contact.details.get("notes")
-        given["notes"] = "\n".join(filter(None, (former, with_author_note(call, given["notes"]))))
-    contact.amend({name: given[name] for name in DETAILS if name in given}, call.actor)
+        params["notes"] = "\n".join(filter(None, (former, with_author_note(call, params["notes"]))))
+    contact.amend({name: params[name] for name in DETAILS if name in params}, call.actor)
     _decide_marketing(contact, call)
     apply_items(contact, call)
 
@@ -164,7 +164,7 @@ def view_photo(call: Call) -> tuple[str, bytes]:
     answer_with="photo",
     multipart=True,
     open_to_consumers=True,
-    **ON_CONTACT,
+    identified_by=(CONTACT,),
 )
 def add_photo(contact: ContactInformation, call: Call) -> None:
     """Gives a contact a profile photo in place of the former one."""
@@ -172,8 +172,8 @@ def add_photo(contact: ContactInformation, call: Call) -> None:
     photo = {"id": call.new_id_text(), "file_name": file.file_name, "mime_type": file.mime_type}
     contact.add_photo(photo, file.content, call.actor)
     id_, content = format_id(contact.id), b64encode(file.content).decode()
-    call.side_effects["drop_photo_of"] = id_
-    call.side_effects["photos"] = [photo | {"contact": id_, "content": content}]
+    photos = [DropPhoto(id_), StorePhoto(**photo, contact=id_, content=content)]
+    call.side_effects.extend(photos)
 
 
 @command(
@@ -184,17 +184,17 @@ def add_photo(contact: ContactInformation, call: Call) -> None:
     answer_with="nothing",
     fields_set=False,
     open_to_consumers=True,
-    **ON_CONTACT,
+    identified_by=(CONTACT,),
 )
 def remove_photo(contact: ContactInformation, call: Call) -> None:
     """Removes the profile photo of a contact, if it has one."""
     if contact.photo:
         contact.raise_event(contact.ProfilePhotoRemoved, call.actor)
-        call.side_effects["drop_photo_of"] = format_id(contact.id)
+        call.side_effects.append(DropPhoto(format_id(contact.id)))
 
 
 def _details(call: Call) -> JsonObject:
-    """The fields with which a contact begins."""
+    """The details of a new contact."""
     details = {name: value for name in DETAILS if (value := call.params.get(name)) is not None}
     details.setdefault("owned_by_group", call.default_group)
     if "notes" in details:
@@ -203,20 +203,20 @@ def _details(call: Call) -> JsonObject:
 
 
 def with_author_note(call: Call, text: str) -> str:
-    """Notes as they are kept: who wrote them and when, then the text (section 8)."""
+    """``text`` as notes are stored: author and time, then the text (section 8)."""
     person = call.directory.fields("user", call.session.user).get("person_name") or ""
     at = call.actor.at.astimezone(call.zone)
     return f"{person} {at.day}/{at.month}/{at:%Y %H:%M:%S} {text}".lstrip()
 
 
-def _applicable(type_: str, given: JsonObject) -> JsonObject:
-    """The given values that a contact of this type has; raises as section 7 says."""
-    for name, value in given.items():
+def _applicable_params(type_: str, params: JsonObject) -> JsonObject:
+    """The given values of fields that a contact of this type has. Raises as section 7 says."""
+    for name, value in params.items():
         if name in FOREIGN[type_] and value is not None:
             raise InvalidParameterValue(name)
         if name in NEEDED - FOREIGN[type_] and not (value or "").strip():
             raise MandatoryParameter(name)
-    return {name: value for name, value in given.items() if name not in FOREIGN[type_]}
+    return {name: value for name, value in params.items() if name not in FOREIGN[type_]}
 
 
 def _decide_marketing(contact: ContactInformation, call: Call) -> None:

@@ -1,4 +1,4 @@
-"""What callers see of a contact, and the columns it is found by.
+"""The projection of contacts: documents for callers, and columns to find them by.
 
 Shapes: contract common.md section 10, contact_information.md section 10.
 """
@@ -51,8 +51,8 @@ __all__ = [
 ID = Text(name="id")
 NUMBER = Text(name="number")
 NAMES: tuple[Field, ...] = (Text(name="name", personal=True), *PERSON_NAME, COMPANY_NAME)
-CONTACT_STATE = Enumeration(name="life_cycle_state", allowed="MARKETING FINANCIAL")
-CONTACT_TYPE = Enumeration(name="type", allowed="PERSON COMPANY")
+CONTACT_STATE = Enumeration(name="life_cycle_state", allowed=("MARKETING", "FINANCIAL"))
+CONTACT_TYPE = Enumeration(name="type", allowed=("PERSON", "COMPANY"))
 COMPACT_CONTACT = ResponseShape(
     "contact_information",
     ID,
@@ -96,7 +96,7 @@ PHOTO = ResponseShape(
     Text(name="file_content_url"),
     Text(name="file_mime_type"),
 )
-NO_PHOTO = orjson.dumps(dict.fromkeys(row.key for row in PHOTO.fields))
+NO_PHOTO = orjson.dumps(dict.fromkeys(field.key for field in PHOTO.fields))
 
 
 def normalise_phone(number: str) -> str:
@@ -105,7 +105,7 @@ def normalise_phone(number: str) -> str:
 
 
 def display_name(contact: ContactInformation) -> Any:
-    """The computed ``name``: of persons in both orders, the setting chooses when it is read."""
+    """The computed ``name``; of persons in both orders, of which the setting chooses when it is read."""
     if contact.type == "COMPANY":
         return contact.details.get("company_name")
     first, last = ((contact.details.get(n) or "").strip() for n in ("first_name", "last_name"))
@@ -114,11 +114,10 @@ def display_name(contact: ContactInformation) -> Any:
 
 def _compact_contact(contact: ContactInformation) -> JsonObject:
     profile = "demographics" if contact.type == "PERSON" else "company_profile"
-    own = {profile: contact.details.get(profile) or {}}
     return (
         contact.details
         | {"demographics": None, "company_profile": None}
-        | own
+        | {profile: contact.details.get(profile) or {}}
         | {
             "id": format_id(contact.id),
             "type": contact.type,
@@ -158,8 +157,8 @@ def _authorization_settings(contact: ContactInformation, zone: ZoneInfo) -> Json
     return values
 
 
-def _known(contact: ContactInformation, set_name: str) -> list[JsonObject]:
-    """The entries of a set but for those of which nothing is left but that they were there."""
+def _known_entries(contact: ContactInformation, set_name: str) -> list[JsonObject]:
+    """The entries of a set, without those whose content is erased."""
     return [entry for entry in contact.sets.get(set_name, ()) if entry.get("id")]
 
 
@@ -179,19 +178,21 @@ def contact_information(
 ) -> Projection:
     """A contact: its row, its compact object, its photo."""
     id_, values = format_id(contact.id), _compact_contact(contact)
-    shown = Projection(
+    result = Projection(
         full=document(CONTACT_INFORMATION, _full_contact(contact, values, zone), zone),
         compact=document(COMPACT_CONTACT, values, zone),
         photo=_photo(contact),
         names=_contact_names(contact),
         claims=_contact_claims(contact, settings),
-        extra=_beside(contact),
+        extra=_extra(contact),
         retired=contact.forgotten,
     )
     unsearched = ("number", "registration_number")
-    columns: JsonObject = {k: v for k, v in shown.names.items() if k not in unsearched}
-    phones = {normalise_phone(p[k]) for p in _known(contact, "phone_set") for k in _PHONE_KEYS}
-    emails = {e["email_address"].strip().casefold() for e in _known(contact, "email_set")}
+    columns: JsonObject = {k: v for k, v in result.names.items() if k not in unsearched}
+    phones = {
+        normalise_phone(p[k]) for p in _known_entries(contact, "phone_set") for k in _PHONE_KEYS
+    }
+    emails = {e["email_address"].strip().casefold() for e in _known_entries(contact, "email_set")}
     columns |= {
         "id": id_,
         "type": contact.type,
@@ -199,27 +200,27 @@ def contact_information(
         "phones": sorted(phones),
         "emails": sorted(emails),
         "photo": contact.photo and contact.photo["id"],
-        "uniqueness_values": contact.identifying(),
+        "uniqueness_values": contact.uniqueness_values(),
     }
-    shown.rows = [
+    result.rows = [
         ViewRow(
             "contacts",
             contact.id,
             contact.version,
             columns,
-            shown.full,
-            stored_references(shown.full),
+            result.full,
+            stored_references(result.full),
         ),
-        entity_row("contact_information", contact, id_, shown, shown.names),
+        entity_row("contact_information", contact, id_, result, result.names),
     ]
     if contact.photographed:
         photo: JsonObject = {"kind": "profile_photo", "id": id_}
-        shown.rows.append(ViewRow("entities", contact.id, contact.version, photo, shown.photo))
-    return shown
+        result.rows.append(ViewRow("entities", contact.id, contact.version, photo, result.photo))
+    return result
 
 
-def _beside(contact: ContactInformation) -> JsonObject:
-    """What a contact's document does not show: its photo, its accounts, whether it is forgotten."""
+def _extra(contact: ContactInformation) -> JsonObject:
+    """Values beside a contact's document, for its history: photo, accounts, and if it is erased."""
     accounts = [{"$ref": f"accounts_receivable/{id_}"} for id_ in sorted(contact.accounts)]
     return {
         "profile_photo": contact.photo,
@@ -245,13 +246,13 @@ def _photo(contact: ContactInformation) -> bytes:
 
 
 def _contact_claims(contact: ContactInformation, settings: Mapping[str, Any]) -> dict[str, str]:
-    """One claim on the values that the organisation's rule wants unique together, if all are set.
+    """The claim on the values that are unique together by the organisation's rule, if all are set.
 
     `ledger.rebuild_claims` makes the same text when the rule changes. It holds a hash of the values: they
     are personal, and may be longer than what an index can hold.
     """
     rule = settings.get("unique_person" if contact.type == "PERSON" else "unique_company") or []
-    identity = contact.identifying()
+    identity = contact.uniqueness_values()
     values = [identity[name] for name in sorted(rule) if name in identity]
     if not rule or len(values) < len(rule):
         return {}

@@ -20,12 +20,12 @@ def full_number(area_code: str | None, number: str) -> str:
     return f"00{area_code}{number}" if area_code else number
 
 
-def first_entries(call: Call, contact: UUID, given: JsonObject) -> dict[str, list[JsonObject]]:
-    """The entries that a new contact begins with, by set. Raises what `check_entry` does."""
+def first_entries(call: Call, contact: UUID, params: JsonObject) -> dict[str, list[JsonObject]]:
+    """The entries of a new contact by set. Raises what `check_entry` does."""
     sets: dict[str, list[JsonObject]] = {}
     for set_name in SETS:
         entries: list[JsonObject] = []
-        for n, item in enumerate(given.get(set_name) or ()):
+        for n, item in enumerate(params.get(set_name) or ()):
             entry = _entry(call, set_name, item)
             check_entry(contact, set_name, entries, entry, f"{set_name}[{n}]")
             entries.append(entry)
@@ -38,22 +38,22 @@ def apply_items(contact: ContactInformation, call: Call) -> None:
     """Adds, changes and removes entries in the order in which they are given."""
     for set_name in SETS:
         for n, item in enumerate(call.params.get(set_name) or ()):
-            at = f"{set_name}[{n}]"
+            path = f"{set_name}[{n}]"
             if item["action"] == "ADD":
-                contact.add_entry(set_name, _entry(call, set_name, item), call.actor, at)
+                contact.add_entry(set_name, _entry(call, set_name, item), call.actor, path)
                 continue
             entry = contact.entry(set_name, item["identifier"])
             if item["action"] == "REMOVE":
                 contact.remove_entry(set_name, entry, call.actor)
             else:
                 changes = _changes(call, set_name, entry, item)
-                contact.change_entry(set_name, entry, changes, call.actor, at)
+                contact.change_entry(set_name, entry, changes, call.actor, path)
 
 
 def _entry(call: Call, set_name: str, item: JsonObject) -> JsonObject:
     """A complete new entry: active, in the default country, with its full number."""
-    given = {k: v for k, v in item.items() if k != "action" and v is not None}
-    entry: JsonObject = {"id": call.new_id_text()} | given
+    values = {k: v for k, v in item.items() if k != "action" and v is not None}
+    entry: JsonObject = {"id": call.new_id_text()} | values
     if set_name != "relation_set":
         entry["state"] = "Active"
     if set_name in ("address_set", "phone_set"):
@@ -69,8 +69,8 @@ def _changes(call: Call, set_name: str, entry: JsonObject, item: JsonObject) -> 
     if set_name == "phone_set" and any(name in changes for name in _OF_A_NUMBER):
         if changes.get("country", entry.get("country")) != entry.get("country"):
             changes.setdefault("area_code", _dialing_code(call, changes["country"]))
-        now = entry | changes
-        changes["full_number"] = full_number(now.get("area_code"), now["number"])
+        changed = entry | changes
+        changes["full_number"] = full_number(changed.get("area_code"), changed["number"])
     return changes
 
 

@@ -1,306 +1,266 @@
-"""The writing half of a call: load, decide, append; again if somebody else was faster."""
+"""The writing half of a call: load, decide, append; again if another change came first."""
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Callable, Iterable
+from typing import Protocol, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from msgspec import structs
 
 from domain.access_token import AccessToken
-from domain.aggregate import Aggregate
+from domain.aggregate import Aggregate, Attribution
 from domain.errors import (
-    ConcurrentUpdate,
     DuplicateEntity,
+    EntityNotFound,
     IdempotencyKeyRevoked,
     MaximumAccessTokens,
     Refusal,
     ServiceError,
 )
 from domain.fields import JsonObject
-from services.context import LoadRequest, LoadResult
+from services.context import CallContext, LoadRequest, LoadResult
 from services.ids import format_id
-from services.pipeline.dispatcher import ResolveAgain
+from services.pipeline.dispatcher import Refresh
 from services.pipeline.fields_set import merge_keys, select_keys
 from services.pipeline.idempotency import key_owner, stored_response
 from services.pipeline.instrumentation import StageTimer
-from services.pipeline.query_runner import CallState
+from services.pipeline.method import Command, WriteMethod
 from services.pipeline.request import Call
+from services.pipeline.retry import retry_on_conflict
+from services.pipeline.shown_secrets import short_code_material
 from services.pipeline.stream_locks import StreamLocks
-from services.pipeline.token_proofs import Authenticator, Proof, short_code_material
-from services.pipeline.unit_of_work import UnitOfWork, start_unit_of_work
-from services.ports import AppendResult, Hasher, Store
+from services.pipeline.token_proofs import Authenticator
+from services.pipeline.unit_of_work import UnitOfWork
+from services.ports import AppendResult, EventStore, Hasher, Sequences
 from services.reference_expansion import references
+from services.side_effects import SideEffect, StoreResponse, StoreSecret
 
-__all__ = ["ATTEMPTS", "CommandRunner"]
+__all__ = ["CommandRunner", "Mutation", "update_aggregate"]
 
 REFUSALS: dict[str, type[ServiceError]] = {
     "CLAIMED": DuplicateEntity,
     "LIMITED": MaximumAccessTokens,
     "SETTLED": IdempotencyKeyRevoked,
 }
-"""What the ledger's verdicts mean that no other try would change."""
+"""The results of an append that no other attempt would change."""
 
-ATTEMPTS = 8
-"""How often a command is decided before it gives way (the contract wants at least 3 retries)."""
+Mutation = Callable[[Aggregate, Attribution], Iterable[SideEffect]]
+"""Changes an aggregate and returns the side effects of that."""
+
+
+class CommandStore(EventStore, Sequences, Protocol):
+    """The ports that a command reads and writes."""
 
 
 class CommandRunner:
-    """Runs commands: a callable from a checked call to its answer's ``data``."""
+    """Runs commands: a callable from a resolved call to its answer's ``data``."""
 
     def __init__(
         self,
-        ledger: Store,
+        store: CommandStore,
         hasher: Hasher,
         authenticator: Authenticator,
         zone: ZoneInfo,
         stage: StageTimer,
     ) -> None:
         """:param stage: measures."""
-        self._ledger = ledger
+        self._store = store
         self._hasher = hasher
         self._authenticator = authenticator
         self._zone = zone
         self._stage = stage
-        self._turns = StreamLocks()
+        self._locks = StreamLocks()
 
-    async def __call__(self, run: CallState, again: ResolveAgain) -> bytes:
-        """The answer. Raises the endpoint's refusals, `DuplicateEntity` and `ConcurrentUpdate`.
+    async def __call__(self, call: Call, refresh: Refresh) -> bytes:
+        """Return the answer.
 
-        :param again: resolves the call anew after another change came first.
+        :param refresh: resolves the call anew after another change came first.
+        Raises the endpoint's refusals, `DuplicateEntity` and `ConcurrentUpdate`.
         """
-        for attempt in range(ATTEMPTS):
-            stream = _stream(run)
-            async with self._turns.hold(stream) as waited:
-                if waited:
-                    # What was loaded before the others had their turns is what they have changed.
-                    run.told = structs.replace(run.told, prefetched=None)
-                answer, verdict = await self._attempt(run, stream)
-            if verdict.name == "WRITTEN":
-                return answer
-            if verdict.name in REFUSALS:
-                raise REFUSALS[verdict.name](verdict.detail)
-            if verdict.name == "REPEATED" and (first := await stored_response(self._ledger, run)):
-                return first
-            await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)
-            await again(run)
-        raise ConcurrentUpdate
+        return await retry_on_conflict(call, self._attempt, refresh)
 
-    async def _attempt(self, run: CallState, stream: UUID | None) -> tuple[bytes, AppendResult]:
-        loaded, call = await self._loaded(run, stream)
-        draft = start_unit_of_work(run.told.directory, self._zone, loaded, _changing(run, stream))
-        aggregate = loaded.aggregates.get(stream) if stream else None
-        call.matching_secrets = await self._checked(run, loaded, aggregate)
-        call.numbers = await self._ledger.allocate_numbers(run.organisation, run.method.sequences)
-        drawn = {name: list(numbers) for name, numbers in call.numbers.items()}
-        try:
-            with self._stage("decide"):
-                aggregates = _decide(run, call, aggregate)
-        except Refusal:
-            self._ledger.release_numbers(run.organisation, drawn)
-            raise
-        with self._stage("answer"):
-            draft.collect([*aggregates, *_use_proofs(run, loaded, call)])
-            draft.effects |= call.side_effects
-            await self._keep(call, draft)
-            answer = await self._answer(run, call, draft, aggregates[0])
-        with self._stage("append"):
-            verdict = await self._append(run, call, draft, answer)
-        if verdict.name == "CLAIMED" and verdict.detail in call.generated_params:
-            verdict = AppendResult("CONFLICT", verdict.detail)
-        # Numbers of an unknown outcome stay drawn: an append that raises may yet be found written.
-        unused = call.numbers if verdict.name == "WRITTEN" else drawn
-        self._ledger.release_numbers(run.organisation, unused)
-        return answer, verdict
+    async def _attempt(self, call: Call) -> bytes | None:
+        """Return the answer, or None if another change came first."""
+        stream = _method(call).stream(call.session.id, call.params)
+        async with self._locks.hold(stream, call.asked_at) as changed:
+            if changed:
+                # What was loaded before the others' turns ended is what they have changed.
+                context = structs.replace(call.context, prefetched=None)
+                call = structs.replace(call, context=context)
+            call = await self._begin(call, stream)
+            answer, result = await self._decide_and_append(call, stream)
+        if result.name == "WRITTEN":
+            return answer
+        if result.name in REFUSALS:
+            raise REFUSALS[result.name](result.detail)
+        return await stored_response(self._store, call) if result.name == "REPEATED" else None
 
-    async def _loaded(self, run: CallState, stream: UUID | None) -> tuple[LoadResult, Call]:
-        """All that the method looks at, and what it sees."""
+    async def _begin(self, call: Call, stream: UUID | None) -> Call:
+        """Return the call with a unit of work on all that the method looks at."""
         with self._stage("load"):
-            loaded = await self._load(run, stream)
-            call = run.call(loaded.compacts)
-            call.related = loaded.aggregates
-            await self._look(run, call, loaded, stream)
-        return loaded, call
+            loaded = await self._load(call, stream)
+            changing = {*call.verified.tokens, *([stream] if stream else [])}
+            work = UnitOfWork.start(call.directory, self._zone, loaded, changing)
+            call = structs.replace(call, work=work)
+            seen = {*loaded.aggregates, *changing}
+            while new := [
+                id_ for id_ in dict.fromkeys(_method(call).related(call)) if id_ not in seen
+            ]:
+                seen |= set(new)
+                loaded.add(await self._store.load(call.organisation, new))
+        return call
 
-    async def _checked(
-        self, run: CallState, loaded: LoadResult, aggregate: Aggregate | None
-    ) -> frozenset[str]:
-        """Checks the credentials that were shown; the given secrets that are there already."""
-        with self._stage("credentials"):
-            _check_proofs(run, loaded)
-            await self._check_code(run, aggregate)
-            return await self._unchanged(run, aggregate)
-
-    async def _load(self, run: CallState, stream: UUID | None) -> LoadResult:
-        contact = run.resolved.get("contact_information")
-        subjects = [UUID(contact)] if isinstance(contact, str) else []
-        streams = [*([stream] if stream else []), *(p.token for p in run.proofs.values())]
-        wanted = LoadRequest(tuple(streams), tuple(subjects), run.refs)
-        if wanted == LoadRequest():
+    async def _load(self, call: Call, stream: UUID | None) -> LoadResult:
+        """Return what is loaded for every method, which may have come with the context."""
+        contact = call.params.get("contact_information")
+        subjects = (UUID(contact),) if isinstance(contact, str) else ()
+        streams = (*([stream] if stream else []), *call.verified.tokens)
+        request, prefetched = LoadRequest(streams, subjects, call.refs), call.context.prefetched
+        if request == LoadRequest():
             return LoadResult()
-        if run.told.prefetched is not None and run.told.prefetched.wanted.is_superset_of(wanted):
-            return run.told.prefetched.loaded
-        return await self._ledger.load(
-            run.organisation, streams, subjects, run.refs, run.session.customer
+        if prefetched is not None and prefetched.request.is_superset_of(request):
+            return prefetched
+        return await self._store.load(
+            call.organisation, streams, subjects, call.refs, call.session.customer
         )
 
-    async def _look(
-        self, run: CallState, call: Call, loaded: LoadResult, stream: UUID | None
-    ) -> None:
-        """Loads what the method also looks at, until it wants nothing more."""
-        seen: set[UUID] = set(loaded.aggregates) | ({stream} if stream else set())
-        while new := [id_ for id_ in dict.fromkeys(run.method.related(call)) if id_ not in seen]:
-            seen |= set(new)
-            found = await self._ledger.load(run.organisation, new)
-            loaded.aggregates |= found.aggregates
-            loaded.keys |= found.keys
-            loaded.compacts |= found.compacts
+    async def _decide_and_append(
+        self, call: Call, stream: UUID | None
+    ) -> tuple[bytes, AppendResult]:
+        method, work = _method(call), call.work
+        aggregate = work.loaded.aggregates.get(stream) if stream else None
+        with self._stage("credentials"):
+            call.verified.check(work.loaded.aggregates)
+            if isinstance(method, Command) and isinstance(aggregate, AccessToken):
+                work.matching_secrets = await self._authenticator.check_command(call, aggregate)
+        work.numbers = await self._store.allocate_numbers(call.organisation, method.sequences)
+        drawn = {name: [*numbers] for name, numbers in work.numbers.items()}
+        try:
+            with self._stage("decide"):
+                aggregates = method.decide(aggregate, call)
+        except Refusal:
+            self._store.release_numbers(call.organisation, drawn)
+            raise
+        with self._stage("answer"):
+            work.collect([*aggregates, *call.verified.use(work.loaded.aggregates, call.actor)])
+            await self._store_secrets(work)
+            answer = await self._answer(call, aggregates[0])
+        with self._stage("append"):
+            result = await self._append(call, answer)
+        if result.name == "CLAIMED" and result.detail in work.generated_params:
+            result = AppendResult("CONFLICT", result.detail)
+        # Numbers of an unknown outcome stay drawn: an append that raises may yet be found written.
+        unused = work.numbers if result.name == "WRITTEN" else drawn
+        self._store.release_numbers(call.organisation, unused)
+        return answer, result
 
-    async def _check_code(self, run: CallState, aggregate: Aggregate | None) -> None:
-        """Checks the code that the method wants shown, once; not where there is none to show."""
-        if run.method.required_code is None or not isinstance(aggregate, AccessToken):
-            return
-        name, wrong = run.method.required_code
-        key_id = aggregate.secrets.get(name)
-        if key_id is None or key_id in run.verified_codes:
-            return
-        given = run.resolved[name]
-        await self._authenticator.check_code(run.caller, aggregate, name, given, wrong(name))
-        run.verified_codes.add(key_id)
-
-    async def _unchanged(self, run: CallState, aggregate: Aggregate | None) -> frozenset[str]:
-        """The given secrets that the aggregate has already; each is compared once."""
-        if not isinstance(aggregate, AccessToken):
-            return frozenset()
-        for name in run.method.compared_secrets:
-            given, key_id = run.resolved.get(name), aggregate.secrets.get(name)
-            if given is not None and key_id is not None and key_id not in run.compared_secrets:
-                fits = await self._authenticator.matches_current(run.caller, aggregate, name, given)
-                run.compared_secrets[key_id] = fits
-        names = run.method.compared_secrets
-        return frozenset(n for n in names if run.compared_secrets.get(aggregate.secrets.get(n, "")))
-
-    async def _keep(self, call: Call, draft: UnitOfWork) -> None:
-        """Turns new secrets into verifiers, the slow ones off the event loop."""
-        for kept in call.secrets:
-            if kept.slow:
-                verifier = await self._hasher.hash(kept.secret)
+    async def _store_secrets(self, work: UnitOfWork) -> None:
+        """Turn new secrets into verifiers, the slow ones off the event loop."""
+        for new in work.secrets:
+            if new.slow:
+                verifier = await self._hasher.hash(new.secret)
             else:
-                verifier = self._hasher.mac(short_code_material(kept.owner, kept.name, kept.secret))
-            row = {
-                "key_id": kept.key_id,
-                "owner": kept.owner,
-                "name": kept.name,
-                "verifier": verifier,
-                "expires_at": kept.expires_at.isoformat() if kept.expires_at else None,
-            }
-            draft.effects["secrets"] = [*draft.effects.get("secrets", []), row]
+                verifier = self._hasher.mac(short_code_material(new.owner, new.name, new.secret))
+            until = new.expires_at.isoformat() if new.expires_at else None
+            secret = StoreSecret(new.key_id, new.owner, new.name, verifier, until)
+            work.side_effects.append(secret)
 
-    async def _fetch(self, run: CallState, loaded: LoadResult, refs: set[str]) -> None:
-        """Adds the compact objects that were not loaded with the aggregates which showed them before."""
-        compact = run.told.directory.compact
-        missing = [ref for ref in refs if ref not in loaded.compacts and compact(ref) is None]
-        if missing:
-            found = await self._ledger.load(run.organisation, (), (), missing, run.session.customer)
-            loaded.compacts |= found.compacts
-
-    async def _answer(
-        self, run: CallState, call: Call, draft: UnitOfWork, aggregate: Aggregate
-    ) -> bytes:
-        if run.method.answer_with == "nothing":
+    async def _answer(self, call: Call, aggregate: Aggregate) -> bytes:
+        """Return the answer, made of the state after the command and before it is written."""
+        method, work = _method(call), call.work
+        if method.answer_with == "nothing":
             return b"{}"
-        document: bytes = getattr(draft.projection_of(aggregate), run.method.answer_with)
-        changed = draft.compacts()
-        if aggregate.id not in draft.projections_before:
+        document: bytes = getattr(work.projection_of(aggregate), method.answer_with)
+        changed = work.compacts()
+        if aggregate.id not in work.projections_before:
             changed[f"follow_ups/{format_id(aggregate.id)}"] = b"[]"
-        await self._fetch(run, draft.loaded, set(references(document)) - changed.keys())
-        composer = run.composer(draft.loaded.compacts | changed)
-        answer = composer.expand(document)
-        if call.one_time_fields and run.method.response:
-            keys = [row.key for row in run.method.response.fields]
-            answer = merge_keys(answer, keys, call.one_time_fields)
-        return select_keys(answer, run.response_keys)
+        await self._load_compacts(call, set(references(document)) - changed.keys())
+        answer = call.expander(work.loaded.compacts | changed).expand(document)
+        if work.one_time_fields and method.response:
+            keys = [row.key for row in method.response.fields]
+            answer = merge_keys(answer, keys, work.one_time_fields)
+        return select_keys(answer, call.parsed.response_keys)
 
-    async def _append(
-        self, run: CallState, call: Call, draft: UnitOfWork, answer: bytes
-    ) -> AppendResult:
-        if run.key:
-            draft.effects |= {"key": run.key, "request_hash": run.request_hash}
-            draft.effects["caller"] = key_owner(run.session)
-        elif not draft.events:
+    async def _load_compacts(self, call: Call, refs: set[str]) -> None:
+        """Load the compact objects that were not loaded with the aggregates that showed them before."""
+        loaded, cached = call.work.loaded, call.directory.compact
+        missing = [ref for ref in refs if ref not in loaded.compacts and cached(ref) is None]
+        if missing:
+            customer = call.session.customer
+            loaded.add(await self._store.load(call.organisation, (), (), missing, customer))
+
+    async def _append(self, call: Call, answer: bytes) -> AppendResult:
+        work = call.work
+        if call.key:
+            caller = key_owner(call.session)
+            work.side_effects.append(StoreResponse(call.key, call.request_hash, caller))
+        elif not work.events:
             return AppendResult("WRITTEN")
-        draft.expect_versions(_looked_at(run, draft))
-        change = draft.to_commit(self._ledger, _metadata(run, call), answer if run.key else None)
-        return await self._ledger.append(run.organisation, change)
+        work.expect_unchanged()
+        commit = work.to_commit(self._store, _metadata(call), answer if call.key else None)
+        return await self._store.append(call.organisation, commit)
 
 
-def _stream(run: CallState) -> UUID | None:
-    if run.method.kind == "create":
-        return None
-    if run.method.targets_session:
-        return UUID(run.session.id)
-    return UUID(run.method.target(run.resolved))
+def _method(call: Call) -> WriteMethod:
+    """Return the method, of which the dispatcher has made sure that it writes."""
+    return cast(WriteMethod, call.method)
 
 
-def _changing(run: CallState, stream: UUID | None) -> set[UUID]:
-    """The loaded aggregates that the call may change."""
-    return {proof.token for proof in run.proofs.values()} | ({stream} if stream else set())
-
-
-def _looked_at(run: CallState, draft: UnitOfWork) -> dict[UUID, int]:
-    """The aggregates that the call has gone by without changing them, with their versions."""
-    return {
-        id_: aggregate.version
-        for id_, aggregate in draft.loaded.aggregates.items()
-        if id_ not in draft.events
-    }
-
-
-def _tokens(run: CallState, loaded: LoadResult) -> Iterator[tuple[Proof, AccessToken]]:
-    for proof in run.proofs.values():
-        yield proof, cast(AccessToken, loaded.aggregates[proof.token])
-
-
-def _check_proofs(run: CallState, loaded: LoadResult) -> None:
-    for proof, token in _tokens(run, loaded):
-        proof.check(token)
-
-
-def _use_proofs(run: CallState, loaded: LoadResult, call: Call) -> list[Aggregate]:
-    """Uses up what may be shown only once; the tokens that this has changed."""
-    used: dict[UUID, Aggregate] = {}
-    for proof, token in _tokens(run, loaded):
-        if proof.entity_id != proof.token.hex.upper():
-            proof.use(token, call.actor)
-            used[token.id] = token
-    return list(used.values())
-
-
-def _decide(run: CallState, call: Call, aggregate: Aggregate | None) -> list[Aggregate]:
-    if aggregate is None:
-        return list(run.method.function(call))
-    return [aggregate, *(run.method.function(aggregate, call) or ())]
-
-
-def _metadata(run: CallState, call: Call) -> JsonObject:
-    """Who did it and why, as every event of the call carries it.
+def _metadata(call: Call) -> JsonObject:
+    """Return who did it and why, as every event of the call carries it.
 
     ``causation`` leads from the streams that came of another event to that event's stream and version.
     """
-    request = run.request
-    said: JsonObject = {
-        "at": run.told.now.isoformat(),
-        "user": run.session.user,
-        "unit": run.session.unit,
-        "session": run.session.id,
-        "method": run.method.path,
+    request = call.request
+    metadata: JsonObject = {
+        "at": call.context.now.isoformat(),
+        "user": call.session.user,
+        "unit": call.session.unit,
+        "session": call.session.id,
+        "method": call.method.path,
         "request": request.request_id,
         "correlation": request.correlation_id or request.request_id,
         "client": request.client,
-        "causation": call.causation,
+        "causation": call.work.causation,
     }
-    return {name: value for name, value in said.items() if value}
+    return {name: value for name, value in metadata.items() if value}
+
+
+async def update_aggregate(
+    store: EventStore,
+    zone: ZoneInfo,
+    context: CallContext,
+    stream: UUID,
+    decide: Mutation,
+    source: str,
+    at: str,
+) -> None:
+    """Change one aggregate without a caller's session, as operators and the service itself do.
+
+    If ``decide`` changes nothing, nothing is written.
+
+    :param source: who does it, for the metadata of the event.
+    :param at: what the entity is called in `EntityNotFound`, if there is none.
+    Raises what ``decide`` raises, and `ConcurrentUpdate`.
+    """
+    organisation = context.directory.organisation
+    metadata = {"at": context.now.isoformat(), "source": source}
+
+    async def load(_: LoadResult | None) -> LoadResult:
+        return await store.load(organisation, [stream])
+
+    async def attempt(loaded: LoadResult) -> bool | None:
+        aggregate = loaded.aggregates.get(stream)
+        if aggregate is None:
+            raise EntityNotFound(at)
+        work = UnitOfWork.start(context.directory, zone, loaded)
+        work.side_effects += decide(aggregate, Attribution(context.now))
+        work.collect([aggregate])
+        if not work.events:
+            return True
+        result = await store.append(organisation, work.to_commit(store, metadata))
+        return result.name == "WRITTEN" or None
+
+    await retry_on_conflict(await load(None), attempt, load)

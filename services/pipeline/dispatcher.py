@@ -1,16 +1,19 @@
-"""The one way of a call, for all methods (contract common.md, section 12, order of checks).
+"""The pipeline of a call, for all methods (contract common.md, section 12, order of checks).
 
-session token -> method open to the session -> parameters -> one question to the database (session,
-idempotency key, identifiers) -> credentials -> load -> decide -> append events and views in one
-transaction -> answer from the new state.
+session token -> method open to the session -> parameters -> one context query (session, idempotency
+key, identifiers) -> credentials -> load -> decide -> append events and views in one transaction ->
+answer from the new state.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from typing import Protocol, TypeAlias
 from zoneinfo import ZoneInfo
+
+from msgspec import structs
 
 from domain.errors import (
     AccessDenied,
@@ -19,28 +22,28 @@ from domain.errors import (
     Refusal,
     TokenExpired,
 )
-from domain.fields import JsonObject, ReadContext
-from domain.identifiers import Identifier
+from domain.fields import ReadContext
 from domain.token_credentials import Credential
+from services.clock import utc_now
 from services.context import CallContext, ContextQuery, SessionRow
 from services.pipeline.idempotency import replay_response, request_hash, stored_response
-from services.pipeline.identifiers import identifiers, stored_identifiers
+from services.pipeline.identifiers import (
+    ParsedParameters,
+    parse_parameters,
+    resolve_identifiers,
+)
 from services.pipeline.instrumentation import StageTimer
-from services.pipeline.method import Method
-from services.pipeline.query_runner import CallState, read_parameters, resolve, run_query
-from services.pipeline.request import Request, Upload
+from services.pipeline.method import Method, Query, WriteMethod
+from services.pipeline.query_runner import run_query
+from services.pipeline.request import Call, Request, Upload
 from services.pipeline.session_tokens import Claims, Tokens
 from services.pipeline.tenancy import load_context_by_name
 from services.pipeline.token_proofs import Authenticator
-from services.ports import Store
+from services.pipeline.unit_of_work import UnitOfWork
+from services.ports import Organisations, ReadModels
 from services.reference_cache import Match
 
-__all__ = ["AuthenticatedSession", "Dispatcher", "ResolveAgain", "RunCommand", "utc_now"]
-
-
-def utc_now() -> datetime:
-    """The present moment."""
-    return datetime.now(UTC)
+__all__ = ["AuthenticatedSession", "Dispatcher", "Refresh", "RunCommand"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,135 +52,143 @@ class AuthenticatedSession:
 
     organisation: str
     session: SessionRow
-    told: CallContext
+    context: CallContext
 
 
-ResolveAgain = Callable[[CallState], Awaitable[None]]
-RunCommand = Callable[[CallState, ResolveAgain], Coroutine[None, None, bytes]]
+Refresh: TypeAlias = Callable[[Call], Awaitable[Call]]
+RunCommand: TypeAlias = Callable[[Call, Refresh], Coroutine[None, None, bytes]]
+
+
+class DispatcherStore(Organisations, ReadModels, Protocol):
+    """The ports that calls are checked against and that queries read."""
 
 
 class Dispatcher:
     """Runs the methods that need a session.
 
-    ``write`` runs those that write: it is given a call and the way to resolve it anew. ``limit`` is
-    asked before each call of a session and may raise `TooManyRequests`; ``inspect_image`` returns
-    the mime type of an image or raises `InvalidProfilePhoto`; ``mac`` is a keyed hash; ``stage``
-    measures.
+    ``run_command`` runs those that write: it takes a call and the function that refreshes it.
+    ``limit`` is called before each call of a session and may raise `TooManyRequests`.
+    ``inspect_image`` returns the mime type of an image or raises `InvalidProfilePhoto`; ``mac`` is
+    a keyed hash; ``stage`` measures.
     """
 
     def __init__(
         self,
-        ledger: Store,
+        store: DispatcherStore,
         tokens: Tokens,
         authenticator: Authenticator,
         zone: ZoneInfo,
-        write: RunCommand,
+        run_command: RunCommand,
         limit: Callable[[str], None],
         inspect_image: Callable[[bytes], Awaitable[str]],
         mac: Callable[[str], str],
         stage: StageTimer,
     ) -> None:
-        self._ledger = ledger
+        self._store = store
         self._tokens = tokens
         self._authenticator = authenticator
         self._zone = zone
-        self._write = write
+        self._run_command = run_command
         self._limit = limit
         self._inspect_image = inspect_image
         self._mac = mac
         self._stage = stage
 
     async def run(self, method: Method, request: Request) -> bytes:
-        """The answer's ``data`` as JSON. Raises what the call is refused with, or `ServiceError`."""
-        run = await self._checked(method, request)
-        if run.key and run.told.answer is not None:
-            return replay_response(run.told.answer, run.request_hash)
+        """Return the answer's ``data`` as JSON. Raises the refusal of the call, or `ServiceError`."""
+        call = await self._check(method, request)
+        if call.key and call.context.response is not None:
+            return replay_response(call.context.response, call.request_hash)
         try:
-            await self._resolve(run)
+            call = await self._resolve(call)
             if method.multipart:
-                await self._inspect(run)
+                call = await self._inspect(call)
             if method.writes:
-                return await self._write(run, self._resolve_again)
-            return await run_query(self._ledger, run, self._stage)
+                return await self._run_command(call, self._refresh)
+            return await run_query(self._store, call, self._stage)
         except Refusal:
             # A twin with the same key may have won while this call was being decided.
-            answer = await stored_response(self._ledger, run)
-            if answer is None:
+            response = await stored_response(self._store, call)
+            if response is None:
                 raise
-            return answer
+            return response
 
     async def session(self, token: object) -> AuthenticatedSession:
-        """The open session of a token. Raises `InvalidToken` and `TokenExpired`."""
+        """Return the open session of a token. Raises `InvalidToken` and `TokenExpired`."""
         claims = self._tokens.verify(token)
         self._limit(claims.session)
-        told = await load_context_by_name(
-            self._ledger, claims.organisation, ContextQuery(claims.session)
+        context = await load_context_by_name(
+            self._store, claims.organisation, ContextQuery(claims.session)
         )
-        if told is None:
+        if context is None:
             raise InvalidToken
-        return AuthenticatedSession(told.directory.organisation, _session(claims, told), told)
+        return AuthenticatedSession(
+            context.directory.organisation, _check_session(claims, context), context
+        )
 
-    async def _resolve(self, run: CallState) -> None:
-        """Finds what the parameters name, and checks the credentials among them once."""
-
-        async def prove(credential: Credential, matches: Sequence[Match]) -> str:
-            if credential not in run.proofs:
-                with self._stage("credentials"):
-                    proof = await self._authenticator.verify(run.caller, credential, matches)
-                run.proofs[credential] = proof
-            return run.proofs[credential].entity_id
-
-        with self._stage("resolve"):
-            await resolve(run, prove)
-
-    async def _resolve_again(self, run: CallState) -> None:
-        """The same after another change came first."""
-        file = run.resolved.get("file")
-        question = ContextQuery(identifiers=run.stored_identifiers, customer=run.session.customer)
-        with self._stage("ask"):
-            run.told = await self._ledger.load_context(run.organisation, question)
-        await self._resolve(run)
-        run.resolved |= {"file": file} if file else {}
-
-    async def _checked(self, method: Method, request: Request) -> CallState:
-        """The call with its session and parameters checked."""
-        claims = self._claims(method, request)
+    async def _check(self, method: Method, request: Request) -> Call:
+        """Return the call with its session and parameters checked."""
+        claims = self._verify_token(method, request)
         self._limit(claims.session)
         reading = ReadContext(
             self._zone, utc_now().astimezone(self._zone).date(), request.from_query_or_form
         )
-        given: JsonObject = {}
-        names, refusal = None, None
+        parsed, refusal = ParsedParameters(), None
         try:
-            given, names = read_parameters(method, request, reading)
+            parsed = parse_parameters(method, request, reading)
         except Refusal as error:
             refusal = error
-        named = identifiers(given)
-        wanted = stored_identifiers(named)
-        key = request.idempotency_key if method.writes else None
-        view, loads = None, None
-        if claims.customer is None and refusal is None:
-            view = method.prefetch_from if request.staleness is None else None
-            loads = _loads(method, given) if method.writes else None
-        question = ContextQuery(claims.session, key, wanted, claims.customer, view, loads)
+        query = _context_query(method, request, claims, parsed, prefetch=refusal is None)
+        asked_at = time.monotonic()
         with self._stage("ask"):
-            told = await load_context_by_name(self._ledger, claims.organisation, question)
-        if told is None:
+            context = await load_context_by_name(self._store, claims.organisation, query)
+        if context is None:
             raise InvalidToken
-        session = _session(claims, told, again=method.targets_session and told.answer is not None)
+        again = method.targets_session and context.response is not None
+        session = _check_session(claims, context, again=again)
         if session.customer and not method.open_to_consumers:
             raise AccessDenied
         if refusal is not None:
             raise refusal
-        organisation = told.directory.organisation
-        call = (method, request, organisation, told, session, reading, given)
-        run = CallState(*call, named, wanted, response_keys=names)
-        run.request_hash = request_hash(run, self._mac) if key else ""
-        if session.released and told.answer and told.answer.request_hash != run.request_hash:
+        hashed = request_hash(method, request, session, self._mac) if query.key else ""
+        if session.released and context.response and context.response.request_hash != hashed:
             raise InvalidToken
-        return run
+        return Call(
+            method=method,
+            request=request,
+            reading=reading,
+            context=context,
+            session=session,
+            parsed=parsed,
+            work=UnitOfWork(context.directory, self._zone),
+            asked_at=asked_at,
+            request_hash=hashed,
+        )
 
-    def _claims(self, method: Method, request: Request) -> Claims:
+    async def _resolve(self, call: Call) -> Call:
+        """Find what the parameters name, and verify the credentials among them once."""
+        proofs = call.verified.proofs
+
+        async def prove(credential: Credential, matches: Sequence[Match]) -> str:
+            if credential not in proofs:
+                with self._stage("credentials"):
+                    proof = await self._authenticator.verify(
+                        call.guess_context, credential, matches
+                    )
+                proofs[credential] = proof
+            return proofs[credential].entity_id
+
+        with self._stage("resolve"):
+            return await resolve_identifiers(call, prove)
+
+    async def _refresh(self, call: Call) -> Call:
+        """Return the call on the context as it is after another change came first."""
+        query = ContextQuery(identifiers=call.parsed.stored, customer=call.session.customer)
+        with self._stage("ask"):
+            context = await self._store.load_context(call.organisation, query)
+        return await self._resolve(structs.replace(call, context=context))
+
+    def _verify_token(self, method: Method, request: Request) -> Claims:
         token = request.parameters.get("token")
         if isinstance(token, list) and request.from_query_or_form:
             token = token[-1]
@@ -186,32 +197,41 @@ class Dispatcher:
             raise MandatoryParameter("token")
         return self._tokens.verify(token)
 
-    async def _inspect(self, run: CallState) -> None:
-        upload: Upload = run.resolved["file"]
+    async def _inspect(self, call: Call) -> Call:
+        """Return the call with the mime type of its file."""
+        upload: Upload = call.params["file"]
         mime_type = await self._inspect_image(upload.content)
-        run.resolved["file"] = replace(upload, mime_type=mime_type)
+        file = {"file": replace(upload, mime_type=mime_type)}
+        parsed = structs.replace(call.parsed, values=call.parsed.values | file)
+        return structs.replace(call, parsed=parsed, params=call.params | file)
 
 
-def _loads(method: Method, given: JsonObject) -> tuple[list[Identifier], list[Identifier]] | None:
-    """What names the aggregate of a command and the contact that it is about; a credential has to be checked first."""
-    on = method.target(given)
-    if method.targets_session or isinstance(on, Credential):
-        return None
-    about = given.get("contact_information")
-    return [on] if on else [], [about] if isinstance(about, Identifier) else []
+def _context_query(
+    method: Method, request: Request, claims: Claims, parsed: ParsedParameters, *, prefetch: bool
+) -> ContextQuery:
+    """Return what a call must know; ``prefetch`` also loads what it will show or change."""
+    view, targets = None, None
+    if prefetch and claims.customer is None:
+        if isinstance(method, Query) and request.staleness is None:
+            view = method.prefetch_from
+        if isinstance(method, WriteMethod):
+            targets = method.load_targets(parsed.values)
+    key = request.idempotency_key if method.writes else None
+    return ContextQuery(claims.session, key, parsed.stored, claims.customer, view, targets)
 
 
-def _session(claims: Claims, told: CallContext, *, again: bool = False) -> SessionRow:
-    """The session of a token, checked in the order of authentication.md, section 2.
+def _check_session(claims: Claims, context: CallContext, *, again: bool = False) -> SessionRow:
+    """Return the session of a token, checked in the order of authentication.md, section 2.
 
-    Where ``again``, a released session is let through: its release may be answered once more.
+    :param again: let a released session through: its release may be answered again.
+    Raises `InvalidToken` and `TokenExpired`.
     """
-    session, directory = told.session, told.directory
+    session, directory = context.session, context.directory
     if session is None or (session.released and not again):
         raise InvalidToken
     if session.customer != claims.customer:
         raise InvalidToken
-    if told.now.timestamp() >= claims.expires_at:
+    if context.now.timestamp() >= claims.expires_at:
         raise TokenExpired
     for kind, id_ in (("user", session.user), ("unit", session.unit)):
         entry = directory.entry(kind, id_)

@@ -18,7 +18,7 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 def read_fields_set(
     value: Any, *, textual: bool, aliases: Mapping[str, str] | None = None
 ) -> frozenset[str] | None:
-    """The wanted keys, or None for all.
+    """Return the keys that a caller wants, or None for all.
 
     A comma-separated text or a list of texts; of a repeated query parameter the last one.
 
@@ -33,19 +33,19 @@ def read_fields_set(
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InvalidParameterType("fields_set")
-    wanted = frozenset(name.strip() for name in names) - {""}
-    return frozenset((aliases or {}).get(name, name) for name in wanted) or None
+    keys = frozenset(name.strip() for name in names) - {""}
+    return frozenset((aliases or {}).get(name, name) for name in keys) or None
 
 
 def select_keys(document: bytes, names: frozenset[str] | None) -> bytes:
-    """A JSON object with only its top-level keys in ``names``; whole if that is None."""
+    """Return a JSON object with only its top-level keys in ``names``; None keeps all."""
     if names is None:
         return document
     members = _MEMBERS.decode(document)
     return msgspec.json.encode({name: raw for name, raw in members.items() if name in names})
 
 
-def merge_keys(document: bytes, keys: Iterable[str], more: Mapping[str, Any]) -> bytes:
-    """A JSON object with exactly ``keys``: those of ``more``, the rest out of ``document``."""
+def merge_keys(document: bytes, keys: Iterable[str], values: Mapping[str, Any]) -> bytes:
+    """Return a JSON object with exactly ``keys``: those of ``values``, the rest from ``document``."""
     members = _MEMBERS.decode(document)
-    return msgspec.json.encode({name: more.get(name, members.get(name)) for name in keys})
+    return msgspec.json.encode({name: values.get(name, members.get(name)) for name in keys})

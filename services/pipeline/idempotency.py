@@ -1,4 +1,4 @@
-"""Calls that are made again (contract common.md, section 13): the first answer, or a refusal."""
+"""Repeated calls (contract common.md, section 13): the first answer again, or a refusal."""
 
 from __future__ import annotations
 
@@ -10,48 +10,50 @@ import msgspec
 
 from domain.errors import KeyReused
 from services.context import ContextQuery, StoredResponse
-from services.ports import Store
+from services.ports import ContextSource
 
 if TYPE_CHECKING:
     from services.context import SessionRow
-    from services.pipeline.query_runner import CallState
+    from services.pipeline.method import Method
+    from services.pipeline.request import Call, Request
 
 __all__ = ["key_owner", "replay_response", "request_hash", "stored_response"]
 
 
 def key_owner(session: SessionRow) -> str:
-    """Whose a key is when its outcome is asked for: the user, and the customer's account if any."""
+    """Return the owner of a key: the user, and the customer's account if any."""
     return f"{session.user}/{session.customer.account if session.customer else ''}"
 
 
-async def stored_response(ledger: Store, run: CallState) -> bytes | None:
-    """The first answer to the call's idempotency key, if there is one by now."""
-    if not run.key:
+async def stored_response(source: ContextSource, call: Call) -> bytes | None:
+    """Return the first answer to the call's idempotency key, if there is one by now."""
+    if not call.key:
         return None
-    told = await ledger.load_context(run.organisation, ContextQuery(key=run.key))
-    return replay_response(told.answer, run.request_hash) if told.answer else None
+    context = await source.load_context(call.organisation, ContextQuery(key=call.key))
+    return replay_response(context.response, call.request_hash) if context.response else None
 
 
 def replay_response(answer: StoredResponse, request_hash: str) -> bytes:
-    """The first answer again; raises `KeyReused` if the key came with another request."""
+    """Return the first answer again; raises `KeyReused` if the key came with another request."""
     if answer.request_hash != request_hash:
         raise KeyReused("Idempotency-Key")
     return answer.data
 
 
-def request_hash(run: CallState, mac: Callable[[str], str]) -> str:
-    """What makes two requests the same: the method, the user and the body but for the token.
+def request_hash(
+    method: Method, request: Request, session: SessionRow, mac: Callable[[str], str]
+) -> str:
+    """Return the hash by which two requests are the same: of method, user and body but the token.
 
-    A session that is to be ended is named by nothing else than the token.
+    Of a session that is to be ended the id is hashed, too: only the token names it.
 
-    :param mac: a keyed hash, for a body may hold a pass code or a one-time password: whoever reads
-        what is stored could try them all with one that needs no key.
+    :param mac: a keyed hash: a body may hold a pass code or a one-time password, and whoever reads
+        the stored hash could try them all if it needed no key.
     """
-    body = {name: value for name, value in run.request.parameters.items() if name != "token"}
-    files = {name: hashlib.sha256(f.content).hexdigest() for name, f in run.request.files.items()}
-    ended = [run.session.id] if run.method.targets_session else []
-    customer = run.session.customer
-    whose = [run.session.user, *([customer.account] if customer else [])]
-    said = [run.method.path, *whose, body, files, *ended]
+    body = {name: value for name, value in request.parameters.items() if name != "token"}
+    files = {name: hashlib.sha256(f.content).hexdigest() for name, f in request.files.items()}
+    ended = [session.id] if method.targets_session else []
+    caller = [session.user, *([session.customer.account] if session.customer else [])]
+    hashed = [method.path, *caller, body, files, *ended]
     # orjson knows no integers beyond 64 bits, and a body may hold any.
-    return mac(f"request/{msgspec.json.encode(said, order='sorted').decode()}")
+    return mac(f"request/{msgspec.json.encode(hashed, order='sorted').decode()}")

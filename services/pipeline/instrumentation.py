@@ -1,4 +1,4 @@
-"""The stages that a call goes through, for whoever measures them."""
+"""The stages of a call, to be measured."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 __all__ = ["STAGES", "StageTimer", "no_timer"]
 
 STAGES = ("ask", "resolve", "credentials", "load", "select", "decide", "answer", "append")
-"""In the order in which a call comes to them; ``credentials`` are looked at while it resolves, too."""
+"""In the order of a call; ``credentials`` are checked within ``resolve``, too."""
 
 StageTimer: TypeAlias = Callable[[str], AbstractContextManager[Any]]
-"""Given one of `STAGES`, what is entered when it begins and left when it ends, however it does."""
+"""Takes one of `STAGES` and returns the context manager that encloses it."""
 
 
 def no_timer(stage: str) -> AbstractContextManager[Any]:
-    """Where nobody measures."""
+    """Measure nothing."""
     return nullcontext()

@@ -8,32 +8,32 @@ from services.context import ViewQuery
 
 __all__ = ["NUMBER", "PAGING", "page"]
 
-LARGEST = 1000
-DEFAULT = 100
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 100
 
-NUMBER = Integer(name="number", least=1, most=LARGEST)
-"""How many, where the method calls it so."""
+NUMBER = Integer(name="number", minimum=1, maximum=MAX_LIMIT)
+"""The number of results, where the method calls it so."""
 
 PAGING: tuple[Field, ...] = (
-    Integer(name="number_of_results", least=1, most=LARGEST, since="R13"),
-    Integer(name="offset", least=0, since="R13"),
+    Integer(name="number_of_results", minimum=1, maximum=MAX_LIMIT, since="R13"),
+    Integer(name="offset", minimum=0, since="R13"),
 )
 
 
 def page(
     view: str,
     where: JsonObject,
-    given: JsonObject,
+    params: JsonObject,
     *,
     order: tuple[str, ...] = ("created",),
     descending: bool = False,
 ) -> ViewQuery:
-    """The page of a view that a caller asks for; conditions whose value is None do not count."""
+    """Return the query of the page that a caller asks for; conditions of None do not count."""
     return ViewQuery(
         view,
         {column: value for column, value in where.items() if value is not None},
         order=order,
         descending=descending,
-        limit=given.get("number_of_results") or given.get("number") or DEFAULT,
-        offset=given.get("offset") or 0,
+        limit=params.get("number_of_results") or params.get("number") or DEFAULT_LIMIT,
+        offset=params.get("offset") or 0,
     )

@@ -17,15 +17,15 @@ from services.context import ConsumerScope
 
 __all__ = ["LIFETIME", "Claims", "Tokens"]
 
-REMEMBERED = 4096
-"""How many tokens a process need not verify again."""
+CACHED_TOKENS = 4096
+"""The number of tokens whose claims a process caches."""
 
 LIFETIME = 7200
 """Seconds from issue to expiry, used or not."""
 
 _SESSION_ID = re.compile(r"[0-9A-F]{32}")
 _UNREADABLE = (KeyError, TypeError, ValueError, OverflowError, RecursionError)
-"""What else reading a token may raise: its header is anybody's JSON, however deep."""
+"""Further errors of reading a token: its header may be any JSON, of any depth."""
 
 _WITHOUT_TIMES: Options = {
     "verify_exp": False,
@@ -37,7 +37,7 @@ _WITHOUT_TIMES: Options = {
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says: session id, organisation name, expiry in seconds since 1970 UTC.
+    """The claims of a token: session id, organisation name, expiry in seconds since 1970 UTC.
 
     ``customer`` is whose data a consumer session sees.
     """
@@ -54,7 +54,7 @@ class Tokens:
     def __init__(self, secret: str) -> None:
         self._secret = secret
         # A signature stays good; expiry and release are looked at in every call.
-        self._claims = lru_cache(maxsize=REMEMBERED)(self._read)
+        self._claims = lru_cache(maxsize=CACHED_TOKENS)(self._read)
 
     def issue(
         self,
@@ -65,7 +65,7 @@ class Tokens:
         now: datetime,
         customer: ConsumerScope | None = None,
     ) -> str:
-        """A token for a session: its id, the username, the organisation's name, the unit's id."""
+        """Return a token for a session: its id, the username, the organisation's name, the unit's id."""
         issued = int(now.timestamp())
         claims: JsonObject = {
             "jti": session,
@@ -80,7 +80,7 @@ class Tokens:
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
     def verify(self, token: object) -> Claims:
-        """The claims of a well-signed token, expired or not. Raises `InvalidToken`."""
+        """Return the claims of a well-signed token, expired or not. Raises `InvalidToken`."""
         if not isinstance(token, str) or token.count(".") != 2 or len(token) > 4096:
             raise InvalidToken
         return self._claims(token)
@@ -88,19 +88,22 @@ class Tokens:
     def _read(self, token: str) -> Claims:
         try:
             claims = jwt.decode(token, self._secret, algorithms=["HS256"], options=_WITHOUT_TIMES)
-            return _read(claims)
+            return _read_claims(claims)
         except (jwt.InvalidTokenError, *_UNREADABLE) as error:
             raise InvalidToken from error
 
 
-def _read(claims: dict[str, Any]) -> Claims:
-    """Complete claims; published tokens carry the times as texts, so both forms are read."""
+def _read_claims(claims: dict[str, Any]) -> Claims:
+    """Return complete claims; published tokens carry the times as texts, so both forms are read.
+
+    Raises ``ValueError``, and what `_UNREADABLE` lists.
+    """
     texts = [claims[name] for name in ("jti", "usr", "org", "oun")]
     int(claims["iat"])
-    whose = [claims[name] for name in ("cii", "acr") if name in claims]
-    if not all(isinstance(text, str) for text in (*texts, *whose)):
+    customer_claims = [claims[name] for name in ("cii", "acr") if name in claims]
+    if not all(isinstance(text, str) for text in (*texts, *customer_claims)):
         raise ValueError("claims")
-    if not _SESSION_ID.fullmatch(texts[0]) or len(whose) == 1:
+    if not _SESSION_ID.fullmatch(texts[0]) or len(customer_claims) == 1:
         raise ValueError("claims")
-    customer = ConsumerScope(*whose) if whose else None
+    customer = ConsumerScope(*customer_claims) if customer_claims else None
     return Claims(texts[0], texts[2], int(claims["exp"]), customer)

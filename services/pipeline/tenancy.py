@@ -1,26 +1,26 @@
-"""Which organisation a name means."""
+"""The organisation of a name."""
 
 from __future__ import annotations
 
 from services.context import CallContext, ContextQuery
-from services.ports import Store
+from services.ports import Organisations
 
 __all__ = ["load_context_by_name"]
 
 
 async def load_context_by_name(
-    ledger: Store, name: str, question: ContextQuery
+    organisations: Organisations, name: str, query: ContextQuery
 ) -> CallContext | None:
-    """The answer of the current organisation of that name; None if there is none.
+    """Return the context of the current organisation of that name; None if there is none.
 
-    Names rarely change hands, so the ledger may remember them; that the name is still the
-    organisation's own is read with the answer, and looked up anew if it is not.
+    Names rarely change hands, so the store may cache them. The context says what the organisation is
+    called now; if that is another name, the id is looked up anew.
     """
     for fresh in (False, True):
-        organisation = await ledger.organisation(name, fresh=fresh)
+        organisation = await organisations.organisation(name, fresh=fresh)
         if organisation is None:
             continue
-        told = await ledger.load_context(organisation, question)
-        if told.directory.name == name.strip():
-            return told
+        context = await organisations.load_context(organisation, query)
+        if context.directory.name == name.strip():
+            return context
     return None

@@ -1,124 +1,64 @@
-"""Checking what callers show of access tokens, within the limits on guesses.
+"""Verification of the secrets of access tokens, within the limits on guesses.
 
 Contract access_tokens.md, sections 1, 8 and 9. Every try is counted in a statement of its own
 before it is made, so that parallel tries cannot pass the limit. A try that comes too often gets the
-answer of a wrong one, with the seconds to wait in ``retry_after``. Names that nobody has are
-counted and take as long as those that somebody has.
+answer of a wrong one, with the seconds to wait in ``retry_after``. Unknown names are counted and
+take as long as known ones.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, cast
 from uuid import UUID
 
 from domain.access_token import AccessToken
-from domain.aggregate import Attribution
 from domain.errors import (
     EntityNotFound,
     InvalidLifeCycleState,
-    InvalidOneTimePassword,
     Refusal,
 )
 from domain.identifiers import Identifier
-from domain.reference.fields import GUESS_LIMITS
 from domain.reference.records import Record
 from domain.token_credentials import Credential
 from services.context import ConsumerScope, ContextQuery
-from services.ids import record_stream_id
-from services.ports import GuessLimits, Hasher, Secret, Store
+from services.ids import format_id, record_stream_id
+from services.pipeline.method import Command
+from services.pipeline.shown_secrets import (
+    ONCE,
+    GuessContext,
+    Proof,
+    secret_owner,
+    short_code_material,
+    wrong_credential,
+)
+from services.ports import EventStore, Hasher, Secret, SecretStore
 from services.reference_cache import Match, ReferenceCache
 
-__all__ = [
-    "GUESSED",
-    "Authenticator",
-    "GuessContext",
-    "Proof",
-    "secret_owner",
-    "short_code_material",
-]
+if TYPE_CHECKING:
+    from services.pipeline.request import Call
 
-ONCE = "one_time_password"
-NOBODY = "nobody"
-GUESSED = ("pass_code", "verification_code", ONCE)
-"""The secrets whose tries are counted for each token."""
+__all__ = ["Authenticator"]
+
+UNKNOWN_OWNER = "nobody"
 
 
-def secret_owner(token_id: str) -> str:
-    """An access token as the owner of its secrets."""
-    return f"access_token/{token_id}"
-
-
-def short_code_material(owner: str, name: str, code: str) -> str:
-    """What is hashed of a short code: it fits for its owner only, a one-time password for all."""
-    return f"{name}/{code}" if name == ONCE else f"{owner}/{name}/{code}"
-
-
-@dataclass(frozen=True, slots=True)
-class GuessContext:
-    """Who shows a credential: the organisation's set-up, where tries are counted, whose data."""
-
-    directory: ReferenceCache
-    source: str
-    customer: ConsumerScope | None = None
-
-    @property
-    def limits(self) -> GuessLimits:
-        """The organisation's limits on guesses."""
-        said = self.directory.settings.get("guess_limits") or GUESS_LIMITS
-        return GuessLimits(
-            per_source=said["attempts_per_source"],
-            per_secret=said["attempts_per_token"],
-            first_wait=said["first_wait_seconds"],
-            longest_wait=said["longest_wait_seconds"],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What a credential has shown: the entity that it identifies, and by which token.
-
-    ``secrets`` are the key ids of the verifiers that fitted; `check` is asked with the token as it
-    is when the call is decided.
-    """
-
-    credential: Credential
-    token: UUID
-    entity_id: str
-    secrets: Mapping[str, str] = field(default_factory=dict)
-
-    def check(self, token: AccessToken) -> None:
-        """Refuses what was changed in the meantime, as if it had been shown now."""
-        credential, codes = self.credential, token.codes
-        for name, key_id in self.secrets.items():
-            if token.secrets.get(name) != key_id:
-                raise _wrong(credential)
-        named = credential.name
-        if named is not None and (codes.get(named.field) or "").strip() != named.value:
-            raise EntityNotFound(credential.at)
-        if credential.entity != AccessToken.TOPIC and token.state != AccessToken.EFFECTIVE:
-            raise InvalidLifeCycleState(credential.at)
-
-    def use(self, token: AccessToken, by: Attribution) -> None:
-        """Uses up the one-time password that was shown, if one was."""
-        key_id = self.secrets.get(ONCE)
-        if key_id is not None and ONCE in token.secrets:
-            token.raise_event(AccessToken.OneTimePasswordUsed, by, one_time_password=key_id)
+class ProofStore(EventStore, SecretStore, Protocol):
+    """The ports that credentials are checked against."""
 
 
 class Authenticator:
     """Finds the entities of credentials, and checks codes."""
 
-    def __init__(self, ledger: Store, hasher: Hasher) -> None:
-        self._ledger = ledger
+    def __init__(self, store: ProofStore, hasher: Hasher) -> None:
+        self._store = store
         self._hasher = hasher
 
     async def verify(
         self, caller: GuessContext, credential: Credential, matches: Sequence[Match]
     ) -> Proof:
-        """The entity that a credential identifies.
+        """Return the proof of the entity that a credential identifies.
 
         :param matches: the token that its name means, if it names one.
         Raises `EntityNotFound` for an unknown name, a wrong pass code and a token that is not
@@ -128,164 +68,204 @@ class Authenticator:
         id_ = matches[0].id if matches else None
         secret: Secret | None = None
         if credential.name is None:
-            secret = await self._once(caller, credential)
+            secret = await self._verify_one_time_password(caller, credential)
             id_ = secret.owner.partition("/")[2]
         elif credential.secret:
-            secret = await self._fitting(caller, credential, id_)
+            secret = await self._verify_secret(caller, credential, id_)
         if id_ is None:
-            raise EntityNotFound(credential.at)
+            raise EntityNotFound(credential.path)
         secrets = {credential.secret: secret.key_id} if secret else {}
         if credential.entity == AccessToken.TOPIC:
             return Proof(credential, UUID(id_), id_, secrets)
-        entity_id = await self._related(caller.directory, credential, UUID(id_))
+        entity_id = await self._find_related(caller.directory, credential, UUID(id_))
         return Proof(credential, UUID(id_), entity_id, secrets)
 
     async def check_code(
         self, caller: GuessContext, token: AccessToken, name: str, code: str, wrong: Refusal
     ) -> None:
-        """Checks a short code of a token that is known already. Raises ``wrong``."""
-        owner = secret_owner(token.id.hex.upper())
-        await self._count(caller, owner, name, wrong)
-        kept = await self._ledger.secret(caller.directory.organisation, owner, name)
+        """Check a short code of a token that is known already. Raises ``wrong``."""
+        owner = secret_owner(format_id(token.id))
+        await self._require_no_wait(caller, owner, name, wrong)
+        secret = await self._store.secret(caller.directory.organisation, owner, name)
         key_id = token.secrets.get(name)
-        if kept is None or kept.key_id != key_id or not self._fits(kept, owner, name, code):
+        if (
+            secret is None
+            or secret.key_id != key_id
+            or not self._matches(secret, owner, name, code)
+        ):
             raise wrong
-        await self._forgive(caller, owner, name)
+        await self._reset_guesses(caller, owner, name)
 
     async def matches_current(
-        self, caller: GuessContext, token: AccessToken, name: str, given: str
+        self, caller: GuessContext, token: AccessToken, name: str, secret: str
     ) -> bool:
-        """Whether a token has that secret already: a guess, too, which is not made too often."""
-        owner = secret_owner(token.id.hex.upper())
-        if await self._wait(caller, owner, name):
+        """Return True if a token has that secret already; this counts as a guess, and is False too soon."""
+        owner = secret_owner(format_id(token.id))
+        if await self._count_guess(caller, owner, name):
             return False
-        kept = await self._ledger.secret(caller.directory.organisation, owner, name)
-        if kept is None or kept.key_id != token.secrets.get(name):
+        stored = await self._store.secret(caller.directory.organisation, owner, name)
+        if stored is None or stored.key_id != token.secrets.get(name):
             return False
-        fits = await self._hasher.verify(kept.verifier, given)
-        if fits:
-            await self._forgive(caller, owner, name)
-        return fits
+        matches = await self._hasher.verify(stored.verifier, secret)
+        if matches:
+            await self._reset_guesses(caller, owner, name)
+        return matches
+
+    async def check_command(self, call: Call, token: AccessToken) -> frozenset[str]:
+        """Check the code that a command wants shown; return the given secrets that are stored already.
+
+        Each is checked once, however often the command is decided. A token that has no such code
+        wants none.
+        """
+        method, verified = cast(Command, call.method), call.verified
+        if method.required_code is not None:
+            name, wrong = method.required_code
+            key_id = token.secrets.get(name)
+            if key_id is not None and key_id not in verified.codes:
+                code = call.params[name]
+                await self.check_code(call.guess_context, token, name, code, wrong(name))
+                verified.codes.add(key_id)
+        matching = set()
+        for name in method.compared_secrets:
+            secret, key_id = call.params.get(name), token.secrets.get(name)
+            if key_id is None:
+                continue
+            if secret is not None and key_id not in verified.compared:
+                matches = await self.matches_current(call.guess_context, token, name, secret)
+                verified.compared[key_id] = matches
+            if verified.compared.get(key_id):
+                matching.add(name)
+        return frozenset(matching)
 
     async def customer(self, caller: GuessContext, proof: Proof) -> ConsumerScope | None:
-        """Whom a token authenticates: nobody unless it is effective and leads to an owner."""
-        loaded = await self._ledger.load(caller.directory.organisation, [proof.token])
+        """Return the customer whom a token authenticates; None unless it is effective and has an owner."""
+        loaded = await self._store.load(caller.directory.organisation, [proof.token])
         token = cast(AccessToken, loaded.aggregates[proof.token])
-        account = await self._account(caller.directory, token)
+        account = await self._find_account(caller.directory, token)
         owner = account.fields.get("account_owner") if account else None
         if account is None or owner is None or token.state != AccessToken.EFFECTIVE:
             return None
         return ConsumerScope(owner, account.record_id)
 
-    async def _account(self, directory: ReferenceCache, token: AccessToken) -> Record | None:
-        """The accounts receivable of a token, its own or its participant's; None if retired."""
+    async def _find_account(self, directory: ReferenceCache, token: AccessToken) -> Record | None:
+        """Return the accounts receivable of a token, its own or its participant's; None if retired."""
         account = token.relations.get("accounts_receivable")
         if account is None:
-            participant = await self._record(
+            participant = await self._load_record(
                 directory, "rewards_participant", token.relations.get("rewards_participant")
             )
             account = participant.fields.get("accounts_receivable") if participant else None
-        return await self._record(directory, "accounts_receivable", account)
+        return await self._load_record(directory, "accounts_receivable", account)
 
-    async def _once(self, caller: GuessContext, credential: Credential) -> Secret:
-        """The one-time password that is shown alone: it says by itself whose it is."""
-        wrong = _wrong(credential)
+    async def _verify_one_time_password(
+        self, caller: GuessContext, credential: Credential
+    ) -> Secret:
+        """Return the one-time password that is shown alone; it determines its owner."""
+        wrong = wrong_credential(credential)
         organisation = caller.directory.organisation
         # All who show nothing else are counted together: there is no token to count them by.
-        await self._count(caller, ONCE, ONCE, wrong)
+        await self._require_no_wait(caller, ONCE, ONCE, wrong)
         code = short_code_material("", ONCE, credential.one_time_password or "")
-        found = await self._ledger.secret_by_verifier(organisation, ONCE, self._hasher.mac(code))
-        if found is None or found.expired or not await self._is_visible(caller, found.owner):
+        secret = await self._store.secret_by_verifier(organisation, ONCE, self._hasher.mac(code))
+        if secret is None or secret.expired or not await self._is_visible(caller, secret.owner):
             raise wrong
-        await self._forgive(caller, ONCE, ONCE)
-        return found
+        await self._reset_guesses(caller, ONCE, ONCE)
+        return secret
 
     async def _is_visible(self, caller: GuessContext, owner: str) -> bool:
         if caller.customer is None:
             return True
         entity, _, id_ = owner.partition("/")
-        named = (Identifier(entity, "id", id_, ""),)
-        question = ContextQuery(identifiers=named, customer=caller.customer)
-        told = await self._ledger.load_context(caller.directory.organisation, question)
-        return bool(told.matches[0])
+        identifiers = (Identifier(entity, "id", id_, ""),)
+        query = ContextQuery(identifiers=identifiers, customer=caller.customer)
+        context = await self._store.load_context(caller.directory.organisation, query)
+        return bool(context.matches[0])
 
-    async def _fitting(
+    async def _verify_secret(
         self, caller: GuessContext, credential: Credential, id_: str | None
     ) -> Secret:
-        """The secret of a named token that the one shown fits."""
-        name, wrong, named = credential.secret, _wrong(credential), credential.name
-        assert named is not None
+        """Return the stored secret of a named token that the shown one fits."""
+        name, wrong, identifier = credential.secret, wrong_credential(credential), credential.name
+        assert identifier is not None
         owner = (
             secret_owner(id_)
             if id_
-            else f"{NOBODY}/{self._hasher.mac(f'{named.field}={named.value}')}"
+            else f"{UNKNOWN_OWNER}/{self._hasher.mac(f'{identifier.field}={identifier.value}')}"
         )
-        await self._count(caller, owner, name, wrong)
-        # Nobody has no secret; that it is asked for keeps the time the same.
-        kept = await self._ledger.secret(caller.directory.organisation, owner, name)
+        await self._require_no_wait(caller, owner, name, wrong)
+        # An unknown owner has no secret; looking it up keeps the time the same.
+        stored = await self._store.secret(caller.directory.organisation, owner, name)
         shown = getattr(credential, name)
         if name == ONCE:
-            fits = kept is not None and not kept.expired and self._fits(kept, owner, name, shown)
+            matches = (
+                stored is not None
+                and not stored.expired
+                and self._matches(stored, owner, name, shown)
+            )
         else:
-            fits = await self._hasher.verify(kept.verifier if kept else None, shown)
-        if kept is None or not fits:
-            if name == ONCE and named.field == "authentication_code" and id_ is None:
-                raise EntityNotFound(credential.at)
+            matches = await self._hasher.verify(stored.verifier if stored else None, shown)
+        if stored is None or not matches:
+            if name == ONCE and identifier.field == "authentication_code" and id_ is None:
+                raise EntityNotFound(credential.path)
             raise wrong
-        await self._forgive(caller, owner, name)
-        return kept
+        await self._reset_guesses(caller, owner, name)
+        return stored
 
-    async def _related(self, directory: ReferenceCache, credential: Credential, id_: UUID) -> str:
-        """The entity of that kind to which a token is related."""
-        loaded = await self._ledger.load(directory.organisation, [id_])
+    async def _find_related(
+        self, directory: ReferenceCache, credential: Credential, id_: UUID
+    ) -> str:
+        """Return the id of the entity of that kind to which a token is related."""
+        loaded = await self._store.load(directory.organisation, [id_])
         token = cast(AccessToken, loaded.aggregates[id_])
         if token.state != AccessToken.EFFECTIVE:
-            raise InvalidLifeCycleState(credential.at)
+            raise InvalidLifeCycleState(credential.path)
         if credential.entity == "accounts_receivable":
-            related = await self._account(directory, token)
+            record = await self._find_account(directory, token)
         else:
-            of = token.relations.get(credential.entity)
-            related = await self._record(directory, credential.entity, of)
-        if related is None:
-            raise EntityNotFound(credential.at)
-        return related.record_id
+            related = token.relations.get(credential.entity)
+            record = await self._load_record(directory, credential.entity, related)
+        if record is None:
+            raise EntityNotFound(credential.path)
+        return record.record_id
 
-    async def _record(self, directory: ReferenceCache, kind: str, id_: str | None) -> Record | None:
-        """A registered record that is not retired."""
+    async def _load_record(
+        self, directory: ReferenceCache, kind: str, id_: str | None
+    ) -> Record | None:
+        """Return a registered record that is not retired."""
         if id_ is None:
             return None
         stream = record_stream_id(directory.organisation, kind, id_)
-        found = (await self._ledger.load(directory.organisation, [stream])).aggregates.get(stream)
-        return found if isinstance(found, Record) and not found.is_retired else None
+        record = (await self._store.load(directory.organisation, [stream])).aggregates.get(stream)
+        return record if isinstance(record, Record) and not record.is_retired else None
 
-    def _fits(self, kept: Secret, owner: str, name: str, code: str) -> bool:
+    def _matches(self, stored: Secret, owner: str, name: str, code: str) -> bool:
         return hmac.compare_digest(
-            kept.verifier, self._hasher.mac(short_code_material(owner, name, code))
+            stored.verifier, self._hasher.mac(short_code_material(owner, name, code))
         )
 
-    async def _count(self, caller: GuessContext, owner: str, name: str, wrong: Refusal) -> None:
-        """Counts a try that is about to be made. Raises ``wrong`` if it comes too soon."""
-        wait = await self._wait(caller, owner, name)
+    async def _require_no_wait(
+        self, caller: GuessContext, owner: str, name: str, wrong: Refusal
+    ) -> None:
+        """Count a try that is about to be made. Raises ``wrong`` if it comes too soon."""
+        wait = await self._count_guess(caller, owner, name)
         if wait:
             wrong.retry_after = wait
             raise wrong
 
-    async def _wait(self, caller: GuessContext, owner: str, name: str) -> int:
-        """Counts a try that is about to be made; the seconds to wait if it comes too soon."""
-        return await self._ledger.count_guess(
-            caller.directory.organisation, f"{owner}/{name}", self._source(caller), caller.limits
+    async def _count_guess(self, caller: GuessContext, owner: str, name: str) -> int:
+        """Count a try that is about to be made; return the seconds to wait if it comes too soon."""
+        return await self._store.count_guess(
+            caller.directory.organisation,
+            f"{owner}/{name}",
+            self._source_hash(caller),
+            caller.limits,
         )
 
-    async def _forgive(self, caller: GuessContext, owner: str, name: str) -> None:
-        await self._ledger.reset_guesses(
-            caller.directory.organisation, f"{owner}/{name}", self._source(caller)
+    async def _reset_guesses(self, caller: GuessContext, owner: str, name: str) -> None:
+        await self._store.reset_guesses(
+            caller.directory.organisation, f"{owner}/{name}", self._source_hash(caller)
         )
 
-    def _source(self, caller: GuessContext) -> str:
-        """Where tries come from, as a keyed hash: it holds a network address."""
+    def _source_hash(self, caller: GuessContext) -> str:
+        """Return the source of tries as a keyed hash: it holds a network address."""
         return self._hasher.mac(f"source/{caller.source}")
-
-
-def _wrong(credential: Credential) -> Refusal:
-    refusal = InvalidOneTimePassword if credential.secret == ONCE else EntityNotFound
-    return refusal(credential.at)

@@ -1,7 +1,7 @@
-"""Importing records as JSON Lines: in order, refused lines reported and passed over.
+"""Import of records as JSON Lines, in order; refused lines are reported and skipped.
 
 Contract reference_entities.md, section 1. Neighbouring lines that cannot depend on each other are
-registered together, so that they share transactions.
+registered concurrently, so that they share transactions.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from services.reference.registrar import CREATED, UNCHANGED, UPDATED, Registrar,
 
 __all__ = ["ImportReport", "import_lines"]
 
-TOGETHER = 64
-"""How many lines are registered at the same time at most."""
+BATCH_SIZE = 64
+"""The most lines that are registered concurrently."""
 
 
 @dataclass(slots=True)
 class ImportReport:
-    """What became of the lines; ``refused`` holds line number (from 1), code and description.
+    """The results of the lines; ``refused`` holds line number (from 1), code and description.
 
-    ``secrets`` are those that were made up, with the line number: nobody sees them again.
+    ``secrets`` are those that were generated, with the line number; they are shown only here.
     """
 
     results: dict[str, int] = field(default_factory=lambda: {CREATED: 0, UPDATED: 0, UNCHANGED: 0})
@@ -37,10 +37,10 @@ class ImportReport:
     secrets: list[JsonObject] = field(default_factory=list)
 
     def summary(self) -> JsonObject:
-        """The report as it is answered; of secrets only where there are any."""
-        said: JsonObject = {name.lower(): count for name, count in self.results.items()}
-        said |= {"refused": self.refused}
-        return said | ({"secrets": self.secrets} if self.secrets else {})
+        """The report as a response; with secrets only if there are any."""
+        report: JsonObject = {name.lower(): count for name, count in self.results.items()}
+        report |= {"refused": self.refused}
+        return report | ({"secrets": self.secrets} if self.secrets else {})
 
 
 async def import_lines(
@@ -52,34 +52,35 @@ async def import_lines(
     source: str,
     advance: Callable[[int], None] = lambda _: None,
 ) -> ImportReport:
-    """Registers every line. ``advance`` is told how many bytes were dealt with.
+    """Registers every line.
 
-    :param organisation: the name for records that do not say theirs.
-    :param kind: the kind for records that do not say theirs.
-    Raises `ServiceUnavailable` when the database is away; what was registered stays so.
+    :param organisation: the name of the organisation of records that name none.
+    :param kind: the kind of records that name none.
+    :param advance: called with the number of bytes of each line.
+    Raises `ServiceUnavailable` when the database is unavailable; earlier lines stay registered.
     """
     report = ImportReport()
     batch: list[tuple[int, Any]] = []
     keys: set[object] = set()
-    former: str | None = None
+    batch_kind: str | None = None
     for number, line in enumerate(lines, start=1):
         advance(len(line) + 1)
         record = _read(line, kind)
         if record is None:
             continue
-        own = _keys(record)
-        own_kind = record.get("kind") if own else None
-        if len(batch) == TOGETHER or own_kind != former or not own or keys & own:
+        own_keys = _keys(record)
+        record_kind = record.get("kind") if own_keys else None
+        if len(batch) == BATCH_SIZE or record_kind != batch_kind or not own_keys or keys & own_keys:
             await _register_in_order(registrar, batch, organisation, source, report)
-            batch, keys, former = [], set(), own_kind
+            batch, keys, batch_kind = [], set(), record_kind
         batch.append((number, record))
-        keys |= own
+        keys |= own_keys
     await _register_in_order(registrar, batch, organisation, source, report)
     return report
 
 
 def _read(line: bytes, kind: str | None) -> Any:
-    """The record of a line; None for a blank one, an error for one that is no JSON object."""
+    """The record of a line; None for a blank one, an error for anything but a JSON object."""
     if not line.strip():
         return None
     try:
@@ -92,14 +93,22 @@ def _read(line: bytes, kind: str | None) -> Any:
 
 
 def _keys(record: Any) -> set[object]:
-    """What no two lines registered together may share; nothing for a line that must go alone."""
+    """The values that no two lines of a batch may share; empty for a line that must go alone."""
     kind = KINDS.get(str(record.get("kind"))) if isinstance(record, dict) else None
     if kind is None or kind.key == "organisation":
         return set()
-    if any(isinstance(row, RecordLink) and row.to == kind.key for row in kind.fields):
+    if any(
+        isinstance(field, RecordLink) and field.target_kind == kind.key for field in kind.fields
+    ):
         return set()
-    named = ("id", *kind.unique, kind.globally_unique, *kind.unique_together, "account_owner_id")
-    return {(name, str(record[name]).strip().casefold()) for name in named if record.get(name)}
+    names = (
+        "id",
+        *kind.unique_fields,
+        kind.globally_unique,
+        *kind.unique_together,
+        "account_owner_id",
+    )
+    return {(name, str(record[name]).strip().casefold()) for name in names if record.get(name)}
 
 
 async def _register_in_order(
@@ -109,19 +118,19 @@ async def _register_in_order(
     source: str,
     report: ImportReport,
 ) -> None:
-    """Registers the lines of a batch, those apart of which one takes what another gives up."""
+    """Registers a batch; a line that takes a value which an earlier one gives up comes later."""
     together: list[tuple[int, Any]] = []
     keys: set[object] = set()
     stored: list[JsonObject] = [{}] * len(batch)
     if len(batch) > 1:
         stored = await asyncio.gather(*(registrar.stored(r, organisation) for _, r in batch))
     for line, former in zip(batch, stored, strict=True):
-        own = _keys(line[1]) | _keys(former)
-        if own & keys:
+        own_keys = _keys(line[1]) | _keys(former)
+        if own_keys & keys:
             await _register(registrar, together, organisation, source, report)
             together, keys = [], set()
         together.append(line)
-        keys |= own
+        keys |= own_keys
     await _register(registrar, together, organisation, source, report)
 
 
@@ -132,7 +141,7 @@ async def _register(
     source: str,
     report: ImportReport,
 ) -> None:
-    async def one(record: Any) -> RegistrationResult | ServiceError:
+    async def register_one(record: Any) -> RegistrationResult | ServiceError:
         if isinstance(record, ServiceError):
             return record
         try:
@@ -140,7 +149,7 @@ async def _register(
         except ServiceError as error:
             return error
 
-    outcomes = await asyncio.gather(*(one(record) for _, record in batch))
+    outcomes = await asyncio.gather(*(register_one(record) for _, record in batch))
     for (number, _), outcome in zip(batch, outcomes, strict=True):
         if isinstance(outcome, ServiceUnavailable):
             raise outcome
@@ -149,5 +158,5 @@ async def _register(
             report.refused.append(refusal)
         else:
             report.results[outcome.result] += 1
-            if outcome.revealed:
-                report.secrets.append({"line": number} | outcome.revealed)
+            if outcome.generated_secrets:
+                report.secrets.append({"line": number} | outcome.generated_secrets)

@@ -1,4 +1,4 @@
-"""What is read of registered records and of sessions."""
+"""The projections of registered records and of sessions."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ def global_claim(kind: str, name: str) -> str:
 
 @projection(Record)
 def record(record: Record, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
-    """A registered record: as it was registered, and outside the directory its compact object."""
+    """A registered record: its row, and if its kind is not cached, its compact object."""
     kind = KINDS[record.kind]
-    shown = Projection(full=orjson.dumps(record.fields), retired=record.is_retired)
-    shown.extra = {"retired": record.is_retired or None, "secrets": record.secrets}
-    identifying = kind.identifying(record.fields, record.record_id)
+    result = Projection(full=orjson.dumps(record.fields), retired=record.is_retired)
+    result.extra = {"retired": record.is_retired or None, "secrets": record.secrets}
+    identifying_values = kind.identifying_values(record.fields, record.record_id)
     if not record.is_retired:
-        shown.claims = _claims(kind, record.fields, identifying)
+        result.claims = _claims(kind, record.fields, identifying_values)
         if record.fields.get(kind.globally_unique):
             name = global_claim(kind.key, record.fields[kind.globally_unique])
-            shown.global_claims = {name: kind.globally_unique}
+            result.global_claims = {name: kind.globally_unique}
     columns: JsonObject = {"kind": kind.key, "id": record.record_id, "retired": record.is_retired}
     columns["directory"] = kind.cached
-    shown.rows = [ViewRow("records", record.id, record.version, columns, shown.full)]
+    result.rows = [ViewRow("records", record.id, record.version, columns, result.full)]
     if not kind.cached:
         values = record.fields | {"id": record.record_id}
-        shown.compact = document(kind.shape, values, zone)
-        shown.names = {name: v for name, v in identifying.items() if name != "id"}
-        shown.owners = list(kind.owners(record.fields))
-        shown.rows.append(entity_row(kind.key, record, record.record_id, shown, shown.names))
-    return shown
+        result.compact = document(kind.shape, values, zone)
+        result.names = {name: v for name, v in identifying_values.items() if name != "id"}
+        result.owners = list(kind.owners(record.fields))
+        result.rows.append(entity_row(kind.key, record, record.record_id, result, result.names))
+    return result
 
 
 def _claims(kind: RecordKind, fields: JsonObject, identifying: Mapping[str, str]) -> dict[str, str]:
-    """What no other current record of the organisation may have."""
+    """The claims on values that no other current record of the organisation may have."""
     claims = {
         f"{kind.key}.{name}={identifying[name]}": name
-        for name in kind.unique
+        for name in kind.unique_fields
         if name in identifying and name != kind.globally_unique
     }
     if kind.unique_together:
@@ -70,7 +70,7 @@ def session(session: Session, settings: Mapping[str, Any], zone: ZoneInfo) -> Pr
         "expires_at": session.expires_at,
         "released": session.state == "RELEASED",
     }
-    beside: JsonObject = {
+    extra: JsonObject = {
         "life_cycle_state": session.state,
         "user": {"$ref": f"user/{session.user}"},
         "unit": {"$ref": f"unit/{session.unit}"},
@@ -79,4 +79,4 @@ def session(session: Session, settings: Mapping[str, Any], zone: ZoneInfo) -> Pr
     }
     columns |= session.consumer
     rows = [ViewRow("sessions", session.id, session.version, columns)]
-    return Projection(rows=rows, extra=beside)
+    return Projection(rows=rows, extra=extra)

@@ -1,25 +1,22 @@
-"""Registering reference entities: one record at a time, upserted as a whole.
+"""Registration of reference entities: one record at a time, upserted as a whole.
 
 Contract reference_entities.md, section 1. Registering an accounts receivable moves its owners
-between MARKETING and FINANCIAL (contact_information.md, section 9) in the same change, and access
-tokens learn in it what became of their account or participant (access_tokens.md, section 2).
+between MARKETING and FINANCIAL (contact_information.md, section 9) in the same commit, and access
+tokens record the new state of their account or participant (access_tokens.md, section 2).
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from domain.access_token import RELATIONS
 from domain.aggregate import Aggregate, Attribution
 from domain.errors import (
-    ConcurrentUpdate,
     DuplicateEntity,
     EntityNotFound,
     InvalidParameterValue,
@@ -31,14 +28,14 @@ from domain.identifiers import Identifier
 from domain.parsing import read_text
 from domain.reference.catalogue import KINDS, SECRETS
 from domain.reference.records import Record, RecordKind, RecordLink, record_id
+from services.clock import utc_now
 from services.context import CallContext, ContextQuery, LoadResult
 from services.ids import record_stream_id
-from services.pipeline.command_runner import ATTEMPTS
-from services.pipeline.dispatcher import utc_now
+from services.pipeline.retry import retry_on_conflict
 from services.pipeline.stream_locks import StreamLocks
 from services.pipeline.tenancy import load_context_by_name
-from services.pipeline.unit_of_work import UnitOfWork, start_unit_of_work
-from services.ports import Store
+from services.pipeline.unit_of_work import UnitOfWork
+from services.ports import EntityRelations, EventStore, Organisations, SecretStore
 from services.reference.registration import (
     Registration,
     check_links,
@@ -50,6 +47,7 @@ from services.reference.registration import (
 )
 from services.reference.signing_secrets import generate_secret, retire_secret
 from services.secret_encryption import SecretCipher, encrypt_if_changed
+from services.side_effects import ExpectTokens, ReleaseGlobalClaim, StoreSecret, TakeGlobalClaim
 
 __all__ = ["CREATED", "UNCHANGED", "UPDATED", "Registrar", "RegistrationResult"]
 
@@ -58,16 +56,20 @@ CREATED, UPDATED, UNCHANGED = "CREATED", "UPDATED", "UNCHANGED"
 
 @dataclass(frozen=True, slots=True)
 class RegistrationResult:
-    """What became of a record, and the secrets that were made up for it: nobody sees them again."""
+    """The result for a record, and the secrets generated for it, which are shown only here."""
 
     result: str
-    revealed: JsonObject
+    generated_secrets: JsonObject
+
+
+class RegistrationStore(Organisations, EventStore, SecretStore, EntityRelations, Protocol):
+    """What a registration reads and writes."""
 
 
 class Registrar:
     """Upserts records for an operator."""
 
-    def __init__(self, ledger: Store, hasher: SecretCipher, zone: ZoneInfo) -> None:
+    def __init__(self, ledger: RegistrationStore, hasher: SecretCipher, zone: ZoneInfo) -> None:
         self._ledger = ledger
         self._hasher = hasher
         self._zone = zone
@@ -76,25 +78,28 @@ class Registrar:
     async def register(
         self, raw: Mapping[str, Any], organisation: str | None, source: str
     ) -> RegistrationResult:
-        """Makes one record be as given: `CREATED`, `UPDATED` or `UNCHANGED`.
+        """Creates or replaces one record: `CREATED`, `UPDATED` or `UNCHANGED`.
 
         :param raw: the record with its ``kind``, ``id`` and, if ``organisation`` is None, its
             ``organisation`` (a name).
-        :param source: where it came from, for the metadata of its events.
-        Raises the refusals of the contract, naming the field.
+        :param source: the source in the metadata of its events.
+        Raises the refusals of the contract for the field concerned.
         """
         work = await self._read(raw, organisation)
-        for attempt in range(ATTEMPTS):
-            async with self._turns.hold(work.stream):
-                result = await self._attempt(work, source)
-            if result:
-                return RegistrationResult(result, work.revealed)
-            await asyncio.sleep(random.random() * 0.01 * attempt)  # noqa: S311 (no secret)
+
+        async def ask_again(work: Registration) -> Registration:
             work.told = await self._ask(work.organisation, work.kind, work.fields)
-        raise ConcurrentUpdate
+            return work
+
+        async def attempt(work: Registration) -> str | None:
+            async with self._turns.hold(work.stream):
+                return await self._attempt(work, source)
+
+        result = await retry_on_conflict(work, attempt, ask_again)
+        return RegistrationResult(result, work.revealed)
 
     async def stored(self, raw: Mapping[str, Any], organisation: str | None) -> JsonObject:
-        """What a record would replace: its kind and fields; empty if there is nothing."""
+        """The kind and fields of the record that this one would replace; empty if there is none."""
         try:
             kind, id_ = _kind(raw), record_id(raw.get("id"))
             organisation = await self._organisation(kind, id_, raw, organisation)
@@ -107,15 +112,15 @@ class Registrar:
     async def _read(self, raw: Mapping[str, Any], name: str | None) -> Registration:
         kind, id_ = _kind(raw), record_id(raw.get("id"))
         organisation = await self._organisation(kind, id_, raw, name)
-        reading = ReadContext(self._zone, utc_now().astimezone(self._zone).date())
-        fields = kind.read(raw, reading)
+        context = ReadContext(self._zone, utc_now().astimezone(self._zone).date())
+        fields = kind.read(raw, context)
         secrets = {
-            name: SECRETS[name].read(raw[name], name, reading)
+            name: SECRETS[name].read(raw[name], name, context)
             for name in kind.secrets
             if raw.get(name) not in (None, "")
         }
         told = await self._ask(organisation, kind, fields)
-        retired = kind.retired(raw, reading)
+        retired = kind.read_retired(raw, context)
         given = {name: secret for name, secret in secrets.items() if secret}
         return Registration(kind, id_, fields, given, retired, organisation, told)
 
@@ -142,7 +147,8 @@ class Registrar:
         return await self._ledger.load_context(organisation, ContextQuery(identifiers=asked))
 
     async def _attempt(self, work: Registration, source: str) -> str | None:
-        """One try; None if another change came first."""
+        """One attempt: the result, or None if another commit came first."""
+        work.side_effects, work.revealed = [], {}
         loaded = await self._ledger.load(work.organisation, [work.stream])
         record = loaded.aggregates.get(work.stream)
         assert record is None or isinstance(record, Record)
@@ -152,27 +158,23 @@ class Registrar:
         async with AsyncExitStack() as turns:
             for stream in sorted(others):
                 await turns.enter_async_context(self._turns.hold(stream))
-            found = await self._ledger.load(work.organisation, list(others))
-            loaded.aggregates |= found.aggregates
-            loaded.keys |= found.keys
+            loaded.add(await self._ledger.load(work.organisation, list(others)))
             return await self._decide(work, source, record, loaded)
 
     async def _tokens(self, work: Registration, record: Record | None) -> list[UUID]:
-        """The access tokens that must learn what the record says of an account or participant."""
-        work.effects.pop("expect_tokens", None)
+        """The access tokens that must record the new state of an account or participant."""
         kind = work.kind.key
         if kind not in RELATIONS or record is None or record_state(record) == work.fate:
             return []
         tokens = await self._ledger.related_tokens(work.organisation, kind, work.id)
-        # A token that is issued meanwhile must not be passed over.
-        expected = {"column": kind, "id": work.id, "count": len(tokens)}
-        work.effects["expect_tokens"] = [expected]
+        # A token that is issued meanwhile must not be missed.
+        work.side_effects.append(ExpectTokens(kind, work.id, len(tokens)))
         return tokens
 
     async def _decide(
         self, work: Registration, source: str, record: Record | None, loaded: LoadResult
     ) -> str | None:
-        draft = start_unit_of_work(work.told.directory, self._zone, loaded)
+        draft = UnitOfWork.start(work.told.directory, self._zone, loaded)
         by = Attribution(work.told.now)
         rebuild_claims(work, record)
         changed = await self._changed(work, record, by)
@@ -187,7 +189,7 @@ class Registrar:
     async def _append(
         self, work: Registration, draft: UnitOfWork, source: str, result: str
     ) -> str | None:
-        draft.effects |= work.effects
+        draft.side_effects += work.side_effects
         metadata = {"at": work.told.now.isoformat(), "source": source}
         change = draft.to_commit(self._ledger, metadata)
         verdict = await self._ledger.append(work.organisation, change)
@@ -216,11 +218,8 @@ class Registrar:
         return new
 
     async def _secrets(self, work: Registration) -> dict[str, str]:
-        """The key ids of secrets that differ from the stored ones, whose verifiers are written."""
+        """The key ids of secrets that differ from the stored ones; adds the effects that store them."""
         keys: dict[str, str] = {}
-        work.revealed = {}
-        for effect in ("secrets", "take_worldwide", "release_worldwide"):
-            work.effects.pop(effect, None)
         for name in dict.fromkeys((*work.secrets, *work.kind.generated)):
             known = await self._ledger.secret(work.organisation, work.ref, name)
             secret, stored = work.secrets.get(name), known.verifier if known else None
@@ -230,10 +229,9 @@ class Registrar:
             if verifier is None:
                 continue
             keys[name] = uuid4().hex
-            row = {"key_id": keys[name], "owner": work.ref, "name": name, "verifier": verifier}
-            work.effects.setdefault("secrets", []).append(row)
+            work.side_effects.append(StoreSecret(keys[name], work.ref, name, verifier))
             if name in work.kind.generated and known:
-                work.effects["secrets"].append(retire_secret(known, name, work.told.now))
+                work.side_effects.append(retire_secret(known, name, work.told.now))
             if name == work.kind.globally_unique:
                 self._claim_key(work, name, stored, verifier)
         return keys
@@ -241,7 +239,7 @@ class Registrar:
     async def _verifier(
         self, work: Registration, name: str, secret: str, stored: str | None
     ) -> str | None:
-        """What is kept of a secret; None if it is the stored one."""
+        """The verifier or ciphertext to store for a secret; None if it is the stored one."""
         hasher = self._hasher
         if name == work.kind.globally_unique:
             verifier = hasher.mac(secret)
@@ -253,12 +251,14 @@ class Registrar:
 
     @staticmethod
     def _claim_key(work: Registration, name: str, former: str | None, verifier: str) -> None:
-        """Web API keys are unique over all organisations: the key alone says whose it is."""
-        entity = {"stream": str(work.stream), "entity": work.ref, "at": name}
-        work.effects["take_worldwide"] = [entity | {"claim": f"{work.kind.key}={verifier}"}]
+        """Claims a web API key over all organisations: it alone identifies the organisation."""
+        claim = f"{work.kind.key}={verifier}"
+        work.side_effects.append(
+            TakeGlobalClaim(stream=work.stream, entity=work.ref, claim=claim, at=name)
+        )
         if former:
-            released = {"stream": str(work.stream), "claim": f"{work.kind.key}={former}"}
-            work.effects["release_worldwide"] = [released]
+            claim = f"{work.kind.key}={former}"
+            work.side_effects.append(ReleaseGlobalClaim(stream=work.stream, claim=claim))
 
 
 def _kind(raw: Mapping[str, Any]) -> RecordKind:
@@ -269,4 +269,4 @@ def _kind(raw: Mapping[str, Any]) -> RecordKind:
 
 
 def _identifier(link: RecordLink, target: str) -> Identifier:
-    return Identifier(link.to, "id", target, link.parameter)
+    return Identifier(link.target_kind, "id", target, link.parameter)

@@ -1,4 +1,4 @@
-"""One record on its way into the ledger, and what it brings about for others.
+"""The registration of one record, and its effects on other aggregates.
 
 Contract reference_entities.md, section 1 (side effects), contact_information.md section 9,
 access_tokens.md section 2.
@@ -19,6 +19,7 @@ from domain.reference.catalogue import KINDS
 from domain.reference.records import Record, RecordKind, RecordLink
 from services.context import CallContext
 from services.ids import format_id, record_stream_id
+from services.side_effects import RebuildClaims, SideEffect
 
 __all__ = [
     "Registration",
@@ -35,10 +36,10 @@ RULES = {"unique_person": "PERSON", "unique_company": "COMPANY"}
 
 @dataclass(slots=True)
 class Registration:
-    """One record on its way: as read, and what is stored of it.
+    """The registration of one record: its values, its context and its side effects.
 
-    ``ownership_changes`` are the contacts that lose (False) or gain (True) the account that it is, ``revealed``
-    are secrets that were made up for it.
+    ``ownership_changes`` are the contacts that lose (False) or gain (True) the account, where it is
+    one; ``generated_secrets`` are secrets that were generated for it.
     """
 
     kind: RecordKind
@@ -48,8 +49,7 @@ class Registration:
     retired: bool
     organisation: str
     told: CallContext
-    verifiers: list[JsonObject] = field(default_factory=list)
-    effects: JsonObject = field(default_factory=dict)
+    side_effects: list[SideEffect] = field(default_factory=list)
     owners: dict[str, bool] = field(default_factory=dict)
     revealed: JsonObject = field(default_factory=dict)
 
@@ -65,13 +65,13 @@ class Registration:
 
     @property
     def fate(self) -> str:
-        """What an access token of this account or participant is told of it."""
+        """The new state of this account or participant for its access tokens."""
         return related_state(self.fields, retired=self.retired)
 
 
 def stored_links(kind: RecordKind, fields: JsonObject) -> list[tuple[RecordLink, str]]:
-    """The links that lead outside the directory."""
-    return [(link, t) for link, t in kind.links(fields) if not _in_directory(link.to)]
+    """The links to records that are not cached, each with an id."""
+    return [(link, t) for link, t in kind.links(fields) if not _in_directory(link.target_kind)]
 
 
 def _in_directory(kind: str) -> bool:
@@ -79,20 +79,20 @@ def _in_directory(kind: str) -> bool:
 
 
 def check_links(work: Registration, record: Record | None) -> None:
-    """Targets of new links must exist and not be retired."""
+    """Raises `EntityNotFound` for a new link to a record that is missing or retired."""
     former = set()
     if record is not None:
         former = {(link.name, target) for link, target in work.kind.links(record.fields)}
     stored = zip(stored_links(work.kind, work.fields), work.told.matches, strict=True)
-    found = {(link.to, target): matches for (link, target), matches in stored}
+    found = {(link.target_kind, target): matches for (link, target), matches in stored}
     for link, target in work.kind.links(work.fields):
         if (link.name, target) in former:
             continue
-        if _in_directory(link.to):
-            entry = work.told.directory.entry(link.to, target)
+        if _in_directory(link.target_kind):
+            entry = work.told.directory.entry(link.target_kind, target)
             exists = entry is not None and not entry.retired
         else:
-            exists = any(not match.retired for match in found[link.to, target])
+            exists = any(not match.retired for match in found[link.target_kind, target])
         if not exists:
             raise EntityNotFound(link.parameter)
 
@@ -109,12 +109,12 @@ def ownership_changes(work: Registration, record: Record | None) -> dict[str, bo
 
 
 def record_state(record: Record) -> str:
-    """What access tokens were told of an account or participant."""
+    """The present state of an account or participant for its access tokens."""
     return related_state(record.fields, retired=record.is_retired)
 
 
 def notify_related(work: Registration, other: Aggregate, by: Attribution) -> None:
-    """Tells a contact or access token what became of its account or participant."""
+    """Lets a contact or access token record the new state of its account or participant."""
     if isinstance(other, ContactInformation):
         gains = work.owners[format_id(other.id)]
         (other.gain_account if gains else other.lose_account)(work.id, by)
@@ -132,11 +132,10 @@ def _follow(work: Registration, token: AccessToken, by: Attribution) -> None:
 
 
 def rebuild_claims(work: Registration, record: Record | None) -> None:
-    """Where an organisation changes what must be unique, all its contacts are claimed anew."""
+    """Adds the effect that rebuilds the claims of contacts where an organisation changes its rules."""
     if work.kind.key != "organisation" or record is None:
         return
     changed = [name for name in RULES if work.fields.get(name) != record.fields.get(name)]
-    if changed:
-        work.effects["reclaim"] = [
-            {"type": RULES[name], "rule": sorted(work.fields.get(name) or ())} for name in changed
-        ]
+    work.side_effects += [
+        RebuildClaims(RULES[name], sorted(work.fields.get(name) or ())) for name in changed
+    ]

@@ -1,4 +1,4 @@
-"""Secrets that we sign with: made up, sealed beside the ledger, and renewed without a break."""
+"""Signing secrets: generated, stored encrypted, and rotated without a break."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import secrets
 from base64 import b64encode
 from datetime import datetime, timedelta
 
-from domain.fields import JsonObject
 from domain.reference.webhooks import PREFIX, SECRET_BYTES
 from services.ports import Secret
+from services.side_effects import StoreSecret
 
 __all__ = ["FORMER", "OVERLAP", "generate_secret", "retire_secret"]
 
 FORMER = "former_"
-"""Begins the name of a secret that was replaced."""
+"""The prefix of the name of a replaced secret."""
 OVERLAP = timedelta(hours=24)
-"""How long it goes on signing beside the new one, so that consumers can change over."""
+"""The time for which it still signs beside the new one, so that receivers can change over."""
 
 
 def generate_secret() -> str:
@@ -23,12 +23,8 @@ def generate_secret() -> str:
     return PREFIX + b64encode(secrets.token_bytes(SECRET_BYTES[0])).decode()
 
 
-def retire_secret(replaced: Secret, name: str, now: datetime) -> JsonObject:
-    """The row that keeps a replaced secret for a while."""
-    ends = (now + OVERLAP).isoformat()
-    kept: JsonObject = {
-        "key_id": replaced.key_id,
-        "owner": replaced.owner,
-        "name": f"{FORMER}{name}",
-    }
-    return kept | {"verifier": replaced.verifier, "expires_at": ends}
+def retire_secret(replaced: Secret, name: str, now: datetime) -> StoreSecret:
+    """Return the side effect that keeps a replaced secret until `OVERLAP` has passed."""
+    until = (now + OVERLAP).isoformat()
+    former = f"{FORMER}{name}"
+    return StoreSecret(replaced.key_id, replaced.owner, former, replaced.verifier, until)

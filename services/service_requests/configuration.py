@@ -1,4 +1,4 @@
-"""Methods O3 to O5: what service requests can be given, by type (service_requests.md, section 9)."""
+"""Methods O3 to O5: the configuration of service requests by type (service_requests.md, section 9)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ WHERE: tuple[Field, ...] = tuple(
 @query(59, "service_requests/configuration/types/list", Parameters(*WHERE), TYPES, is_list=True)
 def list_types(call: Call) -> QueryResult:
     """Lists the types of service requests; each of them is open to every group and unit."""
-    return _found(call, TYPES, (_values(e) for e in call.directory.choosable(TYPE.target.entity)))
+    return _query_result(
+        call, TYPES, (_values(e) for e in call.directory.choosable(TYPE.target.entity))
+    )
 
 
 @query(
@@ -50,7 +52,7 @@ def list_statuses(call: Call) -> QueryResult:
         for entry in _allowed(call, STATUS)
         if state in (None, entry.fields["life_cycle_state"])
     )
-    return _found(call, STATUSES, statuses)
+    return _query_result(call, STATUSES, statuses)
 
 
 @query(
@@ -65,15 +67,15 @@ def list_cancellation_reasons(call: Call) -> QueryResult:
     type_ = call.directory.fields(OF_TYPE.target.entity, call.params[OF_TYPE.name])
     default = type_.get(f"default_{REASON.name}")
     reasons = (_values(e) | {"default": e.id == default} for e in _allowed(call, REASON))
-    return _found(call, REASONS, reasons)
+    return _query_result(call, REASONS, reasons)
 
 
-def _allowed(call: Call, row: Reference) -> Iterable[ReferenceRecord]:
+def _allowed(call: Call, field: Reference) -> Iterable[ReferenceRecord]:
     """The records that the given type allows; all of them if it has no list."""
     type_ = call.directory.fields(OF_TYPE.target.entity, call.params[OF_TYPE.name])
-    allowed = type_.get(f"allowed_{row.name}")
+    allowed = type_.get(f"allowed_{field.name}")
     return (
-        e for e in call.directory.choosable(row.target.entity) if not allowed or e.id in allowed
+        e for e in call.directory.choosable(field.target.entity) if not allowed or e.id in allowed
     )
 
 
@@ -81,5 +83,5 @@ def _values(entry: ReferenceRecord) -> JsonObject:
     return entry.fields | {"id": entry.id}
 
 
-def _found(call: Call, shape: ResponseShape, values: Iterable[JsonObject]) -> QueryResult:
-    return QueryResult([document(shape, one, call.zone) for one in values])
+def _query_result(call: Call, shape: ResponseShape, values: Iterable[JsonObject]) -> QueryResult:
+    return QueryResult([document(shape, record, call.zone) for record in values])

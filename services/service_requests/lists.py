@@ -23,7 +23,7 @@ FILTERS: tuple[Field, ...] = (
     Reference(name="caller", target=identifiable("contact_information")),
 )
 ANY = Parameters(*FILTERS, CATEGORY, *PAGING)
-ONE_OF_THEM = Parameters(*FILTERS, CATEGORY, *PAGING, exactly_one=[row.name for row in FILTERS])
+ONE_OF_THEM = Parameters(*FILTERS, CATEGORY, *PAGING, exactly_one=[field.name for field in FILTERS])
 WITHIN = Parameters(
     mandatory(NonNegativeInteger(name="period")),
     mandatory(Enumeration(name="uot", allowed=UNITS_OF_TIME)),
@@ -115,6 +115,6 @@ def get_completed(call: Call) -> ViewQuery:
 
 
 def _page(call: Call, order: tuple[str, ...] = ("created",), **where: Any) -> ViewQuery:
-    filters = {row.name: call.params.get(row.name) for row in (*FILTERS, CATEGORY)}
+    filters = {field.name: call.params.get(field.name) for field in (*FILTERS, CATEGORY)}
     filters["contact_information"] = filters.pop("caller")
     return page("service_requests", filters | where, call.params, order=order)

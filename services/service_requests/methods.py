@@ -1,4 +1,4 @@
-"""Methods 47 to 56: service requests are opened, and go their way (service_requests.md, section 6)."""
+"""Methods 47 to 56: service requests through their life cycle (service_requests.md, section 6)."""
 
 from __future__ import annotations
 
@@ -37,18 +37,23 @@ from domain.service_request_fields import (
 from domain.token_credentials import TokenReference
 from services.pipeline.method import command, create
 from services.pipeline.request import Call
-from services.service_requests.notifications import NOTICE_NUMBERS, status_notifications
-from services.service_requests.payload import amendment, creation_case, given_texts, transition_of
+from services.service_requests.notifications import NOTIFICATION_SEQUENCES, status_notifications
+from services.service_requests.payload import (
+    amendment,
+    creation_transition,
+    given_texts,
+    transition_of,
+)
 from services.service_requests.projection import SERVICE_REQUEST
 from services.service_requests.rules import (
-    check,
     check_allowed,
     check_contact,
     check_state,
+    check_transition,
     related_streams,
+    requested_reason,
+    requested_status,
     type_of,
-    wanted_reason,
-    wanted_status,
 )
 from services.service_requests.sets import apply_items, product_streams
 
@@ -56,18 +61,18 @@ ON = Reference(name="service_request", target=identifiable("service_request"))
 ACCEPTED_BY = Reference(name="accepted_by", target=identifiable("contact_information"))
 RESPONSE, TEMPORARY_RESOLUTION, FINAL_RESOLUTION = ANSWERS
 
-Announced = Iterable[Communication | QueueEntry]
+Notifications = Iterable[Communication | QueueEntry]
 
 
-def _status_for_resolutions(given: JsonObject) -> None:
-    """An update that resolves says in which status (section 6.2); and dates are in their order."""
-    check_dates(given)
-    for row in (TEMPORARY_RESOLUTION, FINAL_RESOLUTION):
-        if given.get(row.name) is not None and given.get(STATUS.name) is None:
+def _check_update(params: JsonObject) -> None:
+    """Refuses an update that resolves without a status (section 6.2), and dates out of order."""
+    check_dates(params)
+    for field in (TEMPORARY_RESOLUTION, FINAL_RESOLUTION):
+        if params.get(field.name) is not None and params.get(STATUS.name) is None:
             raise MandatoryParameter(STATUS.parameter)
 
 
-def _both(call: Call) -> Iterator[UUID]:
+def _related_streams(call: Call) -> Iterator[UUID]:
     return chain(related_streams(call), product_streams(call))
 
 
@@ -90,7 +95,7 @@ CREATE = Parameters(
     REFERRING_TO,
     *ANSWERS,
     *SETS.values(),
-    exactly_one=[row.name for row in COMPLETION],
+    exactly_one=[field.name for field in COMPLETION],
     check=check_dates,
 )
 UPDATE = Parameters(
@@ -99,17 +104,17 @@ UPDATE = Parameters(
     *TEXTS,
     not_null(CATEGORY),
     *map(not_null, LEVELS[:2]),
-    *(not_null(row) if row.name == "owned_by_group" else row for row in FILING),
+    *(not_null(field) if field.name == "owned_by_group" else field for field in FILING),
     *UDF,
     not_null(START_DATE),
     *COMPLETION,
-    not_null(replace(ASSIGNED_TO, levels={"unit": Level.KEPT})),
+    not_null(replace(ASSIGNED_TO, levels={"unit": Level.NOT_NULL})),
     REFERRING_TO,
     not_null(STATUS),
     *ANSWERS,
     *(items.for_update() for items in SETS.values()),
-    at_most_one=[row.name for row in COMPLETION],
-    check=_status_for_resolutions,
+    at_most_one=[field.name for field in COMPLETION],
+    check=_check_update,
 )
 
 
@@ -118,49 +123,53 @@ UPDATE = Parameters(
     "service_requests/create",
     CREATE,
     SERVICE_REQUEST,
-    sequences=("service_request", *NOTICE_NUMBERS),
-    related=_both,
+    sequences=("service_request", *NOTIFICATION_SEQUENCES),
+    related=_related_streams,
     open_to_consumers=True,
 )
 def create_(call: Call) -> list[Aggregate]:
     """Opens a service request, in any state but cancelled."""
-    case, payload = creation_case(call)
+    transition, payload = creation_transition(call)
     event = ServiceRequest.Opened
     request = ServiceRequest.create(event, call.actor, id=call.new_id(), **payload)
     apply_items(request, call)
-    request.advance(case.to, case.status, case.given, call.wall_clock, call.actor)
+    request.advance(
+        transition.to, transition.status, transition.answers, call.wall_clock, call.actor
+    )
     return [request, *status_notifications(request, "", call)]
 
 
-ON_REQUEST: JsonObject = {"identified_by": (ON,), "aggregate": ServiceRequest, "related": _both}
-ANNOUNCED: JsonObject = ON_REQUEST | {"sequences": NOTICE_NUMBERS}
-"""Of methods that change the status, of which the caller may be told."""
+ON_REQUEST: JsonObject = {"identified_by": (ON,), "related": _related_streams}
+ON_STATUS_CHANGE: JsonObject = ON_REQUEST | {"sequences": NOTIFICATION_SEQUENCES}
+"""Options of methods that change the status, about which the caller may be notified."""
 
 
-def _moving(*rows: ParameterSpec) -> Parameters:
-    """What every method takes that takes a service request a step on."""
-    return Parameters(mandatory(ON), *TEXTS, *rows)
+def _step_parameters(*specs: ParameterSpec) -> Parameters:
+    """The parameters of a method that advances a service request by one step."""
+    return Parameters(mandatory(ON), *TEXTS, *specs)
 
 
-@command(48, "service_requests/update", UPDATE, SERVICE_REQUEST, **ANNOUNCED)
-def update(request: ServiceRequest, call: Call) -> Announced:
+@command(48, "service_requests/update", UPDATE, SERVICE_REQUEST, **ON_STATUS_CHANGE)
+def update(request: ServiceRequest, call: Call) -> Notifications:
     """Changes a service request and, if a later status is given, takes it there."""
-    case, details = amendment(request, call)
+    transition, details = amendment(request, call)
     former = request.status
     request.amend(details, call.actor)
     apply_items(request, call)
-    request.advance(case.to, case.status, case.given, call.wall_clock, call.actor)
+    request.advance(
+        transition.to, transition.status, transition.answers, call.wall_clock, call.actor
+    )
     return status_notifications(request, former, call)
 
 
 @command(
     49,
     "service_requests/respond",
-    _moving(mandatory(STATUS), mandatory(RESPONSE)),
+    _step_parameters(mandatory(STATUS), mandatory(RESPONSE)),
     SERVICE_REQUEST,
-    **ANNOUNCED,
+    **ON_STATUS_CHANGE,
 )
-def respond(request: ServiceRequest, call: Call) -> Announced:
+def respond(request: ServiceRequest, call: Call) -> Notifications:
     """Gives the customer a response, or another one in place of one that is not accepted."""
     return advance(request, call, "RESPONDED")
 
@@ -168,11 +177,11 @@ def respond(request: ServiceRequest, call: Call) -> Announced:
 @command(
     50,
     "service_requests/temporary_resolve",
-    _moving(STATUS, mandatory(TEMPORARY_RESOLUTION)),
+    _step_parameters(STATUS, mandatory(TEMPORARY_RESOLUTION)),
     SERVICE_REQUEST,
-    **ANNOUNCED,
+    **ON_STATUS_CHANGE,
 )
-def temporary_resolve(request: ServiceRequest, call: Call) -> Announced:
+def temporary_resolve(request: ServiceRequest, call: Call) -> Notifications:
     """Resolves a service request for the time being."""
     return advance(request, call, "TEMPORARY_RESOLVED")
 
@@ -180,17 +189,23 @@ def temporary_resolve(request: ServiceRequest, call: Call) -> Announced:
 @command(
     51,
     "service_requests/final_resolve",
-    _moving(mandatory(STATUS), mandatory(FINAL_RESOLUTION)),
+    _step_parameters(mandatory(STATUS), mandatory(FINAL_RESOLUTION)),
     SERVICE_REQUEST,
-    **ANNOUNCED,
+    **ON_STATUS_CHANGE,
 )
-def final_resolve(request: ServiceRequest, call: Call) -> Announced:
+def final_resolve(request: ServiceRequest, call: Call) -> Notifications:
     """Resolves a service request for good."""
     return advance(request, call, "FINAL_RESOLVED")
 
 
-@command(52, "service_requests/complete", _moving(mandatory(STATUS)), SERVICE_REQUEST, **ANNOUNCED)
-def complete(request: ServiceRequest, call: Call) -> Announced:
+@command(
+    52,
+    "service_requests/complete",
+    _step_parameters(mandatory(STATUS)),
+    SERVICE_REQUEST,
+    **ON_STATUS_CHANGE,
+)
+def complete(request: ServiceRequest, call: Call) -> Notifications:
     """Completes a service request that was resolved for good."""
     return advance(request, call, "COMPLETED")
 
@@ -198,7 +213,7 @@ def complete(request: ServiceRequest, call: Call) -> Announced:
 @command(
     53,
     "service_requests/response_accept",
-    _moving(mandatory(ACCEPTED_BY)),
+    _step_parameters(mandatory(ACCEPTED_BY)),
     SERVICE_REQUEST,
     open_to_consumers=True,
     **ON_REQUEST,
@@ -211,7 +226,7 @@ def response_accept(request: ServiceRequest, call: Call) -> None:
 @command(
     54,
     "service_requests/temporary_resolution_accept",
-    _moving(mandatory(ACCEPTED_BY)),
+    _step_parameters(mandatory(ACCEPTED_BY)),
     SERVICE_REQUEST,
     open_to_consumers=True,
     **ON_REQUEST,
@@ -224,7 +239,7 @@ def temporary_resolution_accept(request: ServiceRequest, call: Call) -> None:
 @command(
     55,
     "service_requests/final_resolution_accept",
-    _moving(ACCEPTED_BY),
+    _step_parameters(ACCEPTED_BY),
     SERVICE_REQUEST,
     open_to_consumers=True,
     **ON_REQUEST,
@@ -240,14 +255,14 @@ def final_resolution_accept(request: ServiceRequest, call: Call) -> None:
     Parameters(mandatory(ON), STATUS, REASON),
     SERVICE_REQUEST,
     open_to_consumers=True,
-    **ANNOUNCED,
+    **ON_STATUS_CHANGE,
 )
-def cancel(request: ServiceRequest, call: Call) -> Announced:
+def cancel(request: ServiceRequest, call: Call) -> Notifications:
     """Withdraws a service request before anybody has responded."""
     request.require("PENDING")
     type_, former = type_of(call, request.type), request.status
-    status = wanted_status(call, type_, "CANCELLED")
-    reason = wanted_reason(call, type_)
+    status = requested_status(call, type_, "CANCELLED")
+    reason = requested_reason(call, type_)
     for kind, id_ in (("status", status), (REASON.name, reason)):
         check_allowed(type_, kind, id_)
     check_state(call, status, "CANCELLED")
@@ -255,23 +270,25 @@ def cancel(request: ServiceRequest, call: Call) -> Announced:
     return status_notifications(request, former, call)
 
 
-def advance(request: ServiceRequest, call: Call, to: str) -> Announced:
-    """Takes a service request one step on to the state ``to``; the notices of that.
+def advance(request: ServiceRequest, call: Call, to: str) -> Notifications:
+    """Advances a service request by one step to the state ``to``. Returns the notifications.
 
-    Raises `InvalidLifeCycleState` where no step leads there, and what `wanted_status`, `check` and
-    `check_state` do.
+    Raises `InvalidLifeCycleState` where no step leads there, and what `requested_status`,
+    `check_transition` and `check_state` do.
     """
     request.require_next_state(to)
-    case = transition_of(request, call, wanted_status(call, type_of(call, request.type), to))
-    check(call, case, to)
+    transition = transition_of(
+        request, call, requested_status(call, type_of(call, request.type), to)
+    )
+    check_transition(call, transition, to)
     former = request.status
     request.amend(given_texts(call), call.actor)
-    request.advance(to, case.status, case.given, call.wall_clock, call.actor)
+    request.advance(to, transition.status, transition.answers, call.wall_clock, call.actor)
     return status_notifications(request, former, call)
 
 
 def accept(request: ServiceRequest, call: Call, answer: str) -> None:
-    """Notes who has accepted an answer, now; the caller if nobody is named.
+    """Records that somebody has accepted an answer now; the caller if nobody is named.
 
     Raises what `ServiceRequest.check_acceptable` and `check_contact` do.
     """

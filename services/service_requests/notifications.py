@@ -1,12 +1,11 @@
-"""What the caller is sent when the status changes (contract service_requests.md, section 4).
+"""Notifications of the caller about a new status (contract service_requests.md, section 4).
 
-A notice is an ordinary outgoing communication with its queue entry, made in the same change.
+A notification is an outgoing communication with its queue entry, made in the same commit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import cast
 
 from msgspec import structs
@@ -21,51 +20,55 @@ from services.communications.queue import queue_entry_for
 from services.ids import format_id
 from services.pipeline.request import Call
 
-__all__ = ["NOTICE_NUMBERS", "status_notifications"]
+__all__ = ["NOTIFICATION_SEQUENCES", "status_notifications"]
 
-NOTICE_NUMBERS = ("communication", "communication_code", "communication_queue") * 2
-"""The sequences that an e-mail and an SMS draw from."""
+NOTIFICATION_SEQUENCES = ("communication", "communication_code", "communication_queue") * 2
+"""The sequences of an e-mail and an SMS."""
 
 RULES = (("EMAIL", "notify_by_email", "caller_email"), ("SMS", "notify_by_sms", "caller_phone"))
-"""Media, the type's rule that wants it, and where the address stands."""
+"""By media: the type's rule that requires it, and the field of the address."""
 
-SUBJECT = 255
-"""Most characters of a subject (common.md, section 7)."""
+MAX_SUBJECT_LENGTH = 255
+"""The most characters of a subject (common.md, section 7)."""
 
 
 def status_notifications(
     request: ServiceRequest, former: str, call: Call
 ) -> Iterator[Communication | QueueEntry]:
-    """The communications, with queue entries, about a status that is not the ``former`` one.
+    """The communications, with queue entries, about a status other than the ``former`` one.
 
-    They are caused by the event that set it.
+    Their cause is the event that set the status.
     """
     if request.status == former:
         return
     type_ = call.directory.fields("service_request_type", request.type)
-    cause = next(f for f in reversed(request.pending_events) if getattr(f, "status", None))
+    cause = next(
+        event for event in reversed(request.pending_events) if getattr(event, "status", None)
+    )
     for media, rule, address in RULES:
         to = request.details.get(address) or ""
         reachable = email_address(to) if media == "EMAIL" else to.strip()
         text = _text(request, media, call)
         if type_.get(rule) and reachable and text:
-            for new in _written(request, {"media": media, "to": to, "content": text}, call):
+            for new in _compose(request, {"media": media, "to": to, "content": text}, call):
                 call.note_cause(new, cast(DomainEvent, cause))
                 yield new
 
 
-def _written(
-    request: ServiceRequest, said: dict[str, str], call: Call
+def _compose(
+    request: ServiceRequest, message: dict[str, str], call: Call
 ) -> Iterator[Communication | QueueEntry]:
-    given = said | {
+    params = message | {
         "contact_information": request.contact_information,
         "direction": "OUTGOING",
-        "subject": f"Service request {request.number}: {_status(request, call)}"[:SUBJECT],
+        "subject": f"Service request {request.number}: {_status(request, call)}"[
+            :MAX_SUBJECT_LENGTH
+        ],
         "referring_to": {"service_request": format_id(request.id)},
     }
-    # The organisation says it, whoever has called.
+    # It comes from the organisation, whoever called.
     payload = creation_payload(
-        replace(call, params=given, session=structs.replace(call.session, customer=None))
+        structs.replace(call, params=params, session=structs.replace(call.session, customer=None))
     )
     event = Communication.Recorded
     communication = Communication.create(event, call.actor, id=call.new_id(), **payload)
@@ -74,7 +77,7 @@ def _written(
 
 
 def _text(request: ServiceRequest, media: str, call: Call) -> str:
-    """What happened in plain words, as long as the media may be."""
+    """The text of a notification, cut to the limit of the media."""
     type_ = call.directory.fields("service_request_type", request.type).get("name") or ""
     text = f"Your service request {request.number} ({type_}) is now: {_status(request, call)}."
     return text[: (call.settings.get("content_limits") or {}).get(media)]

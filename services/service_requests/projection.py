@@ -1,4 +1,4 @@
-"""What callers see of a service request, and the columns it is found by.
+"""The projection of service requests: documents for callers, and columns to find them by.
 
 Shapes: contract service_requests.md, section 7.
 """
@@ -15,7 +15,7 @@ from domain.fields import Field, JsonObject, ResponseShape
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import Date, Text
 from domain.service_request import ServiceRequest
-from domain.service_request_answers import OPEN, STATES, is_pending
+from domain.service_request_answers import ANSWER_STATES, OPEN, is_pending
 from domain.service_request_fields import (
     ANSWERS,
     ASSIGNED_TO,
@@ -100,7 +100,7 @@ def service_request(
         "cancellation_reason": request.cancellation_reason,
         "log_information": log_information(request.created, request.stamp, zone),
     }
-    shown = Projection(
+    result = Projection(
         full=document(SERVICE_REQUEST, values, zone),
         compact=document(COMPACT_SERVICE_REQUEST, values, zone),
         names={"number": request.number},
@@ -109,18 +109,18 @@ def service_request(
             f"contact_information/{request.contact_information}",
         ),
     )
-    refs = stored_references(shown.full)
-    shown.rows = [
-        ViewRow("service_requests", request.id, request.version, columns, shown.full, refs),
-        entity_row("service_request", request, columns["id"], shown, shown.names),
+    refs = stored_references(result.full)
+    result.rows = [
+        ViewRow("service_requests", request.id, request.version, columns, result.full, refs),
+        entity_row("service_request", request, columns["id"], result, result.names),
     ]
-    return shown
+    return result
 
 
 def _columns(request: ServiceRequest) -> JsonObject:
-    """What it is searched by; ``due`` is its expected completion for as long as it is open."""
+    """The columns for searches; ``due`` is the expected completion while it is open."""
     is_open = request.state in OPEN
-    last = next((name for name, state in STATES.items() if state == request.state), "")
+    last = next((name for name, state in ANSWER_STATES.items() if state == request.state), "")
     return {
         "id": format_id(request.id),
         "accounts_receivable": request.accounts_receivable,

@@ -1,4 +1,4 @@
-"""What a call on a service request must observe (contract service_requests.md, sections 3 to 6).
+"""The rules for calls on service requests (contract service_requests.md, sections 3 to 6).
 
 The checks are made in the order of section 8: life cycle state, what the type and the state make
 mandatory, allowed lists, status, acceptance, contacts, assignment, references. The sets come last,
@@ -27,8 +27,8 @@ from domain.errors import (
 from domain.fields import JsonObject
 from domain.service_request import ServiceRequest
 from domain.service_request_answers import (
+    ANSWER_STATES,
     PROGRESSION,
-    STATES,
     Answers,
     check_acceptance,
     check_answers_fit_state,
@@ -39,18 +39,18 @@ from services.pipeline.request import Call
 __all__ = [
     "ACCOUNT",
     "Transition",
-    "answers_given",
-    "check",
     "check_account",
     "check_allowed",
     "check_caller_texts",
     "check_contact",
     "check_state",
+    "check_transition",
+    "read_answers",
     "related_streams",
+    "requested_reason",
+    "requested_status",
     "state_of",
     "type_of",
-    "wanted_reason",
-    "wanted_status",
 ]
 
 ACCOUNT = "accounts_receivable"
@@ -59,11 +59,11 @@ ACCEPTED_BY = "accepted_by"
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What the rules ask about: the service request as it is and as the call wants it.
+    """A service request as it is and as the call requests it.
 
-    ``type`` are the fields of its type, ``caller`` and ``account`` ids; ``to`` is the wanted state and
-    ``status`` the wanted status; ``stored`` and ``given`` are answers; ``assigned_to`` is the
-    assignment and ``referring_to`` the references that the call gives, None where it gives none.
+    ``type`` holds the fields of its type, ``caller`` and ``account`` are ids; ``to`` is the requested
+    state, ``status`` the requested status; ``answers`` are those of the call, ``stored`` those
+    before; ``assigned_to`` and ``referring_to`` are given by the call, or None.
     """
 
     type: Mapping[str, Any]
@@ -71,7 +71,7 @@ class Transition:
     caller: str
     to: str
     status: str
-    given: Answers
+    answers: Answers
     stored: Answers = field(default_factory=dict)
     assigned_to: JsonObject | None = None
     referring_to: JsonObject | None = None
@@ -88,36 +88,36 @@ def state_of(call: Call, status: str) -> str:
     return state
 
 
-def wanted_status(call: Call, type_: Mapping[str, Any], state: str) -> str:
+def requested_status(call: Call, type_: Mapping[str, Any], state: str) -> str:
     """The given status, else the type's default for a state. Raises `MandatoryParameter`."""
     defaults = type_.get("default_status_ids") or {}
     return call.params.get(STATUS.name) or _default(call, STATUS, defaults.get(state))
 
 
-def wanted_reason(call: Call, type_: Mapping[str, Any]) -> str:
+def requested_reason(call: Call, type_: Mapping[str, Any]) -> str:
     """The given cancellation reason, else the type's default. Raises `MandatoryParameter`."""
     default = type_.get(f"default_{REASON.name}")
     return call.params.get(REASON.name) or _default(call, REASON, default)
 
 
-def _default(call: Call, row: Reference, id_: str | None) -> str:
-    """A default that the type has, if it can still be chosen."""
-    entry = call.directory.entry(row.target.entity, id_)
+def _default(call: Call, field: Reference, id_: str | None) -> str:
+    """The default of a type. Raises `MandatoryParameter` if there is none or it is retired."""
+    entry = call.directory.entry(field.target.entity, id_)
     if entry is None or entry.retired:
-        raise MandatoryParameter(row.parameter)
+        raise MandatoryParameter(field.parameter)
     return entry.id
 
 
-def answers_given(call: Call) -> Answers:
-    """The answers among the parameters as they are kept, None for those that are null."""
-    return {name: _answer(call, name) for name in STATES if name in call.params}
+def read_answers(call: Call) -> Answers:
+    """The given answers as they are stored; None for those that are null."""
+    return {name: _answer(call, name) for name in ANSWER_STATES if name in call.params}
 
 
 def _answer(call: Call, name: str) -> JsonObject | None:
-    given = call.params[name]
-    if given is None:
+    param = call.params[name]
+    if param is None:
         return None
-    answer = {key: value for key, value in given.items() if value is not None}
+    answer = {key: value for key, value in param.items() if value is not None}
     if answer.get(ACCEPTED_BY):
         answer.setdefault("accepted_date", call.wall_clock)
     else:
@@ -127,21 +127,21 @@ def _answer(call: Call, name: str) -> JsonObject | None:
 
 
 def related_streams(call: Call) -> Iterator[UUID]:
-    """What the rules look at besides the service request: contacts, and records it refers to."""
-    request, given = call.related_aggregate(call.params.get("service_request")), call.params
+    """The streams that the rules need besides the service request: contacts and records."""
+    request, params = call.related_aggregate(call.params.get("service_request")), call.params
     caller: str | None
     if isinstance(request, ServiceRequest):
         caller = request.contact_information
     else:
-        yield call.record_id(ACCOUNT, given[ACCOUNT])
+        yield call.record_id(ACCOUNT, params[ACCOUNT])
         owner = _owner(call)
-        caller = given.get(CALLER.name) or owner
+        caller = params.get(CALLER.name) or owner
         yield from map(UUID, {owner, caller} - {None})
-    accepting = {given.get(ACCEPTED_BY)}
-    accepting |= {(given.get(name) or {}).get(ACCEPTED_BY) for name in STATES}
+    accepting = {params.get(ACCEPTED_BY)}
+    accepting |= {(params.get(name) or {}).get(ACCEPTED_BY) for name in ANSWER_STATES}
     if accepting - {None, caller}:
         yield from map(UUID, (accepting | {caller}) - {None})
-    for kind, id_ in (given.get("referring_to") or {}).items():
+    for kind, id_ in (params.get("referring_to") or {}).items():
         if id_:
             yield call.record_id(kind, id_)
 
@@ -169,74 +169,77 @@ def check_account(call: Call) -> str:
 
 
 def check_caller_texts(
-    type_: Mapping[str, Any], given: JsonObject, *, amending: bool = False
+    type_: Mapping[str, Any], params: JsonObject, *, amending: bool = False
 ) -> None:
-    """Refuses with `MandatoryParameter` the lack of an address that the type's notices need (6.1).
+    """Raises `MandatoryParameter` for a missing address that the type's notifications need (6.1).
 
-    :param amending: what is not given stays as it is.
+    :param amending: a text that is not given stays as it is.
     """
     by_email, by_sms = type_.get("notify_by_email"), type_.get("notify_by_sms")
-    for name, needed in (("caller_email", by_email and not by_sms), ("caller_phone", by_sms)):
-        said = name in given or not amending
-        if needed and said and not (given.get(name) or "").strip():
+    for name, required in (("caller_email", by_email and not by_sms), ("caller_phone", by_sms)):
+        applies = name in params or not amending
+        if required and applies and not (params.get(name) or "").strip():
             raise MandatoryParameter(name)
 
 
-def check(call: Call, case: Transition, to: str | None = None) -> None:
-    """Refuses what the rules do not allow, in their order (section 8).
+def check_transition(call: Call, transition: Transition, to: str | None = None) -> None:
+    """Checks all rules of a transition, in their order (section 8).
 
     Raises `MandatoryParameter` and `InvalidParameterValue` for answers that do not fit,
     `NotAllowedForType`, `InvalidStatus`, what `check_acceptance` does, `InvalidCaller`,
     `InvalidAcceptingContact`, `InvalidAssignment` and `InvalidReference`.
 
-    :param to: the state in which the method leaves it; any of the way if the status decides.
+    :param to: the state to which the method leads; None if the status decides.
     """
-    if to is None and case.to in PROGRESSION:
-        check_answers_fit_state(case.to, case.stored, case.given)
-    _check_allowed(call, case)
-    check_state(call, case.status, *((to,) if to else PROGRESSION))
-    check_acceptance(case.to, case.stored, case.given)
-    if ACCOUNT in call.params and not _related(call, _owner(call), case.caller):
+    if to is None and transition.to in PROGRESSION:
+        check_answers_fit_state(transition.to, transition.stored, transition.answers)
+    _check_allowed(call, transition)
+    check_state(call, transition.status, *((to,) if to else PROGRESSION))
+    check_acceptance(transition.to, transition.stored, transition.answers)
+    if ACCOUNT in call.params and not _are_related(call, _owner(call), transition.caller):
         raise InvalidCaller(CALLER.parameter)
-    for name, answer in case.given.items():
-        check_contact(call, case.caller, (answer or {}).get(ACCEPTED_BY), f"{name}.")
-    _check_assignment(call, case.assigned_to or {})
-    _check_references(call, case.account, case.referring_to or {})
+    for name, answer in transition.answers.items():
+        check_contact(call, transition.caller, (answer or {}).get(ACCEPTED_BY), f"{name}.")
+    _check_assignment(call, transition.assigned_to or {})
+    _check_references(call, transition.account, transition.referring_to or {})
 
 
 def check_state(call: Call, status: str, *states: str) -> None:
-    """Refuses with `InvalidStatus` a status of another state."""
+    """Raises `InvalidStatus` for a status of another state than ``states``."""
     if state_of(call, status) not in states:
         raise InvalidStatus(STATUS.parameter)
 
 
-def _check_allowed(call: Call, case: Transition) -> None:
+def _check_allowed(call: Call, transition: Transition) -> None:
     chosen = {name: call.params.get(name) for name in ("status", "category")}
     chosen |= {
-        f"{name}_category": (said or {}).get("category") for name, said in case.given.items()
+        f"{name}_category": (answer or {}).get("category")
+        for name, answer in transition.answers.items()
     }
     for kind, id_ in chosen.items():
-        check_allowed(case.type, kind, id_)
+        check_allowed(transition.type, kind, id_)
 
 
 def check_allowed(type_: Mapping[str, Any], kind: str, id_: str | None) -> None:
-    """Refuses with `NotAllowedForType` what is not on the type's list, if there is a list."""
+    """Raises `NotAllowedForType` for an id that is not on the type's list, if there is one."""
     allowed = type_.get(f"allowed_{kind}")
     if id_ and allowed and id_ not in allowed:
         answer = kind.removesuffix("_category")
-        path = f"{answer}.category" if answer in STATES else kind
+        path = f"{answer}.category" if answer in ANSWER_STATES else kind
         raise NotAllowedForType(f"{path}_identifier")
 
 
-def check_contact(call: Call, caller: str, accepting: str | None, at: str = "") -> None:
-    """Refuses with `InvalidAcceptingContact` who is neither the caller nor related to the caller."""
-    if accepting and not _related(call, caller, accepting):
-        raise InvalidAcceptingContact(f"{at}{ACCEPTED_BY}_identifier")
+def check_contact(call: Call, caller: str, accepting: str | None, path: str = "") -> None:
+    """Raises `InvalidAcceptingContact` unless it is the caller or related to the caller."""
+    if accepting and not _are_related(call, caller, accepting):
+        raise InvalidAcceptingContact(f"{path}{ACCEPTED_BY}_identifier")
 
 
-def _related(call: Call, one: str | None, other: str) -> bool:
-    """Whether two contacts are the same, or one of them is in a relation to the other."""
-    return one == other or other in _relations(call, one) or one in _relations(call, other)
+def _are_related(call: Call, contact: str | None, other: str) -> bool:
+    """True if two contacts are the same, or one of them has a relation to the other."""
+    return (
+        contact == other or other in _relations(call, contact) or contact in _relations(call, other)
+    )
 
 
 def _relations(call: Call, id_: str | None) -> set[str]:
@@ -248,16 +251,16 @@ def _relations(call: Call, id_: str | None) -> set[str]:
 
 
 def _check_assignment(call: Call, assigned_to: JsonObject) -> None:
-    """A user is assigned as one of the unit, if the user's record lists units (section 5.4)."""
+    """Raises `InvalidAssignment` for a user of other units, if the user lists any (section 5.4)."""
     units = call.directory.fields("user", assigned_to.get("user")).get("unit")
     if units and assigned_to["unit"] not in units:
         raise InvalidAssignment("assigned_to.user_identifier")
 
 
 def _check_references(call: Call, account: str, referring_to: JsonObject) -> None:
-    """Subscriptions, and jobs of an account, are of the service request's account."""
+    """Raises `InvalidReference` for a subscription or job of another account."""
     for kind, id_ in referring_to.items():
         record = call.record(kind, id_)
-        theirs = record.fields.get(ACCOUNT) if record else account
-        if theirs != account and (theirs or kind == "subscription"):
+        own_account = record.fields.get(ACCOUNT) if record else account
+        if own_account != account and (own_account or kind == "subscription"):
             raise InvalidReference(f"referring_to.{kind}_identifier")

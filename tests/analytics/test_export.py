@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from infra.analytics import export as exporting
-from infra.analytics.export import Export, ExportError, Format, Range, export, relation
+from infra.analytics.export import Export, ExportError, Format, Range, export, find_relation
 from infra.analytics.relations import OBJECTS
 from tests.fixtures.read_models import connection
 from tests.fixtures.service import Api, environment, run_in_process
@@ -32,7 +32,7 @@ async def written(
     form: Format = {".csv": "csv", ".parquet": "parquet", ".duckdb": "duckdb"}[file.suffix]  # type: ignore[assignment]
     report = await export(
         url,
-        relation(what),
+        find_relation(what),
         file,
         form,
         wanted,
@@ -59,7 +59,7 @@ async def test_the_same_rows_make_the_same_bytes(demo: str, tmp_path: Path, what
     counted = duckdb.sql(f"SELECT count(*) FROM '{first}'").fetchall()
     assert counted == [(report.rows,)] == [(len(lines(tmp_path / "1.csv")),)]
     described = duckdb.sql(f"DESCRIBE SELECT * FROM '{first}'").fetchall()
-    assert [row[0] for row in described] == [column.name for column in relation(what).columns]
+    assert [row[0] for row in described] == [column.name for column in find_relation(what).columns]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "1.csv",
         "1.parquet",
@@ -133,7 +133,7 @@ async def test_later_events_do_not_change_a_range_of_the_ledger(
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx"])
 async def test_formulas_are_texts(demo: str, text: str) -> None:
-    cell = exporting._cell(relation("contacts").columns[1], "csv")
+    cell = exporting._cell(find_relation("contacts").columns[1], "csv")
     async with connection(demo) as asked:
         sql = f"SELECT {cell} FROM (VALUES ($1::text), ('plain = 1'), (NULL)) AS v (id)"
         found = [row[0] for row in await asked.fetch(sql, text)]
@@ -141,9 +141,9 @@ async def test_formulas_are_texts(demo: str, text: str) -> None:
 
 
 async def test_numbers_are_no_formulas(demo: str, tmp_path: Path) -> None:
-    column = next(c for c in relation("transitions").columns if c.name == "seconds")
+    column = next(c for c in find_relation("transitions").columns if c.name == "seconds")
     assert exporting._cell(column, "csv") == '"seconds"'
-    assert "CASE" not in exporting._cell(relation("contacts").columns[1], "parquet")
+    assert "CASE" not in exporting._cell(find_relation("contacts").columns[1], "parquet")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ async def test_what_cannot_be_is_refused(
 
 def test_another_object_is_refused() -> None:
     with pytest.raises(ExportError, match="there is no secrets; there are access_tokens, "):
-        relation("secrets")
+        find_relation("secrets")
 
 
 async def test_a_missing_extra_is_said_at_once(
@@ -192,9 +192,9 @@ async def test_a_failed_export_leaves_the_former_file(
 def test_lines_are_counted_across_pieces() -> None:
     text = b'a,b\n1,"x\ny"\n2,"say ""hi""\n"\n'
     for size in (1, 2, 3, 100):
-        counted = exporting._Lines()
+        counted = exporting._LineCounter()
         pieces = (text[n : n + size] for n in range(0, len(text), size))
-        assert sum(counted.ended(piece) for piece in pieces) == 3
+        assert sum(counted.count(piece) for piece in pieces) == 3
 
 
 async def test_the_command(demo: str, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ async def test_the_command(demo: str, tmp_path: Path) -> None:
         )
 
     file = tmp_path / "contacts.parquet"
-    done = run("contacts", str(file), "--organisation", "CRMDEMO", "--from", "100", "--personal")
+    done = run("contacts", str(file), "--organisation", "CRMDEMO", "--after", "100", "--personal")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("8 rows, up to position ")
     assert "contacts" in done.stderr

@@ -34,7 +34,7 @@ async def installed(url: str) -> list[tuple[str, ...]]:
 
 def declared() -> list[tuple[str, ...]]:
     return [
-        (name, relation.says, column.name, column.type, column.comment)
+        (name, relation.description, column.name, column.type, column.comment)
         for name, relation in sorted(OBJECTS.items())
         for column in relation.columns
     ]

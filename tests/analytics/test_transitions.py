@@ -14,6 +14,7 @@ from infra.projections.projector import Projector
 from infra.projections.reset import reset_projection
 from tests.fixtures.communications import CommunicationsClient
 from tests.fixtures.read_models import connection
+from tests.fixtures.waits import wait_until_blocked
 
 FED = """
 SELECT entity, id, state, topic, entered_position, entered_at, left_position, left_at, actor, unit, seconds,
@@ -74,7 +75,7 @@ async def test_every_state_is_entered_and_left_once(
     client: CommunicationsClient, database: str
 ) -> None:
     for most in (1, 3, 1_000_000):
-        projector = Projector(database, most=most)
+        projector = Projector(database, batch_size=most)
         await projector.once()
         assert await is_true(database, client.api.organisation)
         await client.call_queue("reject", await client.create_email())
@@ -88,7 +89,7 @@ async def test_every_state_is_entered_and_left_once(
 async def test_what_stays_in_its_state_is_no_transition(
     client: CommunicationsClient, database: str
 ) -> None:
-    projector = Projector(database, most=1)
+    projector = Projector(database, batch_size=1)
     entry = await client.create_email()
     for _ in range(3):
         await client.call_queue("reject", entry)
@@ -103,7 +104,7 @@ async def test_what_stays_in_its_state_is_no_transition(
 
 
 async def test_rivals_write_each_state_once(client: CommunicationsClient, database: str) -> None:
-    rivals = [Projector(database, most=2, lease=lease) for lease in (-1, -1, 5)]
+    rivals = [Projector(database, batch_size=2, lease=lease) for lease in (-1, -1, 5)]
     for _ in range(3):
         await client.call_queue("process", await client.create_email())
         await asyncio.gather(*(rival.once() for rival in rivals))
@@ -116,7 +117,7 @@ async def test_rivals_write_each_state_once(client: CommunicationsClient, databa
 async def test_a_batch_that_began_before_is_not_kept(
     client: CommunicationsClient, database: str
 ) -> None:
-    projector = Projector(database, most=1_000_000)
+    projector = Projector(database, batch_size=1_000_000)
     async with connection(database) as other:
         await projector.once()
         await client.create_email()
@@ -124,7 +125,7 @@ async def test_a_batch_that_began_before_is_not_kept(
             await other.execute("LOCK TABLE projection.checkpoints IN EXCLUSIVE MODE")
             feeding = asyncio.create_task(projector.once())
             again = asyncio.create_task(reset_projection(database, "transitions"))
-            await asyncio.sleep(0.2)
+            await wait_until_blocked(other, 2, "relation")
         await asyncio.gather(feeding, again)
         await projector.once()
     assert await is_true(database, client.api.organisation)

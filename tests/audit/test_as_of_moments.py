@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +13,8 @@ from domain.parsing import wall_clock
 from infra.settings import Settings
 from tests.fixtures.auditors import ROLES, Auditor, auditor
 from tests.fixtures.organisation import GROUP, UNIT, query_rows
-from tests.fixtures.service import Service, environment, refusal
+from tests.fixtures.read_models import connection
+from tests.fixtures.service import environment, refusal, run_in_process
 from tests.fixtures.service_requests import service_requests_client
 
 Json = dict[str, Any]
@@ -25,6 +25,11 @@ SHOW = "as_of/contact_information/show"
 READINGS = """
 SELECT e.payload ->> 'method' AS method, e.payload ->> 'about' AS about
   FROM ledger.events e WHERE e.organisation = $1 || '~access' ORDER BY e.position
+"""
+
+AN_HOUR_AGO = """
+ALTER TABLE ledger.events DISABLE TRIGGER ALL;
+UPDATE ledger.events SET recorded_at = recorded_at - interval '1 hour'
 """
 
 
@@ -177,23 +182,26 @@ async def test_every_question_is_recorded_and_says_nothing_personal(audited: Aud
     ]
 
 
-async def test_the_clock_is_that_of_the_position(service: Service) -> None:
-    desk = await service_requests_client(service)
-    made = await auditor(service, desk)
-    zone = ZoneInfo(Settings.from_environment(environment("postgresql://x")).time_zone)
-    start = datetime.now(zone) - timedelta(seconds=58)
-    expected = {"time_period_value": 1, "time_period_uot": "MINUTES"}
-    opened = await desk.create(
-        start_date=wall_clock(start, zone), estimated_completion_time=expected
-    )
-    then, query = await position(made), {"fields_set": "number"}
-    overdue, close = (
-        f"service_requests/get_{name}" for name in ("overdue", "close_to_estimated_completion_time")
-    )
-    while not (late := await desk.api.get(overdue, **query)):
-        await asyncio.sleep(0.2)
-    assert late == [{"number": opened["number"]}]
-    assert await made.get(f"as_of/{overdue}", as_of=then, **query) == []
-    soon = {"period": 1, "uot": "HOURS"}
-    assert await made.get(f"as_of/{close}", as_of=then, **query, **soon) == late
-    assert await desk.api.get(close, **query, **soon) == []
+async def test_the_clock_is_that_of_the_position(database: str) -> None:
+    async with run_in_process(database) as service:
+        desk = await service_requests_client(service)
+        made = await auditor(service, desk)
+        zone = ZoneInfo(Settings.from_environment(environment("postgresql://x")).time_zone)
+        start = datetime.now(zone) - timedelta(minutes=30)
+        expected = {"time_period_value": 1, "time_period_uot": "MINUTES"}
+        opened = await desk.create(
+            start_date=wall_clock(start, zone), estimated_completion_time=expected
+        )
+        then, query = await position(made), {"fields_set": "number"}
+        async with connection(database) as owner:
+            await owner.execute(AN_HOUR_AGO)
+        overdue, close = (
+            f"service_requests/get_{name}"
+            for name in ("overdue", "close_to_estimated_completion_time")
+        )
+        late = await desk.api.get(overdue, **query)
+        assert late == [{"number": opened["number"]}]
+        assert await made.get(f"as_of/{overdue}", as_of=then, **query) == []
+        soon = {"period": 1, "uot": "HOURS"}
+        assert await made.get(f"as_of/{close}", as_of=then, **query, **soon) == late
+        assert await desk.api.get(close, **query, **soon) == []

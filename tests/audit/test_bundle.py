@@ -58,14 +58,14 @@ async def test_it_says_what_is_proved_and_what_is_not(
     assert main([str(bundle)]) == 0
     said = capsys.readouterr().out
     assert "positions 1 to 10 of LEDGER are 10 events" in said
-    assert "not proved without an outside seal" in said
+    assert "not proved without a trusted checkpoint" in said
     assert "as the file itself says" in said
     kept = bundle.with_name("kept")
     kept.write_bytes(b"".join(seal_lines(sealed[1][:2])))
     assert main([str(bundle), "--seal", str(kept), "--key", SIGNER.key]) == 0
     said = capsys.readouterr().out
     assert "up to 8 nothing was cut" in said
-    assert "which you believe" in said
+    assert "a trusted public key" in said
     assert main([str(bundle), "--key", "0" * 64]) == 1
     assert "position 1: rewritten: seal 1: its key is not known" in capsys.readouterr().err
 

@@ -50,10 +50,10 @@ async def test_from_a_seal_to_an_auditors_desk(
     status, seal = await audit_("seal")
     assert status == 0, seal
     kept.write_text(seal)
-    assert await audit_("key") == (0, f"{SIGNER.key}\n")
+    assert await audit_("public-key") == (0, f"{SIGNER.key}\n")
     status, verified = await audit_("verify", "LEDGER", "--seal", str(kept))
     assert status == 0, verified
-    assert "LEDGER: 11 events are whole, 4 seals, 0 events not sealed yet" in verified
+    assert "LEDGER: 11 events verified, 4 seals, 0 unsealed events" in verified
     assert "nothing cut or rewritten up to 11" in verified
     status, _ = await audit_("export", "LEDGER", str(bundle), "--from", "2")
     assert status == 0
@@ -100,10 +100,10 @@ async def test_what_was_cut_is_named_and_exits_with_1(
         await owner.execute("DELETE FROM ledger.seals WHERE number > 2")
     status, found = await audit_("verify")
     assert status == 0, found
-    assert "without an outside seal a cut tail cannot be seen" in found
+    assert "without a trusted checkpoint a cut tail cannot be detected" in found
     status, found = await run(environment(database), "audit", "verify", "--seal", str(kept))
     assert status == 1
-    assert "LEDGER: position 9: cut: seal 3, kept outside, reaches to 10" in found
+    assert "LEDGER: position 9: cut: seal 3, a trusted checkpoint, reaches to 10" in found
     assert "100%" in found
 
 

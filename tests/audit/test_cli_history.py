@@ -44,7 +44,7 @@ async def test_a_history(audited: Auditor) -> None:
     assert said[2].startswith("Marios Lannister · Admin Unit · 127.0.0.1 · 20")
     assert "subject + [red]Hello[/]" in said
     assert "life_cycle_state - DRAFT + COMPLETED" in said
-    assert said[-1].startswith("brought about queue_entry/")
+    assert said[-1].startswith("led to queue_entry/")
     (read,) = await query_rows(desk.api, READ)
     assert json.loads(read["payload"]) == {
         "method": "history",

@@ -281,7 +281,7 @@ async def stored_steps(past: Auditor, stream: UUID) -> tuple[list[RecordedEvent]
     ring, zone = keys_of(past.desk.api.service.database)
     lanes = ConnectionPool(past.desk.api.service.database, 1)
     try:
-        _, steps = await PostgresEntityEvents(lanes, ring).steps(past.desk.api.organisation, stream)
+        _, steps = await PostgresEntityEvents(lanes, ring).read(past.desk.api.organisation, stream)
     finally:
         await lanes.close()
     return steps, zone

@@ -97,7 +97,7 @@ async def test_who_is_not_let_in(audited: Auditor) -> None:
     for wrong in ({"password": "wrong"}, {"username": SCRIPT}, {"organisation": ""}):
         status, html, answer = await seen(audited, SIGN_IN, form=credentials(audited, **wrong))
         assert status == 401
-        assert "The sign-in is not known." in html
+        assert "Wrong organisation, user name or password." in html
         assert SCRIPT not in html
         assert "Set-Cookie" not in answer.headers
 
@@ -106,12 +106,12 @@ async def test_a_user_who_is_no_auditor_leaves_no_session(audited: Auditor) -> N
     form = credentials(audited, username="service")
     status, html, answer = await seen(audited, SIGN_IN, form=form)
     assert status == 403
-    assert "This user is no auditor." in html
+    assert "You need the auditor role." in html
     assert "Set-Cookie" not in answer.headers
     *_, begun, ended = await query_rows(audited.desk.api, SESSIONS)
     assert (begun["topic"], ended["topic"]) == ("session.issued", "session.released")
     status, html, _ = await seen(audited, PAGES, cookie=audited.tokens["service"])
-    assert (status, "open to auditors only" in html) == (403, True)
+    assert (status, "You need the auditor role" in html) == (403, True)
 
 
 @pytest.mark.parametrize(
@@ -189,13 +189,13 @@ async def test_the_page_of_a_version(audited: Auditor) -> None:
     await desk.call("complete", draft)
     path = f"{PAGES}/communication/number={draft['number']}"
     now, then = await read(audited, path), await read(audited, f"{path}?version=2")
-    document = then[then.index('id="document"') : then.index("What happened")]
+    document = then[then.index('id="document"') : then.index(">Events</h2>")]
     plain = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", document))
-    assert "As it was at version 2" in plain
+    assert "Version 2 Since " in plain
     assert re.search(r"subject − First \+ Second version 2", plain)
     assert re.search(r"notes − Gone version 2", plain)
     assert "life cycle state DRAFT version 1" in plain
-    assert ", the present one" in now
+    assert " (current)" in now
     assert then.count('<li id="v') == 3
     assert re.search(r'type="range" min="1" max="3" value="2"', then)
     assert await read(audited, f"{path}?version=99") != then
@@ -209,7 +209,7 @@ async def test_links_lead_to_causes_and_effects(audited: Auditor) -> None:
     html = await read(audited, f"{PAGES}/communication_queue/{entry['id']}")
     (cause,) = re.findall(r'Caused by <a href="([^"]+)"', html)
     html = await read(audited, cause)
-    (effect,) = re.findall(r'Brought about <a href="([^"]+)"', html)
+    (effect,) = re.findall(r'Led to <a href="([^"]+)"', html)
     assert effect.endswith(entry["id"])
     for link in set(re.findall(r'href="(/history/[^".]+/[^".]+)"', html)):
         await read(audited, link)
@@ -222,7 +222,7 @@ async def test_finding(audited: Auditor) -> None:
     status, _, answer = await seen(audited, f"{PAGES}?entity=user%2Fusername%3Ddemo", cookie=token)
     assert (status, answer.headers["Location"]) == (303, f"{PAGES}/user/1")
     status, html, _ = await seen(audited, f"{PAGES}?entity=user%2Fx", cookie=token)
-    assert (status, "There is no such entity" in html) == (404, True)
+    assert (status, "Entity not found" in html) == (404, True)
 
 
 async def test_secrets_are_not_on_the_page(audited: Auditor) -> None:

@@ -1,4 +1,4 @@
-"""History is folded once, whoever dies, competes, is upgraded, or is forgotten."""
+"""The temporal tables are written once, whatever is killed, competes, is upgraded, or is forgotten."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import count
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -35,13 +37,13 @@ NAMED = "as_of/contact_information/show"
 
 @pytest_asyncio.fixture(scope="module")
 async def original(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[tuple[str, Auditor]]:
-    """The name of a database that each test has a copy of, and what lives in it."""
+    """The name of a database of which each test has a copy, and the client of the organisation in it."""
     async with databases.database(postgres, template) as url:
         async with run_in_process(url) as service:
-            made = await auditor(service)
+            client = await auditor(service)
         async with connection(url) as owner:
             name = await owner.fetchval("SELECT current_database()")
-        yield name, made
+        yield name, client
 
 
 @pytest_asyncio.fixture
@@ -52,7 +54,7 @@ async def database(postgres: EmbeddedPostgres, original: tuple[str, Auditor]) ->
 
 
 @pytest_asyncio.fixture
-async def made(database: str, original: tuple[str, Auditor]) -> AsyncIterator[Auditor]:
+async def client(database: str, original: tuple[str, Auditor]) -> AsyncIterator[Auditor]:
     """The organisation in the copy."""
     desk, tokens = original[1].desk, original[1].tokens
     async with run_in_process(database) as service:
@@ -61,7 +63,7 @@ async def made(database: str, original: tuple[str, Auditor]) -> AsyncIterator[Au
 
 @asynccontextmanager
 async def follower(url: str) -> AsyncIterator[TemporalViews]:
-    """One process's way of bringing history forward."""
+    """The temporal tables as one process writes them."""
     lanes = ConnectionPool(url, 1)
     try:
         yield TemporalViews(lanes, *keys_of(url))
@@ -69,117 +71,131 @@ async def follower(url: str) -> AsyncIterator[TemporalViews]:
         await lanes.close()
 
 
-async def head(made: Auditor) -> int:
+async def head(client: Auditor) -> int:
     """The last position."""
-    return int((await made.get("head"))["position"])
+    return int((await client.get("head"))["position"])
 
 
-async def is_true(made: Auditor) -> bool:
-    """Whether history ends in what the views hold, and no row ever stood twice at a time."""
+async def is_true(client: Auditor) -> bool:
+    """True if the temporal tables end in the rows of the views, and no row was ever valid twice at a time."""
     overlap = """
         SELECT count(*) FROM temporal.contacts a JOIN temporal.contacts b USING (organisation, id)
          WHERE a.valid_from < b.valid_from AND a.valid_to > b.valid_from"""
-    url = made.desk.api.service.database
+    url = client.desk.api.service.database
     async with connection(url) as owner:
-        await owner.execute(f"SET crmledger.as_of_position = {await head(made)}")
+        await owner.execute(f"SET crmledger.as_of_position = {await head(client)}")
         differing = [await compare(owner, view, "past") for view in await view_names(owner)]
         return not any(differing) and not await owner.fetchval(overlap)
 
 
 async def test_it_goes_on_where_it_was_killed(
-    made: Auditor, database: str, monkeypatch: pytest.MonkeyPatch
+    client: Auditor, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "BATCH", 3)
-    organisation, end = made.desk.api.organisation, await head(made)
+    organisation, end = client.desk.api.organisation, await head(client)
     async with follower(database) as one:
-        for n in range(200):
+        read, left = one._lanes.read, 0
+
+        async def killed_in_time(work: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                # The statement is on its way when its caller ends.
+                bringing.cancel()
+            return await read(work)
+
+        monkeypatch.setattr(one._lanes, "read", killed_in_time)
+        for n in count(1):
+            left = n
             bringing = asyncio.create_task(one.catch_up_to(organisation, end))
-            await asyncio.sleep(n / 5_000)
-            bringing.cancel()
             if (await asyncio.gather(bringing, return_exceptions=True))[0] is None:
                 break
         assert n > 2
         await one.catch_up_to(organisation, end)
-    assert await is_true(made)
+    assert await is_true(client)
 
 
 async def test_rivals_write_everything_once(
-    made: Auditor, database: str, monkeypatch: pytest.MonkeyPatch
+    client: Auditor, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "BATCH", 5)
-    organisation, end = made.desk.api.organisation, await head(made)
+    organisation, end = client.desk.api.organisation, await head(client)
     async with follower(database) as one, follower(database) as two, follower(database) as three:
         await asyncio.gather(*(each.catch_up_to(organisation, end) for each in (one, two, three)))
-    assert await is_true(made)
+    assert await is_true(client)
 
 
-async def test_the_projector_brings_it_forward(made: Auditor, database: str) -> None:
+async def test_the_projector_brings_it_forward(client: Auditor, database: str) -> None:
     async with follower(database) as one:
-        projector = Projector(database, one, most=7)
+        projector = Projector(database, one, batch_size=7)
         await projector.once()
         assert await projector.readiness_problems() == []
         await projector.close()
-    assert await is_true(made)
-    await made.desk.create()
-    async with program(database), asyncio.timeout(60), connection(database) as asked:
-        while any(lag.positions for lag in await lags(asked, "history")):
+    assert await is_true(client)
+    await client.desk.create()
+    async with program(database), asyncio.timeout(60), connection(database) as reader:
+        while any(lag.positions for lag in await lags(reader, "history")):
             await asyncio.sleep(0.02)
-    assert await is_true(made)
+    assert await is_true(client)
 
 
 async def test_who_waits_too_long_is_told_to_come_again(
-    made: Auditor, database: str, monkeypatch: pytest.MonkeyPatch
+    client: Auditor, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "BATCH", 10)
-    organisation, end = made.desk.api.organisation, await head(made)
+    organisation, end = client.desk.api.organisation, await head(client)
     async with follower(database) as one:
-        with pytest.raises(ServiceUnavailable, match="up to position 10") as told:
+        with pytest.raises(ServiceUnavailable, match="up to position 10") as refusal:
             await one.catch_up_to(organisation, end, 0)
-        assert told.value.retry_after
+        assert refusal.value.retry_after
         await one.catch_up_to(organisation, end)
-    assert await is_true(made)
+    assert await is_true(client)
 
 
 async def test_a_new_definition_is_folded_anew_and_an_older_program_stops(
-    made: Auditor, database: str, monkeypatch: pytest.MonkeyPatch
+    client: Auditor, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    organisation, end = made.desk.api.organisation, await head(made)
+    organisation, end = client.desk.api.organisation, await head(client)
     async with follower(database) as one:
         await one.catch_up_to(organisation, end)
         async with connection(database) as owner:
             await owner.execute("UPDATE temporal.contacts SET document = '{}'")
         monkeypatch.setattr(history, "VERSION", history.VERSION + 1)
         await one.catch_up_to(organisation, end)
-        assert await is_true(made)
+        assert await is_true(client)
         monkeypatch.setattr(history, "VERSION", history.VERSION - 1)
         with pytest.raises(ServiceUnavailable, match="newer"):
             await one.catch_up_to(organisation, end)
 
 
-async def test_a_changed_table_is_followed(made: Auditor, database: str) -> None:
-    contact = f"id={made.desk.recipient}"
-    before = await made.get(NAMED, as_of=await head(made), contact_information_identifier=contact)
+async def test_a_changed_table_is_followed(client: Auditor, database: str) -> None:
+    contact = f"id={client.desk.recipient}"
+    before = await client.get(
+        NAMED, as_of=await head(client), contact_information_identifier=contact
+    )
     async with connection(database) as owner:
         await owner.execute("ALTER TABLE views.contacts ADD COLUMN nickname text")
         await owner.execute("SELECT temporal.recreate_tables()")
         assert await owner.fetchval("SELECT count(*) FROM temporal.contacts") == 0
-    after = await made.get(NAMED, as_of=await head(made), contact_information_identifier=contact)
+    after = await client.get(
+        NAMED, as_of=await head(client), contact_information_identifier=contact
+    )
     assert after == before
-    assert await is_true(made)
+    assert await is_true(client)
 
 
 async def test_who_is_forgotten_is_forgotten_in_the_past(
-    made: Auditor, database: str, postgres: EmbeddedPostgres, template: str
+    client: Auditor, database: str, postgres: EmbeddedPostgres, template: str
 ) -> None:
-    desk = made.desk
+    desk = client.desk
     contact = await desk.new_contact(first_name="Ermintrude", notes="likes tea")
     to = {"contact_information_identifier": {"id": contact}}
     letter = await desk.create(**to, content="Dear Ermintrude")
-    then, named = await head(made), f"id={contact}"
-    shown = await made.get(NAMED, as_of=then, contact_information_identifier=named)
-    assert shown["first_name"] == "Ermintrude"
+    then, named = await head(client), f"id={contact}"
+    document = await client.get(NAMED, as_of=then, contact_information_identifier=named)
+    assert document["first_name"] == "Ermintrude"
     body = b'{"reason":"asked for it"}'
-    status, answer, _ = await made.ask(
+    status, answer, _ = await client.ask(
         f"contacts/{contact}/forget", verb="POST", role="operator", data=body
     )
     assert status == 200, answer
@@ -188,8 +204,8 @@ async def test_who_is_forgotten_is_forgotten_in_the_past(
             desk.api, f"SELECT t::text FROM temporal.{table} t WHERE organisation = $1"
         )
         assert not [row for row in left if "Ermintrude" in row[0] or contact in row[0]]
-    shown = await made.get(NAMED, as_of=then, contact_information_identifier=named)
-    assert (shown["id"], shown["first_name"], shown["notes"]) == (contact, None, None)
+    document = await client.get(NAMED, as_of=then, contact_information_identifier=named)
+    assert (document["id"], document["first_name"], document["notes"]) == (contact, None, None)
     async with (
         databases.database(postgres, template) as url,
         past_replay(database, url, desk.api.organisation) as replayed,
@@ -200,18 +216,18 @@ async def test_who_is_forgotten_is_forgotten_in_the_past(
                 {"contact_information_identifier": named},
                 {"communication_identifier": f"id={letter['id']}"},
             ):
-                status, answer, _ = await made.ask(f"as_of/{method.path}", as_of=then, **query)
+                status, answer, _ = await client.ask(f"as_of/{method.path}", as_of=then, **query)
                 if status == 200:
                     expected = ("OK", answer["data"])
                     assert await replayed.answer(method, query) == expected
-    await made.get(NAMED, as_of=await head(made), contact_information_identifier=named)
-    assert await is_true(made)
+    await client.get(NAMED, as_of=await head(client), contact_information_identifier=named)
+    assert await is_true(client)
 
 
 async def test_what_was_read_before_somebody_was_forgotten_is_not_written(
-    made: Auditor, database: str
+    client: Auditor, database: str
 ) -> None:
-    organisation = made.desk.api.organisation
+    organisation = client.desk.api.organisation
     begin = "SELECT position, epoch FROM temporal.start_batch($1, $2, 1)"
     write = "SELECT temporal.write($1, $2, $3, 0, 1, '{}', '{}', '{}', '{}', '{}')"
     async with connection(database) as owner:
@@ -224,21 +240,21 @@ async def test_what_was_read_before_somebody_was_forgotten_is_not_written(
 
 
 async def test_rows_that_are_dropped_while_one_reads_are_missed(
-    made: Auditor, database: str
+    client: Auditor, database: str
 ) -> None:
-    organisation, end = made.desk.api.organisation, await head(made)
+    organisation, end = client.desk.api.organisation, await head(client)
     lanes = ConnectionPool(database, 1)
     past = PostgresTemporalStore(
         lanes, TemporalViews(lanes, *keys_of(database)), *keys_of(database)
     )
-    view = await past.at(organisation, LedgerPosition(end))
-    wanted = ViewQuery("contacts", {"id": made.desk.recipient})
-    assert (await view.select(organisation, wanted)).documents
+    view = await past.read_models_at(organisation, LedgerPosition(end))
+    query = ViewQuery("contacts", {"id": client.desk.recipient})
+    assert (await view.select(organisation, query)).documents
     async with connection(database) as owner:
-        stream = UUID(made.desk.recipient)
+        stream = UUID(client.desk.recipient)
         await owner.execute("SELECT temporal.invalidate($1, $2)", organisation, [stream])
     with pytest.raises(ServiceUnavailable, match="anew"):
-        await view.select(organisation, wanted)
-    await past.at(organisation, LedgerPosition(end))
-    assert (await view.select(organisation, wanted)).documents
+        await view.select(organisation, query)
+    await past.read_models_at(organisation, LedgerPosition(end))
+    assert (await view.select(organisation, query)).documents
     await lanes.close()

@@ -16,7 +16,7 @@ from domain.reference.records import Record
 from infra.audit.operations import prove, prove_entity
 from infra.audit.proofs import Proof, ProofError, read_proof
 from infra.audit.queries import snapshot
-from infra.audit.seals import SealError, SignedSeal, Signer, signed_seals
+from infra.audit.seals import SealError, SignedSeal, Signer, parse_seals
 from infra.audit.verifier import main
 from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.fixtures import databases
@@ -163,7 +163,7 @@ def test_files_of_seals() -> None:
         b'{"statement":"{}","signature":"' + b"0" * 128 + b'"}',
     ):
         with pytest.raises(SealError):
-            signed_seals(text)
+            parse_seals(text)
 
 
 async def test_a_seal_is_believed_by_its_very_key(sealed: Sealed) -> None:

@@ -51,7 +51,7 @@ async def own_rows(made: Auditor, schema: str) -> dict[str, list[str]]:
 
 async def test_the_end_of_the_ledger_is_what_the_views_hold(made: Auditor) -> None:
     organisation, url = made.desk.api.organisation, made.desk.api.service.database
-    found = await replayer(made).whole()
+    found = await replayer(made).replay_organisation()
     position = found["range"]["last"]
     assert await own_rows(made, schema_name(organisation, position)) == await own_rows(
         made, "views"
@@ -68,11 +68,11 @@ async def test_a_receipt_is_reproduced_to_the_byte(
     made: Auditor, postgres: EmbeddedPostgres, template: str
 ) -> None:
     organisation, url = made.desk.api.organisation, made.desk.api.service.database
-    first = await replayer(made).whole(60, "mine")
-    assert orjson.dumps(await replayer(made).whole(60)) == orjson.dumps(first)
+    first = await replayer(made).replay_organisation(60, "mine")
+    assert orjson.dumps(await replayer(made).replay_organisation(60)) == orjson.dumps(first)
     await made.desk.create()
-    assert await replayer(made).whole(60, "mine") == first
-    assert await replayer(made).whole(61) != first
+    assert await replayer(made).replay_organisation(60, "mine") == first
+    assert await replayer(made).replay_organisation(61) != first
     async with (
         databases.database(postgres, template) as other,
         past_replay(url, other, organisation) as copy,
@@ -81,11 +81,11 @@ async def test_a_receipt_is_reproduced_to_the_byte(
         async with connection(other) as owner:
             name = await owner.fetchval("SELECT current_database()")
             await owner.execute(f"ALTER DATABASE {name} SET \"DateStyle\" = 'German, DMY'")
-        assert await replayer(made, other).whole(60) == first
+        assert await replayer(made, other).replay_organisation(60) == first
 
 
 async def test_the_digests_can_be_computed_by_anybody(made: Auditor) -> None:
-    found = await replayer(made).whole(60, "mine")
+    found = await replayer(made).replay_organisation(60, "mine")
     said = found.pop("sha256")
     text = json.dumps(found, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert said == hashlib.sha256(text.encode()).hexdigest()
@@ -111,15 +111,15 @@ async def test_the_digests_can_be_computed_by_anybody(made: Auditor) -> None:
 
 async def test_one_entity_needs_no_schema(made: Auditor) -> None:
     contact = made.desk.recipient
-    before = await replayer(made).entity(f"contact_information/{contact}")
+    before = await replayer(made).replay_entity(f"contact_information/{contact}")
     position = before["receipt"]["range"]["last"]
     await made.desk.update_contact(contact, first_name="Other")
-    after = await replayer(made).entity(f"contact_information/{contact}")
+    after = await replayer(made).replay_entity(f"contact_information/{contact}")
     assert after["rows"]["contacts"][0]["document"]["first_name"] == "Other"
-    again = await replayer(made).entity(f"contact_information/{contact}", position)
+    again = await replayer(made).replay_entity(f"contact_information/{contact}", position)
     assert orjson.dumps(again) == orjson.dumps(before)
     assert again["rows"]["contacts"][0]["document"]["first_name"] == "Kyriacos"
-    unit = await replayer(made).entity("accounts_receivable/AR1")
+    unit = await replayer(made).replay_entity("accounts_receivable/AR1")
     assert unit["rows"]["records"][0]["document"]["number"] == "ACR1"
 
 
@@ -135,7 +135,7 @@ async def test_what_cannot_be_is_said(
     made: Auditor, when: int, schema: str | None, says: str
 ) -> None:
     with pytest.raises(ValueError, match=says):
-        await replayer(made).whole(when, schema)
+        await replayer(made).replay_organisation(when, schema)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ async def test_what_cannot_be_is_said(
 )
 async def test_what_is_not_there_is_said(made: Auditor, name: str, ref: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        await replayer(made, name=name).entity(ref)
+        await replayer(made, name=name).replay_entity(ref)
 
 
 async def test_the_command_prints_the_receipt(made: Auditor) -> None:
@@ -157,6 +157,8 @@ async def test_the_command_prints_the_receipt(made: Auditor) -> None:
     organisation = made.desk.api.organisation
     status, said = await run(variables, "replay", organisation, "--at", "60", "--schema", "mine")
     assert status == 0, said
-    assert json.loads(said[said.index("{") :]) == await replayer(made).whole(60, "mine")
+    assert json.loads(said[said.index("{") :]) == await replayer(made).replay_organisation(
+        60, "mine"
+    )
     status, said = await run(variables, "replay", organisation, "--at", "yesterday")
     assert (status, said) == (1, "crmledger: --at: The value is not of the parameter's type\n")

@@ -1,4 +1,4 @@
-"""Who may read history, and that every reading leaves an event (services/auditing.py)."""
+"""Who may read history, and that every reading leaves an event (services/audit/access.py)."""
 
 from __future__ import annotations
 

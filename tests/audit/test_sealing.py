@@ -18,9 +18,9 @@ from structlog.testing import capture_logs
 from infra.app import run_sealer
 from infra.audit.operations import verify
 from infra.audit.queries import snapshot
-from infra.audit.seal_builder import ADD, seal_next
+from infra.audit.seal_builder import ADD_SEAL, seal_next
 from infra.audit.seal_verification import SealVerifier
-from infra.audit.sealer import FEW, Sealer, backlogs
+from infra.audit.sealer import INLINE_LIMIT, Sealer, backlogs
 from infra.audit.seals import Seal
 from infra.ledger.feed import LedgerCorruptedError
 from infra.observability.metrics import metrics
@@ -72,7 +72,7 @@ async def test_a_backlog_is_cut_into_ranges_and_nothing_is_sealed_twice(database
 
 
 async def test_sealers_that_race_make_one_chain(database: str) -> None:
-    sealers = [Sealer(database, SIGNER, seconds=0.001, most=2) for _ in range(4)]
+    sealers = [Sealer(database, SIGNER, seconds=0.001, max_events=2) for _ in range(4)]
     async with connection(database) as owner:
         known = [record() for _ in range(3)]
         await call_append(owner, *(commit_of(one) for one in known))
@@ -97,7 +97,7 @@ async def test_one_that_is_killed_at_the_last_moment_leaves_nothing(database: st
         await call_append(owner, commit_of(record()))
         await owner.execute(LOCK, ORGANISATION)
         task = asyncio.create_task(seal_next(doomed, ORGANISATION, SIGNER))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await owner.fetchval(WAITING):
                 await asyncio.sleep(0.01)
         await owner.execute("SELECT pg_terminate_backend($1)", doomed.get_server_pid())
@@ -114,7 +114,7 @@ async def test_the_second_of_two_finds_it_done(database: str) -> None:
         await call_append(owner, commit_of(record()))
         await owner.execute(LOCK, ORGANISATION)
         tasks = [asyncio.create_task(seal_next(each, ORGANISATION, SIGNER)) for each in (one, two)]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(await owner.fetch(WAITING)) < 2:
                 await asyncio.sleep(0.01)
         await owner.execute("SELECT pg_advisory_unlock_all()")
@@ -124,8 +124,8 @@ async def test_the_second_of_two_finds_it_done(database: str) -> None:
 
 
 async def test_a_event_is_sealed_when_it_is_old_enough_or_there_are_many(database: str) -> None:
-    patient = Sealer(database, SIGNER, seconds=3600, most=MOST)
-    eager = Sealer(database, SIGNER, seconds=0.05, most=MOST)
+    patient = Sealer(database, SIGNER, seconds=3600, max_events=MOST)
+    eager = Sealer(database, SIGNER, seconds=0.05, max_events=MOST)
     async with connection(database) as owner:
         for _ in range(MOST - 1):
             await call_append(owner, commit_of(record()))
@@ -136,7 +136,7 @@ async def test_a_event_is_sealed_when_it_is_old_enough_or_there_are_many(databas
         assert await ranges(database) == [(1, 1, MOST)]
         await call_append(owner, commit_of(record()))
         running = asyncio.create_task(eager.run())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(await ranges(database)) < 2:
                 await asyncio.sleep(0.02)
         running.cancel()
@@ -144,7 +144,7 @@ async def test_a_event_is_sealed_when_it_is_old_enough_or_there_are_many(databas
     for sealer in (patient, eager):
         await sealer.close()
     never = Sealer(database, SIGNER, seconds=0)
-    await asyncio.wait_for(never.run(), 1)
+    await asyncio.wait_for(never.run(), 60)
 
 
 def forbidden(*_: object, **__: object) -> NoReturn:
@@ -157,11 +157,11 @@ async def test_many_events_are_sealed_by_a_process_of_its_own(
     monkeypatch.setattr("infra.audit.sealer.seal_next", forbidden)
     settings = Settings.from_environment(environment(database, CRMLEDGER_SEAL_SECONDS="0.05"))
     async with connection(database) as owner:
-        await call_append(owner, *(commit_of(record()) for _ in range(FEW + 1)))
+        await call_append(owner, *(commit_of(record()) for _ in range(INLINE_LIMIT + 1)))
     async with run_sealer(settings, database), asyncio.timeout(60):
         while not await ranges(database):
             await asyncio.sleep(0.02)
-    assert await ranges(database) == [(1, 1, FEW + 1)]
+    assert await ranges(database) == [(1, 1, INLINE_LIMIT + 1)]
     assert not multiprocessing.active_children()
 
 
@@ -169,7 +169,7 @@ async def test_another_process_takes_over_from_one_that_was_killed(database: str
     sealer = Sealer(database, SIGNER, seconds=0.001)
     async with connection(database) as owner, service(database) as locking:
         await locking.execute(LOCK, ORGANISATION)
-        await call_append(owner, *(commit_of(record()) for _ in range(FEW + 1)))
+        await call_append(owner, *(commit_of(record()) for _ in range(INLINE_LIMIT + 1)))
         task = asyncio.create_task(sealer.once())
         async with asyncio.timeout(60):
             while not await owner.fetchval(WAITING):
@@ -189,7 +189,7 @@ async def test_a_sealer_that_fails_goes_on(database: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(failing, "once", AsyncMock(side_effect=[ValueError("broken"), None, None]))
     with capture_logs() as logs:
         running = asyncio.create_task(failing.run())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while failing.once.await_count < 3:  # type: ignore[attr-defined]
                 await asyncio.sleep(0.02)
     running.cancel()
@@ -200,7 +200,7 @@ async def test_a_sealer_that_fails_goes_on(database: str, monkeypatch: pytest.Mo
 async def test_a_process_of_its_own_says_what_is_broken(database: str) -> None:
     await ledger(database)
     async with tampering(database) as owner:
-        await call_append(owner, *(commit_of(record()) for _ in range(FEW + 1)))
+        await call_append(owner, *(commit_of(record()) for _ in range(INLINE_LIMIT + 1)))
         await owner.execute(f"DELETE FROM ledger.events WHERE position = {EVENTS + 2}")
     assert await logged(database) == ["sealer.broken"]
 
@@ -263,7 +263,7 @@ async def test_the_database_takes_only_the_next_seal_of_its_own_events(database:
             fields |= {"number": 4, "first": 11, "last": 12, "former": seals[-1].hash()}
             return type(last)(**(fields | other)).statement()
 
-        assert not await asked.fetchval(ADD, *arguments(next_one(former=last.former), leaves))
+        assert not await asked.fetchval(ADD_SEAL, *arguments(next_one(former=last.former), leaves))
         for statement, given in [
             (next_one(number=5), leaves),
             (next_one(first=10), leaves),
@@ -274,8 +274,8 @@ async def test_the_database_takes_only_the_next_seal_of_its_own_events(database:
             (next_one(organisation="OTHER"), leaves),
         ]:
             with pytest.raises(asyncpg.IntegrityConstraintViolationError):
-                await asked.fetchval(ADD, *arguments(statement, given))
-        assert await asked.fetchval(ADD, *arguments(next_one(), leaves))
+                await asked.fetchval(ADD_SEAL, *arguments(statement, given))
+        assert await asked.fetchval(ADD_SEAL, *arguments(next_one(), leaves))
 
 
 @pytest.mark.parametrize("table", ["seals", "seal_tree_heads", "seal_tree_nodes"])

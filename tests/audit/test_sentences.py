@@ -1,4 +1,4 @@
-"""Every event says what happened in a sentence (services/sentences.py).
+"""Every event says what happened in a sentence (services/audit/event_descriptions.py).
 
 All of them are listed in docs/reference/events.md, which is generated and checked to be current.
 """
@@ -14,7 +14,7 @@ import pytest
 from domain.aggregate import EVENTS, Aggregate, DomainEvent
 from domain.contact_information import ContactInformation
 from domain.reference.records import Record
-from services.audit.event_descriptions import TEMPLATES, headline, sentence, template
+from services.audit.event_descriptions import TEMPLATES, describe_event, headline, template
 from tests.domain.scenario import BY, ID
 
 
@@ -44,11 +44,13 @@ def test_what_members_look_like() -> None:
         fields={},
         secrets={},
     )
-    assert [sentence(event) for event in record.collect_events()] == [
+    assert [describe_event(event) for event in record.collect_events()] == [
         "The contact category 1_2 was registered."
     ]
     said = {
-        sentence(ContactInformation.MarketingDecided(ID, 2, BY.at, None, None, "direct", send))
+        describe_event(
+            ContactInformation.MarketingDecided(ID, 2, BY.at, None, None, "direct", send)
+        )
         for send in (True, False, None)
     }
     begin = "The answer about direct marketing material became"

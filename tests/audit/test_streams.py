@@ -153,7 +153,7 @@ def test_a_seal_folds_only_the_ways_of_what_has_moved(monkeypatch: pytest.Monkey
         return counted(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "_node", node)
-    moved = streams.tip(UUID(int=7)).append(bytes(32))
+    moved = streams.head(UUID(int=7)).append(bytes(32))
     streams.put(moved)
     streams.rehash([moved.key[:2]])
     assert nodes < 2 * 256 + 8

@@ -205,7 +205,7 @@ async def test_seals_outside_must_agree(database: str) -> None:
     _, seals = await ledger(database)
     other = Signer(bytes(32)).sign(seals[0].seal(), b"")
     contradicting = SignedSeal(other.statement.replace('"last":4', '"last":3'), other.signature)
-    with pytest.raises(SealError, match="two seals"):
+    with pytest.raises(SealError, match="two trusted checkpoints"):
         await verify_output(database, [seals[0], contradicting])
     assert isinstance(await verify_output(database, seals), SealVerifier)
     assert str(TamperError(3, "cut", "so")) == "position 3: cut: so"

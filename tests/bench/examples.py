@@ -174,7 +174,7 @@ def fresh(change: Commit, id_: UUID | None = None, number: int | None = None) ->
         metadata=change.metadata | {"command": command},
         written=[StreamCommit(events, written.subject, written.key)],
         rows=[_row(row, new, texts) for row in change.rows],
-        effects=change.effects,
+        side_effects=change.side_effects,
     )
 
 

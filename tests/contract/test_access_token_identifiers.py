@@ -192,7 +192,7 @@ async def test_a_token_leads_to_the_kind_that_it_is_related_to(client: TokensCli
     assert said["referring_to"]["accounts_receivable"]["id"] == account
 
 
-@pytest.mark.parametrize("state", ["disabled", "pending"])
+@pytest.mark.parametrize("state", ["create_disabled_token", "create_pending_token"])
 async def test_only_effective_tokens_identify(client: TokensClient, state: str) -> None:
     keys: Json = {"identifier": unique_code(), "pass_code": PASS_CODE}
     token = await getattr(client, state)(

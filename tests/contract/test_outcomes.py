@@ -129,10 +129,10 @@ async def test_a_refused_call_leaves_no_trace_so_it_looks_like_none(
     assert verdict(await asked(client.api, key)) == ("COMMITTED", True)
 
 
-async def test_what_was_settled_stays_so(client: CommunicationsClient) -> None:
+async def test_a_revoked_key_stays_so(client: CommunicationsClient) -> None:
     key, body = new_key(), client.creation_body()
     for _ in range(2):
-        assert verdict(await asked(client.api, key, "/settle")) == ("NOT_COMMITTED", True)
+        assert verdict(await asked(client.api, key, "/revoke")) == ("NOT_COMMITTED", True)
     assert verdict(await asked(client.api, key)) == ("NOT_COMMITTED", True)
     async with untouched(client.api):
         status, answer = await post_raw(client.api, CREATE, body, **{"Idempotency-Key": key})
@@ -140,22 +140,25 @@ async def test_what_was_settled_stays_so(client: CommunicationsClient) -> None:
     assert verdict(await asked(client.api, key)) == ("NOT_COMMITTED", True)
 
 
-async def test_what_was_written_cannot_be_settled(client: CommunicationsClient) -> None:
+async def test_what_was_written_cannot_be_revoked(client: CommunicationsClient) -> None:
     key, body = new_key(), client.creation_body()
     first = await post_raw(client.api, CREATE, body, **{"Idempotency-Key": key})
-    assert verdict(await asked(client.api, key, "/settle")) == ("COMMITTED", True)
+    assert verdict(await asked(client.api, key, "/revoke")) == ("COMMITTED", True)
     assert await post_raw(client.api, CREATE, body, **{"Idempotency-Key": key}) == first
 
 
-async def test_a_settlement_that_meets_its_call_is_right(client: CommunicationsClient) -> None:
+async def test_a_revocation_that_meets_its_call_is_right(client: CommunicationsClient) -> None:
     """Whichever comes first: what was said at the end is what is there."""
     client.api.token = await client.api.login()
     seen = set()
     for n in range(24):
         key, body = new_key(), client.creation_body(subject=f"Race {n} {unknown_id()}")
+        if n == 0:
+            # Once it certainly comes first; then chance decides.
+            await asked(client.api, key, "/revoke")
         call = asyncio.create_task(post_raw(client.api, CREATE, body, **{"Idempotency-Key": key}))
         await asyncio.sleep(n % 8 * 0.001)
-        said, (status, answer) = await asyncio.gather(asked(client.api, key, "/settle"), call)
+        said, (status, answer) = await asyncio.gather(asked(client.api, key, "/revoke"), call)
         found = await query_rows(
             client.api,
             "SELECT FROM views.communications WHERE organisation = $1 AND document ->> 'subject' = $2",
@@ -197,12 +200,12 @@ async def test_nobody_else_is_told(client: CommunicationsClient, service: Servic
     stranger = (await communications_client(service)).api
     for api in (other, stranger):
         assert verdict(await asked(api, key)) == ("NOT_COMMITTED", False)
-        assert verdict(await asked(api, key, "/settle")) == ("NOT_COMMITTED", True)
-    # What they have settled is theirs.
+        assert verdict(await asked(api, key, "/revoke")) == ("NOT_COMMITTED", True)
+    # What they have revoked is theirs.
     assert verdict(await asked(client.api, key)) == ("COMMITTED", True)
     assert await post_raw(client.api, CREATE, body, **{"Idempotency-Key": key}) == first
     mine = new_key()
-    assert verdict(await asked(other, mine, "/settle")) == ("NOT_COMMITTED", True)
+    assert verdict(await asked(other, mine, "/revoke")) == ("NOT_COMMITTED", True)
     written = await post_raw(
         client.api, CREATE, client.creation_body(), **{"Idempotency-Key": mine}
     )
@@ -225,7 +228,7 @@ async def test_a_customer_is_told_of_the_customer_s_calls_only(customers: Tokens
 
 
 async def test_keys_of_any_form(client: CommunicationsClient) -> None:
-    for key in (f"a/b {new_key()}", f"50% {new_key()}", f"{new_key()}/settle", "x" * 255):
+    for key in (f"a/b {new_key()}", f"50% {new_key()}", f"{new_key()}/revoke", "x" * 255):
         answer = await post_raw(
             client.api, CREATE, client.creation_body(), **{"Idempotency-Key": key}
         )
@@ -241,9 +244,9 @@ async def test_keys_of_any_form(client: CommunicationsClient) -> None:
         ("%ff", "", "GET", 200, ""),
         (" ", "", "GET", 400, "INVALIDPARAMETERVALUE"),
         ("", "", "GET", 404, "METHODNOTFOUND"),
-        ("x", "/unsettle", "POST", 404, "METHODNOTFOUND"),
-        ("x", "/settle", "GET", 404, "METHODNOTFOUND"),
-        ("x", "/settle", "PUT", 405, "METHODNOTALLOWED"),
+        ("x", "/unrevoke", "POST", 404, "METHODNOTFOUND"),
+        ("x", "/revoke", "GET", 404, "METHODNOTFOUND"),
+        ("x", "/revoke", "PUT", 405, "METHODNOTALLOWED"),
     ],
 )
 async def test_what_is_no_question(

@@ -126,7 +126,7 @@ async def test_a_record_replaces_the_stored_one_as_a_whole(shared: OrganisationC
     assert (found["media"], found["allowed_unit_ids"]) == (None, [])
 
 
-UNIQUE = [(kind.key, field) for kind in KINDS.values() for field in kind.unique]
+UNIQUE = [(kind.key, field) for kind in KINDS.values() for field in kind.unique_fields]
 LEAST: dict[str, Json] = {
     "user": {"default_unit_id": UNIT},
     "product": {"product_type_id": "PT"},

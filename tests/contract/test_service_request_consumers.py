@@ -21,7 +21,7 @@ CLOSED = ("update", "respond", "temporary_resolve", "final_resolve", "complete")
 CONFIGURATION = ("types", "statuses", "cancellation_reasons")
 
 
-@pytest_asyncio.fixture(scope="module")
+@pytest_asyncio.fixture
 async def client(service: Service) -> ServiceRequestsClient:
     own = await service_requests_client(service)
     await own.register_settings(consumer_username="demo")
@@ -40,7 +40,7 @@ async def customer(client: ServiceRequestsClient, account: str) -> ServiceReques
     return ServiceRequestsClient(api, client.customer, client.relative, client.stranger)
 
 
-@pytest_asyncio.fixture(scope="module")
+@pytest_asyncio.fixture
 async def mine(client: ServiceRequestsClient) -> ServiceRequestsClient:
     return await customer(client, "AR1")
 

@@ -57,7 +57,8 @@ async def refused(client: ServiceRequestsClient, **more: Any) -> tuple[str, str]
         return await client.create_refused(**more)
 
 
-async def test_the_least_that_is_accepted(client: ServiceRequestsClient) -> None:
+async def test_the_least_that_is_accepted(service: Service) -> None:
+    client = await service_requests_client(service)
     made = await client.create(start_date=...)
     assert made["life_cycle_state"] == "PENDING"
     assert made["status"]["name"] == "New"

@@ -44,7 +44,7 @@ async def client(service: Service) -> ServiceRequestsClient:
     return await service_requests_client(service)
 
 
-@pytest_asyncio.fixture(scope="module")
+@pytest_asyncio.fixture
 async def several(service: Service) -> tuple[ServiceRequestsClient, dict[str, Json]]:
     """One service request in each state, and one that waits for acceptance in each that can."""
     own = await service_requests_client(service)

@@ -25,8 +25,8 @@ async def client(service: Service) -> CommunicationsClient:
     return await communications_client(service)
 
 
-async def wire(service: Service, *sent: bytes, port: str = "url") -> bytes:
-    """What comes back until the server closes or is silent for a moment."""
+async def wire(service: Service, *sent: bytes, port: str = "url", answers: int = 1) -> bytes:
+    """So many responses, interim ones too; less if the server closes before."""
     address = urlsplit(getattr(service, port))
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     found = b""
@@ -34,15 +34,17 @@ async def wire(service: Service, *sent: bytes, port: str = "url") -> bytes:
         for part in sent:
             writer.write(part)
             await writer.drain()
-        while True:
-            chunk = await asyncio.wait_for(reader.read(65536), 2 if not found else 0.5)
-            if not chunk:
-                return found
-            found += chunk
-    except (TimeoutError, ConnectionError):
+        async with asyncio.timeout(60):
+            for _ in range(answers):
+                found += (head := await reader.readuntil(b"\r\n\r\n"))
+                _, headers, _ = parsed(head)
+                found += await reader.readexactly(int(headers.get("content-length", 0)))
+        return found
+    except (asyncio.IncompleteReadError, ConnectionError):
         return found
     finally:
         writer.close()
+        await writer.wait_closed()
 
 
 def parsed(raw: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -145,7 +147,7 @@ async def test_expecting_to_be_asked_on(service: Service) -> None:
     head, _, _ = request(b"POST", COMPLETE, b"{}", b"Expect: 100-continue").partition(b"{}")
     raw = await wire(service, head)
     assert raw == b"HTTP/1.1 100 Continue\r\n\r\n"
-    raw = await wire(service, head, b"{}")
+    raw = await wire(service, head, b"{}", answers=2)
     interim, _, final = raw.partition(b"\r\n\r\n")
     assert interim == b"HTTP/1.1 100 Continue"
     status, _, body = parsed(final)
@@ -174,14 +176,13 @@ async def test_other_targets(service: Service, path: bytes) -> None:
 
 
 async def test_requests_in_a_row_are_answered_in_order(service: Service) -> None:
-    raw = await wire(
-        service, request(b"PUT", body=b"") + request() + request(path=b"/nowhere", body=b"{}")
-    )
+    three = request(b"PUT", body=b"") + request() + request(path=b"/nowhere", body=b"{}")
+    raw = await wire(service, three, answers=3)
     assert [int(part[:3]) for part in raw.split(b"HTTP/1.1 ")[1:]] == [405, 200, 404]
 
 
 async def test_the_connection_stays_open_after_a_refusal(service: Service) -> None:
-    raw = await wire(service, request(body=b"{"), request())
+    raw = await wire(service, request(body=b"{"), request(), answers=2)
     assert [int(part[:3]) for part in raw.split(b"HTTP/1.1 ")[1:]] == [400, 200]
 
 

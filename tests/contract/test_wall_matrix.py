@@ -29,7 +29,7 @@ from tests.fixtures.service import Api, Service, environment, refusal
 
 Json = dict[str, Any]
 SECRET = environment("")["CRMLEDGER_TOKEN_SECRET"]
-SIGNED_IN = [path for path, method in METHODS.items() if method.kind != "open"]
+SIGNED_IN = [path for path, method in METHODS.items() if method.needs_session]
 
 OPEN: dict[str, set[str]] = {
     "authentication": {"token/release"},

@@ -40,7 +40,7 @@ def _values(leaves: st.SearchStrategy[Any], names: st.SearchStrategy[str]) -> An
 
 NAMES = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
 TYPES: Mapping[str, Any] = {
-    "str": lambda leaves: leaves.filter(lambda leaf: isinstance(leaf, str)),
+    "str": lambda leaves: leaves.map(lambda leaf: leaf if isinstance(leaf, str) else repr(leaf)),
     "str | None": lambda leaves: st.none() | TYPES["str"](leaves),
     "int": lambda leaves: st.integers(0, 2**53 - 1),
     "bool": lambda leaves: st.booleans(),
@@ -48,11 +48,11 @@ TYPES: Mapping[str, Any] = {
     "JsonObject": lambda leaves: _values(leaves, NAMES),
     "JsonObject | None": lambda leaves: st.none() | _values(leaves, NAMES),
     "list[str]": lambda leaves: st.lists(TYPES["str"](leaves), max_size=3),
-    "list[Values]": lambda leaves: st.lists(_values(leaves, NAMES), max_size=2),
-    "list[Values] | None": lambda leaves: st.none() | TYPES["list[Values]"](leaves),
+    "list[JsonObject]": lambda leaves: st.lists(_values(leaves, NAMES), max_size=2),
+    "list[JsonObject] | None": lambda leaves: st.none() | TYPES["list[JsonObject]"](leaves),
     "dict[str, str]": lambda leaves: st.dictionaries(NAMES, TYPES["str"](leaves), max_size=3),
-    "dict[str, list[Values]]": lambda leaves: st.dictionaries(
-        NAMES, TYPES["list[Values]"](leaves), max_size=2
+    "dict[str, list[JsonObject]]": lambda leaves: st.dictionaries(
+        NAMES, TYPES["list[JsonObject]"](leaves), max_size=2
     ),
 }
 """Strategies by a member's written type; each takes a strategy for the leaves."""

@@ -50,10 +50,10 @@ def outcome(parameters: Parameters, raw: Any, reading: ReadContext = READING) ->
         (Level.MANDATORY, "", (MandatoryParameter, "name")),
         (Level.MANDATORY, "  ", (MandatoryParameter, "name")),
         (Level.MANDATORY, "x", {"name": "x"}),
-        (Level.KEPT, ABSENT, {}),
-        (Level.KEPT, None, (MandatoryParameter, "name")),
-        (Level.KEPT, " ", (MandatoryParameter, "name")),
-        (Level.KEPT, "x", {"name": "x"}),
+        (Level.NOT_NULL, ABSENT, {}),
+        (Level.NOT_NULL, None, (MandatoryParameter, "name")),
+        (Level.NOT_NULL, " ", (MandatoryParameter, "name")),
+        (Level.NOT_NULL, "x", {"name": "x"}),
         (Level.NOT_APPLICABLE, ABSENT, {}),
         (Level.NOT_APPLICABLE, None, {"name": None}),
         (Level.NOT_APPLICABLE, "x", (InvalidParameterValue, "name")),
@@ -152,7 +152,7 @@ def test_a_name_day_may_be_the_29th_of_february() -> None:
 ENTRY = IdentifierFields("card", ("id", "type"))
 SET = ItemSet(
     name="card_set",
-    rows=(Enumeration(name="type", allowed="RED BLUE"), NAME, Text(name="note")),
+    fields=(Enumeration(name="type", allowed=("RED", "BLUE")), NAME, Text(name="note")),
     item_identifier=ENTRY,
     required=frozenset({"type", "name"}),
     fixed=frozenset({"type"}),

@@ -141,8 +141,8 @@ def test_every_entity_can_be_named_by_each_of_its_fields(entity: str) -> None:
 
 @given(TEXTS, st.booleans())
 def test_normalising_again_changes_nothing(text: str, folded: bool) -> None:
-    once = normalised("id", text, folded=folded)
-    assert normalised("id", once, folded=folded) == once
+    once = normalised("id", text, case_insensitive=folded)
+    assert normalised("id", once, case_insensitive=folded) == once
 
 
 @given(st.sampled_from(list(ENTITIES)).flatmap(lambda e: identifiers(ENTITIES[e], {})))

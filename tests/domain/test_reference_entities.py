@@ -255,7 +255,7 @@ def test_kinds_are_those_of_the_contract() -> None:
 @every_kind
 def test_identifier_fields(kind: RecordKind) -> None:
     identified, _, _ = CONTRACT[kind.key]
-    unique = {"id", *kind.unique}
+    unique = {"id", *kind.unique_fields}
     names = kind.identifiable.fields
     assert [f"{name} U" if name in unique else name for name in names] == identified
     held = {row.name for row in kind.fields}
@@ -286,7 +286,7 @@ def test_record_holds_what_is_shown_and_the_extra_fields(kind: RecordKind) -> No
 @every_kind
 def test_links_name_kinds(kind: RecordKind) -> None:
     for link in _links(kind.fields):
-        assert link.to in KINDS or link.to == "contact_information"
+        assert link.target_kind in KINDS or link.target_kind == "contact_information"
 
 
 @every_kind
@@ -297,14 +297,14 @@ def test_derived_keys_follow_links(kind: RecordKind) -> None:
         for step in steps:
             (link,) = (row for row in at.fields if row.name == step)
             assert isinstance(link, RecordLink)
-            at = KINDS[link.to]
+            at = KINDS[link.target_kind]
         assert last in {row.name for row in at.fields}
 
 
 def referred(rows: Iterable[Field]) -> Iterator[str]:
     for row in rows:
         if isinstance(row, Reference):
-            yield row.shown
+            yield row.schema_name
         elif isinstance(row, Object):
             yield from referred(row.fields)
 
@@ -378,7 +378,9 @@ def test_demo_links_lead_to_records() -> None:
     for where, record in _records():
         kind = KINDS[record["kind"]]
         for link, target in kind.links(kind.read(record, READING)):
-            assert link.to == "contact_information" or (link.to, target) in known, where
+            assert (
+                link.target_kind == "contact_information" or (link.target_kind, target) in known
+            ), where
 
 
 def test_organisation_defaults() -> None:
@@ -489,12 +491,12 @@ def test_enumerations_are_normalised_like_those_of_calls() -> None:
 
 
 def test_usernames_and_country_fields_ignore_case() -> None:
-    assert KINDS["user"].identifying({"username": "Demo"}, "1")["username"] == "demo"
+    assert KINDS["user"].identifying_values({"username": "Demo"}, "1")["username"] == "demo"
     country = KINDS["country"]
     assert set(country.identifiable.fields) == country.identifiable.case_insensitive
     found = country.identifiable.read({"two_character_code": "cY"}, "at", textual=False)
     kept = country.read({"name": "CYPRUS", "two_character_code": "CY"}, READING)
-    assert country.identifying(kept, "181")["two_character_code"] == found.value
+    assert country.identifying_values(kept, "181")["two_character_code"] == found.value
     others = set(KINDS) - {"user", "country"}
     assert not any(KINDS[key].identifiable.case_insensitive for key in others)
 

@@ -75,7 +75,7 @@ class TestCommunication:
 
     def test_what_is_final_stays(self) -> None:
         for said in ({"subject": "x"}, {"subject": "Hi", "to": "y"}):
-            amend = partial(Communication.amend, given=said, parameters=[], by=BY)
+            amend = partial(Communication.amend, details=said, parameters=[], by=BY)
             given(DRAFT, FINAL).when(amend).refused(InvalidLifeCycleState)
 
     def test_viewing_counts_the_last_time(self) -> None:

@@ -53,7 +53,11 @@ def changed(codes: JsonObject, pass_code: str | None = None) -> Happened:
 
 def follow(entity: str, fate: str, *, loses_effect: bool = True) -> Any:
     return partial(
-        AccessToken.track_related_entity, entity=entity, fate=fate, by=BY, loses_effect=loses_effect
+        AccessToken.track_related_entity,
+        entity=entity,
+        state=fate,
+        by=BY,
+        loses_effect=loses_effect,
     )
 
 
@@ -101,13 +105,13 @@ class TestLifeCycle:
     def test_verified_once(self) -> None:
         token = (
             given(PENDING)
-            .when(lambda t: t.record(t.Verified, ANOTHER, pass_code="K2"))
+            .when(lambda t: t.raise_event(t.Verified, ANOTHER, pass_code="K2"))
             .then(happened(AccessToken.Verified, pass_code="K2"), state="EFFECTIVE")
         )
         assert (token.verified, token.secrets) == (ANOTHER, {"pass_code": "K2"})
-        given(PENDING, VERIFIED).when(lambda t: t.record(t.Verified, BY, pass_code=None)).refused(
-            InvalidLifeCycleState
-        )
+        given(PENDING, VERIFIED).when(
+            lambda t: t.raise_event(t.Verified, BY, pass_code=None)
+        ).refused(InvalidLifeCycleState)
 
     def test_disabling_voids_the_one_time_password(self) -> None:
         token = (

@@ -75,7 +75,7 @@ async def projecting(url: str, _: str, share: float) -> None:
         return await park(connection, view, organisation, between)
 
     park, feeding.park_unknown = feeding.park_unknown, dying
-    await Projector(url, most=PAGE).once()
+    await Projector(url, batch_size=PAGE).once()
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ class Failpoints:
 
     async def stopped(self) -> int:
         """The server's process that waits at the place, as soon as there is one."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (pid := await self.connection.fetchval(STOPPED)):
                 await asyncio.sleep(0.01)
         return int(pid)

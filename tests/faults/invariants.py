@@ -58,7 +58,7 @@ class Follower:
             self.seen += [event.position for event in events]
 
     async def reaches(self, position: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not self.seen or self.seen[-1] < position:
                 await asyncio.sleep(0.01)
 

@@ -34,6 +34,7 @@ class Proxy:
         self.url = parts._replace(query=f"host={self.folder}&port={query['port'][0]}").geturl()
         self.fault = ""
         self.struck = asyncio.Event()
+        self.turned_away = asyncio.Event()
         self._kept: tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -48,6 +49,7 @@ class Proxy:
     def leave(self) -> None:
         """The database is away: all connections are cut, new ones refused."""
         self.fault = "away"
+        self.turned_away.clear()
         for writer in list(self._open):
             writer.transport.abort()
 
@@ -61,7 +63,7 @@ class Proxy:
         writer.write(data)
         await writer.drain()
         answer = b""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             # Ready for query: the transaction is over.
             while b"Z\x00\x00\x00\x05I" not in answer:
                 answer += await reader.read(65536)
@@ -70,6 +72,7 @@ class Proxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.fault == "away":
+            self.turned_away.set()
             writer.transport.abort()
             return
         there, back = await asyncio.open_unix_connection(self._target)

@@ -24,10 +24,11 @@ async def ready(service: Service) -> bool:
         return answer.status == 200
 
 
+@pytest.mark.slow
 async def test_five_hundred_clients_of_one_connection(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("infra.app.PostgresStore", partial(PostgresStore, queue_limit=50))
+    monkeypatch.setattr("infra.app.PostgresStore", partial(PostgresStore, waiting=50))
     async with (
         run_in_process(database, CRMLEDGER_CONNECTIONS="1") as service,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
@@ -37,7 +38,7 @@ async def test_five_hundred_clients_of_one_connection(
             # What every call asks for first is kept back until somebody was turned away.
             await owner.execute("LOCK TABLE views.sessions")
             calls = [asyncio.create_task(journal.create()) for _ in range(500)]
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not any(call.done() for call in calls):
                     await asyncio.sleep(0.01)
         attempts = await asyncio.gather(*calls)
@@ -58,13 +59,13 @@ async def test_a_database_that_is_away_shows_and_comes_back(database: str) -> No
         await journal.acknowledged(10)
         assert await ready(service)
         proxy.leave()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await ready(service):
                 await asyncio.sleep(0.01)
         async with service.http.get(service.admin_url + "/health/live") as answer:
             assert answer.status == 200
         proxy.come_back()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await ready(service):
                 await asyncio.sleep(0.01)
         await journal.acknowledged(10)
@@ -92,7 +93,7 @@ async def test_an_organisation_that_is_stuck_does_not_stop_another(database: str
 async def test_a_lock_that_is_never_free_ends_in_a_refusal(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("infra.postgres.pool.LOCK_SECONDS", 0.5)
+    monkeypatch.setattr("infra.postgres.pool.LOCK_TIMEOUT", 2)
     async with failpoints(database) as points, run_in_process(database) as service:
         journal = await begun(service)
         sql = "SELECT pg_advisory_lock(ledger.append_lock($1))"

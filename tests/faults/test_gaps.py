@@ -65,7 +65,7 @@ async def _blocked_or_done(
 ) -> bool:
     """Whether the second connection waits for the first one."""
     sql = "SELECT $1 = ANY (pg_blocking_pids($2))"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not other.done():
             pids = first.get_server_pid(), second.get_server_pid()
             if await first.fetchval(sql, *pids):

@@ -26,6 +26,7 @@ from tests.fixtures.access_tokens import (
 )
 from tests.fixtures.organisation import query_rows
 from tests.fixtures.service import Api, Service, run_as_process, run_in_process
+from tests.fixtures.waits import wait_until_blocked
 
 Json = dict[str, Any]
 ACCOUNT = "accounts_receivable_identifier"
@@ -35,6 +36,7 @@ LIMITS: Json = {
     "attempts_per_token": PER_TOKEN,
     "first_wait_seconds": 600,
 }
+GATE = "PERFORM pg_advisory_xact_lock_shared(4711);"
 LOCKED, WAITS = "ORDER BY g.source FOR UPDATE", "IF wait IS NOT NULL THEN"
 
 
@@ -131,8 +133,7 @@ async def test_parallel_guesses_from_many_sources(client: TokensClient, apis: li
 async def test_revert_without_the_lock_guesses_pass_the_limit(database: str) -> None:
     connection = await asyncpg.connect(database)
     await patched(connection, "count_guess", LOCKED, "ORDER BY g.source")
-    await patched(connection, "count_guess", WAITS, f"PERFORM pg_sleep(0.2);\n{WAITS}")
-    await connection.close()
+    await patched(connection, "count_guess", WAITS, f"{GATE}\n{WAITS}")
     async with run_in_process(database) as one, run_in_process(database) as two:
         client = await tokens_client(one)
         await client.register_settings(guess_limits=LIMITS)
@@ -141,8 +142,15 @@ async def test_revert_without_the_lock_guesses_pass_the_limit(database: str) -> 
         token = await client.create_keyed_token()
         # A method that reads: those that write take turns within a process.
         body = {ON: {"identifier": token["identifier"], "pass_code": "X"}}
-        answers = await guess(apis, "access_tokens/show", [body] * 40)
-        assert evaluated(answers) > PER_SOURCE
+        # The first guess makes the rows, for which others would wait.
+        await guess(apis, "access_tokens/show", [body])
+        await connection.execute("SELECT pg_advisory_lock(4711)")
+        guessing = asyncio.create_task(guess(apis, "access_tokens/show", [body] * 40))
+        # All of these have read that they may try.
+        await wait_until_blocked(connection, PER_SOURCE + 1, "advisory")
+        await connection.execute("SELECT pg_advisory_unlock(4711)")
+        assert evaluated(await guessing) > PER_SOURCE
+    await connection.close()
 
 
 @pytest.mark.parametrize("form", ["alone", "named"])

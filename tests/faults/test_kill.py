@@ -20,6 +20,8 @@ from tests.faults.proxy import Proxy, proxied
 from tests.fixtures import databases
 from tests.fixtures.service import Service, run_as_process, run_in_process
 
+pytestmark = pytest.mark.slow
+
 
 class RestartedService:
     """A service as a process of its own, started anew whenever it was killed."""

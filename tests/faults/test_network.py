@@ -18,6 +18,7 @@ from tests.faults.failpoints import LOCK, failpoints, patched
 from tests.faults.invariants import sound, violations
 from tests.faults.proxy import Proxy, proxied
 from tests.fixtures.service import run_in_process
+from tests.fixtures.waits import wait_until_blocked
 
 GIVEN_UP = "moment > in_deadline OR ledger.is_abandoned(in_organisation, in_commands)"
 
@@ -50,7 +51,7 @@ async def test_a_whole_batch_whose_answer_was_lost(database: str) -> None:
         # All of these are sent together and wait at the server while the first one is stopped.
         proxy.arm("lose answer")
         others = [asyncio.create_task(journal.create()) for _ in range(20)]
-        await asyncio.sleep(0.2)
+        await wait_until_blocked(points.connection, 2, "advisory")
         await points.release()
         attempts = await asyncio.gather(first, *others)
         assert {attempt.outcome for attempt in attempts} == {ACKNOWLEDGED}
@@ -88,7 +89,7 @@ async def test_an_outcome_is_not_looked_up_while_it_is_being_decided(database: s
         await points.stopped()
         proxy.leave()
         proxy.come_back()
-        await _waits(points.connection)
+        await wait_until_blocked(points.connection, 2, "advisory")
         await points.release()
         assert (await sent).outcome == ACKNOWLEDGED
         await sound(journal, database)
@@ -108,17 +109,6 @@ async def test_revert_an_outcome_that_is_looked_up_too_early(database: str) -> N
         await points.release()
         assert (await journal.create()).outcome == ACKNOWLEDGED
         assert any("was REFUSED" in found for found in await violations(journal, database))
-
-
-async def _waits(connection: asyncpg.Connection) -> None:
-    """As soon as somebody waits for the lock of the appends."""
-    sql = """
-        SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'
-           AND query LIKE '%ledger.resolve_commands%' AND datname = current_database()
-    """
-    async with asyncio.timeout(30):
-        while not await connection.fetchval(sql):
-            await asyncio.sleep(0.01)
 
 
 async def test_a_database_that_stays_away_is_never_guessed_about(

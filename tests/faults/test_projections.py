@@ -16,12 +16,12 @@ import pytest_asyncio
 
 from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.postgres.pool import ConnectionPool
-from infra.projections.parked import parked
+from infra.projections.parked import list_parked
 from infra.projections.projector import Projector, lags
 from infra.projections.sql_projections import ANALYTICS, SqlProjection
 from infra.projections.temporal import TemporalViews
 from infra.replay.pipeline import Reprojector, connect_as_owner
-from infra.replay.worker import workers
+from infra.replay.worker import open_replay_pool
 from tests.fixtures import databases
 from tests.fixtures.communications import CommunicationsClient, Json
 from tests.fixtures.read_models import (
@@ -73,7 +73,7 @@ class ProjectionSite:
     async def parked(self) -> dict[str, tuple[int, int]]:
         """By view: the first position that it lacks of what is parked, and how often that was tried."""
         async with connection(self.url) as asked:
-            return {one.view: (one.position, one.tries) for one in await parked(asked)}
+            return {one.view: (one.position, one.tries) for one in await list_parked(asked)}
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -81,7 +81,7 @@ async def site(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Proje
     async with databases.database(postgres, template) as url, run_in_process(url) as service:
         made = await populate(service)
         lanes = ConnectionPool(url, 1)
-        projector = Projector(url, TemporalViews(lanes, *keys_of(url)), most=50)
+        projector = Projector(url, TemporalViews(lanes, *keys_of(url)), batch_size=50)
         await projector.once()
         yield ProjectionSite(made, url, projector)
         await projector.close()
@@ -97,13 +97,13 @@ async def test_what_is_delivered_twice_or_late_changes_nothing(site: ProjectionS
         for view in ANALYTICS.values():
             again = SqlProjection(view, uuid4(), 5)
             for at in (head - 5, 0, head - 1):
-                assert not await again.batch(asked, site.organisation, at, head)
+                assert not await again.apply_batch(asked, site.organisation, at, head)
         assert fed == [await asked.fetch(f"SELECT * FROM analytics.{name} ORDER BY 1, 2, 3") for name in ANALYTICS]  # fmt: skip
     reader, writer = (
         await connect_as_owner(site.url, by_key=True),
         await connect_as_owner(site.url, "views"),
     )
-    async with workers(*keys_of(site.url), 0) as working:
+    async with open_replay_pool(*keys_of(site.url), 0) as working:
         folder = Reprojector(reader, writer, working, lambda _: None)
         for after, upto in ((head // 2, head), (0, head // 2), (head - 3, head), (0, head)):
             await folder.replay_changed(site.organisation, after, upto)
@@ -290,14 +290,14 @@ async def test_a_batch_that_sleeps_lets_others_go_on(site: ProjectionSite) -> No
     await site.made.new_contact()
     organisation, view = site.organisation, ANALYTICS["daily_events"]
     sleeper = Projector(site.url, lease=1)
-    held = await sleeper._connected()
+    held = await sleeper._connect()
     async with connection(site.url) as owner:
         await owner.execute("UPDATE projection.checkpoints SET lease_holder = NULL")
         at = await owner.fetchval(PROGRESS, organisation, view.name)
     await held.execute("BEGIN")
     moved = "UPDATE projection.checkpoints SET position = $3 WHERE organisation = $1 AND view = $2"
     await held.execute(moved, organisation, view.name, at + 1)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await site.projector.once()
     assert await is_true(site.url)
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):

@@ -153,7 +153,7 @@ async def test_a_write_that_is_cancelled_at_any_step(database: str, path: str) -
         await made.ledger._bell.close()
         assert made.ledger._reads._free.qsize() == made.ledger._reads.size
         assert made.ledger._writes._free.qsize() == made.ledger._writes.size
-        assert not made.runner._write._turns._locks
+        assert not made.runner._run_command._locks._locks
         await sound(journal, database)
 
 

@@ -9,12 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.faults.acknowledged_log import begun
 from tests.faults.invariants import following, sound
 from tests.fixtures import databases
 from tests.fixtures.service import run_in_process
+
+pytestmark = pytest.mark.slow
+
+OTHER_WRITERS = """
+SELECT pid FROM pg_stat_activity
+ WHERE backend_type IN ('walwriter', 'checkpointer', 'background writer', 'autovacuum launcher')
+"""
 
 
 def fast(server: EmbeddedPostgres) -> None:
@@ -74,11 +82,9 @@ async def _loaded(url: str, folder: Path, server: EmbeddedPostgres) -> None:
 async def _numbers_outlive_a_crash(url: str, folder: Path, server: EmbeddedPostgres) -> None:
     """A number that was given out is not given out again; without waiting for the disk, it is."""
     connection = await asyncpg.connect(url)
-    await connection.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
-    await connection.execute("ALTER SYSTEM SET autovacuum = off")
-    await connection.execute("SELECT pg_reload_conf()")
-    # Whoever else writes, or wakes up to be told this, would flush what is not to be waited for.
-    await asyncio.sleep(1)
+    # Whoever else writes would flush what is not to be waited for.
+    for row in await connection.fetch(OTHER_WRITERS):
+        os.kill(row["pid"], signal.SIGSTOP)
     assert await _number(connection, "safe") == 1
     await connection.execute("SET synchronous_commit = off")
     assert await _number(connection, "unsafe") == 1

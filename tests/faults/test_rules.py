@@ -41,7 +41,7 @@ async def overtaken(url: str) -> tuple[Journal, Attempt]:
 
 
 async def _waiting(connection: asyncpg.Connection, count: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await connection.fetchval(WAITING) < count:
             await asyncio.sleep(0.01)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.faults.acknowledged_log import ACKNOWLEDGED, REFUSED, Journal, begun
 from tests.faults.invariants import following, sound
 from tests.fixtures.service import Api, run_as_process, run_in_process
+
+pytestmark = pytest.mark.slow
 
 WRITERS = 64
 REMOVE = "communications/queue/remove"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.contract.test_authentication_sessions import claims_of
 from tests.fixtures.access_tokens import ON, by_pass_code, tokens_client, try_secrets
 from tests.fixtures.service import environment, run_in_process
 from tests.infra.test_cli_views import run
+
+pytestmark = pytest.mark.slow
 
 
 async def test_an_operator_s_commands(database: str) -> None:
@@ -32,9 +36,9 @@ async def test_an_operator_s_commands(database: str) -> None:
         path, body = "access_tokens/show", {ON: by_pass_code(token)}
         await try_secrets(made.api, path, {ON: by_pass_code(token, "0")})
         assert (await try_secrets(made.api, path, body))[1] > 0
-        status, said = await run(variables, "access-tokens", "forgive", name, token["number"])
-        assert (status, f"forgiven {token['number']}" in said) == (0, True), said
+        status, said = await run(variables, "access-tokens", "reset-guesses", name, token["number"])
+        assert (status, f"guesses reset {token['number']}" in said) == (0, True), said
         assert await try_secrets(made.api, path, body) == ("OK", 0)
 
-        status, said = await run(variables, "access-tokens", "forgive", "nowhere", "ACT1")
+        status, said = await run(variables, "access-tokens", "reset-guesses", "nowhere", "ACT1")
         assert (status, said) == (1, "crmledger: Entity not found: organisation\n")

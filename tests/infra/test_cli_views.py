@@ -13,12 +13,14 @@ from tests.fixtures.programs import start_program
 from tests.fixtures.read_models import connection, views_of
 from tests.fixtures.service import environment
 
+pytestmark = pytest.mark.slow
+
 
 async def run(variables: dict[str, str], *words: str) -> tuple[int, str]:
-    """Exit status of a command and all that it says."""
+    """Return the exit status and the output of a command."""
     child = await start_program(variables, *words, stderr=asyncio.subprocess.STDOUT)
-    said, _ = await child.communicate()
-    return child.returncode or 0, said.decode()
+    output, _ = await child.communicate()
+    return child.returncode or 0, output.decode()
 
 
 @pytest.fixture
@@ -28,22 +30,22 @@ def client(populated_client: CommunicationsClient) -> CommunicationsClient:
 
 async def test_the_life_of_views(client: CommunicationsClient, database: str) -> None:
     variables = environment(database)
-    status, said = await run(variables, "views", "list")
-    assert status == 0, said
-    rows = {line.split()[1]: line for line in said.splitlines() if "." in line}
+    status, output = await run(variables, "views", "list")
+    assert status == 0, output
+    rows = {line.split()[1]: line for line in output.splitlines() if "." in line}
     assert "never" in rows["views.contacts"]
     assert " positions, " in rows["analytics.daily_events"]
 
-    status, said = await run(variables, "views", "verify")
-    assert status == 0, said
-    status, said = await run(variables, "views", "rebuild")
-    assert status == 0, said
-    assert "Switched" in said
-    status, said = await run(variables, "views", "rollback")
-    assert status == 0, said
+    status, output = await run(variables, "views", "verify")
+    assert status == 0, output
+    status, output = await run(variables, "views", "rebuild")
+    assert status == 0, output
+    assert "Switched" in output
+    status, output = await run(variables, "views", "rollback")
+    assert status == 0, output
     assert await views_of(database) == {"views", "views_previous"}
-    status, said = await run(variables, "views", "discard")
-    assert (status, said) == (0, "Dropped: views_previous.\n")
+    status, output = await run(variables, "views", "discard")
+    assert (status, output) == (0, "Dropped: views_previous.\n")
     assert await views_of(database) == {"views"}
 
 
@@ -62,10 +64,10 @@ async def test_what_is_parked_is_listed_and_tried_again(
         await owner.execute(refuse)
         await projector.once()
         for command, status in (("parked", 0), ("retry", 1)):
-            ended, said = await run(variables, "views", command)
-            assert ended == status, said
-            assert "CheckViolationError" in said
-            assert draft["id"] in said
+            ended, output = await run(variables, "views", command)
+            assert ended == status, output
+            assert "CheckViolationError" in output
+            assert draft["id"] in output
         listed = (await run(variables, "views", "list"))[1]
         assert (
             next(line for line in listed.splitlines() if "transitions" in line).split()[-2] == "1"
@@ -88,23 +90,23 @@ async def test_a_wrong_row_is_named_and_exits_with_1(
         "column phones: expected '{}', found '{77}'"
     )
     for command in ("verify", "rebuild"):
-        status, said = await run(variables, "views", command)
-        assert status == 1, said
-        assert wrong in said
-    status, said = await run(variables, "views", "rebuild", "--accept-differences")
-    assert status == 0, said
-    status, said = await run(variables, "views", "verify")
-    assert status == 0, said
+        status, output = await run(variables, "views", command)
+        assert status == 1, output
+        assert wrong in output
+    status, output = await run(variables, "views", "rebuild", "--accept-differences")
+    assert status == 0, output
+    status, output = await run(variables, "views", "verify")
+    assert status == 0, output
 
 
 async def test_a_refusal_is_one_line(database: str) -> None:
-    status, said = await run(environment(database), "views", "rollback")
-    assert (status, said) == (1, "crmledger: there are no former views to go back to\n")
+    status, output = await run(environment(database), "views", "rollback")
+    assert (status, output) == (1, "crmledger: there are no former views to go back to\n")
 
 
 async def test_the_embedded_server_is_started_for_it() -> None:
     with folder() as home:
         variables = {"CRMLEDGER_DATA_DIR": str(home)}
         for command in ("rebuild", "verify", "list"):
-            status, said = await run(variables, "views", command)
-            assert status == 0, said
+            status, output = await run(variables, "views", command)
+            assert status == 0, output

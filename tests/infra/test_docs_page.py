@@ -10,7 +10,7 @@ import pytest
 
 from infra.http.browser.api_docs import CONTENT_SECURITY_POLICY, asset
 
-DOCS = files("infra.http") / "docs"
+DOCS = files("infra.http.browser") / "assets" / "docs"
 NAMES = sorted(entry.name for entry in DOCS.iterdir())
 
 

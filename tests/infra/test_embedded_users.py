@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from infra.postgres.embedded import placement as embedded_site
-from infra.postgres.embedded.placement import Account, find_site, run_as, wheel_binaries
+from infra.postgres.embedded.placement import Account, locate_cluster, run_as, wheel_binaries
 from infra.postgres.embedded.server import EmbeddedPostgres, EmbeddedPostgresError
 from tests.fixtures import databases
 from tests.infra.test_embedded import PROGRAM, REPOSITORY
@@ -60,7 +60,7 @@ def mode(path: Path) -> int:
 async def test_a_folder_the_server_cannot_reach(closed: Path, shelter: Path) -> None:
     with EmbeddedPostgres.start(closed / "data") as server:
         await value(server, "CREATE TABLE kept AS SELECT 7 AS number")
-        place = find_site(closed / "data").cluster
+        place = locate_cluster(closed / "data").cluster
     assert mode(closed) == 0o700
     assert (place.parents[1], mode(place), place.stat().st_uid != 0) == (shelter, 0o700, True)
     with EmbeddedPostgres.start(closed / "data") as server:
@@ -135,7 +135,7 @@ def test_as_an_ordinary_user(home: Path) -> None:
     os.chown(home / "user", *ORDINARY)
     said = subprocess.run(
         [ordinary_python(), "-c", PROGRAM, str(home / "user" / "data"), "", "0"],
-        **embedded_site.as_account(ORDINARY),
+        **embedded_site.account_arguments(ORDINARY),
         env={"HOME": str(home / "user"), "PYTHONPATH": str(packages), "PATH": os.defpath},
         cwd="/",
         capture_output=True,

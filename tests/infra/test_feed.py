@@ -64,7 +64,7 @@ async def test_follows_what_is_written_and_goes_on_where_it_was(database: str) -
                 seen.extend(positions(events))
 
         async def until(count: int) -> None:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while len(seen) < count:
                     await asyncio.sleep(0.005)
 
@@ -162,13 +162,13 @@ async def test_the_check_finds_damage(database: str) -> None:
     async with ledger(database, 3) as (_, connection):
         for table in DAMAGED:
             await connection.execute(f"CREATE TABLE {saved(table)} AS SELECT * FROM {table}")
-        for damage, said in DAMAGE:
+        for damage, problem in DAMAGE:
             assert await integrity_problems(connection, ORGANISATION) == []
             await connection.execute(damage)
-            found = await integrity_problems(connection, ORGANISATION)
-            assert any(said in each for each in found), (damage, found)
+            problems = await integrity_problems(connection, ORGANISATION)
+            assert any(problem in each for each in problems), (damage, problems)
             # Whoever looks, with whatever codec, sees the same.
-            assert await ledger_problems(database) == found
+            assert await ledger_problems(database) == problems
             for table in DAMAGED:
                 await connection.execute(f"TRUNCATE {table}")
                 await connection.execute(f"INSERT INTO {table} SELECT * FROM {saved(table)}")

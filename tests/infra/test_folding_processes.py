@@ -11,12 +11,12 @@ ROOT = Path(__file__).parents[2]
 FOLDING = """
 import asyncio, multiprocessing
 from zoneinfo import ZoneInfo
-from infra.ledger.cipher import KeyRing
-from infra.views.pages import workers
+from infra.encryption import KeyRing
+from infra.replay.worker import open_replay_pool
 
 async def main():
-    async with workers(KeyRing("service-key-of-the-tests-0123456789"), ZoneInfo("UTC"), 1, 2) as folding:
-        await asyncio.gather(*(folding.fold("ORG", [], {}) for _ in range(2)))
+    async with open_replay_pool(KeyRing("service-key-of-the-tests-0123456789"), ZoneInfo("UTC"), 1, 2) as pool:
+        await asyncio.gather(*(pool.replay_page("ORG", [], {}) for _ in range(2)))
         print(*(child.pid for child in multiprocessing.active_children()), flush=True)
         await asyncio.sleep(600)
 

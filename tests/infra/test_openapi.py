@@ -20,9 +20,9 @@ from domain.fields import Level, ResponseShape
 from domain.reference.catalogue import ENTITIES, KINDS
 from infra.http.api.routes import IMAGES
 from infra.http.audit.routes import AUDIT
-from infra.http.openapi.components import refs
 from infra.http.openapi.document import document, openapi_json, pretty_json
-from services.pipeline.method import BASE, METHODS, Method
+from infra.http.openapi.schemas import refs
+from services.pipeline.method import BASE, METHODS, Method, Query
 from services.projections import COMPACTS
 from tests.contract.scenes import Api, Case, Scene, cases, requested_fields
 
@@ -69,8 +69,8 @@ def test_paths_are_those_that_are_served() -> None:
     record = "/reference/v1/{kind}"
     others = {IMAGES: {"get"}, record: {"get", "post"}, f"{record}/{{id}}": {"get", "put"}}
     others |= {f"{AUDIT}{name}": {"get"} for name in ("head", "history", "blame", "events")}
-    others |= {f"{AUDIT}as_of/{m.path}": {"get"} for m in ALL if m.kind == "query"}
-    others |= {"/requests/v1/{key}": {"get"}, "/requests/v1/{key}/settle": {"post"}}
+    others |= {f"{AUDIT}as_of/{m.path}": {"get"} for m in ALL if isinstance(m, Query)}
+    others |= {"/requests/v1/{key}": {"get"}, "/requests/v1/{key}/revoke": {"post"}}
     hooks = "/operator/v1/webhooks"
     others |= {hooks: {"get"}, f"{hooks}/{{id}}/deliveries": {"get"}}
     others |= {f"{hooks}/{{id}}/{act}": {"post"} for act in ("replay", "resume")}
@@ -95,7 +95,7 @@ def test_operation_ids_are_unique_and_summaries_are_there() -> None:
 def test_every_parameter_is_described(method: Method) -> None:
     names = {row.parameter for row, _ in method.parameters}
     needed = {row.parameter for row, rule in method.parameters if rule is Level.MANDATORY}
-    if method.kind != "open":
+    if method.needs_session:
         names, needed = names | {"token"}, needed | {"token"}
     if method.fields_set:
         names |= {"fields_set"}
@@ -118,7 +118,7 @@ def test_every_parameter_is_described(method: Method) -> None:
 
 @EVERY
 def test_only_a_reading_in_a_session_may_be_old(method: Method) -> None:
-    reads = method.verb == "GET" and method.kind != "open"
+    reads = method.verb == "GET" and method.needs_session
     assert ("max_staleness" in str(operation(method).get("parameters"))) is reads
     headers = set(operation(method)["responses"]["200"].get("headers", {}))
     assert headers == ({"X-Staleness", "X-Position"} if reads else set())
@@ -126,7 +126,7 @@ def test_only_a_reading_in_a_session_may_be_old(method: Method) -> None:
 
 @EVERY
 def test_a_key_of_the_idempotent_kind_is_for_writes_in_a_session(method: Method) -> None:
-    writes = method.verb == "POST" and method.kind != "open"
+    writes = method.verb == "POST" and method.needs_session
     assert ("idempotency_key" in str(operation(method).get("parameters"))) is writes
     assert ("422" in operation(method)["responses"]) is writes
 

@@ -16,7 +16,12 @@ from services.context import ContextQuery
 from tests.faults.acknowledged_log import begun
 from tests.faults.proxy import proxied
 from tests.fixtures.ledgers import ZONE, commit_of, connection_pool, group_committer, record, rename
+from tests.fixtures.read_models import connection
 from tests.fixtures.service import environment, run_in_process
+
+ASLEEP = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+
+WAKE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
 
 
 async def pid(own: ConnectionPool) -> int:
@@ -32,11 +37,16 @@ async def test_a_connection_is_kept_and_thrown_away_after_a_failure(database: st
         second = await pid(own)
         assert second != first
         task = asyncio.create_task(own.read(lambda c: c.fetchval("SELECT pg_sleep(60)")))
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(60), connection(database) as other:
+            while not await other.fetchval(ASLEEP):
+                await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.wait([task])
         assert await pid(own) != second
         assert own._free.qsize() == 1
+    # The server would go on sleeping for a caller who has gone.
+    async with connection(database) as other:
+        await other.execute(WAKE)
 
 
 async def test_a_read_survives_the_loss_of_its_connection(database: str) -> None:
@@ -68,10 +78,10 @@ async def test_a_server_that_is_away_is_waited_for_and_then_said_to_be_away(data
             await pid(own)
         proxy.come_back()
         assert await pid(own)
-    async with proxied(database) as proxy, connection_pool(proxy.url, 1, acquire_timeout=30) as own:
+    async with proxied(database) as proxy, connection_pool(proxy.url, 1, acquire_timeout=60) as own:
         proxy.leave()
         task = asyncio.create_task(pid(own))
-        await asyncio.sleep(0.1)
+        await proxy.turned_away.wait()
         proxy.come_back()
         assert await task
 
@@ -80,13 +90,13 @@ async def test_a_key_that_cannot_be_opened_harms_only_its_own_contact(database: 
     async with run_in_process(database) as service:
         journal = await begun(service, contacts=2)
         broken, sound = journal.contacts
-    connection = await asyncpg.connect(database)
-    await connection.execute(
+    owner = await asyncpg.connect(database)
+    await owner.execute(
         "UPDATE ledger.personal_keys SET wrapped = '\\x00' || wrapped WHERE subject = $1::uuid",
         broken,
     )
-    rows = await connection.fetch("SELECT $1::uuid AS b, $2::uuid AS s", broken, sound)
-    await connection.close()
+    rows = await owner.fetch("SELECT $1::uuid AS b, $2::uuid AS s", broken, sound)
+    await owner.close()
     ring = KeyRing(environment(database)["CRMLEDGER_SERVICE_KEY"])
     async with connection_pool(database, 1) as own:
         loader = AggregateLoader(own, ring)

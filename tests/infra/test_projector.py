@@ -36,7 +36,7 @@ async def is_true(url: str) -> bool:
 
 def program(url: str, **settings: str) -> AbstractAsyncContextManager[Program]:
     """A running ``crmledger project``."""
-    words = ("project", "--lease", "1", "--pause", "0.05")
+    words = ("project", "--lease", "1", "--poll-interval", "0.05")
     return run_worker(environment(url, **settings), *words)
 
 
@@ -49,7 +49,7 @@ async def caught_up(url: str) -> None:
 
 async def test_it_counts_every_event_once(client: CommunicationsClient, database: str) -> None:
     for most in (1_000_000, 7):
-        projector = Projector(database, most=most)
+        projector = Projector(database, batch_size=most)
         await projector.once()
         assert await is_true(database)
         await projector.once()
@@ -61,7 +61,7 @@ async def test_it_counts_every_event_once(client: CommunicationsClient, database
 
 async def test_two_at_once_count_once(client: CommunicationsClient, database: str) -> None:
     # A lease that has ended before it began leaves only the compare-and-swap between the two.
-    rivals = [Projector(database, most=3, lease=lease) for lease in (-1, -1, 5)]
+    rivals = [Projector(database, batch_size=3, lease=lease) for lease in (-1, -1, 5)]
     for _ in range(3):
         await client.new_contact()
         await asyncio.gather(*(rival.once() for rival in rivals))
@@ -109,6 +109,7 @@ async def test_a_view_ahead_of_its_ledger_is_a_problem(
     await projector.close()
 
 
+@pytest.mark.slow
 async def test_killed_again_and_again_it_counts_once(
     client: CommunicationsClient, database: str
 ) -> None:
@@ -143,7 +144,7 @@ async def test_it_serves_health_and_metrics_and_stops_gracefully(
     async with program(database) as running:
         await caught_up(database)
         assert (await running.ask("/health/live"))[0] == 200
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await running.ask("/health/ready"))[0] != 200:
                 await asyncio.sleep(0.02)
         _, metrics = await running.ask("/metrics")
@@ -152,7 +153,7 @@ async def test_it_serves_health_and_metrics_and_stops_gracefully(
         assert f"crmledger_projection_lag_seconds{labels}" in metrics
         async with connection(database) as owner:
             await owner.execute("UPDATE projection.checkpoints SET position = position + 1000")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await running.ask("/health/ready"))[0] == 200:
                 await asyncio.sleep(0.02)
         assert "ahead of the ledger" in (await running.ask("/health/ready"))[1]
@@ -197,7 +198,7 @@ async def test_the_bell_makes_looks_earlier_and_nobody_needs_it(
     stop.set()
     await running
 
-    monkeypatch.setattr(bell, "RING", "SELECT 1 / 0")
+    monkeypatch.setattr(bell, "NOTIFY", "SELECT 1 / 0")
     deaf, stop = Projector(database, pause=0.02), asyncio.Event()
     running = asyncio.create_task(deaf.run(stop))
     await caught_up(database)

@@ -48,7 +48,7 @@ async def plan(connection: asyncpg.Connection, select: ViewQuery) -> Json:
     await connection.execute(f"PREPARE asked AS {sql}")
     try:
         said = f"EXPLAIN (FORMAT JSON) EXECUTE asked({', '.join(map(literal, arguments))})"
-        whole = json.loads(await connection.fetchval(said, timeout=30))[0]["Plan"]
+        whole = json.loads(await connection.fetchval(said, timeout=60))[0]["Plan"]
     finally:
         await connection.execute("DEALLOCATE asked")
     return next(node for node in plan_nodes(whole) if node.get("Subplan Name") == "CTE page")

@@ -76,12 +76,34 @@ def test_empty_is_absent(tmp_path: Path) -> None:
         ("CRMLEDGER_OPERATOR_KEY", "\udcff" * 32),
     ],
 )
-def test_a_bad_value_is_named_but_not_shown(tmp_path: Path, name: str, value: str) -> None:
+def test_a_bad_value_is_named_and_a_secret_not_shown(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(SettingsError) as caught:
         settings(tmp_path, **{**SERVER, name: value})
     assert str(caught.value).startswith(f"{name}: ")
     if name in {*SECRETS, "DATABASE_URL"}:
         assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("CRMLEDGER_PORT", "abc", "a number from 0 to 65535"),
+        ("CRMLEDGER_PORT", "65536", "a number from 0 to 65535"),
+        ("CRMLEDGER_SHARE_PORT", "perhaps", "true or false"),
+        ("CRMLEDGER_RATE_LIMIT", "0", "a number above 0, at most 1000000"),
+        ("CRMLEDGER_CONNECTIONS", "few", "a number from 1 to 1000"),
+        ("CRMLEDGER_SEAL_SECONDS", "-1", "a number from 0 to 86400"),
+        ("CRMLEDGER_TRACES_URL", "collector:4318", "an http:// or https:// URL"),
+        ("CRMLEDGER_TIME_ZONE", "Asia", "an IANA time zone such as Asia/Nicosia"),
+        ("CRMLEDGER_WEBHOOK_NETWORKS", "lan", "networks such as 10.0.0.0/8,fd00::/8"),
+    ],
+)
+def test_a_bad_value_is_told_what_it_must_be(
+    tmp_path: Path, name: str, value: str, expected: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(tmp_path, **{**SERVER, name: value})
+    assert str(caught.value) == f"{name}: must be {expected}, got '{value}'"
 
 
 @pytest.mark.parametrize("name", SECRETS)

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.skipif(system_postgres() is None, reason="no system PostgreSQL 15 or newer")
+@pytest.mark.slow
 def test_golden_pairs_on_the_system_server() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "tests/contract/test_golden.py", "-q", "--no-header"],

@@ -12,6 +12,8 @@ import pytest_asyncio
 from infra.ledger import sequences as numbers
 from infra.observability.metrics import REGISTRY
 from infra.postgres.notify import AppendNotifier
+from infra.store.postgres_store import PostgresStore
+from services.context import CallContext
 from tests.fixtures.communications import CommunicationsClient, communications_client
 from tests.fixtures.ledgers import count_round_trips
 from tests.fixtures.service import Json, run_in_process
@@ -81,4 +83,28 @@ async def test_who_waits_for_others_loads_what_they_have_changed(
     subjects = [f"Number {n}" for n in range(12)]
     await asyncio.gather(*(quiet.call("update", said, subject=subject) for subject in subjects))
     assert (await quiet.show(said))["subject"] in subjects
+    assert conflicts() == before
+
+
+async def test_who_was_told_before_another_call_ended_loads_what_that_has_changed(
+    quiet: CommunicationsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it comes when there is nobody to wait for any more."""
+    said, before = await quiet.create_draft(), conflicts()
+    told, go_on, ask = asyncio.Event(), asyncio.Event(), PostgresStore.load_context
+
+    async def ask_slowly(*question: Any) -> CallContext:
+        answer = await ask(*question)
+        if not told.is_set():
+            told.set()
+            await go_on.wait()
+        return answer
+
+    monkeypatch.setattr(PostgresStore, "load_context", ask_slowly)
+    late = asyncio.create_task(quiet.call("update", said, subject="second"))
+    await told.wait()
+    await quiet.call("update", said, subject="first")
+    go_on.set()
+    await late
+    assert (await quiet.show(said))["subject"] == "second"
     assert conflicts() == before

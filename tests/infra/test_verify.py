@@ -76,10 +76,10 @@ async def test_what_is_written_meanwhile_is_no_difference(
         return count
 
     working = asyncio.create_task(write())
-    findings = [await run_verify(database) for _ in range(3)]
+    reports = [await run_verify(database) for _ in range(3)]
     done.set()
     assert await working
-    assert [found.differences for found in findings] == [[], [], []]
+    assert [report.differences for report in reports] == [[], [], []]
 
 
 async def test_it_writes_nothing(client: CommunicationsClient, database: str) -> None:

@@ -18,6 +18,8 @@ from tests.fixtures.read_models import connection
 from tests.fixtures.service import environment
 from tests.fixtures.walkthrough import commands, outputs
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs" / "backup.md"
 PROGRAMS = ("pg_dump", "pg_restore", "psql")
 SECRETS = ("CRMLEDGER_TOKEN_SECRET", "CRMLEDGER_SERVICE_KEY", "CRMLEDGER_OPERATOR_KEY")

@@ -45,9 +45,11 @@ async def sealed(url: str) -> None:
 async def test_a_sound_installation(lively: str) -> None:
     await sealed(lively)
     reports = await found(lively, *CHECKS, *DEEP_CHECKS)
-    assert {name: report.said for name, report in reports.items() if report.verdict != "ok"} == {}
-    assert "none missing" in reports["positions"].said
-    assert "events are whole" in reports["every event"].said
+    assert {
+        name: report.message for name, report in reports.items() if report.verdict != "ok"
+    } == {}
+    assert "none missing" in reports["positions"].message
+    assert "events verified" in reports["every event"].message
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ async def test_a_sound_installation(lively: str) -> None:
             "positions",
             "begins at 2",
         ),
-        ("UPDATE ledger.sequences SET value = 1", "sequences", "stands at 1,"),
+        ("UPDATE ledger.sequences SET value = 1", "sequences", "is at 1, but"),
         ("UPDATE projection.checkpoints SET position = 999", "views", "ahead of the ledger"),
         (
             f"{UNGUARDED} DELETE FROM ledger.events e WHERE position > 30",
@@ -89,7 +91,7 @@ async def test_what_is_wrong_is_named(lively: str, change: str, check: str, said
         await owner.execute(change)
     report = (await found(lively))[check]
     assert report.verdict == "failed"
-    assert said in report.said
+    assert said in report.message
 
 
 async def test_what_is_only_late_is_a_warning(lively: str) -> None:
@@ -98,7 +100,7 @@ async def test_what_is_only_late_is_a_warning(lively: str) -> None:
             "UPDATE ledger.view_versions SET version = 0 WHERE view = 'views.identifiers'"
         )
     reports = await found(lively)
-    assert (reports["views"].verdict, "views.identifiers" in reports["views"].said) == (
+    assert (reports["views"].verdict, "views.identifiers" in reports["views"].message) == (
         "warning",
         True,
     )
@@ -111,7 +113,7 @@ async def test_another_service_key_is_noticed(lively: str) -> None:
 
 async def test_a_server_that_forgets_in_a_crash(database: str) -> None:
     report = (await found(database))["durability"]
-    assert (report.verdict, "fsync" in report.said) == ("failed", True)
+    assert (report.verdict, "fsync" in report.message) == ("failed", True)
 
 
 async def test_a_long_transaction_is_named(lively: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +123,7 @@ async def test_a_long_transaction_is_named(lively: str, monkeypatch: pytest.Monk
         await idle.execute("SET LOCAL application_name = 'somebody'")
         report = (await found(lively))["transactions"]
     assert report.verdict == "warning"
-    assert f"process {pid} (somebody, database " in report.said
+    assert f"process {pid} (somebody, database " in report.message
 
 
 async def test_no_database_is_one_line(lively: str) -> None:

@@ -136,9 +136,9 @@ def section(html: str, id_: str) -> str:
 async def test_operators_only(office: ConsoleFixture) -> None:
     assert (await seen(office))[::2] == (303, f"{SITE.sign_in}?next=%2Fconsole")
     status, html, _ = await seen(office, username="auditor")
-    assert (status, "open to operators only" in html) == (403, True)
+    assert (status, "You need the operator role" in html) == (403, True)
     status, html, _ = await seen(office, path=SITE.sign_in)
-    assert (status, "The console is open to operators." in html) == (200, True)
+    assert (status, "For users with the operator role." in html) == (200, True)
 
 
 async def test_what_it_says(office: ConsoleFixture) -> None:
@@ -148,12 +148,14 @@ async def test_what_it_says(office: ConsoleFixture) -> None:
     assert re.search(r"SMS, no system 3 0 0 0 3\b", section(html, "queue"))
     assert re.search(r"Pending 2 3 5\b", section(html, "requests"))
     assert "4 of them overdue" in section(html, "requests")
-    assert re.search(r"number 4, of .* covers everything up to 131", section(html, "seals"))
-    assert "Daily events is " in section(html, "views")
-    assert re.search(r"mandatoryparameter 3\b", section(html, "refusals"))
+    assert re.search(r"number 4, .* covers positions up to 131", section(html, "seals"))
+    assert "Lag: Daily events " in section(html, "views")
+    assert re.search(
+        r"COM\.CRM\.EXCEPTION\.CORE\.MANDATORYPARAMETEREXCEPTION 3\b", section(html, "errors")
+    )
     assert " 24 hours" in section(html, "events")
-    assert "SMS 3 wait, the first for " in section(html, "outgoing")
-    assert "SMS: no server is set." in section(html, "outgoing")
+    assert "SMS 3 queued, oldest " in section(html, "outgoing")
+    assert "SMS: not configured." in section(html, "outgoing")
     assert html.count('role="img"') == 7 == html.count("<desc ")
     assert not re.search(r"<script|\son\w+=|<style|\sstyle=|https?://(?!www\.w3)", html)
 
@@ -163,15 +165,15 @@ async def test_another_organisation_sees_nothing_of_it(office: ConsoleFixture) -
     fields = {"username": "operator", "default_unit_id": UNIT, "roles": ["operator"]}
     await other.register("user", "9", password=PASSWORD, **fields)
     _, html, _ = await seen(ConsoleFixture(other, office.url), username="operator")
-    assert "Nothing waits to be sent." in section(html, "queue")
-    assert "Nothing waits for our own servers." in section(html, "outgoing")
-    assert "No service request is open." in section(html, "requests")
-    assert "Nothing is sealed yet" in section(html, "seals")
-    assert "None in the last" in section(html, "refusals")
-    assert "Nobody is told what happens here." in section(html, "webhooks")
+    assert "No queued messages." in section(html, "queue")
+    assert "No queued messages for the built-in sender." in section(html, "outgoing")
+    assert "No open service requests." in section(html, "requests")
+    assert "No seals; " in section(html, "seals")
+    assert "No errors in the last" in section(html, "errors")
+    assert "No webhook subscriptions." in section(html, "webhooks")
     await other.register("webhook", "W", name="Till", url="https://till.example/told")
     _, html, _ = await seen(ConsoleFixture(other, office.url), username="operator")
-    assert re.search(r"Till is active, \d+ events, [^;]* behind", section(html, "webhooks"))
+    assert re.search(r"Till active, lag \d+ events, [^;]*\.", section(html, "webhooks"))
 
 
 async def test_a_look_is_bounded_and_stays_on_indexes(database: str) -> None:

@@ -6,9 +6,12 @@ import asyncio
 from urllib.parse import urlsplit
 
 import aiohttp
+import pytest
 
 from tests.fixtures.programs import start_program
 from tests.fixtures.service import Service, environment, run_as_process
+
+pytestmark = pytest.mark.slow
 
 MANY = 200
 """Connections of which every process must get some: that one gets none is as likely as 200 equal throws of a coin."""

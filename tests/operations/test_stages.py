@@ -43,11 +43,11 @@ async def test_measuring_costs_next_to_nothing(service: Service) -> None:
         await made.create()
     after = await measured(service)
     seconds = sum(after["sum", stage] - before["sum", stage] for stage in OF_A_WRITE) / 50
-    started = time.perf_counter()
+    started = time.thread_time()
     for _ in range(ROUNDS):
         with timed("ask"):
             pass
-    cost = (time.perf_counter() - started) / ROUNDS * len(OF_A_WRITE)
+    cost = (time.thread_time() - started) / ROUNDS * len(OF_A_WRITE)
     ratio = cost / seconds
     print(f"measuring: {cost * 1e6:.1f} us of a write's {seconds * 1e6:.0f} us, ratio {ratio:.4f}")
     assert ratio < 0.05

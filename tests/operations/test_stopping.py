@@ -8,15 +8,17 @@ import time
 from collections import Counter
 
 import aiohttp
+import pytest
 
 from tests.faults.acknowledged_log import ACKNOWLEDGED, Journal, begun
 from tests.faults.invariants import following, sound
 from tests.fixtures.service import Service, run_as_process
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 24
-LEAVING = 0.5
-LIMIT = 15.0
-"""Seconds in which a process must have left, beside those for which it only says that it will."""
+LEAVING = 20.0
+"""Seconds for which a process only says that it will leave: enough for a call on a machine that is busy."""
 
 
 async def readiness(service: Service) -> tuple[int, list[str]]:
@@ -30,12 +32,12 @@ async def told_to_stop(service: Service, journal: Journal) -> float:
     assert await readiness(service) == (200, [])
     started = time.monotonic()
     service.process.terminate()
-    async with asyncio.timeout(LEAVING):
+    async with asyncio.timeout(60):
         while await readiness(service) != (503, ["leaving"]):
             await asyncio.sleep(0.01)
     attempt = await journal.create()
     assert attempt.outcome == ACKNOWLEDGED
-    async with asyncio.timeout(LIMIT + LEAVING):
+    async with asyncio.timeout(LEAVING + 60):
         assert await service.process.wait() == 0
     return time.monotonic() - started
 
@@ -49,7 +51,7 @@ async def refuses_connections(service: Service) -> bool:
 
 
 async def test_it_stops_under_load(lively: str) -> None:
-    async with run_as_process(lively, CRMLEDGER_LEAVING_SECONDS=str(LEAVING)) as former:
+    async with run_as_process(lively, CRMLEDGER_DRAIN_SECONDS=str(LEAVING)) as former:
         journal = await begun(former)
         async with following(lively, journal.organisation) as follower:
             clients = [asyncio.create_task(journal.work()) for _ in range(CLIENTS)]

@@ -109,7 +109,7 @@ def spoiled(draw: st.DrawFn, raw: JsonObject) -> JsonObject:
 def bodies(draw: st.DrawFn, method: Method, token: str) -> Sent:
     """A JSON body; sometimes its text is spoiled, too."""
     raw = spoiled(draw, draw(said_calls(method)))
-    raw = {"token": token} | raw if method.kind != "open" else raw
+    raw = {"token": token} | raw if method.needs_session else raw
     text = json.dumps(raw, ensure_ascii=draw(st.booleans()))
     match draw(st.sampled_from([*[""] * 30, "comma", "twice", "deep", "cut", "bom", "empty"])):
         case "comma":

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -42,7 +43,7 @@ from domain.queue_entry import ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
 from domain.reference.catalogue import KINDS
 from domain.reference.records import Record
 from domain.service_request import ServiceRequest
-from domain.service_request_answers import PROGRESSION, STATES, check_answers_fit_state
+from domain.service_request_answers import ANSWER_STATES, PROGRESSION, check_answers_fit_state
 from domain.service_request_fields import ASSIGNED_TO, CALLER_TEXTS, COMPLETION, LEVELS
 from domain.service_request_fields import SETS as REQUEST_SETS
 from domain.service_request_fields import TEXTS as REQUEST_TEXTS
@@ -61,6 +62,8 @@ from tests.fixtures.strategies import (
 )
 from tests.fixtures.strategies import TEXTS as SAID
 from tests.properties.test_mapper import KEY, OTHER, stored
+
+pytestmark = pytest.mark.slow
 
 CONTACT = OTHER
 SETTINGS: JsonObject = {"unique_person": ["name", "id_number"], "unique_company": ["name"]}
@@ -197,7 +200,7 @@ class ServiceRequests(Replay):
     @rule(
         to=st.sampled_from(PROGRESSION),
         again=st.booleans(),
-        said=st.dictionaries(st.sampled_from(list(STATES)), st.none() | ANSWERED),
+        said=st.dictionaries(st.sampled_from(list(ANSWER_STATES)), st.none() | ANSWERED),
     )
     def proceed(self, to: str, again: bool, said: JsonObject) -> None:
         def go(request: ServiceRequest) -> None:
@@ -207,7 +210,7 @@ class ServiceRequests(Replay):
         if self.aggregate.state in PROGRESSION[:-1]:
             self.attempt(go)
 
-    @rule(name=st.sampled_from(list(STATES)), contact=IDS)
+    @rule(name=st.sampled_from(list(ANSWER_STATES)), contact=IDS)
     def accept(self, name: str, contact: str) -> None:
         self.attempt(lambda r: r.accept(name, contact, "2024-01-01T00:00:00", self.by))
 
@@ -264,7 +267,7 @@ class Contacts(Replay):
         name, changes, _ = item
         for entry in self.aggregate.sets.get(name, ())[:1]:
             remove = partial(self.aggregate.remove_entry, name, entry)
-            change = partial(self.aggregate.change_entry, name, entry, changes, at=name)
+            change = partial(self.aggregate.change_entry, name, entry, changes, path=name)
             self.attempt(lambda _, do=remove if removed else change: do(by=self.by))  # type: ignore[misc]
 
     @rule(material=st.sampled_from(["direct", "affiliate"]), send=st.none() | st.booleans())
@@ -282,7 +285,7 @@ class Contacts(Replay):
         file: JsonObject = {"photo_id": photo_id, "file_name": file_name, "mime_type": "image/gif"}
         events = self.aggregate.ProfilePhotoAdded, self.aggregate.ProfilePhotoRemoved
         payload = file | {"size": 1, "digest": "d"} if added else {}
-        self.attempt(lambda c: c.record(events[not added], self.by, **payload))
+        self.attempt(lambda c: c.raise_event(events[not added], self.by, **payload))
 
 
 def fields_of(kind: str) -> st.SearchStrategy[JsonObject]:
@@ -341,17 +344,19 @@ class AccessTokens(Replay):
     @rule(key=KEYS, event=st.sampled_from(["Verified", "PassCodeReset", "VerificationCodeReset"]))
     def replace_a_secret(self, key: str, event: str) -> None:
         name = "verification_code" if event == "VerificationCodeReset" else "pass_code"
-        self.attempt(lambda t: t.record(getattr(t, event), self.by, **{name: key}))
+        self.attempt(lambda t: t.raise_event(getattr(t, event), self.by, **{name: key}))
 
     @rule(key=KEYS, used=st.booleans())
     def make_or_use_a_one_time_password(self, key: str, used: bool) -> None:
         event = AccessToken.OneTimePasswordUsed if used else AccessToken.OneTimePasswordGenerated
         said = {} if used else {"expires_at": self.by.at.isoformat()}
-        self.attempt(lambda t: t.record(event, self.by, one_time_password=key, **said))
+        self.attempt(lambda t: t.raise_event(event, self.by, one_time_password=key, **said))
 
     @rule(event=st.sampled_from(["Enabled", "GuessesForgiven"]), off=st.booleans())
     def switch(self, event: str, off: bool) -> None:
-        self.attempt(lambda t: t.disable(self.by) if off else t.record(getattr(t, event), self.by))
+        self.attempt(
+            lambda t: t.disable(self.by) if off else t.raise_event(getattr(t, event), self.by)
+        )
 
     @rule(
         entity=st.sampled_from(RELATIONS),
@@ -360,7 +365,9 @@ class AccessTokens(Replay):
     )
     def follow(self, entity: str, fate: str, loses: bool) -> None:
         if entity in self.aggregate.relations:
-            self.attempt(lambda t: t.follow(entity, fate, self.by, loses_effect=loses))
+            self.attempt(
+                lambda t: t.track_related_entity(entity, fate, self.by, loses_effect=loses)
+            )
 
     @invariant()
     @precondition(lambda self: self.aggregate is not None)

@@ -13,6 +13,7 @@ from itertools import count
 from random import Random
 from typing import Any, ClassVar
 
+import pytest
 import uvloop
 from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
@@ -417,6 +418,7 @@ def walked(postgres: EmbeddedPostgres, template: str) -> None:
         Machine.loop.close()
 
 
+@pytest.mark.slow
 async def test_ten_thousand_calls_without_a_difference(
     postgres: EmbeddedPostgres, template: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from tests.fixtures.access_tokens import ON, TokensClient, by_code, tokens_clien
 from tests.fixtures.organisation import company, person
 from tests.fixtures.read_models import run_rebuild, run_verify
 from tests.fixtures.service import run_in_process
+
+pytestmark = pytest.mark.slow
 
 STEPS = (
     *("contact", "company", "rename", "phone", "marketing", "own", "disown"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.app import open_application
-from infra.cli.send import sending
+from infra.cli.send import send_in_background
 from infra.delivery.dispatcher import MessageDispatcher
 from infra.settings import Settings
 from tests.fixtures.communications import CommunicationsClient, event_topics
@@ -93,7 +93,7 @@ async def test_connections_are_kept_and_replaced_when_they_are_gone(
         ("RCPT", "450 4.2.1 Busy", "PENDING", "SMTP 450"),
         ("DATA", "452 4.3.1 Disk full", "PENDING", "SMTP 452"),
         ("DATA", "", "PENDING", "SMTP DISCONNECTED"),
-        ("DATA", "sleep", "PENDING", "SMTP TIMEOUT"),
+        ("DATA", "never", "PENDING", "SMTP TIMEOUT"),
     ],
 )
 async def test_a_server_that_does_not_take_a_message(
@@ -108,14 +108,13 @@ async def test_a_server_that_does_not_take_a_message(
     async def answer(said: str, address: str) -> str | None:
         if said != command:
             return None
-        if reply == "sleep":
-            await asyncio.sleep(1.5)
+        if reply == "never":
+            await asyncio.Event().wait()
         return reply
 
     box.answer = answer
-    await client.register_settings(
-        email_server=box.settings(timeout_seconds=1), default_email_address=SENDER
-    )
+    more = {"timeout_seconds": 5} if reply == "never" else {}
+    await client.register_settings(email_server=box.settings(**more), default_email_address=SENDER)
     await say(client, "ada@example.org")
     await dispatch(working, 2)
     (found,) = await queue_entries(client)
@@ -238,10 +237,13 @@ async def test_a_service_sends_by_itself_until_it_is_left(
 
     box.on_mail = taken
     settings = Settings.from_environment(environment(client.api.service.database))
-    async with open_application(settings, client.api.service.database) as running, sending(running):
+    async with (
+        open_application(settings, client.api.service.database) as running,
+        send_in_background(running),
+    ):
         await client.register_settings(email_server=box.settings(), default_email_address=SENDER)
         await say(client, "ada@example.org")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await arrived.wait()
     assert await queue_entries(client) == [("COMPLETED", None, None)]
 

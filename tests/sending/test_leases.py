@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -16,6 +17,7 @@ from tests.fixtures import delivery as sending_world
 from tests.fixtures.communications import CommunicationsClient, event_topics
 from tests.fixtures.delivery import Mailbox, dispatch, make_due, message_dispatcher, queue_entries
 from tests.fixtures.organisation import EXTERNAL_SYSTEM, query_rows
+from tests.fixtures.waits import wait_until_listening
 
 LIMITS = SendPolicy(
     messages_per_second=1000,
@@ -25,6 +27,15 @@ LIMITS = SendPolicy(
     first_wait_seconds=30,
     longest_wait_seconds=3600,
 )
+
+SPENT = """
+SELECT bool_and(s.next_at = d.lease_expires_at - $2 * interval '1 second') AS exactly
+  FROM delivery.transports s JOIN delivery.entries d USING (organisation, media)
+ WHERE s.organisation = $1
+"""
+NEXT_AT = """
+UPDATE delivery.transports SET next_at = clock_timestamp() + $2::interval WHERE organisation = $1
+"""
 
 
 @pytest_asyncio.fixture
@@ -162,7 +173,7 @@ async def test_what_arrived_and_is_not_known_to_have_goes_again_under_the_same_n
 
     async def silent() -> None:
         arrived.set()
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()
 
     box.on_mail = silent
     await opened(client, box)
@@ -286,14 +297,15 @@ async def test_rates_and_places_are_shared(
         await say(client, "1", contact=contact)
     slow = SendPolicy(3, 10, 30, 8, 30, 3600)
     assert len(await claimed(leases, client, slow)) == 3
+    # A second's worth is spent up to the moment of the claim, from which the leases count.
+    [spent] = await query_rows(client.api, SPENT, slow.lease)
+    assert spent["exactly"]
+    await query_rows(client.api, NEXT_AT, timedelta(hours=1))
     assert await claimed(leases, client, slow) == []
+    await query_rows(client.api, NEXT_AT, timedelta(seconds=-1))
     few = SendPolicy(1000, 5, 30, 8, 30, 3600)
     await leases.claim("nobody", "EMAIL", 1, 10, few)
-    for _ in range(50):
-        if more := await claimed(leases, client, few):
-            break
-        await asyncio.sleep(0.05)
-    assert len(more) == 2
+    assert len(await claimed(leases, client, few)) == 2
     assert await claimed(leases, client, few) == []
     assert len(await claimed(leases, client, most=1)) == 1
 
@@ -346,10 +358,11 @@ async def test_the_bell_makes_it_look_at_once(client: CommunicationsClient, box:
     await opened(client, box)
     stop = asyncio.Event()
     async with message_dispatcher(client.api.service.database, pause=600) as hearing:
+        await wait_until_listening(hearing._listener)
         running = asyncio.create_task(hearing.run(stop))
         for content in ("1", "2"):
             await say(client, content)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while content not in [mail.content for mail in box.received]:
                     await asyncio.sleep(0.01)
         stop.set()

@@ -6,7 +6,7 @@ from infra.delivery.backlog import Backlog, backlogs
 from infra.delivery.dispatcher import MessageDispatcher
 from infra.diagnostics.delivery import SENDING_CHECKS
 from infra.diagnostics.runner import run
-from infra.http.browser.console_sections import outgoing
+from infra.http.browser.console_sections import built_in_sender
 from infra.observability.metrics import metrics
 from infra.settings import Settings
 from tests.fixtures.communications import CommunicationsClient
@@ -31,7 +31,7 @@ async def looked(client: CommunicationsClient) -> Backlog:
 async def checked(client: CommunicationsClient) -> tuple[str, str]:
     url = client.api.service.database
     (report,) = await run(url, Settings.from_environment(environment(url)), SENDING_CHECKS)
-    return report.verdict, report.said
+    return report.verdict, report.message
 
 
 async def test_what_is_put_off_and_what_is_away(
@@ -50,8 +50,8 @@ async def test_what_is_put_off_and_what_is_away(
     assert (found.entries, found.put_off, found.tries, found.error) == (2, 1, 1, "SMTP 450")
     assert 0 < found.next_try <= 30
     assert (await checked(client))[0] == "ok"
-    said = outgoing([found], SET).said
-    assert "1 were tried once, the last error is SMTP 450, the next try in " in said
+    text = built_in_sender([found], SET).text
+    assert "1 deferred after 1 attempt, last error SMTP 450, next attempt in " in text
 
     nowhere = box.settings(port=await closed_port())
     await client.register_settings(email_server=nowhere, **common)
@@ -61,8 +61,8 @@ async def test_what_is_put_off_and_what_is_away(
     assert (found.failures, found.server_error) == (1, "SMTP UNREACHABLE")
     assert 0 < found.paused_for <= 30
     assert (
-        "the server cannot be used (SMTP UNREACHABLE), it is left alone"
-        in outgoing([found], SET).said
+        "server unavailable (SMTP UNREACHABLE): circuit open, retrying in "
+        in built_in_sender([found], SET).text
     )
     verdict, said = await checked(client)
     assert (verdict, "(SMTP UNREACHABLE)" in said) == ("warning", True)
@@ -72,7 +72,7 @@ async def test_what_is_put_off_and_what_is_away(
     text = metrics().decode()
     labels = f'media="EMAIL",organisation="{client.api.organisation}"'
     assert f"crmledger_sending_waiting{{{labels}}} 2.0" in text
-    assert f"crmledger_sending_put_off{{{labels}}} 1.0" in text
+    assert f"crmledger_sending_deferred{{{labels}}} 1.0" in text
 
 
 async def test_nothing_sends(client: CommunicationsClient) -> None:
@@ -85,7 +85,7 @@ async def test_nothing_sends(client: CommunicationsClient) -> None:
         await owner.execute("ALTER TABLE ledger.events ENABLE TRIGGER USER")
     verdict, said = await checked(client)
     assert verdict == "warning"
-    assert f"1 EMAIL of {client.api.organisation} wait, the first for 3,6" in said
+    assert f"1 EMAIL of {client.api.organisation} queued, the oldest for 3,6" in said
     assert "is `crmledger send` running?" in said
     # Where no server is set others fetch what waits, and nobody is told.
     await client.register_settings()

@@ -129,7 +129,7 @@ async def test_with_another_service_key_nothing_is_sent(
     )
     await client.create_email()
     monkeypatch.setattr(
-        working._servers, "_keeper", SecretHasher("another service key of the tests 01")
+        working._transports, "_cipher", SecretHasher("another service key of the tests 01")
     )
     await dispatch(working)
     assert box.received == []

@@ -123,11 +123,12 @@ async def test_a_slow_gateway_and_one_that_wants_to_be_left_alone(
     client: CommunicationsClient, working: MessageDispatcher, sms: Gateway
 ) -> None:
     await client.register_settings(sms_server=sms.settings(timeout_seconds=1))
-    sms.slow = 1.2
+    sms.slow = True
     await say(client)
     await dispatch(working)
     assert [tuple(row) for row in await query_rows(client.api, DELIVERIES)] == [(1, "HTTP TIMEOUT")]
-    sms.slow = 0
+    sms.slow = False
+    await client.register_settings(sms_server=sms.settings())
     await make_due(client.api.service.database)
     sms.answers = [(429, "", {"Retry-After": "900"})]
     await dispatch(working)

@@ -1,9 +1,8 @@
-"""Request bodies as bytes, and ``multipart/form-data`` out of them (contract common.md, section 1).
+"""Reads request bodies as bytes, and parses ``multipart/form-data`` (contract common.md, section 1).
 
-Bytes are counted here and nowhere else: aiohttp's own limit has been passed by several routes, and
-its multipart reader looks for the first boundary line by line, without a limit. So a body is first
-read whole, bounded in size and time, and then taken apart by searches that cost the same whatever
-the bytes are.
+Bytes are counted only here: aiohttp's own limit can be bypassed in several ways, and its multipart
+reader searches for the first boundary line by line, without a limit. So a body is first read as a
+whole, bounded in size and time, and then split by searches whose cost does not depend on its content.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ __all__ = [
 ]
 
 MAX_PARTS: Final = 64
-"""Most parts of one multipart body: more than any method has parameters."""
+"""The most parts of a multipart body: more than any method has parameters."""
 
 MAX_PART_HEADER: Final = 4096
-"""Most bytes of the header lines of one part."""
+"""The most bytes of the header lines of one part."""
 
 _MAX_HEADER_PARAMETERS: Final = 16  # the header parser's work grows with the square of their number
 
@@ -47,22 +46,21 @@ _FILE_TYPES: Final = ("application/octet-stream", "image/")
 
 @dataclass(frozen=True, slots=True)
 class RawUpload:
-    """One uploaded file. Its name and type are the client's words: neither safe nor true."""
+    """An uploaded file. Its name is what the client says: it may be unsafe."""
 
     file_name: str
     content: bytes
-    declared_type: str
 
 
 async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> bytes:
-    """Reads a request's body, still encoded as it was sent (common.md, section 1, "Limits").
+    """Return a request's body, still encoded as it was sent (common.md, section 1, "Limits").
 
-    :param limit: most bytes; one more is too many, whatever ``Content-Length`` promised.
-    :param seconds: wall-clock time for the whole body.
-    :raises RequestTooLarge: the body is, or claims to be, larger than the limit; the rest is left
+    :param limit: the most bytes allowed, whatever ``Content-Length`` says.
+    :param seconds: the time allowed for the whole body.
+    :raises RequestTooLarge: the body is, or claims to be, larger than the limit; the rest remains
         unread.
-    :raises InvalidRequest: it did not arrive in time, its framing is broken, or the client went
-        away before its end (then nobody will see the answer).
+    :raises InvalidRequest: it did not arrive in time, its framing is broken, or the client
+        disconnected before its end (then nobody sees the response).
     """
     if (request.content_length or 0) > limit:
         raise RequestTooLarge(f"the body is larger than {limit} bytes")
@@ -72,7 +70,7 @@ async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> byt
             body += request.content.read_nowait()
         else:
             async with asyncio.timeout(seconds):
-                await _ask_on(request)
+                await _send_continue(request)
                 while len(body) <= limit and (chunk := await request.content.readany()):
                     body += chunk
     except TimeoutError as error:
@@ -84,49 +82,51 @@ async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> byt
     return bytes(body)
 
 
-async def _ask_on(request: web.BaseRequest) -> None:
-    """Tells a client that waits for permission to send its body (RFC 9110, section 10.1.1)."""
+async def _send_continue(request: web.BaseRequest) -> None:
+    """Let a client send its body if it waits for permission to do so (RFC 9110, section 10.1.1)."""
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # else aiohttp takes the response for begun
+        request.writer.output_size = 0  # otherwise aiohttp believes that the response has begun
 
 
 def is_multipart(content_type: str) -> bool:
-    """Whether a ``Content-Type`` header means a form; else the body is JSON (section 1)."""
+    """Return True if a ``Content-Type`` header announces a form; else the body is JSON (section 1)."""
     return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
 
 
 async def parse_multipart(
     content_type: str, raw: bytes
 ) -> tuple[dict[str, list[str]], dict[str, RawUpload]]:
-    """Takes a form apart (common.md, section 1, "Multipart POST"; RFC 7578).
+    """Parse a form (common.md, section 1, "Multipart POST"; RFC 7578).
 
     A part is a file if it has a file name or declares a type of ``_FILE_TYPES``, else a field of
     UTF-8 text. Of several files of one name the last one counts.
 
     :param content_type: the request's header, with the boundary.
     :param raw: the body, already limited in size. Nothing in it is decoded or decompressed.
-    :return: the fields, name -> values in the order given; and the files.
+    :return: the values of each field by name, in their order; and the files by name.
     :raises InvalidRequest: the form is malformed or incomplete, has more than ``MAX_PARTS`` parts,
         a part without a name or with a transfer encoding, or a field that is not UTF-8.
     """
     fields: dict[str, list[str]] = {}
     files: dict[str, RawUpload] = {}
-    for part in _parts(_boundary(content_type), raw):
-        await asyncio.sleep(0)  # a part costs a millisecond; others may have a turn in between
+    for part in _split_parts(_boundary(content_type), raw):
+        await asyncio.sleep(0)  # a part takes a millisecond: let other tasks run in between
         header, blank_line, content = part.partition(b"\r\n\r\n")
         # RFC 2046 lets an empty part end with its header.
         if not blank_line and not header.endswith(b"\r\n"):
             raise _malformed("a part without an end of its header")
-        headers = _headers(header)
-        name, file_name = (_disposition(headers, parameter) for parameter in ("name", "filename"))
+        headers = _parse_headers(header)
+        name, file_name = (
+            _disposition_parameter(headers, parameter) for parameter in ("name", "filename")
+        )
         if not name:
             raise _malformed("a part without a name")
-        declared = headers.get_content_type() if "Content-Type" in headers else ""
-        if file_name is not None or declared.startswith(_FILE_TYPES):
-            files[name] = RawUpload(file_name or "", content, declared)
+        declared_type = headers.get_content_type() if "Content-Type" in headers else ""
+        if file_name is not None or declared_type.startswith(_FILE_TYPES):
+            files[name] = RawUpload(file_name or "", content)
         else:
-            fields.setdefault(name, []).append(_text(content))
+            fields.setdefault(name, []).append(_decode(content))
     return fields, files
 
 
@@ -139,8 +139,8 @@ def _boundary(content_type: str) -> bytes:
     return boundary.encode()
 
 
-def _parts(boundary: bytes, raw: bytes) -> list[bytes]:
-    """The parts; what stands before the first and after the last boundary is left out."""
+def _split_parts(boundary: bytes, raw: bytes) -> list[bytes]:
+    """Return the parts; text before the first and after the last boundary is ignored."""
     # The line break before a boundary belongs to it; the first boundary may have none.
     pieces = (b"\r\n" + raw).split(b"\r\n--" + boundary, MAX_PARTS + 2)[1:]
     if len(pieces) > MAX_PARTS + 1:
@@ -156,10 +156,10 @@ def _parts(boundary: bytes, raw: bytes) -> list[bytes]:
     raise _malformed("no closing boundary")
 
 
-def _headers(raw: bytes) -> Message:
+def _parse_headers(raw: bytes) -> Message:
     if len(raw) > MAX_PART_HEADER or raw.count(b";") > _MAX_HEADER_PARAMETERS:
         raise _malformed("the header of a part is too long")
-    message = HeaderParser().parsestr(_text(raw))
+    message = HeaderParser().parsestr(_decode(raw))
     if message.defects or message.get_payload():
         raise _malformed("the header of a part is broken")
     if (
@@ -169,14 +169,14 @@ def _headers(raw: bytes) -> Message:
         raise _malformed("a part that is no form-data")
     encoding = str(message.get("Content-Transfer-Encoding", "binary")).strip().lower()
     if encoding not in _PLAIN_ENCODINGS or "Content-Encoding" in message:
-        # RFC 7578, section 4.7, deprecates it, and decoders are what bombs are made for.
+        # RFC 7578, section 4.7, deprecates it, and decoders are the target of decompression bombs.
         raise _malformed("an encoded part")
     if message.get_content_maintype() == "multipart":
         raise _malformed("a form inside the form")
     return message
 
 
-def _disposition(headers: Message, parameter: str) -> str | None:
+def _disposition_parameter(headers: Message, parameter: str) -> str | None:
     value = headers.get_param(parameter, header="Content-Disposition")
     if not isinstance(value, tuple):
         return value
@@ -189,7 +189,7 @@ def _disposition(headers: Message, parameter: str) -> str | None:
         raise _malformed("a broken name") from error
 
 
-def _text(raw: bytes) -> str:
+def _decode(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:

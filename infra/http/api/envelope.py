@@ -1,4 +1,4 @@
-"""Responses as bytes: the envelope (contract common.md, section 2).
+"""The envelope of responses, as bytes (contract common.md, section 2).
 
 Data arrives serialised, so that nothing is parsed again only to be wrapped.
 """
@@ -17,7 +17,7 @@ _OK: Final = b'{"status":{"code":"OK","message":"","description":""},"data":'
 
 
 def ok(data: bytes) -> bytes:
-    """The envelope of a success.
+    """Return the envelope of a success.
 
     :param data: the serialised result: one object, an array, or ``{}`` (section 2, "data").
     """
@@ -25,11 +25,11 @@ def ok(data: bytes) -> bytes:
 
 
 def failed(error: ServiceError) -> bytes:
-    """The envelope of an error: its code, its text for people, its description; data is ``{}``.
+    """Return the envelope of an error: its code, its message for people, its description; data is ``{}``.
 
     The members are those of section 2, the codes those of section 12.
     """
-    # The description may quote bytes of the client that are no text; it must not fail over them.
+    # The description may quote bytes of the client that are not text.
     description = error.description.encode("utf-8", "replace").decode()
     status = {"code": error.code, "message": error.message, "description": description}
     return orjson.dumps({"status": status, "data": {}})

@@ -1,9 +1,9 @@
 """Request bodies: JSON as the contract reads it (common.md, section 1.1).
 
-The strict parser (orjson) decides what JSON is. In front of it stands what it has no settings for:
-a limit of nesting and of parts, both counted without Python code per byte, so that the most hostile
-body of 1 MiB costs some ten milliseconds. Behind it stand the leniencies, tried once and only when
-the strict parse fails.
+The strict parser (orjson) decides what JSON is. Before it come two checks for which it has no
+settings: limits of nesting and of parts, both counted without Python code per byte, so that even the
+most hostile body of 1 MiB takes only some ten milliseconds. After it come the leniencies of the
+contract, tried once and only if the strict parse fails.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from domain.errors import InvalidRequest
 __all__ = ["MAX_DEPTH", "MAX_PARTS", "parse_json_object"]
 
 MAX_DEPTH: Final = 32
-"""Deepest nesting of objects and arrays, the body's own object included (section 1.1)."""
+"""The deepest nesting of objects and arrays, including the body's own object (section 1.1)."""
 
 MAX_PARTS: Final = 65_536
-"""Most members, elements, objects and arrays in one body, counted by their commas and brackets. The
-contract has no such limit and no real call comes near it; without it a body of 1 MiB becomes half a
-million objects, or as many repairs, and the event loop stands still meanwhile."""
+"""The most members, elements, objects and arrays of a body, counted by their commas and brackets. The
+contract has no such limit and no real call comes near it; without it a body of 1 MiB could become half
+a million objects, or as many repairs, and block the event loop meanwhile."""
 
-_MAX_QUOTES: Final = 4 * MAX_PARTS  # a member has two strings at most
+_MAX_QUOTES: Final = 4 * MAX_PARTS  # a member has at most two strings
 
-# No byte of UTF-8 is 0xFF or 0xFE: they can stand for the escapes that hide quotes from a split.
+# No byte of UTF-8 is 0xFF or 0xFE: they can replace the escapes that would mislead a split at quotes.
 _BACKSLASH: Final = b"\xff"
 _QUOTE: Final = b"\xfe"
 
@@ -41,22 +41,22 @@ _DIGITS_AS_ZERO: Final = bytes(
 )
 _LONG_NUMBER: Final = b"0" * 19  # the shortest integers that do not fit into 64 bits have 19 digits
 
-# None of these can go back over what it has read: their cost is linear in the body. A string is one
-# `"` in the text they see. They replace by constants because a computed replacement would be a
-# Python call per match.
+# None of these backtracks: their cost is linear in the length of the body. A string is a single `"` in
+# the text that they search. They replace by constants because a computed replacement would be a Python
+# call per match.
 _MISPLACED_COMMA: Final = re.compile(rb"[\[{,:][ \t\r\n]*+,")
 _TRAILING_COMMA: Final = re.compile(rb",(?=[ \t\r\n]*+[\]}])")
 _LEADING_ZEROS: Final = re.compile(rb"0(?<![0-9.]0)0*(?=[0-9])")
 
 
 def parse_json_object(raw: bytes) -> dict[str, Any]:
-    """Reads a POST body (common.md, sections 1 and 1.1).
+    """Parse a POST body (common.md, sections 1 and 1.1).
 
     :param raw: the body, already limited in size.
-    :return: the object; ``{}`` for an empty body. Integers are exact whatever their size, of a
-        repeated key the last one counts.
-    :raises InvalidRequest: the body is no JSON object, also after the repair of trailing commas and
-        leading zeros; nested deeper than ``MAX_DEPTH``, of more than ``MAX_PARTS`` parts, or with a
+    :return: the object; ``{}`` for an empty body. Integers are exact whatever their size; of a
+        repeated key the last value counts.
+    :raises InvalidRequest: the body is not a JSON object, even after the repair of trailing commas
+        and leading zeros; is nested deeper than ``MAX_DEPTH``; has more than ``MAX_PARTS`` parts, or a
         number beyond the range of a double.
     """
     if not raw:
@@ -78,15 +78,14 @@ def _parse(raw: bytes) -> Any:
         except orjson.JSONDecodeError as error:
             raise _not_json(str(error)) from error
     if _LONG_NUMBER in raw.translate(_DIGITS_AS_ZERO):
-        # orjson turns integers beyond 64 bits into floats without a word. It has just vouched for
-        # the syntax and bounded every number to 309 digits, so a second, laxer parser that keeps
-        # integers may have the last word.
+        # orjson silently turns integers beyond 64 bits into floats. It has just checked the syntax and
+        # bounded every number to 309 digits, so a laxer parser that keeps integers exact may decide.
         return msgspec.json.decode(raw)
     return value
 
 
 def _check_structure(raw: bytes) -> None:
-    """Refuses what is nested too deep or has too many parts, before a parser recurses into it."""
+    """Refuse a body that is nested too deep or has too many parts, before a parser recurses into it."""
     openings = raw.count(b"{") + raw.count(b"[")
     if openings <= MAX_DEPTH and openings + raw.count(b",") <= MAX_PARTS:
         return
@@ -99,13 +98,13 @@ def _check_structure(raw: bytes) -> None:
 
 
 def _repaired(raw: bytes) -> bytes:
-    """The body without trailing commas and leading zeros; it need not be JSON even so."""
+    """Return the body without trailing commas and leading zeros; it may still not be JSON."""
     pieces = _split_at_quotes(raw)
     outside = b'"'.join(pieces[::2])
-    # A comma that trails nothing stays an error: the repair must not make `[,]` an array.
+    # A comma without a value before it stays an error: the repair must not make `[,]` an array.
     if _MISPLACED_COMMA.search(outside):
         raise _not_json("a comma without a value before it")
-    # A blank keeps the positions of the parser's message true.
+    # A blank keeps the positions in the parser's message right.
     outside = _TRAILING_COMMA.sub(b" ", outside)
     outside = _LEADING_ZEROS.sub(b"", outside)
     pieces[::2] = outside.split(b'"')
@@ -113,11 +112,11 @@ def _repaired(raw: bytes) -> bytes:
 
 
 def _split_at_quotes(raw: bytes) -> list[bytes]:
-    """Cuts at the quotes round strings: even pieces lie outside strings, odd ones inside.
+    """Split the body at the quotes of strings: even pieces lie outside strings, odd ones inside.
 
-    Escaped backslashes and quotes inside the pieces are replaced by the two marker bytes. A
-    backslash outside a string may shift the cuts after it; the parser stops at that backslash, so
-    they do not matter.
+    Escaped backslashes and quotes inside the pieces are replaced by the two marker bytes. A backslash
+    outside a string may misplace the splits after it; they do not matter, since the parser stops at
+    that backslash.
     """
     if _BACKSLASH in raw or _QUOTE in raw:
         raise _not_json("it is not UTF-8")

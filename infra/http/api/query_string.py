@@ -11,19 +11,19 @@ from domain.errors import InvalidRequest
 __all__ = ["MAX_PARAMETERS", "parse_query"]
 
 MAX_PARAMETERS: Final = 1000
-"""Most parameters in one query string; the request line's own limit is the HTTP parser's."""
+"""The most parameters of a query string; the HTTP parser limits the request line itself."""
 
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def parse_query(raw: str) -> dict[str, list[str]]:
-    """Decodes a query string: UTF-8 percent-encoding, ``+`` is a blank (common.md, section 1).
+    """Decode a query string: UTF-8 percent-encoding, ``+`` is a blank (common.md, section 1).
 
-    :param raw: the part after ``?`` as it came over the wire, still encoded; bytes that are not
-        UTF-8 may be surrogates, as the HTTP parser leaves them.
-    :return: name -> its values in the order given, blank ones included. A name without ``=`` has
-        the value ``""``; only the first ``=`` divides, so a value may hold more of them (section 3
-        needs that).
+    :param raw: the part after ``?`` as it was sent, still encoded; bytes that are not UTF-8 may be
+        surrogates, as the HTTP parser leaves them.
+    :return: the values of each parameter by name, in their order, including blank ones. A name
+        without ``=`` has the value ``""``; only the first ``=`` separates, so a value may contain more
+        of them (section 3 needs that).
     :raises InvalidRequest: a broken escape, text that is not UTF-8, or more than ``MAX_PARAMETERS``
         parameters.
     """

@@ -1,7 +1,7 @@
-"""``GET /audit/v1/as_of/...``: what a method that reads would have answered at an earlier time.
+"""``GET /audit/v1/as_of/...``: the response of a method that reads, as of an earlier time.
 
-Below the prefix stands the method's own path. Its parameters are its own, too, and ``as_of``: a
-position of the ledger, or a date.
+The method's own path follows the prefix. Its parameters are its own and ``as_of``: a position of the
+ledger, or a date.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from services.audit.access import AuthorizedReader
 from services.audit.as_of import AsOf, methods
 from services.pipeline.method import Method
 
-__all__ = ["as_of_methods"]
+__all__ = ["add_as_of_routes"]
 
 
-def as_of_methods(audit: AuditRoutes, edge: Router, as_of: AsOf) -> None:
-    """Serves every method that only reads, to auditors.
+def add_as_of_routes(audit: AuditRoutes, router: Router, as_of: AsOf) -> None:
+    """Serve the as-of form of every method that only reads, to auditors.
 
-    Headers say which position was meant, and when it was recorded.
+    Headers of the response name the position and when it was recorded.
     """
     for method in methods():
-        audit.add(edge, "GET", f"as_of/{method.path}", _handler(method, as_of))
+        audit.add(router, "GET", f"as_of/{method.path}", _handler(method, as_of))
 
 
 def _handler(method: Method, as_of: AsOf) -> AuditHandler:
     async def handle(
-        admitted: AuthorizedReader, query: Query, exchange: Exchange
+        reader: AuthorizedReader, query: Query, exchange: Exchange
     ) -> web.StreamResponse:
-        moment, answer = await as_of.answer(method, admitted)
+        moment, answer = await as_of.answer(method, reader)
         headers = {"X-As-Of-Position": str(moment.position)}
         if moment.position:
             headers["X-As-Of-Recorded-At"] = moment.recorded_at.isoformat()

@@ -1,4 +1,4 @@
-"""Forgetting contacts over HTTP: ``POST /audit/v1/contacts/{id or number}/forget`` for operators."""
+"""Erasure of contacts: ``POST /audit/v1/contacts/{id or number}/forget``, for operators."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ from domain.scalar_fields import NOTES, Text
 from infra.http.api.body import read_body
 from infra.http.api.envelope import ok
 from infra.http.api.json_body import parse_json_object
+from infra.http.api.routes import BODY_TIMEOUT
 from infra.http.audit.routes import AuditRoutes, Query
 from infra.http.router import Exchange, Router, response
 from infra.store.postgres_store import PostgresStore
 from services.audit.access import OPERATOR, AuthorizedReader
 from services.contacts.erasure import ContactErasure, find_contact
 
-__all__ = ["erasure_routes"]
+__all__ = ["add_erasure_routes"]
 
-LIMIT = 64 * 1024
-SECONDS = 30.0
-BODY = Parameters(mandatory(Text(name="reason", max_length=NOTES)))
+BODY_LIMIT = 64 * 1024
+BODY_PARAMETERS = Parameters(mandatory(Text(name="reason", max_length=NOTES)))
 
 
-def erasure_routes(
-    audit: AuditRoutes, edge: Router, forget: ContactErasure, ledger: PostgresStore
+def add_erasure_routes(
+    audit: AuditRoutes, router: Router, erasure: ContactErasure, ledger: PostgresStore
 ) -> None:
-    """Serves the forgetting of a contact to operators, its certificate to auditors."""
+    """Serve the erasure of a contact to operators and its certificate to auditors."""
 
     async def erase(
-        admitted: AuthorizedReader, query: Query, exchange: Exchange
+        reader: AuthorizedReader, query: Query, exchange: Exchange
     ) -> web.StreamResponse:
-        name = _named(exchange, "forget")
-        body = parse_json_object(await read_body(exchange.request, LIMIT, SECONDS))
-        today = admitted.told.now.astimezone(ledger.zone).date()
-        reason = BODY.read(body, ReadContext(ledger.zone, today))["reason"]
-        organisation, by = admitted.organisation, admitted.by
-        id_ = await forget.forget(organisation, name, reason, by, admitted.metadata)
+        name = _contact_name(exchange, "forget")
+        body = parse_json_object(await read_body(exchange.request, BODY_LIMIT, BODY_TIMEOUT))
+        today = reader.context.now.astimezone(ledger.zone).date()
+        reason = BODY_PARAMETERS.read(body, ReadContext(ledger.zone, today))["reason"]
+        organisation, actor = reader.organisation, reader.actor
+        id_ = await erasure.forget(organisation, name, reason, actor, reader.metadata)
         _, contact = await find_contact(ledger, organisation, id_)
         return response(ok(orjson.dumps(await ledger.certificate(organisation, contact))))
 
     async def certify(
-        admitted: AuthorizedReader, query: Query, exchange: Exchange
+        reader: AuthorizedReader, query: Query, exchange: Exchange
     ) -> web.StreamResponse:
-        name = _named(exchange, "certificate")
-        _, contact = await find_contact(ledger, admitted.organisation, name)
-        await audit.auditing.record(admitted, "certificate", {"contact": contact.hex.upper()})
-        found = await ledger.certificate(admitted.organisation, contact)
-        return response(ok(orjson.dumps(found)))
+        name = _contact_name(exchange, "certificate")
+        _, contact = await find_contact(ledger, reader.organisation, name)
+        await audit.access.record_reading(reader, "certificate", {"contact": contact.hex.upper()})
+        certificate = await ledger.certificate(reader.organisation, contact)
+        return response(ok(orjson.dumps(certificate)))
 
-    audit.add(edge, "POST", "contacts/*", erase, OPERATOR)
-    audit.add(edge, "GET", "contacts/*", certify)
+    audit.add(router, "POST", "contacts/*", erase, OPERATOR)
+    audit.add(router, "GET", "contacts/*", certify)
 
 
-def _named(exchange: Exchange, act: str) -> str:
-    """The contact that the path names. Raises `MethodNotFound` for a path of another form."""
-    name, _, rest = exchange.path_rest.partition("/")
-    if rest != act:
+def _contact_name(exchange: Exchange, act: str) -> str:
+    """Return the contact that the path names. Raises `MethodNotFound` for a path of another form."""
+    name, _, named_act = exchange.path_rest.partition("/")
+    if named_act != act:
         raise MethodNotFound
     if not name:
         raise MandatoryParameter("contact")

@@ -1,4 +1,4 @@
-"""``GET /audit/v1/events``: the ledger itself, in order, page by page or as a stream of lines."""
+"""``GET /audit/v1/events``: the events of a ledger in order, page by page or as a stream of lines."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from services.reference_cache import ReferenceCache
 __all__ = ["EVENT_PARAMETERS", "NDJSON", "AuditEvents"]
 
 NDJSON = "application/x-ndjson"
-DEFAULT, LARGEST = 100, 1000
-"""Events on a page."""
-LINES = 200
-"""Events of a stream that are in memory at once."""
-LONGEST_WAIT = 30
-STREAMING = 45.0
-"""Seconds after which a stream ends, so that it ends within the time that a call may take."""
+DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
+"""Events on a page: by default, and at most."""
+CHUNK = 200
+"""Events of a response of lines that are in memory at once."""
+MAX_WAIT = 30
+STREAM_SECONDS = 45.0
+"""Seconds after which a response of lines ends, within the time that a call may take."""
 
-STREAM = {
+STREAM_HEADERS = {
     "Content-Type": NDJSON,
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class TimestampField(Field):
-    """A moment as ISO 8601 text; without an offset, on the wall clock of the service's zone."""
+    """A time as ISO 8601 text; without an offset, by the wall clock of the service's zone."""
 
     def read(self, value: Any, at: str, reading: ReadContext) -> datetime:
         try:
@@ -67,76 +67,80 @@ class TimestampField(Field):
 
 
 def request_id_text(text: str) -> str | None:
-    """An id as requests and users have them; else None."""
+    """Return the text if it has the form of an id of a request or user; else None."""
     return text if re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", text) else None
 
 
-def topics(text: str) -> str | None:
-    """A topic, or the first part of some; else None."""
-    return text if _topics(text) else None
+def topic_prefix(text: str) -> str | None:
+    """Return the text if it is a topic or begins one; else None."""
+    return text if _matching_topics(text) else None
 
 
 EVENT_PARAMETERS = Parameters(
-    Integer(name="after", least=0),
-    Integer(name="limit", least=1),
+    Integer(name="after", minimum=0),
+    Integer(name="limit", minimum=1),
     Text(name="stream", max_length=4000),
-    Text(name="topic", clean=topics),
+    Text(name="topic", clean=topic_prefix),
     Text(name="actor", clean=request_id_text),
     Text(name="request", clean=request_id_text),
     Text(name="cause", clean=request_id_text),
     TimestampField(name="since"),
     TimestampField(name="until"),
-    Integer(name="wait", least=0, most=LONGEST_WAIT),
-    Enumeration(name="ledger", allowed="EVENTS ACCESS"),
+    Integer(name="wait", minimum=0, maximum=MAX_WAIT),
+    Enumeration(name="ledger", allowed=("EVENTS", "ACCESS")),
 )
 """``stream``: a stream's id or an entity as in a history; ``actor``: a user's id or name."""
 
 
 class AuditEvents:
-    """The handler of the feed."""
+    """The handler of the event feed."""
 
-    def __init__(self, audit: AuditRoutes, historian: HistoryService, search: Search) -> None:
+    def __init__(self, audit: AuditRoutes, history_service: HistoryService, search: Search) -> None:
         self._audit = audit
-        self._historian = historian
+        self._history_service = history_service
         self._search = search
 
-    def routes(self, edge: Router) -> None:
-        """Serves the feed."""
-        self._audit.add(edge, "GET", "events", self._events)
+    def routes(self, router: Router) -> None:
+        """Serve the event feed."""
+        self._audit.add(router, "GET", "events", self._events)
 
     async def _events(
-        self, admitted: AuthorizedReader, query: Query, exchange: Exchange
+        self, reader: AuthorizedReader, query: Query, exchange: Exchange
     ) -> web.StreamResponse:
-        asked = read_query(EVENT_PARAMETERS, query, self._historian)
-        wanted = await self._filter(admitted, asked)
-        await self._audit.auditing.record(admitted, "events", _about(asked, wanted))
-        access = asked.get("ledger") == "ACCESS"
-        organisation = admitted.organisation
+        params = read_query(EVENT_PARAMETERS, query, self._history_service)
+        criteria = await self._create_filter(reader, params)
+        await self._audit.access.record_reading(
+            reader, "events", _describe_reading(params, criteria)
+        )
+        access = params.get("ledger") == "ACCESS"
+        organisation = reader.organisation
         ledger = access_ledger(organisation) if access else organisation
         if NDJSON in exchange.request.headers.get("Accept", ""):
-            return await self._streamed(ledger, asked, wanted, exchange)
-        page = await self._first(ledger, asked, wanted, LARGEST)
+            return await self._stream_lines(ledger, params, criteria, exchange)
+        page = await self._first_page(ledger, params, criteria, MAX_LIMIT)
         events = b",".join(page.events)
-        stated = orjson.dumps(_stated(ledger, page, page.first, len(page.events)))
-        return response(ok(stated[:-1] + b',"events":[' + events + b"]}"))
+        summary = orjson.dumps(_page_summary(ledger, page, page.first, len(page.events)))
+        return response(ok(summary[:-1] + b',"events":[' + events + b"]}"))
 
-    async def _first(self, ledger: str, asked: JsonObject, wanted: Filter, most: int) -> Page:
-        """The first page that is asked for; it is waited for as long as the caller says."""
-        after, limit = asked.get("after", 0), min(asked.get("limit", DEFAULT), most)
-        return await self._search.long_poll(ledger, after, limit, wanted, asked.get("wait", 0))
+    async def _first_page(
+        self, ledger: str, params: JsonObject, criteria: Filter, max_limit: int
+    ) -> Page:
+        """Return the first page; wait for it as long as the caller allows."""
+        after, limit = params.get("after", 0), min(params.get("limit", DEFAULT_LIMIT), max_limit)
+        return await self._search.long_poll(ledger, after, limit, criteria, params.get("wait", 0))
 
-    async def _streamed(
-        self, ledger: str, asked: JsonObject, wanted: Filter, exchange: Exchange
+    async def _stream_lines(
+        self, ledger: str, params: JsonObject, criteria: Filter, exchange: Exchange
     ) -> web.StreamResponse:
-        """All that is there, an event on each line, a few pages in memory; what it was on the last.
+        """Respond with one event a line, holding few of them in memory; the last line is a summary.
 
-        A stream without that last line was cut off. Refusals come before it begins.
+        A response without that line was cut off. Refusals come before the first line.
         """
-        page = await self._first(ledger, asked, wanted, LINES)
-        stream = web.StreamResponse(headers=STREAM | {"X-Request-Id": exchange.request_id})
+        page = await self._first_page(ledger, params, criteria, CHUNK)
+        stream = web.StreamResponse(headers=STREAM_HEADERS | {"X-Request-Id": exchange.request_id})
         await stream.prepare(exchange.request)
         try:
-            last = await self._lines(stream, ledger, page, wanted, asked.get("limit"))
+            last = await self._write_pages(stream, ledger, page, criteria, params.get("limit"))
             await stream.write(orjson.dumps({"page": last}) + b"\n")
             await stream.write_eof()
         except (ServiceError, GapError, *CONNECTION_ERRORS) as error:
@@ -145,67 +149,78 @@ class AuditEvents:
                 exchange.request.transport.close()
         return stream
 
-    async def _lines(
-        self, stream: web.StreamResponse, ledger: str, page: Page, wanted: Filter, limit: int | None
+    async def _write_pages(
+        self,
+        stream: web.StreamResponse,
+        ledger: str,
+        page: Page,
+        criteria: Filter,
+        limit: int | None,
     ) -> JsonObject:
-        """Writes page after page, up to what was the ledger's end at first; what they are about."""
-        first, goal, count = page.first, page.head, 0
-        until = time.monotonic() + STREAMING
+        """Write the pages up to the end that the ledger had at the first of them; return their summary."""
+        first, last_position, count = page.first, page.head, 0
+        deadline = time.monotonic() + STREAM_SECONDS
         while True:
             await stream.write(b"".join(event + b"\n" for event in page.events))
             count += len(page.events)
-            left = LINES if limit is None else min(LINES, limit - count)
-            if page.last >= goal or not left or time.monotonic() > until:
-                return _stated(ledger, page, first, count)
-            page = await self._search.page(ledger, page.last, left, wanted)
+            remaining = CHUNK if limit is None else min(CHUNK, limit - count)
+            if page.last >= last_position or not remaining or time.monotonic() > deadline:
+                return _page_summary(ledger, page, first, count)
+            page = await self._search.page(ledger, page.last, remaining, criteria)
 
-    async def _filter(self, admitted: AuthorizedReader, asked: JsonObject) -> Filter:
-        """What the parameters ask for. Raises `EntityNotFound` and what finding an entity raises."""
+    async def _create_filter(self, reader: AuthorizedReader, params: JsonObject) -> Filter:
+        """Return the filter of the parameters. Raises `EntityNotFound` and other refusals of a look-up."""
         return Filter(
-            stream=await self._stream(admitted, asked["stream"]) if "stream" in asked else None,
-            topics=_topics(asked["topic"]) if "topic" in asked else None,
-            actor=_user(admitted.told.directory, asked["actor"]) if "actor" in asked else None,
-            request=asked.get("request"),
-            cause=asked.get("cause"),
-            since=asked.get("since"),
-            until=asked.get("until"),
+            stream=await self._find_stream(reader, params["stream"])
+            if "stream" in params
+            else None,
+            topics=_matching_topics(params["topic"]) if "topic" in params else None,
+            actor=_find_user(reader.context.directory, params["actor"])
+            if "actor" in params
+            else None,
+            request=params.get("request"),
+            cause=params.get("cause"),
+            since=params.get("since"),
+            until=params.get("until"),
         )
 
-    async def _stream(self, admitted: AuthorizedReader, text: str) -> UUID:
+    async def _find_stream(self, reader: AuthorizedReader, text: str) -> UUID:
         if "/" in text:
-            return (await self._historian.entity(admitted.organisation, text, "stream")).stream
+            return (
+                await self._history_service.find_entity(reader.organisation, text, "stream")
+            ).stream
         try:
             return UUID(text.strip())
         except ValueError as error:
             raise InvalidParameterValue("stream") from error
 
 
-def _topics(begin: str) -> tuple[str, ...]:
-    return tuple(topic for topic in EVENTS if topic == begin or topic.startswith(f"{begin}."))
+def _matching_topics(prefix: str) -> tuple[str, ...]:
+    return tuple(topic for topic in EVENTS if topic == prefix or topic.startswith(f"{prefix}."))
 
 
-def _user(directory: ReferenceCache, named: str) -> str:
-    """The id of a user who is named by it or by username. Raises `EntityNotFound`."""
-    if directory.entry("user", named):
-        return named
-    username = normalised("username", named, folded=True)
+def _find_user(reference_cache: ReferenceCache, name: str) -> str:
+    """Return the id of a user who is named by id or username. Raises `EntityNotFound`."""
+    if reference_cache.entry("user", name):
+        return name
+    username = normalised("username", name, case_insensitive=True)
     return single_match(
-        directory.matches(Identifier("user", "username", username, "actor")), "actor"
+        reference_cache.matches(Identifier("user", "username", username, "actor")), "actor"
     )
 
 
-def _about(asked: JsonObject, wanted: Filter) -> JsonObject:
-    """What the reading is about, as it is recorded: ids, positions and times."""
-    about = {
+def _describe_reading(params: JsonObject, criteria: Filter) -> JsonObject:
+    """Return what is recorded of the reading: ids, positions and times."""
+    description = {
         name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in asked.items()
+        for name, value in params.items()
     }
-    ids = {"stream": wanted.stream and str(wanted.stream), "actor": wanted.actor}
-    return about | {name: id_ for name, id_ in ids.items() if id_}
+    ids = {"stream": criteria.stream and str(criteria.stream), "actor": criteria.actor}
+    return description | {name: id_ for name, id_ in ids.items() if id_}
 
 
-def _stated(ledger: str, page: Page, first: int, count: int) -> JsonObject:
-    """What is said of the positions from ``first`` to the page's last, of which ``count`` fit."""
+def _page_summary(ledger: str, page: Page, first: int, count: int) -> JsonObject:
+    """Return the summary of the positions from ``first`` to the page's last; ``count`` of them match."""
     return {
         "ledger": ledger,
         "from": first,

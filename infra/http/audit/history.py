@@ -1,4 +1,4 @@
-"""``GET /audit/v1/history`` and ``blame``: what happened to one entity, and who set what of it."""
+"""``GET /audit/v1/history`` and ``blame``: the events of one entity, and which of them set each field."""
 
 from __future__ import annotations
 
@@ -15,76 +15,78 @@ from infra.http.audit.routes import AuditRoutes, Query
 from infra.http.router import Exchange, Router, response
 from services.audit.access import AuthorizedReader
 from services.audit.history_service import ENTITY, HistoryPage, HistoryService
-from services.pipeline.dispatcher import utc_now
+from services.clock import utc_now
 
-__all__ = ["BLAME", "HISTORY", "AuditHistory", "page", "read_query"]
+__all__ = ["BLAME_PARAMETERS", "HISTORY_PARAMETERS", "AuditHistory", "page_json", "read_query"]
 
-HISTORY = Parameters(
+HISTORY_PARAMETERS = Parameters(
     mandatory(Text(name=ENTITY, max_length=4000)),
-    Integer(name="from", least=1),
-    Integer(name="to", least=1),
+    Integer(name="from", minimum=1),
+    Integer(name="to", minimum=1),
 )
 """``from`` and ``to`` are versions of the entity."""
-BLAME = Parameters(
+BLAME_PARAMETERS = Parameters(
     mandatory(Text(name=ENTITY, max_length=4000)),
-    Integer(name="version", least=1),
+    Integer(name="version", minimum=1),
     Text(name="field"),
 )
-"""``version``: as it was then; ``field``: only that one."""
+"""``version``: the entity as it was then; ``field``: only this one."""
 
 
-def read_query(parameters: Parameters, query: Query, historian: HistoryService) -> JsonObject:
-    """The parameters of an audit method. Raises the refusal that names the one at fault."""
-    zone = historian.zone
-    reading = ReadContext(zone, utc_now().astimezone(zone).date(), textual=True)
-    read = parameters.read(query, reading)
-    return {name: value for name, value in read.items() if value is not None}
+def read_query(parameters: Parameters, query: Query, history_service: HistoryService) -> JsonObject:
+    """Return the parameters of an audit method. Raises the refusal that names the invalid one."""
+    zone = history_service.zone
+    read_context = ReadContext(zone, utc_now().astimezone(zone).date(), textual=True)
+    parsed = parameters.read(query, read_context)
+    return {name: value for name, value in parsed.items() if value is not None}
 
 
-def page(history: HistoryPage) -> JsonObject:
-    """A page of a history as JSON has it."""
+def page_json(page: HistoryPage) -> JsonObject:
+    """Return a page of a history in the form of its JSON."""
     return {
-        ENTITY: history.entity,
-        "position": history.position,
-        "versions": history.versions,
-        "from": history.first,
-        "to": history.last,
-        "entries": history.entries,
+        ENTITY: page.entity,
+        "position": page.position,
+        "versions": page.versions,
+        "from": page.first,
+        "to": page.last,
+        "entries": page.entries,
     }
 
 
 class AuditHistory:
     """Handlers of the methods about one entity."""
 
-    def __init__(self, audit: AuditRoutes, historian: HistoryService) -> None:
+    def __init__(self, audit: AuditRoutes, history_service: HistoryService) -> None:
         self._audit = audit
-        self._historian = historian
+        self._history_service = history_service
 
-    def routes(self, edge: Router) -> None:
-        """Serves both methods."""
-        self._audit.add(edge, "GET", "history", self._history)
-        self._audit.add(edge, "GET", "blame", self._blame)
+    def routes(self, router: Router) -> None:
+        """Serve both methods."""
+        self._audit.add(router, "GET", "history", self._history)
+        self._audit.add(router, "GET", "blame", self._blame)
 
     async def _history(
-        self, admitted: AuthorizedReader, query: Query, exchange: Exchange
+        self, reader: AuthorizedReader, query: Query, exchange: Exchange
     ) -> web.StreamResponse:
-        asked = read_query(HISTORY, query, self._historian)
-        first, last = asked.get("from", 1), asked.get("to")
+        params = read_query(HISTORY_PARAMETERS, query, self._history_service)
+        first, last = params.get("from", 1), params.get("to")
         if last is not None and last < first:
             raise InvalidParameterValue("to")
-        entity = await self._historian.entity(admitted.organisation, asked[ENTITY])
-        return _answer(page(await self._historian.history(admitted, entity, first, last)))
+        entity = await self._history_service.find_entity(reader.organisation, params[ENTITY])
+        return _respond(page_json(await self._history_service.history(reader, entity, first, last)))
 
     async def _blame(
-        self, admitted: AuthorizedReader, query: Query, exchange: Exchange
+        self, reader: AuthorizedReader, query: Query, exchange: Exchange
     ) -> web.StreamResponse:
-        asked = read_query(BLAME, query, self._historian)
-        entity = await self._historian.entity(admitted.organisation, asked[ENTITY])
-        found = await self._historian.blame(admitted, entity, asked.get("version"))
-        if "field" in asked:
-            found["fields"] = [one for one in found["fields"] if one["field"] == asked["field"]]
-        return _answer(found)
+        params = read_query(BLAME_PARAMETERS, query, self._history_service)
+        entity = await self._history_service.find_entity(reader.organisation, params[ENTITY])
+        blame = await self._history_service.blame(reader, entity, params.get("version"))
+        if "field" in params:
+            blame["fields"] = [
+                field for field in blame["fields"] if field["field"] == params["field"]
+            ]
+        return _respond(blame)
 
 
-def _answer(data: Any) -> web.Response:
+def _respond(data: Any) -> web.Response:
     return response(ok(orjson.dumps(data)))

@@ -1,6 +1,6 @@
-"""What auditors read: below ``/audit/v1/``, with a session's token as a bearer.
+"""The methods for auditors, below ``/audit/v1/``; calls carry a session's token as a bearer token.
 
-The user's record must have the role that a method needs. Every reading is recorded before it
+The user's record must have the role that a method requires. Every reading is recorded before it
 happens. Refusals have an HTTP status of their own here: 400, 401, 403 or 404.
 """
 
@@ -28,36 +28,36 @@ from services.pipeline.request import Request
 __all__ = ["AUDIT", "AuditHandler", "AuditRoutes", "Query", "bearer"]
 
 AUDIT = "/audit/v1/"
-STATUS = {InvalidToken: 401, TokenExpired: 401, AccessDenied: 403, EntityNotFound: 404}
+HTTP_STATUS = {InvalidToken: 401, TokenExpired: 401, AccessDenied: 403, EntityNotFound: 404}
 
 Query = Mapping[str, list[str]]
 AuditHandler = Callable[[AuthorizedReader, Query, Exchange], Awaitable[web.StreamResponse]]
 
 
 def bearer(exchange: Exchange) -> str | None:
-    """The token of the Authorization header, if it is a bearer's."""
+    """Return the bearer token of the Authorization header; None if there is none."""
     scheme, _, token = exchange.request.headers.get("Authorization", "").strip().partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 class AuditRoutes:
-    """Serves audit methods to those who may call them."""
+    """Serves audit methods to users who may call them."""
 
-    def __init__(self, auditing: AuditAccess, ledger: PostgresStore) -> None:
-        self.auditing = auditing
+    def __init__(self, access: AuditAccess, ledger: PostgresStore) -> None:
+        self.access = access
         self.ledger = ledger
 
-    def routes(self, edge: Router) -> None:
-        """Serves every audit method."""
-        self.add(edge, "GET", "head", self._head)
+    def routes(self, router: Router) -> None:
+        """Serve ``head``; the other methods add themselves."""
+        self.add(router, "GET", "head", self._head)
 
     def add(
-        self, edge: Router, verb: str, path: str, handler: AuditHandler, role: str = AUDITOR
+        self, router: Router, verb: str, path: str, handler: AuditHandler, role: str = AUDITOR
     ) -> None:
-        """Serves a method below `AUDIT` to users who have ``role``."""
-        edge.add(verb, AUDIT + path, self._admitting(handler, role), f"audit/{path}")
+        """Serve a method below `AUDIT` to users who have ``role``."""
+        router.add(verb, AUDIT + path, self._with_authorization(handler, role), f"audit/{path}")
 
-    def _admitting(
+    def _with_authorization(
         self, handler: AuditHandler, role: str
     ) -> Callable[[Exchange], Awaitable[web.StreamResponse]]:
         async def handle(exchange: Exchange) -> web.StreamResponse:
@@ -70,19 +70,19 @@ class AuditRoutes:
                 client=exchange.request.remote or "",
             )
             try:
-                admitted = await self.auditing.authorize(bearer(exchange), request, role)
-                return await handler(admitted, query, exchange)
+                reader = await self.access.authorize(bearer(exchange), request, role)
+                return await handler(reader, query, exchange)
             except Refusal as error:
-                exchange.status = STATUS.get(type(error), 400)
+                exchange.status = HTTP_STATUS.get(type(error), 400)
                 raise
 
         return handle
 
     async def _head(
-        self, admitted: AuthorizedReader, query: Query, exchange: Exchange
+        self, reader: AuthorizedReader, query: Query, exchange: Exchange
     ) -> web.StreamResponse:
-        """The last position of the organisation's ledger and when it was recorded."""
-        await self.auditing.record(admitted, "head", {})
-        position, recorded_at = await self.ledger.head(admitted.organisation)
-        head = {"organisation": admitted.organisation, "position": position}
+        """Return the last position of the organisation's ledger and when it was recorded."""
+        await self.access.record_reading(reader, "head", {})
+        position, recorded_at = await self.ledger.head(reader.organisation)
+        head = {"organisation": reader.organisation, "position": position}
         return response(ok(orjson.dumps(head | {"recorded_at": recorded_at})))

@@ -1,6 +1,6 @@
 """The API viewer at ``/docs``: Swagger UI, vendored, without a request to any other server.
 
-Where the files are from is written in ``docs/PROVENANCE.md`` beside this module.
+The origin of the files is in ``assets/docs/PROVENANCE.md``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CONTENT_SECURITY_POLICY: Final = (
     "form-action 'none'; "
     "frame-ancestors 'none'"
 )
-"""The header to send with every asset: what it does not name, the browser refuses."""
+"""The header to send with every asset: browsers refuse what it does not name."""
 
 _TYPES: Final = {
     "index.html": "text/html; charset=utf-8",
@@ -49,4 +49,4 @@ def asset(path: str) -> tuple[bytes, str] | None:
 
 @cache
 def _content(name: str) -> bytes:
-    return (files("infra.http") / "docs" / name).read_bytes()
+    return (files("infra.http.browser") / "assets" / "docs" / name).read_bytes()

@@ -1,4 +1,4 @@
-"""History for people: pages that a browser shows and prints, with scripts or without."""
+"""Audit history as web pages, with scripts or without."""
 
 from __future__ import annotations
 
@@ -26,14 +26,12 @@ SITE = PageSite(
     cookie=COOKIE,
     role=AUDITOR,
     word="history",
-    invitation="Histories are open to auditors. Everything that you read is recorded.",
-    denied="Histories are open to auditors only",
-    wrong_role_message="This user is no auditor.",
-    home="Find a history",
+    invitation="For users with the auditor role. Every access is recorded.",
+    home="Search audit history",
     assets=ASSETS,
 )
 SIGN_IN, SIGN_OUT = SITE.sign_in, SITE.sign_out
-VERSION = Integer(name="version", least=1)
+VERSION = Integer(name="version", minimum=1)
 
 
 class HistoryPages:
@@ -50,29 +48,29 @@ class HistoryPages:
         self._pages = BrowserPages(SITE, auditing, runner, desk)
 
     def routes(self, edge: Router) -> None:
-        """Serves the pages."""
+        """Add the routes of the pages."""
         self._pages.routes(edge)
         edge.add("GET", PAGES, self._pages.page_handler(self._find), "history")
         edge.add("GET", f"{PAGES}/*", self._pages.page_handler(self._timeline), "history/entity")
 
-    async def _find(self, admitted: AuthorizedReader, exchange: Exchange) -> web.Response:
-        """A form to name an entity in, or the way to the one that is named."""
-        named = parse_query(exchange.query).get(ENTITY)
-        if named:
-            entity = await self._historian.entity(admitted.organisation, named[-1])
+    async def _find(self, reader: AuthorizedReader, exchange: Exchange) -> web.Response:
+        """The search form, or a redirect to the entity that the query names."""
+        refs = parse_query(exchange.query).get(ENTITY)
+        if refs:
+            entity = await self._historian.find_entity(reader.organisation, refs[-1])
             return redirect(f"{PAGES}/{quote(entity.ref)}")
-        return self._pages.page("find.html", admitted=admitted, kinds=sorted(ENTITIES))
+        return self._pages.page("find.html", reader=reader, kinds=sorted(ENTITIES))
 
-    async def _timeline(self, admitted: AuthorizedReader, exchange: Exchange) -> web.Response:
-        """The history of one entity, and how it was at the version that the query names."""
-        entity = await self._historian.entity(admitted.organisation, unquote(exchange.path_rest))
+    async def _timeline(self, reader: AuthorizedReader, exchange: Exchange) -> web.Response:
+        """The history of one entity, and its state at the version that the query names."""
+        entity = await self._historian.find_entity(reader.organisation, unquote(exchange.path_rest))
         versions = parse_query(exchange.query).get(VERSION.name)
         version = versions and VERSION.read(versions[-1], VERSION.name, self._pages.read_context())
-        view = await self._historian.view(admitted, entity, version or None)
+        snapshot = await self._historian.snapshot(reader, entity, version or None)
         return self._pages.page(
             "timeline.html",
-            admitted=admitted,
-            organisation=admitted.told.directory.settings.get("name"),
-            now=admitted.told.now,
-            **timeline(view),
+            reader=reader,
+            organisation=reader.context.directory.settings.get("name"),
+            now=reader.context.now,
+            **timeline(snapshot),
         )

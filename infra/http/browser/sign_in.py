@@ -1,8 +1,8 @@
-"""Pages that a browser shows to users with a role: the way in and out, and what frames them.
+"""Sign-in and frame of the pages that a browser shows to users with a role.
 
-A browser sends no bearer. A user signs in with a form; the session's token is then kept in a
-cookie that no script can read and no other site can send, and never stands in an address. Forms
-are taken from our own pages only, by what browsers say of a form's origin.
+A browser sends no bearer token. A user signs in with a form; the session's token is then stored in a
+cookie that no script can read and no other site can send, and is never part of a URL. Forms
+are accepted from the service's own pages only, by the headers in which browsers name their origin.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from infra.http.browser.templates import HEADERS, asset, render
 from infra.http.router import Exchange, Router, response
 from services.audit.access import AuditAccess, AuthorizedReader
 from services.authentication import LoginServices
-from services.pipeline.dispatcher import Dispatcher, utc_now
+from services.clock import utc_now
+from services.pipeline.dispatcher import Dispatcher
 from services.pipeline.method import METHODS
 from services.pipeline.request import Request
 
@@ -38,16 +39,17 @@ __all__ = ["BrowserPages", "PageHandler", "PageSite", "redirect"]
 HTML = "text/html; charset=utf-8"
 FORM_LIMIT, SECONDS = 16 * 1024, 10.0
 SIGNED_OUT = (InvalidToken, TokenExpired)
+WRONG_CREDENTIALS = "Wrong organisation, user name or password."
 
 PageHandler = Callable[[AuthorizedReader, Exchange], Awaitable[web.Response]]
 
 
 @dataclass(frozen=True, slots=True)
 class PageSite:
-    """Pages below one path that are open to one role.
+    """Pages below one path for users with one role.
 
-    ``word`` names them and their folder, ``invitation`` stands beside the sign-in, ``denied`` is said to users
-    without the role and ``wrong_role_message`` to those who try to sign in; ``home`` leads to the beginning.
+    ``word`` names them and their folder, ``invitation`` is shown above the sign-in form, ``home`` is the
+    text of the link to the first page.
     """
 
     path: str
@@ -55,24 +57,27 @@ class PageSite:
     role: str
     word: str
     invitation: str
-    denied: str
-    wrong_role_message: str
     home: str
     assets: Mapping[str, str]
 
     @property
+    def denied(self) -> str:
+        """The message to users without the role."""
+        return f"You need the {self.role} role"
+
+    @property
     def sign_in(self) -> str:
-        """The path of the sign-in."""
+        """The path of the sign-in form."""
         return f"{self.path}/sign-in"
 
     @property
     def sign_out(self) -> str:
-        """Where the form that signs out is sent."""
+        """The path to which the sign-out form is sent."""
         return f"{self.path}/sign-out"
 
 
 class BrowserPages:
-    """The frame of a site's pages: admits its readers, shows others the way in or what is wrong."""
+    """The frame of a site's pages: authorizes readers; redirects others to the sign-in, or shows an error."""
 
     def __init__(
         self, site: PageSite, auditing: AuditAccess, runner: Dispatcher, desk: LoginServices
@@ -83,7 +88,7 @@ class BrowserPages:
         self._desk = desk
 
     def routes(self, edge: Router) -> None:
-        """Serves the sign-in and the site's files."""
+        """Add the routes of the sign-in and of the site's files."""
         site = self._site
         edge.add("GET", site.sign_in, self._form, f"{site.word}/sign-in")
         edge.add("POST", site.sign_in, self._sign_in, f"{site.word}/sign-in")
@@ -92,15 +97,15 @@ class BrowserPages:
             edge.add("GET", f"{site.path}/{name}", self._asset, f"{site.word}/asset")
 
     def page_handler(
-        self, answer: PageHandler
+        self, page: PageHandler
     ) -> Callable[[Exchange], Awaitable[web.StreamResponse]]:
-        """Serves a page to users who have the role; others are shown the way in, or what is wrong."""
+        """Return a handler that serves a page to users with the role, and redirects others to the sign-in."""
 
         async def handle(exchange: Exchange) -> web.StreamResponse:
             try:
                 token = exchange.request.cookies.get(self._site.cookie, "")
                 request = _request(exchange, {})
-                return await answer(
+                return await page(
                     await self._auditing.authorize(token, request, self._site.role), exchange
                 )
             except SIGNED_OUT:
@@ -118,56 +123,56 @@ class BrowserPages:
         template: str,
         status: int = 200,
         *,
-        admitted: AuthorizedReader | None = None,
+        reader: AuthorizedReader | None = None,
         **values: Any,
     ) -> web.Response:
-        """A page of the site; ``admitted`` is who reads it."""
-        directory = admitted.told.directory if admitted else None
-        reader = _name(admitted) if admitted else None
-        shown = {"site": self._site, "reader": reader} | values
-        html = render(template, self._desk.zone, directory, **shown)
+        """A page of the site for ``reader``; None: nobody is signed in."""
+        references = reader.context.directory if reader else None
+        user = _user_name(reader) if reader else None
+        variables = {"site": self._site, "user": user} | values
+        html = render(template, self._desk.zone, references, **variables)
         return response(html, status=status, mime_type=HTML, headers=HEADERS)
 
     def read_context(self) -> ReadContext:
-        """How values in addresses and forms are read."""
+        """The context in which values of URLs and forms are parsed."""
         zone = self._desk.zone
         return ReadContext(zone, utc_now().astimezone(zone).date(), textual=True)
 
     def _title(self, error: Refusal) -> tuple[int, str]:
-        """HTTP status and what is said for a refusal."""
+        """The HTTP status and the title of the page for a refusal."""
         if isinstance(error, AccessDenied):
             return 403, self._site.denied
         if isinstance(error, EntityNotFound):
-            return 404, "There is no such entity"
+            return 404, "Entity not found"
         return 400, error.message
 
     async def _form(self, exchange: Exchange) -> web.StreamResponse:
-        wanted = parse_query(exchange.query).get("next", [self._site.path])[-1]
-        return self._sign_in_page({"next": self._own_path(wanted)})
+        target = parse_query(exchange.query).get("next", [self._site.path])[-1]
+        return self._sign_in_page({"next": self._local_path(target)})
 
     async def _sign_in(self, exchange: Exchange) -> web.StreamResponse:
-        given = await _posted(exchange)
+        form = await _read_form(exchange)
         try:
-            token = await self._token(exchange, given)
+            token = await self._token(exchange, form)
         except AccessDenied as error:
             exchange.outcome = error.code
-            return self._sign_in_page(given, self._site.wrong_role_message, status=403)
+            return self._sign_in_page(form, f"{self._site.denied}.", status=403)
         except Refusal as error:
             exchange.outcome = error.code
-            return self._sign_in_page(given, "The sign-in is not known.", status=401)
-        answer = redirect(self._own_path(given.get("next", "")))
+            return self._sign_in_page(form, WRONG_CREDENTIALS, status=401)
+        answer = redirect(self._local_path(form.get("next", "")))
         secure, path = _secure(exchange), self._site.path
         answer.set_cookie(
             self._site.cookie, token, path=path, httponly=True, samesite="Strict", secure=secure
         )
         return answer
 
-    async def _token(self, exchange: Exchange, given: Mapping[str, str]) -> str:
+    async def _token(self, exchange: Exchange, form: Mapping[str, str]) -> str:
         """The token of a new session. Raises `AccessDenied`, leaving none, without the role."""
-        raw = {name: given.get(name, "") for name in ("username", "password", "organisation")}
+        raw = {name: form.get(name, "") for name in ("username", "password", "organisation")}
         method, request = METHODS["authentication/token"], _request(exchange, raw)
-        read = method.parameters.read(raw, self.read_context())
-        token = str((await method.function(request, read, self._desk))["token"])
+        params = method.parameters.read(raw, self.read_context())
+        token = str((await method.function(request, params, self._desk))["token"])
         try:
             await self._auditing.authorize(token, request, self._site.role)
         except AccessDenied:
@@ -176,12 +181,12 @@ class BrowserPages:
         return token
 
     async def _sign_out(self, exchange: Exchange) -> web.StreamResponse:
-        await _posted(exchange)
+        await _read_form(exchange)
         token = exchange.request.cookies.get(self._site.cookie, "")
         try:
             await self._release(exchange, token)
         except Refusal as error:
-            # It was over before.
+            # The session had ended before.
             exchange.outcome = error.code
         answer = redirect(self._site.sign_in)
         answer.del_cookie(self._site.cookie, path=self._site.path)
@@ -198,29 +203,29 @@ class BrowserPages:
         )
 
     def _sign_in_page(
-        self, given: Mapping[str, str], refused: str = "", status: int = 200
+        self, form: Mapping[str, str], error: str = "", status: int = 200
     ) -> web.Response:
-        kept: dict[str, Any] = {
-            name: given.get(name, "") for name in ("organisation", "username", "next")
+        fields: dict[str, Any] = {
+            name: form.get(name, "") for name in ("organisation", "username", "next")
         }
-        return self.page("sign_in.html", status, refused=refused, **kept)
+        return self.page("sign_in.html", status, error=error, **fields)
 
-    def _own_path(self, wanted: str) -> str:
-        """A path of the site to go on to; anything else leads to its beginning."""
-        parts, path = urlsplit(wanted), self._site.path
-        ours = parts.path == path or parts.path.startswith(f"{path}/")
-        foreign = parts.scheme or parts.netloc or "\\" in wanted or not wanted.isprintable()
-        return path if foreign or not ours else wanted
+    def _local_path(self, target: str) -> str:
+        """The target if it is a path of the site; else its first page."""
+        parts, path = urlsplit(target), self._site.path
+        local = parts.path == path or parts.path.startswith(f"{path}/")
+        foreign = parts.scheme or parts.netloc or "\\" in target or not target.isprintable()
+        return path if foreign or not local else target
 
 
 def redirect(path: str) -> web.Response:
-    """Leads the browser to another page of ours."""
+    """Redirect the browser to another page of the service."""
     return response(b"", status=303, mime_type="text/plain", headers=HEADERS | {"Location": path})
 
 
-def _name(admitted: AuthorizedReader) -> str:
-    """Who is signed in."""
-    user = admitted.told.directory.fields("user", admitted.session.user)
+def _user_name(reader: AuthorizedReader) -> str:
+    """The name of the user who is signed in."""
+    user = reader.context.directory.fields("user", reader.session.user)
     return str(user.get("person_name") or user.get("username"))
 
 
@@ -234,17 +239,17 @@ def _request(exchange: Exchange, raw: dict[str, Any]) -> Request:
 
 
 def _secure(exchange: Exchange) -> bool:
-    """Whether the browser speaks TLS, to us or to a proxy before us."""
+    """True if the browser speaks TLS, to the service or to a proxy before it."""
     proxied = exchange.request.headers.get("X-Forwarded-Proto", "")
     return exchange.request.secure or proxied.strip().lower() == "https"
 
 
-async def _posted(exchange: Exchange) -> dict[str, str]:
-    """The fields of a form. Raises `InvalidRequest` for what no form of ours has sent."""
+async def _read_form(exchange: Exchange) -> dict[str, str]:
+    """The fields of a form. Raises `InvalidRequest` if another site has sent it."""
     headers = exchange.request.headers
     site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
     foreign = origin is not None and urlsplit(origin).netloc != headers.get("Host")
     if site not in (None, "same-origin", "none") or (site is None and foreign):
-        raise InvalidRequest("the form is another site's")
+        raise InvalidRequest("the form was sent by another site")
     body = await read_body(exchange.request, FORM_LIMIT, SECONDS)
     return {name: values[-1] for name, values in parse_query(body.decode("latin-1")).items()}

@@ -1,6 +1,6 @@
-"""The templates and files of the pages for people, and how values look on them.
+"""Templates and files of the web pages, and the formats of values on them.
 
-The history pages have made them; what frames those frames the other pages, too.
+The frame of the history pages is that of the console, too.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ HEADERS: Final = {
     # Not `no-referrer`: browsers then hide the origin of forms, too.
     "Referrer-Policy": "same-origin",
 }
-"""With every page: what the policy does not name, the browser refuses."""
+"""Sent with every page: browsers refuse what the policy does not name."""
 
 ASSETS: Final = {
     "history.css": "text/css; charset=utf-8",
     "history.js": "text/javascript; charset=utf-8",
 }
 NAMING: Final = ("number", "username", "name")
-"""Fields that an entity is called by."""
+"""Fields that name an entity."""
 FOLDERS: Final = ("history", "console")
-"""Where templates are looked for."""
+"""The folders of templates."""
 SHORT = 12
-"""Characters of a random id that tell entities apart on a page."""
+"""Characters of a random id that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """A field at the version that is shown: its value, the entry that set it, what that changed."""
+    """A field at one version: its value, the entry that set it, and the change by that entry."""
 
     field: str
     value: Any
@@ -56,14 +56,16 @@ class FieldRow:
 
 @cache
 def asset(name: str, folder: str = "history") -> bytes:
-    """The content of a file of the pages."""
-    return (files("infra.http") / folder / name).read_bytes()
+    """The content of a static file."""
+    return (files("infra.http.browser") / "assets" / folder / name).read_bytes()
 
 
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader("infra.http", folder) for folder in FOLDERS]),
+        loader=ChoiceLoader(
+            [PackageLoader("infra.http.browser", f"assets/{folder}") for folder in FOLDERS]
+        ),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -75,27 +77,27 @@ def _environment() -> Environment:
 
 
 def render(
-    template: str, zone: ZoneInfo, directory: ReferenceCache | None, /, **values: Any
+    template: str, zone: ZoneInfo, references: ReferenceCache | None, /, **values: Any
 ) -> bytes:
     """A page as HTML in which every value is escaped.
 
-    :param zone: whose wall clock times are shown by.
-    :param directory: where the names of what is referred to are looked up.
+    :param zone: the time zone of the times on it.
+    :param references: for the names of the entities on it.
     """
     page = _environment().get_template(template)
     return page.render(
         values,
         moment=lambda moment: f"{moment.astimezone(zone):%d %b %Y, %H:%M:%S %Z}",
-        label=lambda ref: _label(ref, directory),
+        label=lambda ref: _label(ref, references),
     ).encode()
 
 
-def timeline(view: EntitySnapshot) -> Mapping[str, Any]:
-    """What the page of an entity shows, from what the historian says of it."""
-    history, version = view.history, view.version
-    called = {set_.field: set_.value for set_ in view.fields}
+def timeline(snapshot: EntitySnapshot) -> Mapping[str, Any]:
+    """The variables of an entity's page."""
+    history, version = snapshot.history, snapshot.version
+    values = {blame.field: blame.value for blame in snapshot.fields}
     kind, _, id_ = history.entity.partition("/")
-    name = next((str(called[name]) for name in NAMING if name in called), id_)
+    name = next((str(values[name]) for name in NAMING if name in values), id_)
     current = next(entry for entry in history.entries if entry.version == version)
     return {
         "kind": humanize(kind),
@@ -104,12 +106,12 @@ def timeline(view: EntitySnapshot) -> Mapping[str, Any]:
         "history": history,
         "version": version,
         "current": current,
-        "rows": list(_rows(view.fields, current)),
+        "rows": list(_rows(snapshot.fields, current)),
     }
 
 
 def _rows(fields: list[Blame], current: HistoryEntry) -> Iterator[FieldRow]:
-    """Every field that is set, and those that the current entry has emptied, by name."""
+    """Every field with a value, and those that the current entry has emptied, by name."""
     changed = {change.field: change for change in current.changes}
     rows = [FieldRow(f.field, f.value, f.entry, changed.get(f.field)) for f in fields]
     emptied = [change for change in current.changes if change.after is None]
@@ -122,18 +124,18 @@ def _path(ref: str) -> str:
 
 
 def _field(name: str) -> str:
-    """The path of a field as people read it; the ids of entries in brackets are cut short."""
-    name, bracket, rest = name.partition("[")
-    entry, _, member = rest.partition("]")
+    """The path of a field for people; ids of items in brackets are shortened."""
+    name, bracket, path = name.partition("[")
+    item, _, member = path.partition("]")
     parts = [humanize(part) for part in name.split(".")]
     if bracket:
-        parts += [entry[-SHORT:], *(humanize(part) for part in member.split(".") if part)]
+        parts += [item[-SHORT:], *(humanize(part) for part in member.split(".") if part)]
     return " › ".join(parts)
 
 
-def _label(ref: str, directory: ReferenceCache | None) -> str:
-    """What an entity is called: by its name in the set-up, else by its id."""
+def _label(ref: str, references: ReferenceCache | None) -> str:
+    """The kind of an entity with its name among the reference records, or else its id."""
     kind, _, id_ = ref.partition("/")
-    fields = directory.fields(kind, id_) if directory else {}
+    fields = references.fields(kind, id_) if references else {}
     name = next((fields[name] for name in NAMING if fields.get(name)), None)
     return f"{humanize(kind)} {name or id_}"

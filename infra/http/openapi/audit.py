@@ -1,28 +1,39 @@
-"""The audit methods in the description; they are no part of the CRM.COM API."""
+"""The audit methods in the description; they are not part of the CRM.COM API."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from domain.errors import InternalError, ServiceUnavailable, TooManyRequests
-from domain.fields import JsonSchema, Level, Parameters, nullable
+from domain.fields import JsonSchema, Parameters, nullable
 from infra.http.audit.events import EVENT_PARAMETERS, NDJSON
-from infra.http.audit.history import BLAME, HISTORY
+from infra.http.audit.history import BLAME_PARAMETERS, HISTORY_PARAMETERS
 from infra.http.audit.routes import AUDIT
-from infra.http.openapi.components import Document, answer, data, failure, query_parameter
+from infra.http.openapi.components import result_schema
 from infra.http.openapi.methods import own_parameters
+from infra.http.openapi.schemas import (
+    COUNT,
+    NULLABLE_TEXT,
+    NULLABLE_TIMESTAMP,
+    TEXT,
+    TIMESTAMP,
+    Document,
+    array,
+    envelope,
+    failure,
+    json_content,
+    object_of,
+    operation,
+    query_parameters,
+)
 from services.audit.as_of import AS_OF, methods
 
-__all__ = ["AUDITING", "as_of_paths", "audit"]
+__all__ = ["AUDIT_TAG", "as_of_paths", "audit_paths"]
 
-AUDITING = "audit"
-"""The tag of what auditors read."""
+AUDIT_TAG = "audit"
+"""The tag of the audit methods."""
 
-TEXT: JsonSchema = {"type": "string"}
-MAYBE: JsonSchema = {"type": ["string", "null"]}
-COUNT: JsonSchema = {"type": "integer", "minimum": 0}
-MOMENT: JsonSchema = {"type": "string", "format": "date-time"}
-OPEN: JsonSchema = {"type": "object"}
+ANY_OBJECT: JsonSchema = {"type": "object"}
 LEDGER: JsonSchema = {"type": ["string", "null"], "enum": ["EVENTS", "ACCESS", None]}
 
 DESCRIPTIONS: Mapping[str, str] = {
@@ -44,40 +55,43 @@ DESCRIPTIONS: Mapping[str, str] = {
     "wait": "Seconds to wait for the first event where there is none yet.",
     "ledger": "`ACCESS`: not the events themselves, but who has read them.",
 }
-"""What each parameter means."""
+"""The meaning of each parameter."""
 
 
-def audit() -> dict[str, Document]:
-    """The audit methods by their paths."""
+def audit_paths() -> dict[str, Document]:
+    """Return the audit methods by path."""
     lines = {NDJSON: {"schema": {"type": "string", "description": LINES}}}
     return {
         f"{AUDIT}head": _reading(
-            "head", "The last position of the ledger.", Parameters(), _object(HEAD)
+            "head", "The last position of the ledger.", Parameters(), object_of(HEAD)
         ),
         f"{AUDIT}history": _reading(
-            "history", "What happened to one entity.", HISTORY, _object(PAGE)
+            "history", "What happened to one entity.", HISTORY_PARAMETERS, object_of(PAGE)
         ),
         f"{AUDIT}blame": _reading(
-            "blame", "For each field of an entity, the event that set it.", BLAME, _object(BLAMED)
+            "blame",
+            "For each field of an entity, the event that set it.",
+            BLAME_PARAMETERS,
+            object_of(BLAMED),
         ),
         f"{AUDIT}events": _reading(
             "events",
             "Events as they are stored, in their order.",
             EVENT_PARAMETERS,
-            _object(FEED),
+            object_of(FEED),
             lines,
         ),
     }
 
 
 def as_of_paths() -> dict[str, Document]:
-    """The methods that only read, as of a position."""
+    """Return the as-of form of every method that only reads, by path."""
     return {
         f"{AUDIT}as_of/{method.path}": _operation(
             f"as_of_{method.path.replace('/', '_')}",
             f"As of a position: {method.summary}",
-            [*_asked(AS_OF), *own_parameters(method)],
-            {"application/json": {"schema": answer(data(method))}},
+            [*_query_parameters(AS_OF), *own_parameters(method)],
+            json_content(envelope(result_schema(method))),
         )
         for method in methods()
     }
@@ -88,47 +102,28 @@ def _reading(
     summary: str,
     parameters: Parameters,
     data: JsonSchema,
-    more: Mapping[str, Document] | None = None,
+    other_content: Mapping[str, Document] | None = None,
 ) -> Document:
-    content = {"application/json": {"schema": answer(data)}} | dict(more or {})
-    return _operation(name, summary, _asked(parameters), content)
+    content = json_content(envelope(data)) | dict(other_content or {})
+    return _operation(name, summary, _query_parameters(parameters), content)
 
 
-def _asked(parameters: Parameters) -> list[Document]:
-    return [
-        query_parameter(
-            row.parameter,
-            LEDGER if row.name == "ledger" else row.schema(),
-            DESCRIPTIONS[row.parameter],
-            required=rule is Level.MANDATORY,
-        )
-        for row, rule in parameters
-    ]
+def _query_parameters(parameters: Parameters) -> list[Document]:
+    return query_parameters(parameters, DESCRIPTIONS, {"ledger": LEDGER})
 
 
-def _operation(
-    name: str, summary: str, asked: list[Document], content: Mapping[str, Document]
-) -> Document:
-    transport = (TooManyRequests, InternalError, ServiceUnavailable)
-    operation: Document = {
-        "operationId": f"{AUDITING}_{name}",
-        "tags": [AUDITING],
-        "summary": summary,
-        "description": "For users with the role `auditor`. The reading itself is recorded.",
-        "security": [{"session": []}],
-        "responses": {"200": {"description": "The result.", "content": dict(content)}}
-        | REFUSALS
-        | {str(e.status): {"$ref": f"#/components/responses/{e.__name__}"} for e in transport},
-    }
-    return {"get": operation | ({"parameters": asked} if asked else {})}
-
-
-def _object(properties: Mapping[str, JsonSchema]) -> JsonSchema:
-    return {"type": "object", "properties": dict(properties), "required": list(properties)}
-
-
-def _list(properties: Mapping[str, JsonSchema]) -> JsonSchema:
-    return {"type": "array", "items": _object(properties)}
+def _operation(name: str, summary: str, parameters: list[Document], content: Document) -> Document:
+    described = operation(
+        AUDIT_TAG,
+        name,
+        summary,
+        description="For users with the role `auditor`. The reading itself is recorded.",
+        security="session",
+        content=content,
+        refusals=REFUSALS,
+        errors=(TooManyRequests, InternalError, ServiceUnavailable),
+    )
+    return {"get": described | ({"parameters": parameters} if parameters else {})}
 
 
 REFUSALS: Document = {
@@ -141,34 +136,34 @@ LINES = "One event a line; on the last line `page` says what they are about."
 HEAD = {
     "organisation": TEXT,
     "position": COUNT,
-    "recorded_at": {"type": ["string", "null"], "format": "date-time"},
+    "recorded_at": NULLABLE_TIMESTAMP,
 }
-BY = _object(
+BY = object_of(
     {
         "user": {"type": ["object", "null"]},
         "unit": {"type": ["object", "null"]},
-        "session": MAYBE,
-        "client": MAYBE,
-        "source": MAYBE,
+        "session": NULLABLE_TEXT,
+        "client": NULLABLE_TEXT,
+        "source": NULLABLE_TEXT,
     }
 )
-NEIGHBOURS = _list({"position": COUNT, "entity": TEXT, "topic": TEXT, "sentence": TEXT})
-TOLD = {
+NEIGHBOURS = array(object_of({"position": COUNT, "entity": TEXT, "topic": TEXT, "sentence": TEXT}))
+EVENT_HEAD = {
     "position": COUNT,
     "version": COUNT,
     "topic": TEXT,
     "sentence": TEXT,
-    "at": MOMENT,
+    "at": TIMESTAMP,
     "by": BY,
-    "request": MAYBE,
+    "request": NULLABLE_TEXT,
 }
-ENTRY = TOLD | {
-    "recorded_at": MOMENT,
-    "method": MAYBE,
-    "command": MAYBE,
-    "correlation": MAYBE,
-    "causation": MAYBE,
-    "changes": _list({"field": TEXT, "before": {}, "after": {}}),
+ENTRY = EVENT_HEAD | {
+    "recorded_at": TIMESTAMP,
+    "method": NULLABLE_TEXT,
+    "command": NULLABLE_TEXT,
+    "correlation": NULLABLE_TEXT,
+    "causation": NULLABLE_TEXT,
+    "changes": array(object_of({"field": TEXT, "before": {}, "after": {}})),
     "causes": NEIGHBOURS,
     "effects": NEIGHBOURS,
 }
@@ -178,13 +173,13 @@ PAGE = {
     "versions": COUNT,
     "from": COUNT,
     "to": COUNT,
-    "entries": _list(ENTRY),
+    "entries": array(object_of(ENTRY)),
 }
 BLAMED = {
     "entity": TEXT,
     "position": COUNT,
     "version": COUNT,
-    "fields": _list({"field": TEXT, "value": {}} | TOLD),
+    "fields": array(object_of({"field": TEXT, "value": {}} | EVENT_HEAD)),
 }
 EVENT = {
     "organisation": TEXT,
@@ -193,10 +188,10 @@ EVENT = {
     "version": COUNT,
     "topic": TEXT,
     "schema_version": COUNT,
-    "subject": MAYBE,
-    "payload": OPEN,
-    "metadata": OPEN,
-    "recorded_at": MOMENT,
+    "subject": NULLABLE_TEXT,
+    "payload": ANY_OBJECT,
+    "metadata": ANY_OBJECT,
+    "recorded_at": TIMESTAMP,
     "event_hash": TEXT,
 }
 FEED = {
@@ -206,6 +201,6 @@ FEED = {
     "count": COUNT,
     "left_out": COUNT,
     "head": COUNT,
-    "seal": nullable(_object({"number": COUNT, "first": COUNT, "last": COUNT, "root": TEXT})),
-    "events": _list(EVENT),
+    "seal": nullable(object_of({"number": COUNT, "first": COUNT, "last": COUNT, "root": TEXT})),
+    "events": array(object_of(EVENT)),
 }

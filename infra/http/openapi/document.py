@@ -1,6 +1,6 @@
 """The OpenAPI description, made from the registry of methods.
 
-``python -m infra.http.openapi.document > docs/openapi.json`` writes the copy that is kept in the repository.
+``python -m infra.http.openapi.document > docs/openapi.json`` writes the copy in the repository.
 """
 
 from __future__ import annotations
@@ -13,22 +13,29 @@ import orjson
 
 import services.registry  # noqa: F401 (fills the registries)
 from domain.errors import CATALOGUE, TransportError
-from infra.http.openapi.audit import AUDITING, as_of_paths, audit
-from infra.http.openapi.components import Document, components
-from infra.http.openapi.methods import OPERATOR, image, method_paths, reference, tag
-from infra.http.openapi.request_outcomes import OUTCOMES, outcomes
-from infra.http.openapi.webhooks import TAG, message, webhooks
+from infra.http.openapi.audit import AUDIT_TAG, as_of_paths, audit_paths
+from infra.http.openapi.components import components
+from infra.http.openapi.methods import (
+    REFERENCE_TAG,
+    image_paths,
+    method_paths,
+    reference_paths,
+    tag,
+)
+from infra.http.openapi.request_outcomes import OUTCOMES_TAG, outcome_paths
+from infra.http.openapi.schemas import Document
+from infra.http.openapi.webhooks import WEBHOOKS_TAG, webhook_messages, webhook_paths
 from infra.http.request_outcomes import REQUESTS
 from services.pipeline.method import BASE, METHODS
 
 __all__ = ["document", "openapi_json", "pretty_json"]
 
-OTHERS = (OPERATOR, AUDITING, OUTCOMES, TAG)
-"""The tags of what is no part of the CRM.COM API."""
+OTHER_TAGS = (REFERENCE_TAG, AUDIT_TAG, OUTCOMES_TAG, WEBHOOKS_TAG)
+"""The tags of everything that is not part of the CRM.COM API."""
 
 
 def document() -> Document:
-    """The whole description."""
+    """Return the whole description."""
     methods = sorted(METHODS.values(), key=lambda method: method.number)
     return {
         "openapi": "3.1.0",
@@ -38,26 +45,26 @@ def document() -> Document:
             "description": _description(),
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": n} for n in (*dict.fromkeys(map(tag, methods)), *OTHERS)],
-        "paths": method_paths(methods) | image() | reference() | _beside(),
-        "webhooks": message(),
+        "tags": [{"name": n} for n in (*dict.fromkeys(map(tag, methods)), *OTHER_TAGS)],
+        "paths": method_paths(methods) | image_paths() | _other_paths(),
+        "webhooks": webhook_messages(),
         "components": components(methods),
     }
 
 
-def _beside() -> Document:
-    """The paths of what is no part of the CRM.COM API, but for registration."""
-    return audit() | as_of_paths() | outcomes() | webhooks()
+def _other_paths() -> Document:
+    """The paths of everything that is not part of the CRM.COM API."""
+    return reference_paths() | audit_paths() | as_of_paths() | outcome_paths() | webhook_paths()
 
 
 @cache
 def openapi_json() -> bytes:
-    """The description as it is served."""
+    """Return the description as it is served."""
     return orjson.dumps(document())
 
 
 def pretty_json() -> bytes:
-    """The description as it is kept in the repository, one member a line."""
+    """Return the description as it stands in the repository, one member a line."""
     return orjson.dumps(document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 

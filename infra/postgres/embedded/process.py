@@ -1,4 +1,4 @@
-"""The processes and sockets of a PostgreSQL cluster: which live, which are only remembered by a stale file."""
+"""The processes and sockets of a PostgreSQL cluster: live ones, and those of which only stale files remain."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from infra.postgres.embedded.placement import Account, EmbeddedPostgresError, ch
 
 __all__ = [
     "PidFile",
+    "choose_socket_folder",
     "is_postmaster",
     "kill_all",
     "live_server",
-    "remove_sockets",
+    "remove_socket_folder",
     "remove_stale_files",
     "signal_postmaster",
-    "socket_folder",
 ]
 
-ANSWER_WITHIN = 30.0
-"""Seconds in which a server that calls itself ready must answer."""
-LONGEST_SOCKET = 103
-"""Bytes of a socket's path: macOS takes 103, Linux 107."""
+ANSWER_TIMEOUT = 30.0
+"""Seconds within which a server that calls itself ready must answer."""
+MAX_SOCKET_PATH = 103
+"""The most bytes of a socket's path: 103 on macOS, 107 on Linux."""
 
 
 class PidFile(NamedTuple):
-    """What `postmaster.pid` says."""
+    """The content of `postmaster.pid`."""
 
     pid: int = 0
     data_dir: str = ""
@@ -44,7 +44,7 @@ class PidFile(NamedTuple):
 
     @classmethod
     def read(cls, cluster: Path) -> PidFile | None:
-        """What the cluster's file says, half-written or not; None if there is no file."""
+        """Read the cluster's file, even a half-written one; return None if there is no file."""
         try:
             lines = (cluster / "postmaster.pid").read_text(errors="surrogateescape").splitlines()
         except FileNotFoundError:
@@ -58,22 +58,22 @@ def _number(text: str) -> int:
 
 
 def live_server(cluster: Path) -> PidFile | None:
-    """The live server of the cluster, waited for while it starts or stops; None if there is only its stale file."""
-    deadline = time.monotonic() + ANSWER_WITHIN
+    """Return the live server of the cluster, after it has started or stopped; None if there is only a stale file."""
+    deadline = time.monotonic() + ANSWER_TIMEOUT
     while server := PidFile.read(cluster):
         alive = is_postmaster(server.pid, cluster)
-        # A copied data folder names the original's server; in another container ours has no pid that we can see.
-        ours = alive or server.data_dir == str(cluster)
+        # A copied data folder names the original's server; a server in another container has no visible pid.
+        is_ours = alive or server.data_dir == str(cluster)
         if (
-            ours
+            is_ours
             and server.status == "ready"
-            and _answers(f"{server.sockets}/.s.PGSQL.{server.port}")
+            and _accepts_connections(f"{server.sockets}/.s.PGSQL.{server.port}")
         ):
             return server
         if not alive:
             return None
         if server.status != "ready":
-            deadline = time.monotonic() + ANSWER_WITHIN
+            deadline = time.monotonic() + ANSWER_TIMEOUT
         elif time.monotonic() > deadline:
             raise EmbeddedPostgresError(
                 f"the server of {cluster} (pid {server.pid}) runs but does not answer"
@@ -82,8 +82,8 @@ def live_server(cluster: Path) -> PidFile | None:
     return None
 
 
-def _answers(address: str) -> bool:
-    """Whether a server serves the socket: it replies to a request for SSL with one byte, before any log-in."""
+def _accepts_connections(address: str) -> bool:
+    """Return True if a server serves the socket: it answers a request for SSL with one byte, before any login."""
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(5.0)
@@ -95,11 +95,11 @@ def _answers(address: str) -> bool:
 
 
 def is_postmaster(pid: int, cluster: Path) -> bool:
-    """Whether the process is alive and a server of this cluster, not a stranger who was given the same pid."""
+    """Return True if the process is alive and a server of this cluster, not another one that got the same pid."""
     process = Path("/proc") / str(pid)
     if process.parent.joinpath("self").exists():
         try:
-            # PostgreSQL's processes work in the data folder. A zombie has no cwd any more.
+            # The working directory of PostgreSQL's processes is the data folder. A zombie has none.
             return process.joinpath("cwd").readlink() == cluster.resolve() and _is_postgres(process)
         except OSError:
             return False
@@ -114,7 +114,7 @@ def _is_postgres(process: Path) -> bool:
 def kill_all(cluster: Path, postmaster: int) -> None:
     """Kill the postmaster if it lives, then the children it can no longer replace.
 
-    Where there is no /proc the children are left to notice by themselves that their parent is gone.
+    Without /proc the children notice by themselves that their parent is gone.
     """
     signal_postmaster(signal.SIGKILL, postmaster, cluster)
     deadline = time.monotonic() + 10.0
@@ -130,7 +130,7 @@ def kill_all(cluster: Path, postmaster: int) -> None:
 
 
 def signal_postmaster(number: signal.Signals, pid: int, cluster: Path) -> bool:
-    """Signal a process if it is a server of this cluster; whether it was."""
+    """Signal a process if it is a server of this cluster; return True if it was."""
     if not is_postmaster(pid, cluster):
         return False
     with suppress(ProcessLookupError):
@@ -139,32 +139,32 @@ def signal_postmaster(number: signal.Signals, pid: int, cluster: Path) -> bool:
 
 
 def remove_stale_files(cluster: Path) -> None:
-    """Remove what a dead server left.
+    """Remove the files and processes that a dead server left.
 
-    PostgreSQL itself takes stale files for live ones when their pid was given to another of our processes, and
-    refuses to start while a backend outlives its postmaster. Recovery comes anyway, so the backend may go.
+    PostgreSQL itself considers stale files live if their pid now belongs to another of our processes, and refuses to
+    start while a backend outlives its postmaster. Recovery follows anyway, so the backend may be killed.
     """
     server = PidFile.read(cluster)
     if server:
         kill_all(cluster, server.pid)
         if server.data_dir == str(cluster):
-            remove_sockets(server.sockets)
-        for left in (cluster / "postmaster.pid", *cluster.glob(".s.PGSQL.*")):
-            left.unlink(missing_ok=True)
+            remove_socket_folder(server.sockets)
+        for path in (cluster / "postmaster.pid", *cluster.glob(".s.PGSQL.*")):
+            path.unlink(missing_ok=True)
 
 
-def socket_folder(cluster: Path, port: int, account: Account | None) -> str:
-    """The cluster itself, or a short private folder if the path is too long or needs quoting somewhere."""
+def choose_socket_folder(cluster: Path, port: int, account: Account | None) -> str:
+    """Return the cluster itself, or a new private folder if its path is too long or would need quoting."""
     path = f"{cluster}/.s.PGSQL.{port}"
-    if len(os.fsencode(path)) <= LONGEST_SOCKET and re.fullmatch(r"[A-Za-z0-9_./-]+", path):
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH and re.fullmatch(r"[A-Za-z0-9_./-]+", path):
         return str(cluster)
-    # Not TMPDIR, which may be long itself.
+    # Not TMPDIR, which may be long as well.
     folder = Path(tempfile.mkdtemp(prefix="crmledger-", dir="/tmp"))
     chown(folder, account)
     return str(folder)
 
 
-def remove_sockets(folder: str) -> None:
-    """Remove the folder if `socket_folder` made it."""
+def remove_socket_folder(folder: str) -> None:
+    """Remove the folder if `choose_socket_folder` made it."""
     if re.fullmatch(r"/tmp/crmledger-\w+", folder):
         shutil.rmtree(folder, ignore_errors=True)

