@@ -1,4 +1,4 @@
-"""Expansion of stored documents: every embedded object as it is now, and no decoding.
+"""Expansion of stored documents: every embedded object in its present state, and no decoding.
 
 A stored document holds ``{"$ref":"kind/id"}`` where an answer shows another entity's compact
 object, and ``{"$name":["First Last","Last First"]}`` where the organisation's setting decides

@@ -83,7 +83,7 @@ async def erase(organisation: str, contact: str, *, reason: str) -> None:
     async with _open_application() as application:
         context = await application.operator.context(organisation)
         tenant = context.directory.organisation
-        await application.forgetting.forget(
+        await application.forgetting.erase(
             tenant, contact, reason, Attribution(context.now), source
         )
         _print(await _certificate(application, tenant, contact))

@@ -41,7 +41,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
-    """What is checked: a database, by a connection of its owner, and this machine's settings."""
+    """The subject of the checks: a database, by a connection of its owner, and this machine's settings."""
 
     connection: Connection
     settings: Settings

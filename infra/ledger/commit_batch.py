@@ -39,21 +39,21 @@ class EncodedCommit(msgspec.Struct, frozen=True):
     reads: set[Hashable]
 
 
-def encode_commit(change: Commit) -> EncodedCommit:
+def encode_commit(commit: Commit) -> EncodedCommit:
     """Raises ``ValueError`` or ``TypeError`` for what cannot be stored: only this one suffers."""
-    writes: set[Hashable] = {written.events[0].originator_id.int for written in change.written}
+    writes: set[Hashable] = {stream.events[0].originator_id.int for stream in commit.written}
     reads: set[Hashable] = set()
-    for effect in change.side_effects:
+    for effect in commit.side_effects:
         writes.update(effect.writes())
         reads.update(effect.reads())
     return EncodedCommit(
-        command=change.command,
-        metadata=orjson.dumps(change.metadata).decode(),
-        effects=_encode_side_effects(change.side_effects),
-        answer=change.answer,
-        events=_events(change),
-        rows=_rows(change),
-        key=change.key,
+        command=commit.command,
+        metadata=orjson.dumps(commit.metadata).decode(),
+        effects=_encode_side_effects(commit.side_effects),
+        answer=commit.answer,
+        events=_events(commit),
+        rows=_rows(commit),
+        key=commit.key,
         writes=writes,
         reads=reads,
     )
@@ -77,22 +77,22 @@ def _encode_side_effects(side_effects: Iterable[SideEffect]) -> str:
     return msgspec.json.encode(kinds).decode()
 
 
-def split_conflicting(parcels: list[EncodedCommit]) -> Iterator[list[EncodedCommit]]:
+def split_conflicting(commits: list[EncodedCommit]) -> Iterator[list[EncodedCommit]]:
     """The parcels in batches in which none writes what another one writes or reads.
 
     The function compares each command with what is stored, so those of one batch must not depend on
     each other; of two that do, the second is compared with what the first has written.
     """
     batch: list[EncodedCommit] = []
-    written: set[Hashable] = set()
+    written_keys: set[Hashable] = set()
     read: set[Hashable] = set()
-    for parcel in parcels:
-        fits = parcel.writes.isdisjoint(written) and parcel.writes.isdisjoint(read)
-        if not (fits and parcel.reads.isdisjoint(written)):
+    for parcel in commits:
+        fits = parcel.writes.isdisjoint(written_keys) and parcel.writes.isdisjoint(read)
+        if not (fits and parcel.reads.isdisjoint(written_keys)):
             yield batch
-            batch, written, read = [], set(), set()
+            batch, written_keys, read = [], set(), set()
         batch.append(parcel)
-        written |= parcel.writes
+        written_keys |= parcel.writes
         read |= parcel.reads
     yield batch
 

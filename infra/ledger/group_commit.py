@@ -1,7 +1,7 @@
 """Group commit: commands that arrive together are written in one transaction.
 
 The server's ``ledger.append`` does everything in one statement outside any other transaction, so
-its commit needs no message of its own. What became of a batch whose answer was lost is neither
+its commit needs no message of its own. The outcome of a batch whose response was lost is neither
 guessed nor waited for: ``ledger.resolve_commands`` says what is written and forbids the rest for ever.
 """
 
@@ -60,105 +60,107 @@ class GroupCommitter:
 
     def __init__(
         self,
-        lanes: ConnectionPool,
+        pool: ConnectionPool,
         *,
         max_batch: int = 256,
         queue_limit: int = QUEUE_LIMIT,
         deadline: timedelta = DEADLINE,
-        giving_up: float = SETTLE_TIMEOUT,
+        settle_timeout: float = SETTLE_TIMEOUT,
     ) -> None:
-        self._lanes = lanes
+        self._pool = pool
         self._deadline = deadline
-        self._giving_up = giving_up
+        self._settle_timeout = settle_timeout
         self._batcher: Batcher[EncodedCommit, AppendResult] = Batcher(
             self._write,
-            concurrency=lanes.size,
+            concurrency=pool.size,
             max_batch=max_batch,
             queue_limit=queue_limit,
             concurrency_per_key=CONCURRENT_BATCHES,
         )
 
-    async def append(self, organisation: str, change: Commit) -> AppendResult:
-        """What became of one change; it is durable when this says ``WRITTEN``.
+    async def append(self, organisation: str, commit: Commit) -> AppendResult:
+        """Return the result of appending one commit; it is durable if that is ``WRITTEN``.
 
         Raises `ServiceUnavailable` if nothing was written, or if the outcome cannot be found out
         (then, and only then, without ``retry_after``); ``ValueError`` or an error of PostgreSQL if
-        the change itself cannot be stored. A caller that is cancelled leaves its change to be
+        the commit itself cannot be stored. The commit of a caller that is cancelled is still
         written.
         """
-        return await self._batcher.submit(organisation, encode_commit(change))
+        return await self._batcher.submit(organisation, encode_commit(commit))
 
     async def drain(self) -> None:
-        """Waits until all changes are decided."""
+        """Wait until all commits are decided."""
         await self._batcher.drain()
 
-    async def _write(self, key: Hashable, parcels: list[EncodedCommit]) -> list[Outcome]:
+    async def _write(self, key: Hashable, commits: list[EncodedCommit]) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        for batch in split_conflicting(parcels):
-            outcomes += await self._decided(str(key), batch)
+        for batch in split_conflicting(commits):
+            outcomes += await self._append_batch(str(key), batch)
         return outcomes
 
-    async def _decided(self, organisation: str, batch: list[EncodedCommit]) -> list[Outcome]:
-        """Sends a batch until the server says what becomes of it; looks it up where it cannot."""
+    async def _append_batch(self, organisation: str, batch: list[EncodedCommit]) -> list[Outcome]:
+        """Send a batch until the server decides it; if the outcome is lost, look it up."""
         last: Exception | None = None
         for _ in range(ATTEMPTS):
             try:
-                verdicts = await self._sent(organisation, batch)
+                verdicts = await self._send(organisation, batch)
             except (ServiceUnavailable, *UNAVAILABLE_ERRORS):
-                return [_unwritten() for _ in batch]
+                return [_nothing_written() for _ in batch]
             except RETRIABLE_ERRORS as error:
                 last = error
             except Exception as error:
                 if not _is_refusal(error):
-                    return await self._settled(organisation, batch, error)
-                return await self._divided(organisation, batch, error)
+                    return await self._resolve_unknown(organisation, batch, error)
+                return await self._append_halves(organisation, batch, error)
             else:
                 if verdicts[0].name != "LATE":
                     return list(verdicts)
                 last = None
         if isinstance(last, asyncpg.UniqueViolationError):
-            return await self._divided(organisation, batch, last)
-        return [_unwritten() for _ in batch]
+            return await self._append_halves(organisation, batch, last)
+        return [_nothing_written() for _ in batch]
 
-    async def _sent(self, organisation: str, batch: list[EncodedCommit]) -> list[AppendResult]:
-        """The verdicts. Raises `ServiceUnavailable` only if nothing was sent."""
+    async def _send(self, organisation: str, batch: list[EncodedCommit]) -> list[AppendResult]:
+        """Return the results. Raises `ServiceUnavailable` only if nothing was sent."""
         arguments = append_arguments(batch)
-        async with self._lanes.acquire() as lane:
+        async with self._pool.acquire() as pooled:
             started = time.perf_counter()
-            deadline = lane.now() + self._deadline
-            rows = await lane.connection.fetch(APPEND, organisation, deadline, *arguments)
+            deadline = pooled.now() + self._deadline
+            rows = await pooled.connection.fetch(APPEND, organisation, deadline, *arguments)
             if rows and rows[0]["verdict"] == "LATE":
                 # The server's clock may have been set; the next connection reads it anew.
-                lane.connection.terminate()
+                pooled.connection.terminate()
         APPEND_SECONDS.observe(time.perf_counter() - started)
         BATCH.observe(len(batch))
         for row in rows:
             REFUSED.labels(row["verdict"]).inc()
-        lost = {row["command"]: AppendResult(row["verdict"], row["detail"] or "") for row in rows}
-        return [lost.get(n, WRITTEN) for n in range(1, len(batch) + 1)]
+        rejected = {
+            row["command"]: AppendResult(row["verdict"], row["detail"] or "") for row in rows
+        }
+        return [rejected.get(n, WRITTEN) for n in range(1, len(batch) + 1)]
 
-    async def _divided(
+    async def _append_halves(
         self, organisation: str, batch: list[EncodedCommit], error: BaseException
     ) -> list[Outcome]:
-        """The halves of a batch that was refused as a whole; one command alone gets the error."""
+        """Append the halves of a batch that was refused as a whole; a single command gets the error."""
         if len(batch) == 1:
             return [error]
         half = len(batch) // 2
-        former = await self._decided(organisation, batch[:half])
-        return former + await self._decided(organisation, batch[half:])
+        former = await self._append_batch(organisation, batch[:half])
+        return former + await self._append_batch(organisation, batch[half:])
 
-    async def _settled(
+    async def _resolve_unknown(
         self, organisation: str, batch: list[EncodedCommit], error: Exception
     ) -> list[Outcome]:
-        """What became of a batch whose answer was lost."""
+        """Return the outcomes of a batch whose response was lost."""
         log.warning("append.unknown", commands=len(batch), error=type(error).__name__)
         arguments = settle_arguments(batch)
-        until = time.monotonic() + self._giving_up
+        until = time.monotonic() + self._settle_timeout
         while time.monotonic() < until:
             try:
-                async with self._lanes.acquire() as lane:
-                    found = await lane.connection.fetchval(SETTLE, organisation, *arguments)
-                return [WRITTEN if written else _unwritten() for written in found]
+                async with self._pool.acquire() as pooled:
+                    outcomes = await pooled.connection.fetchval(SETTLE, organisation, *arguments)
+                return [WRITTEN if written else _nothing_written() for written in outcomes]
             except Exception as another:
                 log.warning("append.outcome_unknown", error=type(another).__name__)
                 await asyncio.sleep(PAUSE)
@@ -167,11 +169,11 @@ class GroupCommitter:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether the server has said that it rolled the batch back, and lives on to mean it."""
+    """True if the server has said that it rolled the batch back, and goes on running."""
     if not isinstance(error, asyncpg.PostgresError) or isinstance(error, CONNECTION_ERRORS):
         return False
     return getattr(error, "severity_en", None) not in ("FATAL", "PANIC")
 
 
-def _unwritten() -> ServiceUnavailable:
+def _nothing_written() -> ServiceUnavailable:
     return ServiceUnavailable("nothing was written", retry_after=1)

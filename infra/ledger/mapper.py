@@ -23,7 +23,7 @@ from infra.ledger.stored_event import StoredEvent
 __all__ = ["DESTROYED_KEY", "StoredEvent", "replay", "replay_states", "to_event", "to_payload"]
 
 DESTROYED_KEY = b""
-"""In place of a contact's key: it was destroyed on purpose, and what it encrypted is no more."""
+"""Stands for a contact's key that was destroyed on purpose: what it encrypted is gone."""
 
 _ADMINISTRATIVE = frozenset(
     {"originator_id", "originator_version", "originator_topic", "timestamp", "user", "unit"}
@@ -39,7 +39,7 @@ def _members(event: type[DomainEvent]) -> Mapping[str, None]:
 
 @cache
 def _form(event: type[DomainEvent]) -> type[msgspec.Struct]:
-    """What the payload of an event must look like."""
+    """Return the struct that the payload of an event must fit."""
     types = get_type_hints(event)
     members = [(name, types[name]) for name in _members(event)]
     return msgspec.defstruct(event.__name__, members, forbid_unknown_fields=True)
@@ -82,14 +82,14 @@ def to_event(stored: StoredEvent, key: bytes | None) -> DomainEvent:
     if payload.keys() != _members(event).keys():
         raise _drifted(stored, "it has other members")
     try:
-        said = msgspec.convert(payload, _form(event))
+        members = msgspec.convert(payload, _form(event))
         by = _stamp(stored.metadata)
     except msgspec.ValidationError as error:
         raise _drifted(stored, str(error)) from error
     # Made as the library's own mapper makes events: initialising one would cost as much as all else.
-    found: DomainEvent = object.__new__(event)
-    vars(found).update(
-        msgspec.structs.asdict(said),
+    restored: DomainEvent = object.__new__(event)
+    vars(restored).update(
+        msgspec.structs.asdict(members),
         originator_id=stored.stream,
         originator_version=stored.version,
         timestamp=by.at,
@@ -98,8 +98,8 @@ def to_event(stored: StoredEvent, key: bytes | None) -> DomainEvent:
         stamp=by,
     )
     if stored.version == Aggregate.INITIAL_VERSION:
-        vars(found)["originator_topic"] = stored.topic.partition(".")[0]
-    return found
+        vars(restored)["originator_topic"] = stored.topic.partition(".")[0]
+    return restored
 
 
 def _drifted(stored: StoredEvent, how: str) -> ValueError:
@@ -129,7 +129,7 @@ def _said(stored: StoredEvent, event: type[DomainEvent], key: bytes | None) -> J
 
 
 def _nothing(event: type[DomainEvent]) -> JsonObject:
-    """Empty values in place of those that belonged as a whole to a person who is forgotten."""
+    """Return empty values for those that belonged as a whole to an erased person."""
     written = {field.name: str(field.type) for field in fields(event)}
     return {
         name: _empty(written[name]) for name, keys in event.PERSONAL.items() if keys is ENTIRE_VALUE

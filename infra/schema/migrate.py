@@ -90,7 +90,7 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 class MigrationState(msgspec.Struct, frozen=True):
-    """How one migration stands in a database."""
+    """The state of one migration in a database."""
 
     version: int
     name: str
@@ -104,18 +104,18 @@ def available() -> list[Migration]:
 
     :raises MigrationError: a file is misnamed or the numbers are not 1, 2, 3, ...
     """
-    found = []
+    migrations = []
     for file in resources.files("infra.schema").joinpath("migrations").iterdir():
         if file.name.endswith(".sql"):
             match = FILE_NAME.fullmatch(file.name)
             if not match:
                 raise MigrationError(f"{file.name} is not named like 0001_some_name.sql")
-            found.append(Migration(int(match[1]), match[2], file.read_text(encoding="utf-8")))
-    found.sort(key=lambda migration: migration.version)
-    for number, migration in enumerate(found, 1):
+            migrations.append(Migration(int(match[1]), match[2], file.read_text(encoding="utf-8")))
+    migrations.sort(key=lambda migration: migration.version)
+    for number, migration in enumerate(migrations, 1):
         if migration.version != number:
             raise MigrationError(f"{migration} should have the number {number:04}")
-    return found
+    return migrations
 
 
 async def migrate(
@@ -146,7 +146,7 @@ async def migrate(
 async def status(
     connection: Connection, migrations: Sequence[Migration] | None = None
 ) -> list[MigrationState]:
-    """How every migration stands, those of the code and those of the database, by number.
+    """Return the state of every migration, of the code and of the database, by number.
 
     :param migrations: by default the code's own.
     """
@@ -165,7 +165,7 @@ async def status(
 
 
 async def is_current(connection: Connection) -> bool:
-    """Whether the database records exactly this code's migrations and functions: for processes that look often."""
+    """True if the database records exactly this code's migrations and functions. Cheap enough to ask often."""
     rows = await connection.fetch("SELECT version, checksum FROM schema_migrations")
     return {tuple(row) for row in rows} == _own() and await functions().is_installed(connection)
 
@@ -238,7 +238,7 @@ def _check(states: Sequence[MigrationState]) -> None:
 async def patiently(
     connection: Connection, step: Callable[[Connection], Awaitable[T | None]], attempts: int
 ) -> T | None:
-    """A step, again while others hold locks that it needs; `MigrationError` after so many attempts."""
+    """Return the result of a step, retried while others hold its locks; `MigrationError` after the last attempt."""
     pause = 0.05
     for left in reversed(range(attempts)):
         try:

@@ -45,7 +45,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 class MigrationError(RuntimeError):
-    """The database and the code do not fit, or a migration could not be applied; nothing of it was."""
+    """The database and the code do not fit, or a migration could not be applied; and was rolled back."""
 
 
 class Repeatable(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ class Repeatable(msgspec.Struct, frozen=True):
         return row["installed_at"] if row and row["checksum"] == self.checksum else None
 
     async def is_installed(self, connection: Connection) -> bool:
-        """Whether the database has these objects."""
+        """True if the database has these objects."""
         return await self.installed_at(connection) is not None
 
     async def install(self, connection: Connection) -> bool:

@@ -83,11 +83,11 @@ LOAD = "WITH RECURSIVE {} SELECT {}".format(
 class AggregateLoader:
     """Loads aggregates by replaying their events, and what belongs to them."""
 
-    def __init__(self, lanes: ConnectionPool, ring: KeyRing) -> None:
-        self._lanes = lanes
+    def __init__(self, pool: ConnectionPool, ring: KeyRing) -> None:
+        self._pool = pool
         self._ring = ring
         self._batcher: Batcher[LoadRequest, LoadResult] = Batcher(
-            self._load, concurrency=lanes.size, max_batch=64
+            self._load, concurrency=pool.size, max_batch=64
         )
 
     async def load(
@@ -110,7 +110,7 @@ class AggregateLoader:
         self, key: Any, requests: list[LoadRequest]
     ) -> list[LoadResult | BaseException]:
         organisation, customer = key
-        (row,) = await self._lanes.read(
+        (row,) = await self._pool.read(
             lambda connection: connection.fetch(
                 LOAD, organisation, customer_refs(customer), *_arrays(requests)
             )

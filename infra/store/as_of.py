@@ -55,8 +55,8 @@ class TemporalReadModels:
         self._now = moment.recorded_at
 
     async def load_context(self, organisation: str, question: ContextQuery) -> CallContext:
-        """What a call would have been told; its clock stands at the moment."""
-        return structs.replace(await self._questions.ask(organisation, question), now=self._now)
+        """Return the context of a call at that moment; its clock stands still there."""
+        return structs.replace(await self._questions.load(organisation, question), now=self._now)
 
     async def select(self, organisation: str, select: ViewQuery) -> QueryResult:
         """Reads documents of a view."""

@@ -47,65 +47,65 @@ class ContextLoader:
 
     def __init__(
         self,
-        lanes: ReadPool,
+        pool: ReadPool,
         ring: KeyRing,
         zone: ZoneInfo,
         *,
-        waiting: int = QUEUE_LIMIT,
+        queue_limit: int = QUEUE_LIMIT,
         schema: str = LIVE_SCHEMA,
     ) -> None:
         """:param waiting: how many questions may wait; as every call asks one, how many calls.
         :param schema: where the views are read.
         """
-        self._lanes = lanes
-        self._schema, self._listing = schema, DIRECTORY.format(schema=schema)
+        self._pool = pool
+        self._schema, self._records_statement = schema, DIRECTORY.format(schema=schema)
         self._ring = ring
         self._zone = zone
-        self._directories: dict[str, ReferenceCache] = {}
+        self._caches: dict[str, ReferenceCache] = {}
         self._batcher: Batcher[ContextQuery, CallContext] = Batcher(
-            self._ask, concurrency=lanes.size, queue_limit=waiting, concurrency_per_key=SHARES
+            self._load, concurrency=pool.size, queue_limit=queue_limit, concurrency_per_key=SHARES
         )
 
     def organisations(self) -> list[str]:
-        """Those whose directory this process holds."""
-        return list(self._directories)
+        """The organisations whose reference records this process holds."""
+        return list(self._caches)
 
-    async def ask(self, organisation: str, question: ContextQuery) -> CallContext:
-        """The answer; its directory is as current as its session."""
-        extra = WITH_AGGREGATES if question.load_targets is not None else question.view
-        return await self._batcher.submit((organisation, extra), question)
+    async def load(self, organisation: str, query: ContextQuery) -> CallContext:
+        """Return the context; its reference cache is as current as its session."""
+        extra = WITH_AGGREGATES if query.load_targets is not None else query.view
+        return await self._batcher.submit((organisation, extra), query)
 
-    async def _ask(self, key: Any, questions: list[ContextQuery]) -> list[CallContext]:
+    async def _load(self, key: Any, queries: list[ContextQuery]) -> list[CallContext]:
         organisation, extra = key
-        sql, arguments = context_statement(self._schema, extra), _arguments(questions)
+        sql, arguments = context_statement(self._schema, extra), _arguments(queries)
 
         async def work(connection: asyncpg.Connection) -> list[CallContext]:
             (row,) = await connection.fetch(sql, organisation, *arguments)
-            directory = await self._directory(connection, organisation, row["position"] or 0)
-            return self._contexts(questions, row, directory)
+            directory = await self._reference_cache(connection, organisation, row["position"] or 0)
+            return self._contexts(queries, row, directory)
 
-        return await self._lanes.read(work)
+        return await self._pool.read(work)
 
-    async def _directory(
+    async def _reference_cache(
         self, connection: asyncpg.Connection, organisation: str, position: int
     ) -> ReferenceCache:
-        directory = self._directories.get(organisation) or ReferenceCache(organisation, self._zone)
-        if directory.position >= position:
-            return directory
-        rows = await connection.fetch(self._listing, organisation, directory.position)
+        cache = self._caches.get(organisation) or ReferenceCache(organisation, self._zone)
+        if cache.position >= position:
+            return cache
+        rows = await connection.fetch(self._records_statement, organisation, cache.position)
         # A call that has begun goes on with the set-up as it was told: it claims by those rules and
         # lets the append check that they are still the same.
-        current = directory.copy()
-        current.update(_entry(row) for row in rows)
-        kept = self._directories.get(organisation)
-        if kept is None or kept.position < current.position:
-            self._directories[organisation] = current
+        current = cache.copy()
+        current.update(_reference_record(row) for row in rows)
+        stored = self._caches.get(organisation)
+        if stored is None or stored.position < current.position:
+            self._caches[organisation] = current
         return current
 
     def _contexts(
-        self, questions: list[ContextQuery], row: asyncpg.Record, directory: ReferenceCache
+        self, queries: list[ContextQuery], row: asyncpg.Record, cache: ReferenceCache
     ) -> list[CallContext]:
-        sessions = {session["query"]: _session(questions, session) for session in row["sessions"]}
+        sessions = {session["query"]: _session(queries, session) for session in row["sessions"]}
         responses = {
             stored["query"]: StoredResponse(
                 stored["request_hash"],
@@ -116,17 +116,21 @@ class ContextLoader:
         matches: dict[int, list[Match]] = {}
         for identifier, id_, retired in row["matches"]:
             matches.setdefault(identifier, []).append(Match(id_, retired))
-        named = list(_named(questions, matches))
-        documents = _documents(questions[0].view, row)
-        prefetched = _prefetched(self._ring, questions, named, row)
+        matched = list(_matches_by_query(queries, matches))
+        documents = _documents(queries[0].view, row)
+        prefetched = _prefetched(self._ring, queries, matched, row)
         now = row["now"].astimezone(UTC)
         return [
-            CallContext(now, directory, sessions.get(n), responses.get(n), found, documents, loaded)
-            for n, (found, loaded) in enumerate(zip(named, prefetched, strict=True), start=1)
+            CallContext(
+                now, cache, sessions.get(n), responses.get(n), own_matches, documents, loaded
+            )
+            for n, (own_matches, loaded) in enumerate(
+                zip(matched, prefetched, strict=True), start=1
+            )
         ]
 
 
-def _entry(row: asyncpg.Record) -> ReferenceRecord:
+def _reference_record(row: asyncpg.Record) -> ReferenceRecord:
     return ReferenceRecord(
         kind=row["kind"],
         id=row["id"],
@@ -137,19 +141,19 @@ def _entry(row: asyncpg.Record) -> ReferenceRecord:
     )
 
 
-def _named(
-    questions: list[ContextQuery], matches: Mapping[int, Sequence[Match]]
+def _matches_by_query(
+    queries: list[ContextQuery], matches: Mapping[int, Sequence[Match]]
 ) -> Iterator[tuple[Sequence[Match], ...]]:
-    """What each question's identifiers name; they are numbered through."""
+    """Yield what the identifiers of each query name; they are numbered over the whole batch."""
     first = 1
-    for question in questions:
-        own = range(first, first + len(question.identifiers))
-        first += len(question.identifiers)
+    for query in queries:
+        own = range(first, first + len(query.identifiers))
+        first += len(query.identifiers)
         yield tuple(matches.get(n, ()) for n in own)
 
 
 def _documents(view: str | None, row: asyncpg.Record) -> PrefetchedDocuments | None:
-    """The documents of a view that any question of a batch names."""
+    """Return the documents of a view that any query of a batch names."""
     if view is None:
         return None
     documents = dict(row["documents"])
@@ -158,61 +162,63 @@ def _documents(view: str | None, row: asyncpg.Record) -> PrefetchedDocuments | N
 
 def _prefetched(
     ring: KeyRing,
-    questions: list[ContextQuery],
-    named: Sequence[Sequence[Sequence[Match]]],
+    queries: list[ContextQuery],
+    matched: Sequence[Sequence[Sequence[Match]]],
     row: asyncpg.Record,
 ) -> Sequence[LoadResult | None]:
-    """What was loaded for each question, of a batch in which all or none want that."""
-    if questions[0].load_targets is None:
-        return [None] * len(questions)
-    wanted = [_wanted(q, found) for q, found in zip(questions, named, strict=True)]
-    loaded = split_by_request(ring, wanted, row)
+    """Return what was loaded for each query, of a batch in which all or none want that."""
+    if queries[0].load_targets is None:
+        return [None] * len(queries)
+    requests = [
+        _load_request(q, own_matches) for q, own_matches in zip(queries, matched, strict=True)
+    ]
+    results = split_by_request(ring, requests, row)
     # What cannot be read is loaded again when its turn comes, and fails then: other refusals come first.
-    return [one if isinstance(one, LoadResult) else None for one in loaded]
+    return [result if isinstance(result, LoadResult) else None for result in results]
 
 
-def _wanted(question: ContextQuery, named: Sequence[Sequence[Match]]) -> LoadRequest:
-    """What a question names and what of that it wants loaded."""
-    found = dict(zip(question.identifiers, named, strict=True))
-    streams, subjects = question.load_targets or ((), ())
+def _load_request(query: ContextQuery, matched: Sequence[Sequence[Match]]) -> LoadRequest:
+    """Return the request for what a query names and wants loaded."""
+    by_identifier = dict(zip(query.identifiers, matched, strict=True))
+    streams, subjects = query.load_targets or ((), ())
     return LoadRequest(
-        tuple(UUID(match.id) for one in streams for match in found[one]),
-        tuple(UUID(match.id) for one in subjects for match in found[one]),
-        tuple(f"{one.entity}/{match.id}" for one, own in found.items() for match in own),
+        tuple(UUID(match.id) for one in streams for match in by_identifier[one]),
+        tuple(UUID(match.id) for one in subjects for match in by_identifier[one]),
+        tuple(f"{one.entity}/{match.id}" for one, own in by_identifier.items() for match in own),
     )
 
 
-def _arguments(questions: list[ContextQuery]) -> list[list[Any]]:
-    """What the statement is given. Encoding arrays takes its time by their elements: few have keys or customers."""
-    asked = [(question, one) for question in questions for one in question.identifiers]
-    walls: list[Sequence[str | None]] = []
-    if any(question.customer for question in questions):
-        walls = [_wall(one, question.customer) for question, one in asked]
-    keys = [question.key for question in questions]
+def _arguments(queries: list[ContextQuery]) -> list[list[Any]]:
+    """Return the arguments of the statement. Arrays cost by their elements, so those of few queries stay empty."""
+    identifiers = [(query, one) for query in queries for one in query.identifiers]
+    filters: list[Sequence[str | None]] = []
+    if any(query.customer for query in queries):
+        filters = [_row_filter(one, query.customer) for query, one in identifiers]
+    keys = [query.key for query in queries]
     return [
-        [question.session for question in questions],
+        [query.session for query in queries],
         keys if any(keys) else [],
-        [one.entity for _, one in asked],
-        [one.field for _, one in asked],
-        [one.value for _, one in asked],
+        [one.entity for _, one in identifiers],
+        [one.field for _, one in identifiers],
+        [one.value for _, one in identifiers],
         # `unnest` makes shorter arrays as long as the longest, with nulls.
-        [account for account, _ in walls],
-        [contact for _, contact in walls],
-        *([] if questions[0].load_targets is None else _places(asked)),
+        [account for account, _ in filters],
+        [contact for _, contact in filters],
+        *([] if queries[0].load_targets is None else _places_to_load(identifiers)),
     ]
 
 
-def _places(asked: list[tuple[ContextQuery, Identifier]]) -> list[list[int]]:
-    """Where among all identifiers those stand that name aggregates to be loaded, and contacts whose keys are."""
+def _places_to_load(identifiers: list[tuple[ContextQuery, Identifier]]) -> list[list[int]]:
+    """Return the places among all identifiers of those that name aggregates, and contacts whose keys are wanted."""
     places: list[list[int]] = [[], []]
-    for n, (question, one) in enumerate(asked, start=1):
-        for some, kind in zip(places, question.load_targets or (), strict=True):
+    for n, (query, one) in enumerate(identifiers, start=1):
+        for some, kind in zip(places, query.load_targets or (), strict=True):
             if one in kind:
                 some.append(n)
     return places
 
 
-def _wall(identifier: Identifier, customer: ConsumerScope | None) -> Sequence[str | None]:
+def _row_filter(identifier: Identifier, customer: ConsumerScope | None) -> Sequence[str | None]:
     """The entities to one of which a match must lead; none if it may be anybody's."""
     kind = KINDS.get(identifier.entity)
     if customer is None or (kind is not None and kind.shared):
@@ -220,9 +226,9 @@ def _wall(identifier: Identifier, customer: ConsumerScope | None) -> Sequence[st
     return customer_refs(customer) or (None, None)
 
 
-def _session(questions: list[ContextQuery], row: asyncpg.Record) -> SessionRow:
+def _session(queries: list[ContextQuery], row: asyncpg.Record) -> SessionRow:
     customer = ConsumerScope(row["contact"], row["account"]) if row["account"] else None
-    id_ = questions[row["query"] - 1].session or ""
+    id_ = queries[row["query"] - 1].session or ""
     return SessionRow(
         id_, row["user_id"], row["unit_id"], row["expires_at"], row["released"], customer
     )

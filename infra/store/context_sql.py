@@ -49,7 +49,7 @@ SELECT clock_timestamp() AS now,
 DOCUMENTS = "ARRAY(SELECT ROW (id, document)::ledger.document_row FROM page) AS documents"
 
 WITH_AGGREGATES = "loads"
-"""In place of the name of a view: the aggregates that commands load are wanted."""
+"""Instead of the name of a view: the aggregates that commands load are wanted."""
 NAMED = "ARRAY(SELECT id::uuid FROM matches WHERE identifier = ANY ({}::bigint[]))"
 """The ids of the entities that the identifiers with some numbers name."""
 

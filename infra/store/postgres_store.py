@@ -80,7 +80,7 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
         zone: ZoneInfo,
         *,
         replica: Replica | None = None,
-        waiting: int = QUEUE_LIMIT,
+        queue_limit: int = QUEUE_LIMIT,
     ) -> None:
         """:param replica: is asked for what may be a little old.
         :param waiting: how many calls may wait; those beyond are turned away at once.
@@ -90,12 +90,12 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
         self._replica = replica
         self._ring = ring
         self.zone = zone
-        self._questions = ContextLoader(reads, ring, zone, waiting=waiting)
+        self._context_loader = ContextLoader(reads, ring, zone, queue_limit=queue_limit)
         self._loader = AggregateLoader(reads, ring)
         self._reader = ViewReader(reads)
         self._numbers = SequenceAllocator(reads)
-        self._appender = GroupCommitter(writes, queue_limit=waiting)
-        self._bell = AppendNotifier(reads)
+        self._committer = GroupCommitter(writes, queue_limit=queue_limit)
+        self._notifier = AppendNotifier(reads)
         self._names: dict[str, str] = {}
 
     async def organisation(self, name: str, *, fresh: bool = False) -> str | None:
@@ -109,13 +109,13 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
         return self._names[name]
 
     async def claim_holder(self, claim: str) -> tuple[str, str] | None:
-        """Who holds a claim over all organisations: organisation and ``kind/id``."""
+        """Return the holder of a claim over all organisations: organisation and ``kind/id``."""
         row = await self._reads.read(lambda connection: connection.fetchrow(HOLDER, claim))
         return (row["organisation"], row["entity"]) if row else None
 
     async def load_context(self, organisation: str, question: ContextQuery) -> CallContext:
         """Answers what a call must know."""
-        return await self._questions.ask(organisation, question)
+        return await self._context_loader.load(organisation, question)
 
     async def load(
         self,
@@ -143,17 +143,17 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
         """Writes one command; it is durable when this returns ``WRITTEN``."""
         if change.answer is not None and change.key is not None:
             change.answer = self._ring.encrypt_response(change.answer, change.key)
-        verdict = await self._appender.append(organisation, change)
+        verdict = await self._committer.append(organisation, change)
         if verdict.name == "WRITTEN":
-            self._bell.notify()
+            self._notifier.notify()
         return verdict
 
     async def select(self, organisation: str, select: ViewQuery) -> QueryResult:
         """Reads documents of a view."""
         if self._replica is not None and select.staleness is not None:
-            found = await self._replica.select(organisation, select)
-            if found is not None:
-                return found
+            result = await self._replica.select(organisation, select)
+            if result is not None:
+                return result
         return await self._reader.select(organisation, select)
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
@@ -191,18 +191,18 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
         return (row["position"], row["recorded_at"]) if row else (0, None)
 
     async def certificate(self, organisation: str, contact: UUID) -> JsonObject:
-        """What was erased of a forgotten contact. Raises `EntityNotFound` for another one."""
+        """Return the certificate of an erased contact. Raises `EntityNotFound` for another one."""
         return await read_certificate(self._reads, organisation, contact)
 
     async def first_hash(self, organisation: str) -> str:
         """The hash of an organisation's first event, in hex: no other ledger has it."""
-        found: bytes | None = await self._reads.read(
+        event_hash: bytes | None = await self._reads.read(
             lambda connection: connection.fetchval(FIRST, organisation)
         )
-        return found.hex() if found else ""
+        return event_hash.hex() if event_hash else ""
 
     async def readiness_problems(self) -> list[str]:
-        """What keeps this process from answering: a schema that is not this build's, newer views."""
+        """Return the reasons why this process cannot answer: another build's schema, newer views."""
         current = await self._reads.read(is_current)
         written = await self._reads.read(lambda connection: connection.fetchval(VIEW_VERSION))
         return ["schema"] * (not current) + ["views"] * (written > VERSION)
@@ -213,16 +213,16 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
 
     async def purge_responses(self) -> None:
         """Drops answers older than 24 hours, in the organisations that this process has served."""
-        for organisation in self._questions.organisations():
+        for organisation in self._context_loader.organisations():
             await self._reads.read(partial(_forget, organisation=organisation))
 
     async def drain(self) -> None:
         """Waits until all changes are decided."""
-        await self._appender.drain()
+        await self._committer.drain()
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._bell.close()
+        await self._notifier.close()
         await self._reads.close()
         await self._writes.close()
         if self._replica is not None:

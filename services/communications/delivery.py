@@ -107,7 +107,7 @@ class SendPolicy:
         return 2.0 * self.timeout_seconds
 
     def wait(self, failures: int, minimum: float = 0.0) -> float:
-        """Seconds to wait after so many failures: doubled from one to the next, up to half of it by chance."""
+        """Return the seconds to wait after ``failures`` failures: doubled each time, half of it by chance."""
         backoff = Backoff(float(self.first_wait_seconds), float(self.longest_wait_seconds))
         return backoff.pause(failures, minimum)
 

@@ -37,19 +37,19 @@ async def find_contact(
 
     Raises `EntityNotFound`.
     """
-    named = tuple(
+    identifiers = tuple(
         Identifier("contact_information", field, normalised(field, name), "contact")
         for field in ("id", "number")
     )
-    told = await ledger.load_context(organisation, ContextQuery(identifiers=named))
-    found = [match for matches in told.matches for match in matches]
-    if not found:
+    context = await ledger.load_context(organisation, ContextQuery(identifiers=identifiers))
+    candidates = [match for matches in context.matches for match in matches]
+    if not candidates:
         raise EntityNotFound("contact")
-    return told, UUID(found[0].id)
+    return context, UUID(candidates[0].id)
 
 
 class ErasureStore(EventStore, EntityRelations, Protocol):
-    """What an erasure reads and writes."""
+    """The ports of an erasure."""
 
 
 class ContactErasure:
@@ -59,7 +59,7 @@ class ContactErasure:
         self._ledger = ledger
         self._zone = zone
 
-    async def forget(
+    async def erase(
         self, organisation: str, name: str, reason: str, by: Attribution, metadata: JsonObject
     ) -> str:
         """Erases the contact with an id or a number for good. Returns the contact's id.
@@ -75,41 +75,41 @@ class ContactErasure:
         async def find(_: object = None) -> tuple[CallContext, UUID]:
             return await find_contact(self._ledger, organisation, name)
 
-        async def attempt(found: tuple[CallContext, UUID]) -> str | None:
-            told, contact = found
-            draft = await self._draft(told, contact, reason, by)
-            change = draft.to_commit(self._ledger, metadata | {"at": by.at.isoformat()})
-            verdict = await self._ledger.append(organisation, change)
-            return format_id(contact) if verdict.name == "WRITTEN" else None
+        async def attempt(state: tuple[CallContext, UUID]) -> str | None:
+            context, contact = state
+            unit_of_work = await self._unit_of_work(context, contact, reason, by)
+            commit = unit_of_work.to_commit(self._ledger, metadata | {"at": by.at.isoformat()})
+            result = await self._ledger.append(organisation, commit)
+            return format_id(contact) if result.name == "WRITTEN" else None
 
         return await retry_on_conflict(await find(), attempt, find)
 
-    async def _draft(
-        self, told: CallContext, contact: UUID, reason: str, by: Attribution
+    async def _unit_of_work(
+        self, context: CallContext, contact: UUID, reason: str, by: Attribution
     ) -> UnitOfWork:
-        organisation = told.directory.organisation
+        organisation = context.directory.organisation
         belongings = await self._ledger.streams_of_contact(organisation, contact)
         tokens = await self._tokens(organisation, contact)
         streams = [contact, *belongings, *tokens]
         subjects = {contact, *tokens}
         known = await self._ledger.load(organisation, streams)
         erased = await self._ledger.load(organisation, streams, erased=subjects)
-        draft = UnitOfWork(told.directory, self._zone, erased)
+        unit_of_work = UnitOfWork(context.directory, self._zone, erased)
         for stream, aggregate in known.aggregates.items():
-            draft.projections_before[stream] = draft.project(aggregate)
-        _forget(erased.aggregates.values(), reason, by)
-        draft.collect(erased.aggregates.values())
+            unit_of_work.projections_before[stream] = unit_of_work.project(aggregate)
+        _erase(erased.aggregates.values(), reason, by)
+        unit_of_work.collect(erased.aggregates.values())
         # What has no new event is read differently from now on, and its rows are written, too.
         for stream, aggregate in erased.aggregates.items():
-            if stream not in draft.events:
-                draft.projections_after[stream] = draft.project(aggregate)
-        draft.expect_unchanged()
-        draft.side_effects += [
+            if stream not in unit_of_work.events:
+                unit_of_work.projections_after[stream] = unit_of_work.project(aggregate)
+        unit_of_work.expect_unchanged()
+        unit_of_work.side_effects += [
             EraseSubject(subject, len(belongings) if subject == contact else 0)
             for subject in subjects
         ]
-        draft.side_effects.append(DropPhoto(format_id(contact)))
-        return draft
+        unit_of_work.side_effects.append(DropPhoto(format_id(contact)))
+        return unit_of_work
 
     async def _tokens(self, organisation: str, contact: UUID) -> list[UUID]:
         """The access tokens of the accounts of which the contact was the last owner."""
@@ -131,7 +131,7 @@ class ContactErasure:
         return await self._ledger.tokens_of_accounts(organisation, owned)
 
 
-def _forget(aggregates: Iterable[Aggregate], reason: str, by: Attribution) -> None:
+def _erase(aggregates: Iterable[Aggregate], reason: str, by: Attribution) -> None:
     for aggregate in aggregates:
         if isinstance(aggregate, ContactInformation):
             aggregate.forget(reason, by)

@@ -63,7 +63,7 @@ class RegistrationResult:
 
 
 class RegistrationStore(Organisations, EventStore, SecretStore, EntityRelations, Protocol):
-    """What a registration reads and writes."""
+    """The ports of a registration."""
 
 
 class Registrar:
@@ -73,7 +73,7 @@ class Registrar:
         self._ledger = ledger
         self._hasher = hasher
         self._zone = zone
-        self._turns = StreamLocks()
+        self._locks = StreamLocks()
 
     async def register(
         self, raw: Mapping[str, Any], organisation: str | None, source: str
@@ -88,11 +88,11 @@ class Registrar:
         work = await self._read(raw, organisation)
 
         async def ask_again(work: Registration) -> Registration:
-            work.told = await self._ask(work.organisation, work.kind, work.fields)
+            work.context = await self._load_context(work.organisation, work.kind, work.fields)
             return work
 
         async def attempt(work: Registration) -> str | None:
-            async with self._turns.hold(work.stream):
+            async with self._locks.hold(work.stream):
                 return await self._attempt(work, source)
 
         result = await retry_on_conflict(work, attempt, ask_again)
@@ -119,10 +119,10 @@ class Registrar:
             for name in kind.secrets
             if raw.get(name) not in (None, "")
         }
-        told = await self._ask(organisation, kind, fields)
+        call_context = await self._load_context(organisation, kind, fields)
         retired = kind.read_retired(raw, context)
-        given = {name: secret for name, secret in secrets.items() if secret}
-        return Registration(kind, id_, fields, given, retired, organisation, told)
+        new_secrets = {name: secret for name, secret in secrets.items() if secret}
+        return Registration(kind, id_, fields, new_secrets, retired, organisation, call_context)
 
     async def _organisation(
         self, kind: RecordKind, id_: str, raw: Mapping[str, Any], name: str | None
@@ -131,20 +131,24 @@ class Registrar:
             if "organisation" in raw:
                 raise InvalidParameterValue("organisation")
             return id_
-        given = raw.get("organisation")
-        name = name if given in (None, "") else read_text(given, "organisation")
+        raw_name = raw.get("organisation")
+        name = name if raw_name in (None, "") else read_text(raw_name, "organisation")
         if not name:
             raise MandatoryParameter("organisation")
-        told = await load_context_by_name(
+        context = await load_context_by_name(
             self._ledger, read_text(name, "organisation"), ContextQuery()
         )
-        if told is None:
+        if context is None:
             raise EntityNotFound("organisation")
-        return told.directory.organisation
+        return context.directory.organisation
 
-    async def _ask(self, organisation: str, kind: RecordKind, fields: JsonObject) -> CallContext:
-        asked = tuple(_identifier(link, target) for link, target in stored_links(kind, fields))
-        return await self._ledger.load_context(organisation, ContextQuery(identifiers=asked))
+    async def _load_context(
+        self, organisation: str, kind: RecordKind, fields: JsonObject
+    ) -> CallContext:
+        identifiers = tuple(
+            _identifier(link, target) for link, target in stored_links(kind, fields)
+        )
+        return await self._ledger.load_context(organisation, ContextQuery(identifiers=identifiers))
 
     async def _attempt(self, work: Registration, source: str) -> str | None:
         """One attempt: the result, or None if another commit came first."""
@@ -157,7 +161,7 @@ class Registrar:
         others = {*map(UUID, work.owners), *await self._tokens(work, record)}
         async with AsyncExitStack() as turns:
             for stream in sorted(others):
-                await turns.enter_async_context(self._turns.hold(stream))
+                await turns.enter_async_context(self._locks.hold(stream))
             loaded.add(await self._ledger.load(work.organisation, list(others)))
             return await self._decide(work, source, record, loaded)
 
@@ -174,8 +178,8 @@ class Registrar:
     async def _decide(
         self, work: Registration, source: str, record: Record | None, loaded: LoadResult
     ) -> str | None:
-        draft = UnitOfWork.start(work.told.directory, self._zone, loaded)
-        by = Attribution(work.told.now)
+        draft = UnitOfWork.start(work.context.directory, self._zone, loaded)
+        by = Attribution(work.context.now)
         rebuild_claims(work, record)
         changed = await self._changed(work, record, by)
         others = [other for other in loaded.aggregates.values() if other is not record]
@@ -190,7 +194,7 @@ class Registrar:
         self, work: Registration, draft: UnitOfWork, source: str, result: str
     ) -> str | None:
         draft.side_effects += work.side_effects
-        metadata = {"at": work.told.now.isoformat(), "source": source}
+        metadata = {"at": work.context.now.isoformat(), "source": source}
         change = draft.to_commit(self._ledger, metadata)
         verdict = await self._ledger.append(work.organisation, change)
         if verdict.name == "CLAIMED":
@@ -231,7 +235,7 @@ class Registrar:
             keys[name] = uuid4().hex
             work.side_effects.append(StoreSecret(keys[name], work.ref, name, verifier))
             if name in work.kind.generated and known:
-                work.side_effects.append(retire_secret(known, name, work.told.now))
+                work.side_effects.append(retire_secret(known, name, work.context.now))
             if name == work.kind.globally_unique:
                 self._claim_key(work, name, stored, verifier)
         return keys

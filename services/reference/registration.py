@@ -48,7 +48,7 @@ class Registration:
     secrets: dict[str, str]
     retired: bool
     organisation: str
-    told: CallContext
+    context: CallContext
     side_effects: list[SideEffect] = field(default_factory=list)
     owners: dict[str, bool] = field(default_factory=dict)
     revealed: JsonObject = field(default_factory=dict)
@@ -83,13 +83,13 @@ def check_links(work: Registration, record: Record | None) -> None:
     former = set()
     if record is not None:
         former = {(link.name, target) for link, target in work.kind.links(record.fields)}
-    stored = zip(stored_links(work.kind, work.fields), work.told.matches, strict=True)
+    stored = zip(stored_links(work.kind, work.fields), work.context.matches, strict=True)
     found = {(link.target_kind, target): matches for (link, target), matches in stored}
     for link, target in work.kind.links(work.fields):
         if (link.name, target) in former:
             continue
         if _in_directory(link.target_kind):
-            entry = work.told.directory.entry(link.target_kind, target)
+            entry = work.context.directory.entry(link.target_kind, target)
             exists = entry is not None and not entry.retired
         else:
             exists = any(not match.retired for match in found[link.target_kind, target])
@@ -123,7 +123,7 @@ def notify_related(work: Registration, other: Aggregate, by: Attribution) -> Non
 
 
 def _follow(work: Registration, token: AccessToken, by: Attribution) -> None:
-    directory = work.told.directory
+    directory = work.context.directory
     own = directory.fields("access_token_classification", token.classification)
     settings = TokenSettings.for_token(own if token.classification else None, directory.settings)
     token.track_related_entity(

@@ -115,7 +115,7 @@ async def test_a_database_that_stays_away_is_never_guessed_about(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "infra.store.postgres_store.GroupCommitter", partial(GroupCommitter, giving_up=0.1)
+        "infra.store.postgres_store.GroupCommitter", partial(GroupCommitter, settle_timeout=0.1)
     )
     monkeypatch.setattr("infra.app.ConnectionPool", partial(ConnectionPool, acquire_timeout=0.2))
     async with reached(database) as (journal, proxy):
@@ -137,10 +137,10 @@ async def test_a_database_that_stays_away_is_never_guessed_about(
 class Blind(GroupCommitter):
     """As many do it: what went wrong is sent again."""
 
-    async def _settled(
+    async def _resolve_unknown(
         self, organisation: str, batch: list[EncodedCommit], error: Exception
     ) -> list[Outcome]:
-        return await self._decided(organisation, batch)
+        return await self._append_batch(organisation, batch)
 
 
 async def test_revert_an_append_that_is_sent_again_is_stored_twice(

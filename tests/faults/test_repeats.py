@@ -150,7 +150,7 @@ async def test_a_write_that_is_cancelled_at_any_step(database: str, path: str) -
         assert await _steps(attempt) >= 3
         await made.ledger.drain()
         # While it rings it has a connection.
-        await made.ledger._bell.close()
+        await made.ledger._notifier.close()
         assert made.ledger._reads._free.qsize() == made.ledger._reads.size
         assert made.ledger._writes._free.qsize() == made.ledger._writes.size
         assert not made.runner._run_command._locks._locks

@@ -117,9 +117,9 @@ async def test_the_set_up_of_a_call_does_not_change_under_it(database: str) -> N
         industry = record("A")
         await one.append("LEDGER", commit_of(industry))
         questions = ContextLoader(own, KeyRing("k" * 32), ZONE)
-        before = (await questions.ask("LEDGER", ContextQuery())).directory
+        before = (await questions.load("LEDGER", ContextQuery())).directory
         await one.append("LEDGER", commit_of(rename(industry, "New")))
-        after = (await questions.ask("LEDGER", ContextQuery())).directory
+        after = (await questions.load("LEDGER", ContextQuery())).directory
         assert before.fields("industry", "A")["name"] == "A"
         assert after.fields("industry", "A")["name"] == "New"
-        assert (await questions.ask("LEDGER", ContextQuery())).directory is after
+        assert (await questions.load("LEDGER", ContextQuery())).directory is after

@@ -37,7 +37,7 @@ def add_erasure_routes(
         today = reader.context.now.astimezone(ledger.zone).date()
         reason = BODY_PARAMETERS.read(body, ReadContext(ledger.zone, today))["reason"]
         organisation, actor = reader.organisation, reader.actor
-        id_ = await erasure.forget(organisation, name, reason, actor, reader.metadata)
+        id_ = await erasure.erase(organisation, name, reason, actor, reader.metadata)
         _, contact = await find_contact(ledger, organisation, id_)
         return response(ok(orjson.dumps(await ledger.certificate(organisation, contact))))
 
