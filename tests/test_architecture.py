@@ -118,6 +118,20 @@ OVERRIDING = {
 """Methods whose meaning their base documents."""
 
 
+def unknown_parameters(sources: Sources) -> list[str]:
+    """The functions whose docstring describes a parameter that they do not take."""
+
+    def is_taken(function: Function, name: str) -> bool:
+        return any(isinstance(a, ast.arg) and a.arg == name for a in ast.walk(function.args))
+
+    return [
+        f"{place}:{name}"
+        for place, function in functions(sources)
+        for name in re.findall(r":param (\w+):", ast.get_docstring(function) or "")
+        if not is_taken(function, name)
+    ]
+
+
 def unfinished(sources: Sources) -> list[str]:
     """The files that hold a mark of work left undone."""
     marks = re.compile(r"\b(TODO|FIXME|XXX|NotImplemented)\b")
@@ -155,6 +169,7 @@ LAWS: dict[Callable[[Sources], list[str]], Sources] = {
     long_functions: {"infra/a.py": "def f():\n" + "    x = 1\n" * (LONGEST + 1)},
     long_endpoints: {"services/deep/a.py": ENDPOINT_SOURCE},
     undocumented: {"domain/a.py": "class A:\n    def f(self):\n        return 1\n"},
+    unknown_parameters: {"infra/a.py": 'def f(limit):\n    """:param waiting: how many wait."""\n'},
     unfinished: {"services/a.py": "# TODO: later\n"},
     gerunds: {"infra/views/folding.py": ""},
     doubled_classes: {"infra/a.py": "class A: ...", "domain/b.py": "class A: ..."},

@@ -54,7 +54,7 @@ class ContextLoader:
         queue_limit: int = QUEUE_LIMIT,
         schema: str = LIVE_SCHEMA,
     ) -> None:
-        """:param waiting: how many questions may wait; as every call asks one, how many calls.
+        """:param queue_limit: how many questions may wait; as every call asks one, how many calls.
         :param schema: where the views are read.
         """
         self._pool = pool

@@ -83,7 +83,7 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
         queue_limit: int = QUEUE_LIMIT,
     ) -> None:
         """:param replica: is asked for what may be a little old.
-        :param waiting: how many calls may wait; those beyond are turned away at once.
+        :param queue_limit: how many calls may wait; those beyond are turned away at once.
         """
         super().__init__(reads)
         self._writes = writes

@@ -28,7 +28,7 @@ async def ready(service: Service) -> bool:
 async def test_five_hundred_clients_of_one_connection(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("infra.app.PostgresStore", partial(PostgresStore, waiting=50))
+    monkeypatch.setattr("infra.app.PostgresStore", partial(PostgresStore, queue_limit=50))
     async with (
         run_in_process(database, CRMLEDGER_CONNECTIONS="1") as service,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
