@@ -76,13 +76,15 @@ class Field:
     """One parameter or response field.
 
     ``response_name`` is the name in responses where it differs; ``personal`` marks personal data,
-    which is encrypted inside events; ``since`` is the release that added it.
+    which is encrypted inside events; ``since`` is the release that added it. ``description`` tells
+    callers what the name and the type do not.
     """
 
     name: str
     response_name: str = ""
     personal: bool = False
     since: str = ""
+    description: str = ""
 
     @property
     def parameter(self) -> str:

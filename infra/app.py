@@ -66,6 +66,9 @@ __all__ = ["Application", "RateLimiter", "open_application", "run_sealer", "serv
 PURGE_INTERVAL = 600.0
 """Seconds between two purges of expired responses."""
 
+STREAMS = 4
+"""Connections for long lists; so many clients can read one at a time, however slow they are."""
+
 LONGEST_LINE = 16 * 1024
 """Bytes of a request line (contract common.md, section 1)."""
 
@@ -148,7 +151,8 @@ async def open_application(settings: Settings, url: str) -> AsyncIterator[Applic
     zone = ZoneInfo(settings.time_zone)
     reads = ConnectionPool(url, settings.connections)
     ring = KeyRing(settings.service_key)
-    ledger = PostgresStore(reads, ConnectionPool(url, 3), ring, zone, replica=_replica(settings))
+    writes, streams = ConnectionPool(url, 3), ConnectionPool(url, STREAMS)
+    ledger = PostgresStore(reads, writes, streams, ring, zone, replica=_replica(settings))
     secrets = SecretHasher(settings.service_key)
     tokens = Tokens(settings.token_secret)
     limit: Callable[[str], None] = (
@@ -161,7 +165,7 @@ async def open_application(settings: Settings, url: str) -> AsyncIterator[Applic
     runner = Dispatcher(ledger, tokens, authenticator, zone, writer, *hooks)
     desk = LoginServices(ledger, tokens, secrets, authenticator, zone)
     auditing = AuditAccess(ledger, runner, zone)
-    past = PostgresTemporalStore(reads, TemporalViews(reads, ring, zone), ring, zone)
+    past = PostgresTemporalStore(reads, streams, TemporalViews(reads, ring, zone), ring, zone)
     purging = asyncio.create_task(_purge(ledger))
     try:
         yield Application(
@@ -197,8 +201,11 @@ def _replica(settings: Settings) -> Replica | None:
     """The replica, if one is configured. Reads fall back to the primary instead of waiting for it."""
     if settings.replica_url is None:
         return None
-    lanes = ConnectionPool(settings.replica_url, settings.connections, acquire_timeout=0.1)
-    return Replica(lanes, settings.replica_staleness)
+    pool, streams = (
+        ConnectionPool(settings.replica_url, count, acquire_timeout=0.1)
+        for count in (settings.connections, STREAMS)
+    )
+    return Replica(pool, streams, settings.replica_staleness)
 
 
 async def _purge(ledger: PostgresStore) -> None:

@@ -42,19 +42,19 @@ def methods() -> Iterator[str]:
         yield f"\n## {method.number}. {method.verb} {method.path}\n"
         yield method.summary
         yield ""
-        yield from table("parameter | level | type", _parameters(method))
+        yield from table("parameter | level | type | note", _parameters(method))
 
 
-def _parameters(method: Method) -> Iterator[tuple[str, str, str]]:
+def _parameters(method: Method) -> Iterator[tuple[str, str, str, str]]:
     if method.needs_session:
-        yield "`token`", "mandatory", "Text"
+        yield "`token`", "mandatory", "Text", ""
     semi_optional = method.parameters.exactly_one | method.parameters.at_least_one
     for field, level in method.parameters:
         level_name = level.value if isinstance(level, Level) else "depends on the others"
         level_name = "semi-optional" if field.name in semi_optional else level_name
-        yield f"`{field.parameter}`", level_name, type(field).__name__
+        yield f"`{field.parameter}`", level_name, type(field).__name__, field.description
     if method.fields_set:
-        yield "`fields_set`", "optional", "Text"
+        yield "`fields_set`", "optional", "Text", ""
 
 
 def errors() -> Iterator[str]:

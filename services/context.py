@@ -68,13 +68,14 @@ class ViewQuery(msgspec.Struct, frozen=True):
     tuple for any of several, a list for an array column that contains its one element, for a column
     of dates a mapping of ``<``, ``<=`` or ``>=`` to the dates that bound it. With a ``customer``,
     nothing of other customers is found. ``staleness`` is how old the result may be, and is.
+    ``limit`` is None for all that match.
     """
 
     view: str
     where: Mapping[str, Any]
     order: tuple[str, ...] = ("created",)
     descending: bool = False
-    limit: int = 100
+    limit: int | None = None
     offset: int = 0
     customer: ConsumerScope | None = None
     staleness: Staleness | None = None

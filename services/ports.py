@@ -6,7 +6,7 @@ declares a protocol that inherits from them, beside its class.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -123,7 +123,12 @@ class ReadModels(ContextSource, Protocol):
     """The views, as they are or as they were. Every method raises `ServiceUnavailable`."""
 
     async def select(self, organisation: str, query: ViewQuery) -> QueryResult:
-        """Return documents of a view."""
+        """Return the documents of a view that a query selects, all at once."""
+
+    def stream(
+        self, organisation: str, query: ViewQuery, page_size: int
+    ) -> AsyncGenerator[QueryResult, None]:
+        """Yield the documents of a view that a query selects, of one snapshot, page by page."""
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
         """Return one stored compact object (``kind/id``)."""

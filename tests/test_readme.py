@@ -37,7 +37,7 @@ async def test_the_demo_is_loaded_once(database: str, tmp_path: Path) -> None:
         first = await load_demo(application, tmp_path / "demo.json", lambda _: None)
         organisation = await application.ledger.organisation("CRMDEMO")
         assert organisation is not None
-        countries = await application.ledger.records(organisation, "country", None, 1000, 0)
+        countries = [r async for r in application.ledger.records(organisation, "country")]
         assert len(countries) == 249
         again = await load_demo(application, tmp_path / "demo.json", lambda _: None)
         assert again == first

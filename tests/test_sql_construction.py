@@ -81,6 +81,7 @@ BUILT: Counter[str] = Counter(
         "infra.store.context_sql:context_statement": 5,
         "infra.views.queries:compact": 1,
         "infra.views.queries:documents_with_references": 1,
+        "infra.views.queries:ids_statement": 1,
         "infra.views.queries:reference_closure": 2,
         "infra.views.queries:statement": 1,
     }

@@ -43,7 +43,7 @@ async def list_(organisation: str, *, limit: int = 100, offset: int = 0) -> None
     table = Table("session", "user", "expires at", "account")
     async with _open_application() as application:
         context = await application.operator.context(organisation)
-        for row in await application.ledger.sessions(context.directory, limit, offset):
+        async for row in application.ledger.sessions(context.directory, limit, offset):
             until = datetime.fromtimestamp(row["expires_at"], UTC).isoformat()
             table.add_row(row["id"], row["username"], until, row["account"] or "")
     out.print(table)

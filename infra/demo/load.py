@@ -16,6 +16,7 @@ from domain.errors import ServiceError
 from infra.app import Application
 from services.authentication import token
 from services.pipeline.method import METHODS
+from services.pipeline.query_runner import collect
 from services.pipeline.request import Request
 from services.reference.importer import import_lines
 
@@ -168,9 +169,8 @@ async def _ensure_contact(
     name = "id_number" if body["type"] == "PERSON" else "vat_registration_number"
     method = METHODS["contact_information/list"]
     query = {"token": [session], name: [numbers[name]]}
-    matches = orjson.loads(
-        await application.runner.run(method, Request(query, from_query_or_form=True))
-    )
+    answer = await application.runner.run(method, Request(query, from_query_or_form=True))
+    matches = orjson.loads(await collect(answer))
     if not matches:
         path, key = "contact_information/create", f"demo/contact/{record['alias']}"
         matches = [await _call(application, session, path, body, key)]
@@ -195,7 +195,7 @@ async def _replay_service_calls(
 async def _call(application: Application, session: str, path: str, body: Any, key: str) -> Any:
     request = Request(body | {"token": session}, idempotency_key=key, request_id="demo")
     try:
-        return orjson.loads(await application.runner.run(METHODS[path], request))
+        return orjson.loads(await collect(await application.runner.run(METHODS[path], request)))
     except ServiceError as error:
         raise DemoError(f"{path} {key}: {error.code} {error.description}") from error
 

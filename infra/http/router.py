@@ -10,7 +10,8 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import structlog
@@ -30,11 +31,17 @@ from infra.observability.metrics import observe
 from infra.observability.tracing import NOT_TRACED, Tracing
 from infra.postgres.pool import CONNECTION_ERRORS
 
-__all__ = ["JSON", "Exchange", "Handler", "Router", "response"]
+__all__ = ["JSON", "Exchange", "Handler", "Router", "StreamedResponse", "response"]
 
 JSON = "application/json; charset=utf-8"
 CALL_TIMEOUT = 60.0
-"""The longest time in seconds that a call may take."""
+"""The longest time in seconds that a call may take until its response begins."""
+
+CHUNK_TIMEOUT = 30.0
+"""The longest time in seconds that one part of a streamed response may take: to be made, and to be read."""
+
+STREAM_TIMEOUT = 900.0
+"""The longest time in seconds that a streamed response may take."""
 
 _FIXED_HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
@@ -92,6 +99,48 @@ def response(
     return http_response
 
 
+class StreamedResponse(web.StreamResponse):
+    """A response whose body is made in parts while it is sent, so that few are held in memory."""
+
+    def __init__(
+        self, first: bytes, chunks: AsyncGenerator[bytes, None], headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(headers={**_FIXED_HEADERS, **headers})
+        self._first = first
+        self._chunks = chunks
+
+    @classmethod
+    async def begin(
+        cls,
+        chunks: AsyncGenerator[bytes, None],
+        *,
+        mime_type: str = JSON,
+        headers: Mapping[str, str] | None = None,
+    ) -> StreamedResponse:
+        """Return the response once its first part is made: a failure until then is answered as any."""
+        return cls(await anext(chunks), chunks, {"Content-Type": mime_type, **(headers or {})})
+
+    async def send(self, request: web.BaseRequest) -> None:
+        """Send the response.
+
+        Raises what goes wrong meanwhile, `TimeoutError` for a client that stops reading, after the
+        connection was broken: the client must not take what it has got for the whole.
+        """
+        try:
+            async with aclosing(self._chunks) as chunks, asyncio.timeout(STREAM_TIMEOUT):
+                await self.prepare(request)
+                chunk: bytes | None = self._first
+                while chunk is not None:
+                    async with asyncio.timeout(CHUNK_TIMEOUT):
+                        await self.write(chunk)
+                        chunk = await anext(chunks, None)
+                await self.write_eof()
+        except BaseException:
+            if request.transport is not None:
+                request.transport.abort()
+            raise
+
+
 class Router:
     """Dispatches requests to handlers by path and verb.
 
@@ -120,6 +169,9 @@ class Router:
         REQUEST_ID.set(request_id)
         with self._tracing.call(request.headers, exchange):
             answer = await self._respond(exchange)
+            answer.headers["X-Request-Id"] = request_id
+            if isinstance(answer, StreamedResponse):
+                await self._send(exchange, answer)
         seconds = time.perf_counter() - started
         observe(exchange.label or "unknown", exchange.outcome, seconds)
         log.info(
@@ -129,8 +181,20 @@ class Router:
             code=exchange.outcome,
             milliseconds=round(seconds * 1000, 2),
         )
-        answer.headers["X-Request-Id"] = request_id
         return answer
+
+    async def _send(self, exchange: Exchange, answer: StreamedResponse) -> None:
+        """Send a streamed response. One that is cut counts as a failure, except if the client has left."""
+        try:
+            await answer.send(exchange.request)
+        except ConnectionResetError:
+            log.info("response.left", path=exchange.label)
+        except (ServiceError, TimeoutError, *CONNECTION_ERRORS) as error:
+            exchange.outcome = ServiceUnavailable.code
+            log.warning("response.cut", error=type(error).__name__)
+        except Exception:
+            exchange.outcome = InternalError.code
+            log.exception("response.cut")
 
     async def _respond(self, exchange: Exchange) -> web.StreamResponse:
         try:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -55,6 +55,9 @@ class ReadPool(Protocol):
 
     async def read(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """Runs a read, again if the connection was lost. Raises `ServiceUnavailable`."""
+
+    def snapshot(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
+        """Yield a connection that sees one snapshot. Raises `ServiceUnavailable`."""
 
 
 class PooledConnection:
@@ -158,6 +161,18 @@ class ConnectionPool:
                 if time.monotonic() > deadline:
                     raise ServiceUnavailable("the database is away", retry_after=1) from error
                 await asyncio.sleep(RETRY_PAUSE)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[asyncpg.Connection]:
+        """Yield a connection that sees one snapshot of the database and only reads.
+
+        Raises `ServiceUnavailable` if there is none in time.
+        """
+        async with (
+            self.acquire() as pooled,
+            pooled.connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield pooled.connection
 
     async def close(self) -> None:
         """Close all connections that are not in use."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -73,21 +74,32 @@ class AsOfPool:
         self._position = position
 
     async def read(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        """Run a read in one snapshot, again if the connection was lost.
-
-        Raises `ServiceUnavailable`, also if rows were dropped since the position was reached: they
-        would look as if they had never existed.
-        """
+        """Run a read in one snapshot, again if the connection was lost. Raises `ServiceUnavailable`."""
 
         async def then(connection: asyncpg.Connection) -> T:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                values = (self._organisation, VERSION, str(self._position))
-                at: int | None = await connection.fetchval(SET_POSITION, *values)
-                if at is None or at < self._position:
-                    raise ServiceUnavailable("history is being folded anew", retry_after=1)
+                await self._set_position(connection)
                 return await work(connection)
 
         return await self._lanes.read(then)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[asyncpg.Connection]:
+        """Yield a connection that sees one snapshot. Raises `ServiceUnavailable`."""
+        async with self._lanes.snapshot() as connection:
+            await self._set_position(connection)
+            yield connection
+
+    async def _set_position(self, connection: asyncpg.Connection) -> None:
+        """Let the views of this transaction be those after the position.
+
+        Raises `ServiceUnavailable` if rows were dropped since the position was reached: they would
+        look as if they had never existed.
+        """
+        values = (self._organisation, VERSION, str(self._position))
+        at: int | None = await connection.fetchval(SET_POSITION, *values)
+        if at is None or at < self._position:
+            raise ServiceUnavailable("history is being folded anew", retry_after=1)
 
 
 class TemporalViews:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -42,16 +42,18 @@ class TemporalReadModels:
 
     def __init__(
         self,
-        lanes: ConnectionPool,
+        pool: ConnectionPool,
+        streams: ConnectionPool,
         ring: KeyRing,
         zone: ZoneInfo,
         organisation: str,
         moment: LedgerPosition,
     ) -> None:
         """:param moment: to which the history of the organisation has been brought."""
-        then = AsOfPool(lanes, organisation, moment.position)
+        then = AsOfPool(pool, organisation, moment.position)
+        streams_then = AsOfPool(streams, organisation, moment.position)
         self._questions = ContextLoader(then, ring, zone, schema=PAST)
-        self._reader = ViewReader(then, PAST)
+        self._reader = ViewReader(then, streams_then, PAST)
         self._now = moment.recorded_at
 
     async def load_context(self, organisation: str, question: ContextQuery) -> CallContext:
@@ -62,6 +64,12 @@ class TemporalReadModels:
         """Reads documents of a view."""
         return await self._reader.select(organisation, select)
 
+    def stream(
+        self, organisation: str, query: ViewQuery, page_size: int
+    ) -> AsyncGenerator[QueryResult, None]:
+        """Yield the documents of a list, page by page."""
+        return self._reader.stream(organisation, query, page_size)
+
     async def compact(self, organisation: str, ref: str) -> bytes | None:
         """One stored compact object."""
         return await self._reader.compact(organisation, ref)
@@ -71,16 +79,22 @@ class PostgresTemporalStore:
     """One process's way to the past."""
 
     def __init__(
-        self, lanes: ConnectionPool, history: TemporalViews, ring: KeyRing, zone: ZoneInfo
+        self,
+        pool: ConnectionPool,
+        streams: ConnectionPool,
+        history: TemporalViews,
+        ring: KeyRing,
+        zone: ZoneInfo,
     ) -> None:
-        self._lanes = lanes
+        self._pool = pool
+        self._streams = streams
         self._history = history
         self._ring = ring
         self._zone = zone
 
     async def find_position(self, organisation: str, when: int | datetime) -> LedgerPosition | None:
         """A position, or the last one recorded at or before a time; None beyond the ledger's end."""
-        return await self._lanes.read(
+        return await self._pool.read(
             lambda connection: resolve_position(connection.fetchval, organisation, when)
         )
 
@@ -90,4 +104,6 @@ class PostgresTemporalStore:
         Raises `ServiceUnavailable` if they have to be brought so far first and that takes long.
         """
         await self._history.catch_up_to(organisation, moment.position)
-        return TemporalReadModels(self._lanes, self._ring, self._zone, organisation, moment)
+        return TemporalReadModels(
+            self._pool, self._streams, self._ring, self._zone, organisation, moment
+        )

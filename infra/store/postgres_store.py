@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -58,11 +59,20 @@ SELECT id, user_id, unit_id, expires_at, access_token, account, contact FROM vie
    AND (access_token IS NULL OR views.is_session_valid($1, access_token, account, contact))
  ORDER BY created DESC LIMIT $2 OFFSET $3
 """
+RECORD = """
+SELECT id, retired, document FROM views.records WHERE organisation = $1 AND kind = $2 AND id = $3
+"""
 RECORDS = """
 SELECT id, retired, document FROM views.records
- WHERE organisation = $1 AND kind = $2 AND ($3::text IS NULL OR id = $3)
- ORDER BY id LIMIT $4 OFFSET $5
+ WHERE organisation = $1 AND kind = $2 ORDER BY id LIMIT $3 OFFSET $4
 """
+ROWS_HELD = 250
+"""Rows of a list that are in memory at once."""
+
+
+def _record_json(kind: str, row: asyncpg.Record) -> JsonObject:
+    document = KINDS[kind].to_input(orjson.loads(row["document"]))
+    return {"id": row["id"], "retired": row["retired"]} | document
 
 
 async def _forget(connection: asyncpg.Connection, *, organisation: str) -> None:
@@ -76,23 +86,26 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
         self,
         reads: ConnectionPool,
         writes: ConnectionPool,
+        streams: ConnectionPool,
         ring: KeyRing,
         zone: ZoneInfo,
         *,
         replica: Replica | None = None,
         queue_limit: int = QUEUE_LIMIT,
     ) -> None:
-        """:param replica: is asked for what may be a little old.
+        """:param streams: connections for long lists.
+        :param replica: is asked for what may be a little old.
         :param queue_limit: how many calls may wait; those beyond are turned away at once.
         """
         super().__init__(reads)
         self._writes = writes
+        self._streams = streams
         self._replica = replica
         self._ring = ring
         self.zone = zone
         self._context_loader = ContextLoader(reads, ring, zone, queue_limit=queue_limit)
         self._loader = AggregateLoader(reads, ring)
-        self._reader = ViewReader(reads)
+        self._reader = ViewReader(reads, streams)
         self._numbers = SequenceAllocator(reads)
         self._committer = GroupCommitter(writes, queue_limit=queue_limit)
         self._notifier = AppendNotifier(reads)
@@ -156,34 +169,50 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
                 return result
         return await self._reader.select(organisation, select)
 
+    def stream(
+        self, organisation: str, query: ViewQuery, page_size: int
+    ) -> AsyncGenerator[QueryResult, None]:
+        """Yield the documents of a list, page by page, from where its beginning was read."""
+        from_replica = query.staleness is not None and query.staleness.seconds is not None
+        source = self._replica if self._replica is not None and from_replica else self._reader
+        return source.stream(organisation, query, page_size)
+
     async def compact(self, organisation: str, ref: str) -> bytes | None:
         """One stored compact object."""
         return await self._reader.compact(organisation, ref)
 
-    async def records(
-        self, organisation: str, kind: str, id_: str | None, limit: int, offset: int
-    ) -> list[JsonObject]:
-        """Registered records of a kind in the order of their ids, as they are registered."""
-        rows = await self._reads.read(
-            lambda connection: connection.fetch(RECORDS, organisation, kind, id_, limit, offset)
+    async def record(self, organisation: str, kind: str, id_: str) -> JsonObject | None:
+        """Return a registered record as it is registered; None if there is none."""
+        row = await self._reads.read(
+            lambda connection: connection.fetchrow(RECORD, organisation, kind, id_)
         )
-        return [
-            {"id": row["id"], "retired": row["retired"]}
-            | KINDS[kind].to_input(orjson.loads(row["document"]))
-            for row in rows
-        ]
+        return _record_json(kind, row) if row else None
 
-    async def sessions(
-        self, directory: ReferenceCache, limit: int, offset: int
-    ) -> list[JsonObject]:
-        """The sessions of an organisation that can still be used, the newest first."""
-        rows = await self._reads.read(
-            lambda connection: connection.fetch(SESSIONS, directory.organisation, limit, offset)
-        )
-        return [
-            dict(row) | {"username": directory.fields("user", row["user_id"]).get("username")}
-            for row in rows
-        ]
+    def records(
+        self, organisation: str, kind: str, limit: int | None = None, offset: int = 0
+    ) -> AsyncGenerator[JsonObject, None]:
+        """Yield the registered records of a kind in the order of their ids."""
+        render = partial(_record_json, kind)
+        return self._stream_rows(render, RECORDS, organisation, kind, limit, offset)
+
+    def sessions(
+        self, directory: ReferenceCache, limit: int | None = None, offset: int = 0
+    ) -> AsyncGenerator[JsonObject, None]:
+        """Yield the sessions of an organisation that can still be used, the newest first."""
+
+        def render(row: asyncpg.Record) -> JsonObject:
+            username = directory.fields("user", row["user_id"]).get("username")
+            return dict(row) | {"username": username}
+
+        return self._stream_rows(render, SESSIONS, directory.organisation, limit, offset)
+
+    async def _stream_rows(
+        self, render: Callable[[asyncpg.Record], JsonObject], sql: str, *values: Any
+    ) -> AsyncGenerator[JsonObject, None]:
+        """Yield the rows of one snapshot, of which few are held in memory."""
+        async with self._streams.snapshot() as connection:
+            async for row in connection.cursor(sql, *values, prefetch=ROWS_HELD):
+                yield render(row)
 
     async def head(self, organisation: str) -> tuple[int, datetime | None]:
         """The last position of a ledger and when it was recorded; 0 and None if it is empty."""
@@ -221,9 +250,9 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
         await self._committer.drain()
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         await self._notifier.close()
-        await self._reads.close()
-        await self._writes.close()
+        for pool in (self._reads, self._writes, self._streams):
+            await pool.close()
         if self._replica is not None:
             await self._replica.close()

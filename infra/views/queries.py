@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 import asyncpg
+from msgspec import structs
 
 from infra.batcher import Batcher
 from infra.postgres.pool import ReadPool
@@ -89,6 +90,13 @@ UNION ALL
 SELECT ref, document, NULL FROM shown
 """
 
+IDS = """
+WITH customer AS (SELECT $2::text[])
+SELECT id FROM {schema}.{view}
+ WHERE organisation = $1{conditions}
+ ORDER BY {order} LIMIT $3 OFFSET $4
+"""
+
 BY_ID = """
 page AS (
     SELECT {columns} FROM {schema}.{view} WHERE organisation = $1 AND id = ANY (ARRAY({ids}))
@@ -155,12 +163,15 @@ def follow_ups(view: str, ids: Iterable[str]) -> dict[str, bytes]:
 class ViewReader:
     """Reads documents; single ones that are asked for at the same time share one statement."""
 
-    def __init__(self, lanes: ReadPool, schema: str = LIVE_SCHEMA) -> None:
-        """:param schema: the schema whose tables are read."""
-        self._lanes = lanes
+    def __init__(self, pool: ReadPool, streams: ReadPool, schema: str = LIVE_SCHEMA) -> None:
+        """:param streams: connections for long lists, held for as long as a client reads one.
+        :param schema: the schema whose tables are read.
+        """
+        self._pool = pool
+        self._streams = streams
         self._schema = schema
         self._single: Batcher[str, QueryResult] = Batcher(
-            self._load_documents, concurrency=lanes.size, max_batch=64
+            self._load_documents, concurrency=pool.size, max_batch=64
         )
 
     async def select(self, organisation: str, select: ViewQuery) -> QueryResult:
@@ -168,20 +179,43 @@ class ViewReader:
         if set(select.where) == {"id"}:
             key = (organisation, select.view, select.customer)
             return await self._single.submit(key, select.where["id"])
-        sql, values = statement(select, self._schema)
-        customer = customer_refs(select.customer)
-        rows = await self._lanes.read(
-            lambda connection: connection.fetch(
-                sql, organisation, customer, select.limit, select.offset, *values
-            )
+        return await self._pool.read(
+            lambda connection: self._fetch_page(connection, organisation, select)
         )
-        documents, references = _split_rows(select.view, rows)
+
+    async def stream(
+        self, organisation: str, query: ViewQuery, page_size: int
+    ) -> AsyncGenerator[QueryResult, None]:
+        """Yield the documents of one snapshot page by page, in their order.
+
+        A cursor finds their ids; the documents of a page are read when it is wanted.
+        """
+        sql, values = ids_statement(query, self._schema)
+        customer = customer_refs(query.customer)
+        async with self._streams.snapshot() as connection:
+            cursor = await connection.cursor(
+                sql, organisation, customer, query.limit, query.offset, *values
+            )
+            while rows := await cursor.fetch(page_size):
+                where = {"id": tuple(row["id"] for row in rows)}
+                page = structs.replace(query, where=where, limit=None, offset=0)
+                yield await self._fetch_page(connection, organisation, page)
+
+    async def _fetch_page(
+        self, connection: asyncpg.Connection, organisation: str, query: ViewQuery
+    ) -> QueryResult:
+        sql, values = statement(query, self._schema)
+        customer = customer_refs(query.customer)
+        rows = await connection.fetch(
+            sql, organisation, customer, query.limit, query.offset, *values
+        )
+        documents, references = _split_rows(query.view, rows)
         return QueryResult(list(documents.values()), references)
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
         """Return a stored compact object, or None."""
         sql = COMPACT.format(schema=self._schema)
-        document: bytes | None = await self._lanes.read(
+        document: bytes | None = await self._pool.read(
             lambda connection: connection.fetchval(sql, organisation, ref)
         )
         return document
@@ -191,7 +225,7 @@ class ViewReader:
         query = ViewQuery(view, {"id": tuple(set(ids))}, customer=customer)
         sql, values = statement(query, self._schema)
         refs = customer_refs(customer)
-        rows = await self._lanes.read(
+        rows = await self._pool.read(
             lambda connection: connection.fetch(sql, organisation, refs, len(ids), 0, *values)
         )
         documents, references = _split_rows(view, rows)
@@ -199,7 +233,28 @@ class ViewReader:
 
 
 def statement(select: ViewQuery, schema: str = LIVE_SCHEMA) -> tuple[str, list[Any]]:
-    """Return the SQL of a page of ``schema`` and the values of its conditions, from the fifth parameter on.
+    """Return the SQL of a page of ``schema`` and the values of its conditions, from the fifth parameter on."""
+    conditions, order, values = _clauses(select)
+    columns = {*select.order, *HAS_FOLLOW_UPS.get(select.view, ())}
+    sql = PAGE.format(
+        view=select.view,
+        columns=", ".join(sorted(columns)),
+        conditions=conditions,
+        order=order,
+        schema=schema,
+        closure=reference_closure("page" if select.view in HAS_FOLLOW_UPS else None, schema=schema),
+    )
+    return sql, values
+
+
+def ids_statement(select: ViewQuery, schema: str = LIVE_SCHEMA) -> tuple[str, list[Any]]:
+    """Return the SQL of the ids of a page, and the values of its conditions, as `statement` does."""
+    conditions, order, values = _clauses(select)
+    return IDS.format(view=select.view, conditions=conditions, order=order, schema=schema), values
+
+
+def _clauses(select: ViewQuery) -> tuple[str, str, list[Any]]:
+    """Return the conditions and the order of a query as SQL, and the values of the conditions.
 
     A condition is part of the text only if it applies: the plan is made for the statement, not for its
     values, and uses an index only if that fits all values.
@@ -215,16 +270,7 @@ def statement(select: ViewQuery, schema: str = LIVE_SCHEMA) -> tuple[str, list[A
         conditions += f" AND {ROW_FILTERS.get(select.view, 'false')}"
     direction = "DESC" if select.descending else "ASC"
     order = ", ".join(f"{column} {direction}" for column in select.order)
-    columns = {*select.order, *HAS_FOLLOW_UPS.get(select.view, ())}
-    sql = PAGE.format(
-        view=select.view,
-        columns=", ".join(sorted(columns)),
-        conditions=conditions,
-        order=order,
-        schema=schema,
-        closure=reference_closure("page" if select.view in HAS_FOLLOW_UPS else None, schema=schema),
-    )
-    return sql, values
+    return conditions, order, values
 
 
 def _condition(column: str, value: Any, values: list[Any]) -> str:

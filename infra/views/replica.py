@@ -8,6 +8,7 @@ is written, but never newer; and a primary to which nothing is written has time 
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncGenerator
 
 import asyncpg
 
@@ -31,13 +32,14 @@ RETRY_SECONDS = 5.0
 class Replica:
     """A streaming replica of the database."""
 
-    def __init__(self, lanes: ConnectionPool, max_age: float) -> None:
-        """:param lanes: connections to it.
+    def __init__(self, pool: ConnectionPool, streams: ConnectionPool, max_age: float) -> None:
+        """:param pool: connections to it; ``streams`` those for long lists.
         :param max_age: seconds that its data may be old at most, whatever a caller allows.
         """
-        self._lanes = lanes
+        self._pool = pool
+        self._streams = streams
         self._max_age = max_age
-        self._reader = ViewReader(lanes)
+        self._reader = ViewReader(pool, streams)
         self._away_until = 0.0
 
     async def select(self, organisation: str, select: ViewQuery) -> QueryResult | None:
@@ -54,13 +56,20 @@ class Replica:
             self._away_until = time.monotonic() + RETRY_SECONDS
             return None
 
+    def stream(
+        self, organisation: str, query: ViewQuery, page_size: int
+    ) -> AsyncGenerator[QueryResult, None]:
+        """Yield the documents of a list, page by page, after `select` has judged the age."""
+        return self._reader.stream(organisation, query, page_size)
+
     async def close(self) -> None:
-        """Closes the connections."""
-        await self._lanes.close()
+        """Close the connections."""
+        await self._pool.close()
+        await self._streams.close()
 
     async def _select(self, organisation: str, select: ViewQuery) -> QueryResult | None:
         allowed = select.staleness
-        state = await self._lanes.read(lambda connection: connection.fetchrow(STATE, organisation))
+        state = await self._pool.read(lambda connection: connection.fetchrow(STATE, organisation))
         if allowed is None or allowed.now is None or not state or state["replayed"] is None:
             return None
         age = max((allowed.now - state["replayed"]).total_seconds(), 0.0)

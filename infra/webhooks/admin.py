@@ -27,13 +27,13 @@ class WebhookAdmin:
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
 
-    async def statuses(self, organisation: str, limit: int, offset: int) -> list[JsonObject]:
+    async def statuses(self, organisation: str, limit: int | None, offset: int) -> list[JsonObject]:
         """Return the status of each subscription of an organisation, by id."""
         rows = await self._pool.read(lambda c: c.fetch(STANDING, organisation, offset, limit))
         return [_status_json(subscription_status(row)) for row in rows]
 
     async def deliveries(
-        self, organisation: str, webhook: str, limit: int, offset: int
+        self, organisation: str, webhook: str, limit: int | None, offset: int
     ) -> list[JsonObject]:
         """Return the delivery log of a subscription, the latest first. Raises `EntityNotFound`."""
 

@@ -22,7 +22,7 @@ from services.audit.access import AuditAccess, AuthorizedReader
 from services.context import ContextQuery
 from services.pipeline.identifiers import parse_parameters, resolve_identifiers
 from services.pipeline.method import METHODS, Method, Query
-from services.pipeline.query_runner import run_query
+from services.pipeline.query_runner import Answer, run_query
 from services.pipeline.request import Call
 from services.pipeline.unit_of_work import UnitOfWork
 from services.ports import ReadModels
@@ -110,8 +110,8 @@ class AsOf:
 
     async def answer(
         self, method: Method, admitted: AuthorizedReader
-    ) -> tuple[LedgerPosition, bytes]:
-        """The position that ``as_of`` means, and the answer as JSON.
+    ) -> tuple[LedgerPosition, Answer]:
+        """Return the position that ``as_of`` means, and the answer as JSON.
 
         :param method: one of `methods`.
         Raises the refusals of the method itself, `InvalidParameterValue` for a moment in the

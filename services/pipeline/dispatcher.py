@@ -34,7 +34,7 @@ from services.pipeline.identifiers import (
 )
 from services.pipeline.instrumentation import StageTimer
 from services.pipeline.method import Method, Query, WriteMethod
-from services.pipeline.query_runner import run_query
+from services.pipeline.query_runner import Answer, run_query
 from services.pipeline.request import Call, Request, Upload
 from services.pipeline.session_tokens import Claims, Tokens
 from services.pipeline.tenancy import load_context_by_name
@@ -94,7 +94,7 @@ class Dispatcher:
         self._mac = mac
         self._stage = stage
 
-    async def run(self, method: Method, request: Request) -> bytes:
+    async def run(self, method: Method, request: Request) -> Answer:
         """Return the answer's ``data`` as JSON. Raises the refusal of the call, or `ServiceError`."""
         call = await self._check(method, request)
         if call.key and call.context.response is not None:

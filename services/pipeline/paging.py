@@ -6,16 +6,18 @@ from domain.fields import Field, JsonObject
 from domain.scalar_fields import Integer
 from services.context import ViewQuery
 
-__all__ = ["NUMBER", "PAGING", "page"]
+__all__ = ["NUMBER", "PAGING", "limit_and_offset", "page"]
 
-MAX_LIMIT = 1000
-DEFAULT_LIMIT = 100
-
-NUMBER = Integer(name="number", minimum=1, maximum=MAX_LIMIT)
+NUMBER = Integer(name="number", minimum=1)
 """The number of results, where the method calls it so."""
 
 PAGING: tuple[Field, ...] = (
-    Integer(name="number_of_results", minimum=1, maximum=MAX_LIMIT, since="R13"),
+    Integer(
+        name="number_of_results",
+        minimum=1,
+        since="R13",
+        description="Without it, all that match are returned.",
+    ),
     Integer(name="offset", minimum=0, since="R13"),
 )
 
@@ -29,11 +31,17 @@ def page(
     descending: bool = False,
 ) -> ViewQuery:
     """Return the query of the page that a caller asks for; conditions of None do not count."""
+    limit, offset = limit_and_offset(params)
     return ViewQuery(
         view,
         {column: value for column, value in where.items() if value is not None},
         order=order,
         descending=descending,
-        limit=params.get("number_of_results") or params.get("number") or DEFAULT_LIMIT,
-        offset=params.get("offset") or 0,
+        limit=limit,
+        offset=offset,
     )
+
+
+def limit_and_offset(params: JsonObject) -> tuple[int | None, int]:
+    """Return the greatest number of results, None for all that match, and the number to skip."""
+    return params.get("number_of_results") or params.get("number"), params.get("offset") or 0

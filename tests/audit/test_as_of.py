@@ -152,6 +152,30 @@ async def test_the_present_is_the_last_position(lived: Auditor, named: Parameter
                 assert (status, headers["X-As-Of-Position"]) == (200, str(position))
 
 
+async def test_long_lists_are_as_short_ones(
+    lived: Auditor, named: ParameterPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every list in pages of one document equals the list as a whole, now and then."""
+    chance, position = random.Random(3), await head(lived) // 2
+    calls = [
+        (method, named.parameters(method, chance))
+        for method in asked(lived)
+        if method.is_list and METHODS[method.path].verb == "GET"
+        for _ in range(10)
+    ]
+    whole = [await _now_and_then(lived, position, *call) for call in calls]
+    monkeypatch.setattr("services.pipeline.query_runner.PAGE_SIZE", 1)
+    assert [await _now_and_then(lived, position, *call) for call in calls] == whole
+    assert any(len(data) > 3 for found in whole for _, data in found)
+
+
+async def _now_and_then(
+    made: Auditor, position: int, method: Method, query: Json
+) -> list[tuple[str, Any]]:
+    answer = await made.desk.api.call("GET", method.path, query=query)
+    return [(answer["status"]["code"], answer["data"]), await then(made, method, position, query)]
+
+
 async def test_what_stands_in_history_is_what_stands_in_the_views(lived: Auditor) -> None:
     position = await head(lived)
     await lived.get(UNNAMED, as_of=position, number=1)

@@ -245,7 +245,7 @@ async def test_rows_that_are_dropped_while_one_reads_are_missed(
     organisation, end = client.desk.api.organisation, await head(client)
     lanes = ConnectionPool(database, 1)
     past = PostgresTemporalStore(
-        lanes, TemporalViews(lanes, *keys_of(database)), *keys_of(database)
+        lanes, lanes, TemporalViews(lanes, *keys_of(database)), *keys_of(database)
     )
     view = await past.read_models_at(organisation, LedgerPosition(end))
     query = ViewQuery("contacts", {"id": client.desk.recipient})

@@ -37,9 +37,8 @@ NOTE = (
 def ledger_on(url: str) -> PostgresStore:
     """A ledger with as many connections as a process of the service has by default."""
     ring = KeyRing("service-key-of-the-benchmarks-0123456789")
-    return PostgresStore(
-        ConnectionPool(url, 4), ConnectionPool(url, 3), ring, ZoneInfo("Asia/Nicosia")
-    )
+    reads, writes, streams = (ConnectionPool(url, count) for count in (4, 3, 4))
+    return PostgresStore(reads, writes, streams, ring, ZoneInfo("Asia/Nicosia"))
 
 
 async def append(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> list[Table]:

@@ -42,7 +42,7 @@ async def lists(postgres: EmbeddedPostgres, plan: Plan, progress: Progress) -> l
         connection = await asyncpg.connect(url)
         await seed(connection, plan.service_requests)
         lanes = ConnectionPool(url, 1)
-        reader = ViewReader(lanes)
+        reader = ViewReader(lanes, lanes)
         cells = [_cell(reader, name, customer) for name, customer in CALLS]
         cells.append(Cell("by key", f"{ROWS} rows by key", await _by_key(connection)))
         title = "Lists of service requests"

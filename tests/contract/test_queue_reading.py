@@ -183,7 +183,7 @@ SIZES: list[tuple[str, str, Any, str]] = [
         for value, refusal_name in (
             (0, "INVALIDPARAMETERVALUE"),
             (-1, "INVALIDPARAMETERVALUE"),
-            (1001, "INVALIDPARAMETERVALUE"),
+            (2**53, "INVALIDPARAMETERVALUE"),
             ("1.5", "INVALIDPARAMETERTYPE"),
             ("x", "INVALIDPARAMETERTYPE"),
         )

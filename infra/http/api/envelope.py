@@ -11,9 +11,11 @@ import orjson
 
 from domain.errors import ServiceError
 
-__all__ = ["failed", "ok"]
+__all__ = ["END", "OK", "failed", "ok"]
 
-_OK: Final = b'{"status":{"code":"OK","message":"","description":""},"data":'
+OK: Final = b'{"status":{"code":"OK","message":"","description":""},"data":'
+END: Final = b"}"
+"""The envelope of a success before and after its data."""
 
 
 def ok(data: bytes) -> bytes:
@@ -21,7 +23,7 @@ def ok(data: bytes) -> bytes:
 
     :param data: the serialised result: one object, an array, or ``{}`` (section 2, "data").
     """
-    return b"".join((_OK, data, b"}"))
+    return b"".join((OK, data, END))
 
 
 def failed(error: ServiceError) -> bytes:

@@ -21,6 +21,7 @@ from domain.errors import (
 )
 from domain.fields import ReadContext
 from infra.http.api.body import is_multipart, parse_multipart, read_body
+from infra.http.api.data_response import data_response
 from infra.http.api.envelope import ok
 from infra.http.api.json_body import parse_json_object
 from infra.http.api.query_string import parse_query
@@ -90,8 +91,8 @@ class Api:
             if isinstance(method, Login):
                 return response(ok(await self._log_in(method, request)))
             try:
-                data = await self._dispatcher.run(method, request)
-                return response(ok(data), headers=_staleness_headers(request.staleness))
+                answer = await self._dispatcher.run(method, request)
+                return await data_response(answer, _staleness_headers(request.staleness))
             except ServiceError as error:
                 self._on_refusal(request.parameters.get("token"), error.code)
                 raise

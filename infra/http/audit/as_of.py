@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from infra.http.api.envelope import ok
+from infra.http.api.data_response import data_response
 from infra.http.audit.routes import AuditHandler, AuditRoutes, Query
-from infra.http.router import Exchange, Router, response
+from infra.http.router import Exchange, Router
 from services.audit.access import AuthorizedReader
 from services.audit.as_of import AsOf, methods
 from services.pipeline.method import Method
@@ -35,6 +35,6 @@ def _handler(method: Method, as_of: AsOf) -> AuditHandler:
         headers = {"X-As-Of-Position": str(moment.position)}
         if moment.position:
             headers["X-As-Of-Recorded-At"] = moment.recorded_at.isoformat()
-        return response(ok(answer), headers=headers)
+        return await data_response(answer, headers)
 
     return handle

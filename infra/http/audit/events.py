@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
-import structlog
 from aiohttp import web
 
 from domain.aggregate import EVENTS
-from domain.errors import InvalidParameterType, InvalidParameterValue, ServiceError
+from domain.errors import InvalidParameterType, InvalidParameterValue
 from domain.fields import Field, JsonObject, JsonSchema, Parameters, ReadContext
 from domain.identifiers import Identifier, normalised
 from domain.scalar_fields import Enumeration, Integer, Text
 from infra.http.api.envelope import ok
 from infra.http.audit.history import read_query
 from infra.http.audit.routes import AuditRoutes, Query
-from infra.http.router import Exchange, Router, response
+from infra.http.router import Exchange, Router, StreamedResponse, response
 from infra.ledger.event_search import Filter, Page, Search
-from infra.ledger.feed import GapError
-from infra.postgres.pool import CONNECTION_ERRORS
 from services.audit.access import AuthorizedReader, access_ledger
 from services.audit.history_service import HistoryService
 from services.pipeline.identifiers import single_match
@@ -40,15 +38,6 @@ CHUNK = 200
 MAX_WAIT = 30
 STREAM_SECONDS = 45.0
 """Seconds after which a response of lines ends, within the time that a call may take."""
-
-STREAM_HEADERS = {
-    "Content-Type": NDJSON,
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Server": "crmledger",
-}
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +105,9 @@ class AuditEvents:
         organisation = reader.organisation
         ledger = access_ledger(organisation) if access else organisation
         if NDJSON in exchange.request.headers.get("Accept", ""):
-            return await self._stream_lines(ledger, params, criteria, exchange)
+            return await StreamedResponse.begin(
+                self._lines(ledger, params, criteria), mime_type=NDJSON
+            )
         page = await self._first_page(ledger, params, criteria, MAX_LIMIT)
         events = b",".join(page.events)
         summary = orjson.dumps(_page_summary(ledger, page, page.first, len(page.events)))
@@ -129,43 +120,23 @@ class AuditEvents:
         after, limit = params.get("after", 0), min(params.get("limit", DEFAULT_LIMIT), max_limit)
         return await self._search.long_poll(ledger, after, limit, criteria, params.get("wait", 0))
 
-    async def _stream_lines(
-        self, ledger: str, params: JsonObject, criteria: Filter, exchange: Exchange
-    ) -> web.StreamResponse:
-        """Respond with one event a line, holding few of them in memory; the last line is a summary.
+    async def _lines(
+        self, ledger: str, params: JsonObject, criteria: Filter
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield one event a line, in pages up to the end that the ledger had at the first of them.
 
-        A response without that line was cut off. Refusals come before the first line.
+        The last line is a summary; a response without that line was cut off.
         """
         page = await self._first_page(ledger, params, criteria, CHUNK)
-        stream = web.StreamResponse(headers=STREAM_HEADERS | {"X-Request-Id": exchange.request_id})
-        await stream.prepare(exchange.request)
-        try:
-            last = await self._write_pages(stream, ledger, page, criteria, params.get("limit"))
-            await stream.write(orjson.dumps({"page": last}) + b"\n")
-            await stream.write_eof()
-        except (ServiceError, GapError, *CONNECTION_ERRORS) as error:
-            log.warning("stream.cut", error=type(error).__name__)
-            if exchange.request.transport:
-                exchange.request.transport.close()
-        return stream
-
-    async def _write_pages(
-        self,
-        stream: web.StreamResponse,
-        ledger: str,
-        page: Page,
-        criteria: Filter,
-        limit: int | None,
-    ) -> JsonObject:
-        """Write the pages up to the end that the ledger had at the first of them; return their summary."""
-        first, last_position, count = page.first, page.head, 0
+        first, last_position, count, limit = page.first, page.head, 0, params.get("limit")
         deadline = time.monotonic() + STREAM_SECONDS
         while True:
-            await stream.write(b"".join(event + b"\n" for event in page.events))
+            yield b"".join(event + b"\n" for event in page.events)
             count += len(page.events)
             remaining = CHUNK if limit is None else min(CHUNK, limit - count)
             if page.last >= last_position or not remaining or time.monotonic() > deadline:
-                return _page_summary(ledger, page, first, count)
+                yield orjson.dumps({"page": _page_summary(ledger, page, first, count)}) + b"\n"
+                return
             page = await self._search.page(ledger, page.last, remaining, criteria)
 
     async def _create_filter(self, reader: AuthorizedReader, params: JsonObject) -> Filter:

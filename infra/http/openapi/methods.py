@@ -122,7 +122,11 @@ def own_parameters(method: Method) -> list[Document]:
 
 def _query_parameter(field: Field, level: LevelRule) -> Document:
     schema = _textual(field)
-    sentences = [schema.pop("description", ""), f"Since {field.since}." if field.since else ""]
+    sentences = [
+        field.description,
+        schema.pop("description", ""),
+        f"Since {field.since}." if field.since else "",
+    ]
     description = " ".join(filter(None, sentences))
     return query_parameter(field.parameter, schema, description, required=level is Level.MANDATORY)
 

@@ -16,6 +16,7 @@ from domain.reference.catalogue import KINDS
 from domain.reference.records import record_id
 from domain.scalar_fields import Text
 from infra.http.api.body import read_body
+from infra.http.api.data_response import data_response, json_array
 from infra.http.api.envelope import ok
 from infra.http.api.json_body import parse_json_object
 from infra.http.api.query_string import parse_query
@@ -25,7 +26,7 @@ from infra.http.router import Exchange, Router, response
 from infra.store.postgres_store import PostgresStore
 from services.clock import utc_now
 from services.context import ContextQuery
-from services.pipeline.paging import PAGING, page
+from services.pipeline.paging import PAGING, limit_and_offset
 from services.pipeline.tenancy import load_context_by_name
 from services.reference.importer import import_lines
 from services.reference.registrar import Registrar
@@ -90,25 +91,22 @@ class ReferenceRoutes:
             # An organisation does not belong to another one.
             accepted = NO_PARAMETERS if kind == ORGANISATION and id_ else LIST_PARAMETERS
             params = accepted.read(parse_query(exchange.query), read_context)
-        records = await self._records(exchange, kind, id_, params)
-        return response(ok(orjson.dumps(records[0] if id_ else records)))
-
-    async def _records(
-        self, exchange: Exchange, kind: str, id_: str, params: JsonObject
-    ) -> list[JsonObject]:
         with _refusal_status(exchange, 404):
             id_ = _normalised_id(id_) if id_ else ""
             organisation = await self._find_organisation(params.get(ORGANISATION), id_)
-            paging = page("records", {}, params)
-            records = await self._ledger.records(
-                organisation, kind, id_ or None, paging.limit, paging.offset
-            )
-            if id_ and not records:
-                raise EntityNotFound("id")
-        head = {"kind": kind}
-        if kind != ORGANISATION:
-            head |= {ORGANISATION: params[ORGANISATION]}
-        return [head | record for record in records]
+            head = {"kind": kind}
+            if kind != ORGANISATION:
+                head |= {ORGANISATION: params[ORGANISATION]}
+            if id_:
+                return response(ok(await self._record(organisation, kind, id_, head)))
+            records = self._ledger.records(organisation, kind, *limit_and_offset(params))
+            return await data_response(json_array(records, head))
+
+    async def _record(self, organisation: str, kind: str, id_: str, head: JsonObject) -> bytes:
+        record = await self._ledger.record(organisation, kind, id_)
+        if record is None:
+            raise EntityNotFound("id")
+        return orjson.dumps(head | record)
 
     async def _find_organisation(self, name: str | None, id_: str) -> str:
         if name is None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hmac
 
-import orjson
 from aiohttp import web
 
 from domain.errors import EntityNotFound, InvalidToken, MandatoryParameter, MethodNotFound, Refusal
 from domain.fields import Parameters, ReadContext, mandatory
 from domain.scalar_fields import Text
+from infra.http.api.data_response import data_response, json_array
 from infra.http.api.envelope import ok
 from infra.http.api.query_string import parse_query
 from infra.http.router import Exchange, Router, response
 from infra.store.postgres_store import PostgresStore
 from services.clock import utc_now
 from services.operators import Operator
-from services.pipeline.paging import PAGING, page
+from services.pipeline.paging import PAGING, limit_and_offset
 
 __all__ = ["OPERATOR", "OperatorRoutes", "check_operator", "read_organisation"]
 
@@ -68,9 +68,8 @@ class OperatorRoutes:
         except Refusal as error:
             exchange.status = 404 if isinstance(error, EntityNotFound) else 400
             raise
-        paging = page("sessions", {}, params)
-        sessions = await self._ledger.sessions(context.directory, paging.limit, paging.offset)
-        return response(ok(orjson.dumps(sessions)))
+        sessions = self._ledger.sessions(context.directory, *limit_and_offset(params))
+        return await data_response(json_array(sessions))
 
     async def _act(self, exchange: Exchange) -> web.StreamResponse:
         check_operator(exchange, self._key)

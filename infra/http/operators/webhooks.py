@@ -19,7 +19,7 @@ from infra.http.router import Exchange, Router, response
 from infra.webhooks.admin import WebhookAdmin
 from services.clock import utc_now
 from services.operators import Operator
-from services.pipeline.paging import PAGING, page
+from services.pipeline.paging import PAGING, limit_and_offset
 
 __all__ = ["LIST_PARAMETERS", "REPLAY_PARAMETERS", "RESUME_PARAMETERS", "WEBHOOKS", "WebhookRoutes"]
 
@@ -54,8 +54,7 @@ class WebhookRoutes:
 
     async def _list(self, exchange: Exchange) -> web.StreamResponse:
         async def statuses(organisation: str, _: str, params: JsonObject) -> list[JsonObject]:
-            paging = page("webhooks", {}, params)
-            return await self._admin.statuses(organisation, paging.limit, paging.offset)
+            return await self._admin.statuses(organisation, *limit_and_offset(params))
 
         return await self._respond(exchange, LIST_PARAMETERS, statuses)
 
@@ -85,8 +84,7 @@ class WebhookRoutes:
     async def _deliveries(
         self, organisation: str, webhook: str, params: JsonObject
     ) -> list[JsonObject]:
-        paging = page("attempts", {}, params)
-        return await self._admin.deliveries(organisation, webhook, paging.limit, paging.offset)
+        return await self._admin.deliveries(organisation, webhook, *limit_and_offset(params))
 
     async def _replay(self, organisation: str, webhook: str, params: JsonObject) -> None:
         await self._admin.replay(organisation, webhook, params["from"])
