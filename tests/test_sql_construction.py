@@ -79,10 +79,11 @@ BUILT: Counter[str] = Counter(
         "infra.store.aggregate_loader:load_expressions": 2,
         "infra.store.context_loader:__init__": 1,
         "infra.store.context_sql:context_statement": 5,
+        "infra.views.queries:_load_references": 1,
         "infra.views.queries:compact": 1,
         "infra.views.queries:documents_with_references": 1,
-        "infra.views.queries:ids_statement": 1,
         "infra.views.queries:reference_closure": 2,
+        "infra.views.queries:rows_statement": 1,
         "infra.views.queries:statement": 1,
     }
 )

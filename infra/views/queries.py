@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 import asyncpg
-from msgspec import structs
 
 from infra.batcher import Batcher
 from infra.postgres.pool import ReadPool
@@ -90,11 +89,19 @@ UNION ALL
 SELECT ref, document, NULL FROM shown
 """
 
-IDS = """
+ROWS = """
 WITH customer AS (SELECT $2::text[])
-SELECT id FROM {schema}.{view}
+SELECT {columns} FROM {schema}.{view}
  WHERE organisation = $1{conditions}
  ORDER BY {order} LIMIT $3 OFFSET $4
+"""
+SHOWN = """
+WITH RECURSIVE page (refs) AS (
+    SELECT $3::text[]
+), followed (id, code, created) AS (
+    SELECT * FROM unnest($4::text[], $5::text[], $6::bigint[])
+), {closure}
+SELECT ref, document FROM shown
 """
 
 BY_ID = """
@@ -179,38 +186,49 @@ class ViewReader:
         if set(select.where) == {"id"}:
             key = (organisation, select.view, select.customer)
             return await self._single.submit(key, select.where["id"])
-        return await self._pool.read(
-            lambda connection: self._fetch_page(connection, organisation, select)
+        sql, values = statement(select, self._schema)
+        customer = customer_refs(select.customer)
+        rows = await self._pool.read(
+            lambda connection: connection.fetch(
+                sql, organisation, customer, select.limit, select.offset, *values
+            )
         )
+        documents, references = _split_rows(select.view, rows)
+        return QueryResult(list(documents.values()), references)
 
     async def stream(
         self, organisation: str, query: ViewQuery, page_size: int
     ) -> AsyncGenerator[QueryResult, None]:
-        """Yield the documents of one snapshot page by page, in their order.
-
-        A cursor finds their ids; the documents of a page are read when it is wanted.
-        """
-        sql, values = ids_statement(query, self._schema)
+        """Yield the documents of one snapshot page by page, in their order, as a cursor finds them."""
+        sql, values = rows_statement(query, self._schema)
         customer = customer_refs(query.customer)
         async with self._streams.snapshot() as connection:
             cursor = await connection.cursor(
                 sql, organisation, customer, query.limit, query.offset, *values
             )
             while rows := await cursor.fetch(page_size):
-                where = {"id": tuple(row["id"] for row in rows)}
-                page = structs.replace(query, where=where, limit=None, offset=0)
-                yield await self._fetch_page(connection, organisation, page)
+                references = await self._load_references(connection, organisation, query, rows)
+                yield QueryResult([row["document"] for row in rows], references)
 
-    async def _fetch_page(
-        self, connection: asyncpg.Connection, organisation: str, query: ViewQuery
-    ) -> QueryResult:
-        sql, values = statement(query, self._schema)
-        customer = customer_refs(query.customer)
-        rows = await connection.fetch(
-            sql, organisation, customer, query.limit, query.offset, *values
+    async def _load_references(
+        self,
+        connection: asyncpg.Connection,
+        organisation: str,
+        query: ViewQuery,
+        rows: list[asyncpg.Record],
+    ) -> dict[str, bytes]:
+        """Return the objects that rows of a view show, by reference."""
+        followed = "followed" if query.view in HAS_FOLLOW_UPS else None
+        sql = SHOWN.format(closure=reference_closure(followed, schema=self._schema))
+        refs = {ref for row in rows for ref in row["refs"]}
+        ids = [row["id"] for row in rows]
+        codes, created = (
+            [row[name] for row in rows] if followed else [] for name in ("code", "created")
         )
-        documents, references = _split_rows(query.view, rows)
-        return QueryResult(list(documents.values()), references)
+        shown = await connection.fetch(
+            sql, organisation, customer_refs(query.customer), list(refs), ids, codes, created
+        )
+        return follow_ups(query.view, ids) | dict(map(tuple, shown))
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
         """Return a stored compact object, or None."""
@@ -247,10 +265,18 @@ def statement(select: ViewQuery, schema: str = LIVE_SCHEMA) -> tuple[str, list[A
     return sql, values
 
 
-def ids_statement(select: ViewQuery, schema: str = LIVE_SCHEMA) -> tuple[str, list[Any]]:
-    """Return the SQL of the ids of a page, and the values of its conditions, as `statement` does."""
+def rows_statement(select: ViewQuery, schema: str) -> tuple[str, list[Any]]:
+    """Return the SQL of the rows of a view alone, and values as `statement` does."""
     conditions, order, values = _clauses(select)
-    return IDS.format(view=select.view, conditions=conditions, order=order, schema=schema), values
+    columns = ("id", "refs", "document", *HAS_FOLLOW_UPS.get(select.view, ()))
+    sql = ROWS.format(
+        view=select.view,
+        columns=", ".join(columns),
+        conditions=conditions,
+        order=order,
+        schema=schema,
+    )
+    return sql, values
 
 
 def _clauses(select: ViewQuery) -> tuple[str, str, list[Any]]:

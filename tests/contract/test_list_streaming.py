@@ -75,21 +75,18 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     """A gate that lets one page pass."""
-    made, fetch = Gate(), ViewReader._fetch_page
+    made, load = Gate(), ViewReader._load_references
 
-    async def fetch_page(
-        reader: ViewReader, connection: asyncpg.Connection, organisation: str, query: Any
-    ) -> QueryResult:
-        if connection.is_in_transaction():
-            made.pages += 1
-            made.count_rows()
-            if made.pages > 1:
-                await made.open.wait()
-                if made.failure is not None:
-                    raise made.failure
-        return await fetch(reader, connection, organisation, query)
+    async def load_references(reader: ViewReader, *page: Any) -> dict[str, bytes]:
+        made.pages += 1
+        made.count_rows()
+        if made.pages > 1:
+            await made.open.wait()
+            if made.failure is not None:
+                raise made.failure
+        return await load(reader, *page)
 
-    monkeypatch.setattr(ViewReader, "_fetch_page", fetch_page)
+    monkeypatch.setattr(ViewReader, "_load_references", load_references)
     return made
 
 
