@@ -143,6 +143,7 @@ class _AnswerProtocol(ResponseHandler):
         return parts[1][:MAX_BODY] if len(parts) > 1 else b""
 
     def data_received(self, data: bytes) -> None:
+        """Keep the beginning and parse what comes."""
         self._beginning += data[: MAX_HEAD + MAX_BODY - len(self._beginning)]
         super().data_received(data)
 
@@ -160,6 +161,7 @@ class _Response(aiohttp.ClientResponse):
     """An answer whose status counts even if nothing else can be read, and is read in one way."""
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """Read the head. Raises `_StatusOnlyError` if nothing but the status can be read."""
         assert isinstance(connection.protocol, _AnswerProtocol)
         self._received = connection.protocol
         try:
