@@ -50,15 +50,15 @@ def _print(entry: HistoryEntry, zone: ZoneInfo) -> None:
     who = user.get("person_name") or user.get("username") or user.get("id") or "the operator"
     place = by["unit"] and (by["unit"]["name"] or by["unit"]["id"])
     origin = [who, place, by["client"] or by["source"], f"{at:%Y-%m-%d %H:%M:%S %Z}"]
+    at_position = f"{' · '.join(filter(None, origin))} · position {entry.position}"
     out.print_line()
-    out.print_line((f"{entry.version:3}", "bold"), f" {entry.sentence}")
-    out.print_line((f"    {' · '.join(filter(None, origin))} · position {entry.position}", "dim"))
+    out.print_line((f"{entry.version:3}", "bold"), f" {entry.sentence}", wrapped=True)
+    out.print_line((f"    {at_position}", "dim"), wrapped=True)
     out.print_grid(map(_row, entry.changes))
     for label, events in (("caused by", entry.causes), ("led to", entry.effects)):
         for event in events:
-            out.print_line(
-                f"    {label} {event.entity} at position {event.position}: {event.sentence}"
-            )
+            related = f"{event.entity} at position {event.position}: {event.sentence}"
+            out.print_line(f"    {label} {related}", wrapped=True)
 
 
 def _row(change: FieldChange) -> tuple[Styled, Styled, Styled]:

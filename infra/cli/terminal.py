@@ -33,9 +33,9 @@ class Terminal(Console):
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
 
-    def print_line(self, *parts: Styled, style: str = "") -> None:
-        """Print one line, however long."""
-        self.print(_text(*parts, style=style), soft_wrap=True)
+    def print_line(self, *parts: Styled, style: str = "", wrapped: bool = False) -> None:
+        """Print one line, however long; ``wrapped`` at words if it is to be read as text."""
+        self.print(_text(*parts, style=style), soft_wrap=not wrapped)
 
     def print_table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Print a table. The first column is never wrapped."""
