@@ -11,10 +11,17 @@ import threading
 import traceback
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
@@ -74,9 +81,17 @@ def exit_with(error: object) -> NoReturn:
     sys.exit(1)
 
 
+class _Bars(Progress):
+    """Progress bars with descriptions of data."""
+
+    def add_task(self, description: str, *arguments: Any, **options: Any) -> TaskID:
+        """Add a bar."""
+        return super().add_task(visible(description), *arguments, **options)
+
+
 def progress() -> Progress:
     """A progress bar on standard error."""
-    return Progress(
+    return _Bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
