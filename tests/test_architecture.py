@@ -163,6 +163,41 @@ def doubled_classes(sources: Sources) -> list[str]:
     return sorted(name for name, paths in places.items() if len(paths) > 1)
 
 
+TERMINAL = "infra/cli/terminal.py"
+STREAMS = {
+    TERMINAL,
+    "infra/observability/logs.py",
+    "infra/audit/verifier.py",
+    "infra/http/openapi/document.py",
+}
+"""The modules that write to standard output or error: as text for people, JSON or nobody's text."""
+
+
+def printed_around(sources: Sources) -> list[str]:
+    """The places that print without the terminal, which makes data of what it is given."""
+
+    def prints(node: ast.AST, path: str) -> bool:
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [f"{name}.{alias.name}" for name in (names or [""]) for alias in node.names]
+            is_rich = any(re.match(r"\.?rich(?!\.filesize)\b", name) for name in names)
+            is_stream = any(re.fullmatch(r"sys\.(__)?std(out|err)(__)?", name) for name in names)
+            return (is_rich and path != TERMINAL) or (is_stream and path not in STREAMS)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            full = f"{node.value.id}.{node.attr}"
+            is_stream = re.fullmatch(r"sys\.(__)?std(out|err)(__)?|traceback\.print_\w+", full)
+            return is_stream is not None and path not in STREAMS
+        is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        return is_call and node.func.id in ("print", "pprint", "input")  # type: ignore[attr-defined]
+
+    return [
+        f"{path}:{getattr(node, 'lineno', 0)}"
+        for path, text in sources.items()
+        for node in ast.walk(ast.parse(text))
+        if prints(node, path)
+    ]
+
+
 ENDPOINT_SOURCE = "@command(1, 'p', P, S)\ndef f(call):\n" + "    call()\n" * (ENDPOINT + 1)
 LAWS: dict[Callable[[Sources], list[str]], Sources] = {
     long_files: {"infra/a.py": "x = 1\n" * (FILE + 1)},
@@ -173,6 +208,7 @@ LAWS: dict[Callable[[Sources], list[str]], Sources] = {
     unfinished: {"services/a.py": "# TODO: later\n"},
     gerunds: {"infra/views/folding.py": ""},
     doubled_classes: {"infra/a.py": "class A: ...", "domain/b.py": "class A: ..."},
+    printed_around: {"infra/cli/a.py": "print('x')\n", TERMINAL: "import rich\n"},
 }
 """Each law with sources that break it once."""
 
@@ -185,6 +221,24 @@ def test_the_law_is_kept(law: Callable[[Sources], list[str]]) -> None:
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_the_law_finds_a_planted_offender(law: Callable[[Sources], list[str]]) -> None:
     assert len(law(LAWS[law])) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import rich",
+        "from rich.console import Console",
+        "from rich import print",
+        "import rich.table as t",
+        "import sys\nsys.stdout.write('x')",
+        "import sys\nsys.__stderr__.write('x')",
+        "from sys import stderr",
+        "import traceback\ntraceback.print_exc()",
+        "input('name? ')",
+    ],
+)
+def test_no_way_around_the_terminal(source: str) -> None:
+    assert len(printed_around({"infra/cli/a.py": source})) == 1
 
 
 def test_nine_functions_in_ten_are_short() -> None:

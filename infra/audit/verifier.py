@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from infra.audit.bundle import BundleError, Manifest, open_bundle
 from infra.audit.bundle_verification import check_bundle
@@ -16,6 +17,7 @@ from infra.audit.errors import TamperError
 from infra.audit.proofs import ProofError, read_proof
 from infra.audit.seal_verification import SealVerifier
 from infra.audit.seals import SealError, SignedSeal, parse_seals, trusted_seals
+from infra.terminal_text import visible
 
 __all__ = ["main"]
 
@@ -36,14 +38,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             lines = _verify_bundle(options.file, options.key, outside)
     except (TamperError, BundleError, ProofError, SealError, OSError) as error:
-        sys.stderr.write(f"crmledger-verify: {error}\n")
+        sys.stderr.write(f"crmledger-verify: {visible(str(error))}\n")
         return 1
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.write("".join(f"{visible(line)}\n" for line in lines))
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("crmledger-verify", description=__doc__, epilog=EPILOG)
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors hold no control characters of its arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print an error and exit with status 2."""
+        super().error(visible(message))
+
+
+def _parser() -> _Parser:
+    parser = _Parser("crmledger-verify", description=__doc__, epilog=EPILOG)
     parser.add_argument(
         "file", type=Path, help="a file of `crmledger audit export`, `prove` or `prove-entity`"
     )

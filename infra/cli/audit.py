@@ -26,7 +26,8 @@ from infra.audit.seal_builder import seal_next
 from infra.audit.seal_verification import SealVerifier
 from infra.audit.sealer import signer_of
 from infra.audit.seals import SealError, SignedSeal, Signer, parse_seals, trusted_seals
-from infra.cli.runtime import database, err, out, prepare_schema, progress
+from infra.cli.runtime import database, prepare_schema
+from infra.cli.terminal import err, exit_with, out, progress
 from infra.ledger.feed import LedgerCorruptedError
 from infra.ledger.positions import head_positions
 from infra.postgres.pool import PooledConnection
@@ -68,8 +69,7 @@ def _exit_on_error() -> Iterator[None]:
     try:
         yield
     except (TamperError, SealError, LedgerCorruptedError, OSError) as error:
-        err.print(f"crmledger: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+        exit_with(error)
 
 
 @contextmanager
@@ -81,13 +81,13 @@ def _bar(total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _print(document: msgspec.Struct) -> None:
-    out.file.write(msgspec.json.encode(document).decode() + "\n")
+    out.print_document(msgspec.json.encode(document))
 
 
 @audit.command(name="public-key")
 async def public_key() -> None:
     """Print the public key that verifies the seals of this service key."""
-    out.print(signer_of(Settings.from_environment().service_key).key, highlight=False)
+    out.print_line(signer_of(Settings.from_environment().service_key).key)
 
 
 @audit.command
@@ -169,9 +169,9 @@ async def _verify(
             except TamperError as error:
                 problems.append(f"{id_}: {error}")
     for line in results:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        out.print_line(line)
     for line in problems:
-        err.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+        err.print_line(line, style="red")
     return not problems
 
 
@@ -200,12 +200,9 @@ async def export_(
             id_ = await organisation_id(connection, organisation)
             with _bar((await head_positions(connection)).get(id_, 0)) as advance:
                 manifest = await export(connection, id_, file, from_, to, advance)
-    out.print(
+    out.print_line(
         f"{file}: {manifest.events:,} events, positions {manifest.first:,} to {manifest.last:,}, "
-        f"{manifest.seals:,} seals",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f"{manifest.seals:,} seals"
     )
 
 

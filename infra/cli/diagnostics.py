@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import orjson
 from cyclopts import Parameter
-from rich.text import Text
 
-from infra.cli.runtime import database, out
+from infra.cli.runtime import database
+from infra.cli.terminal import out
 from infra.diagnostics.build_info import build_info
 from infra.diagnostics.delivery import SENDING_CHECKS
 from infra.diagnostics.ledger import DEEP_CHECKS, LEDGER_CHECKS
@@ -53,9 +53,8 @@ async def check(
 
 def _print(reports: Iterable[CheckReport]) -> None:
     for report in reports:
-        line = Text(f"{report.verdict:8}", COLOURS[report.verdict])
-        line.append(f" {report.check:12}  {report.message}", "default")
-        out.print(line, soft_wrap=True)
+        verdict = f"{report.verdict:8}", COLOURS[report.verdict]
+        out.print_line(verdict, f" {report.check:12}  {report.message}")
 
 
 async def describe(*, json: Json = False) -> None:
@@ -65,21 +64,26 @@ async def describe(*, json: Json = False) -> None:
         _print_json(build)
         return
     for line in _lines(build):
-        out.print(Text(line), soft_wrap=True)
+        out.print_line(line)
 
 
 def _lines(build: dict[str, Any]) -> Iterator[str]:
     yield f"crmledger {build['version']}"
-    yield f"\n{len(build['methods'])} methods"
+    yield ""
+    yield f"{len(build['methods'])} methods"
     yield from (f"  {m['number']:>3}  {m['verb']:4}  {m['path']}" for m in build["methods"])
-    yield f"\n{sum(map(len, build['events'].values()))} events, with the version of their form"
+    yield ""
+    yield f"{sum(map(len, build['events'].values()))} events, with the version of their form"
     for aggregate, events in build["events"].items():
         yield f"  {aggregate}: {', '.join(f'{name} {number}' for name, number in events.items())}"
-    yield f"\nschema: {', '.join(build['schema'])}"
-    yield "\nviews: " + ", ".join(f"{name} {number}" for name, number in build["views"].items())
-    yield "\nsettings"
+    yield ""
+    yield f"schema: {', '.join(build['schema'])}"
+    yield ""
+    yield "views: " + ", ".join(f"{name} {number}" for name, number in build["views"].items())
+    yield ""
+    yield "settings"
     yield from (f"  {s['name']} = {s['value'] or '-'}  ({s['source']})" for s in build["settings"])
 
 
 def _print_json(document: Any) -> None:
-    out.file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+    out.print_document(orjson.dumps(document, option=orjson.OPT_INDENT_2))

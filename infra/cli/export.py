@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,8 @@ import asyncpg
 from cyclopts import Parameter
 
 from infra.analytics.export import ExportError, Format, Range, export, find_relation
-from infra.cli.runtime import database, err, out, prepare_schema, progress
+from infra.cli.runtime import database, prepare_schema
+from infra.cli.terminal import exit_with, out, progress
 from infra.settings import Settings
 
 __all__ = ["export_"]
@@ -56,7 +56,6 @@ async def export_(
                     advance=lambda count: bar.advance(task, count),
                 )
     except (ExportError, OSError, asyncpg.InsufficientPrivilegeError) as error:
-        err.print(f"crmledger: {error}", style="red", markup=False, highlight=False)
-        sys.exit(1)
+        exit_with(error)
     upto_ = "" if result.upto is None else f", up to position {result.upto}"
-    out.print(f"{result.rows} rows{upto_}", highlight=False)
+    out.print_line(f"{result.rows} rows{upto_}")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from zoneinfo import ZoneInfo
 
-from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
-
 from domain.errors import ServiceError
-from infra.cli.runtime import err, open_command_application, out
+from infra.cli.runtime import open_command_application
+from infra.cli.terminal import Styled, exit_with, out
 from infra.settings import Settings
 from services.audit.access import TerminalReader
 from services.audit.field_history import FieldChange, HistoryEntry
@@ -38,41 +34,34 @@ async def history(organisation: str, entity: str, *, start: int = 1) -> None:
             identified = await application.historian.find_entity(reader.organisation, entity)
             page = await application.historian.history(reader, identified, start)
     except ServiceError as error:
-        err.print(f"crmledger: {error.message}: {error.description}", markup=False)
-        sys.exit(1)
-    out.print(
-        f"[bold]{escape(page.entity)}[/]  versions {page.first} to {page.last} of {page.versions},"
-        f" position {page.position}",
-        highlight=False,
+        exit_with(f"{error.message}: {error.description}")
+    out.print_line(
+        (page.entity, "bold"),
+        f"  versions {page.first} to {page.last} of {page.versions}, position {page.position}",
     )
     for entry in page.entries:
-        out.print(_render(entry, application.zone), highlight=False)
+        _print(entry, application.zone)
 
 
-def _render(entry: HistoryEntry, zone: ZoneInfo) -> Group:
-    """One entry: the sentence, user and time, and the field changes."""
+def _print(entry: HistoryEntry, zone: ZoneInfo) -> None:
+    """Print one entry: the sentence, user and time, and the field changes."""
     by, at = entry.by, entry.at.astimezone(zone)
     user = by["user"] or {}
     who = user.get("person_name") or user.get("username") or user.get("id") or "the operator"
     place = by["unit"] and (by["unit"]["name"] or by["unit"]["id"])
     origin = [who, place, by["client"] or by["source"], f"{at:%Y-%m-%d %H:%M:%S %Z}"]
-    table = Table.grid(padding=(0, 2))
-    for change in entry.changes:
-        table.add_row(*_row(change))
-    related = [
-        f"    {label} {event.entity} at position {event.position}: {event.sentence}"
-        for label, events in (("caused by", entry.causes), ("led to", entry.effects))
-        for event in events
-    ]
-    return Group(
-        f"\n[bold]{entry.version:3}[/] {escape(entry.sentence)}",
-        f"    [dim]{escape(' · '.join(filter(None, origin)))} · position {entry.position}[/]",
-        table,
-        *map(escape, related),
-    )
+    at_position = f"{' · '.join(filter(None, origin))} · position {entry.position}"
+    out.print_line()
+    out.print_line((f"{entry.version:3}", "bold"), f" {entry.sentence}", wrapped=True)
+    out.print_line((f"    {at_position}", "dim"), wrapped=True)
+    out.print_grid(map(_row, entry.changes))
+    for label, events in (("caused by", entry.causes), ("led to", entry.effects)):
+        for event in events:
+            related = f"{event.entity} at position {event.position}: {event.sentence}"
+            out.print_line(f"    {label} {related}", wrapped=True)
 
 
-def _row(change: FieldChange) -> tuple[str, str, str]:
-    before = "" if change.before is None else f"[red]- {escape(str(change.before))}[/]"
-    after = "" if change.after is None else f"[green]+ {escape(str(change.after))}[/]"
-    return f"    {escape(change.field)}", before, after
+def _row(change: FieldChange) -> tuple[Styled, Styled, Styled]:
+    before = "" if change.before is None else f"- {change.before}"
+    after = "" if change.after is None else f"+ {change.after}"
+    return f"    {change.field}", (before, "red"), (after, "green")

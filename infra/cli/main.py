@@ -11,7 +11,6 @@ from typing import Annotated
 import asyncpg
 import uvloop
 from cyclopts import App, Parameter
-from rich.table import Table
 
 from infra.analytics.install import deploy, repeatables
 from infra.app import Application, run_sealer, serve_http
@@ -21,16 +20,9 @@ from infra.cli.export import export_
 from infra.cli.history import history
 from infra.cli.operators import access_tokens, contacts, sessions
 from infra.cli.project import project
-from infra.cli.runtime import (
-    database,
-    err,
-    open_command_application,
-    out,
-    prepare_schema,
-    progress,
-    stop_signal,
-)
+from infra.cli.runtime import database, open_command_application, prepare_schema, stop_signal
 from infra.cli.send import send, send_in_background
+from infra.cli.terminal import err, exit_with, out, progress, show_tracebacks
 from infra.cli.views import replay, views
 from infra.cli.webhooks import deliver, webhooks
 from infra.demo.load import ORGANISATION, DemoSecrets, load_demo, total_lines
@@ -42,7 +34,12 @@ from services.reference.importer import import_lines
 
 __all__ = ["main"]
 
-app = App(name="crmledger", help="An event-sourced CRM service over PostgreSQL.")
+app = App(
+    name="crmledger",
+    help="An event-sourced CRM service over PostgreSQL.",
+    console=out,
+    error_console=err,
+)
 db = App(name="db", help="The database's schema.")
 app.command(db)
 app.command(views)
@@ -63,12 +60,13 @@ app.command(export_, name="export")
 
 def main() -> None:
     """Run the program; an expected error is printed as one line, with exit status 1."""
+    show_tracebacks()
+    configure_logs()
     try:
         uvloop.install()
         app()
     except (SettingsError, MigrationError, ListenError, FileNotFoundError) as error:
-        err.print(f"crmledger: {error}", style="red", markup=False, highlight=False)
-        sys.exit(1)
+        exit_with(error)
 
 
 @app.command
@@ -81,7 +79,6 @@ async def serve(*, demo: bool = False) -> None:
         Load the demo organisation first, and print a login for it.
     """
     settings = Settings.from_environment()
-    configure_logs()
     stop = stop_signal()
     async with open_command_application(settings) as application:
         secrets = await _load_demo(application) if demo else None
@@ -116,14 +113,14 @@ def _print_addresses(
     settings: Settings, port: int, admin_port: int, secrets: DemoSecrets | None
 ) -> None:
     base = f"http://{settings.host}:{port}"
-    out.print(f"API and documentation  {base}/docs")
-    out.print(f"Health and metrics     http://{settings.host}:{admin_port}/health/ready")
+    out.print_line(f"API and documentation  {base}/docs")
+    out.print_line(f"Health and metrics     http://{settings.host}:{admin_port}/health/ready")
     if secrets is not None:
         password = secrets.passwords["demo"]
         body = f'{{"username":"demo","password":"{password}","organisation":"{ORGANISATION}"}}'
-        out.print(f"Login                  demo / {password} / {ORGANISATION}", highlight=False)
-        out.print("Try                    ", end="")
-        print(f"curl -s {base}/crmapi/rest/v2/authentication/token -d '{body}'")  # noqa: T201
+        path = "crmapi/rest/v2/authentication/token"
+        out.print_line(f"Login                  demo / {password} / {ORGANISATION}")
+        out.print_line(f"Try                    curl -s {base}/{path} -d '{body}'")
     out.file.flush()
 
 
@@ -157,11 +154,12 @@ async def import_(
             )
     for refusal in report.refused:
         line, code, description = refusal["line"], refusal["code"], refusal["description"]
-        err.print(f"line {line}: {code} {description}", markup=False, highlight=False)
+        err.print_line(f"line {line}: {code} {description}")
     for generated in report.secrets:
-        out.print(f"line {generated['line']}: secret {generated['secret']}", soft_wrap=True)
+        out.print_line(f"line {generated['line']}: secret {generated['secret']}")
     counts = {name: n for name, n in report.summary().items() if isinstance(n, int)}
-    out.print(" ".join(f"{name} {n}" for name, n in counts.items()), "refused", len(report.refused))
+    counts |= {"refused": len(report.refused)}
+    out.print_line(" ".join(f"{name} {n}" for name, n in counts.items()))
     if report.refused:
         sys.exit(1)
 
@@ -173,7 +171,7 @@ async def db_migrate() -> None:
         connection = await asyncpg.connect(url)
         try:
             for applied in await deploy(connection):
-                out.print(f"applied {applied}")
+                out.print_line(f"applied {applied}")
         finally:
             await connection.close()
 
@@ -181,17 +179,15 @@ async def db_migrate() -> None:
 @db.command(name="status")
 async def db_status() -> None:
     """List the migrations, the functions and the views of analysts, and the state of each."""
-    table = Table("version", "name", "state", "applied at")
     async with database(Settings.from_environment()) as url:
         connection = await asyncpg.connect(url)
         try:
-            for row in await status(connection):
-                table.add_row(str(row.version), row.name, row.state, str(row.applied_at or ""))
-            for repeatable, at in await repeatables(connection):
-                table.add_row("", str(repeatable), "applied" if at else "pending", str(at or ""))
+            migrations, others = await status(connection), await repeatables(connection)
         finally:
             await connection.close()
-    out.print(table)
+    rows = [(str(m.version), m.name, m.state, str(m.applied_at or "")) for m in migrations]
+    rows += [("", str(o), "applied" if at else "pending", str(at or "")) for o, at in others]
+    out.print_table(("version", "name", "state", "applied at"), rows)
 
 
 @db.command(name="assert")

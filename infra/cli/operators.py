@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import orjson
 from cyclopts import App
-from rich.table import Table
 
 from domain.aggregate import Attribution
 from domain.errors import ServiceError
 from domain.fields import JsonObject
 from infra.app import Application
-from infra.cli.runtime import err, open_command_application, out
+from infra.cli.runtime import open_command_application
+from infra.cli.terminal import exit_with, out
 from infra.settings import Settings
 from services.contacts.erasure import find_contact
 
@@ -33,20 +32,19 @@ async def _open_application() -> AsyncIterator[Application]:
         async with open_command_application(Settings.from_environment()) as application:
             yield application
     except ServiceError as error:
-        err.print(f"crmledger: {error.message}: {error.description}", markup=False)
-        sys.exit(1)
+        exit_with(f"{error.message}: {error.description}")
 
 
 @sessions.command(name="list")
 async def list_(organisation: str, *, limit: int = 100, offset: int = 0) -> None:
     """List the valid sessions, the newest first."""
-    table = Table("session", "user", "expires at", "account")
+    rows = []
     async with _open_application() as application:
         context = await application.operator.context(organisation)
         async for row in application.ledger.sessions(context.directory, limit, offset):
             until = datetime.fromtimestamp(row["expires_at"], UTC).isoformat()
-            table.add_row(row["id"], row["username"], until, row["account"] or "")
-    out.print(table)
+            rows.append((row["id"], row["username"], until, row["account"] or ""))
+    out.print_table(("session", "user", "expires at", "account"), rows)
 
 
 @sessions.command
@@ -56,7 +54,7 @@ async def release(organisation: str, session: str) -> None:
         await application.operator.release_session(
             organisation, session, "crmledger sessions release"
         )
-    out.print("released", session)
+    out.print_line(f"released {session}")
 
 
 @access_tokens.command(name="reset-guesses")
@@ -65,7 +63,7 @@ async def reset_guesses(organisation: str, number: str) -> None:
     source = "crmledger access-tokens reset-guesses"
     async with _open_application() as application:
         await application.operator.forgive_guesses(organisation, number, source)
-    out.print("guesses reset", number)
+    out.print_line(f"guesses reset {number}")
 
 
 @contacts.command
@@ -103,4 +101,4 @@ async def _certificate(application: Application, organisation: str, contact: str
 
 
 def _print(document: JsonObject) -> None:
-    print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())  # noqa: T201
+    out.print_document(orjson.dumps(document, option=orjson.OPT_INDENT_2))

@@ -12,7 +12,6 @@ from infra.cli.runtime import database, prepare_schema, stop_signal
 from infra.cli.views import RESET_TIMEOUT
 from infra.cli.worker import AdminPort, serve_admin_port
 from infra.encryption import KeyRing
-from infra.observability.logs import configure_logs
 from infra.postgres.pool import ConnectionPool
 from infra.projections.projector import Projector
 from infra.projections.temporal import TemporalViews
@@ -36,7 +35,6 @@ async def project(
     Runs until SIGTERM or Ctrl-C.
     """
     settings = Settings.from_environment()
-    configure_logs()
     stop = stop_signal()
     async with database(settings) as url:
         await prepare_schema(url, own=settings.embedded)

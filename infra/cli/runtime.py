@@ -1,4 +1,4 @@
-"""Shared by the commands of the ``crmledger`` program: database, schema, application, terminal."""
+"""Shared by the commands of the ``crmledger`` program: database, schema, application."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from infra.analytics.install import assert_deployed, deploy
 from infra.app import Application, open_application
@@ -17,18 +15,7 @@ from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.postgres.pool import wait_for_database
 from infra.settings import Settings
 
-__all__ = [
-    "database",
-    "err",
-    "open_command_application",
-    "out",
-    "prepare_schema",
-    "progress",
-    "stop_signal",
-]
-
-out = Console()
-err = Console(stderr=True)
+__all__ = ["database", "open_command_application", "prepare_schema", "stop_signal"]
 
 
 @asynccontextmanager
@@ -64,17 +51,6 @@ async def open_command_application(settings: Settings) -> AsyncIterator[Applicat
         await prepare_schema(url, own=settings.embedded)
         async with open_application(settings, url) as application:
             yield application
-
-
-def progress() -> Progress:
-    """A progress bar on standard error."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=err,
-    )
 
 
 def stop_signal() -> asyncio.Event:

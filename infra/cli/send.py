@@ -13,7 +13,6 @@ from infra.app import Application
 from infra.cli.runtime import open_command_application, stop_signal
 from infra.cli.worker import AdminPort, serve_admin_port
 from infra.delivery.dispatcher import MessageDispatcher
-from infra.observability.logs import configure_logs
 from infra.settings import Settings
 
 __all__ = ["send", "send_in_background"]
@@ -37,7 +36,6 @@ async def send(
     Runs until SIGTERM or Ctrl-C.
     """
     settings = Settings.from_environment()
-    configure_logs()
     stop = stop_signal()
     async with open_command_application(settings) as application:
         dispatcher = _create_dispatcher(application, pause)

@@ -13,11 +13,11 @@ import asyncpg
 import orjson
 from cyclopts import App, Parameter
 from rich.filesize import decimal
-from rich.table import Column, Table
 
 from domain.errors import Refusal
 from domain.fields import ReadContext
-from infra.cli.runtime import database, err, out, prepare_schema, progress
+from infra.cli.runtime import database, prepare_schema
+from infra.cli.terminal import err, exit_with, out, progress
 from infra.encryption import KeyRing
 from infra.postgres.pool import ConnectionPool
 from infra.projections.parked import ParkedEntity, list_parked
@@ -59,8 +59,7 @@ def _exit_on_refusal() -> Iterator[None]:
     try:
         yield
     except (RebuildError, ValueError, asyncpg.InsufficientPrivilegeError) as error:
-        err.print(f"crmledger: {error}", style="red", markup=False, highlight=False)
-        sys.exit(1)
+        exit_with(error)
 
 
 @contextmanager
@@ -80,12 +79,12 @@ async def list_() -> None:
     with _exit_on_refusal():
         async with _open_database() as (url, _, _):
             states = await load_statuses(url)
-    table = Table(Column("view", no_wrap=True), "rows", "size", "version", "lag", "parked")
+    rows = []
     for state in states:
-        rows, size = f"{state.rows:,}", decimal(state.size)
+        count, size = f"{state.rows:,}", decimal(state.size)
         parked = f"{state.parked:,}" if state.lag_positions is not None else ""
-        table.add_row(state.name, rows, size, _version(state), _lag(state), parked)
-    out.print(table)
+        rows.append((state.name, count, size, _version(state), _lag(state), parked))
+    out.print_table(("view", "rows", "size", "version", "lag", "parked"), rows)
 
 
 def _version(state: ProjectionStatus) -> str:
@@ -131,24 +130,21 @@ async def rebuild_(
                 )
     _print_differences(report.differences)
     for unreadable in report.unreadable[:MAX_PRINTED]:
-        err.print(f"cannot be read: {unreadable}", markup=False, highlight=False, soft_wrap=True)
+        err.print_line(f"cannot be read: {unreadable}")
     speed = report.events / report.seconds if report.seconds else 0
     resumed = " more" if report.resumed else ""
-    out.print(
-        f"{report.events:,}{resumed} events replayed, {speed:,.0f} per second", highlight=False
-    )
+    out.print_line(f"{report.events:,}{resumed} events replayed, {speed:,.0f} per second")
     if not report.switched:
-        err.print("The live views stay; the new ones are in views_next.")
+        err.print_line("The live views stay; the new ones are in views_next.")
         if report.unreadable:
-            err.print(
+            err.print_line(
                 f"{len(report.unreadable):,} entities cannot be read, as by an older program."
             )
         else:
-            err.print("`views rebuild --accept-differences` switches all the same.")
+            err.print_line("`views rebuild --accept-differences` switches all the same.")
         sys.exit(1)
-    out.print(
-        f"Switched; writes were blocked for {report.writes_blocked_seconds * 1000:,.0f} ms.",
-        highlight=False,
+    out.print_line(
+        f"Switched; writes were blocked for {report.writes_blocked_seconds * 1000:,.0f} ms."
     )
 
 
@@ -159,7 +155,7 @@ async def rollback_() -> None:
         async with _open_database() as (url, ring, zone):
             report = await rollback(url, ring, zone)
     _print_differences(report.differences)
-    out.print("Switched back.")
+    out.print_line("Switched back.")
 
 
 @views.command(name="verify")
@@ -170,7 +166,7 @@ async def verify_() -> None:
             with _progress_bar("events") as (total, advance):
                 report = await verify(url, ring, zone, total=total, advance=advance)
     _print_differences(report.differences)
-    out.print(f"{report.events:,} events, {report.rows:,} rows", highlight=False)
+    out.print_line(f"{report.events:,} events, {report.rows:,} rows")
     if report.differences:
         sys.exit(1)
 
@@ -181,7 +177,7 @@ async def discard_() -> None:
     with _exit_on_refusal():
         async with _open_database() as (url, _, _):
             schemas = await discard_all(url)
-    out.print(f"Dropped: {', '.join(schemas)}." if schemas else "Nothing to drop.")
+    out.print_line(f"Dropped: {', '.join(schemas)}." if schemas else "Nothing to drop.")
 
 
 @views.command(name="parked")
@@ -213,21 +209,20 @@ async def retry_(view: str | None = None) -> None:
 
 def _print_parked(entities: list[ParkedEntity]) -> None:
     if not entities:
-        out.print("Nothing is parked.")
+        out.print_line("Nothing is parked.")
         return
-    table = Table("view", "organisation", "entity", "from position", "tries", "reason")
-    for parked_entity in entities:
-        position = f"{parked_entity.position:,}"
-        entity = parked_entity.stream.hex.upper()
-        table.add_row(
-            parked_entity.view,
-            parked_entity.organisation,
-            entity,
-            position,
-            f"{parked_entity.tries}",
-            parked_entity.reason,
+    rows = [
+        (
+            parked.view,
+            parked.organisation,
+            parked.stream.hex.upper(),
+            f"{parked.position:,}",
+            f"{parked.tries}",
+            parked.reason,
         )
-    out.print(table)
+        for parked in entities
+    ]
+    out.print_table(("view", "organisation", "entity", "from position", "tries", "reason"), rows)
 
 
 @views.command(name="reset")
@@ -236,15 +231,15 @@ async def reset_(view: str) -> None:
     with _exit_on_refusal():
         async with _open_database() as (url, _, _):
             await reset_projection(url, view)
-    out.print(f"{view} is reset; the projector rebuilds it.", highlight=False)
+    out.print_line(f"{view} is reset; the projector rebuilds it.")
 
 
 def _print_differences(differences: list[Difference]) -> None:
     for difference in differences[:MAX_PRINTED]:
-        err.print(str(difference), markup=False, highlight=False, soft_wrap=True)
+        err.print_line(str(difference))
     if differences:
         more = " or more" if len(differences) >= LIMIT else ""
-        err.print(f"{len(differences):,}{more} rows differ", highlight=False)
+        err.print_line(f"{len(differences):,}{more} rows differ")
 
 
 async def replay(
@@ -275,7 +270,7 @@ async def replay(
                     document = await replayer.replay_organisation(
                         target, schema, total=total, advance=advance
                     )
-    print(orjson.dumps(document, option=CANONICAL | orjson.OPT_INDENT_2).decode())  # noqa: T201
+    out.print_document(orjson.dumps(document, option=CANONICAL | orjson.OPT_INDENT_2))
 
 
 def _position_or_time(at: str | None, zone: ZoneInfo) -> int | datetime | None:

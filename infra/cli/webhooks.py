@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.table import Table
 
 from domain.errors import ServiceError
-from infra.cli.runtime import (
-    database,
-    err,
-    open_command_application,
-    out,
-    prepare_schema,
-    stop_signal,
-)
+from infra.cli.runtime import database, open_command_application, prepare_schema, stop_signal
+from infra.cli.terminal import exit_with, out
 from infra.cli.worker import AdminPort, serve_admin_port
-from infra.observability.logs import configure_logs
 from infra.password_hasher import SecretHasher
 from infra.postgres.notify import Listener
 from infra.postgres.pool import ConnectionPool
@@ -57,10 +48,8 @@ async def deliver(
 ) -> None:
     """Run the webhook dispatcher. Runs until SIGTERM or Ctrl-C."""
     if not 0 < timeout < lease:
-        err.print("crmledger: --timeout must be shorter than --lease", style="red")
-        sys.exit(1)
+        exit_with("--timeout must be shorter than --lease")
     settings = Settings.from_environment()
-    configure_logs()
     stop = stop_signal()
     policy = DeliveryPolicy(lease=lease, timeout=timeout, pause=pause, first_backoff=first_retry)
     async with (
@@ -91,8 +80,7 @@ async def _open_admin(organisation: str) -> AsyncIterator[tuple[WebhookAdmin, st
             context = await application.operator.context(organisation)
             yield application.webhook_admin, context.directory.organisation
     except ServiceError as error:
-        err.print(f"crmledger: {error.message}: {error.description}", markup=False)
-        sys.exit(1)
+        exit_with(f"{error.message}: {error.description}")
 
 
 @webhooks.command(name="list")
@@ -119,7 +107,7 @@ async def replay(
     """Re-send events from a position, with the same message ids."""
     async with _open_admin(organisation) as (admin, tenant):
         await admin.replay(tenant, webhook, from_)
-    out.print("replayed from", from_, highlight=False)
+    out.print_line(f"replayed from {from_}")
 
 
 @webhooks.command
@@ -127,11 +115,11 @@ async def resume(organisation: str, webhook: str) -> None:
     """Send pending events now; reactivates a subscription that is PAUSED or GONE."""
     async with _open_admin(organisation) as (admin, tenant):
         await admin.resume(tenant, webhook)
-    out.print("resumed", webhook, highlight=False)
+    out.print_line(f"resumed {webhook}")
 
 
 def _print_table(columns: tuple[str, ...], rows: list[dict[str, object]]) -> None:
-    table = Table(*(column.replace("_", " ") for column in columns))
-    for row in rows:
-        table.add_row(*("" if row[name] is None else str(row[name]) for name in columns))
-    out.print(table)
+    out.print_table(
+        [column.replace("_", " ") for column in columns],
+        [["" if row[name] is None else str(row[name]) for name in columns] for row in rows],
+    )

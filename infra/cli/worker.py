@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
 
-from infra.cli.runtime import out
+from infra.cli.terminal import out
 from infra.http.admin import Admin
 from infra.http.server import listen
 from infra.settings import Settings
@@ -33,7 +33,7 @@ async def serve_admin_port(
     admin = Admin(worker)
     async with listen(admin.router().handle, settings.host, listen_on) as bound_port:
         address = f"{settings.host}:{bound_port}"
-        out.print(f"Health and metrics     http://{address}/health/ready", highlight=False)
+        out.print_line(f"Health and metrics     http://{address}/health/ready")
         out.file.flush()
         yield
         admin.draining = True

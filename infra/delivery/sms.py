@@ -14,20 +14,39 @@ import aiohttp
 from multidict import CIMultiDict
 
 from domain.reference.delivery_servers import render_template
+from infra.http_exchange import Answer, Failure, HttpExchange
 from services.communications.delivery import Message, SendPolicy, SendResult
 
 __all__ = ["GatewayConfig", "SmsGateway"]
 
-MAX_RESPONSE = 16 * 1024
-"""Maximum number of bytes that are read of a response."""
 CREDENTIALS = frozenset({401, 403, 407})
 TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
 """Statuses after which the same request may succeed later."""
+BROKE_OFF = "The gateway's answer broke off, so the message may have been sent. "
+
+FAILURES: Mapping[Failure, SendResult] = {
+    "UNREACHABLE": SendResult("unavailable", "HTTP UNREACHABLE"),
+    "TLS": SendResult("unavailable", "TLS"),
+    "TIMEOUT": SendResult("deferred", "HTTP TIMEOUT", "The gateway took too long"),
+    "DISCONNECTED": SendResult("deferred", "HTTP DISCONNECTED", "The gateway hung up"),
+}
+"""The results of requests without an answer."""
+
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""The characters that no XML document may contain (XML 1.0, section 2.2)."""
+SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def _xml_escaped(text: str) -> str:
+    """Return a text as it stands in XML; a carriage return, which parsers would drop, as a reference."""
+    entities = {'"': "&quot;", "'": "&apos;", "\r": "&#13;"}
+    return xml_escaped(NOT_XML.sub("", text), entities)
+
 
 ESCAPES: Mapping[str, tuple[str, Callable[[str], str]]] = {
     "JSON": ("application/json", lambda text: json.dumps(text)[1:-1]),
     "FORM": ("application/x-www-form-urlencoded", quote_plus),
-    "XML": ("application/xml", lambda text: xml_escaped(text, {'"': "&quot;", "'": "&apos;"})),
+    "XML": ("application/xml", _xml_escaped),
     "TEXT": ("text/plain; charset=utf-8", str),
 }
 """By the format of a body: its media type, and the function that escapes a value."""
@@ -58,41 +77,25 @@ class SmsGateway:
         self._pattern = re.compile(config.answer_pattern) if config.answer_pattern else None
         encrypted = config.url.lower().startswith("https:")
         context = ssl.create_default_context() if encrypted else True
-        # No proxy, no cookie and no redirect: the secret goes to the configured URL only.
-        self._http = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(
+        self._http = HttpExchange(
+            aiohttp.ClientTimeout(
                 total=limits.timeout_seconds, sock_connect=limits.timeout_seconds / 2
             ),
-            connector=aiohttp.TCPConnector(limit=limits.connections, ssl=context),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
+            limit=limits.connections,
+            ssl=context,
         )
 
     async def send(self, message: Message) -> SendResult:
         """Send one message."""
         config = self._config
-        try:
-            async with self._http.request(
-                config.method,
-                config.url,
-                data=self._body(message),
-                headers=self._headers(message),
-                allow_redirects=False,
-            ) as response:
-                if self._is_accepted_by_status(response.status):
-                    return SendResult("sent")
-                return self._result_of(
-                    response, (await _read_bounded(response)).decode(errors="replace")
-                )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            code = "TLS" if isinstance(error, aiohttp.ClientSSLError) else "HTTP UNREACHABLE"
-            return SendResult("unavailable", code)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            timed_out = isinstance(error, TimeoutError)
-            code, reason = (
-                ("TIMEOUT", "took too long") if timed_out else ("DISCONNECTED", "hung up")
-            )
-            return SendResult("deferred", f"HTTP {code}", f"The gateway {reason}")
+        answer = await self._http.send(
+            config.method,
+            config.url,
+            self._headers(message),
+            self._body(message),
+            lambda status: not self._is_accepted_by_status(status),
+        )
+        return FAILURES[answer.failure] if answer.failure else self._result_of(answer)
 
     async def close_idle(self) -> None:
         """Do nothing: the client closes idle connections by itself."""
@@ -102,13 +105,15 @@ class SmsGateway:
         await self._http.close()
 
     def _values(self, message: Message) -> dict[str, str]:
-        return {
+        values = {
             "to": message.to,
             "from": message.sender or "",
             "text": message.content,
             "key": message.idempotency_key,
             "secret": self._config.secret or "",
         }
+        # No encoding has a half of a pair.
+        return {name: SURROGATES.sub("\ufffd", value) for name, value in values.items()}
 
     def _body(self, message: Message) -> bytes:
         escape = ESCAPES[self._config.body_format][1]
@@ -129,23 +134,28 @@ class SmsGateway:
         reads_body = self._config.answer_text is not None or self._pattern is not None
         return status in self._config.expected_statuses and not reads_body
 
-    def _result_of(self, response: aiohttp.ClientResponse, text: str) -> SendResult:
-        code, status = f"HTTP {response.status}", response.status
+    def _result_of(self, answer: Answer) -> SendResult:
+        """Return the result of an answer with a status.
+
+        A message that the gateway has taken is never sent again, even if its answer cannot be read.
+        """
+        status, text = answer.status or 0, self._redacted(answer.body.decode(errors="replace"))
         if status in self._config.expected_statuses:
-            expected_text = self._config.answer_text
-            is_accepted = (expected_text is None or expected_text in text) and (
-                self._pattern is None or self._pattern.search(text) is not None
-            )
-            return (
-                SendResult("sent")
-                if is_accepted
-                else SendResult("rejected", "ANSWER", self._redacted(text))
-            )
+            if self._is_accepted_by_status(status) or self._is_accepted_by_text(text):
+                return SendResult("sent")
+            return SendResult("rejected", "ANSWER", f"{BROKE_OFF if answer.is_cut else ''}{text}")
+        code = f"HTTP {status}"
         if status in CREDENTIALS:
-            return SendResult("unavailable", code, self._redacted(text))
+            return SendResult("unavailable", code, text)
         if status in TRANSIENT:
-            return SendResult("deferred", code, self._redacted(text), _retry_after(response))
-        return SendResult("rejected", code, self._redacted(text))
+            return SendResult("deferred", code, text, answer.retry_after or 0.0)
+        return SendResult("rejected", code, text)
+
+    def _is_accepted_by_text(self, text: str) -> bool:
+        expected, pattern = self._config.answer_text, self._pattern
+        return (expected is None or expected in text) and (
+            pattern is None or pattern.search(text) is not None
+        )
 
     def _redacted(self, text: str) -> str:
         """Return what the gateway said, without the secret, which it may have repeated."""
@@ -155,21 +165,3 @@ class SmsGateway:
 
 def _on_one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
-
-
-def _retry_after(response: aiohttp.ClientResponse) -> float:
-    """Return the seconds of a Retry-After header; 0 if it has none or names a date."""
-    header = response.headers.get("Retry-After", "").strip()
-    return float(header) if header.isascii() and header.isdigit() and len(header) < 8 else 0.0
-
-
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    """Return the first `MAX_RESPONSE` bytes of the body; the rest is not read."""
-    parts, size = [], 0
-    async for part in response.content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size >= MAX_RESPONSE:
-            response.close()
-            break
-    return b"".join(parts)[:MAX_RESPONSE]

@@ -1,4 +1,7 @@
-"""Logs: JSON lines on standard error. They never hold a token, a secret or personal data."""
+"""Logs: JSON lines on standard error. They never hold a token, a secret or personal data.
+
+At a terminal their control characters are escaped; for programs they are what orjson writes.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from typing import Any
 
 import orjson
 import structlog
+
+from infra.terminal_text import visible_json
 
 __all__ = ["REQUEST_ID", "configure_logs"]
 
@@ -54,7 +59,12 @@ _RENDER_FAILURE = structlog.processors.ExceptionRenderer(_failure)
 
 
 def _text(logger: object, level: str, event: structlog.typing.EventDict) -> str:
-    return _line(logger, level, event).decode()
+    text = _line(logger, level, event).decode()
+    return visible_json(text) if sys.stderr.isatty() else text
+
+
+def _terminal_line(logger: object, level: str, event: structlog.typing.EventDict) -> bytes:
+    return visible_json(_line(logger, level, event).decode()).encode()
 
 
 def configure_logs(*, level: str = "INFO") -> None:
@@ -63,7 +73,7 @@ def configure_logs(*, level: str = "INFO") -> None:
     Our own lines bypass the standard library, which would take half as long as a whole read.
     """
     structlog.configure(
-        processors=[_line],
+        processors=[_terminal_line if sys.stderr.isatty() else _line],
         logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
         cache_logger_on_first_use=True,

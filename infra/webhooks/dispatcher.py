@@ -7,6 +7,7 @@ only keeps two processes from sending the same event; the statements guarantee t
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from contextlib import suppress
 from uuid import uuid4
 
@@ -27,7 +28,7 @@ from infra.webhooks.subscription_worker import (
     WorkerDependencies,
 )
 from infra.webhooks.subscriptions import SubscriptionStatus, SubscriptionStore
-from infra.worker import LagGauges, Worker
+from infra.worker import CircuitBreaker, LagGauges, Worker
 
 __all__ = ["CONNECTIONS", "ROLE", "WebhookDispatcher"]
 
@@ -78,6 +79,7 @@ class WebhookDispatcher(Worker):
         )
         self._workers: dict[Key, SubscriptionWorker] = {}
         self._failures: dict[Key, tuple[int, str]] = {}
+        self._breakers = defaultdict[Key, CircuitBreaker](lambda: CircuitBreaker(1, policy.probes))
         self._looks = 0
 
     async def readiness_problems(self) -> list[str]:
@@ -114,7 +116,9 @@ class WebhookDispatcher(Worker):
             self._fail(key, "is ahead of the ledger")
         elif key in self._failures and self._failures[key][0] != status.epoch:
             del self._failures[key]  # an operator has replayed or resumed it
-        if status.has_work and not worker.is_backing_off and not self._under_way.count(key):
+            self._breakers[key].reset()
+        is_resting = worker.is_backing_off or self._breakers[key].is_open
+        if status.has_work and not is_resting and not self._under_way.count(key):
             self._under_way.start(key, self._work(key, worker, stop))
 
     async def _work(self, key: Key, worker: SubscriptionWorker, stop: asyncio.Event) -> None:
@@ -129,6 +133,7 @@ class WebhookDispatcher(Worker):
             log.warning("webhook.database_away", error=error.description)
         else:
             self._failures.pop(key, None)
+            self._breakers[key].succeed()
 
     def _fail(self, key: Key, why: str) -> None:
         failure = self._workers[key].status.epoch, f"webhook {key[1]} of {key[0]}: {why}"
@@ -137,14 +142,16 @@ class WebhookDispatcher(Worker):
         self._failures[key] = failure
 
     def _task_ended(self, key: Key, task: asyncio.Task[None]) -> None:
-        """Report a failure. The next look is not made earlier: it might fail again at once."""
+        """Report a failure, and let the subscription rest: the next try might fail as well."""
         if not task.cancelled() and task.exception() is not None:
             log.error("webhook.worker_failed", webhook=key[1], exc_info=task.exception())
             self._fail(key, "its worker failed")
+            self._breakers[key].fail(key)
 
     def _drop_unknown(self, known: set[Key]) -> None:
         """Forget the workers of subscriptions that no longer exist, as after a restore."""
         for key in self._workers.keys() - known - self._under_way.keys():
             del self._workers[key]
             self._failures.pop(key, None)
+            self._breakers.pop(key, None)
             GAUGES.remove(key)

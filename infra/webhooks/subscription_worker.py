@@ -20,7 +20,7 @@ import structlog
 from infra.ledger.feed import Feed, TruncatedLedgerError
 from infra.ledger.mapper import StoredEvent
 from infra.observability.metrics import DELIVERIES, DELIVERY_SECONDS
-from infra.webhooks.http_client import DELIVERED, DeliveryResult
+from infra.webhooks.http_client import DELIVERED, FAILED, DeliveryResult
 from infra.webhooks.message import message_body, message_id, signed_headers
 from infra.webhooks.subscriptions import (
     Attempt,
@@ -246,22 +246,35 @@ class SubscriptionWorker:
             self._requests[asyncio.create_task(self._send(event))] = event.stream_id
 
     async def _send(self, event: Pending) -> Attempt:
-        status, dependencies, failures = self.status, self._dependencies, self._breaker.failures
+        """Send an event. Whatever fails meanwhile is an attempt that has failed."""
+        failures = self._breaker.failures
+        try:
+            result = await self._request(event)
+            if result is None:
+                return Attempt(event.position, "", None, 0)
+        except Exception:
+            log.exception("webhook.request", webhook=self.status.webhook, position=event.position)
+            result = DeliveryResult(FAILED, None, 0)
+        wait = 0.0
+        if result.outcome == DELIVERED:
+            self._breaker.succeed()
+        else:
+            wait = self._fail(event, result, failures)
+        return Attempt(event.position, result.outcome, result.status, result.milliseconds, wait)
+
+    async def _request(self, event: Pending) -> DeliveryResult | None:
+        """Send a request; None if the lease does not cover it."""
+        status, dependencies = self.status, self._dependencies
         body = message_body(status.organisation, event, dependencies.links, dependencies.base_url)
         id_ = message_id(status.organisation, event.position)
         async with dependencies.semaphore:
             if not self._lease.covers(dependencies.policy.timeout):
-                return Attempt(event.position, "", None, 0)
+                return None
             headers = signed_headers(id_, int(time.time()), body, self._secrets)
             result = await dependencies.client.post(status.document["url"], headers, body)
         DELIVERIES.labels(status.organisation, status.webhook, result.outcome).inc()
         DELIVERY_SECONDS.observe(result.milliseconds / 1000)
-        if result.outcome == DELIVERED:
-            self._breaker.succeed()
-            wait = 0.0
-        else:
-            wait = self._fail(event, result, failures)
-        return Attempt(event.position, result.outcome, result.status, result.milliseconds, wait)
+        return result
 
     def _fail(self, event: Pending, result: DeliveryResult, failures: int) -> float:
         """Count a failure of the consumer, which had ``failures`` when the request began.
