@@ -101,7 +101,7 @@ class ContactInformation(Aggregate):
             aggregate.sets = aggregate.sets | {
                 self.set_name: [
                     entry | self.changes if entry.get("id") == self.entry_id else entry
-                    for entry in aggregate.sets[self.set_name]
+                    for entry in aggregate.sets.get(self.set_name, ())
                 ]
             }
 
@@ -113,7 +113,8 @@ class ContactInformation(Aggregate):
         entry_id: str
 
         def apply_to(self, aggregate: ContactInformation) -> None:
-            remaining = [e for e in aggregate.sets[self.set_name] if e.get("id") != self.entry_id]
+            entries = aggregate.sets.get(self.set_name, ())
+            remaining = [entry for entry in entries if entry.get("id") != self.entry_id]
             aggregate.sets = aggregate.sets | {self.set_name: remaining}
 
     class MarketingDecided(Event):

@@ -129,7 +129,7 @@ def communication(
         names={"number": communication.number},
         owners=(f"contact_information/{communication.contact_information}",),
         # Communications of an erased contact are still shown, but nobody can identify them.
-        retired="subject" not in communication.details,
+        retired=communication.is_erased,
     )
     searched = ("id", "code", "contact_information", "category", "direction", "media")
     columns = {name: full.get(name) for name in (*searched, "life_cycle_state")}

@@ -158,8 +158,8 @@ def _authorization_settings(contact: ContactInformation, zone: ZoneInfo) -> Json
 
 
 def _known_entries(contact: ContactInformation, set_name: str) -> list[JsonObject]:
-    """The entries of a set, without those whose content is erased."""
-    return [entry for entry in contact.sets.get(set_name, ()) if entry.get("id")]
+    """The entries of a set; none if their content is erased."""
+    return [] if contact.is_erased else contact.sets.get(set_name, [])
 
 
 def _contact_names(contact: ContactInformation) -> dict[str, str]:

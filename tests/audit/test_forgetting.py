@@ -295,6 +295,19 @@ async def test_a_rebuild_brings_nothing_back(made: Auditor, gone: tuple[Person, 
     assert not [word for word in SECRET_WORDS if word in text]
 
 
+async def test_entries_that_changed_before_their_content_was_erased(made: Auditor) -> None:
+    desk, address = made.desk, "ermi@quizzlebury.example"
+    entries = [{"type": kind, "email_address": address} for kind in ("PERSONAL", "BUSINESS")]
+    contact = await desk.new_contact(email_set=entries)
+    named = {"email_identifier": {"type": "PERSONAL"}}
+    await desk.update_contact(contact, email_set=[{"action": "UPDATE", **named, "notes": "x"}])
+    await desk.update_contact(contact, email_set=[{"action": "REMOVE", **named}])
+    assert (await forget(made, contact))[0] == 200
+    assert (await desk.show_contact(contact))["emails_set"] == []
+    await run_rebuild(desk.api.service.database)
+    assert (await run_verify(desk.api.service.database)).differences == []
+
+
 async def test_the_service_requests_of_a_caller_are_erased(made: Auditor) -> None:
     help_desk = await register_staff(made.desk.api)
     caller = {"contact_information_identifier": {"id": help_desk.relative}}
