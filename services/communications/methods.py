@@ -16,7 +16,6 @@ from domain.communication import (
     REFERENCES,
     TEXTS,
     UDF,
-    UNRESTRICTED,
     Communication,
 )
 from domain.composite_fields import Reference
@@ -24,6 +23,7 @@ from domain.fields import JsonObject, Level, Parameters, ParameterSpec, mandator
 from domain.queue_entry import QueueEntry
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import Date
+from domain.unrestricted_parameters import UNRESTRICTED
 from services.communications.payload import (
     TEMPLATE,
     TEMPLATED,

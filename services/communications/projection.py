@@ -21,7 +21,6 @@ from domain.communication import (
     REFERENCES,
     TEXTS,
     UDF,
-    UNRESTRICTED,
     Communication,
 )
 from domain.composite_fields import Reference
@@ -29,6 +28,7 @@ from domain.fields import Field, JsonObject, JsonSchema, ResponseShape
 from domain.queue_entry import ENTRY_STATE, ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import Boolean, Date, Text
+from domain.unrestricted_parameters import UNRESTRICTED
 from services.ids import format_id
 from services.log_information import LOG_INFORMATION, log_information
 from services.projections import (
