@@ -32,6 +32,7 @@ from domain.unrestricted_parameters import UNRESTRICTED
 from services.ids import format_id
 from services.log_information import LOG_INFORMATION, log_information
 from services.projections import (
+    MAX_FOLLOW_UPS,
     Projection,
     ViewRow,
     document,
@@ -48,13 +49,14 @@ NUMBER = Text(name="number")
 
 @dataclass(frozen=True, kw_only=True)
 class FollowUps(Field):
-    """The later communications of the same code, found when the document is read."""
+    """The first later communications of the same code, found when the document is read."""
 
     def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
         return {"$ref": f"follow_ups/{stored}"}
 
     def response_schema(self) -> JsonSchema:
-        return {"type": "array", "items": {"$ref": "#/components/schemas/communication"}}
+        items = {"$ref": "#/components/schemas/communication"}
+        return {"type": "array", "items": items, "maxItems": MAX_FOLLOW_UPS}
 
 
 VIEWED = Boolean(name="viewed", numeric=True)
