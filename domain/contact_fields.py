@@ -7,6 +7,7 @@ from domain.fields import Field
 from domain.identifiers import IdentifierFields
 from domain.phone_numbers import MAX_NUMBER, area_code, phone_number
 from domain.reference.catalogue import identifiable
+from domain.reference.fields import LANGUAGES
 from domain.scalar_fields import (
     IDENTIFYING,
     NOTES,
@@ -55,41 +56,6 @@ RELATION_TYPES = (
     "CUSTOM3",
     "CUSTOM4",
     "CUSTOM5",
-)
-LANGUAGES = (
-    "ARA",
-    "DAN",
-    "ENG",
-    "EST",
-    "FIN",
-    "FRA",
-    "DEU",
-    "ELL",
-    "JPN",
-    "VIE",
-    "MAL",
-    "IND",
-    "TAI",
-    "LAV",
-    "LIT",
-    "NNO",
-    "POL",
-    "POR",
-    "RUS",
-    "SPA",
-    "SWE",
-    "UKR",
-    "CMN",
-    "TGL",
-    "HIN",
-    "CUSTOM1",
-    "CUSTOM2",
-    "CUSTOM3",
-    "CUSTOM4",
-    "CUSTOM5",
-    "CUSTOM6",
-    "CUSTOM7",
-    "CUSTOM8",
 )
 COUNTRY, INDUSTRY, SECTOR = map(identifiable, ("country", "industry", "industry_sector"))
 

@@ -199,6 +199,7 @@ def _details(call: Call) -> JsonObject:
     """The details of a new contact."""
     details = {name: value for name in DETAILS if (value := call.params.get(name)) is not None}
     details.setdefault("owned_by_group", call.default_group)
+    details.setdefault("preferred_language", call.settings.get("default_language"))
     if "notes" in details:
         details["notes"] = with_author_note(call, details["notes"])
     return details

@@ -258,3 +258,19 @@ async def test_refuses_other_transports(shared: OrganisationClient) -> None:
     body = json.dumps(person() | {"token": token}).replace("}", ",}").encode()
     status, answer, _ = await send("POST", path + "/", data=body, headers={"Content-Type": "x/y"})
     assert (status, answer["status"]["code"]) == (200, "OK")
+
+
+@pytest.mark.parametrize("unset", [{}, {"preferred_language": None}, {"preferred_language": ""}])
+async def test_the_language_is_the_organisation_s(
+    fresh: OrganisationClient, unset: dict[str, Any]
+) -> None:
+    contact = await fresh.new_contact(**unset)
+    assert (await fresh.show_contact(contact))["preferred_language"] == "ENG"
+    await fresh.register_settings(default_language="ell")
+    for body in (person(), company()):
+        made = await fresh.new_contact(body, **unset)
+        assert (await fresh.show_contact(made))["preferred_language"] == "ELL"
+    # It is the contact's own from then on, and can be taken away.
+    assert (await fresh.show_contact(contact))["preferred_language"] == "ENG"
+    gone = await fresh.update_contact(contact, preferred_language=None)
+    assert gone["preferred_language"] is None

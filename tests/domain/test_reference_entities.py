@@ -121,7 +121,8 @@ requires_customer_acceptance | parent_id
 service_request_cancellation_reason | id U, name, alternative_code | id, name, alternative_code, \
 description |
 service_request_priority | | | urgency_level, impact_level, priority_level
-organisation | id U, name U | | name, name_display, default_country_id, unique_person, \
+organisation | id U, name U | | name, name_display, default_country_id, default_language, \
+unique_person, \
 unique_company, email_server_enabled, sms_server_enabled, default_email_address, \
 default_sms_sender, content_limits, access_token_definition, consumer_username, guess_limits, \
 email_server, sms_server
@@ -388,6 +389,7 @@ def test_organisation_defaults() -> None:
         "name": "CRMDEMO",
         "name_display": "FIRST_LAST",
         "default_country_id": "127",
+        "default_language": "ENG",
         "unique_person": ["name", "id_number"],
         "unique_company": ["name", "vat_registration_number"],
         "email_server_enabled": True,
