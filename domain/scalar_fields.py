@@ -138,12 +138,12 @@ class Boolean(Field):
 
 @dataclass(frozen=True, kw_only=True)
 class Date(Field):
-    """A wall-clock date; ``java_format`` ones are sent in Java style."""
+    """A wall-clock date; ``java_format`` ones are sent in Java style, with the zone of the instant."""
 
     java_format: bool = False
 
     def read(self, value: Any, path: str, context: ReadContext) -> str:
-        return read_date(value, path, context.zone)
+        return read_date(value, path, context.zone, repeated=self.java_format)
 
     def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
         return java_date(stored, zone) if self.java_format and stored else stored

@@ -41,7 +41,7 @@ from services.projections import (
     stored_references,
 )
 
-__all__ = ["COMMUNICATION", "COMPACT_COMMUNICATION", "QUEUE_ENTRY"]
+__all__ = ["COMMUNICATION", "COMPACT_COMMUNICATION", "QUEUE_ENTRY", "VIEWED_ON"]
 
 ID = Text(name="id")
 NUMBER = Text(name="number")
