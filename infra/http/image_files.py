@@ -17,6 +17,9 @@ from PIL import Image
 
 __all__ = ["ImageFile", "read_image_file"]
 
+_MAX_PARTS: Final = 65_536
+"""The most parts of a file: many times those of real ones, and walked in a fraction of a second."""
+
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNKS: Final = frozenset(
     b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP sBIT pHYs bKGD hIST sPLT cICP acTL fcTL fdAT".split()
@@ -25,7 +28,7 @@ _PNG_SIZES: Final = {b"IHDR": 8, b"fcTL": 12}
 """Where a chunk holds the size of a picture."""
 
 _MARKER: Final = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
-_AFTER_SCAN: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+_AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _APP0, _APP1, _APP15, _COMMENT = 0xE0, 0xE1, 0xEF, 0xFE
 _START_OF_SCAN, _END = 0xDA, 0xD9
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -82,6 +85,7 @@ def _read_jpeg(content: bytes) -> ImageFile:
         if kept is not None:
             parts.append(b"\xff%c%b%b" % (marker, (len(kept) + 2).to_bytes(2), kept))
         parts.append(data)
+        _check_number(parts)
     return ImageFile("image/jpeg", b"".join((*parts, b"\xff\xd9")), pixels, scans, whole)
 
 
@@ -138,6 +142,7 @@ def _read_png(content: bytes) -> ImageFile:
             pixels = max(pixels, width * height)
         if kind in _PNG_CHUNKS:
             parts.append(content[position:end])
+            _check_number(parts)
         position = end
     return ImageFile("image/png", b"".join(parts), pixels)
 
@@ -160,7 +165,13 @@ def _read_gif(content: bytes) -> ImageFile:
             raise ValueError("no block of a GIF")
         if is_kept:
             parts.append(content[start:position])
+            _check_number(parts)
     return ImageFile("image/gif", b"".join((*parts, b";")), pixels)
+
+
+def _check_number(parts: list[bytes]) -> None:
+    if len(parts) > _MAX_PARTS:
+        raise ValueError("an image of too many parts")
 
 
 def _colours(flags: int) -> int:

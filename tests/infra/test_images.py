@@ -265,6 +265,21 @@ def test_broken_metadata_is_removed_as_well() -> None:
     assert inspect_image(JPEG[:2] + segment + JPEG[2:]).content == JPEG
 
 
+SMALL_PARTS = {
+    "jpeg": b"\xff\xd8" + b"\xff\xdb\0\2" * 10**6 + b"\xff\xd9",
+    "fill bytes": b"\xff\xd8\xff\xda\0\2" + b"\xff" * 5 * 10**6,
+    "gif": b"GIF89a\1\0\1\0\0\0\0" + b"!\xf9\1\0\0" * 10**6 + b";",
+    "png": b"\x89PNG\r\n\x1a\n" + b"\0\0\0\0IDATcrc." * 4 * 10**5,
+}
+
+
+@pytest.mark.parametrize("content", SMALL_PARTS.values(), ids=SMALL_PARTS)
+def test_a_file_of_very_many_parts_is_refused(content: bytes) -> None:
+    """In no time: walking all of them, or looking at one again and again, takes seconds to hours."""
+    with pytest.raises(InvalidProfilePhoto):
+        inspect_image(content)
+
+
 @pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
 def test_the_largest_jpeg_needs_little_memory(options: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "large.jpg"
