@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["MAX_NUMBER", "area_code", "comparable", "full_number", "phone_number"]
+__all__ = ["MAX_NUMBER", "area_code", "full_number", "phone_number", "search_key"]
 
 MAX_NUMBER = 64
 """The length of a number in characters."""
@@ -35,7 +35,7 @@ def full_number(area_code: str | None, number: str) -> str:
     return f"00{area}{dialled}" if area else dialled
 
 
-def comparable(number: str) -> str:
+def search_key(number: str) -> str:
     """The digits by which a number or a full number is found; ``+`` and ``00`` are the same."""
     return _dialled(number).removeprefix("00")
 

@@ -19,7 +19,7 @@ from domain.fields import (
     not_null,
     when,
 )
-from domain.phone_numbers import comparable
+from domain.phone_numbers import search_key
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import IDENTIFYING, Text
 from services.contacts.projection import (
@@ -105,7 +105,7 @@ def list_(call: Call) -> ViewQuery:
     if "email_address" in params:
         where["emails"] = [params["email_address"].strip().casefold()]
     if "phone_number" in params:
-        where["phones"] = [comparable(params["phone_number"])]
+        where["phones"] = [search_key(params["phone_number"])]
     return page("contacts", where, call.params)
 
 

@@ -27,7 +27,7 @@ from domain.contact_fields import (
 from domain.contact_information import ContactInformation
 from domain.fields import Field, JsonObject, ResponseShape
 from domain.parsing import wall_clock
-from domain.phone_numbers import comparable
+from domain.phone_numbers import search_key
 from domain.scalar_fields import Boolean, Date, Enumeration, Text
 from services.ids import format_id
 from services.log_information import LOG_INFORMATION, USER, log_information
@@ -184,7 +184,7 @@ def contact_information(
     )
     unsearched = ("number", "registration_number")
     columns: JsonObject = {k: v for k, v in result.names.items() if k not in unsearched}
-    phones = {comparable(p[k]) for p in _known_entries(contact, "phone_set") for k in _PHONE_KEYS}
+    phones = {search_key(p[k]) for p in _known_entries(contact, "phone_set") for k in _PHONE_KEYS}
     emails = {e["email_address"].strip().casefold() for e in _known_entries(contact, "email_set")}
     columns |= {
         "id": id_,
