@@ -69,6 +69,10 @@ class DomainEvent(AggregateEvent):
     user: str | None
     unit: str | None
 
+    # No field of the payload: it is known when the event is read, and differs from day to day.
+    is_erased = False
+    """True if the key of its data subject is destroyed, and its personal members with it."""
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         topic = cls.__dict__.get("TOPIC", "")
@@ -80,6 +84,7 @@ class DomainEvent(AggregateEvent):
     def apply(self, aggregate: Any) -> None:
         """Moves the aggregate along its life cycle, then lets the event change it."""
         aggregate.state = self.TO or aggregate.state
+        aggregate.is_erased |= self.is_erased
         if self.UPDATES_LOG_INFORMATION:
             aggregate.stamp = self.stamp
         self.apply_to(aggregate)
@@ -116,7 +121,8 @@ class Aggregate(BaseAggregate[UUID]):
     """An entity whose state is the sum of its events.
 
     ``state`` is its life cycle state, ``created`` and ``stamp`` say who made the first and the
-    last change that counts, and when.
+    last change that counts, and when. ``is_erased`` says that personal values which its events held
+    are destroyed: an empty value alone does not say so.
     """
 
     TOPIC: ClassVar[str] = ""
@@ -132,6 +138,7 @@ class Aggregate(BaseAggregate[UUID]):
 
     def __init__(self) -> None:
         self.state = ""
+        self.is_erased = False
         self.created: Attribution
         self.stamp: Attribution
 

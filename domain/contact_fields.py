@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import re
-
 from domain.composite_fields import ItemSet, Object, PartialDate, Reference
 from domain.fields import Field
 from domain.identifiers import IdentifierFields
+from domain.phone_numbers import MAX_NUMBER, area_code, phone_number
 from domain.reference.catalogue import identifiable
-from domain.scalar_fields import NOTES, Boolean, Date, Enumeration, Integer, Number, Text, udf
+from domain.reference.fields import LANGUAGES
+from domain.scalar_fields import (
+    IDENTIFYING,
+    NOTES,
+    TEXT,
+    Boolean,
+    Date,
+    Enumeration,
+    Integer,
+    Number,
+    Text,
+    udf,
+)
 
 __all__ = [
     "COMPANY_NAME",
@@ -46,41 +57,6 @@ RELATION_TYPES = (
     "CUSTOM4",
     "CUSTOM5",
 )
-LANGUAGES = (
-    "ARA",
-    "DAN",
-    "ENG",
-    "EST",
-    "FIN",
-    "FRA",
-    "DEU",
-    "ELL",
-    "JPN",
-    "VIE",
-    "MAL",
-    "IND",
-    "TAI",
-    "LAV",
-    "LIT",
-    "NNO",
-    "POL",
-    "POR",
-    "RUS",
-    "SPA",
-    "SWE",
-    "UKR",
-    "CMN",
-    "TGL",
-    "HIN",
-    "CUSTOM1",
-    "CUSTOM2",
-    "CUSTOM3",
-    "CUSTOM4",
-    "CUSTOM5",
-    "CUSTOM6",
-    "CUSTOM7",
-    "CUSTOM8",
-)
 COUNTRY, INDUSTRY, SECTOR = map(identifiable, ("country", "industry", "industry_sector"))
 
 
@@ -90,19 +66,13 @@ def email_address(text: str) -> str | None:
     return text if name.strip() and host.strip() and "@" not in host else None
 
 
-def phone_number(text: str) -> str | None:
-    """The 3 to 20 digits of a number written with blanks, ``-`` and brackets; else None."""
-    digits = re.sub(r"[ ()-]", "", text)
-    return digits if re.fullmatch(r"[0-9]{3,20}", digits) else None
-
-
 DEMOGRAPHICS: tuple[Field, ...] = (
     Enumeration(name="gender", allowed=("MALE", "FEMALE")),
-    Text(name="id_number"),
+    Text(name="id_number", max_length=IDENTIFYING),
     Date(name="id_number_expiration_date", since="R14"),
-    Text(name="passport_number"),
+    Text(name="passport_number", max_length=IDENTIFYING),
     Date(name="passport_number_expiration_date", since="R14"),
-    Text(name="social_security_number"),
+    Text(name="social_security_number", max_length=IDENTIFYING),
     PartialDate(name="date_of_birth"),
     PartialDate(name="name_day", parts=("day", "month")),
     Reference(name="country_of_residence", target=COUNTRY),
@@ -116,11 +86,11 @@ COMPANY_PROFILE: tuple[Field, ...] = (
     Number(name="annual_turnover"),
     Date(name="established_date"),
     Integer(name="number_of_employees"),
-    Text(name="registration_number"),
-    Text(name="vat_registration_number"),
-    Text(name="vat_registered_by"),
+    Text(name="registration_number", max_length=IDENTIFYING),
+    Text(name="vat_registration_number", max_length=IDENTIFYING),
+    Text(name="vat_registered_by", max_length=TEXT),
     Date(name="vat_registration_date"),
-    Text(name="tax_reference_number"),
+    Text(name="tax_reference_number", max_length=IDENTIFYING),
     Reference(name="registered_in_country", target=COUNTRY),
     Reference(name="industry", target=INDUSTRY),
     Reference(name="industry_sector", target=SECTOR),
@@ -130,32 +100,37 @@ ID = Text(name="id")
 ENTRY_UDF = udf(string=8, floating=4, date=4)
 ADDRESS: tuple[Field, ...] = (
     Enumeration(name="type", allowed=ADDRESS_TYPES),
-    Text(name="care_of"),
-    Text(name="street_name"),
-    Text(name="street_number"),
+    Text(name="care_of", max_length=TEXT),
+    Text(name="street_name", max_length=TEXT),
+    Text(name="street_number", max_length=TEXT),
     Integer(name="floor"),
-    Text(name="apartment_number"),
-    Text(name="area"),
-    Text(name="town_city"),
-    Text(name="district"),
-    Text(name="municipality"),
-    Text(name="postal_code"),
-    Text(name="po_box"),
-    Text(name="po_box_postal_code"),
+    Text(name="apartment_number", max_length=TEXT),
+    Text(name="area", max_length=TEXT),
+    Text(name="town_city", max_length=TEXT),
+    Text(name="district", max_length=TEXT),
+    Text(name="municipality", max_length=TEXT),
+    Text(name="postal_code", max_length=TEXT),
+    Text(name="po_box", max_length=TEXT),
+    Text(name="po_box_postal_code", max_length=TEXT),
     Reference(name="country", target=COUNTRY),
     *udf(string=16, floating=4, date=4),
 )
 PHONE: tuple[Field, ...] = (
     Enumeration(name="type", allowed=PHONE_TYPES),
-    Text(name="number", clean=phone_number),
-    Text(name="area_code"),
+    Text(name="number", max_length=MAX_NUMBER, is_stripped=True, clean=phone_number),
+    Text(name="area_code", max_length=IDENTIFYING, is_stripped=True, clean=area_code),
     Reference(name="country", target=COUNTRY),
     Text(name="notes", max_length=NOTES),
     *ENTRY_UDF,
 )
 EMAIL: tuple[Field, ...] = (
     Enumeration(name="type", allowed=EMAIL_TYPES),
-    Text(name="email_address", response_name="email", clean=email_address),
+    Text(
+        name="email_address",
+        response_name="email",
+        max_length=IDENTIFYING,
+        clean=email_address,
+    ),
     Text(name="notes", max_length=NOTES),
     *ENTRY_UDF,
 )
@@ -223,12 +198,12 @@ SETS: dict[str, ItemSet] = {
 """The sets of a contact by parameter."""
 
 PERSON_NAME: tuple[Field, ...] = (
-    Text(name="title", max_length=50, personal=True),
-    Text(name="first_name", personal=True),
-    Text(name="middle_name", personal=True),
-    Text(name="last_name", personal=True),
+    Text(name="title", max_length=IDENTIFYING, personal=True),
+    Text(name="first_name", max_length=IDENTIFYING, personal=True),
+    Text(name="middle_name", max_length=IDENTIFYING, personal=True),
+    Text(name="last_name", max_length=IDENTIFYING, personal=True),
 )
-COMPANY_NAME = Text(name="company_name", personal=True)
+COMPANY_NAME = Text(name="company_name", max_length=IDENTIFYING, personal=True)
 PASSIVE: tuple[Field, ...] = (
     Enumeration(name="preferred_language", allowed=LANGUAGES, personal=True),
     Reference(name="category", target=identifiable("contact_category")),

@@ -13,7 +13,7 @@ from domain.aggregate import ENTIRE_VALUE, Aggregate, Attribution, CreationEvent
 from domain.contact_fields import PERSONAL
 from domain.contact_sets import check_entry
 from domain.diff import apply_diff, diff
-from domain.errors import EntityNotFound
+from domain.errors import EntityNotFound, EntityNotUnique
 from domain.fields import JsonObject
 from domain.identifiers import Identifier
 
@@ -101,7 +101,7 @@ class ContactInformation(Aggregate):
             aggregate.sets = aggregate.sets | {
                 self.set_name: [
                     entry | self.changes if entry.get("id") == self.entry_id else entry
-                    for entry in aggregate.sets[self.set_name]
+                    for entry in aggregate.sets.get(self.set_name, ())
                 ]
             }
 
@@ -113,7 +113,8 @@ class ContactInformation(Aggregate):
         entry_id: str
 
         def apply_to(self, aggregate: ContactInformation) -> None:
-            remaining = [e for e in aggregate.sets[self.set_name] if e.get("id") != self.entry_id]
+            entries = aggregate.sets.get(self.set_name, ())
+            remaining = [entry for entry in entries if entry.get("id") != self.entry_id]
             aggregate.sets = aggregate.sets | {self.set_name: remaining}
 
     class MarketingDecided(Event):
@@ -228,18 +229,21 @@ class ContactInformation(Aggregate):
         self.raise_event(self.EntryRemoved, by, set_name=set_name, entry_id=entry["id"])
 
     def entry(self, set_name: str, identifier: Identifier) -> Entry:
-        """The entry with that identifier; of several of a type the active one.
+        """The entry with that identifier; by type the active one, else the only one.
 
-        Raises `EntityNotFound`.
+        Raises `EntityNotFound`, and `EntityNotUnique` where several are meant (section 2).
         """
         matches = [
             entry
             for entry in self.sets.get(set_name, ())
             if entry.get(identifier.field) == identifier.value
         ]
+        active = [entry for entry in matches if entry.get("state") == "Active"]
         if not matches:
             raise EntityNotFound(identifier.path)
-        return next((entry for entry in matches if entry.get("state") == "Active"), matches[0])
+        if len(active or matches) > 1:
+            raise EntityNotUnique(identifier.path)
+        return (active or matches)[0]
 
     def decide_marketing(self, material: str, send: bool | None, by: Attribution) -> None:  # noqa: FBT001
         """Records the contact's answer about marketing material; None takes it back, if there is one."""

@@ -35,13 +35,14 @@ class IdentifierFields:
     """The identifier fields of one kind of entity (reference_entities.md, section 3).
 
     ``case_insensitive`` fields are compared without regard to case; ``enumerated`` ones hold a word of
-    a list.
+    a list. A value has at most ``max_length`` characters.
     """
 
     entity: str
     fields: tuple[str, ...]
     case_insensitive: frozenset[str] = frozenset()
     enumerated: Mapping[str, frozenset[str]] | None = None
+    max_length: int = 255
 
     def read(self, value: object, path: str, *, textual: bool) -> Identifier:
         """The identifier in a JSON object or, where ``textual``, in ``field=value``.
@@ -66,7 +67,7 @@ class IdentifierFields:
             return read_enumeration(member, f"{path}.{field}", self.enumerated[field])
         return normalised(
             field,
-            read_text(member, f"{path}.{field}"),
+            read_text(member, f"{path}.{field}", self.max_length),
             case_insensitive=field in self.case_insensitive,
         )
 

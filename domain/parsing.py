@@ -20,6 +20,7 @@ from domain.errors import InvalidParameterType, InvalidParameterValue
 
 __all__ = [
     "java_date",
+    "local_time",
     "number",
     "read_boolean",
     "read_date",
@@ -138,15 +139,18 @@ def read_enumeration(value: object, path: str, allowed: Collection[str]) -> str:
     return word
 
 
-def read_date(value: object, path: str, zone: ZoneInfo) -> str:
-    """A Date as wall-clock text of ``zone``; one with ``Z`` or an offset is converted to it."""
+def read_date(value: object, path: str, zone: ZoneInfo, *, repeated: bool = False) -> str:
+    """A Date as wall-clock text of ``zone``; one with ``Z`` or an offset is converted to it.
+
+    :param repeated: the text tells the two times apart that the clock shows alike, as of `local_time`.
+    """
     date = _date(value, path)
     try:
         if date.tzinfo is not None:
-            date = date.astimezone(zone)
+            return (local_time if repeated else wall_clock)(date, zone)
     except OverflowError as error:
         raise InvalidParameterValue(path) from error
-    return date.replace(tzinfo=None, microsecond=0).isoformat()
+    return date.replace(microsecond=0).isoformat()
 
 
 def read_moment(value: object, path: str, zone: ZoneInfo) -> datetime:
@@ -186,13 +190,21 @@ def wall_clock(moment: datetime, zone: ZoneInfo) -> str:
     return moment.astimezone(zone).replace(tzinfo=None, microsecond=0).isoformat()
 
 
+def local_time(moment: datetime, zone: ZoneInfo) -> str:
+    """The same, with the offset from UTC where the clock shows this time for the second time."""
+    local = moment.astimezone(zone)
+    return local.isoformat(timespec="seconds") if local.fold else wall_clock(moment, zone)
+
+
 @lru_cache(4096)
 def java_date(text: str, zone: ZoneInfo) -> str:
     """A stored date in Java style: ``Mon May 05 15:49:59 EEST 2014`` (common.md, section 8).
 
+    Of a time that the clock shows twice, the first one is meant unless the text has an offset.
     Cached: entities that are changed together have the same date.
     """
-    date = datetime.fromisoformat(text).replace(tzinfo=zone)
+    date = datetime.fromisoformat(text)
+    date = date.astimezone(zone) if date.tzinfo else date.replace(tzinfo=zone)
     return (
         f"{_DAYS[date.weekday()]} {_MONTHS[date.month - 1]} {date.day:02d} "
         f"{date:%H:%M:%S} {date.tzname()} {date.year:04d}"

@@ -21,7 +21,9 @@ from domain.parsing import (
 
 __all__ = [
     "CONTENT",
+    "IDENTIFYING",
     "NOTES",
+    "TEXT",
     "Boolean",
     "Date",
     "Enumeration",
@@ -32,22 +34,29 @@ __all__ = [
     "udf",
 ]
 
-NOTES = 4000
-CONTENT = 65535
-"""The length of long texts in characters (common.md, section 7); other texts hold 255."""
+IDENTIFYING = 255
+TEXT = 4000
+NOTES = 65_535
+CONTENT = 1_000_000
+"""The longest texts in characters: names and codes that identify, most texts, notes and descriptions,
+and contents (common.md, section 7)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Field):
     """A String of at most ``max_length`` characters; ``""`` is null where null is allowed.
 
-    ``clean`` returns the text to store, or None if the text is not allowed.
+    ``clean`` returns the text to store, or None if the text is not allowed. Of an ``is_stripped`` one,
+    blanks around it are no part of the text.
     """
 
-    max_length: int = 255
+    max_length: int = IDENTIFYING
+    is_stripped: bool = False
     clean: Callable[[str], str | None] | None = None
 
     def read(self, value: Any, path: str, context: ReadContext) -> str | None:
+        if self.is_stripped and isinstance(value, str):
+            value = value.strip()
         text = read_text(value, path, self.max_length)
         if not text or self.clean is None:
             return text or None
@@ -129,12 +138,12 @@ class Boolean(Field):
 
 @dataclass(frozen=True, kw_only=True)
 class Date(Field):
-    """A wall-clock date; ``java_format`` ones are sent in Java style."""
+    """A wall-clock date; ``java_format`` ones are sent in Java style, with the zone of the instant."""
 
     java_format: bool = False
 
     def read(self, value: Any, path: str, context: ReadContext) -> str:
-        return read_date(value, path, context.zone)
+        return read_date(value, path, context.zone, repeated=self.java_format)
 
     def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
         return java_date(stored, zone) if self.java_format and stored else stored
@@ -165,7 +174,10 @@ class Enumeration(Field):
 def udf(*, string: int, floating: int, date: int, personal: bool = True) -> tuple[Field, ...]:
     """The user-defined fields of an entity: that many strings, floats and dates."""
     return (
-        *(Text(name=f"udf_string_{n}", personal=personal) for n in range(1, string + 1)),
+        *(
+            Text(name=f"udf_string_{n}", max_length=TEXT, personal=personal)
+            for n in range(1, string + 1)
+        ),
         *(Number(name=f"udf_float_{n}", personal=personal) for n in range(1, floating + 1)),
         *(Date(name=f"udf_date_{n}", personal=personal) for n in range(1, date + 1)),
     )

@@ -13,7 +13,16 @@ from domain.reference.setup import (
     SERVICE_REQUEST_STATES,
     URGENCY_LEVEL,
 )
-from domain.scalar_fields import NOTES, Date, Enumeration, NonNegativeInteger, Text, udf
+from domain.scalar_fields import (
+    IDENTIFYING,
+    NOTES,
+    TEXT,
+    Date,
+    Enumeration,
+    NonNegativeInteger,
+    Text,
+    udf,
+)
 
 __all__ = [
     "ANSWERS",
@@ -48,8 +57,8 @@ REASON = Reference(
 CALLER = Reference(name="contact_information", target=identifiable("contact_information"))
 LIFE_CYCLE_STATE = Enumeration(name="life_cycle_state", allowed=SERVICE_REQUEST_STATES)
 CALLER_TEXTS: tuple[Field, ...] = (
-    Text(name="caller_email", personal=True),
-    Text(name="caller_phone", personal=True, since="R10"),
+    Text(name="caller_email", max_length=TEXT, personal=True),
+    Text(name="caller_phone", max_length=TEXT, personal=True, since="R10"),
 )
 TEXTS: tuple[Field, ...] = (
     Text(name="description", max_length=NOTES, personal=True),
@@ -121,7 +130,7 @@ ANSWERS: tuple[Object, ...] = (
 
 PRODUCT = Reference(name="product", target=identifiable("product"))
 INSTALLED_ITEM = Reference(name="installed_item", target=identifiable("installed_item"))
-SERIAL_NUMBER = Text(name="serial_number", since="R14")
+SERIAL_NUMBER = Text(name="serial_number", max_length=IDENTIFYING, since="R14")
 COVERAGE = Reference(
     name="warranty_coverage_reason", target=identifiable("warranty_coverage_reason"), since="R9"
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 __all__ = ["VERSION", "VERSIONS"]
 
 VERSIONS = {
-    "access_tokens": 1,
+    "access_tokens": 2,
     "communications": 1,
-    "contacts": 1,
+    "contacts": 2,
     "entities": 2,
     "identifiers": 1,
     "queue_entries": 1,

@@ -19,7 +19,19 @@ from domain.fields import JsonObject, ResponseShape
 from domain.reference.catalogue import CACHED_SHAPES
 from services.reference_expansion import references
 
-__all__ = ["COMPACTS", "PROJECTIONS", "Projection", "ViewRow", "document", "project", "projection"]
+__all__ = [
+    "COMPACTS",
+    "MAX_FOLLOW_UPS",
+    "PROJECTIONS",
+    "Projection",
+    "ViewRow",
+    "document",
+    "project",
+    "projection",
+]
+
+MAX_FOLLOW_UPS = 100
+"""The most follow-ups of a communication that are shown (communications.md, section 6)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ __all__ = [
     "DESCRIPTION",
     "GUESS_LIMITS",
     "GUESS_SETTINGS",
+    "LANGUAGES",
     "MEDIA_TYPES",
     "NAME",
     "NUMBER",
@@ -39,6 +40,43 @@ REFERENCE_NUMBER = Text(name="reference_number")
 DESCRIPTION = Text(name="description", max_length=NOTES)
 
 MEDIA_TYPES = ("EMAIL", "SMS", "PHONE", "LETTER", "FACE_TO_FACE")
+
+LANGUAGES = (
+    "ARA",
+    "DAN",
+    "ENG",
+    "EST",
+    "FIN",
+    "FRA",
+    "DEU",
+    "ELL",
+    "JPN",
+    "VIE",
+    "MAL",
+    "IND",
+    "TAI",
+    "LAV",
+    "LIT",
+    "NNO",
+    "POL",
+    "POR",
+    "RUS",
+    "SPA",
+    "SWE",
+    "UKR",
+    "CMN",
+    "TGL",
+    "HIN",
+    "CUSTOM1",
+    "CUSTOM2",
+    "CUSTOM3",
+    "CUSTOM4",
+    "CUSTOM5",
+    "CUSTOM6",
+    "CUSTOM7",
+    "CUSTOM8",
+)
+"""The languages that a contact can prefer (contact_information.md, section 3)."""
 
 MAX_CHARACTERS = 255
 """The length of a text (common.md, section 7): no setting can ask for more."""

@@ -9,6 +9,7 @@ from domain.reference.fields import (
     DESCRIPTION,
     GUESS_LIMITS,
     GUESS_SETTINGS,
+    LANGUAGES,
     MEDIA_TYPES,
     NAME,
     NUMBER,
@@ -90,6 +91,7 @@ INSTALLATION = (
             mandatory(NAME),
             Enumeration(name="name_display", allowed=("FIRST_LAST", "LAST_FIRST")),
             Text(name="default_country_id"),
+            Enumeration(name="default_language", allowed=LANGUAGES),
             EnumerationSet(
                 name="unique_person",
                 allowed=("name", "id_number", "passport_number", "social_security_number"),
@@ -118,6 +120,7 @@ INSTALLATION = (
         defaults={
             "name_display": "FIRST_LAST",
             "default_country_id": "127",
+            "default_language": "ENG",
             "unique_person": ["name", "id_number"],
             "unique_company": ["name", "vat_registration_number"],
             "email_server_enabled": True,

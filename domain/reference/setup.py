@@ -18,7 +18,7 @@ from domain.reference.fields import (
     state,
 )
 from domain.reference.records import ID, IdentifierField, RecordKind, RecordLink, unique
-from domain.scalar_fields import CONTENT, Boolean, Enumeration, Integer, Text
+from domain.scalar_fields import CONTENT, TEXT, Boolean, Enumeration, Integer, Text
 
 __all__ = [
     "COMMUNICATIONS",
@@ -49,7 +49,7 @@ COMMUNICATIONS = (
             state("EFFECTIVE", "NOT_EFFECTIVE"),
             Enumeration(name="direction", allowed=("INCOMING", "OUTGOING")),
             Enumeration(name="media", allowed=MEDIA_TYPES),
-            Text(name="subject"),
+            Text(name="subject", max_length=TEXT),
             Text(name="content", max_length=CONTENT),
             RecordLink(name="category", target_kind="communication_category"),
             RecordLink(

@@ -96,6 +96,7 @@ def to_event(stored: StoredEvent, key: bytes | None) -> DomainEvent:
         user=by.user,
         unit=by.unit,
         stamp=by,
+        is_erased=key == DESTROYED_KEY,
     )
     if stored.version == Aggregate.INITIAL_VERSION:
         vars(restored)["originator_topic"] = stored.topic.partition(".")[0]

@@ -11,6 +11,7 @@ from infra.batcher import Batcher
 from infra.postgres.pool import ReadPool
 from infra.views.tables import TABLES
 from services.context import ConsumerScope, QueryResult, ViewQuery
+from services.projections import MAX_FOLLOW_UPS
 
 __all__ = [
     "LIVE_SCHEMA",
@@ -33,9 +34,10 @@ follow (id, refs, places) AS (
       FROM {followed} p,
            LATERAL (SELECT array_agg('communication/' || f.id),
                            string_agg('{{"$ref":"communication/' || f.id || '"}}', ',' ORDER BY f.created)
-                      FROM {schema}.communications f
-                     WHERE f.organisation = $1 AND f.code = p.code AND f.created > p.created
-                       AND ({customer}::text[] IS NULL OR 'contact_information/' || f.contact_information = ANY ({customer}::text[]))
+                      FROM (SELECT id, created FROM {schema}.communications c
+                             WHERE c.organisation = $1 AND c.code = p.code AND c.created > p.created
+                               AND ({customer}::text[] IS NULL OR 'contact_information/' || c.contact_information = ANY ({customer}::text[]))
+                             ORDER BY c.created LIMIT {limit}) AS f
                     HAVING count(*) > 0) AS f
 ), """
 CLOSURE = """
@@ -133,7 +135,9 @@ def reference_closure(followed: str | None, customer: str = "$2", schema: str = 
     """
     follow, holders, followers = "", "page", ""
     if followed is not None:
-        follow = FOLLOW.format(followed=followed, customer=customer, schema=schema)
+        follow = FOLLOW.format(
+            followed=followed, customer=customer, schema=schema, limit=MAX_FOLLOW_UPS
+        )
         holders = "(SELECT refs FROM page UNION ALL SELECT refs FROM follow) AS h"
         followers = "UNION ALL SELECT 'follow_ups/' || id, ('[' || places || ']')::json FROM follow"
     return CLOSURE.format(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from domain.access_token import AUTHENTICATION_CODE, IDENTIFIER, UDF, AccessToken
 from domain.composite_fields import Reference
 from domain.errors import InvalidParameterValue, InvalidVerificationCode
-from domain.fields import JsonObject, Parameters, ParameterSpec, mandatory
-from domain.parsing import wall_clock
+from domain.fields import JsonObject, Parameters, ParameterSpec, ReadContext, mandatory
+from domain.parsing import read_text, wall_clock
 from domain.reference.catalogue import identifiable
-from domain.scalar_fields import Text
+from domain.scalar_fields import IDENTIFYING, NOTES, Text
 from domain.token_credentials import CredentialReference, TokenNameField
 from services.access_tokens.codes import digits
 from services.access_tokens.payload import (
@@ -43,7 +45,7 @@ PARTICIPANT = Reference(name="rewards_participant", target=identifiable("rewards
 CLASSIFICATION = Reference(
     name="classification", target=identifiable("access_token_classification")
 )
-CODE = Text(name="verification_code")
+CODE = Text(name="verification_code", max_length=IDENTIFYING)
 ONE_TIME_PASSWORD_DIGITS = 6
 
 
@@ -52,9 +54,19 @@ def _not_blank(text: str) -> str | None:
 
 
 CODES = tuple(
-    Text(name=name, clean=_not_blank)
+    Text(name=name, max_length=IDENTIFYING, clean=_not_blank)
     for name in (AUTHENTICATION_CODE.name, IDENTIFIER.name, PASS_CODE)
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewPassCode(Text):
+    """The pass code that verify sets: its form is checked after the code, so only its type here."""
+
+    def read(self, value: Any, path: str, context: ReadContext) -> str | None:
+        return read_text(value, path, NOTES) or None
+
+
 KEYS = (TokenNameField(name=AUTHENTICATION_CODE.name), TokenNameField(name=IDENTIFIER.name))
 PLAIN = Parameters(*KEYS, exactly_one=[field.name for field in KEYS])
 IDENTIFIED: tuple[ParameterSpec, ...] = (mandatory(ON),)
@@ -151,20 +163,25 @@ def update(token: AccessToken, call: Call) -> None:
 @command(
     31,
     "access_tokens/verify",
-    Parameters(*IDENTIFIED, mandatory(CODE), CODES[2]),
+    Parameters(*IDENTIFIED, mandatory(CODE), NewPassCode(name=PASS_CODE)),
     ACCESS_TOKEN,
     open_to_consumers=True,
     required_code=(CODE.name, InvalidVerificationCode),
     **ON_TOKEN,
 )
 def verify(token: AccessToken, call: Call) -> None:
-    """Makes an access token effective whose verification code is shown."""
+    """Makes an access token effective whose verification code is shown.
+
+    A pass code that may not be set leaves the verification code as it is (section 6.6).
+    """
     token.require(AccessToken.PENDING)
     key_id, pass_code = None, call.params.get(PASS_CODE)
     if pass_code is not None:
         settings = settings_of(call, token.classification)
-        key_id = store_pass_code(call, token.id, validate_pass_code(settings, pass_code))
+        if settings.is_generated(PASS_CODE):
+            raise InvalidParameterValue(PASS_CODE)
         _check_identified(token, PASS_CODE)
+        key_id = store_pass_code(call, token.id, validate_pass_code(settings, pass_code))
     token.raise_event(token.Verified, call.actor, pass_code=key_id)
     call.one_time_fields[CODE.name] = call.params[CODE.name]
 

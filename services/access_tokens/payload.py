@@ -18,6 +18,7 @@ from domain.errors import (
 )
 from domain.fields import JsonObject
 from domain.reference.records import Record
+from domain.scalar_fields import IDENTIFYING
 from services.access_tokens.codes import authentication_code, random_text
 from services.ids import format_id
 from services.pipeline.request import Call
@@ -106,7 +107,7 @@ def random_pass_code(settings: TokenSettings) -> str:
 
 def validate_pass_code(settings: TokenSettings, pass_code: str) -> str:
     """``pass_code``, if a caller may choose it. Raises `InvalidParameterValue`."""
-    if not settings.allows(PASS_CODE, pass_code):
+    if len(pass_code) > IDENTIFYING or not settings.allows(PASS_CODE, pass_code):
         raise InvalidParameterValue(PASS_CODE)
     return pass_code
 

@@ -18,7 +18,7 @@ from domain.access_token import (
 )
 from domain.composite_fields import Reference
 from domain.fields import Field, JsonObject, ResponseShape
-from domain.parsing import wall_clock
+from domain.parsing import local_time
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import Date, Enumeration, Text
 from services.ids import format_id
@@ -89,7 +89,7 @@ def access_token(token: AccessToken, settings: Mapping[str, Any], zone: ZoneInfo
     values = token.details | token.codes | columns | {"number": token.number}
     values["log_information"] = log_information(token.created, token.stamp, zone)
     if token.verified:
-        values["verified_date"] = wall_clock(token.verified.at, zone)
+        values["verified_date"] = local_time(token.verified.at, zone)
         values["verified_by_user"] = token.verified.user
     codes = {name: code.strip() for name, code in token.codes.items() if code}
     result = Projection(

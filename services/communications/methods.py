@@ -16,14 +16,14 @@ from domain.communication import (
     REFERENCES,
     TEXTS,
     UDF,
-    UNRESTRICTED,
     Communication,
 )
 from domain.composite_fields import Reference
 from domain.fields import JsonObject, Level, Parameters, ParameterSpec, mandatory, not_null, when
+from domain.parsing import local_time
 from domain.queue_entry import QueueEntry
 from domain.reference.catalogue import identifiable
-from domain.scalar_fields import Date
+from domain.unrestricted_parameters import UNRESTRICTED
 from services.communications.payload import (
     TEMPLATE,
     TEMPLATED,
@@ -33,7 +33,7 @@ from services.communications.payload import (
     creation_payload,
     followed_communication,
 )
-from services.communications.projection import COMMUNICATION, COMPACT_COMMUNICATION
+from services.communications.projection import COMMUNICATION, COMPACT_COMMUNICATION, VIEWED_ON
 from services.communications.queue import queue_entry_for
 from services.context import ViewQuery
 from services.pipeline.method import command, create, query
@@ -168,7 +168,7 @@ def complete(communication: Communication, call: Call) -> list[QueueEntry]:
 @command(
     10,
     "communications/set_as_viewed",
-    Parameters(*IDENTIFIED, Date(name="viewed_on")),
+    Parameters(*IDENTIFIED, VIEWED_ON),
     COMPACT_COMMUNICATION,
     answer_with="compact",
     open_to_consumers=True,
@@ -176,4 +176,5 @@ def complete(communication: Communication, call: Call) -> list[QueueEntry]:
 )
 def set_as_viewed(communication: Communication, call: Call) -> None:
     """Notes that the contact has seen a communication."""
-    communication.mark_viewed(call.params.get("viewed_on") or call.wall_clock, call.actor)
+    now = local_time(call.actor.at, call.zone)
+    communication.mark_viewed(call.params.get(VIEWED_ON.name) or now, call.actor)

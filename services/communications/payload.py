@@ -17,12 +17,10 @@ from domain.communication import (
     REFERENCES,
     TEXTS,
     UDF,
-    UNRESTRICTED,
     Communication,
-    apply_parameter_action,
+    are_addresses,
 )
 from domain.composite_fields import Reference
-from domain.contact_fields import email_address
 from domain.diff import apply_diff
 from domain.errors import (
     AccessDenied,
@@ -33,7 +31,7 @@ from domain.errors import (
 )
 from domain.fields import Field, JsonObject
 from domain.reference.catalogue import identifiable
-from domain.scalar_fields import CONTENT
+from domain.unrestricted_parameters import UNRESTRICTED, UnrestrictedParameters
 from services.communications.tags import render_texts
 from services.ids import format_id
 from services.pipeline.request import Call
@@ -61,8 +59,8 @@ STORED = frozenset(
 
 
 def check_recipient(values: JsonObject) -> None:
-    """Raises `InvalidParameterValue` for an e-mail to something else than an address (section 5.1)."""
-    if values.get("media") == "EMAIL" and values.get("to") and not email_address(values["to"]):
+    """Raises `InvalidParameterValue` for an e-mail to something else than addresses (section 5.1)."""
+    if values.get("media") == "EMAIL" and values.get("to") and not are_addresses(values["to"]):
         raise InvalidParameterValue(TO.name)
 
 
@@ -137,8 +135,11 @@ def _template_values(call: Call) -> JsonObject:
 
 
 def _check_complete(values: JsonObject) -> None:
-    """Raises `MandatoryParameter` for a blank field of every communication or e-mail (section 5.1)."""
-    for field in (*TEMPLATED, *((TO,) if values.get("media") == "EMAIL" else ())):
+    """Raises `MandatoryParameter` without direction or media, or an e-mail's address (section 5.1).
+
+    Subject and content may be missing: who gives no template is asked for them before.
+    """
+    for field in (DIRECTION, MEDIA, *((TO,) if values.get("media") == "EMAIL" else ())):
         if not (values.get(field.name) or "").strip():
             raise MandatoryParameter(field.name)
     check_recipient(values)
@@ -159,26 +160,25 @@ def _changed_references(communication: Communication, params: JsonObject) -> Jso
 def _apply_parameters(
     current: list[JsonObject], params: JsonObject, call: Call
 ) -> list[JsonObject]:
+    parameters = UnrestrictedParameters(current)
     for n, item in enumerate(params.get(UNRESTRICTED.name) or ()):
-        path = f"{UNRESTRICTED.name}[{n}]"
-        current = apply_parameter_action(current, item, call.new_id_text(), path)
-    return current
+        parameters.apply(item, call.new_id_text(), f"{UNRESTRICTED.name}[{n}]")
+    return parameters.to_list()
 
 
 def _resolve_tags(
     values: JsonObject, contact: str, parameters: list[JsonObject], call: Call
 ) -> JsonObject:
     """The values with the tags of both texts resolved, within the limits of section 5.4."""
-    texts = {field.name: values[field.name] for field in (SUBJECT, TEXT)}
+    texts = {field: values.get(field.name) for field in (SUBJECT, TEXT)}
     links = values.get(REFERENCES.name) or {}
     values = values | render_texts(texts, contact, links, parameters, call)
     system = call.directory.fields(EXTERNAL_SYSTEM.name, values.get(EXTERNAL_SYSTEM.name))
     limits = (
-        CONTENT,
         (call.settings.get("content_limits") or {}).get(values["media"]),
         system.get("message_character_limit"),
     )
-    if len(values[TEXT.name]) > min(limit for limit in limits if limit is not None):
+    if any(limit is not None and len(values[TEXT.name] or "") > limit for limit in limits):
         raise InvalidParameterValue(TEXT.name)
     return values
 

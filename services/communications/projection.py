@@ -21,7 +21,6 @@ from domain.communication import (
     REFERENCES,
     TEXTS,
     UDF,
-    UNRESTRICTED,
     Communication,
 )
 from domain.composite_fields import Reference
@@ -29,9 +28,11 @@ from domain.fields import Field, JsonObject, JsonSchema, ResponseShape
 from domain.queue_entry import ENTRY_STATE, ERROR_CODE, ERROR_DESCRIPTION, QueueEntry
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import Boolean, Date, Text
+from domain.unrestricted_parameters import UNRESTRICTED
 from services.ids import format_id
 from services.log_information import LOG_INFORMATION, log_information
 from services.projections import (
+    MAX_FOLLOW_UPS,
     Projection,
     ViewRow,
     document,
@@ -40,7 +41,7 @@ from services.projections import (
     stored_references,
 )
 
-__all__ = ["COMMUNICATION", "COMPACT_COMMUNICATION", "QUEUE_ENTRY"]
+__all__ = ["COMMUNICATION", "COMPACT_COMMUNICATION", "QUEUE_ENTRY", "VIEWED_ON"]
 
 ID = Text(name="id")
 NUMBER = Text(name="number")
@@ -48,13 +49,14 @@ NUMBER = Text(name="number")
 
 @dataclass(frozen=True, kw_only=True)
 class FollowUps(Field):
-    """The later communications of the same code, found when the document is read."""
+    """The first later communications of the same code, found when the document is read."""
 
     def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
         return {"$ref": f"follow_ups/{stored}"}
 
     def response_schema(self) -> JsonSchema:
-        return {"type": "array", "items": {"$ref": "#/components/schemas/communication"}}
+        items = {"$ref": "#/components/schemas/communication"}
+        return {"type": "array", "items": items, "maxItems": MAX_FOLLOW_UPS}
 
 
 VIEWED = Boolean(name="viewed", numeric=True)
@@ -129,7 +131,7 @@ def communication(
         names={"number": communication.number},
         owners=(f"contact_information/{communication.contact_information}",),
         # Communications of an erased contact are still shown, but nobody can identify them.
-        retired="subject" not in communication.details,
+        retired=communication.is_erased,
     )
     searched = ("id", "code", "contact_information", "category", "direction", "media")
     columns = {name: full.get(name) for name in (*searched, "life_cycle_state")}

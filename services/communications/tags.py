@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from domain.contact_fields import DEMOGRAPHICS
+from domain.errors import InvalidParameterValue
 from domain.fields import Field, JsonObject
 from domain.parsing import java_date
 from domain.scalar_fields import Boolean, Date, Enumeration, Integer, Number, Text
@@ -19,27 +21,34 @@ SCALARS = (Text, Integer, Number, Boolean, Date, Enumeration)
 
 
 def render_texts(
-    texts: JsonObject,
+    texts: Mapping[Text, str | None],
     contact: str,
     references: JsonObject,
     parameters: Iterable[JsonObject],
     call: Call,
 ) -> JsonObject:
-    """The texts with their tags resolved.
+    """The texts by field with their tags resolved.
 
     ``contact`` is the id of the communication's contact, ``references`` the ids it refers to by
-    kind, ``parameters`` its unrestricted parameters.
+    kind, ``parameters`` its unrestricted parameters. Raises `InvalidParameterValue` for a text that
+    becomes longer than its field can hold.
     """
     entities = {"contact_information": contact} | {k: v for k, v in references.items() if v}
     by_key = {parameter["key"]: parameter for parameter in parameters}
 
+    @cache  # A long text may hold the same tag many thousand times.
     def value_of(entity: str, field: str) -> str | None:
         if entity.startswith("unrestricted_"):
             parameter = by_key.get(f"{entity}.{field}")
             return _parameter_text(parameter, call) if parameter else None
         return _entity_text(entity, entities.get(entity), field, call)
 
-    return {name: resolve(text, value_of) if text else text for name, text in texts.items()}
+    resolved: JsonObject = {}
+    for field, text in texts.items():
+        resolved[field.name] = text and resolve(text, value_of, field.max_length)
+        if text and resolved[field.name] is None:
+            raise InvalidParameterValue(field.name)
+    return resolved
 
 
 def _parameter_text(parameter: JsonObject, call: Call) -> str:

@@ -19,15 +19,15 @@ from domain.fields import (
     not_null,
     when,
 )
+from domain.phone_numbers import search_key
 from domain.reference.catalogue import identifiable
-from domain.scalar_fields import Text
+from domain.scalar_fields import IDENTIFYING, Text
 from services.contacts.projection import (
     COMPACT_CONTACT,
     CONTACT_INFORMATION,
     CONTACT_TYPE,
     NO_PHOTO,
     PHOTO,
-    normalise_phone,
 )
 from services.contacts.sets import apply_items, first_entries
 from services.context import ViewQuery
@@ -79,7 +79,9 @@ UPDATE = Parameters(
     *(items.for_update() for items in SETS.values()),
 )
 IDENTIFIED = Parameters(mandatory(CONTACT))
-LIST = Parameters(*(Text(name=name) for name in SEARCHED), *PAGING, at_least_one=SEARCHED)
+LIST = Parameters(
+    *(Text(name=name, max_length=IDENTIFYING) for name in SEARCHED), *PAGING, at_least_one=SEARCHED
+)
 
 
 @query(
@@ -103,7 +105,7 @@ def list_(call: Call) -> ViewQuery:
     if "email_address" in params:
         where["emails"] = [params["email_address"].strip().casefold()]
     if "phone_number" in params:
-        where["phones"] = [normalise_phone(params["phone_number"])]
+        where["phones"] = [search_key(params["phone_number"])]
     return page("contacts", where, call.params)
 
 
@@ -197,6 +199,7 @@ def _details(call: Call) -> JsonObject:
     """The details of a new contact."""
     details = {name: value for name in DETAILS if (value := call.params.get(name)) is not None}
     details.setdefault("owned_by_group", call.default_group)
+    details.setdefault("preferred_language", call.settings.get("default_language"))
     if "notes" in details:
         details["notes"] = with_author_note(call, details["notes"])
     return details

@@ -27,6 +27,7 @@ from domain.contact_fields import (
 from domain.contact_information import ContactInformation
 from domain.fields import Field, JsonObject, ResponseShape
 from domain.parsing import wall_clock
+from domain.phone_numbers import search_key
 from domain.scalar_fields import Boolean, Date, Enumeration, Text
 from services.ids import format_id
 from services.log_information import LOG_INFORMATION, USER, log_information
@@ -45,7 +46,6 @@ __all__ = [
     "CONTACT_TYPE",
     "NO_PHOTO",
     "PHOTO",
-    "normalise_phone",
 ]
 
 ID = Text(name="id")
@@ -97,11 +97,6 @@ PHOTO = ResponseShape(
     Text(name="file_mime_type"),
 )
 NO_PHOTO = orjson.dumps(dict.fromkeys(field.key for field in PHOTO.fields))
-
-
-def normalise_phone(number: str) -> str:
-    """A phone number as it is searched: digits only, without a leading ``+`` or ``00``."""
-    return "".join(filter(str.isdigit, number)).removeprefix("00")
 
 
 def display_name(contact: ContactInformation) -> Any:
@@ -158,8 +153,8 @@ def _authorization_settings(contact: ContactInformation, zone: ZoneInfo) -> Json
 
 
 def _known_entries(contact: ContactInformation, set_name: str) -> list[JsonObject]:
-    """The entries of a set, without those whose content is erased."""
-    return [entry for entry in contact.sets.get(set_name, ()) if entry.get("id")]
+    """The entries of a set; none if their content is erased."""
+    return [] if contact.is_erased else contact.sets.get(set_name, [])
 
 
 def _contact_names(contact: ContactInformation) -> dict[str, str]:
@@ -189,9 +184,7 @@ def contact_information(
     )
     unsearched = ("number", "registration_number")
     columns: JsonObject = {k: v for k, v in result.names.items() if k not in unsearched}
-    phones = {
-        normalise_phone(p[k]) for p in _known_entries(contact, "phone_set") for k in _PHONE_KEYS
-    }
+    phones = {search_key(p[k]) for p in _known_entries(contact, "phone_set") for k in _PHONE_KEYS}
     emails = {e["email_address"].strip().casefold() for e in _known_entries(contact, "email_set")}
     columns |= {
         "id": id_,

@@ -8,16 +8,12 @@ from domain.contact_fields import SETS
 from domain.contact_information import ContactInformation
 from domain.contact_sets import check_entry
 from domain.fields import JsonObject
+from domain.phone_numbers import full_number
 from services.pipeline.request import Call
 
-__all__ = ["apply_items", "first_entries", "full_number"]
+__all__ = ["apply_items", "first_entries"]
 
 _OF_A_NUMBER = ("country", "area_code", "number")
-
-
-def full_number(area_code: str | None, number: str) -> str:
-    """The number as it is dialled from abroad (section 4.4)."""
-    return f"00{area_code}{number}" if area_code else number
 
 
 def first_entries(call: Call, contact: UUID, params: JsonObject) -> dict[str, list[JsonObject]]:

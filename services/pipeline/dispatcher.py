@@ -68,8 +68,8 @@ class Dispatcher:
 
     ``run_command`` runs those that write: it takes a call and the function that refreshes it.
     ``limit`` is called before each call of a session and may raise `TooManyRequests`.
-    ``inspect_image`` returns the mime type of an image or raises `InvalidProfilePhoto`; ``mac`` is
-    a keyed hash; ``stage`` measures.
+    ``inspect_image`` returns the mime type of an image and the image without metadata, or raises
+    `InvalidProfilePhoto`; ``mac`` is a keyed hash; ``stage`` measures.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Dispatcher:
         zone: ZoneInfo,
         run_command: RunCommand,
         limit: Callable[[str], None],
-        inspect_image: Callable[[bytes], Awaitable[str]],
+        inspect_image: Callable[[bytes], Awaitable[tuple[str, bytes]]],
         mac: Callable[[str], str],
         stage: StageTimer,
     ) -> None:
@@ -198,10 +198,10 @@ class Dispatcher:
         return self._tokens.verify(token)
 
     async def _inspect(self, call: Call) -> Call:
-        """Return the call with the mime type of its file."""
+        """Return the call with its file as it is to be stored."""
         upload: Upload = call.params["file"]
-        mime_type = await self._inspect_image(upload.content)
-        file = {"file": replace(upload, mime_type=mime_type)}
+        mime_type, content = await self._inspect_image(upload.content)
+        file = {"file": replace(upload, mime_type=mime_type, content=content)}
         parsed = structs.replace(call.parsed, values=call.parsed.values | file)
         return structs.replace(call, parsed=parsed, params=call.params | file)
 

@@ -23,7 +23,7 @@ FILTERS: tuple[Field, ...] = (
     Reference(name="caller", target=identifiable("contact_information")),
 )
 ANY = Parameters(*FILTERS, CATEGORY, *PAGING)
-ONE_OF_THEM = Parameters(*FILTERS, CATEGORY, *PAGING, exactly_one=[field.name for field in FILTERS])
+SOME = Parameters(*FILTERS, CATEGORY, *PAGING, at_least_one=[field.name for field in FILTERS])
 WITHIN = Parameters(
     mandatory(NonNegativeInteger(name="period")),
     mandatory(Enumeration(name="uot", allowed=UNITS_OF_TIME)),
@@ -47,9 +47,9 @@ def show(call: Call) -> ViewQuery:
     return ViewQuery("service_requests", {"id": call.params["service_request"]})
 
 
-@query(36, "service_requests/list", ONE_OF_THEM, **LISTED)
+@query(36, "service_requests/list", SOME, **LISTED)
 def list_(call: Call) -> ViewQuery:
-    """Lists the service requests of an account, of a type or of a caller."""
+    """Lists the service requests of an account, of a type, of a caller, or of several of them."""
     return _page(call)
 
 

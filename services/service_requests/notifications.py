@@ -11,8 +11,7 @@ from typing import cast
 from msgspec import structs
 
 from domain.aggregate import DomainEvent
-from domain.communication import Communication
-from domain.contact_fields import email_address
+from domain.communication import TEXTS, Communication, are_addresses
 from domain.queue_entry import QueueEntry
 from domain.service_request import ServiceRequest
 from services.communications.payload import creation_payload
@@ -27,9 +26,6 @@ NOTIFICATION_SEQUENCES = ("communication", "communication_code", "communication_
 
 RULES = (("EMAIL", "notify_by_email", "caller_email"), ("SMS", "notify_by_sms", "caller_phone"))
 """By media: the type's rule that requires it, and the field of the address."""
-
-MAX_SUBJECT_LENGTH = 255
-"""The most characters of a subject (common.md, section 7)."""
 
 
 def status_notifications(
@@ -47,7 +43,7 @@ def status_notifications(
     )
     for media, rule, address in RULES:
         to = request.details.get(address) or ""
-        reachable = email_address(to) if media == "EMAIL" else to.strip()
+        reachable = are_addresses(to) if media == "EMAIL" else to.strip()
         text = _text(request, media, call)
         if type_.get(rule) and reachable and text:
             for new in _compose(request, {"media": media, "to": to, "content": text}, call):
@@ -62,7 +58,7 @@ def _compose(
         "contact_information": request.contact_information,
         "direction": "OUTGOING",
         "subject": f"Service request {request.number}: {_status(request, call)}"[
-            :MAX_SUBJECT_LENGTH
+            : TEXTS[0].max_length
         ],
         "referring_to": {"service_request": format_id(request.id)},
     }

@@ -15,6 +15,7 @@ from PIL import Image
 
 from infra.ledger.integrity import integrity_problems
 from infra.postgres.embedded.server import EmbeddedPostgres
+from tests.audit.test_past_rows import head
 from tests.fixtures import databases
 from tests.fixtures.auditors import Auditor, auditor
 from tests.fixtures.organisation import query_rows, unknown_id
@@ -293,6 +294,43 @@ async def test_a_rebuild_brings_nothing_back(made: Auditor, gone: tuple[Person, 
     await run_rebuild(made.desk.api.service.database)
     text = await dump(made)
     assert not [word for word in SECRET_WORDS if word in text]
+
+
+async def test_what_has_no_text_is_not_taken_for_erased(made: Auditor) -> None:
+    desk = made.desk
+    contact = await desk.new_contact()
+    await desk.register(
+        "communication_template", "BARE", name="Bare", media="SMS", life_cycle_state="EFFECTIVE"
+    )
+    given: Json = dict.fromkeys(("direction", "media", "subject", "content"))
+    given |= {"template_identifier": {"id": "BARE"}}
+    given |= {"contact_information_identifier": {"id": contact}}
+    bare = await desk.create_draft(**given)
+    position = await head(made)
+    await run_rebuild(desk.api.service.database)
+    assert (await run_verify(desk.api.service.database)).differences == []
+    by_number = {"communication_identifier": {"number": bare["number"]}}
+    await desk.api.post("communications/complete", **by_number)
+    named = {"communication_identifier": f"number={bare['number']}"}
+    then = await made.get("as_of/communications/show", as_of=position, **named)
+    assert (then["number"], then["subject"]) == (bare["number"], None)
+    assert (await forget(made, contact))[0] == 200
+    refused = await desk.api.refused("communications/set_as_viewed", **by_number)
+    assert refused[0] == "ENTITYNOTFOUND"
+    assert (await run_verify(desk.api.service.database)).differences == []
+
+
+async def test_entries_that_changed_before_their_content_was_erased(made: Auditor) -> None:
+    desk, address = made.desk, "ermi@quizzlebury.example"
+    entries = [{"type": kind, "email_address": address} for kind in ("PERSONAL", "BUSINESS")]
+    contact = await desk.new_contact(email_set=entries)
+    named = {"email_identifier": {"type": "PERSONAL"}}
+    await desk.update_contact(contact, email_set=[{"action": "UPDATE", **named, "notes": "x"}])
+    await desk.update_contact(contact, email_set=[{"action": "REMOVE", **named}])
+    assert (await forget(made, contact))[0] == 200
+    assert (await desk.show_contact(contact))["emails_set"] == []
+    await run_rebuild(desk.api.service.database)
+    assert (await run_verify(desk.api.service.database)).differences == []
 
 
 async def test_the_service_requests_of_a_caller_are_erased(made: Auditor) -> None:

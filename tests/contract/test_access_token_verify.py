@@ -105,6 +105,32 @@ async def test_a_new_pass_code_needs_an_identifier_and_follows_the_settings(
         await client.call_token("verify", token, **none)
 
 
+@pytest.mark.parametrize("pass_code", ["x", "12", "x" * 256, "abc"])
+async def test_the_code_is_checked_before_the_form_of_the_pass_code(
+    client: TokensClient, pass_code: str
+) -> None:
+    settings = {"generate_verification_code": True, "pass_code_min_digits": 3}
+    classified = await client.register_definition(**settings)
+    token = await client.create_keyed_token(
+        classification_identifier=classified, pass_code="abc123"
+    )
+    code, form = token["verification_code"], {"pass_code": pass_code}
+    async with untouched(client.api):
+        given = {"verification_code": wrong(code)} | form
+        refused = await client.call_token_refused("verify", token, **given)
+        assert refused == ("INVALIDVERIFICATIONCODE", "verification_code")
+    async with untouched(client.api):
+        given = {"verification_code": code} | form
+        refused = await client.call_token_refused("verify", token, **given)
+        assert refused == ("INVALIDPARAMETERVALUE", "pass_code")
+    # The code is not used up by that.
+    given = {"verification_code": code, "pass_code": "xyz789"}
+    verified = await client.call_token("verify", token, **given)
+    assert verified["life_cycle_state"] == "EFFECTIVE"
+    by_new = {ON: by_pass_code(token, "xyz789")}
+    assert (await client.api.post("access_tokens/show", **by_new))["id"] == token["id"]
+
+
 async def test_the_code_is_checked_before_the_pass_code_without_identifier(
     client: TokensClient,
 ) -> None:
@@ -113,6 +139,23 @@ async def test_the_code_is_checked_before_the_pass_code_without_identifier(
     assert (await client.call_token_refused("verify", token, **given))[
         0
     ] == "INVALIDVERIFICATIONCODE"
+
+
+async def test_where_pass_codes_are_generated_none_is_given(client: TokensClient) -> None:
+    settings = {"generate_verification_code": True, "pass_code_creation": "AUTOMATIC"}
+    classified = await client.register_definition(**settings)
+    account = {"accounts_receivable_identifier": {"id": await client.register_account()}}
+    token = await client.create_token(
+        classification_identifier=classified, identifier=unique_code(), **account
+    )
+    code = token["verification_code"]
+    for given, name in ((wrong(code), "INVALIDVERIFICATIONCODE"), (code, "INVALIDPARAMETERVALUE")):
+        async with untouched(client.api):
+            refused = await client.call_token_refused(
+                "verify", token, verification_code=given, pass_code="abc123"
+            )
+        assert refused[0] == name
+    await client.call_token("verify", token, verification_code=code)
 
 
 @pytest.mark.parametrize("given", [{}, {"verification_code": None}, {"verification_code": " "}])

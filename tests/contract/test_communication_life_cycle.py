@@ -180,6 +180,12 @@ async def test_viewed_now(client: CommunicationsClient) -> None:
         ("2014-05-05T12:49:59Z", "Mon May 05 15:49:59 EEST 2014"),
         ("2014-05-05T12:49:59+01:00", "Mon May 05 14:49:59 EEST 2014"),
         ("2999-05-05T15:49:59", "Sun May 05 15:49:59 EEST 2999"),
+        # An hour that the clock shows twice: the zone is that of the instant.
+        ("2026-10-25T00:30:24Z", "Sun Oct 25 03:30:24 EEST 2026"),
+        ("2026-10-25T01:30:24Z", "Sun Oct 25 03:30:24 EET 2026"),
+        ("2026-10-25T03:30:24.5+02:00", "Sun Oct 25 03:30:24 EET 2026"),
+        ("2026-10-25T03:30:24", "Sun Oct 25 03:30:24 EEST 2026"),
+        ("2026-10-25T02:00:00Z", "Sun Oct 25 04:00:00 EET 2026"),
     ],
 )
 async def test_viewed_on(client: CommunicationsClient, given: str, shown: str) -> None:

@@ -258,6 +258,22 @@ async def test_updates_do_not_change_the_code(client: CommunicationsClient) -> N
     assert (await client.show(other))["follow_up_set"] == []
 
 
+async def test_the_first_hundred_follow_ups_are_shown(client: CommunicationsClient) -> None:
+    first = await client.create_draft()
+    others = [await client.create(**to("communication", id=first["id"])) for _ in range(102)]
+    ids = [one["id"] for one in others]
+    changed = await client.call("update", first, notes="x")
+    everything = await client.api.get(
+        "communications/list",
+        contact_information_identifier=f"id={client.recipient}",
+        number_of_results=1000,
+    )
+    [listed] = [one for one in everything if one["id"] == first["id"]]
+    for shown in (changed, listed, await client.show(first)):
+        assert [one["id"] for one in shown["follow_up_set"]] == ids[:100]
+    assert [one["id"] for one in (await client.show(others[1]))["follow_up_set"]] == ids[2:]
+
+
 async def test_follow_ups_of_other_contacts_count(client: CommunicationsClient) -> None:
     first = await client.create()
     second = await client.create(

@@ -273,3 +273,13 @@ async def test_a_renamed_contact_shows_its_new_name_while_texts_keep_the_old(
     )
     shown = [entry["communication"]["contact_information"]["name"] for entry in entries]
     assert [name.split()[0] for name in shown] == ["Arya"]
+
+
+@pytest.mark.parametrize(("given", "zone"), [("00:30:24Z", "EEST"), ("01:30:24Z", "EET")])
+async def test_a_date_in_the_hour_that_is_repeated(
+    client: CommunicationsClient, given: str, zone: str
+) -> None:
+    dated = {"type": "DATE", "name": "d", "date_value": f"2026-10-25T{given}"}
+    said = await client.create(content="#unrestricted_date.d", unrestricted_parameter_set=[dated])
+    shown = f"Sun Oct 25 03:30:24 {zone} 2026"
+    assert said["content"] == said["unrestricted_parameter_set"][0]["date_value"] == shown

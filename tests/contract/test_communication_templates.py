@@ -124,14 +124,60 @@ async def test_on_update_a_template_overwrites_what_is_stored(client: Communicat
     assert changed["notes"] == "kept"
 
 
-@pytest.mark.parametrize("name", ["media", "subject", "content"])
 @pytest.mark.parametrize("given", [..., None])
-async def test_what_is_missing_after_the_template(
-    client: CommunicationsClient, name: str, given: Any
+async def test_no_communication_is_without_a_media(
+    client: CommunicationsClient, given: Any
 ) -> None:
-    template = await client.register_template(**{k: v for k, v in WHOLE.items() if k != name})
-    refused = await client.create_refused(**UNSAID | {name: given}, template_identifier=template)
-    assert refused == ("MANDATORYPARAMETER", name)
+    template = await client.register_template(**{k: v for k, v in WHOLE.items() if k != "media"})
+    refused = await client.create_refused(**UNSAID | {"media": given}, template_identifier=template)
+    assert refused == ("MANDATORYPARAMETER", "media")
+
+
+@pytest.mark.parametrize("without", [("subject",), ("content",), ("subject", "content")], ids=str)
+@pytest.mark.parametrize("given", [..., None, ""])
+async def test_a_template_without_texts(
+    client: CommunicationsClient, without: tuple[str, ...], given: Any
+) -> None:
+    template = await client.register_template(
+        **{k: v for k, v in WHOLE.items() if k not in without}
+    )
+    given = UNSAID | dict.fromkeys(without, given)
+    said = await client.create(**given, template_identifier=template)
+    assert copied(said) == WHOLE | dict.fromkeys(without)
+    assert await client.show(said) == said
+
+
+async def test_an_email_goes_out_with_an_empty_subject(client: CommunicationsClient) -> None:
+    template = await client.register_template(media="EMAIL", content="Dear all")
+    entry = await client.create_email(**UNSAID, template_identifier=template)
+    assert entry["communication"]["subject"] is None
+    assert entry["life_cycle_state"] == "PENDING"
+
+
+async def test_texts_that_a_draft_does_not_have(client: CommunicationsClient) -> None:
+    template = await client.register_template(media="PHONE")
+    draft = await client.create_draft(**UNSAID, template_identifier=template)
+    assert (draft["subject"], draft["content"]) == (None, None)
+    changed = await client.call("update", draft, notes="x", template_identifier=template)
+    assert (changed["subject"], changed["content"]) == (None, None)
+    changed = await client.call("update", draft, notes="y", life_cycle_state="DRAFT")
+    async with untouched(client.api):
+        for name in ("subject", "content"):
+            refused = await client.call_refused("update", draft, **{name: None})
+            assert refused == ("MANDATORYPARAMETER", name)
+    await client.call("set_as_viewed", await client.call("complete", draft))
+    assert (await client.show(draft))["life_cycle_state"] == "COMPLETED"
+
+
+async def test_a_message_without_a_subject_is_found_by_its_number(
+    client: CommunicationsClient,
+) -> None:
+    template = await client.register_template(media="SMS", content="Dear all")
+    first = await client.create(**UNSAID, template_identifier=template)
+    by_number = {"communication_identifier": {"number": first["number"]}}
+    follow_up = await client.create(referring_to=by_number)
+    assert follow_up["referring_to"]["communication"]["id"] == first["id"]
+    assert (await client.api.post("communications/set_as_viewed", **by_number))["viewed"] == 1
 
 
 async def test_the_direction_of_a_template_is_outgoing_by_default(
@@ -297,8 +343,10 @@ async def test_limits_count_the_characters_of_the_resolved_text(
 async def test_the_longest_content_is_measured_after_resolution(
     client: CommunicationsClient,
 ) -> None:
-    long = {"type": "STRING", "name": "long", "string_value": "x" * 255}
-    refused = await client.create_refused(
-        content="#unrestricted_string.long" * 258, unrestricted_parameter_set=[long]
-    )
-    assert refused == ("INVALIDPARAMETERVALUE", "content")
+    long = {"type": "STRING", "name": "long", "string_value": "x" * 1000}
+    given: Json = {"unrestricted_parameter_set": [long]}
+    for name, times in (("subject", 4), ("content", 1000)):
+        texts = ["#unrestricted_string.long" * n for n in (times, times + 1)]
+        assert len((await client.create(**given, **{name: texts[0]}))[name]) == times * 1000
+        refused = await client.create_refused(**given, **{name: texts[1]})
+        assert refused == ("INVALIDPARAMETERVALUE", name)

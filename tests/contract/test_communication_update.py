@@ -156,7 +156,7 @@ REFUSED: list[tuple[Json, str, str]] = [
     ({"media": "FAX"}, "INVALIDPARAMETERVALUE", "media"),
     ({"direction": []}, "INVALIDPARAMETERTYPE", "direction"),
     ({"life_cycle_state": "VIEWED"}, "INVALIDPARAMETERVALUE", "life_cycle_state"),
-    ({"notes": "x" * 4001}, "INVALIDPARAMETERVALUE", "notes"),
+    ({"notes": "x" * 65_536}, "INVALIDPARAMETERVALUE", "notes"),
     ({"category_identifier": {"id": "nothing"}}, "ENTITYNOTFOUND", "category_identifier"),
     ({"category_identifier": {}}, "SEMIOPTIONALPARAMETER", "category_identifier"),
     ({"privacy_level_identifier": {"code": "1"}}, "INVALIDIDENTIFIER", "privacy_level_identifier"),

@@ -183,10 +183,10 @@ P, C = person(), company()
         *((C | {name: "A"}, VALUE, name) for name in ("middle_name", "title")),
         (C | {"demographics": {}}, VALUE, "demographics"),
         (C | {"demographics": 5}, TYPE, "demographics"),
-        (P | {"title": "x" * 51}, VALUE, "title"),
+        (P | {"title": "x" * 256}, VALUE, "title"),
         (P | {"first_name": "x" * 256}, VALUE, "first_name"),
-        (P | {"notes": "x" * 4001}, VALUE, "notes"),
-        (P | {"udf_string_1": "x" * 256}, VALUE, "udf_string_1"),
+        (P | {"notes": "x" * 65_536}, VALUE, "notes"),
+        (P | {"udf_string_1": "x" * 4001}, VALUE, "udf_string_1"),
         (P | {"udf_string_1": "a\0b"}, VALUE, "udf_string_1"),
         (P | {"first_name": True}, TYPE, "first_name"),
         (P | {"first_name": ["A"]}, TYPE, "first_name"),
@@ -229,7 +229,7 @@ async def test_an_empty_text_for_what_does_not_apply_is_null(shared: Organisatio
         # All parameters before all identifiers, identifiers before uniqueness.
         ({"category_identifier": {"id": "9"}, "demographics": 5}, TYPE, "demographics"),
         ({"category_identifier": {"id": "9"}}, NOT_FOUND, "category_identifier"),
-        ({"email_set": [{"type": "BUSINESS", "email_address": "a@b"}] * 2}, "DUPLICATEENTITY", "t"),
+        ({"address_set": [{"type": "HOME", "street_name": "x"}] * 2}, "DUPLICATEENTITY", "t"),
         ({}, "DUPLICATEENTITY", "name, id_number"),
     ],
 )
@@ -239,7 +239,7 @@ async def test_refuses_in_the_order_of_checks(
     taken = person(demographics={"id_number": unknown_id()})
     await shared.create_contact(taken)
     refused = await shared.api.refused(PATH, **taken | more)
-    assert refused == (name, "email_set[1].type" if parameter == "t" else parameter)
+    assert refused == (name, "address_set[1].type" if parameter == "t" else parameter)
 
 
 async def test_refuses_without_a_session_before_all_else(shared: OrganisationClient) -> None:
@@ -258,3 +258,19 @@ async def test_refuses_other_transports(shared: OrganisationClient) -> None:
     body = json.dumps(person() | {"token": token}).replace("}", ",}").encode()
     status, answer, _ = await send("POST", path + "/", data=body, headers={"Content-Type": "x/y"})
     assert (status, answer["status"]["code"]) == (200, "OK")
+
+
+@pytest.mark.parametrize("unset", [{}, {"preferred_language": None}, {"preferred_language": ""}])
+async def test_the_language_is_the_organisation_s(
+    fresh: OrganisationClient, unset: dict[str, Any]
+) -> None:
+    contact = await fresh.new_contact(**unset)
+    assert (await fresh.show_contact(contact))["preferred_language"] == "ENG"
+    await fresh.register_settings(default_language="ell")
+    for body in (person(), company()):
+        made = await fresh.new_contact(body, **unset)
+        assert (await fresh.show_contact(made))["preferred_language"] == "ELL"
+    # It is the contact's own from then on, and can be taken away.
+    assert (await fresh.show_contact(contact))["preferred_language"] == "ENG"
+    gone = await fresh.update_contact(contact, preferred_language=None)
+    assert gone["preferred_language"] is None

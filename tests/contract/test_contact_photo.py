@@ -168,6 +168,25 @@ async def test_a_file_of_five_mebibytes_is_not_too_large(shared: OrganisationCli
     assert (await add(shared, await shared.new_contact(), content))["status"]["code"] == "OK"
 
 
+async def test_a_photo_of_a_large_camera(shared: OrganisationClient) -> None:
+    stream = BytesIO()
+    Image.new("RGB", (8064, 6048), (7, 70, 170)).save(stream, "JPEG")
+    photo = (await add(shared, await shared.new_contact(), stream.getvalue()))["data"]
+    assert (await download(shared, photo["file_content_url"]))[1] == stream.getvalue()
+
+
+async def test_where_a_photo_was_taken_is_not_kept(shared: OrganisationClient) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8825)[2] = (35.0, 10.0, 20.0)
+    stream = BytesIO()
+    Image.new("L", (8, 8), 7).save(stream, "JPEG", exif=exif)
+    contact = await shared.new_contact()
+    photo = (await add(shared, contact, stream.getvalue()))["data"]
+    assert (await download(shared, photo["file_content_url"]))[1] == image()
+    kept = "SELECT content FROM ledger.photos WHERE organisation = $1 AND contact = $2"
+    assert [row["content"] for row in await query_rows(shared.api, kept, contact)] == [image()]
+
+
 @pytest.mark.parametrize("path", [VIEW, ADD, REMOVE])
 @pytest.mark.parametrize(
     ("identifier", "name"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import combinations
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -113,16 +114,35 @@ async def test_filters(several: tuple[ServiceRequestsClient, dict[str, Json]]) -
     assert await own.list_numbers("list", **one, category_identifier="code=NP") == []
 
 
-@pytest.mark.parametrize("count", [0, 2, 3])
-async def test_a_list_is_of_exactly_one(client: ServiceRequestsClient, count: int) -> None:
-    filters = {
+async def test_filters_of_the_list_combine(
+    several: tuple[ServiceRequestsClient, dict[str, Json]],
+) -> None:
+    own, made = several
+    all_of_them = {
         "accounts_receivable_identifier": "id=AR1",
         "type_identifier": "id=FAULT",
-        "caller_identifier": f"id={client.customer}",
+        "caller_identifier": f"id={own.customer}",
     }
-    query = {"category_identifier": "id=CAT"} | dict(list(filters.items())[:count])
-    answer = await client.api.call("GET", "service_requests/list", query=query)
-    assert refusal(answer) == ("SEMIOPTIONALPARAMETER", ", ".join(filters))
+    others = {
+        "accounts_receivable_identifier": "id=AR2",
+        "type_identifier": "id=BARE",
+        "caller_identifier": f"id={own.stranger}",
+    }
+    numbers = [one["number"] for one in made.values()]
+    for count in (1, 2, 3):
+        for names in combinations(all_of_them, count):
+            filters = {name: all_of_them[name] for name in names}
+            assert await own.list_numbers("list", **filters) == numbers
+            for name in names:
+                nothing = filters | {name: others[name]}
+                assert await own.list_numbers("list", **nothing) == []
+
+
+async def test_a_list_is_of_something(client: ServiceRequestsClient) -> None:
+    names = ("accounts_receivable_identifier", "type_identifier", "caller_identifier")
+    for query in ({}, {"category_identifier": "id=CAT"}):
+        answer = await client.api.call("GET", "service_requests/list", query=query)
+        assert refusal(answer) == ("SEMIOPTIONALPARAMETER", ", ".join(names))
 
 
 @pytest.mark.parametrize("method", LISTS)

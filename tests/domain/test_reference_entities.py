@@ -13,7 +13,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import infra.demo
+from domain.access_token import AUTHENTICATION_CODE, IDENTIFIER
 from domain.composite_fields import Object, Reference
+from domain.contact_fields import COMPANY_PROFILE, DEMOGRAPHICS, EMAIL, PHONE
+from domain.contact_information import PROFILE_NUMBERS
 from domain.errors import (
     InvalidParameterType,
     InvalidParameterValue,
@@ -30,7 +33,7 @@ from domain.reference.catalogue import (
     identifiable,
 )
 from domain.reference.records import RecordKind, RecordLink
-from domain.scalar_fields import Boolean
+from domain.scalar_fields import Boolean, Text
 
 READING = ReadContext(zone=ZoneInfo("Asia/Nicosia"), today=date(2015, 5, 5))
 DEMO = Path(infra.demo.__file__).parent
@@ -121,7 +124,8 @@ requires_customer_acceptance | parent_id
 service_request_cancellation_reason | id U, name, alternative_code | id, name, alternative_code, \
 description |
 service_request_priority | | | urgency_level, impact_level, priority_level
-organisation | id U, name U | | name, name_display, default_country_id, unique_person, \
+organisation | id U, name U | | name, name_display, default_country_id, default_language, \
+unique_person, \
 unique_company, email_server_enabled, sms_server_enabled, default_email_address, \
 default_sms_sender, content_limits, access_token_definition, consumer_username, guess_limits, \
 email_server, sms_server
@@ -388,6 +392,7 @@ def test_organisation_defaults() -> None:
         "name": "CRMDEMO",
         "name_display": "FIRST_LAST",
         "default_country_id": "127",
+        "default_language": "ENG",
         "unique_person": ["name", "id_number"],
         "unique_company": ["name", "vat_registration_number"],
         "email_server_enabled": True,
@@ -609,3 +614,27 @@ def test_referring_to_names_entities() -> None:
     assert set(REFERRING_TO) <= set(ENTITIES)
     assert {"communication", "access_token", "service_request"} == set(REFERRING_TO) - set(KINDS)
     assert all(KINDS[name].compact for name in REFERRING_TO if name in KINDS)
+
+
+def test_what_identifies_fits_into_an_index() -> None:
+    """common.md, section 7: 255 characters, which are at most 1,020 bytes; an index takes 2,704."""
+    records = [
+        (f"{kind.key}.{field.name}", field.max_length)
+        for kind in KINDS.values()
+        for field in kind.fields
+        if isinstance(field, Text) and field.name in kind.identifiable.fields
+    ]
+    searched = {*_contact_names("PERSON"), *_contact_names("COMPANY"), "email_address", "area_code"}
+    contacts = [
+        (field.name, field.max_length)
+        for field in (*DEMOGRAPHICS, *COMPANY_PROFILE, *EMAIL, *PHONE)
+        if isinstance(field, Text) and field.name in searched
+    ]
+    tokens = [(field.name, field.max_length) for field in (AUTHENTICATION_CODE, IDENTIFIER)]
+    assert len(records) > 30
+    assert len(contacts) == 7
+    assert {longest for _, longest in (*records, *contacts, *tokens)} == {255}
+
+
+def _contact_names(type_: str) -> tuple[str, ...]:
+    return (*PROFILE_NUMBERS[type_][1], "registration_number")

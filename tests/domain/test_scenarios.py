@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.communication import Communication, apply_parameter_action
+from domain.communication import Communication
 from domain.contact_information import ContactInformation
 from domain.errors import (
     DuplicateEntity,
@@ -23,6 +23,11 @@ from domain.identifiers import Identifier
 from domain.queue_entry import QueueEntry
 from domain.reference.records import Record
 from domain.session import Session
+from domain.unrestricted_parameters import (
+    UnrestrictedParameters,
+    apply_parameter_changes,
+    parameter_changes,
+)
 from tests.domain.scenario import ANOTHER, BY, ID, Happened, given, happened
 
 OWN = ID.hex.upper()
@@ -49,8 +54,13 @@ CONTACT = happened(ContactInformation.Registered, sets={"address_set": [HOME]}, 
 LEAD = happened(Record.Registered, kind="lead", record_id="L1", fields={"number": "1"}, secrets={})
 
 
-def amended(changes: JsonObject, parameters: Any = None) -> Happened:
-    return happened(Communication.Amended, changes=changes, parameters=parameters)
+def amended(changes: JsonObject, parameters: Any = ()) -> Happened:
+    return happened(
+        Communication.Amended,
+        changes=changes,
+        parameters=list(parameters),
+        removed_parameters=[],
+    )
 
 
 class TestCommunication:
@@ -139,11 +149,39 @@ def test_unrestricted_parameters(item: JsonObject, expected: Any) -> None:
     """communications.md, section 7."""
     before = [dict(one) for one in (A, B, A_TOO)]
     try:
-        found: Any = apply_parameter_action([A, B, A_TOO], item, "9", "at")
+        parameters = UnrestrictedParameters([A, B, A_TOO])
+        parameters.apply(item, "9", "at")
+        found: Any = parameters.to_list()
     except Refusal as error:
         found = type(error)
     assert found == expected
     assert before == [A, B, A_TOO]
+    if not isinstance(found, type):
+        assert apply_parameter_changes(before, *parameter_changes(before, found)) == found
+
+
+def test_an_event_holds_what_differs_of_a_parameter() -> None:
+    """communications.md, section 7."""
+    long = parameter("2", "b", value="x" * 1000)
+    renamed = long | {"name": "c", "key": "unrestricted_string.c"}
+    changed, removed = parameter_changes([A, long, A_TOO], [A, renamed])
+    assert changed == [{"id": "2", "name": "c", "key": "unrestricted_string.c"}]
+    assert removed == [A_TOO["id"]]
+    turned = parameter("2", "b", "INTEGER", 1)
+    assert parameter_changes([B], [turned])[0][0]["string_value"] is None
+    assert apply_parameter_changes([B], *parameter_changes([B], [turned])) == [turned]
+    assert parameter_changes([A, B], [A, B]) == ([], [])
+
+
+def test_names_that_look_alike_are_one() -> None:
+    """common.md, section 7: canonically equal texts are equal."""
+    parameters = UnrestrictedParameters([])
+    parameters.apply(added("Jos\u00e9"), "1", "at")
+    with pytest.raises(DuplicateEntity):
+        parameters.apply(added("Jose\u0301"), "2", "at")
+    parameters.apply(named("name", "Jose\u0301", string_value="y"), "3", "at")
+    [one] = parameters.to_list()
+    assert (one["name"], one["string_value"]) == ("Jos\u00e9", "y")
 
 
 class TestQueueEntry:

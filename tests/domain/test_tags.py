@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,8 +22,11 @@ VALUES = {
 }
 
 
-def filled(text: str) -> str:
-    return resolve(text, lambda entity, field: VALUES.get((entity, field)))
+LIMIT = 1_000_000
+
+
+def filled(text: str) -> str | None:
+    return resolve(text, lambda entity, field: VALUES.get((entity, field)), LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +63,7 @@ def test_tags(text: str, expected: str) -> None:
 
 @given(TEXTS)
 def test_nothing_changes_where_no_tag_is_known(text: str) -> None:
-    assert resolve(text, lambda entity, field: None) == text
+    assert resolve(text, lambda entity, field: None, LIMIT) == text
 
 
 TAGS = st.sampled_from(sorted(VALUES)).map(lambda tag: f"#{tag[0]}.{tag[1]}")
@@ -68,11 +73,29 @@ PLAIN = TEXTS.filter(lambda text: "#" not in text).map(lambda text: f" {text}")
 @given(st.lists(st.tuples(TAGS, PLAIN)))
 def test_each_tag_by_itself(pieces: list[tuple[str, str]]) -> None:
     text = "".join(tag + plain for tag, plain in pieces)
-    assert filled(text) == "".join(filled(tag) + plain for tag, plain in pieces)
+    assert filled(text) == "".join(f"{filled(tag)}{plain}" for tag, plain in pieces)
 
 
 @given(TEXTS, TEXTS)
 def test_an_inserted_value_is_not_looked_at(value: str, before: str) -> None:
     text = f"{before} #contact_information.name"
     expected = TAG.sub(lambda _: value, text)
-    assert resolve(text, lambda entity, field: value) == expected
+    assert resolve(text, lambda entity, field: value, LIMIT) == expected
+
+
+@pytest.mark.parametrize(("longest", "fits"), [(12, True), (11, False)])
+def test_a_text_that_gets_too_long(longest: int, fits: bool) -> None:
+    text = "#contact_information.name#payment_gateway_card.type"
+    found = resolve(text, lambda entity, field: VALUES[entity, field], longest)
+    assert found == ("Ada Lovelace" if fits else None)
+
+
+def test_many_tags_of_a_long_value_need_no_memory() -> None:
+    value = "x" * 10**6
+    text = "#unrestricted_string.test" * 40_000
+    tracemalloc.start()
+    try:
+        assert resolve(text, lambda entity, field: value, LIMIT) is None
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import pytest
 
 from domain.access_token import ALIVE, RETIRED, TERMINATED, AccessToken, related_state
+from domain.aggregate import Attribution
 from domain.errors import InvalidLifeCycleState
 from domain.fields import JsonObject
+from services import registry  # noqa: F401 (declares the projections)
+from services.projections import project
 from tests.domain.scenario import ANOTHER, BY, Happened, given, happened
+from tests.fixtures.strategies import ZONE
 
 CODES: JsonObject = {"authentication_code": "AC", "identifier": "ID"}
 BOTH = {"accounts_receivable": "A1", "rewards_participant": "P1"}
@@ -102,6 +108,13 @@ class TestCodes:
 
 
 class TestLifeCycle:
+    @pytest.mark.parametrize(("hour", "zone"), [(0, "EEST"), (1, "EET")])
+    def test_verified_in_the_hour_that_is_repeated(self, hour: int, zone: str) -> None:
+        by = Attribution(datetime(2026, 10, 25, hour, 30, 24, tzinfo=UTC))
+        token = given(PENDING, happened(AccessToken.Verified, by, pass_code=None)).aggregate
+        shown = json.loads(project(token, {}, ZONE).full)
+        assert shown["verified_date"] == f"Sun Oct 25 03:30:24 {zone} 2026"
+
     def test_verified_once(self) -> None:
         token = (
             given(PENDING)

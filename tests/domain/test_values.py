@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from domain.errors import InvalidParameterType, InvalidParameterValue
 from domain.parsing import (
     java_date,
+    local_time,
     number,
     read_boolean,
     read_date,
@@ -234,6 +235,8 @@ def test_date(value: Any, expected: Any) -> None:
         ("2014-01-06T07:08:09", "Asia/Nicosia", "Mon Jan 06 07:08:09 EET 2014"),
         ("2014-12-31T00:00:00", "UTC", "Wed Dec 31 00:00:00 UTC 2014"),
         ("0999-03-02T00:00:00", "UTC", "Sat Mar 02 00:00:00 UTC 0999"),
+        ("2026-10-25T03:30:24", "Asia/Nicosia", "Sun Oct 25 03:30:24 EEST 2026"),
+        ("2026-10-25T03:30:24+02:00", "Asia/Nicosia", "Sun Oct 25 03:30:24 EET 2026"),
     ],
 )
 def test_java_style(kept: str, zone: str, sent: str) -> None:
@@ -251,6 +254,21 @@ def test_a_sent_date_is_read_as_itself(moment: datetime) -> None:
 def test_a_moment_is_read_as_the_wall_clock_shows_it(moment: datetime) -> None:
     utc = moment.replace(microsecond=0, tzinfo=ZoneInfo("UTC"))
     assert read_date(utc.isoformat(), "d", ZONE) == wall_clock(utc, ZONE)
+
+
+SUMMER_ENDS = datetime.fromisoformat("2026-10-25T01:00:00")
+NIGHT = st.integers(-7200, 7200).map(lambda seconds: SUMMER_ENDS + timedelta(seconds=seconds))
+
+
+@given(MOMENTS | NIGHT)
+def test_a_local_time_is_one_moment(moment: datetime) -> None:
+    utc = moment.replace(microsecond=0, tzinfo=ZoneInfo("UTC"))
+    text = local_time(utc, ZONE)
+    read = datetime.fromisoformat(text)
+    assert (read if read.tzinfo else read.replace(tzinfo=ZONE)).astimezone(UTC) == utc
+    assert read_date(utc.isoformat(), "d", ZONE, repeated=True) == text
+    assert read_date(text, "d", ZONE) == wall_clock(utc, ZONE)
+    assert java_date(text, ZONE).split(" ")[4] == utc.astimezone(ZONE).tzname()
 
 
 @given(st.datetimes())

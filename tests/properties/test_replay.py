@@ -29,9 +29,7 @@ from domain.communication import (
     REFERENCES,
     TEXTS,
     UDF,
-    UNRESTRICTED,
     Communication,
-    apply_parameter_action,
 )
 from domain.contact_fields import COMPANY_NAME, PASSIVE, PERSON_NAME, PROFILES, SETS
 from domain.contact_fields import UDF as CONTACT_UDF
@@ -48,6 +46,7 @@ from domain.service_request_fields import ASSIGNED_TO, CALLER_TEXTS, COMPLETION,
 from domain.service_request_fields import SETS as REQUEST_SETS
 from domain.service_request_fields import TEXTS as REQUEST_TEXTS
 from domain.service_request_fields import UDF as REQUEST_UDF
+from domain.unrestricted_parameters import UNRESTRICTED, UnrestrictedParameters
 from infra.ledger.mapper import replay
 from services.projections import project
 from tests.domain.scenario import BY, ID
@@ -136,14 +135,14 @@ class Communications(Replay):
     @rule(items=field_values(UNRESTRICTED, {}), new=IDS, removed=st.booleans())
     def set_parameters(self, items: Any, new: str, removed: bool) -> None:
         def amend(communication: Communication) -> None:
-            parameters = communication.parameters
+            parameters = UnrestrictedParameters(communication.parameters)
             for n, item in enumerate(UNRESTRICTED.read(items, "set", READING)):
-                parameters = apply_parameter_action(parameters, item, f"{n}{new[1:]}", "set")
-            if removed and parameters:
-                name = Identifier("unrestricted_parameter", "id", parameters[0]["id"], "set")
-                gone = {"action": "REMOVE", "identifier": name}
-                parameters = apply_parameter_action(parameters, gone, new, "set")
-            communication.amend({}, parameters, self.by)
+                parameters.apply(item, f"{n}{new[1:]}", "set")
+            if removed and parameters.to_list():
+                first = parameters.to_list()[0]
+                name = Identifier("unrestricted_parameter", "id", first["id"], "set")
+                parameters.apply({"action": "REMOVE", "identifier": name}, new, "set")
+            communication.amend({}, parameters.to_list(), self.by)
 
         self.attempt(amend)
 

@@ -107,7 +107,7 @@ COMMENT ON TABLE views.contacts IS 'Contacts with the columns they are searched 
 COMMENT ON COLUMN views.contacts.created IS 'Position of the first event: the order of creation.';
 COMMENT ON COLUMN views.contacts.emails IS 'E-mail addresses in lower case.';
 COMMENT ON COLUMN views.contacts.phones IS
-    'Phone numbers and full numbers, digits only, full ones without the leading 00.';
+    'Digits of phone numbers and full numbers, without extensions and the leading 00.';
 COMMENT ON COLUMN views.contacts.photo IS 'Id of the profile photo.';
 COMMENT ON COLUMN views.contacts.uniqueness_values IS
     'The values that a uniqueness rule can name, as they are compared.';
