@@ -14,11 +14,13 @@ import re
 from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from domain.errors import InvalidParameterType, InvalidParameterValue
+from domain.errors import InvalidParameterType, InvalidParameterValue, Refusal
 
 __all__ = [
+    "is_blank",
     "java_date",
     "number",
     "read_boolean",
@@ -27,6 +29,7 @@ __all__ = [
     "read_integer",
     "read_moment",
     "read_number",
+    "read_object",
     "read_text",
     "wall_clock",
 ]
@@ -60,6 +63,22 @@ _MONTHS = (
     "Nov",
     "Dec",
 )
+
+
+def is_blank(value: object) -> bool:
+    """True for null and for a text of nothing but blanks, which means the same (section 4)."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def read_object(
+    value: object, path: str, wrong: type[Refusal] = InvalidParameterType
+) -> dict[str, Any]:
+    """An object; ``[]`` is an empty one, as PHP encodes it (section 1.1). Raises ``wrong``."""
+    if isinstance(value, dict):
+        return value
+    if value == []:
+        return {}
+    raise wrong(path)
 
 
 def read_text(value: object, path: str, max_length: int = 255) -> str:

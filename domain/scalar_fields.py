@@ -39,7 +39,7 @@ CONTENT = 65535
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Field):
-    """A String of at most ``max_length`` characters; ``""`` is null where null is allowed.
+    """A String of at most ``max_length`` characters.
 
     ``clean`` returns the text to store, or None if the text is not allowed.
     """
@@ -47,11 +47,9 @@ class Text(Field):
     max_length: int = 255
     clean: Callable[[str], str | None] | None = None
 
-    def read(self, value: Any, path: str, context: ReadContext) -> str | None:
+    def read(self, value: Any, path: str, context: ReadContext) -> str:
         text = read_text(value, path, self.max_length)
-        if not text or self.clean is None:
-            return text or None
-        cleaned = self.clean(text)
+        cleaned = self.clean(text) if self.clean else text
         if cleaned is None:
             raise InvalidParameterValue(path)
         return cleaned
@@ -153,9 +151,7 @@ class Enumeration(Field):
 
     allowed: tuple[str, ...]
 
-    def read(self, value: Any, path: str, context: ReadContext) -> str | None:
-        if value == "":
-            return None
+    def read(self, value: Any, path: str, context: ReadContext) -> str:
         return read_enumeration(value, path, self.allowed)
 
     def schema(self) -> JsonSchema:

@@ -23,6 +23,7 @@ from domain.errors import (
     TokenExpired,
 )
 from domain.fields import ReadContext
+from domain.parsing import is_blank
 from domain.token_credentials import Credential
 from services.clock import utc_now
 from services.context import CallContext, ContextQuery, SessionRow
@@ -192,8 +193,7 @@ class Dispatcher:
         token = request.parameters.get("token")
         if isinstance(token, list) and request.from_query_or_form:
             token = token[-1]
-        blank = token is None or (isinstance(token, str) and not token.strip())
-        if blank and method.targets_session:
+        if is_blank(token) and method.targets_session:
             raise MandatoryParameter("token")
         return self._tokens.verify(token)
 

@@ -131,7 +131,6 @@ REFUSED: list[tuple[Json, str, str]] = [
     ({"unit": "Admin Unit"}, "INVALIDUNIT", ""),
     ({"unit": FOREIGN_UNIT}, "INVALIDUNIT", ""),
     ({"unit": 5}, "INVALIDUNIT", ""),
-    ({"unit": " "}, "INVALIDUNIT", ""),
 ]
 
 

@@ -84,7 +84,7 @@ async def test_several_matches_are_not_unique(shared: OrganisationClient) -> Non
         ("CI000001", "INVALIDIDENTIFIER"),
         ("name=x", "INVALIDIDENTIFIER"),
         ("{not json}", "INVALIDIDENTIFIER"),
-        ("number=", "SEMIOPTIONALPARAMETER"),
+        ("number=", "MANDATORYPARAMETER"),
         ('{"id":"1","number":"2"}', "SEMIOPTIONALPARAMETER"),
         ("id=1", "ENTITYNOTFOUND"),
     ],

@@ -93,7 +93,7 @@ CREATE = [
     LIMIT,
 ]
 UPDATE = [
-    ({ON: {}}, "SEMIOPTIONALPARAMETER", ON),
+    ({ON: {"id": "1", "number": "1"}}, "SEMIOPTIONALPARAMETER", ON),
     *[f for f in PARAMETERS if "to" not in f[0]],
     *missing(ON),
     *RESOLUTION,
