@@ -131,9 +131,11 @@ async def parse_multipart(
 
 
 def _boundary(content_type: str) -> bytes:
+    """Return the boundary; of several the last: curl adds its own to one that its caller has set."""
     header = Message()
     header["Content-Type"] = content_type
-    boundary = header.get_param("boundary")
+    parameters = header.get_params([])
+    boundary = {name.lower(): value for name, value in parameters}.get("boundary")
     if not isinstance(boundary, str) or not _BOUNDARY.fullmatch(boundary):
         raise _malformed("no boundary")
     return boundary.encode()
