@@ -177,7 +177,8 @@ async def verify_consumer(
         matches = context.matches[0] if context.matches else ()
         proof = await services.authenticator.verify(guess_context, credential, matches)
     except Refusal as error:
-        raise InvalidCredentials(retry_after=error.retry_after) from error
+        refused = InvalidCredentials()
+        raise (refused.after(error.retry_after) if error.retry_after else refused) from error
     customer = await services.authenticator.customer(guess_context, proof)
     if customer is None:
         raise InvalidCredentials
