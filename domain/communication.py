@@ -17,6 +17,7 @@ from domain.errors import (
 )
 from domain.fields import Field, JsonObject
 from domain.identifiers import Identifier, IdentifierFields
+from domain.parsing import comparable
 from domain.reference.catalogue import REFERRING_TO, identifiable
 from domain.reference.fields import MEDIA_TYPES
 from domain.scalar_fields import CONTENT, NOTES, Date, Enumeration, Integer, Number, Text, udf
@@ -254,14 +255,16 @@ def _value_members(item: JsonObject) -> JsonObject:
 
 def _with_key(parameters: list[JsonObject], parameter: JsonObject, path: str) -> JsonObject:
     key = f"unrestricted_{parameter['type'].lower()}.{parameter['name']}"
-    if any(p["key"] == key and p["id"] != parameter["id"] for p in parameters):
+    if any(
+        comparable(p["key"]) == comparable(key) and p["id"] != parameter["id"] for p in parameters
+    ):
         raise DuplicateEntity(f"{path}.name")
     return parameter | {"key": key}
 
 
 def _find_parameter(parameters: list[JsonObject], identifier: Identifier) -> JsonObject:
     value = identifier.value.removeprefix("#") if identifier.field == "key" else identifier.value
-    matches = [p for p in parameters if p[identifier.field] == value]
+    matches = [p for p in parameters if comparable(p[identifier.field]) == value]
     if not matches:
         raise EntityNotFound(identifier.path)
     if len(matches) > 1:

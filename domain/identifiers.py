@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from domain.errors import InvalidIdentifier, InvalidParameterType, SemiOptionalParameter
-from domain.parsing import is_blank, read_enumeration, read_object, read_text
+from domain.parsing import comparable, is_blank, read_enumeration, read_object, read_text
 
 __all__ = ["Identifier", "IdentifierFields", "is_unset", "normalised"]
 
@@ -100,4 +100,4 @@ def normalised(field: str, value: str, *, case_insensitive: bool = False) -> str
     value = value.strip()
     if field == "id" and _HEXADECIMAL_ID.fullmatch(value):
         return value.upper()
-    return value.casefold() if case_insensitive else value
+    return comparable(value, ignore_case=case_insensitive)

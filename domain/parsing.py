@@ -15,11 +15,13 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
+from unicodedata import normalize
 from zoneinfo import ZoneInfo
 
 from domain.errors import InvalidParameterType, InvalidParameterValue, Refusal
 
 __all__ = [
+    "comparable",
     "is_blank",
     "java_date",
     "number",
@@ -68,6 +70,13 @@ _MONTHS = (
 def is_blank(value: object) -> bool:
     """True for null and for a text of nothing but blanks, which means the same (section 4)."""
     return value is None or (isinstance(value, str) and not value.strip())
+
+
+def comparable(text: str, *, ignore_case: bool = False) -> str:
+    """A text as it is compared: those that are canonically equal become one (section 7; Unicode D145)."""
+    if ignore_case:
+        text = text.lower() if text.isascii() else normalize("NFD", text).casefold()
+    return normalize("NFC", text)
 
 
 def read_object(

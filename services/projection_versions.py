@@ -7,9 +7,9 @@ __all__ = ["VERSION", "VERSIONS"]
 VERSIONS = {
     "access_tokens": 1,
     "communications": 1,
-    "contacts": 1,
-    "entities": 2,
-    "identifiers": 1,
+    "contacts": 2,
+    "entities": 3,
+    "identifiers": 2,
     "queue_entries": 1,
     "records": 1,
     "service_requests": 1,
