@@ -56,12 +56,13 @@ _BROKEN_ESCAPE: Final = re.compile(rb"\\[\t\r\n]")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
-def parse_json_object(raw: bytes) -> dict[str, Any]:
+def parse_json_object(raw: bytes, *, allow_empty_array: bool = False) -> dict[str, Any]:
     """Parse a POST body (common.md, sections 1 and 1.1).
 
     :param raw: the body, already limited in size.
-    :return: the object; ``{}`` for an empty body and for ``[]``, PHP's form of it. Integers are exact
-        whatever their size; of a repeated key the last value counts.
+    :param allow_empty_array: read ``[]`` as ``{}``: PHP encodes no parameters so.
+    :return: the object; ``{}`` for an empty body. Integers are exact whatever their size; of a repeated
+        key the last value counts.
     :raises InvalidRequest: the body is not a JSON object, even after the repair of trailing commas,
         leading zeros, raw tabs and line breaks and a byte order mark; is nested deeper than
         ``MAX_DEPTH``; has more than ``MAX_PARTS`` parts, or a number beyond the range of a double.
@@ -70,7 +71,7 @@ def parse_json_object(raw: bytes) -> dict[str, Any]:
         return {}
     _check_structure(raw)
     value = _parse(raw)
-    if value == []:
+    if value == [] and allow_empty_array:
         return {}
     if not isinstance(value, dict):
         raise InvalidRequest("the body is not a JSON object")
