@@ -61,8 +61,8 @@ async def _respond(
 
 
 def _decode_key(encoded: str) -> str:
-    """Return the key as a header holds it. Raises `InvalidParameterValue` if no header may hold it."""
-    key = idempotency_key(unquote(encoded, errors="surrogateescape"))
-    if key is None:
+    """Return the key as a header holds it. Raises `InvalidParameterValue` for a blank one."""
+    key = unquote(encoded, errors="surrogateescape")
+    if not key.strip():
         raise InvalidParameterValue(KEY)
-    return key
+    return idempotency_key(key)

@@ -29,6 +29,7 @@ from infra.http.router import Exchange, Handler, Router, response
 from services.authentication import LoginServices
 from services.clock import utc_now
 from services.pipeline.dispatcher import Dispatcher
+from services.pipeline.idempotency import ReplayedAnswer
 from services.pipeline.method import BASE, METHODS, Login, Method
 from services.pipeline.request import Request, Upload
 from services.ports import PhotoStore
@@ -38,6 +39,7 @@ __all__ = [
     "IMAGES",
     "MAX_STALENESS",
     "POSITION",
+    "REPLAYED",
     "SECONDS_FORMAT",
     "STALENESS",
     "Api",
@@ -54,6 +56,9 @@ MAX_STALENESS = "X-Max-Staleness"
 """The header by which a caller allows a read to be stale, by at most this number of seconds."""
 
 SECONDS_FORMAT = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+REPLAYED = "Idempotent-Replayed"
+"""The header of an answer that was given before, to the same idempotency key."""
+
 STALENESS, POSITION = "X-Staleness", "X-Position"
 """The headers of a response: its greatest age, and the position up to which it is complete."""
 
@@ -91,7 +96,10 @@ class Api:
                 return response(ok(await self._log_in(method, request)))
             try:
                 data = await self._dispatcher.run(method, request)
-                return response(ok(data), headers=_staleness_headers(request.staleness))
+                headers = _staleness_headers(request.staleness)
+                if isinstance(data, ReplayedAnswer):
+                    headers[REPLAYED] = "true"
+                return response(ok(data), headers=headers)
             except ServiceError as error:
                 self._on_refusal(request.parameters.get("token"), error.code)
                 raise
@@ -143,13 +151,14 @@ async def _read_request(method: Method, exchange: Exchange) -> Request:
             for name, upload in uploads.items():
                 files[name] = Upload(clean_file_name(upload.file_name), upload.content)
         else:
-            parameters = parse_json_object(body)
+            parameters = parse_json_object(body, allow_empty_array=True)
+    key = http.headers.get("Idempotency-Key")
     return Request(
         parameters=parameters,
         from_query_or_form=method.verb == "GET" or method.multipart,
         files=files,
         web_api_key=_basic_user(http.headers.get("Authorization", "")),
-        idempotency_key=idempotency_key(http.headers.get("Idempotency-Key")),
+        idempotency_key=None if key is None else idempotency_key(key),
         staleness=_read_staleness(http.headers.get(MAX_STALENESS))
         if method.verb == "GET"
         else None,
@@ -190,10 +199,8 @@ def _staleness_headers(staleness: Staleness | None) -> dict[str, str]:
     return {STALENESS: f"{staleness.seconds:.3f}", POSITION: str(staleness.position)}
 
 
-def idempotency_key(header: str | None) -> str | None:
-    """Return the key of a header; None if there is none. Raises `InvalidRequest` for an invalid key."""
-    if header is None or not header.strip():
-        return None
-    if len(header) > 255 or not header.isprintable():
+def idempotency_key(header: str) -> str:
+    """Return the key of a header. Raises `InvalidRequest` for a blank or another invalid one."""
+    if not header.strip() or len(header) > 255 or not header.isprintable():
         raise InvalidRequest("Idempotency-Key")
     return header.strip()
