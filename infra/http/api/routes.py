@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +19,8 @@ from domain.errors import (
     TokenExpired,
 )
 from domain.fields import ReadContext
+from domain.parsing import is_blank
+from infra.http.api.authorization import basic_user, bearer
 from infra.http.api.body import is_multipart, parse_multipart, read_body
 from infra.http.api.envelope import ok
 from infra.http.api.json_body import parse_json_object
@@ -47,7 +48,7 @@ __all__ = [
 ]
 
 IMAGES = "/crm/ImageDownloadServlet"
-JSON_LIMIT = 1024 * 1024
+JSON_LIMIT = 4 * 1024 * 1024
 FORM_LIMIT = 10 * 1024 * 1024
 BODY_TIMEOUT = 30.0
 """The longest time in seconds that a body may take to arrive."""
@@ -118,7 +119,10 @@ class Api:
         """Return a profile photo (contract contact_information.md, section 11)."""
         query = parse_query(exchange.query)
         try:
-            session = await self._dispatcher.session(query.get("token", [None])[-1])
+            token = query.get("token", [None])[-1]
+            session = await self._dispatcher.session(
+                bearer(exchange.request) if is_blank(token) else token
+            )
             photo_id = query.get("id", [""])[-1].strip().upper()
             photo = None
             if _PHOTO_ID.fullmatch(photo_id):
@@ -152,12 +156,14 @@ async def _read_request(method: Method, exchange: Exchange) -> Request:
                 files[name] = Upload(clean_file_name(upload.file_name), upload.content)
         else:
             parameters = parse_json_object(body, allow_empty_array=True)
+    if method.needs_session and is_blank(_last(parameters.get("token"))):
+        parameters["token"] = bearer(http)
     key = http.headers.get("Idempotency-Key")
     return Request(
         parameters=parameters,
         from_query_or_form=method.verb == "GET" or method.multipart,
         files=files,
-        web_api_key=_basic_user(http.headers.get("Authorization", "")),
+        web_api_key=basic_user(http),
         idempotency_key=None if key is None else idempotency_key(key),
         staleness=_read_staleness(http.headers.get(MAX_STALENESS))
         if method.verb == "GET"
@@ -168,17 +174,9 @@ async def _read_request(method: Method, exchange: Exchange) -> Request:
     )
 
 
-def _basic_user(header: str) -> str | None:
-    """Return the user name of a Basic header without a password, which is the web API key; else None."""
-    scheme, _, credentials = header.strip().partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        text = base64.b64decode(credentials.strip(), validate=True).decode()
-    except ValueError:  # not base64, not UTF-8, or not even ASCII
-        return None
-    key, _, password = text.partition(":")
-    return None if password else key or None
+def _last(value: Any) -> Any:
+    """Return the value that counts of a parameter, which a query or a form may repeat."""
+    return value[-1] if isinstance(value, list) and value else value
 
 
 def _read_staleness(header: str | None) -> Staleness | None:
