@@ -114,6 +114,10 @@ class Dispatcher:
                 raise
             return response
 
+    def check_signature(self, token: object) -> None:
+        """Raise `InvalidToken` for a token that this service has not signed."""
+        self._tokens.verify(token)
+
     async def session(self, token: object) -> AuthenticatedSession:
         """Return the open session of a token. Raises `InvalidToken` and `TokenExpired`."""
         claims = self._tokens.verify(token)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 
-from infra.http.api.routes import IMAGES
+from infra.http.api.body import SMALL_BODY
+from infra.http.api.routes import IMAGES, JSON_LIMIT
 from services.pipeline.method import BASE, METHODS, Method
 from tests.fixtures.communications import CommunicationsClient, communications_client
 from tests.fixtures.service import Service, _form, refusal
@@ -78,6 +81,26 @@ async def test_a_session_ended_by_its_header_is_over(client: CommunicationsClien
     assert (await send(client, METHODS[RELEASE], header))["data"] == {}
     assert name(await send(client, METHODS[RELEASE], header)) == "INVALIDTOKEN"
     assert name(await send(client, METHODS[SHOW], header)) == "INVALIDTOKEN"
+
+
+@pytest.mark.parametrize("header", ["Bearer x", "Bearer a.b.c"])
+async def test_a_large_body_is_read_only_for_a_good_header(
+    client: CommunicationsClient, header: str
+) -> None:
+    """Of an ordinary body the token may count after all; a large one is refused while it is sent."""
+    address = urlsplit(client.api.service.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    head = f"POST {BASE}communications/create HTTP/1.1\r\nHost: x\r\nAuthorization: {header}\r\n"
+    writer.write(f"{head}Content-Length: {JSON_LIMIT}\r\n\r\n".encode() + b" " * (SMALL_BODY + 1))
+    answer = await reader.readuntil(b"}}")
+    writer.transport.abort()
+    assert b"INVALIDTOKENEXCEPTION" in answer
+    body = json.dumps({"token": client.api.token, "x": "x" * SMALL_BODY}).encode()
+    for sent, name in ((header, "INVALIDTOKEN"), (f"Bearer {client.api.token}", None)):
+        _, found, _ = await client.api.service.send(
+            "POST", BASE + "communications/create", data=body, headers={"Authorization": sent}
+        )
+        assert refusal(found)[0] == (name or "MANDATORYPARAMETER")
 
 
 async def test_images(client: CommunicationsClient) -> None:

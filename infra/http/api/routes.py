@@ -21,7 +21,7 @@ from domain.errors import (
 from domain.fields import ReadContext
 from domain.parsing import is_blank
 from infra.http.api.authorization import basic_user, bearer
-from infra.http.api.body import is_multipart, parse_multipart, read_body
+from infra.http.api.body import SMALL_BODY, BodyBudget, is_multipart, parse_multipart, read_body
 from infra.http.api.envelope import ok
 from infra.http.api.json_body import parse_json_object
 from infra.http.api.query_string import parse_query
@@ -83,6 +83,7 @@ class Api:
         self._login_services = login_services
         self._photos = photos
         self._on_refusal = on_refusal
+        self._bodies = BodyBudget()
 
     def routes(self, router: Router) -> None:
         """Serve every method of the registry, and the image download."""
@@ -92,7 +93,8 @@ class Api:
 
     def _handler(self, method: Method) -> Handler:
         async def handle(exchange: Exchange) -> web.StreamResponse:
-            request = await _read_request(method, exchange)
+            with self._bodies.share() as take:
+                request = await _read_request(method, exchange, self._admission(exchange, take))
             if isinstance(method, Login):
                 return response(ok(await self._log_in(method, request)))
             try:
@@ -106,6 +108,20 @@ class Api:
                 raise
 
         return handle
+
+    def _admission(self, exchange: Exchange, take: Callable[[int], None]) -> Callable[[int], None]:
+        """Return a check of a body of so many bytes: a large one is read for a good token only.
+
+        That is the one of the header, if there is one; whose it is in the body is known afterwards.
+        """
+        token = bearer(exchange.request)
+
+        def admit(size: int) -> None:
+            if token is not None and size > SMALL_BODY:
+                self._dispatcher.check_signature(token)
+            take(size)
+
+        return admit
 
     async def _log_in(self, method: Login, request: Request) -> bytes:
         zone = self._login_services.zone
@@ -137,8 +153,13 @@ class Api:
         return response(content, mime_type=mime_type)
 
 
-async def _read_request(method: Method, exchange: Exchange) -> Request:
-    """Return the request with its parameters. Raises `InvalidRequest` and `RequestTooLarge`."""
+async def _read_request(
+    method: Method, exchange: Exchange, admit: Callable[[int], None]
+) -> Request:
+    """Return the request with its parameters.
+
+    Raises `InvalidRequest`, `RequestTooLarge`, and what ``admit`` raises for a body of so many bytes.
+    """
     http = exchange.request
     parameters: dict[str, Any]
     files: dict[str, Upload] = {}
@@ -148,7 +169,8 @@ async def _read_request(method: Method, exchange: Exchange) -> Request:
         content_type = http.headers.get("Content-Type", "")
         if is_multipart(content_type) is not method.multipart:
             raise InvalidRequest("Content-Type")
-        body = await read_body(http, FORM_LIMIT if method.multipart else JSON_LIMIT, BODY_TIMEOUT)
+        limit = FORM_LIMIT if method.multipart else JSON_LIMIT
+        body = await read_body(http, limit, BODY_TIMEOUT, admit)
         if method.multipart:
             form, uploads = await parse_multipart(content_type, body)
             parameters = dict(form)
