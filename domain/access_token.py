@@ -14,7 +14,7 @@ from domain.aggregate import Aggregate, Attribution, CreationEvent, DomainEvent
 from domain.diff import apply_diff, diff
 from domain.errors import InvalidLifeCycleState
 from domain.fields import Field, JsonObject
-from domain.scalar_fields import Text, udf
+from domain.scalar_fields import IDENTIFYING, Text, udf
 
 __all__ = [
     "AUTHENTICATION_CODE",
@@ -27,8 +27,8 @@ __all__ = [
 ]
 
 LIFE_CYCLE_STATES = ("EFFECTIVE", "NOT_EFFECTIVE", "PENDING_VERIFICATION")
-AUTHENTICATION_CODE = Text(name="authentication_code", personal=True)
-IDENTIFIER = Text(name="identifier", personal=True)
+AUTHENTICATION_CODE = Text(name="authentication_code", max_length=IDENTIFYING, personal=True)
+IDENTIFIER = Text(name="identifier", max_length=IDENTIFYING, personal=True)
 UDF: tuple[Field, ...] = udf(string=8, floating=4, date=4)
 
 ALIVE, TERMINATED, RETIRED = "ALIVE", "TERMINATED", "RETIRED"

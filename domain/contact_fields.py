@@ -8,7 +8,17 @@ from domain.composite_fields import ItemSet, Object, PartialDate, Reference
 from domain.fields import Field
 from domain.identifiers import IdentifierFields
 from domain.reference.catalogue import identifiable
-from domain.scalar_fields import NOTES, Boolean, Date, Enumeration, Integer, Number, Text, udf
+from domain.scalar_fields import (
+    IDENTIFYING,
+    NOTES,
+    Boolean,
+    Date,
+    Enumeration,
+    Integer,
+    Number,
+    Text,
+    udf,
+)
 
 __all__ = [
     "COMPANY_NAME",
@@ -98,11 +108,11 @@ def phone_number(text: str) -> str | None:
 
 DEMOGRAPHICS: tuple[Field, ...] = (
     Enumeration(name="gender", allowed=("MALE", "FEMALE")),
-    Text(name="id_number"),
+    Text(name="id_number", max_length=IDENTIFYING),
     Date(name="id_number_expiration_date", since="R14"),
-    Text(name="passport_number"),
+    Text(name="passport_number", max_length=IDENTIFYING),
     Date(name="passport_number_expiration_date", since="R14"),
-    Text(name="social_security_number"),
+    Text(name="social_security_number", max_length=IDENTIFYING),
     PartialDate(name="date_of_birth"),
     PartialDate(name="name_day", parts=("day", "month")),
     Reference(name="country_of_residence", target=COUNTRY),
@@ -116,8 +126,8 @@ COMPANY_PROFILE: tuple[Field, ...] = (
     Number(name="annual_turnover"),
     Date(name="established_date"),
     Integer(name="number_of_employees"),
-    Text(name="registration_number"),
-    Text(name="vat_registration_number"),
+    Text(name="registration_number", max_length=IDENTIFYING),
+    Text(name="vat_registration_number", max_length=IDENTIFYING),
     Text(name="vat_registered_by"),
     Date(name="vat_registration_date"),
     Text(name="tax_reference_number"),
@@ -147,15 +157,15 @@ ADDRESS: tuple[Field, ...] = (
 )
 PHONE: tuple[Field, ...] = (
     Enumeration(name="type", allowed=PHONE_TYPES),
-    Text(name="number", clean=phone_number),
-    Text(name="area_code"),
+    Text(name="number", max_length=IDENTIFYING, clean=phone_number),
+    Text(name="area_code", max_length=IDENTIFYING),
     Reference(name="country", target=COUNTRY),
     Text(name="notes", max_length=NOTES),
     *ENTRY_UDF,
 )
 EMAIL: tuple[Field, ...] = (
     Enumeration(name="type", allowed=EMAIL_TYPES),
-    Text(name="email_address", response_name="email", clean=email_address),
+    Text(name="email_address", max_length=IDENTIFYING, response_name="email", clean=email_address),
     Text(name="notes", max_length=NOTES),
     *ENTRY_UDF,
 )
@@ -223,12 +233,12 @@ SETS: dict[str, ItemSet] = {
 """The sets of a contact by parameter."""
 
 PERSON_NAME: tuple[Field, ...] = (
-    Text(name="title", max_length=50, personal=True),
-    Text(name="first_name", personal=True),
-    Text(name="middle_name", personal=True),
-    Text(name="last_name", personal=True),
+    Text(name="title", max_length=IDENTIFYING, personal=True),
+    Text(name="first_name", max_length=IDENTIFYING, personal=True),
+    Text(name="middle_name", max_length=IDENTIFYING, personal=True),
+    Text(name="last_name", max_length=IDENTIFYING, personal=True),
 )
-COMPANY_NAME = Text(name="company_name", personal=True)
+COMPANY_NAME = Text(name="company_name", max_length=IDENTIFYING, personal=True)
 PASSIVE: tuple[Field, ...] = (
     Enumeration(name="preferred_language", allowed=LANGUAGES, personal=True),
     Reference(name="category", target=identifiable("contact_category")),

@@ -21,7 +21,9 @@ from domain.parsing import (
 
 __all__ = [
     "CONTENT",
+    "IDENTIFYING",
     "NOTES",
+    "TEXT",
     "Boolean",
     "Date",
     "Enumeration",
@@ -32,9 +34,12 @@ __all__ = [
     "udf",
 ]
 
-NOTES = 4000
-CONTENT = 65535
-"""The length of long texts in characters (common.md, section 7); other texts hold 255."""
+IDENTIFYING = 255
+TEXT = 4000
+NOTES = 65_535
+CONTENT = 1_000_000
+"""The longest texts in characters: names and codes that identify, most texts, notes and descriptions,
+and contents (common.md, section 7)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +49,7 @@ class Text(Field):
     ``clean`` returns the text to store, or None if the text is not allowed.
     """
 
-    max_length: int = 255
+    max_length: int = TEXT
     clean: Callable[[str], str | None] | None = None
 
     def read(self, value: Any, path: str, context: ReadContext) -> str:

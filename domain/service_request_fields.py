@@ -13,7 +13,15 @@ from domain.reference.setup import (
     SERVICE_REQUEST_STATES,
     URGENCY_LEVEL,
 )
-from domain.scalar_fields import NOTES, Date, Enumeration, NonNegativeInteger, Text, udf
+from domain.scalar_fields import (
+    IDENTIFYING,
+    NOTES,
+    Date,
+    Enumeration,
+    NonNegativeInteger,
+    Text,
+    udf,
+)
 
 __all__ = [
     "ANSWERS",
@@ -121,7 +129,7 @@ ANSWERS: tuple[Object, ...] = (
 
 PRODUCT = Reference(name="product", target=identifiable("product"))
 INSTALLED_ITEM = Reference(name="installed_item", target=identifiable("installed_item"))
-SERIAL_NUMBER = Text(name="serial_number", since="R14")
+SERIAL_NUMBER = Text(name="serial_number", max_length=IDENTIFYING, since="R14")
 COVERAGE = Reference(
     name="warranty_coverage_reason", target=identifiable("warranty_coverage_reason"), since="R9"
 )

@@ -10,7 +10,7 @@ from domain.errors import InvalidParameterValue, InvalidVerificationCode
 from domain.fields import JsonObject, Parameters, ParameterSpec, mandatory
 from domain.parsing import wall_clock
 from domain.reference.catalogue import identifiable
-from domain.scalar_fields import Text
+from domain.scalar_fields import IDENTIFYING, Text
 from domain.token_credentials import CredentialReference, TokenNameField
 from services.access_tokens.codes import digits
 from services.access_tokens.payload import (
@@ -43,7 +43,7 @@ PARTICIPANT = Reference(name="rewards_participant", target=identifiable("rewards
 CLASSIFICATION = Reference(
     name="classification", target=identifiable("access_token_classification")
 )
-CODE = Text(name="verification_code")
+CODE = Text(name="verification_code", max_length=IDENTIFYING)
 ONE_TIME_PASSWORD_DIGITS = 6
 
 
@@ -52,7 +52,7 @@ def _not_blank(text: str) -> str | None:
 
 
 CODES = tuple(
-    Text(name=name, clean=_not_blank)
+    Text(name=name, max_length=IDENTIFYING, clean=_not_blank)
     for name in (AUTHENTICATION_CODE.name, IDENTIFIER.name, PASS_CODE)
 )
 KEYS = (TokenNameField(name=AUTHENTICATION_CODE.name), TokenNameField(name=IDENTIFIER.name))

@@ -82,7 +82,7 @@ ACCEPTED: dict[str, tuple[Json, Json]] = {
     "other values null": (item(float_value=None, date_value=None), {"string_value": "text"}),
     "identifier is ignored": (item(**{NAMED: {"nothing": 1}}), {"name": "n"}),
     "unknown members": (item(colour="red"), {"name": "n"}),
-    "longest value": (item(string_value="x" * 255), {"string_value": "x" * 255}),
+    "longest value": (item(string_value="x" * 4000), {"string_value": "x" * 4000}),
     "number as text": (item(string_value=10.0), {"string_value": "10"}),
     "whole float": (item(kind="FLOAT", float_value=10.0), {"float_value": 10}),
     "zero": (item(kind="INTEGER", integer_value=0), {"integer_value": 0}),
@@ -130,7 +130,7 @@ ADD_REFUSED: list[tuple[Any, str, str]] = [
     (item(kind="DATE", date_value="x"), "INVALIDPARAMETERTYPE", f"{AT}.date_value"),
     (item(kind="DATE", date_value="2014-02-30"), "INVALIDPARAMETERVALUE", f"{AT}.date_value"),
     (item(string_value={}), "INVALIDPARAMETERTYPE", f"{AT}.string_value"),
-    (item(string_value="x" * 256), "INVALIDPARAMETERVALUE", f"{AT}.string_value"),
+    (item(string_value="x" * 4001), "INVALIDPARAMETERVALUE", f"{AT}.string_value"),
 ]
 
 

@@ -297,7 +297,7 @@ async def test_limits_count_the_characters_of_the_resolved_text(
 async def test_the_longest_content_is_measured_after_resolution(
     client: CommunicationsClient,
 ) -> None:
-    long = {"type": "STRING", "name": "long", "string_value": "x" * 255}
+    long = {"type": "STRING", "name": "long", "string_value": "x" * 4000}
     refused = await client.create_refused(
         content="#unrestricted_string.long" * 258, unrestricted_parameter_set=[long]
     )

@@ -156,7 +156,7 @@ REFUSED: list[tuple[Json, str, str]] = [
     ({"media": "FAX"}, "INVALIDPARAMETERVALUE", "media"),
     ({"direction": []}, "INVALIDPARAMETERTYPE", "direction"),
     ({"life_cycle_state": "VIEWED"}, "INVALIDPARAMETERVALUE", "life_cycle_state"),
-    ({"notes": "x" * 4001}, "INVALIDPARAMETERVALUE", "notes"),
+    ({"notes": "x" * 65_536}, "INVALIDPARAMETERVALUE", "notes"),
     ({"category_identifier": {"id": "nothing"}}, "ENTITYNOTFOUND", "category_identifier"),
     (
         {"category_identifier": {"id": "1", "name": "x"}},

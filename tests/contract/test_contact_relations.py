@@ -94,7 +94,7 @@ async def test_update_adds_changes_and_removes(shared: OrganisationClient) -> No
             "MANDATORYPARAMETER",
             CONTACT,
         ),
-        ({"notes": "x" * 4001}, "INVALIDPARAMETERVALUE", "notes"),
+        ({"notes": "x" * 65_536}, "INVALIDPARAMETERVALUE", "notes"),
         ({}, "DUPLICATEENTITY", "type"),
     ],
 )

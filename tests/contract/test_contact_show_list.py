@@ -244,7 +244,7 @@ SEMI = "id_number, passport_number, social_security_number, vat_registration_num
         ),
         ({"id_number": "1", "offset": "-1"}, "INVALIDPARAMETERVALUE", "offset"),
         ({"id_number": "1", "offset": "x"}, "INVALIDPARAMETERTYPE", "offset"),
-        ({"id_number": "x" * 256}, "INVALIDPARAMETERVALUE", "id_number"),
+        ({"id_number": "x" * 4001}, "INVALIDPARAMETERVALUE", "id_number"),
         # The group is complete, or not, before what stands after it in the table.
         ({"offset": "x"}, "SEMIOPTIONALPARAMETER", f"{SEMI}email_address, phone_number"),
         ({"id_number": "a\0"}, "INVALIDPARAMETERVALUE", "id_number"),

@@ -16,6 +16,7 @@ import pytest_asyncio
 from infra.postgres.embedded.server import EmbeddedPostgres
 from services.pipeline.method import BASE
 from tests.fixtures import databases
+from tests.fixtures.access_tokens import tokens_client
 from tests.fixtures.communications import (
     CommunicationsClient,
     call_concurrently,
@@ -196,6 +197,25 @@ async def test_a_key_belongs_to_user_method_and_organisation(service: Service) -
         )
     )[0] == 422
     assert (await post_raw(second.api, CREATE, second.creation_body(), **key))[0] == 200
+
+
+async def test_a_key_belongs_to_the_customer_too(service: Service) -> None:
+    """The customers of an application share its user, but not their keys."""
+    desk = await tokens_client(service)
+    customers = [await desk.consumer_session() for _ in range(2)]
+    headers = {"Idempotency-Key": new_key()}
+    path, at = "contact_information/update", "contact_information_identifier"
+    for caller, contact in (
+        (customers[0].api, customers[0].contact),
+        (desk.api, customers[0].contact),
+        (customers[1].api, customers[1].contact),
+    ):
+        body = {at: {"id": contact}, "title": new_key()}
+        for _ in range(2):
+            answer = await caller.call("POST", path, body=body, headers=headers)
+            assert answer["data"]["title"] == body["title"]
+        changed = await caller.call("POST", path, body=body | {"title": "x"}, headers=headers)
+        assert refusal(changed) == ("INVALIDREQUEST", "Idempotency-Key")
 
 
 async def test_the_token_and_the_order_of_members_do_not_make_another_request(

@@ -30,7 +30,7 @@ from domain.reference.catalogue import (
     identifiable,
 )
 from domain.reference.records import RecordKind, RecordLink
-from domain.scalar_fields import Boolean
+from domain.scalar_fields import IDENTIFYING, Boolean, Text
 
 READING = ReadContext(zone=ZoneInfo("Asia/Nicosia"), today=date(2015, 5, 5))
 DEMO = Path(infra.demo.__file__).parent
@@ -609,3 +609,12 @@ def test_referring_to_names_entities() -> None:
     assert set(REFERRING_TO) <= set(ENTITIES)
     assert {"communication", "access_token", "service_request"} == set(REFERRING_TO) - set(KINDS)
     assert all(KINDS[name].compact for name in REFERRING_TO if name in KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_what_identifies_a_record_is_short(kind: RecordKind) -> None:
+    """Longer values would not fit into an index of PostgreSQL."""
+    identifying = {*kind.identifiable.fields, *kind.unique_together, kind.globally_unique}
+    for field in kind.fields:
+        if field.name in identifying and isinstance(field, Text):
+            assert field.max_length <= IDENTIFYING
