@@ -12,7 +12,7 @@ from domain.diff import apply_diff, diff
 from domain.fields import Field, JsonObject
 from domain.reference.catalogue import REFERRING_TO, identifiable
 from domain.reference.fields import MEDIA_TYPES
-from domain.scalar_fields import CONTENT, NOTES, TEXT, Enumeration, Text, udf
+from domain.scalar_fields import CONTENT, NOTES, Enumeration, Text, udf
 from domain.token_credentials import TokenReference
 from domain.unrestricted_parameters import apply_parameter_changes, parameter_changes
 
@@ -41,9 +41,9 @@ DIRECTION = Enumeration(name="direction", allowed=("INCOMING", "OUTGOING"))
 MEDIA = Enumeration(name="media", allowed=MEDIA_TYPES)
 LIFE_CYCLE_STATE = Enumeration(name="life_cycle_state", allowed=("DRAFT", "COMPLETED"))
 TEXTS: tuple[Text, ...] = (
-    Text(name="subject", max_length=TEXT, personal=True),
+    Text(name="subject", personal=True),
     Text(name="content", max_length=CONTENT, personal=True),
-    Text(name="to", max_length=TEXT, personal=True),
+    Text(name="to", personal=True),
     Text(name="notes", max_length=NOTES, personal=True),
 )
 OWNERSHIP: tuple[Field, ...] = (

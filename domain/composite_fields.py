@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from msgspec import structs
@@ -29,8 +29,8 @@ from domain.fields import (
     ResponseShape,
     nullable,
 )
-from domain.identifiers import Identifier, IdentifierFields
-from domain.parsing import read_enumeration, read_integer
+from domain.identifiers import Identifier, IdentifierFields, is_unset
+from domain.parsing import is_blank, read_enumeration, read_integer, read_object
 
 __all__ = ["ItemSet", "Object", "PartialDate", "Reference", "identifier_schema"]
 
@@ -67,12 +67,12 @@ class PartialDate(Field):
     parts: tuple[str, ...] = ("day", "month", "year")
 
     def read(self, value: Any, path: str, context: ReadContext) -> JsonObject | None:
-        if not isinstance(value, dict):
-            raise InvalidParameterType(path)
-        members = {part: value.get(part) for part in self.parts}
-        if all(member is None for member in members.values()):
+        given = read_object(value, path)
+        members = {part: given.get(part) for part in self.parts}
+        blank = [is_blank(member) for member in members.values()]
+        if all(blank):
             return None
-        if None in members.values():
+        if any(blank):
             raise InvalidParameterValue(path)
         parts = {part: read_integer(v, f"{path}.{part}") for part, v in members.items()}
         try:
@@ -117,15 +117,14 @@ class Reference(Field):
     def raw_value(self, raw: Mapping[str, Any], path: str, context: ReadContext) -> Any:
         value, alias_value = raw.get(self.parameter), raw.get(self.alias) if self.alias else None
         if context.textual and isinstance(value, list):
-            # As for every other parameter, a blank text counts as no value.
-            return [text for text in value if text.strip()] or None
-        if alias_value is None or not context.updating:
-            return value
-        if value is not None:
-            raise SemiOptionalParameter(path)
-        return alias_value
+            return [text for text in value if not is_blank(text)] or None
+        if context.updating and not is_unset(alias_value):
+            if not is_unset(value):
+                raise SemiOptionalParameter(path)
+            return alias_value
+        return None if is_blank(value) else value
 
-    def read(self, value: Any, path: str, context: ReadContext) -> Identifier:
+    def read(self, value: Any, path: str, context: ReadContext) -> Identifier | None:
         return self.target.read(value, path, textual=context.textual)
 
     @cached_property
@@ -165,11 +164,10 @@ class Object(Field):
         return Parameters(*specs, at_most_one=self.at_most_one)
 
     def read(self, value: Any, path: str, context: ReadContext) -> JsonObject:
-        if not isinstance(value, dict):
-            raise InvalidParameterType(path)
-        if self.forbid_unknown and not value.keys() <= {field.parameter for field in self.fields}:
+        members = read_object(value, path)
+        if self.forbid_unknown and not members.keys() <= {field.parameter for field in self.fields}:
             raise InvalidIdentifier(path)
-        return self.parameters.read(value, context, path=f"{path}.")
+        return self.parameters.read(members, context, path=f"{path}.")
 
     def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
         if stored is None and self.absent_as_null:
@@ -222,8 +220,7 @@ class ItemSet(Field):
         return [self._item(item, f"{path}[{n}]", context) for n, item in enumerate(value)]
 
     def _item(self, item: Any, path: str, context: ReadContext) -> JsonObject:
-        if not isinstance(item, dict):
-            raise InvalidParameterType(path)
+        item = read_object(item, path)
         action = self._action(item.get("action"), f"{path}.action")
         parsed: JsonObject = {"action": action}
         if action != "ADD":
@@ -243,7 +240,7 @@ class ItemSet(Field):
         return parsed
 
     def _action(self, value: Any, path: str) -> str:
-        if value in (None, ""):
+        if is_blank(value):
             if self.updating:
                 raise MandatoryParameter(path)
             return "ADD"
@@ -254,20 +251,26 @@ class ItemSet(Field):
     ) -> Identifier | dict[str, Identifier]:
         name = f"{self.item_identifier.entity}_identifier"
         value, path = item.get(name), f"{path}.{name}"
-        if value is None:
-            raise MandatoryParameter(path)
         links = {link.parameter: link for link in self.links}
-        members = value if isinstance(value, dict) else {}
-        names = {name for name, member in members.items() if member not in (None, "")}
-        if not names & links.keys():
-            return self.item_identifier.read(value, path, textual=False)
-        if not names <= {*self.item_identifier.fields, *links}:
+        members = {
+            name: member
+            for name, member in read_object(
+                [] if is_blank(value) else value, path, InvalidIdentifier
+            ).items()
+            if not (is_unset(member) if name in links else is_blank(member))
+        }
+        if not members.keys() & links.keys():
+            identifier = self.item_identifier.read(members, path, textual=False)
+            if identifier is None:
+                raise MandatoryParameter(path)
+            return identifier
+        if not members.keys() <= {*self.item_identifier.fields, *links}:
             raise InvalidIdentifier(path)
-        if len(names) > 1:
+        if len(members) > 1:
             raise SemiOptionalParameter(path)
-        name = names.pop()
-        identifier = links[name].read(value[name], f"{path}.{name}", context)
-        return {links[name].name: structs.replace(identifier, allow_retired=True)}
+        ((name, member),) = members.items()
+        target = links[name].read(member, f"{path}.{name}", context)
+        return {links[name].name: structs.replace(cast(Identifier, target), allow_retired=True)}
 
     def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
         return [self._response_shape.render(item, zone) for item in stored or ()]

@@ -11,7 +11,6 @@ from domain.reference.fields import LANGUAGES
 from domain.scalar_fields import (
     IDENTIFYING,
     NOTES,
-    TEXT,
     Boolean,
     Date,
     Enumeration,
@@ -88,7 +87,7 @@ COMPANY_PROFILE: tuple[Field, ...] = (
     Integer(name="number_of_employees"),
     Text(name="registration_number", max_length=IDENTIFYING),
     Text(name="vat_registration_number", max_length=IDENTIFYING),
-    Text(name="vat_registered_by", max_length=TEXT),
+    Text(name="vat_registered_by"),
     Date(name="vat_registration_date"),
     Text(name="tax_reference_number", max_length=IDENTIFYING),
     Reference(name="registered_in_country", target=COUNTRY),
@@ -100,18 +99,18 @@ ID = Text(name="id")
 ENTRY_UDF = udf(string=8, floating=4, date=4)
 ADDRESS: tuple[Field, ...] = (
     Enumeration(name="type", allowed=ADDRESS_TYPES),
-    Text(name="care_of", max_length=TEXT),
-    Text(name="street_name", max_length=TEXT),
-    Text(name="street_number", max_length=TEXT),
+    Text(name="care_of"),
+    Text(name="street_name"),
+    Text(name="street_number"),
     Integer(name="floor"),
-    Text(name="apartment_number", max_length=TEXT),
-    Text(name="area", max_length=TEXT),
-    Text(name="town_city", max_length=TEXT),
-    Text(name="district", max_length=TEXT),
-    Text(name="municipality", max_length=TEXT),
-    Text(name="postal_code", max_length=TEXT),
-    Text(name="po_box", max_length=TEXT),
-    Text(name="po_box_postal_code", max_length=TEXT),
+    Text(name="apartment_number"),
+    Text(name="area"),
+    Text(name="town_city"),
+    Text(name="district"),
+    Text(name="municipality"),
+    Text(name="postal_code"),
+    Text(name="po_box"),
+    Text(name="po_box_postal_code"),
     Reference(name="country", target=COUNTRY),
     *udf(string=16, floating=4, date=4),
 )
@@ -125,12 +124,7 @@ PHONE: tuple[Field, ...] = (
 )
 EMAIL: tuple[Field, ...] = (
     Enumeration(name="type", allowed=EMAIL_TYPES),
-    Text(
-        name="email_address",
-        response_name="email",
-        max_length=IDENTIFYING,
-        clean=email_address,
-    ),
+    Text(name="email_address", max_length=IDENTIFYING, response_name="email", clean=email_address),
     Text(name="notes", max_length=NOTES),
     *ENTRY_UDF,
 )

@@ -15,7 +15,7 @@ from domain.contact_sets import check_entry
 from domain.diff import apply_diff, diff
 from domain.errors import EntityNotFound, EntityNotUnique
 from domain.fields import JsonObject
-from domain.identifiers import Identifier
+from domain.identifiers import Identifier, normalised
 
 __all__ = ["ContactInformation"]
 
@@ -282,14 +282,16 @@ class ContactInformation(Aggregate):
     def uniqueness_values(self) -> dict[str, str]:
         """The values that a uniqueness rule can name and that are set (contact_information.md, 8).
 
-        Names are trimmed and compared without regard to case, numbers are trimmed. The separators
+        They are as `normalised` makes them; names are compared without regard to case. The separators
         of values in a claim are replaced by blanks.
         """
         profile, fields = PROFILE_NUMBERS[self.type]
         numbers = self.details.get(profile) or {}
-        values = {field: (numbers.get(field) or "").strip() for field in fields}
+        values = {field: normalised(field, numbers.get(field) or "") for field in fields}
         parts = ("first_name", "last_name") if self.type == "PERSON" else ("company_name",)
-        names = [(self.details.get(part) or "").strip().casefold() for part in parts]
+        names = [
+            normalised(part, self.details.get(part) or "", case_insensitive=True) for part in parts
+        ]
         parted = {field: value.translate(_BLANKS) for field, value in values.items()}
         parted["name"] = "\x1f".join(n.translate(_BLANKS) for n in names) if all(names) else ""
         return {field: value for field, value in parted.items() if value}

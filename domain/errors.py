@@ -13,7 +13,7 @@ The catalogue refuses two classes of one NAME, so that a code always means one t
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 __all__ = ["CATALOGUE", "OUTCOME_UNKNOWN", "Refusal", "ServiceError", "TransportError"]
 
@@ -51,6 +51,13 @@ class ServiceError(Exception):
 
 class Refusal(ServiceError):
     """The call was understood and refused."""
+
+    def after(self, seconds: int) -> Self:
+        """The same refusal of a try that came too soon: says how long to wait (access_tokens.md, 9)."""
+        self.retry_after = seconds
+        wait = f"too many tries: wait {seconds} seconds"
+        self.description = f"{self.description}: {wait}" if self.description else wait
+        return self
 
 
 class Security(Refusal, module="SECURITY"):

@@ -28,6 +28,7 @@ from domain.errors import (
     MandatoryParameter,
     SemiOptionalParameter,
 )
+from domain.parsing import is_blank
 
 __all__ = [
     "Field",
@@ -75,13 +76,15 @@ class ReadContext(msgspec.Struct, frozen=True):
 class Field:
     """One parameter or response field.
 
-    ``response_name`` is the name in responses where it differs; ``personal`` marks personal data,
-    which is encrypted inside events; ``since`` is the release that added it. ``description`` tells
-    callers what the name and the type do not.
+    ``response_name`` is the name in responses where it differs; ``may_be_blank`` is set where a blank
+    text is a value and not null; ``personal`` marks personal data, which is encrypted inside events;
+    ``since`` is the release that added it. ``description`` tells callers what the name and the type
+    do not.
     """
 
     name: str
     response_name: str = ""
+    may_be_blank: bool = False
     personal: bool = False
     since: str = ""
     description: str = ""
@@ -92,12 +95,14 @@ class Field:
         return self.name
 
     def raw_value(self, raw: Mapping[str, Any], path: str, context: ReadContext) -> Any:
-        """The raw value of this parameter among ``raw``; None if it is null or absent.
+        """The raw value of this parameter among ``raw``; None if it is absent, null or blank.
 
         Of a parameter that a query string repeats, the last value counts.
         """
         value = raw.get(self.parameter)
-        return value[-1] if context.textual and isinstance(value, list) else value
+        if context.textual and isinstance(value, list):
+            value = value[-1]
+        return None if is_blank(value) and not self.may_be_blank else value
 
     @property
     def alternate_key(self) -> str:
@@ -105,7 +110,7 @@ class Field:
         return self.parameter
 
     def read(self, value: Any, path: str, context: ReadContext) -> Any:
-        """The value to store, parsed from one that is not null.
+        """The value to store, parsed from one that is not null; None if it says as much as null.
 
         Raises the refusal for the parameter ``path``.
         """
@@ -229,15 +234,13 @@ class Parameters:
         parsed: JsonObject,
     ) -> None:
         value = field.raw_value(raw, path, context)
-        required = level is Level.MANDATORY or level is Level.NOT_NULL
-        if value is None or (required and isinstance(value, str) and not value.strip()):
-            if required:
-                raise MandatoryParameter(path)
-            parsed[field.name] = None
-        else:
-            parsed[field.name] = field.read(value, path, context)
-            if level is Level.NOT_APPLICABLE and parsed[field.name] is not None:
-                raise InvalidParameterValue(path)
+        if value is not None:
+            value = field.read(value, path, context)
+        if value is None and (level is Level.MANDATORY or level is Level.NOT_NULL):
+            raise MandatoryParameter(path)
+        if value is not None and level is Level.NOT_APPLICABLE:
+            raise InvalidParameterValue(path)
+        parsed[field.name] = value
 
     def _check_groups(self, parsed: JsonObject, path: str) -> None:
         def count(group: frozenset[str]) -> int:

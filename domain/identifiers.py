@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import msgspec
 
 from domain.errors import InvalidIdentifier, InvalidParameterType, SemiOptionalParameter
-from domain.parsing import read_enumeration, read_text
+from domain.parsing import comparable, is_blank, read_enumeration, read_object, read_text
 
-__all__ = ["Identifier", "IdentifierFields", "normalised"]
+__all__ = ["Identifier", "IdentifierFields", "is_unset", "normalised"]
 
 _HEXADECIMAL_ID = re.compile(r"[0-9a-fA-F]{32}")
 
@@ -44,18 +44,18 @@ class IdentifierFields:
     enumerated: Mapping[str, frozenset[str]] | None = None
     max_length: int = 255
 
-    def read(self, value: object, path: str, *, textual: bool) -> Identifier:
+    def read(self, value: object, path: str, *, textual: bool) -> Identifier | None:
         """The identifier in a JSON object or, where ``textual``, in ``field=value``.
 
-        Raises `InvalidIdentifier` for anything else and for a field not listed (checked before
-        counting), and `SemiOptionalParameter` unless exactly one field has a value.
+        None if no field has a value. Raises `InvalidIdentifier` for anything else and for a field not
+        listed (checked before counting), and `SemiOptionalParameter` for several fields with a value.
         """
-        members = [
-            pair for pair in _members(value, path, textual=textual) if pair[1] not in (None, "")
-        ]
+        members = [p for p in _members(value, path, textual=textual) if not is_blank(p[1])]
         if any(name not in self.fields for name, _ in members):
             raise InvalidIdentifier(path)
-        if len(members) != 1:
+        if not members:
+            return None
+        if len(members) > 1:
             raise SemiOptionalParameter(path)
         field, member = members[0]
         if isinstance(member, dict | list):
@@ -86,9 +86,14 @@ def _members(value: object, path: str, *, textual: bool) -> list[tuple[str, obje
             value = msgspec.json.decode(value)
         except (ValueError, RecursionError) as error:
             raise InvalidIdentifier(path) from error
-    if not isinstance(value, dict):
-        raise InvalidIdentifier(path)
-    return list(value.items())
+    return list(read_object(value, path, InvalidIdentifier).items())
+
+
+def is_unset(value: object) -> bool:
+    """True for an identifier in JSON that has no value, in itself or in any field (section 4)."""
+    if isinstance(value, dict):
+        return all(map(is_blank, value.values()))
+    return value == [] or is_blank(value)
 
 
 def normalised(field: str, value: str, *, case_insensitive: bool = False) -> str:
@@ -96,4 +101,4 @@ def normalised(field: str, value: str, *, case_insensitive: bool = False) -> str
     value = value.strip()
     if field == "id" and _HEXADECIMAL_ID.fullmatch(value):
         return value.upper()
-    return value.casefold() if case_insensitive else value
+    return comparable(value, ignore_case=case_insensitive)

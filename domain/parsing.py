@@ -14,11 +14,15 @@ import re
 from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
+from unicodedata import normalize
 from zoneinfo import ZoneInfo
 
-from domain.errors import InvalidParameterType, InvalidParameterValue
+from domain.errors import InvalidParameterType, InvalidParameterValue, Refusal
 
 __all__ = [
+    "comparable",
+    "is_blank",
     "java_date",
     "local_time",
     "number",
@@ -28,6 +32,7 @@ __all__ = [
     "read_integer",
     "read_moment",
     "read_number",
+    "read_object",
     "read_text",
     "wall_clock",
 ]
@@ -61,6 +66,29 @@ _MONTHS = (
     "Nov",
     "Dec",
 )
+
+
+def is_blank(value: object) -> bool:
+    """True for null and for a text of nothing but blanks, which means the same (section 4)."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def comparable(text: str, *, ignore_case: bool = False) -> str:
+    """A text as it is compared: those that are canonically equal become one (section 7; Unicode D145)."""
+    if ignore_case:
+        text = text.lower() if text.isascii() else normalize("NFD", text).casefold()
+    return normalize("NFC", text)
+
+
+def read_object(
+    value: object, path: str, wrong: type[Refusal] = InvalidParameterType
+) -> dict[str, Any]:
+    """An object; ``[]`` is an empty one, as PHP encodes it (section 1.1). Raises ``wrong``."""
+    if isinstance(value, dict):
+        return value
+    if value == []:
+        return {}
+    raise wrong(path)
 
 
 def read_text(value: object, path: str, max_length: int = 255) -> str:

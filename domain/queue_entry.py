@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from domain.aggregate import Aggregate, Attribution, CreationEvent
-from domain.scalar_fields import NOTES, TEXT, Enumeration, Text
+from domain.scalar_fields import NOTES, Enumeration, Text
 
 __all__ = ["ENTRY_STATE", "ERROR_CODE", "ERROR_DESCRIPTION", "QueueEntry"]
 
@@ -13,7 +13,7 @@ ENTRY_STATE = Enumeration(
     name="life_cycle_state",
     allowed=("PENDING", "REJECTED", "COMPLETED", "COMPLETED_AND_REMOVED"),
 )
-ERROR_CODE = Text(name="error_code", max_length=TEXT)
+ERROR_CODE = Text(name="error_code")
 ERROR_DESCRIPTION = Text(name="error_description", max_length=NOTES, personal=True)
 
 

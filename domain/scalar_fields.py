@@ -44,23 +44,21 @@ and contents (common.md, section 7)."""
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Field):
-    """A String of at most ``max_length`` characters; ``""`` is null where null is allowed.
+    """A String of at most ``max_length`` characters.
 
     ``clean`` returns the text to store, or None if the text is not allowed. Of an ``is_stripped`` one,
     blanks around it are no part of the text.
     """
 
-    max_length: int = IDENTIFYING
+    max_length: int = TEXT
     is_stripped: bool = False
     clean: Callable[[str], str | None] | None = None
 
-    def read(self, value: Any, path: str, context: ReadContext) -> str | None:
+    def read(self, value: Any, path: str, context: ReadContext) -> str:
         if self.is_stripped and isinstance(value, str):
             value = value.strip()
         text = read_text(value, path, self.max_length)
-        if not text or self.clean is None:
-            return text or None
-        cleaned = self.clean(text)
+        cleaned = self.clean(text) if self.clean else text
         if cleaned is None:
             raise InvalidParameterValue(path)
         return cleaned
@@ -162,9 +160,7 @@ class Enumeration(Field):
 
     allowed: tuple[str, ...]
 
-    def read(self, value: Any, path: str, context: ReadContext) -> str | None:
-        if value == "":
-            return None
+    def read(self, value: Any, path: str, context: ReadContext) -> str:
         return read_enumeration(value, path, self.allowed)
 
     def schema(self) -> JsonSchema:
@@ -174,10 +170,7 @@ class Enumeration(Field):
 def udf(*, string: int, floating: int, date: int, personal: bool = True) -> tuple[Field, ...]:
     """The user-defined fields of an entity: that many strings, floats and dates."""
     return (
-        *(
-            Text(name=f"udf_string_{n}", max_length=TEXT, personal=personal)
-            for n in range(1, string + 1)
-        ),
+        *(Text(name=f"udf_string_{n}", personal=personal) for n in range(1, string + 1)),
         *(Number(name=f"udf_float_{n}", personal=personal) for n in range(1, floating + 1)),
         *(Date(name=f"udf_date_{n}", personal=personal) for n in range(1, date + 1)),
     )

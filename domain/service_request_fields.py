@@ -16,7 +16,6 @@ from domain.reference.setup import (
 from domain.scalar_fields import (
     IDENTIFYING,
     NOTES,
-    TEXT,
     Date,
     Enumeration,
     NonNegativeInteger,
@@ -57,8 +56,8 @@ REASON = Reference(
 CALLER = Reference(name="contact_information", target=identifiable("contact_information"))
 LIFE_CYCLE_STATE = Enumeration(name="life_cycle_state", allowed=SERVICE_REQUEST_STATES)
 CALLER_TEXTS: tuple[Field, ...] = (
-    Text(name="caller_email", max_length=TEXT, personal=True),
-    Text(name="caller_phone", max_length=TEXT, personal=True, since="R10"),
+    Text(name="caller_email", personal=True),
+    Text(name="caller_phone", personal=True, since="R10"),
 )
 TEXTS: tuple[Field, ...] = (
     Text(name="description", max_length=NOTES, personal=True),

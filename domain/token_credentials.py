@@ -17,8 +17,8 @@ from domain.errors import (
     SemiOptionalParameter,
 )
 from domain.fields import Field, JsonSchema, ReadContext
-from domain.identifiers import Identifier, IdentifierFields, normalised
-from domain.parsing import read_text
+from domain.identifiers import Identifier, IdentifierFields, is_unset, normalised
+from domain.parsing import is_blank, read_object, read_text
 
 __all__ = [
     "ACCESS_TOKEN",
@@ -73,21 +73,25 @@ class Credential:
 
 def read_credential(
     value: object, path: str, *, allow_one_time_password: bool = False
-) -> Credential:
-    """The credential in a JSON object.
+) -> Credential | None:
+    """The credential in a JSON object; None if no field has a value.
 
     Raises `InvalidIdentifier` for a field that is not listed, `SemiOptionalParameter` for too few
     or too many, `MandatoryParameter` for an identifier without its pass code,
     `InvalidParameterValue` for a pass code without an identifier.
     """
-    if not isinstance(value, dict):
-        raise InvalidIdentifier(path)
-    members = {name: member for name, member in value.items() if member not in (None, "")}
+    members = {
+        name: member
+        for name, member in read_object(value, path, InvalidIdentifier).items()
+        if not is_blank(member)
+    }
     if not members.keys() <= {
         *CREDENTIAL_MEMBERS,
         *((ONE_TIME_PASSWORD,) if allow_one_time_password else ()),
     }:
         raise InvalidIdentifier(path)
+    if not members:
+        return None
     names = [name for name in ACCESS_TOKEN.fields if name in members]
     if len(names) > 1 or not (names or ONE_TIME_PASSWORD in members):
         raise SemiOptionalParameter(path)
@@ -96,11 +100,7 @@ def read_credential(
         raise InvalidParameterValue(f"{path}.pass_code")
     if "pass_code" in members and ONE_TIME_PASSWORD in members:
         raise SemiOptionalParameter(path)
-    if (
-        names == ["identifier"]
-        and ONE_TIME_PASSWORD not in members
-        and not texts.get("pass_code", "").strip()
-    ):
+    if names == ["identifier"] and not members.keys() & {"pass_code", ONE_TIME_PASSWORD}:
         raise MandatoryParameter(f"{path}.pass_code")
     return Credential(path, **texts)
 
@@ -128,7 +128,7 @@ class CredentialReference(Reference):
 
     target: IdentifierFields = ACCESS_TOKEN
 
-    def read(self, value: Any, path: str, context: ReadContext) -> Credential:  # type: ignore[override]
+    def read(self, value: Any, path: str, context: ReadContext) -> Credential | None:  # type: ignore[override]
         return read_credential(value, path)
 
     def schema(self) -> JsonSchema:
@@ -139,21 +139,24 @@ class CredentialReference(Reference):
 class TokenReference(Reference):
     """An entity that can also be identified by an access token related to it (section 1.3)."""
 
-    def read(self, value: Any, path: str, context: ReadContext) -> Identifier | Credential:  # type: ignore[override]
-        token_value = value.get(TOKEN_IDENTIFIER) if isinstance(value, dict) else None
-        if token_value in (None, ""):
-            plain = isinstance(value, dict) and TOKEN_IDENTIFIER in value
-            rest = {k: v for k, v in value.items() if k != TOKEN_IDENTIFIER} if plain else value
-            return super().read(rest, path, context)
-        others = {k for k, v in value.items() if k != TOKEN_IDENTIFIER and v not in (None, "")}
+    def read(  # type: ignore[override]
+        self, value: Any, path: str, context: ReadContext
+    ) -> Identifier | Credential | None:
+        if not isinstance(value, dict):
+            return super().read(value, path, context)
+        plain = {name: member for name, member in value.items() if name != TOKEN_IDENTIFIER}
+        shown = value.get(TOKEN_IDENTIFIER)
+        if is_unset(shown):
+            return super().read(plain, path, context)
+        others = {name for name, member in plain.items() if not is_blank(member)}
         if not others <= set(self.target.fields):
             raise InvalidIdentifier(path)
         if others:
             raise SemiOptionalParameter(path)
         credential = read_credential(
-            token_value, f"{path}.{TOKEN_IDENTIFIER}", allow_one_time_password=True
+            shown, f"{path}.{TOKEN_IDENTIFIER}", allow_one_time_password=True
         )
-        return replace(credential, entity=self.target.entity)
+        return credential and replace(credential, entity=self.target.entity)
 
     def schema(self) -> JsonSchema:
         by_token = {
@@ -169,13 +172,9 @@ class TokenReference(Reference):
 class TokenNameField(Field):
     """One of the two names of an access token, given as a parameter of its own (section 1.2)."""
 
-    def read(self, value: Any, path: str, context: ReadContext) -> Identifier | None:
-        text = read_text(value, path)
-        return (
-            Identifier(ACCESS_TOKEN.entity, self.name, normalised(self.name, text), path)
-            if text
-            else None
-        )
+    def read(self, value: Any, path: str, context: ReadContext) -> Identifier:
+        name = normalised(self.name, read_text(value, path))
+        return Identifier(ACCESS_TOKEN.entity, self.name, name, path)
 
     def schema(self) -> JsonSchema:
         return {"type": "string"}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
-from unicodedata import category, normalize
+from unicodedata import category
 
 from domain.composite_fields import ItemSet
 from domain.errors import (
@@ -15,9 +13,9 @@ from domain.errors import (
     InvalidParameterValue,
     MandatoryParameter,
 )
-from domain.fields import Field, JsonObject, ReadContext
+from domain.fields import Field, JsonObject
 from domain.identifiers import Identifier, IdentifierFields
-from domain.parsing import read_text
+from domain.parsing import comparable
 from domain.scalar_fields import CONTENT, IDENTIFYING, Date, Enumeration, Integer, Number, Text
 
 __all__ = [
@@ -34,16 +32,8 @@ MAX_KEY = len("#unrestricted_integer.") + IDENTIFYING
 """The length of the longest key in characters, with the sign that makes it a tag."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StringValue(Text):
-    """The value of a STRING, which may be empty: a placeholder for which there is no text."""
-
-    def read(self, value: Any, path: str, context: ReadContext) -> str:
-        return read_text(value, path, self.max_length)
-
-
 VALUES: dict[str, Field] = {
-    "STRING": StringValue(name="string_value", max_length=CONTENT),
+    "STRING": Text(name="string_value", max_length=CONTENT, may_be_blank=True),
     "FLOAT": Number(name="float_value"),
     "INTEGER": Integer(name="integer_value"),
     "DATE": Date(name="date_value", java_format=True),
@@ -98,7 +88,7 @@ class UnrestrictedParameters:
 
     def __init__(self, parameters: Iterable[JsonObject]) -> None:
         self._by_id = {parameter["id"]: parameter for parameter in parameters}
-        self._ids = {_comparable(p["key"]): id_ for id_, p in self._by_id.items()}
+        self._ids = {comparable(p["key"]): id_ for id_, p in self._by_id.items()}
 
     def apply(self, item: JsonObject, new_id: str, path: str) -> None:
         """Adds, changes or removes the parameter that one item of a set describes.
@@ -111,7 +101,7 @@ class UnrestrictedParameters:
             return
         current = self._find(item["identifier"])
         if item["action"] == "REMOVE":
-            del self._ids[_comparable(current["key"])]
+            del self._ids[comparable(current["key"])]
             del self._by_id[current["id"]]
             return
         kind: str = item.get("type") or current["type"]
@@ -128,11 +118,11 @@ class UnrestrictedParameters:
 
     def _put(self, parameter: JsonObject, path: str) -> None:
         key, id_ = _key(parameter["type"], parameter["name"]), parameter["id"]
-        if self._ids.get(_comparable(key), id_) != id_:
+        if self._ids.get(comparable(key), id_) != id_:
             raise DuplicateEntity(f"{path}.name")
         if id_ in self._by_id:
-            del self._ids[_comparable(self._by_id[id_]["key"])]
-        self._ids[_comparable(key)] = id_
+            del self._ids[comparable(self._by_id[id_]["key"])]
+        self._ids[comparable(key)] = id_
         self._by_id[id_] = parameter | {"key": key}
 
     def _find(self, identifier: Identifier) -> JsonObject:
@@ -142,7 +132,7 @@ class UnrestrictedParameters:
         else:
             is_name = identifier.field == "name"
             keys = [_key(kind, value) for kind in VALUES] if is_name else [value.removeprefix("#")]
-            matches = [self._ids[k] for k in map(_comparable, keys) if k in self._ids]
+            matches = [self._ids[k] for k in map(comparable, keys) if k in self._ids]
         if not matches:
             raise EntityNotFound(identifier.path)
         if len(matches) > 1:
@@ -180,11 +170,6 @@ def apply_parameter_changes(
 
 def _key(kind: str, name: str) -> str:
     return f"unrestricted_{kind.lower()}.{name}"
-
-
-def _comparable(key: str) -> str:
-    """A key as it is compared: canonically equal texts are one (common.md, section 7)."""
-    return normalize("NFC", key)
 
 
 def _members(item: JsonObject, kind: str) -> JsonObject:

@@ -11,6 +11,7 @@ from argon2 import Parameters, PasswordHasher, Type
 from argon2.exceptions import Argon2Error, InvalidHashError
 from argon2.low_level import ARGON2_VERSION
 
+from domain.parsing import comparable
 from infra.encryption import decrypt, derive_key, encrypt
 
 __all__ = ["SecretHasher"]
@@ -41,15 +42,15 @@ class SecretHasher:
         self._dummy = self._hasher.hash("no user has this password")
 
     async def hash(self, secret: str) -> str:
-        """Return a slow, salted hash of a password."""
+        """Return a slow, salted hash of a password; canonically equal ones are the same (RFC 8265)."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._hasher.hash, secret)
+        return await loop.run_in_executor(self._threads, self._hasher.hash, comparable(secret))
 
     async def verify(self, verifier: str | None, secret: str) -> bool:
         """Return True if a password matches its hash; without a hash, False after the same time."""
         loop = asyncio.get_running_loop()
         fits = await loop.run_in_executor(
-            self._threads, self._verify, verifier or self._dummy, secret
+            self._threads, self._verify, verifier or self._dummy, comparable(secret)
         )
         return fits and verifier is not None
 

@@ -20,7 +20,7 @@ from domain.errors import (
 from domain.fields import JsonObject, Level, Parameters, ResponseShape, mandatory, when
 from domain.identifiers import Identifier, normalised
 from domain.reference.catalogue import SECRETS
-from domain.scalar_fields import Text
+from domain.scalar_fields import IDENTIFYING, Text
 from domain.session import Session
 from domain.token_credentials import Credential, CredentialReference
 from services.context import CallContext, ConsumerScope, ContextQuery
@@ -38,7 +38,7 @@ from services.reference_cache import ReferenceCache, ReferenceRecord
 __all__ = ["LoginServices"]
 
 TOKEN = ResponseShape("token", Text(name="token"))
-UNIT = Text(name="unit")
+UNIT = Text(name="unit", max_length=IDENTIFYING)
 
 
 class LoginStore(Organisations, EventStore, SecretStore, Protocol):
@@ -74,7 +74,7 @@ class ConsumerLogin:
 
 
 ACCESS_TOKEN = CredentialReference(name="access_token")
-USER_CREDENTIALS = (Text(name="username"), Text(name="password"))
+USER_CREDENTIALS = (Text(name="username", max_length=IDENTIFYING), Text(name="password"))
 
 
 def check_one_form(params: JsonObject) -> None:
@@ -97,7 +97,7 @@ def require_complete_form(params: JsonObject) -> Level:
     Parameters(
         *USER_CREDENTIALS,
         ACCESS_TOKEN,
-        when(Text(name="organisation"), require_complete_form),
+        when(Text(name="organisation", max_length=IDENTIFYING), require_complete_form),
         UNIT,
         check=check_one_form,
     ),
@@ -177,7 +177,8 @@ async def verify_consumer(
         matches = context.matches[0] if context.matches else ()
         proof = await services.authenticator.verify(guess_context, credential, matches)
     except Refusal as error:
-        raise InvalidCredentials(retry_after=error.retry_after) from error
+        refused = InvalidCredentials()
+        raise (refused.after(error.retry_after) if error.retry_after else refused) from error
     customer = await services.authenticator.customer(guess_context, proof)
     if customer is None:
         raise InvalidCredentials

@@ -16,7 +16,7 @@ import msgspec
 import orjson
 
 from domain.fields import JsonObject
-from domain.identifiers import Identifier
+from domain.identifiers import Identifier, normalised
 from domain.reference.catalogue import CACHED_SHAPES, KINDS
 from services.reference_expansion import ReferenceExpander
 
@@ -85,7 +85,7 @@ class ReferenceCache:
         self.name = (
             None
             if organisation is None or organisation.retired
-            else str(organisation.fields.get("name")).strip()
+            else normalised("name", str(organisation.fields.get("name")))
         )
         self.last_name_first = self.settings.get("name_display") == "LAST_FIRST"
         self._compacts.clear()

@@ -102,8 +102,8 @@ class StoreResponse(SideEffect, frozen=True):
     caller: str = ""
 
     def writes(self) -> Iterable[Hashable]:
-        """Return the key of the idempotency key."""
-        return [("key", self.key)]
+        """Return the key of the caller's idempotency key."""
+        return [("key", self.caller, self.key)]
 
 
 class ExpectVersion(SideEffect, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from domain.fields import Parameters
 from domain.reference.fields import CODE, DESCRIPTION, NUMBER, REFERENCE_NUMBER, state
 from domain.reference.records import ID, IdentifierField, RecordKind, RecordLink, unique
-from domain.scalar_fields import Date, Enumeration, Integer, Number, Text
+from domain.scalar_fields import IDENTIFYING, Date, Enumeration, Integer, Number, Text
 
 __all__ = ["BILLING", "REWARDS"]
 
@@ -102,11 +102,11 @@ BILLING = (
             "expiration_year",
         ),
         parameters=Parameters(
-            Text(name="payment_gateway_reference_number"),
+            Text(name="payment_gateway_reference_number", max_length=IDENTIFYING),
             Text(name="brand"),
             Text(name="type"),
             Text(name="card_holder_name"),
-            Text(name="last_digits"),
+            Text(name="last_digits", max_length=IDENTIFYING),
             Integer(name="expiration_month"),
             Integer(name="expiration_year"),
         ),

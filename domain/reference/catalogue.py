@@ -19,7 +19,7 @@ from domain.reference.organisation import INSTALLATION, ORGANISATION
 from domain.reference.records import RecordKind
 from domain.reference.setup import COMMUNICATIONS, CONTACTS, SERVICE_REQUESTS
 from domain.reference.webhooks import signing_secret, webhook_kind
-from domain.scalar_fields import NOTES, Text
+from domain.scalar_fields import Text
 from domain.token_credentials import ACCESS_TOKEN
 
 __all__ = ["CACHED_SHAPES", "ENTITIES", "KINDS", "REFERRING_TO", "SECRETS", "identifiable"]
@@ -103,8 +103,8 @@ SECRETS: dict[str, Text] = {
     "password": Text(name="password"),
     "key": Text(name="key", clean=_key),
     "secret": Text(name="secret", clean=signing_secret),
-    PASSWORD: Text(name=PASSWORD, max_length=NOTES, clean=_line),
-    SECRET: Text(name=SECRET, max_length=NOTES, clean=_line),
+    PASSWORD: Text(name=PASSWORD, clean=_line),
+    SECRET: Text(name=SECRET, clean=_line),
 }
 """The fields by which secrets are read, by name; a secret never becomes a field of the record."""
 

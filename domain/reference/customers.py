@@ -13,7 +13,7 @@ from domain.reference.fields import (
     state,
 )
 from domain.reference.records import ID, IdentifierField, RecordKind, RecordLink, unique
-from domain.scalar_fields import Boolean, Date, Text
+from domain.scalar_fields import IDENTIFYING, Boolean, Date, Text
 
 __all__ = ["CUSTOMERS", "PRODUCTS"]
 
@@ -172,7 +172,7 @@ PRODUCTS = (
             "product",
         ),
         parameters=Parameters(
-            Text(name="serial_number"),
+            Text(name="serial_number", max_length=IDENTIFYING),
             ALTERNATIVE_CODE,
             state("EFFECTIVE", "NOT_EFFECTIVE", name="state"),
             OptionalObject(

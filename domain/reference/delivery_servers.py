@@ -19,7 +19,7 @@ from domain.errors import InvalidParameterType, InvalidParameterValue
 from domain.fields import Field, JsonObject, JsonSchema, Level, ReadContext
 from domain.parsing import read_integer, read_text
 from domain.reference.fields import OptionalObject
-from domain.scalar_fields import NOTES, Enumeration, Integer, Text
+from domain.scalar_fields import Enumeration, Integer, Text
 
 __all__ = ["EMAIL_SERVER", "PASSWORD", "SECRET", "SMS_SERVER", "render_template"]
 
@@ -194,7 +194,7 @@ SMS_SERVER = OptionalObject(
         Enumeration(name="method", allowed=("POST", "PUT")),
         Headers(name="headers"),
         Enumeration(name="body_format", allowed=("JSON", "FORM", "XML", "TEXT")),
-        Text(name="body", max_length=NOTES, clean=_template),
+        Text(name="body", clean=_template),
         Text(name="idempotency_header", clean=_header),
         Statuses(name="expected_statuses"),
         Text(name="answer_text"),

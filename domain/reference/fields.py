@@ -12,7 +12,7 @@ from domain.composite_fields import Object
 from domain.errors import InvalidParameterType, InvalidParameterValue
 from domain.fields import Field, JsonObject, JsonSchema, ReadContext
 from domain.parsing import read_enumeration
-from domain.scalar_fields import NOTES, Boolean, Enumeration, Integer, Text
+from domain.scalar_fields import IDENTIFYING, NOTES, Boolean, Enumeration, Integer, Text
 
 __all__ = [
     "ALTERNATIVE_CODE",
@@ -32,11 +32,11 @@ __all__ = [
     "state",
 ]
 
-NUMBER = Text(name="number")
-NAME = Text(name="name")
-CODE = Text(name="code")
-ALTERNATIVE_CODE = Text(name="alternative_code")
-REFERENCE_NUMBER = Text(name="reference_number")
+NUMBER = Text(name="number", max_length=IDENTIFYING)
+NAME = Text(name="name", max_length=IDENTIFYING)
+CODE = Text(name="code", max_length=IDENTIFYING)
+ALTERNATIVE_CODE = Text(name="alternative_code", max_length=IDENTIFYING)
+REFERENCE_NUMBER = Text(name="reference_number", max_length=IDENTIFYING)
 DESCRIPTION = Text(name="description", max_length=NOTES)
 
 MEDIA_TYPES = ("EMAIL", "SMS", "PHONE", "LETTER", "FACE_TO_FACE")
@@ -78,8 +78,8 @@ LANGUAGES = (
 )
 """The languages that a contact can prefer (contact_information.md, section 3)."""
 
-MAX_CHARACTERS = 255
-"""The length of a text (common.md, section 7): no setting can ask for more."""
+MAX_CHARACTERS = IDENTIFYING
+"""The length of a text that identifies (common.md, section 7): no setting can ask for more."""
 
 MAX_MINUTES = 366 * 24 * 60
 """A year: the longest life of a one-time password."""

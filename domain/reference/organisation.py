@@ -19,7 +19,7 @@ from domain.reference.fields import (
     OptionalObject,
 )
 from domain.reference.records import ID, IdentifierField, RecordKind, RecordLink, unique
-from domain.scalar_fields import Boolean, Enumeration, Integer, Text
+from domain.scalar_fields import IDENTIFYING, Boolean, Enumeration, Integer, Text
 
 __all__ = ["INSTALLATION", "ORGANISATION"]
 
@@ -63,7 +63,7 @@ ORGANISATION = (
         case_insensitive=frozenset({"username"}),
         compact=("id", "username", "person_name", "email"),
         parameters=Parameters(
-            mandatory(Text(name="username")),
+            mandatory(Text(name="username", max_length=IDENTIFYING)),
             Text(name="person_name"),
             Text(name="email"),
             RecordLink(name="unit", target_kind="unit", many=True),
@@ -90,7 +90,7 @@ INSTALLATION = (
         parameters=Parameters(
             mandatory(NAME),
             Enumeration(name="name_display", allowed=("FIRST_LAST", "LAST_FIRST")),
-            Text(name="default_country_id"),
+            Text(name="default_country_id", max_length=IDENTIFYING),
             Enumeration(name="default_language", allowed=LANGUAGES),
             EnumerationSet(
                 name="unique_person",
@@ -110,7 +110,7 @@ INSTALLATION = (
                 fields=TOKEN_SETTINGS,
                 defaults=TOKEN_DEFINITION,
             ),
-            Text(name="consumer_username"),
+            Text(name="consumer_username", max_length=IDENTIFYING),
             OptionalObject(name="guess_limits", fields=GUESS_SETTINGS, defaults=GUESS_LIMITS),
             EMAIL_SERVER,
             SMS_SERVER,

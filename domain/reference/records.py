@@ -27,6 +27,7 @@ from domain.fields import (
     nullable,
 )
 from domain.identifiers import IdentifierFields, normalised
+from domain.parsing import is_blank
 from domain.scalar_fields import Boolean, Text
 
 __all__ = [
@@ -50,7 +51,7 @@ _ADMINISTRATIVE = frozenset({"kind", "organisation", "id", "retired"})
 
 def record_id(value: object, path: str = "id") -> str:
     """The id of a record as it is stored: 32 upper-case hex digits or a short text."""
-    if value in (None, ""):
+    if is_blank(value):
         raise MandatoryParameter(path)
     if not isinstance(value, str):
         raise InvalidParameterType(path)

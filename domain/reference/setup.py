@@ -18,7 +18,7 @@ from domain.reference.fields import (
     state,
 )
 from domain.reference.records import ID, IdentifierField, RecordKind, RecordLink, unique
-from domain.scalar_fields import CONTENT, TEXT, Boolean, Enumeration, Integer, Text
+from domain.scalar_fields import CONTENT, IDENTIFYING, Boolean, Enumeration, Integer, Text
 
 __all__ = [
     "COMMUNICATIONS",
@@ -49,7 +49,7 @@ COMMUNICATIONS = (
             state("EFFECTIVE", "NOT_EFFECTIVE"),
             Enumeration(name="direction", allowed=("INCOMING", "OUTGOING")),
             Enumeration(name="media", allowed=MEDIA_TYPES),
-            Text(name="subject", max_length=TEXT),
+            Text(name="subject"),
             Text(name="content", max_length=CONTENT),
             RecordLink(name="category", target_kind="communication_category"),
             RecordLink(
@@ -119,8 +119,8 @@ CONTACTS = (
             mandatory(NAME),
             ALTERNATIVE_CODE,
             Text(name="dialing_code", clean=_digits),
-            Text(name="two_character_code"),
-            Text(name="three_character_code"),
+            Text(name="two_character_code", max_length=IDENTIFYING),
+            Text(name="three_character_code", max_length=IDENTIFYING),
             OptionalObject(
                 name="country_flag",
                 fields=(

@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias, cast
 
 import asyncpg
 
+from domain.identifiers import normalised
 from infra.analytics.columns import Column, quoted
 from infra.analytics.relation import ORGANISATION, PERSONAL_ROLE, ROLE, Relation
 from infra.analytics.relations import OBJECTS
@@ -63,7 +64,7 @@ LEDGER = Relation(
 
 ORGANISATION_ID = """
 SELECT r.id FROM views.records r
- WHERE r.kind = 'organisation' AND $1 IN (r.id, r.document ->> 'name')
+ WHERE r.kind = 'organisation' AND (r.id = $1 OR normalize(btrim(r.document ->> 'name'), NFC) = $2)
 """
 # A spreadsheet evaluates a text that begins so as a formula.
 FORMULA = r"^[=+@\t\r\n-]"
@@ -146,7 +147,9 @@ async def _resolve_range(
         if is_bounded:
             raise ExportError("positions are those of one organisation: name it")
         return None, None
-    organisation: str | None = await connection.fetchval(ORGANISATION_ID, range_.organisation)
+    organisation: str | None = await connection.fetchval(
+        ORGANISATION_ID, range_.organisation, normalised("name", range_.organisation)
+    )
     if organisation is None:
         raise ExportError(f"there is no organisation {range_.organisation}")
     head: int = await connection.fetchval(HEAD, organisation)

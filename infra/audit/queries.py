@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
+from domain.identifiers import normalised
 from infra.audit.seals import SignedSeal
 from infra.audit.stream_tree import BUCKET, EMPTY, StreamHead, StreamTree, lookup_path
 from infra.ledger.feed import stored_event
@@ -95,7 +96,7 @@ def snapshot(url: str) -> AbstractAsyncContextManager[Connection]:
 
 async def organisation_id(connection: Connection, name: str) -> str:
     """Return the id of the organisation with this name; without one, the name, which is then taken for an id."""
-    id_: str | None = await connection.fetchval(ORGANISATION_ID, name.strip())
+    id_: str | None = await connection.fetchval(ORGANISATION_ID, normalised("name", name))
     return id_ or name
 
 

@@ -19,9 +19,9 @@ from domain.errors import (
     TokenExpired,
 )
 from domain.fields import JsonObject
+from infra.http.api.authorization import bearer
 from infra.http.api.envelope import ok
 from infra.http.api.routes import idempotency_key
-from infra.http.audit.routes import bearer
 from infra.http.router import Exchange, Router, response
 from services.request_outcomes import RequestOutcomes
 
@@ -54,15 +54,15 @@ async def _respond(
     if not key or "/" in key:
         raise MethodNotFound
     try:
-        return response(ok(orjson.dumps(await look_up(bearer(exchange), _decode_key(key)))))
+        return response(ok(orjson.dumps(await look_up(bearer(exchange.request), _decode_key(key)))))
     except Refusal as error:
         exchange.status = HTTP_STATUS.get(type(error), 400)
         raise
 
 
 def _decode_key(encoded: str) -> str:
-    """Return the key as a header holds it. Raises `InvalidParameterValue` if no header may hold it."""
-    key = idempotency_key(unquote(encoded, errors="surrogateescape"))
-    if key is None:
+    """Return the key as a header holds it. Raises `InvalidParameterValue` for a blank one."""
+    key = unquote(encoded, errors="surrogateescape")
+    if not key.strip():
         raise InvalidParameterValue(KEY)
-    return key
+    return idempotency_key(key)

@@ -14,6 +14,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from domain.fields import JsonObject
+from domain.identifiers import normalised
 from domain.reference.catalogue import ENTITIES, KINDS
 from infra.encryption import KeyRing
 from infra.ledger.positions import HEAD
@@ -110,7 +111,9 @@ class LedgerReplayer:
         self, connection: Connection, when: int | datetime | None
     ) -> tuple[str, LedgerPosition]:
         """Return the organisation's id and the position."""
-        organisation = await connection.fetchval(ORGANISATION, self._name) or self._name
+        organisation = (
+            await connection.fetchval(ORGANISATION, normalised("name", self._name)) or self._name
+        )
         head: int = await connection.fetchval(HEAD, organisation)
         if not head:
             raise ValueError(f"there is no organisation {self._name}")

@@ -41,10 +41,13 @@ SELECT clock_timestamp() AS now,
                     LATERAL (SELECT * FROM {schema}.sessions s
                               WHERE s.organisation = $1 AND s.id = w.id LIMIT 1) AS s) AS sessions,
        ARRAY(SELECT ROW (w.n, a.key, a.request_hash, a.response)::ledger.response_row
-               FROM unnest($3::text[]) WITH ORDINALITY AS w (key, n),
+               FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS w (session, key, n),
+                    LATERAL (SELECT * FROM {schema}.sessions s
+                              WHERE s.organisation = $1 AND s.id = w.session LIMIT 1) AS s,
                     LATERAL (SELECT * FROM ledger.stored_responses a
-                              WHERE a.organisation = $1 AND a.key = w.key LIMIT 1) AS a
-              WHERE a.recorded_at > clock_timestamp() - interval '24 hours') AS responses,
+                              WHERE a.organisation = $1 AND a.key = w.key
+                                AND a.caller = s.user_id || '/' || coalesce(s.account, '') LIMIT 1) AS a
+              WHERE w.key IS NOT NULL AND a.recorded_at > clock_timestamp() - interval '24 hours') AS responses,
        ARRAY(SELECT ROW (identifier, id, retired)::ledger.match_row FROM matches) AS matches"""
 DOCUMENTS = "ARRAY(SELECT ROW (id, document)::ledger.document_row FROM page) AS documents"
 

@@ -13,6 +13,7 @@ import asyncpg
 import orjson
 
 from domain.fields import JsonObject
+from domain.identifiers import normalised
 from domain.reference.catalogue import KINDS
 from infra.batcher import QUEUE_LIMIT
 from infra.encryption import KeyRing
@@ -114,7 +115,7 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
     async def organisation(self, name: str, *, fresh: bool = False) -> str | None:
         """The id of the organisation that has that name, or had it when it was last looked up."""
         if fresh or name not in self._names:
-            holder = await self.claim_holder(f"organisation={name.strip()}")
+            holder = await self.claim_holder(f"organisation={normalised('name', name)}")
             if holder is None:
                 self._names.pop(name, None)
                 return None

@@ -63,8 +63,8 @@ CODES = tuple(
 class NewPassCode(Text):
     """The pass code that verify sets: its form is checked after the code, so only its type here."""
 
-    def read(self, value: Any, path: str, context: ReadContext) -> str | None:
-        return read_text(value, path, NOTES) or None
+    def read(self, value: Any, path: str, context: ReadContext) -> str:
+        return read_text(value, path, NOTES)
 
 
 KEYS = (TokenNameField(name=AUTHENTICATION_CODE.name), TokenNameField(name=IDENTIFIER.name))

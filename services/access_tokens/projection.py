@@ -18,6 +18,7 @@ from domain.access_token import (
 )
 from domain.composite_fields import Reference
 from domain.fields import Field, JsonObject, ResponseShape
+from domain.identifiers import normalised
 from domain.parsing import local_time
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import Date, Enumeration, Text
@@ -91,7 +92,7 @@ def access_token(token: AccessToken, settings: Mapping[str, Any], zone: ZoneInfo
     if token.verified:
         values["verified_date"] = local_time(token.verified.at, zone)
         values["verified_by_user"] = token.verified.user
-    codes = {name: code.strip() for name, code in token.codes.items() if code}
+    codes = {name: normalised(name, code) for name, code in token.codes.items() if code}
     result = Projection(
         full=document(ACCESS_TOKEN, values, zone),
         compact=document(COMPACT_ACCESS_TOKEN, values, zone),

@@ -10,9 +10,9 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from domain.aggregate import AGGREGATES
-from domain.errors import EntityNotFound, InvalidParameterValue
+from domain.errors import EntityNotFound, InvalidParameterValue, MandatoryParameter
 from domain.fields import JsonObject
-from domain.identifiers import Identifier, normalised
+from domain.identifiers import normalised
 from domain.reference.catalogue import ENTITIES, KINDS
 from services.audit.access import AuditAccess, AuditReader
 from services.audit.field_history import (
@@ -192,7 +192,9 @@ class HistoryService:
         """The id of the entity of a kind with a given value in an identifier field."""
         known = ENTITIES[kind]
         fields = tuple(dict.fromkeys(("id", "number", *known.fields)))
-        identifier: Identifier = replace(known, fields=fields).read(value, path, textual=True)
+        identifier = replace(known, fields=fields).read(value, path, textual=True)
+        if identifier is None:
+            raise MandatoryParameter(path)
         stored = (identifier,) if is_stored(identifier) else ()
         context = await self._store.load_context(organisation, ContextQuery(identifiers=stored))
         matches = context.matches[0] if stored else context.directory.matches(identifier)

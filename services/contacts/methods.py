@@ -19,6 +19,7 @@ from domain.fields import (
     not_null,
     when,
 )
+from domain.identifiers import normalised
 from domain.phone_numbers import search_key
 from domain.reference.catalogue import identifiable
 from domain.scalar_fields import IDENTIFYING, Text
@@ -28,6 +29,7 @@ from services.contacts.projection import (
     CONTACT_TYPE,
     NO_PHOTO,
     PHOTO,
+    normalise_email,
 )
 from services.contacts.sets import apply_items, first_entries
 from services.context import ViewQuery
@@ -101,9 +103,9 @@ def show(call: Call) -> ViewQuery:
 def list_(call: Call) -> ViewQuery:
     """Lists the contacts that match all given numbers, e-mail address and phone number."""
     params = {name: value for name in SEARCHED if (value := call.params.get(name)) is not None}
-    where = {name: params[name].strip() for name in NUMBERS if name in params}
+    where: JsonObject = {name: normalised(name, params[name]) for name in NUMBERS if name in params}
     if "email_address" in params:
-        where["emails"] = [params["email_address"].strip().casefold()]
+        where["emails"] = [normalise_email(params["email_address"])]
     if "phone_number" in params:
         where["phones"] = [search_key(params["phone_number"])]
     return page("contacts", where, call.params)

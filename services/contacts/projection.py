@@ -26,6 +26,7 @@ from domain.contact_fields import (
 )
 from domain.contact_information import ContactInformation
 from domain.fields import Field, JsonObject, ResponseShape
+from domain.identifiers import normalised
 from domain.parsing import wall_clock
 from domain.phone_numbers import search_key
 from domain.scalar_fields import Boolean, Date, Enumeration, Text
@@ -46,6 +47,7 @@ __all__ = [
     "CONTACT_TYPE",
     "NO_PHOTO",
     "PHOTO",
+    "normalise_email",
 ]
 
 ID = Text(name="id")
@@ -97,6 +99,11 @@ PHOTO = ResponseShape(
     Text(name="file_mime_type"),
 )
 NO_PHOTO = orjson.dumps(dict.fromkeys(field.key for field in PHOTO.fields))
+
+
+def normalise_email(address: str) -> str:
+    """An e-mail address as it is searched: without regard to case and surrounding blanks."""
+    return normalised("email_address", address, case_insensitive=True)
 
 
 def display_name(contact: ContactInformation) -> Any:
@@ -163,7 +170,7 @@ def _contact_names(contact: ContactInformation) -> dict[str, str]:
     profile = "demographics" if contact.type == "PERSON" else "company_profile"
     values = contact.details.get(profile) or {}
     fields = person if contact.type == "PERSON" else company
-    names = {name: (values.get(name) or "").strip() for name in fields}
+    names = {name: normalised(name, values.get(name) or "") for name in fields}
     return {"number": contact.number} | {name: value for name, value in names.items() if value}
 
 
@@ -185,7 +192,9 @@ def contact_information(
     unsearched = ("number", "registration_number")
     columns: JsonObject = {k: v for k, v in result.names.items() if k not in unsearched}
     phones = {search_key(p[k]) for p in _known_entries(contact, "phone_set") for k in _PHONE_KEYS}
-    emails = {e["email_address"].strip().casefold() for e in _known_entries(contact, "email_set")}
+    emails = {
+        normalise_email(entry["email_address"]) for entry in _known_entries(contact, "email_set")
+    }
     columns |= {
         "id": id_,
         "type": contact.type,

@@ -23,6 +23,7 @@ from domain.errors import (
     TokenExpired,
 )
 from domain.fields import ReadContext
+from domain.parsing import is_blank
 from domain.token_credentials import Credential
 from services.clock import utc_now
 from services.context import CallContext, ContextQuery, SessionRow
@@ -113,6 +114,10 @@ class Dispatcher:
                 raise
             return response
 
+    def check_signature(self, token: object) -> None:
+        """Raise `InvalidToken` for a token that this service has not signed."""
+        self._tokens.verify(token)
+
     async def session(self, token: object) -> AuthenticatedSession:
         """Return the open session of a token. Raises `InvalidToken` and `TokenExpired`."""
         claims = self._tokens.verify(token)
@@ -192,8 +197,7 @@ class Dispatcher:
         token = request.parameters.get("token")
         if isinstance(token, list) and request.from_query_or_form:
             token = token[-1]
-        blank = token is None or (isinstance(token, str) and not token.strip())
-        if blank and method.targets_session:
+        if is_blank(token) and method.targets_session:
             raise MandatoryParameter("token")
         return self._tokens.verify(token)
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from domain.errors import InvalidParameterType
+from domain.parsing import is_blank
 
 __all__ = ["merge_keys", "read_fields_set", "select_keys"]
 
@@ -28,7 +29,7 @@ def read_fields_set(
         value = value[-1]
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)  # no key is called so, but a number is a String (section 7)
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if is_blank(value):
         return None
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

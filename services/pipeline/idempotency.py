@@ -17,27 +17,32 @@ if TYPE_CHECKING:
     from services.pipeline.method import Method
     from services.pipeline.request import Call, Request
 
-__all__ = ["key_owner", "replay_response", "request_hash", "stored_response"]
+__all__ = ["ReplayedAnswer", "key_owner", "replay_response", "request_hash", "stored_response"]
 
 
 def key_owner(session: SessionRow) -> str:
-    """Return the owner of a key: the user, and the customer's account if any."""
+    """Return the owner of a key: the user, and the customer's account if any, as SQL makes it, too."""
     return f"{session.user}/{session.customer.account if session.customer else ''}"
 
 
-async def stored_response(source: ContextSource, call: Call) -> bytes | None:
+async def stored_response(source: ContextSource, call: Call) -> ReplayedAnswer | None:
     """Return the first answer to the call's idempotency key, if there is one by now."""
     if not call.key:
         return None
-    context = await source.load_context(call.organisation, ContextQuery(key=call.key))
+    query = ContextQuery(call.session.id, call.key)
+    context = await source.load_context(call.organisation, query)
     return replay_response(context.response, call.request_hash) if context.response else None
 
 
-def replay_response(answer: StoredResponse, request_hash: str) -> bytes:
+class ReplayedAnswer(bytes):
+    """The first answer to an idempotency key, given again."""
+
+
+def replay_response(answer: StoredResponse, request_hash: str) -> ReplayedAnswer:
     """Return the first answer again; raises `KeyReused` if the key came with another request."""
     if answer.request_hash != request_hash:
         raise KeyReused("Idempotency-Key")
-    return answer.data
+    return ReplayedAnswer(answer.data)
 
 
 def request_hash(

@@ -30,7 +30,7 @@ Answer: TypeAlias = bytes | AsyncGenerator[bytes, None]
 
 async def collect(answer: Answer) -> bytes:
     """Return an answer whole, for callers that hold it in memory anyway."""
-    return answer if isinstance(answer, bytes) else b"".join([part async for part in answer])
+    return bytes(answer) if isinstance(answer, bytes) else b"".join([part async for part in answer])
 
 
 async def run_query(views: ReadModels, call: Call, stage: StageTimer = no_timer) -> Answer:

@@ -14,6 +14,7 @@ from uuid import UUID
 from domain.access_token import AccessToken
 from domain.aggregate import Aggregate, Attribution
 from domain.errors import EntityNotFound, InvalidLifeCycleState, InvalidOneTimePassword, Refusal
+from domain.identifiers import normalised
 from domain.reference.fields import GUESS_LIMITS
 from domain.token_credentials import Credential
 from services.context import ConsumerScope
@@ -90,7 +91,7 @@ class Proof:
         identifier = credential.name
         if (
             identifier is not None
-            and (codes.get(identifier.field) or "").strip() != identifier.value
+            and normalised(identifier.field, codes.get(identifier.field) or "") != identifier.value
         ):
             raise EntityNotFound(credential.path)
         if credential.entity != AccessToken.TOPIC and token.state != AccessToken.EFFECTIVE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from domain.identifiers import normalised
 from services.context import CallContext, ContextQuery
 from services.ports import Organisations
 
@@ -21,6 +22,6 @@ async def load_context_by_name(
         if organisation is None:
             continue
         context = await organisations.load_context(organisation, query)
-        if context.directory.name == name.strip():
+        if context.directory.name == normalised("name", name):
             return context
     return None

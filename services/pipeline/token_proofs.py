@@ -2,7 +2,7 @@
 
 Contract access_tokens.md, sections 1, 8 and 9. Every try is counted in a statement of its own
 before it is made, so that parallel tries cannot pass the limit. A try that comes too often gets the
-answer of a wrong one, with the seconds to wait in ``retry_after``. Unknown names are counted and
+answer of a wrong one, which says how long to wait. Unknown names are counted and
 take as long as known ones.
 """
 
@@ -249,8 +249,7 @@ class Authenticator:
         """Count a try that is about to be made. Raises ``wrong`` if it comes too soon."""
         wait = await self._count_guess(caller, owner, name)
         if wait:
-            wrong.retry_after = wait
-            raise wrong
+            raise wrong.after(wait)
 
     async def _count_guess(self, caller: GuessContext, owner: str, name: str) -> int:
         """Count a try that is about to be made; return the seconds to wait if it comes too soon."""

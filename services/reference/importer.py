@@ -15,6 +15,7 @@ import orjson
 
 from domain.errors import InvalidRequest, ServiceError, ServiceUnavailable
 from domain.fields import JsonObject
+from domain.identifiers import normalised
 from domain.reference.catalogue import KINDS
 from domain.reference.records import RecordLink
 from services.reference.registrar import CREATED, UNCHANGED, UPDATED, Registrar, RegistrationResult
@@ -108,7 +109,11 @@ def _keys(record: Any) -> set[object]:
         *kind.unique_together,
         "account_owner_id",
     )
-    return {(name, str(record[name]).strip().casefold()) for name in names if record.get(name)}
+    return {
+        (name, normalised(name, str(record[name]), case_insensitive=True))
+        for name in names
+        if record.get(name)
+    }
 
 
 async def _register_in_order(

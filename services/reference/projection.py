@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from domain.fields import JsonObject
+from domain.identifiers import normalised
 from domain.reference.catalogue import KINDS
 from domain.reference.records import Record, RecordKind
 from domain.session import Session
@@ -20,7 +21,7 @@ __all__ = ["global_claim"]
 
 def global_claim(kind: str, name: str) -> str:
     """The claim of a name that is unique over all organisations."""
-    return f"{kind}={name.strip()}"
+    return f"{kind}={normalised('name', name)}"
 
 
 @projection(Record)

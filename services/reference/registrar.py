@@ -25,7 +25,7 @@ from domain.errors import (
 )
 from domain.fields import JsonObject, ReadContext
 from domain.identifiers import Identifier
-from domain.parsing import read_text
+from domain.parsing import is_blank, read_text
 from domain.reference.catalogue import KINDS, SECRETS
 from domain.reference.records import Record, RecordKind, RecordLink, record_id
 from services.clock import utc_now
@@ -117,12 +117,11 @@ class Registrar:
         secrets = {
             name: SECRETS[name].read(raw[name], name, context)
             for name in kind.secrets
-            if raw.get(name) not in (None, "")
+            if not is_blank(raw.get(name))
         }
         call_context = await self._load_context(organisation, kind, fields)
         retired = kind.read_retired(raw, context)
-        new_secrets = {name: secret for name, secret in secrets.items() if secret}
-        return Registration(kind, id_, fields, new_secrets, retired, organisation, call_context)
+        return Registration(kind, id_, fields, secrets, retired, organisation, call_context)
 
     async def _organisation(
         self, kind: RecordKind, id_: str, raw: Mapping[str, Any], name: str | None
@@ -132,7 +131,7 @@ class Registrar:
                 raise InvalidParameterValue("organisation")
             return id_
         raw_name = raw.get("organisation")
-        name = name if raw_name in (None, "") else read_text(raw_name, "organisation")
+        name = name if is_blank(raw_name) else read_text(raw_name, "organisation")
         if not name:
             raise MandatoryParameter("organisation")
         context = await load_context_by_name(

@@ -118,7 +118,6 @@ REFUSED: list[tuple[Json, str, str]] = [
     ({"identifier": "x"}, "MANDATORYPARAMETER", "pass_code"),
     ({"identifier": "x", CLASSIFICATION: BARE}, "MANDATORYPARAMETER", "pass_code"),
     ({"pass_code": "x", CLASSIFICATION: BARE}, "INVALIDPARAMETERVALUE", "pass_code"),
-    ({"authentication_code": " ", CLASSIFICATION: BARE}, "INVALIDPARAMETERVALUE", "authentication_code"),
     ({"authentication_code": [], CLASSIFICATION: BARE}, "INVALIDPARAMETERTYPE", "authentication_code"),
     ({"identifier": True}, "INVALIDPARAMETERTYPE", "identifier"),
     ({"identifier": "a\0b", "pass_code": "x"}, "INVALIDPARAMETERVALUE", "identifier"),

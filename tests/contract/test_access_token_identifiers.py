@@ -35,9 +35,10 @@ async def client(service: Service) -> TokensClient:
 MALFORMED: list[tuple[Any, str, str]] = [
     (None, "MANDATORYPARAMETER", ON),
     ("x", "INVALIDIDENTIFIER", ON),
-    ([], "INVALIDIDENTIFIER", ON),
-    ({}, "SEMIOPTIONALPARAMETER", ON),
-    ({"authentication_code": None, "identifier": ""}, "SEMIOPTIONALPARAMETER", ON),
+    ({}, "MANDATORYPARAMETER", ON),
+    ([], "MANDATORYPARAMETER", ON),
+    ({"identifier": " ", "pass_code": ""}, "MANDATORYPARAMETER", ON),
+    ({"authentication_code": None, "identifier": ""}, "MANDATORYPARAMETER", ON),
     ({"authentication_code": "x", "identifier": "y"}, "SEMIOPTIONALPARAMETER", ON),
     ({"authentication_code": "x", "identifier": "y", "pass_code": "z"}, "SEMIOPTIONALPARAMETER", ON),
     ({"pass_code": "x"}, "SEMIOPTIONALPARAMETER", ON),
@@ -129,8 +130,6 @@ FORMS: list[tuple[Json, str]] = [
     ({ON: {"id": "x"}}, "INVALIDIDENTIFIER"),
     ({ON: {"number": "x"}}, "INVALIDIDENTIFIER"),
     ({ON: "x"}, "INVALIDIDENTIFIER"),
-    ({ON: {}}, "SEMIOPTIONALPARAMETER"),
-    ({ON: None}, "SEMIOPTIONALPARAMETER"),
     ({ON: {"identifier": "x"}}, "MANDATORYPARAMETER"),
     ({ON: {"pass_code": "x"}}, "SEMIOPTIONALPARAMETER"),
     ({ON: {"authentication_code": "x", "identifier": "y"}}, "SEMIOPTIONALPARAMETER"),
@@ -150,6 +149,17 @@ async def test_forms_refused(client: TokensClient, at: str, case: tuple[Json, st
     async with untouched(client.api):
         assert (await client.create_refused(referring_to={at: shown}))[0] == name
         assert (await client.call_refused("update", draft, referring_to={at: shown}))[0] == name
+
+
+@pytest.mark.parametrize("at", [ACCOUNT, PARTICIPANT])
+@pytest.mark.parametrize(
+    "shown",
+    [{}, [], " ", {ON: None}, {ON: {}}, {ON: []}, {ON: {"pass_code": ""}, "id": " "}],
+    ids=str,
+)
+async def test_without_a_value_it_is_absent(client: TokensClient, at: str, shown: Any) -> None:
+    draft = await client.create_draft(referring_to={at: shown})
+    assert not any(draft["referring_to"].values())
 
 
 PLAIN: list[tuple[str, str, Json]] = [

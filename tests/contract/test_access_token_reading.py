@@ -77,7 +77,7 @@ LISTS: list[tuple[Json, str, str]] = [
     ({ACCOUNT: "id=nothing"}, "ENTITYNOTFOUND", ACCOUNT),
     ({PARTICIPANT: "number=nothing"}, "ENTITYNOTFOUND", PARTICIPANT),
     ({ACCOUNT: "id=AR1", "classification_identifier": "name=x"}, "ENTITYNOTFOUND", "classification_identifier"),
-    ({ACCOUNT: "{}"}, "SEMIOPTIONALPARAMETER", ACCOUNT),
+    ({ACCOUNT: "{}"}, "SEMIOPTIONALPARAMETER", ""),
     ({ACCOUNT: "id=AR1", "offset": "-1"}, "INVALIDPARAMETERVALUE", "offset"),
 ]  # fmt: skip
 

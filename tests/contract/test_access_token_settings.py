@@ -149,7 +149,7 @@ async def test_automatic_pass_codes(client: TokensClient) -> None:
         ("EMAIL", "@b.c", "x"),
         ("NUMBER", "", "12 34"),
         ("PHONE", "", "+12x"),
-        ("FREE_TEXT", " 'x'", " "),
+        ("FREE_TEXT", " 'x'", "x" * 256),
     ],
 )
 async def test_formats_and_minimums_of_what_callers_choose(

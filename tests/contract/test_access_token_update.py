@@ -117,7 +117,6 @@ REFUSED: list[tuple[Json, str, str]] = [
     ({"pass_code": None}, "MANDATORYPARAMETER", "pass_code"),
     ({"pass_code": ""}, "MANDATORYPARAMETER", "pass_code"),
     ({"identifier": None, "pass_code": "x"}, "INVALIDPARAMETERVALUE", "pass_code"),
-    ({"authentication_code": " "}, "INVALIDPARAMETERVALUE", "authentication_code"),
     ({"identifier": []}, "INVALIDPARAMETERTYPE", "identifier"),
     ({"pass_code": "x" * 256}, "INVALIDPARAMETERVALUE", "pass_code"),
     ({"udf_date_1": "x"}, "INVALIDPARAMETERTYPE", "udf_date_1"),

@@ -99,7 +99,7 @@ async def test_the_unit_may_be_chosen(client: TokensClient, way: str) -> None:
 
 MALFORMED: list[tuple[Any, str]] = [
     ("x", "INVALIDIDENTIFIER"),
-    ({}, "SEMIOPTIONALPARAMETER"),
+    ({}, "MANDATORYPARAMETER"),
     ({"authentication_code": "x", "identifier": "y", "pass_code": "z"}, "SEMIOPTIONALPARAMETER"),
     ({"pass_code": "x"}, "SEMIOPTIONALPARAMETER"),
     ({"identifier": "x"}, "MANDATORYPARAMETER"),
@@ -179,7 +179,7 @@ async def test_the_forms_of_the_first_login(client: TokensClient) -> None:
         ({ON: None, "username": "demo"}, "MANDATORYPARAMETER", "password"),
         ({ON: token, "organisation": None}, "MANDATORYPARAMETER", "organisation"),
         ({ON: token, "organisation": "nowhere"}, "INVALIDCREDENTIALS", ""),
-        ({ON: {}, "username": "demo"}, "SEMIOPTIONALPARAMETER", ""),
+        ({ON: {}, "username": "demo"}, "MANDATORYPARAMETER", "password"),
     ]
     for given, name, description in cases:
         found = refusal(await client.api.open(LOGIN, named | given))

@@ -288,7 +288,7 @@ async def test_where_the_token_goes(client: CommunicationsClient) -> None:
     token = await client.api.login()
     send = client.api.service.send
     base, asked = "/crmapi/rest/v2/", ("category_identifier", "id=MC1")
-    header = {"Authorization": f"Bearer {token}", "token": token}
+    header = {"Authorization": token, "token": token}
     twice = [("token", "x"), asked, ("token", token)]
     _, answer, _ = await send("GET", base + LIST, query=twice)
     assert answer["status"]["code"] == "OK"

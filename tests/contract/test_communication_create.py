@@ -143,8 +143,8 @@ LINKS = {
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({CONTACT: NEVER}, "MANDATORYPARAMETER", CONTACT),
     ({CONTACT: None}, "MANDATORYPARAMETER", CONTACT),
-    ({CONTACT: {}}, "SEMIOPTIONALPARAMETER", CONTACT),
-    ({CONTACT: {"id": None, "number": ""}}, "SEMIOPTIONALPARAMETER", CONTACT),
+    ({CONTACT: {}}, "MANDATORYPARAMETER", CONTACT),
+    ({CONTACT: {"id": None, "number": ""}}, "MANDATORYPARAMETER", CONTACT),
     ({CONTACT: {"id": "1", "number": "2"}}, "SEMIOPTIONALPARAMETER", CONTACT),
     ({CONTACT: {"id": "1", "name": "2"}}, "INVALIDIDENTIFIER", CONTACT),
     ({CONTACT: "1"}, "INVALIDIDENTIFIER", CONTACT),

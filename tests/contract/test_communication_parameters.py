@@ -224,7 +224,9 @@ async def test_how_a_parameter_is_named(client: CommunicationsClient, named: Jso
     [
         (..., "MANDATORYPARAMETER"),
         (None, "MANDATORYPARAMETER"),
-        ({}, "SEMIOPTIONALPARAMETER"),
+        ({}, "MANDATORYPARAMETER"),
+        ([], "MANDATORYPARAMETER"),
+        ({"id": " ", "key": None}, "MANDATORYPARAMETER"),
         ({"id": "1", "name": "n"}, "SEMIOPTIONALPARAMETER"),
         ({"code": "n"}, "INVALIDIDENTIFIER"),
         ("n", "INVALIDIDENTIFIER"),

@@ -86,7 +86,7 @@ async def test_show(client: CommunicationsClient) -> None:
         ({ON: "{"}, "INVALIDIDENTIFIER"),
         ({ON: '{"id": "\\ud800"}'}, "INVALIDIDENTIFIER"),
         ({ON: '{"id": NaN}'}, "INVALIDIDENTIFIER"),
-        ({ON: "number="}, "SEMIOPTIONALPARAMETER"),
+        ({ON: "number="}, "MANDATORYPARAMETER"),
         ({ON: '{"id": "1", "number": "2"}'}, "SEMIOPTIONALPARAMETER"),
         ({ON: "number=CM999999"}, "ENTITYNOTFOUND"),
         ({ON: f"id={unknown_id()}"}, "ENTITYNOTFOUND"),

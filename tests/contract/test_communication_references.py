@@ -83,7 +83,7 @@ REFUSED: list[tuple[Any, str, str]] = [
     ({"subscription": {"id": "SU1"}}, "INVALIDIDENTIFIER", "referring_to"),
     ({"reward_award_transaction_identifier": {"id": "1"}}, "INVALIDIDENTIFIER", "referring_to"),
     ({"subscription_identifier ": {"id": "SU1"}}, "INVALIDIDENTIFIER", "referring_to"),
-    ([], "INVALIDPARAMETERTYPE", "referring_to"),
+    ([{}], "INVALIDPARAMETERTYPE", "referring_to"),
     ("number=1", "INVALIDPARAMETERTYPE", "referring_to"),
     *(
         (
@@ -97,11 +97,6 @@ REFUSED: list[tuple[Any, str, str]] = [
     (
         {"subscription_identifier": {"name": "1"}},
         "INVALIDIDENTIFIER",
-        "referring_to.subscription_identifier",
-    ),
-    (
-        {"subscription_identifier": {}},
-        "SEMIOPTIONALPARAMETER",
         "referring_to.subscription_identifier",
     ),
     (

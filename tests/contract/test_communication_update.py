@@ -158,7 +158,11 @@ REFUSED: list[tuple[Json, str, str]] = [
     ({"life_cycle_state": "VIEWED"}, "INVALIDPARAMETERVALUE", "life_cycle_state"),
     ({"notes": "x" * 65_536}, "INVALIDPARAMETERVALUE", "notes"),
     ({"category_identifier": {"id": "nothing"}}, "ENTITYNOTFOUND", "category_identifier"),
-    ({"category_identifier": {}}, "SEMIOPTIONALPARAMETER", "category_identifier"),
+    (
+        {"category_identifier": {"id": "1", "name": "x"}},
+        "SEMIOPTIONALPARAMETER",
+        "category_identifier",
+    ),
     ({"privacy_level_identifier": {"code": "1"}}, "INVALIDIDENTIFIER", "privacy_level_identifier"),
     ({"template_identifier": {"name": "nothing"}}, "ENTITYNOTFOUND", "template_identifier"),
 ]
@@ -180,7 +184,7 @@ ON = "communication_identifier"
     ("identifier", "name"),
     [
         (None, "MANDATORYPARAMETER"),
-        ({}, "SEMIOPTIONALPARAMETER"),
+        ({}, "MANDATORYPARAMETER"),
         ({"id": "1", "number": "CM1"}, "SEMIOPTIONALPARAMETER"),
         ({"code": "1"}, "INVALIDIDENTIFIER"),
         ("CM000001", "INVALIDIDENTIFIER"),

@@ -308,7 +308,7 @@ async def test_update_refuses_items(shared: OrganisationClient, name: str) -> No
         (item | {"action": "ADD", needed: None}, MANDATORY, needed),
         (item | {"action": "UPDATE"}, MANDATORY, of),
         (item | {"action": "REMOVE", of: None}, MANDATORY, of),
-        ({"action": "UPDATE", of: {}}, "SEMIOPTIONALPARAMETER", of),
+        ({"action": "UPDATE", of: {}}, MANDATORY, of),
         ({"action": "UPDATE", of: {"id": "1", "type": "HOME"}}, "SEMIOPTIONALPARAMETER", of),
         ({"action": "UPDATE", of: {"number": "1"}}, "INVALIDIDENTIFIER", of),
         ({"action": "UPDATE", of: {"type": "WORK"}}, VALUE, f"{of}.type"),

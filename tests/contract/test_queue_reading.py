@@ -231,7 +231,7 @@ async def test_show(client: CommunicationsClient) -> None:
         ({}, "MANDATORYPARAMETER"),
         ({ON: "1"}, "INVALIDIDENTIFIER"),
         ({ON: "code=1"}, "INVALIDIDENTIFIER"),
-        ({ON: "number="}, "SEMIOPTIONALPARAMETER"),
+        ({ON: "number="}, "MANDATORYPARAMETER"),
         ({ON: "number=999999"}, "ENTITYNOTFOUND"),
         ({ON: "number=CM000001"}, "ENTITYNOTFOUND"),
     ],

@@ -147,7 +147,7 @@ async def test_named_by_its_number(client: CommunicationsClient, method: str) ->
 NAMED: list[tuple[Any, str]] = [
     (None, "MANDATORYPARAMETER"),
     ("", "MANDATORYPARAMETER"),
-    ({}, "SEMIOPTIONALPARAMETER"),
+    ({}, "MANDATORYPARAMETER"),
     ({"id": "1", "number": "1"}, "SEMIOPTIONALPARAMETER"),
     ({"code": "1"}, "INVALIDIDENTIFIER"),
     ("1", "INVALIDIDENTIFIER"),

@@ -166,7 +166,7 @@ async def test_no_relation_to_itself(client: ServiceRequestsClient) -> None:
         (SERVICE, ..., {"id": "X"}, "MANDATORYPARAMETER", "action"),
         (SERVICE, "REMOVE", ..., "MANDATORYPARAMETER", NAMES[SERVICE]),
         (RELATED, "UPDATE", ..., "MANDATORYPARAMETER", NAMES[RELATED]),
-        (GOOD, "REMOVE", {}, "SEMIOPTIONALPARAMETER", NAMES[GOOD]),
+        (GOOD, "REMOVE", {}, "MANDATORYPARAMETER", NAMES[GOOD]),
         (GOOD, "REMOVE", {"id": "X", "product_identifier": {"id": "P3"}}, "SEMIOPTIONALPARAMETER", NAMES[GOOD]),
         (GOOD, "REMOVE", named("installed_item", "I2") | named("product", "P3"), "SEMIOPTIONALPARAMETER", NAMES[GOOD]),
         (GOOD, "REMOVE", {"product_identifier": {"id": "P3"}, "name": "x"}, "INVALIDIDENTIFIER", NAMES[GOOD]),

@@ -73,7 +73,7 @@ async def test_json_whatever_the_type_says(client: CommunicationsClient, content
 
 
 @pytest.mark.parametrize("path", POSTS)
-@pytest.mark.parametrize("body", [b"", b"{}", b" {} "])
+@pytest.mark.parametrize("body", [b"", b"{}", b" {} ", b"[]", b"\xef\xbb\xbf{}"])
 async def test_an_empty_body_is_an_empty_object(
     client: CommunicationsClient, path: str, body: bytes
 ) -> None:
@@ -93,6 +93,10 @@ ACCEPTED: dict[str, str] = {
     "a repeated key": '{"notes":"first","token":"%s","communication_identifier":{"id":"%s"},"notes":"x"}',
     "blanks": ' \t\r\n{ "token" : "%s" ,\n"communication_identifier":{"id":"%s"},"notes":"x"}\r\n',
     "escapes": '{"token":"%s","communication_identifier":{"id":"%s"},"notes":"\\u0078"}',
+    "a byte order mark": '\ufeff{"token":"%s","communication_identifier":{"id":"%s"},"notes":"x"}',
+    "line breaks": '{"token":"%s","communication_identifier":{"id":"%s"},"notes":"x","a\r\n":"\t"}',
+    "PHP's empty arrays": '{"token":"%s","communication_identifier":{"id":"%s"},"notes":"x",'
+    '"category_identifier":[],"referring_to":[]}',
     "tricks in strings": '{"token":"%s","communication_identifier":{"id":"%s"},"notes":"x","z":",}007",}',
 }
 
@@ -108,7 +112,8 @@ async def test_accepted(client: CommunicationsClient, case: str) -> None:
 
 REJECTED: dict[str, bytes] = {
     "no JSON": b"token=x",
-    "an array": b"[]",
+    "an array": b"[1]",
+    "an array of an object": b"[{}]",
     "a text": b'"x"',
     "null": b"null",
     "a number": b"1",
@@ -121,10 +126,12 @@ REJECTED: dict[str, bytes] = {
     "an unquoted key": b'{token:"x"}',
     "NaN": b'{"token":NaN}',
     "Infinity": b'{"token":Infinity}',
-    "a control character": b'{"token":"a\nb"}',
+    "a control character": b'{"token":"a\x0bb"}',
+    "an escaped line break": b'{"token":"a\\\nb"}',
     "another blank": b'{"token":\xc2\xa0"x"}',
     "a form feed": b'{"token":\x0c"x"}',
-    "a BOM": b"\xef\xbb\xbf{}",
+    "two BOMs": b"\xef\xbb\xbf\xef\xbb\xbf{}",
+    "a BOM behind": b"{}\xef\xbb\xbf",
     "no UTF-8": b'{"token":"\xff"}',
     "UTF-16": '{"token":"x"}'.encode("utf-16"),
     "a lone surrogate": b'{"token":"\\ud800"}',
@@ -200,11 +207,11 @@ async def chunks(raw: bytes) -> Any:
         yield raw[n : n + 65536]
 
 
-async def test_a_body_of_1_mib(client: CommunicationsClient) -> None:
+async def test_a_body_of_4_mib(client: CommunicationsClient) -> None:
     _, body = await draft_body(client)
     status, answer = await post(client, padded(body, JSON_LIMIT))
     assert (status, answer["data"]["notes"]) == (200, "é")
-    assert JSON_LIMIT == 1024 * 1024
+    assert JSON_LIMIT == 4 * 1024 * 1024
     async with untouched(client.api):
         for given in (
             io.BytesIO(padded(body, JSON_LIMIT + 1)),

@@ -155,7 +155,7 @@ async def test_expecting_to_be_asked_on(service: Service) -> None:
 
 
 async def test_what_is_too_large_is_not_asked_for(service: Service) -> None:
-    head = BASIC + b"Expect: 100-continue\r\nContent-Length: 2000000\r\n\r\n"
+    head = BASIC + b"Expect: 100-continue\r\nContent-Length: 5000000\r\n\r\n"
     status, _, body = parsed(await wire(service, head))
     assert (status, refusal(json.loads(body))[0]) == (413, "REQUESTTOOLARGE")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import pytest_asyncio
 from infra.postgres.embedded.server import EmbeddedPostgres
 from services.pipeline.method import BASE
 from tests.fixtures import databases
+from tests.fixtures.access_tokens import tokens_client
 from tests.fixtures.communications import (
     CommunicationsClient,
     call_concurrently,
@@ -134,7 +136,7 @@ async def test_keys_are_any_visible_text(client: CommunicationsClient, key: str)
     assert answers[0] == answers[1]
 
 
-@pytest.mark.parametrize("key", ["x" * 256, "a\tb", "\u00a0x"])
+@pytest.mark.parametrize("key", ["", "   ", "x" * 256, "a\tb", "\u00a0x"])
 async def test_other_keys_are_refused(client: CommunicationsClient, key: str) -> None:
     api = client.api
     async with untouched(api):
@@ -144,17 +146,33 @@ async def test_other_keys_are_refused(client: CommunicationsClient, key: str) ->
     assert (status, refusal(answer)) == (400, ("INVALIDREQUEST", "Idempotency-Key"))
 
 
-@pytest.mark.parametrize("key", ["", "   "])
-async def test_a_blank_key_is_none(client: CommunicationsClient, key: str) -> None:
-    answers = [
-        (
-            await call_concurrently(
-                client.api, [(CREATE, client.creation_body())], **{"Idempotency-Key": key}
-            )
-        )[0]
-        for _ in range(2)
+async def test_an_answer_given_again_says_so(client: CommunicationsClient) -> None:
+    body = json.dumps({"token": client.api.token} | client.creation_body()).encode()
+    headers = {"Idempotency-Key": new_key()}
+    found = [
+        await client.api.service.send("POST", BASE + CREATE, data=body, headers=headers)
+        for _ in range(3)
     ]
-    assert answers[0]["data"]["id"] != answers[1]["data"]["id"]
+    assert [answer for _, answer, _ in found] == [found[0][1]] * 3
+    assert error_names([found[0][1]]) == ["OK"]
+    replayed = [said.get("Idempotent-Replayed") for _, _, said in found]
+    assert replayed == [None, "true", "true"]
+
+
+async def test_of_equal_calls_at_one_moment_one_is_not_given_again(
+    client: CommunicationsClient,
+) -> None:
+    body = json.dumps({"token": client.api.token} | client.creation_body()).encode()
+    headers = {"Idempotency-Key": new_key()}
+    found = await asyncio.gather(
+        *(
+            client.api.service.send("POST", BASE + CREATE, data=body, headers=headers)
+            for _ in range(5)
+        )
+    )
+    assert [answer for _, answer, _ in found] == [found[0][1]] * 5
+    replayed = [said.get("Idempotent-Replayed") for _, _, said in found]
+    assert sorted(map(str, replayed)) == ["None", "true", "true", "true", "true"]
 
 
 async def test_a_key_belongs_to_user_method_and_organisation(service: Service) -> None:
@@ -169,7 +187,9 @@ async def test_a_key_belongs_to_user_method_and_organisation(service: Service) -
     )
     other = Api(service, first.api.organisation, await first.api.login("other", "p" * 9))
     assert (await post_raw(first.api, CREATE, first.creation_body(), **key))[0] == 200
-    assert (await post_raw(other, CREATE, first.creation_body(), **key))[0] == 422
+    theirs = await post_raw(other, CREATE, first.creation_body(), **key)
+    assert error_names([theirs[1]]) == ["OK"]
+    assert (await post_raw(other, CREATE, first.creation_body(), **key)) == theirs
     path = "communications/update"
     assert (
         await post_raw(
@@ -177,6 +197,25 @@ async def test_a_key_belongs_to_user_method_and_organisation(service: Service) -
         )
     )[0] == 422
     assert (await post_raw(second.api, CREATE, second.creation_body(), **key))[0] == 200
+
+
+async def test_a_key_belongs_to_the_customer_too(service: Service) -> None:
+    """The customers of an application share its user, but not their keys."""
+    desk = await tokens_client(service)
+    customers = [await desk.consumer_session() for _ in range(2)]
+    headers = {"Idempotency-Key": new_key()}
+    path, at = "contact_information/update", "contact_information_identifier"
+    for caller, contact in (
+        (customers[0].api, customers[0].contact),
+        (desk.api, customers[0].contact),
+        (customers[1].api, customers[1].contact),
+    ):
+        body = {at: {"id": contact}, "title": new_key()}
+        for _ in range(2):
+            answer = await caller.call("POST", path, body=body, headers=headers)
+            assert answer["data"]["title"] == body["title"]
+        changed = await caller.call("POST", path, body=body | {"title": "x"}, headers=headers)
+        assert refusal(changed) == ("INVALIDREQUEST", "Idempotency-Key")
 
 
 async def test_the_token_and_the_order_of_members_do_not_make_another_request(

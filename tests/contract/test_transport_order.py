@@ -42,7 +42,7 @@ PARAMETERS: list[Fault] = [
     *shaped(*LINKS),
     ({"direction": "x"}, "INVALIDPARAMETERVALUE", "direction"),
     ({"media": []}, "INVALIDPARAMETERTYPE", "media"),
-    ({"subject": "x" * 256}, "INVALIDPARAMETERVALUE", "subject"),
+    ({"subject": "x" * 4001}, "INVALIDPARAMETERVALUE", "subject"),
     ({"content": []}, "INVALIDPARAMETERTYPE", "content"),
     ({"media": "EMAIL", "to": "ab"}, "INVALIDPARAMETERVALUE", "to"),
     ({"notes": {}}, "INVALIDPARAMETERTYPE", "notes"),
@@ -93,7 +93,7 @@ CREATE = [
     LIMIT,
 ]
 UPDATE = [
-    ({ON: {}}, "SEMIOPTIONALPARAMETER", ON),
+    ({ON: {"id": "1", "number": "1"}}, "SEMIOPTIONALPARAMETER", ON),
     *[f for f in PARAMETERS if "to" not in f[0]],
     *missing(ON),
     *RESOLUTION,

@@ -43,7 +43,8 @@ def outcome(parameters: Parameters, raw: Any, reading: ReadContext = READING) ->
         (Level.OPTIONAL, ABSENT, {}),
         (Level.OPTIONAL, None, {"name": None}),
         (Level.OPTIONAL, "", {"name": None}),
-        (Level.OPTIONAL, " ", {"name": " "}),
+        (Level.OPTIONAL, " ", {"name": None}),
+        (Level.OPTIONAL, " x ", {"name": " x "}),
         (Level.OPTIONAL, "x", {"name": "x"}),
         (Level.MANDATORY, ABSENT, (MandatoryParameter, "name")),
         (Level.MANDATORY, None, (MandatoryParameter, "name")),
@@ -56,6 +57,7 @@ def outcome(parameters: Parameters, raw: Any, reading: ReadContext = READING) ->
         (Level.NOT_NULL, "x", {"name": "x"}),
         (Level.NOT_APPLICABLE, ABSENT, {}),
         (Level.NOT_APPLICABLE, None, {"name": None}),
+        (Level.NOT_APPLICABLE, " ", {"name": None}),
         (Level.NOT_APPLICABLE, "x", (InvalidParameterValue, "name")),
     ],
 )
@@ -135,7 +137,10 @@ def test_of_a_repeated_query_parameter_the_last_counts() -> None:
         ({}, None),
         ({"day": None, "month": None, "year": None}, None),
         ("2014-05-05", (InvalidParameterType, "d")),
-        ([], (InvalidParameterType, "d")),
+        ({"day": "", "month": " ", "year": None}, None),
+        ({"day": "", "month": 5, "year": 2014}, (InvalidParameterValue, "d")),
+        ([], None),
+        ([1], (InvalidParameterType, "d")),
     ],
 )
 def test_a_day_of_the_calendar(value: Any, expected: Any) -> None:
@@ -274,3 +279,53 @@ def test_what_the_strategies_say_is_accepted(row: Any) -> None:
         Parameters(not_null(row)).read({row.parameter: value}, READING)
 
     accepted()
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.parameter)
+@pytest.mark.parametrize("blank", [None, "", " ", "\t\r\n", "\u00a0"], ids=repr)
+def test_a_blank_text_is_null_for_parameters_of_all_types(row: Any, blank: Any) -> None:
+    textual = ReadContext(READING.zone, READING.today, textual=True)
+    for reading, value in ((READING, blank), (textual, [blank or ""]), (textual, ["x=1", ""])):
+        if value != ["x=1", ""] or not isinstance(row, Reference):
+            assert outcome(Parameters(row), {row.parameter: value}, reading) == {row.name: None}
+            for required in (mandatory(row), not_null(row)):
+                refused = outcome(Parameters(required), {row.parameter: value}, reading)
+                assert refused == (MandatoryParameter, row.parameter)
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.parameter)
+def test_an_empty_array_is_an_empty_object(row: Any) -> None:
+    found = outcome(Parameters(row), {row.parameter: []})
+    if isinstance(row, Reference | Object | PartialDate):
+        assert found == outcome(Parameters(row), {row.parameter: {}})
+    for nested in row.fields if isinstance(row, Object) else ():
+        inner = [outcome(Parameters(row), {row.parameter: {nested.parameter: v}}) for v in ({}, [])]
+        if isinstance(nested, Reference | Object | PartialDate):
+            assert inner[0] == inner[1]
+
+
+def test_a_blank_text_is_a_value_where_a_field_says_so() -> None:
+    kept = Text(name="name", may_be_blank=True)
+    for text in ("", " "):
+        assert outcome(Parameters(kept), {"name": text}) == {"name": text}
+    assert outcome(Parameters(mandatory(kept)), {"name": ""}) == {"name": ""}
+    assert outcome(Parameters(mandatory(kept)), {"name": None}) == (MandatoryParameter, "name")
+
+
+@pytest.mark.parametrize(
+    "named", [None, "", {}, [], {"id": None}, {"id": " ", "type": ""}], ids=str
+)
+def test_an_item_whose_identifier_has_no_value(named: Any) -> None:
+    for action in ("UPDATE", "REMOVE"):
+        found = outcome(
+            Parameters(SET.for_update()),
+            {"card_set": [{"action": action, "card_identifier": named}]},
+        )
+        assert found == (MandatoryParameter, "card_set[0].card_identifier")
+
+
+def test_an_item_may_be_an_empty_array() -> None:
+    assert outcome(Parameters(SET), {"card_set": [[]]}) == (
+        MandatoryParameter,
+        "card_set[0].type",
+    )

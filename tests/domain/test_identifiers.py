@@ -42,6 +42,8 @@ def outcome(to: IdentifierFields, value: Any, *, textual: bool = False) -> Any:
     except Refusal as error:
         refused = error
     else:
+        if found is None:
+            return None
         assert (found.entity, found.path) == (to.entity, "its_name")
         return found.field, found.value
     assert refused.description.startswith("its_name")
@@ -65,9 +67,10 @@ def outcome(to: IdentifierFields, value: Any, *, textual: bool = False) -> Any:
         ({"code": "2"}, NOT_ALLOWED),
         ({"number": "1", "id": "2", "code": "3"}, NOT_ALLOWED),
         ({"number": "1", "id": "2"}, COUNT),
-        ({}, COUNT),
-        ({"number": None}, COUNT),
-        ({"number": ""}, COUNT),
+        ({}, None),
+        ([], None),
+        ({"number": None}, None),
+        ({"number": "", "id": " ", "code": "\t"}, None),
         ({"number": {"number": "1"}}, TYPE),
         ({"number": ["1"]}, TYPE),
         ({"number": True}, TYPE),
@@ -95,7 +98,11 @@ def test_in_a_json_body(value: Any, expected: Any) -> None:
         ([' {"number":41}'], ("number", "41")),
         (["number=1", "number=1"], COUNT),
         (["number=1", "id=2"], COUNT),
-        (["number="], COUNT),
+        (["number="], None),
+        (["number= ", "code="], None),
+        (["number=", "number=1"], ("number", "1")),
+        (["{}"], None),
+        (['{"number":""}'], None),
         (["code=1"], NOT_ALLOWED),
         (["CI000111"], NOT_ALLOWED),
         (["=CI000111"], NOT_ALLOWED),

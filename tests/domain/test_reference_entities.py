@@ -33,7 +33,7 @@ from domain.reference.catalogue import (
     identifiable,
 )
 from domain.reference.records import RecordKind, RecordLink
-from domain.scalar_fields import Boolean, Text
+from domain.scalar_fields import IDENTIFYING, Boolean, Text
 
 READING = ReadContext(zone=ZoneInfo("Asia/Nicosia"), today=date(2015, 5, 5))
 DEMO = Path(infra.demo.__file__).parent
@@ -638,3 +638,12 @@ def test_what_identifies_fits_into_an_index() -> None:
 
 def _contact_names(type_: str) -> tuple[str, ...]:
     return (*PROFILE_NUMBERS[type_][1], "registration_number")
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_what_identifies_a_record_is_short(kind: RecordKind) -> None:
+    """Longer values would not fit into an index of PostgreSQL."""
+    identifying = {*kind.identifiable.fields, *kind.unique_together, kind.globally_unique}
+    for field in kind.fields:
+        if field.name in identifying and isinstance(field, Text):
+            assert field.max_length <= IDENTIFYING

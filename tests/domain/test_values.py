@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unicodedata import normalize
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from domain.errors import InvalidParameterType, InvalidParameterValue
 from domain.parsing import (
+    comparable,
     java_date,
     local_time,
     number,
@@ -323,3 +325,31 @@ def test_a_moment_is_exact(text: str, moment: str) -> None:
 def test_a_moment_outside_the_calendar_is_refused(text: str) -> None:
     with pytest.raises(InvalidParameterValue):
         read_moment(text, "at", ZONE)
+
+
+@given(TEXTS, st.booleans())
+def test_canonically_equal_texts_compare_as_one(text: str, ignore_case: bool) -> None:
+    forms = {comparable(normalize(f, text), ignore_case=ignore_case) for f in ("NFC", "NFD")}
+    assert forms == {comparable(text, ignore_case=ignore_case)}
+    assert {comparable(form, ignore_case=ignore_case) for form in forms} == forms
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("José", "Jose\u0301"),
+        ("Å", "\u212b"),
+        ("q\u0307\u0323", "q\u0323\u0307"),
+        ("가", "\u1100\u1161"),
+    ],
+)
+def test_texts_that_compare_as_one(one: str, other: str) -> None:
+    assert comparable(one) == comparable(other)
+    assert comparable(one.lower(), ignore_case=True) == comparable(other.upper(), ignore_case=True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("José", "Jose"), ("ﬁ", "fi"), ("x²", "x2"), ("a", "A"), ("ß", "ss")]
+)
+def test_texts_that_differ(one: str, other: str) -> None:
+    assert comparable(one) != comparable(other)

@@ -55,8 +55,8 @@ EFFECTS = {
 }
 WRITE = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT ledger.write_side_effects($1, ARRAY[$2::jsonb], now())"
 ANSWERS = """
-INSERT INTO ledger.stored_responses (organisation, key, command, request_hash, response, recorded_at)
-SELECT $1, 'k' || n, 'c' || n, '', '', clock_timestamp() FROM generate_series(1, $2::integer) AS n
+INSERT INTO ledger.stored_responses (organisation, key, caller, command, request_hash, response, recorded_at)
+SELECT $1, 'k' || n, '1/', 'c' || n, '', '', clock_timestamp() FROM generate_series(1, $2::integer) AS n
 """
 
 

@@ -12,8 +12,8 @@ import pytest
 from aiohttp import ClientSession, FormData, web
 from aiohttp.http_exceptions import TransferEncodingError
 
-from domain.errors import InvalidRequest, RequestTooLarge, ServiceError
-from infra.http.api.body import RawUpload, parse_multipart, read_body
+from domain.errors import InvalidRequest, RequestTooLarge, ServiceError, ServiceUnavailable
+from infra.http.api.body import SMALL_BODY, BodyBudget, RawUpload, parse_multipart, read_body
 
 LIMIT = 100_000
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
@@ -26,11 +26,13 @@ class Server:
     seconds: float = 30.0
     outcomes: asyncio.Queue[bytes | ServiceError] = field(default_factory=asyncio.Queue)
     content_type: str = ""
+    budget: BodyBudget = field(default_factory=BodyBudget)
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         self.content_type = request.headers.get("Content-Type", "")
         try:
-            outcome: bytes | ServiceError = await read_body(request, LIMIT, self.seconds)
+            with self.budget.share() as take:
+                outcome: bytes | ServiceError = await read_body(request, LIMIT, self.seconds, take)
         except ServiceError as error:
             outcome = error
         await self.outcomes.put(outcome)
@@ -118,6 +120,39 @@ async def test_an_endless_multipart_preamble_is_refused() -> None:
         assert isinstance(
             await endless(server, head, b"3e8\r\n" + b"\n" * 1000 + b"\r\n"), RequestTooLarge
         )
+
+
+def test_large_bodies_share_a_budget() -> None:
+    budget = BodyBudget(100)
+    with budget.share() as first, budget.share() as second, budget.share() as small:
+        first(SMALL_BODY + 60)
+        first(SMALL_BODY + 70)
+        with pytest.raises(ServiceUnavailable) as refused:
+            second(SMALL_BODY + 31)
+        assert refused.value.retry_after == 1
+        second(SMALL_BODY + 30)
+        small(SMALL_BODY)
+        with pytest.raises(ServiceUnavailable):
+            small(SMALL_BODY + 1)
+    with budget.share() as again:
+        again(SMALL_BODY + 100)
+
+
+async def test_slow_large_bodies_hold_up_no_ordinary_one() -> None:
+    """One that does not end takes the whole budget, and gives it back when its client leaves."""
+    async with running() as server:
+        server.budget = BodyBudget(LIMIT - SMALL_BODY - 1)
+        head = POST + b"Content-Length: %d\r\n\r\n"
+        _, slow = await asyncio.open_connection("127.0.0.1", server.port)
+        slow.write(head % LIMIT + b"x" * (LIMIT - 1))
+        while server.budget._left:
+            await asyncio.sleep(0.001)
+        refused = await server.receives(head % LIMIT + b"x" * LIMIT)
+        assert isinstance(refused, ServiceUnavailable)
+        assert await server.receives(head % SMALL_BODY + b"x" * SMALL_BODY) == b"x" * SMALL_BODY
+        slow.transport.abort()
+        assert isinstance(await server.outcomes.get(), InvalidRequest)
+        assert await server.receives(head % (LIMIT - 1) + b"x" * (LIMIT - 1)) == b"x" * (LIMIT - 1)
 
 
 async def test_a_compressed_body_stays_compressed() -> None:

@@ -8,15 +8,17 @@ import re
 import sys
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidRequest
-from infra.http.api.json_body import MAX_DEPTH, MAX_PARTS, parse_json_object
+from infra.http.api.json_body import MAX_DEPTH, MAX_PARTS, _repaired, parse_json_object
 
-MIB = 1 << 20
+MIB = 1 << 22
 LONG_DIGITS = "9" * 20
+BOM = "\ufeff"
 
 
 def strict(text: str) -> Any:
@@ -31,10 +33,18 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse, parse_float=finite)
 
 
+def escaped(string: str) -> str:
+    """A string token with its raw tabs and line breaks as escapes, but for those behind a backslash."""
+    pairs = re.findall(r"\\?.", string, re.DOTALL)
+    return "".join({"\t": "\\t", "\r": "\\r", "\n": "\\n"}.get(pair, pair) for pair in pairs)
+
+
 def repaired(text: str) -> str:
     """The contract's repair, token by token: slow and plain."""
+    text = text.removeprefix(BOM)
     tokens = re.findall(r'"(?:[^"\\]|\\.)*"|[0-9]+(?:\.[0-9]*)?|[ \t\r\n]+|.', text, re.DOTALL)
     tokens = [re.sub(r"^0+(?=[0-9])", "", token) for token in tokens]
+    tokens = [escaped(token) if token[0] == '"' else token for token in tokens]
     solid = [index for index, token in enumerate(tokens) if token.strip(" \t\r\n")]
     for before, comma, after in zip(solid, solid[1:], solid[2:], strict=False):
         if tokens[comma] == "," and tokens[after] in "]}" and tokens[before] not in "[{,:":
@@ -63,7 +73,8 @@ def outcome(raw: bytes) -> Any:
 
 
 NUMBERS = st.integers(-(10**300), 10**300) | st.floats(allow_nan=False, allow_infinity=False)
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\t\r\n\\"'))
+RAW = {r"\t": "\t", r"\r": "\r", r"\n": "\n"}
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXTS,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXTS, inner, max_size=5),
@@ -84,7 +95,7 @@ FRAGMENTS = st.sampled_from(
         *("{", "}", "[", "]", ",", ",", ":", '"', "\\", "/"),
         *(" ", "\n", "\t", "\v", "\x07", "\u00e9", "\u2028"),
         *("0", "00", "01", "1.5", ".", "e", "-", "+", "7", LONG_DIGITS, "null", "NaN"),
-        *('"a"', '"\\""', '"\\\\"', '"[,]"', '"a":'),
+        *('"a"', '"\\""', '"\\\\"', '"[,]"', '"a":', '"\n"', '"a\t\\\\\r"', '"\\\n"', BOM),
     ]
 )
 
@@ -93,6 +104,27 @@ FRAGMENTS = st.sampled_from(
 def test_accepts_what_the_contract_accepts_and_nothing_else(text: str) -> None:
     for document in (text, f'{{"a":{text}}}', f'{{"a":[{text}]}}', f"{{{text}}}"):
         assert repr(outcome(document.encode())) == repr(expected(document))
+
+
+@given(st.dictionaries(TEXTS, VALUES, max_size=5), st.booleans())
+def test_the_repair_does_not_change_the_meaning_of_json(
+    value: dict[str, Any], ascii_only: bool
+) -> None:
+    raw = json.dumps(value, ensure_ascii=ascii_only).encode()
+    assert repr(orjson.loads(_repaired(raw))) == repr(orjson.loads(raw))
+
+
+@given(st.dictionaries(TEXTS, VALUES, min_size=1, max_size=5), st.data())
+def test_what_editors_and_hand_written_clients_send(
+    value: dict[str, Any], data: st.DataObject
+) -> None:
+    """Each escape of a blank is written as the blank itself, or not."""
+    pieces = re.split(r"(\\.)", json.dumps(value, ensure_ascii=False))
+    raw = "".join(
+        data.draw(st.sampled_from([piece, RAW[piece]])) if piece in RAW else piece
+        for piece in pieces
+    )
+    assert repr(parse_json_object((BOM + raw).encode())) == repr(value)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +142,11 @@ def test_accepts_what_the_contract_accepts_and_nothing_else(text: str) -> None:
         ('{"a":1,"a":2,"a":3}', {"a": 3}),
         ('{"a":{"b":1},"a":{"c":01}}', {"a": {"c": 1}}),
         (r'{"a":"01,]","b":"\",]","c":"\\",}', {"a": "01,]", "b": '",]', "c": "\\"}),
+        (BOM + "{}", {}),
+        (BOM + ' {"a":"b",}', {"a": "b"}),
+        ('{"a":"1\r\n2\n3\t4"}', {"a": "1\r\n2\n3\t4"}),
+        ('{"a\n":01,"b":["\t",],"c":" \\\\\n"}', {"a\n": 1, "b": ["\t"], "c": " \\\n"}),
+        ('{"a":"\\"\n01,]"}', {"a": '"\n01,]'}),
         (r'{"a":"\u0000","b":"\ud83d\ude00"}', {"a": "\0", "b": "😀"}),
     ],
 )
@@ -122,6 +159,9 @@ def test_leniencies(text: str, value: dict[str, Any]) -> None:
     [
         *(
             "[]",
+            "0",
+            '""',
+            "false",
             "1",
             "null",
             '"a"',
@@ -157,12 +197,18 @@ def test_leniencies(text: str, value: dict[str, Any]) -> None:
             '{"a":Infinity}',
         ),
         *(
-            '{"a":"\n"}',
+            '{"a":"\\\n"}',
+            '{"a":"\\\\\\\t"}',
             '{"a":"\x00"}',
-            '{"a":"\t",}',
+            '{"a":"\x0b"}',
+            '{"a":"\x1f",}',
             '{\v"a":1}',
             '{\u00a0"a":1}',
-            "\ufeff{}",
+            BOM,
+            BOM + BOM + "{}",
+            " " + BOM + "{}",
+            "{}" + BOM,
+            '{"a":' + BOM + "1}",
             "{}\0",
         ),
         *(
@@ -220,6 +266,19 @@ def test_the_last_key_wins_among_large_numbers_too() -> None:
     assert parse_json_object(f'{{"a":{2**70},"a":1,"b":1.50}}'.encode()) == {"a": 1, "b": 1.5}
 
 
+@pytest.mark.parametrize(
+    ("text", "accepted"), [("[]", True), (BOM + " [ ]", True), ("[[]]", False)]
+)
+def test_an_empty_array_is_an_empty_object_where_that_is_allowed(text: str, accepted: bool) -> None:
+    if accepted:
+        assert parse_json_object(text.encode(), allow_empty_array=True) == {}
+    else:
+        with pytest.raises(InvalidRequest):
+            parse_json_object(text.encode(), allow_empty_array=True)
+    with pytest.raises(InvalidRequest):
+        parse_json_object(text.encode())
+
+
 def nested(depth: int) -> bytes:
     return b'{"a":' * (depth - 1) + b"{}" + b"}" * (depth - 1)
 
@@ -255,6 +314,7 @@ def test_commas_and_brackets_in_strings_are_no_parts() -> None:
         *(b"[", b"{", b'{"a":', b"[]", b"{},", b"[[]]", b"[1,],", b'"a":1,'),
         *(b"]", b",", b", ", b" "),
         *(b'"', b'"a', b'""a', b'\\"', b'"\\"', b"\\", b"\\\\", b"\x00", b"\xff"),
+        *(b"\n", b'"\n",', b'"\\\n', b"\xef\xbb\xbf"),
         *(b"0", b"01,", b"9", b"1.5,", b"0 ", b"-", b"000a"),
     ],
 )

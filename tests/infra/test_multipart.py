@@ -171,6 +171,7 @@ async def test_as_many_parts_as_allowed() -> None:
         "multipart/form-data",
         FORM + "x" * 70,
         "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=xx; boundary=",
         "multipart/form-data; boundary*=idna''xx",
         'multipart/form-data; boundary="\r\n"',
     ],
@@ -178,6 +179,19 @@ async def test_as_many_parts_as_allowed() -> None:
 async def test_a_boundary_is_needed(content_type: str) -> None:
     with pytest.raises(InvalidRequest, match="no boundary"):
         await parse_multipart(content_type, GOOD)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        FORM.replace("xx", "---0110; boundary=xx"),
+        FORM.replace("xx", '"a;b"; charset=utf-8; Boundary="xx"'),
+        FORM.replace("xx", "; BOUNDARY = xx"),
+        FORM.replace("xx", "yy; boundary=xx; charset=utf-8"),
+    ],
+)
+async def test_of_two_boundaries_the_last_one_counts(content_type: str) -> None:
+    assert await parse_multipart(content_type, GOOD) == await parse_multipart(FORM, GOOD)
 
 
 async def test_others_have_a_turn_between_two_parts() -> None:

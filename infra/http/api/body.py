@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import HeaderParser
@@ -17,11 +19,13 @@ from typing import Final
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from domain.errors import InvalidRequest, RequestTooLarge
+from domain.errors import InvalidRequest, RequestTooLarge, ServiceUnavailable
 
 __all__ = [
     "MAX_PARTS",
     "MAX_PART_HEADER",
+    "SMALL_BODY",
+    "BodyBudget",
     "RawUpload",
     "is_multipart",
     "parse_multipart",
@@ -33,6 +37,12 @@ MAX_PARTS: Final = 64
 
 MAX_PART_HEADER: Final = 4096
 """The most bytes of the header lines of one part."""
+
+SMALL_BODY: Final = 64 * 1024
+"""The bytes of a body that are always read: those of almost every call."""
+
+BUDGET: Final = 64 * 1024 * 1024
+"""The bytes that bodies under way in one process may have together beyond those."""
 
 _MAX_HEADER_PARAMETERS: Final = 16  # the header parser's work grows with the square of their number
 
@@ -52,11 +62,52 @@ class RawUpload:
     content: bytes
 
 
-async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> bytes:
+class BodyBudget:
+    """The memory of a process for bodies on their way, shared by all (common.md, section 1, "Limits").
+
+    Of each body the first `SMALL_BODY` bytes are free, so that slow large ones hold up no ordinary call.
+    """
+
+    def __init__(self, size: int = BUDGET) -> None:
+        self._left = size
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Yield a function that takes what a body of so many bytes needs, until the end of the context.
+
+        It raises `ServiceUnavailable` if so much is not left.
+        """
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            more = max(0, size - SMALL_BODY - taken)
+            if more > self._left:
+                raise ServiceUnavailable("too many large bodies are on their way", retry_after=1)
+            self._left -= more
+            taken += more
+
+        try:
+            yield take
+        finally:
+            self._left += taken
+
+
+def _admit_all(_: int) -> None:
+    return None
+
+
+async def read_body(
+    request: web.BaseRequest,
+    limit: int,
+    seconds: float,
+    admit: Callable[[int], None] = _admit_all,
+) -> bytes:
     """Return a request's body, still encoded as it was sent (common.md, section 1, "Limits").
 
     :param limit: the most bytes allowed, whatever ``Content-Length`` says.
     :param seconds: the time allowed for the whole body.
+    :param admit: is called with the bytes read so far; what it raises ends the reading.
     :raises RequestTooLarge: the body is, or claims to be, larger than the limit; the rest remains
         unread.
     :raises InvalidRequest: it did not arrive in time, its framing is broken, or the client
@@ -68,11 +119,13 @@ async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> byt
     try:
         if request.content.is_eof() and "Expect" not in request.headers:  # it came with the head
             body += request.content.read_nowait()
+            admit(len(body))
         else:
             async with asyncio.timeout(seconds):
                 await _send_continue(request)
                 while len(body) <= limit and (chunk := await request.content.readany()):
                     body += chunk
+                    admit(len(body))
     except TimeoutError as error:
         raise InvalidRequest("the body did not arrive in time") from error
     except (ConnectionError, HttpProcessingError) as error:
@@ -131,9 +184,11 @@ async def parse_multipart(
 
 
 def _boundary(content_type: str) -> bytes:
+    """Return the boundary; of several the last: curl adds its own to one that its caller has set."""
     header = Message()
     header["Content-Type"] = content_type
-    boundary = header.get_param("boundary")
+    parameters = header.get_params([])
+    boundary = {name.lower(): value for name, value in parameters}.get("boundary")
     if not isinstance(boundary, str) or not _BOUNDARY.fullmatch(boundary):
         raise _malformed("no boundary")
     return boundary.encode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +19,9 @@ from domain.errors import (
     TokenExpired,
 )
 from domain.fields import ReadContext
-from infra.http.api.body import is_multipart, parse_multipart, read_body
+from domain.parsing import is_blank
+from infra.http.api.authorization import basic_user, bearer
+from infra.http.api.body import SMALL_BODY, BodyBudget, is_multipart, parse_multipart, read_body
 from infra.http.api.data_response import data_response
 from infra.http.api.envelope import ok
 from infra.http.api.json_body import parse_json_object
@@ -30,6 +31,7 @@ from infra.http.router import Exchange, Handler, Router, response
 from services.authentication import LoginServices
 from services.clock import utc_now
 from services.pipeline.dispatcher import Dispatcher
+from services.pipeline.idempotency import ReplayedAnswer
 from services.pipeline.method import BASE, METHODS, Login, Method
 from services.pipeline.request import Request, Upload
 from services.ports import PhotoStore
@@ -39,6 +41,7 @@ __all__ = [
     "IMAGES",
     "MAX_STALENESS",
     "POSITION",
+    "REPLAYED",
     "SECONDS_FORMAT",
     "STALENESS",
     "Api",
@@ -46,7 +49,7 @@ __all__ = [
 ]
 
 IMAGES = "/crm/ImageDownloadServlet"
-JSON_LIMIT = 1024 * 1024
+JSON_LIMIT = 4 * 1024 * 1024
 FORM_LIMIT = 10 * 1024 * 1024
 BODY_TIMEOUT = 30.0
 """The longest time in seconds that a body may take to arrive."""
@@ -55,6 +58,9 @@ MAX_STALENESS = "X-Max-Staleness"
 """The header by which a caller allows a read to be stale, by at most this number of seconds."""
 
 SECONDS_FORMAT = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+REPLAYED = "Idempotent-Replayed"
+"""The header of an answer that was given before, to the same idempotency key."""
+
 STALENESS, POSITION = "X-Staleness", "X-Position"
 """The headers of a response: its greatest age, and the position up to which it is complete."""
 
@@ -78,6 +84,7 @@ class Api:
         self._login_services = login_services
         self._photos = photos
         self._on_refusal = on_refusal
+        self._bodies = BodyBudget()
 
     def routes(self, router: Router) -> None:
         """Serve every method of the registry, and the image download."""
@@ -87,17 +94,35 @@ class Api:
 
     def _handler(self, method: Method) -> Handler:
         async def handle(exchange: Exchange) -> web.StreamResponse:
-            request = await _read_request(method, exchange)
+            with self._bodies.share() as take:
+                request = await _read_request(method, exchange, self._admission(exchange, take))
             if isinstance(method, Login):
                 return response(ok(await self._log_in(method, request)))
             try:
                 answer = await self._dispatcher.run(method, request)
-                return await data_response(answer, _staleness_headers(request.staleness))
+                headers = _staleness_headers(request.staleness)
+                if isinstance(answer, ReplayedAnswer):
+                    headers[REPLAYED] = "true"
+                return await data_response(answer, headers)
             except ServiceError as error:
                 self._on_refusal(request.parameters.get("token"), error.code)
                 raise
 
         return handle
+
+    def _admission(self, exchange: Exchange, take: Callable[[int], None]) -> Callable[[int], None]:
+        """Return a check of a body of so many bytes: a large one is read for a good token only.
+
+        That is the one of the header, if there is one; whose it is in the body is known afterwards.
+        """
+        token = bearer(exchange.request)
+
+        def admit(size: int) -> None:
+            if token is not None and size > SMALL_BODY:
+                self._dispatcher.check_signature(token)
+            take(size)
+
+        return admit
 
     async def _log_in(self, method: Login, request: Request) -> bytes:
         zone = self._login_services.zone
@@ -111,7 +136,10 @@ class Api:
         """Return a profile photo (contract contact_information.md, section 11)."""
         query = parse_query(exchange.query)
         try:
-            session = await self._dispatcher.session(query.get("token", [None])[-1])
+            token = query.get("token", [None])[-1]
+            session = await self._dispatcher.session(
+                bearer(exchange.request) if is_blank(token) else token
+            )
             photo_id = query.get("id", [""])[-1].strip().upper()
             photo = None
             if _PHOTO_ID.fullmatch(photo_id):
@@ -126,8 +154,13 @@ class Api:
         return response(content, mime_type=mime_type)
 
 
-async def _read_request(method: Method, exchange: Exchange) -> Request:
-    """Return the request with its parameters. Raises `InvalidRequest` and `RequestTooLarge`."""
+async def _read_request(
+    method: Method, exchange: Exchange, admit: Callable[[int], None]
+) -> Request:
+    """Return the request with its parameters.
+
+    Raises `InvalidRequest`, `RequestTooLarge`, and what ``admit`` raises for a body of so many bytes.
+    """
     http = exchange.request
     parameters: dict[str, Any]
     files: dict[str, Upload] = {}
@@ -137,20 +170,24 @@ async def _read_request(method: Method, exchange: Exchange) -> Request:
         content_type = http.headers.get("Content-Type", "")
         if is_multipart(content_type) is not method.multipart:
             raise InvalidRequest("Content-Type")
-        body = await read_body(http, FORM_LIMIT if method.multipart else JSON_LIMIT, BODY_TIMEOUT)
+        limit = FORM_LIMIT if method.multipart else JSON_LIMIT
+        body = await read_body(http, limit, BODY_TIMEOUT, admit)
         if method.multipart:
             form, uploads = await parse_multipart(content_type, body)
             parameters = dict(form)
             for name, upload in uploads.items():
                 files[name] = Upload(clean_file_name(upload.file_name), upload.content)
         else:
-            parameters = parse_json_object(body)
+            parameters = parse_json_object(body, allow_empty_array=True)
+    if method.needs_session and is_blank(_last(parameters.get("token"))):
+        parameters["token"] = bearer(http)
+    key = http.headers.get("Idempotency-Key")
     return Request(
         parameters=parameters,
         from_query_or_form=method.verb == "GET" or method.multipart,
         files=files,
-        web_api_key=_basic_user(http.headers.get("Authorization", "")),
-        idempotency_key=idempotency_key(http.headers.get("Idempotency-Key")),
+        web_api_key=basic_user(http),
+        idempotency_key=None if key is None else idempotency_key(key),
         staleness=_read_staleness(http.headers.get(MAX_STALENESS))
         if method.verb == "GET"
         else None,
@@ -160,17 +197,9 @@ async def _read_request(method: Method, exchange: Exchange) -> Request:
     )
 
 
-def _basic_user(header: str) -> str | None:
-    """Return the user name of a Basic header without a password, which is the web API key; else None."""
-    scheme, _, credentials = header.strip().partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        text = base64.b64decode(credentials.strip(), validate=True).decode()
-    except ValueError:  # not base64, not UTF-8, or not even ASCII
-        return None
-    key, _, password = text.partition(":")
-    return None if password else key or None
+def _last(value: Any) -> Any:
+    """Return the value that counts of a parameter, which a query or a form may repeat."""
+    return value[-1] if isinstance(value, list) and value else value
 
 
 def _read_staleness(header: str | None) -> Staleness | None:
@@ -191,10 +220,8 @@ def _staleness_headers(staleness: Staleness | None) -> dict[str, str]:
     return {STALENESS: f"{staleness.seconds:.3f}", POSITION: str(staleness.position)}
 
 
-def idempotency_key(header: str | None) -> str | None:
-    """Return the key of a header; None if there is none. Raises `InvalidRequest` for an invalid key."""
-    if header is None or not header.strip():
-        return None
-    if len(header) > 255 or not header.isprintable():
+def idempotency_key(header: str) -> str:
+    """Return the key of a header. Raises `InvalidRequest` for a blank or another invalid one."""
+    if not header.strip() or len(header) > 255 or not header.isprintable():
         raise InvalidRequest("Idempotency-Key")
     return header.strip()

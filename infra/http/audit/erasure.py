@@ -7,7 +7,7 @@ from aiohttp import web
 
 from domain.errors import MandatoryParameter, MethodNotFound
 from domain.fields import Parameters, ReadContext, mandatory
-from domain.scalar_fields import NOTES, Text
+from domain.scalar_fields import Text
 from infra.http.api.body import read_body
 from infra.http.api.envelope import ok
 from infra.http.api.json_body import parse_json_object
@@ -21,7 +21,7 @@ from services.contacts.erasure import ContactErasure, find_contact
 __all__ = ["add_erasure_routes"]
 
 BODY_LIMIT = 64 * 1024
-BODY_PARAMETERS = Parameters(mandatory(Text(name="reason", max_length=NOTES)))
+BODY_PARAMETERS = Parameters(mandatory(Text(name="reason")))
 
 
 def add_erasure_routes(

@@ -68,7 +68,7 @@ def topic_prefix(text: str) -> str | None:
 EVENT_PARAMETERS = Parameters(
     Integer(name="after", minimum=0),
     Integer(name="limit", minimum=1),
-    Text(name="stream", max_length=4000),
+    Text(name="stream"),
     Text(name="topic", clean=topic_prefix),
     Text(name="actor", clean=request_id_text),
     Text(name="request", clean=request_id_text),

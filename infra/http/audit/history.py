@@ -20,13 +20,13 @@ from services.clock import utc_now
 __all__ = ["BLAME_PARAMETERS", "HISTORY_PARAMETERS", "AuditHistory", "page_json", "read_query"]
 
 HISTORY_PARAMETERS = Parameters(
-    mandatory(Text(name=ENTITY, max_length=4000)),
+    mandatory(Text(name=ENTITY)),
     Integer(name="from", minimum=1),
     Integer(name="to", minimum=1),
 )
 """``from`` and ``to`` are versions of the entity."""
 BLAME_PARAMETERS = Parameters(
-    mandatory(Text(name=ENTITY, max_length=4000)),
+    mandatory(Text(name=ENTITY)),
     Integer(name="version", minimum=1),
     Text(name="field"),
 )

@@ -18,6 +18,7 @@ from domain.errors import (
     Refusal,
     TokenExpired,
 )
+from infra.http.api.authorization import bearer
 from infra.http.api.envelope import ok
 from infra.http.api.query_string import parse_query
 from infra.http.router import Exchange, Router, response
@@ -25,19 +26,13 @@ from infra.store.postgres_store import PostgresStore
 from services.audit.access import AUDITOR, AuditAccess, AuthorizedReader
 from services.pipeline.request import Request
 
-__all__ = ["AUDIT", "AuditHandler", "AuditRoutes", "Query", "bearer"]
+__all__ = ["AUDIT", "AuditHandler", "AuditRoutes", "Query"]
 
 AUDIT = "/audit/v1/"
 HTTP_STATUS = {InvalidToken: 401, TokenExpired: 401, AccessDenied: 403, EntityNotFound: 404}
 
 Query = Mapping[str, list[str]]
 AuditHandler = Callable[[AuthorizedReader, Query, Exchange], Awaitable[web.StreamResponse]]
-
-
-def bearer(exchange: Exchange) -> str | None:
-    """Return the bearer token of the Authorization header; None if there is none."""
-    scheme, _, token = exchange.request.headers.get("Authorization", "").strip().partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
 
 
 class AuditRoutes:
@@ -70,7 +65,7 @@ class AuditRoutes:
                 client=exchange.request.remote or "",
             )
             try:
-                reader = await self.access.authorize(bearer(exchange), request, role)
+                reader = await self.access.authorize(bearer(exchange.request), request, role)
                 return await handler(reader, query, exchange)
             except Refusal as error:
                 exchange.status = HTTP_STATUS.get(type(error), 400)

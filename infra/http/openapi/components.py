@@ -22,7 +22,7 @@ from domain.errors import (
 from domain.fields import JsonSchema, ResponseShape, nullable
 from domain.reference.catalogue import ENTITIES, KINDS, SECRETS
 from domain.reference.records import RecordKind
-from infra.http.api.routes import MAX_STALENESS, POSITION, SECONDS_FORMAT, STALENESS
+from infra.http.api.routes import MAX_STALENESS, POSITION, REPLAYED, SECONDS_FORMAT, STALENESS
 from infra.http.openapi.schemas import (
     COUNT,
     SCHEMA_PREFIX,
@@ -55,7 +55,9 @@ TRANSPORT: tuple[type[ServiceError], ...] = (
 )
 """The errors of a call to an existing method that have an HTTP status of their own."""
 
-TOKEN: JsonSchema = TEXT | {"description": "The token that a login answered."}
+TOKEN: JsonSchema = TEXT | {
+    "description": "The token that a login answered; a bearer header may hold it instead."
+}
 FIELDS_SET: JsonSchema = {
     "description": "The wanted keys of the result, separated by commas; all if absent.",
     "examples": ["id,number"],
@@ -76,7 +78,7 @@ def components(methods: Iterable[Method]) -> Document:
 def _parameters() -> Document:
     """The parameters that many methods take, in the query or as a header."""
     return {
-        "token": query_parameter("token", TOKEN, required=True),
+        "token": query_parameter("token", TOKEN),
         "fields_set": query_parameter("fields_set", TEXT | FIELDS_SET),
         "idempotency_key": {
             "name": "Idempotency-Key",
@@ -94,8 +96,12 @@ def _parameters() -> Document:
 
 
 def _headers() -> Document:
-    """The headers that say how old the response of a replica is."""
+    """The headers that say how old the response of a replica is, and that one was given before."""
     return {
+        REPLAYED: {
+            "description": "`true` if the answer was given before, to the same Idempotency-Key.",
+            "schema": TEXT | {"enum": ["true"]},
+        },
         STALENESS: {
             "description": f"Where {MAX_STALENESS} was sent: how many seconds old the answer is at most.",
             "schema": {"type": "number", "minimum": 0},

@@ -76,7 +76,8 @@ An event-sourced CRM service that speaks the CRM.COM Web API v2.
 answers a `token` that is valid for two hours. A system logs in at
 `POST {BASE}authentication/web_api_key/token` instead, with its web API key as the user name of a
 Basic header and an empty password. Every other method needs the token: in the query of a GET, in
-the JSON body of a POST, as a field of a form.
+the JSON body of a POST, as a field of a form. Where none of these holds one, a header
+`Authorization: Bearer <token>` does.
 
 **Answers** are an object of `status` and `data`. A refusal comes with HTTP status 200, too: a call
 has succeeded when `status.code` is `OK`; else `status.description` names the parameter at fault, if

@@ -16,7 +16,7 @@ from domain.errors import (
 )
 from domain.fields import Field, JsonSchema, Level, LevelRule
 from domain.reference.catalogue import KINDS
-from infra.http.api.routes import IMAGES, POSITION, STALENESS
+from infra.http.api.routes import IMAGES, POSITION, REPLAYED, STALENESS
 from infra.http.openapi.components import FIELDS_SET, TOKEN, result_schema
 from infra.http.openapi.schemas import (
     COUNT,
@@ -76,6 +76,8 @@ def _operation(method: Method) -> Document:
         parameters.append({"$ref": "#/components/parameters/idempotency_key"})
         errors += [KeyReused]
     success = _result(result_schema(method))
+    if method.verb == "POST" and method.needs_session:
+        success["headers"] = {REPLAYED: {"$ref": f"#/components/headers/{REPLAYED}"}}
     if method.verb == "GET" and method.needs_session:
         parameters.append({"$ref": "#/components/parameters/max_staleness"})
         success["headers"] = {
@@ -90,7 +92,9 @@ def _operation(method: Method) -> Document:
     operation |= {"description": described} if described else {}
     operation |= {"parameters": parameters} if parameters else {}
     operation |= {"requestBody": _body(method)} if method.verb == "POST" else {}
-    if not method.needs_session and "_key/" in method.path:
+    if method.needs_session:
+        operation["security"] = [{}, {"session": []}]
+    elif "_key/" in method.path:
         operation["security"] = [{"web_api_key": []}]
     return operation | {"responses": {"200": success} | error_responses(errors)}
 
@@ -150,7 +154,6 @@ def _body(method: Method) -> Document:
         fields_set = {"type": "string"}
     if method.needs_session:
         schema["properties"] = {"token": TOKEN} | schema["properties"]
-        schema["required"] = ["token", *schema.get("required", [])]
     if method.fields_set:
         schema["properties"] |= {"fields_set": fields_set | FIELDS_SET}
     content_type = "multipart/form-data" if method.multipart else "application/json"

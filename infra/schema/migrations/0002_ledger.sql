@@ -82,15 +82,19 @@ COMMENT ON TABLE ledger.sequences IS 'The last number given out of each sequence
 CREATE TABLE ledger.stored_responses (
     organisation text        NOT NULL,
     key          text        NOT NULL,
+    caller       text        NOT NULL,
     command      text        NOT NULL,
     request_hash text        NOT NULL,
     response     bytea       NOT NULL,
     recorded_at  timestamptz NOT NULL,
-    PRIMARY KEY (organisation, key)
+    PRIMARY KEY (organisation, key, caller)
 );
 CREATE INDEX stored_responses_by_age ON ledger.stored_responses (recorded_at);
 COMMENT ON TABLE ledger.stored_responses IS
-    'The first response to each Idempotency-Key, kept for 24 hours.';
+    'The first response to each Idempotency-Key of a caller, kept for 24 hours.';
+COMMENT ON COLUMN ledger.stored_responses.caller IS
+    'The user who called, a slash, and the customer''s account in whose session; a key of anybody '
+    'else''s is another key.';
 
 CREATE TABLE ledger.request_outcomes (
     organisation text        NOT NULL,

@@ -64,12 +64,12 @@ BEGIN
     END IF;
     IF 'key' = ANY (kinds) THEN
         INSERT INTO ledger.stored_responses
-               (organisation, key, command, request_hash, response, recorded_at)
-        SELECT in_organisation, e.effects ->> 'key', e.metadata::json ->> 'command',
-               e.effects ->> 'request_hash', e.response, moment
+               (organisation, key, caller, command, request_hash, response, recorded_at)
+        SELECT in_organisation, e.effects ->> 'key', e.effects ->> 'caller',
+               e.metadata::json ->> 'command', e.effects ->> 'request_hash', e.response, moment
           FROM unnest(in_commands, effects) AS e (metadata, sent, response, effects)
          WHERE e.effects ? 'key'
-        ON CONFLICT (organisation, key) DO UPDATE
+        ON CONFLICT (organisation, key, caller) DO UPDATE
            SET command = excluded.command, request_hash = excluded.request_hash,
                response = excluded.response, recorded_at = excluded.recorded_at;
     END IF;

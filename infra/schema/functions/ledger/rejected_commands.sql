@@ -11,6 +11,7 @@ BEGIN
           FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
                LATERAL (SELECT a.recorded_at FROM ledger.stored_responses a
                          WHERE a.organisation = in_organisation AND a.key = e.effects ->> 'key'
+                           AND a.caller = e.effects ->> 'caller'
                          LIMIT 1) AS a
          WHERE a.recorded_at > in_moment - interval '24 hours';
         RETURN QUERY
