@@ -195,7 +195,8 @@ async def _replay_service_calls(
 async def _call(application: Application, session: str, path: str, body: Any, key: str) -> Any:
     request = Request(body | {"token": session}, idempotency_key=key, request_id="demo")
     try:
-        return orjson.loads(await application.runner.run(METHODS[path], request))
+        # orjson takes no class of its own for bytes, which an answer given again is.
+        return orjson.loads(bytes(await application.runner.run(METHODS[path], request)))
     except ServiceError as error:
         raise DemoError(f"{path} {key}: {error.code} {error.description}") from error
 
