@@ -32,7 +32,7 @@ from infra.http.operators.sessions import OperatorRoutes
 from infra.http.operators.webhooks import WebhookRoutes
 from infra.http.request_outcomes import add_outcome_routes
 from infra.http.router import Router
-from infra.http.server import listen
+from infra.http.server import connection_limit, listen
 from infra.http.static_routes import add_static_routes
 from infra.ledger.event_search import Search
 from infra.observability.tracing import Tracing, create_tracing
@@ -248,7 +248,11 @@ async def serve_http(application: Application) -> AsyncIterator[ListeningPorts]:
     settings = application.settings
     admin = Admin(application.ledger)
     handle = application.edge().handle
-    bounds = {"auto_decompress": False, "max_line_size": LONGEST_LINE}
+    bounds = {
+        "auto_decompress": False,
+        "max_line_size": LONGEST_LINE,
+        "most_connections": connection_limit(),
+    }
     # The admin port is closed last: it reports not ready while calls are finished.
     async with (
         listen(admin.router().handle, settings.host, settings.admin_port) as admin_port,

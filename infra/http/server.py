@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,18 +16,57 @@ from domain.errors import InternalError, InvalidRequest, TransportError
 from infra.http.api.envelope import failed
 from infra.http.router import response
 
-__all__ = ["ListenError", "Server", "listen"]
+__all__ = ["FEW_CONNECTIONS", "ListenError", "Server", "connection_limit", "listen"]
 
 SHUTDOWN_TIMEOUT = 10.0
 """Seconds within which calls must end once the process is stopping."""
 
+FIRST_REQUEST_TIMEOUT = 10.0
+"""Seconds within which the headers of a connection's first request must have arrived."""
+
+IDLE_TIMEOUT = 75.0
+"""Seconds that a connection may wait for another request: longer than reverse proxies keep theirs."""
+
+FEW_CONNECTIONS = 32
+"""The most connections of a port that only operators use."""
+
 log = structlog.get_logger(__name__)
 
 
-class _Connection(web.RequestHandler):
-    """The connection of one client. A malformed request is refused in the same form as any other."""
+def connection_limit() -> int:
+    """Return the most connections of the API: half of the files that the process may open, at most 10,000.
 
-    __slots__ = ()
+    The rest is for the database and for health and metrics, which always answer.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(10_000, files // 2) if files > 0 else 10_000
+
+
+class _Connection(web.RequestHandler):
+    """The connection of one client. A malformed request is refused in the same form as any other.
+
+    One too many is closed at once, and one on which nothing happens after a time.
+    """
+
+    __slots__ = ("_is_silent",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the connection, if there is room for it."""
+        super().connection_made(transport)
+        self._is_silent = True
+        if self._manager is not None and not self._manager.has_room:  # type: ignore[attr-defined]
+            log.warning("connections.full")
+            self.force_close()
+        else:
+            self._loop.call_later(FIRST_REQUEST_TIMEOUT, self._close_silent)
+
+    def note_request(self) -> None:
+        """Note that the headers of a request have come; from now on the time of idle connections counts."""
+        self._is_silent = False
+
+    def _close_silent(self) -> None:
+        if self._is_silent:
+            self.force_close()
 
     def handle_error(
         self,
@@ -50,7 +91,27 @@ class _Connection(web.RequestHandler):
 
 
 class Server(web.Server):
-    """aiohttp's low-level server with our own class of connections."""
+    """aiohttp's low-level server with our own class of connections, of which it holds at most so many."""
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        *,
+        most_connections: int,
+        **options: Any,
+    ) -> None:
+        super().__init__(handler, keepalive_timeout=IDLE_TIMEOUT, access_log=None, **options)
+        self._most_connections = most_connections
+
+    @property
+    def has_room(self) -> bool:
+        """True unless there are more connections than allowed."""
+        return len(self._connections) <= self._most_connections
+
+    def _make_request(self, *parts: Any) -> web.BaseRequest:
+        protocol = parts[2]
+        protocol.note_request()
+        return super()._make_request(*parts)
 
     def __call__(self) -> Any:
         """Return a new connection; asyncio calls this for each client."""
@@ -68,16 +129,18 @@ async def listen(
     port: int,
     *,
     shared: bool = False,
+    most_connections: int = FEW_CONNECTIONS,
     **options: Any,
 ) -> AsyncIterator[int]:
     """Serve requests on a port; on exit, finish those that have begun and accept no others.
 
     :param shared: let other processes listen on the same port, too.
+    :param most_connections: how many may be open; more are closed as they come.
     :param options: further options of `Server`.
     :return: yields the port, a free one if ``port`` is 0.
     :raises ListenError: the address does not belong to this machine or is in use.
     """
-    server = Server(handle, access_log=None, **options)
+    server = Server(handle, most_connections=most_connections, **options)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_TIMEOUT)
     await runner.setup()
     try:

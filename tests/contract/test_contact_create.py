@@ -278,3 +278,35 @@ async def test_the_language_is_the_organisation_s(
     assert (await fresh.show_contact(contact))["preferred_language"] == "ENG"
     gone = await fresh.update_contact(contact, preferred_language=None)
     assert gone["preferred_language"] is None
+
+
+async def test_forms_send_their_empty_fields_too(shared: OrganisationClient) -> None:
+    """A blank text is null whatever the parameter's type; PHP's empty arrays are empty objects."""
+    blank = {
+        "title": " ",
+        "preferred_language": "",
+        "send_direct_marketing_material": "",
+        "udf_float_1": "",
+        "udf_date_1": " ",
+        "category_identifier": "",
+        "owned_by_group_identifier": {"id": "", "name": None},
+        "privacy_level_identifier": [],
+        "demographics": {"date_of_birth": [], "name_day": {"day": "", "month": ""}},
+        "email_set": "",
+        "fields_set": "",
+    }
+    contact = await shared.new_contact(person(**blank))
+    other = await shared.new_contact(person(demographics=[]))
+    shown, plain = [await shared.show_contact(id_) for id_ in (contact, other)]
+    differing = {name for name in shown if shown[name] != plain[name]}
+    assert differing <= {"id", "number", "name", "last_name", "log_information"}
+    updated = await shared.update_contact(contact, title="Mr", udf_float_1=5)
+    updated = await shared.update_contact(contact, title=" ", udf_float_1="")
+    assert (updated["title"], updated["udf_float_1"]) == (None, None)
+    query = {
+        "email_address": "nobody@here",
+        "offset": "",
+        "number_of_results": " ",
+        "id_number": "",
+    }
+    assert await shared.api.get("contact_information/list", **query) == []
