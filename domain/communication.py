@@ -7,6 +7,7 @@ from uuid import UUID
 
 from domain.aggregate import ENTIRE_VALUE, Aggregate, Attribution, CreationEvent, DomainEvent
 from domain.composite_fields import ItemSet, Object, Reference
+from domain.contact_fields import email_address
 from domain.diff import apply_diff, diff
 from domain.errors import (
     DuplicateEntity,
@@ -23,10 +24,12 @@ from domain.scalar_fields import CONTENT, NOTES, Date, Enumeration, Integer, Num
 from domain.token_credentials import TokenReference
 
 __all__ = [
+    "AUTOMATIC",
     "CATEGORY",
     "CONTACT",
     "DIRECTION",
     "EXTERNAL_SYSTEM",
+    "INSERTED_VALUES",
     "LIFE_CYCLE_STATE",
     "MEDIA",
     "OWNERSHIP",
@@ -35,6 +38,7 @@ __all__ = [
     "UDF",
     "UNRESTRICTED",
     "Communication",
+    "are_addresses",
 ]
 
 CONTACT = Reference(name="contact_information", target=identifiable("contact_information"))
@@ -125,7 +129,18 @@ UNRESTRICTED = ItemSet(
     personal=True,
 )
 
-_PERSONAL = frozenset(field.name for field in (*TEXTS, *UDF) if field.personal)
+
+def are_addresses(text: str) -> bool:
+    """True if ``text`` holds e-mail addresses, separated by ``,`` or ``;`` (section 5.1)."""
+    return all(map(email_address, re.split("[,;]", text)))
+
+
+INSERTED_VALUES = "inserted_values"
+"""Where values of tags stand in the content: first and last offset of each that has signs of HTML."""
+AUTOMATIC = "automatic"
+"""True for what the service has written itself. These details are part of no answer."""
+
+_PERSONAL = frozenset(field.name for field in (*TEXTS, *UDF) if field.personal) | {INSERTED_VALUES}
 
 
 class CommunicationCreated(DomainEvent):

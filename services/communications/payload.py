@@ -12,6 +12,7 @@ from domain.communication import (
     CATEGORY,
     DIRECTION,
     EXTERNAL_SYSTEM,
+    INSERTED_VALUES,
     MEDIA,
     OWNERSHIP,
     REFERENCES,
@@ -20,9 +21,9 @@ from domain.communication import (
     UNRESTRICTED,
     Communication,
     apply_parameter_action,
+    are_addresses,
 )
 from domain.composite_fields import Reference
-from domain.contact_fields import email_address
 from domain.diff import apply_diff
 from domain.errors import (
     AccessDenied,
@@ -61,8 +62,8 @@ STORED = frozenset(
 
 
 def check_recipient(values: JsonObject) -> None:
-    """Raises `InvalidParameterValue` for an e-mail to something else than an address (section 5.1)."""
-    if values.get("media") == "EMAIL" and values.get("to") and not email_address(values["to"]):
+    """Raises `InvalidParameterValue` for an e-mail to something else than addresses (section 5.1)."""
+    if values.get("media") == "EMAIL" and values.get("to") and not are_addresses(values["to"]):
         raise InvalidParameterValue(TO.name)
 
 
@@ -106,6 +107,8 @@ def amendment(communication: Communication, call: Call) -> tuple[JsonObject, lis
     check_consumer_may_write(call, details)
     _check_complete(details)
     details = apply_diff(details, _changed_references(communication, params))
+    if details.get(TEXT.name) != before.get(TEXT.name):
+        details[INSERTED_VALUES] = None
     parameters = _apply_parameters(communication.parameters, params, call)
     if any(details.get(field.name) != before.get(field.name) for field in (DIRECTION, MEDIA)):
         details["from"] = _sender(details, call)
@@ -171,7 +174,8 @@ def _resolve_tags(
     """The values with the tags of both texts resolved, within the limits of section 5.4."""
     texts = {field.name: values[field.name] for field in (SUBJECT, TEXT)}
     links = values.get(REFERENCES.name) or {}
-    values = values | render_texts(texts, contact, links, parameters, call)
+    places = values.get(INSERTED_VALUES) or ()
+    values = values | render_texts(texts, contact, links, parameters, call, places)
     system = call.directory.fields(EXTERNAL_SYSTEM.name, values.get(EXTERNAL_SYSTEM.name))
     limits = (
         CONTENT,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from domain.communication import INSERTED_VALUES
 from domain.contact_fields import DEMOGRAPHICS
 from domain.fields import Field, JsonObject
 from domain.parsing import java_date
 from domain.scalar_fields import Boolean, Date, Enumeration, Integer, Number, Text
-from domain.template_tags import resolve
+from domain.template_tags import inserted_values, resolve
 from services.pipeline.request import Call
 from services.projections import COMPACTS
 
@@ -24,11 +25,13 @@ def render_texts(
     references: JsonObject,
     parameters: Iterable[JsonObject],
     call: Call,
+    places: Iterable[Sequence[int]],
 ) -> JsonObject:
-    """The texts with their tags resolved.
+    """The texts with their tags resolved, and the places of values that mean something in HTML.
 
+    The texts hold all values as they are (section 4); if the content is HTML, who sends it escapes them.
     ``contact`` is the id of the communication's contact, ``references`` the ids it refers to by
-    kind, ``parameters`` its unrestricted parameters.
+    kind, ``parameters`` its unrestricted parameters, ``places`` are those of earlier values.
     """
     entities = {"contact_information": contact} | {k: v for k, v in references.items() if v}
     by_key = {parameter["key"]: parameter for parameter in parameters}
@@ -39,7 +42,9 @@ def render_texts(
             return _parameter_text(parameter, call) if parameter else None
         return _entity_text(entity, entities.get(entity), field, call)
 
-    return {name: resolve(text, value_of) if text else text for name, text in texts.items()}
+    resolved = {name: resolve(text, value_of) if text else text for name, text in texts.items()}
+    places = inserted_values(texts["content"] or "", value_of, places)
+    return resolved | {INSERTED_VALUES: places or None}
 
 
 def _parameter_text(parameter: JsonObject, call: Call) -> str:

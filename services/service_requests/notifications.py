@@ -11,7 +11,7 @@ from typing import cast
 from msgspec import structs
 
 from domain.aggregate import DomainEvent
-from domain.communication import Communication
+from domain.communication import AUTOMATIC, Communication
 from domain.contact_fields import email_address
 from domain.queue_entry import QueueEntry
 from domain.service_request import ServiceRequest
@@ -70,6 +70,7 @@ def _compose(
     payload = creation_payload(
         structs.replace(call, params=params, session=structs.replace(call.session, customer=None))
     )
+    payload["details"][AUTOMATIC] = True
     event = Communication.Recorded
     communication = Communication.create(event, call.actor, id=call.new_id(), **payload)
     yield communication
