@@ -17,10 +17,12 @@ from domain.token_credentials import TokenReference
 from domain.unrestricted_parameters import apply_parameter_changes, parameter_changes
 
 __all__ = [
+    "AUTOMATIC",
     "CATEGORY",
     "CONTACT",
     "DIRECTION",
     "EXTERNAL_SYSTEM",
+    "INSERTED_VALUES",
     "LIFE_CYCLE_STATE",
     "MEDIA",
     "OWNERSHIP",
@@ -69,7 +71,12 @@ def are_addresses(text: str) -> bool:
     return all(map(email_address, re.split("[,;]", text)))
 
 
-_PERSONAL = frozenset(field.name for field in (*TEXTS, *UDF) if field.personal)
+INSERTED_VALUES = "inserted_values"
+"""Where values of tags stand in the content: first and last offset of each that has signs of HTML."""
+AUTOMATIC = "automatic"
+"""True for what the service has written itself. These details are part of no answer."""
+
+_PERSONAL = frozenset(field.name for field in (*TEXTS, *UDF) if field.personal) | {INSERTED_VALUES}
 
 
 class CommunicationCreated(DomainEvent):

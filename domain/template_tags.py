@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
 
-__all__ = ["TAG", "resolve"]
+__all__ = ["TAG", "inserted_values", "resolve"]
 
 TAG = re.compile(r"#([a-z_]+)\.([A-Za-z0-9_]+)")
 
@@ -24,3 +25,23 @@ def resolve(text: str, value_of: Callable[[str, str], str | None], max_length: i
 
     growth = sum(len(replacement(tag)) - len(tag[0]) for tag in TAG.finditer(text))
     return TAG.sub(replacement, text) if len(text) + growth <= max_length else None
+
+
+def inserted_values(
+    text: str, value_of: Callable[[str, str], str | None], earlier: Iterable[Sequence[int]]
+) -> list[list[int]]:
+    """Where `resolve` puts values that mean something in HTML: first and last offset of each.
+
+    :param earlier: the places of those that ``text`` holds already.
+    """
+    marks = bytearray(len(text))
+    for start, end in earlier:
+        marks[start:end] = b"\1" * (end - start)
+    pieces: list[bytes] = []
+    at = 0
+    for tag in TAG.finditer(text):
+        value = value_of(tag[1], tag[2])
+        if value is not None:
+            pieces += [bytes(marks[at : tag.start()]), bytes([value != escape(value)]) * len(value)]
+            at = tag.end()
+    return [list(place.span()) for place in re.finditer(b"\1+", b"".join([*pieces, marks[at:]]))]

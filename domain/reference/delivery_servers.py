@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from domain.errors import InvalidParameterType, InvalidParameterValue
 from domain.fields import Field, JsonObject, JsonSchema, Level, ReadContext
+from domain.mail_addresses import parse_address
 from domain.parsing import read_integer, read_text
 from domain.reference.fields import OptionalObject
 from domain.scalar_fields import Enumeration, Integer, Text
@@ -37,6 +38,10 @@ CREDENTIALS = frozenset(
 """Headers whose value is a secret: as text of a template it would be part of an event."""
 MAX_HEADERS = 20
 MAX_HEADER_LENGTH = 1000
+MAX_ID = 255
+MAX_UNSUBSCRIBE = 500
+UNSUBSCRIBE_PLACEHOLDERS = frozenset({"contact", "key"})
+UNSUBSCRIBE = re.compile("(?:https://|mailto:)[!-;=?-~]+")
 
 
 def render_template(
@@ -57,6 +62,23 @@ def _host(text: str) -> str | None:
 
 def _printable(text: str) -> str | None:
     return text if text.isprintable() else None
+
+
+def _ascii_address(text: str) -> str | None:
+    """The address as mails say it, or None if it is none or not every server takes it."""
+    try:
+        address = parse_address(text)
+    except ValueError:
+        return None
+    return address if address.isascii() else None
+
+
+def _unsubscribe(text: str) -> str | None:
+    """Templates of https and mailto URIs, separated by blanks (RFC 2369); None if one is something else."""
+    is_known = set(PLACEHOLDER.findall(text)) <= UNSUBSCRIBE_PLACEHOLDERS
+    uris = PLACEHOLDER.sub("0", text).split()
+    is_safe = is_known and bool(uris) and all(map(UNSUBSCRIBE.fullmatch, uris))
+    return text.strip() if is_safe else None
 
 
 def _url(text: str) -> str | None:
@@ -128,6 +150,23 @@ class Statuses(Field):
         return {"type": "array", "items": items, "uniqueItems": True}
 
 
+@dataclass(frozen=True, kw_only=True)
+class CategoryIds(Field):
+    """Ids of communication categories. No links: the organisation is registered before them."""
+
+    def read(self, value: Any, path: str, context: ReadContext) -> list[str]:
+        if not isinstance(value, list):
+            raise InvalidParameterType(path)
+        return sorted({read_text(item, f"{path}[{n}]", MAX_ID) for n, item in enumerate(value)})
+
+    def to_response(self, stored: Any, zone: ZoneInfo) -> Any:
+        return list(stored or ())
+
+    def schema(self) -> JsonSchema:
+        items = {"type": "string", "maxLength": MAX_ID}
+        return {"type": "array", "items": items, "uniqueItems": True}
+
+
 LIMITS: tuple[Field, ...] = (
     Integer(name="messages_per_second", minimum=1, maximum=1000),
     Integer(name="connections", minimum=1, maximum=100),
@@ -162,10 +201,20 @@ EMAIL_SERVER = OptionalObject(
         Enumeration(name="tls", allowed=("NONE", "STARTTLS", "IMPLICIT")),
         Text(name="username", clean=_printable),
         Enumeration(name="content_type", allowed=("PLAIN", "HTML")),
+        Text(name="from_name", clean=_printable),
+        Text(name="reply_to", clean=_ascii_address),
+        Text(name="list_unsubscribe", max_length=MAX_UNSUBSCRIBE, clean=_unsubscribe),
+        CategoryIds(name="list_unsubscribe_category_ids"),
         *LIMITS,
     ),
     levels={"host": Level.MANDATORY},
-    defaults={"port": 587, "tls": "STARTTLS", "content_type": "PLAIN"} | LIMIT_DEFAULTS,
+    defaults={
+        "port": 587,
+        "tls": "STARTTLS",
+        "content_type": "PLAIN",
+        "list_unsubscribe_category_ids": [],
+    }
+    | LIMIT_DEFAULTS,
     check=_check_email_server,
 )
 """The SMTP server for e-mails."""

@@ -26,7 +26,12 @@ from infra.postgres.pool import ConnectionPool
 from infra.store.postgres_store import PostgresStore
 from infra.worker import CircuitBreaker, LagGauges, Worker
 from services.backoff import Backoff
-from services.communications.delivery import MEDIA, LeasedEntry, MessageDelivery
+from services.communications.delivery import (
+    INTERNAL_ERROR,
+    MEDIA,
+    LeasedEntry,
+    MessageDelivery,
+)
 from services.context import CallContext, ContextQuery
 from services.secret_encryption import SecretCipher
 
@@ -38,8 +43,6 @@ MEASURE_INTERVAL = 10.0
 """Seconds between two measurements of what waits; rows and connections out of use are dropped then."""
 ORGANISATION_BACKOFF = Backoff(30.0, 30.0, jitter=0)
 """The pause of an organisation whose look failed."""
-INTERNAL_ERROR = "INTERNAL"
-"""The code of a message that is deferred because of an error of the service itself."""
 DRAIN_SECONDS = 60.0
 """Seconds for which a stopping process goes on trying to record what it has sent."""
 
@@ -105,7 +108,7 @@ class MessageDispatcher(Worker):
         self._ledger = ledger
         self._pool = ConnectionPool(url, 2)
         self._leases = PostgresDeliveryLeases(self._pool)
-        self._delivery = MessageDelivery(ledger, self._leases, zone)
+        self._delivery = MessageDelivery(ledger, self._leases, zone, _report)
         self._transports = TransportRegistry(ledger, cipher)
         self._heads: dict[str, int] = {}
         self._waiting: set[str] = set()
@@ -206,7 +209,8 @@ class MessageDispatcher(Worker):
             try:
                 outcome = await self._delivery.deliver(context, media, transport, leased)
             except Exception:
-                log.exception("sending.failed", organisation=organisation, entry=leased.entry)
+                # It is not known to be unsent, so it is not rejected, however often this happens.
+                _report(organisation, leased.entry)
                 outcome = "deferred"
                 wait = transport.policy.wait(leased.tries + 1)
                 with suppress(ServiceUnavailable):
@@ -228,3 +232,8 @@ class MessageDispatcher(Worker):
                         backlog.put_off,
                         backlog.paused_for,
                     )
+
+
+def _report(organisation: str, entry: str) -> None:
+    """Log the error that is being handled."""
+    log.exception("sending.failed", organisation=organisation, entry=entry)

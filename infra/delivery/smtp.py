@@ -1,4 +1,4 @@
-"""E-mail servers: messages over SMTP, on connections that are reused."""
+"""E-mails over SMTP, on connections that are reused."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import ssl
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from email.errors import MessageError
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP as POLICY
-from email.utils import localtime
 
 import aiosmtplib
 from aiosmtplib import (
     SMTPConnectResponseError,
     SMTPException,
+    SMTPHeloError,
     SMTPNotSupported,
+    SMTPResponse,
     SMTPResponseException,
     SMTPServerDisconnected,
 )
 
+from infra.delivery.mail import InvalidMessage, Mail, Presentation
 from services.communications.delivery import Message, SendPolicy, SendResult
 
-__all__ = ["EmailServer", "SmtpConfig", "build_message"]
+__all__ = ["EmailServer", "SmtpConfig"]
 
 MAX_IDLE = 20.0
 """Seconds after which an idle connection is not used again."""
 QUIT_TIMEOUT = 2.0
 """Seconds that a server may take to answer QUIT."""
+CLOSING = 421
+"""The reply of a server that closes the connection, whichever command it answers."""
 UNAUTHENTICATED = frozenset({454, 530, 534, 535, 538})
 """Replies about the credentials, whichever command they answer (RFC 4954)."""
 
@@ -43,7 +43,7 @@ class SmtpConfig:
     tls: str
     username: str | None
     password: str | None
-    html: bool
+    presentation: Presentation
 
 
 class _AwayError(Exception):
@@ -75,15 +75,14 @@ class EmailServer:
 
     async def send(self, message: Message) -> SendResult:
         """Send one message."""
-        try:
-            sender, recipient, content = build_message(message, html=self._config.html)
-        except ValueError as error:
-            return SendResult("rejected", str(error), _REASONS[str(error)])
-        if not sender:
+        if not message.sender:
             return SendResult("unavailable", "NO_SENDER")
         try:
+            mail = Mail.of(message, self._config.presentation)
             async with asyncio.timeout(self.policy.timeout_seconds):
-                return await self._send(sender, recipient, content)
+                return await self._send(mail)
+        except InvalidMessage as error:
+            return SendResult("rejected", error.code, str(error))
         except TimeoutError:
             return SendResult("deferred", "SMTP TIMEOUT", "The server took too long")
         except _AwayError as error:
@@ -106,33 +105,32 @@ class EmailServer:
         while self._idle:
             await _quit(self._idle.pop().client)
 
-    async def _send(self, sender: str, recipient: str, content: bytes) -> SendResult:
+    async def _send(self, mail: Mail) -> SendResult:
         """Try on an idle connection; if the server has closed that, try again on a new one."""
         idle = self._take_idle()
         if idle is not None:
-            result = await self._try(idle, sender, recipient, content)
+            result = await self._try(idle, mail)
             if result is not None:
                 return result
         client = await self._connect()
-        result = await self._try(client, sender, recipient, content)
+        result = await self._try(client, mail)
         return result or SendResult("deferred", "SMTP DISCONNECTED", "The server hung up")
 
-    async def _try(
-        self, client: aiosmtplib.SMTP, sender: str, recipient: str, content: bytes
-    ) -> SendResult | None:
+    async def _try(self, client: aiosmtplib.SMTP, mail: Mail) -> SendResult | None:
         """Return the result; None if the server closed the connection before it had the content."""
         handed_over, is_reusable = False, False
         try:
-            await client.mail(sender)
-            await client.rcpt(recipient)
-            handed_over = True
-            await client.data(content)
-            is_reusable = True
-            return SendResult("sent")
+            mail = mail.for_server(utf8=client.supports_extension("smtputf8"))
+            result = mail.result(await _address(client, mail))
+            if result.name == "sent":
+                handed_over = True
+                await client.data(mail.content)
+                is_reusable = True
+            return result
         except SMTPResponseException as error:
-            if error.code == 421 and not handed_over:
+            if error.code == CLOSING and not handed_over:
                 return None
-            return _result_of(error.code, str(error.message))
+            return _refusal(error.code, str(error.message))
         except (SMTPException, OSError) as error:
             if not handed_over and isinstance(error, SMTPServerDisconnected | OSError):
                 return None
@@ -168,13 +166,48 @@ class EmailServer:
             await client.connect()
             if config.username:
                 await client.login(config.username, config.password or "")
+            await _greet(client)
             client.timeout = self.policy.timeout_seconds
-        except BaseException as error:
+        except Exception as error:
             client.close()
-            if isinstance(error, SMTPException | OSError | ValueError):
-                raise _away_error(error) from error
+            raise _away_error(error) from error
+        except BaseException:
+            client.close()
             raise
         return client
+
+
+async def _greet(client: aiosmtplib.SMTP) -> None:
+    """Ask what the server offers, unless encryption or authentication needed to know that."""
+    if client.is_ehlo_or_helo_needed:
+        try:
+            await client.ehlo()
+        except SMTPHeloError:
+            await client.helo()
+
+
+async def _address(client: aiosmtplib.SMTP, mail: Mail) -> dict[str, SendResult]:
+    """Say from whom and to whom a mail is; return the recipients that the server refuses.
+
+    The addresses go out as they are: the client's own commands would have them parsed once more.
+    """
+    options = () if mail.is_ascii else (b"SMTPUTF8",)
+    reply = await client.execute_command(b"MAIL", f"FROM:<{mail.letter.sender}>".encode(), *options)
+    if not _is_success(reply):
+        raise SMTPResponseException(reply.code, reply.message)
+    refused = {}
+    for address in mail.letter.recipients:
+        reply = await client.execute_command(b"RCPT", f"TO:<{address}>".encode())
+        if _is_success(reply):
+            continue
+        refused[address] = _refusal(reply.code, reply.message)
+        if reply.code == CLOSING or refused[address].name == "unavailable":
+            raise SMTPResponseException(reply.code, reply.message)
+    return refused
+
+
+def _is_success(reply: SMTPResponse) -> bool:
+    return 200 <= reply.code < 300
 
 
 def _away_error(error: Exception) -> _AwayError:
@@ -189,8 +222,8 @@ def _away_error(error: Exception) -> _AwayError:
     return _AwayError("SMTP UNREACHABLE", type(cause).__name__)
 
 
-def _result_of(code: int, text: str) -> SendResult:
-    """Return the result of a message that the server refuses (RFC 5321, section 4.2.1)."""
+def _refusal(code: int, text: str) -> SendResult:
+    """Return the result for a message or a recipient that is refused (RFC 5321, section 4.2.1)."""
     if code in UNAUTHENTICATED:
         return SendResult("unavailable", f"SMTP {code}", text)
     return SendResult("rejected" if code >= 500 else "deferred", f"SMTP {code}", text)
@@ -201,44 +234,3 @@ async def _quit(client: aiosmtplib.SMTP) -> None:
         async with asyncio.timeout(QUIT_TIMEOUT):
             await client.quit()
     client.close()
-
-
-_REASONS = {
-    "INVALID_RECIPIENT": "The communication's e-mail address cannot be sent to",
-    "INVALID_SENDER": "The communication's sender is no e-mail address",
-    "INVALID_CONTENT": "The communication's content is no text",
-}
-
-
-def build_message(message: Message, *, html: bool) -> tuple[str, str, bytes]:
-    """Return the sender and recipient of the SMTP envelope, and the encoded message.
-
-    :raises ValueError: with the code of the part that cannot be sent.
-    """
-    recipient = _address(message.to, "INVALID_RECIPIENT")
-    sender = _address(message.sender, "INVALID_SENDER") if message.sender else None
-    mail = EmailMessage(policy=POLICY)
-    mail["Message-ID"] = (
-        f"<{message.idempotency_key}@{sender.domain if sender else 'crmledger.invalid'}>"
-    )
-    mail["Date"] = localtime()
-    if sender is not None:
-        mail["From"] = sender
-    mail["To"] = recipient
-    mail["Subject"] = " ".join(message.subject.split())
-    try:
-        mail.set_content(message.content, subtype="html" if html else "plain")
-    except ValueError as error:
-        raise ValueError("INVALID_CONTENT") from error
-    return (sender.addr_spec if sender else ""), recipient.addr_spec, mail.as_bytes()
-
-
-def _address(text: str, code: str) -> Address:
-    """Return an address with its domain in ASCII. Raises ``ValueError`` with ``code``."""
-    user, _, domain = text.strip().rpartition("@")
-    try:
-        if not user.isascii() or not text.strip().isprintable() or " " in text.strip():
-            raise ValueError
-        return Address(addr_spec=f"{user}@{domain.encode('idna').decode()}")
-    except (ValueError, IndexError, MessageError) as error:
-        raise ValueError(code) from error

@@ -11,6 +11,7 @@ import structlog
 
 from domain.reference.delivery_servers import PASSWORD, SECRET
 from infra.delivery.backlog import SERVER_SETTINGS, is_enabled
+from infra.delivery.mail import Presentation
 from infra.delivery.sms import GatewayConfig, SmsGateway
 from infra.delivery.smtp import EmailServer, SmtpConfig
 from services.communications.delivery import SendPolicy
@@ -121,7 +122,13 @@ def _email_server(settings: Mapping[str, Any], password: str | None) -> EmailSer
         tls=settings["tls"],
         username=settings["username"],
         password=password,
-        html=settings["content_type"] == "HTML",
+        presentation=Presentation(
+            html=settings["content_type"] == "HTML",
+            sender_name=settings["from_name"],
+            reply_to=settings["reply_to"],
+            unsubscribe=settings["list_unsubscribe"],
+            unsubscribe_categories=settings["list_unsubscribe_category_ids"],
+        ),
     )
     return EmailServer(config, _send_policy(settings))
 

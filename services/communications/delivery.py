@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from domain.aggregate import Aggregate, Attribution
-from domain.communication import Communication
+from domain.communication import (
+    AUTOMATIC,
+    CATEGORY,
+    INSERTED_VALUES,
+    Communication,
+)
 from domain.errors import ConcurrentUpdate, Refusal, ServiceUnavailable
 from domain.queue_entry import ERROR_CODE, QueueEntry
 from services.backoff import Backoff
@@ -28,6 +33,7 @@ from services.ports import EventStore
 from services.side_effects import SideEffect
 
 __all__ = [
+    "INTERNAL_ERROR",
     "MEDIA",
     "DeliveryLeases",
     "LeasedEntry",
@@ -43,6 +49,8 @@ T = TypeVar("T")
 MEDIA = ("EMAIL", "SMS")
 """The media that the service can send itself."""
 SOURCE = "crmledger send"
+INTERNAL_ERROR = "INTERNAL"
+"""The code of a message that cannot be sent because of an error of the service itself."""
 MAX_ERROR_LENGTH = 500
 """Characters of a server's error text that are stored."""
 PAUSES = (0.1, 5.0)
@@ -51,13 +59,23 @@ PAUSES = (0.1, 5.0)
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message for a server; ``idempotency_key`` is the same at every attempt."""
+    """A message for a server; ``idempotency_key`` is the same at every attempt.
+
+    ``inserted_values`` are the places of the content where values of tags stand, each with its first
+    and its last offset, that would mean something in HTML. Messages that the service has written itself
+    are ``is_automatic``. ``contact`` and ``category`` are ids.
+    """
 
     idempotency_key: str
     sender: str | None
     to: str
     subject: str
     content: str
+    inserted_values: Sequence[Sequence[int]] = ()
+    contact: str = ""
+    category: str | None = None
+    is_automatic: bool = False
+    is_last_try: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +98,9 @@ class SendResult:
     """The result of sending a message.
 
     ``sent``; ``rejected`` for good; ``deferred``: deferred, another attempt may succeed; ``unavailable``: the
-    server is unavailable, whatever the message. ``code`` contains no personal data, ``text`` may;
-    ``wait`` is the pause in seconds that the server asks for.
+    server is unavailable, whatever the message. ``code`` contains no personal data, ``text`` may; those
+    of a ``sent`` one, if any, tell which recipients were refused. ``wait`` is the pause in seconds that
+    the server asks for.
     """
 
     name: Literal["sent", "rejected", "deferred", "unavailable"]
@@ -118,7 +137,10 @@ class Transport(Protocol):
     policy: SendPolicy
 
     async def send(self, message: Message) -> SendResult:
-        """Hands over one message. Takes at most ``policy.timeout_seconds``; raises nothing."""
+        """Hands over one message. Takes at most ``policy.timeout_seconds``.
+
+        It raises only by mistake: what fails because of the message or the server is a result.
+        """
 
 
 class DeliveryLeases(Protocol):
@@ -146,10 +168,18 @@ class DeliveryLeases(Protocol):
 class MessageDelivery:
     """Sends leased entries and records the results."""
 
-    def __init__(self, store: EventStore, leases: DeliveryLeases, zone: ZoneInfo) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        leases: DeliveryLeases,
+        zone: ZoneInfo,
+        report: Callable[[str, str], None],
+    ) -> None:
+        """:param report: is called with organisation and entry while an error of our own is handled."""
         self._store = store
         self._leases = leases
         self._zone = zone
+        self._report = report
 
     async def deliver(
         self, context: CallContext, media: str, transport: Transport, leased: LeasedEntry
@@ -160,15 +190,19 @@ class MessageDelivery:
         process has the entry now. Waits for a database that is unavailable, because a message that
         was sent must be recorded.
         """
-        organisation, started = context.directory.organisation, time.monotonic()
-        message = await _retry(lambda: self._message(context, leased.entry))
-        if message is None:
-            await _retry(lambda: self._leases.complete(organisation, leased.entry))
-            return "superseded"
-        if time.monotonic() - started > transport.policy.timeout_seconds:
-            # The database was unavailable: an attempt that began now could outlast the lease.
-            return "lease_lost"
-        result = SendResult("sent") if leased.sent else await _send(transport, message)
+        organisation = context.directory.organisation
+        try:
+            result = await self._attempt(context, transport, leased)
+        except Exception as error:
+            if leased.sent:
+                raise
+            # No reason to hold up the contact's later messages for longer than any other failure.
+            self._report(organisation, leased.entry)
+            result = SendResult(
+                "deferred", INTERNAL_ERROR, f"{type(error).__name__} in the service"
+            )
+        if not isinstance(result, SendResult):
+            return result
         if result.name == "deferred" and leased.tries + 1 >= transport.policy.tries:
             text = f"{result.text} (tried {leased.tries + 1} times)".strip()
             result = SendResult("rejected", result.code, text)
@@ -176,9 +210,25 @@ class MessageDelivery:
             return await self._record(context, transport, leased, result)
         return await self._defer(organisation, media, transport, leased, result)
 
-    async def _message(self, context: CallContext, entry: str) -> Message | None:
+    async def _attempt(
+        self, context: CallContext, transport: Transport, leased: LeasedEntry
+    ) -> SendResult | str:
+        """The result of one try; ``superseded`` or ``lease_lost`` if there was none."""
+        organisation, started = context.directory.organisation, time.monotonic()
+        message = await _retry(lambda: self._message(context, transport.policy, leased))
+        if message is None:
+            await _retry(lambda: self._leases.complete(organisation, leased.entry))
+            return "superseded"
+        if time.monotonic() - started > transport.policy.timeout_seconds:
+            # The database was unavailable: an attempt that began now could outlast the lease.
+            return "lease_lost"
+        return SendResult("sent") if leased.sent else await _send(transport, message)
+
+    async def _message(
+        self, context: CallContext, policy: SendPolicy, leased: LeasedEntry
+    ) -> Message | None:
         """The message of an entry; None if the entry is decided already."""
-        organisation, stream = context.directory.organisation, UUID(entry)
+        organisation, stream = context.directory.organisation, UUID(leased.entry)
         loaded = await self._store.load(organisation, [stream])
         queue_entry = loaded.aggregates.get(stream)
         if not isinstance(queue_entry, QueueEntry) or queue_entry.state != "PENDING":
@@ -191,11 +241,16 @@ class MessageDelivery:
         is_email = queue_entry.media == "EMAIL"
         default_sender = "default_email_address" if is_email else "default_sms_sender"
         return Message(
-            idempotency_key=message_key(organisation, entry),
+            idempotency_key=message_key(organisation, leased.entry),
             sender=details.get("from") or context.directory.settings.get(default_sender),
             to=details.get("to") or "",
             subject=details.get("subject") or "",
             content=details.get("content") or "",
+            inserted_values=details.get(INSERTED_VALUES) or (),
+            contact=communication.contact_information,
+            category=details.get(CATEGORY.name),
+            is_automatic=bool(details.get(AUTOMATIC)),
+            is_last_try=leased.tries + 1 >= policy.tries,
         )
 
     async def _record(
@@ -218,10 +273,11 @@ class MessageDelivery:
             nonlocal decided
             assert isinstance(entry, QueueEntry)
             decided = entry.state == "PENDING"
-            if decided and result.name == "sent":
-                entry.process(by)
-            elif decided:
+            if decided and result.code:
                 entry.reject(result.code[: ERROR_CODE.max_length], _error_text(result), by)
+            if decided and result.name == "sent":
+                # After a reject, a completed entry still carries its error (section 9.2).
+                entry.process(by)
             return ()
 
         try:

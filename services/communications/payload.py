@@ -12,6 +12,7 @@ from domain.communication import (
     CATEGORY,
     DIRECTION,
     EXTERNAL_SYSTEM,
+    INSERTED_VALUES,
     MEDIA,
     OWNERSHIP,
     REFERENCES,
@@ -104,6 +105,8 @@ def amendment(communication: Communication, call: Call) -> tuple[JsonObject, lis
     check_consumer_may_write(call, details)
     _check_complete(details)
     details = apply_diff(details, _changed_references(communication, params))
+    if details.get(TEXT.name) != before.get(TEXT.name):
+        details[INSERTED_VALUES] = None
     parameters = _apply_parameters(communication.parameters, params, call)
     if any(details.get(field.name) != before.get(field.name) for field in (DIRECTION, MEDIA)):
         details["from"] = _sender(details, call)
@@ -172,7 +175,8 @@ def _resolve_tags(
     """The values with the tags of both texts resolved, within the limits of section 5.4."""
     texts = {field: values.get(field.name) for field in (SUBJECT, TEXT)}
     links = values.get(REFERENCES.name) or {}
-    values = values | render_texts(texts, contact, links, parameters, call)
+    places = values.get(INSERTED_VALUES) or ()
+    values = values | render_texts(texts, contact, links, parameters, call, places)
     system = call.directory.fields(EXTERNAL_SYSTEM.name, values.get(EXTERNAL_SYSTEM.name))
     limits = (
         (call.settings.get("content_limits") or {}).get(values["media"]),

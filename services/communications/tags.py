@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from domain.communication import INSERTED_VALUES, TEXTS
 from domain.contact_fields import DEMOGRAPHICS
 from domain.errors import InvalidParameterValue
 from domain.fields import Field, JsonObject
 from domain.parsing import java_date
 from domain.scalar_fields import Boolean, Date, Enumeration, Integer, Number, Text
-from domain.template_tags import resolve
+from domain.template_tags import inserted_values, resolve
 from services.pipeline.request import Call
 from services.projections import COMPACTS
 
 __all__ = ["render_texts"]
 
+CONTENT = TEXTS[1]
 SCALARS = (Text, Integer, Number, Boolean, Date, Enumeration)
 
 
@@ -26,12 +28,14 @@ def render_texts(
     references: JsonObject,
     parameters: Iterable[JsonObject],
     call: Call,
+    places: Iterable[Sequence[int]],
 ) -> JsonObject:
-    """The texts by field with their tags resolved.
+    """The texts by field with their tags resolved, and the places of values that mean something in HTML.
 
+    The texts hold all values as they are (section 4); if the content is HTML, who sends it escapes them.
     ``contact`` is the id of the communication's contact, ``references`` the ids it refers to by
-    kind, ``parameters`` its unrestricted parameters. Raises `InvalidParameterValue` for a text that
-    becomes longer than its field can hold.
+    kind, ``parameters`` its unrestricted parameters, ``places`` are those of earlier values. Raises
+    `InvalidParameterValue` for a text that becomes longer than its field can hold.
     """
     entities = {"contact_information": contact} | {k: v for k, v in references.items() if v}
     by_key = {parameter["key"]: parameter for parameter in parameters}
@@ -48,7 +52,8 @@ def render_texts(
         resolved[field.name] = text and resolve(text, value_of, field.max_length)
         if text and resolved[field.name] is None:
             raise InvalidParameterValue(field.name)
-    return resolved
+    places = inserted_values(texts[CONTENT] or "", value_of, places)
+    return resolved | {INSERTED_VALUES: places or None}
 
 
 def _parameter_text(parameter: JsonObject, call: Call) -> str:

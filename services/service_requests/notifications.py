@@ -11,7 +11,7 @@ from typing import cast
 from msgspec import structs
 
 from domain.aggregate import DomainEvent
-from domain.communication import TEXTS, Communication, are_addresses
+from domain.communication import AUTOMATIC, TEXTS, Communication, are_addresses
 from domain.queue_entry import QueueEntry
 from domain.service_request import ServiceRequest
 from services.communications.payload import creation_payload
@@ -66,6 +66,7 @@ def _compose(
     payload = creation_payload(
         structs.replace(call, params=params, session=structs.replace(call.session, customer=None))
     )
+    payload["details"][AUTOMATIC] = True
     event = Communication.Recorded
     communication = Communication.create(event, call.actor, id=call.new_id(), **payload)
     yield communication
