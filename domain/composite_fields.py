@@ -67,8 +67,8 @@ class PartialDate(Field):
     parts: tuple[str, ...] = ("day", "month", "year")
 
     def read(self, value: Any, path: str, context: ReadContext) -> JsonObject | None:
-        given = read_object(value, path)
-        members = {part: given.get(part) for part in self.parts}
+        day_parts = read_object(value, path)
+        members = {part: day_parts.get(part) for part in self.parts}
         blank = [is_blank(member) for member in members.values()]
         if all(blank):
             return None

@@ -67,7 +67,7 @@ PURGE_INTERVAL = 600.0
 """Seconds between two purges of expired responses."""
 
 STREAMS = 4
-"""Connections for long lists; so many clients can read one at a time, however slow they are."""
+"""Connections for long lists: the number of clients that can read one at a time."""
 
 LONGEST_LINE = 16 * 1024
 """Bytes of a request line (contract common.md, section 1)."""

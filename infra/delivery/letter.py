@@ -48,7 +48,7 @@ class LetterError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """What an e-mail says. Addresses are those that `parse_address` returns; all other texts are any.
+    """The content of an e-mail. Addresses are those that `parse_address` returns; all other texts are any.
 
     ``text`` is the content, or its alternative where there is ``html``. ``unsubscribe`` are the URIs of
     List-Unsubscribe (RFC 2369); with one of https a click is enough (RFC 8058). ``automatic`` letters

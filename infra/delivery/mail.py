@@ -36,7 +36,7 @@ class InvalidMessage(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """How an organisation's e-mails look, from its settings; ``reply_to`` is a parsed address.
+    """The look of an organisation's e-mails, from its settings; ``reply_to`` is a parsed address.
 
     ``unsubscribe`` is the template of URIs, separated by blanks, for messages of these categories, or of
     all if there are none.

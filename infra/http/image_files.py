@@ -81,9 +81,9 @@ def _read_jpeg(content: bytes) -> ImageFile:
             # A scan of only some colours is kept until the others come.
             whole |= payload[0] < colours
             scans += 1
-        kept = _kept_jpeg_payload(marker, payload)
-        if kept is not None:
-            parts.append(b"\xff%c%b%b" % (marker, (len(kept) + 2).to_bytes(2), kept))
+        served = _served_jpeg_payload(marker, payload)
+        if served is not None:
+            parts.append(b"\xff%c%b%b" % (marker, (len(served) + 2).to_bytes(2), served))
         parts.append(data)
         _check_number(parts)
     return ImageFile("image/jpeg", b"".join((*parts, b"\xff\xd9")), pixels, scans, whole)
@@ -92,8 +92,8 @@ def _read_jpeg(content: bytes) -> ImageFile:
 def _jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     """The segments up to the end of the first picture: marker, payload, and the data of a scan."""
     position = 2
-    while (found := _MARKER.match(content, position)) is not None:
-        marker, position = found[1][0], found.end()
+    while (match := _MARKER.match(content, position)) is not None:
+        marker, position = match[1][0], match.end()
         if marker == _END:
             return
         end = position + int.from_bytes(content[position : position + 2])
@@ -105,8 +105,8 @@ def _jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     raise ValueError("a JPEG without an end")
 
 
-def _kept_jpeg_payload(marker: int, payload: bytes) -> bytes | None:
-    """What is kept of a segment; None for nothing of it."""
+def _served_jpeg_payload(marker: int, payload: bytes) -> bytes | None:
+    """Return the part of a segment that is served; None if nothing of it is."""
     if marker == _APP0 and payload.startswith(b"JFIF\0"):
         return payload[:12] + b"\0\0"  # without a thumbnail
     if marker == _APP1 and payload.startswith(_EXIF):
@@ -118,16 +118,16 @@ def _kept_jpeg_payload(marker: int, payload: bytes) -> bytes | None:
 
 def _orientation(exif: bytes) -> bytes | None:
     """The EXIF data that only says how a picture is held; None if it is held upright."""
-    given, kept = Image.Exif(), Image.Exif()
+    sent, served = Image.Exif(), Image.Exif()
     try:
-        given.load(exif)
-        orientation = given.get(_ORIENTATION)
+        sent.load(exif)
+        orientation = sent.get(_ORIENTATION)
     except Exception:  # it fails on broken data in more ways than it documents
         return None
     if orientation not in range(2, 9):
         return None
-    kept[_ORIENTATION] = orientation
-    return kept.tobytes()
+    served[_ORIENTATION] = orientation
+    return served.tobytes()
 
 
 def _read_png(content: bytes) -> ImageFile:

@@ -91,7 +91,7 @@ class _Connection(web.RequestHandler):
 
 
 class Server(web.Server):
-    """aiohttp's low-level server with our own class of connections, of which it holds at most so many."""
+    """aiohttp's low-level server with our own class of connections, of which it holds at most a given number."""
 
     def __init__(
         self,

@@ -229,10 +229,10 @@ class ViewReader:
         codes, created = (
             [row[name] for row in rows] if followed else [] for name in ("code", "created")
         )
-        shown = await connection.fetch(
+        objects = await connection.fetch(
             sql, organisation, customer_refs(query.customer), list(refs), ids, codes, created
         )
-        return follow_ups(query.view, ids) | dict(map(tuple, shown))
+        return follow_ups(query.view, ids) | dict(map(tuple, objects))
 
     async def compact(self, organisation: str, ref: str) -> bytes | None:
         """Return a stored compact object, or None."""

@@ -73,9 +73,9 @@ class BodyBudget:
 
     @contextmanager
     def share(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that takes what a body of so many bytes needs, until the end of the context.
+        """Yield a function that reserves memory for a body of a number of bytes, until the end of the context.
 
-        It raises `ServiceUnavailable` if so much is not left.
+        It raises `ServiceUnavailable` if that is not left.
         """
         taken = 0
 

@@ -111,7 +111,7 @@ class Api:
         return handle
 
     def _admission(self, exchange: Exchange, take: Callable[[int], None]) -> Callable[[int], None]:
-        """Return a check of a body of so many bytes: a large one is read for a good token only.
+        """Return a check of a body by its length in bytes: a large one is read for a good token only.
 
         That is the one of the header, if there is one; whose it is in the body is known afterwards.
         """
@@ -159,7 +159,7 @@ async def _read_request(
 ) -> Request:
     """Return the request with its parameters.
 
-    Raises `InvalidRequest`, `RequestTooLarge`, and what ``admit`` raises for a body of so many bytes.
+    Raises `InvalidRequest`, `RequestTooLarge`, and what ``admit`` raises for the length of a body.
     """
     http = exchange.request
     parameters: dict[str, Any]
