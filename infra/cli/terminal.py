@@ -33,6 +33,9 @@ __all__ = ["Styled", "err", "exit_with", "out", "progress", "show_tracebacks"]
 Styled: TypeAlias = str | tuple[str, str]
 """A text, or a text and its style."""
 
+PIPE_WIDTH = 10_000
+"""The columns of characters of a pipe, for tables: who reads it may cut them."""
+
 
 class Terminal(Console):
     """Standard output or standard error."""
@@ -45,11 +48,17 @@ class Terminal(Console):
         self.print(_text(*parts, style=style), soft_wrap=not wrapped)
 
     def print_table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print a table. The first column is never wrapped."""
+        """Print a table. The first column is never wrapped; in a pipe nothing is."""
         table = Table(Column(columns[0], no_wrap=True), *columns[1:])
         for row in rows:
             table.add_row(*map(_text, row))
-        self.print(table)
+        former = self._width
+        if not self.is_terminal:
+            self.width = PIPE_WIDTH
+        try:
+            self.print(table)
+        finally:
+            self._width = former
 
     def print_grid(self, rows: Iterable[Sequence[Styled]]) -> None:
         """Print rows in columns without a frame."""

@@ -336,11 +336,11 @@ COMMENT ON TABLE ledger.view_versions IS
     'The version of its definition by which each view''s rows were written, and since when.';
 
 INSERT INTO ledger.view_versions (view, version)
-VALUES ('views.access_tokens', 1),
+VALUES ('views.access_tokens', 2),
        ('views.communications', 1),
-       ('views.contacts', 1),
-       ('views.entities', 2),
-       ('views.identifiers', 1),
+       ('views.contacts', 2),
+       ('views.entities', 3),
+       ('views.identifiers', 2),
        ('views.queue_entries', 1),
        ('views.records', 1),
        ('views.service_requests', 1),
