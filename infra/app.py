@@ -101,10 +101,10 @@ class Application:
         """The routes of the first port."""
         edge = Router(self.tracing)
         Api(self.runner, self.desk, self.ledger, self.refusals.note).routes(edge)
-        key = self.settings.operator_key
-        ReferenceRoutes(self.registrar, self.ledger, key, self.zone).routes(edge)
-        OperatorRoutes(self.operator, self.ledger, key).routes(edge)
-        WebhookRoutes(self.webhook_admin, self.operator, key).routes(edge)
+        keys = self.settings.operator_keys
+        ReferenceRoutes(self.registrar, self.ledger, keys, self.zone).routes(edge)
+        OperatorRoutes(self.operator, self.ledger, keys).routes(edge)
+        WebhookRoutes(self.webhook_admin, self.operator, keys).routes(edge)
         audit = AuditRoutes(self.auditing, self.ledger)
         audit.routes(edge)
         AuditHistory(audit, self.historian).routes(edge)
@@ -150,18 +150,18 @@ async def open_application(settings: Settings, url: str) -> AsyncIterator[Applic
     """The application on the database at ``url``, closed again at the end."""
     zone = ZoneInfo(settings.time_zone)
     reads = ConnectionPool(url, settings.connections)
-    ring = KeyRing(settings.service_key)
+    ring = KeyRing(*settings.service_keys)
     writes, streams = ConnectionPool(url, 3), ConnectionPool(url, STREAMS)
     ledger = PostgresStore(reads, writes, streams, ring, zone, replica=_replica(settings))
-    secrets = SecretHasher(settings.service_key)
-    tokens = Tokens(settings.token_secret)
+    secrets = SecretHasher(*settings.service_keys)
+    tokens = Tokens(*settings.token_secrets)
     limit: Callable[[str], None] = (
         RateLimiter(settings.rate_limit) if settings.rate_limit else _unlimited
     )
     authenticator = Authenticator(ledger, secrets)
     tracing = create_tracing(settings.traces_url)
     writer = CommandRunner(ledger, secrets, authenticator, zone, tracing.stage)
-    hooks = (limit, inspect_image_off_loop, secrets.mac, tracing.stage)
+    hooks = (limit, inspect_image_off_loop, secrets.macs, tracing.stage)
     runner = Dispatcher(ledger, tokens, authenticator, zone, writer, *hooks)
     desk = LoginServices(ledger, tokens, secrets, authenticator, zone)
     auditing = AuditAccess(ledger, runner, zone)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
+from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor
 
 from argon2 import Parameters, PasswordHasher, Type
@@ -12,7 +11,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from argon2.low_level import ARGON2_VERSION
 
 from domain.parsing import comparable
-from infra.encryption import decrypt, derive_key, encrypt
+from infra.encryption import DerivedKeys
 
 __all__ = ["SecretHasher"]
 
@@ -34,11 +33,11 @@ CONCURRENCY = 2
 class SecretHasher:
     """Hashes and verifies secrets outside the event loop, at most `CONCURRENCY` at a time."""
 
-    def __init__(self, service_key: str) -> None:
+    def __init__(self, service_key: str, *fallbacks: str) -> None:
         self._hasher = PasswordHasher.from_parameters(ARGON2_PARAMETERS)
         self._threads = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="argon2")
-        self._mac_key = derive_key(service_key, "keys")
-        self._encryption_key = derive_key(service_key, "sealed-secrets")
+        self._hashes = DerivedKeys("keys", service_key, *fallbacks)
+        self._boxes = DerivedKeys("sealed-secrets", service_key, *fallbacks)
         self._dummy = self._hasher.hash("no user has this password")
 
     async def hash(self, secret: str) -> str:
@@ -55,16 +54,33 @@ class SecretHasher:
         return fits and verifier is not None
 
     def mac(self, secret: str) -> str:
-        """Return a keyed hash of a key of at least 128 random bits."""
-        return hmac.new(self._mac_key, secret.encode(), hashlib.sha256).hexdigest()
+        """Return a keyed hash of a key of at least 128 random bits, to be stored."""
+        return self.macs(secret)[0]
+
+    def macs(self, secret: str) -> list[str]:
+        """Return its keyed hashes: what is stored is the first, or was with a former service key."""
+        return self._hashes.hashes(secret)
+
+    def equal_macs(self, mac: str) -> list[str]:
+        """Return the keyed hashes of the secret of a stored one; that alone if its key is not listed."""
+        try:
+            return self._hashes.renew_hash(mac)
+        except ValueError:
+            return [mac]
 
     def encrypt(self, secret: str, place: str) -> str:
         """Encrypt a secret that must be readable later, bound to one place."""
-        return encrypt(self._encryption_key, secret.encode(), place)
+        return b64encode(self._boxes.encrypt(secret.encode(), place)).decode()
 
     def decrypt(self, box: str, place: str) -> str:
         """Decrypt a secret. Raises ``ValueError`` if it was encrypted for another place or with another key."""
-        return decrypt(self._encryption_key, box, place).decode()
+        return self._boxes.decrypt(b64decode(box), place).decode()
+
+    def renew(self, verifier: str, place: str) -> str:
+        """Return a keyed hash or an encrypted secret as the current key makes it. Raises ``ValueError``."""
+        if ":" in verifier:
+            return self._hashes.renew_hash(verifier)[0]
+        return self.encrypt(self.decrypt(verifier, place), place)
 
     def close(self) -> None:
         """End the threads when they are idle."""

@@ -7,6 +7,7 @@ An empty variable counts as absent, because compose files pass `VAR=` for what i
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -20,7 +21,10 @@ __all__ = ["Network", "Settings", "SettingsError"]
 
 SECRETS = ("CRMLEDGER_TOKEN_SECRET", "CRMLEDGER_SERVICE_KEY", "CRMLEDGER_OPERATOR_KEY")
 SECRET_BYTES = 32
-HIDDEN = frozenset({"database_url", "replica_url", "token_secret", "service_key", "operator_key"})
+PUBLIC_KEY = "[0-9a-f]{64}"
+HIDDEN = frozenset({"database_url", "replica_url"}).union(
+    *({name, f"{name}_fallbacks"} for name in ("token_secret", "service_key", "operator_key"))
+)
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535, description="a number from 0 to 65535")]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86400, description="a number from 0 to 86400")]
@@ -51,6 +55,14 @@ class Settings(
     """Wraps the keys of personal data."""
     operator_key: str
     """Opens the operator's own methods."""
+    token_secret_fallbacks: str = ""
+    """Further secrets whose tokens are valid, separated by commas, as are the two below: a former or a next one."""
+    service_key_fallbacks: str = ""
+    """Further keys that decrypt what they have encrypted."""
+    operator_key_fallbacks: str = ""
+    """Further keys that open the operator's own methods."""
+    seal_keys: str = ""
+    """Public keys of former service keys whose seals are trusted, separated by commas."""
     database_url: str | None = None
     """None: the embedded PostgreSQL."""
     replica_url: str | None = None
@@ -102,11 +114,29 @@ class Settings(
     __str__ = __repr__
 
     @property
+    def token_secrets(self) -> tuple[str, ...]:
+        """The secrets whose tokens are valid; the first signs."""
+        return (self.token_secret, *_parts(self.token_secret_fallbacks))
+
+    @property
+    def service_keys(self) -> tuple[str, ...]:
+        """The service keys that read what is stored; the first writes."""
+        return (self.service_key, *_parts(self.service_key_fallbacks))
+
+    @property
+    def operator_keys(self) -> tuple[str, ...]:
+        """The operator keys, each as good as the other."""
+        return (self.operator_key, *_parts(self.operator_key_fallbacks))
+
+    @property
     def reachable_networks(self) -> tuple[Network, ...]:
         """The networks of `webhook_networks`. Raises ``ValueError`` if one is malformed."""
-        return tuple(
-            ip_network(part.strip()) for part in self.webhook_networks.split(",") if part.strip()
-        )
+        return tuple(map(ip_network, _parts(self.webhook_networks)))
+
+    @property
+    def trusted_seal_keys(self) -> tuple[str, ...]:
+        """The public keys of `seal_keys`."""
+        return _parts(self.seal_keys)
 
     @property
     def embedded(self) -> bool:
@@ -135,6 +165,11 @@ class Settings(
         settings = _parse(variables)
         _check(settings)
         return settings
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    """The parts of a list that commas separate."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _parse(variables: Mapping[str, str]) -> Settings:
@@ -167,6 +202,18 @@ def _check(settings: Settings) -> None:
     for name, url in urls.items():
         if url and not url.startswith(("postgresql://", "postgres://")):
             raise SettingsError(f"{name}: must be postgresql://USER@HOST/DATABASE")
+    for name, fallbacks in (
+        ("TOKEN_SECRET", settings.token_secrets[1:]),
+        ("SERVICE_KEY", settings.service_keys[1:]),
+        ("OPERATOR_KEY", settings.operator_keys[1:]),
+    ):
+        for fallback in fallbacks:
+            _check_secret(f"CRMLEDGER_{name}_FALLBACKS", fallback)
+    if not all(re.fullmatch(PUBLIC_KEY, key) for key in settings.trusted_seal_keys):
+        raise SettingsError(
+            "CRMLEDGER_SEAL_KEYS: must be public keys as `crmledger audit public-key` prints them,"
+            f" got {settings.seal_keys!r}"
+        )
     if settings.port == settings.admin_port != 0:
         raise SettingsError("CRMLEDGER_ADMIN_PORT: must differ from CRMLEDGER_PORT")
     try:
@@ -211,13 +258,20 @@ def _secret(name: str, variables: Mapping[str, str]) -> str:
         )
     else:
         text = _generated_secret(Path(variables["CRMLEDGER_DATA_DIR"]), name)
+    _check_secret(name, text)
+    return text
+
+
+def _check_secret(name: str, text: str) -> None:
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
         raise SettingsError(f"{name}: must be UTF-8") from None
     if size < SECRET_BYTES:
         raise SettingsError(f"{name}: must have at least {SECRET_BYTES} bytes")
-    return text
+    if "," in text or text != text.strip():
+        # It could not be listed among the fallbacks later.
+        raise SettingsError(f"{name}: must have no comma, and no space at either end")
 
 
 def _generated_secret(data_dir: Path, name: str) -> str:

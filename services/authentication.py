@@ -228,7 +228,8 @@ async def _find_key(
     key = clean(request.web_api_key) if clean and request.web_api_key else None
     if not key:
         raise InvalidWebApiKey
-    holder = await services.ledger.claim_holder(f"web_api_key={services.hasher.mac(key)}")
+    claims = [f"web_api_key={mac}" for mac in services.hasher.macs(key)]
+    holder = await services.ledger.claim_holder(*claims)
     if holder is None:
         raise InvalidWebApiKey
     organisation, ref = holder

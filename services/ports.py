@@ -143,8 +143,8 @@ class Organisations(ContextSource, Protocol):
         :param fresh: look it up now.
         """
 
-    async def claim_holder(self, claim: str) -> tuple[str, str] | None:
-        """Return who holds a claim over all organisations: organisation and ``kind/id``."""
+    async def claim_holder(self, *claims: str) -> tuple[str, str] | None:
+        """Return who holds one of these claims over all organisations: organisation and ``kind/id``."""
 
 
 class EventStore(ContextSource, Protocol):
@@ -195,9 +195,9 @@ class SecretStore(Protocol):
         """Return the secret of that name of an entity (``kind/id``)."""
 
     async def secret_by_verifier(
-        self, organisation: str, name: str, verifier: str
+        self, organisation: str, name: str, verifiers: Sequence[str]
     ) -> Secret | None:
-        """Return the secret of that name with that verifier, whoever has it."""
+        """Return the secret of that name with one of these verifiers, whoever has it."""
 
     async def count_guess(
         self, organisation: str, secret: str, source: str, limits: GuessLimits
@@ -246,3 +246,9 @@ class Hasher(Protocol):
 
     def mac(self, secret: str) -> str:
         """Return a keyed hash: of a key of many random bits, or of a short code that expires soon."""
+
+    def macs(self, secret: str) -> list[str]:
+        """Return the keyed hashes that a secret may be stored as: with each key, the current one first."""
+
+    def equal_macs(self, mac: str) -> list[str]:
+        """Return the keyed hashes that the secret of a stored one may be stored as by now."""

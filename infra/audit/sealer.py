@@ -22,8 +22,9 @@ from infra.ledger.feed import LedgerCorruptedError
 from infra.ledger.positions import HEADS
 from infra.observability.metrics import REGISTRY
 from infra.postgres.pool import ConnectionPool
+from infra.settings import Settings
 
-__all__ = ["INLINE_LIMIT", "Sealer", "UnsealedBacklog", "backlogs", "signer_of"]
+__all__ = ["INLINE_LIMIT", "Sealer", "UnsealedBacklog", "backlogs", "signer_of", "trusted_keys"]
 
 _BACKLOGS = """
 WITH heads AS ({heads})
@@ -70,6 +71,12 @@ log = structlog.get_logger(__name__)
 def signer_of(service_key: str) -> Signer:
     """Return the signer of all processes that share a service key."""
     return Signer(derive_key(service_key, "seals"))
+
+
+def trusted_keys(settings: Settings) -> set[str]:
+    """Return the public keys whose seals are trusted: of the service keys, and those that are listed."""
+    own = {signer_of(service_key).key for service_key in settings.service_keys}
+    return own | {*settings.trusted_seal_keys}
 
 
 @dataclass(frozen=True, slots=True)

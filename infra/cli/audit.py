@@ -24,7 +24,7 @@ from infra.audit.queries import (
 )
 from infra.audit.seal_builder import seal_next
 from infra.audit.seal_verification import SealVerifier
-from infra.audit.sealer import signer_of
+from infra.audit.sealer import signer_of, trusted_keys
 from infra.audit.seals import SealError, SignedSeal, Signer, parse_seals, trusted_seals
 from infra.cli.runtime import database, prepare_schema
 from infra.cli.terminal import err, exit_with, out, progress
@@ -145,11 +145,11 @@ async def verify_(
     with _exit_on_error():
         stored = [s for path in checkpoints or () for s in parse_seals(path.read_bytes())]
         async with _ready() as (settings, url), snapshot(url) as connection:
-            trusted_keys = {signer_of(settings.service_key).key, *(keys or ())}
+            trusted = trusted_keys(settings) | {*(keys or ())}
             organisations = set(await _organisations(connection, organisation))
             if organisation is None:
                 organisations |= {signed.seal().organisation for signed in stored}
-            sound = await _verify(connection, sorted(organisations), trusted_keys, stored)
+            sound = await _verify(connection, sorted(organisations), trusted, stored)
     if not sound:
         sys.exit(1)
 

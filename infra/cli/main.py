@@ -18,6 +18,7 @@ from infra.cli.audit import audit
 from infra.cli.diagnostics import check, describe
 from infra.cli.export import export_
 from infra.cli.history import history
+from infra.cli.keys import keys
 from infra.cli.operators import access_tokens, contacts, sessions
 from infra.cli.project import project
 from infra.cli.runtime import database, open_command_application, prepare_schema, stop_signal
@@ -53,6 +54,7 @@ app.command(access_tokens)
 app.command(contacts)
 app.command(webhooks)
 app.command(audit)
+app.command(keys)
 app.command(check)
 app.command(describe)
 app.command(export_, name="export")

@@ -50,7 +50,7 @@ async def _open_database() -> AsyncIterator[tuple[str, KeyRing, ZoneInfo]]:
     settings = Settings.from_environment()
     async with database(settings) as url:
         await prepare_schema(url, own=settings.embedded)
-        yield url, KeyRing(settings.service_key), ZoneInfo(settings.time_zone)
+        yield url, KeyRing(*settings.service_keys), ZoneInfo(settings.time_zone)
 
 
 @contextmanager

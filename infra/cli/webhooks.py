@@ -59,7 +59,7 @@ async def deliver(
         await prepare_schema(url, own=settings.embedded)
         pool, secrets = (
             ConnectionPool(url, CONNECTIONS, role=ROLE),
-            SecretHasher(settings.service_key),
+            SecretHasher(*settings.service_keys),
         )
         base_url = settings.public_url or ""
         listener = Listener(url, ROLE)

@@ -7,15 +7,16 @@ from dataclasses import fields
 
 from domain.aggregate import EVENTS, CreationEvent
 from infra.analytics.install import assert_deployed
-from infra.audit.sealer import backlogs, signer_of
+from infra.audit.sealer import backlogs, trusted_keys
 from infra.diagnostics.runner import CheckContext, CheckResult, summarize
-from infra.encryption import KeyRing
+from infra.encryption import key_id
 from infra.ledger.integrity import integrity_problems
 from infra.ledger.positions import HEADS, head_positions
 from infra.projections.projector import lags
 from infra.projections.sql_projections import ANALYTICS
 from infra.projections.temporal import HISTORY
 from infra.schema.migrate import MigrationError, available
+from infra.store.key_rotation import count_key_uses
 from infra.webhooks.subscriptions import SubscriptionStatus, subscription_status
 from services.projection_versions import VERSIONS
 
@@ -82,7 +83,6 @@ SELECT s.organisation, s.name, s.value, n.used
                          ORDER BY e.position DESC LIMIT 100) AS f) AS n
  WHERE n.used > s.value
 """
-WRAPPED = "SELECT wrapped FROM ledger.personal_keys ORDER BY organisation, subject LIMIT 1"
 SIGNED_BY = (
     "SELECT statement ->> 'key' FROM ledger.seals ORDER BY organisation, number DESC LIMIT 1"
 )
@@ -225,19 +225,26 @@ async def seals(context: CheckContext) -> CheckResult:
 
 
 async def secrets(context: CheckContext) -> CheckResult:
-    """Check that this service key is the one that the database was written with."""
-    wrapped = await context.connection.fetchval(WRAPPED)
-    try:
-        if wrapped is not None:
-            KeyRing(context.settings.service_key).unwrap(wrapped)
-    except ValueError:
-        return CheckResult("failed", "this CRMLEDGER_SERVICE_KEY does not decrypt personal data")
+    """Check that the service keys are those that the database was written with, and which are needed."""
+    current, *fallbacks = map(key_id, context.settings.service_keys)
+    uses = await count_key_uses(context.connection)
+    others = {
+        key: ", ".join(f"{use.count:,} {use.item}" for use in uses if use.service_key == key)
+        for key in sorted({use.service_key for use in uses} - {current})
+    }
+    unreadable = [
+        f"{others[key]} need another service key" for key in others.keys() - set(fallbacks)
+    ]
+    if unreadable:
+        return _result(unreadable, "")
     signed_by = await context.connection.fetchval(SIGNED_BY)
-    if signed_by not in (None, signer_of(context.settings.service_key).key):
+    if signed_by not in (None, *trusted_keys(context.settings)):
         return CheckResult("warning", f"seals are signed by another service key: {signed_by}")
-    return CheckResult(
-        "ok", "the service key decrypts what is stored" if wrapped else "nothing is encrypted yet"
-    )
+    if others:
+        needed = "; ".join(others.values())
+        return CheckResult("warning", f"{needed} need a fallback; run `crmledger keys rewrap`")
+    message = "the service key decrypts what is stored" if uses else "nothing is encrypted yet"
+    return CheckResult("ok", f"{message}; no fallback is needed" if fallbacks else message)
 
 
 async def every_event(context: CheckContext) -> CheckResult:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import asyncpg
 
 from infra.postgres.pool import ConnectionPool
@@ -16,7 +18,7 @@ SELECT owner, key_id, verifier, expires_at <= clock_timestamp() AS expired
 BY_VERIFIER = """
 SELECT owner, key_id, verifier, expires_at <= clock_timestamp() AS expired
   FROM ledger.secrets
- WHERE organisation = $1 AND name = $2 AND verifier = $3 AND expires_at IS NOT NULL
+ WHERE organisation = $1 AND name = $2 AND verifier = ANY ($3) AND expires_at IS NOT NULL
  ORDER BY expires_at DESC LIMIT 1
 """
 COUNT_GUESS = "SELECT ledger.count_guess($1, $2, $3, $4, $5, $6, $7)"
@@ -37,11 +39,11 @@ class CredentialStore:
         return _to_secret(row)
 
     async def secret_by_verifier(
-        self, organisation: str, name: str, verifier: str
+        self, organisation: str, name: str, verifiers: Sequence[str]
     ) -> Secret | None:
-        """Return the secret with this name and verifier, whoever owns it; None if there is none."""
+        """Return the secret with this name and one of these verifiers, whoever owns it; None if there is none."""
         row = await self._reads.read(
-            lambda connection: connection.fetchrow(BY_VERIFIER, organisation, name, verifier)
+            lambda connection: connection.fetchrow(BY_VERIFIER, organisation, name, verifiers)
         )
         return _to_secret(row)
 

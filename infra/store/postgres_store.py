@@ -44,7 +44,10 @@ from services.reference_cache import ReferenceCache
 
 __all__ = ["PostgresStore"]
 
-HOLDER = "SELECT organisation, entity FROM ledger.global_claims WHERE claim = $1"
+HOLDER = """
+SELECT organisation, entity FROM ledger.global_claims
+ WHERE claim = ANY ($1) ORDER BY array_position($1, claim) LIMIT 1
+"""
 HEAD = """
 SELECT position, recorded_at FROM ledger.events
  WHERE organisation = $1 ORDER BY position DESC LIMIT 1
@@ -122,9 +125,9 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
             self._names[name] = holder[0]
         return self._names[name]
 
-    async def claim_holder(self, claim: str) -> tuple[str, str] | None:
-        """Return the holder of a claim over all organisations: organisation and ``kind/id``."""
-        row = await self._reads.read(lambda connection: connection.fetchrow(HOLDER, claim))
+    async def claim_holder(self, *claims: str) -> tuple[str, str] | None:
+        """Return the holder of one of these claims over all organisations: organisation and ``kind/id``."""
+        row = await self._reads.read(lambda connection: connection.fetchrow(HOLDER, claims))
         return (row["organisation"], row["entity"]) if row else None
 
     async def load_context(self, organisation: str, question: ContextQuery) -> CallContext:

@@ -195,7 +195,7 @@ class CommandRunner:
         work = call.work
         if call.key:
             caller = key_owner(call.session)
-            work.side_effects.append(StoreResponse(call.key, call.request_hash, caller))
+            work.side_effects.append(StoreResponse(call.key, call.request_hashes[0], caller))
         elif not work.events:
             return AppendResult("WRITTEN")
         work.expect_unchanged()

@@ -27,7 +27,7 @@ from domain.parsing import is_blank
 from domain.token_credentials import Credential
 from services.clock import utc_now
 from services.context import CallContext, ContextQuery, SessionRow
-from services.pipeline.idempotency import replay_response, request_hash, stored_response
+from services.pipeline.idempotency import replay_response, request_hashes, stored_response
 from services.pipeline.identifiers import (
     ParsedParameters,
     parse_parameters,
@@ -70,7 +70,7 @@ class Dispatcher:
     ``run_command`` runs those that write: it takes a call and the function that refreshes it.
     ``limit`` is called before each call of a session and may raise `TooManyRequests`.
     ``inspect_image`` returns the mime type of an image and the image without metadata, or raises
-    `InvalidProfilePhoto`; ``mac`` is a keyed hash; ``stage`` measures.
+    `InvalidProfilePhoto`; ``macs`` returns keyed hashes; ``stage`` measures.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Dispatcher:
         run_command: RunCommand,
         limit: Callable[[str], None],
         inspect_image: Callable[[bytes], Awaitable[tuple[str, bytes]]],
-        mac: Callable[[str], str],
+        macs: Callable[[str], list[str]],
         stage: StageTimer,
     ) -> None:
         self._store = store
@@ -92,14 +92,14 @@ class Dispatcher:
         self._run_command = run_command
         self._limit = limit
         self._inspect_image = inspect_image
-        self._mac = mac
+        self._macs = macs
         self._stage = stage
 
     async def run(self, method: Method, request: Request) -> Answer:
         """Return the answer's ``data`` as JSON. Raises the refusal of the call, or `ServiceError`."""
         call = await self._check(method, request)
         if call.key and call.context.response is not None:
-            return replay_response(call.context.response, call.request_hash)
+            return replay_response(call.context.response, call.request_hashes)
         try:
             call = await self._resolve(call)
             if method.multipart:
@@ -155,8 +155,8 @@ class Dispatcher:
             raise AccessDenied
         if refusal is not None:
             raise refusal
-        hashed = request_hash(method, request, session, self._mac) if query.key else ""
-        if session.released and context.response and context.response.request_hash != hashed:
+        hashes = request_hashes(method, request, session, self._macs) if query.key else [""]
+        if session.released and context.response and context.response.request_hash not in hashes:
             raise InvalidToken
         return Call(
             method=method,
@@ -167,7 +167,7 @@ class Dispatcher:
             parsed=parsed,
             work=UnitOfWork(context.directory, self._zone),
             asked_at=asked_at,
-            request_hash=hashed,
+            request_hashes=hashes,
         )
 
     async def _resolve(self, call: Call) -> Call:

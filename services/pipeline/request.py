@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -92,7 +92,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     verified: VerifiedSecrets = msgspec.field(default_factory=VerifiedSecrets)
     asked_at: float = 0.0
     """Before the context was first asked for, on the monotonic clock."""
-    request_hash: str = ""
+    request_hashes: Sequence[str] = ("",)
 
     @property
     def organisation(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -49,10 +50,10 @@ class Claims:
 
 
 class Tokens:
-    """Issues and verifies tokens with one secret (a text of at least 32 bytes)."""
+    """Issues tokens with one secret (a text of at least 32 bytes), and accepts those of its fallbacks, too."""
 
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
+    def __init__(self, secret: str, *fallbacks: str) -> None:
+        self._secrets = (secret, *fallbacks)
         # A signature stays good; expiry and release are looked at in every call.
         self._claims = lru_cache(maxsize=CACHED_TOKENS)(self._read)
 
@@ -77,7 +78,7 @@ class Tokens:
         }
         if customer is not None:
             claims |= {"cii": customer.contact, "acr": customer.account}
-        return jwt.encode(claims, self._secret, algorithm="HS256")
+        return jwt.encode(claims, self._secrets[0], algorithm="HS256")
 
     def verify(self, token: object) -> Claims:
         """Return the claims of a well-signed token, expired or not. Raises `InvalidToken`.
@@ -89,11 +90,15 @@ class Tokens:
         return self._claims(token.strip())
 
     def _read(self, token: str) -> Claims:
-        try:
-            claims = jwt.decode(token, self._secret, algorithms=["HS256"], options=_WITHOUT_TIMES)
-            return _read_claims(claims)
-        except (jwt.InvalidTokenError, *_UNREADABLE) as error:
-            raise InvalidToken from error
+        read: list[Claims] = []
+        for secret in self._secrets:
+            # Each is tried, so that the time does not tell which one fits.
+            with suppress(jwt.InvalidTokenError, *_UNREADABLE):
+                claims = jwt.decode(token, secret, algorithms=["HS256"], options=_WITHOUT_TIMES)
+                read.append(_read_claims(claims))
+        if not read:
+            raise InvalidToken
+        return read[0]
 
 
 def _read_claims(claims: dict[str, Any]) -> Claims:

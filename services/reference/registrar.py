@@ -236,7 +236,7 @@ class Registrar:
             if name in work.kind.generated and known:
                 work.side_effects.append(retire_secret(known, name, work.context.now))
             if name == work.kind.globally_unique:
-                self._claim_key(work, name, stored, verifier)
+                await self._claim_key(work, name, secret or "", stored)
         return keys
 
     async def _verifier(
@@ -245,22 +245,26 @@ class Registrar:
         """The verifier or ciphertext to store for a secret; None if it is the stored one."""
         hasher = self._hasher
         if name == work.kind.globally_unique:
-            verifier = hasher.mac(secret)
-            return None if stored == verifier else verifier
+            macs = hasher.macs(secret)
+            return None if stored in macs else macs[0]
         if name in work.kind.encrypted:
             return encrypt_if_changed(hasher, work.organisation, work.ref, name, secret, stored)
         same = stored is not None and await hasher.verify(stored, secret)
         return None if same else await hasher.hash(secret)
 
-    @staticmethod
-    def _claim_key(work: Registration, name: str, former: str | None, verifier: str) -> None:
+    async def _claim_key(self, work: Registration, name: str, key: str, former: str | None) -> None:
         """Claims a web API key over all organisations: it alone identifies the organisation."""
-        claim = f"{work.kind.key}={verifier}"
+        claim, *others = [f"{work.kind.key}={mac}" for mac in self._hasher.macs(key)]
+        # Claims that were made with different service keys do not collide by themselves.
+        holder = await self._ledger.claim_holder(*others) if others else None
+        if holder not in (None, (work.organisation, work.ref)):
+            raise DuplicateEntity(name)
         work.side_effects.append(
             TakeGlobalClaim(stream=work.stream, entity=work.ref, claim=claim, at=name)
         )
-        if former:
-            claim = f"{work.kind.key}={former}"
+        # It may pass to another service key meanwhile.
+        for mac in self._hasher.equal_macs(former) if former else ():
+            claim = f"{work.kind.key}={mac}"
             work.side_effects.append(ReleaseGlobalClaim(stream=work.stream, claim=claim))
 
 

@@ -211,7 +211,8 @@ async def test_pass_codes_are_hashed_slowly_and_short_codes_with_a_key(service: 
         kept[f"access_token/{other['id']}", "one_time_password"]: password,
     }
     for verifier, code in codes.items():
-        assert len(bytes.fromhex(verifier)) == 32
+        key_id, _, digest = verifier.partition(":")
+        assert (len(bytes.fromhex(key_id)), len(bytes.fromhex(digest))) == (8, 48)
         assert places({"kept": verifier}, code) == set()
 
 

@@ -155,7 +155,7 @@ async def _numbers(connection: Connection, organisation: str) -> list[str]:
 async def _folds(connection: Connection, organisation: str, events: list[StoredEvent]) -> list[str]:
     """I6: every row of every view, folded from the events once more."""
     settings = Settings.from_environment(environment("postgresql://"))
-    ring, zone = KeyRing(settings.service_key), ZoneInfo(settings.time_zone)
+    ring, zone = KeyRing(*settings.service_keys), ZoneInfo(settings.time_zone)
     wrapped = await connection.fetch(
         "SELECT subject, wrapped FROM ledger.personal_keys WHERE organisation = $1", organisation
     )

@@ -243,6 +243,7 @@ async def test_every_command(
         "audit export": [([name, str(odd)], True), ([HOSTILE, str(odd)], True)],
         "audit prove": [([name, "1"], False), ([HOSTILE, "1"], True)],
         "audit prove-entity": [([name, f"organisation/{name}"], True), ([name, HOSTILE], False)],
+        "keys rewrap": [([], False), (["--organisation", HOSTILE], True)],
         "check": [([], False), (["--json"], False)],
         "describe": [([], False), (["--json"], False)],
         "export": [([HOSTILE, str(odd)], True), (["ledger", str(odd)], False)],

@@ -184,3 +184,39 @@ def test_where_the_data_go(variables: dict[str, str], expected: str) -> None:
 def test_settings_do_not_change(tmp_path: Path) -> None:
     with pytest.raises(AttributeError):
         settings(tmp_path, **SERVER).port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_fallbacks_follow_the_current_secret(tmp_path: Path, name: str) -> None:
+    field = (
+        name.removeprefix("CRMLEDGER_").lower().replace("key", "keys").replace("secret", "secrets")
+    )
+    more = ["f" * 32, "ω" * 16]
+    assert getattr(settings(tmp_path, **SERVER), field) == (KEYS[name],)
+    found = settings(tmp_path, **SERVER, **{f"{name}_FALLBACKS": " , ".join(more) + ","})
+    assert getattr(found, field) == (KEYS[name], *more)
+    assert not [secret for secret in more if secret in repr(found)]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("value", ["f" * 31, f"{'f' * 32},{'f' * 31}", "\udcff" * 32])
+def test_a_bad_fallback_is_named_and_not_shown(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(tmp_path, **SERVER, **{f"{name}_FALLBACKS": value})
+    assert str(caught.value).startswith(f"{name}_FALLBACKS: ")
+    assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("value", [f"{'f' * 32},{'g' * 32}", f" {'f' * 32}", f"{'f' * 32}\n"])
+def test_a_secret_can_be_listed_as_a_fallback_later(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}: must have no comma"):
+        settings(tmp_path, **{**SERVER, name: value})
+
+
+@pytest.mark.parametrize("value", ["0" * 63, "G" * 64, f"{'0' * 64} {'0' * 64}"])
+def test_trusted_seal_keys_are_public_keys(tmp_path: Path, value: str) -> None:
+    with pytest.raises(SettingsError, match=r"^CRMLEDGER_SEAL_KEYS: must be public keys"):
+        settings(tmp_path, CRMLEDGER_SEAL_KEYS=value)
+    found = settings(tmp_path, CRMLEDGER_SEAL_KEYS=f"{'0' * 64},{'f' * 64}")
+    assert found.trusted_seal_keys == ("0" * 64, "f" * 64)

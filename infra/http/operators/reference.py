@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
@@ -43,11 +43,15 @@ class ReferenceRoutes:
     """Handlers of ``/reference/v1``; each call carries the operator key as a bearer token."""
 
     def __init__(
-        self, registrar: Registrar, ledger: PostgresStore, operator_key: str, zone: ZoneInfo
+        self,
+        registrar: Registrar,
+        ledger: PostgresStore,
+        operator_keys: Sequence[str],
+        zone: ZoneInfo,
     ) -> None:
         self._registrar = registrar
         self._ledger = ledger
-        self._key = operator_key.encode()
+        self._keys = operator_keys
         self._zone = zone
 
     def routes(self, router: Router) -> None:
@@ -118,7 +122,7 @@ class ReferenceRoutes:
 
     def _authorize(self, exchange: Exchange) -> tuple[str, str]:
         """Return kind and id of the path. Raises `InvalidToken` (401) and `MethodNotFound`."""
-        check_operator(exchange, self._key)
+        check_operator(exchange, self._keys)
         kind, _, id_ = unquote(exchange.path_rest).partition("/")
         if kind not in KINDS or "/" in id_:
             raise MethodNotFound

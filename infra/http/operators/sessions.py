@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 
 from aiohttp import web
 
@@ -29,13 +30,15 @@ ACTIONS = {
 """The actions on one entity, by resource and name, such as ``POST sessions/{id}/release``."""
 
 
-def check_operator(exchange: Exchange, key: bytes) -> None:
-    """Check that a call carries the operator key as a bearer token. Raises `InvalidToken` (401)."""
+def check_operator(exchange: Exchange, keys: Sequence[str]) -> None:
+    """Check that a call carries an operator key as a bearer token. Raises `InvalidToken` (401)."""
     scheme, _, credentials = (
         exchange.request.headers.get("Authorization", "").strip().partition(" ")
     )
     token = credentials.strip().encode("utf-8", "surrogateescape")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(token, key):
+    # A sum looks at each key, whichever fits.
+    fits = sum(hmac.compare_digest(token, key.encode()) for key in keys)
+    if scheme.lower() != "bearer" or not fits:
         exchange.status = 401
         raise InvalidToken
 
@@ -48,10 +51,10 @@ def read_organisation(exchange: Exchange) -> str | None:
 class OperatorRoutes:
     """Handlers of ``/operator/v1``; each call carries the operator key as a bearer token."""
 
-    def __init__(self, operator: Operator, ledger: PostgresStore, key: str) -> None:
+    def __init__(self, operator: Operator, ledger: PostgresStore, keys: Sequence[str]) -> None:
         self._operator = operator
         self._ledger = ledger
-        self._key = key.encode()
+        self._keys = keys
 
     def routes(self, router: Router) -> None:
         """Serve the list of sessions, and the actions on sessions and access tokens."""
@@ -59,7 +62,7 @@ class OperatorRoutes:
         router.add("POST", f"{OPERATOR}*", self._act, "operator")
 
     async def _sessions(self, exchange: Exchange) -> web.StreamResponse:
-        check_operator(exchange, self._key)
+        check_operator(exchange, self._keys)
         zone = self._ledger.zone
         read_context = ReadContext(zone, utc_now().astimezone(zone).date(), textual=True)
         try:
@@ -72,7 +75,7 @@ class OperatorRoutes:
         return await data_response(json_array(sessions))
 
     async def _act(self, exchange: Exchange) -> web.StreamResponse:
-        check_operator(exchange, self._key)
+        check_operator(exchange, self._keys)
         resource, _, rest = exchange.path_rest.partition("/")
         id_, _, action_name = rest.partition("/")
         action, organisation = ACTIONS.get((resource, action_name)), read_organisation(exchange)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -36,10 +36,10 @@ Action = Callable[[str, str, JsonObject], Awaitable[Any]]
 class WebhookRoutes:
     """Handlers; each call carries the operator key as a bearer token."""
 
-    def __init__(self, admin: WebhookAdmin, operator: Operator, key: str) -> None:
+    def __init__(self, admin: WebhookAdmin, operator: Operator, keys: Sequence[str]) -> None:
         self._admin = admin
         self._operator = operator
-        self._key = key.encode()
+        self._keys = keys
         self._actions: dict[tuple[str, str], tuple[Parameters, Action]] = {
             ("GET", "deliveries"): (LIST_PARAMETERS, self._deliveries),
             ("POST", "replay"): (REPLAY_PARAMETERS, self._replay),
@@ -62,14 +62,14 @@ class WebhookRoutes:
         webhook, _, name = exchange.path_rest.partition("/")
         action = self._actions.get((exchange.request.method, name))
         if action is None or not webhook:
-            check_operator(exchange, self._key)
+            check_operator(exchange, self._keys)
             raise MethodNotFound
         return await self._respond(exchange, *action, unquote(webhook))
 
     async def _respond(
         self, exchange: Exchange, parameters: Parameters, action: Action, webhook: str = ""
     ) -> web.StreamResponse:
-        check_operator(exchange, self._key)
+        check_operator(exchange, self._keys)
         zone = self._operator.zone
         read_context = ReadContext(zone, utc_now().astimezone(zone).date(), textual=True)
         try:
