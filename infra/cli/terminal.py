@@ -125,7 +125,7 @@ def show_tracebacks() -> None:
 
 
 def _text(*parts: Styled, style: str = "") -> Text:
-    shown = [
+    visible_parts = [
         visible(part) if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts
     ]
-    return Text.assemble(*shown, style=style)
+    return Text.assemble(*visible_parts, style=style)

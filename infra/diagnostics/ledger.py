@@ -261,8 +261,8 @@ async def every_event(context: CheckContext) -> CheckResult:
 
 def _result(problems: Iterable[str], message: str) -> CheckResult:
     """A failure that names the first problems; ok with ``message`` if there are none."""
-    found = list(problems)
-    return CheckResult("failed", summarize(found)) if found else CheckResult("ok", message)
+    listed = list(problems)
+    return CheckResult("failed", summarize(listed)) if listed else CheckResult("ok", message)
 
 
 LEDGER_CHECKS = (

@@ -150,16 +150,16 @@ async def status(
 
     :param migrations: by default the code's own.
     """
-    wanted = {
+    pending = {
         migration.version: migration
         for migration in (available() if migrations is None else migrations)
     }
     exists = await connection.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL")
     rows = await connection.fetch("SELECT * FROM schema_migrations") if exists else []
-    states = [_recorded(row, wanted.pop(row["version"], None)) for row in rows]
+    states = [_recorded(row, pending.pop(row["version"], None)) for row in rows]
     states += [
         MigrationState(migration.version, migration.name, "pending", None)
-        for migration in wanted.values()
+        for migration in pending.values()
     ]
     return sorted(states, key=lambda state: state.version)
 

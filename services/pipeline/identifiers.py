@@ -92,8 +92,8 @@ def parse_parameters(method: Method, request: Request, reading: ReadContext) -> 
         textual=request.from_query_or_form,
         aliases=method.aliases,
     )
-    named = collect_identifiers(values)
-    return ParsedParameters(values, response_keys, named, stored_identifiers(named))
+    identifiers = collect_identifiers(values)
+    return ParsedParameters(values, response_keys, identifiers, stored_identifiers(identifiers))
 
 
 async def resolve_identifiers(call: Call, prove: CredentialProver) -> Call:

@@ -84,7 +84,7 @@ def check_links(work: Registration, record: Record | None) -> None:
     if record is not None:
         former = {(link.name, target) for link, target in work.kind.links(record.fields)}
     stored = zip(stored_links(work.kind, work.fields), work.context.matches, strict=True)
-    found = {(link.target_kind, target): matches for (link, target), matches in stored}
+    matching = {(link.target_kind, target): matches for (link, target), matches in stored}
     for link, target in work.kind.links(work.fields):
         if (link.name, target) in former:
             continue
@@ -92,7 +92,7 @@ def check_links(work: Registration, record: Record | None) -> None:
             entry = work.context.directory.entry(link.target_kind, target)
             exists = entry is not None and not entry.retired
         else:
-            exists = any(not match.retired for match in found[link.target_kind, target])
+            exists = any(not match.retired for match in matching[link.target_kind, target])
         if not exists:
             raise EntityNotFound(link.parameter)
 

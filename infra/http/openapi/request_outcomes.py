@@ -62,7 +62,7 @@ def outcome_paths() -> dict[str, Document]:
         TEXT | {"minLength": 1, "maxLength": 255},
         "The `Idempotency-Key` of the call, percent-encoded.",
     )
-    ask = _operation("ask", "What became of the call with this key.")
+    ask = _operation("ask", "The outcome of the call with this key.")
     revoke = _operation(
         "revoke",
         "Revoke the key: a call that was not written is refused if it still arrives.",
