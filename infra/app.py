@@ -26,6 +26,7 @@ from infra.http.audit.history import AuditHistory
 from infra.http.audit.routes import AuditRoutes
 from infra.http.browser.console import ConsolePages
 from infra.http.browser.history import HistoryPages
+from infra.http.client_address import TrustedProxies
 from infra.http.images import inspect_image_off_loop
 from infra.http.operators.reference import ReferenceRoutes
 from infra.http.operators.sessions import OperatorRoutes
@@ -99,7 +100,7 @@ class Application:
 
     def edge(self) -> Router:
         """The routes of the first port."""
-        edge = Router(self.tracing)
+        edge = Router(self.tracing, TrustedProxies(self.settings.proxy_networks))
         Api(self.runner, self.desk, self.ledger, self.refusals.note).routes(edge)
         keys = self.settings.operator_keys
         ReferenceRoutes(self.registrar, self.ledger, keys, self.zone).routes(edge)

@@ -102,6 +102,8 @@ class Settings(
     """The address of the API as consumers of webhooks reach it; None: links in messages are paths."""
     webhook_networks: str = ""
     """Private networks that webhooks may reach, separated by commas."""
+    trusted_proxies: str = ""
+    """Networks of the proxies that may name a caller's address, separated by commas."""
 
     def __repr__(self) -> str:
         fields = (
@@ -131,7 +133,12 @@ class Settings(
     @property
     def reachable_networks(self) -> tuple[Network, ...]:
         """The networks of `webhook_networks`. Raises ``ValueError`` if one is malformed."""
-        return tuple(map(ip_network, _parts(self.webhook_networks)))
+        return _networks(self.webhook_networks)
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        """The networks of `trusted_proxies`. Raises ``ValueError`` if one is malformed."""
+        return _networks(self.trusted_proxies)
 
     @property
     def trusted_seal_keys(self) -> tuple[str, ...]:
@@ -170,6 +177,11 @@ class Settings(
 def _parts(text: str) -> tuple[str, ...]:
     """The parts of a list that commas separate."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    """The networks of a list. Raises ``ValueError`` if one is malformed."""
+    return tuple(map(ip_network, _parts(text)))
 
 
 def _parse(variables: Mapping[str, str]) -> Settings:
@@ -216,13 +228,16 @@ def _check(settings: Settings) -> None:
         )
     if settings.port == settings.admin_port != 0:
         raise SettingsError("CRMLEDGER_ADMIN_PORT: must differ from CRMLEDGER_PORT")
-    try:
-        _ = settings.reachable_networks
-    except ValueError:
-        raise SettingsError(
-            "CRMLEDGER_WEBHOOK_NETWORKS: must be networks such as 10.0.0.0/8,fd00::/8,"
-            f" got {settings.webhook_networks!r}"
-        ) from None
+    for name, networks in (
+        ("WEBHOOK_NETWORKS", settings.webhook_networks),
+        ("TRUSTED_PROXIES", settings.trusted_proxies),
+    ):
+        try:
+            _networks(networks)
+        except ValueError:
+            raise SettingsError(
+                f"CRMLEDGER_{name}: must be networks such as 10.0.0.0/8,fd00::/8, got {networks!r}"
+            ) from None
     try:
         ZoneInfo(settings.time_zone)
     except (ValueError, OSError, LookupError):

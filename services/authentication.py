@@ -172,7 +172,7 @@ async def verify_consumer(
     request: Request, credential: Credential, context: CallContext, services: LoginServices
 ) -> ConsumerLogin:
     """Return the customer whose credential it is (section 6). Raises `InvalidCredentials`."""
-    guess_context = GuessContext(context.directory, request.client)
+    guess_context = GuessContext(context.directory, request.source)
     try:
         matches = context.matches[0] if context.matches else ()
         proof = await services.authenticator.verify(guess_context, credential, matches)

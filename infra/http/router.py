@@ -26,6 +26,7 @@ from domain.errors import (
     ServiceUnavailable,
 )
 from infra.http.api.envelope import failed
+from infra.http.client_address import Caller, TrustedProxies
 from infra.observability.logs import REQUEST_ID
 from infra.observability.metrics import observe
 from infra.observability.tracing import NOT_TRACED, Tracing
@@ -42,6 +43,9 @@ CHUNK_TIMEOUT = 30.0
 
 STREAM_TIMEOUT = 900.0
 """The longest time in seconds that a streamed response may take."""
+
+STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
+"""Said over TLS only: for a year browsers ask for the host and those below it over TLS."""
 
 _FIXED_HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
@@ -60,12 +64,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and its routing: id, path, raw query, and ``path_rest``, which follows a prefix.
+    """One request, its caller and routing: id, path, raw query, and ``path_rest``, which follows a prefix.
 
     ``status`` is the HTTP status of a refusal if it differs from the contract's usual one.
     """
 
     request: web.BaseRequest
+    caller: Caller
     request_id: str
     path: str
     query: str
@@ -147,9 +152,14 @@ class Router:
     Exact paths are tried first, then prefixes; their handlers find the rest in ``path_rest``.
     """
 
-    def __init__(self, tracing: Tracing = NOT_TRACED) -> None:
-        """:param tracing: records a span for each call."""
+    def __init__(
+        self, tracing: Tracing = NOT_TRACED, proxies: TrustedProxies | None = None
+    ) -> None:
+        """:param tracing: records a span for each call.
+        :param proxies: tells who has called; None: whoever is connected.
+        """
         self._tracing = tracing
+        self._proxies = proxies or TrustedProxies()
         self._exact: dict[str, dict[str, tuple[Handler, str]]] = {}
         self._prefixes: dict[str, dict[str, tuple[Handler, str]]] = {}
 
@@ -163,13 +173,16 @@ class Router:
         target, _, query = request.raw_path.partition("?")
         header = request.headers.get("X-Request-Id", "")
         request_id = header if _REQUEST_ID.fullmatch(header) else secrets.token_hex(16)
-        exchange = Exchange(request, request_id, _normalised(target), query)
+        caller = self._proxies.caller(request)
+        exchange = Exchange(request, caller, request_id, _normalised(target), query)
         started = time.perf_counter()
         # Never reset: aiohttp runs every request in a task, and so in a context, of its own.
         REQUEST_ID.set(request_id)
         with self._tracing.call(request.headers, exchange):
             answer = await self._respond(exchange)
             answer.headers["X-Request-Id"] = request_id
+            if caller.is_secure:
+                answer.headers["Strict-Transport-Security"] = STRICT_TRANSPORT
             if isinstance(answer, StreamedResponse):
                 await self._send(exchange, answer)
         seconds = time.perf_counter() - started

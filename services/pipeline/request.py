@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -69,6 +71,15 @@ class Request(msgspec.Struct, frozen=True):
     request_id: str = ""
     correlation_id: str = ""
     client: str = ""
+    """The network address of the caller."""
+
+    @property
+    def source(self) -> str:
+        """What limits count by: the caller's address, of IPv6 the network of 64 bits that one customer is given."""
+        with suppress(ValueError):
+            address = IPv6Address(self.client)
+            return str(IPv6Network((int(address), 128)).supernet(new_prefix=64))
+        return self.client
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +130,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         """The caller as the source of tries: its user, customer and network address."""
         customer = self.session.customer
         account = customer.account if customer else ""
-        source = f"{self.session.user}/{account}@{self.request.client}"
+        source = f"{self.session.user}/{account}@{self.request.source}"
         return GuessContext(self.directory, source, customer)
 
     @property

@@ -96,6 +96,7 @@ def test_a_bad_value_is_named_and_a_secret_not_shown(tmp_path: Path, name: str, 
         ("CRMLEDGER_TRACES_URL", "collector:4318", "an http:// or https:// URL"),
         ("CRMLEDGER_TIME_ZONE", "Asia", "an IANA time zone such as Asia/Nicosia"),
         ("CRMLEDGER_WEBHOOK_NETWORKS", "lan", "networks such as 10.0.0.0/8,fd00::/8"),
+        ("CRMLEDGER_TRUSTED_PROXIES", "10.0.0.1/8", "networks such as 10.0.0.0/8,fd00::/8"),
     ],
 )
 def test_a_bad_value_is_told_what_it_must_be(

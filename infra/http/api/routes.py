@@ -193,7 +193,7 @@ async def _read_request(
         else None,
         request_id=exchange.request_id,
         correlation_id=exchange.correlation_id,
-        client=http.remote or "",
+        client=exchange.caller.address,
     )
 
 

@@ -62,7 +62,7 @@ class AuditRoutes:
                 from_query_or_form=True,
                 request_id=exchange.request_id,
                 correlation_id=exchange.correlation_id,
-                client=exchange.request.remote or "",
+                client=exchange.caller.address,
             )
             try:
                 reader = await self.access.authorize(bearer(exchange.request), request, role)

@@ -17,7 +17,7 @@ from services.audit.history_service import ENTITY, HistoryService
 from services.authentication import LoginServices
 from services.pipeline.dispatcher import Dispatcher
 
-__all__ = ["COOKIE", "PAGES", "SIGN_IN", "SIGN_OUT", "HistoryPages"]
+__all__ = ["COOKIE", "PAGES", "SIGN_IN", "SIGN_OUT", "SITE", "HistoryPages"]
 
 PAGES = "/history"
 COOKIE = "crmledger_history"

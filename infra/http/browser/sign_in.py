@@ -75,6 +75,12 @@ class PageSite:
         """The path to which the sign-out form is sent."""
         return f"{self.path}/sign-out"
 
+    def local_path(self, target: str) -> str:
+        """The target of a redirect if it is a path of the site; else its first page."""
+        # Nothing is parsed as a URL, so nothing can be parsed otherwise by a browser.
+        local = target == self.path or target.startswith((f"{self.path}/", f"{self.path}?"))
+        return target if local and "\\" not in target and target.isprintable() else self.path
+
 
 class BrowserPages:
     """The frame of a site's pages: authorizes readers; redirects others to the sign-in, or shows an error."""
@@ -103,7 +109,7 @@ class BrowserPages:
 
         async def handle(exchange: Exchange) -> web.StreamResponse:
             try:
-                token = exchange.request.cookies.get(self._site.cookie, "")
+                token = self._session_token(exchange)
                 request = _request(exchange, {})
                 return await page(
                     await self._auditing.authorize(token, request, self._site.role), exchange
@@ -148,7 +154,7 @@ class BrowserPages:
 
     async def _form(self, exchange: Exchange) -> web.StreamResponse:
         target = parse_query(exchange.query).get("next", [self._site.path])[-1]
-        return self._sign_in_page({"next": self._local_path(target)})
+        return self._sign_in_page({"next": self._site.local_path(target)})
 
     async def _sign_in(self, exchange: Exchange) -> web.StreamResponse:
         form = await _read_form(exchange)
@@ -160,11 +166,9 @@ class BrowserPages:
         except Refusal as error:
             exchange.outcome = error.code
             return self._sign_in_page(form, WRONG_CREDENTIALS, status=401)
-        answer = redirect(self._local_path(form.get("next", "")))
-        secure, path = _secure(exchange), self._site.path
-        answer.set_cookie(
-            self._site.cookie, token, path=path, httponly=True, samesite="Strict", secure=secure
-        )
+        answer = redirect(self._site.local_path(form.get("next", "")))
+        name, scope = self._cookie(exchange)
+        answer.set_cookie(name, token, httponly=True, samesite="Strict", **scope)
         return answer
 
     async def _token(self, exchange: Exchange, form: Mapping[str, str]) -> str:
@@ -182,15 +186,28 @@ class BrowserPages:
 
     async def _sign_out(self, exchange: Exchange) -> web.StreamResponse:
         await _read_form(exchange)
-        token = exchange.request.cookies.get(self._site.cookie, "")
+        token = self._session_token(exchange)
         try:
             await self._release(exchange, token)
         except Refusal as error:
             # The session had ended before.
             exchange.outcome = error.code
         answer = redirect(self._site.sign_in)
-        answer.del_cookie(self._site.cookie, path=self._site.path)
+        name, scope = self._cookie(exchange)
+        answer.del_cookie(name, **scope)
         return answer
+
+    def _cookie(self, exchange: Exchange) -> tuple[str, dict[str, Any]]:
+        """The name of the session's cookie and where browsers send it.
+
+        Over TLS the name's prefix makes them refuse one that another host, or a page without TLS, has set.
+        """
+        if exchange.caller.is_secure:
+            return f"__Host-{self._site.cookie}", {"path": "/", "secure": True}
+        return self._site.cookie, {"path": self._site.path, "secure": False}
+
+    def _session_token(self, exchange: Exchange) -> str:
+        return exchange.request.cookies.get(self._cookie(exchange)[0], "")
 
     async def _release(self, exchange: Exchange, token: str) -> None:
         method = METHODS["authentication/token/release"]
@@ -210,13 +227,6 @@ class BrowserPages:
         }
         return self.page("sign_in.html", status, error=error, **fields)
 
-    def _local_path(self, target: str) -> str:
-        """The target if it is a path of the site; else its first page."""
-        parts, path = urlsplit(target), self._site.path
-        local = parts.path == path or parts.path.startswith(f"{path}/")
-        foreign = parts.scheme or parts.netloc or "\\" in target or not target.isprintable()
-        return path if foreign or not local else target
-
 
 def redirect(path: str) -> web.Response:
     """Redirect the browser to another page of the service."""
@@ -234,14 +244,8 @@ def _request(exchange: Exchange, raw: dict[str, Any]) -> Request:
         raw,
         request_id=exchange.request_id,
         correlation_id=exchange.correlation_id,
-        client=exchange.request.remote or "",
+        client=exchange.caller.address,
     )
-
-
-def _secure(exchange: Exchange) -> bool:
-    """True if the browser speaks TLS, to the service or to a proxy before it."""
-    proxied = exchange.request.headers.get("X-Forwarded-Proto", "")
-    return exchange.request.secure or proxied.strip().lower() == "https"
 
 
 async def _read_form(exchange: Exchange) -> dict[str, str]:
