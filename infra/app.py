@@ -182,7 +182,7 @@ async def open_application(settings: Settings, url: str) -> AsyncIterator[Applic
             auditing=auditing,
             forgetting=ContactErasure(ledger, zone),
             historian=HistoryService(ledger, PostgresEntityEvents(reads, ring), auditing, zone),
-            search=Search(reads),
+            search=Search(reads, ring),
             boards=DashboardReader(reads),
             refusals=Refusals(tokens),
             tracing=tracing,
@@ -225,7 +225,8 @@ async def run_sealer(settings: Settings, url: str) -> AsyncIterator[None]:
     if not settings.seal_seconds:
         yield
         return
-    sealer = Sealer(url, signer_of(settings.service_key), seconds=settings.seal_seconds)
+    signer, ring = signer_of(settings.service_key), KeyRing(*settings.service_keys)
+    sealer = Sealer(url, signer, ring, seconds=settings.seal_seconds)
     running = asyncio.create_task(sealer.run())
     try:
         yield

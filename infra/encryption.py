@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 from base64 import b64encode
 from hashlib import sha256
@@ -93,6 +94,18 @@ class DerivedKeys:
             raise ValueError("another service key has made a stored hash") from error
         return self._encrypt_digest(digest)
 
+    def mac(self, message: bytes) -> bytes:
+        """Return the id of the current key and the HMAC-SHA-256 of a message under it."""
+        return bytes.fromhex(self._current) + hmac.digest(
+            self._keys[self._current], message, "sha256"
+        )
+
+    def is_mac(self, mac: bytes, message: bytes) -> bool:
+        """Return True if `mac` returned this for the message, with any of the keys."""
+        id_, digest = mac[: _PREFIX - 1], mac[_PREFIX - 1 :]
+        key = self._keys.get(id_.hex())
+        return key is not None and hmac.compare_digest(digest, hmac.digest(key, message, "sha256"))
+
     def _encrypt_digest(self, digest: bytes) -> list[str]:
         # Deterministic encryption (RFC 5297) in place of a MAC: as useless without the key, and
         # a hash can pass to another key though nobody knows the secret.
@@ -102,12 +115,14 @@ class DerivedKeys:
 
 
 class KeyRing:
-    """Creates contacts' keys and unwraps stored ones; can be sent to other processes."""
+    """Creates contacts' keys and unwraps stored ones, authenticates events; can be sent to other processes."""
 
     def __init__(self, service_key: str, *fallbacks: str) -> None:
         """:param service_key: the secret text of at least 32 bytes that all processes share."""
         self._wrapping = DerivedKeys("personal-keys", service_key, *fallbacks)
         self._answers = DerivedKeys("answers", service_key, *fallbacks)
+        self.events = DerivedKeys("events", service_key, *fallbacks)
+        """The keys of the events' MACs."""
 
     def new(self) -> tuple[bytes, str]:
         """Return a new key, and the same wrapped for storage."""

@@ -21,6 +21,13 @@ from domain.identifiers import normalised
 from infra.analytics.columns import Column, quoted
 from infra.analytics.relation import ORGANISATION, PERSONAL_ROLE, ROLE, Relation
 from infra.analytics.relations import OBJECTS
+from infra.encryption import KeyRing
+from infra.ledger.feed import (
+    STORED_COLUMNS,
+    LedgerCorruptedError,
+    check_authentic,
+    stored_event,
+)
 from infra.ledger.positions import HEAD
 from infra.postgres.pool import snapshot
 
@@ -41,6 +48,9 @@ SETTINGS = {
 }
 """Fixed settings, whatever the server's are: they determine the text of values; exports have no time limit."""
 
+PAGE = 1_000
+"""Events that are in memory at once."""
+
 LEDGER = Relation(
     "ledger",
     "The events as they stand in the ledger; what belongs to a person is encrypted in them.",
@@ -55,7 +65,7 @@ LEDGER = Relation(
         Column("payload", "json", "What the event says."),
         Column("metadata", "json", "Who, when and in which request."),
         Column("recorded_at", "timestamp with time zone", "When it was recorded."),
-        Column("event_hash", "bytea", "SHA-256 over all other columns."),
+        Column("event_hash", "bytea", "SHA-256 over the columns before it."),
     ),
     "ledger.events",
     ("position",),
@@ -106,6 +116,7 @@ async def export(
     file: Path,
     format_: Format,
     range_: Range,
+    ring: KeyRing,
     *,
     personal: bool = False,
     total: Callable[[int], None],
@@ -114,16 +125,20 @@ async def export(
     """Write the rows of a relation within a range to ``file``, completely or not at all.
 
     :param url: the database, as its owner.
+    :param ring: what authenticates the events of a ledger.
     :param personal: export personal data in clear.
     :param total: is called once with the number of lines: one for each row, and the header.
     :param advance: is called with the number of further lines that were read.
-    :raises ExportError: for a range that the relation or the ledger does not have, or a missing extra.
+    :raises ExportError: for a range that the relation or the ledger does not have, a missing extra, or
+        an event that was not written with the service key.
     """
     convert = None if format_ == "csv" else _load_converter(format_)
     async with snapshot(url, SETTINGS) as connection:
         organisation, upto = await _resolve_range(connection, relation, range_)
         source, values = _row_source(relation, organisation, range_.after, upto)
-        if relation is not LEDGER:
+        if relation is LEDGER:
+            await _check_ledger(connection, ring, source, values)
+        else:
             await connection.execute(f"SET LOCAL ROLE {PERSONAL_ROLE if personal else ROLE}")
         rows: int = await connection.fetchval(f"SELECT count(*) {source}", *values)
         total(rows + 1)
@@ -134,6 +149,18 @@ async def export(
             if convert is not None:
                 await asyncio.to_thread(convert, relation, csv_file, draft, format_)
     return Export(rows, upto)
+
+
+async def _check_ledger(
+    connection: Connection, ring: KeyRing, source: str, values: list[str | int | None]
+) -> None:
+    """Raise `ExportError` for an event that was not written with the service key."""
+    query = f"SELECT organisation, {STORED_COLUMNS} {source} ORDER BY organisation, position"
+    async for row in connection.cursor(query, *values, prefetch=PAGE):
+        try:
+            check_authentic(ring, row["organisation"], [stored_event(row)])
+        except LedgerCorruptedError as error:
+            raise ExportError(str(error)) from None
 
 
 async def _resolve_range(

@@ -12,7 +12,7 @@ import asyncpg
 from domain.identifiers import normalised
 from infra.audit.seals import SignedSeal
 from infra.audit.stream_tree import BUCKET, EMPTY, StreamHead, StreamTree, lookup_path
-from infra.ledger.feed import stored_event
+from infra.ledger.feed import STORED_COLUMNS, stored_event
 from infra.ledger.stored_event import StoredEvent
 from infra.postgres import pool as postgres
 
@@ -33,19 +33,16 @@ __all__ = [
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-# As text and then as bytes: exactly what was hashed, whatever codec the connection uses for json.
-EVENTS = """
-SELECT position, stream_id, version, topic, schema_version, subject, recorded_at, event_hash,
-       convert_to(payload::text, 'UTF8') AS payload, convert_to(metadata::text, 'UTF8') AS metadata
+EVENTS = f"""
+SELECT event_hash, {STORED_COLUMNS}
   FROM ledger.events
  WHERE organisation = $1 AND ($2::bigint IS NULL OR position >= $2) AND ($3::bigint IS NULL OR position <= $3)
  ORDER BY position
-"""
-STREAM_EVENTS = """
-SELECT position, stream_id, version, topic, schema_version, subject, recorded_at,
-       convert_to(payload::text, 'UTF8') AS payload, convert_to(metadata::text, 'UTF8') AS metadata
+"""  # noqa: S608 (names of columns)
+STREAM_EVENTS = f"""
+SELECT {STORED_COLUMNS}
   FROM ledger.events WHERE organisation = $1 AND stream_id = $2 AND position <= $3 ORDER BY version
-"""
+"""  # noqa: S608 (names of columns)
 SEALS = """
 SELECT statement::text AS statement, signature, leaves
   FROM ledger.seals

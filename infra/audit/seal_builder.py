@@ -12,16 +12,24 @@ from infra.audit.merkle import root_of
 from infra.audit.queries import Connection, last_seal, load_nodes, load_stream_heads
 from infra.audit.seals import NO_PREVIOUS, Seal, SignedSeal, Signer
 from infra.audit.stream_tree import BUCKET, EMPTY, GROUP, StreamHead, StreamTree
-from infra.ledger.feed import GapError, LedgerCorruptedError
+from infra.encryption import KeyRing
+from infra.ledger.event_hash import event_hash
+from infra.ledger.feed import (
+    STORED_COLUMNS,
+    GapError,
+    LedgerCorruptedError,
+    check_authentic,
+    stored_event,
+)
 
 __all__ = ["MAX_EVENTS", "seal_next"]
 
 MAX_EVENTS = 4096
 """The most events of a seal: a proof of inclusion then has at most 12 hashes."""
-UNSEALED = """
-SELECT position, stream_id, version, event_hash
+UNSEALED = f"""
+SELECT event_hash, {STORED_COLUMNS}
   FROM ledger.events WHERE organisation = $1 AND position > $2 ORDER BY position LIMIT $3
-"""
+"""  # noqa: S608 (names of columns)
 ADD_SEAL = "SELECT ledger.add_seal($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
 
@@ -47,18 +55,24 @@ class _Draft:
 
 
 async def seal_next(
-    connection: Connection, organisation: str, signer: Signer, max_events: int = MAX_EVENTS
+    connection: Connection,
+    organisation: str,
+    signer: Signer,
+    ring: KeyRing,
+    max_events: int = MAX_EVENTS,
 ) -> SignedSeal | None:
     """Seal the events after the last seal, at most ``max_events``; return the seal.
 
     None if there are no such events, or if another process has sealed them. Raises `LedgerCorruptedError`
-    if the ledger has gaps: such events are never sealed. Up to tens of thousands of rows are read and
+    if the ledger has gaps, or an event was changed or not written with the service key: such events are
+    never sealed. Up to tens of thousands of rows are read and
     hashed, which blocks the event loop meanwhile.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         source = await _read_input(connection, organisation, max_events)
     if not source.events:
         return None
+    _check_events(source, ring)
     draft = _build_seal(source, signer)
     added = await connection.fetchval(
         ADD_SEAL,
@@ -92,6 +106,17 @@ async def _read_input(connection: Connection, organisation: str, max_events: int
     return _SealInput(
         organisation, previous, signed.hash() if signed else NO_PREVIOUS, events, streams, now
     )
+
+
+def _check_events(source: _SealInput, ring: KeyRing) -> None:
+    """Raise `LedgerCorruptedError` for an event that the service has not written as it is stored."""
+    events = [stored_event(row) for row in source.events]
+    check_authentic(ring, source.organisation, events)
+    for event, row in zip(events, source.events, strict=True):
+        if event_hash(source.organisation, event) != row["event_hash"]:
+            raise LedgerCorruptedError(
+                source.organisation, event.position, "an event that does not fit its hash stands"
+            )
 
 
 def _build_seal(source: _SealInput, signer: Signer) -> _Draft:

@@ -6,7 +6,6 @@ import asyncio
 import gc
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import asyncpg
 import structlog
@@ -17,7 +16,7 @@ from infra.audit.queries import Connection
 from infra.audit.seal_builder import MAX_EVENTS, seal_next
 from infra.audit.seals import Signer
 from infra.background_pool import low_priority_pool
-from infra.encryption import derive_key
+from infra.encryption import KeyRing, derive_key
 from infra.ledger.feed import LedgerCorruptedError
 from infra.ledger.positions import HEADS
 from infra.observability.metrics import REGISTRY
@@ -105,17 +104,25 @@ class Sealer:
     So the number of seals depends on the events and not on the number of processes. More than a few events
     are sealed in a process of low priority, so that no call waits for the hashing or for the interpreter.
 
+    :param ring: what authenticates events; no other is sealed.
     :param seconds: the age in seconds; 0: never seal.
     :param max_events: the most events of a seal; that many are sealed at once, however young.
     """
 
     def __init__(
-        self, url: str, signer: Signer, *, seconds: float, max_events: int = MAX_EVENTS
+        self,
+        url: str,
+        signer: Signer,
+        ring: KeyRing,
+        *,
+        seconds: float,
+        max_events: int = MAX_EVENTS,
     ) -> None:
         self._url = url
         self._pool = ConnectionPool(url, 1, timeout=TIMEOUT)
         self._processes: ProcessPoolExecutor | None = None
         self._signer = signer
+        self._ring = ring
         self._seconds = seconds
         self._max_events = max_events
 
@@ -166,15 +173,17 @@ class Sealer:
 
     async def _seal_batch(self, organisation: str, events: int) -> int:
         """Make one seal of at most ``events`` events; return their number, 0 if another process was faster."""
+        arguments = (organisation, self._signer, self._ring, self._max_events)
         if min(events, self._max_events) <= INLINE_LIMIT:
-            return await _seal_next(self._pool, organisation, self._signer, self._max_events)
+            return await _seal_next(self._pool, *arguments)
         if self._processes is None:
             # Freeze what is imported: the garbage collector need not scan it again.
             self._processes = low_priority_pool(1, gc.freeze)
         loop = asyncio.get_running_loop()
-        arguments = (self._url, organisation, self._signer, self._max_events)
         try:
-            return await loop.run_in_executor(self._processes, _seal_in_process, *arguments)
+            return await loop.run_in_executor(
+                self._processes, _seal_in_process, self._url, *arguments
+            )
         except BrokenExecutor:
             # It was killed; the next seal starts another one.
             self._processes = None
@@ -182,18 +191,21 @@ class Sealer:
 
 
 async def _seal_next(
-    pool: ConnectionPool, organisation: str, signer: Signer, max_events: int
+    pool: ConnectionPool, organisation: str, signer: Signer, ring: KeyRing, max_events: int
 ) -> int:
-    work = partial(seal_next, organisation=organisation, signer=signer, max_events=max_events)
-    signed = await pool.read(work)
+    signed = await pool.read(
+        lambda connection: seal_next(connection, organisation, signer, ring, max_events)
+    )
     return signed.seal().count if signed else 0
 
 
-def _seal_in_process(url: str, organisation: str, signer: Signer, max_events: int) -> int:
+def _seal_in_process(
+    url: str, organisation: str, signer: Signer, ring: KeyRing, max_events: int
+) -> int:
     async def work() -> int:
         pool = ConnectionPool(url, 1, timeout=TIMEOUT)
         try:
-            return await _seal_next(pool, organisation, signer, max_events)
+            return await _seal_next(pool, organisation, signer, ring, max_events)
         finally:
             await pool.close()
 

@@ -25,9 +25,10 @@ from infra.audit.queries import (
 from infra.audit.seal_builder import seal_next
 from infra.audit.seal_verification import SealVerifier
 from infra.audit.sealer import signer_of, trusted_keys
-from infra.audit.seals import SealError, SignedSeal, Signer, parse_seals, trusted_seals
+from infra.audit.seals import SealError, SignedSeal, parse_seals, trusted_seals
 from infra.cli.runtime import database, prepare_schema
 from infra.cli.terminal import err, exit_with, out, progress
+from infra.encryption import KeyRing
 from infra.ledger.feed import LedgerCorruptedError
 from infra.ledger.positions import head_positions
 from infra.postgres.pool import PooledConnection
@@ -104,7 +105,7 @@ async def seal(
     """
     with _exit_on_error():
         async with _ready() as (settings, url):
-            organisations = await _seal(url, signer_of(settings.service_key), organisation)
+            organisations = await _seal(url, settings, organisation)
             async with snapshot(url) as connection:
                 for id_ in organisations:
                     if every:
@@ -114,13 +115,14 @@ async def seal(
                         _print(last)
 
 
-async def _seal(url: str, signer: Signer, organisation: str | None) -> list[str]:
+async def _seal(url: str, settings: Settings, organisation: str | None) -> list[str]:
     """Seal one ledger or all. Return the ids of their organisations."""
+    signer, ring = signer_of(settings.service_key), KeyRing(*settings.service_keys)
     lane = await PooledConnection.open(url, SECONDS)
     try:
         organisations = await _organisations(lane.connection, organisation)
         for id_ in organisations:
-            while await seal_next(lane.connection, id_, signer):
+            while await seal_next(lane.connection, id_, signer, ring):
                 pass
     finally:
         await lane.connection.close()

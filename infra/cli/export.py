@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from infra.analytics.export import ExportError, Format, Range, export, find_relation
 from infra.cli.runtime import database, prepare_schema
 from infra.cli.terminal import exit_with, out, progress
+from infra.encryption import KeyRing
 from infra.settings import Settings
 
 __all__ = ["export_"]
@@ -51,6 +52,7 @@ async def export_(
                     file,
                     form or SUFFIXES.get(file.suffix, "csv"),
                     Range(organisation, after, upto),
+                    KeyRing(*settings.service_keys),
                     personal=personal,
                     total=lambda count: bar.update(task, total=max(count, 1)),
                     advance=lambda count: bar.advance(task, count),

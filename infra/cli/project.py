@@ -39,8 +39,9 @@ async def project(
     async with database(settings) as url:
         await prepare_schema(url, own=settings.embedded)
         pool = ConnectionPool(url, 1, timeout=RESET_TIMEOUT)
-        history = TemporalViews(pool, KeyRing(*settings.service_keys), ZoneInfo(settings.time_zone))
-        projector = Projector(url, history, lease=lease, pause=pause)
+        ring = KeyRing(*settings.service_keys)
+        history = TemporalViews(pool, ring, ZoneInfo(settings.time_zone))
+        projector = Projector(url, ring, history, lease=lease, pause=pause)
         async with serve_admin_port(projector, settings, admin_port), run_sealer(settings, url):
             await projector.run(stop)
         await pool.close()

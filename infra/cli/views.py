@@ -198,7 +198,7 @@ async def retry_(view: str | None = None) -> None:
     with _exit_on_refusal():
         async with _open_database() as (url, ring, zone):
             lanes = ConnectionPool(url, 1, timeout=RESET_TIMEOUT)
-            projector = Projector(url, TemporalViews(lanes, ring, zone))
+            projector = Projector(url, ring, TemporalViews(lanes, ring, zone))
             entities = await projector.retry(view)
             await projector.close()
             await lanes.close()

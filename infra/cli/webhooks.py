@@ -12,6 +12,7 @@ from domain.errors import ServiceError
 from infra.cli.runtime import database, open_command_application, prepare_schema, stop_signal
 from infra.cli.terminal import exit_with, out
 from infra.cli.worker import AdminPort, serve_admin_port
+from infra.encryption import KeyRing
 from infra.password_hasher import SecretHasher
 from infra.postgres.notify import Listener
 from infra.postgres.pool import ConnectionPool
@@ -63,8 +64,9 @@ async def deliver(
         )
         base_url = settings.public_url or ""
         listener = Listener(url, ROLE)
+        ring = KeyRing(*settings.service_keys)
         dispatcher = WebhookDispatcher(
-            pool, listener, client, secrets, policy=policy, base_url=base_url
+            pool, listener, client, secrets, ring, policy=policy, base_url=base_url
         )
         async with serve_admin_port(dispatcher, settings, admin_port):
             await dispatcher.run(stop)

@@ -9,7 +9,9 @@ from domain.aggregate import EVENTS, CreationEvent
 from infra.analytics.install import assert_deployed
 from infra.audit.sealer import backlogs, trusted_keys
 from infra.diagnostics.runner import CheckContext, CheckResult, summarize
-from infra.encryption import key_id
+from infra.encryption import KeyRing, key_id
+from infra.ledger.event_mac import is_authentic
+from infra.ledger.feed import STORED_COLUMNS, stored_event
 from infra.ledger.integrity import integrity_problems
 from infra.ledger.positions import HEADS, head_positions
 from infra.projections.projector import lags
@@ -73,6 +75,14 @@ SELECT h.organisation, h.head, least(h.head, $1) AS expected,
   FROM heads h
 """
 HOLES = _HOLES.format(heads=HEADS)
+_LAST_EVENTS = """
+WITH heads AS ({heads})
+SELECT h.organisation, e.*
+  FROM heads h,
+       LATERAL (SELECT {columns} FROM ledger.events e
+                 WHERE e.organisation = h.organisation AND e.position > h.head - $1 ORDER BY e.position) AS e
+"""
+LAST_EVENTS = _LAST_EVENTS.format(heads=HEADS, columns=STORED_COLUMNS)
 NUMBERS = """
 SELECT s.organisation, s.name, s.value, n.used
   FROM unnest($1::text[], $2::text[]) AS t (sequence, topic)
@@ -89,6 +99,8 @@ SIGNED_BY = (
 
 SEQUENCES = {"queue_entry": "communication_queue"}
 """Sequences that have another name than their aggregate."""
+RECENT = 100
+"""Events of each ledger whose MACs a check without `--deep` computes."""
 TAIL = 100_000
 """Positions at the end of each ledger that are checked."""
 BEHIND = 60.0
@@ -136,6 +148,18 @@ async def positions(context: CheckContext) -> CheckResult:
     return _result(
         problems, f"{count:,} in {len(rows)} ledgers, none missing among the last {TAIL:,}"
     )
+
+
+async def authenticity(context: CheckContext) -> CheckResult:
+    """Check that the last events of all ledgers were written with a service key that is listed."""
+    ring = KeyRing(*context.settings.service_keys)
+    rows = await context.connection.fetch(LAST_EVENTS, RECENT)
+    problems = [
+        f"{row['organisation']}: {event.topic} at position {event.position} was not written with the service key"
+        for row, event in ((row, stored_event(row)) for row in rows)
+        if not is_authentic(ring, row["organisation"], event)
+    ]
+    return _result(problems, f"the last {RECENT} events of every ledger are the service's own")
 
 
 async def sequences(context: CheckContext) -> CheckResult:
@@ -250,11 +274,12 @@ async def secrets(context: CheckContext) -> CheckResult:
 async def every_event(context: CheckContext) -> CheckResult:
     """Check all ledgers: positions, versions, hashes, claims, rows of views."""
     problems: list[str] = []
+    ring = KeyRing(*context.settings.service_keys)
     heads = await head_positions(context.connection)
     for organisation in heads:
         problems += [
             f"{organisation}: {problem}"
-            for problem in await integrity_problems(context.connection, organisation)
+            for problem in await integrity_problems(context.connection, organisation, ring)
         ]
     return _result(problems, f"{sum(heads.values()):,} events verified, views match")
 
@@ -270,6 +295,7 @@ LEDGER_CHECKS = (
     privileges,
     guards,
     positions,
+    authenticity,
     sequences,
     views,
     webhooks,

@@ -8,7 +8,10 @@ from typing import Any
 import msgspec
 import orjson
 
+from infra.encryption import KeyRing
+from infra.ledger.event_mac import event_mac
 from infra.ledger.mapper import to_payload
+from infra.ledger.stored_event import StoredEvent
 from services.ports import Commit
 from services.side_effects import DropPhoto, ExpectKey, ResetGuesses, SideEffect, StoreResponse
 
@@ -39,19 +42,20 @@ class EncodedCommit(msgspec.Struct, frozen=True):
     reads: set[Hashable]
 
 
-def encode_commit(commit: Commit) -> EncodedCommit:
+def encode_commit(ring: KeyRing, organisation: str, commit: Commit) -> EncodedCommit:
     """Raises ``ValueError`` or ``TypeError`` for what cannot be stored: only this one suffers."""
     writes: set[Hashable] = {stream.events[0].originator_id.int for stream in commit.written}
     reads: set[Hashable] = set()
     for effect in commit.side_effects:
         writes.update(effect.writes())
         reads.update(effect.reads())
+    metadata = orjson.dumps(commit.metadata)
     return EncodedCommit(
         command=commit.command,
-        metadata=orjson.dumps(commit.metadata).decode(),
+        metadata=metadata.decode(),
         effects=_encode_side_effects(commit.side_effects),
         answer=commit.answer,
-        events=_events(commit),
+        events=list(_events(ring, organisation, commit, metadata)),
         rows=_rows(commit),
         key=commit.key,
         writes=writes,
@@ -116,19 +120,22 @@ def settle_arguments(batch: list[EncodedCommit]) -> list[Any]:
     ]
 
 
-def _events(change: Commit) -> list[tuple[Any, ...]]:
-    return [
-        (
-            event.originator_id,
-            event.originator_version,
-            event.TOPIC,
-            event.SCHEMA,
-            written.subject,
-            to_payload(event, written.key).decode(),
-        )
-        for written in change.written
-        for event in written.events
-    ]
+def _events(
+    ring: KeyRing, organisation: str, change: Commit, metadata: bytes
+) -> Iterator[tuple[Any, ...]]:
+    for written in change.written:
+        for event in written.events:
+            stored = StoredEvent(
+                event.originator_id,
+                event.originator_version,
+                event.TOPIC,
+                event.SCHEMA,
+                written.subject,
+                to_payload(event, written.key),
+                metadata,
+            )
+            mac = event_mac(ring, organisation, stored)
+            yield (*stored[:5], stored.payload.decode(), mac)
 
 
 def _rows(change: Commit) -> list[tuple[Any, ...]]:

@@ -18,7 +18,8 @@ import asyncpg
 import orjson
 
 from domain.errors import InvalidParameterValue
-from infra.ledger.feed import GapError
+from infra.encryption import KeyRing
+from infra.ledger.feed import GapError, check_authentic, stored_event
 from infra.ledger.positions import HEAD
 from infra.postgres.pool import ConnectionPool
 
@@ -26,7 +27,7 @@ __all__ = ["Filter", "Page", "Search"]
 
 COLUMNS = """
 SELECT organisation, position, stream_id, version, topic, schema_version, subject, payload, metadata,
-       recorded_at, event_hash
+       recorded_at, event_hash, mac
   FROM ledger.events WHERE organisation = $1 AND position > $2 AND position <= $3"""
 ORDER = " ORDER BY position LIMIT $4"
 POSITION_BEFORE = "SELECT ledger.position_before($1, $2)"
@@ -105,13 +106,14 @@ class Page:
 class Search:
     """Reads pages of a ledger; between two queries it holds no connection."""
 
-    def __init__(self, lanes: ConnectionPool) -> None:
+    def __init__(self, lanes: ConnectionPool, ring: KeyRing) -> None:
         self._lanes = lanes
+        self._ring = ring
 
     async def page(self, ledger: str, after: int, limit: int, criteria: Filter) -> Page:
         """Return the events after a position that match, at most ``limit``; ``last`` is the next ``after``.
 
-        Raises `InvalidParameterValue` for a position that the ledger has not reached, `GapError`.
+        Raises `InvalidParameterValue` for a position that the ledger has not reached, `LedgerCorruptedError`.
         """
         head: int = await self._fetch_value(HEAD, ledger)
         if after > head:
@@ -123,6 +125,7 @@ class Search:
         rows = await self._lanes.read(
             lambda connection: connection.fetch(statement, ledger, low, high, limit, *values)
         )
+        check_authentic(self._ring, ledger, map(stored_event, rows))
         last = rows[-1]["position"] if len(rows) == limit else searched_to
         seal = await self._load_seal(ledger, last)
         page = Page(after + 1, last, head, seal, tuple(map(_event, rows)))

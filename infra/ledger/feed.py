@@ -15,16 +15,31 @@ from uuid import UUID
 import asyncpg
 
 from domain.errors import ServiceUnavailable
-from infra.ledger.mapper import StoredEvent
+from infra.encryption import KeyRing
+from infra.ledger.event_mac import is_authentic
 from infra.ledger.positions import HEAD
+from infra.ledger.stored_event import StoredEvent
 from infra.postgres.pool import ConnectionPool
 
-__all__ = ["Feed", "GapError", "LedgerCorruptedError", "TruncatedLedgerError", "stored_event"]
+__all__ = [
+    "STORED_COLUMNS",
+    "Feed",
+    "GapError",
+    "LedgerCorruptedError",
+    "TruncatedLedgerError",
+    "check_authentic",
+    "stored_event",
+]
+
+# As text and then as bytes: exactly what was hashed, whatever codec the connection has for json.
+STORED_COLUMNS = """position, stream_id, version, topic, schema_version, subject, recorded_at, mac,
+       convert_to(payload::text, 'UTF8') AS payload, convert_to(metadata::text, 'UTF8') AS metadata"""
+"""The columns from which `stored_event` makes an event."""
 
 # The event that the reader saw last is read again: that it is still there proves that nothing before
 # the new ones was lost.
 PAGE = """
-SELECT position, stream_id, version, topic, schema_version, subject, payload, metadata, recorded_at
+SELECT position, stream_id, version, topic, schema_version, subject, payload, metadata, mac, recorded_at
   FROM ledger.events WHERE organisation = $1 AND position >= $2 ORDER BY position LIMIT $3
 """
 
@@ -58,13 +73,14 @@ class TruncatedLedgerError(LedgerCorruptedError):
 class Feed:
     """Reads events in the order of their positions."""
 
-    def __init__(self, lanes: ConnectionPool) -> None:
+    def __init__(self, lanes: ConnectionPool, ring: KeyRing) -> None:
         self._lanes = lanes
+        self._ring = ring
 
     async def read(self, organisation: str, after: int, limit: int) -> list[StoredEvent]:
         """Return the events after a position, at most ``limit``; none at the ledger's end.
 
-        Raises `GapError`, `TruncatedLedgerError`, and `ServiceUnavailable` if the database is not available.
+        Raises `LedgerCorruptedError`, and `ServiceUnavailable` if the database is not available.
         """
         if after < 0 or limit < 1:
             raise ValueError("a feed is read from a position on, at least one event at a time")
@@ -76,12 +92,13 @@ class Feed:
             raise TruncatedLedgerError(organisation, head + 1, "the ledger ends")
         events = [stored_event(row) for row in rows]
         check_dense(organisation, after or 1, events)
+        check_authentic(self._ring, organisation, events)
         return events[1:] if after > 0 else events
 
     async def follow(self, organisation: str, after: int) -> AsyncIterator[list[StoredEvent]]:
         """Yield the events after a position, in pages that are never empty, without end.
 
-        Waits for a database that is not available. Raises `GapError` and `TruncatedLedgerError`.
+        Waits for a database that is not available. Raises `LedgerCorruptedError`.
         """
         pause = MIN_PAUSE
         while True:
@@ -104,6 +121,14 @@ def check_dense(organisation: str, first: int, events: Iterable[StoredEvent]) ->
             raise GapError(organisation, position, f"{event.position} stands")
 
 
+def check_authentic(ring: KeyRing, organisation: str, events: Iterable[StoredEvent]) -> None:
+    """Raise `LedgerCorruptedError` for the first event that was not written with the service key."""
+    for event in events:
+        if not is_authentic(ring, organisation, event):
+            reason = "an event that was not written with the service key stands"
+            raise LedgerCorruptedError(organisation, event.position, reason)
+
+
 def stored_event(row: asyncpg.Record) -> StoredEvent:
     """Return the event of a row with all columns of ``ledger.events`` but organisation and hash."""
     subject = row["subject"]
@@ -115,6 +140,7 @@ def stored_event(row: asyncpg.Record) -> StoredEvent:
         subject=UUID(bytes=subject.bytes) if subject else None,
         payload=row["payload"],
         metadata=row["metadata"],
+        mac=row["mac"],
         position=row["position"],
         recorded_at=row["recorded_at"],
     )

@@ -17,6 +17,7 @@ import structlog
 
 from domain.errors import OUTCOME_UNKNOWN, ServiceUnavailable
 from infra.batcher import QUEUE_LIMIT, Batcher
+from infra.encryption import KeyRing
 from infra.ledger.commit_batch import (
     EncodedCommit,
     append_arguments,
@@ -61,6 +62,7 @@ class GroupCommitter:
     def __init__(
         self,
         pool: ConnectionPool,
+        ring: KeyRing,
         *,
         max_batch: int = 256,
         queue_limit: int = QUEUE_LIMIT,
@@ -68,6 +70,7 @@ class GroupCommitter:
         settle_timeout: float = SETTLE_TIMEOUT,
     ) -> None:
         self._pool = pool
+        self._ring = ring
         self._deadline = deadline
         self._settle_timeout = settle_timeout
         self._batcher: Batcher[EncodedCommit, AppendResult] = Batcher(
@@ -86,7 +89,9 @@ class GroupCommitter:
         the commit itself cannot be stored. The commit of a caller that is cancelled is still
         written.
         """
-        return await self._batcher.submit(organisation, encode_commit(commit))
+        return await self._batcher.submit(
+            organisation, encode_commit(self._ring, organisation, commit)
+        )
 
     async def drain(self) -> None:
         """Wait until all commits are decided."""

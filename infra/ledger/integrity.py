@@ -12,21 +12,21 @@ from uuid import UUID
 
 import asyncpg
 
+from infra.encryption import KeyRing
 from infra.ledger.event_hash import event_hash
-from infra.ledger.feed import stored_event
-from infra.ledger.mapper import StoredEvent
+from infra.ledger.event_mac import is_authentic
+from infra.ledger.feed import STORED_COLUMNS, stored_event
+from infra.ledger.stored_event import StoredEvent
 from services.ids import record_stream_id
 
 __all__ = ["integrity_problems"]
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-# As text and then as bytes, whatever codec the connection has for json.
-EVENTS = """
-SELECT position, stream_id, version, topic, schema_version, subject, recorded_at, event_hash,
-       convert_to(payload::text, 'UTF8') AS payload, convert_to(metadata::text, 'UTF8') AS metadata
+EVENTS = f"""
+SELECT event_hash, {STORED_COLUMNS}
   FROM ledger.events WHERE organisation = $1 ORDER BY position
-"""
+"""  # noqa: S608 (names of columns)
 CLAIMS = """
 SELECT claim, stream_id FROM ledger.claims WHERE organisation = $1
 UNION ALL SELECT claim, stream_id FROM ledger.global_claims WHERE organisation = $1
@@ -72,16 +72,21 @@ class _Ledger:
     problems: list[str] = field(default_factory=list)
 
 
-async def integrity_problems(connection: Connection, organisation: str) -> list[str]:
+async def integrity_problems(connection: Connection, organisation: str, ring: KeyRing) -> list[str]:
     """Return the problems of an organisation's ledger, in words; none if it is intact.
 
-    Gaps and disorder of positions and versions, hashes that do not fit, claims of entities that
+    Gaps and disorder of positions and versions, hashes that do not fit, events that were not written
+    with a service key of ``ring``, claims of entities that
     do not exist, and rows of views that are missing, additional, or not of their entity's last event.
     """
     ledger = _Ledger(organisation)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         async for event, stored in _read_events(connection, organisation):
             _check_event(ledger, event, stored)
+            if not is_authentic(ring, organisation, event):
+                ledger.problems.append(
+                    f"position {event.position}: {event.topic} was not written with the service key"
+                )
         ledger.problems += [
             f"claim {row['claim']!r} is held by {row['stream_id']}, which does not exist"
             for row in await connection.fetch(CLAIMS, organisation)

@@ -19,5 +19,6 @@ class StoredEvent(NamedTuple):
     subject: UUID | None
     payload: bytes
     metadata: bytes
+    mac: bytes = b""
     position: int = 0
     recorded_at: datetime | None = None

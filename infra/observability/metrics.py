@@ -96,6 +96,11 @@ REFUSED = Counter(
     ["reason"],
     registry=REGISTRY,
 )
+UNAUTHENTIC = Counter(
+    "crmledger_unauthentic_events_total",
+    "Events that were read and not acted on, since no listed service key has written them.",
+    registry=REGISTRY,
+)
 STAGE_SECONDS = Timings(
     "crmledger_stage_seconds",
     "Duration of a stage of a request, including the wait for its batch.",

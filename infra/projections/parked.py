@@ -1,6 +1,6 @@
 """Parked entities: those whose events a view cannot apply, while it goes on with all others.
 
-An event of a newer program, or one that the view's table refuses, must neither be skipped nor stop the
+An event of a newer program, one that was not written with the service key, or one that the view's table refuses, must neither be skipped nor stop the
 others. Its entity is parked with the reason and the position of that event, and none of its later
 events is applied before it. The row is written in the transaction that moves the view past the event:
 if it cannot be written, the view does not move.
@@ -17,6 +17,9 @@ from uuid import UUID
 import asyncpg
 
 from domain.aggregate import EVENTS
+from infra.encryption import KeyRing
+from infra.ledger.event_mac import UnauthenticEventError, is_authentic
+from infra.ledger.feed import STORED_COLUMNS, stored_event
 from infra.postgres.pool import CONNECTION_ERRORS
 from infra.replay.pipeline import Connection
 
@@ -26,6 +29,7 @@ __all__ = [
     "UNPARKED",
     "ParkedEntity",
     "list_parked",
+    "park_unauthentic",
     "park_unknown",
     "transaction",
 ]
@@ -36,6 +40,9 @@ POISON_ERRORS = (
     asyncpg.ProgramLimitExceededError,
 )
 """The errors by which the server refuses an event of a view."""
+
+PAGE = 500
+"""Events that are in memory at once."""
 
 LONGEST = 300
 """Maximum length of a stored reason."""
@@ -61,6 +68,15 @@ SELECT $1, '{view}', u.stream_id, f.position,
                  WHERE e.organisation = $1 AND e.position > $2 AND e.position <= $3
                    AND e.stream_id = u.stream_id) AS f
 RETURNING reason
+"""
+EVENTS_BETWEEN = f"""
+SELECT {STORED_COLUMNS}
+  FROM ledger.events e WHERE e.organisation = $1 AND e.position > $2 AND e.position <= $3 AND {{which}}
+ ORDER BY position
+"""  # noqa: S608 (names of columns)
+PARK = """
+INSERT INTO projection.parked (organisation, view, stream_id, position, reason)
+SELECT $1, $2, * FROM unnest($3::uuid[], $4::bigint[], $5::text[])
 """
 
 
@@ -102,6 +118,38 @@ async def park_unknown(
         statement, organisation, *between, topics, versions, *stream_params
     )
     return [row["reason"] for row in rows]
+
+
+async def park_unauthentic(
+    connection: Connection,
+    ring: KeyRing,
+    view: str,
+    organisation: str,
+    between: tuple[int, int],
+    stream: UUID | None = None,
+) -> list[str]:
+    """Park the entities that have events which were not written with the service key: the reasons.
+
+    Parameters as of `park_unknown`.
+    """
+    which = UNPARKED.format(view=view) if stream is None else "e.stream_id = $4"
+    stream_params = () if stream is None else (stream,)
+    first: dict[UUID, int] = {}
+    reasons: dict[UUID, str] = {}
+    statement = EVENTS_BETWEEN.format(which=which)
+    async for row in connection.cursor(
+        statement, organisation, *between, *stream_params, prefetch=PAGE
+    ):
+        event = stored_event(row)
+        first.setdefault(event.stream, event.position)
+        if not is_authentic(ring, organisation, event):
+            reasons.setdefault(event.stream, str(UnauthenticEventError(event))[:LONGEST])
+    if reasons:
+        positions = [first[parked] for parked in reasons]
+        await connection.execute(
+            PARK, organisation, view, list(reasons), positions, list(reasons.values())
+        )
+    return list(reasons.values())
 
 
 @asynccontextmanager

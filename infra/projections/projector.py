@@ -15,6 +15,7 @@ from uuid import uuid4
 import asyncpg
 import structlog
 
+from infra.encryption import KeyRing
 from infra.ledger.positions import HEADS
 from infra.observability.metrics import BATCH_SECONDS, LAG_POSITIONS, LAG_SECONDS, PARKED, PROJECTED
 from infra.postgres.notify import CHANNEL
@@ -99,6 +100,7 @@ class Projector(Worker):
     def __init__(
         self,
         url: str,
+        ring: KeyRing,
         history: TemporalViews | None = None,
         *,
         lease: float = 15.0,
@@ -111,7 +113,7 @@ class Projector(Worker):
         self._batch_size = batch_size
         self._holder = uuid4()
         self._handlers: list[ProjectionHandler] = [
-            SqlProjection(view, self._holder, lease) for view in ANALYTICS.values()
+            SqlProjection(view, ring, self._holder, lease) for view in ANALYTICS.values()
         ]
         if history is not None:
             self._handlers.append(TemporalProjection(history))

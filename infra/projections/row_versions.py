@@ -33,7 +33,7 @@ _COLUMNS = {
 }
 """The columns of each temporal table but the positions between which a row was valid."""
 
-_stream, _position = itemgetter(0), itemgetter(8)
+_stream, _position = itemgetter(0), itemgetter(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _add_stream(
     stream = events[0][0].hex()
     entity = _EntityRows(after, rows)
     positions = [*map(_position, events), FOREVER]
-    states = replayer.replay_states(events)
+    states = replayer.replay_states(organisation, events)
     for position, following, aggregate in zip(positions, positions[1:], states, strict=False):
         # Of the events that are written already, only the last state counts.
         if following > after:

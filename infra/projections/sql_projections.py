@@ -10,12 +10,14 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from infra.encryption import KeyRing
 from infra.projections.analytics_tables import DAILY_EVENTS, TRANSITIONS
 from infra.projections.parked import (
     LONGEST,
     POISON_ERRORS,
     UNPARKED,
     ParkedEntity,
+    park_unauthentic,
     park_unknown,
     transaction,
 )
@@ -83,8 +85,8 @@ ANALYTICS: Mapping[str, AnalyticsProjection] = {view.name: view for view in _VIE
 """The views by name; the table of each is in the schema ``analytics``."""
 
 
-class _StillUnknownError(Exception):
-    """This program does not know the entity's events either."""
+class _StillParkedError(Exception):
+    """This program does not know the entity's events either, or has not written them."""
 
 
 class ProjectionHandler(Protocol):
@@ -107,13 +109,17 @@ class ProjectionHandler(Protocol):
 class SqlProjection:
     """Fills a table by its statement.
 
+    :param ring: what authenticates events: the entities of others are parked.
     :param holder: the id by which this process holds leases.
     :param lease: seconds; each batch renews it.
     """
 
-    def __init__(self, view: AnalyticsProjection, holder: UUID, lease: float) -> None:
+    def __init__(
+        self, view: AnalyticsProjection, ring: KeyRing, holder: UUID, lease: float
+    ) -> None:
         self.name = view.name
         self._view = view
+        self._ring = ring
         self._holder = holder
         self._lease = lease
 
@@ -140,6 +146,7 @@ class SqlProjection:
         async with transaction(connection):
             if not await self._move(connection, organisation, after, upto):
                 return False
+            await park_unauthentic(connection, self._ring, self.name, organisation, (after, upto))
             await park_unknown(connection, self.name, organisation, (after, upto))
             await connection.execute(self._view.batch_statement(), organisation, after, upto)
         return True
@@ -170,15 +177,18 @@ class SqlProjection:
                 if first is None:
                     return
                 between = (first - 1, upto)
-                unknown = await park_unknown(
+                reasons = await park_unauthentic(
+                    connection, self._ring, entity.view, entity.organisation, between, entity.stream
+                )
+                reasons += await park_unknown(
                     connection, entity.view, entity.organisation, between, entity.stream
                 )
-                if unknown:
-                    raise _StillUnknownError(unknown[0])
+                if reasons:
+                    raise _StillParkedError(reasons[0])
                 await connection.execute(
                     self._view.stream_statement(), entity.organisation, *between, entity.stream
                 )
-        except (*POISON_ERRORS, _StillUnknownError) as error:
+        except (*POISON_ERRORS, _StillParkedError) as error:
             await connection.execute(TRIED, *key, _reason(error))
 
 

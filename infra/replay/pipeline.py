@@ -41,7 +41,7 @@ WINDOW = 20_000
 """Positions that are searched for changed streams at once."""
 LAST_VERSION = 2**31 - 1
 EVENTS = """
-SELECT e.stream_id, e.version, e.topic, e.schema_version, e.subject, e.payload, e.metadata,
+SELECT e.stream_id, e.version, e.topic, e.schema_version, e.subject, e.payload, e.metadata, e.mac,
        CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END AS wrapped, e.position
   FROM ledger.events e
   LEFT JOIN ledger.personal_keys k ON k.organisation = e.organisation AND k.subject = e.subject
@@ -246,7 +246,7 @@ class Reprojector:
         """
         stream = record_stream_id(organisation, "organisation", organisation)
         events = await self._fetch_streams(organisation, [stream.bytes])
-        record = self._pool.local.replay([tuple(event) for event in events]) if events else None
+        record = self._pool.local.replay(organisation, list(map(tuple, events))) if events else None
         return record.fields if isinstance(record, Record) else {}
 
 

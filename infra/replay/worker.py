@@ -21,7 +21,9 @@ import orjson
 from domain.aggregate import Aggregate
 from infra.background_pool import low_priority_pool
 from infra.encryption import KeyRing
-from infra.ledger.mapper import StoredEvent, replay, replay_states
+from infra.ledger.event_mac import require_authentic
+from infra.ledger.mapper import replay, replay_states
+from infra.ledger.stored_event import StoredEvent
 from infra.replay.copy_encoding import encode_row, encoders
 from infra.replay.table_rows import scope_keys, table_rows
 from infra.views.tables import TABLES
@@ -38,8 +40,10 @@ __all__ = [
     "open_replay_pool",
 ]
 
-RawEvent: TypeAlias = tuple[bytes, int, str, int, bytes | None, bytes, bytes, bytes | None, int]
-"""Stream, version, topic, schema, subject, payload, metadata, the subject's wrapped key, position."""
+RawEvent: TypeAlias = tuple[
+    bytes, int, str, int, bytes | None, bytes, bytes, bytes, bytes | None, int
+]
+"""Stream, version, topic, schema, subject, payload, metadata, MAC, the subject's wrapped key, position."""
 Key: TypeAlias = tuple[str, ...]
 """A view, an organisation, and the rest of what finds a row."""
 
@@ -99,7 +103,7 @@ class PageReplayer:
             result.last = stream
             events = list(grouped)
             try:
-                aggregate = self.replay(events)
+                aggregate = self.replay(organisation, events)
             except ValueError as error:
                 result.unreadable[stream] = str(error)
                 continue
@@ -114,26 +118,34 @@ class PageReplayer:
         result.rows = {name: b"".join(rows) for name, rows in encoded.items() if rows}
         return result
 
-    def replay(self, events: list[RawEvent]) -> Aggregate:
-        """The aggregate of one stream. Raises ``ValueError`` naming an event that cannot be read."""
-        return replay(*self._stored_events(events))
+    def replay(self, organisation: str, events: list[RawEvent]) -> Aggregate:
+        """The aggregate of one stream. Raises ``ValueError`` naming an event that cannot be read.
 
-    def replay_states(self, events: list[RawEvent]) -> Iterator[Aggregate]:
+        Nor can one that was not written with the service key.
+        """
+        return replay(*self._stored_events(organisation, events))
+
+    def replay_states(self, organisation: str, events: list[RawEvent]) -> Iterator[Aggregate]:
         """The aggregate after each event, as one object that changes. Raises as `replay`."""
-        return replay_states(*self._stored_events(events))
+        return replay_states(*self._stored_events(organisation, events))
 
-    def _stored_events(self, events: list[RawEvent]) -> tuple[list[StoredEvent], dict[UUID, bytes]]:
+    def _stored_events(
+        self, organisation: str, events: list[RawEvent]
+    ) -> tuple[list[StoredEvent], dict[UUID, bytes]]:
         """The events of one stream, and the keys that decrypt them."""
         stream = UUID(bytes=events[0][0])
         stored: list[StoredEvent] = []
         keys: dict[UUID, bytes] = {}
-        for _, version, topic, schema, subject, payload, metadata, wrapped, _ in events:
+        for _, version, topic, schema, subject, payload, metadata, mac, wrapped, _ in events:
             contact = None
             if subject is not None:
                 contact, key = self._unwrap(subject, wrapped)
                 if key is not None:
                     keys[contact] = key
-            stored.append(StoredEvent(stream, version, topic, schema, contact, payload, metadata))
+            stored.append(
+                StoredEvent(stream, version, topic, schema, contact, payload, metadata, mac)
+            )
+        require_authentic(self._ring, organisation, stored)
         return stored, keys
 
     def _unwrap(self, subject: bytes, wrapped: bytes | None) -> tuple[UUID, bytes | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,9 @@ import structlog
 
 from infra.batcher import Batcher
 from infra.encryption import KeyRing
-from infra.ledger.mapper import DESTROYED_KEY, StoredEvent, replay
+from infra.ledger.event_mac import require_authentic
+from infra.ledger.mapper import DESTROYED_KEY, replay
+from infra.ledger.stored_event import StoredEvent
 from infra.postgres.pool import ConnectionPool
 from infra.views.queries import COLUMNS, LIVE_SCHEMA, customer_refs, reference_closure
 from services.context import ConsumerScope, LoadRequest, LoadResult
@@ -43,7 +46,7 @@ events AS (
 ), {{closure}}"""  # noqa: S608 (constants only)
 COMPACTS = "ARRAY(SELECT ROW (ref, document)::ledger.document_row FROM shown) AS compacts"
 LOADED = """
-ARRAY(SELECT ROW (stream_id, version, topic, schema_version, subject, payload, metadata)::ledger.event_row
+ARRAY(SELECT ROW (stream_id, version, topic, schema_version, subject, payload, metadata, mac)::ledger.event_row
         FROM events) AS events,
 ARRAY(SELECT ROW (w.subject, CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END)::ledger.key_row
         FROM unnest({subjects} || ARRAY(SELECT DISTINCT subject FROM events WHERE subject IS NOT NULL)) AS w (subject)
@@ -101,7 +104,7 @@ class AggregateLoader:
     ) -> LoadResult:
         """Aggregates with their contacts' keys, and the compact objects that they and ``refs`` show.
 
-        Raises ``ValueError`` if an event cannot be read: this build or key is not the right one.
+        Raises ``ValueError`` if an event cannot be read or was not written with the service key.
         """
         request = LoadRequest(tuple(streams), tuple(data_subjects), tuple(refs), frozenset(erased))
         return await self._batcher.submit((organisation, customer), request)
@@ -115,7 +118,7 @@ class AggregateLoader:
                 LOAD, organisation, customer_refs(customer), *_arrays(requests)
             )
         )
-        return split_by_request(self._ring, requests, row)
+        return split_by_request(self._ring, organisation, requests, row)
 
 
 def _arrays(requests: Sequence[LoadRequest]) -> list[list[Any]]:
@@ -128,7 +131,7 @@ def _arrays(requests: Sequence[LoadRequest]) -> list[list[Any]]:
 
 
 def split_by_request(
-    ring: KeyRing, requests: Sequence[LoadRequest], row: asyncpg.Record
+    ring: KeyRing, organisation: str, requests: Sequence[LoadRequest], row: asyncpg.Record
 ) -> list[LoadResult | BaseException]:
     """Return for each request what was loaded, or the failure of its own.
 
@@ -147,7 +150,8 @@ def split_by_request(
     compacts.update(row["compacts"])
     for stored in events.values():
         stored.sort(key=lambda event: event.version)
-    return [_load_result(request, events, keys, compacts) for request in requests]
+    verify = partial(require_authentic, ring, organisation)
+    return [_load_result(request, events, keys, compacts, verify) for request in requests]
 
 
 def _unwrapped(ring: KeyRing, row: asyncpg.Record) -> dict[UUID, bytes]:
@@ -167,10 +171,15 @@ def _load_result(
     events: dict[UUID, list[StoredEvent]],
     keys: dict[UUID, bytes],
     compacts: dict[str, bytes],
+    verify: Callable[[list[StoredEvent]], None],
 ) -> LoadResult | BaseException:
     keys = keys | dict.fromkeys(request.erased, DESTROYED_KEY)
+    aggregates = {}
     try:
-        aggregates = {s: replay(events[s], keys) for s in request.streams if s in events}
+        for stream in request.streams:
+            if stream in events:
+                verify(events[stream])
+                aggregates[stream] = replay(events[stream], keys)
     except Exception as error:
         return error
     return LoadResult(aggregates, dict(keys), dict(compacts), request)
@@ -185,6 +194,7 @@ def _stored_event(row: asyncpg.Record) -> StoredEvent:
         subject=_uuid(row["subject"]) if row["subject"] else None,
         payload=row["payload"],
         metadata=row["metadata"],
+        mac=row["mac"],
     )
 
 

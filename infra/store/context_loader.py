@@ -82,7 +82,7 @@ class ContextLoader:
         async def work(connection: asyncpg.Connection) -> list[CallContext]:
             (row,) = await connection.fetch(sql, organisation, *arguments)
             directory = await self._reference_cache(connection, organisation, row["position"] or 0)
-            return self._contexts(queries, row, directory)
+            return self._contexts(organisation, queries, row, directory)
 
         return await self._pool.read(work)
 
@@ -103,7 +103,11 @@ class ContextLoader:
         return current
 
     def _contexts(
-        self, queries: list[ContextQuery], row: asyncpg.Record, cache: ReferenceCache
+        self,
+        organisation: str,
+        queries: list[ContextQuery],
+        row: asyncpg.Record,
+        cache: ReferenceCache,
     ) -> list[CallContext]:
         sessions = {session["query"]: _session(queries, session) for session in row["sessions"]}
         responses = {
@@ -118,7 +122,7 @@ class ContextLoader:
             matches.setdefault(identifier, []).append(Match(id_, retired))
         matched = list(_matches_by_query(queries, matches))
         documents = _documents(queries[0].view, row)
-        prefetched = _prefetched(self._ring, queries, matched, row)
+        prefetched = _prefetched(self._ring, organisation, queries, matched, row)
         now = row["now"].astimezone(UTC)
         return [
             CallContext(
@@ -162,6 +166,7 @@ def _documents(view: str | None, row: asyncpg.Record) -> PrefetchedDocuments | N
 
 def _prefetched(
     ring: KeyRing,
+    organisation: str,
     queries: list[ContextQuery],
     matched: Sequence[Sequence[Sequence[Match]]],
     row: asyncpg.Record,
@@ -172,7 +177,7 @@ def _prefetched(
     requests = [
         _load_request(q, own_matches) for q, own_matches in zip(queries, matched, strict=True)
     ]
-    results = split_by_request(ring, requests, row)
+    results = split_by_request(ring, organisation, requests, row)
     # What cannot be read is loaded again when its turn comes, and fails then: other refusals come first.
     return [result if isinstance(result, LoadResult) else None for result in results]
 

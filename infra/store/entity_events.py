@@ -10,8 +10,9 @@ import orjson
 
 from domain.aggregate import EVENTS
 from infra.encryption import KeyRing
+from infra.ledger.event_mac import require_authentic
 from infra.ledger.feed import stored_event
-from infra.ledger.mapper import DESTROYED_KEY, StoredEvent, to_event
+from infra.ledger.mapper import DESTROYED_KEY, to_event
 from infra.postgres.pool import ConnectionPool
 from services.audit.event_descriptions import headline
 from services.audit.field_history import HistoryEntry, RecordedEvent, SiblingEvent
@@ -22,7 +23,7 @@ __all__ = ["PostgresEntityEvents"]
 TOPIC = "SELECT topic FROM ledger.events WHERE organisation = $1 AND stream_id = $2 AND version = 1"
 RECORDED_EVENTS = """
 SELECT e.position, e.stream_id, e.version, e.topic, e.schema_version, e.subject, e.payload, e.metadata,
-       e.recorded_at, CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END AS wrapped, h.head
+       e.mac, e.recorded_at, CASE WHEN f.subject IS NULL THEN k.wrapped ELSE '' END AS wrapped, h.head
   FROM ledger.events e
   LEFT JOIN ledger.personal_keys k ON k.organisation = e.organisation AND k.subject = e.subject
   LEFT JOIN ledger.forgotten f ON f.organisation = e.organisation AND f.subject = e.subject,
@@ -68,12 +69,14 @@ class PostgresEntityEvents:
     async def read(self, organisation: str, stream: UUID) -> tuple[int, list[RecordedEvent]]:
         """Return the last position of the ledger, and the events of a stream up to there, in order.
 
-        Raises ``ValueError`` naming an event that this build or key cannot read.
+        Raises ``ValueError`` naming an event that this build or key cannot read, or that the service has not written.
         """
         rows = await self._pool.read(
             lambda connection: connection.fetch(RECORDED_EVENTS, organisation, stream)
         )
-        return (rows[0]["head"] if rows else 0), [self._to_recorded_event(row) for row in rows]
+        return (rows[0]["head"] if rows else 0), [
+            self._to_recorded_event(organisation, row) for row in rows
+        ]
 
     async def siblings(
         self, organisation: str, stream: UUID, entries: Sequence[HistoryEntry]
@@ -93,8 +96,9 @@ class PostgresEntityEvents:
             by_command.setdefault(row["command"], []).append(_to_sibling_event(row))
         return by_command
 
-    def _to_recorded_event(self, row: asyncpg.Record) -> RecordedEvent:
-        stored: StoredEvent = stored_event(row)
+    def _to_recorded_event(self, organisation: str, row: asyncpg.Record) -> RecordedEvent:
+        stored = stored_event(row)
+        require_authentic(self._ring, organisation, [stored])
         wrapped = row["wrapped"]
         key = DESTROYED_KEY if wrapped == b"" else self._ring.unwrap(wrapped) if wrapped else None
         return RecordedEvent(

@@ -13,6 +13,9 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from infra.encryption import KeyRing, key_id
+from infra.ledger.event_mac import event_mac, is_authentic
+from infra.ledger.feed import STORED_COLUMNS, stored_event
+from infra.ledger.positions import HEADS
 from infra.password_hasher import SecretHasher
 from services.reference.signing_secrets import FORMER
 
@@ -22,8 +25,15 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 BATCH = 200
 """Rows of one transaction: some ten milliseconds, for which appends wait."""
+EVENT_BATCH = 2_000
+"""Events of one transaction, for which nothing waits."""
+FOREVER = 2**63 - 1
+"""A position that no ledger reaches."""
+LEDGERS = "ledgers"
+"""Ledgers whose first event needs a key."""
 
-KEY_USES = """
+KEY_USES = f"""
+WITH heads AS ({HEADS})
 SELECT item, service_key, count(*) AS count FROM (
     SELECT 'personal keys' AS item, organisation, encode(substr(wrapped, 2, 8), 'hex') AS service_key
       FROM ledger.personal_keys
@@ -35,16 +45,23 @@ SELECT item, service_key, count(*) AS count FROM (
     UNION ALL
     SELECT 'stored responses', organisation, split_part(request_hash, ':', 1)
       FROM ledger.stored_responses
+    UNION ALL
+    -- All events would be many; the first is the last whose MAC is renewed.
+    SELECT '{LEDGERS}', e.organisation, encode(substr(e.mac, 1, 8), 'hex')
+      FROM heads AS h,
+           LATERAL (SELECT e.organisation, e.mac FROM ledger.events e
+                     WHERE e.organisation = h.organisation AND e.position = 1 LIMIT 1) AS e
 ) AS u
  WHERE service_key IS NOT NULL AND ($1::text IS NULL OR organisation = $1)
  GROUP BY item, service_key ORDER BY item, service_key
-"""
-ORGANISATIONS = """
-SELECT organisation FROM ledger.personal_keys
+"""  # noqa: S608 (a constant)
+ORGANISATIONS = f"""
+SELECT organisation FROM ({HEADS}) AS h
+UNION SELECT organisation FROM ledger.personal_keys
 UNION SELECT organisation FROM ledger.secrets
 UNION SELECT organisation FROM ledger.stored_responses
  ORDER BY 1
-"""
+"""  # noqa: S608 (a constant)
 LOCK = "SELECT pg_advisory_xact_lock(ledger.append_lock($1))"
 
 # Nothing but a purge of responses locks these rows outside of an append: what it holds is skipped.
@@ -81,6 +98,22 @@ UPDATE ledger.stored_responses SET request_hash = $3, response = $4
 """
 
 
+# From the end to the beginning: while a former key is in use, it is that of the first event.
+EVENTS = f"""
+SELECT {STORED_COLUMNS} FROM ledger.events
+ WHERE organisation = $1 AND position < $2 AND substr(mac, 1, 8) <> decode($3, 'hex')
+ ORDER BY position DESC LIMIT $4
+"""  # noqa: S608 (names of columns)
+WRITE_MACS = """
+UPDATE ledger.events e SET mac = u.mac FROM unnest($2::bigint[], $3::bytea[]) AS u (position, mac)
+ WHERE e.organisation = $1 AND e.position = u.position
+"""
+COUNT_EVENTS = """
+SELECT encode(substr(mac, 1, 8), 'hex') AS service_key, count(*) AS count FROM ledger.events
+ WHERE $1::text IS NULL OR organisation = $1 GROUP BY 1
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyUse:
     """The number of items of one sort that need a service key, by its id."""
@@ -112,7 +145,11 @@ class Rewrapper:
     async def count(self, organisation: str | None = None) -> int:
         """Return how many items a fallback has encrypted."""
         uses = await count_key_uses(self._connection, organisation)
-        return sum(use.count for use in uses if use.service_key in self._known - {self._current})
+        events = await self._connection.fetch(COUNT_EVENTS, organisation)
+        counts = [(use.service_key, use.count) for use in uses if use.item != LEDGERS]
+        counts += [(row["service_key"], row["count"]) for row in events]
+        former = self._known - {self._current}
+        return sum(count for service_key, count in counts if service_key in former)
 
     async def organisations(self) -> list[str]:
         """Return the organisations that have something encrypted."""
@@ -128,6 +165,7 @@ class Rewrapper:
                 (RESPONSES, WRITE_RESPONSE, self._response),
             ):
                 lost += await self._rewrap(id_, select, update, renew, advance)
+            lost += await self._renew_macs(id_, advance)
         return lost
 
     def close(self) -> None:
@@ -160,6 +198,22 @@ class Rewrapper:
             if not rows:
                 return lost
             last = rows[-1]["id"]
+
+    async def _renew_macs(self, organisation: str, advance: Callable[[int], None]) -> int:
+        """Renew the MACs of an organisation's events; return the number of those that are not authentic."""
+        last, lost = FOREVER, 0
+        while rows := await self._connection.fetch(
+            EVENTS, organisation, last, self._current, EVENT_BATCH
+        ):
+            events = [stored_event(row) for row in rows]
+            good = [event for event in events if is_authentic(self._ring, organisation, event)]
+            macs = [event_mac(self._ring, organisation, event) for event in good]
+            positions = [event.position for event in good]
+            await self._connection.execute(WRITE_MACS, organisation, positions, macs)
+            lost += len(events) - len(good)
+            advance(len(events))
+            last = events[-1].position
+        return lost
 
     def _personal_key(self, _: str, row: asyncpg.Record) -> Sequence[Any]:
         return (self._ring.rewrap(row["wrapped"]),)

@@ -111,7 +111,7 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
         self._loader = AggregateLoader(reads, ring)
         self._reader = ViewReader(reads, streams)
         self._numbers = SequenceAllocator(reads)
-        self._committer = GroupCommitter(writes, queue_limit=queue_limit)
+        self._committer = GroupCommitter(writes, ring, queue_limit=queue_limit)
         self._notifier = AppendNotifier(reads)
         self._names: dict[str, str] = {}
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 import structlog
 
 from domain.errors import ServiceUnavailable
+from infra.encryption import KeyRing
 from infra.ledger.feed import Feed, LedgerCorruptedError
 from infra.observability.metrics import WEBHOOK_LAG_POSITIONS, WEBHOOK_LAG_SECONDS
 from infra.postgres.notify import Listener
@@ -59,6 +60,7 @@ class WebhookDispatcher(Worker):
         listener: Listener,
         client: WebhookClient,
         decryptor: SecretDecryptor,
+        ring: KeyRing,
         *,
         policy: DeliveryPolicy | None = None,
         base_url: str = "",
@@ -69,7 +71,7 @@ class WebhookDispatcher(Worker):
         self._store = SubscriptionStore(pool, uuid4())
         self._dependencies = WorkerDependencies(
             self._store,
-            Feed(pool),
+            Feed(pool, ring),
             client,
             decryptor,
             asyncio.Semaphore(policy.total_concurrency),

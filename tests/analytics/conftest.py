@@ -14,14 +14,14 @@ from infra.postgres.embedded.server import EmbeddedPostgres
 from infra.projections.projector import Projector
 from infra.settings import Settings
 from tests.fixtures import databases
-from tests.fixtures.service import environment
+from tests.fixtures.service import RING, environment
 
 
 async def made(url: str, folder: Path) -> None:
     """Loads the demo organisation and feeds what the projector feeds."""
     async with open_application(Settings.from_environment(environment(url)), url) as application:
         await load_demo(application, folder / "demo.json", lambda _: None)
-    projector = Projector(url)
+    projector = Projector(url, RING)
     await projector.once()
     await projector.close()
 

@@ -17,7 +17,7 @@ from infra.analytics import export as exporting
 from infra.analytics.export import Export, ExportError, Format, Range, export, find_relation
 from infra.analytics.relations import OBJECTS
 from tests.fixtures.read_models import connection
-from tests.fixtures.service import Api, environment, run_in_process
+from tests.fixtures.service import RING, Api, environment, run_in_process
 
 ROOT = Path(__file__).parents[2]
 DEMO = Range("CRMDEMO")
@@ -36,6 +36,7 @@ async def written(
         file,
         form,
         wanted,
+        RING,
         personal=personal,
         total=totals.append,
         advance=told.append,

@@ -14,6 +14,7 @@ from infra.projections.projector import Projector
 from infra.projections.reset import reset_projection
 from tests.fixtures.communications import CommunicationsClient
 from tests.fixtures.read_models import connection
+from tests.fixtures.service import RING
 from tests.fixtures.waits import wait_until_blocked
 
 FED = """
@@ -75,7 +76,7 @@ async def test_every_state_is_entered_and_left_once(
     client: CommunicationsClient, database: str
 ) -> None:
     for most in (1, 3, 1_000_000):
-        projector = Projector(database, batch_size=most)
+        projector = Projector(database, RING, batch_size=most)
         await projector.once()
         assert await is_true(database, client.api.organisation)
         await client.call_queue("reject", await client.create_email())
@@ -89,7 +90,7 @@ async def test_every_state_is_entered_and_left_once(
 async def test_what_stays_in_its_state_is_no_transition(
     client: CommunicationsClient, database: str
 ) -> None:
-    projector = Projector(database, batch_size=1)
+    projector = Projector(database, RING, batch_size=1)
     entry = await client.create_email()
     for _ in range(3):
         await client.call_queue("reject", entry)
@@ -104,7 +105,7 @@ async def test_what_stays_in_its_state_is_no_transition(
 
 
 async def test_rivals_write_each_state_once(client: CommunicationsClient, database: str) -> None:
-    rivals = [Projector(database, batch_size=2, lease=lease) for lease in (-1, -1, 5)]
+    rivals = [Projector(database, RING, batch_size=2, lease=lease) for lease in (-1, -1, 5)]
     for _ in range(3):
         await client.call_queue("process", await client.create_email())
         await asyncio.gather(*(rival.once() for rival in rivals))
@@ -117,7 +118,7 @@ async def test_rivals_write_each_state_once(client: CommunicationsClient, databa
 async def test_a_batch_that_began_before_is_not_kept(
     client: CommunicationsClient, database: str
 ) -> None:
-    projector = Projector(database, batch_size=1_000_000)
+    projector = Projector(database, RING, batch_size=1_000_000)
     async with connection(database) as other:
         await projector.once()
         await client.create_email()

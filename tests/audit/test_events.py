@@ -18,7 +18,7 @@ from infra.postgres.pool import PooledConnection
 from services.audit.access import access_ledger
 from tests.fixtures.auditors import Auditor
 from tests.fixtures.organisation import query_rows
-from tests.fixtures.service import environment, refusal
+from tests.fixtures.service import RING, environment, refusal
 
 Json = dict[str, Any]
 
@@ -83,7 +83,7 @@ async def test_a_page_names_the_seal_that_it_lies_under(audited: Auditor) -> Non
     signer = signer_of(environment("")["CRMLEDGER_SERVICE_KEY"])
     lane = await PooledConnection.open(api.service.database, 30)
     try:
-        sealed = await seal_next(lane.connection, api.organisation, signer)
+        sealed = await seal_next(lane.connection, api.organisation, signer, RING)
     finally:
         await lane.connection.close()
     assert sealed

@@ -20,7 +20,7 @@ from tests.fixtures import databases
 from tests.fixtures.auditors import Auditor, auditor
 from tests.fixtures.organisation import query_rows, unknown_id
 from tests.fixtures.read_models import connection, run_rebuild, run_verify
-from tests.fixtures.service import refusal, run_in_process
+from tests.fixtures.service import RING, refusal, run_in_process
 from tests.fixtures.service_requests import register_staff
 
 Json = dict[str, Any]
@@ -221,7 +221,7 @@ async def test_the_ledger_is_whole_and_the_views_are_its_fold(
 ) -> None:
     api = made.desk.api
     async with connection(api.service.database) as owner:
-        assert await integrity_problems(owner, api.organisation) == []
+        assert await integrity_problems(owner, api.organisation, RING) == []
     assert (await run_verify(api.service.database)).differences == []
 
 

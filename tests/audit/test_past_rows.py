@@ -29,7 +29,7 @@ from tests.fixtures.auditors import Auditor, auditor
 from tests.fixtures.organisation import query_rows
 from tests.fixtures.read_models import connection, keys_of
 from tests.fixtures.replayed_past import past_replay
-from tests.fixtures.service import run_in_process
+from tests.fixtures.service import RING, run_in_process
 from tests.infra.test_projector import program
 
 NAMED = "as_of/contact_information/show"
@@ -127,7 +127,7 @@ async def test_rivals_write_everything_once(
 
 async def test_the_projector_brings_it_forward(client: Auditor, database: str) -> None:
     async with follower(database) as one:
-        projector = Projector(database, one, batch_size=7)
+        projector = Projector(database, RING, one, batch_size=7)
         await projector.once()
         assert await projector.readiness_problems() == []
         await projector.close()

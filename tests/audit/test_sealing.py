@@ -29,7 +29,7 @@ from infra.settings import Settings
 from tests.fixtures.audit import EVENTS, MOST, SIGNER, ledger, seal_all, tampering, verify_output
 from tests.fixtures.ledgers import ORGANISATION, Connection, call_append, commit_of, record, rename
 from tests.fixtures.read_models import connection, populate
-from tests.fixtures.service import environment, run_in_process
+from tests.fixtures.service import RING, environment, run_in_process
 
 LOCK = "SELECT pg_advisory_lock(hashtextextended('crmledger.seal/' || $1, 0))"
 WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -72,7 +72,7 @@ async def test_a_backlog_is_cut_into_ranges_and_nothing_is_sealed_twice(database
 
 
 async def test_sealers_that_race_make_one_chain(database: str) -> None:
-    sealers = [Sealer(database, SIGNER, seconds=0.001, max_events=2) for _ in range(4)]
+    sealers = [Sealer(database, SIGNER, RING, seconds=0.001, max_events=2) for _ in range(4)]
     async with connection(database) as owner:
         known = [record() for _ in range(3)]
         await call_append(owner, *(commit_of(one) for one in known))
@@ -96,7 +96,7 @@ async def test_one_that_is_killed_at_the_last_moment_leaves_nothing(database: st
     async with connection(database) as owner, service(database) as doomed:
         await call_append(owner, commit_of(record()))
         await owner.execute(LOCK, ORGANISATION)
-        task = asyncio.create_task(seal_next(doomed, ORGANISATION, SIGNER))
+        task = asyncio.create_task(seal_next(doomed, ORGANISATION, SIGNER, RING))
         async with asyncio.timeout(60):
             while not await owner.fetchval(WAITING):
                 await asyncio.sleep(0.01)
@@ -113,7 +113,9 @@ async def test_the_second_of_two_finds_it_done(database: str) -> None:
     async with connection(database) as owner, service(database) as one, service(database) as two:
         await call_append(owner, commit_of(record()))
         await owner.execute(LOCK, ORGANISATION)
-        tasks = [asyncio.create_task(seal_next(each, ORGANISATION, SIGNER)) for each in (one, two)]
+        tasks = [
+            asyncio.create_task(seal_next(each, ORGANISATION, SIGNER, RING)) for each in (one, two)
+        ]
         async with asyncio.timeout(60):
             while len(await owner.fetch(WAITING)) < 2:
                 await asyncio.sleep(0.01)
@@ -124,8 +126,8 @@ async def test_the_second_of_two_finds_it_done(database: str) -> None:
 
 
 async def test_a_event_is_sealed_when_it_is_old_enough_or_there_are_many(database: str) -> None:
-    patient = Sealer(database, SIGNER, seconds=3600, max_events=MOST)
-    eager = Sealer(database, SIGNER, seconds=0.05, max_events=MOST)
+    patient = Sealer(database, SIGNER, RING, seconds=3600, max_events=MOST)
+    eager = Sealer(database, SIGNER, RING, seconds=0.05, max_events=MOST)
     async with connection(database) as owner:
         for _ in range(MOST - 1):
             await call_append(owner, commit_of(record()))
@@ -143,7 +145,7 @@ async def test_a_event_is_sealed_when_it_is_old_enough_or_there_are_many(databas
     await asyncio.wait([running])
     for sealer in (patient, eager):
         await sealer.close()
-    never = Sealer(database, SIGNER, seconds=0)
+    never = Sealer(database, SIGNER, RING, seconds=0)
     await asyncio.wait_for(never.run(), 60)
 
 
@@ -166,7 +168,7 @@ async def test_many_events_are_sealed_by_a_process_of_its_own(
 
 
 async def test_another_process_takes_over_from_one_that_was_killed(database: str) -> None:
-    sealer = Sealer(database, SIGNER, seconds=0.001)
+    sealer = Sealer(database, SIGNER, RING, seconds=0.001)
     async with connection(database) as owner, service(database) as locking:
         await locking.execute(LOCK, ORGANISATION)
         await call_append(owner, *(commit_of(record()) for _ in range(INLINE_LIMIT + 1)))
@@ -185,7 +187,7 @@ async def test_another_process_takes_over_from_one_that_was_killed(database: str
 
 
 async def test_a_sealer_that_fails_goes_on(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing = Sealer(database, SIGNER, seconds=0.05)
+    failing = Sealer(database, SIGNER, RING, seconds=0.05)
     monkeypatch.setattr(failing, "once", AsyncMock(side_effect=[ValueError("broken"), None, None]))
     with capture_logs() as logs:
         running = asyncio.create_task(failing.run())
@@ -207,7 +209,7 @@ async def test_a_process_of_its_own_says_what_is_broken(database: str) -> None:
 
 async def logged(url: str) -> list[str]:
     """What a sealer says of a ledger that it does not seal."""
-    sealer = Sealer(url, SIGNER, seconds=0.001)
+    sealer = Sealer(url, SIGNER, RING, seconds=0.001)
     with capture_logs() as logs:
         await sealer.once()
     await sealer.close()
@@ -216,7 +218,10 @@ async def logged(url: str) -> list[str]:
 
 BROKEN = [
     ("DELETE FROM ledger.events WHERE position = 11", "12 stands at position 11"),
-    ("UPDATE ledger.events SET version = 5 WHERE position = 12", "version 5 .* at position 12"),
+    (
+        "UPDATE ledger.events SET version = 5 WHERE position = 12",
+        "not written with the service key .* at position 12",
+    ),
     ("UPDATE ledger.seal_tree_heads SET version = 7", "kept map .* at position 11"),
     ("UPDATE ledger.seal_tree_nodes SET hash = sha256(hash)", "kept map .* at position 11"),
     ("DELETE FROM ledger.seal_tree_nodes", "kept map .* at position 11"),
@@ -230,7 +235,7 @@ async def test_what_is_not_whole_is_never_sealed(database: str, damage: str, wha
         await call_append(owner, *(commit_of(rename(one)) for one in known[:3]))
         await owner.execute(damage)
         with pytest.raises(LedgerCorruptedError, match=what):
-            await seal_next(asked, ORGANISATION, SIGNER)
+            await seal_next(asked, ORGANISATION, SIGNER, RING)
     assert await logged(database) == ["sealer.broken"]
     assert len(await ranges(database)) == 3
 
@@ -306,7 +311,7 @@ async def test_a_clock_that_was_set_back_does_not_move_seals_back(database: str)
             bytes.fromhex(signed.signature),
         )
         await call_append(owner, commit_of(record()))
-        made = await seal_next(asked, ORGANISATION, SIGNER)
+        made = await seal_next(asked, ORGANISATION, SIGNER, RING)
         assert made
         assert made.seal().sealed_at == future
     await whole(database)
@@ -316,7 +321,7 @@ async def test_who_is_forgotten_leaves_every_seal_as_it_was(database: str) -> No
     async with run_in_process(database) as running:
         organisation = (await populate(running)).api.organisation
     async with connection(database) as owner, service(database) as asked:
-        assert await seal_next(asked, organisation, SIGNER)
+        assert await seal_next(asked, organisation, SIGNER, RING)
         assert await owner.execute("DELETE FROM ledger.personal_keys") != "DELETE 0"
     async with snapshot(database) as asked:
         check = await verify(asked, organisation, {SIGNER.key}, {})

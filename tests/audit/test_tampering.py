@@ -19,7 +19,7 @@ from infra.audit.verifier import main
 from infra.postgres.embedded.server import EmbeddedPostgres
 from tests.fixtures import audit as world
 from tests.fixtures import databases
-from tests.fixtures.audit import EVENTS, ledger, seal_all, tampering, verify_output
+from tests.fixtures.audit import EVENTS, ledger, renew_macs, seal_all, tampering, verify_output
 from tests.fixtures.ledgers import ORGANISATION, Connection, call_append, commit_of, record
 
 REHASH = """
@@ -41,7 +41,7 @@ UPDATE ledger.events SET position = -position WHERE position < 0
 """
 FORGE = """
 INSERT INTO ledger.events
-SELECT organisation, {at}, gen_random_uuid(), 1, topic, schema_version, subject, payload, metadata, recorded_at, event_hash
+SELECT organisation, {at}, gen_random_uuid(), 1, topic, schema_version, subject, payload, metadata, recorded_at, event_hash, mac
   FROM ledger.events WHERE position = {at} + 1
 """
 SWAP = """
@@ -154,6 +154,7 @@ async def test_what_is_sealed_anew_is_named_by_a_seal_outside(
                 await owner.execute(
                     "INSERT INTO ledger.events SELECT * FROM rest ON CONFLICT DO NOTHING"
                 )
+                await renew_macs(database)
                 await seal_all(database)
             inside = await verify_output(database)
             assert isinstance(inside, SealVerifier), "nothing inside shows it"

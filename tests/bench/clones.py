@@ -1,7 +1,7 @@
 """A ledger that has grown: very many copies of one communication, put into its tables by SQL.
 
-Each copy has the events and the rows of its model under ids of its own, with dense positions and honest
-hashes. Appending them one by one would take hours.
+Each copy has the events and the rows of its model under ids of its own, with dense positions, honest
+hashes and MACs. Appending them one by one would take hours.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from uuid import UUID
 
 import asyncpg
 
+from infra.encryption import derive_key, key_id
 from services.ids import format_id, new_id
 from tests.bench.examples import numbered
+from tests.fixtures.service import SERVICE_KEY
 
 __all__ = ["Payloads", "cloned"]
 
@@ -50,10 +52,14 @@ WITH o AS MATERIALIZED (
 EVENTS = f"""
 {MODEL}
 INSERT INTO ledger.events (organisation, position, stream_id, version, topic, schema_version, subject,
-       payload, metadata, recorded_at, event_hash)
+       payload, metadata, recorded_at, event_hash, mac)
 SELECT organisation, position, stream, version, topic, schema_version, subject, said::json, metadata, now(),
        ledger.event_hash(organisation, position, stream, version, topic, schema_version, subject, said,
-           metadata::text, now())
+           metadata::text, now()),
+       $3::bytea || sha256($5::bytea || sha256($4::bytea || convert_to(
+           'crmledger.event-mac.1' || E'\n' || organisation || E'\n' || stream || E'\n' || version || E'\n'
+           || topic || E'\n' || schema_version || E'\n' || coalesce(subject::text, '') || E'\n'
+           || octet_length(metadata::text) || E'\n' || metadata || E'\n' || said, 'UTF8')))
   FROM (SELECT m.organisation, c.position, c.stream, m.version, m.topic, m.schema_version, m.subject, m.metadata,
                coalesce(c.payload, {_own("m.payload::text")}) AS said
           FROM o, cloned c
@@ -106,7 +112,8 @@ async def cloned(
             rows = list(_rows(streams, FIRST + len(ids), position, versions, payloads))
             async with connection.transaction():
                 await connection.copy_records_to_table("cloned", records=rows)
-                for statement in (EVENTS, *VIEWS):
+                await connection.execute(EVENTS, organisation, format_id(model), *_hmac_blocks())
+                for statement in VIEWS:
                     await connection.execute(statement, organisation, format_id(model))
             await connection.execute(VACUUM)
             position += len(rows)
@@ -116,6 +123,15 @@ async def cloned(
     finally:
         await connection.close()
     return ids
+
+
+def _hmac_blocks() -> list[bytes]:
+    """The id of the service key, and the inner and the outer block of HMAC (RFC 2104): SQL has SHA-256 alone."""
+    key = derive_key(SERVICE_KEY, "events").ljust(64, b"\0")
+    return [
+        bytes.fromhex(key_id(SERVICE_KEY)),
+        *(bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)),
+    ]
 
 
 def _rows(

@@ -21,6 +21,7 @@ from infra.projections.projector import Projector
 from infra.rebuild import rebuild
 from infra.rebuild import shadow_build as beside
 from infra.replay import pipeline as folding
+from tests.fixtures.service import RING
 
 ZONE = ZoneInfo("Asia/Nicosia")
 PAGE = 10
@@ -75,7 +76,7 @@ async def projecting(url: str, _: str, share: float) -> None:
         return await park(connection, view, organisation, between)
 
     park, feeding.park_unknown = feeding.park_unknown, dying
-    await Projector(url, batch_size=PAGE).once()
+    await Projector(url, RING, batch_size=PAGE).once()
 
 
 if __name__ == "__main__":

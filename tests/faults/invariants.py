@@ -28,7 +28,7 @@ from infra.postgres.pool import ConnectionPool
 from infra.settings import Settings
 from services.projections import project
 from tests.faults.acknowledged_log import ACKNOWLEDGED, CREATE, REFUSED, Attempt, Journal
-from tests.fixtures.service import OPERATOR_KEY, PASSWORD, environment
+from tests.fixtures.service import OPERATOR_KEY, PASSWORD, RING, environment
 
 __all__ = ["Follower", "following", "sound", "violations"]
 
@@ -89,7 +89,7 @@ async def violations(journal: Journal, url: str, follower: Follower | None = Non
     try:
         events = [stored_event(row) for row in await connection.fetch(EVENTS, journal.organisation)]
         found = _journal(journal, events) + await integrity_problems(
-            connection, journal.organisation
+            connection, journal.organisation, RING
         )
         found += await _folds(connection, journal.organisation, events)
         found += await _numbers(connection, journal.organisation)

@@ -25,6 +25,7 @@ from tests.fixtures.ledgers import (
     record,
     rename,
 )
+from tests.fixtures.service import RING
 
 
 def run(program: str, *words: str, **streams: object) -> None:
@@ -42,7 +43,7 @@ async def test_a_restored_ledger_goes_on_where_it_was(
     database: str, postgres: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     records, seals = await ledger(database)
-    projector = Projector(database)
+    projector = Projector(database, RING)
     await projector.once()
     await projector.close()
     dump = str(tmp_path / "dump")
@@ -56,12 +57,12 @@ async def test_a_restored_ledger_goes_on_where_it_was(
         owner = await asyncpg.connect(restored)
         # A reader's and the views' checkpoints hold, and what is written next is delivered next.
         async with connection_pool(restored) as own:
-            feed = Feed(own)
+            feed = Feed(own, RING)
             assert await feed.read(ORGANISATION, EVENTS, 10) == []
             assert [lag.positions for lag in await lags(owner, "daily_events")] == [0]
             await call_append(owner, commit_of(rename(records[0])), commit_of(record()))
             assert [f.position for f in await feed.read(ORGANISATION, EVENTS, 10)] == [11, 12]
-        projector = Projector(restored)
+        projector = Projector(restored, RING)
         await projector.once()
         await projector.close()
         assert [lag.positions for lag in await lags(owner, "daily_events")] == [0]

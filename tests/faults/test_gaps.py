@@ -18,6 +18,7 @@ from tests.fixtures.ledgers import (
     record,
     rename,
 )
+from tests.fixtures.service import RING
 
 NEXT = "head + u.n"
 
@@ -27,7 +28,7 @@ async def interleaved(url: str) -> tuple[bool, list[list[int]]]:
     first, second = await asyncpg.connect(url), await asyncpg.connect(url)
     seen: list[list[int]] = []
     async with connection_pool(url) as own:
-        feed = Feed(own)
+        feed = Feed(own, RING)
 
         async def look() -> None:
             after = seen[-1][-1] if seen and seen[-1] else 0

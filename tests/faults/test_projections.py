@@ -32,7 +32,7 @@ from tests.fixtures.read_models import (
     run_verify,
     view_rows,
 )
-from tests.fixtures.service import environment, run_in_process
+from tests.fixtures.service import RING, environment, run_in_process
 from tests.infra.test_projector import caught_up, is_true, program
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ async def site(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[Proje
     async with databases.database(postgres, template) as url, run_in_process(url) as service:
         made = await populate(service)
         lanes = ConnectionPool(url, 1)
-        projector = Projector(url, TemporalViews(lanes, *keys_of(url)), batch_size=50)
+        projector = Projector(url, RING, TemporalViews(lanes, *keys_of(url)), batch_size=50)
         await projector.once()
         yield ProjectionSite(made, url, projector)
         await projector.close()
@@ -95,7 +95,7 @@ async def test_what_is_delivered_twice_or_late_changes_nothing(site: ProjectionS
         fed = [await asked.fetch(f"SELECT * FROM analytics.{name} ORDER BY 1, 2, 3") for name in ANALYTICS]  # fmt: skip
         head = await asked.fetchval(PROGRESS, site.organisation, "daily_events")
         for view in ANALYTICS.values():
-            again = SqlProjection(view, uuid4(), 5)
+            again = SqlProjection(view, RING, uuid4(), 5)
             for at in (head - 5, 0, head - 1):
                 assert not await again.apply_batch(asked, site.organisation, at, head)
         assert fed == [await asked.fetch(f"SELECT * FROM analytics.{name} ORDER BY 1, 2, 3") for name in ANALYTICS]  # fmt: skip
@@ -289,7 +289,7 @@ async def test_a_batch_that_sleeps_lets_others_go_on(site: ProjectionSite) -> No
     """Fault 25, asleep in the middle of a batch: the server ends its transaction with its lease."""
     await site.made.new_contact()
     organisation, view = site.organisation, ANALYTICS["daily_events"]
-    sleeper = Projector(site.url, lease=1)
+    sleeper = Projector(site.url, RING, lease=1)
     held = await sleeper._connect()
     async with connection(site.url) as owner:
         await owner.execute("UPDATE projection.checkpoints SET lease_holder = NULL")

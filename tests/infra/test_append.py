@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from domain.errors import ServiceUnavailable
+from infra.encryption import KeyRing
 from infra.ledger import commit_batch as parcels
 from infra.ledger.commit_batch import encode_commit, split_conflicting
 from infra.ledger.group_commit import GroupCommitter
@@ -27,6 +28,7 @@ from tests.fixtures.ledgers import (
     record,
     rename,
 )
+from tests.fixtures.service import RING
 
 
 async def together(one: GroupCommitter, *changes: Commit) -> list[Any]:
@@ -110,7 +112,7 @@ def test_readers_share_a_batch_and_writers_do_not() -> None:
     batches = [
         [p.command for p in batch]
         for batch in split_conflicting(
-            [encode_commit(c) for c in (*readers, changed, expecting("D", 1))]
+            [encode_commit(RING, ORGANISATION, c) for c in (*readers, changed, expecting("D", 1))]
         )
     ]
     assert [len(batch) for batch in batches] == [3, 1, 1]
@@ -121,8 +123,8 @@ async def test_revert_without_reading_sets_a_stale_rule_is_accepted(
 ) -> None:
     real = parcels.encode_commit
 
-    def careless(change: Commit) -> parcels.EncodedCommit:
-        return msgspec.structs.replace(real(change), reads=set())
+    def careless(ring: KeyRing, organisation: str, change: Commit) -> parcels.EncodedCommit:
+        return msgspec.structs.replace(real(ring, organisation, change), reads=set())
 
     monkeypatch.setattr("infra.ledger.group_commit.encode_commit", careless)
     async with group_committer(database) as one:
@@ -199,7 +201,7 @@ async def test_what_was_settled_stays_so(database: str) -> None:
 
 async def test_a_clock_that_was_set_is_read_anew(database: str) -> None:
     async with connection_pool(database) as own:
-        one = GroupCommitter(own)
+        one = GroupCommitter(own, RING)
         assert await together(one, commit_of(record())) == ["WRITTEN"]
         while not own._free.empty():
             lane = own._free.get_nowait()

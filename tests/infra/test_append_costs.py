@@ -10,6 +10,7 @@ from infra.ledger.commit_batch import append_arguments, encode_commit
 from services.ports import Commit
 from tests.bench.examples import caught, fresh
 from tests.fixtures.read_models import connection
+from tests.fixtures.service import RING
 
 ARGUMENTS = ", ".join(f"${n}" for n in range(1, 6))
 EXPLAIN = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM ledger.append({ARGUMENTS})"
@@ -17,7 +18,7 @@ MANY = 4_000
 EVENTS = """
 INSERT INTO ledger.events
 SELECT e.organisation, h.head + n, gen_random_uuid(), e.version, e.topic, e.schema_version, e.subject, e.payload,
-       e.metadata, e.recorded_at, e.event_hash
+       e.metadata, e.recorded_at, e.event_hash, e.mac
   FROM (SELECT max(position) AS head FROM ledger.events WHERE organisation = $1) AS h,
        LATERAL (SELECT * FROM ledger.events WHERE organisation = $1 ORDER BY position DESC LIMIT 1) AS e,
        generate_series(1, $2::integer) AS n
@@ -62,7 +63,7 @@ SELECT $1, 'k' || n, '1/', 'c' || n, '', '', clock_timestamp() FROM generate_ser
 
 async def pages(owner: asyncpg.Connection, organisation: str, change: Commit) -> int:
     """How many pages an append looks at; it is taken back."""
-    arguments = append_arguments([encode_commit(fresh(change))])
+    arguments = append_arguments([encode_commit(RING, organisation, fresh(change))])
     transaction = owner.transaction()
     await transaction.start()
     now = await owner.fetchval("SELECT clock_timestamp() + interval '1 minute'")

@@ -11,7 +11,7 @@ from tests.fixtures.communications import CommunicationsClient
 from tests.fixtures.databases import folder
 from tests.fixtures.programs import start_program
 from tests.fixtures.read_models import connection, views_of
-from tests.fixtures.service import environment
+from tests.fixtures.service import RING, environment
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ async def test_what_is_parked_is_listed_and_tried_again(
     refuse = (
         f"ALTER TABLE analytics.transitions ADD CONSTRAINT poison CHECK (id <> '{draft['id']}')"
     )
-    projector = Projector(database)
+    projector = Projector(database, RING)
     async with connection(database) as owner:
         await owner.execute(refuse)
         await projector.once()

@@ -23,6 +23,7 @@ from tests.fixtures.ledgers import (
     record,
     rename,
 )
+from tests.fixtures.service import RING
 
 
 @asynccontextmanager
@@ -36,7 +37,7 @@ async def ledger(url: str, events: int) -> AsyncIterator[tuple[Feed, Connection]
         await call_append(connection, commit_of(record()))
     await connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER USER")
     async with connection_pool(url) as own:
-        yield Feed(own), connection
+        yield Feed(own, RING), connection
     await connection.close()
 
 
@@ -163,9 +164,9 @@ async def test_the_check_finds_damage(database: str) -> None:
         for table in DAMAGED:
             await connection.execute(f"CREATE TABLE {saved(table)} AS SELECT * FROM {table}")
         for damage, problem in DAMAGE:
-            assert await integrity_problems(connection, ORGANISATION) == []
+            assert await integrity_problems(connection, ORGANISATION, RING) == []
             await connection.execute(damage)
-            problems = await integrity_problems(connection, ORGANISATION)
+            problems = await integrity_problems(connection, ORGANISATION, RING)
             assert any(problem in each for each in problems), (damage, problems)
             # Whoever looks, with whatever codec, sees the same.
             assert await ledger_problems(database) == problems

@@ -13,7 +13,9 @@ from infra.postgres.pool import PooledConnection
 from tests.fixtures import databases
 from tests.fixtures.ledgers import call_append, commit_of, ledger_problems, record
 
-COLUMNS = "SELECT 'X', 1, gen_random_uuid(), 1, 'record.retired', 1, NULL, '{}', '{}', now(), ''"
+COLUMNS = (
+    "SELECT 'X', 1, gen_random_uuid(), 1, 'record.retired', 1, NULL, '{}', '{}', now(), '', ''"
+)
 FORBIDDEN = [
     f"INSERT INTO ledger.events {COLUMNS}",
     "UPDATE ledger.events SET topic = 'x'",
@@ -81,7 +83,10 @@ async def test_revert_without_the_triggers_the_owner_can(database: str) -> None:
     await owner.execute("DROP TRIGGER append_only ON ledger.events")
     await owner.execute("UPDATE ledger.events SET topic = 'record.retired'")
     await owner.close()
-    assert await ledger_problems(database) == ["position 1: the hash does not fit"]
+    assert await ledger_problems(database) == [
+        "position 1: the hash does not fit",
+        "position 1: record.retired was not written with the service key",
+    ]
 
 
 async def test_every_function_that_runs_as_its_owner_names_its_search_path(shared: str) -> None:

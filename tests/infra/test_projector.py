@@ -14,7 +14,7 @@ from infra.projections.projector import Projector, lags
 from tests.fixtures.communications import CommunicationsClient
 from tests.fixtures.programs import Program, run_worker
 from tests.fixtures.read_models import connection
-from tests.fixtures.service import environment
+from tests.fixtures.service import RING, environment
 
 TRUTH = """
 SELECT organisation, (recorded_at AT TIME ZONE 'UTC')::date AS day, topic, count(*) AS events
@@ -49,7 +49,7 @@ async def caught_up(url: str) -> None:
 
 async def test_it_counts_every_event_once(client: CommunicationsClient, database: str) -> None:
     for most in (1_000_000, 7):
-        projector = Projector(database, batch_size=most)
+        projector = Projector(database, RING, batch_size=most)
         await projector.once()
         assert await is_true(database)
         await projector.once()
@@ -61,7 +61,7 @@ async def test_it_counts_every_event_once(client: CommunicationsClient, database
 
 async def test_two_at_once_count_once(client: CommunicationsClient, database: str) -> None:
     # A lease that has ended before it began leaves only the compare-and-swap between the two.
-    rivals = [Projector(database, batch_size=3, lease=lease) for lease in (-1, -1, 5)]
+    rivals = [Projector(database, RING, batch_size=3, lease=lease) for lease in (-1, -1, 5)]
     for _ in range(3):
         await client.new_contact()
         await asyncio.gather(*(rival.once() for rival in rivals))
@@ -76,7 +76,7 @@ async def test_two_at_once_count_once(client: CommunicationsClient, database: st
 async def test_a_lease_keeps_others_away_until_it_is_given_back(
     client: CommunicationsClient, database: str
 ) -> None:
-    first, second = Projector(database, lease=600), Projector(database)
+    first, second = Projector(database, RING, lease=600), Projector(database, RING)
     await first.once()
     await client.new_contact()
     await second.once()
@@ -90,7 +90,7 @@ async def test_a_lease_keeps_others_away_until_it_is_given_back(
 async def test_a_view_ahead_of_its_ledger_is_a_problem(
     client: CommunicationsClient, database: str
 ) -> None:
-    projector = Projector(database)
+    projector = Projector(database, RING)
     await projector.once()
     async with connection(database) as owner:
         await owner.execute(
@@ -171,7 +171,7 @@ async def test_it_serves_health_and_metrics_and_stops_gracefully(
 async def test_a_lost_connection_is_opened_anew(
     client: CommunicationsClient, database: str
 ) -> None:
-    projector, stop = Projector(database, pause=0.02), asyncio.Event()
+    projector, stop = Projector(database, RING, pause=0.02), asyncio.Event()
     running = asyncio.create_task(projector.run(stop))
     await caught_up(database)
     async with connection(database) as owner:
@@ -190,7 +190,7 @@ async def test_the_bell_makes_looks_earlier_and_nobody_needs_it(
     client: CommunicationsClient, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault 27: with the longest of pauses only the bell wakes it; deaf, it looks at every pause."""
-    hearing, stop = Projector(database, pause=600), asyncio.Event()
+    hearing, stop = Projector(database, RING, pause=600), asyncio.Event()
     running = asyncio.create_task(hearing.run(stop))
     await caught_up(database)
     await client.new_contact()
@@ -199,7 +199,7 @@ async def test_the_bell_makes_looks_earlier_and_nobody_needs_it(
     await running
 
     monkeypatch.setattr(bell, "NOTIFY", "SELECT 1 / 0")
-    deaf, stop = Projector(database, pause=0.02), asyncio.Event()
+    deaf, stop = Projector(database, RING, pause=0.02), asyncio.Event()
     running = asyncio.create_task(deaf.run(stop))
     await caught_up(database)
     await client.new_contact()

@@ -17,7 +17,7 @@ from infra.ledger.positions import head_positions
 from infra.projections.projector import Projector
 from infra.settings import Settings
 from tests.fixtures.read_models import connection
-from tests.fixtures.service import environment
+from tests.fixtures.service import RING, environment
 from tests.infra.test_cli_views import run as typed
 
 CHECKS = (*SERVER_CHECKS, *LEDGER_CHECKS, *SENDING_CHECKS)
@@ -33,13 +33,13 @@ async def found(url: str, *checks: object, **more: str) -> dict[str, CheckReport
 
 async def sealed(url: str) -> None:
     """Feeds the views and seals, as the running service does."""
-    projector = Projector(url)
+    projector = Projector(url, RING)
     await projector.once()
     await projector.close()
     signer = signer_of(environment(url)["CRMLEDGER_SERVICE_KEY"])
     async with connection(url) as owner:
         for organisation in await head_positions(owner):
-            await seal_next(owner, organisation, signer, 4096)
+            await seal_next(owner, organisation, signer, RING, 4096)
 
 
 async def test_a_sound_installation(lively: str) -> None:
@@ -75,6 +75,12 @@ async def test_a_sound_installation(lively: str) -> None:
             f"{UNGUARDED} DELETE FROM ledger.events WHERE position = 1 AND organisation = {LAST}",
             "positions",
             "begins at 2",
+        ),
+        (
+            f"{UNGUARDED} UPDATE ledger.events SET topic = 'x' WHERE organisation = {LAST}"
+            f" AND position = (SELECT max(position) - 50 FROM ledger.events WHERE organisation = {LAST})",
+            "authenticity",
+            "was not written with the service key",
         ),
         ("UPDATE ledger.sequences SET value = 1", "sequences", "is at 1, but"),
         ("UPDATE projection.checkpoints SET position = 999", "views", "ahead of the ledger"),

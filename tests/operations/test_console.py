@@ -26,7 +26,7 @@ from tests.fixtures import databases
 from tests.fixtures.browser import CHROMIUM, Tab, tab
 from tests.fixtures.organisation import EXTERNAL_SYSTEM, UNIT
 from tests.fixtures.read_models import connection
-from tests.fixtures.service import PASSWORD, Service, environment, run_in_process
+from tests.fixtures.service import PASSWORD, RING, Service, environment, run_in_process
 from tests.fixtures.service_requests import ServiceRequestsClient, service_requests_client
 
 ZONE = ZoneInfo("Asia/Nicosia")
@@ -36,6 +36,11 @@ STATES = ("PENDING",) * 5 + ("RESPONDED",) * 3 + ("TEMPORARY_RESOLVED",) + ("FIN
 AGE = """
 UPDATE ledger.events SET recorded_at = clock_timestamp() - $2 * interval '1 minute'
  WHERE organisation = $1 AND position <= $3 AND recorded_at > clock_timestamp() - $2 * interval '1 minute'
+"""
+HASH = """
+UPDATE ledger.events
+   SET event_hash = ledger.event_hash(organisation, position, stream_id, version, topic, schema_version,
+                                      subject, payload::text, metadata::text, recorded_at)
 """
 SEED = """
 INSERT INTO views.queue_entries
@@ -94,16 +99,17 @@ async def worked(service: Service) -> ConsoleFixture:
 
 async def aged(url: str, organisation: str, marks: list[tuple[int, int]]) -> None:
     """Lets events have been recorded earlier, which only the owner without the guards can do."""
-    projector = Projector(url)
+    projector = Projector(url, RING)
     async with connection(url) as owner:
         await owner.execute("ALTER TABLE ledger.events DISABLE TRIGGER USER")
         for minutes, head in reversed(marks):
             await owner.execute(AGE, organisation, minutes, head)
+        await owner.execute(HASH)
         await projector.once()
         await projector.close()
         signer = signer_of(environment(url)["CRMLEDGER_SERVICE_KEY"])
         for most in (60, 25, 40, 10, 20):
-            await seal_next(owner, organisation, signer, most)
+            await seal_next(owner, organisation, signer, RING, most)
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -437,7 +437,12 @@ async def put_key(fleet: Fleet, key: str) -> tuple[int, Any, Any]:
 async def test_old_seals_stay_good_while_their_key_is_trusted(fleet: Fleet) -> None:
     client = await populate(fleet.members[0][1])
     async with connection(fleet.url) as owner:
-        await seal_next(owner, client.api.organisation, signer_of(OLD["SERVICE_KEY"]))
+        await seal_next(
+            owner,
+            client.api.organisation,
+            signer_of(OLD["SERVICE_KEY"]),
+            KeyRing(OLD["SERVICE_KEY"]),
+        )
     await rewrap(fleet.url, SWAPPED)
     former = signer_of(OLD["SERVICE_KEY"]).key
     for variables, sound in (
@@ -452,7 +457,12 @@ async def test_old_seals_stay_good_while_their_key_is_trusted(fleet: Fleet) -> N
     await fleet.start(SWAPPED)
     await replace(client, api=replace(client.api, service=fleet.members[-1][1])).create()
     async with connection(fleet.url) as owner:
-        await seal_next(owner, client.api.organisation, signer_of(NEW["SERVICE_KEY"]))
+        await seal_next(
+            owner,
+            client.api.organisation,
+            signer_of(NEW["SERVICE_KEY"]),
+            KeyRing(NEW["SERVICE_KEY"]),
+        )
     trusting = AFTER | {"CRMLEDGER_SEAL_KEYS": former}
     status, output = await typed(environment(fleet.url, **trusting), "audit", "verify")
     assert status == 0, output

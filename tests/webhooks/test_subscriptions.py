@@ -21,7 +21,7 @@ from infra.webhooks.subscriptions import MAX_ATTEMPT_AGE
 from tests.contract.test_registration_http import SECRET
 from tests.fixtures import databases
 from tests.fixtures.organisation import query_rows, untouched
-from tests.fixtures.service import OPERATOR_KEY, Service, environment, refusal, run_in_process
+from tests.fixtures.service import OPERATOR_KEY, RING, Service, environment, refusal, run_in_process
 from tests.fixtures.webhooks import (
     LOOPBACK,
     QUICK,
@@ -227,7 +227,7 @@ async def test_without_the_right_key_nothing_is_sent(own_service: Service) -> No
         lanes, stop = ConnectionPool(own_service.database, 1, role=ROLE), asyncio.Event()
         async with HttpWebhookClient(LOOPBACK) as sender:
             closed = WebhookDispatcher(
-                lanes, Listener(own_service.database, ROLE), sender, Closed(), policy=QUICK
+                lanes, Listener(own_service.database, ROLE), sender, Closed(), RING, policy=QUICK
             )
             await closed.once(stop)
             await closed.close()

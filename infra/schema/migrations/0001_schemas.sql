@@ -115,7 +115,8 @@ CREATE TYPE ledger.new_event AS (
     topic   text,
     schema  smallint,
     subject uuid,
-    payload text
+    payload text,
+    mac     bytea
 );
 COMMENT ON TYPE ledger.new_event IS 'An event to be written (see ledger.events).';
 
@@ -170,7 +171,8 @@ CREATE TYPE ledger.event_row AS (
     schema   smallint,
     subject  uuid,
     payload  json,
-    metadata json
+    metadata json,
+    mac      bytea
 );
 COMMENT ON TYPE ledger.event_row IS 'An event of an aggregate (see ledger.events).';
 

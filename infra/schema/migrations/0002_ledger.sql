@@ -18,10 +18,12 @@ CREATE TABLE ledger.events (
     metadata       json        NOT NULL,
     recorded_at    timestamptz NOT NULL,
     event_hash     bytea       NOT NULL,
+    mac            bytea       NOT NULL,
     PRIMARY KEY (organisation, position),
     UNIQUE (organisation, stream_id, version)
 ) WITH (toast_tuple_target = 8160);
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.events
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OF organisation, position, stream_id, version,
+    topic, schema_version, subject, payload, metadata, recorded_at, event_hash ON ledger.events
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER append_only_whole BEFORE TRUNCATE ON ledger.events
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
@@ -46,7 +48,10 @@ COMMENT ON COLUMN ledger.events.metadata IS
 COMMENT ON COLUMN ledger.events.recorded_at IS
     'When it was recorded, by the database''s clock; never earlier than the position before.';
 COMMENT ON COLUMN ledger.events.event_hash IS
-    'SHA-256 over all other columns (see ledger.event_hash).';
+    'SHA-256 over all columns before it (see ledger.event_hash): what anyone can verify.';
+COMMENT ON COLUMN ledger.events.mac IS
+    'The id of a service key, and the HMAC-SHA-256 under it of all that the service decides of the '
+    'event: without the key nobody can write one. It alone changes, when another key takes over.';
 
 -- What an append decides with them: unique values and numbers.
 

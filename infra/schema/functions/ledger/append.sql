@@ -45,14 +45,14 @@ BEGIN
     END IF;
 
     INSERT INTO ledger.events (organisation, position, stream_id, version, topic, schema_version,
-           subject, payload, metadata, recorded_at, event_hash)
+           subject, payload, metadata, recorded_at, event_hash, mac)
     SELECT in_organisation, f.position, f.stream, f.version, f.topic, f.schema, f.subject,
            f.payload::json, f.metadata::json, moment,
            ledger.event_hash(in_organisation, f.position, f.stream, f.version, f.topic, f.schema,
-                             f.subject, f.payload, f.metadata, moment)
+                             f.subject, f.payload, f.metadata, moment), f.mac
       FROM (SELECT head + u.n AS position, u.*, c.metadata
               FROM unnest(in_events) WITH ORDINALITY
-                       AS u (command, stream, version, topic, schema, subject, payload, n)
+                       AS u (command, stream, version, topic, schema, subject, payload, mac, n)
               LEFT JOIN unnest(in_commands) WITH ORDINALITY AS c (metadata, effects, response, n)
                 ON c.n = u.command) AS f;
 
