@@ -7,9 +7,7 @@ are made from that CSV by DuckDB, which is an extra (`infra.analytics.duckdb_fil
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +28,7 @@ from infra.ledger.feed import (
 )
 from infra.ledger.positions import HEAD
 from infra.postgres.pool import snapshot
+from infra.private_files import replace_privately
 
 __all__ = ["LEDGER", "Export", "ExportError", "Format", "Range", "export", "find_relation"]
 
@@ -142,8 +141,8 @@ async def export(
             await connection.execute(f"SET LOCAL ROLE {PERSONAL_ROLE if personal else ROLE}")
         rows: int = await connection.fetchval(f"SELECT count(*) {source}", *values)
         total(rows + 1)
-        with _draft_of(file) as draft:
-            csv_file = draft.with_suffix(".csv") if convert else draft
+        with replace_privately(file) as draft:
+            csv_file = draft.with_name("rows") if convert else draft
             query = f"SELECT {_select_list(relation, format_)} {source} ORDER BY {_order(relation)}"
             await _copy(connection, query, values, csv_file, advance)
             if convert is not None:
@@ -262,15 +261,3 @@ def _load_converter(format_: Format) -> Callable[[Relation, Path, Path, str], No
             f"{format_} files need DuckDB: pip install 'crmledger[export]'"
         ) from error
     return cast(Callable[[Relation, Path, Path, str], None], convert)
-
-
-@contextmanager
-def _draft_of(file: Path) -> Iterator[Path]:
-    """Yield a draft that replaces ``file`` at the end; remove temporary files in any case."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        yield draft
-        draft.replace(file)
-    finally:
-        for path in (draft, draft.with_suffix(".csv")):
-            path.unlink(missing_ok=True)

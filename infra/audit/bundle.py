@@ -6,7 +6,6 @@ same bytes everywhere: ``events.ndjson`` (`EventRecord`), ``seals.ndjson`` (`Sig
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import msgspec
 
 from infra.audit.event_record import EventRecord
 from infra.audit.seals import Count, Digest, SignedSeal
+from infra.private_files import PRIVATE, replace_privately
 
 __all__ = ["Bundle", "BundleError", "Manifest", "Member", "create_bundle", "open_bundle"]
 
@@ -122,13 +122,11 @@ class Bundle:
 @contextmanager
 def create_bundle(path: Path) -> Iterator[BundleWriter]:
     """Create a bundle to write; it is moved to ``path`` once it is complete."""
-    draft = path.with_name(f"{path.name}.part")
-    try:
-        with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:
-            yield BundleWriter(archive)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with (
+        replace_privately(path) as draft,
+        zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        yield BundleWriter(archive)
 
 
 @contextmanager
@@ -160,5 +158,5 @@ def _member_info(name: str) -> zipfile.ZipInfo:
     """Return the header of a member, independent of machine and time."""
     info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
     info.create_system = 3
-    info.external_attr = 0o644 << 16
+    info.external_attr = PRIVATE << 16
     return info

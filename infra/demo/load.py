@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from importlib.resources import files
@@ -14,6 +13,7 @@ import orjson
 
 from domain.errors import ServiceError
 from infra.app import Application
+from infra.private_files import replace_privately
 from services.authentication import token
 from services.pipeline.method import METHODS
 from services.pipeline.query_runner import collect
@@ -213,7 +213,5 @@ def _load_secrets(path: Path) -> DemoSecrets:
 
 def _save_secrets(path: Path, demo_secrets: DemoSecrets) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(msgspec.json.encode(demo_secrets))
-    draft.replace(path)
+    with replace_privately(path) as draft:
+        draft.write_bytes(msgspec.json.encode(demo_secrets))
