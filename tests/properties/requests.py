@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote_plus
@@ -18,7 +18,7 @@ from services.pipeline.request import File
 from tests.fixtures.strategies import READING, field_values, junk
 from tests.properties.conftest import KNOWN
 
-__all__ = ["Sent", "bodies", "forms", "queries", "said_calls"]
+__all__ = ["Sent", "bodies", "forms", "queries", "said_calls", "texts"]
 
 JUNK = junk()
 KEYS = st.one_of(st.just(""), st.just(""), st.just(""), st.uuids().map(str))
@@ -39,8 +39,10 @@ class Sent:
 
 
 @st.composite
-def said_calls(draw: st.DrawFn, method: Method) -> JsonObject:
-    """Parameters that the method accepts, as far as its table can say so."""
+def said_calls(
+    draw: st.DrawFn, method: Method, always: Collection[str] = frozenset()
+) -> JsonObject:
+    """Parameters that the method accepts, as far as its table can say so, ``always`` some of them."""
     table = method.parameters
     chosen = {row.parameter for row, _ in table}
     if len(chosen) > OPTIONAL:
@@ -54,7 +56,7 @@ def said_calls(draw: st.DrawFn, method: Method) -> JsonObject:
         if isinstance(row, File) or level is Level.NOT_APPLICABLE:
             continue
         excluded = row.name in table.exactly_one and row.name not in named
-        wanted = row.name in named or (row.parameter in chosen and not excluded)
+        wanted = row.name in named or (row.parameter in {*chosen, *always} and not excluded)
         if level is Level.MANDATORY or wanted:
             raw[row.parameter] = draw(field_values(row, KNOWN))
             try:

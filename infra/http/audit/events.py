@@ -14,9 +14,10 @@ import orjson
 from aiohttp import web
 
 from domain.aggregate import EVENTS
-from domain.errors import InvalidParameterType, InvalidParameterValue
+from domain.errors import InvalidParameterValue
 from domain.fields import Field, JsonObject, JsonSchema, Parameters, ReadContext
 from domain.identifiers import Identifier, normalised
+from domain.parsing import read_moment
 from domain.scalar_fields import Enumeration, Integer, Text
 from infra.http.api.envelope import ok
 from infra.http.audit.history import read_query
@@ -42,14 +43,10 @@ STREAM_SECONDS = 45.0
 
 @dataclass(frozen=True, kw_only=True)
 class TimestampField(Field):
-    """A time as ISO 8601 text; without an offset, by the wall clock of the service's zone."""
+    """A date as a moment; without an offset, by the wall clock of the service's zone."""
 
-    def read(self, value: Any, at: str, reading: ReadContext) -> datetime:
-        try:
-            moment = datetime.fromisoformat(value.strip())
-        except (AttributeError, ValueError) as error:
-            raise InvalidParameterType(at) from error
-        return moment if moment.tzinfo else moment.replace(tzinfo=reading.zone)
+    def read(self, value: Any, path: str, context: ReadContext) -> datetime:
+        return read_moment(value, path, context.zone)
 
     def schema(self) -> JsonSchema:
         return {"type": "string", "examples": ["2026-11-23T00:00:00+02:00", "2026-11-23"]}
