@@ -104,6 +104,7 @@ class AccessToken(Aggregate):
 
         TOPIC = "access_token.credentials_changed"
         PERSONAL = {"codes": CODES}
+        ENDS_SESSIONS = True
         codes: JsonObject
         pass_code: str | None
 
@@ -130,6 +131,7 @@ class AccessToken(Aggregate):
         TOPIC = "access_token.verified"
         FROM = ("PENDING_VERIFICATION",)
         TO = "EFFECTIVE"
+        ENDS_SESSIONS = True
         pass_code: str | None
 
         def apply_to(self, aggregate: AccessToken) -> None:
@@ -142,6 +144,7 @@ class AccessToken(Aggregate):
 
         TOPIC = "access_token.pass_code_reset"
         FROM = ("EFFECTIVE",)
+        ENDS_SESSIONS = True
         pass_code: str
 
         def apply_to(self, aggregate: AccessToken) -> None:
@@ -189,6 +192,7 @@ class AccessToken(Aggregate):
         TOPIC = "access_token.disabled"
         FROM = ("EFFECTIVE",)
         TO = "NOT_EFFECTIVE"
+        ENDS_SESSIONS = True
 
         def apply_to(self, aggregate: AccessToken) -> None:
             aggregate.secrets = _without(aggregate.secrets, "one_time_password")
@@ -217,6 +221,7 @@ class AccessToken(Aggregate):
         TOPIC = "access_token.last_related_entity_retired"
         FROM = ("EFFECTIVE",)
         TO = "NOT_EFFECTIVE"
+        ENDS_SESSIONS = True
 
         def apply_to(self, aggregate: AccessToken) -> None:
             super().apply_to(aggregate)
@@ -233,6 +238,7 @@ class AccessToken(Aggregate):
 
         TOPIC = "access_token.forgotten"
         TO = "NOT_EFFECTIVE"
+        ENDS_SESSIONS = True
         reason: str
 
         def apply_to(self, aggregate: AccessToken) -> None:

@@ -65,6 +65,7 @@ class DomainEvent(AggregateEvent):
     TO: ClassVar[str] = ""
     PERSONAL: ClassVar[Mapping[str, frozenset[str] | None]] = {}
     UPDATES_LOG_INFORMATION: ClassVar[bool] = True
+    ENDS_SESSIONS: ClassVar[bool] = False
 
     user: str | None
     unit: str | None
@@ -87,6 +88,8 @@ class DomainEvent(AggregateEvent):
         aggregate.is_erased |= self.is_erased
         if self.UPDATES_LOG_INFORMATION:
             aggregate.stamp = self.stamp
+        if self.ENDS_SESSIONS:
+            aggregate.session_epoch += 1
         self.apply_to(aggregate)
 
     def apply_to(self, aggregate: Any) -> None:
@@ -121,7 +124,8 @@ class Aggregate(BaseAggregate[UUID]):
     """An entity whose state is the sum of its events.
 
     ``state`` is its life cycle state, ``created`` and ``stamp`` say who made the first and the
-    last change that counts, and when. ``is_erased`` says that personal values which its events held
+    last change that counts, and when. ``session_epoch`` is the number of events that ended all sessions
+    begun with it: a session remembers the epochs that it began in. ``is_erased`` says that personal values which its events held
     are destroyed: an empty value alone does not say so.
     """
 
@@ -138,6 +142,7 @@ class Aggregate(BaseAggregate[UUID]):
 
     def __init__(self) -> None:
         self.state = ""
+        self.session_epoch = 0
         self.is_erased = False
         self.created: Attribution
         self.stamp: Attribution

@@ -12,7 +12,8 @@ __all__ = ["Session"]
 class Session(Aggregate):
     """One session of a user; its id is the token's ``jti``.
 
-    ``consumer`` is empty, or holds the ids of the ``access_token`` that a consumer presented, of
+    ``epochs`` are the session epochs, as they were at the login, of all that the session needs, by
+    ``kind/id``: once one of them passes, the session has ended for good. ``consumer`` is empty, or holds the ids of the ``access_token`` that a consumer presented, of
     the ``account`` to which it led, and of the ``contact`` that owns it.
     """
 
@@ -23,6 +24,7 @@ class Session(Aggregate):
         self.user = ""
         self.unit = ""
         self.expires_at = 0
+        self.epochs: Mapping[str, int] = {}
         self.consumer: Mapping[str, str] = {}
 
     class Event(Aggregate.Event):
@@ -36,10 +38,11 @@ class Session(Aggregate):
         session_user: str
         session_unit: str
         expires_at: int
+        epochs: dict[str, int]
 
         def apply_to(self, aggregate: Session) -> None:
             aggregate.user, aggregate.unit = self.session_user, self.session_unit
-            aggregate.expires_at = self.expires_at
+            aggregate.expires_at, aggregate.epochs = self.expires_at, self.epochs
 
     class IssuedToConsumer(Issued):
         """A customer has logged in with an access token, through the user of an application."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID, uuid4
@@ -58,10 +59,11 @@ class LoginServices:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerLogin:
-    """A customer who has logged in, and the access token that was shown (ids)."""
+    """A customer who has logged in, and the access token that was shown (ids), with their session epochs."""
 
     access_token: str
     customer: ConsumerScope
+    epochs: Mapping[str, int]
 
     @property
     def events(self) -> JsonObject:
@@ -128,7 +130,7 @@ async def web_api_key_token(
     request: Request, params: JsonObject, services: LoginServices
 ) -> JsonObject:
     """Begins a session of the user that a systemic web API key stands for."""
-    key, context = await _find_key(request, services, "SYSTEMIC_KEY")
+    key, context = await _find_key(request, services, "SYSTEMIC_KEY", ())
     return await _begin_session(request, params, _key_user(key, context), context, services)
 
 
@@ -143,9 +145,8 @@ async def consumer_application_key_token(
 ) -> JsonObject:
     """Begins a session of a customer, through the application that a key stands for."""
     credential: Credential = params[ACCESS_TOKEN.name]
-    key, context = await _find_key(request, services, "CONSUMER_APPLICATION_KEY")
-    query = ContextQuery(identifiers=(credential.name,) if credential.name else ())
-    context = await services.ledger.load_context(context.directory.organisation, query)
+    identifiers = (credential.name,) if credential.name else ()
+    key, context = await _find_key(request, services, "CONSUMER_APPLICATION_KEY", identifiers)
     customer = await verify_consumer(request, credential, context, services)
     return await _begin_session(
         request, params, _key_user(key, context), context, services, customer
@@ -182,7 +183,7 @@ async def verify_consumer(
     customer = await services.authenticator.customer(guess_context, proof)
     if customer is None:
         raise InvalidCredentials
-    return ConsumerLogin(proof.entity_id, customer)
+    return ConsumerLogin(proof.entity_id, *customer)
 
 
 def _find_user(directory: ReferenceCache, username: str) -> ReferenceRecord | None:
@@ -221,9 +222,15 @@ def _key_user(key: ReferenceRecord, context: CallContext) -> ReferenceRecord:
 
 
 async def _find_key(
-    request: Request, services: LoginServices, classification: str
+    request: Request,
+    services: LoginServices,
+    classification: str,
+    identifiers: Sequence[Identifier],
 ) -> tuple[ReferenceRecord, CallContext]:
-    """Return the web API key of the Basic header, with its context. Raises `InvalidWebApiKey`."""
+    """Return the web API key of the Basic header, with the context of it and of identifiers.
+
+    Raises `InvalidWebApiKey`.
+    """
     clean = SECRETS["key"].clean
     key = clean(request.web_api_key) if clean and request.web_api_key else None
     if not key:
@@ -233,7 +240,11 @@ async def _find_key(
     if holder is None:
         raise InvalidWebApiKey
     organisation, ref = holder
-    context = await services.ledger.load_context(organisation, ContextQuery())
+    query = ContextQuery(identifiers=tuple(identifiers))
+    context = await services.ledger.load_context(organisation, query)
+    # Who has changed the key before the context was read has ended the sessions of its user before, too.
+    if await services.ledger.claim_holder(*claims) != holder:
+        raise InvalidWebApiKey
     kind, _, id_ = ref.partition("/")
     entry = context.directory.entry(kind, id_)
     tenant = context.directory.entry("organisation", organisation)
@@ -263,6 +274,7 @@ async def _begin_session(
         session_user=user.id,
         session_unit=unit,
         expires_at=int(context.now.timestamp()) + LIFETIME,
+        epochs={f"user/{user.id}": user.session_epoch, **(consumer.epochs if consumer else {})},
         **(consumer.events if consumer else {}),
     )
     work = UnitOfWork(directory, services.zone)

@@ -42,8 +42,8 @@ class ConsumerScope(msgspec.Struct, frozen=True):
 class SessionRow(msgspec.Struct, frozen=True):
     """A session as it is stored; ``expires_at`` in seconds since 1970 UTC.
 
-    ``customer`` is set for consumer sessions. One whose access token or account no longer leads
-    to that customer counts as released.
+    ``customer`` is set for consumer sessions. ``ended``: the session epoch of the access token, participant
+    or account that they began with has passed; ``user_epoch`` is that of the user at the login.
     """
 
     id: str
@@ -51,6 +51,8 @@ class SessionRow(msgspec.Struct, frozen=True):
     unit: str
     expires_at: int
     released: bool
+    ended: bool = False
+    user_epoch: int = 0
     customer: ConsumerScope | None = None
 
 

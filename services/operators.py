@@ -11,16 +11,18 @@ from domain.access_token import AccessToken
 from domain.aggregate import Aggregate, Attribution
 from domain.errors import EntityNotFound
 from domain.identifiers import Identifier, normalised
+from domain.reference.records import Record
 from domain.session import Session
 from services.context import CallContext, ContextQuery
-from services.ids import format_id
+from services.ids import format_id, record_stream_id
 from services.pipeline.command_runner import update_aggregate
 from services.pipeline.shown_secrets import GUESSED, secret_owner
 from services.pipeline.tenancy import load_context_by_name
 from services.ports import EventStore, Organisations
+from services.reference_cache import ReferenceCache
 from services.side_effects import ResetGuesses, SideEffect
 
-__all__ = ["Operator"]
+__all__ = ["Operator", "find_user"]
 
 
 class OperatorStore(Organisations, EventStore, Protocol):
@@ -56,6 +58,21 @@ class Operator:
 
         await update_aggregate(self._store, self.zone, context, stream, release, source, "session")
 
+    async def end_sessions(self, organisation: str, user: str, source: str) -> None:
+        """End all sessions of a user for good, at once.
+
+        :param user: the id or username. Raises `EntityNotFound`.
+        """
+        context = await self.context(organisation)
+        id_ = find_user(context.directory, user)
+        stream = record_stream_id(context.directory.organisation, "user", id_)
+
+        def end(record: Aggregate, by: Attribution) -> Iterable[SideEffect]:
+            record.raise_event(Record.SessionsEnded, by)
+            return ()
+
+        await update_aggregate(self._store, self.zone, context, stream, end, source, "user")
+
     async def forgive_guesses(self, organisation: str, number: str, source: str) -> None:
         """Reset the tries of the secrets of an access token, from all sources.
 
@@ -86,3 +103,14 @@ class Operator:
         if context is None:
             raise EntityNotFound("organisation")
         return context
+
+
+def find_user(directory: ReferenceCache, name: str) -> str:
+    """Return the id of a user, retired or not, who is named by id or username. Raises `EntityNotFound`."""
+    if directory.entry("user", name) is not None:
+        return name
+    username = normalised("username", name, case_insensitive=True)
+    matches = directory.matches(Identifier("user", "username", username, "user"))
+    if not matches:
+        raise EntityNotFound("user")
+    return matches[0].id

@@ -5,15 +5,15 @@ from __future__ import annotations
 __all__ = ["VERSION", "VERSIONS"]
 
 VERSIONS = {
-    "access_tokens": 2,
+    "access_tokens": 3,
     "communications": 1,
     "contacts": 2,
     "entities": 3,
     "identifiers": 2,
     "queue_entries": 1,
-    "records": 1,
+    "records": 2,
     "service_requests": 1,
-    "sessions": 2,
+    "sessions": 3,
 }
 """By view; raised with each change of what the view holds."""
 

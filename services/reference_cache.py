@@ -40,6 +40,7 @@ class ReferenceRecord:
     retired: bool
     changed: int
     version: int
+    session_epoch: int = 0
 
 
 class ReferenceCache:

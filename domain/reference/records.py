@@ -45,6 +45,13 @@ CUSTOMER_KINDS = frozenset(
 )
 """The entities that make a customer: a record linked to one of these belongs to that customer."""
 
+ENDS_SESSIONS: Mapping[str, str] = {
+    "user": "password",
+    "accounts_receivable": "account_owner",
+    "rewards_participant": "accounts_receivable",
+}
+"""By kind: the secret or field that, when it changes, ends all sessions that were begun with a record."""
+
 _RECORD_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _ADMINISTRATIVE = frozenset({"kind", "organisation", "id", "retired"})
 
@@ -289,6 +296,9 @@ class Record(Aggregate):
         secrets: dict[str, str]
 
         def apply_to(self, aggregate: Record) -> None:
+            name = ENDS_SESSIONS.get(aggregate.kind, "")
+            if name in self.secrets or aggregate.fields.get(name) != self.fields.get(name):
+                aggregate.session_epoch += 1
             aggregate.fields = self.fields
             aggregate.secrets = aggregate.secrets | self.secrets
 
@@ -298,6 +308,7 @@ class Record(Aggregate):
         TOPIC = "record.retired"
         FROM = ("CURRENT",)
         TO = "RETIRED"
+        ENDS_SESSIONS = True
 
     class Reinstated(Event):
         """The record can be chosen again."""
@@ -305,6 +316,12 @@ class Record(Aggregate):
         TOPIC = "record.reinstated"
         FROM = ("RETIRED",)
         TO = "CURRENT"
+
+    class SessionsEnded(Event):
+        """All sessions of a user were ended, by an operator or because a web API key changed."""
+
+        TOPIC = "record.sessions_ended"
+        ENDS_SESSIONS = True
 
     def replace(
         self, fields: JsonObject, secrets: dict[str, str], by: Attribution, *, retired: bool

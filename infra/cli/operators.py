@@ -17,6 +17,7 @@ from infra.cli.runtime import open_command_application
 from infra.cli.terminal import exit_with, out
 from infra.settings import Settings
 from services.contacts.erasure import find_contact
+from services.operators import find_user
 
 __all__ = ["access_tokens", "contacts", "sessions"]
 
@@ -36,25 +37,46 @@ async def _open_application() -> AsyncIterator[Application]:
 
 
 @sessions.command(name="list")
-async def list_(organisation: str, *, limit: int = 100, offset: int = 0) -> None:
-    """List the valid sessions, the newest first."""
+async def list_(
+    organisation: str, *, user: str | None = None, limit: int = 100, offset: int = 0
+) -> None:
+    """List the valid sessions, the newest first.
+
+    Parameters
+    ----------
+    user
+        Only those of the user with this id or username.
+    """
     rows = []
     async with _open_application() as application:
-        context = await application.operator.context(organisation)
-        async for row in application.ledger.sessions(context.directory, limit, offset):
+        directory = (await application.operator.context(organisation)).directory
+        id_ = None if user is None else find_user(directory, user)
+        async for row in application.ledger.sessions(directory, limit, offset, user=id_):
             until = datetime.fromtimestamp(row["expires_at"], UTC).isoformat()
             rows.append((row["id"], row["username"], until, row["account"] or ""))
     out.print_table(("session", "user", "expires at", "account"), rows)
 
 
 @sessions.command
-async def release(organisation: str, session: str) -> None:
-    """End a session at once."""
+async def release(
+    organisation: str, session: str | None = None, *, user: str | None = None
+) -> None:
+    """End a session, or all sessions of a user, at once and for good.
+
+    Parameters
+    ----------
+    user
+        Id or username, instead of a session.
+    """
+    source = "crmledger sessions release"
+    if (session is None) == (user is None):
+        exit_with("name a session, or --user")
     async with _open_application() as application:
-        await application.operator.release_session(
-            organisation, session, "crmledger sessions release"
-        )
-    out.print_line(f"released {session}")
+        if user is not None:
+            await application.operator.end_sessions(organisation, user, source)
+        else:
+            await application.operator.release_session(organisation, str(session), source)
+    out.print_line(f"released {session or f'the sessions of {user}'}")
 
 
 @access_tokens.command(name="reset-guesses")

@@ -34,7 +34,7 @@ from services.reference_cache import Match, ReferenceCache, ReferenceRecord
 __all__ = ["ContextLoader"]
 
 DIRECTORY = """
-SELECT kind, id, document, retired, changed, version FROM {schema}.records
+SELECT kind, id, document, retired, changed, version, session_epoch FROM {schema}.records
  WHERE organisation = $1 AND directory AND changed > $2 ORDER BY changed
 """
 
@@ -142,6 +142,7 @@ def _reference_record(row: asyncpg.Record) -> ReferenceRecord:
         retired=row["retired"],
         changed=row["changed"],
         version=row["version"],
+        session_epoch=row["session_epoch"],
     )
 
 
@@ -235,5 +236,12 @@ def _session(queries: list[ContextQuery], row: asyncpg.Record) -> SessionRow:
     customer = ConsumerScope(row["contact"], row["account"]) if row["account"] else None
     id_ = queries[row["query"] - 1].session or ""
     return SessionRow(
-        id_, row["user_id"], row["unit_id"], row["expires_at"], row["released"], customer
+        id_,
+        row["user_id"],
+        row["unit_id"],
+        row["expires_at"],
+        released=row["released"],
+        ended=row["ended"],
+        user_epoch=row["user_epoch"],
+        customer=customer,
     )

@@ -33,10 +33,9 @@ matches (identifier, kind, id, retired) AS (
 CONTEXT = """
 SELECT clock_timestamp() AS now,
        (SELECT max(changed) FROM {schema}.records WHERE organisation = $1 AND directory) AS position,
-       ARRAY(SELECT ROW (w.n, s.user_id, s.unit_id, s.expires_at,
-                         s.released OR s.access_token IS NOT NULL
-                                       AND NOT views.is_session_valid($1, s.access_token, s.account, s.contact),
-                         s.account, s.contact)::ledger.session_row
+       ARRAY(SELECT ROW (w.n, s.user_id, s.unit_id, s.expires_at, s.released,
+                         s.customer_epochs IS NOT NULL AND views.has_epoch_passed($1, s.customer_epochs),
+                         s.user_epoch, s.account, s.contact)::ledger.session_row
                FROM unnest($2::text[]) WITH ORDINALITY AS w (id, n),
                     LATERAL (SELECT * FROM {schema}.sessions s
                               WHERE s.organisation = $1 AND s.id = w.id LIMIT 1) AS s) AS sessions,

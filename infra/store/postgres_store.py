@@ -60,8 +60,10 @@ VIEW_VERSION = (
 SESSIONS = """
 SELECT id, user_id, unit_id, expires_at, access_token, account, contact FROM views.sessions
  WHERE organisation = $1 AND NOT released AND expires_at > extract(epoch FROM clock_timestamp())
-   AND (access_token IS NULL OR views.is_session_valid($1, access_token, account, contact))
- ORDER BY created DESC LIMIT $2 OFFSET $3
+   AND ($2::text IS NULL OR user_id = $2)
+   AND NOT views.has_epoch_passed($1, json_build_object('user/' || user_id, user_epoch))
+   AND (customer_epochs IS NULL OR NOT views.has_epoch_passed($1, customer_epochs))
+ ORDER BY created DESC LIMIT $3 OFFSET $4
 """
 RECORD = """
 SELECT id, retired, document FROM views.records WHERE organisation = $1 AND kind = $2 AND id = $3
@@ -200,15 +202,20 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
         return self._stream_rows(render, RECORDS, organisation, kind, limit, offset)
 
     def sessions(
-        self, directory: ReferenceCache, limit: int | None = None, offset: int = 0
+        self,
+        directory: ReferenceCache,
+        limit: int | None = None,
+        offset: int = 0,
+        *,
+        user: str | None = None,
     ) -> AsyncGenerator[JsonObject, None]:
-        """Yield the sessions of an organisation that can still be used, the newest first."""
+        """Yield the sessions of an organisation, or of its user with an id, that can still be used, newest first."""
 
         def render(row: asyncpg.Record) -> JsonObject:
             username = directory.fields("user", row["user_id"]).get("username")
             return dict(row) | {"username": username}
 
-        return self._stream_rows(render, SESSIONS, directory.organisation, limit, offset)
+        return self._stream_rows(render, SESSIONS, directory.organisation, user, limit, offset)
 
     async def _stream_rows(
         self, render: Callable[[asyncpg.Record], JsonObject], sql: str, *values: Any

@@ -82,6 +82,7 @@ _VERSION = TableColumn("version", "integer", "version")
 _DOCUMENT = TableColumn("document", "json", "document")
 _REFS = TableColumn("refs", "text[]", "refs")
 _STREAM = TableColumn("stream_id", "uuid", "stream")
+_SESSION_EPOCH = TableColumn("session_epoch", "integer")
 _RETIRED = TableColumn("retired", "boolean", default=False)
 
 
@@ -137,6 +138,7 @@ _TABLES = (
         TableColumn("directory", "boolean"),
         TableColumn("retired", "boolean"),
         _DOCUMENT,
+        _SESSION_EPOCH,
     ),
     _table(
         "sessions",
@@ -151,6 +153,8 @@ _TABLES = (
         TableColumn("access_token"),
         TableColumn("account"),
         TableColumn("contact"),
+        TableColumn("user_epoch", "integer"),
+        TableColumn("customer_epochs", "json"),
     ),
     _documents(
         "contacts",
@@ -174,6 +178,7 @@ _TABLES = (
         *_searched("classification", "accounts_receivable", "rewards_participant"),
         TableColumn("associated", "boolean", searched=True),
         *_searched("life_cycle_state"),
+        _SESSION_EPOCH,
     ),
     _documents(
         "queue_entries",

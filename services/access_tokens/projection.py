@@ -86,6 +86,7 @@ def access_token(token: AccessToken, settings: Mapping[str, Any], zone: ZoneInfo
         "rewards_participant": token.relations.get("rewards_participant"),
         "associated": token.is_associated,
         "life_cycle_state": token.state,
+        "session_epoch": token.session_epoch,
     }
     values = token.details | token.codes | columns | {"number": token.number}
     values["log_information"] = log_information(token.created, token.stamp, zone)

@@ -235,10 +235,11 @@ def _check_session(claims: Claims, context: CallContext, *, again: bool = False)
         raise InvalidToken
     if session.customer != claims.customer:
         raise InvalidToken
-    if context.now.timestamp() >= claims.expires_at:
+    if context.now.timestamp() >= min(claims.expires_at, session.expires_at):
         raise TokenExpired
-    for kind, id_ in (("user", session.user), ("unit", session.unit)):
-        entry = directory.entry(kind, id_)
-        if entry is None or entry.retired:
-            raise InvalidToken
+    user, unit = directory.entry("user", session.user), directory.entry("unit", session.unit)
+    if user is None or user.retired or unit is None or unit.retired:
+        raise InvalidToken
+    if session.ended or session.user_epoch != user.session_epoch:
+        raise InvalidToken
     return session

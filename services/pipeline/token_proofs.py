@@ -137,25 +137,40 @@ class Authenticator:
                 matching.add(name)
         return frozenset(matching)
 
-    async def customer(self, caller: GuessContext, proof: Proof) -> ConsumerScope | None:
-        """Return the customer whom a token authenticates; None unless it is effective and has an owner."""
+    async def customer(
+        self, caller: GuessContext, proof: Proof
+    ) -> tuple[ConsumerScope, dict[str, int]] | None:
+        """Return the customer whom a token authenticates, and the session epochs of what leads to them.
+
+        None unless the token is effective, has an owner and still has what was shown.
+        """
         loaded = await self._store.load(caller.directory.organisation, [proof.token])
         token = cast(AccessToken, loaded.aggregates[proof.token])
-        account = await self._find_account(caller.directory, token)
-        owner = account.fields.get("account_owner") if account else None
-        if account is None or owner is None or token.state != AccessToken.EFFECTIVE:
+        try:
+            proof.check(token)
+        except Refusal:
             return None
-        return ConsumerScope(owner, account.record_id)
+        way = await self._way_to_account(caller.directory, token)
+        owner = way[-1].fields.get("account_owner") if way else None
+        if owner is None or token.state != AccessToken.EFFECTIVE:
+            return None
+        epochs = {f"{record.kind}/{record.record_id}": record.session_epoch for record in way}
+        epochs[f"{token.TOPIC}/{format_id(token.id)}"] = token.session_epoch
+        return ConsumerScope(owner, way[-1].record_id), epochs
 
-    async def _find_account(self, directory: ReferenceCache, token: AccessToken) -> Record | None:
-        """Return the accounts receivable of a token, its own or its participant's; None if retired."""
+    async def _way_to_account(self, directory: ReferenceCache, token: AccessToken) -> list[Record]:
+        """Return the account of a token, after the participant through which it has it; empty if one is retired."""
+        way: list[Record] = []
         account = token.relations.get("accounts_receivable")
         if account is None:
             participant = await self._load_record(
                 directory, "rewards_participant", token.relations.get("rewards_participant")
             )
-            account = participant.fields.get("accounts_receivable") if participant else None
-        return await self._load_record(directory, "accounts_receivable", account)
+            if participant is None:
+                return []
+            way, account = [participant], participant.fields.get("accounts_receivable")
+        record = await self._load_record(directory, "accounts_receivable", account)
+        return [*way, record] if record else []
 
     async def _verify_one_time_password(
         self, caller: GuessContext, credential: Credential
@@ -220,7 +235,8 @@ class Authenticator:
         if token.state != AccessToken.EFFECTIVE:
             raise InvalidLifeCycleState(credential.path)
         if credential.entity == "accounts_receivable":
-            record = await self._find_account(directory, token)
+            way = await self._way_to_account(directory, token)
+            record = way[-1] if way else None
         else:
             related = token.relations.get(credential.entity)
             record = await self._load_record(directory, credential.entity, related)

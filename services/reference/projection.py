@@ -37,7 +37,7 @@ def record(record: Record, settings: Mapping[str, Any], zone: ZoneInfo) -> Proje
             name = global_claim(kind.key, record.fields[kind.globally_unique])
             result.global_claims = {name: kind.globally_unique}
     columns: JsonObject = {"kind": kind.key, "id": record.record_id, "retired": record.is_retired}
-    columns["directory"] = kind.cached
+    columns |= {"directory": kind.cached, "session_epoch": record.session_epoch}
     result.rows = [ViewRow("records", record.id, record.version, columns, result.full)]
     if not kind.cached:
         values = record.fields | {"id": record.record_id}
@@ -64,16 +64,20 @@ def _claims(kind: RecordKind, fields: JsonObject, identifying: Mapping[str, str]
 @projection(Session)
 def session(session: Session, settings: Mapping[str, Any], zone: ZoneInfo) -> Projection:
     """A session as every call checks it; no call shows it."""
+    user = f"user/{session.user}"
+    customer_epochs = {ref: epoch for ref, epoch in session.epochs.items() if ref != user}
     columns: JsonObject = {
         "id": format_id(session.id),
         "user_id": session.user,
         "unit_id": session.unit,
         "expires_at": session.expires_at,
         "released": session.state == "RELEASED",
+        "user_epoch": session.epochs.get(user, 0),
+        "customer_epochs": customer_epochs or None,
     }
     extra: JsonObject = {
         "life_cycle_state": session.state,
-        "user": {"$ref": f"user/{session.user}"},
+        "user": {"$ref": user},
         "unit": {"$ref": f"unit/{session.unit}"},
         "expires_at": session.expires_at,
         "consumer": session.consumer,

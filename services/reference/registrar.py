@@ -44,6 +44,7 @@ from services.reference.registration import (
     rebuild_claims,
     record_state,
     stored_links,
+    users_of_key,
 )
 from services.reference.signing_secrets import generate_secret, retire_secret
 from services.secret_encryption import SecretCipher, encrypt_if_changed
@@ -158,6 +159,7 @@ class Registrar:
         check_links(work, record)
         work.owners = ownership_changes(work, record)
         others = {*map(UUID, work.owners), *await self._tokens(work, record)}
+        others |= users_of_key(work, record)
         async with AsyncExitStack() as turns:
             for stream in sorted(others):
                 await turns.enter_async_context(self._locks.hold(stream))
@@ -183,7 +185,7 @@ class Registrar:
         changed = await self._changed(work, record, by)
         others = [other for other in loaded.aggregates.values() if other is not record]
         for other in others:
-            notify_related(work, other, by)
+            notify_related(work, changed, other, by)
         draft.collect([changed, *others])
         if not draft.events:
             return UNCHANGED

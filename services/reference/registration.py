@@ -29,6 +29,7 @@ __all__ = [
     "rebuild_claims",
     "record_state",
     "stored_links",
+    "users_of_key",
 ]
 
 RULES = {"unique_person": "PERSON", "unique_company": "COMPANY"}
@@ -113,8 +114,20 @@ def record_state(record: Record) -> str:
     return related_state(record.fields, retired=record.is_retired)
 
 
-def notify_related(work: Registration, other: Aggregate, by: Attribution) -> None:
-    """Lets a contact or access token record the new state of its account or participant."""
+def users_of_key(work: Registration, record: Record | None) -> set[UUID]:
+    """The streams of the former and the new user of a web API key, whose sessions end when it changes."""
+    if work.kind.key != "web_api_key" or record is None:
+        return set()
+    users = {record.fields["user"], work.fields["user"]}
+    return {record_stream_id(work.organisation, "user", id_) for id_ in users if id_}
+
+
+def notify_related(
+    work: Registration, changed: Aggregate, other: Aggregate, by: Attribution
+) -> None:
+    """Lets a contact or access token record the new state of its account or participant, a user the end of sessions."""
+    if isinstance(other, Record) and changed.pending_events:
+        other.raise_event(Record.SessionsEnded, by)
     if isinstance(other, ContactInformation):
         gains = work.owners[format_id(other.id)]
         (other.gain_account if gains else other.lose_account)(work.id, by)

@@ -277,12 +277,6 @@ async def test_the_session_ends_with_its_account(client: TokensClient) -> None:
         assert await sees(session, customer.contact) == "INVALIDTOKEN"
 
 
-async def test_new_codes_do_not_end_a_session(client: TokensClient) -> None:
-    customer = await client.consumer_session()
-    await client.call_token("update", customer.token, authentication_code=None)
-    assert await sees(customer.api, customer.contact) == "OK"
-
-
 async def test_a_customer_may_end_the_own_session(client: TokensClient) -> None:
     customer = await client.consumer_session()
     answer = await customer.api.call("POST", "authentication/token/release", body={})

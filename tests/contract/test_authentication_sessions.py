@@ -251,7 +251,13 @@ async def test_who_and_what_a_session_needs(service: Service) -> None:
         if kind != "organisation":
             assert await outcome(own.api, expired) == "TOKENEXPIRED"
             await own.register(kind, id_, **fields)
+        # A session ends for good with its user, but only waits for its unit.
+        if kind == "unit":
             assert await outcome(own.api, token) == "OK"
+        if kind == "user":
+            assert await outcome(own.api, token) == "INVALIDTOKEN"
+            token = await own.api.login("u", "password-of-u", unit="U1")
+            kept = await own.api.login("u", "password-of-u")
 
 
 async def test_a_user_that_is_renamed_or_loses_a_unit_keeps_its_sessions(

@@ -51,6 +51,7 @@ TYPES: Mapping[str, Any] = {
     "list[JsonObject]": lambda leaves: st.lists(_values(leaves, NAMES), max_size=2),
     "list[JsonObject] | None": lambda leaves: st.none() | TYPES["list[JsonObject]"](leaves),
     "dict[str, str]": lambda leaves: st.dictionaries(NAMES, TYPES["str"](leaves), max_size=3),
+    "dict[str, int]": lambda leaves: st.dictionaries(NAMES, TYPES["int"](leaves), max_size=3),
     "dict[str, list[JsonObject]]": lambda leaves: st.dictionaries(
         NAMES, TYPES["list[JsonObject]"](leaves), max_size=2
     ),

@@ -287,8 +287,48 @@ class TestRecord:
         )
 
 
+class TestSessionEpoch:
+    """The epoch passes whenever sessions must end, and never comes back."""
+
+    def epoch(self, kind: str, *events: Happened, **fields: Any) -> int:
+        secrets = {"password": "k"} if kind == "user" else {}
+        first = happened(
+            Record.Registered, kind=kind, record_id="X", fields=fields, secrets=secrets
+        )
+        return int(given(first, *events).aggregate.session_epoch)
+
+    def test_of_users(self) -> None:
+        renamed = happened(Record.Replaced, fields={"username": "b"}, secrets={})
+        secret = happened(Record.Replaced, fields={"username": "a"}, secrets={"password": "l"})
+        assert self.epoch("user", username="a") == 0
+        assert self.epoch("user", renamed, username="a") == 0
+        assert self.epoch("user", secret, username="a") == 1
+        assert self.epoch("user", happened(Record.SessionsEnded), secret, username="a") == 2
+        retired, back = happened(Record.Retired), happened(Record.Reinstated)
+        assert self.epoch("user", retired, back, username="a") == 1
+        assert self.epoch("user", retired, back, retired, username="a") == 2
+
+    @pytest.mark.parametrize(
+        ("kind", "owner"),
+        [
+            ("accounts_receivable", "account_owner"),
+            ("rewards_participant", "accounts_receivable"),
+        ],
+    )
+    def test_of_accounts_and_participants(self, kind: str, owner: str) -> None:
+        def replaced(to: str, name: str) -> Happened:
+            return happened(Record.Replaced, fields={owner: to, "name": name}, secrets={})
+
+        begun = {owner: "A", "name": "n"}
+        assert self.epoch(kind, replaced("A", "m"), **begun) == 0
+        assert self.epoch(kind, replaced("B", "n"), replaced("A", "n"), **begun) == 2
+        assert self.epoch(kind, happened(Record.Retired), **begun) == 1
+
+
 def test_a_session_is_released_once() -> None:
-    issued = happened(Session.Issued, session_user="1", session_unit="U", expires_at=7200)
+    issued = happened(
+        Session.Issued, session_user="1", session_unit="U", expires_at=7200, epochs={"user/1": 0}
+    )
     released = happened(Session.Released)
     given(issued).when(lambda s: s.release(BY)).then(released, state="RELEASED")
     given(issued, released).when(lambda s: s.release(BY)).refused(InvalidLifeCycleState)

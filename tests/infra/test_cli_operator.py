@@ -32,6 +32,16 @@ async def test_an_operator_s_commands(database: str) -> None:
         refused = await customer.api.refused("contact_information/update")
         assert refused[0] == "INVALIDTOKEN"
 
+        status, said = await run(variables, "sessions", "list", name, "--user", "second")
+        assert (status, "demo" in said) == (0, False), said
+        status, said = await run(variables, "sessions", "release", name, "--user", "demo")
+        assert (status, "released the sessions of demo" in said) == (0, True), said
+        assert (await made.api.refused("contact_information/update"))[0] == "INVALIDTOKEN"
+        made.api.token = await made.api.login()
+        for words in (("release", name), ("release", name, session, "--user", "demo")):
+            status, said = await run(variables, "sessions", *words)
+            assert (status, said) == (1, "crmledger: name a session, or --user\n")
+
         token = await made.create_keyed_token()
         path, body = "access_tokens/show", {ON: by_pass_code(token)}
         await try_secrets(made.api, path, {ON: by_pass_code(token, "0")})

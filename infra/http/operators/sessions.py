@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from aiohttp import web
 
 from domain.errors import EntityNotFound, InvalidToken, MandatoryParameter, MethodNotFound, Refusal
-from domain.fields import Parameters, ReadContext, mandatory
+from domain.fields import JsonObject, Parameters, ReadContext, mandatory
 from domain.scalar_fields import Text
 from infra.http.api.data_response import data_response, json_array
 from infra.http.api.envelope import ok
@@ -16,13 +17,15 @@ from infra.http.api.query_string import parse_query
 from infra.http.router import Exchange, Router, response
 from infra.store.postgres_store import PostgresStore
 from services.clock import utc_now
-from services.operators import Operator
+from services.operators import Operator, find_user
 from services.pipeline.paging import PAGING, limit_and_offset
 
 __all__ = ["OPERATOR", "OperatorRoutes", "check_operator", "read_organisation"]
 
 OPERATOR = "/operator/v1/"
-SESSIONS_PARAMETERS = Parameters(mandatory(Text(name="organisation")), *PAGING)
+ORGANISATION, USER = mandatory(Text(name="organisation")), Text(name="user")
+LIST_PARAMETERS = Parameters(ORGANISATION, USER, *PAGING)
+RELEASE_PARAMETERS = Parameters(ORGANISATION, mandatory(USER))
 ACTIONS = {
     ("sessions", "release"): Operator.release_session,
     ("access_tokens", "forgive"): Operator.forgive_guesses,
@@ -59,33 +62,52 @@ class OperatorRoutes:
     def routes(self, router: Router) -> None:
         """Serve the list of sessions, and the actions on sessions and access tokens."""
         router.add("GET", f"{OPERATOR}sessions", self._sessions, "operator/sessions")
+        router.add(
+            "POST", f"{OPERATOR}sessions/release", self._release, "operator/sessions/release"
+        )
         router.add("POST", f"{OPERATOR}*", self._act, "operator")
 
     async def _sessions(self, exchange: Exchange) -> web.StreamResponse:
-        check_operator(exchange, self._keys)
+        with self._refusals(exchange):
+            params = self._read(exchange, LIST_PARAMETERS)
+            directory = (await self._operator.context(params["organisation"])).directory
+            user = params.get("user")
+            id_ = None if user is None else find_user(directory, user)
+        sessions = self._ledger.sessions(directory, *limit_and_offset(params), user=id_)
+        return await data_response(json_array(sessions))
+
+    async def _release(self, exchange: Exchange) -> web.StreamResponse:
+        """End all sessions of a user."""
+        with self._refusals(exchange):
+            params = self._read(exchange, RELEASE_PARAMETERS)
+            await self._operator.end_sessions(
+                params["organisation"], params["user"], exchange.request_id
+            )
+        return response(ok(b"{}"))
+
+    def _read(self, exchange: Exchange, parameters: Parameters) -> JsonObject:
         zone = self._ledger.zone
         read_context = ReadContext(zone, utc_now().astimezone(zone).date(), textual=True)
+        return parameters.read(parse_query(exchange.query), read_context)
+
+    @contextmanager
+    def _refusals(self, exchange: Exchange) -> Iterator[None]:
+        """Check the operator key, and give refusals of the enclosed code their HTTP status."""
+        check_operator(exchange, self._keys)
         try:
-            params = SESSIONS_PARAMETERS.read(parse_query(exchange.query), read_context)
-            context = await self._operator.context(params["organisation"])
+            yield
         except Refusal as error:
             exchange.status = 404 if isinstance(error, EntityNotFound) else 400
             raise
-        sessions = self._ledger.sessions(context.directory, *limit_and_offset(params))
-        return await data_response(json_array(sessions))
 
     async def _act(self, exchange: Exchange) -> web.StreamResponse:
-        check_operator(exchange, self._keys)
-        resource, _, rest = exchange.path_rest.partition("/")
-        id_, _, action_name = rest.partition("/")
-        action, organisation = ACTIONS.get((resource, action_name)), read_organisation(exchange)
-        if action is None or not id_:
-            raise MethodNotFound
-        try:
+        with self._refusals(exchange):
+            resource, _, rest = exchange.path_rest.partition("/")
+            id_, _, action_name = rest.partition("/")
+            action, organisation = ACTIONS.get((resource, action_name)), read_organisation(exchange)
+            if action is None or not id_:
+                raise MethodNotFound
             if not organisation:
                 raise MandatoryParameter("organisation")
             await action(self._operator, organisation, id_, exchange.request_id)
-        except Refusal as error:
-            exchange.status = 404 if isinstance(error, EntityNotFound) else 400
-            raise
         return response(ok(b"{}"))

@@ -141,6 +141,8 @@ CREATE TYPE ledger.session_row AS (
     unit_id    text,
     expires_at bigint,
     released   boolean,
+    ended      boolean,
+    user_epoch integer,
     account    text,
     contact    text
 );

@@ -341,15 +341,15 @@ COMMENT ON TABLE ledger.view_versions IS
     'The version of its definition by which each view''s rows were written, and since when.';
 
 INSERT INTO ledger.view_versions (view, version)
-VALUES ('views.access_tokens', 2),
+VALUES ('views.access_tokens', 3),
        ('views.communications', 1),
        ('views.contacts', 2),
        ('views.entities', 3),
        ('views.identifiers', 2),
        ('views.queue_entries', 1),
-       ('views.records', 1),
+       ('views.records', 2),
        ('views.service_requests', 1),
-       ('views.sessions', 2),
+       ('views.sessions', 3),
        ('analytics.daily_events', 1),
        ('analytics.transitions', 1);
 

@@ -40,6 +40,7 @@ CREATE TABLE views.records (
     directory    boolean NOT NULL,
     retired      boolean NOT NULL,
     document     json    NOT NULL,
+    session_epoch integer NOT NULL,
     PRIMARY KEY (organisation, kind, id)
 );
 CREATE INDEX records_changed ON views.records (organisation, changed) WHERE directory;
@@ -47,6 +48,8 @@ COMMENT ON TABLE views.records IS
     'Registered records (reference entities) as they were registered.';
 COMMENT ON COLUMN views.records.changed IS
     'Position of the last event; processes refresh their directory by it.';
+COMMENT ON COLUMN views.records.session_epoch IS
+    'How often all sessions begun with it were ended.';
 
 CREATE TABLE views.sessions (
     organisation text    NOT NULL,
@@ -60,6 +63,8 @@ CREATE TABLE views.sessions (
     access_token text,
     account      text,
     contact      text,
+    user_epoch   integer NOT NULL,
+    customer_epochs json,
     PRIMARY KEY (organisation, id)
 );
 CREATE INDEX sessions_created ON views.sessions (organisation, created);
@@ -71,6 +76,11 @@ COMMENT ON COLUMN views.sessions.account IS
     'Of a consumer session: the accounts receivable to which the access token led.';
 COMMENT ON COLUMN views.sessions.contact IS
     'Of a consumer session: the contact that owned the account.';
+COMMENT ON COLUMN views.sessions.user_epoch IS
+    'The session epoch of the user at the login; once it has passed, the session has ended.';
+COMMENT ON COLUMN views.sessions.customer_epochs IS
+    'Of a consumer session: those of the access token, its participant and the account, '
+    'by "kind/id".';
 
 CREATE TABLE views.contacts (
     organisation            text    NOT NULL,
@@ -169,6 +179,7 @@ CREATE TABLE views.access_tokens (
     rewards_participant text,
     associated          boolean NOT NULL,
     life_cycle_state    text    NOT NULL,
+    session_epoch       integer NOT NULL,
     PRIMARY KEY (organisation, id)
 ) WITH (toast_tuple_target = 8160);
 CREATE INDEX access_tokens_accounts_receivable
@@ -180,6 +191,8 @@ CREATE INDEX access_tokens_rewards_participant
 CREATE INDEX access_tokens_not_associated
     ON views.access_tokens (organisation, created) WHERE NOT associated;
 COMMENT ON TABLE views.access_tokens IS 'Access tokens with the columns they are searched by.';
+COMMENT ON COLUMN views.access_tokens.session_epoch IS
+    'How often all sessions begun with it were ended.';
 COMMENT ON COLUMN views.access_tokens.associated IS
     'Whether an account or participant of it is neither terminated nor retired.';
 

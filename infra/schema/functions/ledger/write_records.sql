@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION ledger.write_records(
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO records (organisation, kind, id, created, changed, version, directory, retired,
-           document)
+           document, session_epoch)
     SELECT in_organisation, r.kind, r.id,
            (SELECT e.position FROM ledger.events e
              WHERE e.organisation = in_organisation AND e.stream_id = w.stream AND e.version = 1),
@@ -11,14 +11,14 @@ BEGIN
              WHERE e.organisation = in_organisation AND e.stream_id = w.stream
                AND e.version = w.version),
            w.version, r.directory, r.retired,
-           w.document::json
+           w.document::json, r.session_epoch
       FROM unnest(in_rows) AS w,
            json_to_record(w.columns::json)
-               AS r (kind text, id text, directory boolean, retired boolean)
+               AS r (kind text, id text, directory boolean, retired boolean, session_epoch integer)
      WHERE w.view = 'records'
     ON CONFLICT (organisation, kind, id) DO UPDATE
        SET changed = excluded.changed, version = excluded.version, retired = excluded.retired,
-           document = excluded.document;
+           document = excluded.document, session_epoch = excluded.session_epoch;
 END $$;
 
 COMMENT ON FUNCTION ledger.write_records IS 'Registered records.';
