@@ -21,7 +21,20 @@ from domain.reference.fields import (
 from domain.reference.records import ID, IdentifierField, RecordKind, RecordLink, unique
 from domain.scalar_fields import IDENTIFYING, Boolean, Enumeration, Integer, Text
 
-__all__ = ["INSTALLATION", "ORGANISATION"]
+__all__ = [
+    "AUDITOR",
+    "DEFAULT_ROLES",
+    "INSTALLATION",
+    "OPERATOR",
+    "ORGANISATION",
+    "SERVICE",
+]
+
+SERVICE, AUDITOR, OPERATOR, ANALYST = "service", "auditor", "operator", "analyst"
+"""What users may be allowed (section 3.10): `SERVICE` the API's methods, the others pages and endpoints of their own."""
+
+DEFAULT_ROLES = (SERVICE,)
+"""The roles of a user whose record names none."""
 
 ORGANISATION = (
     RecordKind(
@@ -68,10 +81,10 @@ ORGANISATION = (
             Text(name="email"),
             RecordLink(name="unit", target_kind="unit", many=True),
             mandatory(RecordLink(name="default_unit", target_kind="unit")),
-            EnumerationSet(name="roles", allowed=("service", "auditor", "operator", "analyst")),
+            EnumerationSet(name="roles", allowed=(SERVICE, AUDITOR, OPERATOR, ANALYST)),
         ),
         secrets=("password",),
-        defaults={"unit": [], "roles": ["service"]},
+        defaults={"unit": [], "roles": [*DEFAULT_ROLES]},
     ),
     RecordKind(
         key="privacy_level",

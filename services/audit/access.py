@@ -14,6 +14,7 @@ from domain.aggregate import Attribution
 from domain.errors import AccessDenied, ServiceUnavailable
 from domain.fields import JsonObject
 from domain.history_access import Access
+from domain.reference.organisation import AUDITOR
 from services.context import CallContext, SessionRow
 from services.ids import new_id
 from services.pipeline.dispatcher import Dispatcher
@@ -22,17 +23,12 @@ from services.pipeline.unit_of_work import UnitOfWork
 from services.ports import EventStore
 
 __all__ = [
-    "AUDITOR",
-    "OPERATOR",
     "AuditAccess",
     "AuditReader",
     "AuthorizedReader",
     "TerminalReader",
     "access_ledger",
 ]
-
-AUDITOR, OPERATOR = "auditor", "operator"
-"""Roles of a user's record (contract reference_entities.md, section 3.10)."""
 
 
 def access_ledger(organisation: str) -> str:

@@ -24,6 +24,7 @@ from domain.errors import (
 )
 from domain.fields import ReadContext
 from domain.parsing import is_blank
+from domain.reference.organisation import DEFAULT_ROLES, SERVICE
 from domain.token_credentials import Credential
 from services.clock import utc_now
 from services.context import CallContext, ContextQuery, SessionRow
@@ -44,7 +45,7 @@ from services.pipeline.unit_of_work import UnitOfWork
 from services.ports import Organisations, ReadModels
 from services.reference_cache import Match
 
-__all__ = ["AuthenticatedSession", "Dispatcher", "Refresh", "RunCommand"]
+__all__ = ["AuthenticatedSession", "Dispatcher", "Refresh", "RunCommand", "check_open"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +152,7 @@ class Dispatcher:
             raise InvalidToken
         again = method.targets_session and context.response is not None
         session = _check_session(claims, context, again=again)
-        if session.customer and not method.open_to_consumers:
-            raise AccessDenied
+        check_open(method, session, context)
         if refusal is not None:
             raise refusal
         hashes = request_hashes(method, request, session, self._macs) if query.key else [""]
@@ -208,6 +208,21 @@ class Dispatcher:
         file = {"file": replace(upload, mime_type=mime_type, content=content)}
         parsed = structs.replace(call.parsed, values=call.parsed.values | file)
         return structs.replace(call, parsed=parsed, params=call.params | file)
+
+
+def check_open(method: Method | None, session: SessionRow, context: CallContext) -> None:
+    """Raise `AccessDenied` unless a method is open to a session; None: what is no method, but read like one.
+
+    Customers see what is open to them. Everyone else needs the role `service`, other than for ending a session:
+    auditors, operators and analysts have pages and endpoints of their own.
+    """
+    if session.customer:
+        is_open = method is None or method.open_to_consumers
+    else:
+        roles = context.directory.fields("user", session.user).get("roles", DEFAULT_ROLES)
+        is_open = SERVICE in roles or (method is not None and method.targets_session)
+    if not is_open:
+        raise AccessDenied
 
 
 def _context_query(

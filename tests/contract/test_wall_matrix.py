@@ -16,16 +16,18 @@ from PIL import Image
 
 from services.pipeline.method import METHODS
 from tests.fixtures.access_tokens import (
+    CONSUMER_KEY_LOGIN,
     ON,
     ConsumerSession,
     TokensClient,
+    basic,
     by_code,
     tokens_client,
     unique_code,
 )
 from tests.fixtures.communications import ERROR
-from tests.fixtures.organisation import person, untouched
-from tests.fixtures.service import Api, Service, environment, refusal
+from tests.fixtures.organisation import UNIT, person, untouched
+from tests.fixtures.service import PASSWORD, Api, Service, environment, refusal
 
 Json = dict[str, Any]
 SECRET = environment("")["CRMLEDGER_TOKEN_SECRET"]
@@ -103,6 +105,18 @@ def outcome(answer: Json) -> str:
     return "OK" if answer["status"]["code"] == "OK" else refusal(answer)[0]
 
 
+OTHER_ROLES = (["auditor"], ["operator"], ["analyst"], ["auditor", "operator", "analyst"], [])
+"""Roles of users who may not call the methods: those need `service` (reference_entities.md, section 3.10)."""
+
+
+async def begin_with_roles(here: TokensClient, roles: list[str]) -> Api:
+    """A session of a new user with these roles."""
+    user = {"username": unique_code("r"), "default_unit_id": UNIT, "roles": roles}
+    await here.register("user", user["username"], **user, password=PASSWORD)
+    token = await here.api.login(user["username"])
+    return Api(here.api.service, here.api.organisation, token)
+
+
 @dataclass(frozen=True)
 class Sessions:
     """The kinds of session, as seen from the data of one customer of one organisation."""
@@ -113,6 +127,7 @@ class Sessions:
     abroad: TokensClient
     abroad_customer: ConsumerSession
     dead: dict[str, Api]
+    without_service: dict[str, Api]
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -142,7 +157,10 @@ async def all_(service: Service) -> Sessions:
     apis = {kind: Api(service, here.api.organisation, token) for kind, token in dead.items()}
     here.api.token, abroad.api.token = await here.api.login(), await abroad.api.login()
     own, another = await here.consumer_session(), await here.consumer_session()
-    return Sessions(here, own, another, abroad, await abroad.consumer_session(), apis)
+    others = {
+        "-".join(roles) or "nothing": await begin_with_roles(here, roles) for roles in OTHER_ROLES
+    }
+    return Sessions(here, own, another, abroad, await abroad.consumer_session(), apis, others)
 
 
 @pytest.mark.parametrize("path", SIGNED_IN)
@@ -156,6 +174,9 @@ async def test_who_may_call_at_all(all_: Sessions, path: str) -> None:
     for user in (all_.here.api, all_.abroad.api):
         if path != "authentication/token/release":
             assert outcome(await call(user, path, {})) not in (closed, "INVALIDTOKEN")
+    for kind, api in all_.without_service.items():
+        if path != "authentication/token/release":
+            assert outcome(await call(api, path, {})) == closed, kind
     for kind, api in all_.dead.items():
         expected = "TOKENEXPIRED" if kind.startswith("expired") else "INVALIDTOKEN"
         if kind == "none" and METHODS[path].targets_session:
@@ -279,6 +300,8 @@ async def test_whose_data_it_is(all_: Sessions, path: str) -> None:
         for kind, api in all_.dead.items():
             expected = "TOKENEXPIRED" if kind.startswith("expired") else "INVALIDTOKEN"
             assert outcome(await call(api, path, given)) == expected
+        for kind, api in all_.without_service.items():
+            assert outcome(await call(api, path, given)) == "ACCESSDENIED", kind
         strangers = "ENTITYNOTFOUND" if is_open(path) else "ACCESSDENIED"
         for customer in (all_.another, all_.abroad_customer):
             assert outcome(await call(customer.api, path, given)) == strangers
@@ -290,3 +313,54 @@ async def test_whose_data_it_is(all_: Sessions, path: str) -> None:
         assert outcome(await call(own.api, path, given)) == "OK"
         given = await CALLS[path](here, own)
     assert outcome(await call(here.api, path, given)) == "OK"
+
+
+async def test_who_needs_no_service(all_: Sessions) -> None:
+    """Whoever has any role, or none, may end the own session; each role is one more, and taken away at once."""
+    here = all_.here
+    for roles in OTHER_ROLES:
+        api = await begin_with_roles(here, roles)
+        assert outcome(await api.call("POST", "authentication/token/release", body={})) == "OK"
+        assert outcome(await call(api, "contact_information/show", {})) == "INVALIDTOKEN"
+    user = {"username": unique_code("r"), "default_unit_id": UNIT, "password": PASSWORD}
+    await here.register("user", "RR", **user)
+    api = Api(here.api.service, here.api.organisation, await here.api.login(user["username"]))
+    shown = contact(all_.own)
+    for roles, expected in (
+        (None, "OK"),
+        (["auditor"], "ACCESSDENIED"),
+        (["auditor", "service"], "OK"),
+    ):
+        await here.register("user", "RR", **user, roles=roles)
+        assert outcome(await call(api, "contact_information/show", shown)) == expected
+
+
+async def test_a_customer_s_user_needs_no_service(all_: Sessions) -> None:
+    """The user of an application is nobody who works there."""
+    here, key = all_.here, uuid4().hex.upper()
+    user = {"username": unique_code("r"), "default_unit_id": UNIT, "roles": []}
+    await here.register("user", "RA", **user)
+    application = {"classification": "CONSUMER_APPLICATION_KEY", "user_id": "RA", "key": key}
+    await here.register("web_api_key", "RK", **application)
+    body = {ON: by_code(all_.own.token)}
+    token = (await here.api.open(CONSUMER_KEY_LOGIN, body, basic(key)))["data"]["token"]
+    api = Api(here.api.service, here.api.organisation, token)
+    assert outcome(await call(api, "contact_information/show", contact(all_.own))) == "OK"
+
+
+async def test_photos_are_methods_too(all_: Sessions) -> None:
+    photo = await all_.here.api.call(
+        "POST",
+        "contact_information/profile_photo/add",
+        form={"contact_information_identifier": f"id={all_.own.contact}"},
+        file=("me.png", image(), "image/png"),
+    )
+    path, _, id_ = photo["data"]["file_content_url"].partition("?id=")
+    for api, status in (
+        (all_.here.api, 200),
+        (all_.own.api, 200),
+        (all_.another.api, 404),
+        *((api, 404) for api in all_.without_service.values()),
+    ):
+        found, _, _ = await api.service.send("GET", path, query={"id": id_, "token": api.token})
+        assert found == status

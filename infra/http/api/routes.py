@@ -30,7 +30,7 @@ from infra.http.images import clean_file_name
 from infra.http.router import Exchange, Handler, Router, response
 from services.authentication import LoginServices
 from services.clock import utc_now
-from services.pipeline.dispatcher import Dispatcher
+from services.pipeline.dispatcher import Dispatcher, check_open
 from services.pipeline.idempotency import ReplayedAnswer
 from services.pipeline.method import BASE, METHODS, Login, Method
 from services.pipeline.request import Request, Upload
@@ -140,6 +140,7 @@ class Api:
             session = await self._dispatcher.session(
                 bearer(exchange.request) if is_blank(token) else token
             )
+            check_open(None, session.session, session.context)
             photo_id = query.get("id", [""])[-1].strip().upper()
             photo = None
             if _PHOTO_ID.fullmatch(photo_id):

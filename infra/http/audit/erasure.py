@@ -7,6 +7,7 @@ from aiohttp import web
 
 from domain.errors import MandatoryParameter, MethodNotFound
 from domain.fields import Parameters, ReadContext, mandatory
+from domain.reference.organisation import OPERATOR
 from domain.scalar_fields import Text
 from infra.http.api.body import read_body
 from infra.http.api.envelope import ok
@@ -15,7 +16,7 @@ from infra.http.api.routes import BODY_TIMEOUT
 from infra.http.audit.routes import AuditRoutes, Query
 from infra.http.router import Exchange, Router, response
 from infra.store.postgres_store import PostgresStore
-from services.audit.access import OPERATOR, AuthorizedReader
+from services.audit.access import AuthorizedReader
 from services.contacts.erasure import ContactErasure, find_contact
 
 __all__ = ["add_erasure_routes"]

@@ -18,12 +18,13 @@ from domain.errors import (
     Refusal,
     TokenExpired,
 )
+from domain.reference.organisation import AUDITOR
 from infra.http.api.authorization import bearer
 from infra.http.api.envelope import ok
 from infra.http.api.query_string import parse_query
 from infra.http.router import Exchange, Router, response
 from infra.store.postgres_store import PostgresStore
-from services.audit.access import AUDITOR, AuditAccess, AuthorizedReader
+from services.audit.access import AuditAccess, AuthorizedReader
 from services.pipeline.request import Request
 
 __all__ = ["AUDIT", "AuditHandler", "AuditRoutes", "Query"]

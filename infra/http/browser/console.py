@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from domain.parsing import wall_clock
+from domain.reference.organisation import OPERATOR
 from infra.diagnostics.dashboard import MOST, Dashboard, DashboardReader
 from infra.diagnostics.refusals import Refusals
 from infra.http.browser.console_sections import LATE, duration, sections
 from infra.http.browser.sign_in import BrowserPages, PageSite
 from infra.http.browser.templates import ASSETS
 from infra.http.router import Exchange, Router
-from services.audit.access import OPERATOR, AuditAccess, AuthorizedReader
+from services.audit.access import AuditAccess, AuthorizedReader
 from services.authentication import LoginServices
 from services.pipeline.dispatcher import Dispatcher
 

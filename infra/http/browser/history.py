@@ -7,12 +7,13 @@ from urllib.parse import quote, unquote
 from aiohttp import web
 
 from domain.reference.catalogue import ENTITIES
+from domain.reference.organisation import AUDITOR
 from domain.scalar_fields import Integer
 from infra.http.api.query_string import parse_query
 from infra.http.browser.sign_in import BrowserPages, PageSite, redirect
 from infra.http.browser.templates import ASSETS, timeline
 from infra.http.router import Exchange, Router
-from services.audit.access import AUDITOR, AuditAccess, AuthorizedReader
+from services.audit.access import AuditAccess, AuthorizedReader
 from services.audit.history_service import ENTITY, HistoryService
 from services.authentication import LoginServices
 from services.pipeline.dispatcher import Dispatcher
