@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 
 __all__ = [
+    "CountNotices",
     "DropPhoto",
     "DropSecret",
     "EraseSubject",
@@ -180,6 +181,23 @@ class LimitTokens(SideEffect, frozen=True):
     def writes(self) -> Iterable[Hashable]:
         """Return the key of the number of tokens."""
         return [("tokens", self.column, self.id)]
+
+
+class CountNotices(SideEffect, frozen=True):
+    """Writes nothing if with ``count`` more a customer has caused over ``most`` notices within an hour.
+
+    ``contact`` is the customer, as an id.
+    """
+
+    KIND: ClassVar[str] = "count_notices"
+
+    contact: str
+    count: int
+    most: int
+
+    def writes(self) -> Iterable[Hashable]:
+        """Return the key of the number of notices."""
+        return [("notices", self.contact)]
 
 
 class StoreSecret(SideEffect, frozen=True):

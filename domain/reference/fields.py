@@ -202,6 +202,9 @@ TOKEN_DEFINITION: dict[str, Any] = {
 }
 """The definition of an organisation that registered none."""
 
+NOTICE_LIMIT = 10
+"""The notices that a customer may cause in an hour, of an organisation that set no other number."""
+
 GUESS_SETTINGS: tuple[Field, ...] = (
     Integer(name="attempts_per_source", minimum=1, maximum=1000),
     Integer(name="attempts_per_token", minimum=1, maximum=1000),

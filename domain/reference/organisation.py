@@ -12,6 +12,7 @@ from domain.reference.fields import (
     LANGUAGES,
     MEDIA_TYPES,
     NAME,
+    NOTICE_LIMIT,
     NUMBER,
     TOKEN_DEFINITION,
     TOKEN_SETTINGS,
@@ -125,6 +126,7 @@ INSTALLATION = (
             ),
             Text(name="consumer_username", max_length=IDENTIFYING),
             OptionalObject(name="guess_limits", fields=GUESS_SETTINGS, defaults=GUESS_LIMITS),
+            Integer(name="notice_limit_per_hour", minimum=0, maximum=1000),
             EMAIL_SERVER,
             SMS_SERVER,
         ),
@@ -140,6 +142,7 @@ INSTALLATION = (
             "sms_server_enabled": True,
             "access_token_definition": TOKEN_DEFINITION,
             "guess_limits": GUESS_LIMITS,
+            "notice_limit_per_hour": NOTICE_LIMIT,
         },
     ),
     RecordKind(

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 import orjson
+import structlog
 
 from domain.fields import JsonObject
 from domain.identifiers import normalised
@@ -41,8 +42,11 @@ from services.context import (
 from services.ports import AppendResult, Commit
 from services.projection_versions import VERSION
 from services.reference_cache import ReferenceCache
+from services.side_effects import CountNotices
 
 __all__ = ["PostgresStore"]
+
+log = structlog.get_logger(__name__)
 
 HOLDER = """
 SELECT organisation, entity FROM ledger.global_claims
@@ -165,6 +169,8 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
         verdict = await self._committer.append(organisation, change)
         if verdict.name == "WRITTEN":
             self._notifier.notify()
+        elif verdict.detail == CountNotices.KIND:
+            log.warning("notices.limited", organisation=organisation)
         return verdict
 
     async def select(self, organisation: str, select: ViewQuery) -> QueryResult:

@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Callable
 
 from domain.composite_fields import Reference
+from domain.contact_addresses import normalise_email
 from domain.contact_fields import COMPANY_NAME, MARKETING, PASSIVE, PERSON_NAME, PROFILES, SETS, UDF
 from domain.contact_information import ContactInformation
 from domain.errors import InvalidParameterValue, MandatoryParameter
@@ -29,7 +30,6 @@ from services.contacts.projection import (
     CONTACT_TYPE,
     NO_PHOTO,
     PHOTO,
-    normalise_email,
 )
 from services.contacts.sets import apply_items, first_entries
 from services.context import ViewQuery

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from domain.composite_fields import Object, Reference
+from domain.contact_addresses import email_addresses, phone_numbers
 from domain.contact_fields import (
     COMPANY_NAME,
     COMPANY_PROFILE,
@@ -28,7 +29,6 @@ from domain.contact_information import ContactInformation
 from domain.fields import Field, JsonObject, ResponseShape
 from domain.identifiers import normalised
 from domain.parsing import wall_clock
-from domain.phone_numbers import search_key
 from domain.scalar_fields import Boolean, Date, Enumeration, Text
 from services.ids import format_id
 from services.log_information import LOG_INFORMATION, USER, log_information
@@ -47,7 +47,6 @@ __all__ = [
     "CONTACT_TYPE",
     "NO_PHOTO",
     "PHOTO",
-    "normalise_email",
 ]
 
 ID = Text(name="id")
@@ -99,11 +98,6 @@ PHOTO = ResponseShape(
     Text(name="file_mime_type"),
 )
 NO_PHOTO = orjson.dumps(dict.fromkeys(field.key for field in PHOTO.fields))
-
-
-def normalise_email(address: str) -> str:
-    """An e-mail address as it is searched: without regard to case and surrounding blanks."""
-    return normalised("email_address", address, case_insensitive=True)
 
 
 def display_name(contact: ContactInformation) -> Any:
@@ -159,11 +153,6 @@ def _authorization_settings(contact: ContactInformation, zone: ZoneInfo) -> Json
     return values
 
 
-def _known_entries(contact: ContactInformation, set_name: str) -> list[JsonObject]:
-    """The entries of a set; none if their content is erased."""
-    return [] if contact.is_erased else contact.sets.get(set_name, [])
-
-
 def _contact_names(contact: ContactInformation) -> dict[str, str]:
     person = ("id_number", "passport_number", "social_security_number")
     company = ("vat_registration_number", "registration_number")
@@ -191,16 +180,12 @@ def contact_information(
     )
     unsearched = ("number", "registration_number")
     columns: JsonObject = {k: v for k, v in result.names.items() if k not in unsearched}
-    phones = {search_key(p[k]) for p in _known_entries(contact, "phone_set") for k in _PHONE_KEYS}
-    emails = {
-        normalise_email(entry["email_address"]) for entry in _known_entries(contact, "email_set")
-    }
     columns |= {
         "id": id_,
         "type": contact.type,
         "life_cycle_state": contact.state,
-        "phones": sorted(phones),
-        "emails": sorted(emails),
+        "phones": sorted(phone_numbers(contact)),
+        "emails": sorted(email_addresses(contact)),
         "photo": contact.photo and contact.photo["id"],
         "uniqueness_values": contact.uniqueness_values(),
     }
@@ -229,9 +214,6 @@ def _extra(contact: ContactInformation) -> JsonObject:
         "accounts_receivable_set": accounts,
         "forgotten": contact.forgotten or None,
     }
-
-
-_PHONE_KEYS = ("number", "full_number")
 
 
 def _photo(contact: ContactInformation) -> bytes:

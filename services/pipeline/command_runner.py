@@ -35,7 +35,7 @@ from services.pipeline.token_proofs import Authenticator
 from services.pipeline.unit_of_work import UnitOfWork
 from services.ports import AppendResult, EventStore, Hasher, Sequences
 from services.reference_expansion import references
-from services.side_effects import SideEffect, StoreResponse, StoreSecret
+from services.side_effects import CountNotices, SideEffect, StoreResponse, StoreSecret
 
 __all__ = ["CommandRunner", "Mutation", "update_aggregate"]
 
@@ -93,6 +93,9 @@ class CommandRunner:
             answer, result = await self._decide_and_append(call, stream)
         if result.name == "WRITTEN":
             return answer
+        if result.detail == CountNotices.KIND:
+            context = structs.replace(call.context, prefetched=None)
+            return await self._attempt(structs.replace(call, context=context, silent=True))
         if result.name in REFUSALS:
             raise REFUSALS[result.name](result.detail)
         return await stored_response(self._store, call) if result.name == "REPEATED" else None

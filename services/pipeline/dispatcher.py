@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from msgspec import structs
@@ -155,6 +155,8 @@ class Dispatcher:
         check_open(method, session, context)
         if refusal is not None:
             raise refusal
+        if session.customer:
+            _check_staff_only(method, parsed)
         hashes = request_hashes(method, request, session, self._macs) if query.key else [""]
         if session.released and context.response and context.response.request_hash not in hashes:
             raise InvalidToken
@@ -223,6 +225,16 @@ def check_open(method: Method | None, session: SessionRow, context: CallContext)
         is_open = SERVICE in roles or (method is not None and method.targets_session)
     if not is_open:
         raise AccessDenied
+
+
+def _check_staff_only(method: Method, parsed: ParsedParameters) -> None:
+    """Raise `AccessDenied` for a parameter that customers may not give, before anything is looked up by it."""
+    for path, parameter in method.staff_only.items():
+        value: Any = parsed.values
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if value is not None:
+            raise AccessDenied(parameter)
 
 
 def _context_query(

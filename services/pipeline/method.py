@@ -59,7 +59,8 @@ class Method:
     """One method of the API, and the decorator that registers its function.
 
     ``open_to_consumers`` opens the method to consumer sessions (common.md, section 11). ``aliases``
-    are other names of keys of the answer that ``fields_set`` may use.
+    are other names of keys of the answer that ``fields_set`` may use. ``staff_only`` are the paths of
+    fields that a consumer session may not give, each with the parameter to name.
     """
 
     needs_session: ClassVar[bool] = True
@@ -76,6 +77,7 @@ class Method:
     multipart: bool = False
     fields_set: bool = True
     open_to_consumers: bool = False
+    staff_only: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, function: Function) -> Function:

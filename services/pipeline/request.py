@@ -104,6 +104,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     asked_at: float = 0.0
     """Before the context was first asked for, on the monotonic clock."""
     request_hashes: Sequence[str] = ("",)
+    silent: bool = False
+    """The customer has caused as many notices as one may in an hour: no more are made."""
 
     @property
     def organisation(self) -> str:

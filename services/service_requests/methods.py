@@ -37,7 +37,11 @@ from domain.service_request_fields import (
 from domain.token_credentials import TokenReference
 from services.pipeline.method import command, create
 from services.pipeline.request import Call
-from services.service_requests.notifications import NOTIFICATION_SEQUENCES, status_notifications
+from services.service_requests.notifications import (
+    NOTIFICATION_SEQUENCES,
+    notified_customer,
+    status_notifications,
+)
 from services.service_requests.payload import (
     amendment,
     creation_transition,
@@ -74,6 +78,10 @@ def _check_update(params: JsonObject) -> None:
 
 def _related_streams(call: Call) -> Iterator[UUID]:
     return chain(related_streams(call), product_streams(call))
+
+
+def _notified_streams(call: Call) -> Iterator[UUID]:
+    return chain(_related_streams(call), notified_customer(call))
 
 
 CREATE = Parameters(
@@ -118,17 +126,24 @@ UPDATE = Parameters(
 )
 
 
+STAFF_ONLY = {field.name: field.parameter for field in ANSWERS} | {
+    f"{ASSIGNED_TO.name}.user": f"{ASSIGNED_TO.parameter}.user_identifier"
+}
+"""What a customer, whose request is a wish, may not say (common.md, section 11)."""
+
+
 @create(
     47,
     "service_requests/create",
     CREATE,
     SERVICE_REQUEST,
     sequences=("service_request", *NOTIFICATION_SEQUENCES),
-    related=_related_streams,
+    related=_notified_streams,
     open_to_consumers=True,
+    staff_only=STAFF_ONLY,
 )
 def create_(call: Call) -> list[Aggregate]:
-    """Opens a service request, in any state but cancelled."""
+    """Opens a service request, in any state but cancelled; for a customer in a pending one."""
     transition, payload = creation_transition(call)
     event = ServiceRequest.Opened
     request = ServiceRequest.create(event, call.actor, id=call.new_id(), **payload)
@@ -140,7 +155,10 @@ def create_(call: Call) -> list[Aggregate]:
 
 
 ON_REQUEST: JsonObject = {"identified_by": (ON,), "related": _related_streams}
-ON_STATUS_CHANGE: JsonObject = ON_REQUEST | {"sequences": NOTIFICATION_SEQUENCES}
+ON_STATUS_CHANGE: JsonObject = ON_REQUEST | {
+    "sequences": NOTIFICATION_SEQUENCES,
+    "related": _notified_streams,
+}
 """Options of methods that change the status, about which the caller may be notified."""
 
 

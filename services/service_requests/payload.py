@@ -68,7 +68,8 @@ def creation_transition(call: Call) -> tuple[Transition, JsonObject]:
         assigned_to=params.get("assigned_to"),
         referring_to=params.get(REFERRING_TO.name),
     )
-    check_transition(call, transition)
+    # What a customer opens is a wish, which only staff takes further (common.md, section 11).
+    check_transition(call, transition, "PENDING" if call.session.customer else None)
     return transition, {
         "number": f"SR{call.next_number('service_request'):08d}",
         "type": params["type"],

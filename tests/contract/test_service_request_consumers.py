@@ -96,7 +96,9 @@ async def test_opening(client: ServiceRequestsClient, mine: ServiceRequestsClien
 async def test_a_customer_is_told_like_everybody(
     client: ServiceRequestsClient, mine: ServiceRequestsClient
 ) -> None:
-    one = await mine.create(type_identifier={"id": "SMS"}, caller_phone="22")
+    phone = {"action": "ADD", "type": "LANDLINE", "number": "22114455"}
+    await client.update_contact(client.customer, phone_set=[phone])
+    one = await mine.create(type_identifier={"id": "SMS"}, caller_phone="22114455")
     named = {"contact_information_identifier": f"id={client.customer}"}
     (said,) = await mine.api.get("communications/list", **named)
     assert said["referring_to"]["service_request"]["id"] == one["id"]

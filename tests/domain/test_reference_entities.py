@@ -127,7 +127,7 @@ service_request_priority | | | urgency_level, impact_level, priority_level
 organisation | id U, name U | | name, name_display, default_country_id, default_language, \
 unique_person, \
 unique_company, email_server_enabled, sms_server_enabled, default_email_address, \
-default_sms_sender, content_limits, access_token_definition, consumer_username, guess_limits, \
+default_sms_sender, content_limits, access_token_definition, consumer_username, guess_limits, notice_limit_per_hour, \
 email_server, sms_server
 web_api_key | | | number, classification, user_id
 webhook | | | name, description, url, entities, topics, life_cycle_state
@@ -403,6 +403,7 @@ def test_organisation_defaults() -> None:
         "access_token_definition": DEFINITION,
         "consumer_username": None,
         "guess_limits": GUESS_LIMITS,
+        "notice_limit_per_hour": 10,
         "email_server": None,
         "sms_server": None,
     }

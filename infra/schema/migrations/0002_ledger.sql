@@ -186,6 +186,16 @@ COMMENT ON COLUMN ledger.guesses.next_at IS 'Before this moment no further try i
 COMMENT ON COLUMN ledger.guesses.succeeded IS
     'Whether this source has ever known the secret: then what others do cannot lock it out.';
 
+CREATE TABLE ledger.notices (
+    organisation text        NOT NULL,
+    contact      text        NOT NULL,
+    counted_at   timestamptz NOT NULL,
+    count        integer     NOT NULL
+);
+CREATE INDEX notices_by_contact ON ledger.notices (organisation, contact, counted_at);
+COMMENT ON TABLE ledger.notices IS
+    'Notices that customers have caused by calls of their own, counted for an hour.';
+
 -- What belongs to a person, and its end: the key of all events about a contact is destroyed, and
 -- nothing brings it back.
 

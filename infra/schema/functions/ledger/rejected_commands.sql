@@ -72,6 +72,18 @@ BEGIN
                    AS t ("column" text, id text, most integer)
          WHERE t.most <= ledger.count_tokens(in_organisation, t.column, t.id);
     END IF;
+    IF 'count_notices' = ANY (in_kinds) THEN
+        RETURN QUERY
+        SELECT e.n::integer, 'LIMITED', 'count_notices'
+          FROM unnest(in_effects) WITH ORDINALITY AS e (effects, n),
+               jsonb_to_recordset(e.effects -> 'count_notices')
+                   AS t (contact text, count integer, most integer)
+         WHERE t.most < t.count + coalesce((SELECT sum(c.count) FROM ledger.notices c
+                                             WHERE c.organisation = in_organisation
+                                               AND c.contact = t.contact
+                                               AND c.counted_at > in_moment - interval '1 hour'),
+                                           0);
+    END IF;
     IF 'secrets' = ANY (in_kinds) THEN
         RETURN QUERY
         SELECT e.n::integer, 'CLAIMED', t.name

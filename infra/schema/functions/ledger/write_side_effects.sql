@@ -88,6 +88,12 @@ BEGIN
              WHERE g.organisation = in_organisation AND g.secret = item.secret;
         END LOOP;
     END IF;
+    IF 'count_notices' = ANY (kinds) THEN
+        INSERT INTO ledger.notices (organisation, contact, counted_at, count)
+        SELECT in_organisation, t.contact, in_moment, t.count
+          FROM unnest(in_effects) AS e (effects),
+               jsonb_to_recordset(e.effects -> 'count_notices') AS t (contact text, count integer);
+    END IF;
     IF 'personal_keys' = ANY (kinds) THEN
         INSERT INTO ledger.personal_keys (organisation, subject, wrapped)
         SELECT in_organisation, t.subject, decode(t.wrapped, 'base64')
