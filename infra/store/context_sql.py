@@ -11,24 +11,28 @@ __all__ = ["WITH_AGGREGATES", "context_statement"]
 
 # Tables are those of {schema}. Functions are always those of ``views``, which look at the present: they are called for
 # customers and sessions only, and what auditors ask of the past names neither.
+WANTED = """unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+               WITH ORDINALITY AS w (kind, field, value, account, contact, n)"""
 MATCHES = """
 matches (identifier, kind, id, retired) AS (
     SELECT w.n, w.kind, split_part(m.ref, '/', 2), m.retired
-      FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-               WITH ORDINALITY AS w (kind, field, value, account, contact, n),
+      FROM {wanted},
            LATERAL (SELECT ref, retired FROM {schema}.entities m
                      WHERE m.organisation = $1 AND m.ref = w.kind || '/' || w.value LIMIT 1) AS m
-     WHERE w.field = 'id' AND (w.account IS NULL OR views.belongs_to_customer($1, m.ref, ARRAY[w.account, w.contact]))
+     WHERE w.field = 'id' AND w.account IS NULL
     UNION ALL
     SELECT w.n, w.kind, m.id, m.retired
-      FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-               WITH ORDINALITY AS w (kind, field, value, account, contact, n),
+      FROM {wanted},
            LATERAL (SELECT id, retired FROM {schema}.identifiers m
                      WHERE m.organisation = $1 AND m.kind = w.kind AND m.field = w.field AND m.value = w.value
-                       AND (w.account IS NULL
-                            OR views.belongs_to_customer($1, w.kind || '/' || m.id, ARRAY[w.account, w.contact]))
                      ORDER BY m.retired LIMIT 3) AS m
-     WHERE w.field <> 'id'
+     WHERE w.field <> 'id' AND w.account IS NULL
+    UNION ALL
+    SELECT w.n, w.kind, m.id, m.retired
+      FROM {wanted},
+           LATERAL (SELECT id, retired FROM views.matches_of_customer($1, w.kind, w.field, w.value,
+                                                                      ARRAY[w.account, w.contact]) LIMIT 3) AS m
+     WHERE w.account IS NOT NULL
 )"""
 CONTEXT = """
 SELECT clock_timestamp() AS now,
@@ -62,7 +66,7 @@ def context_statement(schema: str, extra: str | None) -> str:
 
     :param extra: the view whose documents the queries want too, or `WITH_AGGREGATES`; None for neither.
     """
-    matches, context = MATCHES.format(schema=schema), CONTEXT.format(schema=schema)
+    matches, context = MATCHES.format(schema=schema, wanted=WANTED), CONTEXT.format(schema=schema)
     if extra is None:
         return f"WITH {matches}{context}"
     if extra == WITH_AGGREGATES:
