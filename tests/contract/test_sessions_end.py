@@ -11,6 +11,9 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from infra.http.api.routes import IMAGES
+from infra.http.audit.routes import AUDIT
+from infra.http.browser.history import COOKIE, PAGES
 from infra.http.operators.sessions import OPERATOR
 from infra.store.postgres_store import PostgresStore
 from services.pipeline.shown_secrets import Proof
@@ -424,3 +427,24 @@ async def test_a_code_that_is_changed_once_it_was_shown(
 
     monkeypatch.setattr(Authenticator, "verify", verify_and_change)
     assert refusal(await client.log_in(by_pass_code(token)))[0] == "INVALIDCREDENTIALS"
+
+
+async def test_wherever_a_session_is_shown(client: TokensClient) -> None:
+    """The API, photos, auditors' methods and pages, and what became of a call ask the same question."""
+    user = User(client)
+    await user.register(roles=["service", "auditor"])
+    token = await client.api.login(user.name)
+    bearer, cookie = {"Authorization": f"Bearer {token}"}, {"Cookie": f"{COOKIE}={token}"}
+    send = client.api.service.send
+
+    async def statuses() -> list[int]:
+        return [
+            (await send("GET", IMAGES, query={"token": token, "id": "0"}))[0],
+            (await send("GET", f"{AUDIT}head", headers=bearer))[0],
+            (await send("GET", PAGES, headers=cookie))[0],
+            (await send("GET", "/requests/v1/unknown", headers=bearer))[0],
+        ]
+
+    assert await statuses() == [404, 200, 200, 200]
+    await user.register("another-password", roles=["service", "auditor"])
+    assert await statuses() == [401, 401, 303, 401]
