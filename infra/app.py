@@ -28,6 +28,7 @@ from infra.http.browser.console import ConsolePages
 from infra.http.browser.history import HistoryPages
 from infra.http.client_address import TrustedProxies
 from infra.http.images import inspect_image_off_loop
+from infra.http.operators.authorization import OperatorGate
 from infra.http.operators.reference import ReferenceRoutes
 from infra.http.operators.sessions import OperatorRoutes
 from infra.http.operators.webhooks import WebhookRoutes
@@ -55,6 +56,7 @@ from services.contacts.erasure import ContactErasure
 from services.operators import Operator
 from services.pipeline.command_runner import CommandRunner
 from services.pipeline.dispatcher import Dispatcher
+from services.pipeline.guard import SecretGuard
 from services.pipeline.session_tokens import Tokens
 from services.pipeline.token_proofs import Authenticator
 from services.reference.registrar import Registrar
@@ -102,10 +104,10 @@ class Application:
         """The routes of the first port."""
         edge = Router(self.tracing, TrustedProxies(self.settings.proxy_networks))
         Api(self.runner, self.desk, self.ledger, self.refusals.note).routes(edge)
-        keys = self.settings.operator_keys
-        ReferenceRoutes(self.registrar, self.ledger, keys, self.zone).routes(edge)
-        OperatorRoutes(self.operator, self.ledger, keys).routes(edge)
-        WebhookRoutes(self.webhook_admin, self.operator, keys).routes(edge)
+        gate = OperatorGate(self.settings.operator_keys, self.desk.guard)
+        ReferenceRoutes(self.registrar, self.ledger, gate, self.zone).routes(edge)
+        OperatorRoutes(self.operator, self.ledger, gate).routes(edge)
+        WebhookRoutes(self.webhook_admin, self.operator, gate).routes(edge)
         audit = AuditRoutes(self.auditing, self.ledger)
         audit.routes(edge)
         AuditHistory(audit, self.historian).routes(edge)
@@ -159,12 +161,13 @@ async def open_application(settings: Settings, url: str) -> AsyncIterator[Applic
     limit: Callable[[str], None] = (
         RateLimiter(settings.rate_limit) if settings.rate_limit else _unlimited
     )
-    authenticator = Authenticator(ledger, secrets)
+    guard = SecretGuard(ledger, secrets)
+    authenticator = Authenticator(ledger, secrets, guard)
     tracing = create_tracing(settings.traces_url)
     writer = CommandRunner(ledger, secrets, authenticator, zone, tracing.stage)
     hooks = (limit, inspect_image_off_loop, secrets.macs, tracing.stage)
     runner = Dispatcher(ledger, tokens, authenticator, zone, writer, *hooks)
-    desk = LoginServices(ledger, tokens, secrets, authenticator, zone)
+    desk = LoginServices(ledger, tokens, secrets, authenticator, guard, zone)
     auditing = AuditAccess(ledger, runner, zone)
     past = PostgresTemporalStore(reads, streams, TemporalViews(reads, ring, zone), ring, zone)
     purging = asyncio.create_task(_purge(ledger))

@@ -12,6 +12,7 @@ from argon2.low_level import ARGON2_VERSION
 
 from domain.parsing import comparable
 from infra.encryption import DerivedKeys
+from infra.fair_queue import FairQueue
 
 __all__ = ["SecretHasher"]
 
@@ -31,11 +32,14 @@ CONCURRENCY = 2
 
 
 class SecretHasher:
-    """Hashes and verifies secrets outside the event loop, at most `CONCURRENCY` at a time."""
+    """Hashes and verifies secrets outside the event loop, at most `CONCURRENCY` at a time, in fair turns."""
 
     def __init__(self, service_key: str, *fallbacks: str) -> None:
         self._hasher = PasswordHasher.from_parameters(ARGON2_PARAMETERS)
         self._threads = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="argon2")
+        self._queue = FairQueue(CONCURRENCY)
+        self.turn = self._queue.slot
+        self.note_success = self._queue.note_success
         self._hashes = DerivedKeys("keys", service_key, *fallbacks)
         self._boxes = DerivedKeys("sealed-secrets", service_key, *fallbacks)
         self._dummy = self._hasher.hash("no user has this password")

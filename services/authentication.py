@@ -26,6 +26,7 @@ from domain.session import Session
 from domain.token_credentials import Credential, CredentialReference
 from services.context import CallContext, ConsumerScope, ContextQuery
 from services.ids import format_id
+from services.pipeline.guard import Guesser, SecretGuard, guess_limits
 from services.pipeline.method import command, login_method
 from services.pipeline.request import Call, Request
 from services.pipeline.session_tokens import LIFETIME, Tokens
@@ -54,6 +55,7 @@ class LoginServices:
     tokens: Tokens
     hasher: Hasher
     authenticator: Authenticator
+    guard: SecretGuard
     zone: ZoneInfo
 
 
@@ -116,12 +118,19 @@ async def token(request: Request, params: JsonObject, services: LoginServices) -
         return await _begin_consumer_session(request, params, credential, context, services)
     user = _find_user(context.directory, params["username"]) if context else None
     organisation = context.directory.organisation if context else ""
-    owner = f"user/{user.id if user else ''}"
+    owner = f"user/{user.id}" if user else services.guard.unknown(_full_name(params))
     secret = await services.ledger.secret(organisation, owner, "password")
+    guesser = _guesser(request, context)
     # The slow comparison is made for users that do not exist, too: it takes as long for them.
-    matches = await services.hasher.verify(secret.verifier if secret else None, params["password"])
-    if context is None or user is None or not matches:
-        raise InvalidCredentials
+    await services.guard.verify(
+        guesser,
+        f"{owner}/password",
+        secret.verifier if secret else None,
+        params["password"],
+        InvalidCredentials(),
+    )
+    assert context is not None
+    assert user is not None
     return await _begin_session(request, params, user, context, services)
 
 
@@ -173,7 +182,7 @@ async def verify_consumer(
     request: Request, credential: Credential, context: CallContext, services: LoginServices
 ) -> ConsumerLogin:
     """Return the customer whose credential it is (section 6). Raises `InvalidCredentials`."""
-    guess_context = GuessContext(context.directory, request.source)
+    guess_context = GuessContext(context.directory, request.source, is_gone=request.is_gone)
     try:
         matches = context.matches[0] if context.matches else ()
         proof = await services.authenticator.verify(guess_context, credential, matches)
@@ -184,6 +193,20 @@ async def verify_consumer(
     if customer is None:
         raise InvalidCredentials
     return ConsumerLogin(proof.entity_id, *customer)
+
+
+def _guesser(request: Request, context: CallContext | None) -> Guesser:
+    """Return the caller of a login as the guard counts its tries, in no organisation if it is unknown."""
+    settings = context.directory.settings if context else {}
+    organisation = context.directory.organisation if context else ""
+    return Guesser(organisation, guess_limits(settings), request.source, request.is_gone)
+
+
+def _full_name(params: JsonObject) -> str:
+    """Return what stands for a user in an organisation, whether they exist or not."""
+    organisation = normalised("name", params["organisation"])
+    username = normalised("username", params.get("username") or "", case_insensitive=True)
+    return f"user={organisation}/{username}"
 
 
 def _find_user(directory: ReferenceCache, username: str) -> ReferenceRecord | None:
@@ -203,7 +226,11 @@ async def _begin_consumer_session(
 ) -> JsonObject:
     """Begin a session of a customer, as the user that the organisation keeps for them (section 3)."""
     if context is None:
-        await services.hasher.verify(None, credential.pass_code or "")
+        secret = f"{services.guard.unknown(_full_name(params))}/pass_code"
+        shown = credential.pass_code or ""
+        await services.guard.verify(
+            _guesser(request, None), secret, None, shown, InvalidCredentials()
+        )
         raise InvalidCredentials
     customer = await verify_consumer(request, credential, context, services)
     username = context.directory.settings.get("consumer_username")
@@ -237,8 +264,15 @@ async def _find_key(
         raise InvalidWebApiKey
     claims = [f"web_api_key={mac}" for mac in services.hasher.macs(key)]
     holder = await services.ledger.claim_holder(*claims)
-    if holder is None:
-        raise InvalidWebApiKey
+    # Whoever has a key of 128 random bits has not guessed it: wrong ones are counted by source alone.
+    await services.guard.judge(
+        _guesser(request, None),
+        "/".join(holder) if holder else None,
+        InvalidWebApiKey(),
+        fits=holder is not None,
+        shared="web_api_key",
+    )
+    assert holder is not None
     organisation, ref = holder
     query = ContextQuery(identifiers=tuple(identifiers))
     context = await services.ledger.load_context(organisation, query)

@@ -63,15 +63,7 @@ class Operator:
 
         :param user: the id or username. Raises `EntityNotFound`.
         """
-        context = await self.context(organisation)
-        id_ = find_user(context.directory, user)
-        stream = record_stream_id(context.directory.organisation, "user", id_)
-
-        def end(record: Aggregate, by: Attribution) -> Iterable[SideEffect]:
-            record.raise_event(Record.SessionsEnded, by)
-            return ()
-
-        await update_aggregate(self._store, self.zone, context, stream, end, source, "user")
+        await self._raise_event(organisation, user, Record.SessionsEnded, source)
 
     async def forgive_guesses(self, organisation: str, number: str, source: str) -> None:
         """Reset the tries of the secrets of an access token, from all sources.
@@ -94,6 +86,28 @@ class Operator:
         await update_aggregate(
             self._store, self.zone, context, stream, forgive, source, "access_token"
         )
+
+    async def forgive_user(self, organisation: str, user: str, source: str) -> None:
+        """Reset the tries of a user's password, from all sources.
+
+        :param user: the id or username. Raises `EntityNotFound`.
+        """
+        await self._raise_event(organisation, user, Record.GuessesForgiven, source)
+
+    async def _raise_event(
+        self, organisation: str, user: str, event: type[Record.Event], source: str
+    ) -> None:
+        """Let the record of a user have an event, which also lifts the waits if it says so."""
+        context = await self.context(organisation)
+        id_ = find_user(context.directory, user)
+
+        def change(record: Aggregate, by: Attribution) -> Iterable[SideEffect]:
+            record.raise_event(event, by)
+            is_forgiven = event is Record.GuessesForgiven
+            return [ResetGuesses(f"user/{id_}/password")] if is_forgiven else []
+
+        stream = record_stream_id(context.directory.organisation, "user", id_)
+        await update_aggregate(self._store, self.zone, context, stream, change, source, "user")
 
     async def context(self, organisation: str, *identifiers: Identifier) -> CallContext:
         """Return the context of an organisation, by its name. Raises `EntityNotFound`."""

@@ -6,7 +6,8 @@ declares a protocol that inherits from them, beside its class.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -30,6 +31,7 @@ __all__ = [
     "ContextSource",
     "EntityRelations",
     "EventStore",
+    "GuessCounter",
     "GuessLimits",
     "Hasher",
     "Organisations",
@@ -57,15 +59,16 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class GuessLimits:
-    """The limits on unsuccessful tries of a secret.
+    """The limits on unsuccessful tries of secrets.
 
-    ``per_source`` tries from one source and ``per_secret`` from all sources are free; from then on
-    each costs a wait, ``first_wait`` seconds at first and doubled from try to try up to
-    ``longest_wait``.
+    ``per_source`` tries of one secret from one source, ``per_secret`` of one from all sources that
+    have never succeeded, and ``per_spray`` of all from one source are free; from then on each costs a
+    wait, ``first_wait`` seconds at first and doubled from try to try up to ``longest_wait``.
     """
 
     per_source: int
     per_secret: int
+    per_spray: int
     first_wait: int
     longest_wait: int
 
@@ -188,6 +191,16 @@ class Sequences(Protocol):
         """Take back numbers that no event has used."""
 
 
+@dataclass(frozen=True, slots=True)
+class GuessCounter:
+    """What tries are counted by, and how many are free: ``secret`` is ``owner/name``, empty for all,
+    None where nothing is counted; ``source`` is empty for all."""
+
+    secret: str | None
+    source: str
+    free: int
+
+
 class SecretStore(Protocol):
     """Verifiers of secrets, and the tries of guessing them. Raises `ServiceUnavailable`."""
 
@@ -200,17 +213,23 @@ class SecretStore(Protocol):
         """Return the secret of that name with one of these verifiers, whoever has it."""
 
     async def count_guess(
-        self, organisation: str, secret: str, source: str, limits: GuessLimits
+        self,
+        organisation: str,
+        counters: Sequence[GuessCounter],
+        limits: GuessLimits,
+        *,
+        fits: bool | None,
     ) -> int:
-        """Count a try before it is made: 0 if it may be, else the seconds to wait first.
+        """Count a try: 0 if it may be made, else the seconds to wait first.
 
-        It stays counted whatever the result of the call.
+        It stays counted whatever the result of the call. The counters but the first do not hold for a
+        source that has succeeded with the secret of the first.
 
-        :param secret: what is tried; ``source`` who tries.
+        :param fits: whether the secret fits, if that is known already; a right one is not counted.
         """
 
-    async def reset_guesses(self, organisation: str, secret: str, source: str) -> None:
-        """Delete the tries of a source that has now succeeded, and remember that it has."""
+    async def forgive_guesses(self, organisation: str, counters: Sequence[GuessCounter]) -> None:
+        """Delete the tries of the first counter's source, which has now succeeded, and remember that it has."""
 
 
 class EntityRelations(Protocol):
@@ -243,6 +262,14 @@ class Hasher(Protocol):
 
     async def verify(self, verifier: str | None, secret: str) -> bool:
         """Return True if the secret fits; takes as long when there is no verifier."""
+
+    def turn(
+        self, source: str, account: str, is_gone: Callable[[], bool]
+    ) -> AbstractAsyncContextManager[None]:
+        """Wait for the turn of a slow comparison and hold it. Raises `TooManyRequests`."""
+
+    def note_success(self, source: str) -> None:
+        """Remember that a source has succeeded: its turns come sooner."""
 
     def mac(self, secret: str) -> str:
         """Return a keyed hash: of a key of many random bits, or of a short code that expires soon."""

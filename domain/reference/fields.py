@@ -208,14 +208,16 @@ NOTICE_LIMIT = 10
 GUESS_SETTINGS: tuple[Field, ...] = (
     Integer(name="attempts_per_source", minimum=1, maximum=1000),
     Integer(name="attempts_per_token", minimum=1, maximum=1000),
+    Integer(name="attempts_per_spray", minimum=1, maximum=1_000_000),
     Integer(name="first_wait_seconds", minimum=1, maximum=86400),
     Integer(name="longest_wait_seconds", minimum=1, maximum=86400),
 )
-"""The limits of guesses at the secrets of an access token; an extension of ours."""
+"""The limits of guesses at the secrets of access tokens and users; an extension of ours."""
 
 GUESS_LIMITS: dict[str, Any] = {
     "attempts_per_source": 5,
     "attempts_per_token": 20,
+    "attempts_per_spray": 50,
     "first_wait_seconds": 30,
     "longest_wait_seconds": 900,
 }

@@ -317,6 +317,11 @@ class Record(Aggregate):
         FROM = ("RETIRED",)
         TO = "CURRENT"
 
+    class GuessesForgiven(Event):
+        """An operator lifted the waits of a user that wrong passwords had brought about."""
+
+        TOPIC = "record.guesses_forgiven"
+
     class SessionsEnded(Event):
         """All sessions of a user were ended, by an operator or because a web API key changed."""
 

@@ -19,7 +19,7 @@ from infra.cli.diagnostics import check, describe
 from infra.cli.export import export_
 from infra.cli.history import history
 from infra.cli.keys import keys
-from infra.cli.operators import access_tokens, contacts, sessions
+from infra.cli.operators import access_tokens, contacts, sessions, users
 from infra.cli.project import project
 from infra.cli.runtime import database, open_command_application, prepare_schema, stop_signal
 from infra.cli.send import send, send_in_background
@@ -50,6 +50,7 @@ app.command(send)
 app.command(replay)
 app.command(history)
 app.command(sessions)
+app.command(users)
 app.command(access_tokens)
 app.command(contacts)
 app.command(webhooks)

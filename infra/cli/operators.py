@@ -1,4 +1,4 @@
-"""``crmledger sessions``, ``crmledger access-tokens`` and ``crmledger contacts``."""
+"""``crmledger sessions``, ``crmledger users``, ``crmledger access-tokens`` and ``crmledger contacts``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from infra.settings import Settings
 from services.contacts.erasure import find_contact
 from services.operators import find_user
 
-__all__ = ["access_tokens", "contacts", "sessions"]
+__all__ = ["access_tokens", "contacts", "sessions", "users"]
 
 sessions = App(name="sessions", help="The sessions of an organisation.")
+users = App(name="users", help="The users of an organisation.")
 contacts = App(name="contacts", help="The contacts of an organisation.")
 access_tokens = App(name="access-tokens", help="The access tokens of an organisation.")
 
@@ -86,6 +87,15 @@ async def reset_guesses(organisation: str, number: str) -> None:
     async with _open_application() as application:
         await application.operator.forgive_guesses(organisation, number, source)
     out.print_line(f"guesses reset {number}")
+
+
+@users.command(name="reset-guesses")
+async def reset_user_guesses(organisation: str, username: str) -> None:
+    """Reset the lockout of a user after wrong passwords, for all sources."""
+    source = "crmledger users reset-guesses"
+    async with _open_application() as application:
+        await application.operator.forgive_user(organisation, username, source)
+    out.print_line(f"guesses reset {username}")
 
 
 @contacts.command

@@ -85,6 +85,11 @@ class Exchange:
         header = self.request.headers.get("X-Correlation-Id", "")
         return header if _REQUEST_ID.fullmatch(header) else ""
 
+    def is_gone(self) -> bool:
+        """Return True once the caller has hung up."""
+        transport = self.request.transport
+        return transport is None or transport.is_closing()
+
 
 Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
 

@@ -19,6 +19,7 @@ from infra.encryption import KeyRing
 from infra.ledger.event_mac import is_authentic
 from infra.ledger.positions import HEAD
 from infra.ledger.stored_event import StoredEvent
+from infra.observability.metrics import UNAUTHENTIC
 from infra.postgres.pool import ConnectionPool
 
 __all__ = [
@@ -125,6 +126,7 @@ def check_authentic(ring: KeyRing, organisation: str, events: Iterable[StoredEve
     """Raise `LedgerCorruptedError` for the first event that was not written with the service key."""
     for event in events:
         if not is_authentic(ring, organisation, event):
+            UNAUTHENTIC.inc()
             reason = "an event that was not written with the service key stands"
             raise LedgerCorruptedError(organisation, event.position, reason)
 

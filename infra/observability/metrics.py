@@ -96,6 +96,17 @@ REFUSED = Counter(
     ["reason"],
     registry=REGISTRY,
 )
+SLOW_HASHES_WAITING = Gauge(
+    "crmledger_slow_hashes_waiting",
+    "Comparisons of passwords and pass codes that wait for their turn.",
+    registry=REGISTRY,
+)
+SLOW_HASHES_REFUSED = Counter(
+    "crmledger_slow_hashes_refused_total",
+    "Comparisons that were not made: beyond the share of their source, the queue full, the caller gone.",
+    ["reason"],
+    registry=REGISTRY,
+)
 UNAUTHENTIC = Counter(
     "crmledger_unauthentic_events_total",
     "Events that were read and not acted on, since no listed service key has written them.",

@@ -20,6 +20,7 @@ from domain.aggregate import EVENTS
 from infra.encryption import KeyRing
 from infra.ledger.event_mac import UnauthenticEventError, is_authentic
 from infra.ledger.feed import STORED_COLUMNS, stored_event
+from infra.observability.metrics import UNAUTHENTIC
 from infra.postgres.pool import CONNECTION_ERRORS
 from infra.replay.pipeline import Connection
 
@@ -145,6 +146,7 @@ async def park_unauthentic(
         if not is_authentic(ring, organisation, event):
             reasons.setdefault(event.stream, str(UnauthenticEventError(event))[:LONGEST])
     if reasons:
+        UNAUTHENTIC.inc(len(reasons))
         positions = [first[parked] for parked in reasons]
         await connection.execute(
             PARK, organisation, view, list(reasons), positions, list(reasons.values())

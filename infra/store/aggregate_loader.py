@@ -12,9 +12,10 @@ import structlog
 
 from infra.batcher import Batcher
 from infra.encryption import KeyRing
-from infra.ledger.event_mac import require_authentic
+from infra.ledger.event_mac import UnauthenticEventError, require_authentic
 from infra.ledger.mapper import DESTROYED_KEY, replay
 from infra.ledger.stored_event import StoredEvent
+from infra.observability.metrics import UNAUTHENTIC
 from infra.postgres.pool import ConnectionPool
 from infra.views.queries import COLUMNS, LIVE_SCHEMA, customer_refs, reference_closure
 from services.context import ConsumerScope, LoadRequest, LoadResult
@@ -180,6 +181,9 @@ def _load_result(
             if stream in events:
                 verify(events[stream])
                 aggregates[stream] = replay(events[stream], keys)
+    except UnauthenticEventError as error:
+        UNAUTHENTIC.inc()
+        return error
     except Exception as error:
         return error
     return LoadResult(aggregates, dict(keys), dict(compacts), request)

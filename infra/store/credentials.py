@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from infra.postgres.pool import ConnectionPool
-from services.ports import GuessLimits, Secret
+from services.ports import GuessCounter, GuessLimits, Secret
 
 __all__ = ["CredentialStore"]
 
@@ -22,7 +22,7 @@ SELECT owner, key_id, verifier, expires_at <= clock_timestamp() AS expired
  ORDER BY expires_at DESC LIMIT 1
 """
 COUNT_GUESS = "SELECT ledger.count_guess($1, $2, $3, $4, $5, $6, $7)"
-RESET_GUESSES = "SELECT ledger.reset_guesses($1, $2, $3)"
+FORGIVE_GUESSES = "SELECT ledger.forgive_guesses($1, $2, $3)"
 
 
 class CredentialStore:
@@ -48,25 +48,40 @@ class CredentialStore:
         return _to_secret(row)
 
     async def count_guess(
-        self, organisation: str, secret: str, source: str, limits: GuessLimits
+        self,
+        organisation: str,
+        counters: Sequence[GuessCounter],
+        limits: GuessLimits,
+        *,
+        fits: bool | None,
     ) -> int:
-        """Count a guess before it is made; return 0 if it may be made, else the seconds to wait first.
+        """Count a guess; return 0 if it may be made, else the seconds to wait first.
 
         If the connection is lost, a guess may be counted twice, but it is never left out.
         """
-        bounds = (limits.per_source, limits.per_secret, limits.first_wait, limits.longest_wait)
+        values = (*_arrays(counters), limits.first_wait, limits.longest_wait, fits)
         wait: int = await self._reads.read(
-            lambda connection: connection.fetchval(
-                COUNT_GUESS, organisation, secret, source, *bounds
-            )
+            lambda connection: connection.fetchval(COUNT_GUESS, organisation, *values)
         )
         return wait
 
-    async def reset_guesses(self, organisation: str, secret: str, source: str) -> None:
+    async def forgive_guesses(self, organisation: str, counters: Sequence[GuessCounter]) -> None:
         """Forget the guesses of a source that has now succeeded, and record that it has."""
+        secrets, sources, _ = _arrays(counters)
         await self._reads.read(
-            lambda connection: connection.execute(RESET_GUESSES, organisation, secret, source)
+            lambda connection: connection.execute(FORGIVE_GUESSES, organisation, secrets, sources)
         )
+
+
+def _arrays(
+    counters: Sequence[GuessCounter],
+) -> tuple[list[str | None], list[str], list[int]]:
+    """Return the secrets, the sources and the free tries of counters."""
+    return (
+        [counter.secret for counter in counters],
+        [counter.source for counter in counters],
+        [counter.free for counter in counters],
+    )
 
 
 def _to_secret(row: asyncpg.Record | None) -> Secret | None:

@@ -10,8 +10,7 @@ import orjson
 
 from domain.aggregate import EVENTS
 from infra.encryption import KeyRing
-from infra.ledger.event_mac import require_authentic
-from infra.ledger.feed import stored_event
+from infra.ledger.feed import check_authentic, stored_event
 from infra.ledger.mapper import DESTROYED_KEY, to_event
 from infra.postgres.pool import ConnectionPool
 from services.audit.event_descriptions import headline
@@ -69,7 +68,8 @@ class PostgresEntityEvents:
     async def read(self, organisation: str, stream: UUID) -> tuple[int, list[RecordedEvent]]:
         """Return the last position of the ledger, and the events of a stream up to there, in order.
 
-        Raises ``ValueError`` naming an event that this build or key cannot read, or that the service has not written.
+        Raises ``ValueError`` naming an event that this build or key cannot read, and `LedgerCorruptedError`
+        for one that the service has not written.
         """
         rows = await self._pool.read(
             lambda connection: connection.fetch(RECORDED_EVENTS, organisation, stream)
@@ -98,7 +98,7 @@ class PostgresEntityEvents:
 
     def _to_recorded_event(self, organisation: str, row: asyncpg.Record) -> RecordedEvent:
         stored = stored_event(row)
-        require_authentic(self._ring, organisation, [stored])
+        check_authentic(self._ring, organisation, [stored])
         wrapped = row["wrapped"]
         key = DESTROYED_KEY if wrapped == b"" else self._ring.unwrap(wrapped) if wrapped else None
         return RecordedEvent(

@@ -123,8 +123,10 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
 
     async def organisation(self, name: str, *, fresh: bool = False) -> str | None:
         """The id of the organisation that has that name, or had it when it was last looked up."""
+        # Whoever adds blanks to a name must not add an entry.
+        name = normalised("name", name)
         if fresh or name not in self._names:
-            holder = await self.claim_holder(f"organisation={normalised('name', name)}")
+            holder = await self.claim_holder(f"organisation={name}")
             if holder is None:
                 self._names.pop(name, None)
                 return None
@@ -259,7 +261,7 @@ class PostgresStore(CredentialStore, PostgresPhotos, RelatedEntities):
 
     async def purge_responses(self) -> None:
         """Drops answers older than 24 hours, in the organisations that this process has served."""
-        for organisation in self._context_loader.organisations():
+        for organisation in ("", *self._context_loader.organisations()):
             await self._reads.read(partial(_forget, organisation=organisation))
 
     async def drain(self) -> None:

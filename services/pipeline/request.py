@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -21,6 +19,7 @@ from domain.parsing import wall_clock
 from domain.reference.records import Record
 from services.context import CallContext, SessionRow
 from services.ids import format_id, new_id, record_stream_id
+from services.pipeline.guard import never_gone, source_of
 from services.pipeline.identifiers import ParsedParameters
 from services.pipeline.method import Method
 from services.pipeline.shown_secrets import GuessContext, VerifiedSecrets
@@ -72,14 +71,13 @@ class Request(msgspec.Struct, frozen=True):
     correlation_id: str = ""
     client: str = ""
     """The network address of the caller."""
+    is_gone: Callable[[], bool] = never_gone
+    """True once the caller has hung up."""
 
     @property
     def source(self) -> str:
-        """What limits count by: the caller's address, of IPv6 the network of 64 bits that one customer is given."""
-        with suppress(ValueError):
-            address = IPv6Address(self.client)
-            return str(IPv6Network((int(address), 128)).supernet(new_prefix=64))
-        return self.client
+        """What limits count by."""
+        return source_of(self.client)
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +131,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         customer = self.session.customer
         account = customer.account if customer else ""
         source = f"{self.session.user}/{account}@{self.request.source}"
-        return GuessContext(self.directory, source, customer)
+        return GuessContext(self.directory, source, customer, self.request.is_gone)
 
     @property
     def key(self) -> str | None:

@@ -6,7 +6,7 @@ decided, which may be later and more than once, they must still hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 from uuid import UUID
@@ -15,14 +15,14 @@ from domain.access_token import AccessToken
 from domain.aggregate import Aggregate, Attribution
 from domain.errors import EntityNotFound, InvalidLifeCycleState, InvalidOneTimePassword, Refusal
 from domain.identifiers import normalised
-from domain.reference.fields import GUESS_LIMITS
 from domain.token_credentials import Credential
 from services.context import ConsumerScope
 from services.ids import format_id
-from services.ports import GuessLimits
+from services.pipeline.guard import Guesser, guess_limits, never_gone
 from services.reference_cache import ReferenceCache
 
 __all__ = [
+    "AUTHENTICATION_CODE",
     "GUESSED",
     "ONCE",
     "GuessContext",
@@ -34,7 +34,8 @@ __all__ = [
 ]
 
 ONCE = "one_time_password"
-GUESSED = ("pass_code", "verification_code", ONCE)
+AUTHENTICATION_CODE = "authentication_code"
+GUESSED = ("pass_code", "verification_code", ONCE, AUTHENTICATION_CODE)
 """The secrets whose tries are counted for each token."""
 
 
@@ -56,16 +57,16 @@ class GuessContext:
     directory: ReferenceCache
     source: str
     customer: ConsumerScope | None = None
+    is_gone: Callable[[], bool] = never_gone
 
     @property
-    def limits(self) -> GuessLimits:
-        """The organisation's limits on guesses."""
-        limits = self.directory.settings.get("guess_limits") or GUESS_LIMITS
-        return GuessLimits(
-            per_source=limits["attempts_per_source"],
-            per_secret=limits["attempts_per_token"],
-            first_wait=limits["first_wait_seconds"],
-            longest_wait=limits["longest_wait_seconds"],
+    def guesser(self) -> Guesser:
+        """The caller as the guard counts its tries."""
+        return Guesser(
+            self.directory.organisation,
+            guess_limits(self.directory.settings),
+            self.source,
+            self.is_gone,
         )
 
 

@@ -1,9 +1,6 @@
-"""Verification of the secrets of access tokens, within the limits on guesses.
+"""Verification of the secrets of access tokens, under the guard of `services.pipeline.guard`.
 
-Contract access_tokens.md, sections 1, 8 and 9. Every try is counted in a statement of its own
-before it is made, so that parallel tries cannot pass the limit. A try that comes too often gets the
-answer of a wrong one, which says how long to wait. Unknown names are counted and
-take as long as known ones.
+Contract access_tokens.md, sections 1, 8 and 9. Unknown names are counted and take as long as known ones.
 """
 
 from __future__ import annotations
@@ -24,8 +21,10 @@ from domain.reference.records import Record
 from domain.token_credentials import Credential
 from services.context import ConsumerScope, ContextQuery
 from services.ids import format_id, record_stream_id
+from services.pipeline.guard import SecretGuard
 from services.pipeline.method import Command
 from services.pipeline.shown_secrets import (
+    AUTHENTICATION_CODE,
     ONCE,
     GuessContext,
     Proof,
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Authenticator"]
 
-UNKNOWN_OWNER = "nobody"
-
 
 class ProofStore(EventStore, SecretStore, Protocol):
     """The ports that credentials are checked against."""
@@ -51,9 +48,10 @@ class ProofStore(EventStore, SecretStore, Protocol):
 class Authenticator:
     """Finds the entities of credentials, and checks codes."""
 
-    def __init__(self, store: ProofStore, hasher: Hasher) -> None:
+    def __init__(self, store: ProofStore, hasher: Hasher, guard: SecretGuard) -> None:
         self._store = store
         self._hasher = hasher
+        self._guard = guard
 
     async def verify(
         self, caller: GuessContext, credential: Credential, matches: Sequence[Match]
@@ -72,6 +70,8 @@ class Authenticator:
             id_ = secret.owner.partition("/")[2]
         elif credential.secret:
             secret = await self._verify_secret(caller, credential, id_)
+        else:
+            await self._verify_authentication_code(caller, credential, id_)
         if id_ is None:
             raise EntityNotFound(credential.path)
         secrets = {credential.secret: secret.key_id} if secret else {}
@@ -85,31 +85,29 @@ class Authenticator:
     ) -> None:
         """Check a short code of a token that is known already. Raises ``wrong``."""
         owner = secret_owner(format_id(token.id))
-        await self._require_no_wait(caller, owner, name, wrong)
         secret = await self._store.secret(caller.directory.organisation, owner, name)
-        key_id = token.secrets.get(name)
-        if (
-            secret is None
-            or secret.key_id != key_id
-            or not self._matches(secret, owner, name, code)
-        ):
-            raise wrong
-        await self._reset_guesses(caller, owner, name)
+        fits = (
+            secret is not None
+            and secret.key_id == token.secrets.get(name)
+            and self._matches(secret, owner, name, code)
+        )
+        await self._guard.judge(caller.guesser, f"{owner}/{name}", wrong, fits=fits)
 
     async def matches_current(
         self, caller: GuessContext, token: AccessToken, name: str, secret: str
     ) -> bool:
         """Return True if a token has that secret already; this counts as a guess, and is False too soon."""
         owner = secret_owner(format_id(token.id))
-        if await self._count_guess(caller, owner, name):
-            return False
         stored = await self._store.secret(caller.directory.organisation, owner, name)
         if stored is None or stored.key_id != token.secrets.get(name):
             return False
-        matches = await self._hasher.verify(stored.verifier, secret)
-        if matches:
-            await self._reset_guesses(caller, owner, name)
-        return matches
+        try:
+            await self._guard.verify(
+                caller.guesser, f"{owner}/{name}", stored.verifier, secret, EntityNotFound(name)
+            )
+        except EntityNotFound:
+            return False
+        return True
 
     async def check_command(self, call: Call, token: AccessToken) -> frozenset[str]:
         """Check the code that a command wants shown; return the given secrets that are stored already.
@@ -178,14 +176,28 @@ class Authenticator:
         """Return the one-time password that is shown alone; it determines its owner."""
         wrong = wrong_credential(credential)
         organisation = caller.directory.organisation
-        # All who show nothing else are counted together: there is no token to count them by.
-        await self._require_no_wait(caller, ONCE, ONCE, wrong)
         code = short_code_material("", ONCE, credential.one_time_password or "")
         secret = await self._store.secret_by_verifier(organisation, ONCE, self._hasher.macs(code))
-        if secret is None or secret.expired or not await self._is_visible(caller, secret.owner):
-            raise wrong
-        await self._reset_guesses(caller, ONCE, ONCE)
+        fits = (
+            secret is not None
+            and not secret.expired
+            and await self._is_visible(caller, secret.owner)
+        )
+        # Whoever shows nothing else names no token: tries of one source count together, and none is
+        # forgiven for a right one, which may be anybody's.
+        await self._guard.judge(caller.guesser, None, wrong, fits=fits, shared=ONCE)
+        assert secret is not None
         return secret
+
+    async def _verify_authentication_code(
+        self, caller: GuessContext, credential: Credential, id_: str | None
+    ) -> None:
+        """Count an authentication code, which callers choose. Raises `EntityNotFound` for an unknown one."""
+        secret = f"{secret_owner(id_)}/{AUTHENTICATION_CODE}" if id_ else None
+        wrong = EntityNotFound(credential.path)
+        await self._guard.judge(
+            caller.guesser, secret, wrong, fits=id_ is not None, shared=AUTHENTICATION_CODE
+        )
 
     async def _is_visible(self, caller: GuessContext, owner: str) -> bool:
         if caller.customer is None:
@@ -205,25 +217,27 @@ class Authenticator:
         owner = (
             secret_owner(id_)
             if id_
-            else f"{UNKNOWN_OWNER}/{self._hasher.mac(f'{identifier.field}={identifier.value}')}"
+            else self._guard.unknown(f"{identifier.field}={identifier.value}")
         )
-        await self._require_no_wait(caller, owner, name, wrong)
         # An unknown owner has no secret; looking it up keeps the time the same.
         stored = await self._store.secret(caller.directory.organisation, owner, name)
         shown = getattr(credential, name)
-        if name == ONCE:
-            matches = (
+        if name != ONCE:
+            verifier = stored.verifier if stored else None
+            await self._guard.verify(caller.guesser, f"{owner}/{name}", verifier, shown, wrong)
+        else:
+            fits = (
                 stored is not None
                 and not stored.expired
                 and self._matches(stored, owner, name, shown)
             )
-        else:
-            matches = await self._hasher.verify(stored.verifier if stored else None, shown)
-        if stored is None or not matches:
-            if name == ONCE and identifier.field == "authentication_code" and id_ is None:
-                raise EntityNotFound(credential.path)
-            raise wrong
-        await self._reset_guesses(caller, owner, name)
+            shared = None
+            if id_ is None and identifier.field == AUTHENTICATION_CODE:
+                # It is the code that is tried then.
+                wrong, shared = EntityNotFound(credential.path), AUTHENTICATION_CODE
+            secret = f"{owner}/{name}"
+            await self._guard.judge(caller.guesser, secret, wrong, fits=fits, shared=shared)
+        assert stored is not None
         return stored
 
     async def _find_related(
@@ -257,29 +271,3 @@ class Authenticator:
     def _matches(self, stored: Secret, owner: str, name: str, code: str) -> bool:
         macs = self._hasher.macs(short_code_material(owner, name, code))
         return sum(hmac.compare_digest(stored.verifier, mac) for mac in macs) > 0
-
-    async def _require_no_wait(
-        self, caller: GuessContext, owner: str, name: str, wrong: Refusal
-    ) -> None:
-        """Count a try that is about to be made. Raises ``wrong`` if it comes too soon."""
-        wait = await self._count_guess(caller, owner, name)
-        if wait:
-            raise wrong.after(wait)
-
-    async def _count_guess(self, caller: GuessContext, owner: str, name: str) -> int:
-        """Count a try that is about to be made; return the seconds to wait if it comes too soon."""
-        return await self._store.count_guess(
-            caller.directory.organisation,
-            f"{owner}/{name}",
-            self._source_hash(caller),
-            caller.limits,
-        )
-
-    async def _reset_guesses(self, caller: GuessContext, owner: str, name: str) -> None:
-        await self._store.reset_guesses(
-            caller.directory.organisation, f"{owner}/{name}", self._source_hash(caller)
-        )
-
-    def _source_hash(self, caller: GuessContext) -> str:
-        """Return the source of tries as a keyed hash: it holds a network address."""
-        return self._hasher.mac(f"source/{caller.source}")

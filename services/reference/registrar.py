@@ -46,6 +46,7 @@ from services.reference.registration import (
     stored_links,
     users_of_key,
 )
+from services.reference.secret_strength import check_key, check_password
 from services.reference.signing_secrets import generate_secret, retire_secret
 from services.secret_encryption import SecretCipher, encrypt_if_changed
 from services.side_effects import ExpectTokens, ReleaseGlobalClaim, StoreSecret, TakeGlobalClaim
@@ -120,6 +121,10 @@ class Registrar:
             for name in kind.secrets
             if not is_blank(raw.get(name))
         }
+        if "password" in secrets and kind.key == "user":
+            check_password(secrets["password"], fields["username"])
+        if kind.key == "web_api_key" and "key" in secrets:
+            check_key(secrets["key"])
         call_context = await self._load_context(organisation, kind, fields)
         retired = kind.read_retired(raw, context)
         return Registration(kind, id_, fields, secrets, retired, organisation, call_context)

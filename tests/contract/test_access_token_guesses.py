@@ -236,7 +236,7 @@ async def test_after_a_day_it_begins_anew(client: TokensClient) -> None:
     for _ in range(PER_SOURCE):
         await try_secrets(client.api, SHOW, body)
     statement = """
-        UPDATE ledger.guesses SET last_at = last_at - interval '25 hours', next_at = clock_timestamp()
+        UPDATE ledger.guesses SET first_at = first_at - interval '25 hours', next_at = clock_timestamp()
          WHERE organisation = $1"""
     await sql(client, statement, client.api.organisation)
     for _ in range(PER_SOURCE):

@@ -193,6 +193,7 @@ async def test_registered_settings_are_read_back_with_their_defaults(client: Tok
     organisation = await operator.get(f"organisation/{client.api.organisation}")
     assert organisation["access_token_definition"] == expected
     assert organisation["guess_limits"].keys() == {
+        "attempts_per_spray",
         "attempts_per_source",
         "attempts_per_token",
         "first_wait_seconds",

@@ -30,6 +30,7 @@ FOREIGN_UNIT = "1B77044B1EC5D34B96A26BE2DDEFE5F6"
 @pytest_asyncio.fixture(scope="module")
 async def client(service: Service) -> CommunicationsClient:
     own = await communications_client(service)
+    await own.register_settings(guess_limits={"attempts_per_source": 1000})
     await own.register("unit", FOREIGN_UNIT, name="Not his", group_id=GROUP)
     return own
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
+from uuid import uuid4
 
 from infra.http.operators.reference import REFERENCE
 from tests.fixtures.operators import Operator
@@ -196,7 +197,7 @@ async def test_parallel_organisations_of_one_name(fresh: OrganisationClient) -> 
 
 
 async def test_parallel_upserts_of_one_key(fresh: OrganisationClient) -> None:
-    operator, key = Operator(fresh.api), unknown_id()
+    operator, key = Operator(fresh.api), uuid4().hex
     fields = {"classification": "SYSTEMIC_KEY", "user_id": "1", "key": key}
     results = await asyncio.gather(
         *(operator.put("web_api_key", "K", **fields, number=str(n)) for n in range(6))
@@ -208,7 +209,7 @@ async def test_parallel_upserts_of_one_key(fresh: OrganisationClient) -> None:
 
 async def test_lines_that_depend_on_each_other(fresh: OrganisationClient) -> None:
     operator, contact = Operator(fresh.api), await fresh.new_contact()
-    key, user = unknown_id(), {"classification": "SYSTEMIC_KEY", "user_id": "1"}
+    key, user = uuid4().hex, {"classification": "SYSTEMIC_KEY", "user_id": "1"}
     lines = [
         *({"kind": "industry", "id": "L", "name": f"Name {n}"} for n in range(5)),
         *(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -74,7 +75,7 @@ async def test_every_kind_is_registered_and_read_back(fresh: OrganisationClient)
             "number": "9",
             "classification": "SYSTEMIC_KEY",
             "user_id": "1",
-            "key": unknown_id(),
+            "key": uuid4().hex,
         },
         {"kind": "webhook", "id": "W", "url": "https://a.example/told", "secret": SECRET},
     ]
@@ -283,8 +284,8 @@ async def test_secrets_stay_when_absent_and_are_never_shown(fresh: OrganisationC
         assert await operator.put("user", "4", **same) == "UNCHANGED"
     assert await operator.put("user", "4", **user, email="a@b") == "UPDATED"
     await fresh.api.login("fourth", "a long password")
-    assert await operator.put("user", "4", **user, email="a@b", password="another") == "UPDATED"
-    await fresh.api.login("fourth", "another")
+    assert await operator.put("user", "4", **user, email="a@b", password="another one") == "UPDATED"
+    await fresh.api.login("fourth", "another one")
     old = {"username": "fourth", "password": "a long password"}
     answer = await fresh.api.open(
         "authentication/token", old | {"organisation": fresh.api.organisation}
@@ -293,7 +294,7 @@ async def test_secrets_stay_when_absent_and_are_never_shown(fresh: OrganisationC
     assert "password" not in await operator.get("user/4")
     said = str(await stored_rows(fresh.api))
     assert "a long password" not in said
-    assert "another" not in said
+    assert "another one" not in said
     verifiers = await query_rows(
         fresh.api,
         "SELECT verifier FROM ledger.secrets WHERE organisation = $1 AND owner = 'user/4'",

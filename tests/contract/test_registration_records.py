@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -194,14 +195,14 @@ async def test_names_of_organisations_and_keys_are_unique_over_all(
     name, key = fresh.api.organisation, {"classification": "SYSTEMIC_KEY", "user_id": "1"}
     refused = await Operator(other.api).refused("organisation", "SECOND", name=f" {name} ")
     assert refused == (DUPLICATE, "name")
-    secret = unknown_id()
+    secret = uuid4().hex.upper()
     await Operator(fresh.api).put("web_api_key", "K", **key, key=secret)
     async with untouched(other.api):
         refused = await Operator(other.api).refused("web_api_key", "K", **key, key=secret.lower())
     assert refused == (DUPLICATE, "key")
     refused = await Operator(fresh.api).refused("web_api_key", "L", **key, key=secret)
     assert refused == (DUPLICATE, "key")
-    await Operator(fresh.api).put("web_api_key", "K", **key, key=unknown_id())
+    await Operator(fresh.api).put("web_api_key", "K", **key, key=uuid4().hex)
     assert await Operator(other.api).put("web_api_key", "K", **key, key=secret) == "CREATED"
     for organisation in (fresh, other):
         kept = await query_rows(

@@ -57,6 +57,7 @@ CONTRACT = {
         RETIRED replaced RETIRED
         CURRENT retired RETIRED
         RETIRED reinstated CURRENT
+        * guesses_forgiven *
         * sessions_ended *
     """,
     "access_token": """

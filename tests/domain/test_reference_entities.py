@@ -171,6 +171,7 @@ MANDATORY = {
 GUESS_LIMITS = {
     "attempts_per_source": 5,
     "attempts_per_token": 20,
+    "attempts_per_spray": 50,
     "first_wait_seconds": 30,
     "longest_wait_seconds": 900,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import asyncpg
@@ -36,8 +37,11 @@ LIMITS: Json = {
     "attempts_per_token": PER_TOKEN,
     "first_wait_seconds": 600,
 }
+BUSY = "TOOMANYREQUESTS"
+"""The refusal of those for whom there is no room to wait for a slow comparison; it is not made."""
 GATE = "PERFORM pg_advisory_xact_lock_shared(4711);"
-LOCKED, WAITS = "ORDER BY g.source FOR UPDATE", "IF wait IS NOT NULL THEN"
+ORDERED, WAITS = "ORDER BY g.secret, g.source", "IF wait IS NOT NULL THEN"
+LOCKED = f"{ORDERED} FOR UPDATE OF g"
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -106,12 +110,12 @@ async def test_parallel_guesses_do_not_pass_the_limit(
     ]  # fmt: skip
     for path, token, secret, wrong, right in kinds:
         answers = await guess(apis, path, [wrong(n) for n in range(GUESSES)])
-        assert len({name for name, _ in answers}) == 1
+        assert len({name for name, _ in answers} - {BUSY}) == 1
         assert evaluated(answers) == PER_SOURCE, secret
         assert await counted(client, token, secret) == {True: PER_SOURCE, False: PER_SOURCE}
         for api in apis:
             name, wait = await try_secrets(api, path, right)
-            assert (name, wait > 0) == (answers[0][0], True)
+            assert (name, wait > 0) == (min(answers, key=itemgetter(1))[0], True)
 
 
 async def test_parallel_guesses_from_many_sources(client: TokensClient, apis: list[Api]) -> None:
@@ -124,7 +128,7 @@ async def test_parallel_guesses_from_many_sources(client: TokensClient, apis: li
             return list(await asyncio.gather(*calls))
 
     answers = [a for group in await asyncio.gather(*map(attack, range(20))) for a in group]
-    assert {name for name, _ in answers} == {"INVALIDCREDENTIALS"}
+    assert {name for name, _ in answers} - {BUSY} == {"INVALIDCREDENTIALS"}
     assert evaluated(answers) == PER_TOKEN
     found, wait = await try_secrets(apis[0], CONSUMER_KEY_LOGIN, {ON: by_pass_code(token)}, headers)
     assert (found, wait > 0) == ("INVALIDCREDENTIALS", True)
@@ -132,20 +136,20 @@ async def test_parallel_guesses_from_many_sources(client: TokensClient, apis: li
 
 async def test_revert_without_the_lock_guesses_pass_the_limit(database: str) -> None:
     connection = await asyncpg.connect(database)
-    await patched(connection, "count_guess", LOCKED, "ORDER BY g.source")
+    await patched(connection, "count_guess", LOCKED, ORDERED)
     await patched(connection, "count_guess", WAITS, f"{GATE}\n{WAITS}")
     async with run_in_process(database) as one, run_in_process(database) as two:
         client = await tokens_client(one)
         await client.register_settings(guess_limits=LIMITS)
         session = await client.api.login()
         apis = [Api(service, client.api.organisation, session) for service in (one, two)]
-        token = await client.create_keyed_token()
-        # A method that reads: those that write take turns within a process.
-        body = {ON: {"identifier": token["identifier"], "pass_code": "X"}}
+        # A code that is compared at once: slow comparisons take turns within a process.
+        token = await client.create_token()
+        path, body = client.reference_to(by_code(token) | {"one_time_password": "X"})
         # The first guess makes the rows, for which others would wait.
-        await guess(apis, "access_tokens/show", [body])
+        await guess(apis, path, [body])
         await connection.execute("SELECT pg_advisory_lock(4711)")
-        guessing = asyncio.create_task(guess(apis, "access_tokens/show", [body] * 40))
+        guessing = asyncio.create_task(guess(apis, path, [body] * 40))
         # All of these have read that they may try.
         await wait_until_blocked(connection, PER_SOURCE + 1, "advisory")
         await connection.execute("SELECT pg_advisory_unlock(4711)")

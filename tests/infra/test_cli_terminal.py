@@ -230,6 +230,7 @@ async def test_every_command(
         "history": [*(([name, entity], True) for entity in entities), ([HOSTILE, HOSTILE], False)],
         "sessions list": [([name], True)],
         "sessions release": [([name, HOSTILE], False)],
+        "users reset-guesses": [([name, HOSTILE], False)],
         "access-tokens reset-guesses": [([name, HOSTILE], False)],
         "contacts certificate": [([name, client.contacts[0]], False), ([name, HOSTILE], False)],
         "contacts erase": [([name, client.contacts[1], "--reason", HOSTILE], True)],

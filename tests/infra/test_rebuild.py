@@ -396,6 +396,7 @@ UNSHOWN = {
     "access_token.one_time_password_generated",
     "access_token.one_time_password_used",
     "access_token.guesses_forgiven",
+    "record.guesses_forgiven",
     "access.read",
 }
 """Events that leave no trace in a view but a higher version: there, other accounts are left; no view

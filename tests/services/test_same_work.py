@@ -38,9 +38,9 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     steps: list[str] = []
 
     def noted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        async def step(*arguments: Any) -> Any:
+        async def step(*arguments: Any, **more: Any) -> Any:
             steps.append(name)
-            return await real(*arguments)
+            return await real(*arguments, **more)
 
         return step
 
@@ -71,7 +71,8 @@ async def test_unknown_and_known_names_cost_the_same(client: TokensClient, done:
             done.clear()
             answer = await client.api.open(path, {"token": client.api.token} | body, headers)
             found.append((done[:], answer))
-        assert found[0][0] == ["count_guess", "secret", "verify"]
+        # A web API key is counted, too, where there is one.
+        assert found[0][0][-3:] == ["secret", "count_guess", "verify"]
         assert found == [found[0]] * len(names)
 
 
@@ -86,7 +87,7 @@ async def test_one_time_passwords_of_unknown_names_too(
         done.clear()
         refused = await client.add_reference({"identifier": name, "one_time_password": "wrong"})
         found.append((done[:], refused))
-    assert found == [(["count_guess", "secret"], "INVALIDONETIMEPASSWORD")] * 2
+    assert found == [(["secret", "count_guess"], "INVALIDONETIMEPASSWORD")] * 2
 
 
 async def test_logins_to_unknown_organisations_are_as_slow(

@@ -195,6 +195,7 @@ async def _read_request(
         request_id=exchange.request_id,
         correlation_id=exchange.correlation_id,
         client=exchange.caller.address,
+        is_gone=exchange.is_gone,
     )
 
 

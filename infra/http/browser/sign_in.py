@@ -165,7 +165,7 @@ class BrowserPages:
             return self._sign_in_page(form, f"{self._site.denied}.", status=403)
         except Refusal as error:
             exchange.outcome = error.code
-            return self._sign_in_page(form, WRONG_CREDENTIALS, status=401)
+            return self._refused_page(form, error)
         answer = redirect(self._site.local_path(form.get("next", "")))
         name, scope = self._cookie(exchange)
         answer.set_cookie(name, token, httponly=True, samesite="Strict", **scope)
@@ -219,6 +219,16 @@ class BrowserPages:
             asset(name, self._site.word), mime_type=self._site.assets[name], headers=HEADERS
         )
 
+    def _refused_page(self, form: Mapping[str, str], error: Refusal) -> web.Response:
+        """The form again, which says how long to wait after too many tries."""
+        seconds = error.retry_after
+        if seconds is None:
+            return self._sign_in_page(form, WRONG_CREDENTIALS, status=401)
+        wait = f"{WRONG_CREDENTIALS} Too many tries: wait {seconds} seconds."
+        page = self._sign_in_page(form, wait, status=error.status if error.status > 400 else 401)
+        page.headers["Retry-After"] = str(seconds)
+        return page
+
     def _sign_in_page(
         self, form: Mapping[str, str], error: str = "", status: int = 200
     ) -> web.Response:
@@ -245,6 +255,7 @@ def _request(exchange: Exchange, raw: dict[str, Any]) -> Request:
         request_id=exchange.request_id,
         correlation_id=exchange.correlation_id,
         client=exchange.caller.address,
+        is_gone=exchange.is_gone,
     )
 
 

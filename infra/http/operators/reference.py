@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
@@ -21,7 +21,8 @@ from infra.http.api.envelope import ok
 from infra.http.api.json_body import parse_json_object
 from infra.http.api.query_string import parse_query
 from infra.http.api.routes import BODY_TIMEOUT, FORM_LIMIT
-from infra.http.operators.sessions import check_operator, read_organisation
+from infra.http.operators.authorization import OperatorGate
+from infra.http.operators.sessions import read_organisation
 from infra.http.router import Exchange, Router, response
 from infra.store.postgres_store import PostgresStore
 from services.clock import utc_now
@@ -46,12 +47,12 @@ class ReferenceRoutes:
         self,
         registrar: Registrar,
         ledger: PostgresStore,
-        operator_keys: Sequence[str],
+        gate: OperatorGate,
         zone: ZoneInfo,
     ) -> None:
         self._registrar = registrar
         self._ledger = ledger
-        self._keys = operator_keys
+        self._gate = gate
         self._zone = zone
 
     def routes(self, router: Router) -> None:
@@ -60,7 +61,7 @@ class ReferenceRoutes:
             router.add(verb, f"{REFERENCE}*", handler, "reference")
 
     async def _put(self, exchange: Exchange) -> web.StreamResponse:
-        kind, id_ = self._authorize(exchange)
+        kind, id_ = await self._authorize(exchange)
         if not id_:
             raise MethodNotFound
         body = await read_body(exchange.request, FORM_LIMIT, BODY_TIMEOUT)
@@ -73,7 +74,7 @@ class ReferenceRoutes:
         return response(ok(orjson.dumps(result | registered.generated_secrets)))
 
     async def _post(self, exchange: Exchange) -> web.StreamResponse:
-        kind, id_ = self._authorize(exchange)
+        kind, id_ = await self._authorize(exchange)
         if id_:
             raise MethodNotFound
         body = await read_body(exchange.request, FORM_LIMIT, BODY_TIMEOUT)
@@ -87,7 +88,7 @@ class ReferenceRoutes:
         return response(ok(orjson.dumps(report.summary())))
 
     async def _get(self, exchange: Exchange) -> web.StreamResponse:
-        kind, id_ = self._authorize(exchange)
+        kind, id_ = await self._authorize(exchange)
         read_context = ReadContext(
             self._zone, utc_now().astimezone(self._zone).date(), textual=True
         )
@@ -120,9 +121,9 @@ class ReferenceRoutes:
             raise EntityNotFound(ORGANISATION)
         return context.directory.organisation
 
-    def _authorize(self, exchange: Exchange) -> tuple[str, str]:
+    async def _authorize(self, exchange: Exchange) -> tuple[str, str]:
         """Return kind and id of the path. Raises `InvalidToken` (401) and `MethodNotFound`."""
-        check_operator(exchange, self._keys)
+        await self._gate.check(exchange)
         kind, _, id_ = unquote(exchange.path_rest).partition("/")
         if kind not in KINDS or "/" in id_:
             raise MethodNotFound

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import unquote
 
 from aiohttp import web
 
-from domain.errors import EntityNotFound, InvalidToken, MandatoryParameter, MethodNotFound, Refusal
+from domain.errors import EntityNotFound, MandatoryParameter, MethodNotFound, Refusal
 from domain.fields import JsonObject, Parameters, ReadContext, mandatory
 from domain.scalar_fields import Text
 from infra.http.api.data_response import data_response, json_array
 from infra.http.api.envelope import ok
 from infra.http.api.query_string import parse_query
+from infra.http.operators.authorization import OperatorGate
 from infra.http.router import Exchange, Router, response
 from infra.store.postgres_store import PostgresStore
 from services.clock import utc_now
 from services.operators import Operator, find_user
 from services.pipeline.paging import PAGING, limit_and_offset
 
-__all__ = ["OPERATOR", "OperatorRoutes", "check_operator", "read_organisation"]
+__all__ = ["OPERATOR", "OperatorRoutes", "read_organisation"]
 
 OPERATOR = "/operator/v1/"
 ORGANISATION, USER = mandatory(Text(name="organisation")), Text(name="user")
@@ -29,21 +30,9 @@ RELEASE_PARAMETERS = Parameters(ORGANISATION, mandatory(USER))
 ACTIONS = {
     ("sessions", "release"): Operator.release_session,
     ("access_tokens", "forgive"): Operator.forgive_guesses,
+    ("users", "forgive"): Operator.forgive_user,
 }
 """The actions on one entity, by resource and name, such as ``POST sessions/{id}/release``."""
-
-
-def check_operator(exchange: Exchange, keys: Sequence[str]) -> None:
-    """Check that a call carries an operator key as a bearer token. Raises `InvalidToken` (401)."""
-    scheme, _, credentials = (
-        exchange.request.headers.get("Authorization", "").strip().partition(" ")
-    )
-    token = credentials.strip().encode("utf-8", "surrogateescape")
-    # A sum looks at each key, whichever fits.
-    fits = sum(hmac.compare_digest(token, key.encode()) for key in keys)
-    if scheme.lower() != "bearer" or not fits:
-        exchange.status = 401
-        raise InvalidToken
 
 
 def read_organisation(exchange: Exchange) -> str | None:
@@ -54,10 +43,10 @@ def read_organisation(exchange: Exchange) -> str | None:
 class OperatorRoutes:
     """Handlers of ``/operator/v1``; each call carries the operator key as a bearer token."""
 
-    def __init__(self, operator: Operator, ledger: PostgresStore, keys: Sequence[str]) -> None:
+    def __init__(self, operator: Operator, ledger: PostgresStore, gate: OperatorGate) -> None:
         self._operator = operator
         self._ledger = ledger
-        self._keys = keys
+        self._gate = gate
 
     def routes(self, router: Router) -> None:
         """Serve the list of sessions, and the actions on sessions and access tokens."""
@@ -68,7 +57,7 @@ class OperatorRoutes:
         router.add("POST", f"{OPERATOR}*", self._act, "operator")
 
     async def _sessions(self, exchange: Exchange) -> web.StreamResponse:
-        with self._refusals(exchange):
+        async with self._refusals(exchange):
             params = self._read(exchange, LIST_PARAMETERS)
             directory = (await self._operator.context(params["organisation"])).directory
             user = params.get("user")
@@ -78,7 +67,7 @@ class OperatorRoutes:
 
     async def _release(self, exchange: Exchange) -> web.StreamResponse:
         """End all sessions of a user."""
-        with self._refusals(exchange):
+        async with self._refusals(exchange):
             params = self._read(exchange, RELEASE_PARAMETERS)
             await self._operator.end_sessions(
                 params["organisation"], params["user"], exchange.request_id
@@ -90,10 +79,10 @@ class OperatorRoutes:
         read_context = ReadContext(zone, utc_now().astimezone(zone).date(), textual=True)
         return parameters.read(parse_query(exchange.query), read_context)
 
-    @contextmanager
-    def _refusals(self, exchange: Exchange) -> Iterator[None]:
+    @asynccontextmanager
+    async def _refusals(self, exchange: Exchange) -> AsyncIterator[None]:
         """Check the operator key, and give refusals of the enclosed code their HTTP status."""
-        check_operator(exchange, self._keys)
+        await self._gate.check(exchange)
         try:
             yield
         except Refusal as error:
@@ -101,7 +90,7 @@ class OperatorRoutes:
             raise
 
     async def _act(self, exchange: Exchange) -> web.StreamResponse:
-        with self._refusals(exchange):
+        async with self._refusals(exchange):
             resource, _, rest = exchange.path_rest.partition("/")
             id_, _, action_name = rest.partition("/")
             action, organisation = ACTIONS.get((resource, action_name)), read_organisation(exchange)
@@ -109,5 +98,5 @@ class OperatorRoutes:
                 raise MethodNotFound
             if not organisation:
                 raise MandatoryParameter("organisation")
-            await action(self._operator, organisation, id_, exchange.request_id)
+            await action(self._operator, organisation, unquote(id_), exchange.request_id)
         return response(ok(b"{}"))

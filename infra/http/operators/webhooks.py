@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,7 +14,8 @@ from domain.fields import Field, JsonObject, Parameters, ReadContext, mandatory
 from domain.scalar_fields import Integer, Text
 from infra.http.api.envelope import ok
 from infra.http.api.query_string import parse_query
-from infra.http.operators.sessions import OPERATOR, check_operator
+from infra.http.operators.authorization import OperatorGate
+from infra.http.operators.sessions import OPERATOR
 from infra.http.router import Exchange, Router, response
 from infra.webhooks.admin import WebhookAdmin
 from services.clock import utc_now
@@ -36,10 +37,10 @@ Action = Callable[[str, str, JsonObject], Awaitable[Any]]
 class WebhookRoutes:
     """Handlers; each call carries the operator key as a bearer token."""
 
-    def __init__(self, admin: WebhookAdmin, operator: Operator, keys: Sequence[str]) -> None:
+    def __init__(self, admin: WebhookAdmin, operator: Operator, gate: OperatorGate) -> None:
         self._admin = admin
         self._operator = operator
-        self._keys = keys
+        self._gate = gate
         self._actions: dict[tuple[str, str], tuple[Parameters, Action]] = {
             ("GET", "deliveries"): (LIST_PARAMETERS, self._deliveries),
             ("POST", "replay"): (REPLAY_PARAMETERS, self._replay),
@@ -62,14 +63,14 @@ class WebhookRoutes:
         webhook, _, name = exchange.path_rest.partition("/")
         action = self._actions.get((exchange.request.method, name))
         if action is None or not webhook:
-            check_operator(exchange, self._keys)
+            await self._gate.check(exchange)
             raise MethodNotFound
         return await self._respond(exchange, *action, unquote(webhook))
 
     async def _respond(
         self, exchange: Exchange, parameters: Parameters, action: Action, webhook: str = ""
     ) -> web.StreamResponse:
-        check_operator(exchange, self._keys)
+        await self._gate.check(exchange)
         zone = self._operator.zone
         read_context = ReadContext(zone, utc_now().astimezone(zone).date(), textual=True)
         try:

@@ -169,19 +169,24 @@ CREATE TABLE ledger.guesses (
     source       text        NOT NULL,
     tries        integer     NOT NULL DEFAULT 0,
     next_at      timestamptz NOT NULL DEFAULT '-infinity',
+    first_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     succeeded    boolean     NOT NULL DEFAULT false,
     PRIMARY KEY (organisation, secret, source)
 );
 CREATE INDEX guesses_by_age ON ledger.guesses (organisation, last_at);
 COMMENT ON TABLE ledger.guesses IS
-    'Tries of pass codes, verification codes and one-time passwords since the last success, '
-    'counted before they are made.';
+    'Tries of secrets since the last success, counted before they are made: passwords, pass codes, '
+    'verification codes, one-time passwords, authentication codes, web API keys, the operator key. '
+    'Those that belong to no organisation stand under an empty name.';
 COMMENT ON COLUMN ledger.guesses.secret IS
-    'What was tried: owner and name of a secret, or a keyed hash of a name that nobody has.';
+    'What was tried: owner and name of a secret, or a keyed hash of a name that nobody has; a name '
+    'alone for all secrets of that name, empty for all secrets.';
 COMMENT ON COLUMN ledger.guesses.source IS
     'Where the tries came from, as a keyed hash; empty for all sources that never succeeded '
     'together.';
+COMMENT ON COLUMN ledger.guesses.first_at IS
+    'When the first of the tries was made: a day later they no longer count.';
 COMMENT ON COLUMN ledger.guesses.next_at IS 'Before this moment no further try is made.';
 COMMENT ON COLUMN ledger.guesses.succeeded IS
     'Whether this source has ever known the secret: then what others do cannot lock it out.';

@@ -1,50 +1,74 @@
 CREATE OR REPLACE FUNCTION ledger.count_guess(
-    in_organisation text, in_secret text, in_source text,
-    in_per_source integer, in_per_secret integer, in_first_wait integer, in_longest_wait integer
+    in_organisation text, in_secrets text[], in_sources text[], in_free integer[],
+    in_first_wait integer, in_longest_wait integer, in_fits boolean
 ) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     moment timestamptz;
-    known  boolean;
+    known  boolean := false;
     wait   double precision;
 BEGIN
+    -- Whoever is known and has not erred is not written down again and again.
+    IF in_fits AND EXISTS (
+        SELECT FROM ledger.guesses g
+         WHERE g.organisation = in_organisation AND g.secret = in_secrets[1]
+           AND g.source = in_sources[1] AND g.succeeded AND g.tries = 0
+           AND g.last_at > clock_timestamp() - interval '1 day')
+    THEN
+        RETURN 0;
+    END IF;
     INSERT INTO ledger.guesses (organisation, secret, source)
-    VALUES (in_organisation, in_secret, ''), (in_organisation, in_secret, in_source)
+    SELECT in_organisation, c.secret, c.source
+      FROM unnest(in_secrets, in_sources) AS c (secret, source)
+     WHERE c.secret IS NOT NULL
+     ORDER BY c.secret, c.source
     ON CONFLICT DO NOTHING;
-    -- Whoever tries the same secret meanwhile waits here, and counts on from what this try leaves
-    -- behind.
+    -- Whoever tries the same secret, or from the same source, meanwhile waits here, and counts on
+    -- from what this try leaves behind.
     PERFORM FROM ledger.guesses g
-      WHERE g.organisation = in_organisation AND g.secret = in_secret
-        AND g.source IN ('', in_source)
-      ORDER BY g.source FOR UPDATE;
+       JOIN unnest(in_secrets, in_sources) AS c (secret, source)
+         ON c.secret = g.secret AND c.source = g.source
+      WHERE g.organisation = in_organisation
+      ORDER BY g.secret, g.source FOR UPDATE OF g;
     moment := clock_timestamp();
-    UPDATE ledger.guesses g SET tries = 0, next_at = '-infinity'
-     WHERE g.organisation = in_organisation AND g.secret = in_secret AND g.source IN ('', in_source)
-       AND g.last_at < moment - interval '24 hours' AND g.tries > 0;
+    UPDATE ledger.guesses g SET tries = 0, next_at = '-infinity', first_at = moment
+      FROM unnest(in_secrets, in_sources) AS c (secret, source)
+     WHERE g.organisation = in_organisation AND g.secret = c.secret AND g.source = c.source
+       AND g.first_at < moment - interval '24 hours' AND g.next_at < moment AND g.tries > 0;
     SELECT g.succeeded INTO known FROM ledger.guesses g
-     WHERE g.organisation = in_organisation AND g.secret = in_secret AND g.source = in_source;
-    SELECT max(extract(epoch FROM g.next_at - moment)) INTO wait FROM ledger.guesses g
-     WHERE g.organisation = in_organisation AND g.secret = in_secret
-       AND (g.source = in_source OR g.source = '' AND NOT known) AND g.next_at > moment;
+     WHERE g.organisation = in_organisation AND g.secret = in_secrets[1]
+       AND g.source = in_sources[1];
+    known := coalesce(known, false);
+    SELECT max(extract(epoch FROM g.next_at - moment)) INTO wait
+      FROM unnest(in_secrets, in_sources) WITH ORDINALITY AS c (secret, source, n)
+      JOIN ledger.guesses g ON g.organisation = in_organisation
+       AND g.secret = c.secret AND g.source = c.source
+     WHERE g.next_at > moment AND (c.n = 1 OR NOT known);
     IF wait IS NOT NULL THEN
         RETURN ceil(wait);
     END IF;
+    IF in_fits THEN
+        PERFORM ledger.forgive_guesses(in_organisation, in_secrets, in_sources);
+        RETURN 0;
+    END IF;
     UPDATE ledger.guesses g
        SET tries = g.tries + 1, last_at = moment,
-           next_at = CASE WHEN g.tries + 1 < l.free THEN '-infinity'::timestamptz
+           first_at = CASE WHEN g.tries = 0 THEN moment ELSE g.first_at END,
+           next_at = CASE WHEN g.tries + 1 < c.free THEN '-infinity'::timestamptz
                           ELSE moment + least(in_longest_wait,
-                                              in_first_wait * 2.0 ^ least(g.tries + 1 - l.free, 30))
+                                              in_first_wait * 2.0 ^ least(g.tries + 1 - c.free, 30))
                                         * interval '1 second' END
-      FROM (SELECT CASE WHEN s.source = '' THEN in_per_secret ELSE in_per_source END AS free,
-                   s.source
-              FROM unnest(ARRAY['', in_source]) AS s (source)) AS l
-     WHERE g.organisation = in_organisation AND g.secret = in_secret AND g.source = l.source
-       AND (g.source = in_source OR NOT known);
+      FROM unnest(in_secrets, in_sources, in_free) WITH ORDINALITY AS c (secret, source, free, n)
+     WHERE g.organisation = in_organisation AND g.secret = c.secret AND g.source = c.source
+       AND (c.n = 1 OR NOT known);
     RETURN 0;
 END $$;
 
 COMMENT ON FUNCTION ledger.count_guess IS
-    'Counts a try of a secret before it is made: 0 if it may be made, else the seconds to wait '
-    '(nothing is counted then). So many tries are free, for one source and for all that never '
-    'succeeded together; each further one costs a wait, doubled up to the longest.';
+    'Counts a try of a secret: 0 if it may be made, else the seconds to wait (nothing is counted '
+    'then). The arrays name the counters: first that of the secret and the source, the others do '
+    'not hold for a source that has succeeded with the secret. So many tries are free; each '
+    'further one costs a wait, doubled up to the longest. in_fits says whether the secret fits '
+    'where that is known and not yet told; null: the try is counted before it is made, and '
+    'ledger.forgive_guesses follows.';
 REVOKE ALL ON FUNCTION ledger.count_guess FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.count_guess TO crmledger_service;
