@@ -53,7 +53,7 @@ class Outcomes(Protocol):
         """Return the outcome of the call that a caller made with a key."""
 
     async def revoke_key(self, organisation: str, caller: str, key: str) -> None:
-        """Revoke a key for its caller for ever, unless a call with it was written."""
+        """Revoke a key for its caller, unless a call with it was written. Raises `TooManyRequests`."""
 
 
 class RequestOutcomes:

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from domain.errors import InvalidParameterType, InvalidParameterValue
 from domain.fields import Field, JsonObject, JsonSchema, Level, ReadContext
+from domain.linear_patterns import LinearPattern
 from domain.mail_addresses import parse_address
 from domain.parsing import read_integer, read_text
 from domain.reference.fields import OptionalObject
@@ -95,8 +96,8 @@ def _url(text: str) -> str | None:
 
 def _pattern(text: str) -> str | None:
     try:
-        re.compile(text)
-    except re.error:
+        LinearPattern(text)
+    except ValueError:
         return None
     return text
 

@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape as xml_escaped
 import aiohttp
 from multidict import CIMultiDict
 
+from domain.linear_patterns import LinearPattern
 from domain.reference.delivery_servers import render_template
 from infra.http_exchange import Answer, Failure, HttpExchange
 from services.communications.delivery import Message, SendPolicy, SendResult
@@ -74,7 +75,7 @@ class SmsGateway:
     def __init__(self, config: GatewayConfig, limits: SendPolicy) -> None:
         self.policy = limits
         self._config = config
-        self._pattern = re.compile(config.answer_pattern) if config.answer_pattern else None
+        self._pattern = LinearPattern(config.answer_pattern) if config.answer_pattern else None
         encrypted = config.url.lower().startswith("https:")
         context = ssl.create_default_context() if encrypted else True
         self._http = HttpExchange(
@@ -154,7 +155,7 @@ class SmsGateway:
     def _is_accepted_by_text(self, text: str) -> bool:
         expected, pattern = self._config.answer_text, self._pattern
         return (expected is None or expected in text) and (
-            pattern is None or pattern.search(text) is not None
+            pattern is None or pattern.occurs_in(text)
         )
 
     def _redacted(self, text: str) -> str:

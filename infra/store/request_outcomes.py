@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
+from domain.errors import TooManyRequests
 from infra.encryption import KeyRing
 from infra.postgres.pool import ConnectionPool
 from services.request_outcomes import RequestOutcome
@@ -18,7 +19,11 @@ SELECT clock_timestamp() AS now, o.position, o.recorded_at, a.response, s.revoke
                             AND a.recorded_at > clock_timestamp() - interval '24 hours'
   LEFT JOIN ledger.revoked_keys s ON s.organisation = w.organisation AND s.caller = w.caller AND s.key = w.key
 """
-SETTLE_KEY = "SELECT ledger.revoke_key($1, $2, $3)"
+REVOKE_KEY = "SELECT ledger.revoke_key($1, $2, $3, $4)"
+REVOKED_PER_HOUR = 100
+"""Keys that a caller may revoke in an hour: each is kept for days."""
+RETRY_AFTER = 60
+"""Seconds after which it may be tried again."""
 
 
 class PostgresRequestOutcomes:
@@ -37,13 +42,17 @@ class PostgresRequestOutcomes:
         return self._to_outcome(row, key)
 
     async def revoke_key(self, organisation: str, caller: str, key: str) -> None:
-        """Revoke a key of a caller for ever, unless a call with it was written.
+        """Revoke a key of a caller, unless a call with it was written. Raises `TooManyRequests`.
 
         Waits for appends that have begun. It is idempotent, and so repeated after a lost connection.
         """
-        await self._reads.read(
-            lambda connection: connection.execute(SETTLE_KEY, organisation, caller, key)
+        done = await self._reads.read(
+            lambda connection: connection.fetchval(
+                REVOKE_KEY, organisation, caller, key, REVOKED_PER_HOUR
+            )
         )
+        if not done:
+            raise TooManyRequests("too many keys were revoked", retry_after=RETRY_AFTER)
 
     def _to_outcome(self, row: asyncpg.Record, key: str) -> RequestOutcome:
         stored = row["response"]

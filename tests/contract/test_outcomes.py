@@ -19,6 +19,7 @@ from tests.fixtures.communications import (
     post_raw,
 )
 from tests.fixtures.organisation import UNIT, query_rows, unknown_id, untouched
+from tests.fixtures.read_models import connection
 from tests.fixtures.service import PASSWORD, Api, Service, refusal
 
 Json = dict[str, Any]
@@ -283,3 +284,27 @@ async def test_an_outcome_outlives_its_answer(client: CommunicationsClient) -> N
         assert await connection.fetchval(kept, name, key) == 0
     finally:
         await connection.close()
+
+
+async def test_a_caller_revokes_so_many_keys_an_hour(
+    client: CommunicationsClient, customers: TokensClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is kept for days: a customer must not fill the table."""
+    monkeypatch.setattr("infra.store.request_outcomes.REVOKED_PER_HOUR", 2)
+    api = (await customers.consumer_session()).api
+    first, second, third = (new_key() for _ in range(3))
+    for key in (first, second, first):
+        assert verdict(await asked(api, key, "/revoke")) == ("NOT_COMMITTED", True)
+    status, answer = await sent(api, third, "/revoke")
+    assert (status, refusal(answer)[0]) == (429, "TOOMANYREQUESTS")
+    assert verdict(await asked(api, third)) == ("NOT_COMMITTED", False)
+    # Another caller's are counted apart, and an hour later there is room again.
+    other = (await customers.consumer_session()).api
+    assert verdict(await asked(other, third, "/revoke")) == ("NOT_COMMITTED", True)
+    aged = "UPDATE ledger.revoked_keys SET revoked_at = revoked_at - interval '{}' WHERE organisation = $1"
+    async with connection(api.service.database) as owner:
+        await owner.execute(aged.format("61 minutes"), api.organisation)
+        assert verdict(await asked(api, third, "/revoke")) == ("NOT_COMMITTED", True)
+        await owner.execute(aged.format("7 days"), api.organisation)
+        await owner.execute("SELECT ledger.purge_expired($1)", api.organisation)
+    assert verdict(await asked(api, first)) == ("NOT_COMMITTED", False)

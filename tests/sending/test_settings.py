@@ -68,7 +68,10 @@ async def put(client: CommunicationsClient, **fields: Any) -> tuple[str, str, st
         ("sms_server", SMS | {"headers": {"Authorization": "Bearer abc"}}, "INVALIDPARAMETERVALUEEXCEPTION", "sms_server.headers.Authorization"),
         ("sms_server", SMS | {"headers": []}, "INVALIDPARAMETERTYPEEXCEPTION", "sms_server.headers"),
         ("sms_server", SMS | {"url": "http://a/", "headers": {"X-Key": "{{secret}}"}}, "INVALIDPARAMETERVALUEEXCEPTION", "sms_server.url"),
-        ("sms_server", SMS | {"answer_pattern": "("}, "INVALIDPARAMETERVALUEEXCEPTION", "sms_server.answer_pattern"),
+        *(
+            ("sms_server", SMS | {"answer_pattern": pattern}, "INVALIDPARAMETERVALUEEXCEPTION", "sms_server.answer_pattern")
+            for pattern in ("(", "(?=a)b", r"(a)\1", "a" * 1001, "a{1000000}")
+        ),
         ("sms_server", SMS | {"expected_statuses": [404]}, "INVALIDPARAMETERVALUEEXCEPTION", "sms_server.expected_statuses[0]"),
     ],
 )  # fmt: skip

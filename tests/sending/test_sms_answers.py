@@ -92,6 +92,14 @@ async def test_a_taken_message_is_never_sent_again(content: bytes, name: str) ->
     assert ("may have been sent" in result.text) == (name == "rejected")
 
 
+async def test_a_pattern_that_would_try_for_hours_is_matched_at_once() -> None:
+    """What takes a moment for 30 characters takes Python's own engine a minute, and a year for 60."""
+    config = replace(CONFIG, answer_pattern="^(a+)+$")
+    body = b"a" * 60 + b"!"
+    answer = RawAnswer(b"HTTP/1.1 200 OK\r\nContent-Length: 61\r\n\r\n" + body, 200)
+    assert (await send(config, answer)).code == "ANSWER"
+
+
 async def test_an_answer_that_takes_too_long_after_its_status() -> None:
     held = RawAnswer(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\naccepted", 200, ending="hold")
     assert (await send(JUDGING, held, timeout=0.3)).code == "ANSWER"

@@ -138,9 +138,10 @@ CREATE TABLE ledger.revoked_keys (
     revoked_at   timestamptz NOT NULL,
     PRIMARY KEY (organisation, caller, key)
 );
+CREATE INDEX revoked_keys_by_age ON ledger.revoked_keys (organisation, caller, revoked_at);
 COMMENT ON TABLE ledger.revoked_keys IS
     'Keys of which their callers were told that nothing was written and nothing will be: a call '
-    'that comes with one is refused, for ever.';
+    'that comes with one is refused. Kept for 7 days, as outcomes are.';
 
 -- Credentials.
 
