@@ -28,6 +28,7 @@ from services.context import CallContext, ConsumerScope, ContextQuery
 from services.ids import format_id
 from services.pipeline.guard import Guesser, SecretGuard, guess_limits
 from services.pipeline.method import command, login_method
+from services.pipeline.principal import current_principal
 from services.pipeline.request import Call, Request
 from services.pipeline.session_tokens import LIFETIME, Tokens
 from services.pipeline.shown_secrets import GuessContext
@@ -118,6 +119,8 @@ async def token(request: Request, params: JsonObject, services: LoginServices) -
         return await _begin_consumer_session(request, params, credential, context, services)
     user = _find_user(context.directory, params["username"]) if context else None
     organisation = context.directory.organisation if context else ""
+    principal = current_principal()
+    principal.organisation, principal.user = organisation, user.id if user else ""
     owner = f"user/{user.id}" if user else services.guard.unknown(_full_name(params))
     secret = await services.ledger.secret(organisation, owner, "password")
     guesser = _guesser(request, context)
@@ -182,6 +185,7 @@ async def verify_consumer(
     request: Request, credential: Credential, context: CallContext, services: LoginServices
 ) -> ConsumerLogin:
     """Return the customer whose credential it is (section 6). Raises `InvalidCredentials`."""
+    current_principal().organisation = context.directory.organisation
     guess_context = GuessContext(context.directory, request.source, is_gone=request.is_gone)
     try:
         matches = context.matches[0] if context.matches else ()
@@ -315,6 +319,10 @@ async def _begin_session(
     work.collect([session])
     commit = work.to_commit(services.ledger, _metadata(request, session.id, by))
     await services.ledger.append(directory.organisation, commit)
+    principal = current_principal()
+    principal.organisation, principal.user = directory.organisation, user.id
+    principal.session = format_id(session.id)
+    principal.account = consumer.customer.account if consumer else ""
     name = str(directory.settings["name"])
     username = str(user.fields["username"])
     customer = consumer.customer if consumer else None

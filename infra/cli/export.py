@@ -12,6 +12,7 @@ from infra.analytics.export import ExportError, Format, Range, export, find_rela
 from infra.cli.runtime import database, prepare_schema
 from infra.cli.terminal import exit_with, out, progress
 from infra.encryption import KeyRing
+from infra.observability.security_log import security_log
 from infra.settings import Settings
 
 __all__ = ["export_"]
@@ -59,5 +60,7 @@ async def export_(
                 )
     except (ExportError, OSError, asyncpg.InsufficientPrivilegeError) as error:
         exit_with(error)
+    if personal:
+        security_log.record("personal_data_exported", source=what, rows=result.rows)
     upto_ = "" if result.upto is None else f", up to position {result.upto}"
     out.print_line(f"{result.rows} rows{upto_}")

@@ -10,6 +10,7 @@ from cyclopts import App
 from infra.audit.queries import organisation_id
 from infra.cli.runtime import database, prepare_schema
 from infra.cli.terminal import err, exit_with, out, progress
+from infra.observability.security_log import security_log
 from infra.settings import Settings
 from infra.store.key_rotation import Rewrapper
 
@@ -45,6 +46,7 @@ async def rewrap(*, organisation: str | None = None) -> None:
         finally:
             rewrapper.close()
             await connection.close()
+    security_log.record("keys_rewrapped", rewrapped=before - left, left=left)
     out.print_line(f"{before - left:,} rewrapped, {left:,} left")
     if lost:
         err.print_line(f"{lost:,} need a service key that is not listed")

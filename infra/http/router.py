@@ -29,8 +29,10 @@ from infra.http.api.envelope import failed
 from infra.http.client_address import Caller, TrustedProxies
 from infra.observability.logs import REQUEST_ID
 from infra.observability.metrics import observe
+from infra.observability.security_log import security_log
 from infra.observability.tracing import NOT_TRACED, Tracing
 from infra.postgres.pool import CONNECTION_ERRORS
+from services.pipeline.principal import PRINCIPAL, Principal
 
 __all__ = ["JSON", "Exchange", "Handler", "Router", "StreamedResponse", "response"]
 
@@ -183,6 +185,8 @@ class Router:
         started = time.perf_counter()
         # Never reset: aiohttp runs every request in a task, and so in a context, of its own.
         REQUEST_ID.set(request_id)
+        principal = Principal()
+        PRINCIPAL.set(principal)
         with self._tracing.call(request.headers, exchange):
             answer = await self._respond(exchange)
             answer.headers["X-Request-Id"] = request_id
@@ -198,6 +202,14 @@ class Router:
             status=answer.status,
             code=exchange.outcome,
             milliseconds=round(seconds * 1000, 2),
+        )
+        security_log.record_call(
+            principal,
+            exchange.label,
+            request.method,
+            exchange.path,
+            exchange.outcome,
+            caller.address,
         )
         return answer
 

@@ -36,6 +36,7 @@ from services.pipeline.identifiers import (
 )
 from services.pipeline.instrumentation import StageTimer
 from services.pipeline.method import Method, Query, WriteMethod
+from services.pipeline.principal import current_principal
 from services.pipeline.query_runner import Answer, run_query
 from services.pipeline.request import Call, Request, Upload
 from services.pipeline.session_tokens import Claims, Tokens
@@ -258,6 +259,8 @@ def _check_session(claims: Claims, context: CallContext, *, again: bool = False)
     Raises `InvalidToken` and `TokenExpired`.
     """
     session, directory = context.session, context.directory
+    if session is not None:
+        _note_principal(session, directory.organisation)
     if session is None or (session.released and not again):
         raise InvalidToken
     if session.customer != claims.customer:
@@ -270,3 +273,14 @@ def _check_session(claims: Claims, context: CallContext, *, again: bool = False)
     if session.ended or session.user_epoch != user.session_epoch:
         raise InvalidToken
     return session
+
+
+def _note_principal(session: SessionRow, organisation: str) -> None:
+    """Note whose call it is, for the security log."""
+    principal = current_principal()
+    principal.organisation, principal.user, principal.session = (
+        organisation,
+        session.user,
+        session.id,
+    )
+    principal.account = session.customer.account if session.customer else ""

@@ -15,6 +15,7 @@ from typing import Any
 
 from domain.errors import Refusal
 from domain.reference.fields import GUESS_LIMITS
+from services.pipeline.principal import current_principal
 from services.ports import GuessCounter, GuessLimits, Hasher, SecretStore
 
 __all__ = ["Guesser", "SecretGuard", "guess_limits", "never_gone", "source_of"]
@@ -93,6 +94,7 @@ class SecretGuard:
             guesser.organisation, counters, guesser.limits, fits=fits
         )
         if wait:
+            current_principal().is_limited = True
             raise wrong.after(wait)
         if not fits:
             raise wrong
@@ -111,6 +113,7 @@ class SecretGuard:
                 guesser.organisation, counters, guesser.limits, fits=None
             )
             if wait:
+                current_principal().is_limited = True
                 raise wrong.after(wait)
             if not await self._hasher.verify(verifier, shown):
                 raise wrong

@@ -31,6 +31,7 @@ from domain.reference.records import Record, RecordKind, RecordLink, record_id
 from services.clock import utc_now
 from services.context import CallContext, ContextQuery, LoadResult
 from services.ids import record_stream_id
+from services.pipeline.principal import current_principal
 from services.pipeline.retry import retry_on_conflict
 from services.pipeline.stream_locks import StreamLocks
 from services.pipeline.tenancy import load_context_by_name
@@ -52,6 +53,9 @@ from services.secret_encryption import SecretCipher, encrypt_if_changed
 from services.side_effects import ExpectTokens, ReleaseGlobalClaim, StoreSecret, TakeGlobalClaim
 
 __all__ = ["CREATED", "UNCHANGED", "UPDATED", "Registrar", "RegistrationResult"]
+
+NOTED_SECRETS = 100
+"""Secrets of one call that the security log names."""
 
 CREATED, UPDATED, UNCHANGED = "CREATED", "UPDATED", "UNCHANGED"
 
@@ -239,6 +243,7 @@ class Registrar:
             if verifier is None:
                 continue
             keys[name] = uuid4().hex
+            _note_secret(f"{work.ref} {name}")
             work.side_effects.append(StoreSecret(keys[name], work.ref, name, verifier))
             if name in work.kind.generated and known:
                 work.side_effects.append(retire_secret(known, name, work.context.now))
@@ -273,6 +278,13 @@ class Registrar:
         for mac in self._hasher.equal_macs(former) if former else ():
             claim = f"{work.kind.key}={mac}"
             work.side_effects.append(ReleaseGlobalClaim(stream=work.stream, claim=claim))
+
+
+def _note_secret(name: str) -> None:
+    """Note for the security log that a secret is set; of an import with many, the first ones."""
+    changed = current_principal().changed_secrets
+    if len(changed) < NOTED_SECRETS:
+        changed.append(name)
 
 
 def _kind(raw: Mapping[str, Any]) -> RecordKind:

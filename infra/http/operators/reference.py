@@ -21,7 +21,7 @@ from infra.http.api.envelope import ok
 from infra.http.api.json_body import parse_json_object
 from infra.http.api.query_string import parse_query
 from infra.http.api.routes import BODY_TIMEOUT, FORM_LIMIT
-from infra.http.operators.authorization import OperatorGate
+from infra.http.operators.authorization import OperatorGate, act_source
 from infra.http.operators.sessions import read_organisation
 from infra.http.router import Exchange, Router, response
 from infra.store.postgres_store import PostgresStore
@@ -68,7 +68,7 @@ class ReferenceRoutes:
         record = parse_json_object(body) | {"kind": kind, "id": id_}
         with _refusal_status(exchange, 400):
             registered = await self._registrar.register(
-                record, read_organisation(exchange), exchange.request_id
+                record, read_organisation(exchange), act_source(exchange)
             )
         result = {"id": record_id(id_), "result": registered.result}
         return response(ok(orjson.dumps(result | registered.generated_secrets)))
@@ -83,7 +83,7 @@ class ReferenceRoutes:
             body.split(b"\n"),
             organisation=read_organisation(exchange),
             kind=kind,
-            source=exchange.request_id,
+            source=act_source(exchange),
         )
         return response(ok(orjson.dumps(report.summary())))
 

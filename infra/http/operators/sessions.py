@@ -14,7 +14,7 @@ from domain.scalar_fields import Text
 from infra.http.api.data_response import data_response, json_array
 from infra.http.api.envelope import ok
 from infra.http.api.query_string import parse_query
-from infra.http.operators.authorization import OperatorGate
+from infra.http.operators.authorization import OperatorGate, act_source
 from infra.http.router import Exchange, Router, response
 from infra.store.postgres_store import PostgresStore
 from services.clock import utc_now
@@ -70,7 +70,7 @@ class OperatorRoutes:
         async with self._refusals(exchange):
             params = self._read(exchange, RELEASE_PARAMETERS)
             await self._operator.end_sessions(
-                params["organisation"], params["user"], exchange.request_id
+                params["organisation"], params["user"], act_source(exchange)
             )
         return response(ok(b"{}"))
 
@@ -98,5 +98,5 @@ class OperatorRoutes:
                 raise MethodNotFound
             if not organisation:
                 raise MandatoryParameter("organisation")
-            await action(self._operator, organisation, unquote(id_), exchange.request_id)
+            await action(self._operator, organisation, unquote(id_), act_source(exchange))
         return response(ok(b"{}"))
