@@ -54,7 +54,7 @@ class Follower:
         self._lanes = ConnectionPool(url, 1)
 
     async def run(self) -> None:
-        async for events in Feed(self._lanes).follow(self.organisation, 0):
+        async for events in Feed(self._lanes, RING).follow(self.organisation, 0):
             self.seen += [event.position for event in events]
 
     async def reaches(self, position: int) -> None:
