@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -18,6 +19,7 @@ from infra.diagnostics.dashboard import DashboardReader
 from infra.diagnostics.refusals import Refusals
 from infra.encryption import KeyRing
 from infra.http.admin import Admin
+from infra.http.api.body import BodyBudget
 from infra.http.api.routes import Api
 from infra.http.audit.as_of import add_as_of_routes
 from infra.http.audit.erasure import add_erasure_routes
@@ -103,7 +105,13 @@ class Application:
     def edge(self) -> Router:
         """The routes of the first port."""
         edge = Router(self.tracing, TrustedProxies(self.settings.proxy_networks))
-        Api(self.runner, self.desk, self.ledger, self.refusals.note).routes(edge)
+        Api(
+            self.runner,
+            self.desk,
+            self.ledger,
+            self.refusals.note,
+            BodyBudget(self.settings.body_megabytes * 1024 * 1024),
+        ).routes(edge)
         gate = OperatorGate(self.settings.operator_keys, self.desk.guard)
         ReferenceRoutes(self.registrar, self.ledger, gate, self.zone).routes(edge)
         OperatorRoutes(self.operator, self.ledger, gate).routes(edge)
@@ -253,10 +261,14 @@ async def serve_http(application: Application) -> AsyncIterator[ListeningPorts]:
     settings = application.settings
     admin = Admin(application.ledger)
     handle = application.edge().handle
-    bounds = {
+    bounds: dict[str, Any] = {
         "auto_decompress": False,
         "max_line_size": LONGEST_LINE,
-        "most_connections": connection_limit(),
+        "most_connections": settings.client_connections or connection_limit(),
+        "most_per_address": settings.client_connections_per_address,
+        "is_proxy": TrustedProxies(settings.proxy_networks).trusts,
+        "header_timeout": settings.header_timeout,
+        "idle_timeout": settings.idle_timeout,
     }
     # The admin port is closed last: it reports not ready while calls are finished.
     async with (

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from domain.errors import TooManyRequests
+from infra.observability.limits import note_limit
 from infra.observability.metrics import SLOW_HASHES_REFUSED, SLOW_HASHES_WAITING
 
 __all__ = ["CallerGoneError", "FairQueue"]
@@ -189,4 +190,5 @@ class FairQueue:
 
 def _refused(reason: str) -> TooManyRequests:
     SLOW_HASHES_REFUSED.labels(reason).inc()
+    note_limit("slow_hashes")
     return TooManyRequests("too many logins are under way", retry_after=RETRY_AFTER)

@@ -90,6 +90,22 @@ class Settings(
         int, msgspec.Meta(ge=1, le=1000, description="a number from 1 to 1000")
     ] = 4
     """Connections for reading, per process."""
+    client_connections: Annotated[
+        int, msgspec.Meta(ge=0, le=1_000_000, description="a number from 0 to 1000000")
+    ] = 0
+    """Connections of clients, per process; 0: half of the files that it may open, at most 10,000."""
+    client_connections_per_address: Annotated[
+        int, msgspec.Meta(ge=1, le=1_000_000, description="a number from 1 to 1000000")
+    ] = 1000
+    """The same from one address that is no trusted proxy; of IPv6 one network of 64 bits."""
+    header_timeout: Seconds = 10
+    """Seconds within which the headers of a connection's first request must have arrived."""
+    idle_timeout: Seconds = 75
+    """Seconds that a connection may wait for another request: longer than reverse proxies keep theirs."""
+    body_megabytes: Annotated[
+        int, msgspec.Meta(ge=1, le=100_000, description="a number from 1 to 100000")
+    ] = 64
+    """Memory for bodies under way beyond the first 64 KiB of each, per process, in MiB."""
     seal_seconds: Seconds = 60
     """Age at which an event is sealed; 0: this process seals nothing."""
     traces_url: Web | None = None

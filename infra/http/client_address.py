@@ -56,6 +56,11 @@ class TrustedProxies:
     def __init__(self, networks: Sequence[Network] = ()) -> None:
         self._networks = networks
 
+    def trusts(self, address: str) -> bool:
+        """Return True if an address is that of a trusted proxy."""
+        parsed = _parse_address(address.partition("%")[0])
+        return parsed is not None and self._trusts(parsed)
+
     def caller(self, request: web.BaseRequest) -> Caller:
         """Return the caller. Where the headers do not say, it is the proxy that is nearest to it."""
         peer = _parse_address((request.remote or "").partition("%")[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,8 @@ from aiohttp import web
 from domain.errors import InternalError, InvalidRequest, TransportError
 from infra.http.api.envelope import failed
 from infra.http.router import response
+from infra.observability.limits import note_limit
+from services.pipeline.guard import source_of
 
 __all__ = ["FEW_CONNECTIONS", "ListenError", "Server", "connection_limit", "listen"]
 
@@ -48,24 +51,38 @@ class _Connection(web.RequestHandler):
     One too many is closed at once, and one on which nothing happens after a time.
     """
 
-    __slots__ = ("_is_silent",)
+    __slots__ = ("_address", "_is_silent", "_server")
+
+    def __init__(self, server: Server, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._server = server
+        self._address = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the connection, if there is room for it."""
         super().connection_made(transport)
         self._is_silent = True
-        if self._manager is not None and not self._manager.has_room:  # type: ignore[attr-defined]
-            log.warning("connections.full")
+        peer = transport.get_extra_info("peername")
+        self._address = str(peer[0]) if peer else ""
+        limit = self._server.admit(self._address)
+        if limit:
+            note_limit(limit)
             self.force_close()
         else:
-            self._loop.call_later(FIRST_REQUEST_TIMEOUT, self._close_silent)
+            self._loop.call_later(self._server.header_timeout, self._close_silent)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End the connection, which counts no longer."""
+        self._server.release(self._address)
+        super().connection_lost(exc)
 
     def note_request(self) -> None:
         """Note that the headers of a request have come; from now on the time of idle connections counts."""
         self._is_silent = False
 
     def _close_silent(self) -> None:
-        if self._is_silent:
+        if self._is_silent and not self._force_close:
+            note_limit("silent_connections")
             self.force_close()
 
     def handle_error(
@@ -98,15 +115,41 @@ class Server(web.Server):
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         *,
         most_connections: int,
+        most_per_address: int | None = None,
+        is_proxy: Callable[[str], bool] = lambda _: False,
+        header_timeout: float | None = None,
+        idle_timeout: float | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(handler, keepalive_timeout=IDLE_TIMEOUT, access_log=None, **options)
-        self._most_connections = most_connections
+        """:param most_per_address: connections from one address, unless it ``is_proxy``; None: any number.
 
-    @property
-    def has_room(self) -> bool:
-        """True unless there are more connections than allowed."""
-        return len(self._connections) <= self._most_connections
+        :param header_timeout: seconds for the headers of the first request; ``idle_timeout`` between two.
+        """
+        idle = IDLE_TIMEOUT if idle_timeout is None else idle_timeout
+        super().__init__(handler, keepalive_timeout=idle, access_log=None, **options)
+        self.header_timeout = FIRST_REQUEST_TIMEOUT if header_timeout is None else header_timeout
+        self._most_connections = most_connections
+        self._most_per_address = most_per_address
+        self._is_proxy = is_proxy
+        self._by_address: Counter[str] = Counter()
+
+    def admit(self, address: str) -> str | None:
+        """Count a new connection; return the limit that refuses it, if one does."""
+        source = source_of(address)
+        self._by_address[source] += 1
+        if len(self._connections) > self._most_connections:
+            return "connections"
+        most = self._most_per_address
+        if most is None or self._by_address[source] <= most or self._is_proxy(address):
+            return None
+        return "connections_per_address"
+
+    def release(self, address: str) -> None:
+        """Count a connection no longer."""
+        source = source_of(address)
+        self._by_address[source] -= 1
+        if self._by_address[source] <= 0:
+            del self._by_address[source]
 
     def _make_request(self, *parts: Any) -> web.BaseRequest:
         protocol = parts[2]

@@ -20,6 +20,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from domain.errors import InvalidRequest, RequestTooLarge, ServiceUnavailable
+from infra.observability.limits import note_limit
 
 __all__ = [
     "MAX_PARTS",
@@ -83,6 +84,7 @@ class BodyBudget:
             nonlocal taken
             more = max(0, size - SMALL_BODY - taken)
             if more > self._left:
+                note_limit("bodies")
                 raise ServiceUnavailable("too many large bodies are on their way", retry_after=1)
             self._left -= more
             taken += more

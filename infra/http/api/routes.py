@@ -78,13 +78,16 @@ class Api:
         login_services: LoginServices,
         photos: PhotoStore,
         on_refusal: Callable[[object, str], None],
+        bodies: BodyBudget,
     ) -> None:
-        """:param on_refusal: is called with the token and the error code of each refused call."""
+        """:param on_refusal: is called with the token and the error code of each refused call.
+        :param bodies: the memory for bodies on their way.
+        """
         self._dispatcher = dispatcher
         self._login_services = login_services
         self._photos = photos
         self._on_refusal = on_refusal
-        self._bodies = BodyBudget()
+        self._bodies = bodies
 
     def routes(self, router: Router) -> None:
         """Serve every method of the registry, and the image download."""
