@@ -67,6 +67,12 @@ async def client(service: Service) -> AsyncIterator[TokensClient]:
     yield made
 
 
+@pytest.fixture(autouse=True)
+def own_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that has written nothing yet: the other tests of this process come from the same address."""
+    monkeypatch.setattr("infra.http.router.security_log", SecurityLog())
+
+
 async def log_in(client: TokensClient, **more: Any) -> Json:
     body = {"username": "demo", "password": PASSWORD, "organisation": client.api.organisation}
     return await client.api.open(LOGIN, body | more)
