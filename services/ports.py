@@ -193,8 +193,8 @@ class Sequences(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GuessCounter:
-    """What tries are counted by, and how many are free: ``secret`` is ``owner/name``, empty for all,
-    None where nothing is counted; ``source`` is empty for all."""
+    """A counter of tries, and how many are free: ``secret`` is ``owner/name``, empty for all, None where
+    nothing is counted; ``source`` is empty for all."""
 
     secret: str | None
     source: str

@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who has sent a request: a network address, empty if the transport has none; and whether over TLS."""
+    """The sender of a request: its network address, empty if the transport has none, and if it came over TLS."""
 
     address: str = ""
     is_secure: bool = False
@@ -44,7 +44,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class _Hop:
-    """What a proxy says of the request that it passes on; ``address`` is None if it is none."""
+    """An entry that a proxy has added to a request; ``address`` is None if it names none."""
 
     address: Address | None
     protocol: str = ""

@@ -33,10 +33,10 @@ ACTIONS: Mapping[str, str] = {
     "secret_changed": "A password or key was set, or made.",
     "personal_data_erased": "A contact was erased.",
     "personal_data_exported": "Personal data was exported in clear by a command.",
-    "keys_rewrapped": "What a former service key had encrypted passed to the present one.",
+    "keys_rewrapped": "The present service key took over all that a former one had encrypted.",
     "lines_suppressed": "So many lines of one action and address were left out in a minute.",
 }
-"""What is logged, by the name of the action."""
+"""The meaning of each action, by its name."""
 
 LINES, SECONDS = 60, 60.0
 """Lines of one action and address in so many seconds: a flood must not fill the disk."""

@@ -52,7 +52,7 @@ def guess_limits(settings: Mapping[str, Any]) -> GuessLimits:
 
 @dataclass(frozen=True, slots=True)
 class Guesser:
-    """Who tries: in which organisation (its id; empty for none), within which limits, from where.
+    """The caller of a try: its organisation (the id; empty for none), its limits and its source.
 
     ``is_gone`` tells whether the caller has hung up.
     """

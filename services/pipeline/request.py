@@ -76,7 +76,7 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def source(self) -> str:
-        """What limits count by."""
+        """The source by which limits count."""
         return source_of(self.client)
 
 
