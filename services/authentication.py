@@ -31,7 +31,7 @@ from services.pipeline.method import command, login_method
 from services.pipeline.principal import current_principal
 from services.pipeline.request import Call, Request
 from services.pipeline.session_tokens import LIFETIME, Tokens
-from services.pipeline.shown_secrets import GuessContext
+from services.pipeline.shown_secrets import AUTHENTICATION_CODE, GuessContext
 from services.pipeline.tenancy import load_context_by_name
 from services.pipeline.token_proofs import Authenticator
 from services.pipeline.unit_of_work import UnitOfWork
@@ -230,11 +230,7 @@ async def _begin_consumer_session(
 ) -> JsonObject:
     """Begin a session of a customer, as the user that the organisation keeps for them (section 3)."""
     if context is None:
-        secret = f"{services.guard.unknown(_full_name(params))}/pass_code"
-        shown = credential.pass_code or ""
-        await services.guard.verify(
-            _guesser(request, None), secret, None, shown, InvalidCredentials()
-        )
+        await _refuse_consumer(request, params, credential, services)
         raise InvalidCredentials
     customer = await verify_consumer(request, credential, context, services)
     username = context.directory.settings.get("consumer_username")
@@ -242,6 +238,22 @@ async def _begin_consumer_session(
     if user is None:
         raise InvalidCredentials
     return await _begin_session(request, params, user, context, services, customer)
+
+
+async def _refuse_consumer(
+    request: Request, params: JsonObject, credential: Credential, services: LoginServices
+) -> None:
+    """Count a credential for an organisation that nobody has. Raises `InvalidCredentials`, as late as for others."""
+    guesser, wrong = _guesser(request, None), InvalidCredentials()
+    if credential.pass_code is None:
+        await services.guard.judge(guesser, None, wrong, fits=False, shared=AUTHENTICATION_CODE)
+    else:
+        assert credential.identifier is not None
+        organisation = normalised("name", params["organisation"])
+        owner = services.guard.unknown(f"identifier={organisation}/{credential.identifier}")
+        await services.guard.verify(
+            guesser, f"{owner}/pass_code", None, credential.pass_code, wrong
+        )
 
 
 def _key_user(key: ReferenceRecord, context: CallContext) -> ReferenceRecord:
@@ -268,7 +280,10 @@ async def _find_key(
         raise InvalidWebApiKey
     claims = [f"web_api_key={mac}" for mac in services.hasher.macs(key)]
     holder = await services.ledger.claim_holder(*claims)
-    # Whoever has a key of 128 random bits has not guessed it: wrong ones are counted by source alone.
+    # Whoever has a key of 128 random bits has not guessed it: wrong ones, which name nobody, are counted
+    # by source alone. Whoever logs in from there with a right one does not wait for a neighbour whose
+    # key was exchanged and that knocks again and again; to let it through tells nothing, for nobody
+    # can try so many.
     await services.guard.judge(
         _guesser(request, None),
         "/".join(holder) if holder else None,

@@ -53,6 +53,7 @@ def test_the_arithmetic_of_guessing() -> None:
         for name in ("source", "token", "spray")
     )
     expected = [(one, f"{one / 1e4:.4f}"), (all_sources, f"{all_sources / 1e4:.4f}")]
+    expected += [(one, f"{one / 1e4:.4f}")]
     expected += [(spray, f"{spray / 1e4:.4f}")]
     many = spray * 1000
     expected += [(many, f"{100 * (1 - (1 - 1e-6) ** many):.1f}")]

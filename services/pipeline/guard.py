@@ -86,7 +86,9 @@ class SecretGuard:
         """Count a try whose result is known here and told to nobody yet. Raises ``wrong`` if it does not
         fit, or comes too soon.
 
-        :param secret: ``owner/name``; None if what was shown names no entity.
+        :param secret: ``owner/name``; None if what was shown names no entity, or would do so only by
+            being right. A source that is known for it waits for no other counter, so it must not be
+            found by trying: another name says what is tried, or it has 128 random bits.
         :param shared: the name of all such secrets, if tries of any of them count together for a source.
         """
         counters = self._counters(guesser, secret, shared)

@@ -35,7 +35,7 @@ __all__ = [
 
 ONCE = "one_time_password"
 AUTHENTICATION_CODE = "authentication_code"
-GUESSED = ("pass_code", "verification_code", ONCE, AUTHENTICATION_CODE)
+GUESSED = ("pass_code", "verification_code", ONCE)
 """The secrets whose tries are counted for each token."""
 
 

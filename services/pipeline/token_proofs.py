@@ -71,7 +71,7 @@ class Authenticator:
         elif credential.secret:
             secret = await self._verify_secret(caller, credential, id_)
         else:
-            await self._verify_authentication_code(caller, credential, id_)
+            await self._verify_authentication_code(caller, credential, fits=id_ is not None)
         if id_ is None:
             raise EntityNotFound(credential.path)
         secrets = {credential.secret: secret.key_id} if secret else {}
@@ -190,14 +190,13 @@ class Authenticator:
         return secret
 
     async def _verify_authentication_code(
-        self, caller: GuessContext, credential: Credential, id_: str | None
+        self, caller: GuessContext, credential: Credential, *, fits: bool
     ) -> None:
         """Count an authentication code, which callers choose. Raises `EntityNotFound` for an unknown one."""
-        secret = f"{secret_owner(id_)}/{AUTHENTICATION_CODE}" if id_ else None
+        # It names its token only if it is right. Were a source that has shown it before let through
+        # while it waits, the one code that is not refused would be known there.
         wrong = EntityNotFound(credential.path)
-        await self._guard.judge(
-            caller.guesser, secret, wrong, fits=id_ is not None, shared=AUTHENTICATION_CODE
-        )
+        await self._guard.judge(caller.guesser, None, wrong, fits=fits, shared=AUTHENTICATION_CODE)
 
     async def _is_visible(self, caller: GuessContext, owner: str) -> bool:
         if caller.customer is None:
@@ -214,6 +213,9 @@ class Authenticator:
         """Return the stored secret of a named token that the shown one fits."""
         name, wrong, identifier = credential.secret, wrong_credential(credential), credential.name
         assert identifier is not None
+        if identifier.field == AUTHENTICATION_CODE:
+            # It is tried as well: what is said of the other secret tells that there is this one.
+            await self._verify_authentication_code(caller, credential, fits=id_ is not None)
         owner = (
             secret_owner(id_)
             if id_
@@ -231,12 +233,7 @@ class Authenticator:
                 and not stored.expired
                 and self._matches(stored, owner, name, shown)
             )
-            shared = None
-            if id_ is None and identifier.field == AUTHENTICATION_CODE:
-                # It is the code that is tried then.
-                wrong, shared = EntityNotFound(credential.path), AUTHENTICATION_CODE
-            secret = f"{owner}/{name}"
-            await self._guard.judge(caller.guesser, secret, wrong, fits=fits, shared=shared)
+            await self._guard.judge(caller.guesser, f"{owner}/{name}", wrong, fits=fits)
         assert stored is not None
         return stored
 

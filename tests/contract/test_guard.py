@@ -19,6 +19,7 @@ from tests.fixtures.access_tokens import (
     TokensClient,
     basic,
     by_code,
+    by_pass_code,
     from_address,
     tokens_client,
     try_secrets,
@@ -50,6 +51,9 @@ class Secret:
     show: Try
     refused: str
     free: int = PER_SOURCE
+
+
+Kind = Callable[[TokensClient], Awaitable[Secret]]
 
 
 def address() -> str:
@@ -125,6 +129,42 @@ async def code_in_an_identifier(client: TokensClient) -> Secret:
     return Secret(show, "ENTITYNOTFOUND")
 
 
+async def pass_code(client: TokensClient) -> Secret:
+    token = await client.create_keyed_token()
+
+    async def show(api: Api, wrong: str | None) -> tuple[str, int]:
+        shown = by_pass_code(token, wrong) if wrong else by_pass_code(token)
+        return await try_secrets(api, "access_tokens/show", {ON: shown})
+
+    return Secret(show, "ENTITYNOTFOUND")
+
+
+async def verification_code(client: TokensClient) -> Secret:
+    token = await client.create_pending_token()
+
+    async def show(api: Api, wrong: str | None) -> tuple[str, int]:
+        body = {ON: by_code(token), "verification_code": wrong or token["verification_code"]}
+        return await try_secrets(api, "access_tokens/verify", body)
+
+    return Secret(show, "INVALIDVERIFICATIONCODE")
+
+
+async def one_time_password(client: TokensClient, *, alone: bool = False) -> Secret:
+    account = {"id": await client.register_account()}
+    token = await client.create_keyed_token(accounts_receivable_identifier=account)
+
+    async def show(api: Api, wrong: str | None) -> tuple[str, int]:
+        shown = {} if alone else {"identifier": token["identifier"]}
+        shown["one_time_password"] = wrong or await client.one_time_password(token)
+        return await try_secrets(api, *client.reference_to(shown))
+
+    return Secret(show, "INVALIDONETIMEPASSWORD")
+
+
+async def one_time_password_alone(client: TokensClient) -> Secret:
+    return await one_time_password(client, alone=True)
+
+
 async def web_api_key(client: TokensClient) -> Secret:
     key = uuid4().hex
     fields = {"classification": "SYSTEMIC_KEY", "user_id": "1", "key": key}
@@ -151,9 +191,12 @@ async def operator_key(client: TokensClient) -> Secret:
     return Secret(show, "INVALIDTOKEN", free=5)
 
 
+NAMED = (password, page_password, pass_code, one_time_password)
+"""Kinds of secrets that are shown with the name of whose they are, and that may be shown again."""
+
 KINDS = (
-    password,
-    page_password,
+    *NAMED,
+    one_time_password_alone,
     authentication_code,
     code_in_an_identifier,
     web_api_key,
@@ -161,12 +204,18 @@ KINDS = (
 )
 
 
-@pytest_asyncio.fixture(params=KINDS, ids=lambda kind: kind.__name__)
+def name_of(kind: Any) -> str:
+    """The name of a kind, for the names of tests."""
+    return str(kind.__name__)
+
+
+@pytest_asyncio.fixture(params=KINDS, ids=name_of)
 async def secret(request: pytest.FixtureRequest, client: TokensClient) -> Secret:
     made: Secret = await request.param(client)
     return made
 
 
+@pytest.mark.parametrize("secret", [*KINDS, verification_code], ids=name_of, indirect=True)
 async def test_a_source_waits_after_its_free_tries_even_with_the_right_one(
     client: TokensClient, secret: Secret
 ) -> None:
@@ -198,8 +247,11 @@ async def test_the_right_one_never_waits_however_often(
             assert await secret.show(home, None) == ("OK", 0)
 
 
-async def test_a_success_forgives_the_tries_of_that_secret_alone(client: TokensClient) -> None:
-    one, other = await password(client), await password(client)
+@pytest.mark.parametrize("kind", NAMED, ids=name_of)
+async def test_a_success_forgives_the_tries_of_that_secret_alone(
+    client: TokensClient, kind: Kind
+) -> None:
+    one, other = await kind(client), await kind(client)
     async with from_address(client.api, address()) as source:
         for secret in (one, other):
             for _ in range(PER_SOURCE - 1):
@@ -227,19 +279,21 @@ async def test_a_one_time_password_of_one_s_own_forgives_nothing(client: TokensC
         assert (await try_secrets(source, path, right))[1] > 0
 
 
-async def test_one_source_that_tries_many_waits(client: TokensClient) -> None:
-    secrets = [await password(client) for _ in range(PER_SPRAY + 1)]
+@pytest.mark.parametrize("kind", NAMED, ids=name_of)
+async def test_one_source_that_tries_many_waits(client: TokensClient, kind: Kind) -> None:
+    secrets = [await kind(client) for _ in range(PER_SPRAY + 1)]
     async with from_address(client.api, address()) as source:
         for secret in secrets[:PER_SPRAY]:
-            assert await secret.show(source, "wrong") == ("INVALIDCREDENTIALS", 0)
+            assert await secret.show(source, "wrong") == (secret.refused, 0)
         name, wait = await secrets[-1].show(source, None)
-        assert (name, wait > 0) == ("INVALIDCREDENTIALS", True)
+        assert (name, wait > 0) == (secrets[-1].refused, True)
     async with from_address(client.api, address()) as another:
         assert await secrets[-1].show(another, None) == ("OK", 0)
 
 
-async def test_many_sources_that_try_one_wait(client: TokensClient) -> None:
-    secret = await password(client)
+@pytest.mark.parametrize("kind", NAMED, ids=name_of)
+async def test_many_sources_that_try_one_wait(client: TokensClient, kind: Kind) -> None:
+    secret = await kind(client)
     for n in range(PER_TOKEN):
         async with from_address(client.api, address()) as source:
             assert await secret.show(source, f"wrong-{n}") == (secret.refused, 0)

@@ -26,7 +26,7 @@ from tests.fixtures.access_tokens import (
     try_secrets,
 )
 from tests.fixtures.organisation import query_rows
-from tests.fixtures.service import Api, Service, run_as_process, run_in_process
+from tests.fixtures.service import PASSWORD, Api, Service, run_as_process, run_in_process
 from tests.fixtures.waits import wait_until_blocked
 
 Json = dict[str, Any]
@@ -40,7 +40,8 @@ LIMITS: Json = {
 BUSY = "TOOMANYREQUESTS"
 """The refusal of those for whom there is no room to wait for a slow comparison; it is not made."""
 GATE = "PERFORM pg_advisory_xact_lock_shared(4711);"
-ORDERED, WAITS = "ORDER BY g.secret, g.source", "IF wait IS NOT NULL THEN"
+TURN = "PERFORM pg_advisory_xact_lock(turn);"
+ORDERED, WAITS = "ORDER BY g.secret, g.source", "IF wait > 0 OR in_fits THEN"
 LOCKED = f"{ORDERED} FOR UPDATE OF g"
 
 
@@ -136,6 +137,7 @@ async def test_parallel_guesses_from_many_sources(client: TokensClient, apis: li
 
 async def test_revert_without_the_lock_guesses_pass_the_limit(database: str) -> None:
     connection = await asyncpg.connect(database)
+    await patched(connection, "count_guess", TURN, "NULL;")
     await patched(connection, "count_guess", LOCKED, ORDERED)
     await patched(connection, "count_guess", WAITS, f"{GATE}\n{WAITS}")
     async with run_in_process(database) as one, run_in_process(database) as two:
@@ -155,6 +157,60 @@ async def test_revert_without_the_lock_guesses_pass_the_limit(database: str) -> 
         await connection.execute("SELECT pg_advisory_unlock(4711)")
         assert evaluated(await guessing) > PER_SOURCE
     await connection.close()
+
+
+async def test_parallel_tries_of_what_names_nobody(client: TokensClient, apis: list[Api]) -> None:
+    """Authentication codes, in every place; and each place counts on from the other."""
+    token = await client.create_token(**{ACCOUNT: {"id": await client.create_owned_token()}})
+    code = token["authentication_code"]
+    places = [("access_tokens/show", lambda shown: {ON: shown})]
+    places.append(("communications/create", lambda shown: client.reference_to(shown)[1]))
+    codes = [f"X{n}" for n in range(GUESSES)] + [code] * 5
+    path, body = places[0]
+    answers = await guess(apis, path, [body({"authentication_code": shown}) for shown in codes])
+    assert evaluated(answers) == PER_SOURCE
+    assert {name for name, _ in answers} == {"ENTITYNOTFOUND"}
+    for path, body in places:
+        for api in apis:
+            name, wait = await try_secrets(api, path, body({"authentication_code": code}))
+            assert (name, wait > 0) == ("ENTITYNOTFOUND", True)
+
+
+async def test_parallel_logins(client: TokensClient, apis: list[Api]) -> None:
+    """Passwords of users: no more than the free ones are compared, in both processes together."""
+    path, named = "authentication/token", {"organisation": client.api.organisation}
+    named["username"] = "second"
+    wrong = [named | {"password": f"wrong-{n}"} for n in range(100)]
+    async with (
+        from_address(apis[0], "127.0.0.77") as one,
+        from_address(apis[1], "127.0.0.77") as two,
+    ):
+        answers = await guess([one, two], path, wrong)
+        assert {name for name, _ in answers} - {BUSY} == {"INVALIDCREDENTIALS"}
+        assert evaluated(answers) == PER_SOURCE
+        for api in (one, two):
+            assert (await try_secrets(api, path, named | {"password": PASSWORD}))[1] > 0
+    # Whoever logs in rightly from elsewhere may do so as often and as many at once as they like.
+    right = [named | {"password": PASSWORD}] * 20
+    for api in apis:
+        assert await guess([api], path, right) == [("OK", 0)] * 20
+
+
+async def test_what_fits_does_not_overtake_what_is_being_counted(database: str) -> None:
+    """The last free try of a source is not counted yet: a right one behind it waits for that."""
+    first, second, watcher = [await asyncpg.connect(database) for _ in range(3)]
+    statement = """
+        SELECT ledger.count_guess('O', ARRAY[NULL, '', 'code'], ARRAY['S', 'S', 'S'], ARRAY[1, 9, 1],
+                                  600, 600, $1)"""
+    try:
+        async with first.transaction():
+            assert await first.fetchval(statement, False) == 0
+            right = asyncio.create_task(second.fetchval(statement, True))
+            await wait_until_blocked(watcher, 1, "advisory")
+        assert await right == 600
+    finally:
+        for connection in (first, second, watcher):
+            await connection.close()
 
 
 @pytest.mark.parametrize("form", ["alone", "named"])

@@ -14,11 +14,12 @@ from infra.observability.metrics import REGISTRY
 from infra.postgres.notify import AppendNotifier
 from infra.store.postgres_store import PostgresStore
 from services.context import CallContext
+from tests.fixtures.access_tokens import tokens_client
 from tests.fixtures.communications import CommunicationsClient, communications_client
 from tests.fixtures.ledgers import count_round_trips
 from tests.fixtures.service import Json, run_in_process
 
-ASK, NUMBERS, APPEND, SELECT = "ask", "numbers", "append", "select"
+ASK, COUNT, NUMBERS, APPEND, SELECT = "ask", "count", "numbers", "append", "select"
 """What a trip is for; the test can only count them."""
 
 
@@ -68,6 +69,21 @@ async def test_trips_of_calls(quiet: CommunicationsClient, monkeypatch: pytest.M
         await call(quiet, said, entry)
         found[name] = len(trips)
     assert found == {name: len(wanted) for name, (_, wanted) in CALLS.items()}
+
+
+async def test_a_right_authentication_code_costs_one_trip(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is shown: the one that asks whether it may be tried."""
+    monkeypatch.setattr(AppendNotifier, "notify", lambda _: None)
+    async with run_in_process(database, CRMLEDGER_SEAL_SECONDS="0") as service:
+        made = await tokens_client(service)
+        token = await made.create_token()
+        trips = count_round_trips(monkeypatch)
+        for _ in range(3):
+            trips.clear()
+            await made.show_token(token)
+            assert len(trips) == len((ASK, COUNT))
 
 
 def conflicts() -> float:

@@ -3,18 +3,30 @@ CREATE OR REPLACE FUNCTION ledger.count_guess(
     in_first_wait integer, in_longest_wait integer, in_fits boolean
 ) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    turn   bigint := hashtextextended(concat_ws(' ', in_organisation, in_sources[1]), 0);
     moment timestamptz;
-    known  boolean := false;
-    wait   double precision;
+    known  boolean;
+    wait   integer := ledger.guess_wait(in_organisation, in_secrets, in_sources);
 BEGIN
-    -- Whoever is known and has not erred is not written down again and again.
-    IF in_fits AND EXISTS (
+    -- Whoever has to wait writes nothing, and lets nobody else wait.
+    IF wait > 0 THEN
+        RETURN wait;
+    END IF;
+    -- Tries of one source take turns: one that fits must not pass before the wrong ones ahead of it
+    -- are counted. Those that fit keep none of their kind waiting.
+    IF in_fits THEN
+        PERFORM pg_advisory_xact_lock_shared(turn);
+    ELSE
+        PERFORM pg_advisory_xact_lock(turn);
+    END IF;
+    -- What fits is not written down where nothing is counted by it, nor again and again.
+    IF in_fits AND (in_secrets[1] IS NULL OR EXISTS (
         SELECT FROM ledger.guesses g
          WHERE g.organisation = in_organisation AND g.secret = in_secrets[1]
            AND g.source = in_sources[1] AND g.succeeded AND g.tries = 0
-           AND g.last_at > clock_timestamp() - interval '1 day')
+           AND g.last_at > clock_timestamp() - interval '1 day'))
     THEN
-        RETURN 0;
+        RETURN ledger.guess_wait(in_organisation, in_secrets, in_sources);
     END IF;
     INSERT INTO ledger.guesses (organisation, secret, source)
     SELECT in_organisation, c.secret, c.source
@@ -22,8 +34,8 @@ BEGIN
      WHERE c.secret IS NOT NULL
      ORDER BY c.secret, c.source
     ON CONFLICT DO NOTHING;
-    -- Whoever tries the same secret, or from the same source, meanwhile waits here, and counts on
-    -- from what this try leaves behind.
+    -- Whoever tries the same secret from elsewhere meanwhile waits here, and counts on from what this
+    -- try leaves behind.
     PERFORM FROM ledger.guesses g
        JOIN unnest(in_secrets, in_sources) AS c (secret, source)
          ON c.secret = g.secret AND c.source = g.source
@@ -34,22 +46,17 @@ BEGIN
       FROM unnest(in_secrets, in_sources) AS c (secret, source)
      WHERE g.organisation = in_organisation AND g.secret = c.secret AND g.source = c.source
        AND g.first_at < moment - interval '24 hours' AND g.next_at < moment AND g.tries > 0;
-    SELECT g.succeeded INTO known FROM ledger.guesses g
-     WHERE g.organisation = in_organisation AND g.secret = in_secrets[1]
-       AND g.source = in_sources[1];
-    known := coalesce(known, false);
-    SELECT max(extract(epoch FROM g.next_at - moment)) INTO wait
-      FROM unnest(in_secrets, in_sources) WITH ORDINALITY AS c (secret, source, n)
-      JOIN ledger.guesses g ON g.organisation = in_organisation
-       AND g.secret = c.secret AND g.source = c.source
-     WHERE g.next_at > moment AND (c.n = 1 OR NOT known);
-    IF wait IS NOT NULL THEN
-        RETURN ceil(wait);
+    wait := ledger.guess_wait(in_organisation, in_secrets, in_sources);
+    IF wait > 0 OR in_fits THEN
+        IF wait = 0 THEN
+            PERFORM ledger.forgive_guesses(in_organisation, in_secrets, in_sources);
+        END IF;
+        RETURN wait;
     END IF;
-    IF in_fits THEN
-        PERFORM ledger.forgive_guesses(in_organisation, in_secrets, in_sources);
-        RETURN 0;
-    END IF;
+    known := EXISTS (
+        SELECT FROM ledger.guesses g
+         WHERE g.organisation = in_organisation AND g.secret = in_secrets[1]
+           AND g.source = in_sources[1] AND g.succeeded);
     UPDATE ledger.guesses g
        SET tries = g.tries + 1, last_at = moment,
            first_at = CASE WHEN g.tries = 0 THEN moment ELSE g.first_at END,

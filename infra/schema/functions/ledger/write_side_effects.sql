@@ -84,7 +84,12 @@ BEGIN
             SELECT t.* FROM unnest(in_effects) AS e (effects),
                    jsonb_array_elements_text(e.effects -> 'forgive') AS t (secret)
         LOOP
+            -- The memory of a success stays: without it what others try next would hold for
+            -- the owner, too.
             DELETE FROM ledger.guesses g
+             WHERE g.organisation = in_organisation AND g.secret = item.secret
+               AND NOT g.succeeded;
+            UPDATE ledger.guesses g SET tries = 0, next_at = '-infinity'
              WHERE g.organisation = in_organisation AND g.secret = item.secret;
         END LOOP;
     END IF;
