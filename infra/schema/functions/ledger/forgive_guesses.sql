@@ -16,13 +16,15 @@ BEGIN
      WHERE g.organisation = in_organisation AND g.secret = in_secrets[1]
        AND g.source = in_sources[1];
     -- What a known source has tried is in its own counter alone. A counter that has begun anew since
-    -- holds none of these tries; a wait that another try has brought about stays.
+    -- the first of these tries holds the last one at most; a wait that another try has brought about
+    -- stays.
     UPDATE ledger.guesses g
-       SET tries = greatest(g.tries - own.tries, 0),
+       SET tries = greatest(g.tries - CASE WHEN g.first_at <= own.first_at THEN own.tries
+                                           WHEN g.last_at = own.last_at THEN 1 ELSE 0 END, 0),
            next_at = CASE WHEN g.last_at = own.last_at THEN '-infinity' ELSE g.next_at END
       FROM unnest(in_secrets[2:], in_sources[2:]) AS c (secret, source)
      WHERE g.organisation = in_organisation AND g.secret = c.secret AND g.source = c.source
-       AND own.tries > 0 AND NOT own.succeeded AND g.first_at <= own.first_at;
+       AND own.tries > 0 AND NOT own.succeeded;
     UPDATE ledger.guesses g
        SET tries = 0, next_at = '-infinity', succeeded = true, last_at = clock_timestamp()
      WHERE g.organisation = in_organisation AND g.secret = in_secrets[1]
