@@ -15,8 +15,8 @@ BEGIN
     SELECT g.* INTO own FROM ledger.guesses g
      WHERE g.organisation = in_organisation AND g.secret = in_secrets[1]
        AND g.source = in_sources[1];
-    -- What a known source has tried is in its own counter alone. A counter that has begun anew since
-    -- holds none of these tries; a wait that another try has brought about stays.
+    -- What a known source has tried is in its own counter alone. A counter that has begun anew
+    -- since holds none of these tries; a wait that another try has brought about stays.
     UPDATE ledger.guesses g
        SET tries = greatest(g.tries - own.tries, 0),
            next_at = CASE WHEN g.last_at = own.last_at THEN '-infinity' ELSE g.next_at END
