@@ -34,8 +34,8 @@ BEGIN
      WHERE c.secret IS NOT NULL
      ORDER BY c.secret, c.source
     ON CONFLICT DO NOTHING;
-    -- Whoever tries the same secret from elsewhere meanwhile waits here, and counts on from what this
-    -- try leaves behind.
+    -- Whoever tries the same secret from elsewhere meanwhile waits here, and counts on from what
+    -- this try leaves behind.
     PERFORM FROM ledger.guesses g
        JOIN unnest(in_secrets, in_sources) AS c (secret, source)
          ON c.secret = g.secret AND c.source = g.source

@@ -15,9 +15,9 @@ BEGIN
     SELECT g.* INTO own FROM ledger.guesses g
      WHERE g.organisation = in_organisation AND g.secret = in_secrets[1]
        AND g.source = in_sources[1];
-    -- What a known source has tried is in its own counter alone. A counter that has begun anew since
-    -- the first of these tries holds the last one at most; a wait that another try has brought about
-    -- stays.
+    -- What a known source has tried is in its own counter alone. A counter that has begun anew
+    -- since the first of these tries holds the last one at most; a wait that another try has
+    -- brought about stays.
     UPDATE ledger.guesses g
        SET tries = greatest(g.tries - CASE WHEN g.first_at <= own.first_at THEN own.tries
                                            WHEN g.last_at = own.last_at THEN 1 ELSE 0 END, 0),
