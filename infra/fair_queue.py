@@ -27,10 +27,6 @@ class CallerGoneError(ConnectionError):
     """The caller has hung up while it waited; its work is not begun."""
 
 
-def _is_here() -> bool:
-    return False
-
-
 @dataclass(eq=False, slots=True)
 class _Waiter:
     source: str
@@ -109,7 +105,7 @@ class FairQueue:
 
     @asynccontextmanager
     async def slot(
-        self, source: str, account: str = "", is_gone: Callable[[], bool] = _is_here
+        self, source: str, account: str, is_gone: Callable[[], bool]
     ) -> AsyncIterator[None]:
         """Wait for a slot and hold it.
 

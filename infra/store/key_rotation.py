@@ -17,6 +17,7 @@ from infra.ledger.event_mac import event_mac, is_authentic
 from infra.ledger.feed import STORED_COLUMNS, stored_event
 from infra.ledger.positions import HEADS
 from infra.password_hasher import SecretHasher
+from infra.replay.worker import FOREVER
 from services.reference.signing_secrets import FORMER
 
 __all__ = ["KeyUse", "Rewrapper", "count_key_uses"]
@@ -27,8 +28,6 @@ BATCH = 200
 """Rows of one transaction: some ten milliseconds, for which appends wait."""
 EVENT_BATCH = 2_000
 """Events of one transaction, for which nothing waits."""
-FOREVER = 2**63 - 1
-"""A position that no ledger reaches."""
 LEDGERS = "ledgers"
 """Ledgers whose first event needs a key."""
 

@@ -91,13 +91,7 @@ class SecretGuard:
             found by trying: another name says what is tried, or it has 128 random bits.
         :param shared: the name of all such secrets, if tries of any of them count together for a source.
         """
-        counters = self._counters(guesser, secret, shared)
-        wait = await self._store.count_guess(
-            guesser.organisation, counters, guesser.limits, fits=fits
-        )
-        if wait:
-            current_principal().is_limited = True
-            raise wrong.after(wait)
+        await self._count(guesser, self._counters(guesser, secret, shared), wrong, fits=fits)
         if not fits:
             raise wrong
 
@@ -111,16 +105,22 @@ class SecretGuard:
         """
         counters = self._counters(guesser, secret)
         async with self._hasher.turn(guesser.source, secret, guesser.is_gone):
-            wait = await self._store.count_guess(
-                guesser.organisation, counters, guesser.limits, fits=None
-            )
-            if wait:
-                current_principal().is_limited = True
-                raise wrong.after(wait)
+            await self._count(guesser, counters, wrong, fits=None)
             if not await self._hasher.verify(verifier, shown):
                 raise wrong
             await self._store.forgive_guesses(guesser.organisation, counters)
         self._hasher.note_success(guesser.source)
+
+    async def _count(
+        self, guesser: Guesser, counters: list[GuessCounter], wrong: Refusal, *, fits: bool | None
+    ) -> None:
+        """Count a try. Raises ``wrong``, which says how long to wait, if it comes too soon."""
+        wait = await self._store.count_guess(
+            guesser.organisation, counters, guesser.limits, fits=fits
+        )
+        if wait:
+            current_principal().is_limited = True
+            raise wrong.after(wait)
 
     def _counters(
         self, guesser: Guesser, secret: str | None, shared: str | None = None
