@@ -74,6 +74,9 @@ class SecurityLog:
         self, principal: Principal, label: str, verb: str, path: str, code: str, address: str
     ) -> None:
         """Write what a call that has ended means for security; nothing if it is one of many."""
+        actions = _actions(principal, label, verb, code)
+        if not actions:
+            return
         members = {
             "outcome": code,
             "method": label,
@@ -83,7 +86,7 @@ class SecurityLog:
                 if (value := getattr(principal, name))
             },
         }
-        for action in _actions(principal, label, verb, code):
+        for action in actions:
             more: dict[str, object] = {}
             if action.startswith("operator"):
                 more["path"] = path[:200]
