@@ -125,8 +125,8 @@ class Aggregate(BaseAggregate[UUID]):
 
     ``state`` is its life cycle state, ``created`` and ``stamp`` say who made the first and the
     last change that counts, and when. ``session_epoch`` is the number of events that ended all sessions
-    begun with it: a session remembers the epochs that it began in. ``is_erased`` says that personal values which its events held
-    are destroyed: an empty value alone does not say so.
+    begun with it: a session remembers the epochs that it began in. ``is_erased`` says that personal
+    values which its events held are destroyed: an empty value alone does not say so.
     """
 
     TOPIC: ClassVar[str] = ""

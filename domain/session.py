@@ -13,8 +13,9 @@ class Session(Aggregate):
     """One session of a user; its id is the token's ``jti``.
 
     ``epochs`` are the session epochs, as they were at the login, of all that the session needs, by
-    ``kind/id``: once one of them passes, the session has ended for good. ``consumer`` is empty, or holds the ids of the ``access_token`` that a consumer presented, of
-    the ``account`` to which it led, and of the ``contact`` that owns it.
+    ``kind/id``: once one of them passes, the session has ended for good. ``consumer`` is empty, or holds
+    the ids of the ``access_token`` that a consumer presented, of the ``account`` to which it led, and of
+    the ``contact`` that owns it.
     """
 
     TOPIC = "session"

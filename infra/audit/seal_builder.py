@@ -65,8 +65,7 @@ async def seal_next(
 
     None if there are no such events, or if another process has sealed them. Raises `LedgerCorruptedError`
     if the ledger has gaps, or an event was changed or not written with the service key: such events are
-    never sealed. Up to tens of thousands of rows are read and
-    hashed, which blocks the event loop meanwhile.
+    never sealed. Up to tens of thousands of rows are read and hashed, which blocks the event loop meanwhile.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         source = await _read_input(connection, organisation, max_events)

@@ -76,8 +76,8 @@ async def integrity_problems(connection: Connection, organisation: str, ring: Ke
     """Return the problems of an organisation's ledger, in words; none if it is intact.
 
     Gaps and disorder of positions and versions, hashes that do not fit, events that were not written
-    with a service key of ``ring``, claims of entities that
-    do not exist, and rows of views that are missing, additional, or not of their entity's last event.
+    with a service key of ``ring``, claims of entities that do not exist, and rows of views that are
+    missing, additional, or not of their entity's last event.
     """
     ledger = _Ledger(organisation)
     async with connection.transaction(isolation="repeatable_read", readonly=True):

@@ -1,9 +1,9 @@
 """Parked entities: those whose events a view cannot apply, while it goes on with all others.
 
-An event of a newer program, one that was not written with the service key, or one that the view's table refuses, must neither be skipped nor stop the
-others. Its entity is parked with the reason and the position of that event, and none of its later
-events is applied before it. The row is written in the transaction that moves the view past the event:
-if it cannot be written, the view does not move.
+An event of a newer program, one that was not written with the service key, or one that the view's
+table refuses, must neither be skipped nor stop the others. Its entity is parked with the reason and
+the position of that event, and none of its later events is applied before it. The row is written in
+the transaction that moves the view past the event: if it cannot be written, the view does not move.
 """
 
 from __future__ import annotations
